@@ -16,7 +16,10 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path  # noqa: TID251 - removes the one file that rbcl leaves behind
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
+
+CARRIER: Final = "rbcl"
+"""Name of the `ImportError` without libsodium, whose text says why."""
 
 
 def _load() -> ctypes.CDLL:
@@ -31,13 +34,14 @@ def _load() -> ctypes.CDLL:
     except OSError as error:
         raise ImportError(
             "libsodium could not be loaded: rbcl writes it to the temporary folder (2.8 MB) and maps it; "
-            "set TMPDIR to a folder that has room and is not mounted noexec"
+            "set TMPDIR to a folder that has room and is not mounted noexec",
+            name=CARRIER,
         ) from error
     finally:
         _unlink(getattr(module, "lib_path", None))
     library: ctypes.CDLL = module._sodium
     if library.sodium_init() < 0:
-        raise ImportError("libsodium could not be initialized")
+        raise ImportError("libsodium could not be initialized", name=CARRIER)
     return library
 
 
@@ -45,7 +49,8 @@ def _carrier() -> ModuleType:
     package = find_spec("rbcl")
     found = package and PathFinder.find_spec("rbcl._sodium", package.submodule_search_locations)
     if not found:
-        raise ImportError("rbcl, which carries libsodium, is not installed, or is another version than 1.1")
+        words = "rbcl, which carries libsodium, is not installed, or is another version than 1.1"
+        raise ImportError(words, name=CARRIER)
     return module_from_spec(found)
 
 

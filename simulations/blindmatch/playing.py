@@ -14,12 +14,19 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.redacted import Redacted
 from blindmatch_simulations.audit import Audit, Evidence, audit_device
 from blindmatch_simulations.scenario import run
-from blindmatch_simulations.scenario.operations import Operation, Publish, ScenarioError, account_of
+from blindmatch_simulations.scenario.operations import (
+    Operation,
+    Publish,
+    ScenarioError,
+    SendPicture,
+    account_of,
+)
 from blindmatch_simulations.scenario.recording import Writer
 from blindmatch_simulations.scenario.run import Bounds, Event
 from blindmatch_simulations.scenario.seen import counterpart, evidence
 from blindmatch_simulations.scenario.world import World
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 
 class Played(Redacted, Struct, frozen=True):
@@ -54,7 +61,8 @@ def play(
 
     Args:
         reference: of the design: a name or path.py:NAME.
-        operations: what is done; `operations.Publish` and `operations.Start` come first.
+        operations: what is done; `operations.Publish` and `operations.Start` come first. Pictures are their
+            files' bytes, or paths, which are read when it is their turn.
         home: a new folder for the deployment, which stays; None: a temporary one.
         threads: servers run in a thread of this process, which starts faster; else as processes.
         bounds: how many operations there may be, and for how long.
@@ -64,8 +72,8 @@ def play(
 
     Raises:
         RegistryError: if there is no such design.
-        ScenarioError: if a bound is reached, something is no operation, or an audit is asked for and not one
-            epoch was published.
+        ScenarioError: if a bound is reached, something is no operation, a picture's file cannot be read, or
+            an audit is asked for and not one epoch was published.
         RecordingError: if the recording cannot be written.
     """
     with ExitStack() as stack:
@@ -76,7 +84,7 @@ def play(
         if writer is not None:
             stack.callback(writer.close)
         events: list[Event] = []
-        for event in run.play(world, operations, bounds, threads):
+        for event in run.play(world, map(_with_files, operations), bounds, threads):
             events.append(event)
             if writer is not None:
                 writer.event(event)
@@ -86,6 +94,25 @@ def play(
             for one in seen.values():
                 writer.device(one)
         return Played(events, _audited(world, events, seen) if audit else {})
+
+
+def _with_files(operation: Operation) -> Operation:
+    """The operation with the bytes of pictures in the place of paths."""
+    match operation:
+        case Publish(listed=tuple() | list() as listed):
+            return replace(operation, listed=tuple(map(_bytes_of, listed)))
+        case SendPicture(picture=picture):
+            return replace(operation, picture=_bytes_of(picture))
+    return operation
+
+
+def _bytes_of(picture: bytes | Path | str) -> bytes:
+    if not isinstance(picture, Path | str):
+        return picture
+    try:
+        return Path(picture).read_bytes()
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"{picture}: cannot be read: {getattr(error, 'strerror', error)}") from error
 
 
 def _audited(world: World, events: Sequence[Event], seen: Mapping[str, Evidence]) -> dict[str, Audit]:

@@ -86,6 +86,19 @@ def test_a_run_is_recorded_and_its_deployment_is_kept_where_it_is_asked_for(tmp_
     assert recording.devices["alice"].arrived is None, "no server was left to ask"
 
 
+def test_a_scenario_takes_pictures_as_paths_of_files(tmp_path: Path) -> None:
+    do, file = bm.operations, tmp_path / "one.png"
+    file.write_bytes(PICTURES[0])
+    scenario = [do.Publish([str(file)], 3), do.Start(), do.AddDevice("bob"), do.AddDevice("alice")]  # type: ignore[arg-type, list-item]
+    sent = do.SendPicture("alice", "bob", file)  # type: ignore[arg-type]
+    played = bm.play("hash-upload", [*scenario, sent, do.Stop()], threads=True)
+    assert [event.error for event in played.events] == [""] * 6
+    assert played.events[4].operation == do.SendPicture("alice", "bob", PICTURES[0])
+    for missing in (tmp_path / "none.png", tmp_path, "nu\0l"):
+        with pytest.raises(ScenarioError, match="cannot be read"):
+            bm.play("hash-upload", [do.Publish((missing,))])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "source", [b"", b"junk", "none.png", Path("/"), None, 5, np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3))]
 )

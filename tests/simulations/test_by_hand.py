@@ -23,7 +23,13 @@ SERVERS = ("centre", "matcher", "relay")
 def serving(home: Path) -> Iterator[list[str]]:
     """`serve all`, stopped with Ctrl-C at the end; the lines it printed until it was ready."""
     command = [*COMMAND, "serve", "all"]
-    with subprocess.Popen(command, env=environment(home), stdout=subprocess.PIPE, text=True) as process:
+    # as a shell starts what runs in its background: Ctrl-C ends it all the same
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        started = subprocess.Popen(command, env=environment(home), stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with started as process:
         assert process.stdout is not None
         lines = []
         for line in process.stdout:

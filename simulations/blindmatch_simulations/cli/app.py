@@ -144,8 +144,9 @@ def options(
 
 def main() -> None:
     """Run the command; never returns."""
-    # as Ctrl-C does, so that servers a command has started end with it
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # both end a command with the servers it has started, also one that was started with SIGINT ignored
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     sys.exit(run(sys.argv[1:]))
 
@@ -169,6 +170,11 @@ def run(arguments: list[str]) -> int:
         if not name or name.startswith("blindmatch"):
             raise
         _complain(f"not installed: {name}; pip install {DISTRIBUTIONS.get(name, name)}")
+        return exit_codes.BAD_STATE
+    except ImportError as error:
+        if error.name != "rbcl":  # sodium.CARRIER, which cannot be imported now
+            raise
+        _complain(str(error))
         return exit_codes.BAD_STATE
     except OSError as error:
         _complain(f"{error.filename2 or error.filename or 'system'}: {error.strerror or error}")

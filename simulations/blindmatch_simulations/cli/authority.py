@@ -12,10 +12,10 @@ import typer
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.references import References
 from blindmatch_server.centre.states import State
-from blindmatch_server.workspace import replace_file
+from blindmatch_server.workspace import PRIVATE
 
 from blindmatch_simulations.cli.commands import Found
-from blindmatch_simulations.cli.console import table
+from blindmatch_simulations.cli.console import table, write_file
 from blindmatch_simulations.cli.triage import ReasonOption, ReportArgument, described, id_of, moved
 from blindmatch_simulations.deployment.devices import now_ms
 from blindmatch_simulations.deployment.evidence import evidence_of
@@ -86,7 +86,7 @@ def mailbox(
     """Play the authority: list what came in, or open one report."""
     box = Mailbox.of(deployment, authority)
     if report and out is not None:
-        replace_file(out, box.open(id_of(report)).encode())
+        write_file(out, box.open(id_of(report)).encode(), PRIVATE)
     names = sorted(path.stem for path in box.inbox.glob("*.sealed"))
     held = [(name, (box.inbox / f"{name}.ack.json").exists()) for name in names]
     rows = [(name, "acknowledged" if done else "") for name, done in held]

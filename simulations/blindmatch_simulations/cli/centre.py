@@ -11,12 +11,12 @@ from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.unproven import not_shown
-from blindmatch_server.workspace import replace_file
+from blindmatch_server.workspace import PRIVATE
 from rich.table import Table
 
 from blindmatch_simulations.cli import authority, complaints, statistics, triage, yearly
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
-from blindmatch_simulations.cli.console import progress_bar, say, table
+from blindmatch_simulations.cli.console import progress_bar, say, table, write_file
 from blindmatch_simulations.cli.list_build import files_of
 from blindmatch_simulations.cli.triage import described, id_of
 from blindmatch_simulations.deployment.curating import add_references, open_named
@@ -134,7 +134,7 @@ def export(
     The report's journal has the reason before anything leaves.
     """
     evidence = evidence_of(deployment, id_of(report), reason)
-    replace_file(file, evidence.encode())
+    write_file(file, evidence.encode(), PRIVATE)
     say(f"written: {file}, which holds the picture")
 
 

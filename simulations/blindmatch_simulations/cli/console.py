@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 import typer
 from blindmatch_protocol.franking_mode import FrankingMode
@@ -55,6 +57,68 @@ def writable(path: Path | None) -> Path | None:
     return path
 
 
+_OPENED: dict[Path, BinaryIO] = {}
+"""Targets that are no regular files, from the command's beginning until they are written."""
+
+
+def target(path: Path | None) -> Path | None:
+    """Open a file that is written at the end, or refuse it before any work is done."""
+    if writable(path) is None or str(path) == "-":
+        return path
+    assert path is not None
+    try:
+        if _is_written_in_place(path):
+            _OPENED[path] = path.open("ab")
+        else:
+            _draft(path).write_bytes(b"")
+            _draft(path).unlink()
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+_USUAL = 0o666
+"""Mode of a file, which the process's mask restricts."""
+
+
+def write_file(path: Path, data: bytes, mode: int = _USUAL) -> None:
+    """Write what the user named: in one step, or in place what is no regular file. Raises `OSError`."""
+    if _is_written_in_place(path):
+        with _OPENED.pop(path, None) or path.open("ab") as file:
+            file.write(data)
+        return
+    draft, real = _draft(path), _real(path)
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if real.exists() and mode == _USUAL:
+            shutil.copymode(real, draft)
+        draft.replace(real)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _real(path: Path) -> Path:
+    """The file that `path` is, or is a link to."""
+    real = Path(os.path.realpath(path))
+    if real.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return real
+
+
+def _draft(path: Path) -> Path:
+    real = _real(path)
+    return real.with_name(f".{real.name}.{os.getpid()}")
+
+
+def _is_written_in_place(path: Path) -> bool:
+    """Pipes and devices, and what stands for a stream of this process."""
+    streams = path.absolute().is_relative_to("/dev") or path.absolute().is_relative_to("/proc")
+    return streams or (path.exists() and not path.is_file())
+
+
 FrankingOption = Annotated[
     FrankingMode,
     typer.Option(
@@ -66,7 +130,7 @@ JsonOption = Annotated[
     Path | None,
     typer.Option(
         "--json",
-        callback=writable,
+        callback=target,
         help="Also write the result as JSON to this file; - for standard output.",
     ),
 ]
@@ -94,7 +158,8 @@ DeployedDesignOption = Annotated[
 
 
 def write_json(result: Any, path: Path | None) -> None:
-    """Write `result` to `path` in one step, to standard output for ``-``, nowhere for None."""
+    """Write `result` to `path`, to standard output for ``-``, nowhere for None; if it cannot be written, to
+    standard output, so that it is not lost, and raises `OSError`."""
     if path is None:
         return
     if isinstance(result, dict | list):
@@ -106,9 +171,11 @@ def write_json(result: Any, path: Path | None) -> None:
     if str(path) == "-":
         sys.stdout.write(text)
         return
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text)
-    draft.replace(path)
+    try:
+        write_file(path, text.encode())
+    except OSError:
+        sys.stdout.write(text)
+        raise
 
 
 def say(line: str, console: Console = OUT) -> None:

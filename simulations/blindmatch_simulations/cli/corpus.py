@@ -13,7 +13,7 @@ from blindmatch_server.worker_pool import cores
 from rich.table import Table
 
 from blindmatch_simulations.cli.commands import Commands, Found, people
-from blindmatch_simulations.cli.console import console_for, phases, several, table, writable, write_json
+from blindmatch_simulations.cli.console import console_for, phases, several, table, target, write_json
 from blindmatch_simulations.cli.pictures import cache_home, words_of_broken
 from blindmatch_simulations.corpus import installed as pictures
 from blindmatch_simulations.corpus.bounds import Bound, bounds
@@ -29,7 +29,7 @@ COLUMNS: Final = ("distance", "items with a match", "at most", "pairs", "at most
 @app.command("installed")
 def installed(
     out: Annotated[
-        Path | None, typer.Option("--out", callback=writable, help="Write the manifest here; - for output.")
+        Path | None, typer.Option("--out", callback=target, help="Write the manifest here; - for output.")
     ] = None,
     most: Annotated[int | None, typer.Option("--most", min=1, help="Pictures of each package.")] = None,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.tidy import as_csv, rows_of
-from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, write_json
+from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, target, write_file, write_json
 from blindmatch_simulations.report import draw_comparison, draw_report
 
 app = typer.Typer(no_args_is_help=True)
@@ -26,7 +26,9 @@ def to_csv(
     paths: Annotated[
         list[Path], typer.Argument(help="Results files, folders of assess, or folders of a sweep.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Write the table here; - for output.")] = Path("-"),
+    out: Annotated[
+        Path, typer.Option("--out", callback=target, help="Write the table here; - for output.")
+    ] = Path("-"),
     json_path: JsonOption = None,
 ) -> None:
     """Write one row a figure: design, parameters, seed, list size, workload and machine stand in every one.
@@ -37,7 +39,7 @@ def to_csv(
     if str(out) == "-" and json_path is None:
         sys.stdout.write(as_csv(rows))
     elif str(out) != "-":
-        store.write(out, as_csv(rows).encode())
+        write_file(out, as_csv(rows).encode())
     write_json(rows, json_path)
     ERR.print(f"{len(rows):,} figures", highlight=False)
 

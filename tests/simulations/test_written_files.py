@@ -1,0 +1,101 @@
+"""What a command writes at its end: nothing is renamed over that is no regular file, and no run is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blindmatch_simulations.cli import console
+from support.command import BAD_STATE, USAGE, in_process
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Any:
+    def run(path: Path | str) -> Any:
+        return in_process(tmp_path, "attack", "list", "--json", path)
+
+    return run
+
+
+def test_a_link_stays_one_and_the_file_it_names_is_written(made: Any, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    kept, link, chain = tmp_path / "there/kept.json", tmp_path / "link.json", tmp_path / "chain.json"
+    link.symlink_to(kept)
+    chain.symlink_to(link)
+    for path in (link, chain):
+        for _ in range(2):
+            assert made(path).code == 0
+            assert link.is_symlink() and chain.is_symlink() and json.loads(kept.read_text())
+        kept.unlink()
+    assert not [one for one in tmp_path.rglob(".*") if "json" in one.name]
+
+
+def test_a_pipe_gets_what_is_written_and_stays_one(made: Any, tmp_path: Path) -> None:
+    pipe, read = tmp_path / "pipe", list[str]()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    assert made(pipe).code == 0
+    reader.join(30)
+    assert json.loads(read[0]) and stat.S_ISFIFO(pipe.lstat().st_mode)
+
+
+def test_a_device_stays_one(made: Any, tmp_path: Path) -> None:
+    assert made("/dev/null").code == 0
+    assert stat.S_ISCHR(Path("/dev/null").lstat().st_mode)
+    link = tmp_path / "null"
+    link.symlink_to("/dev/null")
+    assert made(link).code == 0 and link.is_symlink()
+
+
+def test_a_file_keeps_its_mode_and_is_whole_or_as_it_was(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text("before")
+    path.chmod(0o640)
+    assert made(path).code == 0
+    assert (stat.S_IMODE(path.stat().st_mode), bool(json.loads(path.read_text()))) == (0o640, True)
+    path.write_text("before")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    ran = made(path)
+    assert (ran.code, path.read_text()) == (BAD_STATE, "before")
+    assert "No space left on device" in ran.err
+    assert json.loads(ran.out[ran.out.index("\n[" if "\n[" in ran.out else "{") :]), "nothing is lost"
+    assert [one.name for one in tmp_path.iterdir()] == ["mine.json"]
+
+
+def test_a_device_that_is_full_loses_no_result(made: Any) -> None:
+    ran = made("/dev/full")
+    assert ran.code == BAD_STATE and "No space left on device" in ran.err
+    assert '"' in ran.out
+
+
+@pytest.mark.parametrize("name", ["none/x.json", ".", "loop", "dangling"])
+def test_what_cannot_be_written_is_refused_before_anything_is_done(
+    name: str, made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("none/x.json")
+    ran = made(tmp_path / name)
+    assert ran.code == USAGE, ran
+    assert ran.out == ""
+
+
+def test_evidence_is_written_for_its_owner_alone_and_not_over_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "evidence"
+    path.write_text("")
+    path.chmod(0o644)
+    console.write_file(path, b"x", 0o600)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    console.write_file(Path("/dev/null"), b"x", 0o600)
+    assert stat.S_ISCHR(Path("/dev/null").lstat().st_mode)
