@@ -295,6 +295,22 @@ def test_a_first_message_is_never_taken_twice_whenever_it_comes_again() -> None:
             bob.decrypt("alice", one)
 
 
+def test_a_first_message_opens_for_a_thief_until_the_second_replacement_of_the_signed_pre_key() -> None:
+    """Without a one-time pre-key, though it was received: who has the keys does without the memory."""
+    alice, bob = account("alice"), account("bob")
+    bob.decrypt("alice", recorded := first_of(alice, bob))
+    opened = []
+    for _ in range(3):
+        thief = stored(bob)
+        thief._set_peer("alice", replace(thief.peers()["alice"], sessions=(), accepted=()))
+        try:
+            opened.append(thief.decrypt("alice", recorded).text)
+        except PreKeyUnavailableError:
+            opened.append("")
+        bob.rotate_signed_pre_key(NOW)
+    assert opened == ["first", "first", ""]
+
+
 def test_what_first_messages_of_many_peers_leave_is_in_their_rows_and_goes_with_the_pre_key() -> None:
     bob = account("bob", 0)
     bob.take_changes()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol import hpke
+from blindmatch_protocol.contract.coalitions import told as disclosed
 from blindmatch_protocol.designs.enclave import DESIGN
 from blindmatch_protocol.designs.enclave import design as module
 from blindmatch_protocol.designs.enclave.attestation import CODE, MEASURED, Platform, code_digest, measured
@@ -116,6 +117,14 @@ def test_the_policy_takes_any_of_its_measurements() -> None:
     policy = replace(DEPLOYED.setup, measurements=frozenset({other, INSIDE.measurement}))
     for measurement in policy.measurements:
         policy.check(INSIDE.platform.quote(measurement, 1, bytes(32)), bytes(32))
+
+
+def test_a_host_that_seals_pictures_itself_is_declared_to_learn_what_any_device_does() -> None:
+    host = frozenset({bm.Party.PROVIDER})
+    names = {how: {fact.name for fact in disclosed(DESIGN, host, how)} for how in bm.Adversary}
+    seen = {"query_time", "picture_size"}
+    assert names == {bm.Adversary.SEMI_HONEST: seen, bm.Adversary.MALICIOUS: seen | {"any_hash"}}
+    assert "measures itself" in DESIGN.info.differs
 
 
 def test_code_is_measured_by_its_source_and_must_have_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """Pre-keys as they go to the relay and come back from it (X3DH, sections 3.1 and 3.2).
 
 The relay gets many one-time pre-keys and hands out *one* with each bundle, or none when they are used up.
-X3DH allows none, at a price: until the signed pre-key is replaced, the first message can be decrypted by
-whoever takes the device, and only `Account`'s memory refuses its replay (X3DH, section 4.2).
+X3DH allows none, at a price: until the signed pre-key is replaced for the second time (the one before still
+serves), the first message can be decrypted by whoever takes the device, and only `Account`'s memory refuses
+its replay (X3DH, section 4.2).
 """
 
 from __future__ import annotations

@@ -1,20 +1,30 @@
 """The host of an enclave runs something else than was measured, or has the platform sign what is not so.
 
-attested-host        seven ways without the platform's key: another configuration, code, list or epoch, a
-                     platform of its own, a key of its own in a quote, the quote for another nonce
+attested-host        seven ways without the platform's key: quotes of another configuration, code, list or
+                     epoch, a platform of its own, a key of its own in a quote, the quote for another nonce
+unmeasured-code      a copy of the package with an altered .pyc that Python does not check: does it run under
+                     the measurement of the policy?
 broken-attestation   the vendor's key leaked: the host signs a quote of the policy's measurement over a key of
                      its own, and reads what devices seal to it
 """
 
 from __future__ import annotations
 
+import py_compile
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from hashlib import sha256
+from importlib.util import cache_from_source
+from pathlib import Path
+from subprocess import run
+from tempfile import TemporaryDirectory
 from typing import Final, TypeAlias
 
+import blindmatch_protocol
 from blindmatch_protocol import hpke
 from blindmatch_protocol.contract import UNBOUND, Item, NoState, Party, Send
-from blindmatch_protocol.designs.enclave.attestation import Platform, Policy, signed_quote
+from blindmatch_protocol.designs.enclave.attestation import Platform, Policy, measured, signed_quote
 from blindmatch_protocol.designs.enclave.design import ENCLAVE, VENDOR, Inside, picture_info
 from blindmatch_protocol.designs.enclave.messages import Attest, Picture, Quote, SealedPicture
 from blindmatch_protocol.errors import ProtocolError
@@ -22,7 +32,7 @@ from blindmatch_protocol.padding import unpad_attachment
 from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import Arena, attack
+from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.pictures.pool import picture
@@ -37,10 +47,7 @@ Quoting: TypeAlias = Callable[[bytes], Quote]
 @attack(
     "attested-host",
     Means(frozenset({Party.PROVIDER}), has="the enclave's files but the platform's key"),
-    Claim(
-        "a host that runs other measured code or another configuration is refused before a picture leaves",
-        PAGE,
-    ),
+    Claim("a quote of other code or of another configuration is refused before a picture leaves", PAGE),
     budget=f"seven ways, {PICTURES} pictures each",
     weakness=replacing((Policy, "check", lambda *_: None)),
     against={"enclave"},
@@ -56,7 +63,7 @@ def attested_host(arena: Arena) -> Figure:
 
 
 def _ways(arena: Arena, built: Inside) -> Mapping[str, Quoting]:
-    """The platform is honest: it measures what runs there."""
+    """The platform is honest: it is supposed to measure what runs there."""
     other = arena.deployed(arena.hashes(ENTRIES, "other list"), "other set").states[ENCLAVE]
     rng = arena.rng("keys")
     own, key, nonce = Platform(rng.take(32), rng.take(32)), hpke.public_key(rng.take(32)), rng.take(32)
@@ -74,6 +81,57 @@ def _ways(arena: Arena, built: Inside) -> Mapping[str, Quoting]:
 
 def _runs(inside: Inside) -> Quoting:
     return lambda nonce: inside.platform.quote(inside.measurement, inside.epoch, nonce)
+
+
+_ALTERED: Final = """
+_plain, KEPT = Inside.look_up, []
+Inside.look_up = lambda self, asked: KEPT.append(asked) or _plain(self, asked)
+"""
+_MEASURES: Final = (
+    "from blindmatch_protocol.designs.enclave import attestation, design; "
+    "print(attestation.CODE.hex() if hasattr(design, 'KEPT') else '')"
+)
+
+
+@attack(
+    "unmeasured-code",
+    Means(frozenset({Party.PROVIDER}), has="the host's files"),
+    Claim("a host that runs other code can show the same quote", PAGE),
+    budget=f"one altered file, {PICTURES} pictures",
+    against={"enclave"},
+)
+def unmeasured_code(arena: Arena) -> Figure:
+    """Count the pictures that devices seal to an enclave whose code keeps what it opens."""
+    deployed = arena.deployed(arena.hashes(ENTRIES, "list"), "set")
+    built: Inside = deployed.states[ENCLAVE]
+    code = _code_of_altered()
+
+    def quoting(nonce: bytes) -> Quote:
+        measurement = measured(code, built.epoch, built.list_digest + built.blind, built.distance)
+        return built.platform.quote(measurement, built.epoch, nonce)
+
+    numbers = arena.each(range(PICTURES))
+    sent = sum(_sent(arena, deployed, picture(number), quoting) is not None for number in numbers)
+    return counted("pictures sent", {"to altered code": (sent, PICTURES)})
+
+
+def _code_of_altered() -> bytes:
+    """What a process that runs altered code measures of itself."""
+    with TemporaryDirectory(prefix="blindmatch-attack-") as folder:
+        package = Path(blindmatch_protocol.__file__).parent
+        copy = Path(folder) / package.name
+        shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        source, altered = copy / "designs" / "enclave" / "design.py", Path(folder) / "altered.py"
+        altered.write_text(source.read_text("utf-8") + _ALTERED, "utf-8")
+        unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        py_compile.compile(
+            str(altered), cache_from_source(source), str(source), doraise=True, invalidation_mode=unchecked
+        )
+        command = (sys.executable, "-c", _MEASURES)
+        ran = run(command, env={"PYTHONPATH": folder}, capture_output=True, check=True, text=True)
+    if not ran.stdout.strip():
+        raise AttackError("the altered code was not run")
+    return bytes.fromhex(ran.stdout.strip())
 
 
 @attack(

@@ -61,6 +61,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
         reports.read_report,
         forged_replies.forged_replies,
         enclave_host.attested_host,
+        enclave_host.unmeasured_code,
         enclave_host.broken_attestation,
         guessing.guessing,
         guessing.MEMBERSHIP,

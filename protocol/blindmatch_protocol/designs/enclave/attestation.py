@@ -3,8 +3,10 @@
     measurement = SHA-256( tag | digest of the code | epoch | digest of the list | blind | largest distance )
     quote       = measurement, epoch, key, nonce, Ed25519(platform, tag | all of them)
 
-The code is the source of the modules in `MEASURED`, as this process has loaded them; the codec, the contract,
-Python, its libraries and the operating system are not measured. The platform stands for the hardware: its two
+The code is the source of the modules in `MEASURED`, as the import system has it when this module is loaded.
+That is not a measurement of what runs: this process makes it of itself, Python may have loaded something else
+(a .pyc that it does not check), and the codec, the contract, Python, its libraries and the operating system
+are left out. The platform stands for the hardware: its two
 secrets lie in a file at the host. The key of an enclave follows from one of them and the measurement, so
 another enclave has another.
 """
@@ -67,7 +69,7 @@ def code_digest(modules: Iterable[str]) -> bytes:
 
 
 CODE: Final = code_digest(MEASURED)
-"""Of the code that this process has loaded."""
+"""Of the sources that this process finds of itself."""
 
 
 def measured(code: bytes, epoch: int, data: bytes, distance: int) -> bytes:

@@ -26,7 +26,7 @@ from blindmatch_protocol.designs.enclave.messages import (
     SealedReply,
 )
 from blindmatch_protocol.designs.enclave.oblivious import nearest
-from blindmatch_protocol.designs.facts import CONTENT, QUERY_TIME, any_hash, leaks
+from blindmatch_protocol.designs.facts import CONTENT, QUERY_TIME, any_hash
 from blindmatch_protocol.designs.plain_scan import Stateless
 from blindmatch_protocol.padding import pad_attachment, padded_attachment_length, unpad_attachment
 from blindmatch_protocol.picture.distance import distance
@@ -86,7 +86,7 @@ class Inside(Redacted, Struct, frozen=True):
 
     @property
     def measurement(self) -> bytes:
-        """Of this code and this configuration."""
+        """Of this configuration and the sources of this code."""
         return measured(CODE, self.epoch, self.list_digest + self.blind, self.distance)
 
     def open(self, sealed: bytes) -> Picture:
@@ -147,8 +147,8 @@ class Enclave(Stateless[Policy, Session, Inside]):
         learns=frozenset({bm.Learner.DEVICE}),
         roles={ENCLAVE: bm.Party.PROVIDER},
         differs=(
-            "the enclave is simulated: a process of its own that nothing isolates from its host, on a "
-            "platform whose key is a file there"
+            "the enclave is simulated: a process of its own that measures itself and that nothing isolates "
+            "from its host, on a platform whose key is a file there"
         ),
         tie=bm.Tie.QUOTE,
         sends_content=bm.Content.SEALED,
@@ -160,11 +160,12 @@ class Enclave(Stateless[Policy, Session, Inside]):
 
     def leakage(self) -> tuple[bm.Leak, ...]:
         host = frozenset({bm.Party.PROVIDER})
-        seen = (QUERY_TIME, SIZE)
+        seen, asking = (QUERY_TIME, SIZE), any_hash(MATCH_DISTANCE)
         return (
-            *leaks(host, *seen),
-            bm.Leak(host | {VENDOR}, bm.Adversary.MALICIOUS, (*seen, CONTENT)),
-            bm.Leak(frozenset({bm.Party.DEVICE}), bm.Adversary.MALICIOUS, (any_hash(MATCH_DISTANCE),)),
+            bm.Leak(host, bm.Adversary.SEMI_HONEST, seen),
+            bm.Leak(host, bm.Adversary.MALICIOUS, (*seen, asking)),
+            bm.Leak(host | {VENDOR}, bm.Adversary.MALICIOUS, (*seen, asking, CONTENT)),
+            bm.Leak(frozenset({bm.Party.DEVICE}), bm.Adversary.MALICIOUS, (asking,)),
         )
 
     def list_knowledge(self, parties: frozenset[bm.Party]) -> bm.ListKnowledge:

@@ -8,7 +8,8 @@ A fact that says something of fewer than two of the pictures is not measured.
                  bytes, as a number or as text; each of its parts, if it has several
     shares       the value is the sum or the exclusive or of some fields of its length
     candidates   of the pool's pictures those are kept whose hash or pixels are in the view: all have it
-    asking       a device, or who forwards for devices, asks about pictures of its choice, and outcomes differ
+    asking       a device, or who carries sealed bodies of devices, asks about pictures of its choice, and
+                 outcomes differ
     forcing      a role with a list of its own makes a device report a picture that is not listed
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
 from blindmatch_client.detector import is_confirmed
-from blindmatch_protocol.contract import Adversary, Fact, Flag, Match, NoMatch, Party, Voucher
+from blindmatch_protocol.contract import Adversary, Content, Fact, Flag, Match, NoMatch, Party, Voucher
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.redacted import Redacted
@@ -174,7 +175,9 @@ def _candidates(case: Case) -> bool:
 
 
 def _asking(case: Case) -> bool:
-    asks = {Party.DEVICE, *case.fixtures.design.info.forwarded.values()}
+    info = case.fixtures.design.info
+    hosts = info.roles.values() if info.sends_content is Content.SEALED else ()
+    asks = {Party.DEVICE, *info.forwarded.values(), *hosts}
     if not asks & case.parties or case.constant:
         return False
     outcomes = {type(case.fixtures.honest[name].outcome) for name in case.values}
