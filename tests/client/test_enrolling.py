@@ -8,6 +8,7 @@ import pytest
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.errors import ServiceUnavailableError
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.designs.he_hamming import SMALL
 from blindmatch_protocol.randomness import replayed
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import MASKED, MATCHER, PADDING_BYTES
@@ -92,3 +93,19 @@ def test_an_enrolment_can_be_made_again_from_its_trace(world: World) -> None:
     made = MASKED.enrolment(state, 1, replayed(trace.tape))  # type: ignore[arg-type]
     assert {role: body.encode() for role, body in made.bodies.items()} == trace.bodies
     assert trace.bodies.keys() == {MATCHER} and trace.key == MASKED.enrolment_key(1)
+
+
+def test_an_account_of_he_hamming_has_new_keys_in_the_next_epoch_and_matches_with_them(
+    make_world: Callable[..., World],
+) -> None:
+    """So a matcher's recorded queries serve it no longer than an epoch (`earlier_pictures`)."""
+    world = make_world(SMALL, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    kinds, secrets = (OutcomeKind.MATCH, OutcomeKind.NO_MATCH), []
+    for epoch in (1, 2):
+        world.matcher.epoch = publish(SMALL, HASHES, epoch)
+        alice.device.refresh()
+        assert (matched(alice, 1), matched(alice, 5)) == kinds and len(sent(alice)) == epoch
+        secrets.append(SMALL.device_state.decode(alice.traced.sessions[-1].state_before))
+    assert secrets[0] != secrets[1] and all(secrets)
