@@ -16,6 +16,7 @@ from blindmatch_simulations.deployment.doctor.files import (
     layout,
     operators,
     permissions,
+    stores,
 )
 from blindmatch_simulations.deployment.doctor.finding import Finding, Status
 from blindmatch_simulations.deployment.doctor.logging import logged
@@ -38,6 +39,7 @@ def examine(
     yield from layout(deployment, design)
     yield from operators(deployment, design, allow_collusion)
     yield from permissions(deployment)
+    yield stores(deployment)
     yield from clock(deployment, now)
     yield Finding("group", Status.OK, group.described())
     yield from certificates(deployment, now)

@@ -49,7 +49,7 @@ def _named(kind_folder: str, name: str) -> Identity | None:
 
 def _certificate(deployment: Deployment, identity: Identity, folder: Path, now: datetime) -> Finding:
     check = f"certificate of {identity.account}"
-    option = f" --name {identity.name}" if identity.name else ""
+    option = f" --name {identity.name}" if identity.party is None else ""
     remedy = f"on the authority's machine: blindmatch certs renew {identity.words}{option}"
     try:
         held = Credentials.read(folder, identity.slug)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Party
@@ -32,7 +35,8 @@ def layout(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
     whole = deployment.authority.is_dir()
     missing = [party.server for party in parties_of(design) if party.server not in here] if whole else []
     if missing:
-        what, remedy = f"no folder for {', '.join(missing)}", "make a new deployment: blindmatch certs init"
+        what = f"no folder for {', '.join(missing)}"
+        remedy = "bring it back from a backup, or make a new deployment: blindmatch certs init --home ANOTHER"
         yield Finding("layout", Status.WRONG, what, remedy)
     else:
         machine = "a whole deployment" if whole else f"a machine of one: {', '.join(here) or 'callers only'}"
@@ -40,7 +44,7 @@ def layout(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
     try:
         held = addresses.read(deployment.home / ADDRESSES)
     except addresses.AddressError as error:
-        remedy = "write it again: blindmatch certs addresses"
+        remedy = f"rm {deployment.home / ADDRESSES}; then note them again with: blindmatch certs addresses"
         yield Finding("addresses", Status.WRONG, str(error), remedy)
     else:
         told = ", ".join(f"{name} {address}" for name, address in addresses.encoded(held).items())
@@ -56,7 +60,7 @@ def operators(deployment: Deployment, design: AnyDesign, allowed: bool) -> Itera
     if not found:
         yield Finding("operators", Status.OK, "no operator has parties that must not collude")
         return
-    remedy = "make a new deployment: blindmatch certs init --operator NAME=OPERATOR"
+    remedy = "make a new deployment: blindmatch certs init --home ANOTHER --operator SERVER=OPERATOR"
     yield Finding("operators", Status.WARNING if allowed else Status.WRONG, "; ".join(found), remedy)
 
 
@@ -72,6 +76,24 @@ def permissions(deployment: Deployment) -> Iterator[Finding]:
     more = f" and {len(open_ones) - MOST_NAMED} more" if len(open_ones) > MOST_NAMED else ""
     what = f"others can read or write {named}{more}"
     yield Finding("permissions", Status.WRONG, what, f"chmod -R go= {deployment.home}")
+
+
+def stores(deployment: Deployment) -> Finding:
+    """Every database, all of its pages."""
+    every = sorted(deployment.home.rglob("*.sqlite"))
+    damaged = [str(path.relative_to(deployment.home)) for path in every if not _is_whole(path)]
+    if damaged:
+        remedy = "stop what uses it, and bring it back from a backup"
+        return Finding("stores", Status.WRONG, f"damaged: {', '.join(damaged)}", remedy)
+    return Finding("stores", Status.OK, f"{len(every)} databases, each whole")
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.Error:
+        return False
 
 
 def clock(deployment: Deployment, now: datetime) -> Iterator[Finding]:

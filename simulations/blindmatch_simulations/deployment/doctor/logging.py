@@ -29,7 +29,11 @@ def logged(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterator
         log = read_log(deployment)
         if log is None:
             what = "no log, so devices pin no policy: an epoch for one user alone is not noticed"
-            yield Finding("log", Status.OK, what, "")
+            if not deployment.authority.is_dir():
+                yield Finding("log", Status.OK, what)
+                return
+            new = "make a new deployment, and there before its first epoch: " if folder.is_dir() else ""
+            yield Finding("log", Status.WARNING, what, f"{new}blindmatch log init")
             return
         if not folder.is_dir():
             return
@@ -42,7 +46,7 @@ def logged(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterator
         signed = leaf.verify(deployment.curator_public_key())
         found = verify_logged(leaf, proof, pinned, int(now.timestamp()))
     except BlindmatchError as error:
-        remedy = "bring log.json and the epoch's files back, or blindmatch list build NAME"
+        remedy = "bring log.json back from a backup, or publish a newer epoch: blindmatch list build NAME"
         yield Finding("log", Status.WRONG, str(error), remedy)
         return
     for one, remedy in ((signed, "blindmatch list build NAME"), (found, RENEW)):

@@ -20,7 +20,6 @@ from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.deployment.transparency import read_log
 
 ENDORSE = "blindmatch list propose, list endorse, list publish"
-AGAIN = "blindmatch device register, as it was registered, with --take-policies"
 
 
 def policies(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
@@ -28,7 +27,9 @@ def policies(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
     try:
         policy, log = read_policy(deployment), read_log(deployment)
     except BlindmatchError as error:
-        yield Finding("policies", Status.WRONG, str(error), "bring endorsement.json and log.json back")
+        yield Finding(
+            "policies", Status.WRONG, str(error), "bring endorsement.json and log.json back from a backup"
+        )
         return
     if deployment.published(design.info.name).is_dir():
         yield _endorsed(deployment, design, policy)
@@ -39,13 +40,18 @@ def policies(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
             if load_design(held.design).info.name != design.info.name:
                 continue
         except BlindmatchError as error:
-            yield Finding(f"policies of {name}", Status.WRONG, str(error), "register another device")
+            yield Finding(
+                f"policies of {name}", Status.WRONG, str(error), "blindmatch device register ANOTHER"
+            )
             continue
         pins: dict[str, tuple[object, object]] = {"the log": (held.log, pinned)}
         if Learner.DEVICE in design.info.learns:  # others look at no endorsement
             pins = {"endorsement": (held.endorsement, policy)} | pins
         if words := "; ".join(_pinned(what, *both) for what, both in pins.items() if both[0] != both[1]):
-            yield Finding(f"policies of {name}", Status.WARNING, words, AGAIN)
+            again = (
+                f"blindmatch device register {name} --take-policies, with the options it was registered with"
+            )
+            yield Finding(f"policies of {name}", Status.WARNING, words, again)
 
 
 def _pinned(what: str, own: object, deployments: object) -> str:

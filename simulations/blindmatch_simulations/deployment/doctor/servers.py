@@ -19,6 +19,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from blindmatch_server import authority
 from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.manifest import SIGNED
 from blindmatch_server.published import (
     DamagedPublicationError,
     NoPublicationError,
@@ -55,7 +56,9 @@ def published(
         remedy = f"blindmatch list build NAME --design {name}"
         return [Finding("epoch", Status.WRONG, str(error), remedy)], None
     except BlindmatchError as error:
-        remedy = "publish a new epoch, or copy this one again: its files are not what was built"
+        remedy = "copy its files again, from a backup or the curator's machine"
+        if list(deployment.published(name).glob(f"*/{SIGNED}")):  # else nothing can be built after it
+            remedy += f"; or publish a newer one: blindmatch list build NAME --design {name}"
         return [Finding("epoch", Status.WRONG, str(error), remedy)], None
     size = sum(file.size for file in opened.manifest.files)
     what = (
@@ -69,7 +72,8 @@ def _signed(deployment: Deployment, epoch: Publication, now: datetime) -> Iterat
     try:
         epoch.check_signed(deployment.curator_public_key())
     except DamagedPublicationError as error:
-        yield Finding("manifest", Status.WRONG, str(error), "build a new epoch: no device takes this one")
+        remedy = "bring curator/keys back if it changed, else publish a newer one: blindmatch list build NAME"
+        yield Finding("manifest", Status.WRONG, str(error), remedy)
         return
     except BlindmatchError as error:
         remedy = "bring curator/keys/curator.pub back: certs pack copies it to each machine"
@@ -78,7 +82,7 @@ def _signed(deployment: Deployment, epoch: Publication, now: datetime) -> Iterat
     manifest = epoch.signed.manifest
     left = timedelta(seconds=manifest.valid_until - now.timestamp())
     what = f"signed by the curator, {manifest.digest.hex()[:16]}, "
-    remedy = "blindmatch list build NAME publishes a newer one"
+    remedy = "publish a newer one: blindmatch list build NAME"
     if left <= timedelta():
         yield Finding("manifest", Status.WRONG, what + "ended: devices ask nobody with it", remedy)
     elif left < SOON:
@@ -112,7 +116,7 @@ def servers(deployment: Deployment, design: AnyDesign, epoch: Publication | None
             continue
         if credentials is None:
             what = "there is no certificate here to ask it with"
-            yield Finding(name, Status.NOT_MEASURED, what, "blindmatch certs pack operator")
+            yield Finding(name, Status.NOT_MEASURED, what, "blindmatch certs issue operator ANOTHER")
             continue
         yield from _Asked(party, endpoints[party].address, credentials).findings(design, epoch)
 
@@ -203,5 +207,10 @@ def _compared(check: str, told: pb.Description, epoch: Publication) -> Finding:
         return Finding(check, Status.UNREACHABLE, what, "copy the epoch to it, or send it SIGHUP")
     if told.manifest != epoch.signed.encode():
         what = f"it serves another set as epoch {told.epoch} than is published here"
-        return Finding(check, Status.UNREACHABLE, what, "publish a new epoch: an epoch's files never change")
+        return Finding(
+            check,
+            Status.UNREACHABLE,
+            what,
+            "publish a newer one, for an epoch's files never change: blindmatch list build NAME",
+        )
     return Finding(check, Status.OK, f"serves epoch {told.epoch}, the set published here")
