@@ -163,9 +163,9 @@ class Detector:
             self._keeper.save(after.encode())
             self._state = after
 
-    def match(self, item: Item, number: int, exchange: Exchange) -> Detection:
-        """`ask` for no message, and conclude at once."""
-        asked = self.ask(item, number, exchange)
+    def match(self, item: Item, number: int, exchange: Exchange, binding: Binding = UNBOUND) -> Detection:
+        """`ask`, and conclude at once; by default for no message."""
+        asked = self.ask(item, number, exchange, binding)
         return asked.conclude() if isinstance(asked, Verified) else asked
 
     def ask(self, item: Item, number: int, exchange: Exchange, binding: Binding = UNBOUND) -> Asked:

@@ -17,7 +17,7 @@ from typing import Final
 
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.split_view import View
-from blindmatch_protocol.contract import Binding, Item, Learner, Undisclosed
+from blindmatch_protocol.contract import CERTIFYING, Binding, Item, Learner, Undisclosed
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import DesignError, ProtocolError, SetFileError
 
@@ -173,7 +173,8 @@ class MatchingClient:
         return detector.ask(item, number, self._exchange(number, request_id), binding)
 
     def transcript(self, item: Item, number: int) -> tuple[SignedManifest, SessionTrace]:
-        """A session like any other, for no message, and what it took: what it opens is of this session alone.
+        """A session for no message, which others can verify later, and what it took: what it opens is of this
+        session alone.
 
         Raises:
             DeviceError: if it did not come to an outcome.
@@ -181,8 +182,8 @@ class MatchingClient:
         """
         self._ready()
         seen = list[SessionTrace]()
-        exchange = self._exchange(number, b"")
-        detection = self._detecting(seen.append, lambda found: found).match(item, number, exchange)
+        detector, exchange = self._detecting(seen.append, lambda found: found), self._exchange(number, b"")
+        detection = detector.match(item, number, exchange, CERTIFYING)
         self._detector = None  # its account's state may be another one now
         adopted = self._record.of(self._epoch)
         if isinstance(self._judged(detection, self._epoch), Undecided) or adopted is None:

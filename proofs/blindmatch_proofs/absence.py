@@ -8,18 +8,31 @@
 
 So absence means what it means on a device: of a near design, that nothing it asks about opens a label. What a
 near design asks about depends on the picture beside its hash, so whoever verifies must have that. The tape
-opens the blinds of that one session: it is never that of a message's. Only a design whose replies are tied to
-a key in the set-up can prove anything: where a role is taken at its word, its "no" is no proof.
+opens the blinds of that one session: it is never that of a message's. It asks for replies whose proofs stay
+sound without a deadline (`CERTIFYING`), since whoever makes a proof of absence may take years. Only a design
+whose replies are tied to a key in the set-up can prove anything: where a role is taken at its word, its "no"
+is no proof.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, Variable, decode_any
-from blindmatch_protocol.contract import AnyDesign, Buffers, Equal, Item, NoMatch, Ready, Role, Session, Tie
+from blindmatch_protocol.codec import Buffer, Fixed, Message, Nested, Sequence, Text, Variable, decode_any
+from blindmatch_protocol.contract import (
+    CERTIFYING,
+    AnyDesign,
+    Buffers,
+    Equal,
+    Item,
+    NoMatch,
+    Ready,
+    Role,
+    Session,
+    Tie,
+)
 from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import replayed
@@ -30,6 +43,7 @@ from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_proofs.epoch_manifest import verify_signature, verify_stated
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
+VERSION_1: Final = b"\x27"
 STATE_MOST: Final = 1 << 16
 TAPE_MOST: Final = 1 << 20
 REPLY_MOST: Final = 1 << 24
@@ -45,8 +59,8 @@ class AbsenceReply(Message, tag=0x26, name="absence/reply"):
     body: Annotated[bytes, Variable(REPLY_MOST)]
 
 
-class AbsenceProof(Message, tag=0x27, name="absence/proof"):
-    """A session that came to no match."""
+class AbsenceProof(Message, tag=0x2A, name="absence/proof"):
+    """A session that came to no match, version 2."""
 
     signed: Annotated[SignedManifest, Nested(SignedManifest)]
     hash: Annotated[bytes, Fixed(32)]
@@ -56,6 +70,13 @@ class AbsenceProof(Message, tag=0x27, name="absence/proof"):
     """All randomness it took."""
     replies: Annotated[tuple[AbsenceReply, ...], Sequence(Nested(AbsenceReply), REPLIES_MOST)]
     """In the order of rounds, then roles."""
+
+    @classmethod
+    def decode(cls, data: Buffer) -> Self:
+        """As any message; version 1 is refused by name: proofs in its replies can be forged at leisure."""
+        if bytes(data[:1]) == VERSION_1:
+            raise ProtocolError(cls.NAME, "version 1 is taken no more: the proof must be made anew", "tag")
+        return super().decode(data)
 
 
 class Hashed(Redacted, Struct, frozen=True):
@@ -142,7 +163,7 @@ def _replayed(proof: AbsenceProof, design: AnyDesign, setup: Any, item: Item) ->
         BlindmatchError: if it has another form, or a reply is not good.
     """
     session = Session(design, setup, design.device_state.decode(proof.state), replayed(proof.tape))
-    step, left = session.start(item), list(proof.replies)
+    step, left = session.start(item, CERTIFYING), list(proof.replies)
     while isinstance(step, Mapping):
         replies: dict[Role, Message] = {}
         for role in sorted(step):

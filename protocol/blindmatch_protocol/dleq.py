@@ -9,6 +9,12 @@
                             ---- c, s ---->
 
 The first generator is the group's own throughout, as in every use RFC 9497 makes of the proof.
+
+A row's weight d[i] depends on that row and the public key alone, so that whoever has time finds wrong rows
+whose errors cancel: a k-tree over 2^a rows (Wagner 2002, "A Generalized Birthday Problem", section 2) takes
+some 2^(a + 252/(a+1)) steps, 2^38.5 for 160 rows (calculated). A reply verified at once has a deadline.
+What is kept or shown to others is `certified` (version 2): the seed of the weights is a hash of all C and D,
+so that no weight is known before every row is.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha512
 from hmac import compare_digest
+from typing import Final
 
 import numpy as np
 
@@ -46,6 +53,7 @@ def generate_proof(
     rng: Randomness,
     executor: Executor | None = None,
     mode: Mode = Mode.VOPRF,
+    certified: bool = False,
 ) -> bytes:
     """Prove that `outputs` are `inputs` times the key behind `public_key`; `GenerateProof`.
 
@@ -58,13 +66,14 @@ def generate_proof(
         outputs: elements, uint8 (n, 32), each row the key times the row of `inputs`.
         rng: where the proof's one random scalar comes from.
         mode: the variant, which enters all hashes.
+        certified: as version 2, for what is kept; no proof of the RFC.
 
     Raises:
         ProtocolError: if there are too few or too many rows, or not as many of both.
         GroupError: if an input is no element or the identity.
     """
     _check_counts(inputs, outputs, "dleq/prove")
-    (composite,) = _composites(public_key, inputs, outputs, [inputs], mode, executor)
+    (composite,) = _composites(public_key, inputs, outputs, [inputs], mode, executor, certified)
     secret = key.tobytes()
     image = single.multiply(secret, composite)
     nonce = group.random_scalars(1, rng).tobytes()
@@ -81,6 +90,7 @@ def verify_proof(
     executor: Executor | None = None,
     mode: Mode = Mode.VOPRF,
     step: str = "dleq/verify",
+    certified: bool = False,
 ) -> None:
     """Make sure that `outputs` are `inputs` times the key behind `public_key`; `VerifyProof`.
 
@@ -95,6 +105,7 @@ def verify_proof(
         proof: 64 bytes.
         mode: the variant, which enters all hashes.
         step: what to call the step in errors.
+        certified: whether it must be of version 2.
 
     Raises:
         ProtocolError: if a row of `outputs` or the proof is malformed, or the proof does not hold.
@@ -102,7 +113,8 @@ def verify_proof(
     _check_counts(inputs, outputs, step)
     challenge, response = _parse(proof, step)
     try:
-        composite, image = _composites(public_key, inputs, outputs, [inputs, outputs], mode, executor)
+        both = [inputs, outputs]
+        composite, image = _composites(public_key, inputs, outputs, both, mode, executor, certified)
     except GroupError:
         group.check_elements(outputs, step, "elements", executor)
         raise
@@ -149,12 +161,16 @@ def _composites(
     summed: Sequence[Rows],
     mode: Mode,
     executor: Executor | None,
+    certified: bool,
 ) -> list[bytes]:
     """The sums of scalar d times element of `ComputeComposites` over each of `summed`.
 
-    RFC 9497, section 2.2.1.
+    RFC 9497, section 2.2.1; version 2 has another seed.
     """
     front, count = _seeds(public_key.tobytes())[mode], len(inputs)
+    if certified:
+        rows = public_key.tobytes() + count.to_bytes(4, "big") + inputs.tobytes() + outputs.tobytes()
+        front = prefixed(sha512(rows + prefixed(CERTIFIED_TAG + context_string(mode))).digest())
     if count == 1:
         transcript = front + bytes(2) + _LENGTH + inputs.tobytes() + _LENGTH + outputs.tobytes() + _COMPOSITE
         weight = hash_to_scalar(transcript, mode)
@@ -165,6 +181,7 @@ def _composites(
     return [group.sum_products(weights, elements, executor).tobytes() for elements in summed]
 
 
+CERTIFIED_TAG: Final = b"blindmatch/dleq/seed/v2-"
 _COMPOSITE = b"Composite"
 _LENGTH = group.ELEMENT_BYTES.to_bytes(2, "big")
 

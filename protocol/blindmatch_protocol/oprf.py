@@ -160,8 +160,9 @@ def blind_evaluate(
     rng: Randomness,
     executor: Executor | None = None,
     step: str = "oprf/blind-evaluate",
+    certified: bool = False,
 ) -> Evaluation:
-    """Apply the key to blinded elements, uint8 (n, 32), and in mode VOPRF prove it.
+    """Apply the key to blinded elements, uint8 (n, 32), and in mode VOPRF prove it; `certified` as in `dleq`.
 
     `BlindEvaluate`; RFC 9497, sections 3.3.1 and 3.3.2. Mode VOPRF takes 64 bytes of `rng`.
 
@@ -174,8 +175,8 @@ def blind_evaluate(
     elements = _multiply(key.rows(), blinded, executor, step, "blinded")
     if key.mode is Mode.OPRF:
         return Evaluation(elements)
-    proof = dleq.generate_proof(key.rows(), key.public.rows(), blinded, elements, rng, executor, key.mode)
-    return Evaluation(elements, proof)
+    statement = (key.rows(), key.public.rows(), blinded, elements)
+    return Evaluation(elements, dleq.generate_proof(*statement, rng, executor, key.mode, certified))
 
 
 def finalize(
@@ -212,15 +213,17 @@ def verified(
     public_key: PublicKey,
     executor: Executor | None = None,
     step: str = "oprf/finalize",
+    certified: bool = False,
 ) -> Rows:
     """The elements of an evaluation, once its proof was verified: the first half of `finalize` in mode VOPRF.
+    `certified` as in `dleq`.
 
     Raises:
         ProtocolError: as `finalize`.
     """
     elements = _counted(state, evaluation.elements, step)
-    rows = public_key.rows()
-    dleq.verify_proof(rows, state.blinded, elements, evaluation.proof, executor, state.mode, step)
+    statement = (public_key.rows(), state.blinded, elements)
+    dleq.verify_proof(*statement, evaluation.proof, executor, state.mode, step, certified)
     return elements
 
 

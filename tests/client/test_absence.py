@@ -36,6 +36,7 @@ def test_a_proof_takes_two_sessions_and_opens_none_of_a_message(make_world: Make
     alice = world.device("alice")
     proof = alice.device.prove_absence("bob", OTHER)
     assert len(world.matcher.asked) == 2 and len({one.body for one in world.matcher.asked}) == 2
+    assert [one.body[0] for one in world.matcher.asked] == [0x20, 0x28], "it is known to be for a proof"
     (live,) = alice.traced.sessions
     assert isinstance(live.outcome, NoMatch) and live.tape != proof.tape
     assert not {live.tape[at : at + 32] for at in range(0, 96, 32)} & {

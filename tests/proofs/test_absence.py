@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,18 @@ from blindmatch_proofs.absence import (
     verify_files,
 )
 from blindmatch_proofs.verdict import Failed, Passed
-from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.codec import decode_any
+from blindmatch_protocol.contract import AnyDesign, Role
 from blindmatch_protocol.designs import hash_upload, oprf_psi, split_psi, third_party, token_psi
 from blindmatch_protocol.designs.he_hamming import DESIGN as HE_HAMMING
 from blindmatch_protocol.designs.prefix_bucket import DESIGN as PREFIX_BUCKET
+from blindmatch_protocol.designs.voprf.messages import CertifiedReply
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import ProtocolError, SetFileError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.randomness import replayed, seeded
 from blindmatch_server.curator.signing import CuratorKey
-from blindmatch_simulations.inprocess.deployed import Deployed, manifest_of, transcript, update
+from blindmatch_simulations.inprocess.deployed import Deployed, manifest_of, run_session, transcript, update
 from blindmatch_simulations.pictures.hash_only import HashOnly
 from msgspec.structs import replace
 from support.fakes import picture
@@ -145,6 +148,33 @@ def test_files_that_the_manifest_names_must_say_what_it_says_and_be_sound() -> N
         altered[at] ^= 1
         with pytest.raises(SetFileError):
             open_setup(made.design, manifest, {name: bytes(altered)})
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_proof_of_an_online_reply_proves_no_absence(name: str) -> None:
+    """It is of RFC 9497: whoever has time finds wrong rows that pass. Version 1 of a proof took it."""
+    made, signed = parties(EXACT[name])
+    proof = proof_of(made, signed, ABSENT[0])
+    item, rng = HashOnly(ABSENT[0].tobytes()), seeded("roles")
+    online = run_session(made, item, replayed(proof.tape), answering=partial(made.answer, rng=rng))
+    both = zip(proof.replies, online.asked, strict=True)
+    replies = tuple(replace(one, body=asked.reply.encode()) for one, asked in both)
+    found = verified(made, replace(proof, replies=replies))
+    assert "does not take" in reason(found)
+    for at, one in enumerate(proof.replies):
+        kind = decode_any(made.design.replies[Role(one.role)], one.body, "test")
+        if isinstance(kind, CertifiedReply):
+            online_proof: Any = online.asked[at].reply
+            forged = replace(kind, proof=online_proof.proof).encode()
+            mixed = (*proof.replies[:at], replace(one, body=forged), *proof.replies[at + 1 :])
+            assert "does not hold" in reason(verified(made, replace(proof, replies=mixed)))
+
+
+def test_a_proof_of_version_1_is_refused_by_name() -> None:
+    made, signed = parties(oprf_psi.DESIGN)
+    raw = proof_of(made, signed, ABSENT[0]).encode()
+    with pytest.raises(ProtocolError, match="version 1 is taken no more"):
+        AbsenceProof.decode(b"\x27" + raw[1:])
 
 
 def test_a_design_whose_roles_are_taken_at_their_word_proves_nothing() -> None:

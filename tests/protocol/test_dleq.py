@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha512
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from blindmatch_protocol import dleq, group
-from blindmatch_protocol.ciphersuite import Mode
+from blindmatch_protocol import dleq, group, single
+from blindmatch_protocol.ciphersuite import Mode, hash_to_scalar, prefixed
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import system_randomness
@@ -45,6 +46,8 @@ def assert_refused(public_key: Rows, inputs: Rows, outputs: Rows, proof: bytes, 
 
 
 THREE = prove(3)
+FRONT = b"\x00\x20"
+CONTEXT = b"OPRFV1-\x01-ristretto255-SHA512"
 
 
 @settings(max_examples=10)
@@ -148,3 +151,127 @@ def test_a_proof_of_nothing_is_neither_made_nor_accepted() -> None:
     assert_refused(THREE.public_key, nothing, nothing, THREE.proof, rule="1 to 65535 rows, not 0")
     with pytest.raises(ProtocolError, match="1 to 65535 rows, not 0"):
         dleq.generate_proof(THREE.key, THREE.public_key, nothing, nothing, RNG)
+
+
+# version 2, for what others are shown
+
+
+def certified(rows: int) -> Statement:
+    true = prove(rows)
+    return true._replace(proof=dleq.generate_proof(*true[:4], RNG, certified=True))
+
+
+def holds(true: Statement, **how: bool) -> bool:
+    try:
+        dleq.verify_proof(*true[1:], **how)  # type: ignore[arg-type]
+    except ProtocolError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("rows", [1, 2, 40])
+def test_a_certified_proof_holds_and_is_none_of_the_rfc(rows: int) -> None:
+    true = certified(rows)
+    assert holds(true, certified=True) and not holds(true)
+    assert not holds(prove(rows), certified=True)
+    with ThreadPoolExecutor(2) as pool:
+        dleq.verify_proof(*true[1:], pool, certified=True)
+
+
+@pytest.mark.parametrize("rows", [2, 5])
+def test_no_row_of_a_certified_statement_can_be_another(rows: int) -> None:
+    true, other = certified(rows), prove(rows)
+    for at in range(rows):
+        for changed in ("inputs", "outputs"):
+            altered = getattr(true, changed).copy()
+            altered[at] = getattr(other, changed)[at]
+            assert not holds(true._replace(**{changed: altered}), certified=True)
+    assert not holds(true._replace(inputs=true.inputs[::-1], outputs=true.outputs[::-1]), certified=True)
+    for fewer in range(1, rows):
+        less = true._replace(inputs=true.inputs[:fewer], outputs=true.outputs[:fewer])
+        assert not holds(less, certified=True)
+
+
+def test_a_certified_proof_is_what_the_page_says() -> None:
+    """From docs/wire.md alone, with integers: seed, weights, composites and challenge."""
+    true = certified(3)
+    public, inputs, outputs = (rows.tobytes() for rows in true[1:4])
+    tag = b"blindmatch/dleq/seed/v2-" + CONTEXT
+    framed = len(tag).to_bytes(2, "big") + tag
+    seed = sha512(public + (3).to_bytes(4, "big") + inputs + outputs + framed).digest()
+    weights = [
+        hash_to_scalar(
+            b"\x00\x40" + seed + at.to_bytes(2, "big") + FRONT + inputs[32 * at : 32 * at + 32]
+            + FRONT + outputs[32 * at : 32 * at + 32] + b"Composite", Mode.VOPRF)
+        for at in range(3)
+    ]  # fmt: skip
+    sums = []
+    for rows in (inputs, outputs):
+        parts = [single.multiply(w, rows[32 * at : 32 * at + 32]) for at, w in enumerate(weights)]
+        sums.append(single.add(single.add(parts[0], parts[1]), parts[2]))
+    challenge, response = true.proof[:32], true.proof[32:]
+    first = single.add(single.multiply_base(response), single.multiply(challenge, public))
+    second = single.add(single.multiply(response, sums[0]), single.multiply(challenge, sums[1]))
+    elements = FRONT + FRONT.join([public, *sums, first, second])
+    assert hash_to_scalar(elements + b"Challenge", Mode.VOPRF) == challenge
+
+
+BITS = 10
+"""Of a weight in the reduced proof, where the real one has 252."""
+
+
+def reduced(rows: Rows) -> Rows:
+    """Weights that are so short that their sums can be made to cancel in a test."""
+    short = np.zeros_like(rows)
+    short[:, 0], short[:, 1] = rows[:, 0], rows[:, 1] & (1 << BITS - 8) - 1
+    short[~short.any(axis=1), 0] = 1
+    return short
+
+
+def test_wrong_rows_are_chosen_one_by_one_where_a_weight_depends_on_its_row_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The errors a*G of one row and b*G of the other cancel if weight times error sum to 0: two lists, each
+    made without the other row, have a pair (with more rows and whole weights: a k-tree). Of version 2 no
+    list can be made before all rows are there, and this pair is none of it."""
+    whole = dleq.hash_rows_to_scalars
+    monkeypatch.setattr(dleq, "hash_rows_to_scalars", lambda rows, mode: reduced(whole(rows, mode)))
+    true, count = prove(2), 1 << 12
+    seed = prefixed(sha512(prefixed(true.public_key.tobytes()) + prefixed(b"Seed-" + CONTEXT)).digest())
+    errors = np.zeros((count, 32), np.uint8)
+    errors[:, :2] = np.arange(1, count + 1, dtype="<u2")[:, None].view(np.uint8)
+    multiples = group.multiply_base(errors)
+    wrong, products = [], []
+    for at, sign in enumerate((multiples, group.multiply(MINUS_ONE, multiples))):
+        chosen = np.stack([group.add(true.outputs[at], one) for one in sign]).reshape(count, 32)
+        index = np.tile(np.array([[0, at]], np.uint8), (count, 1))
+        ends = [np.tile(np.frombuffer(raw, np.uint8), (count, 1)) for raw in (seed, FRONT, b"Composite")]
+        row = [ends[0], index, ends[1], np.tile(true.inputs[at], (count, 1)), ends[1], chosen, ends[2]]
+        weights = reduced(whole(np.ascontiguousarray(np.concatenate(row, axis=1)), Mode.VOPRF))
+        wrong.append(chosen)
+        products.append(weights[:, :2].copy().view("<u2")[:, 0].astype(int) * np.arange(1, count + 1))
+    both, mine, theirs = np.intersect1d(*products, return_indices=True)
+    assert len(both), "the two lists meet"
+    outputs = np.stack([wrong[0][mine[0]], wrong[1][theirs[0]]])
+    assert not (outputs == true.outputs).all(axis=1).any()
+    for how in (False, True):
+        proof = dleq.generate_proof(*true[:3], outputs, RNG, certified=how)
+        assert holds(true._replace(outputs=outputs, proof=proof), certified=how) is not how
+
+
+def test_a_weight_depends_on_every_row_in_version_2_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Rows] = []
+    whole = dleq.hash_rows_to_scalars
+
+    def noted(rows: Rows, mode: Mode) -> Rows:
+        seen.append(whole(rows, mode))
+        return seen[-1]
+
+    monkeypatch.setattr(dleq, "hash_rows_to_scalars", noted)
+    outputs = THREE.outputs.copy()
+    outputs[2] = THREE.outputs[0]
+    for how in (False, True):
+        seen.clear()
+        for last in (THREE.outputs, outputs):
+            dleq.generate_proof(*THREE[:3], last, RNG, certified=how)
+        assert [bool((seen[0][at] == seen[1][at]).all()) for at in range(3)] == [not how, not how, False]

@@ -28,6 +28,7 @@ from blindmatch_protocol.contract.answering import Request as Request
 from blindmatch_protocol.contract.answering import Verdict as Verdict
 from blindmatch_protocol.contract.answering import check_epoch as check_epoch
 from blindmatch_protocol.contract.answering import tried as tried
+from blindmatch_protocol.contract.binding import CERTIFYING as CERTIFYING
 from blindmatch_protocol.contract.binding import UNBOUND as UNBOUND
 from blindmatch_protocol.contract.binding import Binding as Binding
 from blindmatch_protocol.contract.declaration import CONTRACT_VERSION as CONTRACT_VERSION

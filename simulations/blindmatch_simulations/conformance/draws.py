@@ -26,7 +26,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from blindmatch_protocol import single
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import UNBOUND, Role
+from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Role
 from blindmatch_protocol.contract.outcome import Send
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import Recording, replayed
@@ -262,5 +262,6 @@ def _replies(fixtures: Fixtures, deployed: Deployed, role: Role) -> list[Message
 
 def _asked(fixtures: Fixtures, deployed: Deployed, role: Role, at: int) -> Iterator[Message]:
     rng, one = fixtures.rng(f"proofs/ask/{at}"), fixtures.pool.pictures[at % len(fixtures.pool.pictures)]
-    if (body := sent(deployed, one.item, rng).get(role)) is not None:
-        yield body
+    for binding in (UNBOUND, CERTIFYING):
+        if (body := sent(deployed, one.item, rng, binding).get(role)) is not None:
+            yield body

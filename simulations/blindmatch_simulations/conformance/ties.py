@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from blindmatch_protocol import codec
 from blindmatch_protocol.codec import Message, layout
-from blindmatch_protocol.contract import Learner, Role, Tie, Verdict
+from blindmatch_protocol.contract import CERTIFYING, Learner, Role, Tie, Verdict
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.randomness import replayed
 from msgspec import Struct
@@ -208,6 +208,7 @@ def _steered(fixtures: Fixtures, deployed: Deployed, one: Pooled, ran: Ran) -> i
                     replayed(tape),
                     state,
                     lambda role, body: deployed.answer(role, body, rng),
+                    CERTIFYING,
                 )
             except BlindmatchError:
                 continue

@@ -261,7 +261,7 @@ def transcript(
     design, tape, replies = parties.design, Recording(rng), list[AbsenceReply]()
     state = design.enrol(rng)
     session = bm.Session(design, parties.setup, state, tape.rng)
-    step = session.start(item)
+    step = session.start(item, bm.CERTIFYING)
     while isinstance(step, Mapping):
         got = {role: alter(role, parties.answer(role, step[role], rng)[0]) for role in sorted(step)}
         replies += [AbsenceReply(role, reply.encode()) for role, reply in got.items()]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import UNBOUND, Done, Item, Role, Send, concluded
+from blindmatch_protocol.contract import UNBOUND, Binding, Done, Item, Role, Send, concluded
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
@@ -34,9 +34,11 @@ class Stop(Redacted, Struct, frozen=True):
         return f"receive, round {self.number}"
 
 
-def sent(deployed: OpenDesign, item: Item, rng: Randomness) -> Mapping[Role, Message]:
+def sent(
+    deployed: OpenDesign, item: Item, rng: Randomness, binding: Binding = UNBOUND
+) -> Mapping[Role, Message]:
     """What a new account's device sends first, by role; empty if that is nothing."""
-    step = deployed.design.start(enrolled(deployed, rng), deployed.setup, item, UNBOUND, rng).step
+    step = deployed.design.start(enrolled(deployed, rng), deployed.setup, item, binding, rng).step
     return step.bodies if isinstance(step, Send) else {}
 
 

@@ -52,6 +52,7 @@ from blindmatch_protocol.designs.voprf import (
     Waiting,
 )
 from blindmatch_protocol.designs.voprf.building import ListBuild
+from blindmatch_protocol.designs.voprf.messages import CertifiedReply, CertifyRequest
 from blindmatch_protocol.oprf import SecretKey
 from blindmatch_protocol.setfile import SetFile
 
@@ -101,11 +102,11 @@ class PrefixBucket(VoprfDesign[Setup]):
         parameters=(BITS, SIGNATURES),
     )
     requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {
-        MATCHER: (Request,),
+        MATCHER: (Request, CertifyRequest),
         BUCKETS: (Fetch,),
     }
     replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {
-        MATCHER: (Reply,),
+        MATCHER: (Reply, CertifiedReply),
         BUCKETS: (Bucket,),
     }
     round: ClassVar[VoprfRound] = VoprfRound(Request, Reply)
@@ -172,7 +173,7 @@ class PrefixBucket(VoprfDesign[Setup]):
         step = super().start(state, setup, item, binding, rng).step
         assert isinstance(step, bm.Send)
         number = buckets.bucket_of(item.hash, setup.bits)
-        fetching = Fetching(step.session.blinding, step.session.own_hash, number)
+        fetching = Fetching(step.session.blinding, step.session.own_hash, step.session.certify, number)
         return bm.Started(state, bm.Send(fetching, {**step.bodies, BUCKETS: Fetch(setup.epoch, number)}))
 
     def receive(

@@ -24,6 +24,7 @@ from blindmatch_protocol.designs.voprf.building import ListBuild
 from blindmatch_protocol.designs.voprf.files import KeyHolder, VoprfSetup, key_file
 from blindmatch_protocol.designs.voprf.layout import ONE_HOLDER, KeyLayout, PublicKeys
 from blindmatch_protocol.designs.voprf.limits import Limits
+from blindmatch_protocol.designs.voprf.messages import CertifiedReply, CertifyRequest
 from blindmatch_protocol.designs.voprf.round import Verified, VoprfRound, Waiting
 from blindmatch_protocol.oprf import Mode, SecretKey, blind, generate_key_pair
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
@@ -59,8 +60,8 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
     def __init_subclass__(cls) -> None:
         """Roles that hold the key take and give the round's messages, unless a design says otherwise."""
         if vars(cls).keys() & {"round", "layout"} and "requests" not in vars(cls):
-            cls.requests = dict.fromkeys(cls.layout.roles, (cls.round.request,))
-            cls.replies = dict.fromkeys(cls.layout.roles, (cls.round.reply,))
+            cls.requests = dict.fromkeys(cls.layout.roles, (cls.round.request, CertifyRequest))
+            cls.replies = dict.fromkeys(cls.layout.roles, (cls.round.reply, CertifiedReply))
 
     def leakage(self) -> tuple[bm.Leak, ...]:
         """Of pictures a malicious role learns no more than an honest one: a wrong reply fails its proof, and
@@ -258,15 +259,15 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
         own_hash = item.hash if item.quality >= self.info.relation.minimum_quality else None
         inputs = self.inputs(setup, item, own_hash is None, rng)
         blinding, blinded = blind(inputs, Mode.VOPRF, rng, setup.executor)
-        body = self.round.request(setup.epoch, blinded)
-        return bm.Started(state, bm.Send(Waiting(blinding, own_hash), dict.fromkeys(self.layout.roles, body)))
+        body = (CertifyRequest if binding.certify else self.round.request)(setup.epoch, blinded)
+        waiting = Waiting(blinding, own_hash, binding.certify)
+        return bm.Started(state, bm.Send(waiting, dict.fromkeys(self.layout.roles, body)))
 
     def receive(
         self, session: Waiting, setup: S, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
     ) -> bm.Step[Waiting]:
-        outputs = self.round.outputs(
-            session.blinding, replies, setup.epoch, self.layout, setup.keys, setup.executor
-        )
+        where = (setup.epoch, self.layout, setup.keys, setup.executor)
+        outputs = self.round.outputs(session, replies, *where)
         return bm.Ready(Verified(outputs, session.own_hash))
 
     def conclude(self, session: Verified, setup: S) -> bm.Outcome:

@@ -24,3 +24,11 @@ class EvaluatedReply(Message):
     epoch: Annotated[int, UInt(64)]
     evaluated: Annotated[Rows, Matrix(ELEMENT_BYTES, most=MOST_ELEMENTS, least=1)]
     proof: Annotated[bytes, Fixed(PROOF_BYTES)]
+
+
+class CertifyRequest(BlindedRequest, tag=0x28, name="voprf/certify"):
+    """The same for a session that is shown to others: of every design with such a round."""
+
+
+class CertifiedReply(EvaluatedReply, tag=0x29, name="voprf/certified"):
+    """The reply to it, whose proof is of version 2 (`dleq`)."""

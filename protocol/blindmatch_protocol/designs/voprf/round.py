@@ -5,7 +5,8 @@
 
 The proof (RFC 9497, section 2.2) ties a reply to the role's public key in the set-up: one made with the key
 of another epoch, or for one device alone, is refused, and it is known whose it was; the epoch travels
-beside it, so that the error says so.
+beside it, so that the error says so. A session that is shown to others has messages of its own, the same in
+every design, and a proof that stays sound without a deadline (`dleq`, version 2).
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ from blindmatch_protocol.contract import Answer, Role, check_epoch, tried
 from blindmatch_protocol.contract import Request as Asked
 from blindmatch_protocol.designs.voprf.files import KeyHolder
 from blindmatch_protocol.designs.voprf.layout import KeyLayout, PublicKeys
-from blindmatch_protocol.designs.voprf.messages import BlindedRequest, EvaluatedReply
+from blindmatch_protocol.designs.voprf.messages import (
+    BlindedRequest,
+    CertifiedReply,
+    CertifyRequest,
+    EvaluatedReply,
+)
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.oprf import Blinding, Evaluation, PublicKey, blind_evaluate, unblind, verified
@@ -35,10 +41,12 @@ class Waiting(Redacted, Struct, frozen=True, eq=False):
     Attributes:
         blinding: what `finalize` needs.
         own_hash: the picture's hash, or None for a cover request.
+        certify: whether the replies are for others, too.
     """
 
     blinding: Blinding
     own_hash: bytes | None
+    certify: bool
 
 
 class Verified(Redacted, Struct, frozen=True, eq=False):
@@ -93,7 +101,7 @@ class VoprfRound(Struct, frozen=True):
 
     def outputs(
         self,
-        blinding: Blinding,
+        session: Waiting,
         replies: Mapping[Role, Message],
         epoch: int,
         layout: KeyLayout,
@@ -110,10 +118,10 @@ class VoprfRound(Struct, frozen=True):
         parts = {}
         for role, reply in replies.items():
             step = f"{self.reply.NAME} of {role}" if layout.shared else self.reply.NAME
-            parts[role] = self._checked(blinding, reply, epoch, keys.shares[role], executor, step)
+            parts[role] = self._checked(session, reply, epoch, keys.shares[role], executor, step)
         if len(parts) < layout.needed:
             raise ProtocolError(self.reply.NAME, f"{layout.needed} roles must answer, not {len(parts)}")
-        return unblind(blinding, layout.combined(parts, executor), executor, self.reply.NAME)
+        return unblind(session.blinding, layout.combined(parts, executor), executor, self.reply.NAME)
 
     def simulated(self, epoch: int, count: int, rng: Randomness) -> Message:
         """A request of uniform elements. A blinded element is one too, since its blind is a uniform
@@ -123,7 +131,7 @@ class VoprfRound(Struct, frozen=True):
 
     def _checked(
         self,
-        blinding: Blinding,
+        session: Waiting,
         reply: Message,
         epoch: int,
         key: PublicKey,
@@ -131,19 +139,21 @@ class VoprfRound(Struct, frozen=True):
         step: str,
     ) -> Rows:
         """The evaluated elements of a reply."""
-        if not isinstance(reply, self.reply):
+        if not isinstance(reply, CertifiedReply if session.certify else self.reply):
             raise ProtocolError(step, f"the device does not take {reply!r}")
         check_epoch(reply.epoch, epoch, step)
-        return verified(blinding, Evaluation(reply.evaluated, reply.proof), key, executor, step)
+        evaluation = Evaluation(reply.evaluated, reply.proof)
+        return verified(session.blinding, evaluation, key, executor, step, session.certify)
 
     def _evaluated(
         self, holder: KeyHolder, body: Message, tape: Randomness, executor: Executor | None
     ) -> Message:
-        step = self.request.NAME
-        if not isinstance(body, self.request):
+        step, certify = self.request.NAME, isinstance(body, CertifyRequest)
+        if not isinstance(body, self.request | CertifyRequest):
             raise ProtocolError(step, f"the matcher does not answer {body!r}")
         check_epoch(body.epoch, holder.epoch, step)
         if len(body.blinded) != holder.count:
             raise ProtocolError(step, f"must have {holder.count} rows, not {len(body.blinded)}", "blinded")
-        evaluation = blind_evaluate(holder.key, body.blinded, tape, executor, step)
-        return self.reply(holder.epoch, evaluation.elements, evaluation.proof)
+        evaluation = blind_evaluate(holder.key, body.blinded, tape, executor, step, certify)
+        reply = CertifiedReply if certify else self.reply
+        return reply(holder.epoch, evaluation.elements, evaluation.proof)
