@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Final
 
+from blindmatch_protocol.codec import Fixed, Message, Nested, Text, UInt
+from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from blindmatch_client.base import Base
 from blindmatch_client.egress import Call
@@ -32,10 +35,27 @@ MOST_WORDS: Final = 2000
 _PERMANENT: Final = frozenset({"NOT_FOUND", "INVALID_ARGUMENT", "ALREADY_EXISTS", "PERMISSION_DENIED"})
 """Refusals after which the same complaint will never be taken."""
 
-_COLUMNS: Final = (
-    "complaint_id, report_id, opened(text, 'complaint.text', complaint_id), made_at_ms, stage,"
-    " opened(words, 'complaint.words', complaint_id)"
-)
+_COMPLAINTS: Final = "complaints"
+
+
+class _Kept(Message, tag=0xEB, name="device/complaint"):
+    """`Complaint`, as it is kept."""
+
+    complaint_id: Annotated[bytes, Fixed(ID_BYTES)]
+    report_id: Annotated[bytes, Fixed(ID_BYTES)]
+    text: Annotated[str, Text(4 * MOST_WORDS)]
+    made_at_ms: Annotated[int, UInt(64)]
+    stage: Annotated[str, Text(32)]
+    words: Annotated[str, Text(1 << 16)]
+
+
+class _All(Message, tag=0xEC, name="device/complaints"):
+    """All complaints, oldest first: one sealed value, there from the beginning (vault.py)."""
+
+    complaints: Annotated[tuple[_Kept, ...], Several(Nested(_Kept), 1 << 16)]
+
+
+NO_COMPLAINTS: Final = _All(()).encode()
 
 
 class ComplaintError(DeviceError):
@@ -101,34 +121,22 @@ class Complaints(Struct, frozen=True):
 
     def all(self) -> Sequence[Complaint]:
         """All complaints, oldest first."""
-        rows = self.base.store.all(f"SELECT {_COLUMNS} FROM complaint ORDER BY rowid")  # noqa: S608 - constants
-        return [_complaint(*row) for row in rows]
+        held = _All.decode(self.base.store.get(_COMPLAINTS) or NO_COMPLAINTS).complaints
+        return [Complaint(**(asdict(one) | {"stage": ComplaintState(one.stage)})) for one in held]
 
     def get(self, complaint_id: bytes) -> Complaint:
         """The complaint with this id; KeyError if there is none."""
-        query = f"SELECT {_COLUMNS} FROM complaint WHERE complaint_id = ?"  # noqa: S608 - constants
-        row = self.base.store.one(query, complaint_id)
-        if row is None:
-            raise KeyError(complaint_id)
-        return _complaint(*row)
+        return {one.complaint_id: one for one in self.all()}[complaint_id]
 
     def waiting(self) -> int:
         """How many the centre has neither taken nor refused."""
-        row = self.base.store.one("SELECT count(*) FROM complaint WHERE stage = ?", ComplaintState.WAITING)
-        return 0 if row is None else int(row[0])
+        return sum(one.stage is ComplaintState.WAITING for one in self.all())
 
     def _keep(self, report_id: bytes, text: str) -> Complaint:
-        complaint_id = self.base.rng.take(ID_BYTES)
-        self.base.store.run(
-            "INSERT INTO complaint VALUES (?1, ?2, sealed(?3, 'complaint.text', ?1), ?4, ?5,"
-            " sealed('', 'complaint.words', ?1))",
-            complaint_id,
-            report_id,
-            text,
-            self.base.clock_ms(),
-            ComplaintState.WAITING,
-        )
-        return self.get(complaint_id)
+        name, now = self.base.rng.take(ID_BYTES), self.base.clock_ms()
+        made = Complaint(name, report_id, text, now, ComplaintState.WAITING, "")
+        self._save([*self.all(), made])
+        return made
 
     def _submit(self, one: Complaint) -> ServiceError | None:
         """Hand a complaint in; the error if it is not taken now."""
@@ -153,13 +161,13 @@ class Complaints(Struct, frozen=True):
         self._note(one.complaint_id, stage, str(problem))
 
     def _note(self, complaint_id: bytes, stage: ComplaintState, words: str) -> None:
-        self.base.store.run(
-            "UPDATE complaint SET stage = ?2, words = sealed(?3, 'complaint.words', complaint_id)"
-            " WHERE complaint_id = ?1",
-            complaint_id,
-            stage,
-            words,
-        )
+        values = {"stage": stage, "words": words}
+        every = self.all()
+        self._save([replace(one, **values) if one.complaint_id == complaint_id else one for one in every])
+
+    def _save(self, every: Sequence[Complaint]) -> None:
+        kept = tuple(_Kept(**asdict(one)) for one in every)
+        self.base.store.put(_COMPLAINTS, _All(kept).encode())
 
 
 def _checked(report_id: bytes, text: str) -> str:
@@ -177,9 +185,3 @@ def _decided(taken: pb.Complaint) -> str:
     """What the centre has decided, made safe for a terminal; empty while it has not."""
     said = f"{taken.decision}: {taken.reason}" if taken.reason else taken.decision
     return printable(said, 2 * MOST_WORDS)
-
-
-def _complaint(
-    complaint_id: bytes, report_id: bytes, text: Any, made_at_ms: int, stage: str, words: Any
-) -> Complaint:
-    return Complaint(complaint_id, report_id, text, made_at_ms, ComplaintState(stage), words)

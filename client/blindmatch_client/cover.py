@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.cover import KEPT_MS, Slot, cover, fragment, seal_slot
+from blindmatch_protocol.cover import Slot, cover, fragment, seal_slot
 from msgspec import Struct, field
 
 from blindmatch_client.base import Base
@@ -30,7 +30,6 @@ SLOT_DEADLINE_S: Final = 30.0
 _LAST: Final = "cover/last_slot"
 _SIZE: Final = "cover/size"
 _OFFSET: Final = "cover/offset"
-_RECEIVED: Final = "cover/fragment_received"
 
 
 class _Next(Struct, frozen=True):
@@ -64,7 +63,8 @@ class Cover(Struct):
     def note(self) -> None:
         """Note what arrived since this was called last."""
         while self._received:
-            self._note(*self._received.pop())
+            sent, received = self._received.pop()
+            self.reporting.fragment_received(sent.report, sent.slot.count, received)
 
     def tick(self) -> bool:
         """Send the current slot's message unless that was done; whether it was done now.
@@ -89,17 +89,6 @@ class Cover(Struct):
         received = self._submit(prepared.slot if prepared else cover(self.base.rng, self.schedule.size))
         if prepared:
             self._received.append((prepared, received))
-
-    def _note(self, sent: _Next, received: int) -> None:
-        """The centre has a fragment, and of those before as many as came in time."""
-        before = self.base.store.get(_RECEIVED)
-        with self.base.store.transaction():
-            self.base.store.put(_RECEIVED, received.to_bytes(8, "big"))
-            late = before is not None and received - int.from_bytes(before, "big") > KEPT_MS
-            if late and sent.report.fragments_sent:
-                self.reporting.forget_fragments()
-            else:
-                self.reporting.fragment_received(sent.report, sent.slot.count, received)
 
     def _submit(self, slot: Slot) -> int:
         """Hand a slot in under a random id; when the centre had it on disk."""

@@ -21,7 +21,7 @@ from blindmatch_protocol.randomness import Randomness
 from blindmatch_client import messenger
 from blindmatch_client.absence import check_provable, prove_absence
 from blindmatch_client.base import Base
-from blindmatch_client.complaints import Complaints
+from blindmatch_client.complaints import NO_COMPLAINTS, Complaints
 from blindmatch_client.config import CentreIdentity as CentreIdentity
 from blindmatch_client.config import DeviceConfig as DeviceConfig
 from blindmatch_client.config import Unreadable as Unreadable
@@ -40,7 +40,7 @@ from blindmatch_client.pictures import Pictures
 from blindmatch_client.received import Received
 from blindmatch_client.receiving import Receiver
 from blindmatch_client.relay import RelayClient
-from blindmatch_client.reporting import Reporting
+from blindmatch_client.reporting import NO_REPORTS, Reporting
 from blindmatch_client.results import Flushed as Flushed
 from blindmatch_client.results import OutcomeKind as OutcomeKind
 from blindmatch_client.results import Sent as Sent
@@ -70,7 +70,7 @@ class Device(Messages):
         self._files = Files(base.folder / "attachments")
         self._outbox = Outbox(base.store, base.design)
         self._relay = RelayClient(base.egress, clear=not base.design.info.end_to_end)
-        self._reporting = Reporting(base, keeper)
+        self._reporting = Reporting(base, keeper, self._files)
         configured = {centre.account: centre.notices} if centre else {}
         self.contacts = Contacts(keeper, self._relay, configured, self._requeue)
         self.complaints = Complaints(base)
@@ -89,7 +89,8 @@ class Device(Messages):
             self._reporting,
             self._matcher.to_tell,
         )
-        self._files.keep_only(self._outbox.files() | self._receiver.files_kept())
+        kept = (self._outbox, self._reporting)
+        self._files.keep_only(self._receiver.files_kept().union(*(one.files() for one in kept)))
 
     @classmethod
     def create(
@@ -115,7 +116,7 @@ class Device(Messages):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise StoreError(f"{folder}: cannot be made: {error.strerror}") from error
-        initial = {ACCOUNT_NAME: account.dump()}
+        initial = {ACCOUNT_NAME: account.dump(), "reports": NO_REPORTS, "complaints": NO_COMPLAINTS}
         if not config.design.info.end_to_end:
             initial[_IN_THE_CLEAR] = b"\1"
         store = Store(folder, True, config.key, initial)

@@ -33,10 +33,14 @@ class _Said(Message, tag=0xE0, name="device/outgoing"):
 class _Kept(Message, tag=0xE1, name="device/attached"):
     """What is sealed of an attachment's row."""
 
+    matching: Annotated[str, Text(16)]
+    file: Annotated[str, Text(64)]
+    uploaded: Annotated[int, UInt(8)]
     ref: Annotated[tuple[AttachmentRef, ...], Several(Nested(AttachmentRef), 1)]
     outcome: Annotated[bytes, Variable(16 << 20)]
     epoch: Annotated[int, UInt(64)]
     matched_at_ms: Annotated[int, UInt(64)]
+    owed: Annotated[bytes, Variable(REQUEST_ID_BYTES)]
 
 
 class Outbox:
@@ -125,7 +129,8 @@ class Outbox:
 
     def files(self) -> set[str]:
         """Sealed attachments that are still needed."""
-        return {name for (name,) in self._store.all("SELECT file FROM attached WHERE file IS NOT NULL")}
+        rows = self._store.all("SELECT opened(body, 'attached.body', item) FROM attached")
+        return {_Kept.decode(body).file for (body,) in rows}
 
     def sent(self, row: Outgoing) -> None:
         """The relay has the message, and has stamped it; without an attachment it is done, and its row goes.
@@ -149,21 +154,20 @@ class Outbox:
         return self._drop(row.attached)
 
     def failed(self, row: Outgoing, problem: str) -> str | None:
-        """The message will never leave: what is not needed any more is dropped; the attachment's file as
-        for `done`."""
+        """The message will never leave, and its row goes; the attachment's file as for `done`."""
         row.state, row.problem, row.content, row.sealed = SendState.FAILED, problem, None, b""
-        self.save(row)
+        self._store.run("DELETE FROM outgoing WHERE number = ?", row.number)
         return self._drop(row.attached)
 
     def _drop(self, attached: Attached | None) -> str | None:
-        """Drop file and key of an attachment that no message needs any more, and save it."""
+        """Delete the row of an attachment that no message needs any more, or save it."""
         if attached is None:
             return None
-        query = "SELECT 1 FROM outgoing WHERE item = ? AND stage IN ('queued', 'sealed', 'sent')"
-        file = None
-        if self._store.one(query, attached.item) is None:
-            file, attached.file, attached.ref, attached.taken = attached.file, None, None, None
-        self.save_attached(attached)
+        if self._store.one("SELECT 1 FROM outgoing WHERE item = ?", attached.item) is not None:
+            self.save_attached(attached)
+            return None
+        file, attached.file, attached.ref, attached.taken = attached.file, None, None, None
+        self._store.run("DELETE FROM attached WHERE item = ?", attached.item)
         return file
 
     def save(self, row: Outgoing) -> None:
@@ -184,16 +188,16 @@ class Outbox:
     def save_attached(self, attached: Attached) -> None:
         """Write an attachment's row as it is in memory."""
         self._store.run(
-            "UPDATE attached SET matching = ?2, file = ?3, uploaded = ?4,"
-            " body = sealed(?5, 'attached.body', ?1) WHERE item = ?1",
-            *_columns(attached),
+            "UPDATE attached SET body = sealed(?2, 'attached.body', ?1) WHERE item = ?1",
+            *(attached.item, _kept(attached)),
         )
 
     def _attach(self, attached: Attached) -> None:
-        (attached.item,) = self._store.one("SELECT COALESCE(MAX(item) + 1, 0) FROM attached") or (0,)
+        query = "SELECT seq + 1 FROM sqlite_sequence WHERE name = 'attached'"
+        (attached.item,) = self._store.one(query) or (0,)
         self._store.run(
-            "INSERT INTO attached VALUES (?1, ?2, ?3, ?4, sealed(?5, 'attached.body', ?1))",
-            *_columns(attached),
+            "INSERT INTO attached VALUES (?1, sealed(?2, 'attached.body', ?1))",
+            *(attached.item, _kept(attached)),
         )
 
     def _insert(self, row: Outgoing) -> None:
@@ -204,14 +208,15 @@ class Outbox:
         )
 
     def _attached(self, item: int) -> Attached:
-        query = "SELECT matching, file, uploaded, opened(body, 'attached.body', item) FROM attached"
-        row = self._store.one(f"{query} WHERE item = ?", item)
+        row = self._store.one("SELECT opened(body, 'attached.body', item) FROM attached WHERE item = ?", item)
         if row is None:
             raise KeyError(item)
-        matching, file, uploaded, kept = MatchState(row[0]), row[1], bool(row[2]), _Kept.decode(row[3])
-        outcome = decode_outcome(self._design, kept.outcome) if kept.outcome else None
-        ref = next(iter(kept.ref), None)
-        return Attached(item, matching, file, ref, uploaded, outcome, kept.epoch, kept.matched_at_ms)
+        kept = _Kept.decode(row[0])
+        made = Attached(item, MatchState(kept.matching), kept.file or None, next(iter(kept.ref), None))
+        made.uploaded, made.epoch, made.matched_at_ms = bool(kept.uploaded), kept.epoch, kept.matched_at_ms
+        made.outcome = decode_outcome(self._design, kept.outcome) if kept.outcome else None
+        made.owed = kept.owed
+        return made
 
 
 def request_id_of(key: bytes) -> bytes:
@@ -226,8 +231,8 @@ def _said(row: Outgoing) -> bytes:
     return _Said(row.recipient, content, row.sealed, row.problem, stamp).encode()
 
 
-def _columns(attached: Attached) -> tuple[int, str, str | None, int, bytes]:
+def _kept(attached: Attached) -> bytes:
     outcome = b"" if attached.outcome is None else encode_outcome(attached.outcome)
     ref = () if attached.ref is None else (attached.ref,)
-    kept = _Kept(ref, outcome, attached.epoch, attached.matched_at_ms)
-    return attached.item, attached.matching, attached.file, attached.uploaded, kept.encode()
+    state = (attached.matching, attached.file or "", attached.uploaded, ref)
+    return _Kept(*state, outcome, attached.epoch, attached.matched_at_ms, attached.owed).encode()

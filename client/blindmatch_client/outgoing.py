@@ -11,7 +11,8 @@ as it was sealed, and takes no other under its id. Whoever can open both shows o
 
 matching:  NONE (no picture) | DUE --> DECIDED | SKIPPED
 
-Whoever moves a row forward has it in memory; it is read again only after a start, or to be tried again.
+A row that is DONE or FAILED is deleted. Whoever moves one forward has it in memory; it is read again only
+after a start, or to be tried again.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Attached(Redacted, Struct, eq=False):
         file: the sealed attachment on this device; None once no message needs it.
         ref: names the blob as the relay knows it, once it is `uploaded`; None with `file`.
         outcome: of matching, with the epoch it was asked in and the time, once it is DECIDED.
+        owed: the id of the report or voucher that was made of it; empty before.
         taken: in memory alone: the picture, if the user attached it just now.
     """
 
@@ -66,6 +68,7 @@ class Attached(Redacted, Struct, eq=False):
     outcome: Outcome | None = None
     epoch: int = 0
     matched_at_ms: int = 0
+    owed: bytes = b""
     taken: Picture | None = None
 
 

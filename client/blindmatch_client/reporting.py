@@ -1,33 +1,46 @@
 """Reports and vouchers: what a picture's outcome owes the centre, sealed, kept, and handed in once.
 
 Decided(Match | Flag) --ConfirmedMatch--> Report --HPKE--> kept --> Submit (same id and bytes) --> Receipt
+
+Where reports stand is one sealed value, there from the beginning and of one length (vault.py). A sealed
+report that waits is a file among the attachments, and gone once it is handed in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from functools import partial
+from hashlib import sha256
+from typing import Annotated, Any, Final
 
+from blindmatch_protocol.codec import Fixed, Message, Nested, Text, UInt, Variable
+from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.contract import Flag, Match, Party, Voucher
+from blindmatch_protocol.cover import KEPT_MS
 from blindmatch_protocol.parts import ENVELOPE, SUBMISSION, split
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.report import MOST_PICTURE_BYTES, Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_client.base import Base
 from blindmatch_client.confirmed import ConfirmedMatch
 from blindmatch_client.consequence import Consequence
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.methods import CENTRE_KEY, SUBMIT, SUBMIT_VOUCHER
-from blindmatch_client.errors import MisbehavedError, ReportRefusedError, ServiceError
+from blindmatch_client.errors import MisbehavedError, ReportRefusedError, ServiceError, StoreError
+from blindmatch_client.files import Files
 from blindmatch_client.keys import AccountKeeper
 from blindmatch_client.outgoing import Attached, Outgoing, SendState
+from blindmatch_client.store_file import ALTERED
 from blindmatch_client.trace import Purpose
 
 SUBMIT_DEADLINE_S: Final = 120.0
-_REPORT, _VOUCHER = "report", "voucher"
+MOST_KEPT: Final = 64
+"""Reports whose standing is kept; beyond that the oldest that was handed in goes."""
+_REPORTS: Final = "reports"
 
 
 class ReportStanding(Struct, frozen=True):
@@ -38,6 +51,38 @@ class ReportStanding(Struct, frozen=True):
     made_at_ms: int
     received_at_ms: int | None
     fragments_sent: int
+
+
+class _Kept(Message, tag=0xE8, name="device/report"):
+    """A report that was made; `file` and its SHA-256 while the centre has not all of it."""
+
+    report_id: Annotated[bytes, Fixed(16)]
+    made_at_ms: Annotated[int, UInt(64)]
+    received_at_ms: Annotated[int, UInt(64)]
+    fragments_sent: Annotated[int, UInt(32)]
+    item: Annotated[int, UInt(64)]
+    file: Annotated[str, Text(64)]
+    digest: Annotated[bytes, Variable(32)]
+
+
+class _Reports(Message, tag=0xE9, name="device/reports"):
+    """All of them, oldest first, and when a fragment of one arrived last; 0 before."""
+
+    reports: Annotated[tuple[_Kept, ...], Several(Nested(_Kept), 1 << 16)]
+    fragment_at_ms: Annotated[int, UInt(64)]
+
+
+NO_REPORTS: Final = _Reports((), 0).encode()
+
+
+class _Voucher(Message, tag=0xEA, name="device/voucher"):
+    """A voucher that waits."""
+
+    design: Annotated[str, Text(64)]
+    version: Annotated[int, UInt(32)]
+    epoch: Annotated[int, UInt(64)]
+    item: Annotated[int, UInt(64)]
+    body: Annotated[bytes, Variable(16 << 20)]
 
 
 class WaitingReport(Redacted, Struct, frozen=True):
@@ -51,8 +96,9 @@ class WaitingReport(Redacted, Struct, frozen=True):
 class Reporting:
     """An account's reports and vouchers."""
 
-    def __init__(self, base: Base, keeper: AccountKeeper) -> None:
+    def __init__(self, base: Base, keeper: AccountKeeper, files: Files) -> None:
         centre = base.config.centre
+        self._files = files
         self._keeper = keeper
         self._base = base
         self._store = base.store
@@ -90,20 +136,20 @@ class Reporting:
         attached, outcome = row.attached, None if row.attached is None else row.attached.outcome
         if attached is None or row.content is None or not isinstance(outcome, Match | Flag | Voucher):
             return None
-        queued = self._store.one("SELECT report_id, kind FROM submission WHERE item = ?", attached.item)
-        if queued is not None:
-            return bytes(queued[0]) if queued[1] == _REPORT else None
+        if attached.owed:
+            return None if isinstance(outcome, Voucher) else attached.owed
         if self._base.config.consequence is not Consequence.REPORT:
             return None
         if isinstance(outcome, Voucher):
-            voucher = outcome.body.encode()
-            self._keep(_VOUCHER, self._base.rng.take(16), attached.epoch, attached.item, voucher)
+            attached.owed = self._base.rng.take(16)
+            self._keep_voucher(attached.owed, attached, outcome.body.encode())
             return None
         if isinstance(outcome, Match) and outcome.label.unconfirmed:
             return None  # a filter's word is no evidence: nothing of the message leaves
         data, picture = load(attached)
         confirmed = ConfirmedMatch(self._base.design, attached.epoch, picture, attached.item, outcome)
-        return self.queue(confirmed, row, data, attached.matched_at_ms)
+        attached.owed = self.queue(confirmed, row, data, attached.matched_at_ms)
+        return attached.owed
 
     def queue(self, confirmed: ConfirmedMatch, row: Outgoing, picture: bytes, matched_at_ms: int) -> bytes:
         """Seal and keep a report of a message and its picture; its id. Nothing is sent.
@@ -115,8 +161,14 @@ class Reporting:
         if len(picture) > MOST_PICTURE_BYTES:
             raise ReportRefusedError(f"report refused: a picture is at most {MOST_PICTURE_BYTES} bytes")
         report = self._report(confirmed, row, picture, matched_at_ms)
-        self._keep(_REPORT, report.report_id, confirmed.epoch, confirmed.number, seal_report(report, key))
-        return report.report_id
+        name, sealed, held = report.report_id, seal_report(report, key), self._held()
+        place = (self._files.write([sealed]), sha256(sealed).digest())
+        made = _Kept(name, self._base.clock_ms(), 0, 0, confirmed.number, *place)
+        done = [one.report_id for one in held.reports if not one.file]
+        dropped = done[: max(0, len(held.reports) - MOST_KEPT + 1)]
+        kept = (one for one in held.reports if one.report_id not in dropped)
+        self._put(replace(held, reports=(*kept, made)))
+        return name
 
     def submit_owed(self, rows: Iterable[Outgoing]) -> None:
         """Hand in what is kept, if one of these messages may owe any of it; what has to wait waits."""
@@ -129,24 +181,20 @@ class Reporting:
         schedule are left to it.
         """
         problems: list[ServiceError] = []
-        rows = self._store.all(
-            "SELECT report_id, kind, design, version, epoch, item, opened(body, 'submission.body', report_id)"
-            " FROM submission WHERE received_at_ms IS NULL AND (kind = ? OR ?) ORDER BY made_at_ms, rowid",
-            _VOUCHER,
-            self._base.config.cover is None,
-        )
-        for report_id, kind, *declared, item, body in rows:
+        rows = self._store.all("SELECT name, opened(body, 'voucher.body', name) FROM voucher ORDER BY rowid")
+        waiting: list[Callable[[], None]] = [partial(self._submit_voucher, *row) for row in rows]
+        if self._base.config.cover is None:
+            waiting += [partial(self._submit, one) for one in self._held().reports if one.file]
+        for submit in waiting:
             try:
-                self._submit(report_id, kind, declared, item, body)
+                submit()
             except ServiceError as error:
                 problems.append(error)
         return problems
 
     def is_received(self, report_id: bytes) -> bool:
         """Has the centre acknowledged it?"""
-        query = "SELECT received_at_ms FROM submission WHERE report_id = ?"
-        row = self._store.one(query, report_id)
-        return row is not None and row[0] is not None
+        return any(one.report_id == report_id and not one.file for one in self._held().reports)
 
     def knows_key(self) -> bool:
         """Is the centre's key known?"""
@@ -164,39 +212,41 @@ class Reporting:
 
     def oldest_report(self) -> WaitingReport | None:
         """The report that waits longest."""
-        row = self._store.one(
-            "SELECT report_id, opened(body, 'submission.body', report_id), fragments_sent FROM submission"
-            " WHERE received_at_ms IS NULL AND kind = ? ORDER BY made_at_ms, rowid LIMIT 1",
-            _REPORT,
-        )
-        return None if row is None else WaitingReport(*row)
+        one = next((one for one in self._held().reports if one.file), None)
+        return None if one is None else WaitingReport(one.report_id, self._load(one), one.fragments_sent)
 
     def fragment_received(self, report: WaitingReport, count: int, at_ms: int) -> None:
-        """The centre has one more fragment of `report`, of `count`; with the last one it has the report."""
-        sent = report.fragments_sent + 1
-        query = "UPDATE submission SET fragments_sent = ? WHERE report_id = ?"
-        with self._store.transaction():
-            self._store.run(query, sent, report.report_id)
-            if sent == count:
-                self._received(report.report_id, at_ms)
+        """The centre has one more fragment of `report`, of `count`, and of those before as many as came in
+        time; with the last one it has the report."""
+        held, sent = self._held(), report.fragments_sent + 1
+        late = held.fragment_at_ms and at_ms - held.fragment_at_ms > KEPT_MS and report.fragments_sent
+        held = replace(held, fragment_at_ms=at_ms)
+        if late:
+            self._put(_begun_again(held))
+        elif sent == count:
+            self._received(held, report.report_id, at_ms, sent)
+        else:
+            self._put(_changed(held, report.report_id, fragments_sent=sent))
 
     def forget_fragments(self) -> None:
         """Begin again with the fragments of every report that is not handed in whole."""
-        self._store.run("UPDATE submission SET fragments_sent = 0 WHERE received_at_ms IS NULL")
+        self._put(_begun_again(self._held()))
 
     def waiting(self) -> int:
         """How many reports and vouchers are not handed in yet."""
-        row = self._store.one("SELECT count(*) FROM submission WHERE received_at_ms IS NULL")
-        return 0 if row is None else int(row[0])
+        (vouchers,) = self._store.one("SELECT count(*) FROM voucher") or (0,)
+        return int(vouchers) + len(self.files())
+
+    def files(self) -> set[str]:
+        """Sealed reports that are still needed."""
+        return {one.file for one in self._held().reports if one.file}
 
     def standing(self) -> list[ReportStanding]:
-        """All reports, oldest first."""
-        rows = self._store.all(
-            "SELECT report_id, made_at_ms, received_at_ms, fragments_sent FROM submission WHERE kind = ?"
-            " ORDER BY made_at_ms, rowid",
-            _REPORT,
-        )
-        return [ReportStanding(*row) for row in rows]
+        """The reports, oldest first; of those that were handed in the newest `MOST_KEPT`."""
+        return [
+            ReportStanding(one.report_id, one.made_at_ms, one.received_at_ms or None, one.fragments_sent)
+            for one in self._held().reports
+        ]
 
     def _report(self, confirmed: ConfirmedMatch, row: Outgoing, picture: bytes, matched_at_ms: int) -> Report:
         info, account = confirmed.design.info, self._base.config.account
@@ -221,33 +271,42 @@ class Reporting:
             sender_proof=() if proof is None else (proof,),
         )
 
-    def _keep(self, kind: str, report_id: bytes, epoch: int, number: int, body: bytes) -> None:
-        info, now = self._base.design.info, self._base.clock_ms()
-        self._store.run(
-            "INSERT INTO submission VALUES (?1, ?2, ?3, ?4, ?5, ?6, sealed(?7, 'submission.body', ?1), ?8, 0,"
-            " NULL)",
-            *(report_id, kind, info.name, info.version, epoch, number, body, now),
-        )
+    def _held(self) -> _Reports:
+        return _Reports.decode(self._store.get(_REPORTS) or NO_REPORTS)
 
-    def _submit(self, report_id: bytes, kind: str, declared: list[object], item: int, body: bytes) -> None:
-        if kind == _REPORT:
-            call = Call(Party.CENTRE, SUBMIT, Purpose.REPORT, item, True, SUBMIT_DEADLINE_S)
-            received = self.hand_in(call, report_id, body)
-        else:
-            design, version, epoch = declared
-            head = pb.Envelope(design=str(design))
-            head.version, head.epoch = int(str(version)), int(str(epoch))
-            voucher = Call(Party.CENTRE, SUBMIT_VOUCHER, Purpose.VOUCHER, item, True, SUBMIT_DEADLINE_S)
-            received = self._base.egress.upload(voucher, lambda: split(ENVELOPE, head, body)).received_at_ms
-        self._received(report_id, received)
+    def _put(self, reports: _Reports) -> None:
+        self._store.put(_REPORTS, reports.encode())
 
-    def _received(self, report_id: bytes, at_ms: int) -> None:
-        self._store.run(
-            "UPDATE submission SET received_at_ms = ?, body = sealed(x'', 'submission.body', report_id)"
-            " WHERE report_id = ?",
-            at_ms,
-            report_id,
-        )
+    def _keep_voucher(self, name: bytes, attached: Attached, body: bytes) -> None:
+        info = self._base.design.info
+        kept = _Voucher(info.name, info.version, attached.epoch, attached.item, body).encode()
+        self._store.run("INSERT INTO voucher VALUES (?1, sealed(?2, 'voucher.body', ?1))", name, kept)
+
+    def _load(self, one: _Kept) -> bytes:
+        sealed = b"".join(self._files.chunks(one.file))
+        if sha256(sealed).digest() != one.digest:
+            raise StoreError(ALTERED)
+        return sealed
+
+    def _submit(self, one: _Kept) -> None:
+        call = Call(Party.CENTRE, SUBMIT, Purpose.REPORT, one.item, True, SUBMIT_DEADLINE_S)
+        received = self.hand_in(call, one.report_id, self._load(one))
+        self._received(self._held(), one.report_id, received, 0)
+
+    def _submit_voucher(self, name: bytes, kept: bytes) -> None:
+        one = _Voucher.decode(kept)
+        head = pb.Envelope(design=one.design, version=one.version, epoch=one.epoch)
+        call = Call(Party.CENTRE, SUBMIT_VOUCHER, Purpose.VOUCHER, one.item, True, SUBMIT_DEADLINE_S)
+        self._base.egress.upload(call, lambda: split(ENVELOPE, head, one.body))
+        self._store.run("DELETE FROM voucher WHERE name = ?", name)
+
+    def _received(self, held: _Reports, report_id: bytes, at_ms: int, fragments: int) -> None:
+        """The centre has all of a report: its file goes."""
+        told = {"received_at_ms": at_ms, "fragments_sent": fragments, "file": "", "digest": b""}
+        self._put(_changed(held, report_id, **told))
+        for one in held.reports:
+            if one.report_id == report_id and one.file:
+                self._files.remove(one.file)
 
     def hand_in(self, call: Call[pb.SubmitPart, pb.Receipt], name: bytes, sealed: bytes) -> int:
         """Submit something sealed under a name of 16 bytes; when the centre had it on disk.
@@ -260,3 +319,13 @@ class Reporting:
         if receipt.report_id != name:
             raise MisbehavedError(Party.CENTRE, "a receipt names what was handed in")
         return receipt.received_at_ms
+
+
+def _changed(held: _Reports, report_id: bytes, **values: Any) -> _Reports:
+    kept = (replace(one, **values) if one.report_id == report_id else one for one in held.reports)
+    return replace(held, reports=tuple(kept))
+
+
+def _begun_again(held: _Reports) -> _Reports:
+    kept = (replace(one, fragments_sent=0) if one.file else one for one in held.reports)
+    return replace(held, reports=tuple(kept))

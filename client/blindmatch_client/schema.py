@@ -1,10 +1,10 @@
-"""The tables of a device's store, version 11. Columns called sealed in comments hold what vault.py makes."""
+"""The tables of a device's store, version 12. Columns called sealed in comments hold what vault.py makes."""
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 11
+SCHEMA_VERSION: Final = 12
 
 SCHEMA: Final = """
 CREATE TABLE lock (
@@ -25,11 +25,8 @@ CREATE TABLE device_state (
   state BLOB NOT NULL, -- sealed
   PRIMARY KEY (design, version, epoch)
 ) STRICT;
-CREATE TABLE attached (
-  item INTEGER PRIMARY KEY,
-  matching TEXT NOT NULL,
-  file TEXT,
-  uploaded INTEGER NOT NULL,
+CREATE TABLE attached ( -- a row goes with the last message that needs it; its number is not used again
+  item INTEGER PRIMARY KEY AUTOINCREMENT,
   body BLOB NOT NULL -- sealed
 ) STRICT;
 CREATE TABLE outgoing (
@@ -41,17 +38,9 @@ CREATE TABLE outgoing (
   body BLOB NOT NULL -- sealed
 ) STRICT;
 CREATE INDEX outgoing_by_item ON outgoing (item) WHERE item IS NOT NULL;
-CREATE TABLE submission (
-  report_id BLOB PRIMARY KEY,
-  kind TEXT NOT NULL,
-  design TEXT NOT NULL,
-  version INTEGER NOT NULL,
-  epoch INTEGER NOT NULL,
-  item INTEGER NOT NULL,
-  body BLOB NOT NULL, -- sealed
-  made_at_ms INTEGER NOT NULL,
-  fragments_sent INTEGER NOT NULL DEFAULT 0,
-  received_at_ms INTEGER
+CREATE TABLE voucher ( -- those that wait; reports and complaints are values of meta, of one length
+  name BLOB PRIMARY KEY,
+  body BLOB NOT NULL -- sealed
 ) STRICT;
 CREATE TABLE incoming (
   sequence INTEGER PRIMARY KEY,
@@ -75,14 +64,6 @@ CREATE INDEX attachment_missing ON attachment (sequence) WHERE file IS NULL AND 
 CREATE TABLE peer ( -- what the messenger knows of each peer
   number INTEGER PRIMARY KEY,
   state BLOB NOT NULL -- sealed
-) STRICT;
-CREATE TABLE complaint ( -- what the user complained about
-  complaint_id BLOB PRIMARY KEY,
-  report_id BLOB NOT NULL,
-  text BLOB NOT NULL, -- sealed
-  made_at_ms INTEGER NOT NULL,
-  stage TEXT NOT NULL,
-  words BLOB NOT NULL -- sealed
 ) STRICT;
 -- epochs that were adopted, and what was refused (evidence.py)
 CREATE TABLE adopted (

@@ -1,8 +1,9 @@
 """What the device must remember: one SQLite file, written before anything is sent.
 
 It holds the messenger's keys, message texts, the keys of attachments, and reports. Every value that says
-something of them is sealed (vault.py); in the clear are how many rows there are, their numbers, times, stages
-and design names (docs/messenger.md). Statements seal and open values where they stand:
+something of them is sealed (vault.py); in the clear are how many messages there are, their numbers, times and
+stages (docs/messenger.md). What came of a picture changes no row's length, and no number of rows once nothing
+is owed for it. Statements seal and open values where they stand:
 
     INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))
     SELECT opened(value, 'meta.value', name) FROM meta
@@ -204,7 +205,11 @@ class Store:
 
     def put(self, name: str, value: bytes) -> None:
         """Keep `value` under `name`."""
-        self.run("INSERT OR REPLACE INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))", name, value)
+        self.run(
+            "INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))"
+            " ON CONFLICT DO UPDATE SET value = excluded.value",  # in its place: their order tells nothing
+            *(name, value),
+        )
 
     def forget(self, name: str) -> None:
         """Keep nothing under `name` any more."""

@@ -5,13 +5,15 @@
 
 The data key is drawn once; the locking key seals it, so that another passphrase or key file can take its
 place. A value is sealed by XChaCha20-Poly1305 (libsodium) under a random nonce of 24 bytes. The associated
-data names the table, the column and the row, so that a value that was moved does not open.
+data names the table, the column and the row, so that a value that was moved does not open. Before that it is
+padded (ISO/IEC 7816-4) to a multiple of a block, so that lengths do not tell what came of a picture.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_bytes
@@ -33,7 +35,15 @@ MEMORY: Final = 64 << 20
 
 MOST_MEMORY: Final = 1 << 30
 DATA_KEY_TAG: Final = "blindmatch/device-store/data-key/v1"
-VALUE_TAG: Final = "blindmatch/device-store/value/v1"
+VALUE_TAG: Final = "blindmatch/device-store/value/v2"
+BLOCK_BYTES: Final = 256
+BLOCKS: Final[Mapping[str, int]] = {
+    "attached.body": 2048,
+    "meta.value/account": 4096,
+    "meta.value/reports": 8192,
+    "meta.value/complaints": 16384,
+}
+"""Places whose content depends on outcomes, or varies by chance: as much as they commonly hold."""
 
 Plain: TypeAlias = str | bytes | int | None
 
@@ -183,11 +193,16 @@ class Vault:
 
     def seal(self, value: Plain, place: str, row: Plain) -> bytes | None:
         """`value`, bound to where it stands; None stays None."""
-        return None if value is None else _seal(self._key, _tagged(value), _place(place, row))
+        if value is None:
+            return None
+        block = BLOCKS.get(place) or BLOCKS.get(f"{place}/{row!s}", BLOCK_BYTES)
+        return _seal(self._key, _padded(_tagged(value), block), _place(place, row))
 
     def unseal(self, sealed: bytes | None, place: str, row: Plain) -> Plain:
         """What `seal` was given; `CryptoError` if it was altered or stood elsewhere."""
-        return None if sealed is None else _untagged(_unseal(self._key, sealed, _place(place, row)))
+        if sealed is None:
+            return None
+        return _untagged(_unpadded(_unseal(self._key, sealed, _place(place, row))))
 
 
 def _locked(source: KeySource, key: bytes) -> Lock:
@@ -227,6 +242,14 @@ def _untagged(data: bytes) -> Plain:
     if kind == b"t":
         return rest.decode()
     return rest if kind == b"b" else int(rest)
+
+
+def _padded(data: bytes, block: int) -> bytes:
+    return data + b"\x80" + bytes(-(len(data) + 1) % block)
+
+
+def _unpadded(data: bytes) -> bytes:
+    return data.rstrip(b"\0")[:-1]
 
 
 def _write_secret(path: Path, data: bytes) -> None:

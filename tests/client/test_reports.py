@@ -11,6 +11,7 @@ from blindmatch_client.base import Base
 from blindmatch_client.confirmed import ConfirmedMatch
 from blindmatch_client.device import DeviceConfig, OutcomeKind
 from blindmatch_client.errors import MisbehavedError, ReportRefusedError
+from blindmatch_client.files import Files
 from blindmatch_client.keys import AccountKeeper
 from blindmatch_client.messenger import Account
 from blindmatch_client.outgoing import Outgoing, SendState
@@ -110,7 +111,7 @@ def bench(make_world: MakeWorld, tmp_path: Path) -> Iterator[Bench]:
     egress = world.egress("alice", alice.recorder, [])
     config = DeviceConfig("alice", ECHO, CURATOR.public)
     base = Base(folder, config, store, egress, system_randomness(), lambda: 1, lambda trace: None)
-    yield Bench(Reporting(base, AccountKeeper(store, Account.create("alice", 0))), store)
+    yield Bench(Reporting(base, AccountKeeper(store, Account.create("alice", 0)), Files(folder)), store)
     egress.close()
     store.close()
 
