@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -9,10 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 from blindmatch_protocol.designs import none
-from blindmatch_simulations.assess import fitting, worker
+from blindmatch_simulations.assess import fitting, store, worker
 from blindmatch_simulations.assess.observed import AloneRow, Check, Copies
 from blindmatch_simulations.assess.results import Measured
 from blindmatch_simulations.assess.running import Assessment
+from blindmatch_simulations.cli import console
 from blindmatch_simulations.cli.assess import FEWER, _row
 from blindmatch_simulations.conformance import surroundings
 from blindmatch_simulations.conformance.checks import CHECKS
@@ -21,8 +25,9 @@ from blindmatch_simulations.inprocess.verdict import Passed, Verdict
 from blindmatch_simulations.measure.yardstick import Reading
 from blindmatch_simulations.scenario.world import until
 from msgspec.structs import replace
+from rich.console import Console
 from support.assess_rows import observed, row, tiny
-from support.command import in_process
+from support.command import COMMAND, in_process, processes_of
 
 
 @pytest.fixture
@@ -146,3 +151,56 @@ def test_waits_end_when_nothing_more_comes_however_long_it_takes_in_all() -> Non
 
     assert until(look, 0.5, lambda *_: None) == 4
     assert time.monotonic() - began > 1.0
+
+
+@pytest.mark.slow
+def test_an_interrupted_assessment_says_what_is_kept_and_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C while checks run, which are threads' and processes' that would have run to their end."""
+    (tmp_path / "tiny.toml").write_text(tiny(check_u=100_000_000))
+    line = [*COMMAND, "assess", "--workload", "tiny.toml", "--designs", "none,hash-upload", "--out", "out"]
+    streams: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(line, cwd=tmp_path, **streams)
+    rows = tmp_path / "out" / "designs"
+    try:
+        while len(list(rows.glob("*.json"))) < 2 or not list((tmp_path / "out").glob(".work-*/*/check.log")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    (kept,) = [one for one in said.splitlines() if one.startswith("kept in out: rows of hash-upload, none")]
+    assert kept.endswith("the same command goes on") and "Traceback" not in said
+    assert processes_of(tmp_path) == []
+    assert (tmp_path / "out" / "report.html").exists() and (tmp_path / "out" / "results.json").exists()
+    again = in_process(tmp_path, *line[3:5], tmp_path / "tiny.toml", *line[6:-1], tmp_path / "out")
+    assert again.code == 0, again.err
+    made = store.check(tmp_path / "out")
+    assert all(isinstance(row, Measured) and row.checks and not row.checks_why for row in made.rows)
+
+
+def test_without_a_terminal_a_line_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 0.05)
+    for shown in (_bar, _phase):
+        file = io.StringIO()
+        shown(Console(file=file, emoji=False))
+        lines = [one for one in file.getvalue().splitlines() if "after 0:00:00" in one]
+        assert len(lines) >= 3 and set(lines) == {"building: 3 of 9, after 0:00:00"}
+        assert "\r" not in file.getvalue() and "\x1b" not in file.getvalue()
+        file = io.StringIO()
+        shown(Console(file=file, force_terminal=True, emoji=False))
+        assert "after 0:00:00" not in file.getvalue()
+
+
+def _bar(shown: Console) -> None:
+    with console.progress_bar(shown, "building", "entries") as progress:
+        progress(3, 9)
+        time.sleep(0.3)
+
+
+def _phase(shown: Console) -> None:
+    with console.phases(shown) as begin:
+        begin("made before")(1, 1)
+        begin("building")(3, 9)
+        time.sleep(0.3)

@@ -19,6 +19,7 @@ from blindmatch_simulations.measure import procfs
 from blindmatch_simulations.measure.phases import Tell
 
 POLL_SECONDS: Final = 0.1
+STOPPED: Final = "interrupted"
 MEMORY_POLL_SECONDS: Final = 0.5
 _TAIL: Final = 400
 
@@ -38,7 +39,12 @@ class Ended(Struct, frozen=True):
 
 
 def guarded(
-    command: Sequence[str], log: Path, seconds: float, memory_mib: float, tell: Tell = lambda *_: None
+    command: Sequence[str],
+    log: Path,
+    seconds: float,
+    memory_mib: float,
+    tell: Tell = lambda *_: None,
+    stop: threading.Event | None = None,
 ) -> Ended:
     """Run `command` to its end, or until it breaks a limit; nothing it started is left behind.
 
@@ -47,6 +53,7 @@ def guarded(
     Args:
         command: what to run; its standard output are JSON lines of progress.
         seconds, memory_mib: the limits; memory is resident, of all processes of its group together.
+        stop: ends it, with `STOPPED` as the reason, once it is set by another thread.
     """
     began = time.monotonic()
     with log.open("wb") as sink:
@@ -57,7 +64,7 @@ def guarded(
         reader = threading.Thread(target=_follow, args=(process.stdout, tell), daemon=True)
         reader.start()
         try:
-            why, peak = _watch(process, began + seconds, seconds, memory_mib)
+            why, peak = _watch(process, began + seconds, seconds, memory_mib, stop or threading.Event())
         finally:
             _end_group(process)
         reader.join(1.0)
@@ -67,7 +74,11 @@ def guarded(
 
 
 def _watch(
-    process: subprocess.Popen[bytes], deadline: float, seconds: float, memory_mib: float
+    process: subprocess.Popen[bytes],
+    deadline: float,
+    seconds: float,
+    memory_mib: float,
+    stop: threading.Event,
 ) -> tuple[str, float]:
     peak, looked = 0.0, 0.0
     while process.poll() is None:
@@ -79,7 +90,8 @@ def _watch(
             peak = max(peak, procfs.group_mib(process.pid))
             if peak > memory_mib:
                 return f"used more than {memory_mib:.0f} MiB", peak
-        time.sleep(POLL_SECONDS)
+        if stop.wait(POLL_SECONDS):
+            return STOPPED, peak
     return "", peak
 
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -20,7 +21,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from blindmatch_simulations.assess import origin, store
-from blindmatch_simulations.assess.guard import Ended, guarded
+from blindmatch_simulations.assess.guard import STOPPED, Ended, guarded
 from blindmatch_simulations.assess.material import make
 from blindmatch_simulations.assess.observed import Check, Observed
 from blindmatch_simulations.assess.origin import SETS
@@ -120,15 +121,21 @@ class Assessment(Struct, frozen=True):
             done += 1
             progress(done, len(wanted))
             self._show(plan, list(wanted))
+        stop = threading.Event()
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             checking = [
-                pool.submit(self._check, plan, folder, name, wanted[name])
+                pool.submit(self._check, plan, folder, name, wanted[name], stop)
                 for name in missing
                 if self._done_path(name).exists()
             ]
-            for one in as_completed([pool.submit(self._find_kinds, plan), *checking]):
-                one.result()
-                self._show(plan, list(wanted))
+            try:
+                for one in as_completed([pool.submit(self._find_kinds, plan), *checking]):
+                    one.result()
+                    self._show(plan, list(wanted))
+            except BaseException:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def _show(self, plan: Plan, wanted: Sequence[str]) -> None:
         """Give what there is to whoever watches rows appear."""
@@ -202,11 +209,22 @@ class Assessment(Struct, frozen=True):
         why = UNCHECKED if limits.check_u else NO_CHECKS
         self._write(plan, name, reference, done, (), why)
 
-    def _check(self, plan: Plan, folder: Path, name: str, reference: str) -> None:
-        """Check a design that was measured, and write its row again."""
+    def kept(self) -> str:
+        """What an interrupted run leaves, in words."""
+        rows = {path.stem: store.read_design(path) for path in (self.out / store.DESIGNS).glob("*.json")}
+        unchecked = [name for name, row in rows.items() if getattr(row, "checks_why", "") == UNCHECKED]
+        later = f", of which {len(unchecked)} are not checked yet ({', '.join(sorted(unchecked))})"
+        told = ", ".join(sorted(rows)) or "none"
+        return f"kept in {self.out}: rows of {told}{later if unchecked else ''}; the same command goes on"
+
+    def _check(self, plan: Plan, folder: Path, name: str, reference: str, stop: threading.Event) -> None:
+        """Check a design that was measured, and write its row again, unless it is stopped."""
         done, limits = decoded(self._done_path(name), Done), plan.limits
         if limits.check_u:
-            ended = self._guard("check", folder, name, reference, limits.run_seconds, limits.memory_mib)
+            bounds = limits.run_seconds, limits.memory_mib
+            ended = self._guard("check", folder, name, reference, *bounds, stop)
+            if ended.why == STOPPED:
+                return
             checks = decoded_or_none(folder / name / CHECKED, tuple[Check, ...]) or ()
             left = (one.reason for one in checks if one.verdict == NOT_CHECKED)
             self._write(plan, name, reference, done, checks, ended.why or next(left, ""))
@@ -243,14 +261,21 @@ class Assessment(Struct, frozen=True):
         return made or ((), ())
 
     def _guard(
-        self, part: str, folder: Path, name: str, reference: str, seconds: float, memory_mib: float
+        self,
+        part: str,
+        folder: Path,
+        name: str,
+        reference: str,
+        seconds: float,
+        memory_mib: float,
+        stop: threading.Event | None = None,
     ) -> Ended:
         kept = self.out.resolve() / SETS / name
         command = [sys.executable, "-m", WORKER, part, str(folder), str(folder / name), str(kept)]
         log = folder / name / f"{part}.log"
         log.parent.mkdir(exist_ok=True)
         tell = as_heard(lambda title: self.phase(f"{name}: {title}"))
-        return guarded([*command, portable_reference(reference)], log, seconds, memory_mib, tell)
+        return guarded([*command, portable_reference(reference)], log, seconds, memory_mib, tell, stop)
 
     def _assembled(self, plan: Plan, names: Sequence[str]) -> Results:
         known = {path.stem for path in (self.out / store.DESIGNS).glob("*.json")}

@@ -27,7 +27,7 @@ from blindmatch_simulations.assess.results import Design, Measured, Results, Stu
 from blindmatch_simulations.assess.running import Assessment
 from blindmatch_simulations.assess.sweep import points
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import OUT, parts, phases
+from blindmatch_simulations.cli.console import ERR, OUT, parts, phases, say
 from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
 from blindmatch_simulations.corpus.own import OwnPictures
 from blindmatch_simulations.deployment.registry import not_installed
@@ -159,7 +159,12 @@ def _measured(
             show_own(OUT, own)
             text = with_own(text, own.mark)
         watch = partial(draw_report, out)
-        results = Assessment(out, text, references, command, begin, watch, own.pictures).run()
+        assessment = Assessment(out, text, references, command, begin, watch, own.pictures)
+        try:
+            results = assessment.run()
+        except KeyboardInterrupt:
+            say(assessment.kept(), ERR)
+            raise
     _show(out, results)
     return results
 

@@ -9,8 +9,9 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 import typer
@@ -284,11 +285,12 @@ def progress_bar(console: Console, what: str, unit: str, *, last: str = "") -> I
         ends = bool(last) and done >= whole
         shown.update(tasks[0], completed=done, total=whole, description=last if ends else what)
 
-    try:
-        yield progress
-    finally:
-        if tasks:
-            shown.stop()
+    with _told(shown):
+        try:
+            yield progress
+        finally:
+            if tasks:
+                shown.stop()
 
 
 class CountColumn(MofNCompleteColumn):
@@ -327,6 +329,34 @@ def bars(console: Console, counts: Sequence[ProgressColumn] = (MofNCompleteColum
 
 
 @contextmanager
+def _told(shown: Bars) -> Iterator[None]:
+    """Where the output is no terminal, a line every `PLAIN_SECONDS` for each task that goes on."""
+    over = Event()
+
+    def tell() -> None:
+        while not over.wait(PLAIN_SECONDS):
+            for task in shown.tasks:
+                if not task.finished:
+                    whole = "?" if task.total is None else f"{int(task.total):,}"
+                    took = timedelta(seconds=int(task.elapsed or 0))
+                    line = f"{task.description}: {int(task.completed):,} of {whole}, after {took}"
+                    say(line, shown.console)
+
+    teller = Thread(target=tell, daemon=True)
+    if not shown.console.is_terminal:
+        teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if teller.is_alive():
+            teller.join()
+
+
+PLAIN_SECONDS = 30.0
+
+
+@contextmanager
 def phases(console: Console) -> Iterator[PhaseProgress]:
     """A bar for each phase that is begun, by its title; none is no line."""
     shown = bars(console)
@@ -336,11 +366,12 @@ def phases(console: Console) -> Iterator[PhaseProgress]:
         task = shown.add_task(title, total=None)
         return lambda done, total: shown.update(task, completed=done, total=total or None)
 
-    try:
-        yield begin
-    finally:
-        if shown.tasks:
-            shown.stop()
+    with _told(shown):
+        try:
+            yield begin
+        finally:
+            if shown.tasks:
+                shown.stop()
 
 
 def values_of(pairs: Sequence[str] | None) -> dict[str, int]:
