@@ -225,7 +225,8 @@ class Detector:
 
     def _by_filter(self, found: Match) -> bool:
         """Whether no label was opened. What a label says of itself does not decide that."""
-        return found.label.unconfirmed and self._design.unconfirmed(self._setup)
+        unconfirmed = partial(self._design.unconfirmed, self._setup)
+        return found.label.unconfirmed and guarded(self._design, "unconfirmed", unconfirmed)
 
     def _check_confirmed(self, found: Outcome, item: Item) -> None:
         relation, step = self._design.info.relation, f"{self._design.info.name}/outcome"

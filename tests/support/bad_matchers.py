@@ -8,7 +8,9 @@ from typing import Any
 import grpc
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import Role
+from blindmatch_protocol.designs.voprf.messages import CertifyRequest
 from blindmatch_protocol.epoch_manifest import SignedManifest
+from blindmatch_protocol.oprf import blind_evaluate
 from blindmatch_protocol.randomness import replayed, seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.inprocess.deployed import Build
@@ -45,6 +47,17 @@ class WrongKeyForSome(ForeignMatcher):
     def answer(self, role: Role, asked: Message) -> Message:
         chosen = self.other if asked.encode()[-1] & 1 else self.states[role]
         return self.reply_with(chosen, role, asked, seeded(asked.encode().hex()))
+
+
+class ProvesAsOnline(ForeignMatcher):
+    """Answers the round of a proof of absence with a proof of RFC 9497."""
+
+    def answer(self, role: Role, asked: Message) -> Message:
+        reply = super().answer(role, asked)
+        if not isinstance(asked, CertifyRequest):
+            return reply
+        online = blind_evaluate(self.states[role].key, asked.blinded, seeded("online"))
+        return replace(reply, proof=online.proof)
 
 
 class SameNonce(ForeignMatcher):

@@ -17,7 +17,7 @@ from blindmatch_proofs.absence import AbsenceProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import Buffers, Party, Role
-from blindmatch_protocol.designs.oprf_psi import Reply
+from blindmatch_protocol.designs.voprf.messages import CertifiedReply
 from blindmatch_protocol.epoch_manifest import SignedManifest
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_server.curator.signing import CuratorKey
@@ -75,7 +75,7 @@ def _forged(
     yield "a delta left out", transcript(before, signed, HashOnly(added), rng), first.setup_files
 
     def swapped(role: Role, reply: Message) -> Message:
-        assert isinstance(reply, Reply)
+        assert isinstance(reply, CertifiedReply)
         return replace(reply, evaluated=reply.evaluated[::-1].copy())
 
     yield "rows swapped", transcript(deployed, signed, HashOnly(listed), rng, swapped), files

@@ -10,7 +10,8 @@ from typing import Any, Final
 from blindmatch_protocol import dleq
 from blindmatch_protocol.ciphersuite import Mode
 from blindmatch_protocol.codec import Message, layout
-from blindmatch_protocol.contract import Learner, Send, concluded
+from blindmatch_protocol.contract import Learner, Send, Tie, concluded
+from blindmatch_protocol.designs.voprf.messages import CertifyRequest
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.oprf import PublicKey
 from blindmatch_protocol.parts import MOST_SMALL_BYTES
@@ -201,7 +202,7 @@ def _leads(material: Material, played: Played, again: Round) -> None:
 
 
 def check_proofs(material: Material) -> Passed:
-    """Every proof holds under the manifest's public key, and no two give the key away."""
+    """Every proof holds under the manifest's key, in the form of its round, and no two give the key away."""
     found = _proven(material)
     if not found:
         raise NotApplicableError("replies bear no proof")
@@ -212,7 +213,8 @@ def check_proofs(material: Material) -> Passed:
     for name, request, reply in found:
         step = f"reply of {name}"
         try:
-            dleq.verify_proof(key, request.blinded, reply.evaluated, reply.proof, step=step)
+            statement, certified = (request.blinded, reply.evaluated), isinstance(request, CertifyRequest)
+            dleq.verify_proof(key, *statement, reply.proof, step=step, certified=certified)
         except ProtocolError as error:
             words = f"under the manifest's public key: {error.rule}"
             raise BrokenError(step, f"field {error.field}: {words}", reply=reply.encode()[:4096]) from error
@@ -225,12 +227,14 @@ def check_proofs(material: Material) -> Passed:
 def _proven(material: Material) -> list[tuple[str, Any, Any]]:
     """Role, request and reply of every answered turn whose messages have the fields of a proof."""
     found: list[tuple[str, Any, Any]] = []
-    for played in material.honest.values():
-        for turn in played.turns():
-            if isinstance(turn.answer, Heard) and _has(turn.body, "blinded"):
-                reply = material.reply(turn)
-                if _has(reply, "evaluated") and _has(reply, "proof"):
-                    found.append((str(turn.role), turn.body, reply))
+    turns = [turn for played in material.honest.values() for turn in played.turns()]
+    if material.design.info.tie is Tie.KEY:
+        turns += [turn for probe in material.some() for turn in material.certified(probe)]
+    for turn in turns:
+        if isinstance(turn.answer, Heard) and _has(turn.body, "blinded"):
+            reply = material.reply(turn)
+            if _has(reply, "evaluated") and _has(reply, "proof"):
+                found.append((str(turn.role), turn.body, reply))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import UNBOUND, AnyDesign, Outcome, Role, Send, concluded
+from blindmatch_protocol.contract import CERTIFYING, UNBOUND, AnyDesign, Outcome, Role, Send, concluded
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness, seeded
@@ -181,6 +181,14 @@ class Material:
             received = design.receive(step.session, self.setup, replies, rng)
             step = concluded(design, received, self.setup)
         played.outcome = step.outcome
+
+    def certified(self, probe: Probe) -> list[Turn]:
+        """The first round of a session that is to be shown to others."""
+        rng, design = self.rng(f"certified/{probe.name}"), self.design
+        state = design.prepare(design.enrol(rng), self.setup, rng)
+        step = design.start(state, self.setup, probe.item, CERTIFYING, rng).step
+        bodies = step.bodies if isinstance(step, Send) else {}
+        return [self.ask(role, bodies[role]) for role in sorted(bodies)]
 
     def ask(self, role: Role, body: Message) -> Turn:
         """Send a body in its envelope."""
