@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blindmatch_protocol.contract import Answer, AnyDesign, Leak
@@ -18,10 +19,12 @@ from blindmatch_protocol.designs import (
     third_party,
     token_psi,
 )
+from blindmatch_protocol.errors import ProtocolError, UnopenedError
+from blindmatch_protocol.randomness import Randomness
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.conformance import Options, Verdict, check_design
 from blindmatch_simulations.conformance.checks import BY_NAME
-from dummy_designs import ECHO, SHARES, VOUCHERS, Echo, Failing
+from dummy_designs import CARRIED, ECHO, SHARES, VOUCHERS, Echo, Failing
 
 HONEST = (
     none.DESIGN,
@@ -68,6 +71,25 @@ def test_an_honest_design_fails_nothing(design: AnyDesign) -> None:
 def test_dummies_of_several_rounds_roles_and_vouchers_are_robust(design: AnyDesign) -> None:
     report = check_design(design, Options(only=ROBUSTNESS))
     assert [report.line(result) for result in report.failed] == []
+
+
+class Blaming(third_party.ThirdParty):
+    """Takes a reply that does not open for the third party's doing, which its carrier may have altered."""
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Any:
+        try:
+            return super().receive(session, setup, replies, rng)
+        except UnopenedError as error:
+            raise ProtocolError(error.step, error.rule, error.field) from error
+
+
+def test_a_forwarded_role_is_not_blamed_for_what_its_carrier_altered() -> None:
+    found = [
+        check_design(design, Options(only=["hostile replies"])).results[0]
+        for design in (third_party.DESIGN, CARRIED, Blaming())
+    ]
+    assert [one.verdict for one in found] == [Verdict.PASSED, Verdict.PASSED, Verdict.FAILED]
+    assert "the role is not to blame" in found[-1].reason
 
 
 @pytest.mark.parametrize("step", ["enrol", "prepare", "start", "receive", "answer"])

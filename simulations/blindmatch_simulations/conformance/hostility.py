@@ -173,7 +173,7 @@ def check_hostile_replies(fixtures: Fixtures) -> Passed:
             for role, reply in stop.replies.items():
                 rng = fixtures.rng(f"reply/{one.name}/{stop.number}/{role}")
                 for raw in hostile(fixtures.design.replies[role], reply.encode(), rng, FLIPS // 2):
-                    step = deliver(deployed, stop, role, raw, fixtures.rng("receive"))
+                    step = deliver(deployed, stop, role, raw, fixtures.rng("receive"), altered=True)
                     _not_forged(fixtures, one, stop, step, raw)
                     taken += step is not None
                     tried += 1

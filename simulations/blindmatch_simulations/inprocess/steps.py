@@ -8,7 +8,7 @@ from typing import Any
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.contract import UNBOUND, Binding, Done, Item, Role, Send, concluded
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.errors import ProtocolError, UnopenedError
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
@@ -54,20 +54,24 @@ def stops(deployed: Deployed, item: Item, rng: Randomness) -> list[Stop]:
 
 
 def deliver(
-    deployed: Deployed, stop: Stop, role: Role, raw: bytes, rng: Randomness
+    deployed: Deployed, stop: Stop, role: Role, raw: bytes, rng: Randomness, altered: bool = False
 ) -> Done | Send[Any] | None:
     """Deliver `raw` as the reply of `role`, concluded where that ends the session; None if it is refused,
     as bytes or as a reply.
 
     Raises:
-        BrokenError: if it ends in anything but a step or a `ProtocolError`.
+        BrokenError: if it ends in anything but a step or a `ProtocolError`; where it was `altered` on its way
+            from a forwarded role, in anything but a step or an `UnopenedError`.
     """
-    design = deployed.design
+    design, reply = deployed.design, None
     try:
         reply = decode_any(design.replies[role], raw, design.info.name)
         step = design.receive(stop.session, deployed.setup, {**stop.replies, role: reply}, rng)
         return concluded(design, step, deployed.setup)
-    except ProtocolError:
+    except ProtocolError as error:
+        if altered and reply and role in design.info.forwarded and not isinstance(error, UnopenedError):
+            rule = "a reply that its carrier altered must end in UnopenedError: the role is not to blame"
+            raise BrokenError(stop.name, rule, role=role, reply=raw[:4096]) from error
         return None
     except Exception as error:
         raise BrokenError(stop.name, raised(error), role=role, reply=raw[:4096]) from error
