@@ -250,3 +250,57 @@ def test_deep_nesting_in_a_recording_is_refused_with_its_line(text: str, tmp_pat
     (tmp_path / "file").write_text(text + "\n")
     with pytest.raises(RecordingError, match="file, line 1: not by version"):
         read_recording(tmp_path / "file")
+
+
+# columns
+
+
+@pytest.mark.parametrize("head", ["id,hash,added", "hash", "signal,str", 'a,"b"'])
+def test_csv_of_unknown_columns_is_told_the_header_it_wants(head: str, home: Path, tmp_path: Path) -> None:
+    source = tmp_path / "mine.csv"
+    source.write_text(f"{head}\n" + ",".join(["3c" * 32] * (head.count(",") + 1)) + "\n")
+    for options in ([], ["--format", "threatexchange"]):
+        ran = in_process(home, "list", "import", source, "mine", *options)
+        refused(ran, REFUSED, "signal_type,signal_str,collab,category,tags", "--column signal_str=ITS_NAME")
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "entries"),
+    [
+        ("id,hash,added\n1,{0},x\n2,{1},y\n", ["signal_str=hash"], 2),
+        ('hash\n{0}\n"{1}"\n', ["signal_str=hash"], 2),
+        ("id,hash,kind\n1,{0},pdq\n2,{1},md5\n", ["signal_str=hash", "signal_type=kind"], 1),
+        ("signal_type,hash\npdq,{0}\nmd5,{1}\n", ["signal_str=hash"], 1),
+        ("kind,signal_str\npdq,{0}\nmd5,{1}\n", ["signal_type=kind"], 1),
+        ("a=b,c\n{0},1\n", ["signal_str=a=b"], 1),
+    ],
+)
+def test_columns_of_other_names_are_mapped(
+    text: str, columns: list[str], entries: int, home: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "mine.csv"
+    source.write_text(text.format("3c" * 32, "a5" * 32))
+    options = [word for one in columns for word in ("--column", one)]
+    ran = in_process(home, "list", "import", source, "mine", *options, "--json", "-")
+    assert (ran.code, ran.json["entries"]) == (0, entries), ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--column", "hash=signal_str"], USAGE, "must be signal_str=ITS_NAME"),
+        (["--column", "signal_str="], USAGE, "must be signal_str=ITS_NAME"),
+        (["--column", "signal_str"], USAGE, "must be signal_str=ITS_NAME"),
+        (["--column", "signal_str=hash", "--format", "ncmec"], USAGE, "is of CSV"),
+        (["--column", "signal_str=none"], REFUSED, "the first line must be the header signal_type,none"),
+        (["--column", "signal_str=hash", "--column", "signal_type=none"], REFUSED, "the header none,hash"),
+        (["--column", "signal_str=twice"], REFUSED, "two columns"),
+    ],
+)
+def test_columns_that_are_not_there_are_refused(
+    options: list[str], code: int, words: str, home: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "mine.csv"
+    source.write_text(f"id,hash,twice,twice\n1,{'3c' * 32},2,3\n")
+    ran = in_process(home, "list", "import", source, "mine", *options)
+    assert ran.code == code and words in " ".join(ran.err.replace("│", " ").split()), ran.err

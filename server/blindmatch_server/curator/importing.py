@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.randomness import Randomness
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 
 from blindmatch_server.curator.assembling import Near, assemble
 from blindmatch_server.curator.errors import NothingValidError
-from blindmatch_server.curator.formats import READERS, ListFormat, sniff
+from blindmatch_server.curator.formats import ListFormat, reader_of
 from blindmatch_server.curator.formats.block import Block
 from blindmatch_server.curator.hashlist import HashList
 from blindmatch_server.curator.import_records import ImportRecords
@@ -41,6 +42,7 @@ def import_list(
     onto: HashList | None = None,
     families: Near | None = None,
     progress: Progress = no_progress,
+    columns: Mapping[str, str] = MappingProxyType({}),
 ) -> Summary:
     """Import sources into the list file `into`, which is replaced when all is done, and not before.
 
@@ -53,6 +55,7 @@ def import_list(
         onto: the list to start from, which may be the one at `into`; its entries keep ids and salts.
         families: look for near duplicates.
         progress: called with (bytes read, bytes in all); 0 in all if a stream does not say.
+        columns: names of the columns of CSV, by those of threatexchange.
 
     Raises:
         FormatError: if a source as a whole is not what its format says.
@@ -62,7 +65,7 @@ def import_list(
     """
     listed = list(origins) if isinstance(origins, Sequence) else [origins]
     provenance = Provenance()
-    blocks = _blocks(listed, list_format, provenance, progress)
+    blocks = _blocks(listed, list_format, columns, provenance, progress)
     return build(blocks, provenance, into, rng, title=title, onto=onto, families=families)
 
 
@@ -93,16 +96,20 @@ def build(
 
 
 def _blocks(
-    origins: Sequence[Origin], list_format: ListFormat | None, provenance: Provenance, progress: Progress
+    origins: Sequence[Origin],
+    list_format: ListFormat | None,
+    columns: Mapping[str, str],
+    provenance: Provenance,
+    progress: Progress,
 ) -> Iterator[tuple[str, Block]]:
     """The blocks of the sources, one source after another, each checked at its end and closed."""
     total = sum(origin.stat().st_size for origin in origins if isinstance(origin, Path) and origin.is_file())
     done = 0
     for origin in origins:
         with Source(origin) as source:
-            found = list_format or sniff(source)
+            found, blocks = reader_of(source, list_format, columns)
             provenance.formats[found.value] = None
-            for block in READERS[found](source):
+            for block in blocks:
                 yield source.name, block
                 progress(done + source.offset, total)
             provenance.digests.append(source.finish())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +23,7 @@ from blindmatch_server.curator import (
     open_list,
     random_list,
 )
+from blindmatch_server.curator.formats.threatexchange_csv import KIND, VALUE
 from blindmatch_server.published import open_publication
 from msgspec.structs import asdict
 
@@ -78,6 +79,15 @@ def import_(
         typer.Option("--onto", help="Start from this list, or NAME itself; entries keep their ids."),
     ] = None,
     families: FamiliesOption = False,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="COLUMN=ITS_NAME",
+            help="Of CSV with another header: signal_str=ITS_NAME has the hash, signal_type=ITS_NAME its "
+            "type (without one, all are taken).",
+        ),
+    ] = None,
 ) -> Found:
     """Import `pdq <hex>` lines, threatexchange CSV, NCMEC XML or StopNCII JSON as the list NAME.
 
@@ -95,8 +105,19 @@ def import_(
             onto=onto,
             families=Near() if families else None,
             progress=progress,
+            columns=_columns(column or (), list_format),
         )
     return _changed(name, summary)
+
+
+def _columns(pairs: Sequence[str], list_format: ListFormat | None) -> dict[str, str]:
+    """Names of columns by ours."""
+    if pairs and list_format not in (None, ListFormat.THREATEXCHANGE):
+        raise typer.BadParameter(f"--column is of CSV, not of --format {list_format}")
+    named = [pair.partition("=") for pair in pairs]
+    if not all(ours in (KIND, VALUE) and name for ours, _, name in named):
+        raise typer.BadParameter(f"--column: must be {VALUE}=ITS_NAME or {KIND}=ITS_NAME")
+    return {ours: name for ours, _, name in named}
 
 
 @app.command("pictures")

@@ -31,6 +31,16 @@ READERS: Mapping[ListFormat, Callable[[Source], Iterator[Block]]] = {
 }
 
 
+def reader_of(
+    source: Source, list_format: ListFormat | None, columns: Mapping[str, str]
+) -> tuple[ListFormat, Iterator[Block]]:
+    """The format of `source`, looked at unless it or columns are given, and its blocks. As `sniff`."""
+    if columns:
+        return ListFormat.THREATEXCHANGE, threatexchange_csv.read(source, columns)
+    found = list_format or sniff(source)
+    return found, READERS[found](source)
+
+
 def sniff(source: Source) -> ListFormat:
     """The format of `source`, from its first 64 KiB.
 
@@ -52,5 +62,6 @@ def sniff(source: Source) -> ListFormat:
         return ListFormat.PDQ
     raise FormatError(
         f"{source.name}: cannot tell its format from its beginning; name one of {', '.join(ListFormat)}; "
-        "lines of hashes are of the form 'pdq <hex>'"
+        f"lines of hashes are of the form 'pdq <hex>', and the first line of CSV is "
+        f"{threatexchange_csv.words_of_header()}"
     )

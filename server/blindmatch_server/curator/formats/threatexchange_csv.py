@@ -1,13 +1,15 @@
 """Threatexchange CSV: a header, then `signal_type,signal_str,collab,category,tags`, one signal a line.
 
-Columns are found by the header's names; only signals of type `pdq` are taken. Unlike CSV at large, a
+Columns are found by the header's names, or by others that are given for them; only signals of type `pdq` are
+taken, and all where another column is given for the hash and none has the type. Unlike CSV at large, a
 quoted field ends on its line: one missing quote must not swallow the rest of a list.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from msgspec import Struct
@@ -18,21 +20,26 @@ from blindmatch_server.curator.formats.lines import Lines, Numbering, whole_line
 from blindmatch_server.curator.rejects import Place, Reason
 from blindmatch_server.curator.source import Source
 
-COLUMNS: Final = ("signal_type", "signal_str", "collab", "category", "tags")
+KIND: Final = "signal_type"
+VALUE: Final = "signal_str"
+COLUMNS: Final = (KIND, VALUE, "collab", "category", "tags")
 _BLOCK_BYTES: Final = 512 << 10
 
 
 class _Header(Struct, frozen=True):
     width: int
-    kind: int
+    kind: int | None
     value: int
 
 
-def read(source: Source) -> Iterator[Block]:
+def read(source: Source, columns: Mapping[str, str] = MappingProxyType({})) -> Iterator[Block]:
     """Blocks of `source`; one record a line that is not blank, the header aside.
 
+    Args:
+        columns: names that the source has for `signal_type` and `signal_str`, by these.
+
     Raises:
-        FormatError: if the first line is no header with `signal_type` and `signal_str`.
+        FormatError: if the first line is no header with `signal_type` and `signal_str`, or the names for them.
     """
     header: _Header | None = None
     numbering = Numbering()
@@ -42,17 +49,27 @@ def read(source: Source) -> Iterator[Block]:
             if not line.strip():
                 continue
             if header is None:
-                header = _header(source, line)
+                header = _header(source, line, columns)
             else:
                 _take(gathering, numbering.place(number, offset), line, header, lines)
         yield gathering.block()
 
 
-def _header(source: Source, line: bytes) -> _Header:
+def _header(source: Source, line: bytes, columns: Mapping[str, str]) -> _Header:
     names = _fields(line)
-    if isinstance(names, Reason) or not {"signal_type", "signal_str"} <= set(names):
-        raise FormatError(f"{source.name}: the first line must be the header {','.join(COLUMNS)}")
-    return _Header(len(names), names.index("signal_type"), names.index("signal_str"))
+    kind, value = (columns.get(one, one) for one in (KIND, VALUE))
+    untyped = VALUE in columns and KIND not in columns and kind not in names
+    if isinstance(names, Reason) or value not in names or (kind not in names and not untyped):
+        raise FormatError(f"{source.name}: the first line must be {words_of_header(columns)}")
+    if names.count(value) > 1 or names.count(kind) > 1:
+        raise FormatError(f"{source.name}: two columns of the header are called {value} or {kind}")
+    return _Header(len(names), None if untyped else names.index(kind), names.index(value))
+
+
+def words_of_header(columns: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The header that is wanted, and how another is mapped, in words."""
+    wanted = ",".join(columns.get(one, one) for one in COLUMNS)
+    return f"the header {wanted}; for a column of another name: --column {VALUE}=ITS_NAME"
 
 
 def _take(gathering: Gathering, place: Place, line: bytes, header: _Header, lines: Lines) -> None:
@@ -64,7 +81,7 @@ def _take(gathering: Gathering, place: Place, line: bytes, header: _Header, line
         gathering.reject(place, fields)
     elif len(fields) != header.width:
         gathering.reject(place, Reason.WRONG_COLUMNS)
-    elif fields[header.kind] != "pdq":
+    elif header.kind is not None and fields[header.kind] != "pdq":
         gathering.reject(place, Reason.OTHER_SIGNAL_TYPE)
     else:
         gathering.add(place, fields[header.value].encode())
