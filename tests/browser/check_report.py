@@ -9,6 +9,10 @@ for: the width, the colours, the zoom, all parts of the page. 200 % zoom is a wi
 640 CSS pixels. There, and at every other width, with all folds open, nothing may be wider than its place: not
 the page, a part, a table, or the words of a figure. The page must follow its address, keep what is chosen in
 it, refuse inputs out of bounds, draw a results file that is handed to it, and refuse an edited one.
+
+The page as it was written is driven from outside, too: every link is clicked and must open something, going
+back keeps what was chosen, and of results files with a mark of script in each field nothing runs
+(`support.tainted`), drawn by the command or handed to the page, with its Content-Security-Policy and without.
 """
 
 from __future__ import annotations
@@ -24,14 +28,24 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+from blindmatch_simulations.assess.results import Results
+from blindmatch_simulations.report.page import report
 from msgspec import Struct
+from msgspec.json import decode, encode
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support import tainted
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-component-update", "--disable-background-networking", "--disable-sync",
-    "--virtual-time-budget=60000", "--allow-file-access-from-files", "--window-size=1400,1000",
+    "--virtual-time-budget=60000", "--allow-file-access-from-files",
+    "--disable-ipc-flooding-protection", "--window-size=1400,1000",
 )  # fmt: skip
+DRIVER = Path(__file__).with_name("driven.js")
+OWN_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 DARK = "--blink-settings=preferredColorScheme=0"
 REPORT, LEAST_PARTS = "report.html", 10
 MOST_WORDS, MOST_SCREENS, SCREEN, MOST_PAGES = 2500, 10, 800, 6
@@ -187,18 +201,81 @@ def main(axe: Path, reports: list[Path]) -> int:
     return 1 if bad else 0
 
 
-def _faulty(browser: str, folder: Path, axe: str, report: Path) -> int:
+def _faulty(browser: str, folder: Path, axe: str, file: Path) -> int:
     """How many views of a report are not clean."""
-    plain = report.read_text("utf-8")
-    page = plain.replace("</head>", EARLY, 1).replace("</body>", PROBE.format(axe=axe), 1)
-    print(report.name)  # noqa: T201
+    plain = file.read_text("utf-8")
+    page = OWN_POLICY.sub("", plain).replace("</head>", EARLY, 1).replace("</body>", PROBE.format(axe=axe), 1)
+    print(file.name)  # noqa: T201
     with ThreadPoolExecutor(AT_ONCE) as pool:
         told = list(pool.map(lambda view: _told(browser, folder, page, view), VIEWS.values()))
     bad = sum(
-        not _clean(name, VIEWS[name], one, report.name == REPORT)
-        for name, one in zip(VIEWS, told, strict=True)
+        not _clean(name, VIEWS[name], one, file.name == REPORT) for name, one in zip(VIEWS, told, strict=True)
     )
-    return bad + (not _printed(browser, folder, report))
+    bad += not _printed(browser, folder, file)
+    return bad + (_driven(browser, folder, plain) if file.name == REPORT else 0)
+
+
+def _driven(browser: str, folder: Path, plain: str) -> int:
+    """How many of the driven pages, each as it was written, are not clean."""
+    made = tainted.whole()
+    words, keys = tainted.with_marked_words(made), tainted.with_marked_keys(made)
+    handed = [("plain", tainted.as_file(made).decode(), "drawn")]
+    for row in words["rows"]:
+        row["id"] = row["id"].replace(tainted.MARK, "") if row["kind"] == "design" else row["id"]
+    marked = [
+        (name, tainted.as_file(one).decode(), "drawn") for name, one in (("words", words), ("keys", keys))
+    ]
+    single = [
+        (".".join(map(str, at)), tainted.as_file(tainted.with_mark(made, at)).decode(), "refused: ")
+        for at in tainted.places(made)
+        if not (isinstance(tainted.value_at(made, at), str) or {"options", "parameters", "checks"} & {*at})
+    ]
+    bare = OWN_POLICY.sub("", plain)
+    drawn = _drawn(folder, words)
+    jobs = {
+        "links": (plain, {"links": True, "back": True, "files": [], "guarded": True}),
+        "marked files": (plain, {"files": [*handed, *marked, *single]}),
+        "marked files, no policy": (bare, {"files": [*marked, *single], "links": True}),
+        "drawn with marks": (drawn, {"files": [], "links": True, "guarded": True}),
+        "drawn with marks, no policy": (OWN_POLICY.sub("", drawn), {"files": [], "links": True}),
+        "drawn with a wrong field": (
+            plain.replace('"pictures":{"edits"', '"pictures":{"listed":"<b>","edits"', 1).replace(
+                '"listed":4,', "", 1
+            ),
+            {"files": [], "refused": "options.pictures.listed: must be a whole number"},
+        ),
+    }
+    bad = 0
+    for name, (page, asked) in jobs.items():
+        told = _asked(browser, folder, page, asked)
+        faults = told["faults"] if told else [f"no answer within {SECONDS} s"]
+        print(f"{name}: {told['links'] if told else 0} links clicked, {len(faults)} faults")  # noqa: T201
+        for fault in faults:
+            print(f"  {fault}")  # noqa: T201
+        bad += bool(faults)
+    return bad
+
+
+def _drawn(folder: Path, made: dict[str, Any]) -> str:
+    """The page that the command draws of a marked file."""
+    rows = [row for row in made["rows"] if row["kind"] != "attack"]
+    return report(folder, [decode(encode({**made, "rows": rows}), type=Results)])
+
+
+def _asked(browser: str, folder: Path, page: str, asked: dict[str, Any]) -> dict[str, Any] | None:
+    folder = Path(tempfile.mkdtemp(dir=folder))
+    (folder / "page.html").write_text(page, "utf-8")
+    held = json.dumps(asked).replace("<", "\\u003c")
+    style, driver = "width:1280px;height:900px;border:0", DRIVER.read_text("utf-8")
+    (folder / "frame.html").write_text(
+        f'<!doctype html><body><iframe src="page.html" style="{style}"></iframe>'
+        f'<script type="application/json" id="asked">{held}</script><script>{driver}</script>'
+    )
+    shown = _run(
+        browser, folder, ["--virtual-time-budget=100000000", "--dump-dom", (folder / "frame.html").as_uri()]
+    )
+    found = re.search(r'<pre id="told">(.*?)</pre>', shown or "", re.DOTALL)
+    return dict(json.loads(unescape(found[1]))) if found else None
 
 
 def _printed(browser: str, folder: Path, report: Path) -> bool:

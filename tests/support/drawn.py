@@ -23,6 +23,23 @@ const drawnText = (text) => {
   const opened = Object.fromEntries([...made.evidence].map(([place, held]) => [place, held()]));
   return JSON.stringify({...made, evidence: opened});
 };
+const checkedText = (text) => {
+  const {file, schema} = JSON.parse(text);
+  return wrong(file, schema, "", schema.$defs);
+};
+const attemptedText = (text) => {
+  try {
+    const {main, nav, foot, evidence} = JSON.parse(drawnText(text));
+    return [main, nav, foot, ...Object.values(evidence), pictureOf(JSON.parse(text).data)].join("");
+  } catch (error) {
+    return `refused: ${error.message}`;
+  }
+};
+const wrongText = (text) => {
+  const {file, schema} = JSON.parse(text);
+  return wrong(file, schema, "", schema.$defs);
+};
+const pictureOf = (data) => picturedText(JSON.stringify({data}));
 const picturedText = (text) => {
   const {data} = JSON.parse(text);
   const given = Object.fromEntries(data.sources.inputs.map((one) => [one.ident, one.value]));
@@ -65,6 +82,20 @@ def pictured(folder: Path, results: Results) -> str:
     """The first screen as SVG."""
     made: str = _engine().call("picturedText", json.dumps({"data": data(folder, [results])}))
     return made
+
+
+def attempted(made: Mapping[str, Any], file: Mapping[str, Any]) -> str:
+    """All that the page would show of a file, as one text, without a look at the schema; or why it cannot."""
+    attacks = [row for row in file["rows"] if row.get("kind") == "attack"]
+    asked = {"data": {**made, "runs": [file], "attacks": attacks}, "given": {}, "run": 0}
+    shown: str = _engine().call("attemptedText", json.dumps(asked))
+    return shown
+
+
+def wrong(made: Mapping[str, Any], file: object) -> str:
+    """What the page says of a file that is not by the schema; nothing of one that is."""
+    words: str = _engine().call("wrongText", json.dumps({"file": file, "schema": made["schema"]}))
+    return words
 
 
 def called(function: str, *arguments: object) -> Any:

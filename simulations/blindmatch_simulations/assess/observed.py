@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Final
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from blindmatch_simulations.measure.results import Strict
 
@@ -257,6 +257,11 @@ class Offence(Strict, frozen=True):
     archive_asked: int
 
 
+RECOVERED: Final = {
+    "properties": {"recovered_by": {"type": "object", "additionalProperties": {"type": "string"}}}
+}
+
+
 class Check(Strict, frozen=True):
     """A conformance check's verdict: passed, failed, not applicable, not comparable, or not checked."""
 
@@ -264,7 +269,7 @@ class Check(Strict, frozen=True):
     says: str
     verdict: str
     reason: str
-    figures: dict[str, Any]
+    figures: Annotated[dict[str, Any], Meta(extra_json_schema=RECOVERED)]
     seconds: float
 
 

@@ -6,9 +6,9 @@ the SHA-256 of each. The file's `options` are the whole workload.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from blindmatch_simulations.assess.observed import (
     Audited,
@@ -44,10 +44,12 @@ class Measured(Row, frozen=True, kw_only=True, tag="design"):
     Attributes:
         copies: how many pictures it was sent, and why its shares do not compare with others' if so. Unset in
             files of before it was noted.
+        id: names the design's files.
         recall_by_kind, false_by_kind: listed pictures found, and others that led to a match, by kind of
             picture; unset where one kind was sent.
     """
 
+    id: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]+$")]
     design: Described
     recall_by_edit: tuple[Recall, ...]
     recall_by_distance: tuple[Recall, ...]

@@ -6,26 +6,37 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, convert
 
 from blindmatch_simulations.attacks.arena import Arena, Attack
 from blindmatch_simulations.attacks.budget import Budget
 from blindmatch_simulations.attacks.figure import Figure
-from blindmatch_simulations.measure.results import Results, Row, results
+from blindmatch_simulations.measure.results import Results, Row, Strict, results
+
+
+class Attacker(Strict, frozen=True):
+    """Budget of an attack in words, how its parties behave, what they have besides, which they are.
+
+    In the order of their names, as files have had them.
+    """
+
+    budget: str
+    conduct: str
+    has: str
+    parties: tuple[str, ...]
 
 
 class AttackRow(Row, frozen=True, kw_only=True, tag="attack"):
     """One attack against one design, which is a parameter; what it achieved is its figure `achieved`.
 
     Attributes:
-        adversary: parties it holds, conduct, what it has besides, its budget in words.
         claim: the sentence it attacks, in words, and the page it stands on.
         claimed: whether that is claimed to be withstood, or declared not to be.
         succeeded: whether the figure excludes chance.
         budget: what the run spent; unset in files of before it was measured.
     """
 
-    adversary: dict[str, Any]
+    adversary: Attacker
     claim: dict[str, str]
     claimed: bool
     succeeded: bool
@@ -84,5 +95,6 @@ def _row(ran: Ran) -> AttackRow:
         figures=ran.figure.figures(),
         succeeded=ran.figure.succeeded,
         budget=ran.budget,
+        adversary=convert(said.pop("adversary"), Attacker),
         **said,
     )

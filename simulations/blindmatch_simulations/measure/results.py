@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Generic, Literal, TypeVar, cast
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar, cast
 
 import msgspec
 from blindmatch_protocol.errors import BlindmatchError
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 
 from blindmatch_simulations.measure.machine import Machine, machine
@@ -162,6 +162,16 @@ class ByKind(Strict, frozen=True):
     tail: Figure
 
 
+def _whole(*names: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: {"type": "integer"} for name in names}}
+
+
+OPTIONS: Final = {
+    "properties": {"pictures": _whole("listed", "unlisted"), "update": _whole("adds", "removes")}
+}
+"""Types of those options that a reader calculates with: an assessment's."""
+
+
 class Results(Strict, Generic[R], frozen=True, kw_only=True):
     """Version 3 of the results file.
 
@@ -180,7 +190,7 @@ class Results(Strict, Generic[R], frozen=True, kw_only=True):
     made_at: str
     command: str
     machine: Machine
-    options: dict[str, Any]
+    options: Annotated[dict[str, Any], Meta(extra_json_schema=OPTIONS)]
     rows: tuple[R, ...]
     seed: int | None = None
     workload: str = ""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Sequence
+from hashlib import sha256
 from html import escape
 from typing import Final
 
@@ -13,6 +16,22 @@ _RAISED: Final = str.maketrans(
 def text(value: object) -> str:
     """Escaped."""
     return escape(str(value), quote=True)
+
+
+def policy(styles: Sequence[str], script: str = "") -> str:
+    """A Content-Security-Policy: one script and these styles, by their hashes; nothing is fetched.
+
+    Source: Content Security Policy Level 3; where a browser knows Trusted Types, HTML comes through `page`.
+    """
+    style, run = " ".join(map(_hash, styles)), _hash(script) if script else "'none'"
+    return (
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src {style}; "
+        f"script-src {run}; require-trusted-types-for 'script'; trusted-types page"
+    )
+
+
+def _hash(words: str) -> str:
+    return f"'sha256-{b64encode(sha256(words.encode()).digest()).decode()}'"
 
 
 def mark(provenance: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +18,7 @@ from blindmatch_simulations.data import volumes
 from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.report import tables
 from blindmatch_simulations.report.inputs import Input, inputs
-from blindmatch_simulations.report.markup import mark, number, text
+from blindmatch_simulations.report.markup import mark, number, policy, text
 from blindmatch_simulations.report.material import sources
 
 REPORT: Final = "report.html"
@@ -26,6 +27,9 @@ LISTS: Final = ("iwf_list", "iwf_list_2024", "ncmec_list")
 """Lists outside whose lengths can be chosen."""
 ATTACKS: Final = "attacks.json"
 """What ``blindmatch attack run --json`` wrote, if it lies beside the results."""
+SCHEMA: Final = "results-v3.schema.json"
+WORDS: Final = ("description", "title")
+"""Of a schema, for people alone."""
 SCRIPTS: Final = (
     "core", "sees", "scale", "matrix", "missed", "kinds", "flagged", "cost", "abuse", "client",
     "unmeasured", "learns", "rights", "runs", "picture", "browser",
@@ -49,24 +53,34 @@ def draw_comparison(folder: Path, runs: Sequence[Results]) -> Path:
 
 def report(folder: Path, runs: Sequence[Results]) -> str:
     """The page; attacks are those beside the first run."""
+    style, drawing = asset("page.css"), script()
     parts = {
+        "policy": policy([style], drawing),
         "title": text("options on the same work"),
-        "style": asset("page.css"),
+        "style": style,
         "fields": _fields(),
         "data": json.dumps(data(folder, runs), separators=(",", ":")).replace("<", "\\u003c"),
-        "script": script(),
+        "script": drawing,
     }
-    page = asset("shell.html")
-    for name, content in parts.items():
-        page = page.replace(f"{{{{{name}}}}}", content, 1)
-    return page
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], asset("shell.html"))
 
 
 def data(folder: Path, runs: Sequence[Results]) -> dict[str, Any]:
-    """What the script draws."""
+    """What the script draws, and the schema that it holds runs to."""
     attacks = folder / ATTACKS
     rows = measure.read(attacks, measure.Results[AttackRow]).rows if attacks.exists() else ()
-    return {"runs": _plain(runs), "attacks": _plain(rows), "sources": sources()}
+    return {"runs": _plain(runs), "attacks": _plain(rows), "sources": sources(), "schema": _schema()}
+
+
+def _schema() -> dict[str, Any]:
+    """Of results files, without the words for people."""
+    text = files("blindmatch_simulations.measure").joinpath(SCHEMA).read_text("utf-8")
+    made: dict[str, Any] = json.loads(text, object_hook=_ruling)
+    return made
+
+
+def _ruling(rule: dict[str, Any]) -> dict[str, Any]:
+    return {name: one for name, one in rule.items() if name not in WORDS or isinstance(one, dict)}
 
 
 def script(drawing_alone: bool = False) -> str:

@@ -11,47 +11,52 @@ const attackWords = (row) =>
 // a game bounds an advantage, and no more than that
 const withstood = (row) => {
   const {unit, high} = row.figures.achieved || {};
-  return /^advantage/.test(unit || "") ? `${unit} \u2264${number(high)}` : "withstood";
+  return /^advantage/.test(unit || "") ? h`${unit} \u2264${number(high)}` : "withstood";
 };
 const spentWords = ({queries, distortion, compute_u: compute, list_share: listed} = {}) =>
-  [
-    queries && `${number(queries)} requests`,
-    distortion && `edit ${esc(distortion.edit)}: L2 ${number(distortion.l2)}, L\u221e ${number(distortion.linf)}, SSIM ${number(distortion.ssim)}`,
-    compute && `${number(compute)} u of CPU`,
-    listed && `${percent(listed)} of the list known or placed`,
-  ]
-    .filter(Boolean)
-    .join("; ") || absent("");
+  glue(
+    [
+      queries && h`${number(queries)} requests`,
+      distortion &&
+        h`edit ${distortion.edit}: L2 ${number(distortion.l2)}, L\u221e ${number(distortion.linf)}, SSIM ${number(distortion.ssim)}`,
+      compute && h`${number(compute)} u of CPU`,
+      listed && h`${percent(listed)} of the list known or placed`,
+    ].filter(Boolean),
+    "; ",
+  ) || absent("");
 const attackLink = (row, words = attackWords(row)) =>
   opens(place("attack", row.id, String(row.parameters.design)), words, () =>
-    evidence(`Attack ${esc(row.id)} on ${esc(row.parameters.design)}`, [
+    evidence(h`Attack ${row.id} on ${row.parameters.design}`, [
       [
         "adversary",
-        `${esc(row.adversary.conduct)} ${esc(row.adversary.parties.join(" with "))}${row.adversary.has ? `: ${esc(row.adversary.has)}` : ""}; ${esc(row.adversary.budget)}`,
+        h`${row.adversary.conduct} ${row.adversary.parties.join(" with ")}${row.adversary.has ? h`: ${row.adversary.has}` : ""}; ${row.adversary.budget}`,
       ],
-      ["attacks the sentence", `${esc(row.claim.words)} (${esc(row.claim.page)})`],
+      ["attacks the sentence", h`${row.claim.words} (${row.claim.page})`],
       ["came to", attackWords(row)],
       ["spent", spentWords(row.budget)],
       [
         "figures",
-        Object.entries(row.figures)
-          .map(([name, one]) => `${esc(name)}: ${json(one)}`)
-          .join("<br/>"),
+        glue(
+          Object.entries(row.figures).map(([name, one]) => h`${name}: ${json(one)}`),
+          h`<br/>`,
+        ),
       ],
-      ["row", `attacks.json, rows, id <code>${esc(row.id)}</code>, design <code>${esc(row.parameters.design)}</code>`],
+      ["row", h`attacks.json, rows, id <code>${row.id}</code>, design <code>${row.parameters.design}</code>`],
     ]),
   );
 const attacksOn = (row) =>
-  attackRows()
-    .filter((one) => one.parameters.design === row.id)
-    .map((one) => `${esc(one.id)}: ${attackLink(one)}`)
-    .join("; ");
+  glue(
+    attackRows()
+      .filter((one) => one.parameters.design === row.id)
+      .map((one) => h`${one.id}: ${attackLink(one)}`),
+    "; ",
+  );
 const NONE = "none declared";
 const forced = (row) => withFact(row, (one) => plain(one.fact).topic === "forced");
 const withFact = (row, wanted) => {
   const found = abuses(row).filter(wanted);
   return found.length
-    ? opens(place(row.id, "abuse", found[0].name), found.map(abuseLine).join("; "), () => abuseEvidence(row))
+    ? opens(place(row.id, "abuse", found[0].name), glue(found.map(abuseLine), "; "), () => abuseEvidence(row))
     : NONE;
 };
 const extraction = (row) => {
@@ -61,12 +66,15 @@ const extraction = (row) => {
       : row.design.learns.includes("device")
         ? "an entry for each right guess"
         : "a client learns no outcome";
-  const words = Object.entries(row.extraction.shares)
-    .map(([spent, share]) => `${percent(share)} for ${number(Number(spent))} ${esc(row.extraction.unit)}`)
-    .join("; ");
+  const words = glue(
+    Object.entries(row.extraction.shares).map(
+      ([spent, share]) => h`${percent(share)} for ${number(Number(spent))} ${row.extraction.unit}`,
+    ),
+    "; ",
+  );
   return opens(place(row.id, "extraction"), words, () =>
-    evidence(`${esc(row.id)}: list opened by asking`, [
-      ["row in results.json", `<code>extraction</code>: ${json(row.extraction)}`],
+    evidence(h`${row.id}: list opened by asking`, [
+      ["row in results.json", h`<code>extraction</code>: ${json(row.extraction)}`],
       ["limits of the key", json(row.key)],
     ]),
   );
@@ -74,13 +82,15 @@ const extraction = (row) => {
 const joined = (row) =>
   withFact(row, (one) => plain(one.fact).topic !== "forced" && one.by.every((parties) => parties.length > 1));
 const whoDoes = (groups) =>
-  groups
-    .filter((one) => one[1] !== NONE)
-    .concat(groups.filter((one) => one[1] === NONE).map((one) => [groups.length > 1 ? "the others" : one[0], NONE]))
-    .map(([who, what]) => `${what}: ${who}`)
-    .join("<br/>");
+  glue(
+    groups
+      .filter((one) => one[1] !== NONE)
+      .concat(groups.filter((one) => one[1] === NONE).map((one) => [groups.length > 1 ? "the others" : one[0], NONE]))
+      .map(([who, what]) => h`${what}: ${who}`),
+    h`<br/>`,
+  );
 const TOPICS = () => [
-  ["Other lists", (row) => esc(listAbuse(row))],
+  ["Other lists", (row) => listAbuse(row)],
   ["Forced reports", forced],
   ["Search for anything", (row) => withFact(row, (one) => plain(one.fact).topic === "search")],
   ["List opened by clients", extraction],
@@ -88,15 +98,15 @@ const TOPICS = () => [
   ["Listed picture rebuilt from stolen files", (row) => figFull(row, "depicted")],
 ];
 const topics = () => {
-  const lines = TOPICS().map(([topic, cell]) => [`<b>${topic}</b>`, whoDoes(alike(inOrder(), (row) => [cell(row)]))]);
+  const lines = TOPICS().map(([topic, cell]) => [h`<b>${topic}</b>`, whoDoes(alike(inOrder(), (row) => [cell(row)]))]);
   if (now.sources.listing.some((name) => attackNamed(name).length))
-    lines[0][1] += `<br/>attacks: ${attacksSay(now.sources.listing)}`;
+    lines[0][1] = h`${lines[0][1]}<br/>attacks: ${attacksSay(now.sources.listing)}`;
   return table("What can be done, and in which designs", ["abuse", "by whom (who would notice): designs"], lines);
 };
 const messengers = () => {
   const found = inOrder().flatMap((row) => abuses(row).filter((one) => plain(one.fact).everywhere));
-  const said = unique(found.map(abuseLine)).join("; ") || "nothing further is declared";
-  return `The messenger itself, where it is end-to-end encrypted: ${said}.`;
+  const said = glue(unique(found.map(abuseLine)), "; ") || "nothing further is declared";
+  return h`The messenger itself, where it is end-to-end encrypted: ${said}.`;
 };
 const NAMED = 4; // attacks that are declared to succeed are counted, if there are more
 const successes = (claimed) => {
@@ -106,14 +116,22 @@ const successes = (claimed) => {
     (one) => one.id,
   );
   if (found.length > NAMED && !claimed) return to("attacks", number(found.length));
-  return found.map((each) => attackLink(each[0], esc(each[0].id))).join(", ") || "none";
+  return (
+    glue(
+      found.map((each) => attackLink(each[0], each[0].id)),
+      ", ",
+    ) || "none"
+  );
 };
 const attacksFold = () => {
   const played = groupsBy(attackRows(), (one) => one.id).map((each) => [
-    `<code>${esc(each[0].id)}</code> ${soft(esc(`${each[0].adversary.parties.join(" with ")}: ${each[0].claim.words}`))}`,
-    each.map((one) => `${esc(one.parameters.design)}: ${attackLink(one)}`).join("; "),
+    h`<code>${each[0].id}</code> ${soft(h`${each[0].adversary.parties.join(" with ")}: ${each[0].claim.words}`)}`,
+    glue(
+      each.map((one) => h`${one.parameters.design}: ${attackLink(one)}`),
+      "; ",
+    ),
   ]);
-  const none = "No attacks file lies beside this run: <code>blindmatch attack run all --json DIR/attacks.json</code>.";
+  const none = h`No attacks file lies beside this run: <code>blindmatch attack run all --json DIR/attacks.json</code>.`;
   return fold(
     "attacks",
     "Every attack that was played",
@@ -126,7 +144,7 @@ const abusePart = () =>
     "How can it be abused, and who would notice?",
     para("What designs declare that others can do with them; in brackets, who would notice."),
     topics(),
-    para(`${messengers()} Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}.`),
+    para(h`${messengers()} Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}.`),
     attacksFold(),
     fold("bugs", "\u201cBugs in our Pockets\u201d as a checklist", bugs()),
     fold("learns", "Who learns what: every declared fact, and what looked for more", learns()),

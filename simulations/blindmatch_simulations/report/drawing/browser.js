@@ -1,5 +1,6 @@
 // The page itself: state in the address, evidence in a dialog, files that are dropped.
-// #PLACE&name=value...: a place is a part, a fold or a number; names are the inputs, run and open folds.
+// #PLACE&name=value...: a place is a part, a fold or a number; names are the inputs, run and open folds. A step in the
+// history is a place: what the reader chose stays, also on the way back; an address that is given is followed.
 const start = () => {
   const by = (id) => document.getElementById(id),
     dialog = by("evidence"),
@@ -13,7 +14,8 @@ const start = () => {
     place: "",
     kept: "",
   };
-  let drawn = null;
+  const OURS = {ours: true};
+  const policy = window.trustedTypes?.createPolicy("page", {createHTML: (text) => text}) || {createHTML: (text) => text};
 
   const accepts = (one, value) => Number.isFinite(value) && value >= one.least && value <= one.most;
   const kept = () => {
@@ -25,7 +27,7 @@ const start = () => {
     return words.map(([name, value]) => `&${name}=${value}`).join("");
   };
   const read = () => {
-    const [where, ...words] = decodeURIComponent(location.hash.slice(1)).split("&");
+    const [where, ...words] = location.hash.slice(1).split("&");
     const asked = Object.fromEntries(words.map((one) => one.split("=")));
     for (const one of data.sources.inputs) {
       const value = one.ident in asked ? Number(asked[one.ident]) : one.value;
@@ -35,19 +37,18 @@ const start = () => {
     state.open = (asked.open || "").split(",").filter(Boolean);
     state.place = where;
   };
-  const write = () => history.replaceState(null, "", `#${state.place}${(state.kept = kept())}`);
+  const write = () => history.replaceState(OURS, "", `#${state.place}${(state.kept = kept())}`);
+  const put = (id, html) => (by(id).innerHTML = policy.createHTML(markup(html)));
   const redraw = () => {
     state.kept = kept();
-    drawn = draw(data, state);
-    by("main").innerHTML = drawn.main;
-    by("nav").innerHTML = drawn.nav;
-    by("foot").innerHTML = drawn.foot;
+    const drawn = draw(data, state);
+    for (const id of ["main", "nav", "foot"]) put(id, drawn[id]);
   };
   const show = () => {
-    const held = drawn.evidence.get(state.place),
+    const held = now.evidence.get(state.place),
       target = by(state.place);
     if (held) {
-      by("evidence-body").innerHTML = held();
+      put("evidence-body", held());
       if (!dialog.open) dialog.showModal();
     } else {
       if (dialog.open) dialog.close();
@@ -56,16 +57,21 @@ const start = () => {
     }
   };
   const fields = () => {
-    form.elements.run.innerHTML = data.runs
-      .map((run, at) => `<option value="${at}">${at + 1}: ${esc(run.workload || run.command)}, ${esc(run.made_at)}</option>`)
-      .join("");
+    put(
+      "in-run",
+      h`${data.runs.map((run, at) => h`<option value="${at}">${at + 1}: ${run.workload || run.command}, ${run.made_at}</option>`)}`,
+    );
     form.elements.run.value = state.run;
     for (const [name, value] of Object.entries(state.given)) form.elements[name].value = value;
   };
-  const follow = () => {
-    read();
+  // from where an address was given, or from a step in our history
+  const follow = (ours) => {
+    const was = kept();
+    if (ours) state.place = location.hash.slice(1).split("&")[0];
+    else read();
     fields();
-    redraw();
+    if (!now || kept() !== was) redraw();
+    write();
     show();
   };
   const told = () => {
@@ -94,23 +100,25 @@ const start = () => {
   };
   const taken = async (words) => {
     const found = JSON.parse(words);
-    if (found.format !== "blindmatch-results" || found.version !== 3) throw new Error("no blindmatch-results file of version 3");
+    if (found?.format !== "blindmatch-results" || found.version !== 3) throw new Error("no blindmatch-results file of version 3");
+    checked(found, data.schema);
     if (found.digest && crypto.subtle && found.digest !== (await digest(words)))
       throw new Error("edited: its digest is not that of its content");
     const attacks = found.rows.filter((one) => one.kind === "attack"),
       rest = found.rows.some((one) => one.kind === "design" || one.kind === "study");
-    const trial = {runs: rest ? [found] : data.runs, attacks, sources: data.sources};
-    draw(trial, {...state, run: 0}); // what cannot be drawn is refused whole
+    const trial = {runs: rest ? [found] : data.runs, attacks, sources: data.sources, schema: data.schema};
+    draw(trial, {...state, run: 0}); // what cannot be drawn, or opened, is refused whole
+    for (const held of [...now.evidence.values()]) markup(held());
     if (rest) state.run = data.runs.push(found) - 1;
     else if (attacks.length) data.attacks = attacks;
     else throw new Error("no row of a design, a study or an attack");
+    return found.digest ? "drawn" : "drawn; it has no digest, so that an edit would not be seen";
   };
   const take = async (files) => {
     const says = [];
     for (const file of files) {
       try {
-        await taken(await file.text());
-        says.push(`${file.name}: drawn`);
+        says.push(`${file.name}: ${await taken(await file.text())}`);
       } catch (error) {
         says.push(`${file.name}: refused: ${error.message}`);
       }
@@ -143,16 +151,26 @@ const start = () => {
     true,
   );
   dialog.addEventListener("close", () => {
-    if (!drawn.evidence.has(state.place)) return;
+    if (!now.evidence.has(state.place)) return;
     const number_ = document.querySelector(`main a[href^="#${state.place}&"], main a[href="#${state.place}"]`);
     state.place = number_?.closest("section")?.id || "";
     write();
     if (number_) number_.focus({preventScroll: true});
   });
-  by("main").addEventListener("click", ({target}) => {
-    if (target.id === "picture") target.href = URL.createObjectURL(new Blob([pictured(data, state)], {type: "image/svg+xml"}));
+  addEventListener("click", ({target}) => {
+    const link = target.closest?.("a");
+    if (link?.id === "picture") link.href = URL.createObjectURL(new Blob([pictured(data, state)], {type: "image/svg+xml"}));
+    else if (link) {
+      link.setAttribute("href", `${link.hash.split("&")[0]}${kept()}`); // as it is now: folds may have been opened since it was drawn
+      if (link.hash === location.hash) show();
+    }
   });
-  addEventListener("hashchange", follow);
-  follow();
+  addEventListener("popstate", (event) => follow(Boolean(event.state?.ours)));
+  try {
+    data.runs.forEach((run) => checked(run, data.schema));
+    follow(false);
+  } catch (error) {
+    by("main").textContent = `This results file cannot be drawn: ${error.message}`;
+  }
 };
 if (typeof document !== "undefined") start();

@@ -3,25 +3,25 @@ const clientCells = (row) => {
   const found = row.offence,
     where = place(row.id, "offence");
   const held = () =>
-    evidence(`${esc(row.id)}: a client that does not play along`, [
-      ["row in results.json", `<code>offence</code>: ${json(found)}`],
+    evidence(h`${row.id}: a client that does not play along`, [
+      ["row in results.json", h`<code>offence</code>: ${json(found)}`],
       ["what it is", "listed pictures sent by a client that never asks; then a file that is no picture, under both policies"],
     ]);
   const tried = row.tries_until_hidden.filter((one) => one);
   const anyway =
     row.design.content === "clear" && !row.design.end_to_end
-      ? `${found.delivered} of ${found.sent} passed, but the provider reads messages`
-      : `${found.delivered} of ${found.sent} passed, ${found.asked} asked about`;
+      ? h`${found.delivered} of ${found.sent} passed, but the provider reads messages`
+      : h`${found.delivered} of ${found.sent} passed, ${found.asked} asked about`;
   return [
     opens(where, anyway, held),
     opens(
-      `${where}.archive`,
-      `${found.refused_archive ? "refused" : "not refused"} by default; under the other policy it ${found.archive_delivered ? "arrives" : "does not arrive"}, ${found.archive_asked} requests`,
+      h`${where}.archive`,
+      h`${found.refused_archive ? "refused" : "not refused"} by default; under the other policy it ${found.archive_delivered ? "arrives" : "does not arrive"}, ${found.archive_asked} requests`,
       held,
     ),
     valueOf(row, "evading") === null
       ? fig(row, "evading")
-      : fig(row, "evading", `${tried.length} of ${row.tries_until_hidden.length} pictures`),
+      : fig(row, "evading", h`${tried.length} of ${row.tries_until_hidden.length} pictures`),
     fig(row, "oracle_tries"),
   ];
 };
@@ -49,23 +49,31 @@ const clientPart = () => {
 // ---- what happens after a false report
 const attackNamed = (name) => attackRows().filter((one) => one.id === name);
 const attacksSay = (names) =>
-  names
-    .map(attackNamed)
-    .filter((one) => one.length)
-    .map((rows) => {
-      const ways = groupsBy(rows, attackWords);
-      return `${esc(rows[0].id)}: ${ways.map((each) => attackLink(each[0]) + (ways.length > 1 ? ` (${named(each.map((one) => ({id: one.parameters.design})))})` : "")).join(", ")}`;
-    })
-    .join("; ") || absent("");
+  glue(
+    names
+      .map(attackNamed)
+      .filter((one) => one.length)
+      .map((rows) => {
+        const ways = groupsBy(rows, attackWords);
+        return h`${rows[0].id}: ${glue(
+          ways.map(
+            (each) =>
+              h`${attackLink(each[0])}${ways.length > 1 ? h` (${named(each.map((one) => ({id: one.parameters.design})))})` : ""}`,
+          ),
+          ", ",
+        )}`;
+      }),
+    "; ",
+  ) || absent("");
 const afterPart = () => {
   const steps = now.sources.after.map(
     (one) =>
-      `<b>${esc(one.who)}.</b> ${terms(esc(one.does))} ${soft(`${terms(esc(one.measured))} ${one.attacks.length ? `Attacks: ${attacksSay(one.attacks)}.` : ""}`)}`,
+      h`<b>${one.who}.</b> ${terms(one.does)} ${soft(h`${terms(one.measured)} ${one.attacks.length ? h`Attacks: ${attacksSay(one.attacks)}.` : ""}`)}`,
   );
   return section(
     "after",
     "What happens after a false report?",
-    `<ol>${steps.map((one) => `<li>${one}</li>`).join("")}</ol>`,
-    para(`Elsewhere, Switzerland: ${outsideLink("swiss_reports")}. Ireland, 2020: ${outsideLink("irish_reports_2020")}.`),
+    h`<ol>${glue(steps.map((one) => h`<li>${one}</li>`))}</ol>`,
+    para(h`Elsewhere, Switzerland: ${outsideLink("swiss_reports")}. Ireland, 2020: ${outsideLink("irish_reports_2020")}.`),
   );
 };

@@ -3,11 +3,40 @@
 let now = null; // what is drawn: run, runs, attacks, sources, given, open, kept, evidence (place -> text)
 
 const NOTHING = "nothing to measure";
-const esc = (value) => String(value).replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
-const soft = (words) => `<span class="soft">${words}</span>`;
-const mark = (provenance) => `<span class="mark mark-${esc(provenance)}">${esc(provenance)}</span>`;
-const list = (items) => `<ul>${items.map((one) => `<li>${one}</li>`).join("")}</ul>`;
-const unique = (items) => [...new Set(items)];
+// HTML is made by the tag `h` alone: what it is given is escaped, unless `h` made it; arrays stand part after part.
+const [h, markup] = (() => {
+  const made = new WeakSet();
+  const escaped = (value) => String(value ?? "").replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
+  const part = (value) => (Array.isArray(value) ? value.map(part).join("") : made.has(value) ? value.text : escaped(value));
+  const tag = (strings, ...values) => {
+    if (!Array.isArray(strings?.raw) || !Object.isFrozen(strings)) throw new Error("HTML comes from templates alone");
+    const text = strings.map((one, at) => one + (at < values.length ? part(values[at]) : "")).join("");
+    const html = Object.freeze({text, toString: () => text, toJSON: () => text, isHtml: true});
+    made.add(html);
+    return html;
+  };
+  const text = (html) => {
+    if (!made.has(html)) throw new Error("not made by h");
+    return html.text;
+  };
+  return [tag, text];
+})();
+// parts with something between them; nothing of none
+const glue = (items, between = "") => (items.length ? h`${items.map((one, at) => (at ? h`${between}${one}` : h`${one}`))}` : "");
+// the words of HTML: no tags, no addresses
+const ENTITY = {34: '"', 38: "&", 39: "'", 60: "<", 62: ">"};
+const wordsOf = (html) =>
+  html?.isHtml
+    ? html.text
+        .replace(/<br\/>/g, "\n")
+        .replace(/<[^>]*>/g, "")
+        .replace(/&#(\d+);/g, (_, code) => ENTITY[code])
+    : String(html);
+const saying = (html) => String(html).replace(/ href="[^"]*"/g, "");
+const soft = (words) => h`<span class="soft">${words}</span>`;
+const mark = (provenance) => h`<span class="mark mark-${provenance}">${provenance}</span>`;
+const list = (items) => h`<ul>${items.map((one) => h`<li>${one}</li>`)}</ul>`;
+const unique = (items) => [...new Map(items.map((one) => [one?.isHtml ? one.text : one, one])).values()];
 
 // ---- numbers, as people read them
 const RAISED = "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079";
@@ -37,46 +66,87 @@ const bytes = (v) => {
   return `${number(Number((v / 1000 ** at).toPrecision(3)))}\u00a0${["B", "kB", "MB", "GB", "TB", "PB", "EB"][at]}`;
 };
 
+// ---- a results file, by the JSON Schema of all of them: the first thing that is wrong, in words, or nothing
+const TYPES = {
+  string: ["text", (v) => typeof v === "string"],
+  number: ["a number", Number.isFinite],
+  integer: ["a whole number", Number.isInteger],
+  boolean: ["true or false", (v) => typeof v === "boolean"],
+  null: ["null", (v) => v === null],
+  object: ["an object", (v) => v !== null && typeof v === "object" && !Array.isArray(v)],
+  array: ["a list", Array.isArray],
+};
+const first = (items, of) => items.reduce((words, one) => words || of(one), "");
+const wrong = (value, rule, at, defs) => {
+  const named = (one) => (one.$ref ? defs[one.$ref.split("/").pop()] : one);
+  const must = (words) => `${at || "the file"}: must be ${words}`;
+  if (rule.$ref) return wrong(value, named(rule), at, defs);
+  if (rule.discriminator) {
+    const {mapping, propertyName} = rule.discriminator,
+      kind = value?.[propertyName];
+    if (!Object.hasOwn(mapping, kind ?? "")) return `${at}.${propertyName}: must be ${Object.keys(mapping).join(" or ")}`;
+    return wrong(value, {$ref: mapping[kind]}, at, defs);
+  }
+  if (rule.anyOf) {
+    const fits = rule.anyOf.map(named).find((one) => TYPES[one.type]?.[1](value));
+    return fits ? wrong(value, fits, at, defs) : must(rule.anyOf.map((one) => TYPES[named(one).type][0]).join(" or "));
+  }
+  if (rule.enum && !rule.enum.includes(value)) return must(rule.enum.join(" or "));
+  if (rule.type && !TYPES[rule.type][1](value)) return must(TYPES[rule.type][0]);
+  if (rule.pattern && !new RegExp(rule.pattern).test(value)) return must(`of the form ${rule.pattern}`);
+  if (rule.type === "array" && rule.items)
+    return first([...value.entries()], ([i, one]) => wrong(one, rule.items, `${at}[${i}]`, defs));
+  if (rule.type !== "object") return "";
+  const known = rule.properties || {},
+    more = rule.additionalProperties;
+  const missing = (rule.required || []).find((name) => !Object.hasOwn(value, name));
+  if (missing) return `${at && `${at}.`}${missing}: is missing`;
+  return first(Object.entries(value), ([name, one]) => {
+    const where = at ? `${at}.${name}` : name;
+    if (Object.hasOwn(known, name)) return wrong(one, known[name], where, defs);
+    return more === false ? `${where}: no field of a results file` : more ? wrong(one, more, where, defs) : "";
+  });
+};
+const checked = (run, schema) => {
+  const words = wrong(run, schema, "", schema.$defs);
+  if (words) throw new Error(words);
+};
+
 // ---- places: every number is a link that opens what it stands on
 const place = (...parts) => parts.map((one) => encodeURIComponent(one).replace(/[.~!*'()]/g, "_")).join(".");
-const to = (where, words, kind = "n") => `<a class="${kind}" href="#${where}${now.kept}">${words}</a>`;
+const to = (where, words, kind = "n") => h`<a class="${kind}" href="#${where}${now.kept}">${words}</a>`;
 const opens = (where, words, evidence) => {
-  now.evidence.set(where, evidence);
-  return to(where, words);
+  now.evidence.set(String(where), evidence);
+  return now.flat ? words : to(where, words);
 };
 const facts = (pairs) =>
-  `<dl>${pairs
-    .filter((one) => one && one[1] !== "")
-    .map(([name, value]) => `<dt>${esc(name)}</dt><dd>${value}</dd>`)
-    .join("")}</dl>`;
-const evidence = (title, pairs) => `<h2 id="evidence-title">${title}</h2>${facts(pairs)}`;
-const json = (value) => `<code class="json">${esc(JSON.stringify(value))}</code>`;
+  h`<dl>${pairs.filter((one) => one && String(one[1]) !== "").map(([name, value]) => h`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
+const evidence = (title, pairs) => h`<h2 id="evidence-title">${title}</h2>${facts(pairs)}`;
+const json = (value) => h`<code class="json">${JSON.stringify(value)}</code>`;
 
 // ---- figures of a row
 const kindOf = (name) => now.sources.figures[name] || {title: name, says: "", unit: "", rows: "summary"};
 const figureOf = (row, name) => (row.figures || {})[name] || {value: null, why: "not in this results file"};
 const valueOf = (row, name) => figureOf(row, name).value;
-const absent = (why) => `<span class="nm">${String(why).startsWith(NOTHING) ? NOTHING : "not measured"}</span>`;
+const absent = (why) => h`<span class="nm">${String(why).startsWith(NOTHING) ? NOTHING : "not measured"}</span>`;
 const shown = (name, figure) => {
   if (figure.value === null) return absent(figure.why);
   const unit = kindOf(name).unit || figure.unit;
-  return unit === "share" ? percent(figure.value) : `${number(figure.value)} ${esc(unit)}`;
+  return unit === "share" ? percent(figure.value) : `${number(figure.value)} ${unit}`;
 };
 const spread = (figure, unit) => {
   if (figure.low === null || figure.low === undefined || figure.low === figure.high) return "";
   return between(figure.low, figure.high, unit === "share" ? percent : number);
 };
 const rawRows = (row, rows) =>
-  rows === "summary"
-    ? "one reading, in the row itself"
-    : `<code>rows/${esc(row.id)}.jsonl</code>, kind <code>${esc(rows)}</code>`;
+  rows === "summary" ? "one reading, in the row itself" : h`<code>rows/${row.id}.jsonl</code>, kind <code>${rows}</code>`;
 const figureEvidence = (row, name, figure = figureOf(row, name), rows = kindOf(name).rows, command = now.run.command) => {
   const kind = kindOf(name),
     unit = kind.unit || figure.unit || "";
-  return evidence(`${esc(row.id)}: ${esc(kind.title)}`, [
+  return evidence(`${row.id}: ${kind.title}`, [
     ["value", figure.value === null ? absent(figure.why) : shown(name, figure)],
-    ["what it is", esc(kind.says || row.what)],
-    [figure.value === null ? "why not measured" : "note", esc(figure.why || "")],
+    ["what it is", kind.says || row.what],
+    [figure.value === null ? "why not measured" : "note", figure.why || ""],
     [unit === "share" ? "95 % interval" : "lowest to highest", spread(figure, unit)],
     [
       "behind it",
@@ -85,22 +155,20 @@ const figureEvidence = (row, name, figure = figureOf(row, name), rows = kindOf(n
         : `${number(figure.n)} trials${figure.pairs == null ? "" : `, ${number(figure.pairs)} pairs of picture and entry`}`,
     ],
     ["by guessing alone", figure.resolution == null ? "" : number(figure.resolution)],
-    row.lessened ? ["too dear for the whole workload", esc(row.lessened)] : null,
-    ["row in results.json", `rows, id <code>${esc(row.id)}</code>, figures, <code>${esc(name)}</code>: ${json(figure)}`],
+    row.lessened ? ["too dear for the whole workload", row.lessened] : null,
+    ["row in results.json", h`rows, id <code>${row.id}</code>, figures, <code>${name}</code>: ${json(figure)}`],
     ["raw rows", rawRows(row, rows)],
-    ["command", `<code>${esc(command)}</code>`],
+    ["command", h`<code>${command}</code>`],
   ]);
 };
 const others = (row, name) =>
-  now.runs
-    .flatMap((run, at) => {
-      const other = run === now.run ? null : run.rows.find((one) => one.id === row.id && one.figures[name]);
-      if (!other || !differ(row, other, name)) return [];
-      return [`<span class="differs">${soft(`\u2260 run ${at + 1}: ${shown(name, other.figures[name])}`)}</span>`];
-    })
-    .join("");
+  now.runs.flatMap((run, at) => {
+    const other = run === now.run ? null : run.rows.find((one) => one.id === row.id && one.figures[name]);
+    if (!other || !differ(row, other, name)) return [];
+    return [h`<span class="differs">${soft(h`\u2260 run ${at + 1}: ${shown(name, other.figures[name])}`)}</span>`];
+  });
 const fig = (row, name, words = null) =>
-  opens(place(row.id, name), words ?? shown(name, figureOf(row, name)), () => figureEvidence(row, name)) + others(row, name);
+  h`${opens(place(row.id, name), words ?? shown(name, figureOf(row, name)), () => figureEvidence(row, name))}${others(row, name)}`;
 const figFull = (row, name) => {
   const figure = figureOf(row, name),
     unit = kindOf(name).unit;
@@ -110,7 +178,7 @@ const figFull = (row, name) => {
       : figure.resolution == null
         ? ""
         : `${number(figure.resolution)} by guessing, ${number(figure.n)} runs`;
-  return fig(row, name) + (figure.value !== null && beside ? ` ${soft(`(${beside})`)}` : "");
+  return h`${fig(row, name)}${figure.value !== null && beside ? h` ${soft(`(${beside})`)}` : ""}`;
 };
 
 // ---- rows of a run
@@ -132,61 +200,49 @@ const plain = (fact) => now.sources.facts[fact.name] || {};
 const check = (row, name) => row.checks.find((one) => one.check === name);
 
 // ---- pieces of the page
-const terms = (html) =>
-  html.replace(
-    /\[\[([^\]|]+)(?:\|([^\]]+))?\]\]/g,
-    (_, term, words) =>
-      `<a class="term" href="#term-${place(term)}${now.kept}" title="${esc(now.sources.glossary[term])}">${words || term}</a>`,
-  );
+const term = (name, words = name) =>
+  h`<a class="term" href="#term-${place(name)}${now.kept}" title="${now.sources.glossary[name]}">${words}</a>`;
+// words of the page's own data, in which [[term]] or [[term|words]] stands
+const terms = (words) => words.split(/\[\[([^\]]+)\]\]/).map((one, at) => (at % 2 ? term(...one.split("|")) : one));
 const section = (id, title, ...parts) =>
-  `<section id="${id}" aria-labelledby="h-${id}"><h2 id="h-${id}">${title}</h2>${parts.join("")}</section>`;
-const para = (words) => `<p>${terms(words)}</p>`;
+  h`<section id="${id}" aria-labelledby="h-${id}"><h2 id="h-${id}">${title}</h2>${parts}</section>`;
+const para = (words) => h`<p>${words}</p>`;
 const fold = (id, title, body) =>
-  `<details id="${id}"${now.open.has(id) ? ' open=""' : ""}><summary>${title}</summary>${body}</details>`;
+  h`<details id="${id}"${now.open.has(id) ? h` open=""` : ""}><summary>${title}</summary>${body}</details>`;
 const table = (caption, head, rows, kind = "") => {
-  const top = head.map((one) => `<th scope="col" role="columnheader">${one}</th>`).join("");
-  const label = (at) => esc(String(head[at]).replace(/<[^>]*>/g, ""));
-  const body = rows
-    .map(
-      (row) =>
-        `<tr role="row"><th scope="row" role="rowheader">${row[0]}</th>${row
-          .slice(1)
-          .map((one, at) => `<td role="cell" data-label="${label(at + 1)}">${one}</td>`)
-          .join("")}</tr>`,
-    )
-    .join("");
-  return (
-    `<div class="scroll stack ${kind}${head.length > 9 ? " many" : ""}" role="region" tabindex="0" aria-label="${caption.replace(/<[^>]*>/g, "")}">` +
-    `<table role="table"><caption>${caption}</caption><thead role="rowgroup"><tr role="row">${top}</tr></thead>` +
-    `<tbody role="rowgroup">${body}</tbody></table></div>`
+  const top = head.map((one) => h`<th scope="col" role="columnheader">${one}</th>`);
+  const body = rows.map(
+    (row) =>
+      h`<tr role="row"><th scope="row" role="rowheader">${row[0]}</th>${row
+        .slice(1)
+        .map((one, at) => h`<td role="cell" data-label="${wordsOf(head[at + 1])}">${one}</td>`)}</tr>`,
   );
+  return h`<div class="scroll stack ${kind}${head.length > 9 ? " many" : ""}" role="region" tabindex="0" aria-label="${wordsOf(caption)}"><table role="table"><caption>${caption}</caption><thead role="rowgroup"><tr role="row">${top}</tr></thead><tbody role="rowgroup">${body}</tbody></table></div>`;
 };
 // columns in which all rows say the same become sentences
 const lifted = (caption, head, rows) => {
-  const same = head.map(
-    (_, at) =>
-      at > 0 &&
-      rows.length > 1 &&
-      rows.every((row) => row[at].replace(/ href="[^"]*"/g, "") === rows[0][at].replace(/ href="[^"]*"/g, "")),
-  );
-  const said = head.flatMap((name, at) => (same[at] ? [`<b>${name}</b>, in every design: ${rows[0][at]}.`] : []));
+  const same = head.map((_, at) => at > 0 && rows.length > 1 && rows.every((row) => saying(row[at]) === saying(rows[0][at])));
+  const said = head.flatMap((name, at) => (same[at] ? [h`<b>${name}</b>, in every design: ${rows[0][at]}.`] : []));
   const kept = (row) => row.filter((_, at) => !same[at]);
-  return (said.length ? `<p>${said.join(" ")}</p>` : "") + table(caption, kept(head), rows.map(kept));
+  return [said.length ? para(glue(said, " ")) : "", table(caption, kept(head), rows.map(kept))];
 };
 // rows that say the same stand as one, named by all their designs
 const alike = (rows, cells) => {
   const groups = new Map();
   rows.forEach((row) => {
     const own = cells(row),
-      key = own.map((one) => one.replace(/ href="[^"]*"/g, "")).join("|");
+      key = own.map(saying).join("|");
     groups.set(key, {rows: [...(groups.get(key)?.rows || []), row], cells: groups.get(key)?.cells || own});
   });
   return [...groups.values()].map((one) => [named(one.rows), ...one.cells]);
 };
 const groupsBy = (rows, key) => {
   const groups = new Map();
-  rows.forEach((row) => groups.set(key(row), [...(groups.get(key(row)) || []), row]));
+  rows.forEach((row) => {
+    const at = String(key(row));
+    groups.set(at, [...(groups.get(at) || []), row]);
+  });
   return [...groups.values()];
 };
-const named = (rows) => rows.map(code).join(", ");
+const named = (rows) => glue(rows.map(code), ", ");
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";

@@ -31,11 +31,11 @@ const traffic = (rows) =>
     rows.flatMap((row) =>
       row.traffic.map((one, at) => [
         code(row),
-        esc(one.party),
-        esc(one.purpose),
+        one.party,
+        one.purpose,
         ...["up_bytes", "down_bytes"].map((way) =>
           opens(place(row.id, "traffic", String(at), way), number(one[way]), () =>
-            evidence(`${esc(row.id)}: traffic`, [["row in results.json", json(one)]]),
+            evidence(h`${row.id}: traffic`, [["row in results.json", json(one)]]),
           ),
         ),
       ]),
@@ -43,35 +43,34 @@ const traffic = (rows) =>
   );
 const costPart = () => {
   const rows = inOrder().filter((row) => row.design.relation !== "nothing");
-  const head = ["design", ...LISTS.map((ident) => `${esc(now.sources.volumes[ident].source)}: ${number(sizeOf(ident))}`)];
+  const head = ["design", ...LISTS.map((ident) => h`${now.sources.volumes[ident].source}: ${number(sizeOf(ident))}`)];
   const lines = rows.map((row) => [code(row), ...LISTS.map(sizeOf).map((n) => costAt(row, n, place(row.id, "cost", String(n))))]);
   return section(
     "cost",
     "What does it cost?",
     para(
-      `Server cores at full load all day, and what all devices fetch a day, set-ups and updates together, for ${opens(
+      h`Server cores at full load all day, and what all devices fetch a day, set-ups and updates together, for ${opens(
         "scale",
-        `${number(given("volume"))} photos a day`,
+        h`${number(given("volume"))} photos a day`,
         () =>
           evidence(
             "The chosen scale",
             now.sources.inputs.map((one) => [
               one.label,
-              `${number(given(one.ident))}; default ${number(one.value)}: ${esc(one.source)} ${mark(one.provenance)}`,
+              h`${number(given(one.ident))}; default ${number(one.value)}: ${one.source} ${mark(one.provenance)}`,
             ]),
           ),
       )}. A run has one list, so a longer one is a range, from no growth to growth in proportion; a second run of another length narrows it. No peaks, no spare, no staff.`,
     ),
     table("Cost by length of the list", head, lines),
-    para("Sources of list lengths: " + LISTS.map(outsideLink).join("; ") + "."),
-    fold(
-      "cost-tables",
-      "Every cost that was measured, and bytes by party",
+    para(h`Sources of list lengths: ${glue(LISTS.map(outsideLink), "; ")}.`),
+    fold("cost-tables", "Every cost that was measured, and bytes by party", [
       table(
         "Cost by design",
         ["cost", ...rows.map(code)],
-        COSTS.map((name) => [esc(kindOf(name).title), ...rows.map((row) => figFull(row, name))]),
-      ) + traffic(rows),
-    ),
+        COSTS.map((name) => [kindOf(name).title, ...rows.map((row) => figFull(row, name))]),
+      ),
+      traffic(rows),
+    ]),
   );
 };

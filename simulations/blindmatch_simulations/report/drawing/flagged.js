@@ -2,11 +2,11 @@
 const reportsRow = (name, recall, rate, estimate = true) => {
   const f = flood(recall, rate),
     words = (v, show = number) =>
-      v[1] === v[2] || !estimate ? between(v[1], v[2], show) : `${show(v[0])} ${soft(`(${between(v[1], v[2], show)})`)}`;
-  const where = place("flood", name.replace(/<[^>]*>/g, ""));
+      v[1] === v[2] || !estimate ? between(v[1], v[2], show) : h`${show(v[0])} ${soft(h`(${between(v[1], v[2], show)})`)}`;
+  const where = place("flood", wordsOf(name));
   const held = () =>
     evidence("Reports a day", [
-      ["photos a day; share listed", `${number(given("volume"))}; ${number(given("prevalence"))}`],
+      ["photos a day; share listed", h`${number(given("volume"))}; ${number(given("prevalence"))}`],
       ["found, with its interval", words(recall, percent)],
       ["flagged wrongly, of each picture, with its interval", words(rate)],
       ["how", "photos times share listed times found; the rest times the rate; minutes of review over a working day"],
@@ -14,21 +14,21 @@ const reportsRow = (name, recall, rate, estimate = true) => {
   return [
     name,
     ...[words(f.right), words(f.missed), words(f.wrong), words(f.share, percent), words(f.people)].map((one, at) =>
-      opens(`${where}.${at}`, one, held),
+      opens(h`${where}.${at}`, one, held),
     ),
   ];
 };
 const pairsRow = (one, at) => {
   const near = one.histogram.slice(0, 32).reduce((a, b) => a + b, 0);
   return [
-    `${esc(one.kind)} ${soft(esc(one.packages.join(", ")))}`,
-    opens(place("pairs", String(at)), `${number(near)} of ${number(one.pairs)} pairs`, () =>
-      evidence(`Different pictures: ${esc(one.kind)}`, [
+    h`${one.kind} ${soft(one.packages.join(", "))}`,
+    opens(place("pairs", String(at)), h`${number(near)} of ${number(one.pairs)} pairs`, () =>
+      evidence(h`Different pictures: ${one.kind}`, [
         ["pictures", number(one.pictures)],
-        ["pairs within 31 bits", `${number(near)} of ${number(one.pairs)}`],
+        ["pairs within 31 bits", h`${number(near)} of ${number(one.pairs)}`],
         [
           "row in results.json",
-          `<code>distances</code>, ${at}: pairs by distance ${json(one.histogram.map((n, d) => [d, n]).filter((each) => each[1]))}`,
+          h`<code>distances</code>, ${at}: pairs by distance ${json(one.histogram.map((n, d) => [d, n]).filter((each) => each[1]))}`,
         ],
       ]),
     ),
@@ -36,26 +36,28 @@ const pairsRow = (one, at) => {
 };
 const outsideValue = (one) =>
   one.values
-    ? Object.entries(one.values)
-        .map(([name, value]) => `${esc(name.replace(/_/g, " "))}: ${[value].flat().map(number).join(", ")}`)
-        .slice(-3)
-        .join("; ")
+    ? glue(
+        Object.entries(one.values)
+          .map(([name, value]) => h`${name.replace(/_/g, " ")}: ${glue([value].flat().map(number), ", ")}`)
+          .slice(-3),
+        "; ",
+      )
     : one.low === undefined
       ? number(one.value)
       : between(one.low, one.high);
 const outsideLink = (ident) => {
   const one = now.sources.volumes[ident];
-  return `${opens(place("outside", ident), `${outsideValue(one)} ${esc(one.unit)}`, () =>
-    evidence(esc(one.title), [
+  return h`${opens(place("outside", ident), h`${outsideValue(one)} ${one.unit}`, () =>
+    evidence(one.title, [
       ["figure", json(one.value ?? one.values ?? [one.low, one.high])],
-      ["unit", esc(one.unit)],
-      ["source", esc(one.source)],
+      ["unit", one.unit],
+      ["source", one.source],
       ["provenance", mark(one.provenance)],
     ]),
   )} ${mark(one.provenance)}`;
 };
 const nearPairs = () => {
-  if (now.run.kinds?.length) return para(`${to("kinds", "by kind of picture, below", "part")}.`);
+  if (now.run.kinds?.length) return para(h`${to("kinds", "by kind of picture, below", "part")}.`);
   if (!now.run.distances?.length) return para("No pairs were compared.");
   const head = ["kind of picture", "near enough"];
   return table("Pairs of different pictures within 31 bits", head, now.run.distances.map(pairsRow), "short");
@@ -63,7 +65,7 @@ const nearPairs = () => {
 const flaggedPart = () => {
   const rows = inOrder().filter((row) => triple(figureOf(row, "false_matches")));
   const measured = groupsBy(rows, (row) => JSON.stringify([row.figures.false_matches.value, row.figures.false_matches.n])).map(
-    (each) => `${flagged(each[0])}: ${named(each)}`,
+    (each) => h`${flagged(each[0])}: ${named(each)}`,
   );
   const quoted = [
     ["perceptual hash, literature", "fpr_perceptual"],
@@ -86,26 +88,22 @@ const flaggedPart = () => {
   return section(
     "flagged",
     "What is flagged wrongly?",
-    para("Three answers, the narrowest first. <b>Measured</b>: of the pictures that are not listed, flagged in this run:"),
+    para(h`Three answers, the narrowest first. <b>Measured</b>: of the pictures that are not listed, flagged in this run:`),
     list(measured.length ? measured : ["not measured"]),
     para(
-      "So few pictures rule out high rates alone. <b>Modelled</b>: pairs of different pictures whose hashes are near enough to match:",
+      h`So few pictures rule out high rates alone. <b>Modelled</b>: pairs of different pictures whose hashes are near enough to match:`,
     ),
     nearPairs(),
     para(
-      `<b>Literature</b>, the default where a run cannot say: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers. At the chosen volume:`,
+      h`<b>Literature</b>, the default where a run cannot say: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers. At the chosen volume:`,
     ),
     table("Reports a day, if no listed picture were missed", head, quoted),
-    fold(
-      "flagged-tables",
-      "The same from each design's own interval; thresholds",
-      table("Reports a day, from this run", head, own) +
-        para(
-          `If false matches were independent, an account with ${number(given("items"))} pictures a year at ${number(given("rate"))} false matches a picture would reach ${number(given("threshold"))} matches with probability ${opens("threshold", number(reaches(given("items") * given("rate"), given("threshold"))), () => evidence("Threshold", [["how", "Poisson; one odd picture that is sent again and again is not independent"]]))}. Published: ${outsideLink("threshold_published")}; claimed: ${outsideLink("account_error_published")}.`,
-        ) +
-        para(
-          `The form of yearly statistics: ${esc(form.error_rate)}. ${esc(form.caution)} (${esc(form.source)}) ${mark(form.provenance)}`,
-        ),
-    ),
+    fold("flagged-tables", "The same from each design's own interval; thresholds", [
+      table("Reports a day, from this run", head, own),
+      para(
+        h`If false matches were independent, an account with ${number(given("items"))} pictures a year at ${number(given("rate"))} false matches a picture would reach ${number(given("threshold"))} matches with probability ${opens("threshold", number(reaches(given("items") * given("rate"), given("threshold"))), () => evidence("Threshold", [["how", "Poisson; one odd picture that is sent again and again is not independent"]]))}. Published: ${outsideLink("threshold_published")}; claimed: ${outsideLink("account_error_published")}.`,
+      ),
+      para(h`The form of yearly statistics: ${form.error_rate}. ${form.caution} (${form.source}) ${mark(form.provenance)}`),
+    ]),
   );
 };

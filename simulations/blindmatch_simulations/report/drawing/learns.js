@@ -5,29 +5,26 @@ const games = (row) =>
     .flatMap((one) =>
       Object.entries(one.figures)
         .filter(([, found]) => found && found.interval)
-        .map(([who, found]) => [`${one.check}, ${who}`, found]),
+        .map(([who, found]) => [h`${one.check}, ${who}`, found]),
     );
 const status = (row) => {
   const broken = row.checks.filter((one) => one.verdict === "failed");
   const lines = row.audit.findings
-    .map((one) => `<b class="bad">violated</b>: ${esc(one.party)}, ${number(one.bytes)} undeclared bytes: ${esc(one.rule)}`)
-    .concat(broken.map((one) => `<b class="bad">failed</b>: ${esc(one.check)}: ${esc(one.reason)}`));
+    .map((one) => h`<b class="bad">violated</b>: ${one.party}, ${number(one.bytes)} undeclared bytes: ${one.rule}`)
+    .concat(broken.map((one) => h`<b class="bad">failed</b>: ${one.check}: ${one.reason}`));
   const audit = row.audit.comparable
-    ? `egress audit of ${row.audit.sessions} sessions: nothing further found`
-    : `egress audit of ${row.audit.sessions} sessions: nothing could be compared`;
+    ? h`egress audit of ${row.audit.sessions} sessions: nothing further found`
+    : h`egress audit of ${row.audit.sessions} sessions: nothing could be compared`;
   const played = games(row).map(
     ([name, found]) =>
-      `${esc(name)}: advantage at most ${number(found.interval[1])}, ${number(found.held_out_runs)} runs${found.pairs !== undefined && found.pairs < 8 ? `; not measured, ${found.pairs} pairs` : ""}`,
+      h`${name}: advantage at most ${number(found.interval[1])}, ${number(found.held_out_runs)} runs${found.pairs !== undefined && found.pairs < 8 ? h`; not measured, ${found.pairs} pairs` : ""}`,
   );
-  return opens(place(row.id, "status"), lines.length ? lines.join("<br/>") : esc(audit), () =>
-    evidence(`${esc(row.id)}: looked for more than is declared`, [
+  return opens(place(row.id, "status"), lines.length ? glue(lines, h`<br/>`) : audit, () =>
+    evidence(h`${row.id}: looked for more than is declared`, [
       ["audit", json(row.audit)],
-      ["games", list(played.length ? played : [`not measured: ${esc(row.checks_why || "none was finished")}`])],
-      ["list games", esc(check(row, "list games")?.reason || `not measured: ${row.checks_why}`)],
-      [
-        "checks",
-        list(row.checks.map((one) => `${esc(one.check)}: ${esc(one.verdict)}${one.reason ? `, ${esc(one.reason)}` : ""}`)),
-      ],
+      ["games", list(played.length ? played : [h`not measured: ${row.checks_why || "none was finished"}`])],
+      ["list games", check(row, "list games")?.reason || h`not measured: ${row.checks_why}`],
+      ["checks", list(row.checks.map((one) => h`${one.check}: ${one.verdict}${one.reason ? h`, ${one.reason}` : ""}`))],
     ]),
   );
 };
@@ -36,38 +33,39 @@ const learns = () => {
     const own = row.design.declared.filter((one) => one.source === "design");
     const says = own.map(
       (leak) =>
-        `<b>${esc(leak.parties.join(" with "))}</b>, ${esc(leak.adversary)}: ${
-          bySeverity(leak.facts, leak.parties.join() === "device")
-            .map((fact) => `<span title="${esc(fact.says)}">${esc(fact.name)}</span>`)
-            .join(", ") || "nothing"
+        h`<b>${leak.parties.join(" with ")}</b>, ${leak.adversary}: ${
+          glue(
+            bySeverity(leak.facts, leak.parties.join() === "device").map(
+              (fact) => h`<span title="${fact.says}">${fact.name}</span>`,
+            ),
+            ", ",
+          ) || "nothing"
         }`,
     );
     return [
       code(row),
-      opens(place(row.id, "facts"), says.join("<br/>") || "nothing is declared", () =>
+      opens(place(row.id, "facts"), glue(says, h`<br/>`) || "nothing is declared", () =>
         evidence(
-          `${esc(row.id)}: declared facts`,
+          h`${row.id}: declared facts`,
           own.map((leak) => [
-            `${leak.parties.join(" with ")}, ${leak.adversary}`,
-            list(
-              bySeverity(leak.facts).map((fact) => `<b>${esc(fact.name)}</b> (${esc(kindOfFact(fact.name))}): ${esc(fact.says)}`),
-            ),
+            h`${leak.parties.join(" with ")}, ${leak.adversary}`,
+            list(bySeverity(leak.facts).map((fact) => h`<b>${fact.name}</b> (${kindOfFact(fact.name)}): ${fact.says}`)),
           ]),
         ),
       ),
-      esc(row.design.learns.join(", ")),
-      esc(
+      row.design.learns.join(", "),
+      glue(
         row.design.list_known
           .filter((one) => one.knowledge !== "nothing")
-          .map((one) => `${one.parties.join(" with ")}: ${one.knowledge}`)
-          .join("; ") || "nothing, to nobody",
-      ),
+          .map((one) => h`${one.parties.join(" with ")}: ${one.knowledge}`),
+        "; ",
+      ) || "nothing, to nobody",
       status(row),
       figFull(row, "advantage"),
       figFull(row, "list_advantage"),
     ];
   });
-  return (
+  return [
     table(
       "Declared facts, most severe first",
       [
@@ -80,6 +78,7 @@ const learns = () => {
         "of lists",
       ],
       lines,
-    ) + para("Declared is not observed. No distinguisher of this suite exceeded a bound; others may: that is no proof.")
-  );
+    ),
+    para("Declared is not observed. No distinguisher of this suite exceeded a bound; others may: that is no proof."),
+  ];
 };

@@ -16,22 +16,22 @@ const headline = (run = now.run) => {
   const ids = now.sources.options.map((one) => one.id),
     exact = exactly(run).filter((one) => ids.includes(one));
   const near = ids.filter((id) => !exact.includes(id) && designs(run).some((one) => one.design.option === id));
-  const words = `${exact.length + near.length} of ${ids.length} options measured`;
-  return near.length ? `${words}; ${near.join(", ")} by a stand-in that is nearest to it` : words;
+  const words = h`${exact.length + near.length} of ${ids.length} options measured`;
+  return near.length ? h`${words}; ${glue(near, ", ")} by a stand-in that is nearest to it` : words;
 };
 
 const missed = (row) => {
   const figure = figureOf(row, "recall");
   if (figure.value === null) return fig(row, "recall");
-  const words = `<b>${percent(1 - figure.value)}</b> ${soft(`(${between(1 - figure.high, 1 - figure.low, (one) => number(Math.round(100 * one)))})`)}`;
-  const few = row.lessened ? `<br/>${soft(`of ${figure.n} only`)}` : "";
-  return fig(row, "recall", words) + few;
+  const words = h`<b>${percent(1 - figure.value)}</b> ${soft(h`(${between(1 - figure.high, 1 - figure.low, (one) => number(Math.round(100 * one)))})`)}`;
+  const few = row.lessened ? h`<br/>${soft(h`of ${figure.n} only`)}` : "";
+  return h`${fig(row, "recall", words)}${few}`;
 };
 const flagged = (row) => {
   const figure = figureOf(row, "false_matches");
   if (figure.value === null) return fig(row, "false_matches");
   const count = Math.round(figure.value * figure.n);
-  return fig(row, "false_matches", `<b>${count} of ${figure.n}</b> ${soft(`(rate \u2264\u202f${percent(figure.high)})`)}`);
+  return fig(row, "false_matches", h`<b>${count} of ${figure.n}</b> ${soft(h`(rate \u2264\u202f${percent(figure.high)})`)}`);
 };
 
 // abuses that a design declares: fact, by whom (smallest coalitions), what for, who would notice; most severe first
@@ -54,23 +54,29 @@ const smallest = (groups) =>
       !groups.some((other) => other.length < one.length && other.every((party) => one.includes(party))),
   );
 const byWhom = (one) =>
-  one.by
-    .map((parties) => parties.map((party) => (party === "device" ? "any client" : partyName(party))).join(" with "))
-    .join("; ");
+  glue(
+    one.by.map((parties) =>
+      glue(
+        parties.map((party) => (party === "device" ? "any client" : partyName(party))),
+        " with ",
+      ),
+    ),
+    "; ",
+  );
 const notice = (one) => plain(one.fact).notice || "not measured";
-const abuseLine = (one) => `${esc(byWhom(one))} ${esc(plain(one.fact).abuse || one.fact.says)} ${soft(`(${esc(notice(one))})`)}`;
+const abuseLine = (one) => h`${byWhom(one)} ${plain(one.fact).abuse || one.fact.says} ${soft(h`(${notice(one)})`)}`;
 const abuseEvidence = (row) =>
   evidence(
-    `${esc(row.id)}: abuse that is declared, and who would notice`,
+    h`${row.id}: abuse that is declared, and who would notice`,
     abuses(row)
       .map((one) => [
-        `${byWhom(one)}: ${one.name} (${kindOfFact(one.name)})`,
-        `${esc(one.fact.says)}. Who would notice: ${esc(notice(one))}.`,
+        h`${byWhom(one)}: ${one.name} (${kindOfFact(one.name)})`,
+        h`${one.fact.says}. Who would notice: ${notice(one)}.`,
       ])
       .concat([
-        ["other lists", esc(listAbuse(row))],
+        ["other lists", listAbuse(row)],
         ["attacks of this run", attacksOn(row) || "not measured: no attacks file beside this run"],
-        ["row in results.json", `rows, id <code>${esc(row.id)}</code>, design, <code>declared</code>`],
+        ["row in results.json", h`rows, id <code>${row.id}</code>, design, <code>declared</code>`],
       ]),
   );
 const proven = (row) => valueOf(row, "proof_bytes") !== null;
@@ -81,27 +87,27 @@ const outside = (row) => {
 };
 const LISTED = {nothing: "there is no list", category: "whoever makes the model chooses what it flags"};
 const listAbuse = (row) =>
-  LISTED[row.design.relation] || `in this run whoever makes the list can put anything on it; ${outside(row)}`;
+  LISTED[row.design.relation] || h`in this run whoever makes the list can put anything on it; ${outside(row)}`;
 const abuse = (row) => {
   const shownFirst = abuses(row)
     .filter((one) => !plain(one.fact).everywhere)
     .slice(0, 2);
   const words = shownFirst.length
-    ? shownFirst.map(abuseLine).join("<br/>")
+    ? glue(shownFirst.map(abuseLine), h`<br/>`)
     : row.design.relation === "nothing"
       ? "none declared"
       : "nothing beyond the list itself";
   return opens(place(row.id, "abuse"), words, () => abuseEvidence(row));
 };
 
-const optionName = (option, at = 0) => `<b>${esc(option.id)}</b> ${at ? soft("as above") : esc(option.name)}`;
+const optionName = (option, at = 0) => h`<b>${option.id}</b> ${at ? soft("as above") : option.name}`;
 const code = (row) => {
   const option = now.sources.options.find((one) => one.id === row.design?.option);
-  return `<code${option ? ` title="${esc(`${option.id} ${option.name}`)}"` : ""}>${esc(row.id)}</code>`;
+  return h`<code${option ? h` title="${h`${option.id} ${option.name}`}"` : ""}>${row.id}</code>`;
 };
 const designRow = (option, row, at = 0) => [
-  `${optionName(option, at)}<br/>${code(row)} ${soft(esc(RELATIONS[row.design.relation] || row.design.relation))}${
-    row.design.differs ? ` ${soft(to(place(row.id, "stand-in"), "stand-in"))}` : ""
+  h`${optionName(option, at)}<br/>${code(row)} ${soft(RELATIONS[row.design.relation] || row.design.relation)}${
+    row.design.differs ? h` ${soft(to(place(row.id, "stand-in"), "stand-in"))}` : ""
   }`,
   sees(row),
   missed(row),
@@ -116,45 +122,45 @@ const STUDY_COSTS = {
 };
 const studyRow = (option, row) => {
   const none = opens(place(row.id, "finds"), absent(NOTHING), () =>
-    evidence(esc(row.id), [
+    evidence(row.id, [
       ["why", "it finds nothing: it opens messages"],
-      ["what it is", esc(row.what)],
+      ["what it is", row.what],
     ]),
   );
   const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
   return [
-    `${optionName(option)}<br/>${code(row)} ${soft("a study, no design")}`,
+    h`${optionName(option)}<br/>${code(row)} ${soft("a study, no design")}`,
     studySees(row),
     none,
     none,
     opens(
       place(row.id, "cost"),
       row.figures.escrow_bytes
-        ? `no matching; ${bytes(given("volume") * row.figures.escrow_bytes.value)} of escrow`
+        ? h`no matching; ${bytes(given("volume") * row.figures.escrow_bytes.value)} of escrow`
         : absent(""),
       () =>
         evidence(
-          `${esc(row.id)}: cost`,
+          h`${row.id}: cost`,
           Object.entries(row.figures).map(([name, one]) => [
-            `${STUDY_COSTS[name] || name}, a message`,
-            `${number(one.value)}\u00a0${esc(one.unit)}`,
+            h`${STUDY_COSTS[name] || name}, a message`,
+            h`${number(one.value)}\u00a0${one.unit}`,
           ]),
         ),
     ),
     opens(
       place(row.id, "abuse"),
-      `${esc(most.who)}: ${most.messages} of ${most.of_messages} messages ${soft("(not measured who notices)")}`,
+      h`${most.who}: ${most.messages} of ${most.of_messages} messages ${soft("(not measured who notices)")}`,
       () =>
         evidence(
-          `${esc(row.id)}: what opens`,
-          row.opened.map((one) => [`${one.who}, ${one.holders}`, `${one.messages} of ${one.of_messages} messages`]),
+          h`${row.id}: what opens`,
+          row.opened.map((one) => [h`${one.who}, ${one.holders}`, h`${one.messages} of ${one.of_messages} messages`]),
         ),
     ),
   ];
 };
 const emptyRow = (option) => {
   const none = opens(place(option.id, "none"), absent(""), () =>
-    evidence(`Option ${esc(option.id)}`, [["why not measured", "no design of this option was measured in this run"]]),
+    evidence(h`Option ${option.id}`, [["why not measured", "no design of this option was measured in this run"]]),
   );
   return [optionName(option), recalled(option), none, none, none, none];
 };
@@ -165,36 +171,37 @@ const optionRows = (option) => {
     .filter((one) => one.design.differs)
     .forEach((row) =>
       now.evidence.set(place(row.id, "stand-in"), () =>
-        evidence(`${esc(row.id)} stands in for ${esc(option.id)}`, [["it differs", esc(row.design.differs)]]),
+        evidence(h`${row.id} stands in for ${option.id}`, [["it differs", row.design.differs]]),
       ),
     );
   const rows = own.map((row, at) => designRow(option, row, at)).concat(study.map((row) => studyRow(option, row)));
   return rows.length ? rows : [emptyRow(option)];
 };
 const legend = () =>
-  `<p class="legend">${THINGS.map((one) => `<b>${one[0].toUpperCase()}</b> ${one}`).join(", ")} (match or not). ` +
-  `${[
-    ["observed", "observed"],
-    ["declared", "declared, not seen"],
-    ["sealed", "sealed"],
-  ]
-    .map(
+  h`<p class="legend">${glue(
+    THINGS.map((one) => h`<b>${one[0].toUpperCase()}</b> ${one}`),
+    ", ",
+  )} (match or not). ${glue(
+    [
+      ["observed", "observed"],
+      ["declared", "declared, not seen"],
+      ["sealed", "sealed"],
+    ].map(
       ([state, words]) =>
-        `<svg class="sees key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true"><g class="s-${state}" transform="translate(1 -13.5)"><rect x="0" y="14" width="12" height="13" rx="2"/></g></svg> ${words}`,
-    )
-    .join("; ")}. ` +
-  terms("Dashed box: of reported pictures ([[centre]]) or opened accounts alone. Brackets: 95 % intervals.") +
-  ` <a id="picture" download="options.svg" href="#matrix">Save as a picture</a></p>`;
+        h`<svg class="sees key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true"><g class="s-${state}" transform="translate(1 -13.5)"><rect x="0" y="14" width="12" height="13" rx="2"/></g></svg> ${words}`,
+    ),
+    "; ",
+  )}. Dashed box: of reported pictures (${term("centre")}) or opened accounts alone. Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save as a picture</a></p>`;
 const listed = () => {
   const lengths = given("list") ? [given("list")] : unique(designs().map(entries));
-  return `${lengths.length ? between(Math.min(...lengths), Math.max(...lengths)) : "no"} entries`;
+  return h`${lengths.length ? between(Math.min(...lengths), Math.max(...lengths)) : "no"} entries`;
 };
 const HEAD = (most = Math.max(0, ...designs().map((row) => figureOf(row, "recall").n || 0))) => [
-  "Option, and <code>design</code>",
+  h`Option, and <code>design</code>`,
   "Who sees what",
-  `Missed, of ${most ? number(most) : "the"} copies sent`,
+  h`Missed, of ${most ? number(most) : "the"} copies sent`,
   "Flagged wrongly",
-  `Server cores; all downloads a day, at ${number(given("volume") / 1e6)} million photos, list of ${listed()}`,
+  h`Server cores; all downloads a day, at ${number(given("volume") / 1e6)} million photos, list of ${listed()}`,
   "Abuse it allows (who would notice)",
 ];
 const matrix = () => {
@@ -202,16 +209,11 @@ const matrix = () => {
   const rest = designs()
     .filter((row) => !known.has(row.design.option))
     .map((row) => designRow({id: row.design.option, name: "not in the catalogue"}, row));
-  const broken = failed()
-    .map((row) => `<p class="failed">${code(row)} failed: ${esc(row.why)}</p>`)
-    .join("");
-  const lists =
-    `${to("abuse", "Whoever makes a list can put anything on it")}${designs().some(proven) ? "" : "; no proof to outsiders was measured"}. ` +
-    `Literature: ${to("flagged", wrongADay(now.sources.volumes.fpr_perceptual))} pictures a day flagged wrongly by a hash, ${to("flagged", wrongADay(now.sources.volumes.fpr_classifier))} by a classifier. ` +
-    `Listed pictures from a modified client: ${to("client", skipped())}. Missed is a share of these copies, and no rate of real traffic.${given("list") ? "" : " Real lists are longer: choose one above."}`;
+  const broken = glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`));
+  const lists = h`${to("abuse", "Whoever makes a list can put anything on it")}${designs().some(proven) ? "" : "; no proof to outsiders was measured"}. Literature: ${to("flagged", wrongADay(now.sources.volumes.fpr_perceptual))} pictures a day flagged wrongly by a hash, ${to("flagged", wrongADay(now.sources.volumes.fpr_classifier))} by a classifier. Listed pictures from a modified client: ${to("client", skipped())}. Missed is a share of these copies, and no rate of real traffic.${given("list") ? "" : " Real lists are longer: choose one above."}`;
   return section(
     "matrix",
-    `<span class="headline">${headline()}</span>`,
+    h`<span class="headline">${headline()}</span>`,
     legend(),
     table(
       "The options, in the catalogue's order; open any number",
@@ -227,5 +229,5 @@ const skipped = () => {
   const own = designs().filter((row) => row.design.relation !== "nothing" && row.design.end_to_end);
   const sent = unique(own.map((row) => row.offence.sent));
   const all = sent.length === 1 && own.every((row) => row.offence.sent === row.offence.delivered);
-  return all ? `all ${sent[0]} passed undetected in every design that is end-to-end encrypted` : "see how many passed";
+  return all ? h`all ${sent[0]} passed undetected in every design that is end-to-end encrypted` : "see how many passed";
 };

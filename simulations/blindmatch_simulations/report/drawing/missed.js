@@ -1,30 +1,30 @@
 // What is missed: recall by edit, designs with the same outcomes together.
 const recallEvidence = (rows, by, name) => () =>
   evidence(
-    `${esc(name)}: listed pictures found`,
+    h`${name}: listed pictures found`,
     rows.map((row) => {
       const one = row[by].find((each) => each.name === name),
         share = one.share;
       return [
         row.id,
-        `${share.value === null ? `${absent(share.why)} ${esc(share.why)}` : `${one.found} of ${one.sent}, ${percent(share.value)} (${spread(share, "share")})`}; rows, id ${code(row)}, <code>${by}</code>; ${rawRows(row, "pictures")}`,
+        h`${share.value === null ? h`${absent(share.why)} ${share.why}` : h`${one.found} of ${one.sent}, ${percent(share.value)} (${spread(share, "share")})`}; rows, id ${code(row)}, <code>${by}</code>; ${rawRows(row, "pictures")}`,
       ];
     }),
   );
 const meter = (found, sent) =>
-  `<span class="meter" aria-hidden="true"><i style="width:${sent ? Math.round((100 * found) / sent) : 0}%"></i></span>`;
+  h`<svg class="meter" aria-hidden="true" viewBox="0 0 100 1" preserveAspectRatio="none"><rect width="${sent ? Math.round((100 * found) / sent) : 0}" height="1"/></svg>`;
 const groupCell = (rows, at, by, name) => {
   const one = rows[0][by].find((each) => each.name === name),
     where = place(by === "recall_by_edit" ? "edit" : "distance", name, rows[0].id);
-  const words = one.found === null ? absent(one.share.why) : `${one.found}/${one.sent}`;
+  const words = one.found === null ? absent(one.share.why) : h`${one.found}/${one.sent}`;
   return one.sent === 0
     ? ""
-    : `<li><b>${LETTERS[at]}</b> ${one.sent && one.found !== null ? meter(one.found, one.sent) : ""} ${opens(where, words, recallEvidence(rows, by, name))}</li>`;
+    : h`<li><b>${LETTERS[at]}</b> ${one.sent && one.found !== null ? meter(one.found, one.sent) : ""} ${opens(where, words, recallEvidence(rows, by, name))}</li>`;
 };
 const editCard = (groups, name) => {
   const known = now.sources.edits[name] || {note: "", picture: ""};
-  const picture = known.picture ? `<img src="${known.picture}" alt="${esc(known.note)}" width="96" height="72"/>` : "";
-  return `<li class="edit" title="${esc(known.note)}">${picture}<b>${esc(name)}</b><ul>${groups.map((rows, at) => groupCell(rows, at, "recall_by_edit", name)).join("")}</ul></li>`;
+  const picture = known.picture ? h`<img src="${known.picture}" alt="${known.note}" width="96" height="72"/>` : "";
+  return h`<li class="edit" title="${known.note}">${picture}<b>${name}</b><ul>${glue(groups.map((rows, at) => groupCell(rows, at, "recall_by_edit", name)))}</ul></li>`;
 };
 const outcomes = (row) => JSON.stringify(row.recall_by_edit.map((one) => [one.name, one.found, one.sent]));
 const missedPart = () => {
@@ -33,24 +33,23 @@ const missedPart = () => {
   const groups = groupsBy(rows, outcomes),
     plan = now.run.options.pictures;
   const key = list(
-    groups.map((each, at) =>
-      terms(
-        `<b>${LETTERS[at]}</b> ${named(each)}: missed ${missed(each[0])}; of [[PDQ]]'s own pairs found ${figFull(each[0], "recall_pairs")}`,
-      ),
+    groups.map(
+      (each, at) =>
+        h`<b>${LETTERS[at]}</b> ${named(each)}: missed ${missed(each[0])}; of ${term("PDQ")}'s own pairs found ${figFull(each[0], "recall_pairs")}`,
     ),
   );
-  const cards = rows[0].recall_by_edit.map((one) => editCard(groups, one.name)).join("");
+  const cards = glue(rows[0].recall_by_edit.map((one) => editCard(groups, one.name)));
   const table_ = (by, head) =>
     table(
-      `Found, by ${head}`,
+      h`Found, by ${head}`,
       [head, ...rows.map(code)],
       rows[0][by].map((one) => [
-        esc(one.name),
+        one.name,
         ...rows.map((row) => {
           const own = row[by].find((each) => each.name === one.name);
           return opens(
             place(by === "recall_by_edit" ? "edit" : "distance", one.name, row.id),
-            own && own.found !== null ? `${own.found} of ${own.sent}` : absent(own?.share.why || ""),
+            own && own.found !== null ? h`${own.found} of ${own.sent}` : absent(own?.share.why || ""),
             recallEvidence([row], by, one.name),
           );
         }),
@@ -60,17 +59,16 @@ const missedPart = () => {
     "missed",
     "What is missed?",
     para(
-      `${plan.listed} listed photographs were sent, each with every edit below. Designs with the same outcomes share a letter; one that is not named by an edit was not sent it.`,
+      h`${plan.listed} listed photographs were sent, each with every edit below. Designs with the same outcomes share a letter; one that is not named by an edit was not sent it.`,
     ),
     key,
-    `<ul class="edits">${cards}</ul>`,
+    h`<ul class="edits">${cards}</ul>`,
     para(
       "The small pictures are generated; photographs were measured, chosen crops (quality 50 or more, hashes more than 60 bits apart) whose edits hang together, so true uncertainty is larger. New material is on no list: nothing here finds it.",
     ),
-    fold(
-      "missed-tables",
-      "Every design, by edit and by how far the edit moved the hash",
-      table_("recall_by_edit", "edit") + table_("recall_by_distance", "bits of 256 that the edit changed"),
-    ),
+    fold("missed-tables", "Every design, by edit and by how far the edit moved the hash", [
+      table_("recall_by_edit", "edit"),
+      table_("recall_by_distance", "bits of 256 that the edit changed"),
+    ]),
   );
 };

@@ -14,10 +14,6 @@ const PICTURE_STYLE =
   ".s-declared rect{fill:#e3e6e9;stroke:#4d4d4d;stroke-dasharray:2 1.5}.s-declared text{font-size:9.5px}.s-sealed rect{fill:none;stroke:#1b1b1b}" +
   ".s-sealed text{font-size:9.5px}.ground{fill:#fff}@media(prefers-color-scheme:dark){.ground{fill:#15181b}text{fill:#ececec}" +
   ".s-observed rect{fill:#9cc4f5}.s-observed text{fill:#15181b}.s-declared rect{fill:#343a40}.s-sealed rect{stroke:#ececec}}";
-const bare = (html) =>
-  html
-    .replace(/<br\/>/g, "\n")
-    .replace(/<[^>]*>/g, "");
 const wrapped = (words, most) =>
   words.split("\n").flatMap((line) =>
     line.split(" ").reduce(
@@ -30,21 +26,21 @@ const wrapped = (words, most) =>
     ),
   );
 const texts = (x, y, lines, kind = "") =>
-  lines.map((one, at) => `<text class="${kind}" x="${x}" y="${y + PICTURE.line * (at + 1)}">${one}</text>`).join("");
-const inner = (html) => html.match(/<\/title>(.*)<\/svg>/)?.[1];
+  lines.map((one, at) => h`<text class="${kind}" x="${x}" y="${y + PICTURE.line * (at + 1)}">${one}</text>`);
+const isDrawn = (cell) => String(cell).startsWith("<svg");
 const pictureRow = (cells, y, kind = "") => {
-  const columns = cells.map((cell, at) => (inner(cell) ? null : wrapped(bare(cell), ACROSS[at][1] || 30)));
+  const columns = cells.map((cell, at) => (isDrawn(cell) ? null : wrapped(wordsOf(cell), ACROSS[at][1] || 30)));
   const height = Math.max(34, ...columns.map((one) => (one ? PICTURE.line * one.length + 8 : 0)));
   const drawn = cells.map((cell, at) =>
-    columns[at]
-      ? texts(ACROSS[at][0], y, columns[at], kind)
-      : `<g transform="translate(${ACROSS[at][0]} ${y + 2})">${inner(cell)}</g>`,
+    columns[at] ? texts(ACROSS[at][0], y, columns[at], kind) : h`<g transform="translate(${ACROSS[at][0]} ${y + 2})">${cell}</g>`,
   );
-  return {height, svg: `<line class="g" x1="0" x2="${PICTURE.width}" y1="${y}" y2="${y}"/>${drawn.join("")}`};
+  return {height, svg: h`<line class="g" x1="0" x2="${PICTURE.width}" y1="${y}" y2="${y}"/>${drawn}`};
 };
 const pictured = (data, state) => {
   draw(data, state);
+  now.flat = true; // a number is its words alone: no links
   const rows = [HEAD(), ...now.sources.options.flatMap(optionRows)];
+  now.flat = false;
   let y = 52;
   const drawn = rows.map((cells, at) => {
     const row = pictureRow(cells, y, at ? "" : "b");
@@ -53,9 +49,8 @@ const pictured = (data, state) => {
   });
   const key =
     "P picture, H hash, A account, O outcome. Filled: observed in this run; grey: declared, not seen; outlined: goes there sealed. Dashed box: reported pictures or opened accounts alone.";
-  return (
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${PICTURE.width} ${y}" role="img" aria-label="${headline()}"><title>${headline()}</title>` +
-    `<style>${PICTURE_STYLE}</style><rect class="ground" width="${PICTURE.width}" height="${y}"/>` +
-    `<text class="h" x="8" y="24">${headline()}</text>${texts(8, 28, [key])}${drawn.join("")}</svg>\n`
+  const title = wordsOf(headline());
+  return String(
+    h`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${PICTURE.width} ${y}" role="img" aria-label="${title}"><title>${title}</title><style>${PICTURE_STYLE}</style><rect class="ground" width="${PICTURE.width}" height="${y}"/><text class="h" x="8" y="24">${title}</text>${texts(8, 28, [key])}${drawn}</svg>\n`,
   );
 };

@@ -16,53 +16,65 @@ const factsTo = (row, kinds, parties) =>
   );
 const answer = (row, question) => {
   if (row.kind === "study") return question.encrypted && question.facts.length === 1 ? studyOpens(row) : absent("");
-  const parts = (question.figures || []).map((name) => `${esc(kindOf(name).title)}: ${figFull(row, name)}`);
+  const parts = (question.figures || []).map((name) => h`${kindOf(name).title}: ${figFull(row, name)}`);
   if (question.encrypted)
     parts.unshift(row.design.end_to_end ? "messages are end-to-end encrypted" : "messages are not end-to-end encrypted");
   if (question.facts) {
     const found = factsTo(row, question.facts, "servers");
     parts.push(
-      `servers learn: ${opens(place(row.id, "facts"), found.map((one) => esc(one.name)).join(", ") || "none of these by declaration", now.evidence.get(place(row.id, "facts")))}`,
+      h`servers learn: ${opens(
+        place(row.id, "facts"),
+        glue(
+          found.map((one) => one.name),
+          ", ",
+        ) || "none of these by declaration",
+        now.evidence.get(place(row.id, "facts")),
+      )}`,
     );
   }
-  if (question.list) parts.push(esc(listAbuse(row)));
+  if (question.list) parts.push(listAbuse(row));
   if (question.abuse) parts.push(withFact(row, () => true));
   if (question.attacks)
     parts.push(
-      `attacks: ${
-        question.attacks
-          .flatMap(attackNamed)
-          .filter(
-            (one) => one.parameters.design === row.id || !attackNamed(one.id).some((other) => other.parameters.design === row.id),
-          )
-          .map((one) => `${esc(one.id)} (${esc(one.parameters.design)}) ${attackLink(one)}`)
-          .join("; ") || absent("")
+      h`attacks: ${
+        glue(
+          question.attacks
+            .flatMap(attackNamed)
+            .filter(
+              (one) =>
+                one.parameters.design === row.id || !attackNamed(one.id).some((other) => other.parameters.design === row.id),
+            )
+            .map((one) => h`${one.id} (${one.parameters.design}) ${attackLink(one)}`),
+          "; ",
+        ) || absent("")
       }`,
     );
-  if (question.unmeasured) parts.push(`${absent("")}: ${esc(question.unmeasured)}`);
-  return parts.join("<br/>");
+  if (question.unmeasured) parts.push(h`${absent("")}: ${question.unmeasured}`);
+  return glue(parts, h`<br/>`);
 };
 const studyOpens = (row) =>
-  row.opened
-    .filter((one) => one.messages)
-    .map((one) =>
-      opens(
-        place(row.id, "opened", one.who, String(one.holders)),
-        `${esc(one.who)}, ${one.holders}: ${one.messages} of ${one.of_messages} messages`,
-        () => evidence(esc(row.id), [["row in results.json", `<code>opened</code>: ${json(one)}`]]),
+  glue(
+    row.opened
+      .filter((one) => one.messages)
+      .map((one) =>
+        opens(
+          place(row.id, "opened", one.who, String(one.holders)),
+          h`${one.who}, ${one.holders}: ${one.messages} of ${one.of_messages} messages`,
+          () => evidence(row.id, [["row in results.json", h`<code>opened</code>: ${json(one)}`]]),
+        ),
       ),
-    )
-    .join("<br/>");
+    h`<br/>`,
+  );
 const optionIn = (row) => (row.kind === "study" ? row.option : row.design.option);
 const sheet = (row) =>
   fold(
-    `rights-${place(row.id)}`,
-    `<b>${esc(optionIn(row))}</b> ${code(row)}`,
+    h`rights-${place(row.id)}`,
+    h`<b>${optionIn(row)}</b> ${code(row)}`,
     table(
-      `${esc(optionOf(optionIn(row)).name)}: rights`,
+      h`${optionOf(optionIn(row)).name}: rights`,
       ["right", "question", "what this run says"],
       now.sources.rights.flatMap((right) =>
-        right.questions.map((question) => [esc(right.right), esc(question.ask), answer(row, question)]),
+        right.questions.map((question) => [right.right, question.ask, answer(row, question)]),
       ),
     ),
   );
@@ -74,23 +86,31 @@ const rightsPart = () =>
     para(
       "A sheet for each option: questions of five rights, each with what was measured or \u201cnot measured\u201d. No legal verdict and no rating.",
     ),
-    now.sources.options
-      .flatMap((option) => [...designs(), ...studies()].filter((row) => optionIn(row) === option.id))
-      .map(sheet)
-      .join(""),
+    glue(
+      now.sources.options
+        .flatMap((option) => [...designs(), ...studies()].filter((row) => optionIn(row) === option.id))
+        .map(sheet),
+    ),
     fold("frameworks", "Criteria of REPHRAIN and of the expert process, and where their figures are", frameworks()),
   );
-const figureNames = (names) => names.map((name) => esc(kindOf(name).title)).join("; ");
+const figureNames = (names) =>
+  glue(
+    names.map((name) => kindOf(name).title),
+    "; ",
+  );
 const frameworks = () =>
   table(
     "Criteria and figures",
     ["criterion", "asks", "figures here", "part", "not measured here"],
     now.sources.frameworks.map((one) => [
-      `${esc(one.of)}: <b>${esc(one.criterion)}</b> ${mark(one.provenance)}`,
-      esc(one.asks),
+      h`${one.of}: <b>${one.criterion}</b> ${mark(one.provenance)}`,
+      one.asks,
       figureNames(one.figures) || absent(""),
-      one.parts.map((part) => to(part, part, "part")).join(", "),
-      esc(one.unmeasured || ""),
+      glue(
+        one.parts.map((part) => to(part, part, "part")),
+        ", ",
+      ),
+      one.unmeasured || "",
     ]),
   );
 const bugs = () =>
@@ -98,30 +118,28 @@ const bugs = () =>
     "Risks of scanning on the device (Abelson and others, 2021), in our words",
     ["risk", "attacks played", "figures", "not covered"],
     now.sources.bugs.map((one) => [
-      `${esc(one.risk)} ${mark(one.provenance)}`,
+      h`${one.risk} ${mark(one.provenance)}`,
       one.attacks.length ? attacksSay(one.attacks) : absent(""),
       figureNames(one.figures) || "none",
-      esc(one.unmeasured || ""),
+      one.unmeasured || "",
     ]),
   );
 const glossary = () =>
   fold(
     "glossary",
     "Glossary",
-    `<dl>${Object.entries(now.sources.glossary)
-      .map(([term, says]) => `<dt id="term-${place(term)}">${esc(term)}</dt><dd>${esc(says)}</dd>`)
-      .join("")}</dl>`,
+    h`<dl>${glue(
+      Object.entries(now.sources.glossary).map(([term, says]) => h`<dt id="term-${place(term)}">${term}</dt><dd>${says}</dd>`),
+    )}</dl>`,
   );
 const sourcesPart = () =>
-  fold(
-    "sources",
-    "Figures from outside, with their sources",
+  fold("sources", "Figures from outside, with their sources", [
     table(
       "Figures from outside",
       ["figure", "value", "source"],
-      Object.entries(now.sources.volumes).map(([ident, one]) => [esc(one.title), outsideLink(ident), esc(one.source)]),
-    ) +
-      para(
-        "Verified: read at its source. Secondary: read where somebody quotes it. Recalled: from memory, may be wrong. Assumption: ours, without a source.",
-      ),
-  );
+      Object.entries(now.sources.volumes).map(([ident, one]) => [one.title, outsideLink(ident), one.source]),
+    ),
+    para(
+      "Verified: read at its source. Secondary: read where somebody quotes it. Recalled: from memory, may be wrong. Assumption: ours, without a source.",
+    ),
+  ]);

@@ -13,10 +13,10 @@ const differ = (left, right, name) => {
 };
 const SAME = ["workload", "seed", "options", "machine"];
 const runFacts = (run, at) => [
-  `run ${at + 1}`,
-  esc(run.workload || run.command),
-  esc(run.made_at),
-  esc(`${run.machine.processor}, ${run.machine.cores} cores`),
+  h`run ${at + 1}`,
+  run.workload || run.command,
+  run.made_at,
+  h`${run.machine.processor}, ${run.machine.cores} cores`,
   headline(run),
   SAME.filter((name) => JSON.stringify(run[name]) !== JSON.stringify(now.run[name])).join(", ") || "nothing",
 ];
@@ -25,26 +25,23 @@ const inRun = (row, at, name) => {
     beside = spread(figure, kindOf(name).unit),
     run = now.runs[at];
   const held = () => figureEvidence(row, name, figure, kindOf(name).rows, run.command);
-  return opens(place("run", String(at + 1), row.id, name), shown(name, figure), held) + (beside ? ` ${soft(`(${beside})`)}` : "");
+  return h`${opens(place("run", String(at + 1), row.id, name), shown(name, figure), held)}${beside ? h` ${soft(`(${beside})`)}` : ""}`;
 };
 const declaredAs = (row) => JSON.stringify([row.design.declared, row.design.version, row.design.parameters]);
 const comparedDesign = (id) => {
   const rows = now.runs.map((run) => run.rows.find((one) => one.id === id && one.kind === "design"));
-  const title = (words) => `<code>${esc(id)}</code>: ${words}`,
-    where = `run-${place(id)}`;
+  const title = (words) => h`<code>${id}</code>: ${words}`,
+    where = h`run-${place(id)}`;
   const holding = rows.flatMap((row, at) => (row ? [at + 1] : []));
-  if (holding.length < rows.length) return `<p>${title(`in run ${holding.join(", ")} only`)}</p>`;
+  if (holding.length < rows.length) return h`<p>${title(h`in run ${holding.join(", ")} only`)}</p>`;
   const names = Object.keys(now.sources.figures).filter((name) => rows.some((row) => differ(rows[0], row, name)));
-  const lines = names.map((name) => [esc(kindOf(name).title), ...rows.map((row, at) => inRun(row, at, name))]);
+  const lines = names.map((name) => [kindOf(name).title, ...rows.map((row, at) => inRun(row, at, name))]);
   const other = unique(rows.map(declaredAs)).length > 1 ? "; what it declares, its version or parameters differ" : "";
-  const head = ["figure", ...now.runs.map((_, at) => `run ${at + 1}`)];
-  const body = lines.length ? table(`${esc(id)}: figures that differ`, head, lines) : "";
-  return fold(where, title(`${lines.length ? "figures differ" : "no figure differs"}${other}`), body);
+  const head = ["figure", ...now.runs.map((_, at) => h`run ${at + 1}`)];
+  const body = lines.length ? table(h`${id}: figures that differ`, head, lines) : "";
+  return fold(where, title(h`${lines.length ? "figures differ" : "no figure differs"}${other}`), body);
 };
-const compared = () =>
-  unique(now.runs.flatMap((run) => designs(run).map((row) => row.id)))
-    .map(comparedDesign)
-    .join("");
+const compared = () => glue(unique(now.runs.flatMap((run) => designs(run).map((row) => row.id))).map(comparedDesign));
 const runsPart = () =>
   now.runs.length < 2
     ? ""
@@ -68,22 +65,21 @@ const origin = () => {
     "again",
     "How to get this again",
     facts([
-      ["command", `<code>${esc(run.command)}</code>`],
-      ["workload", `${esc(run.workload)}, seed ${esc(run.seed)}; workload.toml beside this page`],
-      ["made", esc(run.made_at)],
+      ["command", h`<code>${run.command}</code>`],
+      ["workload", h`${run.workload}, seed ${run.seed}; workload.toml beside this page`],
+      ["made", run.made_at],
       [
         "machine",
-        esc(`${machine.processor}, ${machine.cores} cores, ${machine.memory_mib} MiB, ${machine.system}, ${machine.python}`),
+        h`${machine.processor}, ${machine.cores} cores, ${machine.memory_mib} MiB, ${machine.system}, ${machine.python}`,
       ],
       [
         "packages",
-        esc(
-          Object.entries(machine.packages)
-            .map((one) => one.join(" "))
-            .join(", "),
+        glue(
+          Object.entries(machine.packages).map((one) => one.join(" ")),
+          ", ",
         ),
       ],
-      ["results", `results.json, format ${esc(run.format)} version ${run.version}, digest <code>${esc(run.digest)}</code>`],
+      ["results", h`results.json, format ${run.format} version ${run.version}, digest <code>${run.digest}</code>`],
     ]),
   );
 };
@@ -108,6 +104,14 @@ const draw = (data, state) => {
   const run = data.runs[state.run] || data.runs[0];
   now = {...data, run, given: state.given, open: new Set(state.open), kept: state.kept, evidence: new Map()};
   const drawn = PARTS.map(([id, name, part]) => [id, name, part()]).filter((one) => one[2]);
-  const nav = drawn.map(([id, name]) => `<li>${to(id, name, "part")}</li>`).join("");
-  return {main: drawn.map((one) => one[2]).join("\n"), nav: `<ul>${nav}</ul>`, foot: origin(), evidence: now.evidence};
+  const nav = glue(drawn.map(([id, name]) => h`<li>${to(id, name, "part")}</li>`));
+  return {
+    main: glue(
+      drawn.map((one) => one[2]),
+      "\n",
+    ),
+    nav: h`<ul>${nav}</ul>`,
+    foot: origin(),
+    evidence: now.evidence,
+  };
 };

@@ -23,7 +23,7 @@ const along = (row, n, of, fits = () => true) => {
     const other = run.rows.find((one) => one.id === row.id && one.kind === "design" && entries(one) !== here);
     if (!other || !(of(other) >= 0)) continue;
     const grown = Math.max(0, found + ((of(other) - found) / (entries(other) - here)) * (n - here));
-    return [grown, grown, `a line through two runs, of ${number(here)} and ${number(entries(other))} entries`];
+    return [grown, grown, h`a line through two runs, of ${number(here)} and ${number(entries(other))} entries`];
   }
   const most = (found * n) / here;
   return [
@@ -44,7 +44,7 @@ const bytesAt = (row, name, n) => {
   return mayGrow(row, name) ? along(row, n, (one) => valueOf(one, name) ?? -1) : [found, found, "does not grow with the list"];
 };
 const ends = (of) => [0, 1].map(of);
-const bytesBetween = ([low, high]) => (bytes(low) === bytes(high) ? bytes(low) : `${bytes(low)} to ${bytes(high)}`);
+const bytesBetween = ([low, high]) => (bytes(low) === bytes(high) ? bytes(low) : h`${bytes(low)} to ${bytes(high)}`);
 // bytes a day that all devices fetch: whole set-ups and updates together; what pictures cost up and down
 const fetched = (row, n) =>
   valueOf(row, "setup_bytes") === null || valueOf(row, "update_bytes") === null
@@ -52,7 +52,8 @@ const fetched = (row, n) =>
     : ends(
         (end) =>
           given("devices") *
-          ((bytesAt(row, "setup_bytes", n)[end] * given("setups")) / DAYS + bytesAt(row, "update_bytes", n)[end] * given("updates")),
+          ((bytesAt(row, "setup_bytes", n)[end] * given("setups")) / DAYS +
+            bytesAt(row, "update_bytes", n)[end] * given("updates")),
       );
 const queries = (row, n) =>
   valueOf(row, "query_up_bytes") === null
@@ -61,39 +62,47 @@ const queries = (row, n) =>
 
 const changed = () => {
   const plan = now.run.options.update || {};
-  return plan.adds === undefined ? "the run's changes" : `${number(plan.adds)} entries added and ${number(plan.removes)} removed`;
+  return plan.adds === undefined
+    ? "the run's changes"
+    : h`${number(plan.adds)} entries added and ${number(plan.removes)} removed`;
 };
-const listName = (n, row) => (given("list") ? `a list of ${number(n)} entries` : `this run's ${number(entries(row))} entries`);
+const listName = (n, row) => (given("list") ? h`a list of ${number(n)} entries` : h`this run's ${number(entries(row))} entries`);
 const costEvidence = (row, n) => {
   const found = cores(row, n),
     setups = fetched(row, n);
-  return evidence(`${esc(row.id)}: cost at ${listName(n, row)}`, [
+  return evidence(h`${row.id}: cost at ${listName(n, row)}`, [
     ["server cores, all day at full load", found ? between(found[0], found[1]) : "not measured"],
-    ["how", found ? `${esc(found[2])}; photos a day times CPU a picture` : ""],
+    ["how", found ? h`${found[2]}; photos a day times CPU a picture` : ""],
     ["CPU of the servers' processes, a picture", fig(row, "server_cpu_ms")],
     [
       "CPU of the answers alone, a picture",
-      `${fig(row, "matcher_cpu_ms")}; the larger of the two is taken, since work that a server hands to other processes is not in the first`,
+      h`${fig(row, "matcher_cpu_ms")}; the larger of the two is taken, since work that a server hands to other processes is not in the first`,
     ],
     [
       "whole set-up, each device",
-      `${fig(row, "setup_bytes")} at ${number(entries(row))} entries, so ${bytesBetween(bytesAt(row, "setup_bytes", n))}: ${bytesAt(row, "setup_bytes", n)[2]}`,
+      h`${fig(row, "setup_bytes")} at ${number(entries(row))} entries, so ${bytesBetween(bytesAt(row, "setup_bytes", n))}: ${bytesAt(row, "setup_bytes", n)[2]}`,
     ],
-    ["update, each device", `${fig(row, "update_bytes")}; ${esc(figureOf(row, "update_bytes").why || `a change of the set, by ${changed()}; a longer list changes by more`)}`],
+    [
+      "update, each device",
+      h`${fig(row, "update_bytes")}; ${figureOf(row, "update_bytes").why || h`a change of the set, by ${changed()}; a longer list changes by more`}`,
+    ],
     ["set-ups and updates, all devices, a day", setups === null ? "not measured" : bytesBetween(setups)],
     ["queries and replies, all devices, a day", queries(row, n) === null ? "not measured" : bytesBetween(queries(row, n))],
     [
       "photos a day; devices; set-ups a year; updates a day",
-      ["volume", "devices", "setups", "updates"].map((one) => number(given(one))).join("; "),
+      glue(
+        ["volume", "devices", "setups", "updates"].map((one) => number(given(one))),
+        "; ",
+      ),
     ],
-    ["row in results.json", `rows, id <code>${esc(row.id)}</code>, figures`],
+    ["row in results.json", h`rows, id <code>${row.id}</code>, figures`],
   ]);
 };
 const costAt = (row, n, where) => {
   const found = cores(row, n),
     setups = fetched(row, n);
-  const words = found ? (asksNobody(row) ? "no server" : `${between(found[0], found[1])}\u00a0cores`) : absent("");
-  return opens(where, `${words}${setups === null ? "" : `; ${bytesBetween(setups)}`}`, () => costEvidence(row, n));
+  const words = found ? (asksNobody(row) ? "no server" : h`${between(found[0], found[1])}\u00a0cores`) : absent("");
+  return opens(where, h`${words}${setups === null ? "" : h`; ${bytesBetween(setups)}`}`, () => costEvidence(row, n));
 };
 
 // reports a day: [estimate, low, high] each, by recall and false-match rate

@@ -22,7 +22,7 @@ const reported = (row) =>
 // why a declared fact counts as observed; empty if it does not
 const observedBy = (row, party, fact, leak) => {
   const by = check(row, "tightness")?.figures?.recovered_by?.[`${party}: ${fact.name}`];
-  if (by) return `recovered from what the party got (${by})`;
+  if (by) return h`recovered from what the party got (${by})`;
   if (fact.name === "report") return reported(row) ? "reports reached it in this run" : "";
   if (plain(fact).things?.includes("account") && leak.source === "messenger" && met(row, party))
     return "it was called with the account's certificate in this run";
@@ -44,7 +44,7 @@ const seenBy = (row, party) => {
       for (const thing of plain(fact).things || []) {
         if (silent(row) && fact.name !== "account" && ["match_time", "report"].includes(fact.name)) continue;
         const by = observedBy(row, party, fact, leak);
-        add(thing, by ? "observed" : "declared", `${fact.name}: ${fact.says}${by ? `; ${by}` : ""}`);
+        add(thing, by ? "observed" : "declared", h`${fact.name}: ${fact.says}${by ? h`; ${by}` : ""}`);
       }
   const learner =
     (party === "device" && row.design.learns.includes("device")) ||
@@ -61,56 +61,52 @@ const sight = (row, all = false) =>
 
 const BOX = 54;
 const icon = (thing, state, x) =>
-  `<g class="s-${state}"><rect x="${x}" y="14" width="12" height="13" rx="2"/>` +
-  `<text x="${x + 6}" y="24.5" text-anchor="middle">${thing[0].toUpperCase()}</text></g>`;
+  h`<g class="s-${state}"><rect x="${x}" y="14" width="12" height="13" rx="2"/><text x="${x + 6}" y="24.5" text-anchor="middle">${thing[0].toUpperCase()}</text></g>`;
 const boxed = (box, x) => {
   const icons = THINGS.map((thing, at) => (box.things[thing] ? icon(thing, box.things[thing].state, x + 0.5 + 12.6 * at) : ""));
-  return (
-    `<rect class="box${AFTER.includes(box.party) ? " after" : ""}" x="${x}" y="0.5" width="${BOX - 3}" height="29" rx="3"/>` +
-    `<text class="party" x="${x + 25.5}" y="10.5" text-anchor="middle">${esc(partyName(box.party))}</text>${icons.join("")}`
-  );
+  return h`<rect class="box${AFTER.includes(box.party) ? " after" : ""}" x="${x}" y="0.5" width="${BOX - 3}" height="29" rx="3"/><text class="party" x="${x + 25.5}" y="10.5" text-anchor="middle">${partyName(box.party)}</text>${icons}`;
 };
 const diagram = (boxes, words) => {
   const width = BOX * boxes.length;
-  return (
-    `<svg class="sees" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} 30" width="${width}" height="30" role="img" ` +
-    `aria-label="${esc(words)}"><title>${esc(words)}</title>${boxes.map((box, at) => boxed(box, BOX * at + 1)).join("")}</svg>`
-  );
+  return h`<svg class="sees" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} 30" width="${width}" height="30" role="img" aria-label="${words}"><title>${words}</title>${boxes.map((box, at) => boxed(box, BOX * at + 1))}</svg>`;
 };
 const inWords = (boxes) =>
-  boxes
-    .map(
+  glue(
+    boxes.map(
       (box) =>
-        `${partyName(box.party)}: ${
-          THINGS.filter((thing) => box.things[thing])
-            .map(
-              (thing) => `${thing} (${box.things[thing].state === "declared" ? "declared, not seen" : box.things[thing].state})`,
-            )
-            .join(", ") || "none of the four"
+        h`${partyName(box.party)}: ${
+          glue(
+            THINGS.filter((thing) => box.things[thing]).map(
+              (thing) => h`${thing} (${box.things[thing].state === "declared" ? "declared, not seen" : box.things[thing].state})`,
+            ),
+            ", ",
+          ) || "none of the four"
         }`,
-    )
-    .join("; ");
+    ),
+    "; ",
+  );
 const sees = (row) => {
   const boxes = sight(row);
   return opens(place(row.id, "sees"), diagram(boxes, inWords(boxes)), () =>
     evidence(
-      `${esc(row.id)}: who sees what`,
+      h`${row.id}: who sees what`,
       sight(row, true)
         .map((box) => [
           partyName(box.party),
-          Object.entries(box.things)
-            .map(
+          glue(
+            Object.entries(box.things).map(
               ([thing, one]) =>
-                `<b>${thing}</b>, ${one.state === "declared" ? "declared, not seen in this run" : one.state}: ${esc(one.why)}`,
-            )
-            .join("<br/>") || "none of the four",
+                h`<b>${thing}</b>, ${one.state === "declared" ? "declared, not seen in this run" : one.state}: ${one.why}`,
+            ),
+            h`<br/>`,
+          ) || "none of the four",
         ])
         .concat([
-          ["learns the outcome", esc(row.design.learns.join(", "))],
+          ["learns the outcome", row.design.learns.join(", ")],
           ["undeclared bytes, in an audit", shown("undeclared_bytes", figureOf(row, "undeclared_bytes"))],
           [
             "row in results.json",
-            `rows, id <code>${esc(row.id)}</code>, design, <code>declared</code> and <code>checks</code>, tightness`,
+            h`rows, id <code>${row.id}</code>, design, <code>declared</code> and <code>checks</code>, tightness`,
           ],
         ]),
     ),
@@ -122,21 +118,25 @@ const studySees = (row) => {
     {party: "device", things: {}},
     {party: "authorities", things: most.messages ? {picture: {state: "observed"}} : {}},
   ];
-  return opens(place(row.id, "sees"), diagram(boxes, `${inWords(boxes)}: ${most.messages} of ${most.of_messages} messages`), () =>
-    evidence(
-      `${esc(row.id)}: what opens, to whom`,
-      row.opened
-        .map((one) => [
-          `${one.who}, ${one.holders}`,
-          `${one.messages} of ${one.of_messages} messages, ${one.accounts} of ${one.of_accounts} accounts`,
-        ])
-        .concat([["row in results.json", `rows, id <code>${esc(row.id)}</code>, <code>opened</code>`]]),
-    ),
+  return opens(
+    place(row.id, "sees"),
+    diagram(boxes, h`${inWords(boxes)}: ${most.messages} of ${most.of_messages} messages`),
+    () =>
+      evidence(
+        h`${row.id}: what opens, to whom`,
+        row.opened
+          .map((one) => [
+            h`${one.who}, ${one.holders}`,
+            h`${one.messages} of ${one.of_messages} messages, ${one.accounts} of ${one.of_accounts} accounts`,
+          ])
+          .concat([["row in results.json", h`rows, id <code>${row.id}</code>, <code>opened</code>`]]),
+      ),
   );
 };
 const recalled = (option) =>
-  `<span class="recalled">${
-    Object.entries(option.sees)
-      .map(([who, what]) => `${esc(who)}: ${esc(what)}`)
-      .join("; ") || "nobody anything"
+  h`<span class="recalled">${
+    glue(
+      Object.entries(option.sees).map(([who, what]) => h`${who}: ${what}`),
+      "; ",
+    ) || "nobody anything"
   }</span> ${mark(option.provenance)}`;

@@ -5,10 +5,11 @@ const missingFigures = () =>
       const rows = inOrder().filter((row) => valueOf(row, name) === null && !figureOf(row, name).why.startsWith(NOTHING));
       return rows.length
         ? [
-            esc(kindOf(name).title),
-            alike(rows, (row) => [esc(figureOf(row, name).why)])
-              .map(([who, why]) => `${who}: ${why}`)
-              .join("<br/>"),
+            kindOf(name).title,
+            glue(
+              alike(rows, (row) => [figureOf(row, name).why]).map(([who, why]) => h`${who}: ${why}`),
+              h`<br/>`,
+            ),
           ]
         : null;
     })
@@ -20,16 +21,16 @@ const unmeasuredPart = () => {
       .map((row) => row.design.option)
       .concat(studies().map((row) => row.option)),
   );
-  const rest = now.sources.options.filter((one) => !known.has(one.id)).map((one) => `${esc(one.id)} ${esc(one.name)}`);
+  const rest = now.sources.options.filter((one) => !known.has(one.id)).map((one) => h`${one.id} ${one.name}`);
   const none = designs().some(proven) ? [] : ["Proofs to the public, in any option: what an outsider can check about a list."];
   return section(
     "unmeasured",
     "What did nobody measure?",
     list([
       ...none,
-      ...(rest.length ? [`Options without a design in this run: ${rest.join("; ")}.`] : []),
+      ...(rest.length ? [h`Options without a design in this run: ${glue(rest, "; ")}.`] : []),
       ...kinds,
-      ...now.sources.uncovered.map(esc),
+      ...now.sources.uncovered,
     ]),
     fold(
       "missing",
@@ -42,7 +43,7 @@ const unmeasuredPart = () => {
       table(
         "Assumptions",
         ["assumption", "concerns", "what breaks if it is false", "how far it is covered here"],
-        now.sources.assumptions.map((one) => [esc(one.holds), esc(one.concerns), esc(one.breaks), esc(one.covered)]),
+        now.sources.assumptions.map((one) => [one.holds, one.concerns, one.breaks, one.covered]),
       ),
     ),
   );
