@@ -17,3 +17,4 @@ from blindmatch_protocol.codec.message import Nested as Nested
 from blindmatch_protocol.codec.message import decode_any as decode_any
 from blindmatch_protocol.codec.message import layout as layout
 from blindmatch_protocol.codec.message import message as message
+from blindmatch_protocol.codec.message import most_bytes as most_bytes

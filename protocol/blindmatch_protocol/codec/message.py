@@ -16,13 +16,26 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Self, TypeAlias, TypeVar
 
 from msgspec import Struct, StructMeta
 
-from blindmatch_protocol.codec.encodings import Buffer, Encoding, Reader
+from blindmatch_protocol.codec.encodings import (
+    Bool,
+    Buffer,
+    Encoding,
+    Fixed,
+    Matrix,
+    Reader,
+    Sequence,
+    Text,
+    UInt,
+    Variable,
+)
 from blindmatch_protocol.errors import ProtocolError
 
+UNBOUNDED: Final = 1 << 62
+"""More bytes than any message has."""
 _K = TypeVar("_K", bound="_Kind")
 _M = TypeVar("_M")
 _Write: TypeAlias = Callable[[Any, str, str], bytes]
@@ -134,6 +147,31 @@ def layout(kind: type[Message]) -> tuple[tuple[str, Encoding], ...]:
     if bare:
         raise TypeError(f"{kind.__name__}.{bare[0]} needs Annotated[type, encoding]")
     return tuple((name, typing.get_args(hints[name])[1]) for name in names)
+
+
+def most_bytes(*kinds: type[Message]) -> int:
+    """How long an encoding of one of `kinds` can be; at least `UNBOUNDED` if one of a field does not say."""
+    return max((1 + sum(_most(one) for _, one in layout(kind)) for kind in kinds), default=0)
+
+
+def _most(encoding: Encoding) -> int:
+    match encoding:
+        case UInt():
+            return encoding.bits // 8
+        case Bool():
+            return 1
+        case Fixed():
+            return encoding.length
+        case Variable() | Text():
+            return 4 + encoding.most
+        case Matrix():
+            return 4 + encoding.most * encoding.width
+        case Sequence():
+            return 4 + encoding.most * _most(encoding.element)
+        case Nested():
+            return most_bytes(encoding.kind)
+        case _:
+            return UNBOUNDED
 
 
 @cache

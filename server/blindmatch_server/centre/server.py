@@ -10,6 +10,7 @@ from blindmatch_protocol.franking_mode import FrankingMode
 from msgspec import Struct, field
 
 from blindmatch_server.blobs import Blobs
+from blindmatch_server.bodies import Bodies
 from blindmatch_server.centre import schema, slots, store
 from blindmatch_server.centre.checking import Checking
 from blindmatch_server.centre.deployed import Deployed
@@ -76,7 +77,7 @@ async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIter
         await stack.enter_async_context(under_way(checking.run(), vouchers.run()))
         stack.push_async_callback(taken.idle)
         exporter = Exporter(keys, config.franking, blobs, config.backed)
-        parts = (database, blobs, checking, vouchers, taken)
+        parts = (database, blobs, Bodies(config.directory / "incoming"), checking, vouchers, taken)
         parties = [party for design in known for party in design.info.parties]
         centre = Centre(*parts, keys.public_key, config.limits, context.clock, exporter, parties)
         await centre.resume()

@@ -21,6 +21,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
 from blindmatch_server.authority import Kind
 from blindmatch_server.blobs import Blobs, Incoming
+from blindmatch_server.bodies import Bodies
 from blindmatch_server.centre import complaints, following, notices, piles, replies, signers, store, triage
 from blindmatch_server.centre.checking import Checking
 from blindmatch_server.centre.exporting import Exporter
@@ -52,6 +53,7 @@ class Centre:
         self,
         database: Database,
         blobs: Blobs,
+        bodies: Bodies,
         checking: Checking,
         vouchers: Vouchers,
         slots: Slots,
@@ -66,6 +68,7 @@ class Centre:
         self._exporter = exporter
         self._database = database
         self._blobs = blobs
+        self._bodies = bodies
         self._checking = checking
         self._vouchers = vouchers
         self._slots = slots
@@ -148,9 +151,8 @@ class Centre:
         with self._places.hold(call.account, STEP):
             first, data = await begun(Joiner(ENVELOPE, self._limits.most_voucher_bytes, STEP), requests)
             self._vouchers.check_head(first)
-            return await self._vouchers.take(
-                call.account, first, await whole(data), milliseconds(self._clock)
-            )
+            async with self._bodies.whole(data, STEP) as voucher:
+                return await self._vouchers.take(call.account, first, voucher, milliseconds(self._clock))
 
     async def list_all(self, request: wire.ListRequest, call: Call) -> wire.CentreList:
         """All reports, oldest first, and vouchers by account; what was received before is looked at first."""

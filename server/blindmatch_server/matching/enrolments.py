@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.codec import Message, decode_any, most_bytes
 from blindmatch_protocol.contract import AnyDesign, Role
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.failpoint import reach
@@ -105,8 +105,9 @@ class Enrolments:
             raise NotFoundError(STEP, "takes no enrolment here", "role")
         if head.key != epoch.enrolment_key:
             raise OtherKeyError()
-        if not 1 <= head.size <= self._most_bytes:
-            raise ProtocolError(STEP, f"must be 1 to {self._most_bytes} bytes", "size")
+        most = min(self._most_bytes, most_bytes(*self._design.enrolments[role]))
+        if not 1 <= head.size <= most:
+            raise ProtocolError(STEP, f"must be 1 to {most} bytes", "size")
         if len(head.sha256) != sha256().digest_size:
             raise ProtocolError(STEP, "must be a SHA-256 digest", "sha256")
         return role

@@ -17,7 +17,8 @@ class MatchingLimits(Struct, frozen=True):
         exchanges: bodies a device may send.
         fetches: set-up files and descriptions a device may fetch.
         enrolments: enrolments that a device may ask about or send.
-        most_body_bytes: a body that comes in parts.
+        most_body_bytes: a body that comes in parts, of roles whose longest request is not shorter.
+        most_coming_bytes: all bodies in parts that are on their way.
         most_enrolment_bytes: what a role holds of an account.
         most_at_work: an account's bodies that are worked on at a time; others wait their turn.
         most_large: calls with bodies in parts that a device has at a time.
@@ -35,6 +36,7 @@ class MatchingLimits(Struct, frozen=True):
     fetches: Rate = Rate(10.0, 500)
     enrolments: Rate = Rate(1.0, 50)
     most_body_bytes: int = 152 << 20
+    most_coming_bytes: int = 4 << 30
     most_enrolment_bytes: int = 64 << 20
     most_at_work: int = 8
     most_large: int = 2

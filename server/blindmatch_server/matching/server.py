@@ -10,6 +10,7 @@ from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.randomness import Randomness, system_randomness
 from msgspec import Struct, field
 
+from blindmatch_server.bodies import Bodies
 from blindmatch_server.concurrency import under_way
 from blindmatch_server.endpoint import ServerContext
 from blindmatch_server.matching.answering import Answering
@@ -87,6 +88,7 @@ async def open_matching(
             Enrolments(config.design, enrolled, config.limits.most_enrolment_bytes),
             ledger,
             Budget(ledger, context.clock, context.log),
+            Bodies(config.directory / "incoming", config.limits.most_coming_bytes),
             config.limits,
             context.clock,
             config.rng,

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
+from blindmatch_protocol.codec import most_bytes
 from blindmatch_protocol.contract import UNBOUND, AnyDesign, Role, Send, Verdict
 from blindmatch_protocol.errors import EpochMismatchError, PictureError
 from blindmatch_protocol.parts import (
@@ -28,16 +29,16 @@ from blindmatch_protocol.parts import (
     pieces,
     single,
     split,
-    whole,
 )
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
+from blindmatch_server.bodies import Bodies
 from blindmatch_server.clock import Clock, milliseconds
 from blindmatch_server.concurrency import CallLimit, TurnQueue
 from blindmatch_server.endpoint import DEVICES, EVERYONE, Call, Method
-from blindmatch_server.errors import ForbiddenError, NotFoundError, OutOfRangeError
+from blindmatch_server.errors import ForbiddenError, NotFoundError, OutOfRangeError, QuotaError
 from blindmatch_server.matching import envelopes
 from blindmatch_server.matching.answering import Answering, Task
 from blindmatch_server.matching.batch import Answered
@@ -68,6 +69,7 @@ class MatchingService:
         enrolments: Enrolments,
         ledger: MatcherStore,
         budget: Budget,
+        bodies: Bodies,
         limits: MatchingLimits,
         clock: Clock,
         rng: Randomness,
@@ -81,6 +83,7 @@ class MatchingService:
         self._enrolments = enrolments
         self._ledger = ledger
         self._budget = budget
+        self._bodies = bodies
         self._limits = limits
         self._clock = clock
         self._rng = rng
@@ -157,13 +160,21 @@ class MatchingService:
     async def exchange_large(
         self, requests: AsyncIterator[wire.Envelope], call: Call
     ) -> AsyncIterator[wire.Envelope]:
-        """One large body to one role. Raises what `envelopes` and `Answering.answer` raise."""
+        """One large body to one role. Raises what `envelopes`, `Bodies` and `Answering.answer` raise.
+
+        Raises:
+            QuotaError: if it is longer than any request to the role; nothing of it is kept then.
+        """
         with self._large.hold(call.account, envelopes.STEP):
             joiner = Joiner(ENVELOPE, self._limits.most_body_bytes, envelopes.STEP)
             first, data = await begun(joiner, requests)
             epoch = self._epochs.current
             role = self._role_of(first, epoch, call)
-            reply = await self._reply(epoch, role, first, await whole(data), call)
+            if joiner.size > (most := most_bytes(*self._design.requests[role])):
+                raise QuotaError(envelopes.STEP, f"must be at most {most}: no request is longer", "body_size")
+            async with self._bodies.whole(data, envelopes.STEP) as body:
+                reply = await self._reply(epoch, role, first, body, call)
+            del body
             for envelope in split(ENVELOPE, envelopes.reply_to(first), reply):
                 yield envelope
 
