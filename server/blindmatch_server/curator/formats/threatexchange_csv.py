@@ -39,7 +39,7 @@ def read(source: Source, columns: Mapping[str, str] = MappingProxyType({})) -> I
         columns: names that the source has for `signal_type` and `signal_str`, by these.
 
     Raises:
-        FormatError: if the first line is no header with `signal_type` and `signal_str`, or the names for them.
+        FormatError: if the first line is no header with `signal_type` and `signal_str`, or their names here.
     """
     header: _Header | None = None
     numbering = Numbering()
