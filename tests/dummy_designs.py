@@ -99,7 +99,8 @@ class Dummy(PlainScan[X]):
         return bm.Published((EPOCH_FILE,), dict.fromkeys(self.info.roles, (LIST_FILE,)), opener)
 
     def list_knowledge(self, parties: frozenset[Party]) -> bm.ListKnowledge:
-        size = bm.ListKnowledge.joined(parties, {Party.DEVICE: bm.ListKnowledge.SIZE})
+        held = dict.fromkeys((Party.DEVICE, *self.info.forwarded.values()), bm.ListKnowledge.SIZE)
+        size = bm.ListKnowledge.joined(parties, held)
         return max(size, super().list_knowledge(parties))
 
     def receive(self, session: X, setup: int, replies: Mapping[Role, Message], rng: Randomness) -> bm.Step[X]:
@@ -643,7 +644,7 @@ class Vouchers(Dummy[None]):
     vouchers: ClassVar[tuple[type[Message], ...]] = (Sealed,)
 
     def leakage(self) -> tuple[bm.Leak, ...]:
-        return leaks({Party.CENTRE}, EVERY_HASH, QUALITY)
+        return leaks({Party.CENTRE}, EVERY_HASH, QUALITY, QUERY_TIME)
 
     def open_opener(self, files: bm.Buffers) -> bm.Opener:
         return ThresholdOpener(open_list(self.info, files))

@@ -19,7 +19,7 @@ from blindmatch_simulations.conformance.determinism import check_tape
 from blindmatch_simulations.conformance.fixtures import Fixtures
 from blindmatch_simulations.conformance.hand_over import check_hand_over
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError
-from dummy_designs import BRIGHT, Bright, brightness
+from dummy_designs import BRIGHT, VOUCHERS, Bright, brightness
 from msgspec.structs import replace
 from PIL import Image
 from support.fakes import World, hashes_with
@@ -133,7 +133,7 @@ class White(Careless):
 
 
 class WhiteOutsideMessages(White):
-    """Flags no picture of a message, which is all that a device asks about."""
+    """Flags no picture of a message that it is told of."""
 
     def start(self, state, setup, item, binding, rng):  # type: ignore[no-untyped-def]
         if binding == UNBOUND:
@@ -141,14 +141,22 @@ class WhiteOutsideMessages(White):
         return Started(state, Done(NoMatch()))
 
 
+class Told(WhiteOutsideMessages):
+    """Has vouchers, and so is told."""
+
+    vouchers = VOUCHERS.vouchers
+
+
 def test_conformance_hands_over_a_picture_of_the_category_where_the_pool_has_none() -> None:
-    passed = check_hand_over(Fixtures(White()))
-    assert passed.reason.startswith("a device that refuses sent nothing of 1 messages with a match")
+    for design in (White(), WhiteOutsideMessages()):
+        passed = check_hand_over(Fixtures(design))
+        assert passed.reason.startswith("a device that refuses sent nothing of 1 messages with a match")
     with pytest.raises(BrokenError, match="a device does not flag a file of the category"):
-        check_hand_over(Fixtures(WhiteOutsideMessages()))
+        check_hand_over(Fixtures(Told()))
 
 
 def test_conformance_tries_pictures_of_the_category_in_messages_where_the_pool_has_none() -> None:
-    check_tape(Fixtures(White()))
+    for design in (White(), WhiteOutsideMessages()):
+        check_tape(Fixtures(design))
     with pytest.raises(BrokenError, match="the message that a picture is in decides the outcome"):
-        check_tape(Fixtures(WhiteOutsideMessages()))
+        check_tape(Fixtures(Told()))

@@ -23,7 +23,13 @@ class Whole(HashUpload):
 
 
 class Misses(Whole):
-    """Finds nothing in its own sizes."""
+    """Finds nothing in its own sizes, by the same steps."""
+
+    info: ClassVar[bm.Info] = replace(Whole.info, relation=bm.Near(64))
+
+
+class OtherSteps(Whole):
+    """Is other code in its own sizes, and finds nothing there."""
 
     def receive(self, *arguments: object) -> bm.Done:
         return bm.Done(bm.NoMatch())
@@ -46,6 +52,12 @@ def test_its_own_sizes_are_looked_at_once_and_the_verdict_says_where_the_others_
     assert "all other checks ran on hash-upload" in found["full size"].reason
     broken = results(Misses(), "outcomes", "full size")
     assert (broken["outcomes"].verdict, broken["full size"].verdict) == (Verdict.PASSED, Verdict.FAILED)
+
+
+def test_what_holds_of_other_steps_is_not_taken_for_the_designs_own() -> None:
+    found = results(OtherSteps(), "outcomes", "full size")
+    verdicts = (found["outcomes"].verdict, found["full size"].verdict)
+    assert verdicts == (Verdict.FAILED, Verdict.NOT_APPLICABLE)
 
 
 def test_a_design_that_is_checked_as_it_is_has_nothing_more_to_be_looked_at() -> None:

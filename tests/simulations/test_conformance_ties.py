@@ -268,7 +268,9 @@ class FirstPictureVerified(OprfPsi):
 
 
 class VerifiedOutsideMessages(FirstPictureVerified):
-    """Verifies the replies to pictures that are in no message."""
+    """Verifies the replies to pictures that are in no message; is told of messages, since it has vouchers."""
+
+    vouchers: ClassVar = (Counted,)
 
     def start(self, state: Any, setup: Any, item: Any, binding: Any, rng: Any) -> Any:
         started: Any = super().start(state, setup, item, binding, rng)
@@ -277,6 +279,8 @@ class VerifiedOutsideMessages(FirstPictureVerified):
 
 
 class SameBlindInMessages(OprfPsi):
+    vouchers: ClassVar = (Counted,)
+
     def start(self, state: Any, setup: Any, item: Any, binding: Any, rng: Any) -> Any:
         drawn = rng if binding == bm.UNBOUND else replayed(rng.take(96) and bytes(range(96)))
         return super().start(state, setup, item, binding, drawn)

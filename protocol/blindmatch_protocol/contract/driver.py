@@ -95,9 +95,11 @@ class Session:
         self.rounds = 0
 
     def start(self, item: Item, binding: Binding = UNBOUND) -> Mapping[Role, Message] | Ready | Outcome:
-        """The first bodies to send; if there is nothing to send, as `receive`."""
+        """The first bodies to send; if there is nothing to send, as `receive`. Only a design with vouchers is
+        told of the message."""
         self._expect("start")
-        started = self._design.start(self.state, self._setup, item, binding, self._rng)
+        told = binding if self._design.vouchers else UNBOUND
+        started = self._design.start(self.state, self._setup, item, told, self._rng)
         self.state = started.state
         return self._take(started.step)
 

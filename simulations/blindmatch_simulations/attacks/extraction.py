@@ -48,7 +48,6 @@ from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled, run_session
-from blindmatch_simulations.inprocess.opened import request_of
 from blindmatch_simulations.pictures.hash_only import HashOnly
 from blindmatch_simulations.studies.near.extraction import DEFAULT_LIMITS, extract, obtainable
 
@@ -274,7 +273,7 @@ def _slots_read(
     assert isinstance(state, Secret)
     ((role, matcher),) = deployed.states.items()
     query = Query(setup.epoch, *setup.ring.encrypt(state.coefficients, vector, rng))
-    request: Request = request_of(deployed.design, setup, role, query)
+    request: Request = deployed.request(role, query)
     if own is not None:
         assert isinstance(request.enrolment, Keys)
         request = Request(query, own(setup.ring, vector, query, request.enrolment))

@@ -62,7 +62,6 @@ from blindmatch_simulations.attacks.loopback import Tamper, loopback
 from blindmatch_simulations.deployment.devices import STATE
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.inprocess.fields import fields_of
-from blindmatch_simulations.inprocess.opened import request_of
 from blindmatch_simulations.inprocess.seeded import below, flag
 from blindmatch_simulations.inprocess.steps import sent, stops
 from blindmatch_simulations.pictures.hash_only import HashOnly
@@ -328,7 +327,7 @@ def _reported(arena: Arena, deployed: Deployed, earlier: Item, guess: bytes, lat
     recorded: Any = sent(deployed, earlier, arena.rng("earlier"))[role]
 
     def answer(role: Role, body: Any) -> tuple[Message, None]:
-        held: Any = request_of(deployed.design, deployed.setup, role, body).enrolment
+        held: Any = deployed.request(role, body).enrolment
         x, before = (state.ring.query(one.seed, one.rows) for one in (body, recorded))
         evaluation = _Testing(state.ring, held.seeds, held.rows, rng)
         found = evaluation.tested(x, before, guess, state.batches)

@@ -14,8 +14,7 @@ from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct, field
 
 from blindmatch_simulations.audit.forge import Declared, Forge, Forged
-from blindmatch_simulations.inprocess.deployed import Deployed
-from blindmatch_simulations.inprocess.opened import held_by_roles
+from blindmatch_simulations.inprocess.deployed import VOUCHER, Deployed
 
 Bodies = list[dict[bm.Role, bytes]]
 
@@ -43,25 +42,37 @@ class Counterpart(Redacted, Struct, frozen=True):
     def of(cls, deployed: Deployed, rng: Randomness) -> Counterpart:
         """The roles of what is deployed in this process."""
         design, setup = deployed.design, deployed.setup
-        held = held_by_roles(design, setup)
-        return cls(design, setup, deployed.states, deployed.build.entries, rng, enrolments=held)
+        return cls(design, setup, deployed.states, deployed.build.entries, rng, enrolments=deployed.held)
 
     def answer(self, role: bm.Role, body: Message) -> Message:
         """The role's reply to one body; raises the `ProtocolError` it answers with."""
         request = bm.Request(body, self.enrolments.get(role))
         return bm.answered(self.design, role, self.states[role], request, self.rng)[0]
 
-    def bodies(self, state: Message, item: bm.Item, rounds: int | None = None) -> Bodies:
-        """Bodies of a whole session on fresh randomness, or of its first `rounds` rounds."""
+    def bodies(
+        self,
+        state: Message,
+        item: bm.Item,
+        rounds: int | None = None,
+        binding: bm.Binding = bm.UNBOUND,
+        rng: Randomness | None = None,
+    ) -> Bodies:
+        """Bodies of a whole session, and the voucher it ends in, on fresh randomness or on `rng`; or of its
+        first `rounds` rounds."""
         sent: Bodies = []
-        session = bm.Session(self.design, self.setup, state, Recording(self.rng).rng)
-        step = session.start(item)
+        session = bm.Session(self.design, self.setup, state, Recording(rng or self.rng).rng)
+        step = session.start(item, binding)
         while isinstance(step, Mapping):
             sent.append({role: body.encode() for role, body in step.items()})
             if len(sent) == rounds:
-                break
+                return sent
             step = session.receive({role: self.answer(role, body) for role, body in step.items()})
-        return sent
+        return [*sent, *voucher_of(session.conclude() if self.design.vouchers else step)]
+
+
+def voucher_of(outcome: object) -> Bodies:
+    """One round more: what goes to the centre, if a session ended in a voucher."""
+    return [{VOUCHER: outcome.body.encode()}] if isinstance(outcome, bm.Voucher) else []
 
 
 DECOYS: Final = 4

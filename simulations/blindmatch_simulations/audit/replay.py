@@ -8,44 +8,49 @@ session. From these the session is run
     with decoys        other items that agree on every      shows which bytes (and lengths, and rounds) the
                        fact declared to that party          declared facts explain (`decoys`)
 
-A byte is *explained* if it is the same for all decoys, or changes with the tape. One that stays when the
-tape changes, and changes when the item does, tells of the item something that was not declared. This sees
-a hash in the padding, a blind derived from the hash, an extra round on a match, a length that depends on
-the outcome, a skipped cover request. It does not see a leak that is itself encrypted under fresh
-randomness that the receiver knows; the leakage games are for those. Where a design declares native
-randomness, bodies that come again are compared by length alone.
+A byte is *explained* if it is the same for all decoys on one tape, or changes with the tape; so are lengths
+and rounds that are the same for all decoys on one tape, since they may be drawn. A voucher is one round more.
+A byte that stays when the tape changes, and changes when the item does, tells of the item something that was
+not declared. This sees a hash in the padding, a blind derived from the hash, an extra round on a match, a
+length that depends on the outcome, a skipped cover request. It does not see a leak that is itself encrypted
+under fresh randomness that the receiver knows; the leakage games are for those. Where a design declares
+native randomness, bodies that come again are compared by length alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from blindmatch_client.trace import SessionTrace
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.contract import Item, Party, Role, Session
-from blindmatch_protocol.contract.outcome import Flag, Match
+from blindmatch_protocol.contract.outcome import Flag, Match, Voucher
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
-from blindmatch_protocol.randomness import TapeExhaustedError, replayed
+from blindmatch_protocol.randomness import Randomness, TapeExhaustedError, replayed
 
-from blindmatch_simulations.audit.counterpart import Bodies, Comparison, Counterpart, DecoyFinder
+from blindmatch_simulations.audit.counterpart import Bodies, Comparison, Counterpart, DecoyFinder, voucher_of
 from blindmatch_simulations.audit.evidence import Finding
+from blindmatch_simulations.inprocess.deployed import VOUCHER, seen_by, seers
 from blindmatch_simulations.inprocess.fields import decided
 
 FRESH_TAPES = 8
-"""A random byte stays the same over this many tapes with probability 2^-64."""
+"""A random byte stays the same over this many tapes with probability 2^-64,"""
+MORE_TAPES = 56
+"""a random bit over these, too, that are tried before a byte is called unexplained."""
 
 
 def replay(counterpart: Counterpart, trace: SessionTrace, item: Item) -> list[Finding]:
     """Findings unless the recorded tape and replies give the recorded bodies again."""
-    recorded = [dict(r.bodies) for r in trace.rounds]
+    recorded = _recorded(trace)
     try:
         derived = _derive_again(counterpart, trace, item)
     except TapeExhaustedError:
         derived = []
     return [
         Finding(
-            counterpart.design.info.asked(role),
+            Party.CENTRE if role == VOUCHER else counterpart.design.info.asked(role),
             trace.item,
             "cannot be derived again from its tape",
             len(body),
@@ -54,6 +59,24 @@ def replay(counterpart: Counterpart, trace: SessionTrace, item: Item) -> list[Fi
         for role, body in bodies.items()
         if at >= len(derived) or not _same(counterpart, derived[at].get(role), body)
     ]
+
+
+def _recorded(trace: SessionTrace) -> Bodies:
+    """What a session sent: its bodies, and a voucher as one more."""
+    return [*(dict(one.bodies) for one in trace.rounds), *voucher_of(trace.outcome)]
+
+
+def _continued(tape: bytes, rng: Randomness) -> Randomness:
+    """A recorded tape, and fresh randomness after it."""
+    recorded = replayed(tape)
+
+    def draw(count: int) -> bytes:
+        try:
+            return recorded.take(count)
+        except TapeExhaustedError:
+            return rng.take(count)
+
+    return Randomness(draw)
 
 
 def _same(counterpart: Counterpart, derived: bytes | None, recorded: bytes) -> bool:
@@ -71,7 +94,7 @@ def _derive_again(counterpart: Counterpart, trace: SessionTrace, item: Item) -> 
         if not isinstance(step, Mapping):
             break
         derived.append({role: body.encode() for role, body in step.items()})
-        if number == len(trace.rounds):
+        if number == len(trace.rounds) and not isinstance(trace.outcome, Voucher):
             break
         replies = {
             r: decode_any(design.replies[r], raw, design.info.name) for r, raw in recorded.replies.items()
@@ -84,6 +107,8 @@ def _derive_again(counterpart: Counterpart, trace: SessionTrace, item: Item) -> 
             step = session.receive(replies)
         except ProtocolError:
             break
+    if isinstance(trace.outcome, Voucher) and not isinstance(step, Mapping):
+        derived += voucher_of(session.conclude())
     return derived
 
 
@@ -92,23 +117,27 @@ def explain(finder: DecoyFinder, trace: SessionTrace, item: Item) -> tuple[list[
     with how many pictures each party's were compared."""
     counterpart = finder.counterpart
     state = counterpart.design.device_state.decode(trace.state_before)
-    actual: Bodies = [dict(r.bodies) for r in trace.rounds]
+    actual = _recorded(trace)
     # a design of large sizes is run no further than it was: an answer takes seconds of work
-    dear = counterpart.design.reduced() is not None
+    dear = counterpart.design.reduced() is not None and not isinstance(trace.outcome, Voucher)
     rounds = len(actual) if dear or trace.outcome is None else None
     findings: list[Finding] = []
     comparisons: list[Comparison] = []
-    for party in counterpart.design.info.parties:
+
+    def run(one: Item, most: int | None, tape: bytes = b"") -> Bodies:
+        rng = _continued(tape, counterpart.rng) if tape else None
+        return counterpart.bodies(state, one, most, trace.binding, rng)
+
+    for party in seers(counterpart.design):
         decoys = finder.decoys(item, party)
         comparisons.append(Comparison(trace.item, party, len(decoys.items), decoys.reason))
         try:
-            others = [counterpart.bodies(state, decoy, rounds) for decoy in decoys.items]
+            others = [run(decoy, rounds, trace.tape) for decoy in decoys.items]
             deep = max(map(len, [actual, *others]), default=0)
-            fresh = [counterpart.bodies(state, item, 1 if deep <= 1 else rounds) for _ in range(FRESH_TAPES)]
+            again = (run(item, 1 if deep <= 1 else rounds) for _ in range(FRESH_TAPES + MORE_TAPES))
+            findings += _compare(counterpart, party, trace.item, actual, again, others)
         except BlindmatchError as error:
             findings.append(Finding(party, trace.item, f"cannot be run again: {error}", _size(actual)))
-            continue
-        findings += _compare(counterpart, party, trace.item, actual, fresh, others)
     return findings, comparisons
 
 
@@ -117,20 +146,22 @@ def _compare(
     party: Party,
     item: int,
     actual: Bodies,
-    fresh: Sequence[Bodies],
+    again: Iterator[Bodies],
     others: Sequence[Bodies],
 ) -> list[Finding]:
-    findings = []
-    roles = counterpart.design.info.seen_by(party)
+    """`again` are runs of the same picture on fresh tapes; they are made as far as they are needed."""
+    findings, fresh = [], list(islice(again, FRESH_TAPES))
     for at in range(max(map(len, [actual, *others]), default=0)):
-        for role in roles:
+        for role in seen_by(counterpart.design, party):
             mine = _body(actual, at, role)
             theirs = [_body(bodies, at, role) for bodies in others]
             gap = max((abs(len(mine) - len(body)) for body in theirs), default=0)
             if gap:
                 findings.append(Finding(party, item, f"round {at + 1}: length depends on the picture", gap))
-            mine_again = [_body(bodies, at, role) for bodies in fresh]
-            told = _unexplained(mine, mine_again, theirs)
+            if not _unexplained(mine, [_body(bodies, at, role) for bodies in fresh], theirs):
+                continue
+            fresh += again
+            told = _unexplained(mine, [_body(bodies, at, role) for bodies in fresh], theirs)
             if told:
                 findings.append(Finding(party, item, f"round {at + 1}: bytes tell of the picture", told))
     return findings

@@ -1,18 +1,35 @@
-"""Every outcome against the plaintext oracle."""
+"""Every outcome against the plaintext oracle, and what a centre makes of it.
+
+label     hash, id and salt are those of an entry that the picture matches, within its first and last epoch
+centre    the centre's own checks pass a report of the outcome, as far as they need no message
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.picture.distance import rows
+from blindmatch_protocol.report import Report, seal_report
+from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.centre.assessment import Check
+from blindmatch_server.centre.deployed import Deployed
+from blindmatch_server.centre.keys import CentreKeys
+from blindmatch_server.centre.references import Reference, References
+from blindmatch_server.centre.verify import Verifier
+from blindmatch_server.keyed_hash import KeyedHasher
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from PIL import Image
 
 from blindmatch_simulations.conformance.category import check_both_ways, of_all_kinds
+from blindmatch_simulations.conformance.declarations import audited
 from blindmatch_simulations.conformance.fixtures import CROWD, Fixtures, large
-from blindmatch_simulations.inprocess.deployed import Build, Ran, opened, run_session
+from blindmatch_simulations.inprocess.deployed import Build, Ran, entries_of, opened, run_session
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotApplicableError, Passed
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, clopper_pearson
+from blindmatch_simulations.pictures.edits import encoded
 from blindmatch_simulations.pictures.pool import Oracle, Pooled, flipped, picture
 
 NEAR = ("near-30", "near-31", "next")
@@ -33,19 +50,25 @@ def check_outcomes(fixtures: Fixtures) -> Passed:
         more = of_all_kinds(fixtures.seed)
         pictures, sessions = (*pictures, *more), {**sessions, **{one.name: fixtures.run(one) for one in more}}
     expected, missed = _told(fixtures, fixtures.build, pictures, sessions)
+    if bm.Learner.DEVICE in fixtures.design.info.learns:
+        _verified(fixtures, pictures, sessions)
     if isinstance(relation, bm.Category):
         check_both_ways(relation, expected)
     return _passed(fixtures, expected, missed)
 
 
 def check_full_size(fixtures: Fixtures) -> Passed:
-    """Where every other check runs in reduced sizes: a picture of each kind, in those that devices use."""
+    """Where every other check runs in reduced sizes: a picture of each kind, in those that devices use; its
+    outcome, and the audit of its first round."""
     if fixtures.whole is None:
         raise NotApplicableError("every check runs in the sizes that devices use")
     full = Fixtures(fixtures.whole, fixtures.seed, values=fixtures.values, full_size=True)
     chosen = list({one.kind: one for one in full.pool.pictures}.values())
-    expected, missed = _told(full, full.build, chosen, {one.name: full.run(one) for one in chosen})
+    sessions = {one.name: full.run(one) for one in chosen}
+    expected, missed = _told(full, full.build, chosen, sessions)
     passed = _passed(full, expected, missed)
+    if full.design.info.roles or full.design.vouchers:
+        audited(full, sessions)
     reduced = fixtures.design.info.name
     return Passed(f"{passed.reason}; all other checks ran on {reduced}", passed.figures)
 
@@ -99,23 +122,86 @@ def _told(
     fixtures: Fixtures, build: Build, pictures: Sequence[Pooled], sessions: Mapping[str, Ran]
 ) -> tuple[dict[str, bool], list[str]]:
     """What the oracle says of each picture, if everybody was told so; and near ones that were missed."""
-    relation, missed = fixtures.design.info.relation, list[str]()
+    relation, missed, listed = fixtures.design.info.relation, list[str](), Listed(build)
     oracle = Oracle(relation, build.entries)
     expected = {one.name: oracle.matches(one.item) for one in pictures}
     for one in pictures:
         ran = sessions[one.name]
         if bm.Learner.DEVICE in fixtures.design.info.learns:
-            missed += [one.name] * misses(relation, one, expected[one.name], ran.outcome)
+            missed += [one.name] * misses(relation, one, expected[one.name], ran.outcome, listed=listed)
         elif not isinstance(ran.outcome, bm.Undisclosed | bm.Voucher):
             rule = "the device learns an outcome that is not declared to it"
             raise BrokenError("outcome", rule, item=one.name)
         if bm.Learner.SERVER in fixtures.design.info.learns:
             told = _by_verdict(one, ran)
-            missed += [one.name] * misses(relation, one, expected[one.name], told, "verdict")
+            missed += [one.name] * misses(relation, one, expected[one.name], told, "verdict", listed)
         elif ran.verdicts:
             raise BrokenError("verdict", "a role learns an outcome that is not declared to it", item=one.name)
-    _centre(fixtures, build, expected, sessions)
+    _centre(fixtures, build, pictures, expected, sessions)
     return expected, missed
+
+
+class Listed(References):
+    """The list of a build that was published whole, as curator and centre have it; and its epoch."""
+
+    def __init__(self, build: Build) -> None:
+        (batch,) = entries_of(build).batches(len(build.entries))
+        rows = zip(batch.ids.tolist(), batch.hashes, batch.salts, strict=True)
+        self._by_id = {at: Reference(own.tobytes(), salt.tobytes(), None) for at, own, salt in rows}
+        self.epoch = build.epoch
+
+    def lookup(self, entry_id: int) -> Reference | None:
+        """The entry with this id, if the list has it."""
+        return self._by_id.get(entry_id)
+
+    def has(self, label: bm.Label) -> bool:
+        """Is this label of an entry? One that a filter gives is a hash alone, and is never reported."""
+        entry = self.lookup(label.entry_id)
+        known = entry is not None and (entry.entry_hash, entry.salt) == (label.entry_hash, label.salt)
+        return label.unconfirmed or (known and label.first_epoch <= self.epoch <= label.last_epoch)
+
+
+def _verified(fixtures: Fixtures, pictures: Sequence[Pooled], sessions: Mapping[str, Ran]) -> None:
+    """The centre takes a report of every match and flag."""
+    design, listed = fixtures.design, Listed(fixtures.build)
+    keys = CentreKeys(X25519PrivateKey.generate(), KeyedHasher(bytes(32)), bytes(32), bytes(32))
+    verifier = Verifier(keys, Deployed(design, lambda: {listed.epoch}), listed)
+    for one in pictures:
+        report = _report(design.info, listed.epoch, one, sessions[one.name].outcome)
+        if report is None:
+            continue
+        sealed = seal_report(report, keys.public_key)
+        found = verifier.assess(sealed, report.report_id, Identity(Kind.DEVICE, SENDER)).verdicts
+        for check in (Check.SEALED, Check.DESIGN, Check.REPORTER, Check.LABEL, Check.PICTURE, Check.RELATION):
+            if isinstance(verdict := found[check], Failed):
+                rule = f"the centre refuses a report of it: {check}: {verdict.reason}"
+                raise BrokenError("outcome", rule, item=one.name)
+
+
+SENDER: Final = "alice"
+
+
+def _report(info: bm.Info, epoch: int, one: Pooled, outcome: bm.Outcome) -> Report | None:
+    """What a device would report of an outcome; None if nothing."""
+    is_match = isinstance(outcome, bm.Match) and not outcome.label.unconfirmed
+    if not is_match and not isinstance(outcome, bm.Flag):
+        return None
+    return Report(
+        report_id=bytes(16),
+        design=info.name,
+        version=info.version,
+        epoch=epoch,
+        label=outcome.label if isinstance(outcome, bm.Match) else bm.NO_LABEL,
+        reporter=SENDER,
+        sender=SENDER,
+        recipient="bob",
+        sent_at_ms=1,
+        matched_at_ms=1,
+        media_type="image/png",
+        opening=(),
+        picture=encoded(Image.fromarray(one.item.pixels)),
+        score=outcome.encode() if isinstance(outcome, bm.Flag) else b"",
+    )
 
 
 def _passed(fixtures: Fixtures, expected: dict[str, bool], missed: list[str]) -> Passed:
@@ -138,11 +224,19 @@ def _by_verdict(one: Pooled, ran: Ran) -> bm.Outcome:
     return bm.NoMatch() if label is None else bm.Match(label)
 
 
-def misses(relation: bm.Relation, one: Any, matches: bool, outcome: object, step: str = "outcome") -> bool:
+def misses(
+    relation: bm.Relation,
+    one: Any,
+    matches: bool,
+    outcome: object,
+    step: str = "outcome",
+    listed: Listed | None = None,
+) -> bool:
     """Does an outcome miss a picture that is near an entry? Everything else must be as the oracle says.
 
     Args:
         one: the picture: its name, its kind and the item.
+        listed: the list that labels must be of; None: it is not known here.
 
     Raises:
         BrokenError: if it is not.
@@ -154,6 +248,8 @@ def misses(relation: bm.Relation, one: Any, matches: bool, outcome: object, step
             raise BrokenError(step, f"a {what} that the oracle denies", **of)
         case bm.Match(label) if not relation.holds(one.item, rows([label.entry_hash]))[0]:
             raise BrokenError("outcome", "the label is not of an entry the picture matches", **of)
+        case bm.Match(label) if listed is not None and not listed.has(label):
+            raise BrokenError(step, "id, salt or epochs of the label are not the entry's", **of)
         case bm.NoMatch() if matches and isinstance(relation, bm.Category):
             raise BrokenError("outcome", "a picture of the category is not flagged", **of)
         case bm.NoMatch() if matches and one.kind not in NEAR:
@@ -164,8 +260,14 @@ def misses(relation: bm.Relation, one: Any, matches: bool, outcome: object, step
             raise BrokenError("outcome", "the device must learn the outcome, and does not", **of)
 
 
-def _centre(fixtures: Fixtures, build: Build, expected: dict[str, bool], sessions: Mapping[str, Ran]) -> None:
-    """Of all vouchers of one account the opener opens none, or ones that match."""
+def _centre(
+    fixtures: Fixtures,
+    build: Build,
+    pictures: Sequence[Pooled],
+    expected: dict[str, bool],
+    sessions: Mapping[str, Ran],
+) -> None:
+    """Of all vouchers of one account the opener opens none, or ones that match, with labels of entries."""
     design = fixtures.design
     if bm.Learner.CENTRE not in design.info.learns:
         return
@@ -174,8 +276,13 @@ def _centre(fixtures: Fixtures, build: Build, expected: dict[str, bool], session
     ]
     files = {name: build.files[name] for name in build.published.opener}
     labels = bm.open_all(design.open_opener(files), "account", [body for _, body in named])
-    for index in labels:
-        if not expected[named[index][0]]:
-            raise BrokenError("open", "a voucher is opened that the oracle denies", item=named[index][0])
+    items = {one.name: one.item for one in pictures}
+    for index, label in labels.items():
+        name = named[index][0]
+        if not expected[name]:
+            raise BrokenError("open", "a voucher is opened that the oracle denies", item=name)
+        right = design.info.relation.holds(items[name], rows([label.entry_hash]))[0]
+        if not right or not Listed(build).has(label):
+            raise BrokenError("open", "the label is not of an entry the picture matches", item=name)
     if not labels and any(expected[name] for name, _ in named):
         raise BrokenError("open", "no voucher of an account with several matches is opened")

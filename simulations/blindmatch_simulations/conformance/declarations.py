@@ -11,14 +11,15 @@ A fact counts by its name or by the last part of it (``my.epoch``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from blindmatch_client.trace import Round, SessionTrace
-from blindmatch_protocol.contract import Adversary, Party
+from blindmatch_protocol.contract import Adversary, Party, Voucher
 from blindmatch_protocol.contract.coalitions import told
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.parts import MOST_SMALL_BYTES
+from blindmatch_server.centre.limits import CentreLimits
 
 from blindmatch_simulations.audit import Counterpart
 from blindmatch_simulations.audit.counterpart import Comparison, DecoyFinder
@@ -26,7 +27,16 @@ from blindmatch_simulations.audit.dictionary import dictionary_for
 from blindmatch_simulations.audit.replay import explain, replay
 from blindmatch_simulations.conformance.fixtures import Fixtures, lowered
 from blindmatch_simulations.conformance.leakage.facts import names_of
-from blindmatch_simulations.inprocess.deployed import Asked, Ran, opened, run_session
+from blindmatch_simulations.inprocess.deployed import (
+    VOUCHER,
+    Asked,
+    Ran,
+    carried_by,
+    opened,
+    run_session,
+    seen_by,
+    seers,
+)
 from blindmatch_simulations.inprocess.fields import fields_of, limits
 from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError, Passed
 
@@ -39,8 +49,8 @@ EPOCHS: Final = (11, 300_007)
 
 def check_declarations(fixtures: Fixtures) -> Passed:
     """Every party that gets a request is declared to learn what any request says."""
-    fixtures.asks()
-    follows = {party: _follows(fixtures, party) for party in sorted(fixtures.design.info.parties)}
+    fixtures.sends()
+    follows = {party: _follows(fixtures, party) for party in sorted(seers(fixtures.design))}
     for party, facts in follows.items():
         for adversary in Adversary:
             names = names_of(told(fixtures.design, frozenset({party}), adversary))
@@ -72,12 +82,14 @@ def _follows(fixtures: Fixtures, party: Party) -> list[str]:
 def _numbers(fixtures: Fixtures, party: Party, epoch: int) -> set[tuple[str, int]]:
     """Fields, as numbers, of what the party gets for a picture of an epoch; and one that says it got it."""
     build = fixtures.publish(fixtures.pool.entries, "declarations", epoch, lowered(fixtures))
-    deployed, roles = opened(build), fixtures.design.info.seen_by(party)
+    deployed, roles = opened(build), seen_by(fixtures.design, party)
     ran = run_session(deployed, fixtures.pool.of("other")[0].item, fixtures.rng(f"declarations/{epoch}"))
     found: set[tuple[str, int]] = set()
-    for asked in (part for part in ran.asked if part.role in roles):
+    bodies = [asked.body for asked in ran.asked if asked.role in roles]
+    bodies += [ran.outcome.body] if VOUCHER in roles and isinstance(ran.outcome, Voucher) else []
+    for body in bodies:
         found.add(("", -1))
-        for path, value in fields_of(asked.body):
+        for path, value in fields_of(body):
             found |= {(path, number) for number in _read(value)}
     return found
 
@@ -102,6 +114,10 @@ def check_resources(fixtures: Fixtures) -> Passed:
     largest = max([*requests, *replies], default=0)
     if largest > MOST_SMALL_BYTES and not info.large_bodies:
         raise BrokenError("start", f"a body of {largest} bytes, and large bodies are not declared")
+    bodies = [body for ran in fixtures.honest.values() for body in ran.bodies()]
+    vouchers = [len(raw) for role, raw in bodies if role == VOUCHER]
+    if max(vouchers, default=0) > CentreLimits().most_voucher_bytes:
+        raise BrokenError("start", f"a voucher of {max(vouchers)} bytes, which the centre does not take")
     state = max(len(ran.state.encode()) for ran in fixtures.honest.values())
     if state > MOST_STATE_BYTES:
         raise BrokenError("enrol", f"an account's state has {state} bytes, more than {MOST_STATE_BYTES}")
@@ -116,35 +132,44 @@ def check_resources(fixtures: Fixtures) -> Passed:
     return Passed(words + f"replies up to {max(replies, default=0)}", figures)
 
 
-AUDITED = ("listed/0", "near-30/0", "other/0", "poor/0")
+AUDITED = ("listed", "near-30", "other", "poor")
+"""Kinds of pictures, of each of which one is."""
 
 
 def check_egress(fixtures: Fixtures) -> Passed:
     """See `audit.replay`; the decoys are the pool's pictures."""
-    fixtures.asks()
+    fixtures.sends()
+    return audited(fixtures, fixtures.honest)
+
+
+def audited(fixtures: Fixtures, sessions: Mapping[str, Ran]) -> Passed:
+    """The same of some honest sessions, by the names of their pictures."""
     counterpart = Counterpart.of(fixtures.deployed, fixtures.rng("egress"))
     finder = DecoyFinder(counterpart, [one.item for one in fixtures.pool.pictures])
     compared: list[Comparison] = []
-    for number, name in enumerate(AUDITED):
-        item = next(one.item for one in fixtures.pool.pictures if one.name == name)
-        trace = _trace(number, fixtures.honest[name])
+    for number, kind in enumerate(AUDITED):
+        name, item = next((one.name, one.item) for one in fixtures.pool.of(kind) if one.name in sessions)
+        trace = _trace(number, sessions[name])
         found, of_it = explain(finder, trace, item)
         compared += of_it
         for finding in (*replay(counterpart, trace, item), *found):
             words = f"{finding.size} undeclared bytes to {finding.party}: {finding.rule}"
             raise BrokenError("egress", words, item=name)
-    _look_through(fixtures, counterpart)
+    _look_through(fixtures, counterpart, sessions)
     return _passed(fixtures, compared)
 
 
-def _look_through(fixtures: Fixtures, counterpart: Counterpart) -> None:
-    """No body of an honest session holds a piece of a picture that is not declared to whoever gets it."""
+def _look_through(fixtures: Fixtures, counterpart: Counterpart, sessions: Mapping[str, Ran]) -> None:
+    """No body of an honest session, and no reply that is carried, holds a piece of a picture that is not
+    declared to whoever gets it."""
     items = {number: one.item for number, one in enumerate(fixtures.pool.pictures)}
-    info = fixtures.design.info
-    for party, role in ((one, role) for one in info.parties for role in info.seen_by(one)):
-        dictionary = dictionary_for(counterpart, party, items, {})
-        for name, ran in fixtures.honest.items():
-            if any(dictionary.in_opaque(body) for to, body in ran.bodies() if to == role):
+    design = fixtures.design
+    for party in seers(design):
+        dictionary, carried = dictionary_for(counterpart, party, items, {}), carried_by(design, {party})
+        for name, ran in sessions.items():
+            bodies = [body for to, body in ran.bodies() if to in seen_by(design, party)]
+            bodies += [asked.reply.encode() for asked in ran.asked if asked.role in carried]
+            if any(map(dictionary.in_opaque, bodies)):
                 raise BrokenError("egress", f"a body to {party} holds a piece of a picture", item=name)
 
 

@@ -5,64 +5,79 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import count
 from typing import Any, Final
 
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.contract import Answer, Binding, Category, Role, Send, concluded
+from blindmatch_protocol.contract import UNBOUND, Answer, Binding, Category, Role, Send, concluded
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
-from blindmatch_protocol.franking import CLOSED, OPENED, AttachmentDigest, CommitmentOpening, Evidence
+from blindmatch_protocol.executor import Executor
 from blindmatch_protocol.randomness import TapeExhaustedError, system_randomness
+from msgspec.structs import replace
 
 from blindmatch_simulations.conformance.category import of_all_kinds
-from blindmatch_simulations.conformance.fixtures import Fixtures
+from blindmatch_simulations.conformance.fixtures import Fixtures, Setting, as_published, lowered, settings
 from blindmatch_simulations.conformance.hostility import attacked
-from blindmatch_simulations.inprocess.deployed import Ran, opened, run_again, run_session
+from blindmatch_simulations.conformance.leakage.relations import chosen, one_of_each_kind
+from blindmatch_simulations.inprocess.deployed import (
+    Answering,
+    Deployed,
+    Ran,
+    drawn_binding,
+    opened,
+    publish,
+    run_again,
+    run_session,
+)
 from blindmatch_simulations.inprocess.fields import decided, limits
-from blindmatch_simulations.inprocess.opened import request_of
 from blindmatch_simulations.inprocess.steps import Stop, hostile
 from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
 from blindmatch_simulations.pictures.pool import Pooled
 
 KINDS = ("listed", "other", "poor", "near-30")
-_OPENING: Final = CommitmentOpening(bytes(range(32)), (b"s" * 32,) * OPENED, (b"c" * 32,) * CLOSED)
-_EVIDENCE: Final = Evidence("alice", "bob", 1, AttachmentDigest(b"d" * 32, "image/png"), _OPENING)
-BOUND: Final = Binding(_OPENING.commitment, _EVIDENCE.encode())
-"""Of a picture that is in a message."""
+MESSAGES: Final = 3
+"""That a picture is tried in."""
 
 
 def check_tape(fixtures: Fixtures) -> Passed:
     """A session's recorded tape, state and replies give its bodies and its outcome again; also where what was
     recorded came from the system's generator, as it does on a device."""
-    chosen, design = fixtures.pool.of(*KINDS), fixtures.design
-    drawn = [(one, run_session(fixtures.deployed, one.item, system_randomness())) for one in chosen]
-    for one, ran in [*((one, fixtures.honest[one.name]) for one in chosen), *drawn]:
+    tried, design = fixtures.pool.of(*KINDS), fixtures.design
+    drawn = [(one, run_session(fixtures.deployed, one.item, system_randomness())) for one in tried]
+    for one, ran in [*((one, fixtures.honest[one.name]) for one in tried), *drawn]:
         again = _again(fixtures, one.item, ran)
         if decided(design, again.bodies()) != decided(design, ran.bodies()):
             raise BrokenError("start", "the same tape gives other bodies", item=one.name)
         if (again.outcome, decided(design, again.state)) != (ran.outcome, decided(design, ran.state)):
             raise BrokenError("receive", "the same tape gives another outcome or state", item=one.name)
     more = of_all_kinds(fixtures.seed) if isinstance(design.info.relation, Category) else []
-    for one in (*chosen, *more):
+    for one in (*tried, *more) if design.vouchers else ():
         first, rng = fixtures.honest.get(one.name) or fixtures.run(one), fixtures.rng(f"later/{one.name}")
         state = design.prepare(first.state, fixtures.deployed.setup, rng)
         for ran in (first, run_session(fixtures.deployed, one.item, rng, state)):
-            _alike_in_a_message(fixtures, one, ran)
+            for number in range(MESSAGES):
+                _alike_in_a_message(fixtures, one, ran, bound(fixtures, number))
     if design.info.native_randomness:
         _shows(fixtures, fixtures.pool.of("other")[0].item)
-    return Passed(f"{len(chosen)} sessions derived again from their tapes{limits(design)}")
+    return Passed(f"{len(tried)} sessions derived again from their tapes{limits(design)}")
 
 
-def _alike_in_a_message(fixtures: Fixtures, one: Pooled, ran: Ran) -> None:
+def bound(fixtures: Fixtures, number: int = 0) -> Binding:
+    """Of a picture that is in a message; of none if the design is told of none."""
+    return drawn_binding(fixtures.design, fixtures.rng(f"bound/{number}"))
+
+
+def _alike_in_a_message(fixtures: Fixtures, one: Pooled, ran: Ran, message: Binding) -> None:
     """A picture in a message is asked about as one in none, which is what most checks ask about; an account's
     first one, and a later one."""
-    design, answer = fixtures.design, partial(fixtures.deployed.answer, rng=fixtures.rng("bound"))
     try:
-        bound = run_again(fixtures.deployed, one.item, ran, answer, BOUND)
-    except BlindmatchError as error:
+        again = _again(fixtures, one.item, ran, message)
+    except BrokenError as error:
         raise BrokenError("start", f"does not run for a picture in a message: {error}") from error
-    if decided(design, bound.bodies()) != decided(design, ran.bodies()):
+    bodies = [[asked.body.encode() for asked in each.asked] for each in (again, ran)]
+    if decided(fixtures.design, bodies[0]) != decided(fixtures.design, bodies[1]):
         raise BrokenError("start", "the message that a picture is in decides what is asked", item=one.name)
-    if type(bound.outcome) is not type(ran.outcome):
+    if type(again.outcome) is not type(ran.outcome):
         raise BrokenError("receive", "the message that a picture is in decides the outcome", item=one.name)
 
 
@@ -74,12 +89,12 @@ def _shows(fixtures: Fixtures, item: Any) -> None:
         raise BrokenError("start", "native randomness is declared, and everything comes from the tape")
 
 
-def _again(fixtures: Fixtures, item: Any, ran: Ran) -> Ran:
+def _again(fixtures: Fixtures, item: Any, ran: Ran, message: Binding = UNBOUND) -> Ran:
     """The session once more; recorded replies are to other bodies where there is native randomness."""
     native, roles = fixtures.design.info.native_randomness, fixtures.rng("native/roles")
     answer = partial(fixtures.deployed.answer, rng=roles) if native else None
     try:
-        return run_again(fixtures.deployed, item, ran, answer)
+        return run_again(fixtures.deployed, item, ran, answer, message)
     except TapeExhaustedError as error:
         raise BrokenError("start", "asks for more randomness the second time") from error
     except (BlindmatchError, StopIteration) as error:
@@ -104,12 +119,52 @@ def check_setup(fixtures: Fixtures) -> Passed:
 
 
 def check_executor(fixtures: Fixtures) -> Passed:
-    """Roles answer the same with and without threads."""
-    fixtures.asks()
+    """Devices ask and roles answer the same with and without threads, which hosts have, in every setting; and
+    a list is published to the same files."""
+    fixtures.sends()
+    compared = 0
+    for setting in settings(fixtures):
+        for one in one_of_each_kind(chosen(setting), fixtures.seed)[1]:
+            _same_on_threads(fixtures, setting, one)
+            compared += 1
+    values, rng = lowered(fixtures), fixtures.rng("publish")
+    build = publish(fixtures.design, fixtures.pool.entries, rng, 1, values, executor=fixtures.executor)
+    if build.files != as_published(fixtures).deployed.build.files:
+        raise BrokenError("publish", "threads change the files")
+    _batch_on_threads(fixtures)
+    words = f"{compared} sessions, and what is published, are the same with and without threads"
+    return Passed(words + limits(fixtures.design), {"sessions": compared})
+
+
+def _same_on_threads(fixtures: Fixtures, setting: Setting, one: Pooled) -> None:
+    """One session, and again with the set-up and roles on threads."""
+    design, where = fixtures.design, setting.deployed
+    hosted = replace(where, setup=design.with_executor(where.setup, fixtures.executor))
+
+    def asking(deployed: Deployed, executor: Executor | None) -> Answering:
+        rngs = (fixtures.rng(f"executor/{setting.name}/{one.name}/{at}") for at in count())
+        return lambda role, body: deployed.answer(role, body, next(rngs), executor)
+
+    first = run_session(where, one.item, fixtures.rng(f"executor/{one.name}"), answering=asking(where, None))
+    try:
+        again = run_again(hosted, one.item, first, asking(hosted, fixtures.executor))
+    except BlindmatchError as error:
+        raise BrokenError("with_executor", f"does not run on threads: {error}", item=one.name) from error
+    for step, said in (
+        ("start", [ran.bodies() for ran in (first, again)]),
+        ("answer", [[(asked.reply, asked.verdict) for asked in ran.asked] for ran in (first, again)]),
+        ("receive", [(ran.outcome, ran.state) for ran in (first, again)]),
+    ):
+        if decided(design, said[0]) != decided(design, said[1]):
+            raise BrokenError(step, f"threads change it: {setting.name}", item=one.name)
+
+
+def _batch_on_threads(fixtures: Fixtures) -> None:
+    """Roles answer a batch the same with and without threads."""
     ran = fixtures.honest[fixtures.pool.of("listed")[0].name]
     for asked in ran.asked:
         state = fixtures.deployed.states[asked.role]
-        requests = [request_of(fixtures.design, fixtures.deployed.setup, asked.role, asked.body)] * 3
+        requests = [fixtures.deployed.request(asked.role, asked.body)] * 3
         both = [
             fixtures.design.answer(asked.role, state, requests, fixtures.rng("executor"), executor)
             for executor in (None, fixtures.executor)
@@ -117,7 +172,6 @@ def check_executor(fixtures: Fixtures) -> Passed:
         replies = [decided(fixtures.design, list(one.replies)) for one in both]
         if replies[0] != replies[1]:
             raise BrokenError(f"answer of {asked.role}", "threads change the replies")
-    return Passed(f"replies are the same with and without threads{limits(fixtures.design)}")
 
 
 TRIED = 64
@@ -150,8 +204,7 @@ def check_batches(fixtures: Fixtures) -> Passed:
 def _answer(fixtures: Fixtures, role: Role, bodies: Sequence[Message]) -> Answer:
     step = f"answer of {role}"
     try:
-        setup = fixtures.deployed.setup
-        requests = [request_of(fixtures.design, setup, role, body) for body in bodies]
+        requests = [fixtures.deployed.request(role, body) for body in bodies]
         answer = fixtures.design.answer(
             role, fixtures.deployed.states[role], requests, fixtures.rng("batch"), None
         )

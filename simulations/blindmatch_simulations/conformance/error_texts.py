@@ -18,7 +18,6 @@ from blindmatch_simulations.conformance.epochs import altered_copies, role_conte
 from blindmatch_simulations.conformance.fixtures import Fixtures, as_published
 from blindmatch_simulations.conformance.hostility import attacked
 from blindmatch_simulations.conformance.spellings import spelt
-from blindmatch_simulations.inprocess.opened import request_of
 from blindmatch_simulations.inprocess.steps import Stop, hostile
 from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
 from blindmatch_simulations.pictures.pool import Pooled
@@ -96,9 +95,7 @@ def _requests(fixtures: Fixtures, role: Role) -> Iterator[str]:
     bodies = [stop.bodies[role] for stop in stops if role in stop.bodies]
 
     def answer(raw: bytes) -> Any:
-        request = request_of(
-            design, deployed.setup, role, decode_any(design.requests[role], raw, design.info.name)
-        )
+        request = deployed.request(role, decode_any(design.requests[role], raw, design.info.name))
         return design.answer(role, deployed.states[role], [request], fixtures.rng("texts"), None).replies
 
     for body in bodies[-1:]:

@@ -26,6 +26,7 @@ from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.randomness import Randomness, seeded
 from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.inprocess.deployed import (
     Build,
@@ -82,7 +83,7 @@ class Fixtures:
         device: type[Device] = Device,
         full_size: bool = False,
     ) -> None:
-        small = None if full_size else design.reduced()
+        small = None if full_size else reduced(design)
         self.design, self.whole = small or design, design if small else None
         if small:
             runs = (runs[0] // FEWER, runs[1] // FEWER)
@@ -102,7 +103,7 @@ class Fixtures:
     ) -> Build:
         """An epoch of a list, with the values of this run or others, and randomness for one purpose."""
         given = self.values if values is None else values
-        return publish(self.design, entries, self.rng(purpose), epoch, given)
+        return replace(publish(self.design, entries, self.rng(purpose), epoch, given), account=str(self.seed))
 
     @cached_property
     def pool(self) -> Pool:
@@ -152,12 +153,33 @@ class Fixtures:
         if not self.design.info.roles:
             raise NotApplicableError("the design asks nobody")
 
+    def sends(self) -> None:
+        """Make sure that the design sends anything for a picture: bodies, or vouchers.
+
+        Raises:
+            NotApplicableError: if it does not.
+        """
+        if not self.design.vouchers:
+            self.asks()
+
     def close(self) -> None:
         """Stop the threads, if they were started."""
         if "executor" in vars(self):
             self.executor.shutdown()
 
 
+def reduced(design: AnyDesign) -> AnyDesign | None:
+    """The design in sizes that are fast, if its steps are the same functions there; else None: what holds of
+    other code says nothing of this one."""
+    small = design.reduced()
+    same = small is not None and all(getattr(type(small), s) is getattr(type(design), s) for s in STEPS)
+    return small if same else None
+
+
+STEPS: Final = (
+    "publish", "update", "open_setup", "check_setup", "open_role", "open_opener", "with_executor", "enrol",
+    "enrolment", "prepare", "start", "receive", "conclude", "answer", "leakage", "list_knowledge",
+)  # fmt: skip
 once: Final = lru_cache(maxsize=2)
 """Keeps what is made of the fixtures of a run, and of one beside it in other sizes."""
 

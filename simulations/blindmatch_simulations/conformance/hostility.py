@@ -4,17 +4,28 @@ encoding for a value, and nothing else is accepted."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from blindmatch_client.detector import is_confirmed
-from blindmatch_protocol.codec import Message
-from blindmatch_protocol.contract import AnyDesign, Match, Role, Send, Session, SessionError, Voucher
+from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.contract import (
+    AnyDesign,
+    Hidden,
+    Match,
+    Role,
+    Send,
+    Session,
+    SessionError,
+    Visible,
+    Voucher,
+)
 from blindmatch_protocol.contract.outcome import Done
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.conformance.fixtures import Fixtures, as_published
-from blindmatch_simulations.inprocess.deployed import Deployed
+from blindmatch_simulations.inprocess.deployed import VOUCHER, Deployed
 from blindmatch_simulations.inprocess.fields import made_up
 from blindmatch_simulations.inprocess.opened import unprepared_state
 from blindmatch_simulations.inprocess.seeded import below
@@ -148,13 +159,38 @@ def attacked(fixtures: Fixtures, deployed: Deployed | None = None) -> list[tuple
 
 
 def check_hostile_requests(fixtures: Fixtures) -> Passed:
-    """Whatever is sent to a role ends in a declared reply or in a `ProtocolError`."""
-    tried = taken = 0
+    """Whatever is sent to a role ends in a declared reply or in a `ProtocolError`; a voucher in what the
+    centre is to keep, or in that error."""
+    fixtures.sends()
+    tried, taken = _hostile_vouchers(fixtures) if fixtures.design.vouchers else (0, 0)
+    if not fixtures.design.info.roles:
+        return _tried("vouchers", tried, taken)
     for role, body in _per_role(attacked(fixtures)).items():
         for raw in hostile(fixtures.design.requests[role], body.encode(), fixtures.rng(f"ask/{role}"), FLIPS):
             taken += ask(fixtures.deployed, role, raw, fixtures.rng("answer")) is not None
             tried += 1
     return _tried("requests", tried, taken)
+
+
+def _hostile_vouchers(fixtures: Fixtures) -> tuple[int, int]:
+    """Hand altered vouchers to the opener, and have it open what it took; how many, and those taken."""
+    design, build = fixtures.design, fixtures.build
+    opener = design.open_opener({name: build.files[name] for name in build.published.opener})
+    (raw,) = (raw for role, raw in fixtures.honest["listed/0"].bodies() if role == VOUCHER)
+    rows, tried = list[bytes](), 0
+
+    def take(raw: bytes) -> None:
+        taken = opener.take("account", decode_any(design.vouchers, raw, "conformance"))
+        if not isinstance(taken, Hidden | Visible):
+            raise TypeError(f"takes a voucher for {taken!r}")
+        rows.append(taken.row if isinstance(taken, Visible) else b"")
+
+    for altered in hostile(design.vouchers, raw, fixtures.rng("vouchers"), FLIPS):
+        refused("take", "a hostile voucher", partial(take, altered), voucher=altered[:4096])
+        tried += 1
+    visible = [row for row in rows if row]
+    refused("open", "what is left of hostile vouchers", lambda: opener.open("account", visible))
+    return tried, len(rows)
 
 
 def _tried(what: str, tried: int, taken: int) -> Passed:
@@ -243,9 +279,8 @@ def _driver(fixtures: Fixtures, one: Pooled) -> None:
     """The table of legal transitions holds for this design's sessions."""
     rng = fixtures.rng("driver")
     deployed = fixtures.deployed
-    session = Session(
-        fixtures.design, deployed.setup, unprepared_state(fixtures.design, deployed.setup, rng), rng
-    )
+    state = unprepared_state(fixtures.design, deployed.setup, rng, deployed.account)
+    session = Session(fixtures.design, deployed.setup, state, rng)
     _illegal(lambda: session.receive({}), "receive before start")
     _illegal(session.conclude, "conclude before start")
     step = session.start(one.item)

@@ -1,8 +1,9 @@
 """Nothing counts: a call gives the same a thousand times, an account's thousandth picture is as its first.
 
 the same call      `start`, `receive` and `answer` over and over, with one tape: no object holds a state
-a long account     the state goes on from picture to picture; where two pictures differ in what is sent,
-                   under one tape, they differ from the first pictures on or never
+a long account     the state goes on from picture to picture, through offline phases: where two pictures,
+                   after two histories, differ in what is sent under one tape, fresh accounts' first ones do;
+                   after some of them no parity tells pictures or histories apart
 growth             an account's state, and what the design's object, class and module, the set-up and the
                    roles' states hold, are not longer after pictures than before, and the state is not
                    longer after matches than after misses
@@ -19,14 +20,21 @@ from typing import Any, Final
 import numpy as np
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract import UNBOUND, NoState, concluded
-from blindmatch_protocol.contract.outcome import Send
+from blindmatch_protocol.contract.outcome import Done, Send, Voucher
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.randomness import Recording, replayed
 
 from blindmatch_simulations.conformance.fixtures import Fixtures, as_published
-from blindmatch_simulations.conformance.leakage.relations import groups, role_players
-from blindmatch_simulations.inprocess.deployed import Deployed, enrolled, run_session
+from blindmatch_simulations.conformance.leakage.relations import Span, groups, role_players
+from blindmatch_simulations.inprocess.deployed import (
+    VOUCHER,
+    Deployed,
+    drawn_binding,
+    enrolled,
+    run_session,
+)
 from blindmatch_simulations.inprocess.fields import decided, limits
+from blindmatch_simulations.inprocess.seeded import below
 from blindmatch_simulations.inprocess.verdict import BrokenError, Passed
 from blindmatch_simulations.pictures.pool import Pooled
 
@@ -34,13 +42,16 @@ TIMES: Final = 1_030
 """Calls and pictures: what comes once in `TIMES` of them or more often is seen."""
 ANSWERED: Final = 64
 LEARNT: Final = 96
-"""Pictures of an account from which it is learnt where bodies differ: a random byte is missed with 2^-768."""
+"""First pictures from which it is learnt where bodies differ: a random byte is missed with 2^-768. Before a
+picture is said to differ elsewhere it is learnt from more of them."""
+STRETCHES: Final = (1, 8, 64, 400)
+"""An account is looked at more closely after so many pictures, or up to twice as many."""
 GROWING: Final = 16
 """Pictures between two looks at what is kept."""
 
 
 def check_repetition(fixtures: Fixtures) -> Passed:
-    fixtures.asks()
+    fixtures.sends()
     deployed = as_published(fixtures).deployed
     for kind in ("listed", "other"):
         _same_calls(fixtures, deployed, fixtures.pool.of(kind)[0], TIMES if kind == "listed" else ANSWERED)
@@ -92,39 +103,101 @@ def _taped(fixtures: Fixtures, call: Callable[[Any], Any]) -> Callable[[], Any]:
 
 
 def _sent(step: Any) -> dict[Any, bytes]:
+    """Bodies by role, and a voucher."""
+    if isinstance(step, Done) and isinstance(step.outcome, Voucher):
+        return {VOUCHER: step.outcome.body.encode()}
     return {role: body.encode() for role, body in step.bodies.items()} if isinstance(step, Send) else {}
 
 
 def _long_account(fixtures: Fixtures) -> int:
-    """The pictures of one account that were compared with another's, 0 if nothing can be compared."""
-    deployed = as_published(fixtures).deployed
+    """The pictures of one account that were compared with another's of another history, 0 if nothing can be
+    compared: bytes in which they differ under one tape are those of fresh accounts' first pictures, and after
+    some of them all bodies fill the same space."""
+    deployed, pair = as_published(fixtures).deployed, _pair(fixtures)
     state = enrolled(deployed, fixtures.rng("long"))
-    pair = _pair(fixtures)
     if isinstance(state, NoState) or pair is None:
         return 0
-    learnt = np.zeros(0, np.bool_)
+    states, looked = [state, state], _looked_at(fixtures)
+    learnt = _of_first_pictures(fixtures, deployed, pair, range(LEARNT))
     for at in range(TIMES):
-        state, differs = _differing(fixtures, deployed, state, pair, at)
-        width = max(len(learnt), len(differs))
-        known, now = (np.pad(mask, (0, width - len(mask))) for mask in (learnt, differs))
-        if at >= LEARNT and (now & ~known).any():
-            rule = f"an account's {at + 1}th picture differs from another in bytes in which none did before"
+        if at:
+            states = [
+                fixtures.design.prepare(one, deployed.setup, fixtures.rng(f"long/{at}/offline"))
+                for one in states
+            ]
+        if at in looked:
+            _fill_the_same(fixtures, deployed, states, pair, at)
+        states, differs = _differing(fixtures, deployed, states, pair, f"long/{at}")
+        if _beyond(differs, learnt):
+            learnt = _joined(learnt, _of_first_pictures(fixtures, deployed, pair, range(LEARNT, TIMES)))
+        if _beyond(differs, learnt):
+            rule = f"an account's {at + 1}th picture differs from another in bytes in which no first one does"
             raise BrokenError("start", rule, items=" and ".join(one.name for one in pair))
-        learnt = known | now
     return TIMES
 
 
-def _differing(fixtures: Fixtures, deployed: Deployed, state: Message, pair: list[Pooled], at: int) -> Any:
-    """The state after a picture, and in which bytes its body differs from another's under the same tape."""
+def _looked_at(fixtures: Fixtures) -> list[int]:
+    """After how many pictures what is sent is spanned: a few and many; one number if the design is dear."""
+    rng = fixtures.rng("long/looked at")
+    return [least + below(rng, least + 1) for least in (STRETCHES[:1] if fixtures.whole else STRETCHES)]
+
+
+def _fill_the_same(
+    fixtures: Fixtures, deployed: Deployed, states: list[Message], pair: list[Pooled], at: int
+) -> None:
+    """What is sent after some pictures: of either picture, and after either history."""
+
+    def span(state: Message, one: Pooled) -> Span:
+        return Span(lambda n: (_started(fixtures, deployed, state, one, f"long/{at}/{n}")[1], b"")).settle()
+
+    spans = [span(states[0], pair[0]), span(states[1], pair[0]), span(states[0], pair[1])]
+    for says, other in zip(("earlier pictures", "pictures"), spans[1:], strict=True):
+        if not spans[0].alike(other):
+            raise BrokenError("start", f"after {at} pictures a sum of bits tells {says} apart")
+
+
+def _of_first_pictures(
+    fixtures: Fixtures, deployed: Deployed, pair: list[Pooled], numbers: Iterable[int]
+) -> Any:
+    """Bytes in which fresh accounts' first pictures differ under one tape."""
+    learnt = np.zeros(0, np.bool_)
+    for at in numbers:
+        states = [enrolled(deployed, fixtures.rng(f"first/{at}"))] * 2
+        learnt = _joined(learnt, _differing(fixtures, deployed, states, pair, f"first/{at}/start")[1])
+    return learnt
+
+
+def _joined(one: Any, other: Any) -> Any:
+    width = max(len(one), len(other))
+    return np.pad(one, (0, width - len(one))) | np.pad(other, (0, width - len(other)))
+
+
+def _beyond(differs: Any, learnt: Any) -> bool:
+    return bool((_joined(differs, learnt) != _joined(learnt, np.zeros(len(differs), np.bool_))).any())
+
+
+def _started(
+    fixtures: Fixtures, deployed: Deployed, state: Message, one: Pooled, purpose: str
+) -> tuple[Message, bytes]:
+    """The state after a picture, and what is sent for it."""
+    rng = fixtures.rng(purpose)
+    binding = drawn_binding(fixtures.design, rng)
+    started = fixtures.design.start(state, deployed.setup, one.item, binding, rng)
+    return started.state, b"".join(raw for _, raw in sorted(_sent(started.step).items()))
+
+
+def _differing(
+    fixtures: Fixtures, deployed: Deployed, states: list[Message], pair: list[Pooled], purpose: str
+) -> tuple[list[Message], Any]:
+    """Two accounts' states after a picture each, and in which bytes their bodies differ under one tape."""
     started = [
-        fixtures.design.start(state, deployed.setup, one.item, UNBOUND, fixtures.rng(f"long/{at}"))
-        for one in pair
+        _started(fixtures, deployed, state, one, purpose) for state, one in zip(states, pair, strict=True)
     ]
-    bodies = [b"".join(raw for _, raw in sorted(_sent(one.step).items())) for one in started]
+    bodies = [body for _, body in started]
     width = max(map(len, bodies))
     rows = [np.frombuffer(body.ljust(width, b"\0"), np.uint8) for body in bodies]
     differs = (rows[0] != rows[1]) | (np.arange(width) >= min(map(len, bodies)))
-    return started[0].state, differs
+    return [state for state, _ in started], differs
 
 
 def _pair(fixtures: Fixtures) -> list[Pooled] | None:

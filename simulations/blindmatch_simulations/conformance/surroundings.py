@@ -33,7 +33,7 @@ _HASH_SEED: Final = "7"
 
 
 def check_surroundings(fixtures: Fixtures) -> Passed:
-    fixtures.asks()
+    fixtures.sends()
     chosen = [one for one in fixtures.pool.pictures if one.name in KINDS]
     done = _confined(_task(fixtures, chosen))
     said = {"reach": ("reaches out of the design", done.refused), "state": ("leaves state behind", done.kept)}

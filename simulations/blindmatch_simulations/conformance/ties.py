@@ -24,7 +24,7 @@ from blindmatch_protocol.randomness import replayed
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.conformance.determinism import BOUND
+from blindmatch_simulations.conformance.determinism import bound
 from blindmatch_simulations.conformance.fixtures import Fixtures, as_published, lowered
 from blindmatch_simulations.conformance.leakage.facts import names_of
 from blindmatch_simulations.inprocess.deployed import Asked, Deployed, Ran, opened, run_again, run_session
@@ -111,7 +111,7 @@ def _second(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> Ran:
     rng = fixtures.rng(f"tie/{one.name}")
     state = run_session(deployed, one.item, rng).state
     return run_session(
-        deployed, one.item, rng, fixtures.design.prepare(state, deployed.setup, rng), binding=BOUND
+        deployed, one.item, rng, fixtures.design.prepare(state, deployed.setup, rng), binding=bound(fixtures)
     )
 
 
@@ -186,7 +186,7 @@ def _alike(fixtures: Fixtures, one: Pooled, ran: Ran, put: _Put) -> None:
         return (put.reply if place == put.at else ran.asked[place].reply), None
 
     try:
-        ended = run_again(put.after, one.item, ran, answering, BOUND)
+        ended = run_again(put.after, one.item, ran, answering, bound(fixtures))
     except BlindmatchError:
         return
     if type(ended.outcome) is not type(ran.outcome):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from blindmatch_proofs.absence import AbsenceProof, AbsenceReply
@@ -21,9 +21,12 @@ from blindmatch_protocol.epoch_manifest import (
     parameters_of,
     role_keys_of,
 )
+from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.franking import CLOSED, OPENED, AttachmentDigest, CommitmentOpening, Evidence
 from blindmatch_protocol.randomness import Randomness, Recording, replayed, seeded
 from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_simulations.inprocess.opened import OpenDesign, new_state
 
@@ -47,13 +50,15 @@ class MemoryWorkspace(Struct):
 
 
 class Build(Redacted, Struct, frozen=True):
-    """One epoch's files: all of them by name, and which are whose."""
+    """One epoch's files: all of them by name, and which are whose; and the account that asks, where accounts
+    enrol."""
 
     design: bm.AnyDesign
     epoch: int
     entries: Rows
     files: Mapping[str, bytes]
     published: bm.Published
+    account: str = ""
 
     @property
     def setup_files(self) -> dict[str, bytes]:
@@ -102,6 +107,16 @@ class Deployed(OpenDesign, frozen=True):
 
     build: Build
 
+    @property
+    def account(self) -> str:
+        return self.build.account
+
+    def of(self, number: int) -> Deployed:
+        """The same for another account, where accounts enrol; number 0 is this one."""
+        if not (number and self.design.enrolments):
+            return self
+        return replace(self, build=replace(self.build, account=f"{self.account}/{number}"))
+
 
 def publish(
     design: bm.AnyDesign,
@@ -110,10 +125,11 @@ def publish(
     epoch: int = 1,
     values: Mapping[str, int] | None = None,
     salts: str = "salts",
+    executor: Executor | None = None,
 ) -> Build:
     """Publish `design` for `entries`, with salts that `salts` determines."""
     out, source = MemoryWorkspace(), _source(entries, epoch, salts)
-    published = design.publish(source, bm.SetParameters(epoch, values or {}), rng, None, out)
+    published = design.publish(source, bm.SetParameters(epoch, values or {}), rng, executor, out)
     return Build(design, epoch, entries, out.files(), published)
 
 
@@ -136,12 +152,17 @@ def update(
     published = before.design.update(
         before.files, _source(adds, numbered_as or epoch, salts), removes, out, rng
     )
-    return Build(before.design, epoch, adds, out.files(), published)
+    return Build(before.design, epoch, adds, out.files(), published, before.account)
 
 
 def entry_id(row: int, epoch: int = 1) -> int:
     """The id of the entry in this row, counted from 0, of the list or the additions of an epoch."""
     return row + 1 + (epoch << 20)
+
+
+def entries_of(build: Build) -> HeldEntries:
+    """The list of a build that was published whole, with the ids and salts of `publish`."""
+    return _source(build.entries, build.epoch, "salts")
 
 
 def _source(entries: Rows, epoch: int, salts: str) -> HeldEntries:
@@ -155,6 +176,39 @@ def opened(build: Build) -> Deployed:
     design = build.design
     states = {role: design.open_role(role, build.role_files(role)) for role in build.published.roles}
     return Deployed(design, design.open_setup(build.setup_files, build.epoch), states, build)
+
+
+VOUCHER: Final = bm.Role("voucher")
+"""Stands for the centre where a voucher counts as a body like any other."""
+
+
+def seers(design: bm.AnyDesign) -> tuple[bm.Party, ...]:
+    """Who gets a body of a device: to answer it, to carry it, or as a voucher."""
+    return (*design.info.parties, *([bm.Party.CENTRE] if design.vouchers else []))
+
+
+def seen_by(design: bm.AnyDesign, party: bm.Party) -> tuple[bm.Role, ...]:
+    """Roles whose bodies `party` gets; vouchers are the centre's."""
+    roles = design.info.seen_by(party)
+    return (*roles, VOUCHER) if party == bm.Party.CENTRE and design.vouchers else roles
+
+
+def carried_by(design: bm.AnyDesign, parties: Iterable[bm.Party]) -> set[bm.Role]:
+    """Roles whose bodies and replies some of the parties carry, and none of them answers."""
+    info = design.info
+    return {
+        role for role, one in info.forwarded.items() if one in parties and info.roles[role] not in parties
+    }
+
+
+def drawn_binding(design: bm.AnyDesign, rng: Randomness) -> bm.Binding:
+    """Of a message of the picture's own; none where the design hands in no vouchers, and is told of none."""
+    if not design.vouchers:
+        return bm.UNBOUND
+    key, *tags = (rng.take(32) for _ in range(1 + OPENED + CLOSED))
+    opening = CommitmentOpening(key, tuple(tags[:OPENED]), tuple(tags[OPENED:]))
+    digest = AttachmentDigest(rng.take(32), "image/png")
+    return bm.Binding(opening.commitment, Evidence("alice", "bob", 1, digest, opening).encode())
 
 
 class Asked(Redacted, Struct, frozen=True):
@@ -198,8 +252,9 @@ class Ran(Redacted, Struct, frozen=True):
         return isinstance(self.outcome, bm.Match) or any(told.label is not None for told in self.verdicts)
 
     def bodies(self) -> list[tuple[bm.Role, bytes]]:
-        """Every body that left the device, in order."""
-        return [(asked.role, asked.body.encode()) for asked in self.asked]
+        """Every body that left the device, in order, the voucher at last."""
+        last = [(VOUCHER, self.outcome.body.encode())] if isinstance(self.outcome, bm.Voucher) else []
+        return [*((asked.role, asked.body.encode()) for asked in self.asked), *last]
 
 
 Answering: TypeAlias = Callable[[bm.Role, Message], tuple[Message, bm.Verdict | None]]
@@ -207,7 +262,7 @@ Answering: TypeAlias = Callable[[bm.Role, Message], tuple[Message, bm.Verdict | 
 
 def enrolled(deployed: OpenDesign, rng: Randomness) -> Message:
     """A new account's device state, after its offline phase."""
-    return new_state(deployed.design, deployed.setup, rng)
+    return new_state(deployed.design, deployed.setup, rng, deployed.account)
 
 
 def run_session(

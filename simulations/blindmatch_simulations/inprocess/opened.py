@@ -1,7 +1,7 @@
 """A design opened for all its parties: a device's set-up, and the state of each role.
 
-In-process runs of a design that enrols are of one account for each design and key: an enrolment may be tens
-of megabytes and take a second to make, and its role knows an account by it anyway.
+In-process runs of a design that enrols are of an account that goes by a name, for each design and key: an
+enrolment may be tens of megabytes and take a second to make, and its role knows an account by it anyway.
 """
 
 from __future__ import annotations
@@ -18,35 +18,30 @@ from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.published import Publication
 from msgspec import Struct
 
-_MADE: Final[WeakKeyDictionary[AnyDesign, dict[bytes, Enrolment[Any]]]] = WeakKeyDictionary()
+_MADE: Final[WeakKeyDictionary[AnyDesign, dict[tuple[str, bytes], Enrolment[Any]]]] = WeakKeyDictionary()
 
 
-def new_state(design: AnyDesign, setup: Any, rng: Randomness) -> Message:
+def new_state(design: AnyDesign, setup: Any, rng: Randomness, account: str = "") -> Message:
     """A new account's device state, or that of the one that is enrolled, after its offline phase."""
-    prepared: Message = design.prepare(unprepared_state(design, setup, rng), setup, rng)
+    prepared: Message = design.prepare(unprepared_state(design, setup, rng, account), setup, rng)
     return prepared
 
 
-def unprepared_state(design: AnyDesign, setup: Any, rng: Randomness) -> Message:
+def unprepared_state(design: AnyDesign, setup: Any, rng: Randomness, account: str = "") -> Message:
     """The same before the offline phase."""
-    state: Message = _enrolment(design, setup).state if design.enrolments else design.enrol(rng)
+    state: Message = _enrolment(design, setup, account).state if design.enrolments else design.enrol(rng)
     return state
 
 
-def request_of(design: AnyDesign, setup: Any, role: Role, body: Message) -> Request:
-    """`body`, with what its account enrolled with."""
-    return Request(body, held_by_roles(design, setup).get(role))
-
-
-def held_by_roles(design: AnyDesign, setup: Any) -> Mapping[Role, Message]:
+def held_by_roles(design: AnyDesign, setup: Any, account: str = "") -> Mapping[Role, Message]:
     """What the account enrolled with at each role."""
-    return _enrolment(design, setup).bodies if design.enrolments else {}
+    return _enrolment(design, setup, account).bodies if design.enrolments else {}
 
 
-def _enrolment(design: AnyDesign, setup: Any) -> Enrolment[Any]:
-    made, key = _MADE.setdefault(design, {}), design.enrolment_key(setup)
+def _enrolment(design: AnyDesign, setup: Any, account: str) -> Enrolment[Any]:
+    made, key = _MADE.setdefault(design, {}), (account, design.enrolment_key(setup))
     if key not in made:
-        rng = seeded("the account that is enrolled")
+        rng = seeded("the account that is enrolled" + account)
         made[key] = design.enrolment(design.enrol(rng), setup, rng)
     return made[key]
 
@@ -64,12 +59,25 @@ class OpenDesign(Redacted, Struct, frozen=True):
     setup: Any
     states: Mapping[Role, Any]
 
+    @property
+    def account(self) -> str:
+        """The one that is enrolled, where accounts enrol."""
+        return ""
+
+    @property
+    def held(self) -> Mapping[Role, Message]:
+        """What the account enrolled with at each role."""
+        return held_by_roles(self.design, self.setup, self.account)
+
+    def request(self, role: Role, body: Message) -> Request:
+        """`body`, with what its account enrolled with."""
+        return Request(body, self.held.get(role))
+
     def answer(
         self, role: Role, body: Message, rng: Randomness, executor: Executor | None = None
     ) -> tuple[Message, Verdict | None]:
         """The role's reply to one body, and what it learnt; raises the `ProtocolError` it answers with."""
-        request = request_of(self.design, self.setup, role, body)
-        return answered(self.design, role, self.states[role], request, rng, executor)
+        return answered(self.design, role, self.states[role], self.request(role, body), rng, executor)
 
     def asking(self, rng: Randomness) -> Callable[[Any], Any]:
         """What asks the one role of a design with one role, and gives its reply."""

@@ -16,6 +16,7 @@ from blindmatch_simulations.pictures.pool import Pool, Pooled
 
 ACCOUNT_FACT: Final = "account"
 """A design that declares it (or ``my.account``) says that sessions of one account can be linked."""
+ENROLMENT_FACT: Final = "enrolment"
 
 
 def names_of(facts: Iterable[Fact]) -> frozenset[str]:
@@ -43,8 +44,8 @@ class Opponent(Struct, frozen=True):
 
     @property
     def links_accounts(self) -> bool:
-        """Is it declared that sessions of one account can be linked?"""
-        return ACCOUNT_FACT in names_of(self.facts)
+        """Is it declared that sessions of one account can be linked, maybe by what it enrolled with?"""
+        return not names_of(self.facts).isdisjoint((ACCOUNT_FACT, ENROLMENT_FACT))
 
     def project(self, item: Item, setup: Any) -> tuple[Hashable, ...]:
         """The declared facts of an item."""

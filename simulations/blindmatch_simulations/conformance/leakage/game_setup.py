@@ -176,7 +176,7 @@ def game_of(fixtures: Fixtures) -> GameSetup:
         pool = pool.without("unopened")
     table = Table(spoilt or honest, other)
     outputs = {one.name: output_of(fixtures, table.deployed, one) for one in pool.pictures}
-    known = guesses(table.deployed, pool, fixtures.rng("guesses"))
+    known = guesses(table.deployed, pool.pictures, fixtures.rng("guesses"))
     own = {one.name: _asked_itself(fixtures, table, one) for one in pool.pictures}
     return GameSetup(pool, table, known, values, outputs, own)
 

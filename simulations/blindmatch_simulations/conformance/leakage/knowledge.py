@@ -20,7 +20,7 @@ from msgspec import Struct
 from blindmatch_simulations.conformance.leakage.play import Event
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.inprocess.fields import byte_fields
-from blindmatch_simulations.pictures.pool import Pool, Pooled
+from blindmatch_simulations.pictures.pool import Pooled
 
 RERUNS: Final = 2
 PREFIX: Final = 8
@@ -29,6 +29,8 @@ LEAST: Final = 4
 """Shorter fields meet by chance."""
 MOST_SALTS: Final = 8
 SALT_LENGTHS: Final = range(8, 65)
+HALF: Final = 16
+_MASKS: Final = ("request", "voucher", "enrolment")
 
 
 class Guesses(Redacted, Struct, frozen=True):
@@ -43,16 +45,17 @@ class Guesses(Redacted, Struct, frozen=True):
         mine, own = self.fields[name], self.hashes[name]
         found = sum(leaf in mine for leaf in leaves)
         found += sum(event.data.count(own[:LEAST]) for event in events)
-        asked = [leaf for event in events if event.kind == "request" for leaf in event.leaves]
-        return found + _salted(own, leaves) + _masked(own, asked)
+        asked = [leaf for event in events if event.kind in _MASKS for leaf in event.leaves]
+        keys = [leaf for event in events if event.kind == "enrolment" for leaf in event.leaves]
+        return found + _salted(own, leaves) + _masked(own, asked) + _padded(own, keys, asked)
 
 
-def guesses(deployed: Deployed, pool: Pool, rng: Randomness) -> Guesses:
-    """Work out everything for every picture of the pool."""
+def guesses(deployed: Deployed, pictures: Sequence[Pooled], rng: Randomness) -> Guesses:
+    """Work out everything for every picture."""
     fields = {
-        one.name: frozenset([*_fronts(one.item.hash), *_reruns(deployed, one, rng)]) for one in pool.pictures
+        one.name: frozenset([*_fronts(one.item.hash), *_reruns(deployed, one, rng)]) for one in pictures
     }
-    return Guesses(fields, {one.name: one.item.hash for one in pool.pictures})
+    return Guesses(fields, {one.name: one.item.hash for one in pictures})
 
 
 def _reruns(deployed: Deployed, one: Pooled, rng: Randomness) -> Iterable[bytes]:
@@ -98,6 +101,19 @@ def with_salt(own: bytes, salt: bytes) -> tuple[bytes, ...]:
         hmac.digest(salt, own, "sha256"),
         blake2b(own, key=salt[:64]).digest(),
     )
+
+
+def _padded(own: bytes, keys: Sequence[bytes], leaves: Sequence[bytes]) -> int:
+    """The hash, or its front half, under a digest of what the account enrolled with and another field."""
+    salts = [leaf for leaf in leaves if len(leaf) in SALT_LENGTHS][:MOST_SALTS]
+    keys = [key for key in keys if len(key) in SALT_LENGTHS][:MOST_SALTS]
+    pads = {pad for key in keys for salt in salts for pad in with_salt(salt, key)}
+    wanted = {_xored(own[:HALF], pad) for pad in pads}
+    return sum(leaf[:HALF] in wanted for leaf in leaves)
+
+
+def _xored(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=False))
 
 
 def _masked(own: bytes, leaves: Sequence[bytes]) -> int:

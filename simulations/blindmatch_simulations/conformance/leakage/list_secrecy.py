@@ -153,8 +153,11 @@ def _shown(fixtures: Fixtures, smaller: Build, whole: set[str], parties: frozens
 
 
 def _files(build: Build, parties: frozenset[Party]) -> Mapping[str, bytes]:
-    """What the parties store: the set-up, if one of them has it, and files of the roles they host."""
-    found = dict(build.setup_files) if Party.DEVICE in parties else {}
+    """What the parties store: the set-up, if one of them has it or serves it to devices, and files of the
+    roles they host."""
+    info = build.design.info
+    carries = {info.setup_host, *info.forwarded.values()}
+    found = dict(build.setup_files) if parties & {Party.DEVICE, *carries} else {}
     for role in _hosted(build, parties):
         found |= build.role_files(role)
     return found

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from blindmatch_client.detector import is_confirmed
 from blindmatch_protocol.codec import Message, decode_any
@@ -27,8 +27,11 @@ from msgspec import Struct
 
 from blindmatch_simulations.conformance.leakage.facts import Move, Moves
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled
-from blindmatch_simulations.inprocess.fields import fields_of
+from blindmatch_simulations.inprocess.fields import byte_fields, fields_of
 from blindmatch_simulations.inprocess.seeded import below
+
+ENDS: Final = 64
+"""Bytes of a field of an enrolment that are looked at."""
 
 
 class Behaviour(StrEnum):
@@ -44,7 +47,7 @@ class Event(Struct, frozen=True):
     """Something a party sees.
 
     Attributes:
-        kind: request, reply, verdict, report, voucher, message, held, outcome or state.
+        kind: enrolment, request, reply, verdict, report, voucher, message, held, outcome or state.
         move: number of the picture in the sequence.
         shape: what its other fields say: numbers, counts, whether rows are in order.
     """
@@ -90,9 +93,16 @@ class Play:
         """Play all moves; what everybody saw."""
         for number, move in enumerate(moves):
             if move.account not in self._states:
-                self._states[move.account] = enrolled(self._deployed, self._rng)
+                self._states[move.account] = enrolled(self._deployed.of(move.account), self._rng)
+                self._enrol(number, self._deployed.of(move.account))
             self._move(number, move)
         return self.events
+
+    def _enrol(self, number: int, who: Deployed) -> None:
+        """Roles see what an account enrolled with; of large fields the beginning is looked at."""
+        for role, body in who.held.items():
+            leaves = tuple(leaf[:ENDS] for leaf in byte_fields(body))
+            self.events.append(Event(who.design.info.roles[role], "enrolment", number, b"", leaves))
 
     def _move(self, number: int, move: Move) -> None:
         if move.account in self._distrusting:
@@ -118,27 +128,29 @@ class Play:
         step = session.start(move.one.item)
         self._states[move.account] = session.state
         while isinstance(step, Mapping):
-            replies = {role: self._ask(number, role, step[role], silent) for role in sorted(step)}
+            replies = {
+                role: self._ask(number, move.account, role, step[role], silent) for role in sorted(step)
+            }
             if silent:
                 raise LostError("no reply")
             step = session.receive(replies)
         return session.conclude()
 
-    def _ask(self, number: int, role: Role, body: Message, silent: bool) -> Message:
+    def _ask(self, number: int, account: int, role: Role, body: Message, silent: bool) -> Message:
         info = self._deployed.design.info
         party, seers = info.roles[role], [one for one in info.parties if role in info.seen_by(one)]
         self.events += [event_of(one, "request", number, body) for one in seers]
-        reply, verdict = self._deployed.answer(role, body, self._rng)
+        reply, verdict = self._deployed.of(account).answer(role, body, self._rng)
         self.events += [event_of(one, "reply", number, reply) for one in seers]
         if verdict is not None:
             self._see(party, "verdict", number, _label(verdict))
-        return reply if silent else self._sent(role, body, reply)
+        return reply if silent else self._sent(account, role, body, reply)
 
-    def _sent(self, role: Role, body: Message, reply: Message) -> Message:
+    def _sent(self, account: int, role: Role, body: Message, reply: Message) -> Message:
         """What the role sends instead of its honest reply."""
         match self._behaviour:
             case Behaviour.OTHER_KEY:
-                return self._other.answer(role, body, self._rng)[0]
+                return self._other.of(account).answer(role, body, self._rng)[0]
             case Behaviour.ALTERED:
                 raw = bytearray(reply.encode())
                 raw[below(self._rng, len(raw))] ^= 1 << below(self._rng, 8)

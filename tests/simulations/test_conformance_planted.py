@@ -1,0 +1,64 @@
+"""Cheats that older checks passed are caught, and honest designs that they failed pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import pytest
+from blindmatch_protocol.contract import UNBOUND, Binding, NoState, Session
+from blindmatch_protocol.randomness import seeded
+from blindmatch_simulations.conformance import Options, check_design
+from blindmatch_simulations.conformance.mutations.hooks import Psi
+from dummy_designs import VOUCHERS
+from planted import Planted
+from planted.honest import CHECKS, HONEST
+
+CLASSES = ("one_sided", "history", "vouchers", "views", "hosted", "outcomes")
+CHEATS = [
+    pytest.param(cheat, id=f"{name}-{cheat.name}".replace(" ", "-"))
+    for name in CLASSES
+    for cheat in import_module(f"planted.{name}").CHEATS
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_a_cheat_that_older_checks_passed_is_caught(cheat: Planted) -> None:
+    report = check_design(cheat.design(), Options(runs=(30, 30), only=[cheat.check]))
+    (failure,) = report.failed
+    assert cheat.where in failure.step
+    assert "raises" not in failure.rule
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("design", HONEST, ids=lambda kind: kind.__name__)
+def test_what_the_tape_or_a_role_draws_is_no_leak(design: Callable[[], Any], seed: int) -> None:
+    report = check_design(design(), Options(seed=seed, only=CHECKS))
+    assert [report.line(result) for result in report.failed] == []
+
+
+class Noting(Psi):
+    """Notes what messages it is told of."""
+
+    def __init__(self) -> None:
+        self.told: list[Binding] = []
+
+    def start(self, state: Any, setup: Any, item: Any, binding: Binding, rng: Any) -> Any:
+        self.told.append(binding)
+        raise InterruptedError
+
+
+class NotingVouchers(Noting):
+    vouchers = VOUCHERS.vouchers
+
+
+def test_only_a_design_with_vouchers_is_told_of_the_message_that_a_picture_is_in() -> None:
+    message = Binding(b"c" * 32, b"evidence")
+    for kind, told in ((Noting, UNBOUND), (NotingVouchers, message)):
+        design = kind()
+        with pytest.raises(InterruptedError):
+            Session(design, None, NoState(), seeded("message")).start(None, message)  # type: ignore[arg-type]
+        assert design.told == [told]
