@@ -8,15 +8,27 @@ from typing import Any
 import pytest
 from blindmatch_client.consequence import Consequence
 from blindmatch_client.device import OutcomeKind
-from blindmatch_protocol.contract import AnyDesign, Near
-from blindmatch_protocol.designs import oprf_psi, token_psi
+from blindmatch_protocol.contract import AnyDesign, Near, Party
+from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan, token_psi
+from blindmatch_protocol.picture.distance import rows
+from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_simulations.audit import Audit, Counterpart, Undeclared
+from blindmatch_simulations.audit.counterpart import Comparison
+from blindmatch_simulations.audit.evidence import Finding
+from blindmatch_simulations.audit.sessions import audit_bundled
 from blindmatch_simulations.cli.demo_tables import matches_words
-from blindmatch_simulations.demo.checks import failures
+from blindmatch_simulations.conformance.mutations.hooks import PaddedPsi, variant
+from blindmatch_simulations.demo.checks import failures, not_audited, not_compared
+from blindmatch_simulations.inprocess.deployed import opened, publish
+from blindmatch_simulations.pictures.crops import crops
 from blindmatch_simulations.pictures.workload import TEXTS
+from dummy_designs import VOUCHERS
 from msgspec.structs import replace
 
 MATCHING = 11
+HalfSent = variant(PaddedPsi, padding=lambda _, about, rng: about.item.hash[:16])
+"""Sends half of the hash, undeclared."""
 
 
 def demo_run(design: AnyDesign, matches: int, reports: int | None = None, wrong: int = 0) -> Any:
@@ -35,6 +47,7 @@ def demo_run(design: AnyDesign, matches: int, reports: int | None = None, wrong:
         reports=rows,
         vouchers=[],
         audits={},
+        bundled=None,
         consequence=Consequence.REPORT,
         submitters=("north", "south", "west"),
         endorsers=("north", "south"),
@@ -108,3 +121,43 @@ def test_an_epoch_that_a_witness_did_not_cosign_is_wrong_and_one_without_a_log_i
     assert failures(run) == ["the epoch was logged, and not cosigned by every witness"]
     run.logged, run.witnesses = None, ()
     assert failures(run) == []
+
+
+def own_run(design: AnyDesign, bundled: Audit) -> Any:
+    """A run with a picture of the user's own, which was compared with none, and an audit of bundled ones."""
+    run = demo_run(design, MATCHING)
+    run.sent = [SimpleNamespace(outcome=OutcomeKind.NO_MATCH, delivered=True, item=3)]
+    run.workload.sendings = [SimpleNamespace(name="own-0000", data=b"own")]
+    run.pictures, run.bundled = [b"own"], bundled
+    alone = Comparison(3, Party.MATCHER, 0, "no picture was found that agrees on the facts")
+    run.audits = {"alice": Audit((), comparisons=(alone,))}
+    return run
+
+
+def test_own_pictures_are_not_compared_and_what_bundled_ones_show_makes_the_demo_wrong() -> None:
+    compared = Comparison(0, Party.MATCHER, 4, "")
+    clean = own_run(oprf_psi.DESIGN, Audit((), comparisons=(compared,)))
+    assert failures(clean) == [] and not_compared(clean) == ["own-0000"] and not not_audited(clean)
+    found = Finding(Party.MATCHER, 0, "round 1: bytes tell of the picture", 16)
+    leaky = own_run(oprf_psi.DESIGN, Audit((found,), comparisons=(compared,)))
+    assert failures(leaky) == ["16 undeclared bytes were sent for bundled pictures"]
+    nothing = own_run(oprf_psi.DESIGN, Audit((), comparisons=(replace(compared, decoys=0, reason="all"),)))
+    assert failures(nothing) == [] and not_audited(nothing)
+
+
+@pytest.mark.parametrize(
+    ("design", "end"),
+    [
+        (oprf_psi.DESIGN, Undeclared.NONE),
+        (hash_upload.DESIGN, Undeclared.NONE),
+        (VOUCHERS, Undeclared.NONE),
+        (provider_scan.DESIGN, Undeclared.NOT_COMPARABLE),
+        (HalfSent(), Undeclared.FOUND),
+    ],
+    ids=lambda one: one.info.name if hasattr(one, "info") else str(one),
+)
+def test_a_design_is_audited_on_bundled_pictures(design: AnyDesign, end: Undeclared) -> None:
+    listed = rows([one.hash for one in crops(2, 9)])
+    opened_design = opened(publish(design, listed, seeded("bundled")))
+    counterpart = Counterpart.of(opened_design, seeded("audit"))
+    assert audit_bundled(counterpart, opened_design, seeded("asked")).undeclared is end

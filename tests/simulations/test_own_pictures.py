@@ -203,12 +203,31 @@ def test_a_demo_with_own_pictures_is_right_and_its_file_names_none(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     file = tmp_path / "demo.json"
-    told = ("demo", "--set-size", 100, "--design", "hash-upload", "--pictures", folder, "--json", file)
-    assert in_process(tmp_path, *told).code == 0
+    told = ("demo", "--set-size", 100, "--pictures", folder, "--design")
+    ran = in_process(tmp_path, *told, "hash-upload", "--json", file)
+    assert ran.code == 0
+    assert "29 pictures were compared with no other one" in ran.out + ran.err
     result = json.loads(file.read_text())
     assert result["sent"] == 29 and result["delivered"] == 29 and result["pictures"] == []
     assert result["undeclared_egress"] == "not comparable"
+    bundled = result["bundled_audit"]
+    assert bundled["undeclared_egress"] == "none" and bundled["own_pictures_not_compared"] == 29
     assert traces(tmp_path, folder, chosen(folder, cache)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_servers")
+@pytest.mark.parametrize(
+    ("design", "code"),
+    [("provider-scan", 8), (f"{Path(__file__).parent / 'leaky_designs.py'}:HASH_IN_PADDING", 1)],
+    ids=["not-audited", "leaky"],
+)
+def test_a_demo_with_own_pictures_fails_for_what_bundled_ones_show(
+    design: str, code: int, folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    told = ("demo", "--set-size", 100, "--design", design, "--pictures", folder)
+    assert in_process(tmp_path, *told).code == code
 
 
 def test_an_assessment_needs_own_pictures_if_and_only_if_its_workload_says_so(tmp_path: Path) -> None:

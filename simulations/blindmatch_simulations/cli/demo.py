@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
@@ -31,7 +31,8 @@ from blindmatch_simulations.demo import run as demo
 from blindmatch_simulations.deployment.devices import Options
 from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.measure.phases import PhaseProgress
-from blindmatch_simulations.pictures.workload import LISTED, UNLISTED, Workload, demo_workload
+from blindmatch_simulations.pictures.crops import SamplePicture
+from blindmatch_simulations.pictures.workload import LISTED, UNLISTED, demo_workload
 
 RIGHT: Final = {
     Consequence.REPORT: "all messages arrived, every match and nothing else was reported",
@@ -77,7 +78,8 @@ def run_demo(
     """Run the main job: a list is published, Alice sends Bob pictures, matches and only those are reported.
 
     Log, witnesses, relay, matcher and centre run as processes of their own on loopback with mutual TLS. At
-    the end what left the devices is audited. Exit code 0 only if the result is right.
+    the end what left the devices is audited. Exit code 0 only if the result is right. Your own pictures are
+    compared with no others: bundled ones are audited beside them; exit code 8 if these cannot be compared.
     """
     if pictures is not None and (home is not None or record is not None):
         raise typer.BadParameter("--pictures: --home and --record would keep copies of them")
@@ -86,20 +88,22 @@ def run_demo(
     load_design(design)  # an unknown one is refused before any work is shown
     options = Options(cover=cover, consequence=consequence)
     with _folder(home) as folder, phases(console) as begin:
-        workload = None if pictures is None else _own(pictures, begin, console)
+        own = () if pictures is None else _own(pictures, begin, console)
+        workload = demo_workload(own) if own else None
         witnesses = demo.WITNESSES if log else 0
         run = demo.run(
             folder, design, set_size, begin, options, record, endorsement, workload, franking, witnesses
         )
     write_json(demo_report.result(run), json_path)
     _show(run, console)
+    _show_not_compared(run, {one.name: Path(one.source).name for one in own}, console)
 
 
-def _own(pictures: Path, begin: PhaseProgress, console: Console) -> Workload:
+def _own(pictures: Path, begin: PhaseProgress, console: Console) -> Sequence[SamplePicture]:
     """Twelve listed and sixteen other pictures of the user's own."""
     found = chosen(pictures, LISTED + UNLISTED, LISTED + UNLISTED, 1, begin)
     show_own(console, found)
-    return demo_workload(found.pictures)
+    return found.pictures
 
 
 def _show(run: demo.DemoRun, console: Console) -> None:
@@ -116,6 +120,22 @@ def _show(run: demo.DemoRun, console: Console) -> None:
     if wrong:
         raise typer.Exit(exit_codes.WRONG)
     console.print(f"right: {RIGHT[run.consequence]}", style="green")
+
+
+def _show_not_compared(run: demo.DemoRun, files: Mapping[str, str], console: Console) -> None:
+    """Where own pictures were sent: which of them were compared with no other; exit code 8 if the design
+    could not be audited on bundled ones either."""
+    names = [files.get(name, name) for name in demo_checks.not_compared(run)]
+    if run.bundled is None or not names:
+        return
+    words = f"{len(names)} pictures were compared with no other one: {', '.join(names)}"
+    console.print(f"not audited: {words}", markup=False, soft_wrap=True, style="yellow")
+    if demo_checks.not_audited(run):
+        reasons = ", ".join(dict.fromkeys(one.reason for one in run.bundled.comparisons if one.reason))
+        console.print(f"not audited: nor was the design on bundled pictures: {reasons}", style="yellow")
+        raise typer.Exit(exit_codes.NOT_AUDITED)
+    words = f"{run.bundled.pictures} bundled pictures were audited instead: no undeclared byte"
+    console.print(words, style="green")
 
 
 @contextmanager

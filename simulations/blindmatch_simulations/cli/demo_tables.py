@@ -18,6 +18,7 @@ from blindmatch_simulations.demo.checks import (
     failures,
     intact,
     missed,
+    not_compared,
     refused,
     undeclared,
     undeclared_bytes,
@@ -74,12 +75,27 @@ def result(run: DemoRun) -> dict[str, Any]:
         if undeclared(run) is Undeclared.NOT_COMPARABLE
         else undeclared_bytes(run),
         "compared": compared(run),
+        "bundled_audit": _bundled(run),
         "findings": list(_findings(run)),
         "bytes_per_picture_beyond_ciphertext": _beyond_ciphertext(run),
         "parties": {party.server: seen(run, party) for party in parties_of(run.design)},
         "pictures": [] if run.workload.own else list(picture_rows(run)),
         "seconds": dict(run.seconds),
         "failures": failures(run),
+    }
+
+
+def _bundled(run: DemoRun) -> dict[str, Any] | None:
+    """The audit of bundled pictures, where the user's own are not compared."""
+    if run.bundled is None:
+        return None
+    left = {one.reason for one in run.bundled.comparisons if one.reason}
+    return {
+        "undeclared_egress": str(run.bundled.undeclared),
+        "undeclared_egress_bytes": run.bundled.undeclared_bytes,
+        "pictures": run.bundled.pictures,
+        "reasons": sorted(left),
+        "own_pictures_not_compared": len(not_compared(run)),
     }
 
 

@@ -8,6 +8,7 @@
   5   a server had to cut calls off when it stopped
   6   input was refused: a list, a picture, a design, a name
   7   another party could not be reached or refused, or something still waits for it
+  8   done, and not audited: a result that holds, of a design that nothing could be compared for (demo)
 130   interrupted
 """
 
@@ -28,6 +29,7 @@ BAD_STATE: Final = server_codes.BAD_STATE
 DRAIN_TIMED_OUT: Final = server_codes.DRAIN_TIMED_OUT
 REFUSED_INPUT: Final = 6
 UNREACHABLE: Final = 7
+NOT_AUDITED: Final = 8
 INTERRUPTED: Final = 130
 
 

@@ -14,24 +14,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from blindmatch_client.trace import Round, SessionTrace
-from blindmatch_protocol.contract import Adversary, Party, Voucher
+from blindmatch_protocol.contract import UNBOUND, Adversary, Party, Voucher
 from blindmatch_protocol.contract.coalitions import told
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.parts import MOST_SMALL_BYTES
 from blindmatch_server.centre.limits import CentreLimits
 
 from blindmatch_simulations.audit import Counterpart
-from blindmatch_simulations.audit.counterpart import Comparison, DecoyFinder
-from blindmatch_simulations.audit.dictionary import dictionary_for
-from blindmatch_simulations.audit.replay import explain, replay
+from blindmatch_simulations.audit.counterpart import Comparison
+from blindmatch_simulations.audit.sessions import audit_sessions
 from blindmatch_simulations.conformance.fixtures import Fixtures, lowered
 from blindmatch_simulations.conformance.leakage.facts import names_of
 from blindmatch_simulations.inprocess.deployed import (
     VOUCHER,
-    Asked,
     Ran,
-    carried_by,
     opened,
     run_session,
     seen_by,
@@ -145,32 +141,15 @@ def check_egress(fixtures: Fixtures) -> Passed:
 def audited(fixtures: Fixtures, sessions: Mapping[str, Ran]) -> Passed:
     """The same of some honest sessions, by the names of their pictures."""
     counterpart = Counterpart.of(fixtures.deployed, fixtures.rng("egress"))
-    finder = DecoyFinder(counterpart, [one.item for one in fixtures.pool.pictures])
-    compared: list[Comparison] = []
-    for number, kind in enumerate(AUDITED):
-        name, item = next((one.name, one.item) for one in fixtures.pool.of(kind) if one.name in sessions)
-        trace = _trace(number, sessions[name])
-        found, of_it = explain(finder, trace, item)
-        compared += of_it
-        for finding in (*replay(counterpart, trace, item), *found):
-            words = f"{finding.size} undeclared bytes to {finding.party}: {finding.rule}"
-            raise BrokenError("egress", words, item=name)
-    _look_through(fixtures, counterpart, sessions)
+    pool = {one.name: number for number, one in enumerate(fixtures.pool.pictures)}
+    items = [one.item for one in fixtures.pool.pictures]
+    ran = {pool[name]: (items[pool[name]], of_it, UNBOUND) for name, of_it in sessions.items()}
+    kinds = [[pool[one.name] for one in fixtures.pool.of(kind) if one.name in sessions] for kind in AUDITED]
+    findings, compared = audit_sessions(counterpart, ran, items, [numbers[0] for numbers in kinds])
+    for finding in findings:
+        words = f"{finding.size} undeclared bytes to {finding.party}: {finding.rule}"
+        raise BrokenError("egress", words, item=fixtures.pool.pictures[finding.item or 0].name)
     return _passed(fixtures, compared)
-
-
-def _look_through(fixtures: Fixtures, counterpart: Counterpart, sessions: Mapping[str, Ran]) -> None:
-    """No body of an honest session, and no reply that is carried, holds a piece of a picture that is not
-    declared to whoever gets it."""
-    items = {number: one.item for number, one in enumerate(fixtures.pool.pictures)}
-    design = fixtures.design
-    for party in seers(design):
-        dictionary, carried = dictionary_for(counterpart, party, items, {}), carried_by(design, {party})
-        for name, ran in sessions.items():
-            bodies = [body for to, body in ran.bodies() if to in seen_by(design, party)]
-            bodies += [asked.reply.encode() for asked in ran.asked if asked.role in carried]
-            if any(map(dictionary.in_opaque, bodies)):
-                raise BrokenError("egress", f"a body to {party} holds a piece of a picture", item=name)
 
 
 def _passed(fixtures: Fixtures, compared: Sequence[Comparison]) -> Passed:
@@ -188,14 +167,3 @@ def _passed(fixtures: Fixtures, compared: Sequence[Comparison]) -> Passed:
     words += "".join(f"; else {reason}" for reason in left) + limits(fixtures.design)
     figures = {"sessions": len(compared), "compared": len(good), "decoys": least}
     return Passed(f"facts and tape explain every byte: {words}", figures)
-
-
-def _trace(number: int, ran: Ran) -> SessionTrace:
-    return SessionTrace(
-        number, ran.state_before.encode(), ran.tape, tuple(map(_round, ran.rounds)), ran.outcome
-    )
-
-
-def _round(asked: Sequence[Asked]) -> Round:
-    bodies = {one.role: one.body.encode() for one in asked}
-    return Round(bodies, {one.role: one.reply.encode() for one in asked})

@@ -86,6 +86,24 @@ def undeclared_bytes(run: DemoRun) -> int:
     return sum(audit.undeclared_bytes for audit in run.audits.values())
 
 
+def bundled_bytes(run: DemoRun) -> int:
+    """The same of the bundled pictures that are audited beside the user's own."""
+    return 0 if run.bundled is None else run.bundled.undeclared_bytes
+
+
+def not_audited(run: DemoRun) -> bool:
+    """Are the pictures the user's own, and could the design not be audited on bundled ones either?"""
+    return run.bundled is not None and run.bundled.undeclared is Undeclared.NOT_COMPARABLE
+
+
+def not_compared(run: DemoRun) -> list[str]:
+    """Names of the pictures whose sessions were compared with no other picture that agrees on the facts."""
+    compared = {one.item for audit in run.audits.values() for one in audit.comparisons if one.comparable}
+    asked = {one.item for audit in run.audits.values() for one in audit.comparisons}
+    pairs = zip(run.workload.sendings, run.sent, strict=True)
+    return [sending.name for sending, one in pairs if one.item in asked - compared]
+
+
 def undeclared(run: DemoRun) -> Undeclared:
     """Whether there were any; not comparable if nothing was found and no session could be compared."""
     ends = {audit.undeclared for audit in run.audits.values()}
@@ -109,6 +127,7 @@ def failures(run: DemoRun) -> list[str]:
         f"{verified} reports verified, {expected_reports(run)} expected": verified == expected_reports(run),
         f"{unverified_reports(run)} reports did not pass the checks": unverified_reports(run) == 0,
         f"{undeclared_bytes(run)} undeclared bytes left a device": undeclared_bytes(run) == 0,
+        f"{bundled_bytes(run)} undeclared bytes were sent for bundled pictures": bundled_bytes(run) == 0,
         "the audit of a device is not clean": not any(audit.findings for audit in run.audits.values()),
         "a message was held back, or sent and not to be": _handed_over(run),
         "the epoch was logged, and not cosigned by every witness": (

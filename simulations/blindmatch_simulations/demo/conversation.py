@@ -11,6 +11,7 @@ from blindmatch_proofs.report_evidence import Known, verify_evidence
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Content, Flag, Learner, Match
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator import HashList
@@ -18,8 +19,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.audit import Audit, audit_device
+from blindmatch_simulations.audit.sessions import audit_bundled
 from blindmatch_simulations.deployment.devices import Options
 from blindmatch_simulations.deployment.evidence import evidence_of
+from blindmatch_simulations.inprocess.opened import open_published
 from blindmatch_simulations.measure.phases import PhaseTimes, each
 from blindmatch_simulations.pictures.pool import Oracle
 from blindmatch_simulations.pictures.workload import ANSWER, TEXTS, Workload
@@ -97,6 +100,7 @@ class Conversation(Redacted, Struct, frozen=True):
             "counted": counted,
             "by_outsider": outsider,
             "audits": self._audit(pictures, counted),
+            "bundled": self._audit_bundled(),
         }
 
     def _by_outsider(self, centre: pb.CentreList) -> int:
@@ -149,6 +153,15 @@ class Conversation(Redacted, Struct, frozen=True):
                 if self.writer is not None:
                     self.writer.device(seen)
         return audits
+
+    def _audit_bundled(self) -> Audit | None:
+        """Of the user's own pictures nothing is compared: the design is asked about bundled ones, too."""
+        if not self.workload.own:
+            return None
+        roles = counterpart(self.world, self.entries.hashes)
+        with self.phases("bundled pictures audited"):
+            opened = open_published(self.world.design, self.world.publication())
+            return audit_bundled(roles, opened, system_randomness())
 
 
 def _wrong(traces: Sequence[SessionTrace], sent: Sequence[Sent], oracle: Sequence[bool]) -> int:

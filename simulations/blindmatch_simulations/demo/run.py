@@ -89,6 +89,7 @@ class DemoRun(Redacted, Struct, frozen=True):
     reports: Sequence[pb.ReportRow]
     vouchers: Sequence[pb.VoucherRow]
     audits: Mapping[str, Audit]
+    bundled: Audit | None
     counted: Mapping[Party, Sequence[pb.Counter]]
     setup_bytes: int
     on_schedule: bool = False
