@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message
+from blindmatch_protocol.designs.facts import EVERY_HASH, QUALITY, QUERY_TIME, leaks
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_simulations.conformance.mutations.hooks import About, PaddedPsi
 from dummy_designs import MATCHER, NO_LABEL, Dummy, Found, declared, ended, find
@@ -64,6 +65,15 @@ class Tickets(Dummy[Any]):
         return Found(label or NO_LABEL), bm.Verdict(label)
 
 
+class TicketsInMessages(Tickets):
+    """Is told of the message, since it has vouchers."""
+
+    vouchers: ClassVar[Any] = (Ticket,)
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return (*super().leakage(), *leaks({bm.Party.CENTRE}, QUERY_TIME, EVERY_HASH, QUALITY))
+
+
 class Lengths(PaddedPsi):
     """Padding of a length that is drawn."""
 
@@ -93,7 +103,7 @@ class Coin(PaddedPsi):
         return b"ab" if rng.take(1)[0] & 1 else b"ba"
 
 
-HONEST = (Tickets, Lengths, Zeros, Order, Coin)
+HONEST = (Tickets, TicketsInMessages, Lengths, Zeros, Order, Coin)
 CHECKS = (
     "outcomes",
     "tape",

@@ -69,12 +69,17 @@ def bound(fixtures: Fixtures, number: int = 0) -> Binding:
 
 def _alike_in_a_message(fixtures: Fixtures, one: Pooled, ran: Ran, message: Binding) -> None:
     """A picture in a message is asked about as one in none, which is what most checks ask about; an account's
-    first one, and a later one."""
+    first one, and a later one; roles draw the same for both."""
+
+    def inside(binding: Binding) -> Ran:
+        answer = partial(fixtures.deployed.answer, rng=fixtures.rng("bound"))
+        return run_again(fixtures.deployed, one.item, ran, answer, binding)
+
     try:
-        again = _again(fixtures, one.item, ran, message)
-    except BrokenError as error:
+        again, alone = inside(message), inside(UNBOUND)
+    except BlindmatchError as error:
         raise BrokenError("start", f"does not run for a picture in a message: {error}") from error
-    bodies = [[asked.body.encode() for asked in each.asked] for each in (again, ran)]
+    bodies = [[asked.body.encode() for asked in each.asked] for each in (again, alone)]
     if decided(fixtures.design, bodies[0]) != decided(fixtures.design, bodies[1]):
         raise BrokenError("start", "the message that a picture is in decides what is asked", item=one.name)
     if type(again.outcome) is not type(ran.outcome):
@@ -89,12 +94,12 @@ def _shows(fixtures: Fixtures, item: Any) -> None:
         raise BrokenError("start", "native randomness is declared, and everything comes from the tape")
 
 
-def _again(fixtures: Fixtures, item: Any, ran: Ran, message: Binding = UNBOUND) -> Ran:
+def _again(fixtures: Fixtures, item: Any, ran: Ran) -> Ran:
     """The session once more; recorded replies are to other bodies where there is native randomness."""
     native, roles = fixtures.design.info.native_randomness, fixtures.rng("native/roles")
     answer = partial(fixtures.deployed.answer, rng=roles) if native else None
     try:
-        return run_again(fixtures.deployed, item, ran, answer, message)
+        return run_again(fixtures.deployed, item, ran, answer)
     except TapeExhaustedError as error:
         raise BrokenError("start", "asks for more randomness the second time") from error
     except (BlindmatchError, StopIteration) as error:

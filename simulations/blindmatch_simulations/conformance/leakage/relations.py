@@ -318,9 +318,9 @@ class Span:
         return len(self.lengths)
 
     def settle(self, other: Span | None = None) -> Span:
-        """Take samples until `SETTLED` in a row add nothing, or all that the other one spans is in here."""
+        """Take samples until `SETTLED` in a row add nothing, or the space is as large as the other one."""
         settled = 0
-        while settled < SETTLED and not (settled and other is not None and self.holds(other)):
+        while settled < SETTLED and (other is None or self._hull.size < other._hull.size or not self.count):
             settled = 0 if self._grow() else settled + 1
         return self
 
@@ -332,11 +332,11 @@ class Span:
 
     def holds(self, other: Span) -> bool:
         """Is all that the other one spans in here?"""
-        return other._hull.size <= self._hull.size and other._hull.within(self._hull)
+        return other._hull.within(self._hull)
 
     def same(self, other: Span) -> bool:
         """Do both span the same?"""
-        return self.holds(other) and other.holds(self)
+        return self._hull.size == other._hull.size and self.holds(other)
 
     def alike(self, other: Span) -> bool:
         """The same; spaces that differ are spanned on first."""
