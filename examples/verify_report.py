@@ -59,7 +59,8 @@ def by_identity(identity, signature, signed):
     """XEdDSA, section 2.5: Ed25519 under the point with the sign bit 0 that has the key's u."""
     u, prime = int.from_bytes(identity, "little"), 2**255 - 19
     y = ((u - 1) * pow(u + 1, prime - 2, prime) % prime).to_bytes(32, "little")
-    return 1 < u < prime - 1 and verified(y, signature, b"blindmatch/franking/" + signed)
+    large = 1 < u < prime - 1 and ((u * u - 1) ** 2 - 4 * u * (u * u + 486662 * u + 1)) % prime  # its order
+    return large and verified(y, signature, b"blindmatch/franking/" + signed)
 
 
 def content(one, known):
@@ -78,8 +79,7 @@ def sender(one, known):
     check(one.identity == [known.identity], "sender: the file has the given identity key")
     check(one.mode == b"signature", "sender: the message is signed, as anybody can verify")
     [(proof, *_)], [(commitment, *_)] = one.proof, one.opening
-    signed = b"sender/v1" + commitment
-    check(by_identity(known.identity, proof, signed), "sender: it signed the commitment")
+    check(by_identity(known.identity, proof, b"sender/v1" + commitment), "sender: it signed the commitment")
 
 
 def match(one, known):

@@ -15,6 +15,7 @@ from blindmatch_protocol.contract import Role, Stated
 from blindmatch_protocol.epoch_manifest import EpochManifest, ManifestParameter, RoleKey, SignedManifest
 from blindmatch_server.curator.signing import CuratorKey
 from msgspec.structs import replace
+from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
 from support.signed import CURATOR, signed
 from support.verdicts import reason
 
@@ -34,6 +35,18 @@ def test_only_the_curator_s_signature_of_this_very_manifest_passes() -> None:
         assert "signed by the curator" in reason(verify_signature(wrong, CURATOR.public))
     for key in (b"", bytes(32), b"k" * 31):
         assert "signed by the curator" in reason(verify_signature(made, key))
+
+
+P = 2**255 - 19
+
+
+@pytest.mark.parametrize("point", [0, 1, P - 1, P, P + 1, 1 + 2**255, P - 1 + 2**255])
+def test_nothing_is_signed_under_a_key_of_small_order_or_of_another_spelling(point: int) -> None:
+    """Ed25519 by libsodium, as all signatures of curators, organisations, logs and witnesses are verified."""
+    key = point.to_bytes(32, "little")
+    for response in (one.to_bytes(32, "little") for one in range(1, 40)):
+        made = SignedManifest(THIRD, crypto_scalarmult_ed25519_base_noclamp(response) + response)
+        assert verify_signature(made, key) != Passed()
 
 
 @pytest.mark.parametrize("highest", [0, 2, 3])

@@ -38,10 +38,12 @@ from blindmatch_protocol.picture.decode import Pixels
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.report import Report
+from blindmatch_protocol.sealed_message import SMALL_ORDER
 from blindmatch_protocol.sender_proof import FrankingKey, SenderProof, proven, sign
 from blindmatch_protocol.stamp import Stamp, Stamped
 from blindmatch_server.key_files import line_of
 from msgspec.structs import replace
+from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
 from nacl.signing import SigningKey, VerifyKey
 from PIL import Image
 from support.command import in_process
@@ -137,6 +139,21 @@ def test_a_file_has_no_other_spelling_of_an_identity_key() -> None:
     at, top = raw.rindex(identity) + 31, bytes([identity[31] | 0x80])
     with pytest.raises(ProtocolError, match="identity"):
         ReportEvidence.decode(raw[:at] + top + raw[at + 1 :])
+
+
+def test_the_example_takes_no_other_spelling_and_no_key_that_anybody_signs_under(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    by_identity = runpy.run_path(str(EXAMPLES / "verify_report.py"))["by_identity"]
+    secret = b"i" * 32
+    identity = public_key(secret)
+    signature = sign(secret, b"blindmatch/franking/of", bytes(64))
+    assert by_identity(identity, signature, b"of")
+    assert not by_identity(identity[:31] + bytes([identity[31] | 0x80]), signature, b"of")
+    responses = [one.to_bytes(32, "little") for one in range(1, 60)]
+    forged = [crypto_scalarmult_ed25519_base_noclamp(one) + one for one in responses]
+    assert not any(by_identity(key, made, b"of") for key in SMALL_ORDER for made in forged)
 
 
 @pytest.mark.parametrize("mode", [FrankingMode.DESIGNATED, FrankingMode.SIGNATURE])
