@@ -81,7 +81,9 @@ class LogFile:
         _check_whole(written, data)
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # a pipe without a reader is refused, and one whose reader stalls takes no line
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open(self._path, flags, 0o600)
 
     def _rotate(self) -> None:
         """Begin a new file; where that fails the old one goes on, and the next line tries again."""

@@ -186,3 +186,17 @@ def test_a_log_that_cannot_be_opened_is_refused_with_its_place(tmp_path: Path) -
 def test_a_log_is_for_its_server_alone(tmp_path: Path) -> None:
     LogFile(tmp_path / "log.jsonl")
     assert (tmp_path / "log.jsonl").stat().st_mode & 0o077 == 0
+
+
+def test_a_log_into_a_pipe_waits_for_no_reader(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(StateError, match=r"log: .*pipe cannot be written: No such device"):
+        LogFile(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log, lost = LogFile(pipe), list[int]()
+    for _ in range(1000):
+        EventLog("relay", log, dropped=lambda: lost.append(1)).write("x" * 200)
+    assert 0 < len(lost) < 1000
+    os.close(reader)
+    EventLog("relay", log, dropped=lambda: lost.append(1)).write("nobody reads")
