@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -135,6 +136,8 @@ class Deployment(Struct, frozen=True):
             replace_file(deployment.revoked, RevocationList().signed(authority, now))
         devices = [Identity(Kind.DEVICE, folder.name) for folder in home.glob("devices/*")]
         for identity in (*devices, *map(Identity.of, deployment.parties())):
+            with suppress(DeploymentError):
+                deployment.revoke(identity, now)
             deployment._issue(identity, deployment.folder_of(identity), now)
         replace_file(marker, (json.dumps(held | {"layout": LAYOUT_VERSION}) + "\n").encode(), PUBLIC)
         return deployment
@@ -285,11 +288,11 @@ class Deployment(Struct, frozen=True):
             AuthorityError: if the authority's files or the list cannot be used.
         """
         authority = Authority.read(self.authority)
-        try:
-            lines = [line.split() for line in (self.authority / ISSUED).read_text().splitlines()]
-        except OSError as error:
-            raise DeploymentError(f"{ISSUED}: {error.strerror}") from error
+        issued, here = self.authority / ISSUED, self.folder_of(identity) / f"{identity.slug}.crt"
+        lines = [line.split() for line in issued.read_text().splitlines()] if issued.exists() else []
         serials = {int(serial, 16) for serial, uri in lines if uri == identity.uri}
+        if here.exists():  # of a deployment that is upgraded none was noted
+            serials.add(x509.load_pem_x509_certificate(here.read_bytes()).serial_number)
         if not serials:
             raise DeploymentError(f"no certificate was issued to {identity.uri} here")
         held = RevocationList.read(self.revoked, (self.authority / ROOT_CERTIFICATE).read_bytes())
