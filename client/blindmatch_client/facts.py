@@ -96,6 +96,12 @@ HOST_FACTS: Final = (
 """What any other party learns that hosts a role."""
 
 
+NOTICE_TIME: Final = DeclaredFact(
+    "notice_time",
+    "once the centre tells its user of a report, or what was decided: when, and so that there was one, by "
+    "who sends it and by its size, with a cover schedule, too; the time can tell what was decided",
+)
+
 COMPLAINT_FACTS: Final[Mapping[Party, tuple[DeclaredFact, ...]]] = {
     Party.CENTRE: (
         DeclaredFact("complaint", "which report an account complains about, when, and in which words"),
@@ -118,9 +124,9 @@ def device_facts(
     consequence: Consequence = Consequence.REPORT,
     franking: FrankingMode = DEFAULT_MODE,
 ) -> Mapping[Party, tuple[DeclaredFact, ...]]:
-    """`MESSENGER_FACTS` and `COMPLAINT_FACTS`, and `match_time` for the centre and for whoever sees the
-    device's traffic (here: the provider) unless reports are on a cover schedule; `HOST_FACTS` for other
-    parties that devices of the design `info` call. A host whose bodies are all forwarded learns none. A
+    """`MESSENGER_FACTS`, `COMPLAINT_FACTS` and `NOTICE_TIME`, and `match_time` for the centre and for whoever
+    sees the device's traffic (here: the provider) unless reports are on a cover schedule; `HOST_FACTS` for
+    other parties that devices of the design `info` call. A host whose bodies are all forwarded learns none. A
     device that reports nothing discloses neither report nor time; one that refuses to send discloses
     `OUTCOME` to the provider, unless its design asks nobody. Without end-to-end encryption the provider
     reads every `MESSAGE`, and messages are franked in no mode."""
@@ -129,7 +135,8 @@ def device_facts(
     times = {} if silent else {Party.CENTRE: (MATCH_TIME,), Party.PROVIDER: (MATCH_TIME,)}
     if consequence is Consequence.REFUSE and (info is None or info.roles):
         times = {Party.PROVIDER: (OUTCOME,)}
-    later = COMPLAINT_FACTS if reports else {}
+    provider = (*COMPLAINT_FACTS[Party.PROVIDER], NOTICE_TIME)
+    later = {**COMPLAINT_FACTS, Party.PROVIDER: provider} if reports else {}
     read = {} if info is None or info.end_to_end else {Party.PROVIDER: (MESSAGE,)}
     franked = not read and (reports or franking is FrankingMode.SIGNATURE)
     proven = {Party.CENTRE: (FRANKING_FACTS[franking],)} if franked else {}

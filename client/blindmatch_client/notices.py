@@ -71,7 +71,8 @@ def reported(recipient: str, found: str, report_id: bytes, received: bool, on_sc
         )
         how = f"This device will report it to the centre {when}"
     seen = (
-        " A complaint leaves at once: whoever watches this device's traffic can see it."
+        " A complaint leaves at once: whoever watches this device's traffic can see it. The relay sees when"
+        " the centre writes to you about it."
         if on_schedule
         else ""
     )

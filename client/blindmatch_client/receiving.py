@@ -25,6 +25,7 @@ from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.stamp import Stamp
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_client.base import Base
 from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceError
@@ -145,6 +146,8 @@ class Receiver(Struct, frozen=True):
         if self._has(delivery.sender, content):
             self._save(delivery, None, REPEATED, shown=True)
             return False
+        if delivery.sender == NOTICES:  # all have one size on their way, and no length to be known by here
+            content = replace(content, text=content.text.rstrip(" "))
         self._save(delivery, content, "")
         self.hear(delivery.sender, content.checkpoint)
         return bool(content.attachments)

@@ -8,6 +8,9 @@ from typing import Final
 NOTICES: Final = "centre-notices"
 """The centre's own account, which its notices come from."""
 
+NOTICE_BYTES: Final = 9216
+"""Of every notice's text in UTF-8, with spaces after it that are not kept: no decision changes the size."""
+
 _RULE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _ALIKE: Final = str.maketrans("01345789l", "oieastbgi", "-_")
 """Digits that are read as letters, and l as i; what separates words is left out."""

@@ -10,7 +10,7 @@ import pytest
 from blindmatch_client.complaints import ComplaintError, ComplaintState
 from blindmatch_client.config import CoverSchedule
 from blindmatch_client.errors import RefusedError
-from blindmatch_client.facts import COMPLAINT_FACTS, device_facts
+from blindmatch_client.facts import COMPLAINT_FACTS, NOTICE_TIME, device_facts
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -147,6 +147,7 @@ def test_a_complaint_leaves_beside_a_cover_schedule_and_is_declared_with_and_wit
     declared = device_facts(cover_schedule=schedule is not None)
     assert COMPLAINT_FACTS.keys() == {Party.CENTRE, Party.PROVIDER}
     assert all(set(facts) <= set(declared[party]) for party, facts in COMPLAINT_FACTS.items())
+    assert NOTICE_TIME in declared[Party.PROVIDER], "so is what the centre answers, over the relay"
 
 
 def test_a_notice_under_a_cover_schedule_says_that_the_report_waits_for_slots(world: World) -> None:

@@ -212,6 +212,16 @@ def test_a_forged_notice_is_refused_and_suppresses_no_real_one(world: World) -> 
         alice.device.contacts.trust(NOTICES.name, contact.offered)
 
 
+def test_the_padding_of_a_notice_is_not_kept_so_that_no_row_is_known_by_its_length(world: World) -> None:
+    alice = world.device("alice")
+    centre = Account.load(NOTICES.dump())
+    notice(centre, alice, "you can complain".ljust(9216), world, 1)
+    notice(centre, alice, "you can complain", world, 2)
+    assert [one.text for one in alice.device.receive()] == ["you can complain"] * 2
+    rows = alice.device._base.store.all("SELECT DISTINCT length(body) FROM incoming")
+    assert len(rows) == 1
+
+
 @pytest.mark.parametrize("name", ["centre-notice", "centre_notices", "\u0441entre-notices", "Centre-notices"])
 def test_a_sender_that_no_account_can_be_called_is_not_shown_as_one(world: World, name: str) -> None:
     """The relay can say any name, and at first contact seal under any key."""

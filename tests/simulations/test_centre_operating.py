@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_protocol.account_name import NOTICE_BYTES
 from blindmatch_simulations.deployment.folder import DeploymentError
 from blindmatch_simulations.deployment.mailbox import Mailbox
 from support.command import BAD_STATE, REFUSED, UNREACHABLE, Ran, in_process, refused
@@ -159,12 +162,27 @@ def _illegal(home: Path, report: str) -> None:
     assert centre(home, "close", report[:-1], "--reason", "x").code == 6
 
 
+sizes: dict[Path, int] = {}
+
+
 def _told(home: Path, report: str, kind: str) -> None:
     (sent,) = done(centre(home, "notify", "--json", "-")).json
     assert (sent["account"], sent["kind"], sent["problem"]) == ("alice", kind, "")
     assert done(centre(home, "notify", "--json", "-")).json == []
+    # what the relay has of it is declared: `notice_time`
+    with closing(sqlite3.connect(home / "relay" / "state" / "relay.sqlite")) as db:
+        queued = db.execute(
+            "SELECT sender, recipient, length(sealed) FROM messages WHERE recipient = 'alice'"
+        ).fetchall()
+    ((sender, recipient, size),) = queued
+    assert (sender, recipient) == ("centre-notices", "alice") and NOTICE_BYTES < size < NOTICE_BYTES + 1024
+    assert sizes.setdefault(home, size) == size, "whatever was decided, and why"
     inbox = done(in_process(home, "device", "inbox", "alice", "--json", "-")).json
-    assert inbox[-1]["sender"] == "centre-notices"
+    assert inbox[-1]["sender"] == "centre-notices" and inbox[-1]["from_centre"]
+    assert inbox[-1]["text"] == inbox[-1]["text"].strip()
+    assert "centre-notices (the centre)" in in_process(home, "device", "inbox", "alice").out.replace(
+        "\n", " "
+    )
     assert report in inbox[-1]["text"]
 
 

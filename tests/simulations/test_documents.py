@@ -150,7 +150,13 @@ def test_the_threat_model_has_every_fact_that_a_design_declares() -> None:
 def test_the_threat_model_has_every_fact_that_the_messenger_declares() -> None:
     page = (ROOT / "docs" / "threat-model.md").read_text()
     of_parties = [*facts.MESSENGER_FACTS.values(), *facts.COMPLAINT_FACTS.values()]
-    others = (facts.MATCH_TIME, facts.OUTCOME, facts.MESSAGE, *facts.FRANKING_FACTS.values())
+    others = (
+        facts.MATCH_TIME,
+        facts.NOTICE_TIME,
+        facts.OUTCOME,
+        facts.MESSAGE,
+        *facts.FRANKING_FACTS.values(),
+    )
     for fact in (*others, *(fact for told in of_parties for fact in told)):
         assert f"`{fact.name}`" in page, fact.name
 

@@ -3,13 +3,17 @@
 centre --DueNotices--> this device's outbox --end to end--> the user
                        then NoticeSent --> centre
 
-A crash between the last two sends a notice again; its number, at the end of the text, is the same then.
+A crash between the last two sends a notice again; its number, at the end of the text, is the same then. All
+have one size: texts are padded, and each is the first to its account since the device was opened, so that a
+checkpoint of the log comes with all of them or none. When one is sent, and to whom, the relay sees: the fact
+`notice_time` (decision record 22).
 """
 
 from __future__ import annotations
 
 from blindmatch_client.device import Device
 from blindmatch_client.errors import RefusedError
+from blindmatch_protocol.account_name import NOTICE_BYTES
 from blindmatch_protocol.account_name import NOTICES as ACCOUNT
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -40,23 +44,25 @@ def deliver(deployment: Deployment, design: str) -> list[Delivered]:
         ServiceError: if the centre's account cannot be registered.
     """
     due = ask_centre(deployment, "DueNotices", pb.DueNoticesRequest(), pb.NoticeList).notices
-    if not due:
-        return []
+    return [_sent(deployment, design, notice) for notice in due]
+
+
+def _sent(deployment: Deployment, design: str, notice: pb.Notice) -> Delivered:
     device = _device(deployment, design)
     try:
         device.flush()
-        return [_sent(deployment, device, notice) for notice in due]
-    finally:
-        device.close()
-
-
-def _sent(deployment: Deployment, device: Device, notice: pb.Notice) -> Delivered:
-    try:
-        device.send_text(notice.account, notice.text)
+        device.send_text(notice.account, padded(notice.text))
         request = pb.NoticeSentRequest(notice_id=notice.notice_id)
         return Delivered(ask_centre(deployment, "NoticeSent", request, pb.Notice))
     except RefusedError as error:
         return Delivered(notice, str(error))
+    finally:
+        device.close()
+
+
+def padded(text: str) -> str:
+    """A notice's text at its one size."""
+    return text.encode().ljust(NOTICE_BYTES).decode()
 
 
 def _device(deployment: Deployment, design: str) -> Device:
