@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blindmatch_simulations.cli import console
-from support.command import BAD_STATE, USAGE, in_process
+from support.command import BAD_STATE, COMMAND, USAGE, in_process
 
 
 @pytest.fixture
@@ -99,3 +100,21 @@ def test_evidence_is_written_for_its_owner_alone_and_not_over_a_pipe(tmp_path: P
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     console.write_file(Path("/dev/null"), b"x", 0o600)
     assert stat.S_ISCHR(Path("/dev/null").lstat().st_mode)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no folder in memory")
+def test_a_file_below_dev_is_a_file(made: Any, tmp_path: Path) -> None:
+    path = Path("/dev/shm") / f"blindmatch-{os.getpid()}.json"
+    try:
+        for _ in range(2):
+            assert made(path).code == 0 and json.loads(path.read_text())
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def test_a_stream_by_its_name_gets_what_is_written_after_the_rest(tmp_path: Path) -> None:
+    command = [*COMMAND, "attack", "list", "--json", "/dev/stdout"]
+    with (tmp_path / "out").open("wb") as out:
+        assert subprocess.run(command, stdout=out, check=False).returncode == 0
+    said = (tmp_path / "out").read_text()
+    assert said.startswith("Attacks") and said.rstrip().endswith(("]", "}"))

@@ -116,7 +116,7 @@ def _draft(path: Path) -> Path:
 
 def _is_written_in_place(path: Path) -> bool:
     """Pipes and devices, and what stands for a stream of this process."""
-    streams = path.absolute().is_relative_to("/dev") or path.absolute().is_relative_to("/proc")
+    streams = any(map(path.absolute().is_relative_to, ("/dev/stdout", "/dev/stderr", "/dev/fd", "/proc")))
     return streams or (path.exists() and not path.is_file())
 
 
