@@ -39,6 +39,7 @@ from blindmatch_client.outbox import Outbox
 from blindmatch_client.pictures import Pictures
 from blindmatch_client.received import Received
 from blindmatch_client.receiving import Receiver
+from blindmatch_client.recovery import Recovery
 from blindmatch_client.relay import RelayClient
 from blindmatch_client.reporting import NO_REPORTS, Reporting
 from blindmatch_client.results import Flushed as Flushed
@@ -78,7 +79,8 @@ class Device(Messages):
         self._matcher = MatchingClient(base)
         self._pictures = Pictures(base, self._matcher, self._outbox, self._files)
         self._upkeep = Upkeep(keeper, base.store, self._relay, base.clock_ms)
-        self._receiver = Receiver(base, keeper, self._files, self._relay, self._matcher.hear)
+        self._recovery = Recovery(base, keeper, self._outbox, self._upkeep.hasten)
+        self._receiver = Receiver(base, keeper, self._files, self._relay, self._matcher.hear, self._recovery)
         self._sender = Sender(
             base,
             keeper,
@@ -87,6 +89,7 @@ class Device(Messages):
             self._relay,
             self._pictures,
             self._reporting,
+            self._recovery,
             self._matcher.to_tell,
         )
         kept = (self._outbox, self._reporting)
@@ -253,6 +256,8 @@ class Device(Messages):
         """
         try:
             received = self._receiver.receive(wait_ms, on_complete)
+            self._recovery.ask(self._receiver.unopened())
+            self._sender.advance(self._recovery.queued())
             self._look_after_keys()
             return received
         finally:
@@ -295,7 +300,8 @@ class Device(Messages):
 
         Once a picture could not be matched the others are not tried, since each would wait as long.
         """
-        ends = self._told(self._sender.advance(self._outbox.waiting()))
+        advanced = self._sender.advance(self._outbox.waiting())
+        ends = self._told([one for one in advanced if not one.row.unopened])
         messages = [sent for sent, error in ends if error is None]
         problems = [str(error) for _, error in ends if error is not None]
         problems += map(str, self._reporting.submit_all())
@@ -310,5 +316,6 @@ class Device(Messages):
     def _look_after_keys(self) -> None:
         """Renew pre-keys if that is due; a relay that cannot be reached is asked next time."""
         if self._upkeep.is_due():
+            self._recovery.forget()
             with suppress(ServiceError):
                 self._upkeep.publish()

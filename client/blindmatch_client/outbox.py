@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Message, Nested, Text, UInt, Variable
+from blindmatch_protocol.codec import Fixed, Message, Nested, Text, UInt, Variable
 from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.content import NAME_MOST, AttachmentRef, Content
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.stamp import Stamp
+from blindmatch_protocol.sender_proof import UNOPENED_MOST
+from blindmatch_protocol.stamp import MESSAGE_ID_LENGTH, Stamp
 
 from blindmatch_client.outcomes import decode_outcome, encode_outcome
 from blindmatch_client.outgoing import Attached, MatchState, Outgoing, SendState
@@ -28,6 +29,8 @@ class _Said(Message, tag=0xE0, name="device/outgoing"):
     sealed: Annotated[bytes, Variable(1 << 20)]
     problem: Annotated[str, Text(1 << 16)]
     stamp: Annotated[tuple[Stamp, ...], Several(Nested(Stamp), 1)]
+    unopened: Annotated[tuple[bytes, ...], Several(Fixed(MESSAGE_ID_LENGTH), UNOPENED_MOST)]
+    resent: Annotated[int, UInt(8)]
 
 
 class _Kept(Message, tag=0xE1, name="device/attached"):
@@ -82,6 +85,10 @@ class Outbox:
         self._insert(row)
         return row
 
+    def add_recovering(self, row: Outgoing) -> None:
+        """Queue a message that asks for others again, or is sent again; it bears no attachment of its own."""
+        self._insert(row)
+
     def requeue(self, recipient: str, draw_id: Callable[[], bytes]) -> None:
         """Queue again what is sealed for `recipient`, whose sessions end in the same transaction.
 
@@ -111,7 +118,7 @@ class Outbox:
                 known[item] = self._attached(item)
             row = Outgoing(number, message_id, at_ms, SendState(state), said.recipient)
             row.content, row.sealed, row.problem = next(iter(said.content), None), said.sealed, said.problem
-            row.stamp = next(iter(said.stamp), None)
+            row.stamp, row.unopened, row.resent = next(iter(said.stamp), None), said.unopened, said.resent
             row.attached = None if item is None else known[item]
             found.append(row)
         return found
@@ -228,7 +235,8 @@ def request_id_of(key: bytes) -> bytes:
 def _said(row: Outgoing) -> bytes:
     content = () if row.content is None else (row.content,)
     stamp = () if row.stamp is None else (row.stamp,)
-    return _Said(row.recipient, content, row.sealed, row.problem, stamp).encode()
+    more = (row.unopened, row.resent)
+    return _Said(row.recipient, content, row.sealed, row.problem, stamp, *more).encode()
 
 
 def _kept(attached: Attached) -> bytes:

@@ -78,7 +78,8 @@ class Outgoing(Redacted, Struct, eq=False):
     `content`, made when the message is queued, names the attachment as it was then; `sealed` is there while
     it is SEALED. Both are dropped once they are not needed. `problem` says why it waits or failed.
     `evidence` is in memory alone: what its picture was asked about with, if that was done since. `stamp` is
-    the relay's, once it has the message.
+    the relay's, once it has the message. `unopened` are messages of the recipient's that it asks for again;
+    `resent` counts how often it was sent before, because the recipient could not open it.
     """
 
     number: int
@@ -92,6 +93,8 @@ class Outgoing(Redacted, Struct, eq=False):
     attached: Attached | None = None
     evidence: Evidence | None = None
     stamp: Stamp | None = None
+    unopened: tuple[bytes, ...] = ()
+    resent: int = 0
 
     @property
     def item(self) -> int | None:

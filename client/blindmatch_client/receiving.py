@@ -5,7 +5,7 @@
 
 Many are acknowledged together. Until then the relay has them on its disk, so that nothing waits for this one:
 a loss of power takes back messages and account alike, and they come again. A message that cannot be opened is
-kept as a problem and acknowledged too, or it would come for ever.
+kept as a problem and acknowledged too, or it would come for ever; its sender is asked for it (recovery.py).
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 from blindmatch_protocol.account_name import NOTICES, is_account, is_user
 from blindmatch_protocol.attachment import AttachmentError, verified
 from blindmatch_protocol.clear_message import ClearMessage
-from blindmatch_protocol.codec import Message, Nested, Text
+from blindmatch_protocol.codec import Message, Nested, Text, Variable
 from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.content import NAME_MOST, AttachmentRef, Content
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_protocol.stamp import Stamp
+from blindmatch_protocol.sender_proof import UNOPENED_MOST, Franked
+from blindmatch_protocol.stamp import MESSAGE_ID_LENGTH, Stamp
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -31,8 +32,14 @@ from blindmatch_client.base import Base
 from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceError
 from blindmatch_client.files import Files
 from blindmatch_client.keys import AccountKeeper
-from blindmatch_client.messenger.errors import IdentityChangedError, MessengerError, ReplayedMessageError
+from blindmatch_client.messenger.errors import (
+    UNOPENED,
+    IdentityChangedError,
+    MessengerError,
+    ReplayedMessageError,
+)
 from blindmatch_client.received import Received, ReceivedFile
+from blindmatch_client.recovery import Recovery, Unopened
 from blindmatch_client.relay import RelayClient, stamp_of
 
 if TYPE_CHECKING:
@@ -46,8 +53,11 @@ class _Came(Message, tag=0xE2, name="device/incoming"):
     content: Annotated[tuple[Content, ...], Several(Nested(Content), 1)]
     problem: Annotated[str, Text(1 << 16)]
     stamp: Annotated[tuple[Stamp, ...], Several(Nested(Stamp), 1)]
+    message_id: Annotated[bytes, Variable(MESSAGE_ID_LENGTH)]
 
 
+ASKED: Final = "; its sender is asked to send it again"
+ANSWERED: Final = "could not open messages of yours; they are sent again"
 REPEATED: Final = "the message came before, under another id"
 MOST_ATTACHMENT_BYTES: Final = 128 << 20
 ACKNOWLEDGE_EVERY: Final = 200
@@ -59,6 +69,7 @@ class Receiver(Struct, frozen=True):
 
     Attributes:
         hear: takes note of the checkpoint that a message of a peer bears, which may be none.
+        recovery: of messages that cannot be opened.
         _came: what this call of `receive` saved and is to show, so that it is not read again.
     """
 
@@ -67,6 +78,7 @@ class Receiver(Struct, frozen=True):
     files: Files
     relay: RelayClient
     hear: Callable[[str, bytes], None]
+    recovery: Recovery
     _came: dict[int, _Came] = field(default_factory=dict)
 
     def receive(self, wait_ms: int, on_complete: Callable[[int], None]) -> list[Received]:
@@ -136,19 +148,27 @@ class Receiver(Struct, frozen=True):
     def _open(self, account: Account, delivery: pb.Delivery) -> bool:
         """Does it bear attachments?"""
         try:
-            content = self._content(account, delivery)
+            opened = self._plain(account, delivery)
         except (MessengerError, ProtocolError) as error:
             if isinstance(error, IdentityChangedError):
                 account.note_identity(delivery.sender, error.identity)
             # the account is as it was, and so are the others' messages; a repeat was shown when it came first
-            self._save(delivery, None, str(error), isinstance(error, ReplayedMessageError))
+            repeat = isinstance(error, ReplayedMessageError) and self._is_copy(delivery)
+            named = len(delivery.message_id) == MESSAGE_ID_LENGTH
+            lost = isinstance(error, UNOPENED) and named and not repeat
+            asked = lost and self.recovery.can_ask(delivery.sender)
+            self._save(delivery, None, f"{error}{ASKED if asked else ''}", repeat, lost)
+            return False
+        content, problem = opened.content, self.recovery.hear(delivery.sender, opened.unopened)
+        if opened.unopened and not content.text and not content.attachments:
+            self._save(delivery, None, problem or ANSWERED, shown=not problem)
             return False
         if self._has(delivery.sender, content):
             self._save(delivery, None, REPEATED, shown=True)
             return False
         if delivery.sender == NOTICES:  # all have one size on their way, and no length to be known by here
             content = replace(content, text=content.text.rstrip(" "))
-        self._save(delivery, content, "")
+        self._save(delivery, content, problem)
         self.hear(delivery.sender, content.checkpoint)
         return bool(content.attachments)
 
@@ -158,25 +178,46 @@ class Receiver(Struct, frozen=True):
         rows = self.base.store.all("SELECT sequence FROM incoming WHERE content_id = ?", content.id)
         return any(self._read(sequence).sender == sender for (sequence,) in rows)
 
-    def _content(self, account: Account, delivery: pb.Delivery) -> Content:
+    def _is_copy(self, delivery: pb.Delivery) -> bool:
+        """Did the relay deliver the same message before? It says when it accepted one."""
+        query = "SELECT sequence FROM incoming WHERE accepted_at_ms = ?"
+        rows = self.base.store.all(query, delivery.accepted_at_ms)
+        named = (delivery.sender, delivery.message_id)
+        before = (self._read(sequence) for (sequence,) in rows)
+        return any((came.sender, came.message_id) == named for came in before)
+
+    def unopened(self) -> list[Unopened]:
+        """Messages that are to be asked for again, the newest ones."""
+        query = "SELECT sequence FROM incoming WHERE asked = 0 ORDER BY sequence DESC LIMIT ?"
+        came = {sequence: self._read(sequence) for (sequence,) in self.base.store.all(query, UNOPENED_MOST)}
+        return [Unopened(sequence, one.sender, one.message_id) for sequence, one in sorted(came.items())]
+
+    def _plain(self, account: Account, delivery: pb.Delivery) -> Franked:
         """What a message says; one in the clear is taken only where the design has no end-to-end encryption,
         and there no other. A sender that no account can be called is not believed."""
         if delivery.sender != NOTICES and not is_user(delivery.sender):
             raise ProtocolError("delivery", "must be the name of an account", "sender")
         if self.base.design.info.end_to_end:
-            return account.decrypt(delivery.sender, delivery.sealed)
-        return ClearMessage.decode(delivery.clear).content
+            return account.unseal(delivery.sender, delivery.sealed)
+        return Franked(ClearMessage.decode(delivery.clear).content, b"", ())
 
     def _save(
-        self, delivery: pb.Delivery, content: Content | None, problem: str, shown: bool = False
+        self,
+        delivery: pb.Delivery,
+        content: Content | None,
+        problem: str,
+        shown: bool = False,
+        lost: bool = False,
     ) -> None:
         stamp = stamp_of(delivery.message_id, delivery.accepted_at_ms, delivery.stamp)
         said, stamps = () if content is None else (content,), () if stamp is None else (stamp,)
         sender = delivery.sender if is_account(delivery.sender) else ascii(delivery.sender)[:NAME_MOST]
-        came = self._came[delivery.sequence] = _Came(sender, said, problem, stamps)
+        came = self._came[delivery.sequence] = _Came(sender, said, problem, stamps, delivery.message_id[:16])
         self.base.store.run(
-            "INSERT INTO incoming (sequence, accepted_at_ms, shown, content_id, body) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO incoming (sequence, accepted_at_ms, shown, content_id, asked, body)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             *(delivery.sequence, delivery.accepted_at_ms, shown, None if content is None else content.id),
+            0 if lost else None,
             self.base.store.sealed(came.encode(), "incoming.body", delivery.sequence),
         )
         for position in range(0 if content is None else len(content.attachments)):

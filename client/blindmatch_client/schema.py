@@ -1,10 +1,10 @@
-"""The tables of a device's store, version 12. Columns called sealed in comments hold what vault.py makes."""
+"""The tables of a device's store, version 13. Columns called sealed in comments hold what vault.py makes."""
 
 from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 12
+SCHEMA_VERSION: Final = 13
 
 SCHEMA: Final = """
 CREATE TABLE lock (
@@ -42,16 +42,24 @@ CREATE TABLE voucher ( -- those that wait; reports and complaints are values of 
   name BLOB PRIMARY KEY,
   body BLOB NOT NULL -- sealed
 ) STRICT;
+CREATE TABLE handed_over ( -- messages that are sent again if their recipient cannot open them
+  number INTEGER PRIMARY KEY,
+  message_id BLOB NOT NULL UNIQUE,
+  queued_at_ms INTEGER NOT NULL,
+  body BLOB NOT NULL -- sealed
+) STRICT;
 CREATE TABLE incoming (
   sequence INTEGER PRIMARY KEY,
   accepted_at_ms INTEGER NOT NULL,
   acknowledged INTEGER NOT NULL DEFAULT 0,
   shown INTEGER NOT NULL DEFAULT 0,
   content_id BLOB,
+  asked INTEGER, -- 0: to be asked for again
   body BLOB NOT NULL -- sealed
 ) STRICT;
 CREATE INDEX incoming_unacknowledged ON incoming (sequence) WHERE acknowledged = 0;
 CREATE INDEX incoming_by_content ON incoming (content_id) WHERE content_id IS NOT NULL;
+CREATE INDEX incoming_unasked ON incoming (sequence) WHERE asked = 0;
 CREATE INDEX incoming_unshown ON incoming (sequence) WHERE shown = 0;
 CREATE TABLE attachment (
   sequence INTEGER NOT NULL REFERENCES incoming (sequence),

@@ -39,6 +39,7 @@ from blindmatch_client.messenger.errors import IdentityChangedError, MessengerEr
 from blindmatch_client.outbox import Outbox
 from blindmatch_client.outgoing import MatchState, Outgoing, SendState
 from blindmatch_client.pictures import Pictures
+from blindmatch_client.recovery import Recovery
 from blindmatch_client.relay import SEAL_BYTES, RelayClient
 from blindmatch_client.reporting import Reporting
 from blindmatch_client.trace import MessageTrace
@@ -56,14 +57,15 @@ _SIDE_BY_SIDE: Final = 8
 
 class Progress(Struct):
     """How far one call of `advance` came: the message as it stands; why its picture was not matched this
-    time, if it should have been; why it waits for the relay, if it does; a report that is made of it; and
-    what stopped it, if something else did."""
+    time, if it should have been; why it waits for the relay, if it does; a report that is made of it; what
+    stopped it, if something else did; and whether the relay has another message in its place."""
 
     row: Outgoing
     failure: Undecided | None = None
     problem: ServiceError | None = None
     report_id: bytes | None = None
     error: BlindmatchError | None = None
+    taken: bool = False
 
 
 class Sender(Struct, frozen=True):
@@ -71,6 +73,7 @@ class Sender(Struct, frozen=True):
 
     Attributes:
         keeper: of the messenger's keys; they are saved with every message they seal.
+        recovery: keeps messages that were handed over, and begins again if the store is an older one.
         to_tell: the checkpoint that a message to a peer bears.
     """
 
@@ -81,6 +84,7 @@ class Sender(Struct, frozen=True):
     relay: RelayClient
     pictures: Pictures
     reporting: Reporting
+    recovery: Recovery
     to_tell: Callable[[str], bytes]
 
     def send_texts(self, message_ids: Mapping[str, bytes], text: str) -> list[Progress]:
@@ -108,6 +112,7 @@ class Sender(Struct, frozen=True):
         for progress in sent:
             with _stopping(progress):
                 self._handed(progress)
+        self._begin_again(sent)
         return sent
 
     def advance(self, rows: Sequence[Outgoing]) -> list[Progress]:
@@ -116,18 +121,37 @@ class Sender(Struct, frozen=True):
         All are tried before the outcome of any picture is looked at. Once a picture could not be
         matched no other is asked about, since each would wait as long.
         """
-        sent, failure = [Progress(row) for row in rows], None
-        for progress in sent:
-            with _stopping(progress):
-                self._hand_over(progress, failure if _is_due(progress.row) else None)
-                if _is_due(progress.row):
-                    failure = progress.failure or failure
+        sent = [Progress(row) for row in rows]
+        self._hand_over_all(sent)
+        self._begin_again(sent)
         for progress in sent:
             with _stopping(progress):
                 self._conclude(progress)
         self.reporting.submit_owed(one.row for one in sent)
         self.pictures.prepare(rows)
         return sent
+
+    def _hand_over_all(self, sent: Sequence[Progress]) -> None:
+        failure = None
+        for progress in sent:
+            with _stopping(progress):
+                self._hand_over(progress, failure if _is_due(progress.row) else None)
+                if _is_due(progress.row):
+                    failure = progress.failure or failure
+
+    def _begin_again(self, sent: Sequence[Progress]) -> None:
+        """If the relay has other messages in the places of these, the store is an older one put back: end all
+        sessions and hand over in new ones."""
+        taken = [progress for progress in sent if progress.taken]
+        if not taken:
+            return
+        self.recovery.restart()
+        waiting = {row.number: row for row in self.outbox.waiting()}
+        for progress in taken:
+            row = waiting[progress.row.number]
+            row.attached, row.evidence = progress.row.attached, progress.row.evidence
+            progress.row, progress.problem, progress.taken = row, None, False
+        self._hand_over_all(taken)
 
     def _hand_over(self, progress: Progress, known: Undecided | None) -> None:
         """Ask about a message's picture, as the failure mode says, and bring the message to the relay.
@@ -210,12 +234,12 @@ class Sender(Struct, frozen=True):
         self._note(row, content)
 
     def _encrypt(self, row: Outgoing, content: Content) -> None:
-        has_session = self.keeper.account.has_session(row.recipient)
+        has_session = self.keeper.account.has_session(row.recipient) and not row.unopened
         bundle = None if has_session else self.relay.fetch_bundle(row.recipient)
         commitment = b"" if row.evidence is None else row.evidence.opening.commitment
         try:
             with self.keeper.saving() as account:
-                sealed = account.encrypt(row.recipient, content, bundle, commitment)
+                sealed = account.encrypt(row.recipient, content, bundle, commitment, row.unopened)
                 self._sealed(row, content, sealed)
         except MessengerError as error:
             if isinstance(error, IdentityChangedError):
@@ -262,8 +286,11 @@ class Sender(Struct, frozen=True):
         row, problem = progress.row, progress.problem
         if problem is None:
             if row.state is SendState.SEALED:
+                self.recovery.keep(row)
                 self.outbox.sent(row)
-        elif isinstance(problem, RefusedError) and problem.status in _PERMANENT:
+        elif _status(problem) == "ALREADY_EXISTS" and self.recovery.may_restart():
+            progress.taken = True
+        elif _status(problem) in _PERMANENT:
             self._fail(row, str(problem))
             raise problem
         else:
@@ -275,6 +302,10 @@ class Sender(Struct, frozen=True):
             file = self.outbox.failed(row, problem)
         if file is not None:
             self.files.remove(file)
+
+
+def _status(problem: ServiceError) -> str:
+    return problem.status if isinstance(problem, RefusedError) else ""
 
 
 def _is_due(row: Outgoing) -> bool:

@@ -71,6 +71,11 @@ class Upkeep(Struct, frozen=True):
         used = left - self.keeper.account.one_time_left
         return used > ONE_TIME_PRE_KEYS - FEW or abs(self.clock_ms() - at) > LOOK_AFTER_MS
 
+    def hasten(self) -> None:
+        """Make it time to `publish` again."""
+        if self.published:
+            self.store.put(_PUBLISHED, bytes(12))
+
     def _register(self, now: int) -> int:
         held = self.relay.register(self.keeper.account.published())
         with self.keeper.saving() as account:

@@ -22,10 +22,13 @@ from blindmatch_protocol.codec import Fixed, Message, Nested, Reader, Sequence, 
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking import COMMITMENT_LENGTH
 
-WIRE_VERSION: Final = 4
-"""Version 1 had commitments that open as a whole, 2 no checkpoint, 3 nothing but a content inside."""
+WIRE_VERSION: Final = 5
+"""Version 1 had commitments that open as a whole, 2 no checkpoint, 3 nothing but a content inside, 4 nothing
+that is asked for again."""
 SESSION_TAG: Final = b"blindmatch/messenger/session/v1"
 SESSION_ID_LENGTH: Final = 16
+PLACE_TAG: Final = b"blindmatch/messenger/place/v1"
+PLACE_LENGTH: Final = 16
 CIPHERTEXT_MOST: Final = 1 << 17
 
 _FIELD_PRIME: Final = 2**255 - 19
@@ -111,6 +114,11 @@ class SealedMessage(Message, tag=0x65, name="messenger/sealed-message"):
         """The session's name follows from its initial header."""
         if self.initial and self.session != session_id(self.initial[0]):
             raise ProtocolError(self.NAME, "does not follow from the initial header", "session")
+
+    def place(self, recipient: str) -> bytes:
+        """Names the message key, 16 bytes: two messages to `recipient` in one place are under one key."""
+        head = self.session + self.header.encode()
+        return hashlib.sha256(PLACE_TAG + head + recipient.encode()).digest()[:PLACE_LENGTH]
 
 
 class MessageBinding(Message, tag=0x68, name="messenger/binding"):

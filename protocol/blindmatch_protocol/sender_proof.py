@@ -15,6 +15,7 @@ from blindmatch_protocol.content import Content
 from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.franking_mode import FrankingMode
 from blindmatch_protocol.sealed_message import Curve25519Key
+from blindmatch_protocol.stamp import MESSAGE_ID_LENGTH
 
 PROOF_TAG: Final = b"blindmatch/franking/sender/v1"
 KEY_TAG: Final = b"blindmatch/franking/key/v1"
@@ -24,6 +25,9 @@ DESIGNATED_LENGTH: Final = 352
 """Those of `amf`, which brings libsodium along and is imported when it is used."""
 NONCE_LENGTH: Final = 64
 
+
+UNOPENED_MOST: Final = 64
+"""Messages that one message asks for again, at most."""
 
 PROOF_LENGTHS: Final = {
     FrankingMode.STAMP: 0,
@@ -70,13 +74,16 @@ class FrankingKey(Message, tag=0xA2, name="franking/key"):
 
 
 class Franked(Message, tag=0xA3, name="messenger/franked"):
-    """The plaintext of a sealed message: its content, and what binds the commitment to the sender's key."""
+    """The plaintext of a sealed message: its content, what binds the commitment to the sender's key, and
+    which messages the sender asks for again."""
 
     content: Annotated[Content, Nested(Content)]
     proof: Annotated[bytes, Variable(DESIGNATED_LENGTH)]
     """Of the length of the mode (`PROOF_LENGTHS`)."""
     key: Annotated[tuple[FrankingKey, ...], Sequence(Nested(FrankingKey), 1)]
     """The sender's, as long as the recipient may not have it."""
+    unopened: Annotated[tuple[bytes, ...], Sequence(Fixed(MESSAGE_ID_LENGTH), UNOPENED_MOST)] = ()
+    """Ids of the recipient's messages that the sender could not open."""
 
 
 class SenderProof(Message, tag=0xA4, name="franking/sender-proof"):

@@ -100,7 +100,7 @@ def test_a_first_message_opens_by_the_page_alone(one_time: int) -> None:
     )
     message_key = hmac.digest(root[32:], b"\x01", "sha256")
     agreement = b"\x05" + initial.identity + b"\x05" + shown.identity + framed("alice") + framed("bob")
-    binding = MessageBinding(agreement, 4, name, message.initial, message.commitment)
+    binding = MessageBinding(agreement, 5, name, message.initial, message.commitment)
     salt, sealed = message.ciphertext[:16], message.ciphertext[16:]
     key = hkdf("sha256", salt, message_key, b"blindmatch/messenger/message-key/v1", 32)
     padded = open_committed(key, sealed, binding.encode() + message.header.encode())

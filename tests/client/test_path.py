@@ -61,9 +61,10 @@ def alice(make_world: Callable[..., World], seen: Counter[str]) -> Owned:
     return alice
 
 
-def test_a_text_is_one_synced_transaction_and_two_sealed_records(alice: Owned, seen: Counter[str]) -> None:
+def test_a_text_is_one_synced_transaction_and_three_sealed_records(alice: Owned, seen: Counter[str]) -> None:
     assert alice.device.send_text("bob", "a text").delivered
-    assert seen == {"synced": 1, "seal outgoing.body": 1, "seal peer.state": 1}
+    expected = {"synced": 1, "seal outgoing.body": 1, "seal peer.state": 1, "seal handed_over.body": 1}
+    assert seen == expected
 
 
 def test_of_a_picture_nothing_is_read_back(alice: Owned, seen: Counter[str]) -> None:
@@ -75,6 +76,7 @@ def test_of_a_picture_nothing_is_read_back(alice: Owned, seen: Counter[str]) -> 
         "seal outgoing.body": 3,
         "seal attached.body": 2,
         "seal peer.state": 1,
+        "seal handed_over.body": 1,
     }
 
 

@@ -15,6 +15,7 @@ import pytest
 from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_protocol.sealed_message import WIRE_VERSION, RatchetHeader, SealedMessage
 from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.rate import Rate
 from blindmatch_server.relay import service
@@ -315,7 +316,7 @@ async def test_the_relay_stores_these_columns_and_no_others(tmp_path: Path) -> N
         },
         "one_time_pre_keys": {"account", "key", "handed_out"},
         "messages": {"recipient", "sequence", "sender", "sealed", "accepted_at_ms", "message_id", "stamp"},
-        "sent": {"sender", "message_id", "accepted_at_ms", "stamp", "digest"},
+        "sent": {"sender", "message_id", "accepted_at_ms", "stamp", "digest", "place"},
         "queued_by": {"recipient", "sender", "messages", "bytes"},
         "blobs": {"blob_id", "owner", "size", "stored_at_ms"},
         "stored_by": {"owner", "bytes"},
@@ -356,3 +357,25 @@ async def test_another_message_under_a_used_id_is_refused_and_the_same_is_acknow
         assert await alice.all("Relay/Receive", wire.ReceiveRequest()) == []
         # an id is its sender's
         await bob.one("Relay/Send", message(recipient="alice", sealed=b"mine"))
+
+
+def in_session(number: int, text: bytes = b"one", session: bytes = bytes(16), key: int = 9) -> bytes:
+    header = RatchetHeader(key.to_bytes(32, "little"), 0, number)
+    return SealedMessage(WIRE_VERSION, session, (), header, bytes(32), text).encode()
+
+
+async def test_a_second_message_in_the_place_of_another_in_its_session_is_refused(tmp_path: Path) -> None:
+    """Two under one message key: its sender was put back from a backup."""
+    async with relay(tmp_path) as (alice, bob):
+        first = await alice.one("Relay/Send", message(sealed=in_session(0)))
+        for body in (in_session(0, b"two"), in_session(0)):
+            code, text, _ = await refused(alice.one("Relay/Send", message(sealed=body, number=1)))
+            assert code == STATUS.ALREADY_EXISTS and "field sealed: has the place of another" in text
+        assert await alice.one("Relay/Send", message(sealed=in_session(0))) == first
+        others = [in_session(1), in_session(0, session=b"s" * 16), in_session(0, key=10), b"x", b"x"]
+        for number, body in enumerate(others, 2):
+            await alice.one("Relay/Send", message(sealed=body, number=number))
+        await alice.one("Relay/Send", message(recipient="alice", sealed=in_session(0), number=20))
+        await bob.one("Relay/Send", message(sealed=in_session(0), number=21))
+        came = await bob.all("Relay/Receive", wire.ReceiveRequest())
+        assert [one.sealed for one in came] == [in_session(0), *others, in_session(0)]

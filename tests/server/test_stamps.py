@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from blindmatch_client.messenger import Account
 from blindmatch_client.messenger.pre_keys import FetchedBundle
@@ -20,7 +21,7 @@ from blindmatch_server.centre.assessment import Check, Outcome
 from blindmatch_server.relay.server import RelayConfig, open_relay
 from msgspec.structs import replace
 
-from .deployment import ALICE, BOB, Deployment
+from .deployment import ALICE, BOB, Deployment, refused
 from .scene import OTHER, Scene, message
 
 KEY = bytes(range(32))
@@ -41,7 +42,7 @@ def test_a_stamp_is_the_documented_hmac() -> None:
     assert about.mac(KEY) == hmac.digest(KEY, b"blindmatch/franking/stamp/v1" + told, "sha256")
 
 
-async def test_sender_and_recipient_get_one_stamp_and_a_second_message_under_the_id_gets_the_firsts(
+async def test_sender_and_recipient_get_one_stamp_and_a_second_message_under_the_id_is_refused(
     tmp_path: Path,
 ) -> None:
     deployment, (first, commitment), (second, _) = Deployment(), sealed_message("a"), sealed_message("b")
@@ -56,8 +57,10 @@ async def test_sender_and_recipient_get_one_stamp_and_a_second_message_under_the
         reply = await alice.one("Relay/Send", send)
         about = Stamped(commitment, "alice", "bob", b"i" * 16, reply.accepted_at_ms)
         assert reply.stamp == about.mac(KEY)
+        assert await alice.one("Relay/Send", send) == reply
         send.sealed = second
-        assert await alice.one("Relay/Send", send) == reply, "no stamp on what is not delivered"
+        code, _, _ = await refused(alice.one("Relay/Send", send))
+        assert code == grpc.StatusCode.ALREADY_EXISTS, "no stamp on what is not delivered"
         (came,) = await bob.all("Relay/Receive", wire.ReceiveRequest())
         assert (came.message_id, came.stamp, came.accepted_at_ms) == (
             b"i" * 16,

@@ -145,6 +145,7 @@ class FakeRelay(Fake, rpc.RelayServicer):
         self.keys: dict[str, pb.RegisterRequest] = {}
         self.queues: dict[str, list[pb.Delivery]] = {}
         self.ids: set[bytes] = set()
+        self.places: set[bytes] = set()
         self.lock = threading.Lock()
         self.blobs: dict[bytes, bytes] = {}
         self.handed_out: set[bytes] = set()
@@ -198,6 +199,10 @@ class FakeRelay(Fake, rpc.RelayServicer):
         self.enter("Send", context)
         with self.lock:
             if request.message_id not in self.ids:
+                place = SealedMessage.decode(request.sealed).place(request.recipient)
+                if place in self.places:
+                    context.abort(grpc.StatusCode.ALREADY_EXISTS, "its place was used for another message")
+                self.places.add(place)
                 self.ids.add(request.message_id)
                 self.queues[request.recipient].append(
                     pb.Delivery(

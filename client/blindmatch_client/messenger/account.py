@@ -90,6 +90,7 @@ class Account(OwnKeys):
         content: Content,
         bundle: FetchedBundle | None = None,
         commitment: bytes = b"",
+        unopened: tuple[bytes, ...] = (),
     ) -> bytes:
         """Seal `content` for `recipient`: the encoding of a `SealedMessage`. Save, then send.
 
@@ -97,9 +98,10 @@ class Account(OwnKeys):
             content: made by `content.compose`; to be sealed once, with its franking key.
             bundle: the recipient's pre-keys, for the first message; not used while there is a session.
             commitment: that `commit` has made of it, if it was called before.
+            unopened: ids of messages of the recipient's that could not be opened; a session is started then.
 
         Raises:
-            BundleNeededError: if there is no session and no bundle.
+            BundleNeededError: if there is no session, or one is to be started, and no bundle.
             NotFrankedError: if the mode needs a key of the recipient's, and there is none.
             BundleRefusedError: if the bundle is not in order.
             IdentityChangedError: if the bundle's identity key is not the pinned one.
@@ -107,14 +109,14 @@ class Account(OwnKeys):
         """
         if bundle is not None:
             self._check_bundle(recipient, bundle)
-        session = self._current(recipient)
+        session = None if unopened else self._current(recipient)
         if session is not None:
             peer = self._peers[recipient]
             plain = self._plain(recipient, content, commitment, peer.franking_key, bool(session.initial))
             session, sealed = session.encrypt(plain)
         elif bundle is not None:
             key = key_of(bundle.identity, bundle.franking_key) if self._franking.needs_keys else ()
-            plain = self._plain(recipient, content, commitment, key, True)
+            plain = self._plain(recipient, content, commitment, key, True, unopened)
             names = framed(self._name) + framed(recipient)
             session, sealed = start(self._keys, bundle, names, plain)
             peer = replace(self._peers.get(recipient, Peer(bundle.identity)), franking_key=key)
@@ -137,7 +139,11 @@ class Account(OwnKeys):
         return SenderProof(proof, *keys) if proof else None
 
     def decrypt(self, sender: str, sealed: bytes) -> Content:
-        """The content of a message from `sender`, with its commitment checked.
+        """The content of a message, as `unseal`."""
+        return self.unseal(sender, sealed).content
+
+    def unseal(self, sender: str, sealed: bytes) -> Franked:
+        """The plaintext of a message from `sender`, with its commitment checked.
 
         Raises:
             MalformedError: if the message or its content is not canonical.
@@ -162,11 +168,11 @@ class Account(OwnKeys):
             session, padded = self._accept(sender, message)
         started = message.initial if known is None else ()
         identity = started[0].identity if started else self._peers[sender].identity
-        content, key = self._opened(sender, identity, message.commitment, padded)
+        franked, key = self._opened(sender, identity, message.commitment, padded)
         self._adopt(sender, session, started)
         if key != self._peers[sender].franking_key:
             self._set_peer(sender, replace(self._peers[sender], franking_key=key))
-        return content
+        return franked
 
     def _plain(
         self,
@@ -175,21 +181,22 @@ class Account(OwnKeys):
         commitment: bytes,
         recipient_key: tuple[bytes, ...],
         introduces: bool,
+        unopened: tuple[bytes, ...] = (),
     ) -> Plain:
         """`introduces`: whether the recipient may not have this account's key."""
         own = (self._franking.key,) if introduces and self._franking.needs_keys else ()
         try:
             content.check()
             made = commitment or commit(content, self._name, recipient)
-            franked = Franked(content, self._franking.proof(made, recipient_key), own)
+            franked = Franked(content, self._franking.proof(made, recipient_key), own, unopened)
             return Plain(pad_text(franked.encode()), made)
         except ProtocolError as error:
             raise MalformedError(error) from None
 
     def _opened(
         self, sender: str, identity: bytes, commitment: bytes, padded: bytes
-    ) -> tuple[Content, tuple[bytes, ...]]:
-        """The content, and the sender's key for franking, if the mode needs one."""
+    ) -> tuple[Franked, tuple[bytes, ...]]:
+        """The plaintext, and the sender's key for franking, if the mode needs one."""
         try:
             franked = Franked.decode(unpad_text(padded))
         except ProtocolError as error:
@@ -203,7 +210,7 @@ class Account(OwnKeys):
             except BundleRefusedError:
                 raise NotFrankedError from None
         self._franking.check(commitment, franked.proof, identity, key)
-        return franked.content, key
+        return franked, key
 
     def _check_bundle(self, recipient: str, bundle: FetchedBundle) -> None:
         bundle.checked()  # no key that is none is kept as one that somebody has shown

@@ -6,7 +6,7 @@ library's exception, whose arguments and frames may hold secrets.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from blindmatch_protocol.errors import BlindmatchError, ProtocolError
 
@@ -98,6 +98,17 @@ class TooManySkippedError(MessengerError):
     """A message claims to come after more lost ones than keys are derived for."""
 
     TEXT = "the message claims too many lost ones before it"
+
+
+UNOPENED: Final = (
+    NoSessionError,
+    NotAuthenticError,
+    PreKeyUnavailableError,
+    ReplayedMessageError,
+    TooManyFirstsError,
+    TooManySkippedError,
+)
+"""Of what came: its sender can send it again, in another session."""
 
 
 class CommitmentError(MessengerError):

@@ -160,15 +160,18 @@ class Relay:
         return wire.SendReply(accepted_at_ms=at, stamp=stamp)
 
     def _stamped(self, sender: str, request: wire.SendRequest, body: bytes) -> store.Handed:
-        """The message with the stamp on its commitment; what has none, or names nobody's account, gets none.
+        """The message with its place, and the stamp on its commitment; what has none, or names nobody's
+        account, gets none.
         The stamp leaves with the reply, once the message is on disk."""
         now, recipient, name = milliseconds(self._clock), request.recipient, request.message_id
-        stamp = b""
-        if self._scan is None and self._stamp_key is not None:
+        stamp, place = b"", None
+        if self._scan is None:
             with suppress(ProtocolError):
-                commitment = SealedMessage.decode(body).commitment
-                stamp = Stamped(commitment, sender, recipient, name, now).mac(self._stamp_key)
-        return store.Handed(sender, recipient, name, body, now, stamp)
+                message = SealedMessage.decode(body)
+                place = message.place(recipient)
+                if self._stamp_key is not None:
+                    stamp = Stamped(message.commitment, sender, recipient, name, now).mac(self._stamp_key)
+        return store.Handed(sender, recipient, name, body, now, stamp, place)
 
     async def _look(self, scan: Scan, content: Content, account: str) -> None:
         """Have all that a message bears looked at, under the names of its attachments: one that several

@@ -21,7 +21,7 @@ from msgspec import Struct
 from blindmatch_server.errors import ConflictError, NotFoundError, QuotaError
 from blindmatch_server.relay.limits import RelayLimits
 
-VERSION: Final = 6
+VERSION: Final = 7
 SCHEMA: Final = """
 CREATE TABLE accounts (
     account TEXT PRIMARY KEY,
@@ -58,8 +58,10 @@ CREATE TABLE sent (
     accepted_at_ms INTEGER NOT NULL,
     stamp BLOB NOT NULL,
     digest BLOB NOT NULL,
+    place BLOB,
     PRIMARY KEY (sender, message_id)
 ) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX sent_by_place ON sent (sender, place) WHERE place IS NOT NULL;
 CREATE INDEX sent_by_age ON sent (accepted_at_ms);
 CREATE TABLE blobs (
     blob_id BLOB PRIMARY KEY,
@@ -83,7 +85,8 @@ CREATE TABLE stored_by (
 
 
 class Handed(Redacted, Struct, frozen=True):
-    """A message as its sender handed it over, with the relay's stamp on it; that is empty in the clear."""
+    """A message as its sender handed it over, with the relay's stamp on it and its place in its session; in
+    the clear the one is empty, the other None."""
 
     SHOWN: ClassVar = ("sender", "recipient", "message_id", "accepted_at_ms", "stamp")
 
@@ -93,6 +96,7 @@ class Handed(Redacted, Struct, frozen=True):
     sealed: bytes
     accepted_at_ms: int
     stamp: bytes = b""
+    place: bytes | None = None
 
 
 class Queued(Redacted, Struct, frozen=True):
@@ -115,20 +119,23 @@ def enqueue(connection: Connection, handed: Handed, limits: RelayLimits) -> tupl
         When it was accepted (the first time), its stamp of then, and the message as it waits if it is new.
 
     Raises:
-        ConflictError: if the id was used for another message, or another recipient.
+        ConflictError: if the id was used for another message, or another recipient, or the place for another
+            id: two messages under one message key.
         NotFoundError: if the recipient has not registered.
         QuotaError: if too much waits for the recipient already, or too much of it is of this sender.
     """
     sender, recipient, name = handed.sender, handed.recipient, handed.message_id
     sealed, now_ms, stamp = handed.sealed, handed.accepted_at_ms, handed.stamp
     digest = sha256(sha256(recipient.encode()).digest() + sealed).digest()
-    noted = "INSERT INTO sent VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-    if not connection.execute(noted, (sender, name, now_ms, stamp, digest)).rowcount:
+    noted = "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    if not connection.execute(noted, (sender, name, now_ms, stamp, digest, handed.place)).rowcount:
         query = "SELECT accepted_at_ms, stamp, digest FROM sent WHERE sender = ? AND message_id = ?"
-        accepted, stamped, of = connection.execute(query, (sender, name)).fetchone()
-        if of != digest:
+        row = connection.execute(query, (sender, name)).fetchone()
+        if row is None:
+            raise ConflictError("relay/send", "has the place of another message in its session", "sealed")
+        if row[2] != digest:
             raise ConflictError("relay/send", "was used for another message", "message_id")
-        return accepted, stamped, None
+        return row[0], row[1], None
     sequence = _next_sequence(connection, recipient, len(sealed), limits)
     _check_share(connection, sender, recipient, len(sealed), limits)
     queued = Queued(sequence, sender, sealed, now_ms, name, stamp)
