@@ -22,11 +22,13 @@ class CallLimit:
     Args:
         most: of every account but those of `others`, which have their own bounds.
         others: bounds by account.
+        whose: what accounts are, for the error.
     """
 
-    def __init__(self, most: int, others: Mapping[str, int] | None = None) -> None:
+    def __init__(self, most: int, others: Mapping[str, int] | None = None, whose: str = "an account") -> None:
         self._most = most
         self._others = others or {}
+        self._whose = whose
         self._taken: dict[str, int] = {}
 
     @contextmanager
@@ -38,7 +40,7 @@ class CallLimit:
         """
         taken, most = self._taken.get(account, 0), self._others.get(account, self._most)
         if taken >= most:
-            raise QuotaError(step, f"an account may have {most} of these calls at a time")
+            raise QuotaError(step, f"{self._whose} may have {most} of these calls at a time")
         self._taken[account] = taken + 1
         try:
             yield
@@ -61,17 +63,22 @@ class Places:
     def __init__(self, most: int) -> None:
         self._devices = CallLimit(max(1, most // 32))
         self._others = CallLimit(max(1, most // 4))
-        self._kinds = CallLimit(most, {Kind.DEVICE: max(1, most * 3 // 4)})
+        self._kinds = CallLimit(most, {Kind.DEVICE: max(1, most * 3 // 4)}, "all devices together")
+        self._all = CallLimit(most, whose="all callers together")
 
     @contextmanager
     def hold(self, caller: Identity, step: str) -> Iterator[None]:
         """Hold a place while the context lasts.
 
         Raises:
-            QuotaError: if the account, or its kind, holds all of its places.
+            QuotaError: if the account, all devices or all callers hold all of their places.
         """
         of_account = self._devices if caller.kind is Kind.DEVICE else self._others
-        with of_account.hold(caller.account, step), self._kinds.hold(caller.kind, step):
+        with (
+            of_account.hold(caller.account, step),
+            self._kinds.hold(caller.kind, step),
+            self._all.hold("", step),
+        ):
             yield
 
 

@@ -221,7 +221,8 @@ async def _drain(server: grpc.aio.Server, context: ServerContext, grace_seconds:
 
 
 def _build(services: Sequence[Service], context: ServerContext, listen: Listen) -> grpc.aio.Server:
-    server = grpc.aio.server(options=_options(), maximum_concurrent_rpcs=listen.most_calls)
+    # no bound of gRPC's own: a flood of calls that get no place would count there until they are refused
+    server = grpc.aio.server(options=_options())
     names = [service.descriptor.full_name for service in services]
     every: list[Service] = [*services, Health(names, context.draining), Reflection([*names, *_GRPC_S_OWN])]
     server.add_generic_rpc_handlers([handlers_of(service, context) for service in every])

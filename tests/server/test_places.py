@@ -97,7 +97,9 @@ async def test_any_number_of_devices_leaves_places_for_operators() -> None:
         assert await ended(held, 16) == [STATUS.RESOURCE_EXHAUSTED] * 16
         async with deployment.client(OPERATOR, Party.CENTRE, port) as operator:
             await operator.one("Audit/ReadCounters", wire.CountersRequest())
-        with pytest.raises(grpc.aio.AioRpcError, match="of these calls at a time"):
+        with pytest.raises(
+            grpc.aio.AioRpcError, match="all devices together may have 48 of these calls at a time"
+        ):
             await key_of(deployment, ALICE, port)
 
 

@@ -87,8 +87,9 @@ def test_a_folder_of_an_older_program_says_what_to_run_and_that_brings_it_up_to_
     made = Deployment.create(tmp_path, NOW)
     make_log(made, 1, 1)
     made.enrol(ALICE, made.device("alice"), NOW)
-    for path in tmp_path.rglob("devices.*"):
-        path.unlink()
+    for path in (*tmp_path.rglob("devices.*"), *tmp_path.glob("devices/centre-notices/*")):
+        path.unlink(missing_ok=True)
+    (tmp_path / "devices/centre-notices").rmdir()
     old = json.loads((tmp_path / MARKER).read_text()) | {"layout": 2}
     (tmp_path / MARKER).write_text(json.dumps(old))
     before = (made.device("alice") / "device-alice.crt").read_bytes()
@@ -99,5 +100,6 @@ def test_a_folder_of_an_older_program_says_what_to_run_and_that_brings_it_up_to_
     assert not made.server_credentials(LOG).devices
     assert (made.device("alice") / "device-alice.crt").read_bytes() != before
     assert json.loads((tmp_path / MARKER).read_text()) == old | {"layout": 3}
+    assert (made.device("centre-notices") / "device-centre-notices.crt").is_file()
     with pytest.raises(DeploymentError, match="nothing to upgrade"):
         Deployment.upgrade(tmp_path, NOW)

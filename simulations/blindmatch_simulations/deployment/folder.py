@@ -139,6 +139,7 @@ class Deployment(Struct, frozen=True):
             with suppress(DeploymentError):
                 deployment.revoke(identity, now)
             deployment._issue(identity, deployment.folder_of(identity), now)
+        deployment.enrol(Identity(Kind.DEVICE, NOTICES), deployment.device(NOTICES), now)
         replace_file(marker, (json.dumps(held | {"layout": LAYOUT_VERSION}) + "\n").encode(), PUBLIC)
         return deployment
 
