@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.catalogue import FIGURES
-from blindmatch_simulations.assess.observed import Check, Extracted
+from blindmatch_simulations.assess.observed import Check, Copies, Declared, Extracted, FactSeen, Traffic
 from blindmatch_simulations.assess.results import Measured, Recall, Results
 from blindmatch_simulations.assess.studying import STUDIES
 from blindmatch_simulations.attacks.budget import Budget
@@ -24,7 +24,7 @@ from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.data import committed, volumes
 from blindmatch_simulations.measure.results import ByKind, Figure, encode
 from blindmatch_simulations.pictures.edits import EDITS as SUITE
-from blindmatch_simulations.report.inputs import ASSUMPTION
+from blindmatch_simulations.report.inputs import ASSUMPTION, inputs
 from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
 from blindmatch_simulations.report.page import asset, report
 from blindmatch_simulations.report.tables import kind_of
@@ -168,14 +168,18 @@ def test_an_option_that_is_no_design_has_its_row_on_the_page(folder: Path) -> No
     study = STUDIES["targeted-access"]("targeted-access")
     whole = store.check(folder)
     made = drawn(folder, replace(whole, rows=(*whole.rows, study)))
-    assert "3 of 11 options measured" in made.words("matrix")
+    assert "1 measured, 1 imitated by a stand-in (0a), 1 studied without a design (0c)" in made.words(
+        "matrix"
+    )
     assert "96 of 96 messages" in made.words("matrix")
     assert "by a warrant for one account" in made.opened("targeted-access.sees")
     assert "a thief of keys of one period, 3: 24 of 96 messages" in made.words("rights-targeted-access")
 
 
 def test_the_headline_counts_options_from_the_data(made: Drawn) -> None:
-    assert made.words("h-matrix") == "2 of 11 options measured; 0a by a stand-in that is nearest to it"
+    assert made.words("h-matrix") == (
+        "Of 11 options, from a catalogue that is recalled: 1 measured, 1 imitated by a stand-in (0a)"
+    )
     assert made.opened("silent.stand-in").endswith(HOSTILE)
 
 
@@ -345,3 +349,93 @@ def test_checks_that_failed_are_shown_before_anything_else_of_an_audit(folder: P
     assert "failed: list games: told apart" in drawn(
         folder, replace(whole, rows=(row(observed(), (broken,), ""),))
     ).words("learns")
+
+
+def test_a_classifier_of_another_category_has_no_figure_of_listed_pictures(folder: Path) -> None:
+    whole = store.check(folder)
+    seen = observed()
+    seen = replace(seen, design=replace(seen.design, relation="category", distance=None, roles={}))
+    one = row(seen)
+    assert one.figures["recall"].value is None and one.figures["wrong_outcomes"].value is not None
+    assert one.recall_by_edit[0].found is None
+    counted = replace(one, figures={**one.figures, "recall": Figure(0.125, low=0.1, high=0.2, n=104)})
+    for each in (one, counted):
+        made = drawn(folder, replace(whole, rows=(each,)))
+        assert "12.5" not in made.main and "nothing to measure" in made.words("matrix")
+
+
+def test_shares_of_fewer_copies_are_counts(folder: Path) -> None:
+    whole = store.check(folder)
+    few = replace(row(observed()), lessened="2 of 9 pictures: too dear", copies=Copies(2, 9, "sent 2 of 9"))
+    made = drawn(folder, replace(whole, rows=(few,)))
+    assert "1 of 2 no share" in made.words("matrix").replace("2no", "2 no")
+    assert "1 of 2, no share" in made.opened("quoted.recall") and "%" not in made.words("h-missed")
+    assert "50 %" not in made.words("matrix")
+
+
+def test_tries_that_nobody_counts_are_without_limit(folder: Path) -> None:
+    seen = observed()
+    alone = row(replace(seen, design=replace(seen.design, roles={})))
+    assert alone.figures["oracle_tries"].why.startswith("without limit")
+    old = replace(alone, figures={**alone.figures, "oracle_tries": Figure(4320500.0)})
+    for each in (alone, old):
+        words = drawn(folder, replace(store.check(folder), rows=(each,))).words("client")
+        assert "without limit" in words and "500" not in words
+
+
+def test_what_a_check_did_not_look_for_to_its_end_is_not_said_to_be_unseen(folder: Path) -> None:
+    whole = store.check(folder)
+    fact = FactSeen("every_hash", "every hash")
+    declared = (Declared(("matcher",), "semi-honest", "design", (fact,)),)
+    seen = observed()
+    seen = replace(seen, design=replace(seen.design, declared=declared))
+    for verdict, words in (("passed", "declared, not seen"), ("not checked", "declared, not checked")):
+        check = Check("tightness", "", verdict, "", {}, 1.0)
+        made = drawn(folder, replace(whole, rows=(row(seen, (check,), ""),)))
+        assert f"hash , {words}" in made.opened("quoted.sees").replace("hash,", "hash ,")
+    assert "declared, not checked" in drawn(folder, replace(whole, rows=(row(seen),))).opened("quoted.sees")
+
+
+def test_a_design_that_finds_nothing_has_no_traffic_of_the_harness(folder: Path) -> None:
+    seen = observed()
+    nothing = replace(
+        seen, design=replace(seen.design, relation="nothing", roles={}, learns=("nobody",), declared=()),
+        pictures=tuple(replace(one, matched=None) for one in seen.pictures),
+        traffic=(Traffic("matcher", "setup", 1, 2), Traffic("centre", "account", 1, 2)),
+    )  # fmt: skip
+    one = row(nothing)
+    assert one.figures["setup_bytes"].why.startswith("nothing to measure")
+    made = drawn(folder, replace(store.check(folder), rows=(one,)))
+    assert "matcher" not in made.opened("quoted.sees") and "centre:" not in made.opened("quoted.sees")
+    assert "no server;" not in made.words("matrix")
+
+
+def test_bytes_a_day_are_those_up_and_down() -> None:
+    held = Figure(10.0), Figure(1000.0)
+    figures = {
+        "setup_bytes": held[0],
+        "update_bytes": held[0],
+        "query_up_bytes": held[1],
+        "query_down_bytes": held[1],
+    }
+    seen = row(observed())
+    both = replace(seen, figures={**seen.figures, **figures})
+    made = drawn(SAMPLE, replace(store.check(SAMPLE), rows=(both,)), given={"volume": 1e9, "devices": 0})
+    assert "2 TB" in made.words("matrix")
+
+
+def test_a_false_report_is_no_matter_of_conformance_checks() -> None:
+    questions = [each for right in committed("plain")["rights"] for each in right["questions"]]
+    survive = next(one for one in questions if one["ask"].startswith("Does a false report survive"))
+    processed = next(one for one in questions if one["ask"].startswith("What is processed"))
+    assert "figures" not in survive and "content" in processed["facts"]
+
+
+def test_the_range_of_false_matches_says_that_it_has_no_source(sample: Drawn) -> None:
+    for name in ("fpr_perceptual", "fpr_classifier"):
+        assert volumes()[name]["provenance"] == "recalled"
+    assert "peak day" in asset_fields() and "without a source" in sample.words("flagged")
+
+
+def asset_fields() -> str:
+    return next(one.label for one in inputs() if one.ident == "volume")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Final
@@ -30,10 +31,16 @@ NOTHING: Final = "nothing to measure"
 """How the reason begins where there is nothing a figure could be of: no gap in the run."""
 NO_MATCHES: Final = f"{NOTHING}: the design matches nothing"
 NO_ROLES: Final = f"{NOTHING}: it asks nobody"
+NO_LIST: Final = f"{NOTHING}: there is no list; what a device fetches is the harness's own manifest"
+OF_A_CATEGORY: Final = f"{NOTHING}: it flags a category of its own, of which listed pictures need not be"
+UNLIMITED: Final = "without limit: a device tests pictures by itself, and asks nobody"
+TESTS_ALONE: Final = ("list", "every_entry", "every_guess", "every_score")
+"""Facts by which a device finds out alone what a picture would lead to."""
 NOT_SKIPPED: Final = f"{NOTHING}: the provider reads the messages themselves"
 FOUND: Final = ("recall", "recall_pairs", "recall_identical", "false_matches")
 OF_MATCHES: Final = (*FOUND, "evading", "skipped_unnoticed")
 """Figures that are of nothing where nothing is matched."""
+OF_A_SET: Final = ("setup_bytes", "update_bytes", "build_s", "build_cpu_s", "update_s")
 HELD_BEFORE: Final = "it grew by less than the records kept: the process had had the memory before"
 OWN_PICTURES: Final = "not looked for with pictures of the user's own"
 NO_PROOF: Final = "the run is of before proofs to outsiders were measured"
@@ -62,13 +69,22 @@ def figures(seen: Observed, checks: Sequence[Check], checks_why: str) -> dict[st
         **_security(seen, checks, checks_why),
         "audit_sessions": number(seen.audit.sessions, n=seen.audit.pictures),
         "proof_bytes": _proof(seen.proven),
-        **(
-            dict.fromkeys((*OF_MATCHES, "proof_bytes"), Figure(None, NO_MATCHES))
-            if matches_nothing(seen)
-            else {}
-        ),
+        **_nothing(seen),
     }
     return {name: replace(figure, unit=FIGURES[name].unit) for name, figure in found.items()}
+
+
+def _nothing(seen: Observed) -> dict[str, Figure]:
+    """Figures that would be of nothing, with why."""
+    found: dict[str, Figure] = {}
+    if matches_nothing(seen):
+        found |= dict.fromkeys((*OF_MATCHES, "proof_bytes"), Figure(None, NO_MATCHES))
+        found |= dict.fromkeys(OF_A_SET, Figure(None, NO_LIST))
+    if seen.design.relation == "category":
+        found |= dict.fromkeys((*FOUND, "evading"), Figure(None, OF_A_CATEGORY))
+    if not seen.design.end_to_end:
+        found |= dict.fromkeys(("query_up_bytes", "query_down_bytes"), Figure(None, NOT_SKIPPED))
+    return found
 
 
 def _proof(proven: Proven | None) -> Figure:
@@ -118,6 +134,8 @@ def tries_until_hidden(rows: Sequence[PictureRow], edits: Sequence[str]) -> tupl
 def _recall(seen: Observed, name: str, rows: Sequence[PictureRow]) -> Recall:
     if matches_nothing(seen):
         return Recall(name, len(rows), None, Figure(None, NO_MATCHES))
+    if seen.design.relation == "category":
+        return Recall(name, len(rows), None, Figure(None, OF_A_CATEGORY))
     if any(row.matched is None for row in rows):
         return Recall(name, len(rows), None, Figure(None, NO_LEARNER))
     return Recall(name, len(rows), sum(row.matched is True for row in rows), _found(rows))
@@ -125,7 +143,14 @@ def _recall(seen: Observed, name: str, rows: Sequence[PictureRow]) -> Recall:
 
 def _found(rows: Sequence[PictureRow]) -> Figure:
     """The share of pictures that led to a match."""
-    return share(sum(row.matched is True for row in rows), len(rows))
+    return share(sum(row.matched is True for row in rows), len(rows), units=_units(rows))
+
+
+def _units(rows: Sequence[PictureRow]) -> int | None:
+    """Copies of one picture count once: copies over the most of one picture, the number of pictures if all
+    have as many."""
+    copies = Counter(row.name for row in rows)
+    return len(rows) // max(copies.values()) if copies else None
 
 
 def found_by_kind(seen: Observed, listed: bool) -> tuple[Recall, ...]:
@@ -158,9 +183,11 @@ def _effectiveness(seen: Observed) -> dict[str, Figure]:
         "recall": _found(listed),
         "recall_pairs": _found([row for row in listed if _is_pdqs(row)]),
         "recall_identical": _found([row for row in listed if row.edit == "identical"]),
-        "false_matches": share(false, len(others), len(others) * seen.entries),
+        "false_matches": share(false, len(others), len(others) * seen.entries, _units(others)),
         "wrong_outcomes": share(
-            sum(row.matched is not row.expected for row in seen.pictures), len(seen.pictures)
+            sum(row.matched is not row.expected for row in seen.pictures),
+            len(seen.pictures),
+            units=_units(seen.pictures),
         ),
     }
 
@@ -276,6 +303,9 @@ def _oracle(seen: Observed) -> Figure:
     """What rate limit, after the first burst, and key allow in a day; 0 where the device learns nothing."""
     if str(Learner.DEVICE) not in seen.design.learns:
         return Figure(0.0)
+    alone = {fact.name for one in seen.design.declared if one.parties == ("device",) for fact in one.facts}
+    if not seen.design.roles or alone & {*TESTS_ALONE}:
+        return Figure(None, UNLIMITED)
     allowed = seen.query_rate * DAY_SECONDS + seen.query_burst
     limit = key_tries(seen.key)
     if limit is None or allowed <= limit:

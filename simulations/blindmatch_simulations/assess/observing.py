@@ -118,7 +118,7 @@ class Observer(Redacted, Struct, frozen=True):
 
     def _send(self, world: World, items: Sequence[MadeItem]) -> None:
         sender = world.device(SENDER)
-        before = {party: procfs.cpu_seconds(one.process.pid) for party, one in world.servers.items()}
+        before = {party: procfs.tree_cpu_seconds(one.process.pid) for party, one in world.servers.items()}
         with self.phases("pictures matched and sent") as progress:
             rows, self.seen["peak_mib"] = self._rows(world, items, progress)
         world.flush(SENDER)
@@ -225,7 +225,7 @@ def _is_absent(item: MadeItem) -> bool:
 
 
 def _server_cost(server: ServerProcess, before: float | None) -> ServerCost:
-    after = procfs.cpu_seconds(server.process.pid)
+    after = procfs.tree_cpu_seconds(server.process.pid)
     spent = after - before if after is not None and before is not None else None
     return ServerCost(server.party.server, spent, procfs.status_mib("VmHWM", server.process.pid))
 

@@ -81,6 +81,22 @@ def cpu_seconds(pid: int) -> float | None:
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
+def tree_cpu_seconds(pid: int) -> float | None:
+    """CPU time of process `pid` and of all below it that live or were waited for, to the clock tick."""
+    spent, below = {}, dict[int, list[int]]()
+    for folder in _PROC.glob("[0-9]*"):
+        with suppress(OSError):
+            words = (folder / "stat").read_text().rpartition(")")[2].split()
+            below.setdefault(int(words[1]), []).append(int(folder.name))
+            spent[int(folder.name)] = sum(map(int, words[11:15]))
+    if pid not in spent:
+        return None
+    tree = [pid]
+    for one in tree:
+        tree += below.get(one, [])
+    return sum(spent.get(one, 0) for one in tree) / os.sysconf("SC_CLK_TCK")
+
+
 def used_cpu_seconds() -> float:
     """CPU time of this process, all threads, and of those that it started and that have ended.
 

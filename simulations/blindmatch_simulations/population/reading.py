@@ -90,10 +90,13 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
 def _cost(row: assess.Measured, name: str) -> Figure:
     """As measured; of the servers' CPU the larger one, as the report page has it.
 
-    Servers' processes leave out their workers; answers in one process leave out the service around them.
+    Servers' processes left out their workers in earlier files; answers in one process leave out the service
+    around them. Where there is nothing to measure, nothing is spent.
     """
     found = row.figures.get(name, Figure(None, "not measured"))
     matcher = row.figures.get("matcher_cpu_ms")
+    if found.value is None and found.why.startswith(NOTHING) and name != "server_cpu_ms":
+        return Figure(0.0, found.why)
     if name != "server_cpu_ms" or matcher is None or matcher.value is None:
         return found
     return found if found.value is not None and found.value >= matcher.value else matcher

@@ -38,7 +38,14 @@ def inputs() -> list[Input]:
     yearly = f"{YEAR} days of {sent.value}: {sent.source}"
     upper = f"{rate['source']}: the upper end of {rate['low']} to {rate['high']}"
     return [
-        Input("volume", "photos a day (an estimate for the EU)", sent.value * accounts.value, 0, 1e13, each),
+        Input(
+            "volume",
+            "photos a day (EU share of one messenger's peak day)",
+            sent.value * accounts.value,
+            0,
+            1e13,
+            each,
+        ),
         Input("list", "entries of the list; 0: this run's", 0, 0, 1e10, "the run"),
         _of_year("prevalence", "share that is listed", year.material.prevalence, 0, 1),
         _of_year("minutes", "minutes of review a report", centre.minutes, 0, 1e5),

@@ -2,7 +2,8 @@
 // Drawing is pure: text from data, no document; `browser.js` alone knows of one.
 let now = null; // what is drawn: run, runs, attacks, sources, given, open, kept, evidence (place -> text)
 
-const NOTHING = "nothing to measure";
+const NOTHING = "nothing to measure",
+  UNLIMITED = "without limit";
 // HTML is made by the tag `h` alone: what it is given is escaped, unless `h` made it; arrays stand part after part.
 const [h, markup] = (() => {
   const made = new WeakSet();
@@ -126,11 +127,29 @@ const json = (value) => h`<code class="json">${JSON.stringify(value)}</code>`;
 
 // ---- figures of a row
 const kindOf = (name) => now.sources.figures[name] || {title: name, says: "", unit: "", rows: "summary"};
-const figureOf = (row, name) => (row.figures || {})[name] || {value: null, why: "not in this results file"};
+// figures of a list, of a design that flags a category; tries that nobody counts: also of files that give a number
+const OF_LISTED = ["recall", "recall_pairs", "recall_identical", "false_matches", "evading"];
+const figureOf = (row, name) => {
+  const {relation, roles, learns} = row.design || {};
+  if (relation === "category" && OF_LISTED.includes(name))
+    return {value: null, why: `${NOTHING}: it flags a category, no listed pictures`};
+  if (name === "oracle_tries" && roles && !Object.keys(roles).length && learns.includes("device"))
+    return {value: null, why: `${UNLIMITED}: a device tests pictures by itself`};
+  return (row.figures || {})[name] || {value: null, why: "not in this results file"};
+};
 const valueOf = (row, name) => figureOf(row, name).value;
-const absent = (why) => h`<span class="nm">${String(why).startsWith(NOTHING) ? NOTHING : "not measured"}</span>`;
-const shown = (name, figure) => {
+const absent = (why) =>
+  h`<span class="nm">${[NOTHING, UNLIMITED].find((one) => String(why).startsWith(one)) || "not measured"}</span>`;
+// copies of a design that was not sent all are counted, and give no share: shares of other copies do not compare
+const ofFewer = (row, name, figure) =>
+  Boolean(row?.copies?.why || (row?.lessened && /^\d+ of \d+ pictures/.test(row.lessened))) &&
+  kindOf(name).unit === "share" &&
+  kindOf(name).rows === "pictures" &&
+  figure.value !== null;
+const counted = (figure) => `${number(Math.round(figure.value * figure.n))} of ${number(figure.n)}, no share`;
+const shown = (name, figure, row = null) => {
   if (figure.value === null) return absent(figure.why);
+  if (ofFewer(row, name, figure)) return counted(figure);
   const unit = kindOf(name).unit || figure.unit;
   return unit === "share" ? percent(figure.value) : `${number(figure.value)} ${unit}`;
 };
@@ -144,10 +163,10 @@ const figureEvidence = (row, name, figure = figureOf(row, name), rows = kindOf(n
   const kind = kindOf(name),
     unit = kind.unit || figure.unit || "";
   return evidence(`${row.id}: ${kind.title}`, [
-    ["value", figure.value === null ? absent(figure.why) : shown(name, figure)],
+    ["value", figure.value === null ? absent(figure.why) : shown(name, figure, row)],
     ["what it is", kind.says || row.what],
     [figure.value === null ? "why not measured" : "note", figure.why || ""],
-    [unit === "share" ? "95 % interval" : "lowest to highest", spread(figure, unit)],
+    [unit === "share" ? "95 % interval" : "lowest to highest", ofFewer(row, name, figure) ? "" : spread(figure, unit)],
     [
       "behind it",
       figure.n == null
@@ -165,16 +184,16 @@ const others = (row, name) =>
   now.runs.flatMap((run, at) => {
     const other = run === now.run ? null : run.rows.find((one) => one.id === row.id && one.figures[name]);
     if (!other || !differ(row, other, name)) return [];
-    return [h`<span class="differs">${soft(h`\u2260 run ${at + 1}: ${shown(name, other.figures[name])}`)}</span>`];
+    return [h`<span class="differs">${soft(h`\u2260 run ${at + 1}: ${shown(name, other.figures[name], other)}`)}</span>`];
   });
 const fig = (row, name, words = null) =>
-  h`${opens(place(row.id, name), words ?? shown(name, figureOf(row, name)), () => figureEvidence(row, name))}${others(row, name)}`;
+  h`${opens(place(row.id, name), words ?? shown(name, figureOf(row, name), row), () => figureEvidence(row, name))}${others(row, name)}`;
 const figFull = (row, name) => {
   const figure = figureOf(row, name),
     unit = kindOf(name).unit;
   const beside =
     unit === "share"
-      ? spread(figure, unit)
+      ? !ofFewer(row, name, figure) && spread(figure, unit)
       : figure.resolution == null
         ? ""
         : `${number(figure.resolution)} by guessing, ${number(figure.n)} runs`;

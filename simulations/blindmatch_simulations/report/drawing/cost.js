@@ -49,7 +49,7 @@ const costPart = () => {
     "cost",
     "What does it cost?",
     para(
-      h`Server cores at full load all day, and what all devices fetch a day, set-ups and updates together, for ${opens(
+      h`Server cores at full load all day, and what all devices fetch and send a day for matching (set-ups, updates, queries and replies; no reports, no messages), for ${opens(
         "scale",
         h`${number(given("volume"))} photos a day`,
         () =>

@@ -68,8 +68,8 @@ const flaggedPart = () => {
     (each) => h`${flagged(each[0])}: ${named(each)}`,
   );
   const quoted = [
-    ["perceptual hash, literature", "fpr_perceptual"],
-    ["classifier, literature", "fpr_classifier"],
+    ["perceptual hash, recalled", "fpr_perceptual"],
+    ["classifier, recalled", "fpr_classifier"],
   ].map(([name, ident]) =>
     reportsRow(name, [1, 1, 1], [null, now.sources.volumes[ident].low, now.sources.volumes[ident].high], false),
   );
@@ -95,7 +95,7 @@ const flaggedPart = () => {
     ),
     nearPairs(),
     para(
-      h`<b>Literature</b>, the default where a run cannot say: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers. At the chosen volume:`,
+      h`<b>Recalled</b>, a range without a source, the default where a run cannot say: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers. At the chosen volume:`,
     ),
     table("Reports a day, if no listed picture were missed", head, quoted),
     fold("flagged-tables", "The same from each design's own interval; thresholds", [

@@ -16,21 +16,33 @@ const headline = (run = now.run) => {
   const ids = now.sources.options.map((one) => one.id),
     exact = exactly(run).filter((one) => ids.includes(one));
   const near = ids.filter((id) => !exact.includes(id) && designs(run).some((one) => one.design.option === id));
-  const words = h`${exact.length + near.length} of ${ids.length} options measured`;
-  return near.length ? h`${words}; ${glue(near, ", ")} by a stand-in that is nearest to it` : words;
+  const studied = exact.filter((id) => !designs(run).some((one) => one.design.option === id));
+  const parts = [
+    [exact.filter((id) => !studied.includes(id)), "measured"],
+    [near, "imitated by a stand-in"],
+    [studied, "studied without a design"],
+  ].filter(([some], at) => some.length || !at);
+  const words = parts.map(([some, how], at) => `${some.length} ${how}${at ? ` (${some.join(", ")})` : ""}`);
+  return `Of ${ids.length} options, from a catalogue that is recalled: ${words.join(", ")}`;
 };
 
 const missed = (row) => {
   const figure = figureOf(row, "recall");
   if (figure.value === null) return fig(row, "recall");
+  if (ofFewer(row, "recall", figure))
+    return fig(
+      row,
+      "recall",
+      h`<b>${number(figure.n - Math.round(figure.value * figure.n))} of ${number(figure.n)}</b><br/>${soft("no share")}`,
+    );
   const words = h`<b>${percent(1 - figure.value)}</b> ${soft(h`(${between(1 - figure.high, 1 - figure.low, (one) => number(Math.round(100 * one)))})`)}`;
-  const few = row.lessened ? h`<br/>${soft(h`of ${figure.n} only`)}` : "";
-  return h`${fig(row, "recall", words)}${few}`;
+  return fig(row, "recall", words);
 };
 const flagged = (row) => {
   const figure = figureOf(row, "false_matches");
   if (figure.value === null) return fig(row, "false_matches");
   const count = Math.round(figure.value * figure.n);
+  if (ofFewer(row, "false_matches", figure)) return fig(row, "false_matches", h`<b>${count} of ${figure.n}</b>`);
   return fig(row, "false_matches", h`<b>${count} of ${figure.n}</b> ${soft(h`(rate \u2264\u202f${percent(figure.high)})`)}`);
 };
 
@@ -185,6 +197,7 @@ const legend = () =>
     [
       ["observed", "observed"],
       ["declared", "declared, not seen"],
+      ["unchecked", "declared, not checked"],
       ["sealed", "sealed"],
     ].map(
       ([state, words]) =>
@@ -201,7 +214,7 @@ const HEAD = (most = Math.max(0, ...designs().map((row) => figureOf(row, "recall
   "Who sees what",
   h`Missed, of ${most ? number(most) : "the"} copies sent`,
   "Flagged wrongly",
-  h`Server cores; all downloads a day, at ${number(given("volume") / 1e6)} million photos, list of ${listed()}`,
+  h`Server cores; all up- and downloads for matching a day, at ${number(given("volume") / 1e6)} million photos, list of ${listed()}`,
   "Abuse it allows (who would notice)",
 ];
 const matrix = () => {
@@ -210,7 +223,7 @@ const matrix = () => {
     .filter((row) => !known.has(row.design.option))
     .map((row) => designRow({id: row.design.option, name: "not in the catalogue"}, row));
   const broken = glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`));
-  const lists = h`${to("abuse", "Whoever makes a list can put anything on it")}${designs().some(proven) ? "" : "; no proof to outsiders was measured"}. Literature: ${to("flagged", wrongADay(now.sources.volumes.fpr_perceptual))} pictures a day flagged wrongly by a hash, ${to("flagged", wrongADay(now.sources.volumes.fpr_classifier))} by a classifier. Listed pictures from a modified client: ${to("client", skipped())}. Missed is a share of these copies, and no rate of real traffic.${given("list") ? "" : " Real lists are longer: choose one above."}`;
+  const lists = h`${to("abuse", "Whoever makes a list can put anything on it")}${designs().some(proven) ? "" : "; no proof to outsiders was measured"}. Recalled: ${to("flagged", wrongADay(now.sources.volumes.fpr_perceptual))} pictures a day flagged wrongly by a hash, ${to("flagged", wrongADay(now.sources.volumes.fpr_classifier))} by a classifier. Listed pictures from a modified client: ${to("client", skipped())}. Missed is a share of these copies, and no rate of real traffic.${given("list") ? "" : " Real lists are longer: choose one above."}`;
   return section(
     "matrix",
     h`<span class="headline">${headline()}</span>`,

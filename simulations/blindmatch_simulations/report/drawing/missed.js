@@ -28,7 +28,9 @@ const editCard = (groups, name) => {
 };
 const outcomes = (row) => JSON.stringify(row.recall_by_edit.map((one) => [one.name, one.found, one.sent]));
 const missedPart = () => {
-  const rows = inOrder().filter((row) => row.recall_by_edit.some((one) => one.found !== null));
+  const rows = inOrder().filter(
+    (row) => row.design.relation !== "category" && row.recall_by_edit.some((one) => one.found !== null),
+  );
   if (!rows.length) return section("missed", "What is missed?", para("Not measured."));
   const groups = groupsBy(rows, outcomes),
     plan = now.run.options.pictures;

@@ -11,7 +11,7 @@ const ACROSS = [
 const PICTURE_STYLE =
   "text{font:11px system-ui,sans-serif;fill:#1b1b1b}.b{font-weight:700}.h{font:700 18px system-ui,sans-serif}.g{stroke:#9a9a9a}" +
   ".box{fill:none;stroke:#9a9a9a}.after{stroke-dasharray:5 3}.party{font-size:9.4px}.s-observed rect{fill:#0b4a8f}.s-observed text{fill:#fff;font:700 9.5px system-ui,sans-serif}" +
-  ".s-declared rect{fill:#e3e6e9;stroke:#4d4d4d;stroke-dasharray:2 1.5}.s-declared text{font-size:9.5px}.s-sealed rect{fill:none;stroke:#1b1b1b}" +
+  ".s-declared rect{fill:#e3e6e9;stroke:#4d4d4d;stroke-dasharray:2 1.5}.s-declared text{font-size:9.5px}.s-unchecked rect{fill:#e3e6e9;stroke:#4d4d4d}.s-unchecked text{font-size:9.5px;font-style:italic}.s-sealed rect{fill:none;stroke:#1b1b1b}" +
   ".s-sealed text{font-size:9.5px}.ground{fill:#fff}@media(prefers-color-scheme:dark){.ground{fill:#15181b}text{fill:#ececec}" +
   ".s-observed rect{fill:#9cc4f5}.s-observed text{fill:#15181b}.s-declared rect{fill:#343a40}.s-sealed rect{stroke:#ececec}}";
 const wrapped = (words, most) =>
@@ -48,7 +48,7 @@ const pictured = (data, state) => {
     return row.svg;
   });
   const key =
-    "P picture, H hash, A account, O outcome. Filled: observed in this run; grey: declared, not seen; outlined: goes there sealed. Dashed box: reported pictures or opened accounts alone.";
+    "P picture, H hash, A account, O outcome. Filled: observed in this run; grey: declared, not seen; grey with a full edge: declared, not checked; outlined: goes there sealed. Dashed box: reported pictures or opened accounts alone.";
   const title = wordsOf(headline());
   return String(
     h`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${PICTURE.width} ${y}" role="img" aria-label="${title}"><title>${title}</title><style>${PICTURE_STYLE}</style><rect class="ground" width="${PICTURE.width}" height="${y}"/><text class="h" x="8" y="24">${title}</text>${texts(8, 28, [key])}${drawn}</svg>\n`,

@@ -55,6 +55,12 @@ const fetched = (row, n) =>
           ((bytesAt(row, "setup_bytes", n)[end] * given("setups")) / DAYS +
             bytesAt(row, "update_bytes", n)[end] * given("updates")),
       );
+// the two together: bytes a day, up and down, of all devices, for matching
+const moved = (row, n) => {
+  if (row.design.relation === "nothing") return null;
+  const [sets, asked] = [fetched(row, n), queries(row, n)];
+  return (sets || asked) && ends((end) => (sets?.[end] || 0) + (asked?.[end] || 0));
+};
 const queries = (row, n) =>
   valueOf(row, "query_up_bytes") === null
     ? null
@@ -100,9 +106,9 @@ const costEvidence = (row, n) => {
 };
 const costAt = (row, n, where) => {
   const found = cores(row, n),
-    setups = fetched(row, n);
+    all = moved(row, n);
   const words = found ? (asksNobody(row) ? "no server" : h`${between(found[0], found[1])}\u00a0cores`) : absent("");
-  return opens(where, h`${words}${setups === null ? "" : h`; ${bytesBetween(setups)}`}`, () => costEvidence(row, n));
+  return opens(where, h`${words}${all === null ? "" : `; ${bytesBetween(all)}`}`, () => costEvidence(row, n));
 };
 
 // reports a day: [estimate, low, high] each, by recall and false-match rate

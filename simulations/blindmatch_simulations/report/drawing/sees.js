@@ -1,6 +1,7 @@
 // Who sees picture, hash, account and outcome: observed in the run, or declared and not seen in it.
 const THINGS = ["picture", "hash", "account", "outcome"];
-const SURE = ["sealed", "declared", "observed"];
+const SURE = ["sealed", "declared", "unchecked", "observed"];
+const SEEN = {declared: "declared, not seen in this run", unchecked: "declared, not checked: no check looked for it to its end"};
 const ENDS = ["device", "provider", "centre"];
 const AFTER = ["centre", "authorities"];
 const PLAIN_PARTY = {device: "you", party_a: "party A", party_b: "party B", third_party: "third party"};
@@ -13,7 +14,9 @@ const servers = (row) =>
   ])
     .filter((party) => !ENDS.includes(party))
     .sort();
-const met = (row, party) => row.traffic.some((one) => one.party === party);
+const met = (row, party) => row.traffic.some((one) => one.party === party && !ofHarness(row, one));
+// of a design that finds nothing, all but the messenger's own traffic is the set-up of the run
+const ofHarness = (row, one) => row.design.relation === "nothing" && one.party !== "provider";
 const matched = (row) => (valueOf(row, "recall") || 0) > 0;
 const reported = (row) =>
   row.traffic.some((one) => one.party === "centre" && one.purpose === "report" && one.up_bytes > 0) ||
@@ -30,6 +33,11 @@ const observedBy = (row, party, fact, leak) => {
     return "pictures went to it in the clear in this run";
   return "";
 };
+// reports and accounts are looked at while pictures are sent; the rest is for a check that may not have come to its end
+const looked = (row, fact, leak) =>
+  fact.name === "report" ||
+  (leak.source === "messenger" && Boolean(plain(fact).things?.includes("account"))) ||
+  !["not checked", undefined].includes(check(row, "tightness")?.verdict);
 const told = (row, party) =>
   row.design.declared.filter((one) => one.parties.length === 1 && one.parties[0] === party && one.adversary === "semi-honest");
 const silent = (row) => row.design.learns.every((one) => one === "nobody");
@@ -44,7 +52,11 @@ const seenBy = (row, party) => {
       for (const thing of plain(fact).things || []) {
         if (silent(row) && fact.name !== "account" && ["match_time", "report"].includes(fact.name)) continue;
         const by = observedBy(row, party, fact, leak);
-        add(thing, by ? "observed" : "declared", h`${fact.name}: ${fact.says}${by ? h`; ${by}` : ""}`);
+        add(
+          thing,
+          by ? "observed" : looked(row, fact, leak) ? "declared" : "unchecked",
+          h`${fact.name}: ${fact.says}${by ? h`; ${by}` : ""}`,
+        );
       }
   const learner =
     (party === "device" && row.design.learns.includes("device")) ||
@@ -56,7 +68,12 @@ const seenBy = (row, party) => {
 };
 const sight = (row, all = false) =>
   ["device", "provider", ...servers(row), "centre"]
-    .filter((party) => all || ENDS.includes(party) || met(row, party) || Object.values(row.design.roles).includes(party))
+    .filter(
+      (party) =>
+        (row.design.relation === "nothing" ? party !== "centre" && (all || ENDS.includes(party)) : all || ENDS.includes(party)) ||
+        met(row, party) ||
+        Object.values(row.design.roles).includes(party),
+    )
     .map((party) => ({party, things: seenBy(row, party)}));
 
 const BOX = 54;
@@ -77,7 +94,8 @@ const inWords = (boxes) =>
         h`${partyName(box.party)}: ${
           glue(
             THINGS.filter((thing) => box.things[thing]).map(
-              (thing) => h`${thing} (${box.things[thing].state === "declared" ? "declared, not seen" : box.things[thing].state})`,
+              (thing) =>
+                h`${thing} (${{declared: "declared, not seen", unchecked: "declared, not checked"}[box.things[thing].state] || box.things[thing].state})`,
             ),
             ", ",
           ) || "none of the four"
@@ -94,10 +112,7 @@ const sees = (row) => {
         .map((box) => [
           partyName(box.party),
           glue(
-            Object.entries(box.things).map(
-              ([thing, one]) =>
-                h`<b>${thing}</b>, ${one.state === "declared" ? "declared, not seen in this run" : one.state}: ${one.why}`,
-            ),
+            Object.entries(box.things).map(([thing, one]) => h`<b>${thing}</b>, ${SEEN[one.state] || one.state}: ${one.why}`),
             h`<br/>`,
           ) || "none of the four",
         ])
