@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_protocol.contract import UNBOUND, Binding, NoState, Session
+from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Binding, NoState, Session
 from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.conformance import Options, check_design
+from blindmatch_simulations.conformance.checks import NOT_SEEN
 from blindmatch_simulations.conformance.mutations.hooks import Psi
+from blindmatch_simulations.conformance.run import as_json
+from blindmatch_simulations.deployment.registry import load_design
 from dummy_designs import VOUCHERS
 from planted import Planted
 from planted.honest import CHECKS, HONEST
@@ -57,8 +61,17 @@ class NotingVouchers(Noting):
 
 def test_only_a_design_with_vouchers_is_told_of_the_message_that_a_picture_is_in() -> None:
     message = Binding(b"c" * 32, b"evidence")
-    for kind, told in ((Noting, UNBOUND), (NotingVouchers, message)):
+    certifying = Binding(b"c" * 32, b"evidence", certify=True)
+    for kind, told in ((Noting, [UNBOUND, CERTIFYING]), (NotingVouchers, [message, certifying])):
         design = kind()
-        with pytest.raises(InterruptedError):
-            Session(design, None, NoState(), seeded("message")).start(None, message)  # type: ignore[arg-type]
-        assert design.told == [told]
+        for binding in (message, certifying):
+            with pytest.raises(InterruptedError):
+                Session(design, None, NoState(), seeded("message")).start(None, binding)  # type: ignore[arg-type]
+        assert design.told == told
+
+
+def test_what_is_not_seen_stands_in_the_page_and_in_the_result() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
+    report = check_design(load_design("none"), Options(only=["codec"]))
+    assert as_json(report)["not_seen"] == list(NOT_SEEN)
+    assert all(f"| {what} | {why} |" in page for what, why in NOT_SEEN.items())

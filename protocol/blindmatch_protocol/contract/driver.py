@@ -15,7 +15,7 @@ from msgspec import Struct
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.contract.account import X
 from blindmatch_protocol.contract.answering import Request, Verdict
-from blindmatch_protocol.contract.binding import UNBOUND, Binding
+from blindmatch_protocol.contract.binding import CERTIFYING, UNBOUND, Binding
 from blindmatch_protocol.contract.declaration import Role
 from blindmatch_protocol.contract.design import AnyDesign
 from blindmatch_protocol.contract.item import Item
@@ -98,7 +98,8 @@ class Session:
         """The first bodies to send; if there is nothing to send, as `receive`. Only a design with vouchers is
         told of the message."""
         self._expect("start")
-        told = binding if self._design.vouchers else UNBOUND
+        unbound = CERTIFYING if binding.certify else UNBOUND
+        told = binding if self._design.vouchers else unbound
         started = self._design.start(self.state, self._setup, item, told, self._rng)
         self.state = started.state
         return self._take(started.step)

@@ -23,7 +23,7 @@ from blindmatch_simulations.cli.console import (
     values_of,
     write_json,
 )
-from blindmatch_simulations.conformance.checks import BY_NAME
+from blindmatch_simulations.conformance.checks import BY_NAME, NOT_SEEN
 from blindmatch_simulations.conformance.mutations.table import mutation_score
 from blindmatch_simulations.conformance.run import (
     Options,
@@ -102,6 +102,7 @@ def _check(reference: str, options: Options, replays: Path, json_path: Path | No
     report = check_design(loaded, options, lambda name: ERR.print(f"  {name}", style="dim"))
     title = f"Conformance of {report.design}, seed {report.seed}"
     show_report(title, report, as_json(report), json_path)
+    say(f"not seen by any check: {', '.join(NOT_SEEN)} (docs/conformance.md)", console_for(json_path))
     _fail(report, portable_reference(reference), options, replays)
 
 

@@ -13,7 +13,7 @@ from blindmatch_client.device import Device
 from blindmatch_protocol.contract import AnyDesign
 from msgspec import Struct, field
 
-from blindmatch_simulations.conformance.checks import CHECKS
+from blindmatch_simulations.conformance.checks import CHECKS, NOT_SEEN
 from blindmatch_simulations.conformance.fixtures import CLOCKS, Clocks, Fixtures
 from blindmatch_simulations.deployment.errors import ReplayError
 from blindmatch_simulations.inprocess.verdict import (
@@ -171,6 +171,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "seed": report.seed,
         "games": report.games,
         "failed": [result.check for result in report.failed],
+        "not_seen": list(NOT_SEEN),
         "checks": [
             {
                 **{name: getattr(result, name) for name in REPORTED},

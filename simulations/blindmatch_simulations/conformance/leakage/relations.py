@@ -23,7 +23,7 @@ from blindmatch_protocol.contract import Adversary, Item, Party, Voucher
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.audit.counterpart import Counterpart, DecoyFinder
-from blindmatch_simulations.conformance.fixtures import Fixtures, Setting, settings
+from blindmatch_simulations.conformance.fixtures import Fixtures, Setting, as_published, settings
 from blindmatch_simulations.conformance.leakage.facts import Move, Opponent, opponents
 from blindmatch_simulations.conformance.leakage.knowledge import Guesses, guesses
 from blindmatch_simulations.conformance.leakage.play import Behaviour, Event, Play, Table
@@ -43,7 +43,7 @@ from blindmatch_simulations.pictures.pool import Pooled
 
 SETTLED: Final = 64
 SPANNED: Final = 3_000
-"""Samples of a group's first picture and of the others that are spanned; one of these at least is."""
+"""Samples of a group's first picture and of the others that are spanned; one of these is, unless `WIDE`."""
 CONFIRMED: Final = 512
 """Samples more of two pictures whose spaces differ."""
 HEAD, TAIL = 160, 32
@@ -56,6 +56,8 @@ AGAIN: Final = 2
 """Samples of each picture that is compared."""
 CERTAIN: Final = 3
 """Sessions of a picture in each of which a dictionary must tell it."""
+WIDE: Final = 1_000
+"""Where a space takes more samples than that, no other picture is spanned but in the first setting."""
 FORGED: Final = 6_000
 """Samples for pictures of a setting that are compared with forged ones; one of them is."""
 FRONT: Final = ("poor", "large", "faint", "listed", "twin", "near-30", "other")
@@ -154,6 +156,7 @@ class _Looked:
 
     def __init__(self, fixtures: Fixtures, setting: Setting) -> None:
         self._fixtures, self._setting = fixtures, setting
+        self._later = setting is not as_published(fixtures)
         self._spanned: list[tuple[frozenset[Party], list[str]]] = []
 
     def _rng(self, purpose: str) -> Randomness:
@@ -192,9 +195,10 @@ class _Looked:
 
         first, *rest = group
         mine, kept = span(first).settle(), 0
+        one_way = self._later and mine.count > WIDE
         for number, one in enumerate(one_of_each_kind(rest, self._fixtures.seed)[0]):
             other = span(one)
-            if number and kept + mine.count > SPANNED:
+            if one_way or (number and kept + mine.count > SPANNED):
                 same = mine.holds(other.add(AGAIN)) or mine.add(CONFIRMED).holds(other)
             else:
                 kept += other.settle(mine).count
