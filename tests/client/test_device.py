@@ -322,6 +322,7 @@ def test_a_repeated_message_is_acknowledged_and_not_shown(world: World) -> None:
     alice.device.send_text("bob", "once")
     (delivery,) = world.relay.queues["bob"]
     repeat = pb.Delivery(sequence=99, sender="alice", sealed=delivery.sealed)
+    repeat.message_id, repeat.accepted_at_ms = delivery.message_id, delivery.accepted_at_ms
     world.relay.queues["bob"].append(repeat)
     assert [m.text for m in bob.device.receive()] == ["once"] and world.relay.queues["bob"] == []
 
