@@ -281,7 +281,7 @@ def progress_bar(console: Console, what: str, unit: str, *, last: str = "") -> I
     def progress(done: int, whole: int) -> None:
         if not tasks:
             shown.start()
-            tasks.append(shown.add_task(what))
+            tasks.append(shown.add_task(what, total=whole, completed=done))
         ends = bool(last) and done >= whole
         shown.update(tasks[0], completed=done, total=whole, description=last if ends else what)
 
