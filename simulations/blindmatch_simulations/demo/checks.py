@@ -97,11 +97,12 @@ def not_audited(run: DemoRun) -> bool:
 
 
 def not_compared(run: DemoRun) -> list[str]:
-    """Names of the pictures whose sessions were compared with no other picture that agrees on the facts."""
+    """Names of the user's own pictures for which something is sent to match them, and that were compared with
+    no other picture that agrees on the facts."""
     compared = {one.item for audit in run.audits.values() for one in audit.comparisons if one.comparable}
-    asked = {one.item for audit in run.audits.values() for one in audit.comparisons}
+    asks = run.bundled is not None and run.bundled.comparisons
     pairs = zip(run.workload.sendings, run.sent, strict=True)
-    return [sending.name for sending, one in pairs if one.item in asked - compared]
+    return [sending.name for sending, one in pairs if asks and one.item not in compared]
 
 
 def undeclared(run: DemoRun) -> Undeclared:
