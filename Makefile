@@ -73,7 +73,7 @@ else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(ONLY) -r requirements/fast.txt
 endif
 
-frames: $(STAMP) ## pandas, for results as data frames (docs/api.md)
+frames: $(STAMP) ## pandas, for results as data frames (docs/results.md)
 ifneq ($(UV),)
 	$(UV) pip install --quiet --python $(BIN)/python $(ONLY) -r requirements/frames.txt
 else

@@ -8,7 +8,7 @@
     for event in bm.play("oprf-psi", [...], threads=True): ...
     bm.frame(bm.figures(bm.load_results("docs/sample")))
 
-It is a thin cover of `blindmatch_simulations`; docs/api.md has all of it. For evaluation alone: benign
+It is a thin cover of `blindmatch_simulations`; docs/results.md has all of it. For evaluation alone: benign
 pictures, random lists.
 """
 

@@ -1,4 +1,4 @@
-"""`import blindmatch`: what docs/api.md says holds, and the notebook runs."""
+"""`import blindmatch`: what docs/results.md says holds, and the notebook runs."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_a_frame_is_made_of_rows_where_its_package_is_installed(monkeypatch: pyt
 
 
 def test_the_page_names_everything_that_the_package_has() -> None:
-    page = (ROOT / "docs" / "api.md").read_text()
+    page = (ROOT / "docs" / "results.md").read_text()
     named = set(re.findall(r"`([A-Za-z_]+)(?:\(|`)", page))
     assert set(bm.__all__) <= named
     assert {kind.__name__ for kind in get_args(bm.operations.Operation)} <= named

@@ -1,4 +1,4 @@
-"""The walk of the README, command by command, each a process of its own."""
+"""The walk of docs/walk.md, command by command, each a process of its own."""
 
 from __future__ import annotations
 

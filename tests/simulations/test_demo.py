@@ -197,8 +197,8 @@ def test_the_demo_is_right_for_oprf_psi(private: Demo, workload: Workload) -> No
     check_right(private, workload, load_design("oprf-psi"))
 
 
-def test_the_readme_shows_what_is_declared_to_each_party(private: Demo) -> None:
-    page = " ".join((Path(__file__).parents[2] / "README.md").read_text().replace("│", " ").split())
+def test_the_page_of_the_walk_shows_what_is_declared_to_each_party(private: Demo) -> None:
+    page = " ".join((Path(__file__).parents[2] / "docs/walk.md").read_text().replace("│", " ").split())
     for party, one in private.result["parties"].items():
         assert f" {party} {', '.join(one['declared_facts'])} " in page, party
 

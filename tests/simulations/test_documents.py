@@ -179,8 +179,8 @@ def test_the_readme_says_what_each_design_matches_and_its_parameters() -> None:
         assert (match, parameters) == (info.relation.words, {one.name for one in info.parameters}), name
 
 
-def test_commands_are_found_in_the_readme() -> None:
-    assert ["serve", "all"] in list(command_lines(ROOT / "README.md"))
+def test_commands_are_found_in_the_page_of_the_walk() -> None:
+    assert ["serve", "all"] in list(command_lines(ROOT / "docs" / "walk.md"))
 
 
 @pytest.mark.parametrize(

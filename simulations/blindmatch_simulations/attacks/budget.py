@@ -1,4 +1,4 @@
-"""What an attack spent, stated four ways, each where it has it; docs/measures.md.
+"""What an attack spent, stated four ways, each where it has it; docs/results.md.
 
 queries      requests to a design's roles that were answered in the run, whoever held device or role
 distortion   how far the edit that it needed moves pictures

@@ -53,7 +53,7 @@ class Figure(Struct, frozen=True):
         return f"{self.measure} {self.value:+.2f} [{low:+.2f}, {high:+.2f}] over {self.trials}"
 
     def figures(self) -> dict[str, results.Figure]:
-        """The figure and its parts as those of a results file; docs/measures.md."""
+        """The figure and its parts as those of a results file; docs/results.md."""
         low, high = self.interval or (None, None)
         whole = results.Figure(self.value, low=low, high=high, n=self.trials, unit=self.measure)
         parts = {

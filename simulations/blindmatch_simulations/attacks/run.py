@@ -65,7 +65,7 @@ def run_attack(attack: Attack, arena: Arena, weakened: bool = False) -> Ran:
 
 
 def results_of(rans: Sequence[Ran], weakened: bool = False) -> Results[AttackRow]:
-    """The results file; docs/measures.md."""
+    """The results file; docs/results.md."""
     rows, options = [_row(ran) for ran in rans], {"weakened": weakened}
     return results(Results[AttackRow], "blindmatch attack run", options, rows)
 

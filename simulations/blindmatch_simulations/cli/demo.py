@@ -51,7 +51,7 @@ CoverPeriodOption = Annotated[
 ]
 ConsequenceOption = Annotated[Consequence, typer.Option(help="What follows on the devices from a match.")]
 RecordOption = Annotated[
-    Path | None, typer.Option(help="Write a recording of the run to this new file (docs/recording.md).")
+    Path | None, typer.Option(help="Write a recording of the run to this new file (docs/results.md).")
 ]
 EndorsementOption = Annotated[
     bool,

@@ -42,7 +42,7 @@ def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
 
 
 def result(run: DemoRun) -> dict[str, Any]:
-    """The run as JSON (docs/measures.md)."""
+    """The run as JSON (docs/results.md)."""
     return {
         "result_version": RESULT_VERSION,
         "design": run.design.info.name,

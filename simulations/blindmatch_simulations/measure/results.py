@@ -1,4 +1,4 @@
-"""Results of every kind of measurement: one file, one type of row, version 3; docs/measures.md.
+"""Results of every kind of measurement: one file, one type of row, version 3; docs/results.md.
 
 A command adds fields of its own to the row (`bench`: `measure.row`, `attack run`: `attacks.run`, `assess`:
 `assess.results`); what is a figure, a run and a machine is the same everywhere. `results-v3.schema.json` is

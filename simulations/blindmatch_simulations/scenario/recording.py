@@ -1,4 +1,4 @@
-"""A run as a file: what was done, and what each device recorded of itself. Version 1; docs/recording.md.
+"""A run as a file: what was done, and what each device recorded of itself. Version 1; docs/results.md.
 
     {"line": "head", "format": "blindmatch-recording", "version": 1, "design": ..., ...}
     {"line": "event", "number": 0, "operation": {"do": "add device", ...}, ...}       as it happens
