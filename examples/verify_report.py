@@ -3,7 +3,7 @@
     python examples/verify_report.py REPORT --identity HEX --curator curator.pub
                                      --endorsement-policy endorsement.json --log-policy policy.txt
 
-What is given beside REPORT must come from elsewhere; without it a claim is not shown (docs/proofs.md).
+What stands beside REPORT must come from elsewhere; without it a claim is not shown (docs/accountability.md).
 """
 
 import argparse

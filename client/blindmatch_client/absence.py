@@ -30,7 +30,7 @@ def check_provable(design: AnyDesign, item: Picture) -> None:
         AbsenceError: if the design's sessions prove nothing, or the picture is not one that is matched.
     """
     if not can_prove(design):
-        raise AbsenceError(f"a session of {design.info.name} proves no absence; see docs/proofs.md")
+        raise AbsenceError(f"a session of {design.info.name} proves no absence; see docs/accountability.md")
     if item.quality < design.info.relation.minimum_quality:
         raise AbsenceError("the picture's quality is too low for its hash to mean anything")
 

@@ -1,4 +1,4 @@
-"""k of n organisations endorse what a set holds; encodings and verification, sans-IO (docs/endorsement.md).
+"""k of n organisations endorse what a set holds: encodings, verification, sans-IO (docs/accountability.md).
 
 organisation  its pictures --> hashes -----------> curator
 curator       entries that k or more submitted: hash, id, salt --> a batch: Merkle root over its entries

@@ -1,4 +1,4 @@
-"""The log of epochs and counts, and the witnesses of its checkpoints (docs/proofs.md).
+"""The log of epochs and counts, and the witnesses of its checkpoints (docs/accountability.md).
 
 `tree_store` keeps a tree as tiles in files, `service` appends to it and has it cosigned, `witness` cosigns;
 `server` runs either as a process.
