@@ -27,6 +27,7 @@ from blindmatch_simulations.deployment.registry import all_designs
 from blindmatch_simulations.report.declared import markdown
 from dummy_designs import BRIGHT, CARRIED, MASKED, SHARES, VOUCHERS
 from support.command import in_process
+from support.page_tables import TABLES
 from typer.main import get_command
 
 ROOT = Path(__file__).parents[2]
@@ -168,15 +169,20 @@ def test_the_threat_model_names_every_design_that_enrols_accounts_with_a_role() 
 
 
 def test_the_readme_says_what_each_design_matches_and_its_parameters() -> None:
-    rows = re.findall(
-        r"^\| `([a-z-]+)` \| .*? \| (.*?) \| .*? \| (.*?) \|", (ROOT / "README.md").read_text(), re.M
-    )
-    told = {name: (match, set(re.findall("`([a-z_]+)`", given)), given) for name, match, given in rows}
+    row = re.compile(r"^\| \[`([a-z-]+)`\]\(\S+\) \| .*? \| (.*?) \| .*? \| (.*?) \|$", re.MULTILINE)
+    rows = row.findall((ROOT / "README.md").read_text())
+    told = {name: (match, set(re.findall("`([a-z_]+)`", given))) for name, match, given in rows}
     for name in (name for name, one in all_designs().items() if one.source == "built in"):
-        info, (match, parameters, given) = all_designs()[name].design.info, told[name]
-        if given.startswith("as "):
-            parameters = told[given.split("`")[1]][1]
-        assert (match, parameters) == (info.relation.words, {one.name for one in info.parameters}), name
+        info = all_designs()[name].design.info
+        assert told[name] == (info.relation.words, {one.name for one in info.parameters}), name
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_that_follows_from_code_is_as_the_code_has_it(name: str) -> None:
+    """`make pages` writes it again."""
+    pages = "".join(page.read_text() for page in PAGES)
+    (shown,) = re.findall(rf"<!-- from {re.escape(name)} -->\n(.*?)<!-- end of ", pages, re.DOTALL)
+    assert shown == TABLES[name]()
 
 
 def test_commands_are_found_in_the_page_of_the_walk() -> None:

@@ -1,0 +1,87 @@
+"""Tables of pages that follow from code: modules by room, the layers of simulations, the designs in short."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from blindmatch_protocol.contract import Learner
+from blindmatch_simulations.deployment.registry import all_designs
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+ROOMS: Final = ("protocol", "proofs", "client", "server", "simulations")
+
+
+def modules_of(room: str) -> str:
+    """Every package and module at the top of a room's package, with the first sentence of its docstring."""
+    package = ROOT / room / f"blindmatch_{room}"
+    said = {path: first_sentence(path) for path in package.iterdir() if path.name != "__init__.py"}
+    rows = [(named(path), words) for path, words in sorted(said.items()) if words]
+    return table(("module", "subject"), rows)
+
+
+def layers_of_simulations() -> str:
+    """The layers that import-linter holds, the topmost first, with what each package says of itself."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (layered,) = (one for one in contracts if one.get("containers") == ["blindmatch_simulations"])
+    base = ROOT / "simulations" / "blindmatch_simulations"
+    rows = [
+        (str(number), f"`{name}/`", first_sentence(base / name))
+        for number, layer in enumerate(reversed(layered["layers"]), 1)
+        for name in layer.split(" | ")
+    ]
+    return table(("layer", "package", "subject"), reversed(rows))
+
+
+def designs_in_short() -> str:
+    """A row for each built-in design; of one that is not installed, the row that README.md has."""
+    here = {name: one.design.info for name, one in all_designs().items() if one.source == "built in"}
+    page = (ROOT / "README.md").read_text("utf-8")
+    kept = re.findall(
+        r"^\| \[`([a-z-]+)`\]\(.*?\) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", page, re.MULTILINE
+    )
+    rows = {name: cells for name, *cells in kept if (ROOT / f"docs/designs/{name}.md").exists()}
+    for name, info in here.items():
+        hosts = {party.replace("_", " ") for party in info.roles.values()}
+        learns = {one.value for one in info.learns} - {Learner.SERVER} | (
+            hosts if Learner.SERVER in info.learns else set()
+        )
+        parameters = ", ".join(f"`{one.name}`" for one in info.parameters)
+        option = f"nearest to {info.option}" if info.differs else info.option
+        rows[name] = [option, info.relation.words, ", ".join(sorted(learns)), parameters or "-"]
+    ordered = sorted(rows, key=lambda name: (rows[name][0].removeprefix("nearest to "), name))
+    shown = [(f"[`{name}`](docs/designs/{name}.md)", *rows[name]) for name in ordered]
+    return table(("design", "option", "match", "who learns", "parameters"), shown)
+
+
+def named(path: Path) -> str:
+    return f"`{path.name}/`" if path.is_dir() else f"`{path.name}`"
+
+
+def first_sentence(path: Path) -> str:
+    """Of a module's or a package's docstring, as one line; empty if there is none."""
+    source = path / "__init__.py" if path.is_dir() else path
+    if source.suffix != ".py" or not source.is_file():
+        return ""
+    said = ast.get_docstring(ast.parse(source.read_text("utf-8"))) or ""
+    return " ".join(said.split("\n\n")[0].split()).replace("|", "\\|")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    **{f"the modules of {room}: make pages": partial(modules_of, room) for room in ROOMS[:-1]},
+    "the layers of simulations: make pages": layers_of_simulations,
+    "the designs in short: make pages": designs_in_short,
+}
+"""What writes each block, by its name."""
