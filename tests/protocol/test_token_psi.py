@@ -179,7 +179,7 @@ def test_an_entry_whose_label_would_be_sealed_under_a_key_that_another_has_is_re
 
 @pytest.mark.parametrize("kind", [store.KIND, labels.KIND])
 def test_values_or_labels_that_were_wrong_when_the_set_was_made_are_a_miss(kind: int) -> None:
-    """They look like a lone band hit, as they must: docs/designs/token-psi.md, "What a signed set does"."""
+    """They look like a lone band hit, as they must: docs/designs/token-psi.md."""
     files = published(NAME)
     other = set_file(DESIGN, "set.bin", published(NAME, seed="other")["set.bin"])
     file = set_file(DESIGN, "set.bin", files["set.bin"])
