@@ -23,7 +23,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench soak interop vectors clean
+.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench soak interop pages vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -153,6 +153,9 @@ interop: $(DEV) ## a device in JavaScript against vectors and running matchers (
 	cd tests/interop && npm ci --loglevel=error
 	cd tests/interop && npm test --silent
 	GRPC_VERBOSITY=NONE PYTHONPATH=tests $(BIN)/python tests/interop/against_matcher.py $(ARGS)
+
+pages: $(DEV) ## write the parts of pages again that follow from code
+	PYTHONPATH=tests $(BIN)/python -m support.pages
 
 vectors: $(STAMP) ## write the test vectors of every built-in design again
 	$(BIN)/blindmatch conformance --write-vectors tests/vectors/designs

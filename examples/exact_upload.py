@@ -30,7 +30,13 @@ def asked(item, setup=None):
 
 
 FACTS = (
-    bm.Fact("every_hash", "each picture's hash if it is good enough", asked),
+    bm.Fact(
+        "every_hash",
+        "each picture's hash if it is good enough",
+        bm.Severity.HASH,
+        asked,
+        frozenset({bm.Shows.HASH}),
+    ),
     QUERY_TIME,
 )
 

@@ -620,13 +620,13 @@ class ThresholdOpener(Redacted, Struct, frozen=True):
 
     known: PlainList
 
-    def take(self, account: str, voucher: Message) -> bm.Taken:
+    def take(self, account: str, device: str, period: bytes, voucher: Message) -> bm.Taken:
         if not isinstance(voucher, Sealed):
             raise ProtocolError("vouchers/open", "must be a voucher", "voucher")
         label = find(self.known, voucher.hash, voucher.quality)
         return bm.Hidden() if label is None else bm.Visible(label.encode())
 
-    def open(self, account: str, rows: Sequence[bytes]) -> Mapping[int, Label]:
+    def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, Label]:
         opened = {index: Label.decode(row) for index, row in enumerate(rows)}
         return opened if len(opened) >= THRESHOLD else {}
 
@@ -640,6 +640,9 @@ class Vouchers(Dummy[None]):
         version=2,
         learns=frozenset({bm.Learner.CENTRE}),
         roles={},
+        vouching=bm.Vouching(
+            "that a picture was sent, and its commitment", "at once: the hash is in it", "from two matches on"
+        ),
     )
     vouchers: ClassVar[tuple[type[Message], ...]] = (Sealed,)
 

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from blindmatch_protocol.contract import Info, Party
-
-from blindmatch_client.facts import DeclaredFact
+from blindmatch_protocol.contract import Fact, Info, Party, Severity
 
 
 class FailureMode(StrEnum):
@@ -27,16 +25,20 @@ class FailureMode(StrEnum):
     SEND_UNMATCHED = "send_unmatched"
 
 
-_RETRIED: Final = DeclaredFact(
-    "retry_time", "that a query that was asked before, or was missed, is asked again, and when"
+_RETRIED: Final = Fact(
+    "retry_time",
+    "that a query that was asked before, or was missed, is asked again, and when",
+    Severity.TIMES,
 )
-_HELD: Final = DeclaredFact(
-    "outage_delay", "that messages with pictures come late, and so how long nobody could be asked"
+_HELD: Final = Fact(
+    "outage_delay",
+    "that messages with pictures come late, and so how long nobody could be asked",
+    Severity.TIMES,
 )
-_LATE: Final = DeclaredFact("late_query_time", "when a picture that was delivered before is matched")
+_LATE: Final = Fact("late_query_time", "when a picture that was delivered before is matched", Severity.TIMES)
 
 
-def failure_facts(mode: FailureMode, info: Info) -> Mapping[Party, tuple[DeclaredFact, ...]]:
+def failure_facts(mode: FailureMode, info: Info) -> Mapping[Party, tuple[Fact, ...]]:
     """What a mode discloses beyond the design and the messenger once a failure happens: to whoever devices of
     the design `info` ask, and to the provider.
 

@@ -29,9 +29,9 @@ class Beside(Sealed, tag=0xC0, name="cheat/voucher"):
 class Opens(ThresholdOpener):
     """Opens a voucher that has room."""
 
-    def take(self, account: str, voucher: Message) -> bm.Taken:
+    def take(self, account: str, device: str, period: bytes, voucher: Message) -> bm.Taken:
         assert isinstance(voucher, Beside)
-        return super().take(account, Sealed(voucher.hash, voucher.quality))
+        return super().take(account, device, period, Sealed(voucher.hash, voucher.quality))
 
 
 class Roomy(Vouchers):
@@ -65,24 +65,24 @@ def roomy(says: Any) -> type[Roomy]:
 
 
 class Crashes(Opens):
-    def take(self, account: str, voucher: Message) -> bm.Taken:
+    def take(self, account: str, device: str, period: bytes, voucher: Message) -> bm.Taken:
         if getattr(voucher, "quality", 0) > 100:
             raise ValueError("cannot be")
-        return super().take(account, voucher)
+        return super().take(account, device, period, voucher)
 
 
 class OpensAnother(Opens):
     """Says of every picture that it is the first entry."""
 
-    def open(self, account: str, rows: Sequence[bytes]) -> Mapping[int, bm.Label]:
-        return {at: self.known.label(0) for at in super().open(account, rows)}
+    def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, bm.Label]:
+        return {at: self.known.label(0) for at in super().open(account, period, rows)}
 
 
 class Renumbers(Opens):
     """Opens the right hash under another id."""
 
-    def open(self, account: str, rows: Sequence[bytes]) -> Mapping[int, bm.Label]:
-        opened = super().open(account, rows)
+    def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, bm.Label]:
+        opened = super().open(account, period, rows)
         return {at: replace(label, entry_id=label.entry_id + 1) for at, label in opened.items()}
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 from blindmatch_protocol.codec import Fixed, Message, Sequence, UInt, message
-from blindmatch_protocol.contract import Category, Extraction, Fact
+from blindmatch_protocol.contract import Category, Extraction, Fact, Severity
 from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 from msgspec.structs import replace
@@ -92,9 +92,11 @@ def test_functions_of_what_is_declared_do_not_count_in_comparisons() -> None:
     for made in (
         lambda: Category("bright", 0.5, Model()),
         lambda: Extraction("tokens", Model()),
-        lambda: Fact("my.fact", "what it says", Model()),
+        lambda: Fact("my.fact", "what it says", Severity.HASH, Model()),
     ):
         one, same = made(), made()
         assert one == same and hash(one) == hash(same) and (one != same) is False
     assert Category("bright", 0.5, Model()) != Category("bright", 0.6, Model())
-    assert Fact("my.fact", "what it says", Model()) != Fact("my.fact", "what else it says", Model())
+    assert Fact("my.fact", "what it says", Severity.HASH, Model()) != Fact(
+        "my.fact", "what else it says", Severity.HASH, Model()
+    )

@@ -21,9 +21,10 @@ from msgspec.structs import replace
 
 REF = AttachmentRef(bytes(16), bytes(32), bytes(32), 1024, "image/png")
 CONTENT = Content(bytes(16), 1, "text", (REF,), bytes(32))
-INITIAL = InitialHeader(bytes(32), bytes(32), bytes(32), (bytes(32),))
+POINT = bytes([9]) + bytes(31)
+INITIAL = InitialHeader(POINT, POINT, POINT, (POINT,))
 SEALED = SealedMessage(
-    WIRE_VERSION, session_id(INITIAL), (INITIAL,), RatchetHeader(bytes(32), 0, 0), bytes(32), b"ciphertext"
+    WIRE_VERSION, session_id(INITIAL), (INITIAL,), RatchetHeader(POINT, 0, 0), bytes(32), b"ciphertext"
 )
 MESSAGES: list[Message] = [CONTENT, SEALED, disclose(CONTENT, "alice", "bob", 0)[1]]
 
@@ -86,7 +87,7 @@ def test_a_content_out_of_bounds_cannot_be_encoded(change: dict[str, object], fi
 
 
 def test_a_sealed_message_of_another_version_is_named_as_such() -> None:
-    with pytest.raises(ProtocolError, match="field version: must be 4, not 1"):
+    with pytest.raises(ProtocolError, match="field version: must be 5, not 1"):
         SealedMessage.decode(SEALED.encode()[:1] + b"\x01 in whatever form")
 
 
@@ -97,6 +98,6 @@ def test_a_session_that_does_not_follow_from_the_initial_header_is_refused() -> 
 
 @pytest.mark.parametrize("key", [b"\xff" * 32, (2**255 - 19).to_bytes(32, "little"), bytes(31) + b"\x80"])
 def test_a_public_key_that_is_not_canonical_is_refused(key: bytes) -> None:
-    good = RatchetHeader(bytes(32), 0, 0).encode()
+    good = RatchetHeader(POINT, 0, 0).encode()
     with pytest.raises(ProtocolError, match="ratchet_key"):
         RatchetHeader.decode(good[:1] + key + good[33:])

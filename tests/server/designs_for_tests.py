@@ -73,14 +73,14 @@ class Pile:
         self.pause = threading.Event()
         self.pause.set()
 
-    def take(self, account: str, voucher: Message) -> Taken:
+    def take(self, account: str, device: str, period: bytes, voucher: Message) -> Taken:
         assert isinstance(voucher, Slip)
         if voucher.opens == 255:
             raise ProtocolError("dummy/voucher", "must be below 255", "opens")
         self.taken.append(voucher.opens)
         return Visible(voucher.label) if voucher.opens else Hidden()
 
-    def open(self, account: str, rows: Sequence[bytes]) -> Mapping[int, Label]:
+    def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, Label]:
         self.tried.append(len(rows))
         self.pause.wait(10)
         return {index: Label.decode(row) for index, row in enumerate(rows)} if len(rows) > 1 else {}

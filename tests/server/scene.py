@@ -120,7 +120,7 @@ class Scene:
 
     @asynccontextmanager
     async def centre(
-        self, deployment: Deployment | None = None, design: Dummy | None = None, **limits: Any
+        self, deployment: Deployment | None = None, design: Dummy | None = None, epoch: int = 5, **limits: Any
     ) -> AsyncIterator[tuple[Client, Client, Client, int]]:
         """A running centre; the clients of Alice, Bob and an operator, and the port."""
         deployment = deployment or Deployment()
@@ -129,7 +129,7 @@ class Scene:
             self.directory / "keys",
             Deployed(design or Dummy(), lambda: {5, EPOCH}),
             self.references,
-            {"dummy": OpenerFiles(5, {})},
+            {"dummy": OpenerFiles(epoch, {"setup": b"setup of %d" % epoch})},
             CentreLimits(**limits),
         )
         services = partial(open_centre, config)

@@ -194,6 +194,23 @@ async def test_the_work_for_a_voucher_does_not_grow_with_the_number_before_it(sc
     assert design.pile.tried == [1, 2, 3]
 
 
+class OneKey(Dummy):
+    """Epochs below 10 share a key, and so a period."""
+
+    def period(self, setup: bytes) -> bytes:
+        return bytes([self.epoch_of(setup) // 10])
+
+
+async def test_vouchers_of_epochs_that_share_a_key_add_up_and_others_do_not(scene: Scene) -> None:
+    opened = []
+    for epoch in (5, 6, 10):
+        async with scene.centre(design=OneKey(), epoch=epoch) as (alice, _, operator, _):
+            await alice.one("Centre/SubmitVoucher", [voucher(epoch, epoch=epoch)])
+            (listed,) = (await operator.one("Centre/List", wire.ListRequest())).vouchers
+            opened.append((listed.held, listed.opened))
+    assert opened == [(1, 0), (2, 2), (3, 2)]
+
+
 async def test_a_receipt_does_not_wait_for_the_opening_and_accounts_not_for_one_another(scene: Scene) -> None:
     design = Dummy()
     design.pile.pause.clear()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import grpc
 import pytest
-from blindmatch_protocol.contract import Info, Learner, Party, Role
+from blindmatch_protocol.contract import Info, KeyLimits, Learner, Party, Role
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.authority import Identity
 from blindmatch_server.errors import ForbiddenError, HostError, RateError
@@ -69,7 +69,7 @@ class World:
             carrying = Carrying(party, lambda host: f"127.0.0.1:{self.port}" if self.port else "", own)
         config = MatchingConfig(
             self.design,
-            HeldSource(self.design, epoch, {"setup": SETUP}, held),
+            HeldSource(self.design, epoch, {"setup": SETUP}, held, party=party),
             self.folder / party,
             limits=self.limits,
             carrying=carrying,
@@ -116,6 +116,21 @@ async def test_large_bodies_are_carried_in_parts(tmp_path: Path) -> None:
         replies = await alice.all("Matching/ExchangeLarge", parts)
         assert len(Told.decode(b"".join(one.body for one in replies)).word) == 3 << 20
         assert made.accounts("third") == {"relay"}
+
+
+class CountedByCarrier(Carried):
+    def carrier_limits(self, role: Role, setup: bytes) -> KeyLimits | None:
+        return KeyLimits(b"carried", 2, per_account=4) if role == SECOND else None
+
+
+async def test_a_carrier_counts_by_account_what_the_host_never_learns(tmp_path: Path) -> None:
+    async with world(tmp_path, CountedByCarrier()) as (made, alice, bob, _):
+        for client in (alice, bob):
+            for _ in range(2):
+                await client.one("Matching/Exchange", envelope(Ask(b"x").encode()))
+            code, said, _ = await refused(client.one("Matching/Exchange", envelope(Ask(b"x").encode())))
+            assert code == STATUS.RESOURCE_EXHAUSTED and "4 of the 4 evaluations" in said
+        assert made.accounts("third") == {"relay"} and len(made.design.batches) == 4
 
 
 @pytest.mark.parametrize("sender", [ALICE, Identity.of(Party.MATCHER), Identity.of(Party("other"))])

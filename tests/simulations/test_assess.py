@@ -106,8 +106,8 @@ def test_a_design_that_hangs_is_ended_with_all_its_processes(tmp_path: Path) -> 
 
 
 def test_results_follow_the_committed_schema(made: Path) -> None:
-    assert committed("results-v3") == of_results()
-    jsonschema.validate(json.loads((made / store.RESULTS).read_text()), committed("results-v3"))
+    assert committed("results-v4") == of_results()
+    jsonschema.validate(json.loads((made / store.RESULTS).read_text()), committed("results-v4"))
 
 
 @pytest.mark.slow

@@ -6,12 +6,14 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blindmatch_client.facts import device_facts
 from blindmatch_client.failure import FailureMode, failure_facts
+from blindmatch_protocol.contract import Fact, Severity, Shows
 from blindmatch_protocol.designs import oprf_psi
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.judging import NOT_TIED
@@ -53,10 +55,27 @@ def page_of(folder: Path, one: Measured, **more: Any) -> Drawn:
     return drawn(folder, replace(store.check(folder), rows=(one,)), **more)
 
 
+@cache
+def facts_of_this_program() -> dict[str, Fact]:
+    """Every fact that a built-in design or the messenger declares, by name."""
+    messenger = (
+        *device_facts().values(),
+        *(facts for mode in FailureMode for facts in failure_facts(mode, oprf_psi.DESIGN.info).values()),
+    )
+    designs = (leak.facts for one in built_in_designs() for leak in one.design.leakage())
+    return {fact.name: fact for facts in (*designs, *messenger) for fact in facts}
+
+
+def fact_seen(name: str) -> FactSeen:
+    """A fact as it is declared; one of a plug-in's own is as severe as a hash, and shows one."""
+    own = Fact(name, f"that is {name}", Severity.HASH, shows=frozenset({Shows.HASH}))
+    return FactSeen.of(facts_of_this_program().get(name, own))
+
+
 def declaring(*leaks: tuple[str, str, str], **changes: Any) -> Measured:
     """A design that declares a fact to parties, by (parties, adversary, name)."""
     declared = tuple(
-        Declared(tuple(who.split("+")), adversary, "design", (FactSeen(name, f"that is {name}"),))
+        Declared(tuple(who.split("+")), adversary, "design", (fact_seen(name),))
         for who, adversary, name in leaks
     )
     seen = observed()
@@ -109,11 +128,14 @@ def test_cost_is_computed_from_the_larger_cpu_and_from_what_is_fetched(
             assert shown_numbers(found)[0] == three(DEFAULTS["volume"] * most / 86_400_000), one["id"]
         else:
             assert found.startswith("no server;")
-        fetched = DEFAULTS["devices"] * (
-            figures["setup_bytes"]["value"] * 12 / 365 + figures["update_bytes"]["value"]
-        )
+        if one["design"]["relation"] == "nothing":
+            assert "moved" not in found
+            continue
+        value = {name: figure["value"] or 0 for name, figure in figures.items()}
+        fetched = DEFAULTS["devices"] * (value["setup_bytes"] * 12 / 365 + value["update_bytes"])
+        asked = DEFAULTS["volume"] * (value["query_up_bytes"] + value["query_down_bytes"])
         scale = {"GB": 1e9, "TB": 1e12, "PB": 1e15}[found[-2:]]
-        assert shown_numbers(found)[-1] == three(fetched / scale), one["id"]
+        assert shown_numbers(found)[-1] == three((fetched + asked) / scale), one["id"]
 
 
 def test_who_sees_what_is_what_the_run_and_the_declaration_say(
@@ -171,11 +193,11 @@ def test_facts_are_named_most_severe_first_and_not_counted(folder: Path) -> None
     one = declaring(*leaks, learns=("device", "server"))
     facts = [fact for leak in one.design.declared for fact in leak.facts]
     assert [fact.name for fact in tables.by_severity(facts)] == [
-        "my.own", "every_hash", "query_count", "query_time",
+        "every_hash", "my.own", "query_count", "query_time",
     ]  # fmt: skip
     made = page_of(folder, one)
-    assert re.match(r"matcher that is my.own.*matcher looks for any picture", cell(made, "quoted.abuse"))
-    assert "(undeclared severity)" in made.opened("quoted.abuse")
+    assert re.match(r"matcher looks for any picture.*matcher that is my.own", cell(made, "quoted.abuse"))
+    assert "my.own (hash)" in made.opened("quoted.abuse")
     assert not re.search(r"\d+ facts", made.main)
 
 
@@ -197,7 +219,7 @@ def test_an_abuse_is_that_of_the_smallest_coalition_that_can(folder: Path) -> No
 
 def test_what_is_observed_is_told_from_what_is_only_declared(folder: Path) -> None:
     one = declaring(("matcher", "semi-honest", "every_hash"))
-    assert "hash , declared, not seen in this run" in page_of(folder, one).opened("quoted.sees")
+    assert "hash , declared, not checked" in page_of(folder, one).opened("quoted.sees")
     tight = Check("tightness", "", "passed", "", {"recovered_by": {"matcher: every_hash": "field"}}, 1.0)
     assert "hash , observed" in page_of(folder, replace(one, checks=(tight,))).opened("quoted.sees")
     other = replace(tight, figures={"recovered_by": {"provider: every_hash": "field"}})
@@ -210,24 +232,14 @@ def test_what_is_observed_is_told_from_what_is_only_declared(folder: Path) -> No
     assert "picture , observed" in page_of(folder, sent).opened("quoted.sees")
 
 
-def test_what_only_a_device_learns_stands_last_if_its_severity_is_undeclared() -> None:
-    facts = [FactSeen("my.own", ""), FactSeen("set_size", ""), FactSeen("any_hash", "")]
-    assert [fact.name for fact in tables.by_severity(facts, device=True)] == [
-        "any_hash",
-        "set_size",
-        "my.own",
-    ]
+def test_a_plug_ins_fact_that_shows_a_hash_draws_the_letter_of_one(folder: Path) -> None:
+    one = declaring(("matcher", "semi-honest", "my.half"))
+    assert "hash , declared, not checked" in page_of(folder, one).opened("quoted.sees")
 
 
-def test_every_fact_that_this_program_declares_has_a_severity() -> None:
-    names = {fact.name for one in built_in_designs() for leak in one.design.leakage() for fact in leak.facts}
-    messenger = [
-        *device_facts().values(),
-        *(facts for mode in FailureMode for facts in failure_facts(mode, oprf_psi.DESIGN.info).values()),
-    ]
-    names |= {fact.name for facts in messenger for fact in facts}
-    assert {name for name in names if tables.kind_of(name) == tables.UNDECLARED} == set()
-    assert tables.kind_of("my.content") == tables.UNDECLARED, "a plug-in's own, whatever it is called"
+def test_every_abuse_that_this_program_declares_says_who_would_notice() -> None:
+    for fact in facts_of_this_program().values():
+        assert bool(fact.abuse) == bool(fact.noticed_by), fact.name
 
 
 def test_the_forms_fields_have_the_bounds_of_its_inputs(folder: Path) -> None:
@@ -302,7 +314,7 @@ def test_the_scale_multiplies_volume_prevalence_and_rates(folder: Path) -> None:
     given = {"volume": 1_000, "prevalence": 0.01, "minutes": 10, "day": 400}
     made = drawn(folder, store.check(folder), given=given)
     table = made.words("flagged")
-    assert "perceptual hash, literature10" in table
+    assert "a range without" in table
     wrong = [990 * rate for rate in (1e-8, 1e-3)]
     assert f"{three(wrong[1])}" in table and called("number", wrong[0]) in made.main
     assert (

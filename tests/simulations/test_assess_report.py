@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from blindmatch_protocol.contract import Severity, Shows
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.observed import Check, Copies, Declared, Extracted, FactSeen, Traffic
@@ -27,7 +28,6 @@ from blindmatch_simulations.pictures.edits import EDITS as SUITE
 from blindmatch_simulations.report.inputs import ASSUMPTION, inputs
 from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
 from blindmatch_simulations.report.page import asset, report
-from blindmatch_simulations.report.tables import kind_of
 from defusedxml.ElementTree import fromstring
 from msgspec.structs import replace
 from support.assess_page import outline, results_folder
@@ -263,8 +263,6 @@ def test_attacks_beside_the_results_are_drawn_with_what_they_came_to(tmp_path: P
 
 def test_words_of_the_page_name_what_there_is() -> None:
     words = committed("plain")
-    assert all(kind_of(name) != "undeclared severity" for name in words["facts"])
-    assert all(one.get("notice") for one in words["facts"].values() if one.get("abuse"))
     criteria = [(one["of"], one["criterion"].lower()) for one in words["frameworks"]]
     assert [name for of, name in criteria if of == "Expert process"] == [
         one["id"] for one in committed("options")["criteria"]
@@ -387,7 +385,7 @@ def test_tries_that_nobody_counts_are_without_limit(folder: Path) -> None:
 
 def test_what_a_check_did_not_look_for_to_its_end_is_not_said_to_be_unseen(folder: Path) -> None:
     whole = store.check(folder)
-    fact = FactSeen("every_hash", "every hash")
+    fact = FactSeen("every_hash", "every hash", Severity.HASH, (Shows.HASH,))
     declared = (Declared(("matcher",), "semi-honest", "design", (fact,)),)
     seen = observed()
     seen = replace(seen, design=replace(seen.design, declared=declared))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 from blindmatch_client.trace import SessionTrace
-from blindmatch_protocol.contract import Equal, Near, NoMatch, Nothing, Relation, Voucher
+from blindmatch_protocol.contract import Equal, Near, NoMatch, Nothing, Relation, Voucher, open_all
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import system_randomness
@@ -193,10 +194,11 @@ def test_pictures_whose_vouchers_open_are_told_apart_if_the_centre_opened_as_man
 ) -> None:
     kept = kept_set(VOUCHERS, entries, 7, tmp_path, quiet)
     opener = VOUCHERS.open_opener(open_publication(kept.folder).opener())
+    again = partial(open_all, opener, "sender", "sender", bytes(8))
     hashes = [entries.hashes[0].tobytes(), bytes(32), entries.hashes[5].tobytes(), None]
     traces = [voucher_trace(at, hashed) for at, hashed in enumerate(hashes)]
     rows = [unknown(at) for at in range(4)]
-    found = [row.matched for row in by_opener(rows, traces, opener, "sender", counted)]
+    found = [row.matched for row in by_opener(rows, traces, again, counted)]
     assert found == ([True, False, True, False] if counted == 2 else [None] * 4)
 
 

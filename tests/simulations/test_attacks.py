@@ -87,7 +87,7 @@ def test_the_result_has_a_row_for_every_attack(tmp_path: Path) -> None:
     assert [(row["id"], row["parameters"]["design"], row["succeeded"]) for row in found["rows"]] == [
         ("forged-replies", name, False) for name in ("oprf-psi", "token-psi", "split-psi", "split-token-psi")
     ]
-    jsonschema.validate(found, committed("results-v3"))
+    jsonschema.validate(found, committed("results-v4"))
     figure = found["rows"][0]["figures"]["achieved"]
     assert (figure["value"], figure["unit"]) == (0, "replies taken") and figure["n"] > 100
     assert read(path, Results[AttackRow]).options == {"weakened": False}

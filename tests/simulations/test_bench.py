@@ -169,20 +169,20 @@ def written(rows: list[BenchRow]) -> dict[str, Any]:
 
 
 def check(rows: list[BenchRow]) -> None:
-    jsonschema.validate(written(rows), committed("results-v3"))
+    jsonschema.validate(written(rows), committed("results-v4"))
 
 
 def test_the_schema_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(committed("results-v3"))
+    jsonschema.Draft202012Validator.check_schema(committed("results-v4"))
 
 
 def test_an_unknown_field_breaks_the_schema() -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(written([]) | {"more": 1}, committed("results-v3"))
+        jsonschema.validate(written([]) | {"more": 1}, committed("results-v4"))
     row = written([a_row({"mib": 1}, None)])
     row["rows"][0]["more"] = 1
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(row, committed("results-v3"))
+        jsonschema.validate(row, committed("results-v4"))
 
 
 def test_the_yardstick_reads_a_unit_and_a_load() -> None:
@@ -228,7 +228,7 @@ def bench(tmp_path: Path, *arguments: str) -> dict[str, dict[str, Any]]:
     with short_readings():
         assert run(["bench", *arguments, "--json", str(out)]) == 0
     found = json.loads(out.read_text())
-    jsonschema.validate(found, committed("results-v3"))
+    jsonschema.validate(found, committed("results-v4"))
     return {_name(row): row | {"figures": values(row)} for row in found["rows"]}
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from blindmatch_protocol import single
-from blindmatch_protocol.contract import Fact, Leak
+from blindmatch_protocol.contract import Fact, Leak, Severity
 from blindmatch_protocol.designs import hash_upload
 from blindmatch_protocol.designs.hash_upload import HashUpload
 from blindmatch_protocol.randomness import seeded
@@ -140,14 +140,27 @@ class Saying(HashUpload):
 
     def leakage(self) -> tuple[Leak, ...]:
         facts = (
-            Fact("query_time", "when", lambda item, _: True),
-            Fact("my.hex", "the hash as text", lambda item, _: item.hash.hex()),
-            Fact("my.number", "the hash as a number", lambda item, _: int.from_bytes(item.hash, "big")),
+            Fact("query_time", "when", Severity.HASH, lambda item, _: True),
+            Fact("my.hex", "the hash as text", Severity.HASH, lambda item, _: item.hash.hex()),
             Fact(
-                "my.part", "part, of good ones", lambda item, _: item.hash[3:9] if item.quality > 49 else None
+                "my.number",
+                "the hash as a number",
+                Severity.HASH,
+                lambda item, _: int.from_bytes(item.hash, "big"),
             ),
-            Fact("my.both", "hash and quality", lambda item, _: (item.hash, item.quality)),
-            Fact("my.lone", "of no picture here", lambda item, _: 5 if item.quality < 0 else None),
+            Fact(
+                "my.part",
+                "part, of good ones",
+                Severity.HASH,
+                lambda item, _: item.hash[3:9] if item.quality > 49 else None,
+            ),
+            Fact("my.both", "hash and quality", Severity.HASH, lambda item, _: (item.hash, item.quality)),
+            Fact(
+                "my.lone",
+                "of no picture here",
+                Severity.HASH,
+                lambda item, _: 5 if item.quality < 0 else None,
+            ),
         )
         return tuple(replace(leak, facts=facts) for leak in super().leakage()[:1])
 
@@ -167,7 +180,7 @@ def test_where_no_two_pictures_agree_on_the_facts_nothing_is_compared_and_that_i
         info = replace(HashUpload.info, name="everything")
 
         def leakage(self) -> tuple[Leak, ...]:
-            pixels = Fact("my.pixels", "all", lambda item, _: item.pixels.tobytes())
+            pixels = Fact("my.pixels", "all", Severity.HASH, lambda item, _: item.pixels.tobytes())
             return tuple(replace(leak, facts=(*leak.facts, pixels)) for leak in super().leakage())
 
     result = _one(Everything(), "relations")

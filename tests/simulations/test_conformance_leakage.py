@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from blindmatch_protocol.contract import Adversary, Answer, AnyDesign, Fact, Label, Leak, Party, Verdict
+from blindmatch_protocol.contract import (
+    Adversary,
+    Answer,
+    AnyDesign,
+    Fact,
+    Label,
+    Leak,
+    Party,
+    Severity,
+    Verdict,
+)
 from blindmatch_protocol.contract.coalitions import told
 from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan
 from blindmatch_protocol.designs.hash_upload import Compared, HashUpload
@@ -81,7 +91,12 @@ class TooMuch(HashUpload):
     info = replace(HashUpload.info, name="too-much")
 
     def leakage(self) -> tuple[Leak, ...]:
-        name = Fact("my.first_pixel", "the first pixel", lambda item, _: int(item.pixels[0, 0, 0]) << 40)
+        name = Fact(
+            "my.first_pixel",
+            "the first pixel",
+            Severity.HASH,
+            lambda item, _: int(item.pixels[0, 0, 0]) << 40,
+        )
         return tuple(replace(leak, facts=(*leak.facts, name)) for leak in super().leakage())
 
 

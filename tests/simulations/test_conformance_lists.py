@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Leak, Party
+from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Leak, Party, Severity
 from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
 from blindmatch_simulations.conformance import Options, Verdict, check_design
@@ -109,7 +109,7 @@ class SaysTheList(OprfPsi):
     info = replace(OprfPsi.info, name="says-the-list")
 
     def leakage(self) -> tuple[Leak, ...]:
-        fact = Fact("my.list", "the list", lambda item, setup: True)
+        fact = Fact("my.list", "the list", Severity.HASH, lambda item, setup: True)
         return (Leak(frozenset({Party.DEVICE}), Adversary.SEMI_HONEST, (fact,)),)
 
 
@@ -122,7 +122,12 @@ class SaysAnEntry(SaysTheList):
     """Declares that devices can tell one set-up from another."""
 
     def leakage(self) -> tuple[Leak, ...]:
-        fact = Fact("my.digest", "the set-up's digest", lambda item, setup: setup.layers[-1].file.digest)
+        fact = Fact(
+            "my.digest",
+            "the set-up's digest",
+            Severity.HASH,
+            lambda item, setup: setup.layers[-1].file.digest,
+        )
         return (Leak(frozenset({Party.DEVICE}), Adversary.SEMI_HONEST, (fact,)),)
 
 

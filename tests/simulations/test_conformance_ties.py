@@ -198,7 +198,7 @@ class SignsEachRow(SignedForTheList):
 
 
 class LetsTheMatcherLie(NamesTheKey):
-    more = (bm.Fact("my.unverified_reply", "whatever is asked", lambda item, setup: 0),)
+    more = (bm.Fact("my.unverified_reply", "whatever is asked", bm.Severity.HASH, lambda item, setup: 0),)
 
 
 class TellsTheMatcher(NamesTheKey):

@@ -309,8 +309,8 @@ def _declaring(*facts: bm.Fact) -> hash_upload.HashUpload:
 @pytest.mark.parametrize(
     "fact",
     [
-        bm.Fact("my.part", "32 bits of the hash", lambda item, _: item.hash[:4]),
-        bm.Fact("my.parity", "its parity", lambda item, _: sum(item.hash) % 2),
+        bm.Fact("my.part", "32 bits of the hash", bm.Severity.HASH, lambda item, _: item.hash[:4]),
+        bm.Fact("my.parity", "its parity", bm.Severity.HASH, lambda item, _: sum(item.hash) % 2),
     ],
     ids=lambda fact: fact.name,
 )
@@ -324,7 +324,10 @@ def test_a_fact_that_no_other_hash_agrees_on_is_not_comparable_and_hides_no_hash
     pictures: list[Picture],
 ) -> None:
     audit = _run(
-        _declaring(bm.Fact("my.digest", "a digest", lambda item, _: sha256(item.hash).digest())), pictures
+        _declaring(
+            bm.Fact("my.digest", "a digest", bm.Severity.HASH, lambda item, _: sha256(item.hash).digest())
+        ),
+        pictures,
     )
     assert not any(one.comparable for one in audit.comparisons)
     assert {finding.rule for finding in audit.findings} == {"Exchange: body holds a piece of a picture"}

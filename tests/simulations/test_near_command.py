@@ -122,7 +122,7 @@ def measured(tmp_path: Path, store: Path, *more: str) -> list[dict[str, Any]]:
     with short_readings():
         assert run(["bench", "near", *sizes, *quick, *more]) == 0
     found = json.loads(result.read_text())
-    jsonschema.validate(found, committed("results-v3"))
+    jsonschema.validate(found, committed("results-v4"))
     return [row | {"figures": values(row)} for row in found["rows"]]
 
 

@@ -50,12 +50,25 @@ def test_what_is_neither_a_name_nor_a_file_is_refused_with_the_names(reference: 
         load_design(reference)
 
 
-def test_a_file_of_contract_1_is_told_where_contract_2_is_explained(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "older", ["bm.Fact('my.hash', 'every hash', lambda item, setup: item.hash)", "bm.Relation(distance=0)"]
+)
+def test_a_file_of_an_older_contract_is_told_where_contract_3_is_explained(
+    older: str, tmp_path: Path
+) -> None:
     path = tmp_path / "older.py"
-    path.write_text("from blindmatch_protocol import contract as bm\nbm.Relation(distance=0)\n")
-    with pytest.raises(
-        RegistryError, match=r"older\.py cannot be loaded: TypeError: .*older design contract"
-    ):
+    path.write_text(f"from blindmatch_protocol import contract as bm\n{older}\n")
+    with pytest.raises(RegistryError, match=r"older\.py cannot be loaded: .*older design contract than 3"):
+        load_design(f"{path}:X")
+
+
+def test_a_design_with_vouchers_that_does_not_say_what_they_tell_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "silent.py"
+    path.write_text(
+        "from dummy_designs import Vouchers\nfrom msgspec.structs import replace\n"
+        "class Silent(Vouchers):\n    info = replace(Vouchers.info, vouching=None)\nX = Silent()\n"
+    )
+    with pytest.raises(RegistryError, match="vouching must say what vouchers tell"):
         load_design(f"{path}:X")
 
 
@@ -109,9 +122,7 @@ class Unanswered(Echo):
     replies = {"party_b": ()}
 class Unheard(Echo):
     info = replace(Echo.info, option="9z")
-class Older(Echo):
-    def start(self, state, setup, item, rng): ...
-NOTHING, UNASKED, UNANSWERED, UNHEARD, OLDER = Nothing(), Unasked(), Unanswered(), Unheard(), Older()
+NOTHING, UNASKED, UNANSWERED, UNHEARD = Nothing(), Unasked(), Unanswered(), Unheard()
 """
 
 
@@ -121,7 +132,6 @@ NOTHING, UNASKED, UNANSWERED, UNHEARD, OLDER = Nothing(), Unasked(), Unanswered(
         ("NOTHING", "info must be an Info"),
         ("UNASKED", "requests must name the roles that info names: matcher"),
         ("UNHEARD", "option '9z' is not in the catalogue of options, which has 0a, .*3a; take the nearest"),
-        ("OLDER", "start is that of design contract 1: it now takes .*binding.*requests in place of bodies"),
         ("UNANSWERED", "replies must name the roles that info names: matcher"),
     ],
 )

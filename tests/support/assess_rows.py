@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from blindmatch_protocol.contract import Severity
 from blindmatch_simulations.assess.observed import (
     AloneRow,
     Audited,
@@ -69,7 +70,7 @@ def picture(index: int, edit: str, listed: bool, matched: bool | None) -> Pictur
 
 
 def observed(name: str = "quoted", option: str = "1b", differs: str = "", tells: bool = True) -> Observed:
-    facts = (FactSeen("query_time", HOSTILE),)
+    facts = (FactSeen("query_time", HOSTILE, Severity.TIMES),)
     declared = (
         Declared(("matcher",), "semi-honest", "design", facts),
         Declared(("device",), "semi-honest", "design", ()),

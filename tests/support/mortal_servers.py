@@ -66,7 +66,7 @@ def centre_life(plan: Plan, openers: Mapping[str, OpenerFiles] | None = None) ->
 
 def opening_life(plan: Plan) -> None:
     """A centre that opens vouchers too."""
-    centre_life(plan, {"dummy": OpenerFiles(5, {})})
+    centre_life(plan, {"dummy": OpenerFiles(5, {"setup": b"setup of 5"})})
 
 
 def matcher_life(plan: Plan) -> None:

@@ -105,6 +105,8 @@ KEPT_LAST = (
     "adversary",
     "check",
     "reference",
+    "severity",
+    "topic",
 )
 """Not marked in a file that must be drawn: what decides what is drawn at all."""
 
@@ -117,7 +119,7 @@ def with_marked_words(made: dict[str, Any]) -> dict[str, Any]:
             return {name: marked(one, (*at, name)) for name, one in value.items()}
         if isinstance(value, list):
             return [marked(one, (*at, 0)) for one in value]
-        kept = at in KEPT or at[-1] in KEPT_LAST
+        kept = at in KEPT or at[-1] in KEPT_LAST or "shows" in at
         return f"{value}{MARK}" if isinstance(value, str) and not kept else value
 
     done: dict[str, Any] = marked(made, ())

@@ -78,9 +78,16 @@ def digest_of(item: bm.Item, setup: Setup) -> Hashable:
 
 
 FACTS: Final = (
-    bm.Fact("example.epoch", "the epoch of the device's set-up", lambda item, setup: setup.epoch),
-    bm.Fact("example.query_time", "that, and when, an account sent a picture", lambda item, setup: True),
-    bm.Fact("example.digest", "a digest of each picture's hash to test guesses on", digest_of),
+    bm.Fact(
+        "example.epoch",
+        "the epoch of the device's set-up",
+        bm.Severity.SIZES,
+        lambda item, setup: setup.epoch,
+    ),
+    bm.Fact("example.query_time", "that, and when, an account sent a picture", bm.Severity.TIMES),
+    bm.Fact(
+        "example.digest", "a digest of each picture's hash to test guesses on", bm.Severity.HASH, digest_of
+    ),
 )
 
 

@@ -1,9 +1,9 @@
-"""The design contract, version 2: what a design declares and the state machines it consists of.
+"""The design contract, version 3: what a design declares and the state machines it consists of.
 
 A design is one file or small folder with one `Design` object. It never opens a file or a socket, reads
 no clock and draws no randomness of its own: all that comes in as parameters. Read in this order:
-`item`, `entries`, `outcome`, `party`, `declaration`, `knowledge`, `publishing`, `account`, `answering`,
-`design`; `driver` runs a session through its legal steps.
+`item`, `entries`, `outcome`, `party`, `fact`, `declaration`, `knowledge`, `publishing`, `account`,
+`answering`, `design`; `driver` runs a session through its legal steps.
 
 A design needs one import: ``from blindmatch_protocol import contract as bm``. What it takes from other
 modules of this package for its messages, errors and randomness is here as well.
@@ -35,7 +35,7 @@ from blindmatch_protocol.contract.declaration import CONTRACT_VERSION as CONTRAC
 from blindmatch_protocol.contract.declaration import KEY_EXPIRES as KEY_EXPIRES
 from blindmatch_protocol.contract.declaration import Adversary as Adversary
 from blindmatch_protocol.contract.declaration import Content as Content
-from blindmatch_protocol.contract.declaration import Fact as Fact
+from blindmatch_protocol.contract.declaration import Evaluation as Evaluation
 from blindmatch_protocol.contract.declaration import Info as Info
 from blindmatch_protocol.contract.declaration import KeyLimits as KeyLimits
 from blindmatch_protocol.contract.declaration import Leak as Leak
@@ -43,6 +43,7 @@ from blindmatch_protocol.contract.declaration import Learner as Learner
 from blindmatch_protocol.contract.declaration import Parameter as Parameter
 from blindmatch_protocol.contract.declaration import Role as Role
 from blindmatch_protocol.contract.declaration import Tie as Tie
+from blindmatch_protocol.contract.declaration import Vouching as Vouching
 from blindmatch_protocol.contract.design import AnyDesign as AnyDesign
 from blindmatch_protocol.contract.design import Design as Design
 from blindmatch_protocol.contract.driver import Exchange as Exchange
@@ -53,6 +54,10 @@ from blindmatch_protocol.contract.driver import concluded as concluded
 from blindmatch_protocol.contract.entries import EntryBatch as EntryBatch
 from blindmatch_protocol.contract.entries import EntrySource as EntrySource
 from blindmatch_protocol.contract.entries import batches_of as batches_of
+from blindmatch_protocol.contract.fact import Fact as Fact
+from blindmatch_protocol.contract.fact import Severity as Severity
+from blindmatch_protocol.contract.fact import Shows as Shows
+from blindmatch_protocol.contract.fact import Topic as Topic
 from blindmatch_protocol.contract.files import Buffers as Buffers
 from blindmatch_protocol.contract.files import Progress as Progress
 from blindmatch_protocol.contract.files import Workspace as Workspace

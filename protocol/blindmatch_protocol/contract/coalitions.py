@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from blindmatch_protocol.contract.declaration import Adversary, Fact
+from blindmatch_protocol.contract.declaration import Adversary
 from blindmatch_protocol.contract.design import AnyDesign
+from blindmatch_protocol.contract.fact import Fact
 from blindmatch_protocol.contract.party import Party
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar, Final, NewType
+from typing import Final, NewType
 
 from msgspec import Struct, field
 
-from blindmatch_protocol.contract.item import Item
+from blindmatch_protocol.contract.fact import Fact
 from blindmatch_protocol.contract.party import Party
 from blindmatch_protocol.contract.relation import Relation
-from blindmatch_protocol.redacted import Described
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 
 Role = NewType("Role", str)
 """A part in a design's protocol that a server plays, such as ``matcher`` or ``party_a``."""
@@ -61,21 +60,35 @@ class Tie(StrEnum):
     QUOTE = "quote"
 
 
-class Fact(Described, Struct, frozen=True):
-    """A fact of an item that is disclosed, as a name and as a function.
+class Evaluation(StrEnum):
+    """How what a device asks is compared with a list.
 
-    Attributes:
-        name: e.g. ``query_time``, ``every_hash``; a plug-in's own have a dot: ``my.fact``.
-        says: one sentence for people.
-        project: the fact's value for (item, set-up). Two items for which all declared facts are equal
-            must be indistinguishable to the party.
+    LOCAL: on the device, or not at all.
+    CLEAR: a role sees it, or a part of it, in the clear.
+    SEALED: a role sees it in the clear; who carries or hosts it is not to look into the seal.
+    OPRF: a role evaluates it blinded, under a key of its own.
+    HOMOMORPHIC: a role computes with it under encryption.
     """
 
-    SHOWN: ClassVar = ("name", "says")
+    LOCAL = "local"
+    CLEAR = "clear"
+    SEALED = "sealed"
+    OPRF = "oprf"
+    HOMOMORPHIC = "homomorphic"
 
-    name: str
-    says: str
-    project: Callable[[Item, Any], Hashable]
+
+class Vouching(Struct, frozen=True):
+    """What the vouchers of a design tell; each a sentence for people.
+
+    Attributes:
+        tells: what a voucher tells the centre of the message before anything opens.
+        visible: when the opener can tell that a voucher's outer layer opened.
+        opened: when its label and evidence are read.
+    """
+
+    tells: str
+    visible: str
+    opened: str
 
 
 class Leak(Struct, frozen=True):
@@ -153,6 +166,8 @@ class Info(Struct, frozen=True):
         native_randomness: empty, or what draws randomness that no tape covers, such as a library, and for
             what. Checks then compare forms, lengths and outcomes where they would compare bytes.
         parameters: with units and ranges.
+        evaluation: how what is asked is compared with the list.
+        vouching: what vouchers tell; of a design with vouchers, and of no other.
     """
 
     name: str
@@ -173,6 +188,8 @@ class Info(Struct, frozen=True):
     native_randomness: str = ""
     quorum: int = 0
     parameters: tuple[Parameter, ...] = ()
+    evaluation: Evaluation = Evaluation.CLEAR
+    vouching: Vouching | None = None
 
     @property
     def setup_host(self) -> Party:

@@ -8,7 +8,7 @@ device     enrol --> prepare --> start(item) --+--> Send({role: body}) ... recei
                                   |                                                                  |
                                   +------------------ next item <---------- any number of rounds ----+
 each role  answer(state, requests) -> replies, and verdicts where the server learns
-centre     Opener.take(voucher), Opener.open(rows)
+centre     Opener.take(account, device, period, voucher), Opener.open(account, period, rows)
 """
 
 from __future__ import annotations
@@ -163,6 +163,11 @@ class Design(ABC, Generic[S, D, X, R]):
         """
         raise DesignError(f"design {self.info.name} has no vouchers")
 
+    def period(self, setup: S) -> bytes:
+        """What of a set-up vouchers add up by, at most 64 bytes: a key's life, the same for all epochs that
+        share the key. The default is the epoch."""
+        return self.epoch_of(setup).to_bytes(8, "big")
+
     def expires(self, setup: S) -> int | None:
         """Unix time in seconds from which on nothing is asked with this set-up; the default has no end."""
         return None
@@ -174,6 +179,11 @@ class Design(ABC, Generic[S, D, X, R]):
 
     def key_limits(self, role: Role, state: R) -> KeyLimits | None:
         """How much the key in a role's state may be used; the default has no limits."""
+        return None
+
+    def carrier_limits(self, role: Role, setup: S) -> KeyLimits | None:
+        """How often whoever carries bodies to `role` lets each account ask; the role's host never learns the
+        account, and limits the carrier. The default has no limits."""
         return None
 
     @abstractmethod

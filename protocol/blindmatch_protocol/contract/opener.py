@@ -1,8 +1,10 @@
 """The centre's part of a design with vouchers: each is taken once, and only what may ever open is kept.
 
-centre  take(voucher) --+--> Hidden         its digest is kept, no body
-                        +--> Visible(row)   the row is kept
-        open(rows of an account) --> labels of those that can be opened now
+centre  take(account, device, period, voucher) --+--> Hidden         its digest is kept, no body
+                                                 +--> Visible(row)   the row is kept
+        open(account, period, rows) --> labels of those that can be opened now
+
+A period is the life of a key (`Design.period`): vouchers of all epochs that share it add up.
 """
 
 from __future__ import annotations
@@ -37,30 +39,38 @@ Taken: TypeAlias = Hidden | Visible
 class Opener(Protocol):
     """Has no state: what it must remember of a voucher is in the row. Both steps run in threads."""
 
-    def take(self, account: str, voucher: Message) -> Taken:
+    def take(self, account: str, device: str, period: bytes, voucher: Message) -> Taken:
         """What of a voucher is to be kept. Called once for each; the receipt leaves after it.
+
+        Args:
+            account: whose it is, from the certificate.
+            device: which of the account's devices handed it in, from the certificate.
+            period: of the set-up that the device used.
+            voucher: its body.
 
         Raises:
             ProtocolError: if it breaks the protocol; nothing of it is kept then.
         """
         ...
 
-    def open(self, account: str, rows: Sequence[bytes]) -> Mapping[int, Label]:
-        """Labels of those of an account's rows (by index) that can be opened now.
+    def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, Label]:
+        """Labels of those of an account's rows of a period (by index) that can be opened now.
 
-        Called after the receipt, with all rows of the account in the order in which they were taken, whenever
-        there are new ones; several new ones may come together.
+        Called after the receipt, with all of them in the order in which they were taken, whenever there are
+        new ones; several new ones may come together.
         """
         ...
 
 
-def open_all(opener: Opener, account: str, vouchers: Sequence[Message]) -> dict[int, Label]:
-    """Take all of `vouchers` and open them, as the centre does; labels by the voucher's index.
+def open_all(
+    opener: Opener, account: str, device: str, period: bytes, vouchers: Sequence[Message]
+) -> dict[int, Label]:
+    """Take all of `vouchers` of one period and open them, as the centre does; labels by the voucher's index.
 
     Raises:
         ProtocolError: if one breaks the protocol.
     """
-    taken = [(index, opener.take(account, voucher)) for index, voucher in enumerate(vouchers)]
+    taken = [(index, opener.take(account, device, period, voucher)) for index, voucher in enumerate(vouchers)]
     rows = [(index, one.row) for index, one in taken if isinstance(one, Visible)]
-    labels = opener.open(account, [row for _, row in rows])
+    labels = opener.open(account, period, [row for _, row in rows])
     return {rows[at][0]: label for at, label in labels.items()}

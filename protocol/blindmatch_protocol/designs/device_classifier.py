@@ -39,6 +39,7 @@ class DeviceClassifier(PlainScan[float]):
         stated = round(threshold * PARTS)
         self.info = bm.Info(  # type: ignore[misc]
             name=NAME,
+            evaluation=bm.Evaluation.LOCAL,
             version=1,
             option="1d",
             summary="Stand-in: a classifier on the device flags pictures that show text, and asks nobody.",
@@ -78,7 +79,10 @@ class DeviceClassifier(PlainScan[float]):
 
     def leakage(self) -> tuple[bm.Leak, ...]:
         words = "the score of any picture and any edit it can think of, offline and without limit"
-        fact = bm.Fact("every_score", words, lambda item, setup: self.relation.score(item))
+        fact = bm.Fact(
+            "every_score", words, bm.Severity.LIST, lambda item, setup: self.relation.score(item),
+            topic=bm.Topic.LIST, abuse="tries edits until none is flagged", noticed_by="nobody",
+        )  # fmt: skip
         return leaks({bm.Party.DEVICE}, fact)
 
     def start(

@@ -35,8 +35,9 @@ from blindmatch_protocol.setfile import SetFile, SetFileWriter
 INDEX_FILE: Final = "index.bin"
 
 THE_LIST: Final = bm.Fact(
-    "list", "the list: every hash, id and salt, in the clear", lambda item, setup: setup.hashes
-)
+    "list", "the list: every hash, id and salt, in the clear", bm.Severity.LIST,
+    lambda item, setup: setup.hashes, topic=bm.Topic.LIST, abuse="reads the whole list", noticed_by="nobody",
+)  # fmt: skip
 
 
 class Setup(Redacted, Struct, frozen=True):
@@ -63,6 +64,7 @@ class DeviceList(OnDevice[Setup]):
 
     info: ClassVar[bm.Info] = bm.Info(
         name="device-list",
+        evaluation=bm.Evaluation.LOCAL,
         version=1,
         option="1a",
         summary="The list lies in the clear on every device, which compares by itself; nothing is sent.",

@@ -40,7 +40,11 @@ RECORD_BYTES: Final = labels.record_bytes(0)
 EVERY_GUESS: Final = bm.Fact(
     "every_guess",
     "whether any hash it can think of is listed, and then which entry, offline and without limit",
+    bm.Severity.LIST,
     lambda item, setup: setup.stored,
+    topic=bm.Topic.LIST,
+    abuse="tests any guess against the list",
+    noticed_by="nobody",
 )
 
 
@@ -78,6 +82,7 @@ class DeviceListHashed(OnDevice[Setup]):
 
     info: ClassVar[bm.Info] = bm.Info(
         name="device-list-hashed",
+        evaluation=bm.Evaluation.LOCAL,
         version=2,
         option="1a",
         summary="Digests of the list lie on every device, which looks its own up; nothing is sent.",

@@ -13,6 +13,7 @@ class NoDetection(PlainScan[None]):
 
     info = bm.Info(
         name="none",
+        evaluation=bm.Evaluation.LOCAL,
         version=1,
         option="0b",
         summary="End-to-end encryption without detection: nothing is matched.",

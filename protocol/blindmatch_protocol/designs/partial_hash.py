@@ -25,7 +25,12 @@ FORM_BYTES: Final = 4 * 256
 EVERY_FORM: Final = bm.Fact(
     "coefficients",
     "the 256 coefficients of every picture: its hash, and a coarse picture of it",
+    bm.Severity.HASH,
     lambda item, _: item.coefficients.astype("<f4").tobytes(),
+    frozenset({bm.Shows.HASH}),
+    bm.Topic.SEARCH,
+    "looks for any picture, has coarse copies",
+    "nobody",
 )
 
 

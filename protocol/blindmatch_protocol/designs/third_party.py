@@ -55,9 +55,12 @@ KIND_NOTHING: Final = 0x18
 SEAL_INFO: Final = b"blindmatch/third-party/request/v1"
 LABEL_TAG: Final = b"blindmatch/third-party/label/v1"
 SOMEBODY: Final = bm.Fact(
-    "query_time", "that, and when, somebody sent a picture, but not who", lambda item, _: True
+    "query_time", "that, and when, somebody sent a picture, but not who", bm.Severity.TIMES
 )
-WHOSE: Final = bm.Fact("account", "whose picture each hash is of", lambda item, _: True)
+WHOSE: Final = bm.Fact(
+    "account", "whose picture each hash is of", bm.Severity.LINKS, shows=frozenset({bm.Shows.ACCOUNT}),
+    abuse="tells whose each picture is", noticed_by="nobody",
+)  # fmt: skip
 LABEL_BYTES: Final = len(replace(bm.NO_LABEL, signatures=bytes(64)).encode())
 _STEP: Final = "third-party/reply"
 
@@ -115,6 +118,7 @@ class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):
 
     info: ClassVar[bm.Info] = bm.Info(
         name="third-party",
+        evaluation=bm.Evaluation.SEALED,
         version=1,
         option="2b",
         summary="The hash goes sealed to one third party; the provider forwards it and sees no hash.",

@@ -14,7 +14,7 @@ class CentreLimits(Struct, frozen=True):
         most_sealed_bytes: a sealed report.
         most_reports_a_day: of one submitter.
         most_voucher_bytes: a voucher.
-        most_vouchers: of one account, design and epoch.
+        most_vouchers: of one account, design and period.
         most_uploads: calls with parts that a submitter has at a time.
         submissions: calls of one submitter.
         list_wait_seconds: how long `List` waits for the checks of what was received before.

@@ -1,6 +1,6 @@
 """What the centre keeps of vouchers, and every transaction on it: a digest of each, rows of the visible ones.
 
-The vouchers of one account, design and epoch are a pile. It counts them, those with a row, and how many rows
+The vouchers of one account, design and period are a pile. It counts them, those with a row, and how many rows
 the opener was tried on: one that is behind is opened, also after the centre was killed in between.
 """
 
@@ -12,21 +12,15 @@ from typing import NamedTuple
 
 from blindmatch_protocol.contract import Hidden, Label, Taken
 
-from blindmatch_server.database import signed, unsigned
 from blindmatch_server.errors import QuotaError
 
 
 class Pile(NamedTuple):
-    """Whose vouchers, of which design and epoch."""
+    """Whose vouchers, of which design and period."""
 
     account: str
     design: str
-    epoch: int
-
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """As it is stored."""
-        return (self.account, self.design, signed(self.epoch))
+    period: bytes
 
 
 class Row(NamedTuple):
@@ -44,16 +38,16 @@ def received_at(connection: Connection, pile: Pile, digest: bytes, most: int, st
         QuotaError: if it is new, and the pile has `most` already.
     """
     row = connection.execute(
-        "SELECT received_at_ms FROM vouchers WHERE (account, design, epoch) = (?, ?, ?) AND digest = ?",
-        (*pile.key, digest),
+        "SELECT received_at_ms FROM vouchers WHERE (account, design, period) = (?, ?, ?) AND digest = ?",
+        (*pile, digest),
     ).fetchone()
     if row is not None:
         return int(row[0])
     held = connection.execute(
-        "SELECT held FROM piles WHERE (account, design, epoch) = (?, ?, ?)", pile.key
+        "SELECT held FROM piles WHERE (account, design, period) = (?, ?, ?)", pile
     ).fetchone()
     if held is not None and held[0] >= most:
-        raise QuotaError(step, f"at most {most} vouchers an epoch")
+        raise QuotaError(step, f"at most {most} vouchers a period")
     return None
 
 
@@ -61,30 +55,29 @@ def add(connection: Connection, pile: Pile, digest: bytes, taken: Taken, at_ms: 
     """Store what a new voucher came to; a visible one makes the pile due."""
     row = None if isinstance(taken, Hidden) else taken.row
     connection.execute(
-        "INSERT INTO vouchers (account, design, epoch, digest, row, received_at_ms) "
+        "INSERT INTO vouchers (account, design, period, digest, row, received_at_ms) "
         "VALUES (?, ?, ?, ?, ?, ?)",
-        (*pile.key, digest, row, at_ms),
+        (*pile, digest, row, at_ms),
     )
     connection.execute(
-        "INSERT INTO piles (account, design, epoch, held, visible) VALUES (?1, ?2, ?3, 1, ?4) "
+        "INSERT INTO piles (account, design, period, held, visible) VALUES (?1, ?2, ?3, 1, ?4) "
         "ON CONFLICT DO UPDATE SET held = held + 1, visible = visible + ?4",
-        (*pile.key, int(row is not None)),
+        (*pile, int(row is not None)),
     )
 
 
-def due(connection: Connection, epochs: Mapping[str, int]) -> list[Pile]:
-    """Piles with rows that the opener was not tried on, of these designs and epochs."""
-    found = connection.execute("SELECT account, design, epoch FROM piles WHERE tried < visible")
-    piles = [Pile(account, design, unsigned(epoch)) for account, design, epoch in found]
-    return [pile for pile in piles if epochs.get(pile.design) == pile.epoch]
+def due(connection: Connection, periods: Mapping[str, bytes]) -> list[Pile]:
+    """Piles with rows that the opener was not tried on, of these designs and periods."""
+    found = connection.execute("SELECT account, design, period FROM piles WHERE tried < visible")
+    return [pile for pile in map(Pile._make, found) if periods.get(pile.design) == pile.period]
 
 
 def rows(connection: Connection, pile: Pile) -> list[Row]:
     """A pile's visible vouchers, in the order they came."""
     found = connection.execute(
         "SELECT number, row, label IS NOT NULL FROM vouchers "
-        "WHERE (account, design, epoch) = (?, ?, ?) AND row IS NOT NULL ORDER BY number",
-        pile.key,
+        "WHERE (account, design, period) = (?, ?, ?) AND row IS NOT NULL ORDER BY number",
+        pile,
     )
     return [Row(number, row, bool(is_open)) for number, row, is_open in found]
 
@@ -96,7 +89,7 @@ def record(connection: Connection, pile: Pile, tried: Sequence[Row], labels: Map
         [(label.encode(), tried[n].number) for n, label in labels.items() if not tried[n].is_open],
     )
     connection.execute(
-        "UPDATE piles SET tried = ? WHERE (account, design, epoch) = (?, ?, ?)", (len(tried), *pile.key)
+        "UPDATE piles SET tried = ? WHERE (account, design, period) = (?, ?, ?)", (len(tried), *pile)
     )
 
 

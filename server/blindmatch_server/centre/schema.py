@@ -46,25 +46,25 @@ CREATE TABLE checks (
 CREATE TABLE piles (
     account TEXT NOT NULL,
     design TEXT NOT NULL,
-    epoch INTEGER NOT NULL,
+    period BLOB NOT NULL,
     held INTEGER NOT NULL,
     visible INTEGER NOT NULL DEFAULT 0,
     tried INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (account, design, epoch)
+    PRIMARY KEY (account, design, period)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX piles_due ON piles (design, epoch) WHERE tried < visible;
+CREATE INDEX piles_due ON piles (design, period) WHERE tried < visible;
 CREATE TABLE vouchers (
     number INTEGER PRIMARY KEY,
     account TEXT NOT NULL,
     design TEXT NOT NULL,
-    epoch INTEGER NOT NULL,
+    period BLOB NOT NULL,
     digest BLOB NOT NULL,
     row BLOB,
     received_at_ms INTEGER NOT NULL,
     label BLOB,
-    UNIQUE (account, design, epoch, digest)
+    UNIQUE (account, design, period, digest)
 ) STRICT;
-CREATE INDEX vouchers_visible ON vouchers (account, design, epoch, number) WHERE row IS NOT NULL;
+CREATE INDEX vouchers_visible ON vouchers (account, design, period, number) WHERE row IS NOT NULL;
 CREATE TABLE journal (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     report_id BLOB NOT NULL REFERENCES reports (report_id),

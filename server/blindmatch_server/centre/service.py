@@ -152,7 +152,10 @@ class Centre:
             first, data = await begun(Joiner(ENVELOPE, self._limits.most_voucher_bytes, STEP), requests)
             self._vouchers.check_head(first)
             async with self._bodies.whole(data, STEP) as voucher:
-                return await self._vouchers.take(call.account, first, voucher, milliseconds(self._clock))
+                # a deployment gives an account one certificate, so the account names the device
+                return await self._vouchers.take(
+                    call.account, call.account, first, voucher, milliseconds(self._clock)
+                )
 
     async def list_all(self, request: wire.ListRequest, call: Call) -> wire.CentreList:
         """All reports, oldest first, and vouchers by account; what was received before is looked at first."""

@@ -69,6 +69,10 @@ class Vouchers:
         self._openers: dict[str, Opener] = {
             name: designs[name].open_opener(opener.files) for name, opener in files.items()
         }
+        self._periods = {
+            name: designs[name].period(designs[name].open_setup(opener.files, opener.epoch))
+            for name, opener in files.items()
+        }
         self._limits = limits
         self._log = log
         self._turns = TurnQueue(1)
@@ -91,7 +95,9 @@ class Vouchers:
         if head.epoch != epoch:
             raise EpochMismatchError(STEP, f"must be {epoch}, not {head.epoch}", "epoch")
 
-    async def take(self, account: str, head: wire.Envelope, body: bytes, now_ms: int) -> wire.Receipt:
+    async def take(
+        self, account: str, device: str, head: wire.Envelope, body: bytes, now_ms: int
+    ) -> wire.Receipt:
         """Take a voucher; the same one again gets the same receipt. What is to be kept of it is on disk then.
 
         Raises:
@@ -99,7 +105,7 @@ class Vouchers:
             QuotaError: if the account has handed in too many.
         """
         voucher = decode_any(self._designs[head.design].vouchers, body, STEP)
-        digest, pile = hashlib.sha256(body).digest(), Pile(account, head.design, head.epoch)
+        digest, pile = hashlib.sha256(body).digest(), Pile(account, head.design, self._periods[head.design])
         known = partial(
             piles.received_at, pile=pile, digest=digest, most=self._limits.most_vouchers, step=STEP
         )
@@ -107,7 +113,8 @@ class Vouchers:
             received = await self._database.run(known)
             if received is None:
                 received = now_ms
-                taken = await asyncio.to_thread(self._openers[head.design].take, account, voucher)
+                take = self._openers[head.design].take
+                taken = await asyncio.to_thread(take, account, device, pile.period, voucher)
                 await self._database.run(lambda c: piles.add(c, pile, digest, taken, now_ms))
                 if isinstance(taken, Visible):
                     self._due.set()
@@ -125,7 +132,7 @@ class Vouchers:
             while True:
                 self._due.clear()
                 try:
-                    found = await self._database.run(lambda c: piles.due(c, self._epochs))
+                    found = await self._database.run(lambda c: piles.due(c, self._periods))
                 except Exception as error:
                     self._log.failure("opening", error)
                     await asyncio.sleep(_PAUSE_SECONDS)
@@ -136,7 +143,7 @@ class Vouchers:
                 await self._due.wait()
 
     async def _are_due(self) -> bool:
-        return bool(self._openers) and bool(await self._database.run(lambda c: piles.due(c, self._epochs)))
+        return bool(self._openers) and bool(await self._database.run(lambda c: piles.due(c, self._periods)))
 
     async def _open(self, pile: Pile) -> None:
         """Try the opener on a pile; then look whether more came meanwhile."""
@@ -155,9 +162,9 @@ class Vouchers:
     def _labels(self, pile: Pile, held: list[Row]) -> Mapping[int, Label]:
         """What opens; nothing if the design fails, until the account's next visible one."""
         try:
-            found = self._openers[pile.design].open(pile.account, [one.row for one in held])
-            endorsed = self._files[pile.design].endorsed
-            return {at: one for at, one in found.items() if endorsed(pile.epoch, one) == Passed()}
+            rows, files = [one.row for one in held], self._files[pile.design]
+            found = self._openers[pile.design].open(pile.account, pile.period, rows)
+            return {at: one for at, one in found.items() if files.endorsed(files.epoch, one) == Passed()}
         except Exception as error:
             self._log.failure("opening", error)
             return {}

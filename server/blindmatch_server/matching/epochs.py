@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from blindmatch_protocol.codec import Buffer
-from blindmatch_protocol.contract import AnyDesign, Buffers, Party, Role
+from blindmatch_protocol.contract import AnyDesign, KeyLimits, Party, Role
 from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct, field
 
@@ -54,6 +54,7 @@ class OpenEpoch(Redacted, Struct, frozen=True):
         enrolment_key: what enrolments belong to while it is in force.
         openers: open a role's state once more, in a worker process.
         logged: what a log says of it, as it was renewed last; called in a thread.
+        carried: how often each account may have a body carried to a role that this party forwards to.
     """
 
     epoch: int
@@ -64,6 +65,7 @@ class OpenEpoch(Redacted, Struct, frozen=True):
     enrolment_key: bytes = b""
     openers: Mapping[Role, Opener] = field(default_factory=dict)
     logged: Callable[[], Logged | None] = _not_logged
+    carried: Mapping[Role, KeyLimits] = field(default_factory=dict)
 
 
 class EpochSource(Protocol):
@@ -110,7 +112,7 @@ class PublishedSource(Struct, frozen=True):
         publication.check_signed(self.curator)
         publication.verify()
         # a set of another epoch under this one's name would be refused by every device
-        key = _enrolment_key(self.design, publication.setup(), manifest.epoch)
+        opened = self.design.open_setup(publication.setup(), manifest.epoch)
         states = {role: self.design.open_role(role, publication.role(role)) for role in roles}
         openers = {role: partial(_published_role, role, self.folder, manifest.epoch) for role in roles}
         digests = {file.name: bytes.fromhex(file.sha256) for file in manifest.files}
@@ -120,16 +122,22 @@ class PublishedSource(Struct, frozen=True):
         logged = partial(read_logged, publication.folder)
         logged()
         return OpenEpoch(
-            manifest.epoch, setup, states, signed, publication.check_intact, key, openers, logged
-        )
+            manifest.epoch, setup, states, signed, publication.check_intact,
+            self.design.enrolment_key(opened), openers, logged,
+            carried_limits(self.design, self.party, opened),
+        )  # fmt: skip
+
+
+def carried_limits(design: AnyDesign, party: Party, setup: Any) -> dict[Role, KeyLimits]:
+    """How often each account may have a body carried to the roles that `party` forwards to, where that is
+    limited."""
+    carried = (role for role, carrier in design.info.forwarded.items() if carrier == party)
+    limits = ((role, design.carrier_limits(role, setup)) for role in carried)
+    return {role: limit for role, limit in limits if limit is not None}
 
 
 def _published_role(role: Role, folder: Path, epoch: int, design: AnyDesign) -> Any:
     return design.open_role(role, open_publication(folder, epoch, [role]).role(role))
-
-
-def _enrolment_key(design: AnyDesign, files: Buffers, epoch: int) -> bytes:
-    return design.enrolment_key(design.open_setup(files, epoch))
 
 
 class Epochs:

@@ -12,12 +12,13 @@ device <- Envelope --------------------------- server
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final, TypeVar
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_protocol.codec import most_bytes
-from blindmatch_protocol.contract import UNBOUND, AnyDesign, Role, Send, Verdict
+from blindmatch_protocol.contract import UNBOUND, AnyDesign, KeyLimits, Role, Send, Verdict
 from blindmatch_protocol.errors import EpochMismatchError, PictureError
 from blindmatch_protocol.parts import (
     ENROLMENT,
@@ -41,7 +42,6 @@ from blindmatch_server.endpoint import DEVICES, EVERYONE, Call, Method
 from blindmatch_server.errors import ForbiddenError, NotFoundError, OutOfRangeError, QuotaError
 from blindmatch_server.matching import envelopes
 from blindmatch_server.matching.answering import Answering, Task
-from blindmatch_server.matching.batch import Answered
 from blindmatch_server.matching.budget import Budget
 from blindmatch_server.matching.enrolments import STEP as ENROL
 from blindmatch_server.matching.enrolments import Enrolments
@@ -52,6 +52,7 @@ from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.store import Filing, MatcherStore, request_of
 from blindmatch_server.rate import TokenBuckets
 
+T = TypeVar("T")
 _FETCH: Final = "matching/fetch-setup"
 _LONG_SECONDS: Final = 3600.0
 
@@ -212,7 +213,8 @@ class MatchingService:
     ) -> bytes:
         """The answer of a role that is played here, or of the one that the body is forwarded to."""
         if self._forwarder is not None and role not in epoch.roles:
-            return await self._forwarder.ask(head, body)
+            ask = partial(self._forwarder.ask, head, body)
+            return await self._counted(epoch.carried.get(role), call.account, ask)
         return await self._answer(epoch, role, body, head.request_id, call.account)
 
     async def scan(self, account: str, request_id: bytes, file: bytes) -> None:
@@ -239,19 +241,19 @@ class MatchingService:
     ) -> bytes:
         await self._enrolments.use(self._epochs.current.enrolment_key)
         enrolment = await self._enrolments.held(role, account, epoch.enrolment_key)
-        answered = await self._answered(Task(epoch, role, body, enrolment), account)
+        limits = self._design.key_limits(role, epoch.roles[role])
+        task = Task(epoch, role, body, enrolment)
+        answered = await self._counted(limits, account, partial(self._answering.answer, task, account))
         if answered.verdict is not None:
             await self._learn(epoch, account, request_id, answered.verdict)
         return answered.reply
 
-    async def _answered(self, task: Task, account: str) -> Answered:
-        """The answer, once it is counted where the role's key has limits; both are done at the same time."""
-        limits = self._design.key_limits(task.role, task.epoch.roles[task.role])
+    async def _counted(self, limits: KeyLimits | None, account: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer, once it is counted where there are limits; both are done at the same time."""
         if limits is None:
-            return await self._answering.answer(task, account)
+            return await ask()
         await self._budget.check(account, limits)
-        answering = self._answering.answer(task, account)
-        answered, _ = await asyncio.gather(answering, self._budget.spend(account, limits))
+        answered, _ = await asyncio.gather(ask(), self._budget.spend(account, limits))
         return answered
 
     async def _learn(self, epoch: OpenEpoch, account: str, request_id: bytes, verdict: Verdict) -> None:

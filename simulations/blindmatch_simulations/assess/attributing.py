@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from blindmatch_client.trace import SessionTrace
-from blindmatch_protocol.contract import Item, Opener, Relation, Voucher, open_all
+from blindmatch_protocol.contract import Item, Label, Message, Relation, Voucher
 from blindmatch_protocol.contract.relation import NO_ENTRIES
 from msgspec.structs import replace
 
@@ -22,9 +22,13 @@ def expected_of(relation: Relation, item: MadeItem, picture: Item) -> bool:
 
 
 def by_opener(
-    rows: Sequence[PictureRow], traces: Iterable[SessionTrace], opener: Opener, account: str, opened: int
+    rows: Sequence[PictureRow],
+    traces: Iterable[SessionTrace],
+    opened_again: Callable[[Sequence[Message]], Mapping[int, Label]],
+    opened: int,
 ) -> list[PictureRow]:
-    """Rows with `matched` filled in by opening all of the device's vouchers once more, as the centre does.
+    """Rows with `matched` filled in by opening all of the device's vouchers once more, as the centre does
+    (contract: `open_all`).
 
     Nothing is filled in if that opens another number than the `opened` ones of the centre.
 
@@ -34,7 +38,7 @@ def by_opener(
     last = {trace.item: trace.outcome for trace in traces}
     bodies = [one.body if isinstance(one, Voucher) else None for _, one in sorted(last.items())]
     kept = {body.encode(): body for body in bodies if body is not None}
-    labels = open_all(opener, account, list(kept.values()))
+    labels = opened_again(list(kept.values()))
     if len(bodies) != len(rows) or len(labels) != opened:
         return list(rows)
     found = {encoded for at, encoded in enumerate(kept) if at in labels}

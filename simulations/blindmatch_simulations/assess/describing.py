@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from blindmatch_client.facts import DeclaredFact, device_facts
+from blindmatch_client.facts import device_facts
 from blindmatch_client.failure import FailureMode, failure_facts
 from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Info, Party
 from blindmatch_protocol.contract.coalitions import coalitions, told
@@ -47,10 +47,8 @@ def _known(design: AnyDesign) -> Iterator[Known]:
         yield Known(tuple(sorted(map(str, parties))), str(design.list_knowledge(parties)))
 
 
-def _row(
-    parties: Iterable[Party], adversary: str, source: str, facts: Iterable[Fact | DeclaredFact]
-) -> Declared:
-    found = tuple(FactSeen(fact.name, fact.says) for fact in facts)
+def _row(parties: Iterable[Party], adversary: str, source: str, facts: Iterable[Fact]) -> Declared:
+    found = tuple(map(FactSeen.of, facts))
     return Declared(tuple(sorted(map(str, parties))), adversary, source, found)
 
 

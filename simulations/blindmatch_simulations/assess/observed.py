@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
+from blindmatch_protocol.contract import Fact, Severity, Shows, Topic
 from msgspec import UNSET, Meta, UnsetType
 
 from blindmatch_simulations.measure.results import Strict
@@ -89,10 +90,21 @@ class HarnessRow(Strict, frozen=True):
 
 
 class FactSeen(Strict, frozen=True):
-    """A declared fact."""
+    """A declared fact (contract: `Fact`); what it shows is in the contract's order."""
 
     name: str
     says: str
+    severity: Severity
+    shows: tuple[Shows, ...] = ()
+    topic: Topic | None = None
+    abuse: str = ""
+    noticed_by: str = ""
+
+    @classmethod
+    def of(cls, fact: Fact) -> FactSeen:
+        """As it is declared."""
+        shows = tuple(one for one in Shows if one in fact.shows)
+        return cls(fact.name, fact.says, fact.severity, shows, fact.topic, fact.abuse, fact.noticed_by)
 
 
 class Declared(Strict, frozen=True):

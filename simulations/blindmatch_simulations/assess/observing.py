@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_client.trace import Purpose
-from blindmatch_protocol.contract import Content, Flag, Learner, Match, Progress
+from blindmatch_protocol.contract import Content, Flag, Learner, Match, Progress, open_all
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from blindmatch_protocol.randomness import system_randomness
@@ -171,8 +172,10 @@ class Observer(Redacted, Struct, frozen=True):
         if design.info.learns == {Learner.SERVER}:
             return by_server(rows, [row.pdq_distance for row in found.reports]), opened
         if design.info.learns == {Learner.CENTRE}:
-            opener = design.open_opener(world.publication().opener())
-            return by_opener(rows, world.of(SENDER).watched.traces, opener, SENDER, opened), opened
+            files = world.publication().opener()
+            period = design.period(design.open_setup(files))
+            opened_again = partial(open_all, design.open_opener(files), SENDER, SENDER, period)
+            return by_opener(rows, world.of(SENDER).watched.traces, opened_again, opened), opened
         return rows, opened
 
     def _receive(self, world: World, items: Sequence[MadeItem], progress: Progress) -> int:

@@ -25,7 +25,7 @@ def cells(row: BenchRow) -> tuple[str, ...]:
     status = "" if row.status is Status.MEASURED else f" ({row.status})"
     why = f": {row.why}" if row.why else ""
     verdict = "" if row.verdict is Verdict.NO_TARGET else str(row.verdict)
-    return row.what, parameters, f"{figures}{per}{status}{why}".strip(), _target(row.target), verdict
+    return row.what, parameters, f"{figures}{per}{status}{why}".strip(), target_words(row.target), verdict
 
 
 def markdown(rows: Iterable[BenchRow]) -> str:
@@ -59,7 +59,8 @@ def _percent(share: float) -> str:
     return f"{share:.2%}" if 0.9 < share < 1 else f"{share:.0%}"
 
 
-def _target(target: Target | None) -> str:
+def target_words(target: Target | None) -> str:
+    """A target for people; empty if there is none."""
     if target is None:
         return ""
     where = ", ".join(f"{name} {_plain(value)}" for name, value in target.where.items())

@@ -275,7 +275,9 @@ def _centre(
         (name, ran.outcome.body) for name, ran in sessions.items() if isinstance(ran.outcome, bm.Voucher)
     ]
     files = {name: build.files[name] for name in build.published.opener}
-    labels = bm.open_all(design.open_opener(files), "account", [body for _, body in named])
+    setup = design.open_setup({name: build.files[name] for name in build.published.setup}, build.epoch)
+    bodies = [body for _, body in named]
+    labels = bm.open_all(design.open_opener(files), "account", "device", design.period(setup), bodies)
     items = {one.name: one.item for one in pictures}
     for index, label in labels.items():
         name = named[index][0]

@@ -177,10 +177,11 @@ def _hostile_vouchers(fixtures: Fixtures) -> tuple[int, int]:
     design, build = fixtures.design, fixtures.build
     opener = design.open_opener({name: build.files[name] for name in build.published.opener})
     (raw,) = (raw for role, raw in fixtures.honest["listed/0"].bodies() if role == VOUCHER)
+    period = design.period(fixtures.deployed.setup)
     rows, tried = list[bytes](), 0
 
     def take(raw: bytes) -> None:
-        taken = opener.take("account", decode_any(design.vouchers, raw, "conformance"))
+        taken = opener.take("account", "device", period, decode_any(design.vouchers, raw, "conformance"))
         if not isinstance(taken, Hidden | Visible):
             raise TypeError(f"takes a voucher for {taken!r}")
         rows.append(taken.row if isinstance(taken, Visible) else b"")
@@ -189,7 +190,7 @@ def _hostile_vouchers(fixtures: Fixtures) -> tuple[int, int]:
         refused("take", "a hostile voucher", partial(take, altered), voucher=altered[:4096])
         tried += 1
     visible = [row for row in rows if row]
-    refused("open", "what is left of hostile vouchers", lambda: opener.open("account", visible))
+    refused("open", "what is left of hostile vouchers", lambda: opener.open("account", period, visible))
     return tried, len(rows)
 
 

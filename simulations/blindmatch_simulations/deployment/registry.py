@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import entry_points
-from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -22,7 +21,7 @@ from weakref import WeakKeyDictionary
 import blindmatch_client.designs as on_device
 import blindmatch_protocol.designs as built_in
 from blindmatch_protocol.contract import CONTRACT_VERSION, AnyDesign, Design, Info
-from blindmatch_protocol.errors import BlindmatchError, NotInstalledError
+from blindmatch_protocol.errors import BlindmatchError, DesignError, NotInstalledError
 from msgspec import Struct
 
 from blindmatch_simulations.data import committed
@@ -164,7 +163,7 @@ def module_of(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         why = f"{type(error).__name__}: {error}"
-        if isinstance(error, TypeError | AttributeError | ImportError):
+        if isinstance(error, TypeError | AttributeError | ImportError | DesignError):
             why += f"; for an older design contract than {CONTRACT_VERSION}, see the end of docs/plugin.md"
         raise RegistryError(f"{path} cannot be loaded: {why}") from error
     return module
@@ -183,8 +182,12 @@ def _checked(found: object, where: str) -> AnyDesign:
         raise RegistryError(
             f"{where}: {words}; take the nearest, and say in `differs` how the design differs"
         )
-    for fault in (*_of_contract_1(found), *faults(found.info, found.enrolments)):
+    for fault in faults(found.info, found.enrolments):
         raise RegistryError(f"{where}: {fault}")
+    if bool(found.vouchers) != (found.info.vouching is not None):
+        raise RegistryError(
+            f"{where}: vouching must say what vouchers tell where there are any, and only there"
+        )
     for kind in ("requests", "replies"):
         if set(getattr(found, kind, ())) != set(found.info.roles):
             roles = ", ".join(sorted(found.info.roles)) or "none"
@@ -194,16 +197,6 @@ def _checked(found: object, where: str) -> AnyDesign:
             f"{where}: only roles that know the account can hold something of it (enrolments)"
         )
     return found
-
-
-def _of_contract_1(design: AnyDesign) -> Iterator[str]:
-    """What in a design is still as contract 1 had it, and what to change."""
-    start = signature(design.start).parameters
-    if "binding" not in start and all(one.kind is not one.VAR_POSITIONAL for one in start.values()):
-        yield (
-            "start is that of design contract 1: it now takes (state, setup, item, binding, rng), and answer "
-            "takes requests in place of bodies, each with a `body`; docs/plugin.md has both"
-        )
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Results of every kind of measurement: one file, one type of row, version 3; docs/results.md.
+"""Results of every kind of measurement: one file, one type of row, version 4; docs/results.md.
 
 A command adds fields of its own to the row (`bench`: `measure.row`, `attack run`: `attacks.run`, `assess`:
-`assess.results`); what is a figure, a run and a machine is the same everywhere. `results-v3.schema.json` is
+`assess.results`); what is a figure, a run and a machine is the same everywhere. `results-v4.schema.json` is
 the JSON Schema of all of them, committed.
 """
 
@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from blindmatch_simulations.measure.machine import Machine, machine
 
 FORMAT: Final = "blindmatch-results"
-VERSION: Final = 3
+VERSION: Final = 4
 """Goes up when a reader of the earlier schema would misread or refuse a file."""
 
 T = TypeVar("T")
@@ -186,7 +186,7 @@ class Results(Strict, Generic[R], frozen=True, kw_only=True):
     """
 
     format: Literal["blindmatch-results"]
-    version: Literal[3]
+    version: Literal[4]
     made_at: str
     command: str
     machine: Machine

@@ -1,4 +1,4 @@
-"""A design's declaration as Markdown, for its page: a test holds the pages to it."""
+"""Declarations as Markdown, for pages: a test holds the pages to it, and `make pages` writes them again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import Final
 
+from blindmatch_client.facts import COMPLAINT_FACTS, FRANKING_FACTS, MATCH_TIME, MESSAGE, MESSENGER_FACTS
+from blindmatch_client.facts import OUTCOME as OUTCOME_FACT
 from blindmatch_protocol.codec import Message, layout
-from blindmatch_protocol.contract import Adversary, AnyDesign, Content, Fact, Info, Learner, Party, Role, Tie
+from blindmatch_protocol.contract import (
+    Adversary,
+    AnyDesign,
+    Content,
+    Evaluation,
+    Fact,
+    Info,
+    Learner,
+    Party,
+    Role,
+    Tie,
+)
 from blindmatch_protocol.contract.coalitions import coalitions, told
+from blindmatch_protocol.franking_mode import FrankingMode
 
 WIDTH: Final = 128
 LARGE: Final = 1 << 16
@@ -26,12 +40,67 @@ TIE: Final = {
     Tie.QUOTE: "is for an enclave's quote to show",
 }
 OUTCOME: Final = "outcome"
+EVALUATION: Final = {
+    Evaluation.LOCAL: "on the device",
+    Evaluation.CLEAR: "in the clear",
+    Evaluation.SEALED: "in the clear, under a seal towards whoever carries or hosts it",
+    Evaluation.OPRF: "blinded, by an OPRF",
+    Evaluation.HOMOMORPHIC: "under homomorphic encryption",
+}
 
 
 def markdown(design: AnyDesign) -> str:
     """The declaration between its two markers."""
     parts = (_declared(design), _messages(design), _parameters(design.info), _learns(design))
     return "\n\n".join((BEGIN.format(design.info.name), *filter(None, parts), END)) + "\n"
+
+
+def of_messenger() -> str:
+    """What the messenger discloses, whatever the design, as a table."""
+    given = [
+        *((party, "", fact) for party, facts in MESSENGER_FACTS.items() for fact in facts),
+        (Party.CENTRE, "by the mode of franking, one of the three", FRANKING_FACTS[FrankingMode.STAMP]),
+        *(
+            (Party.CENTRE, "", FRANKING_FACTS[mode])
+            for mode in FrankingMode
+            if mode is not FrankingMode.STAMP
+        ),
+        *((party, "without a cover schedule", MATCH_TIME) for party in (Party.CENTRE, Party.PROVIDER)),
+        *(
+            (party, "once a user complains", fact)
+            for party, facts in COMPLAINT_FACTS.items()
+            for fact in facts
+        ),
+        (Party.PROVIDER, "without end-to-end encryption", MESSAGE),
+        (Party.PROVIDER, "under the consequence `refuse`", OUTCOME_FACT),
+    ]
+    rows = [
+        (str(party), f"`{fact.name}`", str(fact.severity), when, fact.says) for party, when, fact in given
+    ]
+    return _table(("party", "fact", "severity", "when", "what it says"), rows) + "\n"
+
+
+def of_designs(designs: Iterable[AnyDesign]) -> str:
+    """What each design discloses beyond that: who learns which facts, and what those say. A coalition is
+    left out that learns what one of its members does."""
+    rows, said = list[tuple[str, ...]](), dict[str, dict[str, str]]()
+    for design in designs:
+        shown = {frozenset[Party](): ["nothing"] * len(Adversary)}
+        for parties in (frozenset({Party.DEVICE}), *coalitions(design)):
+            cells = [_told(design, parties, adversary) for adversary in Adversary]
+            if not any(part <= parties and each == cells for part, each in shown.items()):
+                shown[parties] = cells
+                rows.append((f"`{design.info.name}`", " with ".join(sorted(parties)), *cells))
+            for kind in Adversary:
+                for fact in told(design, parties, kind):
+                    said.setdefault(fact.name, {}).setdefault(fact.says, design.info.name)
+    facts = [
+        (f"`{name}`", first if len(words) > 1 else "", says)
+        for name, words in sorted(said.items())
+        for says, first in words.items()
+    ]
+    who = _table(("design", "who", "semi-honest", "malicious"), rows)
+    return who + "\n\n" + _table(("fact", "first of", "what it says"), facts) + "\n"
 
 
 def _declared(design: AnyDesign) -> str:
@@ -45,6 +114,7 @@ def _declared(design: AnyDesign) -> str:
         ("roles", "; ".join(_role(info, role) for role in info.roles) or "none"),
         ("must not collude", "; ".join(" and ".join(sorted(group)) for group in info.apart)),
         ("that a role uses the epoch's list", TIE[info.tie] if info.roles else ""),
+        ("what is asked is compared", EVALUATION[info.evaluation] if info.roles else ""),
         ("pictures go", CONTENT[info.sends_content]),
         ("messages", "end-to-end encrypted" if info.end_to_end else "in the clear to the provider"),
         ("randomness that no tape covers", info.native_randomness),

@@ -6,6 +6,7 @@ from base64 import b64encode
 from functools import cache
 from typing import Any, Final
 
+from blindmatch_protocol.contract import Severity
 from msgspec.structs import asdict
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -28,7 +29,7 @@ def sources() -> dict[str, Any]:
         "volumes": volumes(),
         "form": committed("statistics_form")["statistics_form"],
         "assumptions": committed("assumptions")["assumptions"],
-        "severity": committed("severity")["kinds"],
+        "severities": [str(one) for one in Severity],
         "figures": {name: asdict(kind) for name, kind in FIGURES.items()},
         "inputs": [asdict(one) for one in inputs()],
         "edits": edits(),

@@ -27,7 +27,7 @@ LISTS: Final = ("iwf_list", "iwf_list_2024", "ncmec_list")
 """Lists outside whose lengths can be chosen."""
 ATTACKS: Final = "attacks.json"
 """What ``blindmatch attack run --json`` wrote, if it lies beside the results."""
-SCHEMA: Final = "results-v3.schema.json"
+SCHEMA: Final = "results-v4.schema.json"
 WORDS: Final = ("description", "title")
 """Of a schema, for people alone."""
 SCRIPTS: Final = (

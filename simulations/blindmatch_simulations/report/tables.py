@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from blindmatch_protocol.contract import Severity
 from msgspec.structs import replace
 
 from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.observed import FactSeen
 from blindmatch_simulations.assess.results import Measured, Recall, Results, Studied
-from blindmatch_simulations.data import committed
 from blindmatch_simulations.measure.results import Figure, Row, csv_of
 from blindmatch_simulations.report.svg import Bar, shares
 
@@ -45,7 +45,7 @@ FIGURE_HEAD = (
     "why not measured",
 )  # fmt: skip
 RECALL_HEAD = ("design", "group", "sent", "found", "share", "low", "high")
-FACT_HEAD = ("design", "parties", "adversary", "declared by", "kind", "fact", "says")
+FACT_HEAD = ("design", "parties", "adversary", "declared by", "severity", "fact", "says")
 
 
 def _figures(results: Results) -> Iterator[Sequence[object]]:
@@ -69,9 +69,9 @@ def _recall(results: Results, by: str) -> Iterator[Sequence[object]]:
 def _facts(results: Results) -> Iterator[Sequence[object]]:
     for one in measured(results):
         for leak in one.design.declared:
-            for fact in by_severity(leak.facts, leak.parties == DEVICE):
+            for fact in by_severity(leak.facts):
                 who = (one.design.name, "+".join(leak.parties), leak.adversary, leak.source)
-                yield (*who, kind_of(fact.name), fact.name, fact.says)
+                yield (*who, str(fact.severity), fact.name, fact.says)
 
 
 def _recall_chart(one: Measured) -> str:
@@ -82,22 +82,10 @@ def _recall_chart(one: Measured) -> str:
     return shares(f"{one.design.name}: listed pictures found, by edit", bars)
 
 
-UNDECLARED: Final = "undeclared severity"
-DEVICE: Final = ("device",)
+_ORDER: Final = tuple(Severity)
 
 
-def _kinds() -> dict[str, tuple[str, ...]]:
-    """Names of facts by kind, the most severe kind first."""
-    return {row["kind"]: tuple(row["facts"]) for row in committed("severity")["kinds"]}
-
-
-def kind_of(name: str) -> str:
-    """The kind of a fact; `UNDECLARED` for a plug-in's own."""
-    return next((kind for kind, names in _kinds().items() if name in names), UNDECLARED)
-
-
-def by_severity(facts: Iterable[FactSeen], device: bool = False) -> list[FactSeen]:
-    """Each fact once, the most severe first; those of undeclared severity last if a `device` alone learns."""
-    order = [*_kinds(), UNDECLARED] if device else [UNDECLARED, *_kinds()]
+def by_severity(facts: Iterable[FactSeen]) -> list[FactSeen]:
+    """Each fact once, the most severe first."""
     once = {fact.name: fact for fact in facts}.values()
-    return sorted(once, key=lambda fact: order.index(kind_of(fact.name)))
+    return sorted(once, key=lambda fact: _ORDER.index(fact.severity))

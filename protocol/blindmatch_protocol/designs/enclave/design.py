@@ -62,7 +62,9 @@ def _body_length(item: bm.Item, setup: object) -> int:
     return 1 + 4 + hpke.OVERHEAD + padded_attachment_length(inner)
 
 
-SIZE: Final = bm.Fact("picture_size", "the length of every picture's pixels, padded (Padmé)", _body_length)
+SIZE: Final = bm.Fact(
+    "picture_size", "the length of every picture's pixels, padded (Padmé)", bm.Severity.SIZES, _body_length
+)
 
 
 class Inside(Redacted, Struct, frozen=True):
@@ -140,6 +142,7 @@ class Enclave(Stateless[Policy, Session, Inside]):
 
     info = bm.Info(
         name="enclave",
+        evaluation=bm.Evaluation.SEALED,
         version=1,
         option="2a",
         summary="Pictures go sealed into an attested enclave (simulated) at the provider, which matches.",

@@ -46,18 +46,28 @@ LIST_KNOWN: Final = {bm.Party.DEVICE: bm.ListKnowledge.SIZE, bm.Party.MATCHER: b
 NEAR_ENTRIES: Final = bm.Fact(
     "near_entries",
     f"hash, id and salt of every entry within {MATCH_DISTANCE} bits of its picture, not of the nearest alone",
+    bm.Severity.LIST,
     lambda item, _: item.hash,
+    topic=bm.Topic.LIST,
 )
 OWN_KEYS: Final = bm.Fact(
     "own_keys",
     "with keys of its own making the whole list: as many entries a request as the ring has slots, 16,384",
+    bm.Severity.LIST,
     lambda item, setup: setup.entries,
+    topic=bm.Topic.LIST,
+    abuse="reads the list by keys of its own, up to 16,384 entries a request",
+    noticed_by="nobody",
 )
 EARLIER_PICTURES: Final = bm.Fact(
     "earlier_pictures",
     "of any earlier picture of the account in the epoch, listed or not, whether it is near a hash of their "
     "choice: one such test with each later picture that is listed, by whether its report comes",
+    bm.Severity.HASH,
     lambda item, _: item.hash,
+    topic=bm.Topic.SEARCH,
+    abuse="tests an earlier picture, by each later report",
+    noticed_by="nobody",
 )
 MOST_HITS: Final = 64
 """Slots of a reply that are looked at: a picture is near some entries, not thousands."""
@@ -89,6 +99,7 @@ class Received(Waiting, frozen=True, eq=False):
 class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):
     info: ClassVar[bm.Info] = bm.Info(
         name="he-hamming",
+        evaluation=bm.Evaluation.HOMOMORPHIC,
         version=1,
         option="3a",
         summary="The matcher computes all Hamming distances under the device's homomorphic encryption; the "

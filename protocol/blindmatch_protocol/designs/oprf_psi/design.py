@@ -53,6 +53,7 @@ class Setup(VoprfSetup[AnyLayer], frozen=True, eq=False):
 class OprfPsi(VoprfDesign[Setup]):
     info: ClassVar[bm.Info] = bm.Info(
         name="oprf-psi",
+        evaluation=bm.Evaluation.OPRF,
         version=2,
         option="1b",
         summary="A verifiable OPRF tells the device, and only it, whether its very hash is listed.",

@@ -79,18 +79,26 @@ class Fetched(Verified, frozen=True, eq=False):
     content: bytes
 
 
-PREFIX_BITS: Final = bm.Fact("prefix_bits", "how many bits a prefix has", lambda item, setup: setup.bits)
+PREFIX_BITS: Final = bm.Fact(
+    "prefix_bits", "how many bits a prefix has", bm.Severity.HASH, lambda item, setup: setup.bits
+)
 PREFIX: Final = bm.Fact(
     "prefix",
     "the first bits of SHA-256 of the hash, as many as the set says: whether a picture may be one that it "
     "knows; with 10 of them, so may a thousandth of all others",
+    bm.Severity.HASH,
     lambda item, setup: buckets.bucket_of(item.hash, setup.bits),
+    frozenset({bm.Shows.HASH}),
+    bm.Topic.SEARCH,
+    "guesses which known picture was sent",
+    "nobody",
 )
 
 
 class PrefixBucket(VoprfDesign[Setup]):
     info: ClassVar[bm.Info] = bm.Info(
         name="prefix-bucket",
+        evaluation=bm.Evaluation.OPRF,
         version=1,
         option="1c",
         summary="The device tells a few bits of SHA-256 of the hash and gets that part of the set; a "

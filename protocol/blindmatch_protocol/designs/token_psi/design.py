@@ -51,20 +51,27 @@ NEAR_ENTRIES: Final = bm.Fact(
     "hash, id and salt of entries, and of their families, that agree with a picture it sends in enough "
     "bands, be they within the distance or not; and of families with two tokens in one band, that they are "
     "listed, if it asks for both, and of an opened entry, which of its tokens one of another family got",
+    bm.Severity.LIST,
     lambda item, setup: item.hash,
+    topic=bm.Topic.LIST,
 )
 TOKEN_ORACLE: Final = bm.Fact(
     "any_token",
     "hash, id and salt of entries that agree in enough bands with tokens of its choice: of N uniform entries "
     "up to 1.8 N (E / 2^(k+1))^2 after E tokens under one key, with two of ten bands needed, pooled over any "
     "number of devices, and far more of real pictures; and whether an edit of a picture still matches",
+    bm.Severity.LIST,
     lambda item, setup: item.hash,
+    topic=bm.Topic.LIST,
+    abuse="opens entries by asking",
+    noticed_by="the server, by key limits",
 )
 
 
 class TokenPsi(VoprfDesign[Setup]):
     info: ClassVar[bm.Info] = bm.Info(
         name="token-psi",
+        evaluation=bm.Evaluation.OPRF,
         version=2,
         option="1b",
         summary="A verifiable OPRF of pieces of the hash tells the device, and only it, whether a near "

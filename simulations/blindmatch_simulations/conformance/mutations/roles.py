@@ -179,7 +179,10 @@ class UndeclaredHash(Upload):
 class DeclaresPart(Upload):
     def leakage(self) -> tuple[bm.Leak, ...]:
         fact = bm.Fact(
-            "cheat.part", "32 bits of the hash of every picture", lambda item, _: item.hash[:PIECE]
+            "cheat.part",
+            "32 bits of every hash",
+            bm.Severity.HASH,
+            lambda item, _: item.hash[:PIECE],
         )
         others = [leak for leak in super().leakage() if leak.parties != {bm.Party.MATCHER}]
         return (*others, *leaks({bm.Party.MATCHER}, fact))

@@ -52,7 +52,7 @@ const attacksOn = (row) =>
     "; ",
   );
 const NONE = "none declared";
-const forced = (row) => withFact(row, (one) => plain(one.fact).topic === "forced");
+const forced = (row) => withFact(row, (one) => one.fact.topic === "forced");
 const withFact = (row, wanted) => {
   const found = abuses(row).filter(wanted);
   return found.length
@@ -80,7 +80,7 @@ const extraction = (row) => {
   );
 };
 const joined = (row) =>
-  withFact(row, (one) => plain(one.fact).topic !== "forced" && one.by.every((parties) => parties.length > 1));
+  withFact(row, (one) => one.fact.topic !== "forced" && one.by.every((parties) => parties.length > 1));
 const whoDoes = (groups) =>
   glue(
     groups
@@ -92,7 +92,7 @@ const whoDoes = (groups) =>
 const TOPICS = () => [
   ["Other lists", (row) => listAbuse(row)],
   ["Forced reports", forced],
-  ["Search for anything", (row) => withFact(row, (one) => plain(one.fact).topic === "search")],
+  ["Search for anything", (row) => withFact(row, (one) => one.fact.topic === "search")],
   ["List opened by clients", extraction],
   ["Logs joined", joined],
   ["Listed picture rebuilt from stolen files", (row) => figFull(row, "depicted")],
@@ -104,7 +104,7 @@ const topics = () => {
   return table("What can be done, and in which designs", ["abuse", "by whom (who would notice): designs"], lines);
 };
 const messengers = () => {
-  const found = inOrder().flatMap((row) => abuses(row).filter((one) => plain(one.fact).everywhere));
+  const found = inOrder().flatMap((row) => abuses(row).filter((one) => one.fact.topic === "read"));
   const said = glue(unique(found.map(abuseLine)), "; ") || "nothing further is declared";
   return h`The messenger itself, where it is end-to-end encrypted: ${said}.`;
 };

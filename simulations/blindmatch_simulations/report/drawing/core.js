@@ -89,8 +89,9 @@ const wrong = (value, rule, at, defs) => {
     return wrong(value, {$ref: mapping[kind]}, at, defs);
   }
   if (rule.anyOf) {
-    const fits = rule.anyOf.map(named).find((one) => TYPES[one.type]?.[1](value));
-    return fits ? wrong(value, fits, at, defs) : must(rule.anyOf.map((one) => TYPES[named(one).type][0]).join(" or "));
+    const either = rule.anyOf.map(named);
+    const fits = either.find((one) => (one.enum ? one.enum.includes(value) : TYPES[one.type][1](value)));
+    return fits ? wrong(value, fits, at, defs) : must(either.map((one) => one.enum?.join(" or ") || TYPES[one.type][0]).join(" or "));
   }
   if (rule.enum && !rule.enum.includes(value)) return must(rule.enum.join(" or "));
   if (rule.type && !TYPES[rule.type][1](value)) return must(TYPES[rule.type][0]);
@@ -208,14 +209,11 @@ const inOrder = (run = now.run) =>
   now.sources.options
     .flatMap((option) => designs(run).filter((one) => one.design.option === option.id))
     .concat(designs(run).filter((one) => !now.sources.options.some((option) => option.id === one.design.option)));
-const severityOf = (fact, device = false) => {
-  const kinds = now.sources.severity,
-    at = kinds.findIndex((one) => one.facts.includes(fact));
-  return at >= 0 ? at : device ? kinds.length : -1;
+// the most severe facts first
+const bySeverity = (facts) => {
+  const at = (fact) => now.sources.severities.indexOf(fact.severity);
+  return [...facts].sort((a, b) => at(a) - at(b));
 };
-const kindOfFact = (fact) => (now.sources.severity[severityOf(fact)] || {kind: "undeclared severity"}).kind;
-const bySeverity = (items, device = false) => [...items].sort((a, b) => severityOf(a.name, device) - severityOf(b.name, device));
-const plain = (fact) => now.sources.facts[fact.name] || {};
 const check = (row, name) => row.checks.find((one) => one.check === name);
 
 // ---- pieces of the page

@@ -35,7 +35,7 @@ const learns = () => {
       (leak) =>
         h`<b>${leak.parties.join(" with ")}</b>, ${leak.adversary}: ${
           glue(
-            bySeverity(leak.facts, leak.parties.join() === "device").map(
+            bySeverity(leak.facts).map(
               (fact) => h`<span title="${fact.says}">${fact.name}</span>`,
             ),
             ", ",
@@ -49,7 +49,7 @@ const learns = () => {
           h`${row.id}: declared facts`,
           own.map((leak) => [
             h`${leak.parties.join(" with ")}, ${leak.adversary}`,
-            list(bySeverity(leak.facts).map((fact) => h`<b>${fact.name}</b> (${kindOfFact(fact.name)}): ${fact.says}`)),
+            list(bySeverity(leak.facts).map((fact) => h`<b>${fact.name}</b> (${fact.severity}): ${fact.says}`)),
           ]),
         ),
       ),

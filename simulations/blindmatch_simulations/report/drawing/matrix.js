@@ -46,15 +46,16 @@ const flagged = (row) => {
   return fig(row, "false_matches", h`<b>${count} of ${figure.n}</b> ${soft(h`(rate \u2264\u202f${percent(figure.high)})`)}`);
 };
 
+// what whoever learns a fact can do; of one that shows the picture or its hash, at least what it says
+const abuseOf = (fact) => fact.abuse || (fact.shows.some((one) => one === "picture" || one === "hash") ? fact.says : "");
 // abuses that a design declares: fact, by whom (smallest coalitions), what for, who would notice; most severe first
 const abuses = (row) => {
   const found = new Map();
   for (const leak of row.design.declared)
     for (const fact of leak.facts) {
-      if (leak.source !== "design" && !plain(fact).everywhere && fact.name !== "message") continue;
-      const words = plain(fact).abuse || (severityOf(fact.name) < 0 ? fact.says : "");
-      if (!words) continue;
-      const known = found.get(fact.name) || {name: fact.name, fact, leaks: []};
+      if (leak.source !== "design" && !fact.topic) continue;
+      if (!abuseOf(fact)) continue;
+      const known = found.get(fact.name) || {name: fact.name, fact, severity: fact.severity, leaks: []};
       found.set(fact.name, {...known, leaks: [...known.leaks, leak]});
     }
   return bySeverity([...found.values()].map((one) => ({...one, by: smallest(one.leaks.map((leak) => leak.parties))})));
@@ -75,14 +76,14 @@ const byWhom = (one) =>
     ),
     "; ",
   );
-const notice = (one) => plain(one.fact).notice || "not measured";
-const abuseLine = (one) => h`${byWhom(one)} ${plain(one.fact).abuse || one.fact.says} ${soft(h`(${notice(one)})`)}`;
+const notice = (one) => one.fact.noticed_by || "not measured";
+const abuseLine = (one) => h`${byWhom(one)} ${abuseOf(one.fact)} ${soft(h`(${notice(one)})`)}`;
 const abuseEvidence = (row) =>
   evidence(
     h`${row.id}: abuse that is declared, and who would notice`,
     abuses(row)
       .map((one) => [
-        h`${byWhom(one)}: ${one.name} (${kindOfFact(one.name)})`,
+        h`${byWhom(one)}: ${one.name} (${one.severity})`,
         h`${one.fact.says}. Who would notice: ${notice(one)}.`,
       ])
       .concat([
@@ -102,7 +103,7 @@ const listAbuse = (row) =>
   LISTED[row.design.relation] || h`in this run whoever makes the list can put anything on it; ${outside(row)}`;
 const abuse = (row) => {
   const shownFirst = abuses(row)
-    .filter((one) => !plain(one.fact).everywhere)
+    .filter((one) => one.fact.topic !== "read")
     .slice(0, 2);
   const words = shownFirst.length
     ? glue(shownFirst.map(abuseLine), h`<br/>`)

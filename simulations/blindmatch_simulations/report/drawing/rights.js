@@ -10,9 +10,9 @@ const factsTo = (row, kinds, parties) =>
             (parties === "servers" ? one.parties.join() !== "device" : one.parties.join() === parties),
         )
         .flatMap((one) => one.facts)
-        .filter((fact) => kinds.includes(kindOfFact(fact.name)))
-        .map((fact) => fact.name),
-    ).map((name) => ({name})),
+        .filter((fact) => kinds.includes(fact.severity))
+        .map((fact) => [fact.name, fact.severity].join()),
+    ).map((one) => ({name: one.split(",")[0], severity: one.split(",")[1]})),
   );
 const answer = (row, question) => {
   if (row.kind === "study") return question.encrypted && question.facts.length === 1 ? studyOpens(row) : absent("");

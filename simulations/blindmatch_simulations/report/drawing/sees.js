@@ -17,9 +17,10 @@ const servers = (row) =>
 const met = (row, party) => row.traffic.some((one) => one.party === party && !ofHarness(row, one));
 // of a design that finds nothing, all but the messenger's own traffic is the set-up of the run
 const ofHarness = (row, one) => row.design.relation === "nothing" && one.party !== "provider";
-const matched = (row) => (valueOf(row, "recall") || 0) > 0;
+const reportsLeft = (row) => row.traffic.some((one) => one.party === "centre" && one.purpose === "report" && one.up_bytes > 0);
+const matched = (row) => (valueOf(row, "recall") || 0) > 0 || reportsLeft(row);
 const reported = (row) =>
-  row.traffic.some((one) => one.party === "centre" && one.purpose === "report" && one.up_bytes > 0) ||
+  reportsLeft(row) ||
   (matched(row) && !row.design.learns.includes("device") && row.design.learns.includes("server"));
 
 // why a declared fact counts as observed; empty if it does not
@@ -27,16 +28,16 @@ const observedBy = (row, party, fact, leak) => {
   const by = check(row, "tightness")?.figures?.recovered_by?.[`${party}: ${fact.name}`];
   if (by) return h`recovered from what the party got (${by})`;
   if (fact.name === "report") return reported(row) ? "reports reached it in this run" : "";
-  if (plain(fact).things?.includes("account") && leak.source === "messenger" && met(row, party))
+  if (fact.shows.includes("account") && leak.source === "messenger" && met(row, party))
     return "it was called with the account's certificate in this run";
-  if (plain(fact).things?.includes("picture") && row.design.content === "clear" && !row.design.end_to_end && met(row, party))
+  if (fact.shows.includes("picture") && row.design.content === "clear" && !row.design.end_to_end && met(row, party))
     return "pictures went to it in the clear in this run";
   return "";
 };
 // reports and accounts are looked at while pictures are sent; the rest is for a check that may not have come to its end
 const looked = (row, fact, leak) =>
   fact.name === "report" ||
-  (leak.source === "messenger" && Boolean(plain(fact).things?.includes("account"))) ||
+  (leak.source === "messenger" && fact.shows.includes("account")) ||
   !["not checked", undefined].includes(check(row, "tightness")?.verdict);
 const told = (row, party) =>
   row.design.declared.filter((one) => one.parties.length === 1 && one.parties[0] === party && one.adversary === "semi-honest");
@@ -49,7 +50,7 @@ const seenBy = (row, party) => {
   const roles = Object.values(row.design.roles);
   for (const leak of told(row, party))
     for (const fact of leak.facts)
-      for (const thing of plain(fact).things || []) {
+      for (const thing of fact.shows) {
         if (silent(row) && fact.name !== "account" && ["match_time", "report"].includes(fact.name)) continue;
         const by = observedBy(row, party, fact, leak);
         add(

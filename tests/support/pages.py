@@ -1,0 +1,82 @@
+"""Parts of pages that follow from code: `make pages` writes them again, a test compares them.
+
+A block stands between ``<!-- from NAME -->`` and ``<!-- end of NAME -->``, both on lines of their own.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from blindmatch_simulations.bench.table import target_words
+from blindmatch_simulations.deployment.registry import all_designs
+from blindmatch_simulations.measure.catalogue import CATALOGUE
+from blindmatch_simulations.report import declared
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+BLOCK: Final = re.compile(r"(<!-- from (.+?) -->\n)(.*?)(<!-- end of .+? -->\n)", re.DOTALL)
+
+
+def built_in() -> list[str]:
+    return [name for name, one in all_designs().items() if one.source == "built in"]
+
+
+def _inner(text: str) -> str:
+    """A declaration without its own two markers."""
+    return "".join(text.splitlines(keepends=True)[1:-1])
+
+
+def blocks() -> Mapping[str, Callable[[], str]]:
+    """What writes each block, by its name."""
+    designs = [all_designs()[name].design for name in built_in()]
+    return {
+        "the rows of benches: make pages": rows_of_benches,
+        "the messenger's facts: make pages": declared.of_messenger,
+        "the designs' facts: make pages": lambda: declared.of_designs(designs),
+        **{
+            f"the declaration: blindmatch designs {one.info.name} --markdown": (
+                lambda one=one: _inner(declared.markdown(one))
+            )
+            for one in designs
+        },
+    }
+
+
+def rows_of_benches() -> str:
+    """Every row that a bench can measure, and its target."""
+    rows = [
+        (f"`{name}`", one.what + (f" (per {one.per})" if one.per else ""), target_words(one.target))
+        for name, one in CATALOGUE.items()
+    ]
+    return "| row | what | target |\n|---|---|---|\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def written_again(text: str, made: Mapping[str, Callable[[], str]]) -> str:
+    """A page with its blocks as the code has them now; one of a design that is not installed stays."""
+    return BLOCK.sub(lambda found: found[1] + made.get(found[2], lambda: found[3])() + found[4], text)
+
+
+def words_by_hand(text: str) -> int:
+    """Words outside of blocks."""
+    return len(BLOCK.sub("", text).split())
+
+
+def main() -> None:
+    made = blocks()
+    for page in pages():
+        text = page.read_text("utf-8")
+        again = written_again(text, made)
+        if again != text:
+            page.write_text(again, "utf-8")
+            sys.stderr.write(f"{page.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    main()
