@@ -1,4 +1,4 @@
-"""Tables of pages that follow from code: modules by room, the layers of simulations, the designs in short."""
+"""Tables of pages that follow from code: modules, layers, designs in short, reasons of rejects."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from blindmatch_protocol.contract import Learner
+from blindmatch_server.curator.rejects import Reason
 from blindmatch_simulations.deployment.registry import all_designs
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -19,7 +20,10 @@ ROOMS: Final = ("protocol", "proofs", "client", "server", "simulations")
 
 def modules_of(room: str) -> str:
     """Every package and module at the top of a room's package, with the first sentence of its docstring."""
-    package = ROOT / room / f"blindmatch_{room}"
+    return modules_in(ROOT / room / f"blindmatch_{room}")
+
+
+def modules_in(package: Path) -> str:
     said = {path: first_sentence(path) for path in package.iterdir() if path.name != "__init__.py"}
     rows = [(named(path), words) for path, words in sorted(said.items()) if words]
     return table(("module", "subject"), rows)
@@ -61,6 +65,10 @@ def designs_in_short() -> str:
     return table(("design", "option", "match", "who learns", "parameters"), shown)
 
 
+def reasons_of_rejects() -> str:
+    return table(("reason", "says"), [(f"`{one.value}`", one.says) for one in Reason])
+
+
 def named(path: Path) -> str:
     return f"`{path.name}/`" if path.is_dir() else f"`{path.name}`"
 
@@ -82,6 +90,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     **{f"the modules of {room}: make pages": partial(modules_of, room) for room in ROOMS[:-1]},
     "the layers of simulations: make pages": layers_of_simulations,
+    "the layers of jit: make pages": lambda: modules_in(ROOT / "protocol/blindmatch_protocol/group/jit"),
+    "the reasons of rejects: make pages": reasons_of_rejects,
     "the designs in short: make pages": designs_in_short,
 }
 """What writes each block, by its name."""
