@@ -123,7 +123,7 @@ def test_the_figures_of_the_conformance_page_are_those_of_the_checks() -> None:
         f"after {repetition.GROWING} more pictures",
         f"({draws.TRIED} places are altered",
         f"of {draws.SESSIONS:,} sessions, {draws.SETS} sets and {draws.SETS} replies",
-        f"from two proofs in {2 * draws.REPLIES} replies",
+        f"from two proofs in {4 * draws.REPLIES} replies",
         f"{LARGE:,} entries, {CROWD} pictures whose very hash is listed are found, and {others} that",
         f"lie {GROSS // 1_000_000} ms apart",
         f"at least {GAMES[1]:,} held-out",

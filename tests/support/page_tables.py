@@ -1,8 +1,10 @@
-"""Tables of pages that follow from code: modules, layers, designs in short, reasons of rejects."""
+"""Tables of pages that follow from code: modules, layers, designs in short, reasons of rejects, checks, planted
+cheats, attacks."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,6 +14,10 @@ from typing import Final
 
 from blindmatch_protocol.contract import Learner
 from blindmatch_server.curator.rejects import Reason
+from blindmatch_simulations.attacks.table import ATTACKS
+from blindmatch_simulations.conformance.checks import CHECKS, NOT_SEEN
+from blindmatch_simulations.conformance.mutations.table import CHEATS
+from blindmatch_simulations.conformance.remote.run import REMOTE_CHECKS
 from blindmatch_simulations.deployment.registry import all_designs
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -69,6 +75,55 @@ def reasons_of_rejects() -> str:
     return table(("reason", "says"), [(f"`{one.value}`", one.says) for one in Reason])
 
 
+def attacks() -> str:
+    """Every attack: who attacks which sentence of which page, and whether it is declared to succeed."""
+    rows = [
+        (
+            f"`{one.name}`",
+            one.means.words(),
+            f"{one.claim.words} ([{Path(one.claim.page).stem}]({one.claim.page.removeprefix('docs/')}))",
+            "withstood" if one.claimed else "declared to succeed",
+            ", ".join(f"`{name}`" for name in sorted(one.against)) or "any",
+            summary(one.move),
+        )
+        for one in ATTACKS.values()
+    ]
+    return table(("attack", "adversary", "sentence", "claim", "against", "figure"), rows)
+
+
+def checks() -> str:
+    """Every check of conformance: what a pass claims, and how it is found out."""
+    return table(
+        ("check", "a design passes if", "how"), [(one.name, one.says, summary(one.run)) for one in CHECKS]
+    )
+
+
+def checks_of_a_counterpart() -> str:
+    return table(
+        ("check", "a counterpart passes if"), [(name, summary(run)) for name, run in REMOTE_CHECKS.items()]
+    )
+
+
+def not_seen() -> str:
+    return table(("what", "why"), NOT_SEEN.items())
+
+
+def planted_cheats() -> str:
+    """The cheats that each check must catch."""
+    caught: dict[str, list[str]] = {}
+    for cheat in CHEATS:
+        caught.setdefault(cheat.move.check, []).append(cheat.name)
+    rows = [(one.name, "; ".join(caught[one.name])) for one in CHECKS if one.name in caught]
+    return table(("check", "cheats that it must catch"), rows)
+
+
+def summary(function: Callable[..., object]) -> str:
+    """The first paragraph of a function's docstring, as one line."""
+    said = inspect.getdoc(function)
+    assert said, function
+    return " ".join(said.split("\n\n")[0].split()).replace("|", "\\|")
+
+
 def named(path: Path) -> str:
     return f"`{path.name}/`" if path.is_dir() else f"`{path.name}`"
 
@@ -93,5 +148,10 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "the layers of jit: make pages": lambda: modules_in(ROOT / "protocol/blindmatch_protocol/group/jit"),
     "the reasons of rejects: make pages": reasons_of_rejects,
     "the designs in short: make pages": designs_in_short,
+    "the attacks: make pages": attacks,
+    "the checks: make pages": checks,
+    "the checks of a counterpart: make pages": checks_of_a_counterpart,
+    "what no check sees: make pages": not_seen,
+    "the planted cheats: make pages": planted_cheats,
 }
 """What writes each block, by its name."""

@@ -34,7 +34,7 @@ DesignsOption = Annotated[
 def list_(designs: DesignsOption = None) -> Found:
     """List the attacks: what each adversary holds, may spend, and which sentence it attacks."""
     shown = list({attack.name: attack for attack, _ in pairs(_loaded(designs))}.values())
-    word = {True: "withstood", False: "not claimed"}
+    word = {True: "withstood", False: "declared to succeed"}
     rows = [(a.name, word[a.claimed], f"{a.claim}\nby a {a.means.words()}; {a.budget}") for a in shown]
     made = table("Attacks", LISTED, rows, whole=LISTED[:2])
     return Found({"attacks": [described(one) for one in shown]}, (made,))

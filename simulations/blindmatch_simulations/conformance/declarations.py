@@ -44,7 +44,7 @@ EPOCHS: Final = (11, 300_007)
 
 
 def check_declarations(fixtures: Fixtures) -> Passed:
-    """Every party that gets a request is declared to learn what any request says."""
+    """`query_time`, `enrolment` and `epoch` are declared to every party whose requests or state say so."""
     fixtures.sends()
     follows = {party: _follows(fixtures, party) for party in sorted(seers(fixtures.design))}
     for party, facts in follows.items():
@@ -102,7 +102,8 @@ MOST_STATE_BYTES: Final = 1 << 20
 
 
 def check_resources(fixtures: Fixtures) -> Passed:
-    """Bodies and replies of at most 960 KiB unless large ones are declared; rounds; the account's state."""
+    """Bodies and replies have at most 960 KiB unless `large_bodies` is declared, sessions 64 rounds, an
+    account's state 1 MiB."""
     info = fixtures.design.info
     asked = [part for ran in fixtures.honest.values() for part in ran.asked]
     requests = [len(part.body.encode()) for part in asked]
@@ -133,7 +134,11 @@ AUDITED = ("listed", "near-30", "other", "poor")
 
 
 def check_egress(fixtures: Fixtures) -> Passed:
-    """See `audit.replay`; the decoys are the pool's pictures."""
+    """Every byte is the same for all pictures that agree on the facts, or changes with the tape; no 8 bytes
+    of a hash or digest are sent.
+
+    See `audit.replay`; the decoys are the pool's pictures.
+    """
     fixtures.sends()
     return audited(fixtures, fixtures.honest)
 

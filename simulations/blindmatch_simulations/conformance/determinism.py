@@ -40,8 +40,8 @@ MESSAGES: Final = 3
 
 
 def check_tape(fixtures: Fixtures) -> Passed:
-    """A session's recorded tape, state and replies give its bodies and its outcome again; also where what was
-    recorded came from the system's generator, as it does on a device."""
+    """State, tape and replies give bodies, outcome and next state again, also with the system's generator;
+    only designs with vouchers are told of messages."""
     tried, design = fixtures.pool.of(*KINDS), fixtures.design
     drawn = [(one, run_session(fixtures.deployed, one.item, system_randomness())) for one in tried]
     for one, ran in [*((one, fixtures.honest[one.name]) for one in tried), *drawn]:
@@ -124,8 +124,8 @@ def check_setup(fixtures: Fixtures) -> Passed:
 
 
 def check_executor(fixtures: Fixtures) -> Passed:
-    """Devices ask and roles answer the same with and without threads, which hosts have, in every setting; and
-    a list is published to the same files."""
+    """Devices ask and roles answer the same with and without threads, in every setting; a list is published
+    to the same files."""
     fixtures.sends()
     compared = 0
     for setting in settings(fixtures):
@@ -184,7 +184,8 @@ TRIED = 64
 
 
 def check_batches(fixtures: Fixtures) -> Passed:
-    """Good bodies beside others, and beside a bad one, get the replies they get alone."""
+    """In a batch a reply leads where it leads alone, and no byte depends on other bodies or earlier ones; a
+    bad one is refused alone."""
     sessions = [found for _, found in attacked(fixtures)]
     bad_ones = 0
     for number, stop in enumerate(sessions[0]):

@@ -28,8 +28,8 @@ _EMPTY: Final = sha256(b"").digest()
 
 
 def check_epoch_binding(fixtures: Fixtures) -> Passed:
-    """A device with the set-up of epoch 1 gets nothing out of roles of epoch 2 but refusals or, of a design
-    without keys, epoch 2's own answer; never epoch 1's."""
+    """A set-up is refused for another epoch; a device of epoch 1 gets of roles of epoch 2 refusals or,
+    without keys, epoch 2's answer."""
     design = fixtures.design
     _opening(fixtures)
     if not design.info.roles:
@@ -91,7 +91,8 @@ def check_state_over_epochs(fixtures: Fixtures) -> Passed:
 
 
 def check_fresh_keys(fixtures: Fixtures) -> Passed:
-    """Nothing secret is in the files of two epochs published from different lists and randomness."""
+    """No 16 bytes that look like a key are in role files of two epochs with different lists and
+    randomness."""
     one, two = fixtures.build, fixtures.next_epoch.build
     ours, theirs = key_windows(one), key_windows(two)
     if not ours:
@@ -140,12 +141,13 @@ TRUNCATIONS = 60
 
 
 def check_setup_files(fixtures: Fixtures) -> Passed:
-    """The set-up on a device."""
+    """On a device, each of 117 truncated or altered copies of a file ends in `SetFileError`, at opening or
+    first use, or changes no outcome."""
     return _check(fixtures, fixtures.build.setup_files, "open_setup")
 
 
 def check_role_files(fixtures: Fixtures) -> Passed:
-    """The files of every role."""
+    """The same for the files of every role."""
     names = {name for own in fixtures.build.published.roles.values() for name in own}
     if not names:
         return Passed("no role has a file of its own")

@@ -29,6 +29,8 @@ LEAST_DISTINCT: Final = 5
 
 
 def check_error_texts(fixtures: Fixtures) -> Passed:
+    """What hostile requests, replies and files are refused with spells no 8 bytes of a secret: raw, in
+    hexadecimal, in base64, or in decimal."""
     texts = 0
     for role in fixtures.design.info.roles:
         secrets = _role_secrets(fixtures, role)

@@ -54,7 +54,8 @@ OF_MESSAGE: Final = frozenset({FIRST_BYTE, "Upload", "Send"})
 
 
 def check_hand_over(fixtures: Fixtures) -> Passed:
-    """Order for one picture of each kind, and with the large games the time for many."""
+    """A real device works out no outcome before the relay acknowledged the message; with `--games` CPU time
+    until the upload does not tell either."""
     info = fixtures.design.info
     if Learner.DEVICE not in info.learns:
         fixtures.asks()

@@ -51,7 +51,8 @@ def message_classes(design: AnyDesign) -> dict[type[Message], str]:
 
 
 def check_codec(fixtures: Fixtures) -> Passed:
-    """Encode, decode and encode again; left-overs, truncations, tags and flipped bytes."""
+    """Each declared message has the same bytes when decoded and encoded again; left-overs, other tags and
+    truncations are refused, and so is a flipped byte, unless canonical."""
     classes = message_classes(fixtures.design)
     if not classes:
         raise NotApplicableError("the design has no message")
@@ -159,8 +160,8 @@ def attacked(fixtures: Fixtures, deployed: Deployed | None = None) -> list[tuple
 
 
 def check_hostile_requests(fixtures: Fixtures) -> Passed:
-    """Whatever is sent to a role ends in a declared reply or in a `ProtocolError`; a voucher in what the
-    centre is to keep, or in that error."""
+    """Altered, extreme, made-up and random bytes to a role end in a declared reply or a `ProtocolError`; so
+    do vouchers at the centre's opener."""
     fixtures.sends()
     tried, taken = _hostile_vouchers(fixtures) if fixtures.design.vouchers else (0, 0)
     if not fixtures.design.info.roles:
@@ -200,7 +201,8 @@ def _tried(what: str, tried: int, taken: int) -> Passed:
 
 
 def check_hostile_replies(fixtures: Fixtures) -> Passed:
-    """Whatever a role answers ends in a step or a `ProtocolError`; no label is taken that does not match.
+    """The same for replies at every round; none makes a match of a picture that has none, or has a forwarded
+    role blamed for its carrier.
 
     Replies are short ones, so that a flip is likely to meet every field, and many can be tried.
     """
@@ -242,7 +244,8 @@ def _not_forged(
 
 
 def check_order(fixtures: Fixtures) -> Passed:
-    """Steps out of order: a message of another round or of another session, a role left out, one too many."""
+    """Replies of other rounds and sessions, repeated requests, steps too early or twice, and rounds without a
+    reply end in a step or a refusal."""
     tried = 0
     sessions = attacked(fixtures)
     for one, found in sessions:

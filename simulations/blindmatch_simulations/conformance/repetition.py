@@ -51,6 +51,8 @@ GROWING: Final = 16
 
 
 def check_repetition(fixtures: Fixtures) -> Passed:
+    """`start` and `receive` give the same 1,030 times with the same tape, `answer` 64 times; an account's
+    1,030 pictures tell nothing of its history."""
     fixtures.sends()
     deployed = as_published(fixtures).deployed
     for kind in ("listed", "other"):
@@ -208,7 +210,8 @@ def _pair(fixtures: Fixtures) -> list[Pooled] | None:
 
 
 def check_growth(fixtures: Fixtures) -> Passed:
-    """An account's state, and what is held, after `GROWING` pictures more: no longer than before."""
+    """An account's state, and what object, class, module, set-up and roles hold, is no longer after 16 more
+    pictures, matching or not."""
     deployed = as_published(fixtures).deployed
     grown = {kind: _grown(fixtures, deployed, fixtures.pool.of(kind)[0]) for kind in ("listed", "other")}
     states = {kind: state for kind, (state, _) in grown.items()}

@@ -33,6 +33,8 @@ _HASH_SEED: Final = "7"
 
 
 def check_surroundings(fixtures: Fixtures) -> Passed:
+    """Another process sends the same with another clock, host, environment and hash seed; files, sockets,
+    processes and frames are refused; nothing stays behind."""
     fixtures.sends()
     chosen = [one for one in fixtures.pool.pictures if one.name in KINDS]
     done = _confined(_task(fixtures, chosen))

@@ -38,8 +38,8 @@ TAPE_BYTES: Final = 1 << 16
 
 
 def check_other_key(fixtures: Fixtures) -> Passed:
-    """A reply made with another key for this list and epoch is refused, or says what the right one says; with
-    a tie it is refused, and whatever else is no right reply is, or says that, too."""
+    """A reply under another key is refused or changes no outcome; with `Tie.KEY` or `Tie.QUOTE` it is
+    refused, and no wrong reply changes an outcome."""
     tie = fixtures.design.info.tie
     _applies(fixtures)
     other = opened(fixtures.publish(fixtures.pool.entries, "other-key"))

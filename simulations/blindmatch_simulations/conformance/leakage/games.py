@@ -50,12 +50,12 @@ class Class(Redacted, Struct, frozen=True):
 
 
 def check_semi_honest(fixtures: Fixtures) -> Passed:
-    """Honest roles that look at everything they get."""
+    """Honest roles, alone and in coalitions, look at everything they get ([games](#games))."""
     return _check(fixtures, Adversary.SEMI_HONEST, (Behaviour.HONEST,))
 
 
 def check_malicious(fixtures: Fixtures) -> Passed:
-    """Roles that cheat in their replies, and see whether a report, a hold or a retry follows."""
+    """Roles cheat in their replies, and see whether a report, a hold or a retry follows."""
     return _check(fixtures, Adversary.MALICIOUS, CHEATS)
 
 
@@ -182,7 +182,8 @@ KINDS = ("listed", "near-30", "far-32", "lone", "other", "poor")
 
 
 def check_simulator(fixtures: Fixtures) -> Passed:
-    """Real and simulated views have the same messages and lengths, and are not told apart."""
+    """`simulate` gets facts, output and randomness; its views have the messages and lengths of real ones, and
+    are not told apart."""
     fixtures.asks()
     game = game_of(fixtures)
     simulated = [role for role in fixtures.design.info.roles if _has_simulator(fixtures, game, role)]

@@ -53,7 +53,8 @@ STANDS: Final = "an entry of the list stands in what devices get, and is not dec
 
 
 def check_list(fixtures: Fixtures) -> Passed:
-    """Look for every entry in everything devices get."""
+    """Set-up files, and replies without a match, hold no 8 first bytes of an entry's hash or digest; lists of
+    one size give equal lengths."""
     if list_declared(fixtures):
         raise NotApplicableError("the list is declared to devices")
     wanted = dictionary(fixtures.pool.entries)
@@ -114,7 +115,8 @@ FEWER = 5
 
 
 def check_list_knowledge(fixtures: Fixtures) -> Passed:
-    """Hold every coalition of a device, the provider and the parties with roles against its declaration."""
+    """No coalition of a device, the provider and roles stores more of the list than `list_knowledge` says:
+    hashes in some spellings, testing, size."""
     info = fixtures.design.info
     smaller = fixtures.publish(fixtures.pool.entries[:-FEWER], "list-knowledge")
     whole = {name for name, raw in fixtures.build.files.items() if spells_all(raw, fixtures.pool.entries)}
@@ -194,7 +196,7 @@ PUBLISHED: Final = 2
 
 
 def check_lists(fixtures: Fixtures) -> Passed:
-    """What a device gets of one list and of another, that agree on the declared facts, is alike."""
+    """A device that opens either of two lists is not told which ([games over lists](#games-over-lists))."""
     if list_declared(fixtures):
         raise NotApplicableError("the list is declared to devices")
     game = game_of(fixtures)

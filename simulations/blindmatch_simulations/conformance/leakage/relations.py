@@ -67,7 +67,11 @@ TOLD: Final = "a sum of bits of what is sent tells pictures apart that agree on 
 
 
 def check_relations(fixtures: Fixtures) -> Passed:
-    """See the module; for every setting and for every coalition of parties with roles."""
+    """No sum of sent bits (GF(2), first 160 and last 32 bytes) is constant for a picture and differs for
+    another that agrees on the facts.
+
+    See the module; for every setting and for every coalition of parties with roles.
+    """
     compared, samples = 0, 0
     for setting in settings(fixtures):
         looked = _Looked(fixtures, setting)
