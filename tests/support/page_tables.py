@@ -1,5 +1,5 @@
-"""Tables of pages that follow from code: modules, layers, designs in short, reasons of rejects, checks, planted
-cheats, attacks."""
+"""Tables of pages that follow from code: modules, layers, designs in short, reasons of rejects, checks,
+planted cheats, attacks."""
 
 from __future__ import annotations
 
