@@ -57,13 +57,16 @@ class AbsenceReply(Message, tag=0x26, name="absence/reply"):
 
     role: Annotated[str, Text(64)]
     body: Annotated[bytes, Variable(REPLY_MOST)]
+    """The reply as encoded."""
 
 
 class AbsenceProof(Message, tag=0x2A, name="absence/proof"):
-    """A session that came to no match, version 2."""
+    """A session that came to no match, to be run again; version 2."""
 
     signed: Annotated[SignedManifest, Nested(SignedManifest)]
+    """Manifest of the epoch."""
     hash: Annotated[bytes, Fixed(32)]
+    """What is not on its list."""
     state: Annotated[bytes, Variable(STATE_MOST)]
     """The account's device state before it, encoded."""
     tape: Annotated[bytes, Variable(TAPE_MOST)]

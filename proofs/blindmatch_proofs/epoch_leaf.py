@@ -53,17 +53,17 @@ NOT_ENDORSED: Final = Endorsement()
 
 
 class EpochLeaf(Message, tag=0x1E, name="epoch-leaf"):
-    """An epoch as the log holds it, version 2."""
+    """An epoch as the log holds it, version 2, at index epoch - 1; at most 65,535 bytes."""
 
     manifest: Annotated[EpochManifest, Nested(EpochManifest)]
     endorsement_root: Annotated[bytes, Fixed(ROOT_BYTES)]
-    """Zeros: the entries are not endorsed."""
+    """Binds the endorsements of all entries; zeros: they are not endorsed."""
     endorsement_policy: Annotated[bytes, Variable(POLICY_MOST)]
-    """Empty exactly if the root is zeros."""
+    """An encoded 0x23; empty exactly if the root is zeros."""
     sealing_key: Annotated[bytes, Fixed(SEALING_KEY_BYTES)]
-    """What reports are sealed to; zeros: the epoch names none."""
+    """X25519 key that reports are sealed to; zeros: the epoch names none."""
     signature: Annotated[bytes, Fixed(SIGNATURE_BYTES)]
-    """The curator's, of everything before it."""
+    """The curator's, Ed25519, over a tag and all bytes before it."""
 
     def check(self) -> None:
         """There is a policy exactly if there is a root."""

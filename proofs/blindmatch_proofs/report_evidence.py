@@ -54,17 +54,19 @@ Shown: TypeAlias = Passed | Failed | NotShown
 
 
 class ReportEvidence(Message, tag=0xA5, name="report-evidence"):
-    """A report that the centre opened, and what belongs to it: one file."""
+    """A report that the centre opened, and what belongs to it: the file that `report verify` reads."""
 
     report: Annotated[Report, Nested(Report)]
     mode: Annotated[str, Text(16)]
-    """Of franking."""
+    """Of franking: `stamp`, `signature` or `designated`."""
     identity: Annotated[tuple[bytes, ...], Sequence(Curve25519Key(), 1)]
     """The sender's identity key, as its device named it."""
     leaf: Annotated[tuple[EpochLeaf, ...], Sequence(Nested(EpochLeaf), 1)]
+    """Of the epoch."""
     epoch_proof: Annotated[bytes, Variable(PROOF_MOST)]
     """C2SP tlog-proof of the leaf; may be empty."""
     endorsement: Annotated[tuple[EndorsementProof, ...], Sequence(Nested(EndorsementProof), 1)]
+    """Of the entry, where entries are endorsed."""
 
     def check(self) -> None:
         """A mode that is one."""

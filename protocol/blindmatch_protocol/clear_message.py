@@ -16,7 +16,7 @@ from blindmatch_protocol.errors import DesignError
 
 
 class ClearMessage(Message, tag=0x6B, name="messenger/clear-message"):
-    """What the provider reads, stores and hands out."""
+    """What the provider of a design without end-to-end encryption reads, stores and hands out."""
 
     content: Annotated[Content, Nested(Content)]
 

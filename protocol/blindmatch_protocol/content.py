@@ -35,11 +35,13 @@ class AttachmentRef(Message, tag=0x61, name="messenger/attachment"):
     """Where an attachment's blob lies, the key that opens it, and what must come out."""
 
     blob_id: Annotated[bytes, Variable(32, least=16)]
+    """As the relay gave it."""
     key: Annotated[bytes, Fixed(32)]
+    """Seals this attachment alone."""
     digest: Annotated[bytes, Fixed(32)]
     """SHA-256 of the attachment itself, unpadded."""
     padded_size: Annotated[int, UInt(64)]
-    """Bytes of the padded attachment; the blob is one tag longer."""
+    """Bytes of the padded attachment; the blob is 32 bytes longer."""
     media_type: Annotated[str, Text(MEDIA_TYPE_MOST)]
 
 
@@ -47,14 +49,16 @@ class Content(Message, tag=0x60, name="messenger/content"):
     """A message before encryption and after decryption."""
 
     id: Annotated[bytes, Fixed(ID_LENGTH)]
+    """Random."""
     sent_at: Annotated[int, UInt(64)]
     """Milliseconds since 1970, by the sender's clock."""
     text: Annotated[str, Text(TEXT_MOST)]
     attachments: Annotated[tuple[AttachmentRef, ...], Sequence(Nested(AttachmentRef), ATTACHMENTS_MOST)]
+    """No two with one `blob_id`."""
     franking_key: Annotated[bytes, Fixed(FRANKING_KEY_LENGTH)]
-    """Opens the message's commitment (franking.py)."""
+    """Random; opens the message's commitment (franking.py)."""
     checkpoint: Annotated[bytes, Variable(CHECKPOINT_MOST)] = b""
-    """Of the log of epochs, as the sender was shown it (c2sp.org/tlog-checkpoint); empty: none."""
+    """Of the log of epochs, cosigned, as the sender was shown it; empty: none. Not committed to."""
 
     def check(self) -> None:
         """Two attachments of a message cannot be the same blob."""

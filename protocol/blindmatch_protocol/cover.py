@@ -35,12 +35,16 @@ _HEAD_BYTES: Final = 1 + 16 + 4 + 4 + 4 + 4
 
 
 class Slot(Message, tag=0x11, name="cover/slot"):
-    """What is in a slot. `count` is 0 in one that bears nothing; its other fields are meaningless then."""
+    """What is in a slot of a cover schedule. `count` is 0 in one that bears nothing."""
 
     submission: Annotated[bytes, Fixed(16)]
+    """Id of the report that this is a fragment of; random in a slot that bears nothing."""
     position: Annotated[int, UInt(32)]
+    """The fragment's, from 0 on."""
     count: Annotated[int, UInt(32)]
+    """Fragments of the report, up to 4,096; 0 in a slot that bears nothing."""
     data: Annotated[bytes, Variable(SLOT_SIZES[-1])]
+    """The fragment; empty in a slot that bears nothing, and in no other."""
     padding: Annotated[bytes, Variable(SLOT_SIZES[-1])]
     """Zeros, up to the slot's size."""
 

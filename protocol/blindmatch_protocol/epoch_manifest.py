@@ -57,13 +57,15 @@ class ManifestParameter(Message, tag=0x19, name="epoch-manifest/parameter"):
 
     name: Annotated[str, Text(NAME_MOST)]
     value: Annotated[int, UInt(64)]
+    """The default if none was given."""
 
 
 class RoleKey(Message, tag=0x1A, name="epoch-manifest/role-key"):
-    """The public key that a role answers under, in the form the set-up has it."""
+    """The public key that a role answers under."""
 
     role: Annotated[str, Text(NAME_MOST)]
     key: Annotated[bytes, Variable(ROLE_KEY_MOST)]
+    """In the form the set-up has it; of a VOPRF an element."""
 
 
 class EpochManifest(Message, tag=0x1B, name="epoch-manifest"):
@@ -73,17 +75,21 @@ class EpochManifest(Message, tag=0x1B, name="epoch-manifest"):
     version: Annotated[int, UInt(32)]
     """Of the design's messages and files."""
     epoch: Annotated[int, UInt(64)]
+    """From 1 on, below 2^63."""
     predecessor_epoch: Annotated[int, UInt(64)]
-    """Epoch of the manifest before; 0 for the first."""
+    """Epoch of the manifest before, below `epoch`; 0 for the first."""
     predecessor: Annotated[bytes, Fixed(DIGEST_BYTES)]
-    """Digest of the manifest before; zeros for the first."""
+    """Digest of the manifest before; zeros for the first, and for no other."""
     valid_from: Annotated[int, UInt(64)]
+    """Unix time in seconds."""
     valid_until: Annotated[int, UInt(64)]
-    """Unix time in seconds from which on nothing is asked with the set."""
+    """Unix time in seconds, later, from which on nothing is asked with the set."""
     entries: Annotated[int, UInt(64)]
+    """Of the list."""
     parameters: Annotated[tuple[ManifestParameter, ...], Sequence(Nested(ManifestParameter), PARAMETERS_MOST)]
     role_keys: Annotated[tuple[RoleKey, ...], Sequence(Nested(RoleKey), ROLES_MOST)]
     files: Annotated[tuple[ManifestFile, ...], Sequence(Nested(ManifestFile), FILES_MOST)]
+    """All set-up files."""
 
     def check(self) -> None:
         """Epochs are counted from 1 on and ascend; there is a predecessor or there is none."""
@@ -111,6 +117,7 @@ class SignedManifest(Message, tag=0x1C, name="epoch-manifest/signed"):
 
     manifest: Annotated[EpochManifest, Nested(EpochManifest)]
     signature: Annotated[bytes, Fixed(SIGNATURE_BYTES)]
+    """The curator's, Ed25519, over a tag and the manifest."""
 
 
 def signed_bytes(manifest: EpochManifest) -> bytes:

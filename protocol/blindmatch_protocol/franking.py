@@ -94,7 +94,7 @@ class Shown(Redacted, Struct, frozen=True):
 
 
 class CommitmentOpening(Message, tag=0x69, name="franking/opening"):
-    """What shows that a `Shown` stands in a commitment; 1,225 bytes, whatever the message held."""
+    """What opens four leaves of a commitment; 1,225 bytes, whatever the message held."""
 
     commitment: Annotated[bytes, Fixed(COMMITMENT_LENGTH)]
     salts: Annotated[tuple[bytes, ...], Sequence(Fixed(32), OPENED, OPENED)]

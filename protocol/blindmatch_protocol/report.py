@@ -40,7 +40,7 @@ _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 class Report(Message, tag=0x15, name="report"):
     """A confirmed match, or a flag, as the centre gets it, version 5.
 
-    A flag has the score that the item got, and no label: it is `NO_LABEL` then. A match has no score.
+    A flag has the score that the item got, and zeros for a label (`NO_LABEL`). A match has no score.
 
     `sender`, `recipient`, `sent_at_ms`, and digest and media type of `picture` are what `opening` shows of
     the message that bore the picture; nothing else of the message is in a report. `stamp` is the relay's,
@@ -49,21 +49,34 @@ class Report(Message, tag=0x15, name="report"):
     """
 
     report_id: Annotated[bytes, Fixed(16)]
+    """Random; the id that it is submitted under."""
     design: Annotated[str, Text(NAME_BYTES)]
     version: Annotated[int, UInt(32)]
+    """Of the design's messages."""
     epoch: Annotated[int, UInt(64)]
+    """Of the set that matched."""
     label: Annotated[Label, Nested(Label)]
+    """The opened label; zeros for a flag."""
     reporter: Annotated[str, Text(NAME_BYTES)]
+    """Account of the certificate that submits."""
     sender: Annotated[str, Text(NAME_BYTES)]
     recipient: Annotated[str, Text(NAME_BYTES)]
+    """Empty if a provider reports."""
     sent_at_ms: Annotated[int, UInt(64)]
+    """By the sender's clock; if a provider reports, when it saw the picture."""
     matched_at_ms: Annotated[int, UInt(64)]
+    """Milliseconds since 1970."""
     media_type: Annotated[str, Text(MEDIA_TYPE_MOST)]
     opening: Annotated[tuple[CommitmentOpening, ...], Sequence(Nested(CommitmentOpening), 1)]
+    """None if a provider reports."""
     picture: Annotated[bytes, Variable(MOST_PICTURE_BYTES)]
+    """The picture file."""
     score: Annotated[bytes, Variable(8)] = b""
+    """A flag's, IEEE 754, 8 bytes, big-endian, finite; empty for a match."""
     stamp: Annotated[tuple[Stamp, ...], Sequence(Nested(Stamp), 1)] = ()
+    """None if a provider reports."""
     sender_proof: Annotated[tuple[SenderProof, ...], Sequence(Nested(SenderProof), 1)] = ()
+    """One if the mode of franking has one."""
 
     def check(self) -> None:
         """A score is a number, and stands in the place of a label."""

@@ -67,7 +67,7 @@ anybody makes signatures under them, and agrees on zeros with them."""
 
 
 class Curve25519Key(Struct, frozen=True):
-    """A public key: 32 bytes, little-endian, below 2^255 - 19, not of small order: one spelling a key."""
+    """A public key: 32 bytes, little-endian, below 2^255 - 19, none of the five of small order."""
 
     def write(self, value: bytes, step: str, field: str) -> bytes:
         if len(value) != 32:
@@ -86,26 +86,33 @@ class InitialHeader(Message, tag=0x66, name="messenger/initial-header"):
     """What the recipient of a first message needs for X3DH (X3DH, section 3.3)."""
 
     identity: Annotated[bytes, Curve25519Key()]
+    """The initiator's identity key."""
     ephemeral: Annotated[bytes, Curve25519Key()]
     signed_pre_key: Annotated[bytes, Curve25519Key()]
+    """Which of the responder's was used."""
     one_time: Annotated[tuple[bytes, ...], Sequence(Curve25519Key(), 1)]
-    """The one-time pre-key, or none."""
+    """Which one-time pre-key was used, if one was."""
 
 
 class RatchetHeader(Message, tag=0x67, name="messenger/ratchet-header"):
     """The Double Ratchet's header (Double Ratchet, section 3.1)."""
 
     ratchet_key: Annotated[bytes, Curve25519Key()]
+    """The sender's."""
     previous_chain_length: Annotated[int, UInt(32)]
+    """PN."""
     number: Annotated[int, UInt(32)]
+    """N."""
 
 
 class SealedMessage(Message, tag=0x65, name="messenger/sealed-message"):
-    """A message on the wire."""
+    """A message on the wire, version 5; earlier versions are refused."""
 
     version: Annotated[int, Version(WIRE_VERSION)]
     session: Annotated[bytes, Fixed(SESSION_ID_LENGTH)]
+    """Name of the session, which follows from the 0x66."""
     initial: Annotated[tuple[InitialHeader, ...], Sequence(Nested(InitialHeader), 1)]
+    """From the initiator until the first answer has come."""
     header: Annotated[RatchetHeader, Nested(RatchetHeader)]
     commitment: Annotated[bytes, Fixed(COMMITMENT_LENGTH)]
     ciphertext: Annotated[bytes, Variable(CIPHERTEXT_MOST)]
@@ -122,7 +129,7 @@ class SealedMessage(Message, tag=0x65, name="messenger/sealed-message"):
 
 
 class MessageBinding(Message, tag=0x68, name="messenger/binding"):
-    """The associated data of a message, to which the ratchet header is appended (41 bytes, always)."""
+    """The first part of a message's associated data; never sent. A 0x67, 41 bytes, is appended."""
 
     agreement: Annotated[bytes, Variable(1024)]
     """The associated data of X3DH: both identity keys and both names."""

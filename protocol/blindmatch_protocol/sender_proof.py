@@ -57,7 +57,9 @@ class FrankingKey(Message, tag=0xA2, name="franking/key"):
     """An account's key for asymmetric franking, signed by its identity key, which safety numbers are of."""
 
     key: Annotated[bytes, Fixed(KEY_LENGTH)]
+    """Element of ristretto255 that is not the identity."""
     signature: Annotated[bytes, Fixed(SIGNATURE_LENGTH)]
+    """XEdDSA by the identity key over `blindmatch/franking/key/v1` and the key."""
 
     @classmethod
     def signed(cls, key: bytes, identity: bytes, nonce: bytes) -> FrankingKey:
@@ -79,20 +81,21 @@ class Franked(Message, tag=0xA3, name="messenger/franked"):
 
     content: Annotated[Content, Nested(Content)]
     proof: Annotated[bytes, Variable(DESIGNATED_LENGTH)]
-    """Of the length of the mode (`PROOF_LENGTHS`)."""
+    """Of the sender's key on the commitment: 0, 64 or 352 bytes by the mode (`PROOF_LENGTHS`)."""
     key: Annotated[tuple[FrankingKey, ...], Sequence(Nested(FrankingKey), 1)]
-    """The sender's, as long as the recipient may not have it."""
+    """The sender's, in mode `designated`, as long as the 0x65 has `initial`."""
     unopened: Annotated[tuple[bytes, ...], Sequence(Fixed(MESSAGE_ID_LENGTH), UNOPENED_MOST)] = ()
     """Ids of the recipient's messages that the sender could not open."""
 
 
 class SenderProof(Message, tag=0xA4, name="franking/sender-proof"):
-    """What a report carries of it. Both keys are part of what an asymmetric proof is on; the sender's is
-    one that the identity key signed, and the centre judges by it."""
+    """The sender's proof in a report; the centre judges by the key that the identity key signed."""
 
     proof: Annotated[bytes, Variable(DESIGNATED_LENGTH, least=1)]
     recipient_key: Annotated[tuple[bytes, ...], Sequence(Fixed(KEY_LENGTH), 1)]
+    """In mode `designated`."""
     key: Annotated[tuple[FrankingKey, ...], Sequence(Nested(FrankingKey), 1)] = ()
+    """The sender's, in mode `designated`."""
 
 
 def proven(commitment: bytes) -> bytes:

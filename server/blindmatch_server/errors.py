@@ -29,7 +29,7 @@ class RefusedError(BlindmatchError):
 
 
 class UnauthenticatedError(RefusedError):
-    """The caller's certificate names no identity of this deployment, or has run out."""
+    """The caller's certificate names no identity of this deployment, has run out, or is revoked."""
 
     status = grpc.StatusCode.UNAUTHENTICATED
 
@@ -53,7 +53,7 @@ class ConflictError(RefusedError):
 
 
 class PreconditionError(RefusedError):
-    """The call is well formed and does not fit the state the server is in."""
+    """The call does not fit the server's state: its epoch or key, an enrolment, a report, a log."""
 
     status = grpc.StatusCode.FAILED_PRECONDITION
 

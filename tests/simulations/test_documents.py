@@ -28,6 +28,7 @@ from blindmatch_simulations.report.declared import markdown
 from dummy_designs import BRIGHT, CARRIED, MASKED, SHARES, VOUCHERS
 from support.command import in_process
 from support.page_tables import TABLES
+from support.wire_tables import TABLES as WIRE
 from typer.main import get_command
 
 ROOT = Path(__file__).parents[2]
@@ -177,12 +178,12 @@ def test_the_readme_says_what_each_design_matches_and_its_parameters() -> None:
         assert told[name] == (info.relation.words, {one.name for one in info.parameters}), name
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", TABLES | WIRE)
 def test_a_table_that_follows_from_code_is_as_the_code_has_it(name: str) -> None:
     """`make pages` writes it again."""
     pages = "".join(page.read_text() for page in PAGES)
     (shown,) = re.findall(rf"<!-- from {re.escape(name)} -->\n(.*?)<!-- end of ", pages, re.DOTALL)
-    assert shown == TABLES[name]()
+    assert shown == (TABLES | WIRE)[name]()
 
 
 def test_commands_are_found_in_the_page_of_the_walk() -> None:

@@ -54,10 +54,15 @@ class BatchStatement(Message, tag=0x24, name="endorsement/batch"):
     policy: Annotated[bytes, Fixed(32)]
     """Digest of the policy."""
     action: Annotated[int, UInt(8)]
+    """1: the entries are listed; 2: they are removed."""
     first_epoch: Annotated[int, UInt(64)]
+    """At least 1."""
     last_epoch: Annotated[int, UInt(64)]
+    """Not before the first."""
     size: Annotated[int, UInt(64)]
+    """Entries, at least 1."""
     root: Annotated[bytes, Fixed(32)]
+    """Over the leaves of the entries."""
 
     def check(self) -> None:
         """A known action, a range that is one, and entries."""

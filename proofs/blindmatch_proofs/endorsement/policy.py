@@ -22,7 +22,9 @@ class Organisation(Message, tag=0x22, name="endorsement/organisation"):
     """A key of an organisation; one that changes its key has two for a while."""
 
     name: Annotated[str, Text(32)]
+    """1 to 32 lower-case letters, digits and inner dashes."""
     key: Annotated[bytes, Fixed(KEY_BYTES)]
+    """Ed25519 public key, of this organisation alone."""
 
     def check(self) -> None:
         """A name has 1 to 32 lower-case letters, digits and inner dashes, so that one has one spelling."""
@@ -31,13 +33,12 @@ class Organisation(Message, tag=0x22, name="endorsement/organisation"):
 
 
 class EndorsementPolicy(Message, tag=0x23, name="endorsement/policy"):
-    """An entry needs `needed` organisations. They are counted by name, whatever keys they sign with.
-
-    Organisations stand in ascending order of name and key, each key once.
-    """
+    """Who may endorse entries. Organisations are counted by name, whatever keys they sign with."""
 
     needed: Annotated[int, UInt(8)]
+    """Names that an entry needs, 1 to all; it is removed by all - needed + 1."""
     organisations: Annotated[tuple[Organisation, ...], Sequence(Nested(Organisation), MOST_KEYS)]
+    """In ascending order of name and key, each key once."""
 
     def check(self) -> None:
         """There are as many organisations as are needed, each key is of one alone."""

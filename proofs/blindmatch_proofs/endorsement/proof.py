@@ -21,18 +21,22 @@ PATH_MOST: Final = merkle.PATH_MOST
 
 
 class EndorsementProof(Message, tag=0x25, name="endorsement/proof"):
-    """An entry's batch, and the ways to its root and to that of all batches of an epoch."""
+    """That an entry was endorsed; paths are inclusion proofs (RFC 9162, section 2.1.3)."""
 
     statement: Annotated[BatchStatement, Nested(BatchStatement)]
+    """Of the entry's batch."""
     signatures: Annotated[tuple[bytes, ...], Sequence(Fixed(64), MOST_KEYS)]
     """One for each key of the policy, in its order; zeros where there is none."""
     index: Annotated[int, UInt(64)]
     """Of the entry's leaf among those of its batch."""
     path: Annotated[tuple[bytes, ...], Sequence(Fixed(32), PATH_MOST)]
+    """To the statement's root."""
     number: Annotated[int, UInt(32)]
     """Of the batch among those of the epoch."""
     batches: Annotated[int, UInt(32)]
+    """How many those are."""
     batches_path: Annotated[tuple[bytes, ...], Sequence(Fixed(32), PATH_MOST)]
+    """To the endorsement root in the epoch's 0x1e."""
 
     @property
     def batch(self) -> Batch:

@@ -58,7 +58,7 @@ class Encoding(Protocol):
 
 
 class UInt(Struct, frozen=True):
-    """An unsigned integer of 8, 16, 32 or 64 bits."""
+    """An unsigned integer of 8, 16, 32 or 64 bits, big-endian."""
 
     bits: int
 
@@ -121,7 +121,7 @@ class Counted:
 
 
 class Variable(Counted, Struct, frozen=True):
-    """Up to `most` bytes behind a 32-bit length."""
+    """`least` to `most` bytes behind a 32-bit length."""
 
     most: int
     least: int = 0
@@ -172,7 +172,7 @@ class Matrix(Counted, Struct, frozen=True):
 
 
 class Sequence(Counted, Struct, frozen=True):
-    """A tuple of up to `most` elements of one encoding behind a 32-bit count."""
+    """A tuple of `least` to `most` elements of one encoding behind a 32-bit count."""
 
     UNIT: ClassVar[str] = "elements"
     element: Encoding

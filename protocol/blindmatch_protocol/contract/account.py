@@ -17,7 +17,7 @@ X = TypeVar("X")  # a session between two steps
 
 
 class NoState(Message, tag=0x02, name="no-state"):
-    """The device state of a design that keeps none."""
+    """The device state of a design that keeps none; never sent."""
 
 
 class Enrolment(Redacted, Struct, Generic[D], frozen=True):

@@ -29,23 +29,20 @@ MOST_SIGNATURES: Final = 8
 
 
 class Label(Message, tag=0x01, name="label"):
-    """What is known of an entry by whoever opened it: its hash, id and salt.
-
-    Attributes:
-        entry_hash: the entry's hash.
-        entry_id: its number in the list.
-        salt: random bytes that nobody else knows but those who hold the list.
-        first_epoch: the first epoch of whose files the label may be; 0 where there is no sealed label.
-        last_epoch: the last one.
-        signatures: 0 to 8 signatures of 64 bytes; one that is not used is zeros.
-    """
+    """What is known of an entry by whoever opened it."""
 
     entry_hash: Annotated[bytes, Fixed(32)]
+    """The entry's PDQ hash."""
     entry_id: Annotated[int, UInt(64)]
+    """Its number in the list."""
     salt: Annotated[bytes, Fixed(16)]
+    """Random bytes that nobody else knows but those who hold the list."""
     first_epoch: Annotated[int, UInt(64)] = 0
+    """The first epoch of whose files the label may be; 0 where there is no sealed label."""
     last_epoch: Annotated[int, UInt(64)] = OPEN_END
+    """The last one, not before the first; 2^64 - 1 for no end."""
     signatures: Annotated[bytes, Variable(SIGNATURE_BYTES * MOST_SIGNATURES)] = b""
+    """0 to 8 signatures of 64 bytes; one that is not used is zeros."""
 
     def check(self) -> None:
         """The range is one, and the signatures are whole."""

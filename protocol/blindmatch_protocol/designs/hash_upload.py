@@ -34,6 +34,7 @@ class Upload(bm.Message, tag=0x30, name="hash-upload/request"):
 
     hash: Annotated[bytes, bm.Fixed(32)]
     quality: Annotated[int, bm.UInt(8)]
+    """0 to 100."""
 
     def check(self) -> None:
         """Quality is 0 to 100."""
@@ -42,10 +43,11 @@ class Upload(bm.Message, tag=0x30, name="hash-upload/request"):
 
 
 class Compared(bm.Message, tag=0x31, name="hash-upload/reply"):
-    """Whether the hash is on the list; the label is all zeros if it is not."""
+    """Whether an entry matches."""
 
     matched: Annotated[bool, bm.Bool()]
     label: Annotated[bm.Label, bm.Nested(bm.Label)]
+    """Of the nearest entry; all zeros without a match."""
 
     def check(self) -> None:
         """A reply without a match bears no label."""

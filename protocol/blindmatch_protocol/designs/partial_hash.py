@@ -35,10 +35,12 @@ EVERY_FORM: Final = bm.Fact(
 
 
 class Form(bm.Message, tag=0x32, name="partial-hash/request"):
-    """A picture's coefficients, float32, little-endian, in the order of the hash's bits."""
+    """How far each of a picture's coefficients is from the median."""
 
     coefficients: Annotated[bytes, bm.Fixed(FORM_BYTES)]
+    """256 times float32, little-endian, finite, in the order of the hash's bits."""
     quality: Annotated[int, bm.UInt(8)]
+    """0 to 100."""
 
     def check(self) -> None:
         """Quality is 0 to 100, coefficients are numbers."""

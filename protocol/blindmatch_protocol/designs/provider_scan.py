@@ -29,11 +29,12 @@ MOST_PIXEL_BYTES: Final = 3 * 50_000_000
 
 
 class Scan(bm.Message, tag=0x38, name="provider-scan/request"):
-    """A picture of a message: RGB, row by row."""
+    """A picture of a message."""
 
     height: Annotated[int, bm.UInt(32)]
     width: Annotated[int, bm.UInt(32)]
     pixels: Annotated[bytes, bm.Variable(MOST_PIXEL_BYTES)]
+    """RGB, row by row: height x width x 3, at least one pixel."""
 
     def check(self) -> None:
         """The pixels are height x width x 3 bytes, and at least one."""
@@ -42,7 +43,7 @@ class Scan(bm.Message, tag=0x38, name="provider-scan/request"):
 
 
 class Received(bm.Message, tag=0x39, name="provider-scan/reply"):
-    """The provider has the picture; it says nothing of what it found."""
+    """The provider has the picture: the same whatever was found."""
 
 
 class ProviderScan(PlainScan[None]):

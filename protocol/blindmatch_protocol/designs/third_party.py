@@ -70,21 +70,22 @@ class Asked(bm.Message, tag=0x34, name="third-party/asked"):
 
     hash: Annotated[bytes, bm.Fixed(32)]
     quality: Annotated[int, bm.UInt(8)]
+    """0 to 100."""
     reply_key: Annotated[bytes, bm.Fixed(32)]
-    """Seals the one reply (`hpke.seal_reply`)."""
+    """Fresh; seals the one reply (`hpke.seal_reply`)."""
 
 
 SEALED_BYTES: Final = len(Asked(bytes(32), 0, bytes(32)).encode()) + hpke.OVERHEAD
 
 
 class Ask(bm.Message, tag=0x35, name="third-party/request"):
-    """An `Asked`, sealed for the epoch."""
+    """A 0x34, sealed for the epoch by HPKE."""
 
     sealed: Annotated[bytes, bm.Fixed(SEALED_BYTES)]
 
 
 class Found(bm.Message, tag=0x36, name=_STEP):
-    """A label, sealed; one of zeros if nothing was found."""
+    """A 0x01 with one signature, sealed; one of zeros if nothing was found."""
 
     sealed: Annotated[bytes, bm.Fixed(LABEL_BYTES + hpke.TAG_BYTES)]
 

@@ -72,33 +72,35 @@ class MatchingServicer(object):
     """
 
     def Describe(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What is in force. Of it a device believes the manifest and what a log says of that.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FetchSetup(self, request, context):
-        """A set-up file from `offset` on.
+        """A set-up file of the epoch in force from `offset` on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Exchange(self, request, context):
-        """One body to one role; designs declared `large` use ExchangeLarge for every body.
+        """One body to one role, each way up to 983,040 bytes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExchangeLarge(self, request_iterator, context):
-        """Missing associated documentation comment in .proto file."""
+        """The same in parts; designs declared `large` use it for every body.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Enrolled(self, request, context):
-        """What the role holds of the caller's account.
+        """What the role holds of the caller's account, under a key of the epoch in force.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -374,44 +376,52 @@ class RelayServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Register(self, request, context):
-        """Publishes (or replaces) an account's pre-keys. The identity key of an account never changes.
+        """Publishes an account's keys (32 bytes, signatures 64). Replaces the signed pre-key and the one-time pre-keys that
+        were not handed out; one that was is never offered again. Another identity key is ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FetchBundle(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """An account's keys, for whoever writes to it.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Upload(self, request_iterator, context):
-        """Missing associated documentation comment in .proto file."""
+        """An attachment, 1 byte or more; its id is 16 random bytes.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Download(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """An attachment, for whoever knows its id.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Send(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Acknowledged once on disk. The same message under its id (16 bytes) gets the first reply again and delivers nothing.
+        ALREADY_EXISTS: another one under the id, or with recipient, session and header of one that was accepted.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Receive(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What waits, by ascending sequence, then what comes. A message comes again until it is acknowledged.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Acknowledge(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Deletes messages of the caller's: up to 10,000 sequences below 2^63.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -789,101 +799,118 @@ class CentreServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Key(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What reports are sealed to.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Submit(self, request_iterator, context):
-        """Acknowledged once it is on disk.
+        """Acknowledged once it is on disk. The same id, bytes and submitter get the same receipt; anything else under a known
+        id is ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubmitVoucher(self, request_iterator, context):
-        """Missing associated documentation comment in .proto file."""
+        """Acknowledged once it is on disk, before it is opened. Envelopes without a role; the receipt's id is the first 16
+        bytes of the body's SHA-256, and the same body gets the same receipt.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """Operators only (certificate URI blindmatch://operator/NAME).
+        """All reports, and how many vouchers each account handed in.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Show(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A report with its checks, journal, complaints and notices.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Move(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A decision, with a reason. `authority` (to 200 characters) with state `forwarded` and only then, `delay_notice` with
+        `unfounded` only. A report whose checks failed cannot be confirmed.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def HoldNotice(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Puts the user's notice off to the latest day.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Complain(self, request, context):
-        """Devices too, each for reports about its own account.
+        """A device complains for its own account, an operator names one. The id has 16 bytes. A report that does not concern
+        the account is NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Complaints(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """All complaints.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Settle(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Once, with a reason, after a decision about the report. An upheld complaint takes a confirmed report to `unfounded`.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DueNotices(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Texts whose time has come.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NoticeSent(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The messenger took one.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadStatistics(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Counts of reports received in a time.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Export(self, request, context):
-        """A report, opened, with what belongs to it: a report-evidence in the canonical encoding (docs/wire.md).
+        """A report, opened, with what belongs to it: a 0xa5 in parts, whatever the checks came to. The journal has the reason
+        on disk before the first part is sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Note(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """`acknowledged` after `forwarded`; `removed` or `removal refused` after `removal asked`: once each time, with a reason.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Withdrawals(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Entries whose matches upheld complaints have reversed.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -1445,19 +1472,24 @@ class LogServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Append(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A 0x1e that the curator signed, at index epoch - 1 of NAME/epochs/DESIGN; the centre appends to NAME/counts. The same
+        leaf again: acknowledged. Another one at an index: ALREADY_EXISTS. Beyond the end, no leaf of the stream, or a witness
+        has kept a longer tree or another one: FAILED_PRECONDITION. Too many witnesses away after a start: UNAVAILABLE.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Prove(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A tlog-proof under the newest checkpoint, cosigned now.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Read(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A resource; NOT_FOUND for what the checkpoint's size does not have.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -1593,7 +1625,8 @@ class WitnessServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def AddCheckpoint(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """200 and a cosignature, 409 and a size, 400, 403, 404 or 422. The log alone asks.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -1669,7 +1702,8 @@ class AuditServicer(object):
     """
 
     def ReadCounters(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Of every method and account.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

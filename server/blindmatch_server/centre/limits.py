@@ -16,7 +16,7 @@ class CentreLimits(Struct, frozen=True):
         most_voucher_bytes: a voucher.
         most_vouchers: of one account, design and period.
         most_uploads: calls with parts that a submitter has at a time.
-        submissions: calls of one submitter.
+        submissions: calls of `Key`, `Submit`, `SubmitVoucher` and `Complain` by one account, all together.
         list_wait_seconds: how long `List` waits for the checks of what was received before.
     """
 

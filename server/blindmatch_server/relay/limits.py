@@ -17,11 +17,11 @@ class RelayLimits(Struct, frozen=True):
         most_queued_messages, most_queued_bytes: what waits for one recipient.
         most_blob_bytes: an attachment.
         most_stored_bytes: attachments of one owner together.
-        most_one_time_pre_keys: not handed out yet, of one account.
+        most_one_time_pre_keys: of one account, in one call and not handed out yet.
         retention_seconds: after which messages, attachments and the ids of sent messages are deleted.
         sweep_seconds: how often that is looked after.
         most_wait_ms: how long `Receive` may wait for the next message.
-        most_streams: `Receive` and `Upload` calls of one account at the same time, each.
+        most_streams: calls of `Receive`, `Upload` and `Connect` that an account has at a time, each.
         calls: an account's calls of one method.
         most_at_work: an account's calls with one reply that are worked on at a time; others wait their turn.
         bundles: an account's calls of `FetchBundle`, which use up others' one-time pre-keys.

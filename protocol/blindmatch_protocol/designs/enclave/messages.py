@@ -22,27 +22,31 @@ class Quote(bm.Message, tag=0x75, name="enclave/quote"):
     """What runs there, said by the platform."""
 
     measurement: Annotated[bytes, bm.Fixed(32)]
+    """Of code and configuration."""
     epoch: Annotated[int, bm.UInt(64)]
+    """Of the list inside."""
     key: Annotated[bytes, bm.Fixed(32)]
     """X25519; its private half is in the enclave alone."""
     nonce: Annotated[bytes, bm.Fixed(32)]
+    """That of the 0x74."""
     signature: Annotated[bytes, bm.Fixed(64)]
-    """Of the platform: Ed25519 over all that stands before."""
+    """The platform's, Ed25519, over a tag and all that stands before."""
 
 
 class SealedPicture(bm.Message, tag=0x76, name="enclave/picture"):
-    """A `Picture`, padded and sealed to the enclave."""
+    """A 0x77, padded and sealed to the enclave by HPKE."""
 
     sealed: Annotated[bytes, bm.Variable(_MOST_PADDED + OVERHEAD, least=OVERHEAD)]
 
 
 class Picture(bm.Message, tag=0x77, name="enclave/inner-picture"):
-    """A picture: RGB, row by row; and the key that its reply is sealed under, used once."""
+    """A picture, and the key that its reply is sealed under, used once."""
 
     reply_key: Annotated[bytes, bm.Fixed(32)]
     height: Annotated[int, bm.UInt(32)]
     width: Annotated[int, bm.UInt(32)]
     pixels: Annotated[bytes, bm.Variable(MOST_PIXEL_BYTES, least=1)]
+    """RGB, row by row: height x width x 3."""
 
     def check(self) -> None:
         """The pixels are height x width x 3 bytes."""
@@ -51,10 +55,11 @@ class Picture(bm.Message, tag=0x77, name="enclave/inner-picture"):
 
 
 class Found(bm.Message, tag=0x78, name="enclave/inner-reply"):
-    """Whether the picture is listed; the label is all zeros if it is not."""
+    """Whether an entry matches."""
 
     matched: Annotated[bool, bm.Bool()]
     label: Annotated[bm.Label, bm.Nested(bm.Label)]
+    """Of the nearest entry; all zeros without a match."""
 
     def check(self) -> None:
         """Without a match there is no label; the same steps are taken with one."""
@@ -63,6 +68,6 @@ class Found(bm.Message, tag=0x78, name="enclave/inner-reply"):
 
 
 class SealedReply(bm.Message, tag=0x79, name="enclave/reply"):
-    """A `Found`, sealed under the picture's reply key: the same length for every picture."""
+    """A 0x78, sealed under the picture's reply key: the same length for every picture."""
 
     sealed: Annotated[bytes, bm.Fixed(len(Found(False, bm.NO_LABEL).encode()) + TAG_BYTES)]

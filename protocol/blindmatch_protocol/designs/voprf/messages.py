@@ -15,20 +15,25 @@ class BlindedRequest(Message):
     """Device to role: blinded elements, as many for every picture, whatever the picture is."""
 
     epoch: Annotated[int, UInt(64)]
+    """Of the set-up in use."""
     blinded: Annotated[Rows, Matrix(ELEMENT_BYTES, most=MOST_ELEMENTS, least=1)]
+    """Elements, as many as the set-up says."""
 
 
 class EvaluatedReply(Message):
     """Role to device: its key applied to every element, and one proof for all of them."""
 
     epoch: Annotated[int, UInt(64)]
+    """Of the key."""
     evaluated: Annotated[Rows, Matrix(ELEMENT_BYTES, most=MOST_ELEMENTS, least=1)]
+    """The key, or the role's share of it, times each row, in order."""
     proof: Annotated[bytes, Fixed(PROOF_BYTES)]
+    """Scalars c and s, under the public key of the key or share."""
 
 
 class CertifyRequest(BlindedRequest, tag=0x28, name="voprf/certify"):
-    """The same for a session that is shown to others: of every design with such a round."""
+    """A design's VOPRF request, in a session that is shown to others."""
 
 
 class CertifiedReply(EvaluatedReply, tag=0x29, name="voprf/certified"):
-    """The reply to it, whose proof is of version 2 (`dleq`)."""
+    """The reply to a 0x28, whose proof is of version 2 (`dleq`)."""
