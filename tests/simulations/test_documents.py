@@ -26,9 +26,9 @@ from blindmatch_simulations.conformance.run import GAMES
 from blindmatch_simulations.deployment.registry import all_designs
 from blindmatch_simulations.report.declared import markdown
 from dummy_designs import BRIGHT, CARRIED, MASKED, SHARES, VOUCHERS
+from support import page_tables, wire_tables
 from support.command import in_process
-from support.page_tables import TABLES
-from support.wire_tables import TABLES as WIRE
+from support.pages import blocks, written_again
 from typer.main import get_command
 
 ROOT = Path(__file__).parents[2]
@@ -178,12 +178,15 @@ def test_the_readme_says_what_each_design_matches_and_its_parameters() -> None:
         assert told[name] == (info.relation.words, {one.name for one in info.parameters}), name
 
 
-@pytest.mark.parametrize("name", TABLES | WIRE)
-def test_a_table_that_follows_from_code_is_as_the_code_has_it(name: str) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_what_follows_from_code_is_as_the_code_has_it(page: Path) -> None:
     """`make pages` writes it again."""
-    pages = "".join(page.read_text() for page in PAGES)
-    (shown,) = re.findall(rf"<!-- from {re.escape(name)} -->\n(.*?)<!-- end of ", pages, re.DOTALL)
-    assert shown == (TABLES | WIRE)[name]()
+    assert written_again(page.read_text(), blocks()) == page.read_text()
+
+
+@pytest.mark.parametrize("name", page_tables.TABLES | wire_tables.TABLES)
+def test_what_follows_from_code_stands_on_one_page(name: str) -> None:
+    assert sum(page.read_text().count(f"<!-- from {name} -->\n") for page in PAGES) == 1
 
 
 def test_commands_are_found_in_the_page_of_the_walk() -> None:
