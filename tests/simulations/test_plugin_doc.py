@@ -121,7 +121,7 @@ def test_the_page_names_every_field_class_view_of_a_picture_party_option_and_fac
         name for name, one in vars(bm.Party).items() if isinstance(one, bm.Party) and name not in PAGE
     ]
     options = PAGE.partition("**Options**")[2].partition("\n\n")[0]
-    assert not [one for one in option_ids() if not re.search(rf"\b{one} ", options)]
+    assert not [one for one in option_ids() if not re.search(rf"\b{one}\s", options)]
 
 
 def test_a_parameter_is_read_back_on_both_sides_as_the_page_says(design: bm.AnyDesign) -> None:

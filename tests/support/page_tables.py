@@ -9,10 +9,33 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from inspect import Parameter, Signature, cleandoc, isfunction, signature
 from pathlib import Path
+from types import FunctionType
 from typing import Final
 
-from blindmatch_protocol.contract import Learner
+from blindmatch_protocol.contract import (
+    Answer,
+    Design,
+    Done,
+    Enrolment,
+    Extraction,
+    Flag,
+    Info,
+    KeyLimits,
+    Learner,
+    Match,
+    NoMatch,
+    Published,
+    Ready,
+    Send,
+    Started,
+    Stated,
+    Undisclosed,
+    Verdict,
+    Voucher,
+    no_progress,
+)
 from blindmatch_server.curator.rejects import Reason
 from blindmatch_server.rate import Rate
 from blindmatch_server.relay.limits import RelayLimits
@@ -23,6 +46,20 @@ from blindmatch_simulations.conformance.remote.run import REMOTE_CHECKS
 from blindmatch_simulations.deployment.registry import all_designs
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+STANDS_FOR: Final = {
+    "S": "set-up",
+    "R": "role's state",
+    "D": "account's state",
+    "X": "session",
+    "Step": "Send | Ready | Done",
+    "Outcome": "NoMatch | Match | Flag | Voucher | Undisclosed",
+}
+"""What type variables and aliases of a design's methods stand for."""
+
+RETURNED: Final = (
+    *(Published, Stated, Enrolment, Started, Send, Ready, Done, Answer, Verdict, KeyLimits, Extraction),
+    *(Match, Flag, Voucher, NoMatch, Undisclosed),
+)
 ROOMS: Final = ("protocol", "proofs", "client", "server", "simulations")
 
 
@@ -71,6 +108,71 @@ def designs_in_short() -> str:
     ordered = sorted(rows, key=lambda name: (rows[name][0].removeprefix("nearest to "), name))
     shown = [(f"[`{name}`](docs/designs/{name}.md)", *rows[name]) for name in ordered]
     return table(("design", "option", "match", "who learns", "parameters"), shown)
+
+
+def methods_of_a_design() -> str:
+    """Every method with its parameters and what it gives, those that every design must have first."""
+    methods = {name: one for name, one in vars(Design).items() if isfunction(one) and name[0] != "_"}
+    needed = [name for name in methods if name in Design.__abstractmethods__]
+    groups = {
+        "every design": needed,
+        "those that need them": [name for name in methods if name not in needed],
+    }
+    lines = []
+    for title, names in groups.items():
+        lines += [
+            title,
+            *(f"  {name}({_taken(methods[name])}) -> {_given(methods[name])}" for name in names),
+            "",
+        ]
+    fields = (signature(one) for one in RETURNED)
+    made = [
+        f"  {one.__name__}({_bare(of).replace('<factory>', '{}')})"
+        for one, of in zip(RETURNED, fields, strict=True)
+    ]
+    return "\n".join(["```", *lines, "what they give", *made, "```"]) + "\n"
+
+
+def _taken(method: FunctionType) -> str:
+    return _bare(signature(method), first=1)
+
+
+def _bare(of: Signature, first: int = 0) -> str:
+    taken = [one.replace(annotation=Parameter.empty) for one in of.parameters.values()][first:]
+    return ", ".join(f"{one.name}=no_progress" if one.default is no_progress else str(one) for one in taken)
+
+
+def _given(method: FunctionType) -> str:
+    text = str(signature(method).return_annotation)
+    return re.sub(
+        r"\b(Step|Outcome|[SRDX])\b", lambda found: STANDS_FOR[found[0]], re.sub(r"\[[DX](, X)?\]", "", text)
+    )
+
+
+def parts_of_a_design() -> str:
+    """Every attribute and method with its docstring, raises included."""
+    said = attributes_of(Design)
+    for name, one in vars(Design).items():
+        if name[0] != "_" and (isfunction(one) or isinstance(one, property)):
+            said[name] = one.__doc__ or ""
+    return table(("part", "what it is"), [(f"`{name}`", on_one_line(text)) for name, text in said.items()])
+
+
+def fields_of_info() -> str:
+    rows = [(f"`{name}`", on_one_line(text)) for name, text in attributes_of(Info).items()]
+    return table(("field of `info`", "what it is"), rows)
+
+
+def attributes_of(kind: type) -> dict[str, str]:
+    """What a class's docstring says of each of its attributes."""
+    block = cleandoc(kind.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    return dict(re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", block, re.MULTILINE))
+
+
+def on_one_line(docstring: str) -> str:
+    text = re.sub(r"\n\s*Args:\n.*?(?=\n\s*Raises:|\Z)", "", docstring, flags=re.DOTALL)
+    text = re.sub(r"\n\s*Raises:\n\s*(\w+): ", r" Raises `\1` ", text)
+    return " ".join(text.split()).replace("``", "`").replace("|", "\\|")
 
 
 def reasons_of_rejects() -> str:
@@ -164,6 +266,9 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     **{f"the modules of {room}: make pages": partial(modules_of, room) for room in ROOMS[:-1]},
     "the layers of simulations: make pages": layers_of_simulations,
     "the layers of jit: make pages": lambda: modules_in(ROOT / "protocol/blindmatch_protocol/group/jit"),
+    "the methods of a design: make pages": methods_of_a_design,
+    "the parts of a design: make pages": parts_of_a_design,
+    "the fields of info: make pages": fields_of_info,
     "the reasons of rejects: make pages": reasons_of_rejects,
     "the designs in short: make pages": designs_in_short,
     "the attacks: make pages": attacks,

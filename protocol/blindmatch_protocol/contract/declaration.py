@@ -145,7 +145,7 @@ class Info(Struct, frozen=True):
     Attributes:
         name: short and unique, e.g. ``oprf-psi``.
         version: of the design's messages and files; another version is refused.
-        option: id in the option catalogue, e.g. ``1b``.
+        option: id in the option catalogue, e.g. ``1b``; any other is refused.
         differs: empty if the design is that option; else how it differs ("nearest to").
         summary: one sentence.
         relation: what counts as a match.
@@ -161,8 +161,9 @@ class Info(Struct, frozen=True):
         end_to_end: False if there is no end-to-end encryption: the message goes to the provider in the clear,
             which scans it when it is handed over.
         large_bodies: True if a body or a reply may be over 960 KiB; all of them then travel in parts.
-        in_processes: roles that answer in worker processes, since their library holds the interpreter's lock;
-            their randomness is the worker's.
+        in_processes: roles that answer in worker processes, one a core, since their library holds the
+            interpreter's lock: the role is opened again there, without an executor, on the system's
+            randomness.
         native_randomness: empty, or what draws randomness that no tape covers, such as a library, and for
             what. Checks then compare forms, lengths and outcomes where they would compare bytes.
         parameters: with units and ranges.

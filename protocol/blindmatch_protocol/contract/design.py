@@ -44,7 +44,7 @@ class Design(ABC, Generic[S, D, X, R]):
 
     Attributes:
         info: the declaration.
-        requests: for each role, the messages it accepts.
+        requests: for each role, the messages it accepts; others are refused before the design sees them.
         replies: for each role, the messages it answers with.
         enrolments: for each role that holds something of every account, the messages that can be that.
         vouchers: the messages the design hands in as vouchers.
@@ -64,8 +64,8 @@ class Design(ABC, Generic[S, D, X, R]):
         union of what its members learn."""
 
     def reduced(self) -> AnyDesign | None:
-        """The same steps with sizes that are fast and not secure, under another name, for checks that need
-        thousands of sessions; None, the default: checks need no other design than this."""
+        """The same steps, by the same functions, with sizes that are fast and not secure, under another name,
+        for checks that need thousands of sessions; None, the default: checks need no other design."""
         return None
 
     @abstractmethod
@@ -111,7 +111,9 @@ class Design(ABC, Generic[S, D, X, R]):
         out: Workspace,
         progress: Progress = no_progress,
     ) -> Published:
-        """Build one epoch's files into `out`.
+        """Build one epoch's files into `out`: a set-up that is the same for every device, and each role's.
+
+        A file is made by ``out.create(name)``; progress is reported at least once a batch.
 
         Raises:
             DesignError: if the list or the parameters cannot be served.
@@ -144,7 +146,8 @@ class Design(ABC, Generic[S, D, X, R]):
         """The epoch of an opened set-up."""
 
     def stated(self, setup: S) -> Stated:
-        """What the files of an opened set-up say of themselves; by default nothing."""
+        """What the files of an opened set-up say of themselves; by default nothing. The signed manifest has
+        it, and a device refuses files that say otherwise."""
         return Stated()
 
     @abstractmethod
@@ -169,7 +172,8 @@ class Design(ABC, Generic[S, D, X, R]):
         return self.epoch_of(setup).to_bytes(8, "big")
 
     def expires(self, setup: S) -> int | None:
-        """Unix time in seconds from which on nothing is asked with this set-up; the default has no end."""
+        """Unix time in seconds from which on nothing is asked with this set-up; the default has no end. A
+        parameter that says it is called `KEY_EXPIRES`."""
         return None
 
     def with_executor(self, setup: S, executor: Executor) -> S:
@@ -178,7 +182,8 @@ class Design(ABC, Generic[S, D, X, R]):
         return setup
 
     def key_limits(self, role: Role, state: R) -> KeyLimits | None:
-        """How much the key in a role's state may be used; the default has no limits."""
+        """How much the key in a role's state may be used; its host counts and refuses. The default has no
+        limits."""
         return None
 
     def carrier_limits(self, role: Role, setup: S) -> KeyLimits | None:
@@ -193,8 +198,8 @@ class Design(ABC, Generic[S, D, X, R]):
     def enrolment(self, state: D, setup: S, rng: Randomness) -> Enrolment[D]:
         """What each of the roles in `enrolments` is to hold of an account.
 
-        It is sent before the account's first picture, once for each `enrolment_key`, and handed to `answer`
-        with each of the account's requests.
+        It is sent before the account's first picture, once for each `enrolment_key`, 64 MiB at most; the host
+        keeps it on disk and hands it to `answer` with each of the account's requests.
         """
         return Enrolment(state, {})
 
@@ -217,7 +222,7 @@ class Design(ABC, Generic[S, D, X, R]):
         executor: Executor | None = None,
         progress: Progress = no_progress,
     ) -> Published:
-        """The next epoch from the previous one's files; `executor`, `out` and `progress` as in `publish`.
+        """The next epoch from the previous one's files, under the same key; the rest as in `publish`.
 
         Raises:
             DesignError: if the design can only be published whole.
@@ -227,14 +232,18 @@ class Design(ABC, Generic[S, D, X, R]):
     @abstractmethod
     def start(self, state: D, setup: S, item: Item, binding: Binding, rng: Randomness) -> Started[D, X]:
         """Begin to match `item`, which is sent in the message that `binding` is of. A voucher may be bound to
-        it and hold its evidence; nothing else that leaves the device may depend on it."""
+        it and hold its evidence; nothing else that leaves the device may depend on it. The state that is
+        given back is on disk before anything is sent.
+
+        A design without `vouchers` gets `UNBOUND`. With `CERTIFYING`, of a proof of absence, a design whose
+        replies bear proofs asks for such as stay sound without a deadline."""
 
     @abstractmethod
     def receive(self, session: X, setup: S, replies: Mapping[Role, Message], rng: Randomness) -> Step[X]:
-        """Go on with the replies of the roles that the last step sent to.
+        """Go on with the replies of the roles that the last step sent to; `Ready` once all are verified.
 
         Raises:
-            ProtocolError: if a reply breaks the protocol; nothing was learnt then.
+            ProtocolError: if a reply breaks the protocol; nothing was learnt, and the role is asked no more.
         """
 
     def conclude(self, session: Any, setup: S) -> Outcome:
@@ -250,7 +259,8 @@ class Design(ABC, Generic[S, D, X, R]):
     def answer(
         self, role: Role, state: R, requests: Sequence[Request], rng: Randomness, executor: Executor | None
     ) -> Answer:
-        """A role's replies to a batch of requests, each from any account."""
+        """A role's replies to a batch of requests, each from any account, in their order: a message, or the
+        `ProtocolError` that its sender gets. Verdicts only if the server learns."""
 
     def unsealed(self, role: Role, state: R, body: Message) -> Message:
         """What a role reads in a body that was sealed to it; by default the body itself. Checks look there
