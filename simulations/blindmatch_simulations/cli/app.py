@@ -52,11 +52,12 @@ class Backend(StrEnum):
 
 
 class Command(NamedTuple):
-    """Where a command, or a group of commands, is defined, and what the list of commands says of it."""
+    """Where a command, or a group of commands, is defined; its line and heading in the list of commands."""
 
     module: str
     says: str
     attribute: str = "app"
+    heading: str = ""
 
 
 COMMANDS: Final = {name: Command(**fields) for name, fields in table_of("commands").items()}
@@ -98,7 +99,7 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         _add(app, called, COMMANDS[called])
     else:
         for name, command in COMMANDS.items():
-            app.command(name, help=command.says)(_listed)
+            app.command(name, help=command.says, rich_help_panel=command.heading)(_listed)
     return app
 
 
