@@ -6,7 +6,10 @@ design is loaded. Once it is, whatever opens, connects, starts or inspects anyth
 Noted are also what a step writes to standard output, standard error or a log, threads and work for the end
 of the process that it leaves behind, and state on the design's object, its classes or its module (`kept`).
 
-What native code still reads is in docs/conformance.md.
+Read all the same: C code's clocks (`datetime`'s base class, ``numpy.datetime64("now")``, `os.times`,
+`resource`), `os.urandom` (the check of tapes finds it), user and group ids, memory addresses, frames
+through another module than the design's own, `os.cpu_count`, the processor's counters, and whatever a
+compiled extension asks the kernel for.
 """
 
 from __future__ import annotations

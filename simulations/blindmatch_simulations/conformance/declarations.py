@@ -134,8 +134,8 @@ AUDITED = ("listed", "near-30", "other", "poor")
 
 
 def check_egress(fixtures: Fixtures) -> Passed:
-    """Every byte is the same for all pictures that agree on the facts, or changes with the tape; no 8 bytes
-    of a hash or digest are sent.
+    """Every byte is the same for all pictures that agree on the facts, or changes with the tape; no
+    undeclared 8 bytes of a hash or digest are sent.
 
     See `audit.replay`; the decoys are the pool's pictures.
     """

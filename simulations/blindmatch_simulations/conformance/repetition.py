@@ -51,8 +51,8 @@ GROWING: Final = 16
 
 
 def check_repetition(fixtures: Fixtures) -> Passed:
-    """`start` and `receive` give the same 1,030 times with the same tape, `answer` 64 times; an account's
-    1,030 pictures tell nothing of its history."""
+    """`start` and `receive` give the same 1,030 times with the same tape, `answer` 64 times; in 1,030
+    pictures an account's history changes no byte in which first ones agree."""
     fixtures.sends()
     deployed = as_published(fixtures).deployed
     for kind in ("listed", "other"):

@@ -53,7 +53,7 @@ STANDS: Final = "an entry of the list stands in what devices get, and is not dec
 
 
 def check_list(fixtures: Fixtures) -> Passed:
-    """Set-up files, and replies without a match, hold no 8 first bytes of an entry's hash or digest; lists of
+    """Set-up files, and replies without a match, hold no first 8 bytes of an entry's hash or digest; lists of
     one size give equal lengths."""
     if list_declared(fixtures):
         raise NotApplicableError("the list is declared to devices")
