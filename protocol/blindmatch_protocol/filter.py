@@ -26,6 +26,7 @@ from blindmatch_protocol.errors import DesignError, SetFileError
 from blindmatch_protocol.redacted import Redacted
 
 KIND: Final = 0x03
+"""A filter, of a set of kind filter."""
 KEY_BYTES: Final = 9
 """Bytes at the front of a key that count: 4 for the bucket, 5 for the fingerprint."""
 FINGERPRINT_BYTES: Final = 5

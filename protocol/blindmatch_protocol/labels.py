@@ -41,7 +41,7 @@ MASK_TAG: Final = b"blindmatch/entry/mask/v2"
 LABEL_TAG: Final = b"blindmatch/entry/label-key/v2"
 
 KIND: Final = 0x02
-"""Section kind of a stretch of labels."""
+"""Stretch of sealed labels."""
 STRETCH: Final = 1 << 14
 """Labels in a section, so that the first use of one checks about a megabyte."""
 

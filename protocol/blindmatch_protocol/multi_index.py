@@ -24,7 +24,9 @@ from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 
 KIND_STARTS: Final = 0x14
+"""Of `index.bin`: for each of 16 bands where a value's rows begin, 65,537 times 4, little-endian."""
 KIND_ROWS: Final = 0x15
+"""Of `index.bin`: the rows by value, 4 each, little-endian."""
 BANDS: Final = 16
 VALUES: Final = 1 << 16
 MOST_DISTANCE: Final = 2 * BANDS - 1

@@ -36,9 +36,13 @@ EPOCH_FILE: Final = "epoch.bin"
 LIST_FILE: Final = "list.bin"
 
 KIND_HASHES: Final = 0x10
+"""Of a list in the clear: hashes, 32 each."""
 KIND_IDS: Final = 0x11
+"""Of a list in the clear: ids, 8 each, little-endian."""
 KIND_SALTS: Final = 0x12
+"""Of a list in the clear: salts, 16 each."""
 KIND_SIGNATURES: Final = 0x13
+"""Of a list in the clear: signatures of the labels, 64 each."""
 BATCH: Final = 1 << 16
 
 

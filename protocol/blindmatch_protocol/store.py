@@ -31,7 +31,7 @@ from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.tagged import expand
 
 KIND = 0x01
-"""Section kind of a shard."""
+"""Shard of a key-value store."""
 KEY_BYTES = 16
 MOST_SHARD_KEYS = 1 << 19
 """Larger shards waste fewer cells, smaller ones take less memory to build: at this size and two words

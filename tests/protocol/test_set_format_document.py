@@ -9,85 +9,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blindmatch_proofs.endorsement import table
-from blindmatch_protocol import filter as filters
-from blindmatch_protocol import labels, multi_index, plain_list, store
-from blindmatch_protocol.designs import deltas, device_list_hashed, oprf_psi, third_party, token_psi
-from blindmatch_protocol.designs.enclave import design as enclave
-from blindmatch_protocol.designs.he_hamming import files as he_files
-from blindmatch_protocol.designs.prefix_bucket import files as bucket_files
+from blindmatch_protocol import labels
+from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.designs.token_psi import addresses, derivation, shares
-from blindmatch_protocol.designs.token_psi import layers as token_layers
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
-from blindmatch_protocol.designs.token_psi.parameters import DECLARED
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
 from blindmatch_protocol.designs.voprf import MATCHER
-from blindmatch_protocol.designs.voprf import files as voprf_files
 from blindmatch_protocol.fuse_map import Words
 from blindmatch_protocol.oprf import evaluate
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_server.curator.endorsement.batches import KIND_ASKED
+from support import set_tables
 
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT / "tests" / "vectors"
 
-SHARED = {store.KIND, labels.KIND}
-SET_UP = {"PUBLIC_KEY_KIND", "PREVIOUS_KIND", "REMOVED_KIND", "ADDRESSES_KIND"}
-MATCHERS = {"SECRET_KEY_KIND", "SET_DIGEST_KIND"}
 
-
-def document() -> str:
-    return (ROOT / "docs" / "set-format.md").read_text()
-
-
-def documented() -> dict[int, str]:
-    """The table of kinds: who has them, by number."""
-    part = document().split("## Kinds")[1].split("###")[0]
-    rows: dict[int, str] = {}
-    for numbers, owners in re.findall(r"^\| (0x[0-9a-f, x]+) \|.*\| ([^|]*) \|$", part, re.MULTILINE):
-        for number in numbers.split(", "):
-            assert int(number, 16) not in rows, f"{number} is documented twice"
-            rows[int(number, 16)] = owners
-    return rows
-
-
-def kinds(module: object, names: set[str]) -> set[int]:
-    return {getattr(module, name) for name in names if hasattr(module, name)}
-
-
-def of_code() -> dict[str, set[int]]:
-    """Kinds by design, as its modules name them."""
-    chain = SHARED | kinds(deltas, SET_UP)
-    listed = {plain_list.KIND_HASHES, plain_list.KIND_IDS, plain_list.KIND_SALTS}
-    keys = kinds(third_party, {"KIND_SEALING", "KIND_SIGNING", "KIND_NOTHING"})
-    return {
-        "oprf-psi": chain | {filters.KIND} | kinds(voprf_files, MATCHERS),
-        "token-psi": chain | kinds(token_layers, SET_UP) | kinds(voprf_files, MATCHERS),
-        "split-psi": kinds(deltas, {"SHARE_KEYS_KIND"}),
-        "split-token-psi": kinds(deltas, {"SHARE_KEYS_KIND"}),
-        "prefix-bucket": kinds(voprf_files, MATCHERS)
-        | {deltas.PUBLIC_KEY_KIND, bucket_files.DIGESTS_KIND, bucket_files.BUCKETS_KIND},
-        "hash-upload": listed,
-        "device-list": listed | {multi_index.KIND_STARTS, multi_index.KIND_ROWS},
-        "device-list-hashed": kinds(device_list_hashed, {"KIND_DIGESTS", "KIND_LABELS", "KIND_SALT"}),
-        "third-party": listed | keys | {plain_list.KIND_SIGNATURES},
-        "enclave": listed | {getattr(enclave, name) for name in vars(enclave) if name.endswith("_KIND")},
-        "endorsement.bin": {table.KIND_BATCHES, table.KIND_LEAVES, table.KIND_NUMBERS},
-        "batches.bin": listed | {table.KIND_BATCHES, KIND_ASKED},
-        "he-hamming": {labels.KIND} | kinds(he_files, {"HASHES_KIND", "KEYS_KIND", "SET_DIGEST_KIND"}),
+def test_every_kind_of_section_is_of_a_file_and_documented() -> None:
+    owned = set.union(*map(set_tables.kinds_of, set_tables.FILES))
+    documented = {
+        int(kind, 16) for kind in re.findall(r"^\| (0x[0-9a-f]+) ", set_tables.kinds(), re.MULTILINE)
     }
-
-
-def test_every_kind_of_a_design_is_documented_with_its_number_and_nothing_else_is() -> None:
-    found, table = of_code(), documented()
-    assert set(table) == set.union(*found.values())
-    for design, numbers in found.items():
-        assert {number for number, owners in table.items() if f"`{design}`" in owners} == numbers
-    assert len(found["token-psi"]) == 8 and len(found["oprf-psi"]) == 8, "no constant was renamed unseen"
+    assert documented == owned == set_tables.every_kind()
 
 
 def test_the_files_of_the_designs_have_documented_kinds_alone() -> None:
-    found = of_code()
     paths = {
         "token-psi": [VECTORS / f"token-psi-v2-{name}" for name in ("set.bin", "matcher.bin")],
         "oprf-psi": sorted(VECTORS.glob("oprf-psi-v2*.bin")),
@@ -97,15 +42,7 @@ def test_the_files_of_the_designs_have_documented_kinds_alone() -> None:
         version = {"token-psi": token_psi, "oprf-psi": oprf_psi}[design].DESIGN.info.version
         for path in files:
             file = SetFile(path.read_bytes(), path.name, design, version)
-            assert {kind for kind, _ in file.sections} <= found[design]
-
-
-def test_the_parameters_of_both_designs_are_documented() -> None:
-    part = document().split("## Parameters of a design in the file")[1].split("\n## ")[0]
-    parts = dict(zip(("oprf-psi", "token-psi"), part.split("\n`token-psi` has "), strict=True))
-    named = {name: set(re.findall(r"`([a-z_]+)`", text)) for name, text in parts.items()}
-    assert named["oprf-psi"] == {p.name for p in oprf_psi.DESIGN.info.parameters}
-    assert named["token-psi"] == {p.name for p in DECLARED}
+            assert {kind for kind, _ in file.sections} <= set_tables.kinds_of(design)
 
 
 # --- section 0x105, read with the document alone

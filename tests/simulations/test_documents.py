@@ -26,7 +26,7 @@ from blindmatch_simulations.conformance.run import GAMES
 from blindmatch_simulations.deployment.registry import all_designs
 from blindmatch_simulations.report.declared import markdown
 from dummy_designs import BRIGHT, CARRIED, MASKED, SHARES, VOUCHERS
-from support import page_tables, wire_tables
+from support import page_tables, set_tables, wire_tables
 from support.command import in_process
 from support.pages import blocks, written_again
 from typer.main import get_command
@@ -184,7 +184,7 @@ def test_what_follows_from_code_is_as_the_code_has_it(page: Path) -> None:
     assert written_again(page.read_text(), blocks()) == page.read_text()
 
 
-@pytest.mark.parametrize("name", page_tables.TABLES | wire_tables.TABLES)
+@pytest.mark.parametrize("name", page_tables.TABLES | wire_tables.TABLES | set_tables.TABLES)
 def test_what_follows_from_code_stands_on_one_page(name: str) -> None:
     assert sum(page.read_text().count(f"<!-- from {name} -->\n") for page in PAGES) == 1
 

@@ -16,7 +16,7 @@ from blindmatch_simulations.deployment.registry import all_designs
 from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.report import declared
 
-from support import page_tables, wire_tables
+from support import page_tables, set_tables, wire_tables
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BLOCK: Final = re.compile(r"(<!-- from (.+?) -->\n)(.*?)(<!-- end of .+? -->\n)", re.DOTALL)
@@ -37,6 +37,7 @@ def blocks() -> Mapping[str, Callable[[], str]]:
     return {
         **page_tables.TABLES,
         **wire_tables.TABLES,
+        **set_tables.TABLES,
         "the rows of benches: make pages": rows_of_benches,
         "the messenger's facts: make pages": declared.of_messenger,
         "the designs' facts: make pages": lambda: declared.of_designs(designs),

@@ -24,8 +24,11 @@ from blindmatch_proofs.endorsement.batch import LEAF_BYTES, TAIL, Action, Batch
 
 FILE: Final = "endorsement.bin"
 KIND_BATCHES: Final = 0x20
+"""Batches: action 1, first and last epoch 8 each, size 8, root 32, for each key a signature of 64."""
 KIND_LEAVES: Final = 0x21
+"""Leaves of all batches, 32 each, ascending."""
 KIND_NUMBERS: Final = 0x22
+"""The number of each leaf's batch, 4 each, little-endian."""
 _SCALARS: Final = "S32"
 """Rows of 32 bytes as scalars that numpy compares as byte strings."""
 

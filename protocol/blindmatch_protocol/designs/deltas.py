@@ -25,13 +25,13 @@ MOST_DELTAS: Final = 8
 """Deltas on one full set at most: each costs every look-up, and a device another pass over the pairs."""
 
 PUBLIC_KEY_KIND: Final = 0x100
-"""Section of every set-up file: the VOPRF public key, 32 bytes."""
+"""Of every set-up file: the VOPRF public key, 32."""
 PREVIOUS_KIND: Final = 0x103
-"""Section of a delta: the overall digest of the file before, 32 bytes."""
+"""Of a delta: the overall digest of the file before, 32."""
 REMOVED_KIND: Final = 0x104
-"""Section of a delta: ids it removes, 8 bytes each, big-endian, strictly ascending."""
+"""Of a delta: ids it removes, 8 each, big-endian, strictly ascending."""
 SHARE_KEYS_KIND: Final = 0x106
-"""Section of a set-up file whose key is held in shares: a VOPRF public key for each, 32 bytes, in order."""
+"""Of a set-up file of a key in shares: their public keys, 32 each, in the order of the roles."""
 
 _COPY_BYTES: Final = 1 << 20
 

@@ -29,8 +29,11 @@ from blindmatch_protocol.tagged import cut, expand
 
 DIGEST_FILE: Final = "digests.bin"
 KIND_DIGESTS: Final = 0x19
+"""Of `digests.bin`: digests of hashes, 32 each, ascending."""
 KIND_LABELS: Final = 0x1A
+"""Of `digests.bin`: sealed labels, 88 each, in the order of the digests."""
 KIND_SALT: Final = 0x1B
+"""Of `digests.bin`: salt of both, 32."""
 DIGEST_TAG: Final = b"blindmatch/device-list-hashed/digest/v2"
 KEY_TAG: Final = b"blindmatch/device-list-hashed/label-key/v2"
 SALT_BYTES: Final = 32

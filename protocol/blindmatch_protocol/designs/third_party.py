@@ -47,11 +47,11 @@ THIRD: Final = bm.Role("third_party")
 PARTY: Final = bm.Party("third_party")
 KEY_FILE: Final = "key.bin"
 KIND_SEALING: Final = 0x16
-"""Of the third party's X25519 key: the public one in `epoch.bin`, the private one in `key.bin`."""
+"""X25519 key that requests are sealed to, 32: public in `epoch.bin`, private in `key.bin`."""
 KIND_SIGNING: Final = 0x17
-"""Of the public key that labels are signed under, Ed25519."""
+"""Of `epoch.bin`: Ed25519 public key that labels are signed under, 32."""
 KIND_NOTHING: Final = 0x18
-"""Of the signature of the label that says that nothing was found."""
+"""Of `key.bin`: signature of the label that says that nothing was found, 64."""
 SEAL_INFO: Final = b"blindmatch/third-party/request/v1"
 LABEL_TAG: Final = b"blindmatch/third-party/label/v1"
 SOMEBODY: Final = bm.Fact(

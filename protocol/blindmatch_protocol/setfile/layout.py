@@ -61,7 +61,7 @@ class Section(Struct, frozen=True):
         offset: where it starts, a multiple of 64.
         length: its bytes.
         items: how many keys, labels, ... it holds.
-        digest: the root over its pages (`pages`).
+        digest: the root over its pages.
     """
 
     kind: int
@@ -81,7 +81,7 @@ class Trailer(Struct, frozen=True):
     """The last 72 bytes.
 
     Attributes:
-        parameters_at: where the parameters start; the table follows them.
+        parameters_at: where the parameters start; the section table follows them.
         file_length: of the whole file.
         entries: entries of the list.
         sections: rows of the table.

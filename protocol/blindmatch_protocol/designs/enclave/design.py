@@ -49,10 +49,15 @@ VENDOR: Final = bm.Party("vendor")
 POLICY_FILE: Final = "policy.bin"
 PLATFORM_FILE: Final = "platform.bin"
 PLATFORM_KEY_KIND: Final = 0x110
+"""Of `policy.bin`: the platform's public key, Ed25519, 32."""
 MEASUREMENTS_KIND: Final = 0x111
+"""Of `policy.bin`: measurements that are taken, 32 each, at least one."""
 SIGNING_KIND: Final = 0x112
+"""Of `platform.bin`: its signing seed, 32."""
 SEALING_KIND: Final = 0x113
+"""Of `platform.bin`: its sealing secret, 32."""
 BLIND_KIND: Final = 0x114
+"""Of `platform.bin`: the blind of the measurement, 32."""
 INFO_TAG: Final = b"blindmatch/enclave/picture/v1"
 
 

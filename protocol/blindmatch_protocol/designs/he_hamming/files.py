@@ -36,7 +36,9 @@ READY: Final = "ready"
 """Parameter: batches whose encodings the matcher keeps."""
 
 HASHES_KIND: Final = 0x120
+"""Of the matcher's file: hashes by place, 32 each."""
 KEYS_KIND: Final = 0x121
+"""Of the matcher's file: label keys by place, 16 each."""
 SET_DIGEST_KIND: Final = 0x102
 MOST_BATCHES: Final = 256
 _ROUNDS: Final = 64

@@ -21,9 +21,9 @@ from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 BUCKETS_FILE: Final = "buckets.bin"
 DIGESTS_KIND: Final = 0x107
-"""Section of the set: SHA-256 of every bucket, 32 bytes each."""
+"""Of the set: SHA-256 of every bucket, 32 each."""
 BUCKETS_KIND: Final = 0x108
-"""Section of the buckets' file: all of them, one after the other."""
+"""Of the buckets' file: all buckets, one after the other."""
 DIGEST_BYTES: Final = 32
 BITS: Final = bm.Parameter("bits", "Bits of a hash's SHA-256 that choose its bucket.", "bits", 10, 1, 16)
 

@@ -27,7 +27,7 @@ from blindmatch_protocol.store import KIND as SHARD_KIND
 from blindmatch_protocol.store import Store
 
 ADDRESSES_KIND: Final = 0x105
-"""Section of every set-up file: the index of labels by address (`addresses`)."""
+"""Of every set-up file: the index of labels by address (`addresses`)."""
 
 
 class Layer(FileLayer, frozen=True, eq=False):

@@ -33,9 +33,9 @@ from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 SECRET_KEY_KIND: Final = 0x101
-"""Section of a role's file: its VOPRF secret scalar, 32 bytes."""
+"""Of a role's file: its VOPRF secret scalar, 32."""
 SET_DIGEST_KIND: Final = 0x102
-"""Section of a role's file: the overall digest of the newest set-up file, 32 bytes."""
+"""Of a role's file: the overall digest of the newest set-up file, 32."""
 
 
 class FileLayer(Redacted, Struct, frozen=True, eq=False):

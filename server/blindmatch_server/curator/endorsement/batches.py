@@ -27,6 +27,7 @@ from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from msgspec import Struct
 
 KIND_ASKED: Final = 0x23
+"""Organisations asked for each batch, 4 each, little-endian: a bit for each name of the policy."""
 NEXT_ID: Final = "next_id"
 NAME: Final = "batches.bin"
 
