@@ -68,7 +68,9 @@ class Endpoint:
 
         async def work(source: Any, call: Call) -> bytes:
             reply = await self._method.handler(source, call)
-            return self._counted(reply, call).SerializeToString()
+            # not returned: gRPC would end the call's handler, and its place, before the caller takes it
+            await self.write(context, self._counted(reply, call).SerializeToString(), call)
+            return b""
 
         return await self.guarded(source, context, work)
 
@@ -89,11 +91,14 @@ class Endpoint:
     ) -> bytes:
         """Do a call's work under the method's conditions; if it is refused, end the call with a status.
 
-        The call keeps its place until gRPC has sent that."""
+        The call keeps its place until gRPC has sent that. Behind a reply that is not taken it cannot, nor can
+        it drop the reply: the place is kept until the caller goes."""
         call = self._call()
         with ExitStack() as place:
             read, seconds = partial(self._read, source, call), self._seconds(context)
             done = await self._done(call, lambda: certified(context), seconds, read, work, place)
+            if call.stuck:
+                await asyncio.Event().wait()  # cancelled by gRPC when the caller goes
             if isinstance(done, Refusal):
                 trailing = (*done.trailing, ("request-id", call.request_id))
                 await context.abort(done.code, done.text, trailing)
@@ -179,15 +184,17 @@ class Endpoint:
             self._method.rate.take(call.account, self.path)
 
     async def write(self, context: Context, reply: bytes, call: Call) -> None:
-        """Send one of several replies; a small one counts more, as the server chose to send it by itself.
+        """Send a reply; a small one counts more, as the server chose to send it by itself.
 
         Raises:
             GoneError: if the caller is gone; gRPC has an internal error for that.
             SlowError: if it does not take replies in time.
         """
         call.patience.moved(max(len(reply), _LEAST_WRITTEN))
+        call.stuck = True
         try:
             await call.patience.wait(context.write(reply), self.path)
+            call.stuck = False
         except (grpc.aio.UsageError, SlowError):
             raise
         except Exception as error:

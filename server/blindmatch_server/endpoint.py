@@ -35,6 +35,7 @@ class Call(Struct):
         status: the gRPC status's name, once the call is finished.
         seconds: how long it took, once it is finished.
         patience: how long its caller is still waited for.
+        stuck: whether a reply was written that the caller has not taken.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Call(Struct):
     status: str = ""
     seconds: float = 0.0
     patience: Patience = field(default_factory=lambda: Patience(LeastPace()))
+    stuck: bool = False
 
     @property
     def account(self) -> str:

@@ -42,7 +42,6 @@ def handlers_of(service: Service, context: ServerContext) -> grpc.GenericRpcHand
 
 
 def _handler(endpoint: Endpoint) -> grpc.RpcMethodHandler[Any, Any]:
-    """One that takes a stream, whatever the method does (calls.py)."""
-    if endpoint.descriptor.server_streaming:
-        return grpc.stream_stream_rpc_method_handler(endpoint.to_many)
-    return grpc.stream_unary_rpc_method_handler(endpoint.to_one)
+    """One that takes a stream and writes its replies itself, whatever the method does (calls.py)."""
+    several = endpoint.descriptor.server_streaming
+    return grpc.stream_stream_rpc_method_handler(endpoint.to_many if several else endpoint.to_one)

@@ -22,7 +22,7 @@ from msgspec import Struct, field
 
 from blindmatch_server.calls import Context, Endpoint, certified
 from blindmatch_server.endpoint import Call, Line, Method, ServerContext
-from blindmatch_server.errors import GoneError
+from blindmatch_server.errors import GoneError, SlowError
 from blindmatch_server.identity import Certificate
 from blindmatch_server.rate import TokenBuckets
 from blindmatch_server.statuses import Refusal
@@ -143,7 +143,7 @@ class _Opened(Struct):
                 await self._write(number, "refused", _refused(last))
             else:
                 await self._write(number, "ended" if isinstance(last, wire.Ended) else name, last)
-        except GoneError:
+        except (GoneError, SlowError):
             return
 
     async def _write(self, number: int, name: str, reply: Message) -> None:

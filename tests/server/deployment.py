@@ -69,7 +69,7 @@ class Deployment:
         return [event for event in found if event["event"] == name]
 
 
-def channel(credentials: Credentials, party: Party, port: int) -> grpc.aio.Channel:
+def channel(credentials: Credentials, party: Party, port: int, *more: tuple[str, int]) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(
         f"127.0.0.1:{port}",
         grpc.ssl_channel_credentials(credentials.root, credentials.key, credentials.certificate),
@@ -77,6 +77,7 @@ def channel(credentials: Credentials, party: Party, port: int) -> grpc.aio.Chann
             ("grpc.ssl_target_name_override", party.dns_name),
             ("grpc.enable_http_proxy", 0),
             ("grpc.use_local_subchannel_pool", 1),
+            *more,
         ],
     )
 

@@ -199,27 +199,52 @@ async def test_who_is_late_catches_up_by_what_moves_and_gets_no_credit() -> None
         await patience.wait(asyncio.Event().wait(), "x")
 
 
-async def test_a_reply_that_is_not_read_is_given_up_and_keeps_its_own_account_out_alone() -> None:
+NARROW = (("grpc.http2.lookahead_bytes", 1), ("grpc.http2.bdp_probe", 0))
+"""Of a caller that lets little come before it reads."""
+
+
+class Large(Scripted):
+    """Replies that are larger than what a caller lets come."""
+
+    def methods(self) -> Mapping[str, Method]:
+        mine = {"Export": Method(self.large, DEVICES), "Key": Method(self.one, DEVICES)}
+        return {**super().methods(), **mine}
+
+    async def large(self, request: wire.ExportRequest, call: Call) -> AsyncIterator[wire.Part]:
+        for _ in range(64):
+            yield wire.Part(data=bytes(256 << 10))
+
+    async def one(self, request: wire.CentreKeyRequest, call: Call) -> wire.CentreKey:
+        self.callers.append(call.caller)
+        return wire.CentreKey(public_key=bytes(1 << 20) if call.caller == MALLORY else b"k" * 32)
+
+
+@pytest.mark.parametrize("method", ["Export", "Key"], ids=["of several", "the only one"])
+async def test_a_reply_that_is_not_read_is_given_up_and_keeps_its_own_account_out_alone(method: str) -> None:
     """gRPC cannot send a status before what waits, nor drop that: the call keeps its account's place until
-    the caller goes."""
+    the caller goes, or replies would pile up in the server's memory."""
     deployment = Deployment()
-
-    class Large(Scripted):
-        def methods(self) -> Mapping[str, Method]:
-            return {**super().methods(), "Export": Method(self.large, DEVICES)}
-
-        async def large(self, request: wire.ExportRequest, call: Call) -> AsyncIterator[wire.Part]:
-            for _ in range(64):
-                yield wire.Part(data=bytes(256 << 10))
-
     async with (
         scripted(deployment, Large(), most_calls=PLACES, pace=LeastPace(0.5, 1 << 30)) as (_, port),
-        channel(deployment.credentials(MALLORY), Party.CENTRE, port) as opened,
+        channel(deployment.credentials(MALLORY), Party.CENTRE, port, *NARROW) as opened,
     ):
-        export: Any = opened.unary_stream("/blindmatch.v1.Centre/Export")
-        unread = [export(b"") for _ in range(2)]
+        to_call: Any = opened.stream_stream(f"/blindmatch.v1.Centre/{method}")
+        unread = [to_call(iter([b""])) for _ in range(2)]
         await until(lambda: [one["status"] for one in deployment.events("call")] == ["DEADLINE_EXCEEDED"] * 2)
+        await asyncio.sleep(0.5)
+        more = [to_call(iter([b""])) for _ in range(4)]
+        assert await ended(more, 4) == [STATUS.RESOURCE_EXHAUSTED] * 4
+        assert not any(call.done() for call in unread)
         await served(deployment, ALICE, port)
         for call in unread:
             call.cancel()
-        await served(deployment, MALLORY, port)
+        await until(lambda: all(call.done() for call in unread))
+        check: Any = opened.unary_unary(HEALTH + "Check", health_pb2.HealthCheckRequest.SerializeToString)
+        await until_served(lambda: check(health_pb2.HealthCheckRequest()))
+
+
+async def until_served(call: Any) -> None:
+    while True:
+        with suppress(grpc.aio.AioRpcError):
+            await call()
+            return
