@@ -93,7 +93,9 @@ class Device(Messages):
             self._matcher.to_tell,
         )
         kept = (self._outbox, self._reporting)
-        self._files.keep_only(self._receiver.files_kept().union(*(one.files() for one in kept)))
+        with base.store.claimed() as alone:
+            if alone:  # else files are on their way that no row names yet
+                self._files.keep_only(self._receiver.files_kept().union(*(one.files() for one in kept)))
 
     @classmethod
     def create(

@@ -12,6 +12,9 @@ Durable means: in the write-ahead log and synced (synchronous = FULL) when the t
 lost with the power, since it only spares doing a harmless thing again, is written to the log without waiting
 for the disk: it survives the process, and is on the disk with the next transaction that is synced.
 
+One process writes at a time, from its first change until it closes the store: another one would go on with a
+ratchet, and with keys of peers, as they were.
+
 The log also holds what rows said before, such as a ratchet's earlier state, which opens messages that were
 recorded. So it is cut off when the device comes to rest (`settle`), and after `UNSETTLED_MOST` transactions.
 What a row of the file said before is overwritten there (secure_delete).
@@ -19,6 +22,8 @@ What a row of the file said before is overwritten there (secure_delete).
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,12 +47,15 @@ from blindmatch_client.store_file import (
 )
 from blindmatch_client.vault import KeyFile, KeySource, Lock, Vault
 
+CLAIM_NAME: Final = "writing.lock"
+IN_USE: Final = "another process, such as `device run`, has this device open: end that first"
+
 UNSETTLED_MOST: Final = 64
 """Transactions whose pages the write-ahead log keeps, at most, unless somebody else reads the store."""
 
 
 class Store:
-    """The file; one writer at a time, from any thread."""
+    """The file; one writer at a time, from any thread of one process."""
 
     def __init__(
         self,
@@ -74,6 +82,7 @@ class Store:
         self._synced = True
         self._unsettled = 1  # whoever had the store before may have been killed
         self._vault: Vault | None = None
+        self._claims, self._claim = folder / CLAIM_NAME, -1
         try:
             if create:
                 make(path, source, initial or {})
@@ -90,6 +99,43 @@ class Store:
                 self.settle()
             finally:
                 self._db.close()
+                self._unclaim()
+
+    def _take_claim(self) -> None:
+        """Be the one process that writes, until the store is closed; raises as `transaction`."""
+        if self._claim >= 0:
+            return
+        folder = self._claims.parent
+        try:
+            self._claim = os.open(self._claims, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._unclaim()
+            busy = isinstance(error, BlockingIOError)
+            raise StoreError(f"{folder}: {IN_USE if busy else error.strerror}") from None
+        if self._db.execute("PRAGMA data_version").fetchone() != self._version:
+            self._unclaim()
+            raise StoreError(f"{folder}: another process has changed this device: open it again")
+
+    def _unclaim(self) -> None:
+        if self._claim >= 0:
+            os.close(self._claim)
+            self._claim = -1
+
+    @contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Whether no other process writes while the context lasts."""
+        before = self._claim
+        try:
+            self._take_claim()
+        except StoreError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            if before < 0:
+                self._unclaim()
 
     def settle(self) -> None:
         """Bring everything into the file and cut the write-ahead log off. If somebody else reads the store
@@ -111,12 +157,14 @@ class Store:
                 Inside another transaction that one's rule holds.
 
         Raises:
-            StoreError: if they cannot be written, such as on a full disk.
+            StoreError: if they cannot be written, such as on a full disk; or if another process writes here,
+                or has since this one opened the store.
         """
         with self._lock, _named():
             if self._db.in_transaction:
                 yield
                 return
+            self._take_claim()
             if synced is not self._synced:
                 self._db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
                 self._synced = synced
@@ -240,6 +288,7 @@ class Store:
                 raise StoreError(f"{path}: has no lock")
             self._vault = Vault.open(Lock(*row), source)
             add_functions(self._db, self._vault)
+            self._version = self._db.execute("PRAGMA data_version").fetchone()
         except BaseException:
             self.close()
             raise

@@ -500,8 +500,12 @@ class World:
             Retry(attempts=3, first_wait_s=0.01),
         )
 
-    def device(self, name: str, fresh: bool = True, **config: Any) -> Owned:
-        """A registered device called `name`, or the one there was, opened again."""
+    def device(self, name: str, fresh: bool = True, beside: bool = False, **config: Any) -> Owned:
+        """A registered device called `name`, or the one there was, opened again, after its process died or
+        `beside` it."""
+        for one in () if beside else self.devices:
+            if one.account == name:
+                one._base.store._unclaim()
         recorder, traced, slept = Recorder(), Traces(), list[float]()
         egress = self.egress(name, recorder, slept)
         clock = iter(range(1_700_000_000_000, 1_800_000_000_000))
