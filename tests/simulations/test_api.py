@@ -129,7 +129,7 @@ def test_a_list_or_a_parameter_that_cannot_be_is_refused(wrong: dict[str, Any]) 
         bm.operations.Decide("confirmed", "", report="zz"),
         bm.operations.Publish(random=-1),
         bm.operations.Check(seconds=float("nan")),
-        bm.operations.Publish(("a.png",)),  # type: ignore[arg-type]
+        bm.operations.Publish((1,)),  # type: ignore[arg-type]
         bm.operations.Stop,
         "stop",
     ],
