@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blindmatch_protocol import labels
-from blindmatch_protocol.designs import oprf_psi, token_psi
+from blindmatch_protocol.designs import token_psi
 from blindmatch_protocol.designs.token_psi import addresses, derivation, shares
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
@@ -32,17 +32,12 @@ def test_every_kind_of_section_is_of_a_file_and_documented() -> None:
     assert documented == owned == set_tables.every_kind()
 
 
-def test_the_files_of_the_designs_have_documented_kinds_alone() -> None:
-    paths = {
-        "token-psi": [VECTORS / f"token-psi-v2-{name}" for name in ("set.bin", "matcher.bin")],
-        "oprf-psi": sorted(VECTORS.glob("oprf-psi-v2*.bin")),
-    }
-    for design, files in paths.items():
-        assert files
-        version = {"token-psi": token_psi, "oprf-psi": oprf_psi}[design].DESIGN.info.version
-        for path in files:
-            file = SetFile(path.read_bytes(), path.name, design, version)
-            assert {kind for kind, _ in file.sections} <= set_tables.kinds_of(design)
+@pytest.mark.parametrize("path", sorted((VECTORS / "designs").glob("*-*.json")), ids=lambda path: path.stem)
+def test_the_files_of_a_design_have_sections_of_its_kinds_alone(path: Path) -> None:
+    vectors = json.loads(path.read_text())
+    for name, content in vectors["set"]["files"].items():
+        file = SetFile(bytes.fromhex(content), name, vectors["design"], vectors["version"])
+        assert {kind for kind, _ in file.sections} <= set_tables.kinds_of(vectors["design"]), name
 
 
 # --- section 0x105, read with the document alone
