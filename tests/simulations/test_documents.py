@@ -28,7 +28,7 @@ from blindmatch_simulations.report.declared import markdown
 from dummy_designs import BRIGHT, CARRIED, MASKED, SHARES, VOUCHERS
 from support import page_tables, set_tables, wire_tables
 from support.command import in_process
-from support.pages import blocks, written_again
+from support.pages import blocks, every_design, written_again
 from typer.main import get_command
 
 ROOT = Path(__file__).parents[2]
@@ -135,18 +135,15 @@ def test_the_figures_of_the_conformance_page_are_those_of_the_checks() -> None:
 
 def test_the_threat_model_has_every_fact_that_a_design_declares() -> None:
     page = (ROOT / "docs" / "threat-model.md").read_text()
-    table = page.split("## What the designs disclose beyond that")[1].split("\nThe design's page")[0]
     told: dict[str, set[str]] = {}
-    of: list[str] = []
-    for named_in, *cells in re.findall(r"^\| (.*?) ?\| (.*?) \| (.*) \|$", table, re.MULTILINE)[2:]:
-        of = re.findall("`([a-z-]+)`", named_in) or of
-        words = set(re.findall("`([a-z_-]+)`", " ".join(cells)))
-        for design in of:
-            others = [told[word] for word in words if word != design and word in told]
-            told[design] = told.get(design, set()).union(words, *others)
-    for name, one in all_designs().items():
-        declared = {fact.name for leak in one.design.leakage() for fact in leak.facts}
+    for name, *cells in re.findall(
+        r"^\| \[`(.*?)`\]\(\S+\) \| .*? \| (.*?) \| (.*?) \|$", page, re.MULTILINE
+    ):
+        told.setdefault(name, set()).update(re.findall("`([a-z_]+)`", " ".join(cells)))
+    for name, design in ((one.info.name, one) for one in every_design()):
+        declared = {fact.name for leak in design.leakage() for fact in leak.facts}
         assert not declared or declared <= told[name], (name, declared - told[name])
+        assert all(f"\n| `{fact}` | " in page for fact in declared), name
 
 
 def test_the_threat_model_has_every_fact_that_the_messenger_declares() -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.designs import device_classifier, oprf_psi
 from blindmatch_simulations.bench.table import target_words
 from blindmatch_simulations.deployment.registry import all_designs
 from blindmatch_simulations.measure.catalogue import CATALOGUE
@@ -26,6 +28,14 @@ def built_in() -> list[str]:
     return [name for name, one in all_designs().items() if one.source == "built in"]
 
 
+def every_design() -> list[AnyDesign]:
+    """The built-in designs by name, installed or not: what the classifier's declare needs no model."""
+    designs = [all_designs()[name].design for name in built_in() if name != device_classifier.NAME]
+    return sorted(
+        [*designs, device_classifier.DeviceClassifier(lambda item: 0.0)], key=lambda one: one.info.name
+    )
+
+
 def _inner(text: str) -> str:
     """A declaration without its own two markers."""
     return "".join(text.splitlines(keepends=True)[1:-1])
@@ -39,8 +49,8 @@ def blocks() -> Mapping[str, Callable[[], str]]:
         **wire_tables.TABLES,
         **set_tables.TABLES,
         "the rows of benches: make pages": rows_of_benches,
-        "the messenger's facts: make pages": declared.of_messenger,
-        "the designs' facts: make pages": lambda: declared.of_designs(designs),
+        "the messenger's facts: make pages": lambda: declared.of_messenger(oprf_psi.DESIGN.info),
+        "the designs' facts: make pages": lambda: declared.of_designs(every_design()),
         **{
             f"the declaration: blindmatch designs {one.info.name} --markdown": (
                 lambda one=one: _inner(declared.markdown(one))

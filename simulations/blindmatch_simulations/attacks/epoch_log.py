@@ -45,7 +45,7 @@ _AGAINST: Final = frozenset({"oprf-psi", "token-psi"})
 @attack(
     "two-histories",
     Means(_COALITION, has="a quorum of witnesses that cosigns two histories"),
-    Claim("two devices that write to one another find two histories of the log"),
+    Claim("devices that write to one another find two histories of the log"),
     budget="two pairs of devices, a message each",
     weakness=_DEAF,
     against=_AGAINST,

@@ -162,7 +162,7 @@ def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, reply: Mess
 @attack(
     "forced-report",
     Means(frozenset({Party.MATCHER}), has="every hash, and every reply"),
-    Claim("any picture the matcher chooses, since it can answer with a match that is none"),
+    Claim("any picture the server chooses: it knows the hash, so it can answer with a match that is none"),
     budget=f"{CHOSEN} pictures",
     against={"hash-upload", "partial-hash"},
 )

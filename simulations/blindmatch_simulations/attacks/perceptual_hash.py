@@ -93,7 +93,7 @@ USUAL: Final = 16
 @attack(
     "look-alikes",
     Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "pictures that share most of their area"),
-    Claim("takes different pictures that PDQ has near for one", "docs/corpus.md"),
+    Claim("look-alikes that PDQ has near pass it as a rule"),
     budget=f"{LOOK_ALIKES} generated pictures of each of five kinds, {100 * PATCH:g} % of each another's",
 )
 def look_alikes(arena: Arena) -> Figure:

@@ -54,7 +54,7 @@ PICTURE: Final = 1
     ),
     Claim(
         "have a report pass in the name of a sender whose device has named its identity key to the centre: "
-        "no, the proof needs the sender's secret key"
+        "the proof needs the sender's secret key"
     ),
     budget="five reports",
     weakness=replacing(

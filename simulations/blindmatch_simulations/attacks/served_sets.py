@@ -62,7 +62,7 @@ _UNLOOKED: Final = replacing(*((adoption, name, lambda *_: Passed()) for name in
 @attack(
     "rollback",
     Means(frozenset({Party.MATCHER}), has="keys and lists of its own, and every epoch so far"),
-    Claim("a device takes epochs that the curator signed, never an older one or a second one"),
+    Claim("takes epochs that the curator signed, never an older one or a second one"),
     budget="three devices",
     weakness=_UNLOOKED,
     against={"oprf-psi", "token-psi"},
