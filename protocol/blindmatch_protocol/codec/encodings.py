@@ -1,4 +1,4 @@
-"""How a field is encoded, and the reader of what came (docs/wire.md, "Encoding")."""
+"""How a field is encoded, and the reader of what came (docs/wire.md, "Canonical encoding")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages and their canonical encoding (docs/wire.md, "Encoding").
+"""Messages and their canonical encoding (docs/wire.md, "Canonical encoding").
 
 A message is a frozen struct whose fields are annotated with their encoding::
 
