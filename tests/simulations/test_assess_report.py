@@ -7,6 +7,7 @@ import json
 import re
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -17,6 +18,7 @@ from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.assess.observed import Check, Copies, Declared, Extracted, FactSeen, Traffic
 from blindmatch_simulations.assess.results import Measured, Recall, Results
 from blindmatch_simulations.assess.studying import STUDIES
+from blindmatch_simulations.attacks.arena import Pair
 from blindmatch_simulations.attacks.budget import Budget
 from blindmatch_simulations.attacks.figure import Figure as Achieved
 from blindmatch_simulations.attacks.run import Ran, results_of
@@ -242,7 +244,9 @@ def attacks_file(folder: Path, name: str, succeeded: bool) -> None:
     ran = Ran(
         ATTACKS[name], "quoted", Achieved("pictures", float(succeeded), succeeded, 4), Budget(queries=3)
     )
-    (folder / ATTACKS_FILE).write_bytes(encode(results_of([ran])))
+    lacking = Pair(ATTACKS["prefix"], SimpleNamespace(info=SimpleNamespace(name="quoted")), "needs a <set>")
+    unplayed = [lacking, replace(lacking, attack=ATTACKS["extraction"])]
+    (folder / ATTACKS_FILE).write_bytes(encode(results_of([ran], unplayed=unplayed)))
 
 
 def test_attacks_beside_the_results_are_drawn_with_what_they_came_to(tmp_path: Path) -> None:
@@ -255,6 +259,7 @@ def test_attacks_beside_the_results_are_drawn_with_what_they_came_to(tmp_path: P
     assert ATTACKS["unmatched"].claim.words in made.opened("attack.unmatched.quoted")
     assert "spent 3 requests" in made.opened("attack.unmatched.quoted"), "what does not apply is left out"
     assert "unmatched: succeeded, as declared" in made.words("bugs")
+    assert "prefix, extraction: needs a <set>" in made.opened("quoted.abuse")
     attacks_file(folder, "framing", True)
     assert "against a claim: framing" in drawn(folder, whole).words("abuse")
     (folder / ATTACKS_FILE).write_bytes(b"{}")

@@ -16,8 +16,8 @@ from blindmatch_simulations.attacks import edits, extraction, metadata, perceptu
 from blindmatch_simulations.attacks.arena import Arena
 from blindmatch_simulations.attacks.figure import Figure
 from blindmatch_simulations.attacks.run import run_attack
-from blindmatch_simulations.attacks.table import ATTACKS, attacked
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.attacks.table import ATTACKS, pairs
+from blindmatch_simulations.deployment.registry import all_designs, load_design
 from blindmatch_simulations.measure.intervals import advantage
 from blindmatch_simulations.pictures.crops import crops
 from msgspec import UNSET
@@ -38,7 +38,11 @@ def figure(name: str, design: str, weakened: bool = False) -> Figure:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "design"),
-    [(name, one) for name in EVERYWHERE for one in attacked() if one in ATTACKS[name].against],
+    [
+        (one.attack.name, one.design.info.name)
+        for one in pairs([each.design for each in all_designs().values()])
+        if one.attack.name in EVERYWHERE and not one.unplayed
+    ],
 )
 def test_a_weakness_wins_in_every_design_that_claims_to_withstand(name: str, design: str) -> None:
     assert figure(name, design, weakened=True).succeeded

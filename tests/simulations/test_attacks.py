@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
-from importlib import import_module
+import subprocess
+import sys
 from pathlib import Path
-from pkgutil import iter_modules
+from typing import Any
 
+import dummy_designs as dummy
 import jsonschema
 import pytest
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_simulations import attacks
 from blindmatch_simulations.attacks.adversary import Adversary
-from blindmatch_simulations.attacks.arena import Arena, Attack
-from blindmatch_simulations.attacks.run import AttackRow, Ran, results_of, run_attack
-from blindmatch_simulations.attacks.table import ATTACKS, attacked, pairs
+from blindmatch_simulations.attacks.arena import DECLARED, Arena, Attack
+from blindmatch_simulations.attacks.needs import PART, WHOLE_HASH
+from blindmatch_simulations.attacks.run import AttackRow, NotPlayed, Ran, results_of, run_attack
+from blindmatch_simulations.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.deployment.registry import all_designs, load_design
 from blindmatch_simulations.measure.results import Results, read
 from support.command import in_process
 from support.schemas import committed
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "attacks.md"
-PAIRS = pairs([load_design(name) for name in attacked()])
+DESIGNS = [one.design for one in all_designs().values()]
+PAIRS = [(one.attack, one.design) for one in pairs(DESIGNS) if not one.unplayed]
 
 
 def named(value: Attack | AnyDesign) -> str:
@@ -57,6 +63,12 @@ def test_an_attack_succeeds_where_its_weakness_is_planted(attack: Attack, design
     assert all(figure.parts.values())  # a case that cannot succeed tests nothing
 
 
+def test_every_weakness_finds_the_pieces_that_it_replaces() -> None:
+    for attack, design in PAIRS:
+        with attack.weakness(design):
+            pass
+
+
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=named)
 def test_a_claim_stands_on_its_page(attack: Attack) -> None:
     page = re.sub(r"[`*>]", "", (ROOT / attack.claim.page).read_text())
@@ -69,10 +81,101 @@ def test_the_page_of_attacks_lists_them_all() -> None:
     assert rows == [(one.name, words[one.claimed]) for one in ATTACKS.values()]
 
 
-def test_every_attack_that_is_declared_is_run() -> None:
-    modules = [import_module(f"{attacks.__name__}.{one.name}") for one in iter_modules(attacks.__path__)]
-    declared = [one for module in modules for one in vars(module).values() if isinstance(one, Adversary)]
-    assert sorted(one.name for one in declared) == sorted(ATTACKS)
+def test_attacks_are_found_by_their_decorator_each_once_and_in_the_same_order() -> None:
+    assert len(ATTACKS) == len(DECLARED)
+    sources = [(one.move.__module__, one.move.__code__.co_firstlineno) for one in DECLARED]
+    assert [one.name for one in DECLARED if one.name not in ATTACKS] == []
+    modules = [one.move.__module__ for one in ATTACKS.values()]
+    assert modules == sorted(modules) and set(modules) == {module for module, _ in sources}
+    later_first = "from blindmatch_simulations.attacks import recorded, table; print(*table.ATTACKS)"
+    ran = subprocess.run([sys.executable, "-c", later_first], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == list(ATTACKS)
+
+
+def test_no_attack_names_a_built_in_design() -> None:
+    names = {one.info.name for one in DESIGNS}
+    for path in Path(attacks.__path__[0]).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.Constant) and node.value in names), (path.name, node.lineno)
+            if isinstance(node, ast.Compare):
+                assert "info.name" not in ast.unparse(node), (path.name, node.lineno)
+
+
+RENAMED = """
+from copy import copy
+from blindmatch_simulations.deployment.registry import load_design
+from msgspec.structs import replace
+
+DESIGN = copy(load_design({name!r}))
+info = replace(DESIGN.info, name="my-own", option="1b", summary="A plug-in.", differs="a copy")
+DESIGN.__class__ = type("Plugin", (type(DESIGN),), {{"info": info}})
+vars(DESIGN).pop("info", None)
+"""
+
+
+def met(design: AnyDesign) -> list[tuple[str, str, bool, str]]:
+    """What a design alone meets: each attack, its claim, and why it is not played."""
+    return [
+        (one.attack.name, str(one.attack.claim), one.attack.claimed, one.unplayed) for one in pairs([design])
+    ]
+
+
+def renamed(design: AnyDesign, folder: Path) -> AnyDesign:
+    path = folder / "plugin.py"
+    path.write_text(RENAMED.format(name=design.info.name))
+    return load_design(f"{path}:DESIGN")
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=named)
+def test_a_renamed_copy_of_a_design_meets_the_same_attacks(design: AnyDesign, tmp_path: Path) -> None:
+    copy = renamed(design, tmp_path)
+    assert copy.info.name == "my-own" and type(copy) is not type(design)
+    assert met(copy) == met(design)
+
+
+@pytest.mark.parametrize("name", ["extraction", "forged-replies", "one-share"])
+def test_a_renamed_copy_fares_as_the_design_does(name: str, tmp_path: Path) -> None:
+    design = load_design("split-psi")
+    was, now = (ran(ATTACKS[name], one).figure for one in (design, renamed(design, tmp_path)))
+    assert (now.succeeded, now.value, now.trials) == (was.succeeded, was.value, was.trials)
+
+
+@pytest.mark.parametrize("design", [dummy.ECHO, dummy.LARGE], ids=named)
+@pytest.mark.parametrize("name", ["forced-report", "rebuilt-picture", "membership-probing"])
+def test_a_plug_in_that_shows_whole_hashes_meets_what_is_played_on_those(
+    name: str, design: AnyDesign
+) -> None:
+    assert {one.attack.name: one.unplayed for one in pairs([design])}[name] == ""
+    assert ran(ATTACKS[name], design).figure.succeeded
+
+
+def test_half_a_hash_is_a_part_whatever_the_fact_is_called() -> None:
+    def fact(**more: Any) -> bm.Fact:
+        return bm.Fact("every_hash", "half", bm.Severity.HASH, shows=frozenset({bm.Shows.HASH}), **more)
+
+    class Half(dummy.Echo):
+        facts = (fact(project=lambda item, _: item.hash[:16]),)
+
+    class Mirrored(dummy.Echo):
+        facts = (fact(project=lambda item, _: item.hash[::-1]),)
+
+    class Unknown(dummy.Echo):
+        facts = (fact(project=lambda item, setup: setup.of(item)),)
+
+    assert [(PART.met(one()), WHOLE_HASH.met(one())) for one in (Half, Mirrored, Unknown)] == [
+        (True, False),
+        (True, True),
+        (True, False),
+    ]
+
+
+def test_every_pair_that_is_not_played_says_why() -> None:
+    for one in pairs(DESIGNS):
+        assert re.fullmatch("(needs .+|goes by nothing that designs differ in: played .+|)", one.unplayed)
+    none = {one.attack.name: one.unplayed for one in pairs([load_design("none")])}
+    assert none["fixed-edits"] == "needs a list" and none["extraction"] == "needs a VOPRF"
+    assert none["tried-edits"] == "needs a category"
+    assert none["first-contact"] == "", "what the messenger withstands has no need of detection"
 
 
 def test_a_weakness_is_gone_after_its_run() -> None:
@@ -85,13 +188,27 @@ def test_the_result_has_a_row_for_every_attack(tmp_path: Path) -> None:
     path = tmp_path / "attacks.json"
     assert run(["attack", "run", "forged-replies", "--json", str(path)]) == 0
     found = json.loads(path.read_text())
-    assert [(row["id"], row["parameters"]["design"], row["succeeded"]) for row in found["rows"]] == [
-        ("forged-replies", name, False) for name in ("oprf-psi", "token-psi", "split-psi", "split-token-psi")
+    played = [row for row in found["rows"] if row["kind"] == "attack"]
+    assert [(row["id"], row["parameters"]["design"], row["succeeded"]) for row in played] == [
+        ("forged-replies", name, False)
+        for name in ("oprf-psi", "prefix-bucket", "split-psi", "split-token-psi", "token-psi")
     ]
+    others = [row for row in found["rows"] if row["kind"] == "attack not played"]
+    assert len(played) + len(others) == len(DESIGNS)
+    assert {(row["why"], row["status"]) for row in others} == {("needs a VOPRF", "not measured")}
     jsonschema.validate(found, committed("results-v4"))
     figure = found["rows"][0]["figures"]["achieved"]
     assert (figure["value"], figure["unit"]) == (0, "replies taken") and figure["n"] > 100
-    assert read(path, Results[AttackRow]).options == {"weakened": False}
+    assert read(path, Results[AttackRow | NotPlayed]).options == {"weakened": False}
+
+
+def test_the_list_says_what_attacks_need_and_why_others_are_not_played(tmp_path: Path) -> None:
+    found = in_process(tmp_path, "attack", "list", "--design", "device-list", "--json", "-").json
+    needs = {one["name"]: one["needs"] for one in found["attacks"]}
+    assert needs["stolen-device"] == ["a list", "devices that ask nobody"]
+    why = {one["id"]: one["why"] for one in found["not_played"]}
+    assert why["prefix"] == "needs a set in buckets that are asked for by a prefix"
+    assert needs.keys() | why.keys() == set(ATTACKS)
 
 
 def test_the_command_fails_if_an_attack_succeeds_that_must_not(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_revealed_pairs_are_those_of_a_slow_reference(pairs: EditedPairs) -> Non
 def test_the_extraction_attack_opens_what_the_formula_says(evaluations: int) -> None:
     k, hashes = 8, random_list(100, 4)
     place = built(hashes, Tokening(k=k, bands=3, probes=32))
-    opened = extraction.extract(place.setup, place.asking(seeded("matcher")), evaluations, seeded("attack"))
+    opened = extraction.extract(place, evaluations, seeded("attack"))
     own, stored = entry_tokens(hashes, k, 3)[:, :2], ~plan(hashes, k, 3).lost[:, :2]
     exact = {entry_id(row) for row in ((own < evaluations // 2) & stored).all(axis=1).nonzero()[0].tolist()}
     assert opened.keys() == exact

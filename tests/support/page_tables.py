@@ -187,12 +187,12 @@ def attacks() -> str:
             one.means.words(),
             f"{one.claim.words} ([{Path(one.claim.page).stem}]({one.claim.page.removeprefix('docs/')}))",
             "withstood" if one.claimed else "declared to succeed",
-            ", ".join(f"`{name}`" for name in sorted(one.against)) or "any",
+            "; ".join(need.words for need in one.needs),
             summary(one.move),
         )
         for one in ATTACKS.values()
     ]
-    return table(("attack", "adversary", "sentence", "claim", "against", "figure"), rows)
+    return table(("attack", "adversary", "sentence", "claim", "needs", "figure"), rows)
 
 
 def checks() -> str:

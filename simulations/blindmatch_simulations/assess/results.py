@@ -22,7 +22,7 @@ from blindmatch_simulations.assess.observed import (
     Traffic,
     Updated,
 )
-from blindmatch_simulations.attacks.run import AttackRow
+from blindmatch_simulations.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.measure import results
 from blindmatch_simulations.measure.results import Figure, Row, Strict
 from blindmatch_simulations.measure.row import BenchRow
@@ -98,5 +98,5 @@ class Studied(Row, frozen=True, kw_only=True, tag="study"):
 Design: TypeAlias = Measured | Studied | Row
 """A row; what could not be measured leaves a `Row` that failed, with its reference."""
 Results: TypeAlias = results.Results[Measured | Studied | Row]
-AnyResults: TypeAlias = results.Results[Measured | Studied | BenchRow | AttackRow | Row]
+AnyResults: TypeAlias = results.Results[Measured | Studied | BenchRow | AttackRow | NotPlayed | Row]
 """Of any command."""

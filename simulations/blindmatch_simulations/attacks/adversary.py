@@ -65,10 +65,9 @@ class Adversary(Redacted, Struct, Generic[M, W], frozen=True):
         budget: what it may spend, in words.
         move: what it does.
         weakness: where planted, the adversary must succeed; `AS_BUILT` if it is declared to succeed as it is.
-        against: names of the designs, or of the server, it is played against; empty if that does not matter.
     """
 
-    SHOWN: ClassVar = ("name", "means", "claim", "budget", "against")
+    SHOWN: ClassVar = ("name", "means", "claim", "budget")
 
     name: str
     means: Means
@@ -76,7 +75,6 @@ class Adversary(Redacted, Struct, Generic[M, W], frozen=True):
     budget: str
     move: M
     weakness: W
-    against: frozenset[str] = frozenset()
 
     @property
     def claimed(self) -> bool:

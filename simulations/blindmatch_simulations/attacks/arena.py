@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator
-from typing import Final, TypeAlias, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import numpy as np
 from blindmatch_protocol.codec import Message, Rows
@@ -18,19 +18,13 @@ from msgspec.structs import replace
 from blindmatch_simulations.attacks.adversary import AS_BUILT, Adversary, Claim, Means, Weakness
 from blindmatch_simulations.attacks.budget import Spending
 from blindmatch_simulations.attacks.figure import Figure
+from blindmatch_simulations.attacks.needs import Need
 from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, publish, values_of
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.measure.procfs import used_cpu_seconds
 
 T = TypeVar("T")
 
-EXACT: Final = frozenset({"oprf-psi", "split-psi", "prefix-bucket", "device-list-hashed"})
-"""Built-in designs with a list, where equal hashes match."""
-NEAR: Final = frozenset({
-    "provider-scan", "hash-upload", "partial-hash", "third-party", "device-list", "enclave", "token-psi",
-    "split-token-psi", "he-hamming",
-})  # fmt: skip
-"""Those where near ones do."""
 OF_A_SEED: Final = 1_000_000
 """Generated pictures of a run, at most: how far the numbers of two seeds are apart."""
 _MADE: Final[dict[tuple[Hashable, int], tuple[object, float]]] = {}
@@ -101,20 +95,39 @@ class Arena(Redacted, Struct, frozen=True):
         return made
 
 
-Attack: TypeAlias = Adversary[Callable[[Arena], Figure], Weakness]
+class Attack(Adversary[Callable[[Arena], Figure], Weakness], frozen=True):
+    """An adversary whose move is a run against a design.
+
+    Attributes:
+        needs: what it needs of a design, in the order in which a lack of it is told.
+    """
+
+    needs: tuple[Need, ...] = ()
+
+
+class Pair(Struct, frozen=True):
+    """An attack, a design, and why the one is not played against the other; empty if it is."""
+
+    attack: Attack
+    design: AnyDesign
+    unplayed: str
+
+
+DECLARED: Final[list[Attack]] = []
+"""By `attack`, in the order in which their modules were imported; `table` has them in an order of its own."""
 
 
 def attack(
-    name: str,
-    means: Means,
-    claim: Claim,
-    *,
-    budget: str,
-    weakness: Weakness = AS_BUILT,
-    against: Collection[str] = (),
-) -> Callable[[Callable[[Arena], Figure]], Attack]:
-    """Makes a function the move of an adversary; the rest as of `Adversary`."""
-    return lambda move: Adversary(name, means, claim, budget, move, weakness, frozenset(against))
+    name: str, means: Means, claim: Claim, *, budget: str, weakness: Weakness = AS_BUILT,
+    needs: tuple[Need, ...],
+) -> Callable[[Callable[[Arena], Figure]], Attack]:  # fmt: skip
+    """Makes a function the move of an attack, and declares it; the rest as of `Adversary` and `Attack`."""
+
+    def declare(move: Callable[[Arena], Figure]) -> Attack:
+        DECLARED.append(Attack(name, means, claim, budget, move, weakness, needs))
+        return DECLARED[-1]
+
+    return declare
 
 
 class _Counted(Deployed, frozen=True):

@@ -26,10 +26,11 @@ from blindmatch_protocol.picture import distance
 from blindmatch_protocol.picture.item import Picture
 
 from blindmatch_simulations.attacks.adversary import Claim, Means
-from blindmatch_simulations.attacks.arena import EXACT, NEAR, Arena, AttackError, attack
+from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.budget import distortion
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import drawn, loopback
+from blindmatch_simulations.attacks.needs import A_LIST, ASKS_NOBODY, CATEGORY
 from blindmatch_simulations.deployment.device_settings import Options
 from blindmatch_simulations.deployment.operators import centre_list
 from blindmatch_simulations.pictures.crops import SamplePicture, crops
@@ -45,7 +46,7 @@ MILDEST_FIRST: Final = ("identical", "jpeg-50", "resize-0.5", "caption", "crop-5
     Means(frozenset({Party.DEVICE}), has="a device as it is sold, and a listed picture"),
     Claim("each refusal tells the sender which edit still matches", "docs/designs/device-list.md"),
     budget=f"{len(MILDEST_FIRST)} edits of the standard suite",
-    against={"device-list"},
+    needs=(A_LIST, ASKS_NOBODY),
 )
 def refusal_oracle(arena: Arena) -> Figure:
     """Count the edits that are told apart: the refused ones, and the first that is sent."""
@@ -83,7 +84,7 @@ NAMES: Final = tuple(edit.name for edit in EDITS)
         "edits can be tried on it without limit until one is not flagged", "docs/designs/device-classifier.md"
     ),
     budget=f"{PICTURES} pictures, {len(EDITS) - 1} edits each",
-    against={"device-classifier"},
+    needs=(CATEGORY,),
 )
 def tried_edits(arena: Arena) -> Figure:
     """Count flagged pictures of which some edit is not flagged."""
@@ -107,7 +108,7 @@ def tried_edits(arena: Arena) -> Figure:
     Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "listed pictures, and an editor"),
     Claim("what a design's relation does not reach passes"),
     budget=f"{LISTED} crops of ten photographs, {len(EDITS)} fixed edits each",
-    against=EXACT | NEAR,
+    needs=(A_LIST,),
 )
 def fixed_edits(arena: Arena) -> Figure:
     """The share of edits of listed pictures that the design's relation does not find; by edit, too.

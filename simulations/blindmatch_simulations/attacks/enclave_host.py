@@ -24,6 +24,7 @@ from typing import Final, TypeAlias
 import blindmatch_protocol
 from blindmatch_protocol import hpke
 from blindmatch_protocol.contract import UNBOUND, Item, NoState, Party, Send
+from blindmatch_protocol.designs.enclave import design as host
 from blindmatch_protocol.designs.enclave.attestation import Platform, Policy, measured, signed_quote
 from blindmatch_protocol.designs.enclave.design import ENCLAVE, VENDOR, Inside, picture_info
 from blindmatch_protocol.designs.enclave.messages import Attest, Picture, Quote, SealedPicture
@@ -34,6 +35,7 @@ from msgspec.structs import replace
 from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.needs import ATTESTED
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.pictures.pool import picture
 
@@ -50,7 +52,7 @@ Quoting: TypeAlias = Callable[[bytes], Quote]
     Claim("a quote of other code or of another configuration is refused before a picture leaves", PAGE),
     budget=f"seven ways, {PICTURES} pictures each",
     weakness=replacing((Policy, "check", lambda *_: None)),
-    against={"enclave"},
+    needs=(ATTESTED,),
 )
 def attested_host(arena: Arena) -> Figure:
     """Count the pictures that devices seal to a host which is not what the policy says, by what it does."""
@@ -98,7 +100,7 @@ _MEASURES: Final = (
     Means(frozenset({Party.PROVIDER}), has="the host's files"),
     Claim("a host that runs other code can show the same quote", PAGE),
     budget=f"one altered file, {PICTURES} pictures",
-    against={"enclave"},
+    needs=(ATTESTED,),
 )
 def unmeasured_code(arena: Arena) -> Figure:
     """Count the pictures that devices seal to an enclave whose code keeps what it opens."""
@@ -121,7 +123,7 @@ def _code_of_altered() -> bytes:
         package = Path(blindmatch_protocol.__file__).parent
         copy = Path(folder) / package.name
         shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        source, altered = copy / "designs" / "enclave" / "design.py", Path(folder) / "altered.py"
+        source, altered = copy / Path(host.__file__).relative_to(package), Path(folder) / "altered.py"
         altered.write_text(source.read_text("utf-8") + _ALTERED, "utf-8")
         unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
         py_compile.compile(
@@ -139,7 +141,7 @@ def _code_of_altered() -> bytes:
     Means(frozenset({Party.PROVIDER, VENDOR}), has="the platform's signing key"),
     Claim("Whoever has the platform's signing key reads every picture", PAGE),
     budget=f"{PICTURES} pictures",
-    against={"enclave"},
+    needs=(ATTESTED,),
 )
 def broken_attestation(arena: Arena) -> Figure:
     """Count the pictures that the host reads with the platform's signing key."""

@@ -30,6 +30,7 @@ from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure
+from blindmatch_simulations.attacks.needs import ANY_ONE
 
 ACCOUNTS: Final = 4
 BYSTANDER: Final = "bystander"
@@ -47,6 +48,7 @@ def _one_line() -> tuple[Any, str, Any]:
     Claim("A matcher answers accounts that ask one thing at a time first and together", "docs/messenger.md"),
     budget=f"{ACCOUNTS} accounts with as many requests waiting as one may have",
     weakness=replacing(_one_line()),
+    needs=(ANY_ONE,),
 )
 def crowding(arena: Arena) -> Figure:
     """Count the requests that came before the bystander's, were waiting, and are answered first."""
@@ -96,6 +98,7 @@ NOW: Final = 1_700_000_000_000
     Claim("takes 64 of one peer for one signed pre-key", "docs/messenger.md"),
     budget=f"{LOOKS[-1]} first messages by one account",
     weakness=replacing((account, "ACCEPTED_MOST", LOOKS[-1])),
+    needs=(ANY_ONE,),
 )
 def store_growth(arena: Arena) -> Figure:
     """Bytes that each further first message leaves with the victim for good."""

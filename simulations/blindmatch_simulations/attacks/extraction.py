@@ -47,6 +47,7 @@ from msgspec.structs import replace
 from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
+from blindmatch_simulations.attacks.needs import LIMITED, OPRF, TOKENS, UNDER_BFV
 from blindmatch_simulations.inprocess.deployed import Deployed, enrolled, run_session
 from blindmatch_simulations.pictures.hash_only import HashOnly
 from blindmatch_simulations.studies.near.extraction import DEFAULT_LIMITS, extract, obtainable
@@ -61,7 +62,7 @@ SHORT: Final = 8
     Means(frozenset({Party.DEVICE}), has="a modified device, which asks for what it likes"),
     Claim("each request tests a guess, or in token-psi opens a part"),
     budget="32 and 64 evaluations of oprf-psi, 256 and 512 of token-psi with tokens of 8 bits",
-    against={"oprf-psi", "token-psi"},
+    needs=(OPRF,),
 )
 def extraction(arena: Arena) -> Figure:
     """Count the entries that open, by the number of evaluations."""
@@ -77,7 +78,7 @@ def _opened(arena: Arena, deployed: Deployed, evaluations: int) -> int:
     rng = arena.rng("asked")
 
     if arena.design.extraction(deployed.setup) is not None:
-        return len(extract(deployed.setup, deployed.asking(rng), evaluations, rng))
+        return len(extract(deployed, evaluations, rng))
     half = evaluations // 2
     arena.spending.list_share = half / ENTRIES
     dictionary = np.concatenate([deployed.build.entries[:half], arena.hashes(half, "dictionary")])
@@ -98,7 +99,7 @@ MILLION: Final = 1_000_000
     Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS[-1]} accounts' modified devices"),
     Claim("pooled over any number of devices, as far as the limits of the key allow"),
     budget=f"{', '.join(map(str, ACCOUNTS))} accounts, {ALONE} evaluations each and {TOGETHER} in all",
-    against={"token-psi"},
+    needs=(TOKENS, LIMITED),
 )
 def pooled_extraction(arena: Arena) -> Figure:
     """Count the entries that open, by how many accounts pool."""
@@ -106,7 +107,7 @@ def pooled_extraction(arena: Arena) -> Figure:
     for accounts in arena.each(ACCOUNTS):
         deployed, rng = _set(arena), arena.rng(f"asked/{accounts}")
         granted = sum(_granted(_limits(deployed), accounts))
-        opened = len(extract(deployed.setup, deployed.asking(rng), granted, rng))
+        opened = len(extract(deployed, granted, rng))
         parts[f"accounts {accounts}, evaluations {granted}"] = float(opened)
     for accounts in (1, MILLION):
         share = best_share(obtainable(DEFAULT_LIMITS, accounts), Tokening())
@@ -120,7 +121,7 @@ def pooled_extraction(arena: Arena) -> Figure:
     Claim("no more requests are counted and answered under a key than its limits allow"),
     budget=f"{ACCOUNTS[-1]} accounts, each {PAST} requests past its limit",
     weakness=replacing((budget, "_check", lambda *_, **__: None)),
-    against={"token-psi", "split-token-psi"},
+    needs=(OPRF, LIMITED),
 )
 def key_limits(arena: Arena) -> Figure:
     """Count the requests that the budget grants beyond a limit: of an account, and of all."""
@@ -182,7 +183,7 @@ _VALUES: Final = range(256)
     Claim("a vector that is no hash reads no key", "docs/designs/he-hamming.md"),
     budget=f"{len(VECTORS)} requests, {SLOTS} entries",
     weakness=replacing((Evaluation, "_validity", lambda self, query, at: [])),
-    against={"he-hamming"},
+    needs=(UNDER_BFV,),
 )
 def malformed_vector(arena: Arena) -> Figure:
     """Count the entries whose labels open."""
@@ -209,7 +210,7 @@ Forging: TypeAlias = Callable[[Ring, npt.NDArray[Any], Query, Keys], Keys]
     Means(frozenset({Party.DEVICE}), has="a modified device with a relinearisation key of its own making"),
     Claim("Towards a modified device the list is not secret", "docs/designs/he-hamming.md"),
     budget=f"one request, {SLOTS} entries",
-    against={"he-hamming"},
+    needs=(UNDER_BFV,),
 )
 def own_relinearisation(arena: Arena) -> Figure:
     """Count the entries whose labels open."""

@@ -33,6 +33,7 @@ from blindmatch_client.trace import Purpose
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.content import AttachmentRef, Content, compose
 from blindmatch_protocol.contract import Match, Party
+from blindmatch_protocol.designs.provider_scan import DESIGN as IN_CLEAR
 from blindmatch_protocol.franking import disclose
 from blindmatch_protocol.parts import SUBMISSION, split
 from blindmatch_protocol.redacted import Redacted
@@ -50,11 +51,11 @@ from blindmatch_simulations.attacks.adversary import Claim, Means, Piece, replac
 from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
+from blindmatch_simulations.attacks.needs import A_LIST, ANY_ONE, ENCRYPTED, SMALL, TOLD
 from blindmatch_simulations.deployment.devices import now_ms
 from blindmatch_simulations.deployment.operators import centre_list
 
 ALICE, BOB, MALLORY = "alice", "bob", "mallory"
-OTHER_DESIGN: Final = "provider-scan"
 PICTURE: Final = 1
 TYPE: Final = "image/png"
 PASSED: Final = "passed"
@@ -77,13 +78,13 @@ class Forgery(Redacted, Struct, frozen=True):
         "A device reports what it sent itself; a service reports where the deployed design gives "
         "it pictures in the clear, else nothing"
     ),
-    budget="eight reports",
+    budget="eight reports, and two more for each further party",
     weakness=replacing(
         (verify, "check_reporter", lambda *_: Passed()),
         (verify, "check_design", lambda *_: Passed()),
         AGAIN,
     ),
-    against={"oprf-psi", "token-psi"},
+    needs=(ENCRYPTED, A_LIST, TOLD, SMALL),
 )
 def framing(arena: Arena) -> Figure:
     """Count the reports that pass every check, by case."""
@@ -112,11 +113,11 @@ def _about_others(arena: Arena, held: Loopback) -> Iterator[Forgery]:
     made = Reports(arena, held)
     mallory = Identity(Kind.DEVICE, MALLORY)
     yield Forgery("the recipient", mallory, made.report(mallory, ALICE, MALLORY))
-    for party in (Party.PROVIDER, Party.MATCHER):
+    for party in dict.fromkeys((Party.PROVIDER, held.design.info.setup_host, *held.design.info.parties)):
         service = Identity.of(party)
         yield Forgery("a service", service, made.report(service, ALICE, BOB))
-        without = replace(made.report(service, ALICE, BOB), design=OTHER_DESIGN, recipient="", opening=())
-        yield Forgery("another design", service, without)
+        report, other = made.report(service, ALICE, BOB), IN_CLEAR.info.name
+        yield Forgery("another design", service, replace(report, design=other, recipient="", opening=()))
     own = made.content()
     for _ in range(3):
         yield Forgery("a repetition", mallory, made.report(mallory, MALLORY, BOB, own))
@@ -187,7 +188,7 @@ def _submit(held: Loopback, forgery: Forgery) -> None:
         (verify, "verify_stamp", lambda *_: Passed()),
         AGAIN,
     ),
-    against={"oprf-psi", "token-psi"},
+    needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
 )
 def unsent_message(arena: Arena) -> Figure:
     """Count the reports that pass every check, by case."""
@@ -221,7 +222,7 @@ ACCOUNTS: Final = 3
     Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
     Claim("whoever has several accounts stays below any threshold of matches with each"),
     budget=f"{ACCOUNTS} accounts, {THRESHOLD - 1} listed pictures each",
-    against={"oprf-psi"},
+    needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
 )
 def split_accounts(arena: Arena) -> Figure:
     """Count the matches of accounts that do not come to the threshold."""
@@ -245,7 +246,7 @@ def split_accounts(arena: Arena) -> Figure:
     Claim("what others send an account does not count against it"),
     budget=f"{THRESHOLD} pictures, and as many reports",
     weakness=framing.weakness,
-    against={"oprf-psi"},
+    needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
 )
 def pushed_over(arena: Arena) -> Figure:
     """Count the matches that pass against the account that the pictures were sent to."""

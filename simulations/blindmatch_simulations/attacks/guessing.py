@@ -24,8 +24,9 @@ from blindmatch_protocol.randomness import Randomness
 from msgspec.structs import replace
 
 from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
-from blindmatch_simulations.attacks.arena import EXACT, NEAR, Arena, attack
+from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, advantages
+from blindmatch_simulations.attacks.needs import ASKS, HALVES, ONE_KEY, TOLD
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, advantage
 from blindmatch_simulations.pictures.hash_only import HashOnly
@@ -33,8 +34,6 @@ from blindmatch_simulations.pictures.pool import picture
 
 GUESSES: Final = 40
 QUICK_GUESSES: Final = 10
-UNASKED: Final = frozenset({"provider-scan", "device-list", "device-list-hashed"})
-"""Designs whose devices ask nobody who tells them an outcome."""
 
 
 @attack(
@@ -42,7 +41,7 @@ UNASKED: Final = frozenset({"provider-scan", "device-list", "device-list-hashed"
     Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "the key and the set"),
     Claim("it can evaluate any guess and look it up"),
     budget=f"{GUESSES} guesses, half of them listed",
-    against={"oprf-psi", "token-psi"},
+    needs=(ONE_KEY,),
 )
 def guessing(arena: Arena) -> Figure:
     """The advantage over guessing blindly whether a hash is on the list."""
@@ -58,16 +57,15 @@ def guessing(arena: Arena) -> Figure:
     return Figure("advantage", made.value, made.told_apart, count, (made.low, made.high))
 
 
-MEMBERSHIP: Final = replace(
-    guessing,
-    name="membership-probing",
-    means=Means(frozenset({Party.DEVICE}), has="hashes it would know about"),
-    claim=Claim("whoever may ask tests any hash, one request a guess"),
-    against=(EXACT | NEAR) - UNASKED,
-)
+attack(
+    "membership-probing",
+    Means(frozenset({Party.DEVICE}), has="hashes it would know about"),
+    Claim("whoever may ask tests any hash, one request a guess"),
+    budget=guessing.budget,
+    needs=(ASKS, TOLD),
+)(guessing.move)
 SMALL: Final = 2
 """Scalars from 1 on that the other share is tried to be."""
-HALVES: Final = frozenset({"split-psi", "split-token-psi"})
 _A, _B = Party("party_a"), Party("party_b")
 
 
@@ -84,7 +82,7 @@ def _of_ones(layout: KeyLayout, key: SecretKey, rng: Randomness) -> dict[Role, S
     Claim("No party alone can test a guess", "docs/designs/split-psi.md"),
     budget=f"{GUESSES} guesses, half of them listed, {SMALL + 1} keys for each, as either party",
     weakness=replacing((KeyLayout, "split", _of_ones)),
-    against=HALVES,
+    needs=(HALVES,),
 )
 def one_share(arena: Arena) -> Figure:
     """Each party's advantage over guessing blindly whether a hash is on the list."""
@@ -123,10 +121,10 @@ def _keys(own: SecretKey) -> Iterator[SecretKey]:
         yield SecretKey(own.mode, group.add_scalars(own.rows(), other).tobytes())
 
 
-ALL_SHARES: Final = replace(
-    guessing,
-    name="all-shares",
-    means=Means(frozenset({_A, _B}), Conduct.SEMI_HONEST, "all shares, and the set"),
-    claim=Claim("Together they can test any guess offline", "docs/designs/split-psi.md"),
-    against=HALVES,
-)
+attack(
+    "all-shares",
+    Means(frozenset({_A, _B}), Conduct.SEMI_HONEST, "all shares, and the set"),
+    Claim("Together they can test any guess offline", "docs/designs/split-psi.md"),
+    budget=guessing.budget,
+    needs=(HALVES,),
+)(guessing.move)

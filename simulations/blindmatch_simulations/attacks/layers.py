@@ -38,6 +38,7 @@ from blindmatch_protocol.setfile import SetFile
 from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, Played, advantages, won
+from blindmatch_simulations.attacks.needs import DELTAS, TOKENS
 from blindmatch_simulations.inprocess.deployed import entry_id, opened, update
 from blindmatch_simulations.measure.intervals import Advantage
 
@@ -65,7 +66,7 @@ def _without_epoch(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
     ),
     budget=f"twice {TRIALS} histories of a set of {ENTRIES} entries",
     weakness=replacing((rowwise, "expand", _without_epoch)),
-    against={"oprf-psi", "token-psi"},
+    needs=(DELTAS,),
 )
 def relisting(arena: Arena) -> Figure:
     """The advantage in telling which of two histories a set has, by how the entry comes back."""
@@ -129,7 +130,7 @@ BANDS: Final = 4
     Claim("a lone hit is never seen", "docs/designs/token-psi.md"),
     budget=f"{LOOK_UPS} tokens a size, half of them an entry's",
     weakness=replacing((Cells, "__call__", lambda cells, word, count: np.zeros(count, np.uint64))),
-    against={"token-psi"},
+    needs=(TOKENS,),
 )
 def lone_hit(arena: Arena) -> Figure:
     """The largest advantage in telling a lone hit from a miss, by the size of the layer."""
@@ -164,9 +165,9 @@ def _read(arena: Arena, deployed: Any, hashes: Rows, count: int) -> list[int]:
     The outputs are those that a device gets for tokens it asks for, see `extraction`.
     """
     inputs = oprf_input_rows(entry_tokens(hashes, K, BANDS))[:count]
-    (state,) = deployed.states.values()
+    key = deployed.design.layout.joined({role: state.key for role, state in deployed.states.items()})
     arena.spending.queries += count
     layer = deployed.setup.layers[-1]
-    keys = derivation.token_keys(evaluate_rows(state.key, inputs), layer.epoch)
+    keys = derivation.token_keys(evaluate_rows(key, inputs), layer.epoch)
     read: list[int] = layer.store.lookup(keys.store_keys)[:, 0].tolist()
     return read

@@ -41,6 +41,7 @@ from blindmatch_simulations.attacks.adversary import (
 from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, Played, advantages, won
 from blindmatch_simulations.attacks.loopback import drawn, loopback
+from blindmatch_simulations.attacks.needs import ASKS, BY_ACCOUNT, ENCRYPTED, LATER, SMALL, TOLD
 from blindmatch_simulations.inprocess.seeded import flag
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, at_least
 
@@ -62,7 +63,7 @@ class _Call(NamedTuple):
     Means(frozenset({Party.PROVIDER, Party.MATCHER}), Conduct.SEMI_HONEST, "their logs of calls"),
     Claim("which message a query belongs to, by account and time; so who sent whom a picture"),
     budget=f"{MESSAGES} messages of {len(SENDERS)} accounts",
-    against={"oprf-psi", "token-psi", "hash-upload"},
+    needs=(ENCRYPTED, BY_ACCOUNT, SMALL),
 )
 def joined_logs(arena: Arena) -> Figure:
     """Count the requests linked to their message, against links to messages drawn at random."""
@@ -157,7 +158,7 @@ def _at_once(owner: type[AnyDesign]) -> tuple[Any, str, Any]:
     Claim("the relay has a message before the device looks at what came of its picture", "docs/messenger.md"),
     budget=f"{ROUNDS} pictures of each of three kinds",
     weakness=replacing_of(lambda design: [_at_once(type(design))]),
-    against={"oprf-psi", "token-psi"},
+    needs=(ASKS, TOLD, LATER, SMALL),
 )
 def relay_timing(arena: Arena) -> Figure:
     """Count the pictures whose outcome was looked at too early; in a thorough run, the advantage by time."""

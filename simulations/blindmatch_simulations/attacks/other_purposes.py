@@ -20,8 +20,9 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.attacks.adversary import Claim, Means
-from blindmatch_simulations.attacks.arena import EXACT, NEAR, OF_A_SEED, Arena, attack
+from blindmatch_simulations.attacks.arena import OF_A_SEED, Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, mean_of
+from blindmatch_simulations.attacks.needs import A_LIST, NEAR
 from blindmatch_simulations.attacks.recorded import ASKED
 from blindmatch_simulations.inprocess.deployed import run_session
 from blindmatch_simulations.inprocess.seeded import below
@@ -49,7 +50,7 @@ NOISE: Final = 4
     Means(frozenset({Party.CURATOR}), has="the list"),
     Claim("No design here can tell what a list is a list of"),
     budget=f"one entry of ten, {SENDERS} senders of it and as many of other pictures",
-    against=EXACT | NEAR,
+    needs=(A_LIST,),
 )
 def dual_purpose(arena: Arena) -> Figure:
     """Count the senders of the leaflet that are found, by whoever learns outcomes in the design."""
@@ -72,7 +73,7 @@ def dual_purpose(arena: Arena) -> Figure:
     Means(frozenset({Party.CURATOR}), has="the list"),
     Claim("nearness lets a list watch a place"),
     budget=f"1 to {POISON[-1]} views of a place beside {OTHERS} others; {PLACES} places, {VIEWS} views each",
-    against=NEAR,
+    needs=(NEAR,),
 )
 def poisoned_list(arena: Arena) -> Figure:
     """The share of new views of a place that match, by how much of the list is views of it."""

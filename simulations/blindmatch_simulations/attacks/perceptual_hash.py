@@ -30,6 +30,7 @@ from PIL import Image
 from blindmatch_simulations.attacks.adversary import Claim, Means
 from blindmatch_simulations.attacks.arena import OF_A_SEED, Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, share_of
+from blindmatch_simulations.attacks.needs import ANY_ONE, WHOLE_HASH
 from blindmatch_simulations.inprocess.deployed import run_session
 from blindmatch_simulations.inprocess.seeded import below
 from blindmatch_simulations.measure.intervals import clopper_pearson
@@ -45,7 +46,7 @@ PICTURES: Final = 16
     Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "what devices send it of pictures"),
     Claim("a coarse picture can be rebuilt from what is sent", "docs/designs/partial-hash.md"),
     budget=f"{PICTURES} generated pictures, as many others to learn from, no trained model",
-    against={"hash-upload", "partial-hash"},
+    needs=(WHOLE_HASH,),
 )
 def rebuilt_picture(arena: Arena) -> Figure:
     """Count the pictures that are recognised, and say how alike they are in the mean."""
@@ -54,8 +55,8 @@ def rebuilt_picture(arena: Arena) -> Figure:
     deployed, rng = arena.deployed(arena.hashes(8, "list"), "set"), arena.rng("sessions")
     scores = np.empty((PICTURES, PICTURES))
     for at, one in enumerate(arena.each(shown)):
-        (((asked,),),) = (run_session(deployed, one, rng).rounds,)
-        plane = _rebuilt(asked.body, usual)
+        asked = run_session(deployed, one, rng).asked[-1]
+        plane = _rebuilt(arena.design.unsealed(asked.role, deployed.states[asked.role], asked.body), usual)
         scores[at] = [alike(plane, other) for other in shown]
     return _recognised(scores)
 
@@ -95,6 +96,7 @@ USUAL: Final = 16
     Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "pictures that share most of their area"),
     Claim("look-alikes that PDQ has near pass it as a rule"),
     budget=f"{LOOK_ALIKES} generated pictures of each of five kinds, {100 * PATCH:g} % of each another's",
+    needs=(ANY_ONE,),
 )
 def look_alikes(arena: Arena) -> Figure:
     """The share of different pictures within PDQ's distance that the second hash takes for one."""
@@ -138,6 +140,7 @@ def _differ(one: Pixels, other: Pixels) -> bool:
     Means(frozenset({Party.DEVICE}), has="the hashes of a list"),
     Claim("a grey picture made of the hash alone"),
     budget=f"{REBUILT} generated pictures' hashes, {USUAL} pictures to learn from, no trained model",
+    needs=(ANY_ONE,),
 )
 def rebuilt_collisions(arena: Arena) -> Figure:
     """The share of pictures made of a hash alone that both hashes take for the one behind it."""

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, Played, advantages, counted, won
+from blindmatch_simulations.attacks.needs import IN_BUCKETS
 from blindmatch_simulations.inprocess.deployed import Deployed
 from blindmatch_simulations.inprocess.steps import Stop, deliver, hostile, sent, stops
 from blindmatch_simulations.measure.intervals import advantage, clopper_pearson
@@ -42,7 +43,7 @@ _MATCHER = frozenset({Party.MATCHER})
     Means(_MATCHER, Conduct.SEMI_HONEST, "a picture in mind"),
     Claim("makes it 1,024 times as likely", PAGE),
     budget=f"{ASKED} pictures, half of them the one; {OTHERS} hashes of others",
-    against={"prefix-bucket"},
+    needs=(IN_BUCKETS,),
 )
 def prefix(arena: Arena) -> Figure:
     """One over the share of other pictures that have the prefix of the one in mind. Success is to guess
@@ -77,7 +78,7 @@ def _own_start(own: bytes, bits: int) -> int:
     Claim("Two pictures of one prefix look the same", PAGE),
     budget=f"{GAMES} pictures, one of two",
     weakness=replacing((buckets, "bucket_of", _own_start)),
-    against={"prefix-bucket"},
+    needs=(IN_BUCKETS,),
 )
 def same_prefix(arena: Arena) -> Figure:
     """The advantage of telling two pictures of one prefix apart, by all that the matcher gets."""
@@ -106,7 +107,7 @@ def _pair(arena: Arena, bits: int) -> tuple[bytes, bytes]:
     Means(_MATCHER, has="a picture in mind, and every bucket it hands out"),
     Claim("keeps a picture that it has in mind from being sent, for good", PAGE),
     budget=f"{RETRIES} requests of the picture, {ASKED} of others",
-    against={"prefix-bucket"},
+    needs=(IN_BUCKETS,),
 )
 def held_back(arena: Arena) -> Figure:
     """Requests of the picture that are refused by its bucket; success is all of them, and few of others."""
@@ -129,7 +130,7 @@ def held_back(arena: Arena) -> Figure:
     Claim("It cannot give one device another bucket", PAGE),
     budget="some 60 buckets for each of two pictures",
     weakness=replacing((kept, "compare_digest", lambda *_: True)),
-    against={"prefix-bucket"},
+    needs=(IN_BUCKETS,),
 )
 def other_bucket(arena: Arena) -> Figure:
     """Count the buckets that are not refused, or that end in another error than a refusal."""

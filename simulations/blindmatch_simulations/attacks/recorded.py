@@ -55,10 +55,20 @@ from blindmatch_protocol.picture import distance
 from blindmatch_protocol.randomness import Randomness, seeded
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import AS_BUILT, Claim, Means, replacing
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, share_of
 from blindmatch_simulations.attacks.loopback import Tamper, loopback
+from blindmatch_simulations.attacks.needs import (
+    ANY_ONE,
+    BLINDED,
+    COVERED,
+    ENCRYPTED,
+    NO_PART,
+    PART,
+    SEALED,
+    UNDER_BFV,
+)
 from blindmatch_simulations.deployment.devices import STATE
 from blindmatch_simulations.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.inprocess.fields import fields_of
@@ -93,7 +103,7 @@ UNBLINDED: Final = replacing((voprf_design, "blind", _blind_alike), (Ring, "encr
     Claim("requests of many days add up to nothing"),
     budget=f"{ACCOUNTS} accounts, {DAYS} days, {TRIALS} times",
     weakness=UNBLINDED,
-    against={"oprf-psi", "token-psi", "split-psi", "split-token-psi", "he-hamming"},
+    needs=(COVERED, NO_PART),
 )
 def recurring_picture(arena: Arena) -> Figure:
     """The share of trials in which one account is left, the right one; how many are left each day."""
@@ -143,13 +153,10 @@ def _shown(arena: Arena, deployed: Deployed, item: HashOnly, rng: Randomness) ->
     return frozenset(found)
 
 
-RECURRING_HASH: Final = replace(
-    recurring_picture,
-    name="recurring-hash",
-    claim=Claim("days add up to an account"),
-    weakness=AS_BUILT,
-    against=frozenset({"hash-upload", "partial-hash", "prefix-bucket", "third-party"}),
-)
+attack(
+    "recurring-hash", recurring_picture.means, Claim("days add up to an account"),
+    budget=recurring_picture.budget, needs=(PART,),
+)(recurring_picture.move)  # fmt: skip
 RECORDED: Final = 40
 QUICK: Final = 3
 MESSAGES: Final = 6
@@ -164,7 +171,7 @@ WAIT_MS: Final = 200
     Claim("requests that were recorded stay closed to whoever gets every role's state later"),
     budget=f"{RECORDED} requests, each of one of two listed pictures",
     weakness=UNBLINDED,
-    against={"oprf-psi", "token-psi", "split-psi", "split-token-psi"},
+    needs=(BLINDED, NO_PART),
 )
 def recorded_requests(arena: Arena) -> Figure:
     """Count the recorded requests of which the thief tells which of two pictures they are of."""
@@ -209,6 +216,7 @@ def _keeping(account: Account, sender: str, sealed: bytes) -> Any:
     Claim("messages that were recorded and received do not open with a device's keys of later"),
     budget=f"{MESSAGES} messages of one conversation, and of one between two devices",
     weakness=replacing((Account, "decrypt", _keeping), (Store, "settle", lambda store: None)),
+    needs=(ENCRYPTED, ANY_ONE),
 )
 def recorded_messages(arena: Arena) -> Figure:
     """Count the recorded messages that open with the account as it is after they were received, or as any
@@ -275,13 +283,10 @@ def _opens(stolen: Account, sealed: bytes, reset: bool) -> bool:
     return False
 
 
-RECORDED_SEALED: Final = replace(
-    recorded_requests,
-    name="recorded-sealed",
-    claim=Claim("open with a key that is stolen later"),
-    weakness=AS_BUILT,
-    against=frozenset({"third-party", "enclave", "he-hamming"}),
-)
+attack(
+    "recorded-sealed", recorded_requests.means, Claim("open with a key that is stolen later"),
+    budget=recorded_requests.budget, needs=(SEALED,),
+)(recorded_requests.move)  # fmt: skip
 
 
 class _Testing(Evaluation):
@@ -306,7 +311,7 @@ class _Testing(Evaluation):
     Means(frozenset({Party.MATCHER, Party.PROVIDER}), has="recorded queries, and sees what a report follows"),
     Claim("tests any earlier picture of the account", "docs/designs/he-hamming.md"),
     budget=f"{QUICK} guesses, for each two recorded queries and two later pictures that are listed",
-    against={"he-hamming"},
+    needs=(UNDER_BFV,),
 )
 def earlier_pictures(arena: Arena) -> Figure:
     """Count the guesses that are told: that a query was of the picture guessed, and that one was not."""

@@ -40,6 +40,7 @@ from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.framing import AGAIN, ALICE, BOB, Forgery, Reports, passed
 from blindmatch_simulations.attacks.loopback import Loopback, drawn, loopback
+from blindmatch_simulations.attacks.needs import A_LIST, ANY_ONE, ENCRYPTED, SMALL, TOLD
 from blindmatch_simulations.deployment.devices import now_ms
 from blindmatch_simulations.deployment.hosting import STATE
 from blindmatch_simulations.deployment.operators import centre_list
@@ -62,7 +63,7 @@ PICTURE: Final = 1
         (verify, "verify_designated", lambda *_: Passed()),
         AGAIN,
     ),
-    against={"oprf-psi"},
+    needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
 )
 def framed_sender(arena: Arena) -> Figure:
     """Count the reports that pass every check, by mode and case."""
@@ -135,7 +136,7 @@ def _all_of_it(content: Content, *arguments: Any) -> Any:
     Claim("Of a reported message it learns sender, recipient, time and the matched picture"),
     budget="one report",
     weakness=replacing((franking, "disclose", _all_of_it)),
-    against={"oprf-psi", "token-psi"},
+    needs=(ENCRYPTED, A_LIST, TOLD, SMALL),
 )
 def read_report(arena: Arena) -> Figure:
     """Count what is found in a report of a text and of another attachment."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType, convert
+from msgspec import UNSET, Struct, UnsetType, to_builtins
 
-from blindmatch_simulations.attacks.arena import Arena, Attack
+from blindmatch_simulations.attacks.arena import Arena, Attack, Pair
 from blindmatch_simulations.attacks.budget import Budget
 from blindmatch_simulations.attacks.figure import Figure
-from blindmatch_simulations.measure.results import Results, Row, Strict, results
+from blindmatch_simulations.measure.results import Results, Row, Status, Strict, results
 
 
 class Attacker(Strict, frozen=True):
@@ -43,6 +43,10 @@ class AttackRow(Row, frozen=True, kw_only=True, tag="attack"):
     budget: Budget | UnsetType = UNSET
 
 
+class NotPlayed(Row, frozen=True, kw_only=True, tag="attack not played"):
+    """An attack that is not played against a design, which is a parameter; `why` says what it needs."""
+
+
 class Ran(Struct, frozen=True):
     """An attack, the design it was run against, its figure and what it spent."""
 
@@ -64,37 +68,38 @@ def run_attack(attack: Attack, arena: Arena, weakened: bool = False) -> Ran:
         return Ran(attack, arena.design.info.name, figure, budget)
 
 
-def results_of(rans: Sequence[Ran], weakened: bool = False) -> Results[AttackRow]:
+def results_of(
+    rans: Sequence[Ran], weakened: bool = False, unplayed: Sequence[Pair] = ()
+) -> Results[AttackRow | NotPlayed]:
     """The results file; docs/results.md."""
-    rows, options = [_row(ran) for ran in rans], {"weakened": weakened}
-    return results(Results[AttackRow], "blindmatch attack run", options, rows)
+    rows = [*map(_row, rans), *(not_played(one) for one in unplayed)]
+    return results(Results[AttackRow | NotPlayed], "blindmatch attack run", {"weakened": weakened}, rows)
+
+
+def not_played(pair: Pair) -> NotPlayed:
+    """The row of an attack that is not played."""
+    name, design, why = pair.attack.name, pair.design.info.name, pair.unplayed
+    return NotPlayed(id=name, status=Status.NOT_MEASURED, parameters={"design": design}, why=why)
 
 
 def described(attack: Attack) -> dict[str, Any]:
     """What an attack says of itself."""
+    said: dict[str, Any] = {"name": attack.name, **to_builtins(_said(attack))}
+    return {**said, "needs": [one.words for one in attack.needs]}
+
+
+def _said(attack: Attack) -> dict[str, Any]:
     means = attack.means
-    adversary = {
-        "parties": sorted(map(str, means.parties)),
-        "conduct": str(means.conduct),
-        "has": means.has,
-        "budget": attack.budget,
-    }
-    return {
-        "name": attack.name,
-        "adversary": adversary,
-        "claim": {"words": attack.claim.words, "page": attack.claim.page},
-        "claimed": attack.claimed,
-    }
+    adversary = Attacker(attack.budget, str(means.conduct), means.has, tuple(sorted(map(str, means.parties))))
+    return {"adversary": adversary, "claim": to_builtins(attack.claim), "claimed": attack.claimed}
 
 
 def _row(ran: Ran) -> AttackRow:
-    said = described(ran.attack)
     return AttackRow(
-        id=said.pop("name"),
+        id=ran.attack.name,
         parameters={"design": ran.design},
         figures=ran.figure.figures(),
         succeeded=ran.figure.succeeded,
         budget=ran.budget,
-        adversary=convert(said.pop("adversary"), Attacker),
-        **said,
+        **_said(ran.attack),
     )

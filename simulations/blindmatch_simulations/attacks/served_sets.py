@@ -47,6 +47,7 @@ from blindmatch_simulations.attacks.adversary import (
 from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.loopback import SMALL, Loopback, drawn, loopback, publish_in
+from blindmatch_simulations.attacks.needs import A_LIST, DELTAS, HELD, SERVED
 from blindmatch_simulations.deployment.devices import Watched
 from blindmatch_simulations.deployment.folder import Deployment
 from blindmatch_simulations.scenario.threads import threaded_servers
@@ -65,7 +66,7 @@ _UNLOOKED: Final = replacing(*((adoption, name, lambda *_: Passed()) for name in
     Claim("takes epochs that the curator signed, never an older one or a second one"),
     budget="three devices",
     weakness=_UNLOOKED,
-    against={"oprf-psi", "token-psi"},
+    needs=(A_LIST, HELD, SERVED),
 )
 def rollback(arena: Arena) -> Figure:
     """Count the forms in which a device goes along."""
@@ -138,14 +139,16 @@ def _own(arena: Arena, held: Loopback, epoch: int) -> Iterator[Deployment]:
 
 @contextmanager
 def _answering(held: Loopback, other: Deployment, name: str) -> Iterator[None]:
-    """The matcher of another deployment answers in the place of the one that is deployed."""
-    with threaded_servers(other, held.design, [Party.MATCHER]):
+    """The matcher of another deployment answers in the place of the one that is deployed; of a key in shares
+    every party that holds one."""
+    parties = {held.design.info.setup_host, *held.design.info.parties}
+    with threaded_servers(other, held.design, sorted(parties)):
         way = held.way_to(other, name)
-        held.diverted[Party.MATCHER] = way
+        held.diverted.update(dict.fromkeys(parties, way))
         try:
             yield
         finally:
-            del held.diverted[Party.MATCHER]
+            held.diverted.clear()
             way.close()
 
 
@@ -166,7 +169,7 @@ def _unchecked(design: AnyDesign) -> list[Piece]:
     Claim("every section is opened, hashed and validated before any picture is asked about"),
     budget=f"two sets, {PICTURES} pictures each",
     weakness=replacing_of(_unchecked),
-    against={"oprf-psi", "token-psi"},
+    needs=(DELTAS,),
 )
 def withholding(arena: Arena) -> Figure:
     """Count the pictures that fare otherwise than the others, by form."""

@@ -3,6 +3,7 @@
     first-contact     Alice writes Bob for the first time; the relay gives her its own keys as Bob's and reads
     substituted-key   the same where she compares their safety number with Bob
     forged-notice     the relay makes a message of the account that bears the centre's notices
+    downgrade         a message in the clear, as a deployment without end-to-end encryption would deliver it
     ghost-recipient   nobody compares: both write and read as ever, and a ghost reads along
     compared-ghost    they compare their safety number first
 
@@ -24,16 +25,20 @@ from blindmatch_client.errors import ServiceUnavailableError
 from blindmatch_client.messenger import Account, MessengerError
 from blindmatch_client.messenger.pre_keys import FetchedBundle
 from blindmatch_client.outbox import Outbox
+from blindmatch_client.receiving import Receiver
 from blindmatch_protocol.account_name import NOTICES
+from blindmatch_protocol.clear_message import ClearMessage
 from blindmatch_protocol.content import Content, compose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.sender_proof import Franked
 
 from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import loopback
+from blindmatch_simulations.attacks.needs import ANY_ONE, ENCRYPTED
 from blindmatch_simulations.deployment.devices import now_ms
 
 ALICE, BOB = "alice", "bob"
@@ -83,6 +88,7 @@ _RELAY: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys of i
     _RELAY,
     Claim("A malicious relay can hand out keys of its own at first contact"),
     budget="one conversation",
+    needs=(ENCRYPTED, ANY_ONE),
 )
 def first_contact(arena: Arena) -> Figure:
     """Count the texts that the relay reads of a conversation that begins under its eyes."""
@@ -112,6 +118,7 @@ UNCOMPARED: Final = replacing(
     ),
     budget="four conversations",
     weakness=UNCOMPARED,
+    needs=(ENCRYPTED, ANY_ONE),
 )
 def substituted_key(arena: Arena) -> Figure:
     """Count the texts that the relay reads once Alice and Bob have compared their number, by what it does."""
@@ -183,6 +190,7 @@ def _unpinned() -> tuple[Any, str, Any]:
     Claim("a notice under another key is shown as a problem", "docs/messenger.md"),
     budget="one notice",
     weakness=replacing(_unpinned()),
+    needs=(ENCRYPTED, ANY_ONE),
 )
 def forged_notice(arena: Arena) -> Figure:
     """Count the notices of the centre that the relay makes up and a device shows as such."""
@@ -207,6 +215,36 @@ def forged_notice(arena: Arena) -> Figure:
         shown = [one for one in alice.device.receive(WAIT_MS) if (one.sender, one.text) == (NOTICES, FORGED)]
     arena.progress(1, 1)
     return counted("notices forged", {"to whoever never had one": (len(shown), 1)})
+
+
+IN_CLEAR: Final = "never written by alice"
+
+
+@attack(
+    "downgrade",
+    Means(frozenset({Party.PROVIDER}), has="every delivery"),
+    Claim("each side refuses the other kind", "docs/designs/provider-scan.md"),
+    budget="one message",
+    weakness=replacing(
+        (Receiver, "_plain", lambda self, _, one: Franked(ClearMessage.decode(one.clear).content, b"", ()))
+    ),
+    needs=(ENCRYPTED, ANY_ONE),
+)
+def downgrade(arena: Arena) -> Figure:
+    """Count the messages in the clear that a device shows."""
+    body = ClearMessage(compose(IN_CLEAR, (), 1, arena.rng("content"))).encode()
+
+    def in_clear(call: Call[Any, Any], request: Any, reply: Any) -> Any:
+        if not isinstance(reply, pb.Delivery):
+            return reply
+        return pb.Delivery(sequence=reply.sequence, sender=reply.sender, accepted_at_ms=1, clear=body)
+
+    with loopback(arena) as held:
+        bob, alice = held.device("bob", in_clear), held.device("alice")
+        alice.device.send_text("bob", "hello")
+        shown = [message.text == IN_CLEAR for message in bob.device.receive(WAIT_MS)]
+        arena.progress(1, 1)
+    return counted("messages shown", {"in the clear": (sum(shown), len(shown))})
 
 
 PAGE: Final = "docs/designs/targeted-access.md"
@@ -254,6 +292,7 @@ _PROVIDER: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys o
     _PROVIDER,
     Claim("a ghost reads every text of two people who have not compared their safety number", PAGE),
     budget="one conversation",
+    needs=(ENCRYPTED, ANY_ONE),
 )
 def ghost_recipient(arena: Arena) -> Figure:
     """Count the texts that the ghost reads and Bob gets all the same."""
@@ -266,6 +305,7 @@ def ghost_recipient(arena: Arena) -> Figure:
     Claim("once they have compared it, no text leaves for a ghost", PAGE),
     budget="one conversation",
     weakness=UNCOMPARED,
+    needs=(ENCRYPTED, ANY_ONE),
 )
 def compared_ghost(arena: Arena) -> Figure:
     """The same where Alice and Bob compare their number before she writes."""

@@ -40,6 +40,7 @@ from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import FILLERS, Loopback, drawn
+from blindmatch_simulations.attacks.needs import A_LIST, SERVED, SMALL, TOLD
 from blindmatch_simulations.deployment.curating import next_epoch, publish
 from blindmatch_simulations.deployment.devices import Watched
 from blindmatch_simulations.scenario.threads import threaded_servers
@@ -98,7 +99,10 @@ class Curator(Redacted, Struct, frozen=True):
     @contextmanager
     def serving(self) -> Iterator[None]:
         """The matcher hands the current epoch out, for a block."""
-        with threaded_servers(self.world.deployment, self.arena.design, [Party.MATCHER]):
+        info = self.arena.design.info
+        with threaded_servers(
+            self.world.deployment, self.arena.design, sorted({info.setup_host, *info.parties})
+        ):
             yield
 
     def device(self, name: str) -> Watched:
@@ -206,7 +210,7 @@ _MEANS: Final = Means(
         (endorsing, "verify_continues", lambda *_: Passed()),
         (adoption, "verify_label", lambda *_: Passed()),
     ),
-    against={"oprf-psi"},
+    needs=(A_LIST, TOLD, SERVED, SMALL),
 )
 def unendorsed(arena: Arena) -> Figure:
     """Count the forms in which a device goes along."""
@@ -226,7 +230,7 @@ def unendorsed(arena: Arena) -> Figure:
     Claim("the match is none to everybody"),
     budget="seven devices",
     weakness=replacing((adoption.Adoption, "_confirming", lambda *_: lambda found: found)),
-    against={"oprf-psi"},
+    needs=(A_LIST, TOLD, SERVED, SMALL),
 )
 def swapped_entry(arena: Arena) -> Figure:
     """Count the swaps in which a device makes anything of the picture."""
@@ -238,8 +242,9 @@ def swapped_entry(arena: Arena) -> Figure:
         swaps: dict[str, tuple[EntryBatch, EntryBatch, dict[str, int]]] = {
             **{name: (curator.victim, one, {}) for name, one in _swaps(curator).items()},
             "id of a filter's match": (reserved, curator.victim, {}),
-            "a filter": (curator.victim, curator.victim, {"filter": 1}),
         }
+        if "filter" in {one.name for one in arena.design.info.parameters}:
+            swaps["a filter"] = (curator.victim, curator.victim, {"filter": 1})
         for at, (name, (listed, endorsed, values)) in enumerate(swaps.items(), 1):
             batches = (curator.batch(curator.honest, HONEST), curator.batch(endorsed, HONEST))
             curator.publish(joined([curator.honest, listed]), *batches, **values)

@@ -8,14 +8,15 @@ from typing import Annotated, Final
 import typer
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.errors import DesignError
+from msgspec import to_builtins
 
-from blindmatch_simulations.attacks.arena import Arena, Attack
-from blindmatch_simulations.attacks.run import Ran, described, results_of, run_attack
-from blindmatch_simulations.attacks.table import ATTACKS, attacked, pairs
+from blindmatch_simulations.attacks.arena import Arena, Attack, Pair
+from blindmatch_simulations.attacks.run import Ran, described, not_played, results_of, run_attack
+from blindmatch_simulations.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import ERR, complain, phases, table
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.deployment.registry import all_designs, load_design
 from blindmatch_simulations.measure.phases import PhaseTimes
 
 app = Commands(no_args_is_help=True)
@@ -26,18 +27,23 @@ COLUMNS: Final = ("attack", "design", "figure", "succeeded", "spent")
 
 DesignsOption = Annotated[
     list[str] | None,
-    typer.Option("--design", help="A design to attack (repeatable). [default: all with attacks]"),
+    typer.Option("--design", help="A design to attack (repeatable). [default: all]"),
 ]
 
 
 @app.command("list")
 def list_(designs: DesignsOption = None) -> Found:
-    """List the attacks: what each adversary holds, may spend, and which sentence it attacks."""
-    shown = list({attack.name: attack for attack, _ in pairs(_loaded(designs))}.values())
+    """List the attacks: what each adversary holds, may spend, which sentence it attacks, and what it needs.
+
+    Those that are not played against any of the designs are left out; --json says why.
+    """
+    every = pairs(_loaded(designs))
+    shown = list({one.attack.name: one.attack for one in every if not one.unplayed}.values())
     word = {True: "withstood", False: "declared to succeed"}
-    rows = [(a.name, word[a.claimed], f"{a.claim}\nby a {a.means.words()}; {a.budget}") for a in shown]
+    rows = [(one.name, word[one.claimed], _said(one)) for one in shown]
     made = table("Attacks", LISTED, rows, whole=LISTED[:2])
-    return Found({"attacks": [described(one) for one in shown]}, (made,))
+    unplayed = [to_builtins(not_played(one)) for one in every if one.unplayed]
+    return Found({"attacks": [described(one) for one in shown], "not_played": unplayed}, (made,))
 
 
 @app.command("run")
@@ -56,39 +62,43 @@ def run(
     """
     if name != ALL and name not in ATTACKS:
         raise typer.BadParameter(f"no attack is called {name!r}; there are {', '.join(ATTACKS)}")
-    chosen = [(one, design) for one, design in pairs(_loaded(designs)) if name in (ALL, one.name)]
+    every = [one for one in pairs(_loaded(designs)) if name in (ALL, one.attack.name)]
+    chosen, unplayed = ([one for one in every if bool(one.unplayed) is no] for no in (False, True))
     if not chosen:
-        raise DesignError(f"{name} is not played against {', '.join(designs or attacked())}")
+        lacks = "; ".join(f"{one.design.info.name}: {one.unplayed}" for one in unplayed)
+        raise DesignError(f"{name} is not played against {lacks}")
     results = _results(chosen, weakened)
     rows = [(r.attack.name, r.design, r.figure.words(), _verdict(r), r.budget.words()) for r in results]
     made = table("Attacks (their claims: blindmatch attack list)", COLUMNS, rows, whole=COLUMNS[:2])
-    return Found(results_of(results, weakened), (made,), _judged(results, weakened))
+    return Found(results_of(results, weakened, unplayed), (made,), _judged(results, weakened))
 
 
-def _results(chosen: Sequence[tuple[Attack, AnyDesign]], weakened: bool) -> list[Ran]:
+def _said(attack: Attack) -> str:
+    needs = "".join(f"\nneeds {one.words}" for one in attack.needs)
+    return f"{attack.claim}\nby a {attack.means.words()}; {attack.budget}{needs}"
+
+
+def _results(chosen: Sequence[Pair], weakened: bool) -> list[Ran]:
     results = []
     with phases(ERR) as begin:
         phase = PhaseTimes(begin)
-        for attack, design in chosen:
-            with phase(f"{attack.name}, {design.info.name}") as progress:
-                results.append(run_attack(attack, Arena(design, progress=progress), weakened))
+        for one in chosen:
+            with phase(f"{one.attack.name}, {one.design.info.name}") as progress:
+                results.append(run_attack(one.attack, Arena(one.design, progress=progress), weakened))
     return results
 
 
 def _judged(results: Sequence[Ran], weakened: bool) -> int:
     """One line for each result that is not as it must be; exit code 1 if there is one."""
     wrong = [ran for ran in results if (not ran.figure.succeeded if weakened else ran.broken)]
+    words = "did not succeed where its weakness is planted" if weakened else "succeeded, against the claim"
     for ran in wrong:
-        words = (
-            "did not succeed where its weakness is planted" if weakened else "succeeded, against the claim"
-        )
-        line = f"{ran.attack.name}, {ran.design}: {words}: {ran.attack.claim}"
-        complain(line)
+        complain(f"{ran.attack.name}, {ran.design}: {words}: {ran.attack.claim}")
     return exit_codes.WRONG if wrong else exit_codes.OK
 
 
 def _loaded(references: Sequence[str] | None) -> list[AnyDesign]:
-    return [load_design(reference) for reference in references or attacked()]
+    return [load_design(reference) for reference in references or all_designs()]
 
 
 def _verdict(ran: Ran) -> str:

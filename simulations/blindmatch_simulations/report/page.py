@@ -13,7 +13,7 @@ import msgspec
 
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.results import Results
-from blindmatch_simulations.attacks.run import AttackRow
+from blindmatch_simulations.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.data import volumes
 from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.report import tables
@@ -68,7 +68,7 @@ def report(folder: Path, runs: Sequence[Results]) -> str:
 def data(folder: Path, runs: Sequence[Results]) -> dict[str, Any]:
     """What the script draws, and the schema that it holds runs to."""
     attacks = folder / ATTACKS
-    rows = measure.read(attacks, measure.Results[AttackRow]).rows if attacks.exists() else ()
+    rows = measure.read(attacks, measure.Results[AttackRow | NotPlayed]).rows if attacks.exists() else ()
     return {"runs": _plain(runs), "attacks": _plain(rows), "sources": sources(), "schema": _schema()}
 
 

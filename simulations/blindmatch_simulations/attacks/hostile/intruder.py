@@ -98,7 +98,7 @@ HostileClient: TypeAlias = Adversary[Attempt, None]
 """An adversary whose move is one attempt. What it does to others is measured: no weakness is planted."""
 
 
-def clients(party: str, moves: Mapping[str, tuple[str, Attempt]]) -> dict[str, HostileClient]:
+def clients(moves: Mapping[str, tuple[str, Attempt]]) -> dict[str, HostileClient]:
     """The hostile clients of a server, by kind; of each what one attempt is, in words and as code."""
     return {
         kind: Adversary(
@@ -108,7 +108,6 @@ def clients(party: str, moves: Mapping[str, tuple[str, Attempt]]) -> dict[str, H
             budget="four accounts with 16 attempts at once each, see bench flood",
             move=attempt,
             weakness=None,
-            against=frozenset({party}),
         )
         for kind, (has, attempt) in moves.items()
     }

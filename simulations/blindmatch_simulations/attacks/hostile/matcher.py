@@ -65,7 +65,6 @@ async def _forged(intruder: Intruder, number: int) -> str:
 MATCHER: Final = Service(
     Party.MATCHER,
     clients(
-        "matcher",
         {
             "calls": ("a well-formed request: a multiplication an element and a proof", _calls),
             "oversize": (

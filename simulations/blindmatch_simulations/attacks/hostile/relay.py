@@ -84,7 +84,6 @@ async def _draining(intruder: Intruder, number: int) -> str:
 RELAY: Final = Service(
     Party.PROVIDER,
     clients(
-        "relay",
         {
             "calls": ("a well-formed message to an account of the attacker's own", _calls),
             "oversize": ("a message, an attachment or an acknowledgement above the limits", _oversize),

@@ -1,5 +1,13 @@
 // How it can be abused, and who would notice: declared, and played by attacks.
-const attackRows = () => now.attacks.concat(now.run.rows.filter((one) => one.kind === "attack"));
+const rowsOfKind = (kind) => now.attacks.concat(now.run.rows).filter((one) => one.kind === kind);
+const attackRows = () => rowsOfKind("attack");
+const unplayed = (wanted, named) =>
+  glue(
+    groupsBy(rowsOfKind("attack not played").filter(wanted), (one) => one.why).map(
+      (each) => h`${each.map(named).join(", ")}: ${each[0].why}`,
+    ),
+    "; ",
+  );
 const attackWords = (row) =>
   row.succeeded
     ? row.claimed
@@ -50,6 +58,11 @@ const attacksOn = (row) =>
       .filter((one) => one.parameters.design === row.id)
       .map((one) => h`${one.id}: ${attackLink(one)}`),
     "; ",
+  );
+const notPlayedOn = (row) =>
+  unplayed(
+    (one) => one.parameters.design === row.id,
+    (one) => one.id,
   );
 const NONE = "none declared";
 const forced = (row) => withFact(row, (one) => one.fact.topic === "forced");
@@ -130,12 +143,16 @@ const attacksFold = () => {
       each.map((one) => h`${one.parameters.design}: ${attackLink(one)}`),
       "; ",
     ),
+    unplayed(
+      (one) => one.id === each[0].id,
+      (one) => one.parameters.design,
+    ),
   ]);
   const none = h`No attacks file lies beside this run: <code>blindmatch attack run all --json DIR/attacks.json</code>.`;
   return fold(
     "attacks",
     "Every attack that was played",
-    played.length ? table("Attacks", ["attack, and the sentence it attacks", "came to"], played) : para(none),
+    played.length ? table("Attacks", ["attack, and the sentence it attacks", "came to", "not played"], played) : para(none),
   );
 };
 const abusePart = () =>

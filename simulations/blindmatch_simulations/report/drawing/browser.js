@@ -104,7 +104,7 @@ const start = () => {
     checked(found, data.schema);
     if (found.digest && crypto.subtle && found.digest !== (await digest(words)))
       throw new Error("edited: its digest is not that of its content");
-    const attacks = found.rows.filter((one) => one.kind === "attack"),
+    const attacks = found.rows.filter((one) => one.kind.startsWith("attack")),
       rest = found.rows.some((one) => one.kind === "design" || one.kind === "study");
     const trial = {runs: rest ? [found] : data.runs, attacks, sources: data.sources, schema: data.schema};
     draw(trial, {...state, run: 0}); // what cannot be drawn, or opened, is refused whole

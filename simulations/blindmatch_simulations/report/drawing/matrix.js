@@ -89,6 +89,7 @@ const abuseEvidence = (row) =>
       .concat([
         ["other lists", listAbuse(row)],
         ["attacks of this run", attacksOn(row) || "not measured: no attacks file beside this run"],
+        ["attacks not played", notPlayedOn(row) || "none"],
         ["row in results.json", h`rows, id <code>${row.id}</code>, design, <code>declared</code>`],
       ]),
   );

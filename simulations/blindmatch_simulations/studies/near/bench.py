@@ -214,9 +214,7 @@ def _attack(meter: Meter, seed: int, k: int = 10, entries: int = 128) -> None:
     """The attack at a small k, against the formula."""
     place = built(random_list(entries, seed), Tokening(k=k, bands=4, probes=64))
     for evaluations in (1 << k, 2 << k):
-        opened = extraction.extract(
-            place.setup, place.asking(seeded("matcher")), evaluations, seeded(f"attack {seed}")
-        )
+        opened = extraction.extract(place, evaluations, seeded(f"attack {seed}"))
         share = expected_share(evaluations, k)
         why = f"protocol; the formula says {entries * share:.0f}, less the tokens lost to other entries"
         named = {"k": k, "entries": entries, "evaluations": evaluations}

@@ -6,21 +6,20 @@ for them and tries all pairs. What that opens by the formula: `designs.token_psi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Label
-from blindmatch_protocol.designs.token_psi import Request, Setup, Tokening, derivation, shares
+from blindmatch_protocol.designs.token_psi import Tokening, TokenPsi, derivation, shares
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
 from blindmatch_protocol.designs.token_psi.extraction import best_share, evaluations_for_all
-from blindmatch_protocol.designs.voprf import LIMITS, Limits
-from blindmatch_protocol.designs.voprf.messages import BlindedRequest, EvaluatedReply
-from blindmatch_protocol.oprf import Evaluation, Mode, blind, finalize
+from blindmatch_protocol.designs.voprf import LIMITS, Limits, Waiting
+from blindmatch_protocol.oprf import Mode, blind
 from blindmatch_protocol.randomness import Randomness
 
-Ask: TypeAlias = Callable[[BlindedRequest], EvaluatedReply]
+from blindmatch_simulations.inprocess.opened import OpenDesign
+
 DEFAULT_LIMITS: Final = Limits(**{parameter.name: parameter.default for parameter in LIMITS})
 """Those of a set that is built without saying any."""
 
@@ -47,21 +46,21 @@ def _most(tokening: Tokening, share: float) -> int:
     return low
 
 
-def extract(setup: Setup, ask: Ask, evaluations: int, rng: Randomness) -> dict[int, Label]:
+def extract(parties: OpenDesign, evaluations: int, rng: Randomness) -> dict[int, Label]:
     """Run the attack on the full set, with two bands needed; the opened labels by entry id.
 
     Args:
-        setup: the opened set-up, as every device has it.
-        ask: sends a request to the matcher, as any device may.
+        parties: token-psi, or a design on its base: its roles are asked as any device may.
         evaluations: how many tokens to ask for at most; half of them in each of the first two bands.
 
     Raises:
         ValueError: if the set needs three bands.
     """
+    setup = parties.setup
     if setup.tokening.needed != 2:
         raise ValueError("this attack is for sets that need two bands")
     each = min(evaluations // 2, 1 << setup.tokening.k)
-    values = _values(setup, ask, [*_inputs(0, each), *_inputs(1, each)], rng)
+    values = _values(parties, [*_inputs(0, each), *_inputs(1, each)], rng)
     secrets = shares.candidates(values.reshape(2, each, -1), 2)
     return {label.entry_id: label for label in setup.layers[0].labels_of(secrets)}
 
@@ -73,20 +72,21 @@ def _inputs(band: int, count: int) -> list[bytes]:
     return oprf_inputs(tokens)[band :: band + 1]
 
 
-def _values(setup: Setup, ask: Ask, inputs: list[bytes], rng: Randomness) -> Rows:
+def _values(parties: OpenDesign, inputs: list[bytes], rng: Randomness) -> Rows:
     """What the full set holds for these tokens, (n, 16), by as few requests as they fit in."""
-    outputs = np.concatenate(
-        [_outputs(setup, ask, inputs[at : at + setup.tokening.tokens], rng)
-         for at in range(0, len(inputs), setup.tokening.tokens)]
-    )  # fmt: skip
-    layer = setup.layers[0]
-    return layer.values(derivation.token_keys(outputs, layer.epoch))
+    most, layer = parties.setup.tokening.tokens, parties.setup.layers[0]
+    starts = range(0, len(inputs), most)
+    outputs = np.concatenate([_outputs(parties, inputs[at : at + most], rng) for at in starts])
+    values: Rows = layer.values(derivation.token_keys(outputs, layer.epoch))
+    return values
 
 
-def _outputs(setup: Setup, ask: Ask, inputs: list[bytes], rng: Randomness) -> Rows:
-    """The outputs of some tokens by one request of the one size there is."""
-    full = inputs + [b"filler"] * (setup.tokening.tokens - len(inputs))
-    blinding, blinded = blind(full, Mode.VOPRF, rng)
-    reply = ask(Request(setup.epoch, blinded))
-    outputs = finalize(blinding, Evaluation(reply.evaluated, reply.proof), setup.public_key)
-    return outputs[: len(inputs)]
+def _outputs(parties: OpenDesign, inputs: list[bytes], rng: Randomness) -> Rows:
+    """The outputs of some tokens by one request of the one size there is, to each holder of the key."""
+    design, setup = parties.design, parties.setup
+    assert isinstance(design, TokenPsi)
+    blinding, blinded = blind(inputs + [b"filler"] * (setup.count - len(inputs)), Mode.VOPRF, rng)
+    body = design.round.request(setup.epoch, blinded)
+    replies = {role: parties.answer(role, body, rng)[0] for role in design.layout.roles}
+    waiting = Waiting(blinding, None, False)
+    return design.round.outputs(waiting, replies, setup.epoch, design.layout, setup.keys)[: len(inputs)]
