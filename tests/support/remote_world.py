@@ -45,7 +45,7 @@ class World:
         made = {
             "format": manifests.FORMAT,
             "version": 1,
-            "contract": 2,
+            "contract": 3,
             "design": info.name,
             "design_version": info.version,
             "epoch": build.epoch,
