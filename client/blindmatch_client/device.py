@@ -190,6 +190,7 @@ class Device(Messages):
         self._pictures.close()
         self._matcher.close()
         self._base.egress.close()
+        self._files.touch()
         self._base.store.close()
 
     def register(self) -> int:
@@ -263,7 +264,7 @@ class Device(Messages):
             self._look_after_keys()
             return received
         finally:
-            self._base.store.settle()
+            self._settle()
 
     def tick(self) -> bool:
         """Keep the cover schedule, if there is one: to be called more often than its slots come. Whether a
@@ -311,9 +312,14 @@ class Device(Messages):
         self._look_after_keys()
         if self._cover is not None:
             self._cover.prepare()
-        self._base.store.settle()
+        self._settle()
         waiting = self._outbox.count() + self._reporting.waiting() + self.complaints.waiting()
         return Flushed(tuple(messages), tuple(problems), waiting)
+
+    def _settle(self) -> None:
+        """Leave behind neither what rows said before, nor when the last file came or went."""
+        self._base.store.settle()
+        self._files.touch()
 
     def _look_after_keys(self) -> None:
         """Renew pre-keys if that is due; a relay that cannot be reached is asked next time."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -66,6 +67,11 @@ class Files:
     def remove(self, name: str) -> None:
         """Delete a file; one that is gone is passed over."""
         self.path(name).unlink(missing_ok=True)
+
+    def touch(self) -> None:
+        """Give the folder the time of now: a report's file went at another time than a picture's."""
+        with suppress(OSError):
+            os.utime(self._folder)
 
     def keep_only(self, names: Collection[str]) -> None:
         """Delete what no row names: a crash came between the two."""

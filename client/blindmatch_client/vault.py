@@ -39,6 +39,7 @@ VALUE_TAG: Final = "blindmatch/device-store/value/v2"
 BLOCK_BYTES: Final = 256
 BLOCKS: Final[Mapping[str, int]] = {
     "attached.body": 2048,
+    "peer.state": 1024,  # the centre's comes first: its notices, which follow a report, begin a session
     "meta.value/account": 4096,
     "meta.value/reports": 8192,
     "meta.value/complaints": 16384,

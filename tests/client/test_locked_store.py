@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,18 +11,23 @@ from typing import Any
 import pytest
 from blindmatch_client.consequence import Consequence
 from blindmatch_client.errors import StoreError
+from blindmatch_client.messenger import Account
 from blindmatch_client.outbox import _kept
 from blindmatch_client.outgoing import Attached, MatchState
 from blindmatch_client.reporting import MOST_KEPT
 from blindmatch_client.vault import Vault
-from blindmatch_protocol.content import MEDIA_TYPE_MOST, AttachmentRef
+from blindmatch_protocol.account_name import NOTICE_BYTES
+from blindmatch_protocol.content import MEDIA_TYPE_MOST, AttachmentRef, compose
 from blindmatch_protocol.contract import Flag, Label, Match, NoMatch
 from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import ECHO
 from support.fakes import down, hashes_with, picture
 
 from .conftest import MakeWorld
 from .test_cover import Scheduled
+from .test_safety_numbers import bundle_of
 
 LISTED, OTHER = picture(1), picture(2)
 Shape = dict[str, list[tuple[Any, ...]]]
@@ -109,6 +115,36 @@ def test_while_a_message_waits_its_row_has_one_length_whatever_came_of_its_pictu
     plain, matched = waiting(OTHER), waiting(LISTED)
     assert len(plain["attached"]) == len(plain["outgoing"]) == 1
     assert differing(plain, matched) == []
+
+
+def test_a_notice_of_the_centre_s_leaves_no_trace_but_a_message_that_came(make_world: MakeWorld) -> None:
+    """Whoever gets notices was reported; the centre's is the first peer of every device."""
+
+    def peers(notices: int) -> list[int]:
+        world = make_world(DESIGN, hashes_with(LISTED))
+        alice = world.device("alice")
+        centre = Account.create("centre-notices", 1, 4, bytes(range(32)))
+        bundle = bundle_of(world.relay.keys["alice"])
+        for number in range(notices):
+            text = compose("n" * NOTICE_BYTES, (), 5, system_randomness())
+            sealed = centre.encrypt("alice", text, bundle)
+            named = {"sender": "centre-notices", "message_id": bytes([number] * 16)}
+            came = pb.Delivery(sequence=number + 1, accepted_at_ms=1, sealed=sealed, **named)
+            world.relay.queues["alice"].append(came)
+        assert [one.problem for one in alice.device.receive()] == [""] * notices
+        return [size for (size,) in alice.device._base.store.all("SELECT length(state) FROM peer")]
+
+    assert peers(0) == peers(1) == peers(5)
+
+
+def test_the_time_of_the_folder_of_attachments_is_when_the_device_came_to_rest(make_world: MakeWorld) -> None:
+    world = make_world(DESIGN, hashes_with(LISTED))
+    alice = world.device("alice").device
+    folder = world.folder / "alice" / "attachments"
+    for rest in (alice.receive, alice.flush, alice.close):
+        os.utime(folder, (1, 1))
+        rest()
+        assert folder.stat().st_mtime > 1
 
 
 OUTCOMES = (
