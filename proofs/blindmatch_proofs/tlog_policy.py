@@ -190,7 +190,8 @@ class _Reading(Struct, frozen=True):
                 raise ProtocolError(STEP, "must be member of one group, once", "group")
             self.members.add(name)
         words = {"any": 1, "all": len(members)}
-        count = words[least] if least in words else int(least) if least.isascii() and least.isdecimal() else 0
+        is_number = least.isascii() and least.isdecimal() and len(least) <= 5
+        count = words[least] if least in words else int(least) if is_number else 0
         if not 1 <= count <= len(members):
             raise ProtocolError(STEP, "must be any, all, or a number from 1 to that of its members", "group")
         return Group(count, tuple(members))

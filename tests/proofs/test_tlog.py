@@ -271,7 +271,8 @@ W1, W2 = WITNESSES[0].key.text, WITNESSES[1].key.text
      f"witness a {W1}\ngroup a any a\nquorum a\n", f"witness a {W1}\ngroup g 1 a a\nquorum g\n",
      f"witness a {LOG.key.text}\nquorum a\n", f"log {W1}\nquorum none\n",
      f"witness a {W1}\nwitness b {W1}\nquorum a\n",
-     f"log {LOG.key.text}\nlog {LOG.key.text}\nquorum none\n", f"witness a {W1}\ngroup g -1 a\nquorum g\n"],
+     f"log {LOG.key.text}\nlog {LOG.key.text}\nquorum none\n", f"witness a {W1}\ngroup g -1 a\nquorum g\n",
+     f"witness a {W1}\ngroup g {'9' * 5000} a\nquorum g\n"],
 )  # fmt: skip
 def test_what_is_no_policy_is_refused(text: str) -> None:
     with pytest.raises(ProtocolError):

@@ -230,11 +230,17 @@ def test_deep_nesting_in_a_file_is_one_line(
     assert line.startswith("error: ")
 
 
-@pytest.mark.parametrize("text", ["a = " + "[" * 20_000, "a = " + "{b=" * 20_000])
+@pytest.mark.parametrize(
+    "text",
+    ["a = " + "[" * 20_000, "a = " + "{b=" * 20_000, "a = " + "9" * 5000],
+    ids=["lists", "objects", "number"],
+)
 @pytest.mark.parametrize(
     "command", [["assess", "--out", "o", "--workload"], ["population", "--inputs"]], ids=" ".join
 )
-def test_deep_nesting_in_a_workload_is_one_line(command: list[str], text: str, tmp_path: Path) -> None:
+def test_deep_nesting_and_endless_numbers_in_a_workload_are_one_line(
+    command: list[str], text: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text(text)
     refused(in_process(tmp_path, *command, tmp_path / "file"), REFUSED, "not TOML")
 

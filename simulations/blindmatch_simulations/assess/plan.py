@@ -146,7 +146,7 @@ def read_plan(text: str) -> Plan:
         if held.get("version", PLAN_VERSION) != PLAN_VERSION:
             raise PlanError(f"workload file: version {held['version']}; this program reads {PLAN_VERSION}")
         plan = msgspec.convert(held, Plan)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+    except (ValueError, msgspec.ValidationError, RecursionError) as error:
         broken = "" if isinstance(error, msgspec.ValidationError) else "not TOML: "
         raise PlanError(f"workload file: {broken}{error}") from error
     unknown = [name for name in (*plan.pictures.edits, *plan.pictures.unlisted_edits) if name not in BY_NAME]

@@ -221,7 +221,7 @@ def read_inputs(path: Path | None) -> Inputs:
     """
     try:
         inputs = msgspec.convert(tomllib.loads(text_at(path, COMMITTED, PopulationError)), Inputs)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise PopulationError(f"inputs: not TOML: {error}") from error
     except msgspec.ValidationError as error:
         rule, _, field = str(error).partition(" - at `$.")
