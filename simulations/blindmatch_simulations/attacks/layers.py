@@ -59,11 +59,7 @@ def _without_epoch(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
 @attack(
     "relisting",
     Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the files of every epoch, and no query"),
-    Claim(
-        "an entry that is removed and listed again under one OPRF key lies in another place, "
-        "under another mask and another label key",
-        "docs/set-format.md",
-    ),
+    Claim("nothing links an entry that is removed and listed again", "docs/set-format.md"),
     budget=f"twice {TRIALS} histories of a set of {ENTRIES} entries",
     weakness=replacing((rowwise, "expand", _without_epoch)),
     needs=(DELTAS,),
