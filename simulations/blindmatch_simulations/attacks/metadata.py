@@ -32,12 +32,7 @@ from blindmatch_protocol.picture.item import Picture
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import (
-    Claim,
-    Means,
-    replacing,
-    replacing_of,
-)
+from blindmatch_simulations.attacks.adversary import Claim, Means, replacing, replacing_of
 from blindmatch_simulations.attacks.arena import Arena, attack
 from blindmatch_simulations.attacks.figure import Figure, Played, advantages, won
 from blindmatch_simulations.attacks.loopback import drawn, loopback

@@ -36,14 +36,7 @@ from blindmatch_protocol.setfile import SetFileWriter
 from blindmatch_server.curator.signing import CuratorKey
 from msgspec.structs import replace
 
-from blindmatch_simulations.attacks.adversary import (
-    Claim,
-    Means,
-    Piece,
-    Weakness,
-    replacing,
-    replacing_of,
-)
+from blindmatch_simulations.attacks.adversary import Claim, Means, Piece, Weakness, replacing, replacing_of
 from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.attacks.loopback import SMALL, Loopback, drawn, loopback, publish_in
@@ -222,13 +215,7 @@ def _no_map(arena: Arena) -> Weakness:
                 content = [noise.take(len(part)) for part in content]
             yield [header, *content], items
 
-    bits = FREE_BITS + (_keys(arena) - 1).bit_length()
+    keys = arena.deployed(arena.hashes(1, "keys"), "keys", **SMALL).setup.count
+    bits = FREE_BITS + (keys - 1).bit_length()
     unchecked = _unchecked(arena.design)
     return replacing((store, "shards", made), (store, "bits_for", lambda count: bits), *unchecked)
-
-
-def _keys(arena: Arena) -> int:
-    """For how many keys a picture asks."""
-    deployed = arena.deployed(arena.hashes(1, "keys"), "keys", **SMALL)
-    limits = [arena.design.key_limits(role, state) for role, state in deployed.states.items()]
-    return max((one.cost for one in limits if one is not None), default=1)

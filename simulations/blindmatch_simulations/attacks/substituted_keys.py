@@ -80,6 +80,10 @@ def bundle_of(account: Account) -> pb.Bundle:
     )
 
 
+def _fetched(keys: Any, one_time: tuple[bytes, ...]) -> FetchedBundle:
+    return FetchedBundle(keys.identity_key, keys.signed_pre_key, keys.signed_pre_key_signature, one_time)
+
+
 _RELAY: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys of its own")
 
 
@@ -199,11 +203,7 @@ def forged_notice(arena: Arena) -> Figure:
 
     def relay(call: Call[Any, Any], request: Any, reply: Any) -> Any:
         if call.method is REGISTER:
-            bundles.append(
-                FetchedBundle(
-                    request.identity_key, request.signed_pre_key, request.signed_pre_key_signature, ()
-                )
-            )
+            bundles.append(_fetched(request, ()))
         if call.method is RECEIVE:
             notice = compose(FORGED, (), now_ms(), arena.rng("notice"))
             reply.sender, reply.sealed = NOTICES, centre.encrypt(ALICE, notice, bundles[-1])
@@ -262,12 +262,7 @@ class _Ghost:
     def before_alice(self, call: Call[Any, Any], request: Any, reply: Any) -> Any:
         """See `Tamper`: another bundle, and a copy of what she sends."""
         if call.method is FETCH_BUNDLE and request.account == BOB:
-            self.keys_of_bob = FetchedBundle(
-                reply.identity_key,
-                reply.signed_pre_key,
-                reply.signed_pre_key_signature,
-                tuple(reply.one_time_pre_keys),
-            )
+            self.keys_of_bob = _fetched(reply, tuple(reply.one_time_pre_keys))
             return bundle_of(self.bob)
         if call.method is SEND and request.recipient == BOB:
             self.read.append(self.bob.decrypt(ALICE, request.sealed))

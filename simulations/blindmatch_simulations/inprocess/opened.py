@@ -6,7 +6,7 @@ enrolment may be tens of megabytes and take a second to make, and its role knows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -78,11 +78,6 @@ class OpenDesign(Redacted, Struct, frozen=True):
     ) -> tuple[Message, Verdict | None]:
         """The role's reply to one body, and what it learnt; raises the `ProtocolError` it answers with."""
         return answered(self.design, role, self.states[role], self.request(role, body), rng, executor)
-
-    def asking(self, rng: Randomness) -> Callable[[Any], Any]:
-        """What asks the one role of a design with one role, and gives its reply."""
-        (role,) = self.states
-        return lambda body: self.answer(role, body, rng)[0]
 
 
 def open_published(design: AnyDesign, publication: Publication) -> OpenDesign:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, TypeAlias
@@ -70,16 +71,16 @@ def _started(parties: OpenDesign, picture: Item) -> Send[Any]:
 def _sizes(parties: OpenDesign, picture: Item) -> tuple[int, int]:
     """Bytes of a request and of the reply to it."""
     request = _started(parties, picture).bodies[MATCHER]
-    return len(request.encode()), len(parties.asking(seeded("matcher"))(request).encode())
+    return len(request.encode()), len(parties.answer(MATCHER, request, seeded("matcher"))[0].encode())
 
 
 def _tasks(parties: OpenDesign, picture: Item) -> dict[str, Callable[[], object]]:
     """What is timed, by row. Without proofs the design does not exist: its parts are put together in mode
     OPRF, which has none."""
     setup, t, own_hash = parties.setup, parties.setup.tokening, picture.hash
-    started, ask = _started(parties, picture), parties.asking(seeded("matcher"))
-    request = started.bodies[MATCHER]
-    replies = {MATCHER: ask(request)}
+    started = _started(parties, picture)
+    ask = partial(parties.answer, MATCHER, started.bodies[MATCHER], seeded("matcher"))
+    replies = {MATCHER: ask()[0]}
     key = SecretKey(Mode.OPRF, parties.states[MATCHER].key.reveal())
 
     def blinded() -> Any:
@@ -102,7 +103,7 @@ def _tasks(parties: OpenDesign, picture: Item) -> dict[str, Callable[[], object]
         "device": device,
         "device-proof": device_proof,
         "matcher": lambda: blind_evaluate(key, sent, seeded("none")),
-        "matcher-proof": lambda: ask(request),
+        "matcher-proof": ask,
         "pairs": lambda: find_label(setup, outputs, own_hash),
     }
 
