@@ -39,8 +39,9 @@ DESIGN = load_design("oprf-psi")
 
 @pytest.fixture
 def home(tmp_path: Path, prepared: Path) -> Path:
-    shutil.copytree(prepared, tmp_path / "home")
-    return tmp_path / "home"
+    """In a folder that a shell would take for two."""
+    shutil.copytree(prepared, tmp_path / "my home")
+    return tmp_path / "my home"
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Party
@@ -44,7 +45,8 @@ def layout(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
     try:
         held = addresses.read(deployment.home / ADDRESSES)
     except addresses.AddressError as error:
-        remedy = f"rm {deployment.home / ADDRESSES}; then note them again with: blindmatch certs addresses"
+        file = quote(str(deployment.home / ADDRESSES))
+        remedy = f"rm {file}; then note them again with: blindmatch certs addresses"
         yield Finding("addresses", Status.WRONG, str(error), remedy)
     else:
         told = ", ".join(f"{name} {address}" for name, address in addresses.encoded(held).items())
@@ -75,7 +77,7 @@ def permissions(deployment: Deployment) -> Iterator[Finding]:
     named = ", ".join(str(path.relative_to(deployment.home)) for path in open_ones[:MOST_NAMED])
     more = f" and {len(open_ones) - MOST_NAMED} more" if len(open_ones) > MOST_NAMED else ""
     what = f"others can read or write {named}{more}"
-    yield Finding("permissions", Status.WRONG, what, f"chmod -R go= {deployment.home}")
+    yield Finding("permissions", Status.WRONG, what, f"chmod -R go= {quote(str(deployment.home))}")
 
 
 def stores(deployment: Deployment) -> Finding:
