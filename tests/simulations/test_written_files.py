@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,19 @@ def test_a_stream_by_its_name_gets_what_is_written_after_the_rest(tmp_path: Path
         assert subprocess.run(command, stdout=out, check=False).returncode == 0
     said = (tmp_path / "out").read_text()
     assert said.startswith("Attacks") and said.rstrip().endswith(("]", "}"))
+
+
+def test_what_a_command_prints_into_is_written_in_its_place(tmp_path: Path) -> None:
+    """A link to the stream, or the very file that it leads into: what was and will be printed stays."""
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    for name in ("link", "out", "/dev/stdout"):
+        with (tmp_path / "out").open("wb") as out:
+            console_ = (
+                "from blindmatch_simulations.cli import console; from pathlib import Path; import sys\n"
+            )
+            code = f"{console_}at = console.target(Path({name!r})); console.OUT.print('before')\n"
+            code += "console.write_json({'a': 1}, at); console.OUT.print('after')"
+            subprocess.run([sys.executable, "-c", code], stdout=out, check=True, cwd=tmp_path)
+        said = (tmp_path / "out").read_text()
+        assert said.split() == ["before", "{", '"a":', "1", "}", "after"], name
+        assert (tmp_path / "link").is_symlink()

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
@@ -69,7 +69,7 @@ def target(path: Path | None) -> Path | None:
     assert path is not None
     try:
         if _is_written_in_place(path):
-            _OPENED[path] = path.open("ab")
+            _OPENED[path] = _opened(path)
         else:
             _draft(path).write_bytes(b"")
             _draft(path).unlink()
@@ -85,7 +85,8 @@ _USUAL = 0o666
 def write_file(path: Path, data: bytes, mode: int = _USUAL) -> None:
     """Write what the user named: in one step, or in place what is no regular file. Raises `OSError`."""
     if _is_written_in_place(path):
-        with _OPENED.pop(path, None) or path.open("ab") as file:
+        sys.stdout.flush()
+        with _OPENED.pop(path, None) or _opened(path) as file:
             file.write(data)
         return
     draft, real = _draft(path), _real(path)
@@ -115,9 +116,24 @@ def _draft(path: Path) -> Path:
 
 
 def _is_written_in_place(path: Path) -> bool:
-    """Pipes and devices, and what stands for a stream of this process."""
-    streams = any(map(path.absolute().is_relative_to, ("/dev/stdout", "/dev/stderr", "/dev/fd", "/proc")))
-    return streams or (path.exists() and not path.is_file())
+    """Pipes and devices, what stands for a stream of this process, and the file that one leads into."""
+    streams = any(map(path.absolute().is_relative_to, ("/dev/fd", "/proc")))
+    return streams or _stream(path) is not None or (path.exists() and not path.is_file())
+
+
+def _stream(path: Path) -> int | None:
+    """The standard stream, 1 or 2, that leads into a file."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+    return None
+
+
+def _opened(path: Path) -> BinaryIO:
+    """What is written in place; of a stream after what was printed, and before what will be."""
+    stream = _stream(path)
+    return path.open("ab") if stream is None else os.fdopen(os.dup(stream), "wb")
 
 
 FrankingOption = Annotated[
