@@ -12,10 +12,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from blindmatch_protocol.contract import Fact, Leak, Severity
 from blindmatch_simulations.assess import store
 from blindmatch_simulations.assess.results import AnyResults, Results
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.conformance.mutations.hooks import Psi
+from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.measure.results import encode, sealed
+from blindmatch_simulations.report.declared import markdown
 from blindmatch_simulations.report.page import SCRIPTS, asset, data, report
 from blindmatch_simulations.report.tables import files
 from msgspec.structs import replace
@@ -183,3 +187,16 @@ def test_the_script_makes_html_by_its_tag_alone() -> None:
 
 def test_any_results_type_takes_the_marked_file() -> None:
     assert msgspec.json.decode(msgspec.json.encode(MADE), type=AnyResults)
+
+
+def test_a_declaration_holds_marks_as_words_of_one_cell() -> None:
+    (leak, *_), info = load_design("oprf-psi").leakage(), load_design("oprf-psi").info
+
+    class Marked(Psi):
+        def leakage(self) -> tuple[Leak, ...]:
+            return (replace(leak, facts=(Fact("odd|<b>", f"a\n\n| b |\n{MARK}", Severity.HASH),)),)
+
+    Marked.info = replace(info, name="marked", differs=f"one | other\n# Title\n{MARK}")
+    text = markdown(Marked())
+    assert not markup_of_marks(text) and "\n#" not in text.replace("\n## ", "")
+    assert "one \\| other # Title" in text and "- `odd\\|&lt;b>`: a \\| b \\|" in text

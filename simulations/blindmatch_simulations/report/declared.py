@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import Final
@@ -218,10 +219,16 @@ def learns_outcome(info: Info, parties: frozenset[Party]) -> bool:
 
 
 def _fact(fact: Fact) -> str:
-    return "\n  ".join(wrap(f"- `{fact.name}`: {fact.says}", WIDTH))
+    return "\n  ".join(wrap(f"- `{_plain(fact.name)}`: {_plain(fact.says)}", WIDTH))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     ruled = "|" + "---|" * len(head)
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
+    lines = ["| " + " | ".join(map(_plain, cells)) + " |" for cells in (head, *rows)]
     return "\n".join((lines[0].replace("|  |", "| |").replace("|  |", "| |"), ruled, *lines[1:]))
+
+
+def _plain(words: str) -> str:
+    """A plug-in's words, which make no markup and no further cell or line of it."""
+    one_line = re.sub(r"\s*\n\s*", " ", words).replace("|", "\\|")
+    return re.sub("<(?=[a-zA-Z/!?])", "&lt;", one_line)
