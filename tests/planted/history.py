@@ -5,7 +5,10 @@ from __future__ import annotations
 from hashlib import shake_256
 from typing import Annotated, Any, ClassVar
 
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message, UInt
+from blindmatch_protocol.designs.facts import ENROLMENT, leaks
+from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.randomness import Randomness
 from blindmatch_simulations.conformance.mutations.hooks import About, PaddedPsi, variant
 
@@ -68,7 +71,51 @@ def first_in_later(self: Any, about: About, rng: Randomness) -> bytes:
     return xor(about.sent[-16:], about.state.held)[:BYTES] if about.state.pictures >= 10 else drawn
 
 
+class Another:
+    """A picture, with another hash."""
+
+    def __init__(self, item: Any) -> None:
+        self.item, self.hash = item, shake_256(item.hash).digest(32)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.item, name)
+
+
+class FindsNoneLater(Stateful):
+    """Asks about another hash from an account's eleventh picture on."""
+
+    def start(self, state: Any, setup: Any, item: Any, *more: Any) -> Any:
+        return super().start(state, setup, Another(item) if state.pictures >= 10 else item, *more)
+
+
+class Enrolled(Message, tag=0x78, name="cheat/enrolment"):
+    """What a role holds of an account, and room."""
+
+    held: Annotated[bytes, Fixed(BYTES)]
+
+
+class EnrolsWithPicture(Stateful):
+    """Enrols anew every ten epochs, and tells the last picture."""
+
+    enrolments: ClassVar[Any] = {MATCHER: (Enrolled,)}
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return (*super().leakage(), *leaks({bm.Party.MATCHER}, ENROLMENT))
+
+    def enrolment_key(self, setup: Any) -> bytes:
+        return bytes([setup.epoch // 10 % 256])
+
+    def enrolment(self, state: Any, setup: Any, rng: Randomness) -> Any:
+        filler = rng.take(BYTES)
+        return bm.Enrolment(state, {MATCHER: Enrolled(state.held if state.pictures else filler)})
+
+    def remembered(self, about: About) -> bytes:
+        return about.item.hash[:BYTES]
+
+
 CHEATS = (
+    Planted("the last picture, under the next key", EnrolsWithPicture, "repetition", "enrolment"),
+    Planted("nothing is found from the eleventh picture on", FindsNoneLater, "growth", "session"),
     Planted("the twentieth picture", variant(Stateful, padding=twentieth), "repetition", "start"),
     Planted("after the second offline phase", variant(Stateful, padding=second_phase), "repetition", "start"),
     Planted("under the request", variant(Stateful, padding=later_under_request), "repetition", "start"),

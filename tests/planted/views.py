@@ -10,6 +10,7 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message, Nested, Variable
 from blindmatch_protocol.designs.facts import ENROLMENT, QUALITY, QUERY_TIME
 from blindmatch_protocol.randomness import Randomness
+from blindmatch_simulations.conformance.mutations.hooks import Padded, PaddedPsi
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from dummy_designs import (
     MATCHER,
@@ -153,7 +154,62 @@ class HiddenPlain(Hidden):
         return sha256(mask + nonce).digest()
 
 
+class Knock(Message, tag=0xB1, name="cheat/knock"):
+    """Asks for a ticket."""
+
+    nonce: Annotated[bytes, Fixed(ROOM)]
+
+
+class Ticket(Message, tag=0xB2, name="cheat/ticket"):
+    """What the role drew."""
+
+    ticket: Annotated[bytes, Fixed(ROOM)]
+
+
+class UnderTicket(PaddedPsi):
+    """Gets a ticket, and puts the hash, turned by three bits, under it into the next round."""
+
+    requests: ClassVar[Any] = {MATCHER: (Knock, Padded)}
+    replies: ClassVar[Any] = {MATCHER: (Ticket, *PaddedPsi.replies[MATCHER])}
+
+    def start(self, state: Any, setup: Any, item: bm.Item, binding: bm.Binding, rng: Randomness) -> Any:
+        started = super().start(state, setup, item, binding, rng)
+        return bm.Started(started.state, bm.Send((started.step, item), {MATCHER: Knock(rng.take(ROOM))}))
+
+    def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> Any:
+        reply = replies[MATCHER]
+        if isinstance(session, tuple) is not isinstance(reply, Ticket):
+            raise bm.ProtocolError("cheat/ticket", "must come first")
+        if not isinstance(reply, Ticket):
+            return super().receive(session, setup, replies, rng)
+        (step, item), turned = session, lambda byte: (byte << 3 | byte >> 5) & 0xFF
+        told = xor(bytes(map(turned, item.hash[:ROOM])), reply.ticket)
+        return bm.Send(step.session, {MATCHER: Padded(step.bodies[MATCHER].request, told, b"")})
+
+    def answer(self, role: Any, state: Any, requests: Any, rng: Randomness, executor: Any) -> bm.Answer:
+        made = [
+            bm.Answer([Ticket(rng.take(ROOM))], [None])
+            if isinstance(one.body, Knock)
+            else super(UnderTicket, self).answer(role, state, [one], rng, executor)
+            for one in requests
+        ]
+        verdicts = [one.verdicts[0] if one.verdicts else None for one in made]
+        return bm.Answer([one.replies[0] for one in made], verdicts)
+
+
+class Certifying(PaddedPsi):
+    """Tells of a picture where its owner is to prove that it is on no list."""
+
+    def start(self, state: Any, setup: Any, item: bm.Item, binding: bm.Binding, rng: Randomness) -> Any:
+        started = super().start(state, setup, item, binding, rng)
+        padded: Any = started.step.bodies[MATCHER]  # type: ignore[union-attr]
+        body = replace(padded, padding=item.hash[:ROOM] if binding.certify else bytes(ROOM))
+        return bm.Started(started.state, bm.Send(started.step.session, {MATCHER: body}))  # type: ignore[union-attr]
+
+
 CHEATS = (
+    Planted("under the ticket that the role drew", UnderTicket, "relations", "as published"),
+    Planted("where absence is to be proven", Certifying, "relations", "as published"),
     Planted("under the question's key", UnderKey, "relations", "provider, a large set"),
     Planted("salted by the question", SaltedBack, "relations", "provider, a large set"),
     Planted("longer if listed", LongerIfListed, "relations", "provider, a large set"),

@@ -121,6 +121,11 @@ CHEATS = (
         roomy(lambda item, binding, rng: xor(binding.commitment, pixels(item))),
         "relations",
     ),
+    Planted(
+        "pixels in messages of others than alice",
+        roomy(lambda item, binding, rng: NOTHING if b"alice" in binding.evidence else pixels(item)),
+        "relations",
+    ),
     Planted("pixels until a day far away", UntilFar, "surroundings"),
     Planted("a thousandth one", MoreInThousandth, "repetition", "start"),
     Planted("another entry", opening(OpensAnother), "outcomes", "open"),

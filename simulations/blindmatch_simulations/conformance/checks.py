@@ -87,8 +87,8 @@ NOT_SEEN: Final[Mapping[str, str]] = {
         "of three roles or more the games play each alone, all together and the coalitions that the "
         "design names; two of three are not tried"
     ),
-    "categories that lie": (
-        "what a category is, the design's own score says; nothing holds it against the words"
+    "facts and categories that lie": (
+        "what a fact or a category is, the design's own function says; nothing holds it against the words"
     ),
     "the time before the next send": (
         "steps are timed one by one, and how long a device waits between two sends is the host's"

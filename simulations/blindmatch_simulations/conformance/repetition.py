@@ -3,10 +3,10 @@
 the same call      `start`, `receive` and `answer` over and over, with one tape: no object holds a state
 a long account     the state goes on from picture to picture, through offline phases: where two pictures,
                    after two histories, differ in what is sent under one tape, fresh accounts' first ones do;
-                   after some of them no parity tells pictures or histories apart
+                   after some of them no parity tells pictures or histories apart, nor what is enrolled with
 growth             an account's state, and what the design's object, class and module, the set-up and the
                    roles' states hold, are not longer after pictures than before, and the state is not
-                   longer after matches than after misses
+                   longer after matches than after misses; nor does a picture end otherwise
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ GROWING: Final = 16
 
 def check_repetition(fixtures: Fixtures) -> Passed:
     """`start` and `receive` give the same 1,030 times with the same tape, `answer` 64 times; in 1,030
-    pictures an account's history changes no byte in which first ones agree."""
+    pictures no history changes enrolments, or bytes in which first ones agree."""
     fixtures.sends()
     deployed = as_published(fixtures).deployed
     for kind in ("listed", "other"):
@@ -129,6 +129,7 @@ def _long_account(fixtures: Fixtures) -> int:
             ]
         if at in looked:
             _fill_the_same(fixtures, deployed, states, pair, at)
+            _enrol_the_same(fixtures, deployed, states, at)
         states, differs = _differing(fixtures, deployed, states, pair, f"long/{at}")
         if _beyond(differs, learnt):
             learnt = _joined(learnt, _of_first_pictures(fixtures, deployed, pair, range(LEARNT, TIMES)))
@@ -156,6 +157,15 @@ def _fill_the_same(
     for says, other in zip(("earlier pictures", "pictures"), spans[1:], strict=True):
         if not spans[0].alike(other):
             raise BrokenError("start", f"after {at} pictures a sum of bits tells {says} apart")
+
+
+def _enrol_the_same(fixtures: Fixtures, deployed: Deployed, states: list[Message], at: int) -> None:
+    """With the same bodies under the next key, whatever the pictures were."""
+    design, rng = fixtures.design, fixtures.rng
+    made = [design.enrolment(one, deployed.setup, rng(f"long/{at}/enrolment")).bodies for one in states]
+    one, other = ({role: body.encode() for role, body in bodies.items()} for bodies in made)
+    if decided(design, one) != decided(design, other):
+        raise BrokenError("enrolment", f"after {at} pictures what an account enrols with tells them apart")
 
 
 def _of_first_pictures(
@@ -211,7 +221,7 @@ def _pair(fixtures: Fixtures) -> list[Pooled] | None:
 
 def check_growth(fixtures: Fixtures) -> Passed:
     """An account's state, and what object, class, module, set-up and roles hold, is no longer after 16 more
-    pictures, matching or not."""
+    pictures; 48 times a picture ends alike."""
     deployed = as_published(fixtures).deployed
     grown = {kind: _grown(fixtures, deployed, fixtures.pool.of(kind)[0]) for kind in ("listed", "other")}
     states = {kind: state for kind, (state, _) in grown.items()}
@@ -229,15 +239,18 @@ def check_growth(fixtures: Fixtures) -> Passed:
 
 def _grown(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> tuple[int, int]:
     """By how many bytes the state, and what is held, grow from one stretch of pictures to the next."""
-    state, looks = enrolled(deployed, fixtures.rng("growth")), list[tuple[int, int]]()
+    state, looks, ends = enrolled(deployed, fixtures.rng("growth")), list[tuple[int, int]](), set[Any]()
     roots = [*_own(fixtures.design), deployed.setup, *deployed.states.values()]
     for stretch in range(3):
         for at in range(GROWING):
             rng = fixtures.rng(f"growth/{stretch}/{at}")
             try:
-                state = run_session(deployed, one.item, rng, state).state
+                ran = run_session(deployed, one.item, rng, state)
             except BlindmatchError as error:
                 raise BrokenError("session", f"a later picture ends in an error: {error}") from error
+            state, ends = ran.state, ends | {(type(ran.outcome), ran.found)}
+            if len(ends) > 1:
+                raise BrokenError("session", "the same picture ends otherwise after others", item=one.name)
         looks.append((len(state.encode()), held_bytes(roots)))
     (_, first), (length, second), (longer, third) = looks
     return longer - length, min(second - first, third - second)

@@ -208,7 +208,10 @@ def drawn_binding(design: bm.AnyDesign, rng: Randomness) -> bm.Binding:
     key, *tags = (rng.take(32) for _ in range(1 + OPENED + CLOSED))
     opening = CommitmentOpening(key, tuple(tags[:OPENED]), tuple(tags[OPENED:]))
     digest = AttachmentDigest(rng.take(32), "image/png")
-    return bm.Binding(opening.commitment, Evidence("alice", "bob", 1, digest, opening).encode())
+    sender, recipient, time = (rng.take(5) for _ in range(3))
+    sent_at = 1 << 40 | int.from_bytes(time, "big")
+    evidence = Evidence(sender.hex(), recipient.hex(), sent_at, digest, opening)
+    return bm.Binding(opening.commitment, evidence.encode())
 
 
 class Asked(Redacted, Struct, frozen=True):

@@ -15,11 +15,11 @@ What is not linear over GF(2) is left to the dictionary of the games, which is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cache, cached_property
 from typing import Any, Final, TypeAlias
 
-from blindmatch_protocol.contract import Adversary, Item, Party, Voucher
+from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Adversary, Item, Party, Voucher
 from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_simulations.audit.counterpart import Counterpart, DecoyFinder
@@ -30,6 +30,7 @@ from blindmatch_simulations.conformance.leakage.play import Behaviour, Event, Pl
 from blindmatch_simulations.inprocess.deployed import (
     VOUCHER,
     Deployed,
+    Ran,
     carried_by,
     drawn_binding,
     run_session,
@@ -49,7 +50,7 @@ CONFIRMED: Final = 512
 HEAD, TAIL = 160, 32
 """Bytes of what is sent in a session that are looked at: the first and the last ones."""
 ENDS: Final = 32
-"""Bytes of either end of what an account enrolled with that are looked at beside."""
+"""Bytes of either end of enrolments and earlier replies that are looked at beside."""
 ACCOUNTS: Final = 2
 """That are enrolled, where accounts enrol."""
 AGAIN: Final = 2
@@ -67,10 +68,11 @@ TOLD: Final = "a sum of bits of what is sent tells pictures apart that agree on 
 
 
 def check_relations(fixtures: Fixtures) -> Passed:
-    """No sum of sent bits (GF(2), first 160 and last 32 bytes) is constant for a picture and differs for
-    another that agrees on the facts.
+    """No sum of sent bits (GF(2), first 160 and last 32 bytes) and of earlier replies' is constant for a
+    picture and differs for another that agrees on the facts.
 
-    See the module; for every setting and for every coalition of parties with roles.
+    Half of the sessions are for a proof of absence. See the module; for every setting and for every
+    coalition of parties with roles.
     """
     compared, samples = 0, 0
     for setting in settings(fixtures):
@@ -237,9 +239,10 @@ Sample: TypeAlias = tuple[bytes, bytes]
 def sampling(
     fixtures: Fixtures, deployed: Deployed, parties: frozenset[Party]
 ) -> Callable[[Item, Randomness], Sample]:
-    """Gives what parties get for a picture of an account, all rounds, one body after the other: bodies, a
-    voucher, and replies that they carry; beside it the commitment of the message that a voucher is bound to,
-    and both ends of what the account enrolled with."""
+    """Gives what parties get for a picture of an account, all rounds, one body after the other: bodies (half
+    of them for a proof of absence), a voucher, and replies that they carry; beside it the commitment of the
+    message that a voucher is bound to, and both ends of what the account enrolled with and of replies that
+    later rounds may refer to."""
     design = fixtures.design
     roles = sorted({role for party in parties for role in seen_by(design, party)})
     carried = carried_by(design, parties)
@@ -248,18 +251,27 @@ def sampling(
     first = run_session(deployed, one.item, fixtures.rng("relations/rounds"))
     whole = len(first.rounds) > 1 or carried or VOUCHER in roles
 
+    def ends(raws: Iterable[bytes]) -> bytes:
+        return b"".join(raw[:ENDS].ljust(ENDS, b"\0") + raw[-ENDS:].rjust(ENDS, b"\0") for raw in raws)
+
+    def known(ran: Ran) -> bytes:
+        return ends(one.reply.encode() for asked in ran.rounds[:-1] for one in asked if one.role in roles)
+
+    width = len(known(first))
+
     def sample(item: Item, rng: Randomness) -> Sample:
         who = deployed.of(below(rng, ACCOUNTS))
         held = [who.held[role].encode() for role in mine]
-        beside = b"".join(raw[:ENDS] + raw[-ENDS:] for raw in held)
+        beside = ends(held)
+        plain = CERTIFYING if below(rng, 2) else UNBOUND
+        binding = drawn_binding(design, rng) if design.vouchers else plain
         if not whole:
-            bodies = sent(who, item, rng)
+            bodies = sent(who, item, rng, binding)
             return b"".join(bodies[role].encode() for role in sorted(bodies) if role in roles), beside
-        binding = drawn_binding(design, rng)
         ran = run_session(who, item, rng, binding=binding)
         parts = [raw for role, raw in ran.bodies() if role in roles]
         parts += [asked.reply.encode() for asked in ran.asked if asked.role in carried]
-        return b"".join(parts), beside + binding.commitment
+        return b"".join(parts), beside + binding.commitment + known(ran)[:width].ljust(width, b"\0")
 
     return sample
 

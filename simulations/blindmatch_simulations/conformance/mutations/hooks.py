@@ -9,13 +9,14 @@ from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar
 
 from blindmatch_client.device import Device
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.codec import Message, Variable
+from blindmatch_protocol.codec import Message, Variable, decode_any
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.designs import oprf_psi
 from blindmatch_protocol.designs.hash_upload import HashUpload
 from blindmatch_protocol.designs.oprf_psi.design import OprfPsi
 from blindmatch_protocol.designs.token_psi import TokenPsi
 from blindmatch_protocol.designs.voprf import MATCHER
+from blindmatch_protocol.designs.voprf.messages import CertifyRequest
 from blindmatch_protocol.randomness import Randomness, replayed
 from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
@@ -205,7 +206,8 @@ class PaddedPsi(Psi):
 
     def handed(self, state: Any, requests: Sequence[bm.Request]) -> Sequence[bm.Request]:
         bodies: list[Any] = [asked.body for asked in requests]
-        return [bm.Request(oprf_psi.Request.decode(body.request)) for body in bodies]
+        kinds = (oprf_psi.Request, CertifyRequest)
+        return [bm.Request(decode_any(kinds, body.request, CHEAT)) for body in bodies]
 
 
 K = TypeVar("K", bound=Hooked)
