@@ -45,11 +45,13 @@ class _StandardError:
         """
         writable = select.poll()
         writable.register(2, select.POLLOUT)
-        if not writable.poll(0):
-            raise BlockingIOError("standard error takes nothing now")
-        data = f"{chr(10) if self._torn else ''}{line}\n".encode()
-        written = os.write(2, data)
-        self._torn = written < len(data)
+        data, written = f"{chr(10) if self._torn else ''}{line}\n".encode(), 0
+        try:
+            # a pipe that can be written to takes so many bytes at once, and would wait with more
+            while written < len(data) and writable.poll(0):
+                written += os.write(2, data[written : written + select.PIPE_BUF])
+        finally:
+            self._torn = written < len(data) if written else self._torn
         _check_whole(written, data)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -200,3 +201,23 @@ def test_a_log_into_a_pipe_waits_for_no_reader(tmp_path: Path) -> None:
     assert 0 < len(lost) < 1000
     os.close(reader)
     EventLog("relay", log, dropped=lambda: lost.append(1)).write("nobody reads")
+
+
+@pytest.mark.parametrize("length", [5_000, 200_000])
+def test_a_line_longer_than_a_pipe_takes_at_once_does_not_wait_for_its_reader(length: int) -> None:
+    dropped: list[None] = []
+    log = EventLog("relay", dropped=lambda: dropped.append(None))
+
+    def write() -> None:
+        for _ in range(20):
+            log.write("stopped", reason="r" * length)
+
+    with pipe() as (reads, writes), stream(writes):
+        writing = threading.Thread(target=write, daemon=True)
+        writing.start()
+        writing.join(60)
+        waits = writing.is_alive()
+        os.close(reads)  # lets go of whoever waits
+        writing.join()
+    assert not waits and len(dropped) > 5
+    standard_error._torn = False  # type: ignore[attr-defined]
