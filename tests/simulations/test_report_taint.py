@@ -24,7 +24,7 @@ from blindmatch_simulations.report.page import SCRIPTS, asset, data, report
 from blindmatch_simulations.report.tables import files
 from msgspec.structs import replace
 from support import tainted
-from support.drawn import attempted, wrong
+from support.drawn import attempted, called, wrong
 from support.tainted import MARK, Place
 
 MADE = tainted.whole()
@@ -200,3 +200,9 @@ def test_a_declaration_holds_marks_as_words_of_one_cell() -> None:
     text = markdown(Marked())
     assert not markup_of_marks(text) and "\n#" not in text.replace("\n## ", "")
     assert "one \\| other # Title" in text and "- `odd\\|&lt;b>`: a \\| b \\|" in text
+
+
+def test_other_parts_are_another_place() -> None:
+    names = ["a.b", "a_b", "a~b", "a!b", "a(b", "a)b", "a'b", "a*b", "a b", "a%b", "a%2Eb", "a/b"]
+    assert len({called("place", name, "recall") for name in names} | {called("place", "a", "b.recall")}) == 13
+    assert called("place", "token-psi", "recall_pairs") == "token-psi.recall_pairs"

@@ -115,7 +115,9 @@ const checked = (run, schema) => {
 };
 
 // ---- places: every number is a link that opens what it stands on
-const place = (...parts) => parts.map((one) => encodeURIComponent(one).replace(/[.~!*'()]/g, "_")).join(".");
+// whole: other parts are another place
+const coded = (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`;
+const place = (...parts) => parts.map((one) => encodeURIComponent(one).replace(/[.~!*'()]/g, coded)).join(".");
 const to = (where, words, kind = "n") => h`<a class="${kind}" href="#${where}${now.kept}">${words}</a>`;
 const opens = (where, words, evidence) => {
   now.evidence.set(String(where), evidence);
