@@ -184,10 +184,7 @@ def _submit(held: Loopback, forgery: Forgery) -> None:
     Means(frozenset({Party.DEVICE}), has="a listed picture, its label, an obliging recipient"),
     Claim("report a message that the relay has not taken, or another recipient, id or time than it took"),
     budget="seven reports",
-    weakness=replacing(
-        (verify, "verify_stamp", lambda *_: Passed()),
-        AGAIN,
-    ),
+    weakness=replacing((verify, "verify_stamp", lambda *_: Passed()), AGAIN),
     needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
 )
 def unsent_message(arena: Arena) -> Figure:

@@ -106,7 +106,7 @@ def _next(calls: list[_Call], account: str) -> int | None:
 
 KINDS: Final = {"no match": 1, "a match": 2, "a family": 3}
 FAMILY: Final = 64
-ROUNDS: Final = 100
+ROUNDS: Final = 40
 QUICK_ROUNDS: Final = 2
 BUCKETS: Final = 8
 

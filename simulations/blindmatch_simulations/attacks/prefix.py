@@ -112,11 +112,8 @@ def _pair(arena: Arena, bits: int) -> tuple[bytes, bytes]:
 def held_back(arena: Arena) -> Figure:
     """Requests of the picture that are refused by its bucket; success is all of them, and few of others."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
-    mine, others, rng = (
-        arena.hashes(1, "mine")[0].tobytes(),
-        arena.hashes(ASKED, "others"),
-        arena.rng("asked"),
-    )
+    mine, others = arena.hashes(1, "mine")[0].tobytes(), arena.hashes(ASKED, "others")
+    rng = arena.rng("asked")
     wanted = buckets.bucket_of(mine, deployed.setup.bits)
     held = sum(_prefix(deployed, mine, rng) == wanted for _ in range(RETRIES))
     beside = sum(_prefix(deployed, row.tobytes(), rng) == wanted for row in arena.each(others))
@@ -149,15 +146,8 @@ def _buckets(arena: Arena, deployed: Deployed, foreign: Deployed, stop: Stop) ->
     asked: Any = stop.bodies[BUCKETS]
     reply: Any = stop.replies[BUCKETS]
     others = [deployed.states[BUCKETS].bucket(asked.bucket ^ bit) for bit in (1, 2, 256)]
-    another = foreign.states[BUCKETS].bucket(asked.bucket)
-    for content in (
-        *others,
-        another,
-        bytes(len(reply.content)),
-        b"",
-        reply.content[:-1],
-        reply.content + b"\0",
-    ):
+    another, own = foreign.states[BUCKETS].bucket(asked.bucket), reply.content
+    for content in (*others, another, bytes(len(own)), b"", own[:-1], own + b"\0"):
         yield Bucket(reply.epoch, content).encode()
     yield replace(reply, epoch=reply.epoch + 1).encode()
     yield from hostile((Bucket,), reply.encode(), arena.rng("forged"), FLIPS)

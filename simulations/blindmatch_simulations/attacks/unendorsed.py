@@ -40,7 +40,7 @@ from blindmatch_simulations.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.attacks.figure import Figure, counted
 from blindmatch_simulations.attacks.loopback import FILLERS, Loopback, drawn
-from blindmatch_simulations.attacks.needs import A_LIST, SERVED, SMALL, TOLD
+from blindmatch_simulations.attacks.needs import A_LIST, ANY_ONE, SERVED, SMALL, TOLD
 from blindmatch_simulations.deployment.curating import next_epoch, publish
 from blindmatch_simulations.deployment.devices import Watched
 from blindmatch_simulations.scenario.threads import threaded_servers
@@ -210,7 +210,7 @@ _MEANS: Final = Means(
         (endorsing, "verify_continues", lambda *_: Passed()),
         (adoption, "verify_label", lambda *_: Passed()),
     ),
-    needs=(A_LIST, TOLD, SERVED, SMALL),
+    needs=(A_LIST, TOLD, SERVED, SMALL, ANY_ONE),
 )
 def unendorsed(arena: Arena) -> Figure:
     """Count the forms in which a device goes along."""
