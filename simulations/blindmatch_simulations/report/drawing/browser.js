@@ -100,7 +100,8 @@ const start = () => {
   };
   const taken = async (words) => {
     const found = JSON.parse(words);
-    if (found?.format !== "blindmatch-results" || found.version !== 3) throw new Error("no blindmatch-results file of version 3");
+    const [format, version] = [data.runs[0].format, data.runs[0].version]; // those of this program
+    if (found?.format !== format || found.version !== version) throw new Error(`no ${format} file of version ${version}`);
     checked(found, data.schema);
     if (found.digest && crypto.subtle && found.digest !== (await digest(words)))
       throw new Error("edited: its digest is not that of its content");
