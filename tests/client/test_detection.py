@@ -144,7 +144,7 @@ def test_a_voucher_is_handed_in_for_every_picture_and_opens_at_the_threshold(mak
     for data in (LISTED, picture(3), OTHER):
         assert alice.device.send_picture("bob", data).outcome is OutcomeKind.VOUCHER
         bodies = [VOUCHERS.vouchers[0].decode(envelope.body) for envelope in world.centre.vouchers]
-        opened.append(sorted(open_all(opener, "alice", bodies)))
+        opened.append(sorted(open_all(opener, "alice", "alice", bytes(8), bodies)))
     assert opened == [[], [], [0, 2]]
     assert {(v.design, v.version, v.epoch) for v in world.centre.vouchers} == {("dummy-vouchers", 2, 1)}
 

@@ -49,7 +49,7 @@ async def relay(
         for number, name in enumerate(NAMES):
             client = deployment.client(Identity(Kind.DEVICE, name), Party.PROVIDER, port)
             clients[name] = await stack.enter_async_context(client)
-            await clients[name].one("Relay/Register", keys(number, one_time=20))
+            await clients[name].one("Relay/Register", keys(number + 9, one_time=20))
         yield clients, port
 
 

@@ -235,7 +235,7 @@ ROWS = "rows/hash-upload.jsonl"
         (store.RESULTS, lambda text: text.replace('"seed": 3', '"seed": 4', 1), "edited: its digest"),
         (store.RESULTS, lambda text: json.dumps(json.loads(text)), "edited: not in the form"),
         (store.RESULTS, lambda text: text[:-40], "truncated or no JSON"),
-        (store.RESULTS, lambda text: text.replace('"version": 3', '"version": 2', 1), "this program reads 3"),
+        (store.RESULTS, lambda text: text.replace('"version": 4', '"version": 3', 1), "this program reads 4"),
         (store.RESULTS, lambda text: '{"format": "something", "version": 1}', "no blindmatch-results file"),
         (store.RESULTS, lambda text: text.replace('"machine":', '"machines":', 1), "not by its schema"),
         (ROWS, lambda text: text.replace('"matched":true', '"matched":false', 1), f"{ROWS}: edited or trunc"),

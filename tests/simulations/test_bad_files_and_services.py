@@ -16,7 +16,7 @@ import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_simulations.deployment.folder import Deployment
 from PIL import Image
-from support.command import BAD_STATE, PORT_TAKEN, REFUSED, UNREACHABLE, in_process, refused
+from support.command import BAD_STATE, PORT_TAKEN, REFUSED, UNREACHABLE, blindmatch, in_process, refused
 
 # sets
 
@@ -66,7 +66,7 @@ def test_a_matcher_does_not_start_on_a_spoilt_set(spoil: Callable[[Path], None],
     for path in folder.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
     spoil(folder / "1")
-    ran = in_process(home, "serve", "matcher", "--port", 0)
+    ran = blindmatch(home, "serve", "matcher", "--port", 0)
     assert ran.code == BAD_STATE
     said = ran.err + ran.out
     assert "Traceback" not in said
@@ -97,7 +97,7 @@ def test_a_device_notices_that_its_own_set_was_altered_and_fetches_it_again(serv
 def test_a_taken_port_is_named(name: str, home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ran = in_process(home, "serve", name, "--port", port)
+        ran = blindmatch(home, "serve", name, "--port", port)
     assert ran.code == PORT_TAKEN
     assert f"127.0.0.1:{port}" in ran.err + ran.out
 

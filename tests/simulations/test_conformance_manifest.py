@@ -64,7 +64,7 @@ def test_a_misspelt_field_is_named_as_it_stands_there(world: World, oprf: Build)
     [
         ("design", "token-psi", "field design: must be 'oprf-psi', not 'token-psi'"),
         ("design_version", 9, "field design_version: must be 2, not 9"),
-        ("contract", 9, "field contract: must be 2, not 9"),
+        ("contract", 9, "field contract: must be 3, not 9"),
         ("parameters", {"nonsense": 1}, "field parameters.nonsense: oprf-psi has no such parameter"),
         ("version", 2, "field version: "),
         ("setup", [{"name": "set.bin", "path": "x", "sha256": "ab" * 32}] * 2, "setup: .*each file once"),
