@@ -105,7 +105,12 @@ def test_what_is_missed_and_flagged_is_what_the_results_file_says(
     for one in rows:
         recall, false = one["figures"]["recall"], one["figures"]["false_matches"]
         if recall["value"] is None:
-            assert cell(sample, f"{one['id']}.recall") == "nothing to measure"
+            assert cell(sample, f"{one['id']}.recall").startswith("nothing to measure")
+            continue
+        if one.get("lessened") or one.get("copies", {}).get("why"):
+            assert "%" not in cell(sample, f"{one['id']}.recall"), (
+                "a share of fewer copies than others were sent"
+            )
             continue
         ends = [round(100 * (1 - recall[end])) for end in ("high", "low")]
         assert shown_numbers(cell(sample, f"{one['id']}.recall")) == [
@@ -127,7 +132,7 @@ def test_cost_is_computed_from_the_larger_cpu_and_from_what_is_fetched(
             most = max(ms for ms in cpu if ms is not None)
             assert shown_numbers(found)[0] == three(DEFAULTS["volume"] * most / 86_400_000), one["id"]
         else:
-            assert found.startswith("no server;")
+            assert found.startswith("no server")
         if one["design"]["relation"] == "nothing":
             assert "moved" not in found
             continue
@@ -146,11 +151,13 @@ def test_who_sees_what_is_what_the_run_and_the_declaration_say(
         words = sample.opened(f"{one['id']}.sees")
         parties = dict(_parties(words))
         met = {each["party"] for each in one["traffic"]}
+        if one["design"]["relation"] == "nothing":
+            continue  # parties of the harness alone are not shown
         for party in ("provider", "centre"):
-            assert ("account , observed" in parties[party]) == (party in met), (one["id"], party)
+            assert ("account , observed" in parties.get(party, "")) == (party in met), (one["id"], party)
         reports = any(each["purpose"] == "report" and each["up_bytes"] for each in one["traffic"])
         scans = one["design"]["learns"] == ["server"]
-        assert ("picture , observed" in parties["centre"]) == (reports or scans), one["id"]
+        assert ("picture , observed" in parties.get("centre", "")) == (reports or scans), one["id"]
         assert ("outcome , observed" in parties["you"]) == ("device" in one["design"]["learns"]), one["id"]
         tight = next((each for each in one["checks"] if each["check"] == "tightness"), None)
         recovered = (tight or {}).get("figures", {}).get("recovered_by", {})
@@ -183,8 +190,9 @@ def test_every_edit_has_the_counts_of_the_file(sample: Drawn, rows: list[dict[st
     known = [(one, each) for one in rows for each in one["recall_by_edit"] if each["found"] is not None]
     assert len(known) > 300
     for one, each in known:
-        name = each["name"].replace("%", "%25").replace(".", "_")
-        assert cells[f"#edit.{name}.{one['id']}"] == f"{each['found']} of {each['sent']}"
+        if one["design"]["relation"] != "category":
+            at = called("place", "edit", each["name"], one["id"])
+            assert cells[f"#{at}"] == f"{each['found']} of {each['sent']}"
 
 
 def test_facts_are_named_most_severe_first_and_not_counted(folder: Path) -> None:

@@ -490,6 +490,7 @@ def test_a_proof_of_absence_is_made_and_verified_by_the_command_line(world: Worl
     paths = [tmp_path / f"{row}.png" for row in (0, 1)]
     for path, row in zip(paths, (0, 1), strict=True):
         path.write_bytes(PICTURES[row])
+    world.of("alice").watched.device.close()
     made = command(home, "proof", "absence", "alice", paths[0], proof, "--to", "bob")
     assert made["epoch"] == 1 and made["bytes"] == proof.stat().st_size < 2500
     found = command(home, "proof", "verify", proof, "--picture", paths[0])

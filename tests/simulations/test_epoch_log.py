@@ -433,7 +433,8 @@ def test_absence_is_shown_of_an_epoch_that_a_quorum_has_seen_if_the_verifier_has
         world.start(world.log_parties, threads=True)
         world.publish(source(3), system_randomness())
         world.start(threads=True)
-        world.device("alice"), world.device("bob")
+        for name in ("alice", "bob"):
+            world.device(name).device.close()
         absence = partial(in_process, world.deployment.home, "proof")
         assert absence("absence", "alice", tmp_path / "picture.png", file, "--to", "bob").code == 0
     in_process(world.deployment.home, "log", "show", "--design", "oprf-psi", "--policy", policy)

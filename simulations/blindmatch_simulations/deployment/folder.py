@@ -292,8 +292,11 @@ class Deployment(Struct, frozen=True):
         issued, here = self.authority / ISSUED, self.folder_of(identity) / f"{identity.slug}.crt"
         lines = [line.split() for line in issued.read_text().splitlines()] if issued.exists() else []
         serials = {int(serial, 16) for serial, uri in lines if uri == identity.uri}
-        if here.exists():  # of a deployment that is upgraded none was noted
-            serials.add(x509.load_pem_x509_certificate(here.read_bytes()).serial_number)
+        noted = {int(serial, 16) for serial, _ in lines}
+        if (
+            here.exists()
+        ):  # of a deployment that is upgraded none was noted; another's may lie here by mistake
+            serials |= {x509.load_pem_x509_certificate(here.read_bytes()).serial_number} - noted
         if not serials:
             raise DeploymentError(f"no certificate was issued to {identity.uri} here")
         held = RevocationList.read(self.revoked, (self.authority / ROOT_CERTIFICATE).read_bytes())

@@ -143,23 +143,18 @@ const attacksFold = () => {
       each.map((one) => h`${one.parameters.design}: ${attackLink(one)}`),
       "; ",
     ),
-    unplayed(
-      (one) => one.id === each[0].id,
-      (one) => one.parameters.design,
-    ),
   ]);
   const none = h`No attacks file lies beside this run: <code>blindmatch attack run all --json DIR/attacks.json</code>.`;
   return fold(
     "attacks",
     "Every attack that was played",
-    played.length ? table("Attacks", ["attack, and the sentence it attacks", "came to", "not played"], played) : para(none),
+    played.length ? table("Attacks", ["attack, and the sentence it attacks", "came to"], played) : para(none),
   );
 };
 const abusePart = () =>
   section(
     "abuse",
     "How can it be abused, and who would notice?",
-    para("What designs declare that others can do with them; in brackets, who would notice."),
     topics(),
     para(h`${messengers()} Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}.`),
     attacksFold(),

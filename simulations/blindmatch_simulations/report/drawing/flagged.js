@@ -88,7 +88,7 @@ const flaggedPart = () => {
   return section(
     "flagged",
     "What is flagged wrongly?",
-    para(h`Three answers, the narrowest first. <b>Measured</b>: of the pictures that are not listed, flagged in this run:`),
+    para(h`<b>Measured</b>: of the pictures that are not listed, flagged in this run:`),
     list(measured.length ? measured : ["not measured"]),
     para(
       h`So few pictures rule out high rates alone. <b>Modelled</b>: pairs of different pictures whose hashes are near enough to match:`,

@@ -61,12 +61,12 @@ const missedPart = () => {
     "missed",
     "What is missed?",
     para(
-      h`${plan.listed} listed photographs were sent, each with every edit below. Designs with the same outcomes share a letter; one that is not named by an edit was not sent it.`,
+      h`${plan.listed} listed photographs were sent, each with every edit below. Designs with the same outcomes share a letter.`,
     ),
     key,
     h`<ul class="edits">${cards}</ul>`,
     para(
-      "The small pictures are generated; photographs were measured, chosen crops (quality 50 or more, hashes more than 60 bits apart) whose edits hang together, so true uncertainty is larger. New material is on no list: nothing here finds it.",
+      "Measured were photographs, chosen crops (quality 50 or more, hashes more than 60 bits apart) whose edits hang together, so true uncertainty is larger. New material is on no list: nothing here finds it.",
     ),
     fold("missed-tables", "Every design, by edit and by how far the edit moved the hash", [
       table_("recall_by_edit", "edit"),
