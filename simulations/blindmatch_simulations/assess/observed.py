@@ -270,7 +270,12 @@ class Offence(Strict, frozen=True):
 
 
 RECOVERED: Final = {
-    "properties": {"recovered_by": {"type": "object", "additionalProperties": {"type": "string"}}}
+    "properties": {
+        "recovered_by": {
+            "type": "object",
+            "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        }
+    }
 }
 
 
