@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import (
     NO_LABEL,
     Fixed,
@@ -37,7 +38,7 @@ from blindmatch_protocol.contract import (
 from blindmatch_protocol.contract import Sequence as Elements
 from blindmatch_protocol.designs.facts import ENROLMENT, EVERY_HASH, QUALITY, QUERY_TIME, leaks
 from blindmatch_protocol.designs.plain_scan import PlainScan
-from blindmatch_protocol.plain_list import (
+from blindmatch_protocol.sets.plain_list import (
     EPOCH_FILE,
     LIST_FILE,
     PlainList,
@@ -45,7 +46,6 @@ from blindmatch_protocol.plain_list import (
     write_epoch,
     write_list,
 )
-from blindmatch_protocol.redacted import Redacted
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305

@@ -14,42 +14,42 @@ from pathlib import Path
 from typing import Final
 
 from blindmatch_proofs.absence import AbsenceProof
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_client import messenger
-from blindmatch_client.absence import check_provable, prove_absence
-from blindmatch_client.base import Base
-from blindmatch_client.complaints import NO_COMPLAINTS, Complaints
-from blindmatch_client.config import CentreIdentity as CentreIdentity
-from blindmatch_client.config import DeviceConfig as DeviceConfig
-from blindmatch_client.config import Unreadable as Unreadable
-from blindmatch_client.consequence import Consequence as Consequence
-from blindmatch_client.contacts import Contacts
-from blindmatch_client.cover import Cover
 from blindmatch_client.egress import Egress
+from blindmatch_client.epochs.evidence import Doubt
 from blindmatch_client.errors import ServiceError, StoreError
-from blindmatch_client.evidence import Doubt
-from blindmatch_client.files import Files
-from blindmatch_client.keys import ACCOUNT_NAME, AccountKeeper
-from blindmatch_client.matching import MatchingClient
-from blindmatch_client.messages import MESSAGE_ID_BYTES, Messages
-from blindmatch_client.outbox import Outbox
-from blindmatch_client.pictures import Pictures
-from blindmatch_client.received import Received
-from blindmatch_client.receiving import Receiver
+from blindmatch_client.matching.matching import MatchingClient
+from blindmatch_client.messages.absence import check_provable, prove_absence
+from blindmatch_client.messages.contacts import Contacts
+from blindmatch_client.messages.messages import MESSAGE_ID_BYTES, Messages
+from blindmatch_client.messages.outbox import Outbox
+from blindmatch_client.messages.pictures import Pictures
+from blindmatch_client.messages.receiving import Receiver
+from blindmatch_client.messages.relay import RelayClient
+from blindmatch_client.messages.results import Flushed as Flushed
+from blindmatch_client.messages.results import OutcomeKind as OutcomeKind
+from blindmatch_client.messages.results import Sent as Sent
+from blindmatch_client.messages.results import Standing as Standing
+from blindmatch_client.messages.sending import Sender
+from blindmatch_client.messages.upkeep import Upkeep
+from blindmatch_client.messenger.keys import ACCOUNT_NAME, AccountKeeper
 from blindmatch_client.recovery import Recovery
-from blindmatch_client.relay import RelayClient
-from blindmatch_client.reporting import NO_REPORTS, Reporting
-from blindmatch_client.results import Flushed as Flushed
-from blindmatch_client.results import OutcomeKind as OutcomeKind
-from blindmatch_client.results import Sent as Sent
-from blindmatch_client.results import Standing as Standing
-from blindmatch_client.sending import Sender
-from blindmatch_client.store import Store
+from blindmatch_client.reports.complaints import NO_COMPLAINTS, Complaints
+from blindmatch_client.reports.cover import Cover
+from blindmatch_client.reports.reporting import NO_REPORTS, Reporting
+from blindmatch_client.settings.base import Base
+from blindmatch_client.settings.config import CentreIdentity as CentreIdentity
+from blindmatch_client.settings.config import DeviceConfig as DeviceConfig
+from blindmatch_client.settings.config import Unreadable as Unreadable
+from blindmatch_client.settings.consequence import Consequence as Consequence
+from blindmatch_client.store.files import Files
+from blindmatch_client.store.received import Received
+from blindmatch_client.store.store import Store
 from blindmatch_client.trace import Trace
-from blindmatch_client.upkeep import Upkeep
 
 _IN_THE_CLEAR: Final = "in-the-clear"
 """There if the account was made without end-to-end encryption: what was written under it, or waits to be

@@ -6,8 +6,8 @@ a picture or a secret.
 
 from __future__ import annotations
 
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import BlindmatchError
 
 
 class DeviceError(BlindmatchError):

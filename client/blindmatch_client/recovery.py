@@ -20,17 +20,17 @@ from typing import Annotated, Final
 
 from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Text, UInt
 from blindmatch_protocol.codec import Sequence as Several
-from blindmatch_protocol.content import NAME_MOST, Content, compose
-from blindmatch_protocol.sender_proof import UNOPENED_MOST
-from blindmatch_protocol.stamp import MESSAGE_ID_LENGTH
+from blindmatch_protocol.messages.content import NAME_MOST, Content, compose
+from blindmatch_protocol.messages.sender_proof import UNOPENED_MOST
+from blindmatch_protocol.messages.stamp import MESSAGE_ID_LENGTH
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_client.base import Base
-from blindmatch_client.consequence import Consequence
-from blindmatch_client.keys import AccountKeeper
-from blindmatch_client.outbox import Outbox
-from blindmatch_client.outgoing import Outgoing, SendState
+from blindmatch_client.messages.outbox import Outbox
+from blindmatch_client.messenger.keys import AccountKeeper
+from blindmatch_client.settings.base import Base
+from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.store.outgoing import Outgoing, SendState
 
 KEPT_MOST: Final = 1000
 """Messages that are kept to be sent again, at most."""

@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.content import AttachmentRef, Content
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import UNBOUND, Binding, Outcome, Party, Role
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.messages.content import AttachmentRef, Content
 from msgspec import Struct, field
 
 

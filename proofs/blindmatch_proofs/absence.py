@@ -21,6 +21,9 @@ from hashlib import sha256
 from typing import Annotated, Any, Final, Self
 
 from blindmatch_protocol.codec import Buffer, Fixed, Message, Nested, Sequence, Text, Variable, decode_any
+from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.codec.randomness import replayed
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import (
     CERTIFYING,
     AnyDesign,
@@ -33,10 +36,7 @@ from blindmatch_protocol.contract import (
     Session,
     Tie,
 )
-from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
-from blindmatch_protocol.errors import BlindmatchError, ProtocolError
-from blindmatch_protocol.randomness import replayed
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest, SignedManifest
 from msgspec import Struct
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT

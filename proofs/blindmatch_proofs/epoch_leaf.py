@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from blindmatch_protocol.codec import Fixed, Message, Nested, Variable
-from blindmatch_protocol.epoch_manifest import SIGNATURE_BYTES, EpochManifest
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.epoch_manifest import SIGNATURE_BYTES, EpochManifest
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 

@@ -1,7 +1,7 @@
 """Verification of an epoch's manifest: signed, one for its epoch, never older, in time, true of its files.
 
 Devices hold a manifest against all of these before they adopt an epoch, the centre against those it needs.
-What is bound, and by whom: `blindmatch_protocol.epoch_manifest`.
+What is bound, and by whom: `blindmatch_protocol.messages.epoch_manifest`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from blindmatch_protocol.contract import Stated
-from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest, signed_bytes
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest, SignedManifest, signed_bytes
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 

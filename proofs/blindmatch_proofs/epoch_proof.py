@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from blindmatch_protocol.content import CHECKPOINT_MOST
-from blindmatch_protocol.epoch_manifest import EpochManifest
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.content import CHECKPOINT_MOST
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest
 from msgspec import Struct
 
 from blindmatch_proofs.checkpoint import Checkpoint

@@ -2,25 +2,25 @@
 
 The recipient's device checks every message it decrypts as a whole; the centre checks the parts that a report
 opens, the relay's stamp, and what the sender's key says of it. What is bound, and why each part has one
-opening: `blindmatch_protocol.franking`, `stamp`, `franking_mode` and `amf`.
+opening: `blindmatch_protocol.messages.franking`, `stamp`, `franking_mode` and `amf`.
 """
 
 from __future__ import annotations
 
 import hmac
 
-from blindmatch_protocol import amf
-from blindmatch_protocol.content import Content
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.franking import (
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.crypto import amf
+from blindmatch_protocol.messages.content import Content
+from blindmatch_protocol.messages.franking import (
     COMMITMENT_LENGTH,
     CommitmentOpening,
     Shown,
     commit,
     opened_commitment,
 )
-from blindmatch_protocol.sender_proof import SenderProof, is_signed, proven
-from blindmatch_protocol.stamp import Stamp, Stamped
+from blindmatch_protocol.messages.sender_proof import SenderProof, is_signed, proven
+from blindmatch_protocol.messages.stamp import Stamp, Stamped
 
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
 from msgspec import Struct
 
 from blindmatch_proofs.add_checkpoint import path_of

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from blindmatch_server.errors import QuotaError
+from blindmatch_server.storage.errors import QuotaError
 
 
 class Bodies:

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Struct
 
-from blindmatch_server.authority import Authority, AuthorityError
-from blindmatch_server.event_log import EventLog
+from blindmatch_server.hosting.authority import Authority, AuthorityError
+from blindmatch_server.hosting.event_log import EventLog
 
 FILE: Final = "revoked.crl"
 

@@ -12,11 +12,11 @@ It is a thin cover of `blindmatch_simulations`; docs/results.md has all of it. F
 pictures, random lists.
 """
 
-from blindmatch_simulations.deployment.registry import all_designs as designs
-from blindmatch_simulations.deployment.registry import load_design
-from blindmatch_simulations.scenario import operations
-from blindmatch_simulations.scenario.recording import Recording, read_recording
-from blindmatch_simulations.scenario.run import Bounds, Event
+from blindmatch_simulations.testbed.deployment.registry import all_designs as designs
+from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.scenario import operations
+from blindmatch_simulations.testbed.scenario.recording import Recording, read_recording
+from blindmatch_simulations.testbed.scenario.run import Bounds, Event
 
 from blindmatch.opening import Answer, InProcess, open_design, sample_pictures
 from blindmatch.playing import Played, play

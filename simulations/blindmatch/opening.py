@@ -10,17 +10,17 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Message, Rows
+from blindmatch_protocol.codec.errors import DesignError, PictureError
+from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_protocol.contract import Match, Role, SetParameters, Verdict
 from blindmatch_protocol.contract.relation import NO_ENTRIES
-from blindmatch_protocol.errors import DesignError, PictureError
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import Randomness, seeded
-from blindmatch_simulations.deployment.registry import load_design
-from blindmatch_simulations.inprocess.deployed import Deployed, enrolled, opened, publish, run_session
 from blindmatch_simulations.measure.yardstick import Stopwatch
-from blindmatch_simulations.pictures.crops import crops
-from blindmatch_simulations.pictures.pool import Oracle, random_hashes
+from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled, opened, publish, run_session
+from blindmatch_simulations.testbed.pictures.crops import crops
+from blindmatch_simulations.testbed.pictures.pool import Oracle, random_hashes
 from msgspec import Struct
 
 Source: TypeAlias = Picture | bytes | Path | str | npt.NDArray[np.uint8]

@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from blindmatch_client.trace import Purpose
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.redacted import Redacted
-from blindmatch_simulations.audit import Audit, Evidence, audit_device
-from blindmatch_simulations.scenario import run
-from blindmatch_simulations.scenario.operations import (
+from blindmatch_simulations.testbed.audit import Audit, Evidence, audit_device
+from blindmatch_simulations.testbed.scenario import run
+from blindmatch_simulations.testbed.scenario.operations import (
     Operation,
     Publish,
     ScenarioError,
     SendPicture,
     account_of,
 )
-from blindmatch_simulations.scenario.recording import Writer
-from blindmatch_simulations.scenario.run import Bounds, Event
-from blindmatch_simulations.scenario.seen import counterpart, evidence
-from blindmatch_simulations.scenario.world import World
+from blindmatch_simulations.testbed.scenario.recording import Writer
+from blindmatch_simulations.testbed.scenario.run import Bounds, Event
+from blindmatch_simulations.testbed.scenario.seen import counterpart, evidence
+from blindmatch_simulations.testbed.scenario.world import World
 from msgspec import Struct, field
 from msgspec.structs import replace
 

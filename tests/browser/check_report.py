@@ -28,7 +28,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-from blindmatch_simulations.assess.results import Results
+from blindmatch_simulations.evaluation.assess.results import Results
 from blindmatch_simulations.report.page import report
 from msgspec import Struct
 from msgspec.json import decode, encode

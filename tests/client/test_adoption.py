@@ -9,21 +9,26 @@ from typing import Any
 
 import grpc
 import pytest
-from blindmatch_client import evidence
+from blindmatch_client.epochs import evidence
+from blindmatch_client.epochs.evidence import Evidence, Kind
+from blindmatch_client.epochs.transparency import Seen, UnloggedError
 from blindmatch_client.errors import EpochRefusedError, MisbehavedError
-from blindmatch_client.evidence import Evidence, Kind
-from blindmatch_client.matching import DistrustError
-from blindmatch_client.results import OutcomeKind
-from blindmatch_client.transparency import Seen, UnloggedError
+from blindmatch_client.matching.matching import DistrustError
+from blindmatch_client.messages.results import OutcomeKind
 from blindmatch_protocol import failpoint
 from blindmatch_protocol.codec import Message
+from blindmatch_protocol.codec.errors import SetFileError
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import AnyDesign, Party, Role
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.designs.token_psi import DESIGN as TOKEN_PSI
-from blindmatch_protocol.epoch_manifest import EpochManifest, ManifestParameter, RoleKey, SignedManifest
-from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.messages.epoch_manifest import (
+    EpochManifest,
+    ManifestParameter,
+    RoleKey,
+    SignedManifest,
+)
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.curator.signing import CuratorKey

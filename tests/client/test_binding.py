@@ -8,12 +8,12 @@ from hashlib import sha256
 from blindmatch_client.device import OutcomeKind
 from blindmatch_proofs.franking import verify_opening
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol import franking
 from blindmatch_protocol.contract import UNBOUND, Binding, Party
+from blindmatch_protocol.messages import franking
+from blindmatch_protocol.messages.sealed_message import SealedMessage
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_protocol.sealed_message import SealedMessage
-from blindmatch_simulations.audit.evidence import Evidence
-from blindmatch_simulations.audit.messages import check_bindings
+from blindmatch_simulations.testbed.audit.evidence import Evidence
+from blindmatch_simulations.testbed.audit.messages import check_bindings
 from dummy_designs import VOUCHERS, Sealed
 from msgspec.structs import replace
 from support.fakes import Owned, World, down, hashes_with, picture

@@ -6,19 +6,19 @@ import io
 from collections.abc import Callable
 
 import pytest
-from blindmatch_client.confirmed import ConfirmedMatch
-from blindmatch_client.consequence import Consequence
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.errors import ReportRefusedError
-from blindmatch_client.outcomes import decode_outcome, encode_outcome
+from blindmatch_client.reports.confirmed import ConfirmedMatch
+from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.store.outcomes import decode_outcome, encode_outcome
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import NO_LABEL, UNBOUND, Category, Done, Flag, NoMatch, Party, Started
-from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_simulations.conformance.correctness import check_outcomes
-from blindmatch_simulations.conformance.determinism import check_tape
-from blindmatch_simulations.conformance.fixtures import Fixtures
-from blindmatch_simulations.conformance.hand_over import check_hand_over
-from blindmatch_simulations.inprocess.verdict import BrokenError, NotComparableError
+from blindmatch_simulations.evaluation.conformance.correctness import check_outcomes
+from blindmatch_simulations.evaluation.conformance.determinism import check_tape
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
+from blindmatch_simulations.evaluation.conformance.hand_over import check_hand_over
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotComparableError
 from dummy_designs import BRIGHT, VOUCHERS, Bright, brightness
 from msgspec.structs import replace
 from PIL import Image

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from blindmatch_client.consequence import Consequence
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.facts import OUTCOME, REPORT, device_facts
-from blindmatch_client.failure import FailureMode
+from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.settings.facts import OUTCOME, REPORT, device_facts
+from blindmatch_client.settings.failure import FailureMode
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs.device_list import DESIGN as DEVICE_LIST
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
-from blindmatch_protocol.errors import DesignError
 from dummy_designs import BRIGHT, ECHO, VOUCHERS, Failing
 from support.fakes import World, down, hashes_with, picture
 

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from blindmatch_client.config import CoverSchedule
 from blindmatch_client.device import Device, DeviceConfig
 from blindmatch_client.egress import Recorder
 from blindmatch_client.errors import DeviceError, ServiceUnavailableError
-from blindmatch_client.reporting import Reporting
+from blindmatch_client.reports.reporting import Reporting
+from blindmatch_client.settings.config import CoverSchedule
 from blindmatch_client.trace import Purpose
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.cover import (
+from blindmatch_protocol.messages.cover import (
     KEPT_MS,
     SLOT_SIZES,
     Slot,
@@ -23,10 +25,8 @@ from blindmatch_protocol.cover import (
     open_slot,
     seal_slot,
 )
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.padding import padded_attachment_length
-from blindmatch_protocol.randomness import system_randomness
-from blindmatch_protocol.report import open_report
+from blindmatch_protocol.messages.padding import padded_attachment_length
+from blindmatch_protocol.messages.report import open_report
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dummy_designs import ECHO
 from support.fakes import CENTRE, Owned, World, down, hashes_with, picture

@@ -10,21 +10,21 @@ from typing import Any
 
 import grpc
 import pytest
-from blindmatch_client.detector import Cause, Detector
 from blindmatch_client.device import OutcomeKind, Unreadable
 from blindmatch_client.errors import MisbehavedError, ServiceUnavailableError
-from blindmatch_client.failure import FailureMode, failure_facts
-from blindmatch_client.store import DesignState, Store
-from blindmatch_client.transport import MatchingExchange
-from blindmatch_protocol import store
+from blindmatch_client.matching.detector import Cause, Detector
+from blindmatch_client.matching.transport import MatchingExchange
+from blindmatch_client.settings.failure import FailureMode, failure_facts
+from blindmatch_client.store.store import DesignState, Store
+from blindmatch_protocol.codec.errors import DesignError, PictureError, ProtocolError, UnopenedError
+from blindmatch_protocol.codec.randomness import replayed, system_randomness
 from blindmatch_protocol.contract import AnyDesign, Match, Party, Session, open_all
 from blindmatch_protocol.designs import none, third_party
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
-from blindmatch_protocol.errors import DesignError, PictureError, ProtocolError, UnopenedError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import replayed, system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.sets import store
 from dummy_designs import ECHO, LARGE, SHARES, VOUCHERS, Counter, Failing, Found, Knock
 from msgspec import structs
 from support.fakes import Fail, World, down, hashes_with, picture, poor_picture, publish

@@ -13,15 +13,15 @@ import grpc
 import pytest
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.errors import RefusedError, ServiceUnavailableError, StoreError
-from blindmatch_client.facts import MATCH_TIME, MESSENGER_FACTS, device_facts
 from blindmatch_client.messenger import MessengerError
-from blindmatch_client.outcomes import decode_outcome, encode_outcome
-from blindmatch_client.schema import SCHEMA_VERSION
-from blindmatch_client.store import Store
-from blindmatch_client.store_file import FILE_NAME
+from blindmatch_client.settings.facts import MATCH_TIME, MESSENGER_FACTS, device_facts
+from blindmatch_client.store.outcomes import decode_outcome, encode_outcome
+from blindmatch_client.store.schema import SCHEMA_VERSION
+from blindmatch_client.store.store import Store
+from blindmatch_client.store.store_file import FILE_NAME
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
 from blindmatch_protocol.designs import provider_scan
-from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import ECHO, VOUCHERS, Sealed
 from support.fakes import Fail, World, down, hashes_with, picture
@@ -377,7 +377,7 @@ def test_a_device_is_imported_without_a_design_and_what_only_designs_need() -> N
     assert "blindmatch_proofs.absence" in loaded
     assert not loaded & {
         "blindmatch_protocol.designs",
-        "blindmatch_protocol.sodium",
+        "blindmatch_protocol.group.sodium",
         "doubleratchet",
         "PIL",
         "grpc",

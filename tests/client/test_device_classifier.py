@@ -10,11 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_protocol.errors import NotInstalledError
+from blindmatch_protocol.codec.errors import NotInstalledError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.deployment.registry import RegistryError, all_designs, load_design, not_installed
-from blindmatch_simulations.pictures.edits import EDITS
+from blindmatch_simulations.testbed.deployment.registry import (
+    RegistryError,
+    all_designs,
+    load_design,
+    not_installed,
+)
+from blindmatch_simulations.testbed.pictures.edits import EDITS
 from PIL import Image, ImageDraw
 
 MODULE = "blindmatch_client.designs.device_classifier"
@@ -98,8 +103,8 @@ def test_another_model_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
 @needs_model
 @pytest.mark.slow
 def test_the_study_measures_the_installed_design() -> None:
-    from blindmatch_simulations.pictures.crops import crops
-    from blindmatch_simulations.studies.classifier import after_edits, category, scored
+    from blindmatch_simulations.evaluation.studies.classifier import after_edits, category, scored
+    from blindmatch_simulations.testbed.pictures.crops import crops
 
     of, samples = category(), crops(6, 11)
     found = scored(of, samples)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_client.config import DeviceConfig
-from blindmatch_client.endorsing import Endorsing
+from blindmatch_client.epochs.endorsing import Endorsing
+from blindmatch_client.epochs.evidence import Kind
 from blindmatch_client.errors import EpochRefusedError
-from blindmatch_client.evidence import Kind
-from blindmatch_client.results import OutcomeKind
+from blindmatch_client.messages.results import OutcomeKind
+from blindmatch_client.settings.config import DeviceConfig
 from blindmatch_proofs import endorsement
 from blindmatch_proofs.endorsement import (
     FILE,
@@ -28,15 +28,15 @@ from blindmatch_proofs.endorsement.policy import policy_of
 from blindmatch_proofs.epoch_leaf import Endorsement, EpochLeaf
 from blindmatch_proofs.epoch_proof import EpochPolicy
 from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.codec.errors import SetFileError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import EntryBatch, Label, SetParameters, batches_of
 from blindmatch_protocol.contract.outcome import UNCONFIRMED_ID
 from blindmatch_protocol.designs import hash_upload
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
-from blindmatch_protocol.errors import SetFileError
-from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest, SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.inprocess.deployed import Build, MemoryWorkspace, opened
+from blindmatch_simulations.testbed.inprocess.deployed import Build, MemoryWorkspace, opened
 from dummy_designs import VOUCHERS
 from msgspec.structs import replace
 from support.endorsing import NAMES, POLICY, file_of, signed_batch
@@ -247,7 +247,7 @@ def test_the_check_at_a_match_is_what_stops_it(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same world as above, with a device that looks at neither table nor label: the match is reported."""
-    from blindmatch_client import adoption, endorsing
+    from blindmatch_client.epochs import adoption, endorsing
 
     world = endorsed(make_world, NAMES[0])
     world.device("bob")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.errors import ServiceUnavailableError
+from blindmatch_protocol.codec.randomness import replayed
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs.he_hamming import SMALL
-from blindmatch_protocol.randomness import replayed
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import MASKED, MATCHER, PADDING_BYTES
 from support.fakes import Owned, World, down, hashes_with, picture, publish

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.failure import FailureMode
+from blindmatch_client.settings.failure import FailureMode
 from blindmatch_protocol import failpoint
+from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.contract import Match, NoMatch, Outcome, Party
 from blindmatch_protocol.designs.oprf_psi import Reply
 from blindmatch_protocol.designs.oprf_psi.design import OprfPsi
-from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import ECHO
 from support.fakes import Fail, Owned, World, down, hashes_with, picture

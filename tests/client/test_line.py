@@ -12,7 +12,7 @@ import pytest
 from blindmatch_client.egress import Call, Egress, Endpoint, Recorder, Retry
 from blindmatch_client.egress.methods import ACKNOWLEDGE, RECEIVE, SEND
 from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceUnavailableError
-from blindmatch_client.relay import RelayClient
+from blindmatch_client.messages.relay import RelayClient
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb

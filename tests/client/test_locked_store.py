@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_client.consequence import Consequence
 from blindmatch_client.errors import StoreError
+from blindmatch_client.messages.outbox import _kept
 from blindmatch_client.messenger import Account
-from blindmatch_client.outbox import _kept
-from blindmatch_client.outgoing import Attached, MatchState
-from blindmatch_client.reporting import MOST_KEPT
-from blindmatch_client.vault import Vault
+from blindmatch_client.reports.reporting import MOST_KEPT
+from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.store.outgoing import Attached, MatchState
+from blindmatch_client.store.vault import Vault
 from blindmatch_protocol.account_name import NOTICE_BYTES
-from blindmatch_protocol.content import MEDIA_TYPE_MOST, AttachmentRef, compose
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Flag, Label, Match, NoMatch
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.messages.content import MEDIA_TYPE_MOST, AttachmentRef, compose
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import ECHO
 from support.fakes import down, hashes_with, picture

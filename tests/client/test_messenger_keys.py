@@ -20,8 +20,8 @@ from blindmatch_client.messenger.errors import (
     TooManyFirstsError,
 )
 from blindmatch_client.messenger.state import ACCEPTED_MOST
-from blindmatch_protocol.content import Content
-from blindmatch_protocol.sealed_message import SealedMessage
+from blindmatch_protocol.messages.content import Content
+from blindmatch_protocol.messages.sealed_message import SealedMessage
 from msgspec.structs import replace
 from support.conversation import NOW, account, bundle, conversation, deliver, say, send
 

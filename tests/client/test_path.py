@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from blindmatch_client import outbox
-from blindmatch_client.consequence import Consequence
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.store import Store
-from blindmatch_client.vault import Vault
+from blindmatch_client.messages import outbox
+from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.store.store import Store
+from blindmatch_client.store.vault import Vault
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from support.fakes import Owned, World, down, hashes_with, picture
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from blindmatch_client.egress import Call
 from blindmatch_client.errors import MisbehavedError, ServiceError
-from blindmatch_client.transport import MatchingExchange
+from blindmatch_client.matching.transport import MatchingExchange
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Party, Role
 from blindmatch_protocol.designs import split_psi
-from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.group import multiply_base, random_scalars
-from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 ELEMENTS = multiply_base(random_scalars(1, seeded("element")))

@@ -9,16 +9,16 @@ from typing import Any
 import grpc
 import pytest
 from blindmatch_client import recovery
-from blindmatch_client.consequence import Consequence
 from blindmatch_client.device import Device, OutcomeKind
 from blindmatch_client.errors import RefusedError
-from blindmatch_client.receiving import ASKED
+from blindmatch_client.messages.receiving import ASKED
 from blindmatch_client.recovery import RESENT_MOST
-from blindmatch_protocol.content import compose
+from blindmatch_client.settings.consequence import Consequence
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.messages.content import compose
+from blindmatch_protocol.messages.sealed_message import WIRE_VERSION, RatchetHeader, SealedMessage
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_protocol.sealed_message import WIRE_VERSION, RatchetHeader, SealedMessage
 from support.fakes import NOTICES, Fail, Owned, World, down, hashes_with, picture
 
 from .conftest import MakeWorld

@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from blindmatch_client.base import Base
-from blindmatch_client.confirmed import ConfirmedMatch
 from blindmatch_client.device import DeviceConfig, OutcomeKind
 from blindmatch_client.errors import MisbehavedError, ReportRefusedError
-from blindmatch_client.files import Files
-from blindmatch_client.keys import AccountKeeper
 from blindmatch_client.messenger import Account
-from blindmatch_client.outgoing import Outgoing, SendState
-from blindmatch_client.reporting import Reporting
-from blindmatch_client.store import Store
+from blindmatch_client.messenger.keys import AccountKeeper
+from blindmatch_client.reports.confirmed import ConfirmedMatch
+from blindmatch_client.reports.reporting import Reporting
+from blindmatch_client.settings.base import Base
+from blindmatch_client.store.files import Files
+from blindmatch_client.store.outgoing import Outgoing, SendState
+from blindmatch_client.store.store import Store
 from blindmatch_proofs.franking import verify_opening
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol.attachment import AttachmentError
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
+from blindmatch_protocol.messages.attachment import AttachmentError
+from blindmatch_protocol.messages.sealed_message import SealedMessage
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_protocol.sealed_message import SealedMessage
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dummy_designs import ECHO, SHARES, VOUCHERS, Sealed
 from msgspec.structs import replace

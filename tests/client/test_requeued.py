@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from blindmatch_client.device import CentreIdentity, Device, OutcomeKind
 from blindmatch_client.errors import StoreError
+from blindmatch_client.messages.outbox import Outbox
 from blindmatch_client.messenger.errors import MessengerError
-from blindmatch_client.outbox import Outbox
-from blindmatch_client.outgoing import SendState
-from blindmatch_protocol.content import compose
+from blindmatch_client.store.outgoing import SendState
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.messages.content import compose
 from msgspec.structs import replace
 from support.fakes import CENTRE, Owned, World, down, hashes_with, picture
 

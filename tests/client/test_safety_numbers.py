@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from blindmatch_client.contacts import ContactError
+from blindmatch_client.messages.contacts import ContactError
 from blindmatch_client.messenger import Account
 from blindmatch_client.messenger.errors import IdentityChangedError
 from blindmatch_client.messenger.naming import framed
 from blindmatch_client.messenger.pre_keys import FetchedBundle
 from blindmatch_client.messenger.safety_number import DIGITS, digits, grouped, safety_number
-from blindmatch_protocol.content import compose
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dummy_designs import ECHO

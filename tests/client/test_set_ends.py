@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import grpc
-from blindmatch_client.failure import FailureMode
-from blindmatch_client.results import OutcomeKind
+from blindmatch_client.messages.results import OutcomeKind
+from blindmatch_client.settings.failure import FailureMode
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.executor import Executor
+from blindmatch_protocol.contract.executor import Executor
 from dummy_designs import Echo
 from support.fakes import Fail, picture, publish
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import grpc
 import pytest
 from blindmatch_client.egress import Egress, Recorder
+from blindmatch_client.epochs.setup import SetupFiles, SetupStore
 from blindmatch_client.errors import MisbehavedError, ServiceUnavailableError
-from blindmatch_client.setup import SetupFiles, SetupStore
+from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.epoch_manifest import EpochManifest, ManifestFile
-from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest, ManifestFile
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.setfile.layout import unpack_header

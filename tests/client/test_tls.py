@@ -16,7 +16,7 @@ from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
-from blindmatch_server.authority import Authority, Credentials, Identity, Kind
+from blindmatch_server.hosting.authority import Authority, Credentials, Identity, Kind
 from support.fakes import AUTHORITY, NOW, FakeRelay, credentials_of
 
 LONG_AGO = NOW - timedelta(days=30)

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from blindmatch_client import transparency
-from blindmatch_client.transparency import HEARD_MOST, Seen, Transparency, UnloggedError
+from blindmatch_client.epochs import transparency
+from blindmatch_client.epochs.transparency import HEARD_MOST, Seen, Transparency, UnloggedError
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_proofs.epoch_leaf import EpochLeaf
@@ -15,9 +15,9 @@ from blindmatch_proofs.epoch_proof import EpochPolicy
 from blindmatch_proofs.signed_note import ED25519, Note, NoteSignature
 from blindmatch_proofs.tlog_policy import policy_of
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol.content import CHECKPOINT_MOST, Content, compose
-from blindmatch_protocol.epoch_manifest import EpochManifest
-from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.messages.content import CHECKPOINT_MOST, Content, compose
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec.structs import replace
 from support.logs import LOG, NOW, WITNESSES, MemoryLog, policy, signer

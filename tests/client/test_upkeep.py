@@ -7,15 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from blindmatch_client import upkeep
 from blindmatch_client.device import Device, DeviceConfig, OutcomeKind
 from blindmatch_client.egress import Recorder
-from blindmatch_client.failure import FailureMode
-from blindmatch_client.keys import AccountKeeper
+from blindmatch_client.messages import upkeep
+from blindmatch_client.messenger.keys import AccountKeeper
 from blindmatch_client.messenger.pre_keys import ONE_TIME_MOST, WITHDRAWN_KEPT_MS
-from blindmatch_client.store import Store
+from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.store.store import Store
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.retention import HOLD_SECONDS
 from dummy_designs import ECHO

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from blindmatch_client.xchacha import KEY_BYTES, NONCE_BYTES, SHORT_BYTES, encrypt
+from blindmatch_client.store.xchacha import KEY_BYTES, NONCE_BYTES, SHORT_BYTES, encrypt
 from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_decrypt,
     crypto_aead_xchacha20poly1305_ietf_encrypt,

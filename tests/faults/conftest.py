@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_server.authority import Identity
+from blindmatch_server.hosting.authority import Identity
 from dummy_designs import ECHO
 from msgspec import Struct
 from support.fakes import (

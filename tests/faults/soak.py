@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from blindmatch_protocol.contract import Party
-from blindmatch_server.authority import Identity
+from blindmatch_server.hosting.authority import Identity
 from dummy_designs import ECHO
 from msgspec.structs import replace
 from support.fakes import (

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_client import files, store
 from blindmatch_client.errors import StoreError
+from blindmatch_client.store import files, store
 from blindmatch_protocol import failpoint
 from dummy_designs import ECHO
 from msgspec.structs import replace

@@ -28,20 +28,20 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from blindmatch_protocol import store
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party, SetParameters, batches_of
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_server.authority import Credentials, Identity, Kind
+from blindmatch_protocol.sets import store
 from blindmatch_server.curator import open_list
-from blindmatch_simulations.deployment.curating import list_path
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.processes import running_servers
-from blindmatch_simulations.inprocess.deployed import Build, MemoryWorkspace
-from blindmatch_simulations.pictures.pool import Oracle
+from blindmatch_server.hosting.authority import Credentials, Identity, Kind
+from blindmatch_simulations.testbed.deployment.curating import list_path
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.processes import running_servers
+from blindmatch_simulations.testbed.inprocess.deployed import Build, MemoryWorkspace
+from blindmatch_simulations.testbed.pictures.pool import Oracle
 from msgspec import Struct
 from support.command import in_process
 from support.foreign_matcher import ForeignMatcher, serving

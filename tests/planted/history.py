@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message, UInt
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.designs.facts import ENROLMENT, leaks
 from blindmatch_protocol.designs.voprf import MATCHER
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_simulations.conformance.mutations.hooks import About, PaddedPsi, variant
+from blindmatch_simulations.evaluation.conformance.mutations.hooks import About, PaddedPsi, variant
 
 from planted import Planted, xor
 

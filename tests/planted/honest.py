@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.designs.facts import EVERY_HASH, QUALITY, QUERY_TIME, leaks
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_simulations.conformance.mutations.hooks import About, PaddedPsi
+from blindmatch_simulations.evaluation.conformance.mutations.hooks import About, PaddedPsi
 from dummy_designs import MATCHER, NO_LABEL, Dummy, Found, declared, ended, find
 
 TICKET = 16

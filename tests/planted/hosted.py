@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_simulations.conformance.mutations.hooks import About, PaddedPsi, Upload, variant
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_simulations.evaluation.conformance.mutations.hooks import About, PaddedPsi, Upload, variant
 from msgspec.structs import replace
 
 from planted import Planted

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_simulations.conformance.mutations.hooks import About, PaddedPsi, variant
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_simulations.evaluation.conformance.mutations.hooks import About, PaddedPsi, variant
 
 from planted import Planted, xor
 

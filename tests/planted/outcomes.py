@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from blindmatch_protocol import contract as bm
-from blindmatch_simulations.conformance.mutations.hooks import Psi, Upload, variant
+from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi, Upload, variant
 from msgspec.structs import replace
 
 from planted import Planted

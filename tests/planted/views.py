@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message, Nested, Variable
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.designs.facts import ENROLMENT, QUALITY, QUERY_TIME
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_simulations.conformance.mutations.hooks import Padded, PaddedPsi
+from blindmatch_simulations.evaluation.conformance.mutations.hooks import Padded, PaddedPsi
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from dummy_designs import (
     MATCHER,

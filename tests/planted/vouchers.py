@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message
-from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.codec.randomness import Randomness
 from dummy_designs import Sealed, ThresholdOpener, Vouchers
 from msgspec.structs import replace
 

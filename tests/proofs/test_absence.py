@@ -18,18 +18,24 @@ from blindmatch_proofs.absence import (
 )
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec import decode_any
+from blindmatch_protocol.codec.errors import ProtocolError, SetFileError
+from blindmatch_protocol.codec.randomness import replayed, seeded
 from blindmatch_protocol.contract import AnyDesign, Role
 from blindmatch_protocol.designs import hash_upload, oprf_psi, split_psi, third_party, token_psi
 from blindmatch_protocol.designs.he_hamming import DESIGN as HE_HAMMING
 from blindmatch_protocol.designs.prefix_bucket import DESIGN as PREFIX_BUCKET
 from blindmatch_protocol.designs.voprf.messages import CertifiedReply
-from blindmatch_protocol.epoch_manifest import SignedManifest
-from blindmatch_protocol.errors import ProtocolError, SetFileError
+from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import replayed, seeded
 from blindmatch_server.curator.signing import CuratorKey
-from blindmatch_simulations.inprocess.deployed import Deployed, manifest_of, run_session, transcript, update
-from blindmatch_simulations.pictures.hash_only import HashOnly
+from blindmatch_simulations.testbed.inprocess.deployed import (
+    Deployed,
+    manifest_of,
+    run_session,
+    transcript,
+    update,
+)
+from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
 from msgspec.structs import replace
 from support.fakes import picture
 from support.memory import build, opened, random_hashes

@@ -13,8 +13,8 @@ from blindmatch_proofs.endorsement.proof import EndorsementProof, proof_of, prov
 from blindmatch_proofs.endorsement.table import KIND_BATCHES, KIND_LEAVES, KIND_NUMBERS
 from blindmatch_proofs.endorsement.verify import verify_continues, verify_label, verify_table
 from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.codec.errors import ProtocolError, SetFileError
 from blindmatch_protocol.contract import Label
-from blindmatch_protocol.errors import ProtocolError, SetFileError
 from blindmatch_protocol.setfile import Identity, SetFileWriter
 from msgspec.structs import replace
 from nacl.signing import SigningKey

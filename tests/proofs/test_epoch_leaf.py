@@ -13,7 +13,8 @@ from blindmatch_proofs.epoch_leaf import (
     EpochLeaf,
 )
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol.epoch_manifest import (
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.epoch_manifest import (
     FILE_NAME_MOST,
     FILES_MOST,
     NAME_MOST,
@@ -25,7 +26,6 @@ from blindmatch_protocol.epoch_manifest import (
     ManifestParameter,
     RoleKey,
 )
-from blindmatch_protocol.errors import ProtocolError
 from msgspec.structs import replace
 from support.signed import CURATOR
 from support.verdicts import reason

@@ -12,7 +12,12 @@ from blindmatch_proofs.epoch_manifest import (
 )
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Role, Stated
-from blindmatch_protocol.epoch_manifest import EpochManifest, ManifestParameter, RoleKey, SignedManifest
+from blindmatch_protocol.messages.epoch_manifest import (
+    EpochManifest,
+    ManifestParameter,
+    RoleKey,
+    SignedManifest,
+)
 from blindmatch_server.curator.signing import CuratorKey
 from msgspec.structs import replace
 from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp

@@ -17,10 +17,10 @@ from blindmatch_proofs.split_view import SplitView, View
 from blindmatch_proofs.tlog_policy import Accepted, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol.epoch_manifest import EpochManifest
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest
 from blindmatch_server.curator.signing import CuratorKey
-from blindmatch_server.key_files import line_of
+from blindmatch_server.storage.key_files import line_of
 from msgspec.structs import replace
 from support.logs import LOG, NOW, ORIGIN, WITNESSES, MemoryLog, policy, signer
 from support.signed import CURATOR

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from blindmatch_proofs.franking import verify_content, verify_opening
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
-from blindmatch_protocol.content import AttachmentRef, Content
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.franking import (
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.content import AttachmentRef, Content
+from blindmatch_protocol.messages.franking import (
     LEAF_TAG,
     SALT_TAG,
     AttachmentDigest,

@@ -17,7 +17,7 @@ from blindmatch_proofs.merkle import (
 )
 from blindmatch_proofs.tiles import bundle, entries_of, tile_nodes, tile_path, tile_width
 from blindmatch_proofs.verdict import Passed, Verdict
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
 from support.reference import tree_path, tree_root, tree_split
 
 MOST = 70

@@ -22,7 +22,7 @@ from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, ML_DSA_44, Note,
 from blindmatch_proofs.tlog_policy import SKEW_S, Accepted, Policy, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from msgspec.structs import replace

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
-from blindmatch_protocol import filter as membership
-from blindmatch_protocol import labels, store
+from blindmatch_protocol.codec.errors import SetFileError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Match, NoMatch
 from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.designs.deltas import (
@@ -20,11 +20,11 @@ from blindmatch_protocol.designs.deltas import (
     delta_file,
 )
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
-from blindmatch_protocol.errors import SetFileError
-from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_simulations.inprocess.deployed import run_session
-from blindmatch_simulations.inprocess.opened import OpenDesign
+from blindmatch_protocol.sets import filter as membership
+from blindmatch_protocol.sets import labels, store
+from blindmatch_simulations.testbed.inprocess.deployed import run_session
+from blindmatch_simulations.testbed.inprocess.opened import OpenDesign
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.memory import random_hashes

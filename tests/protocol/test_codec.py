@@ -5,8 +5,8 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 from blindmatch_protocol.codec import Fixed, Message, Sequence, UInt, message
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Category, Extraction, Fact, Severity
-from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 from msgspec.structs import replace
 from rich.pretty import pretty_repr

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.content import AttachmentRef, Content, compose
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.franking import disclose
-from blindmatch_protocol.randomness import replayed
-from blindmatch_protocol.sealed_message import (
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import replayed
+from blindmatch_protocol.messages.content import AttachmentRef, Content, compose
+from blindmatch_protocol.messages.franking import disclose
+from blindmatch_protocol.messages.sealed_message import (
     WIRE_VERSION,
     InitialHeader,
     RatchetHeader,

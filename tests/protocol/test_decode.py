@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_protocol.errors import PictureError
+from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.picture import container, pdq
 from blindmatch_protocol.picture import decode as decoding
 from blindmatch_protocol.picture.decode import Decoded, Limits

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract.coalitions import told
 from blindmatch_protocol.designs.device_classifier import THRESHOLD, DeviceClassifier
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.conformance import Options, check_design
-from blindmatch_simulations.inprocess.deployed import opened, publish
+from blindmatch_simulations.evaluation.conformance import Options, check_design
 from blindmatch_simulations.report.declared import markdown
+from blindmatch_simulations.testbed.inprocess.deployed import opened, publish
 
 PAGE = Path(__file__).parents[2] / "docs" / "designs" / "device-classifier.md"
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from blindmatch_protocol.codec.errors import SetFileError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Match, NoMatch, Outcome, SetParameters
 from blindmatch_protocol.designs import device_list, device_list_hashed
 from blindmatch_protocol.designs.device_list import find
-from blindmatch_protocol.errors import SetFileError
-from blindmatch_protocol.multi_index import MOST_DISTANCE, MultiIndex, write_index
-from blindmatch_protocol.plain_list import identity_of, nearest
-from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
-from blindmatch_simulations.inprocess.deployed import run_session
-from blindmatch_simulations.pictures.hash_only import HashOnly
+from blindmatch_protocol.sets.multi_index import MOST_DISTANCE, MultiIndex, write_index
+from blindmatch_protocol.sets.plain_list import identity_of, nearest
+from blindmatch_simulations.testbed.inprocess.deployed import run_session
+from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
 from msgspec import structs
 from support.memory import MemoryWorkspace, OpenDesign, build, held, random_hashes
 from support.set_files import opened, resealed

@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from blindmatch_protocol import dleq, group, single
-from blindmatch_protocol.ciphersuite import Mode, hash_to_scalar, prefixed
+from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_protocol.crypto import dleq
+from blindmatch_protocol.crypto.ciphersuite import Mode, hash_to_scalar, prefixed
+from blindmatch_protocol.group import single
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from blindmatch_protocol.codec.errors import DesignError, ProtocolError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Match, NoMatch, Ready, Request, Session, SessionError, answered
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.designs.token_psi import DESIGN as TOKEN_PSI
-from blindmatch_protocol.errors import DesignError, ProtocolError
-from blindmatch_protocol.randomness import seeded
 from dummy_designs import ECHO
 from support.memory import Held, held, random_hashes
 from support.voprf_world import MATCHER, SMALL, Picture

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol import hpke
+from blindmatch_protocol.codec.errors import DesignError, PictureError, ProtocolError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract.coalitions import told as disclosed
+from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs.enclave import DESIGN
 from blindmatch_protocol.designs.enclave import design as module
 from blindmatch_protocol.designs.enclave.attestation import CODE, MEASURED, Platform, code_digest, measured
@@ -27,13 +29,11 @@ from blindmatch_protocol.designs.enclave.messages import (
 )
 from blindmatch_protocol.designs.enclave.messages import Picture as Asking
 from blindmatch_protocol.designs.enclave.oblivious import BLOCK, nearest
-from blindmatch_protocol.errors import DesignError, PictureError, ProtocolError
-from blindmatch_protocol.padding import pad_attachment
+from blindmatch_protocol.messages.padding import pad_attachment
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.plain_list import PlainList
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.inprocess.deployed import Deployed, opened, publish, run_session
-from blindmatch_simulations.pictures.pool import make_pool, picture, random_hashes
+from blindmatch_protocol.sets.plain_list import PlainList
+from blindmatch_simulations.testbed.inprocess.deployed import Deployed, opened, publish, run_session
+from blindmatch_simulations.testbed.pictures.pool import make_pool, picture, random_hashes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from msgspec.structs import replace
 

@@ -6,7 +6,8 @@ import hashlib
 from typing import Any
 
 import pytest
-from blindmatch_protocol.epoch_manifest import (
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.epoch_manifest import (
     SIGNED_MOST,
     EpochManifest,
     ManifestFile,
@@ -14,7 +15,6 @@ from blindmatch_protocol.epoch_manifest import (
     RoleKey,
     SignedManifest,
 )
-from blindmatch_protocol.errors import ProtocolError
 from msgspec.structs import replace
 from support.signed import CURATOR, signed
 

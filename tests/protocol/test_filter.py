@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from blindmatch_protocol import filter as membership
-from blindmatch_protocol import store
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import DesignError, SetFileError
-from blindmatch_protocol.filter import Filter
+from blindmatch_protocol.codec.errors import DesignError, SetFileError
+from blindmatch_protocol.sets import filter as membership
+from blindmatch_protocol.sets import store
+from blindmatch_protocol.sets.filter import Filter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

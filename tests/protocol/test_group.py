@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import GroupError, ProtocolError
+from blindmatch_protocol.codec.errors import GroupError, ProtocolError
+from blindmatch_protocol.codec.randomness import replayed, system_randomness
 from blindmatch_protocol.group import ORDER
-from blindmatch_protocol.randomness import replayed, system_randomness
 from hypothesis import given
 from hypothesis import strategies as st
 

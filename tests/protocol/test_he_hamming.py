@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blindmatch_protocol.codec.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import (
     UNBOUND,
     Adversary,
@@ -28,8 +30,6 @@ from blindmatch_protocol.designs.he_hamming.design import balanced
 from blindmatch_protocol.designs.he_hamming.messages import Keys, Query, Reply, Secret
 from blindmatch_protocol.designs.he_hamming.ring import BABY, BITS, FULL, Ring
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS, primes, saved, sealapi
-from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
-from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.data import committed
 from msgspec.structs import replace
 from support import he_world as he

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from blindmatch_protocol import hpke
+from blindmatch_protocol.crypto import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from hypothesis import given

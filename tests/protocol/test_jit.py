@@ -15,16 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blindmatch_protocol import group, oprf
-from blindmatch_protocol.ciphersuite import Mode, hash_inputs_to_uniform
+from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import GroupError, ProtocolError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.crypto import oprf
+from blindmatch_protocol.crypto.ciphersuite import Mode, hash_inputs_to_uniform
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.designs.token_psi import DESIGN as TOKEN_PSI
 from blindmatch_protocol.designs.voprf import building
-from blindmatch_protocol.errors import GroupError, ProtocolError
 from blindmatch_protocol.group import LIBSODIUM, BackendError, BackendWarning, choice
-from blindmatch_protocol.randomness import seeded
 from hypothesis import given
 from hypothesis import strategies as st
 from support.memory import build, random_hashes

@@ -7,11 +7,11 @@ from hashlib import sha512
 
 import numpy as np
 import pytest
-from blindmatch_protocol import labels
+from blindmatch_protocol.codec.errors import ProtocolError, SetFileError
 from blindmatch_protocol.contract import EntryBatch, Label
-from blindmatch_protocol.errors import ProtocolError, SetFileError
-from blindmatch_protocol.labels import SealedLabels
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
+from blindmatch_protocol.sets import labels
+from blindmatch_protocol.sets.labels import SealedLabels
 
 
 def rows(count: int, width: int, seed: int = 1) -> labels.Rows:

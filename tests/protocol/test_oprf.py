@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_protocol import ciphersuite, group, oprf
+from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.oprf import Evaluation, Mode, PublicKey, SecretKey
-from blindmatch_protocol.randomness import Randomness, replayed, system_randomness
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import Randomness, replayed, system_randomness
+from blindmatch_protocol.crypto import ciphersuite, oprf
+from blindmatch_protocol.crypto.oprf import Evaluation, Mode, PublicKey, SecretKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.reference import derived_key, expand_message_xmd

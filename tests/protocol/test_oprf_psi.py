@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_protocol import labels, rowwise
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Label, Match, NoMatch, batches_of
 from blindmatch_protocol.contract.outcome import UNCONFIRMED_ID
+from blindmatch_protocol.crypto.oprf import evaluate
 from blindmatch_protocol.designs.oprf_psi import DESIGN, build, design
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG
-from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.oprf import evaluate
+from blindmatch_protocol.group import rowwise
+from blindmatch_protocol.sets import labels
 from msgspec.structs import replace
 from support.memory import Held, held, random_hashes
 from support.voprf_world import LISTED, MATCHER, Picture, ask, published, run, updated, world

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 
 import pytest
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.padding import (
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.padding import (
     pad_attachment,
     pad_text,
     padded_attachment_length,

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.parts import (
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.parts import (
     ENROLMENT,
     ENVELOPE,
     PART,

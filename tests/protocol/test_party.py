@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 
 import pytest
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import DesignError
 
 
 @pytest.mark.parametrize("name", ["a", "party_a", "matcher_b", "a" * 31, "p2"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from blindmatch_protocol import hpke
+from blindmatch_protocol.codec.errors import ProtocolError, SetFileError, UnopenedError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import (
     UNBOUND,
     Adversary,
@@ -20,14 +21,13 @@ from blindmatch_protocol.contract import (
     concluded,
 )
 from blindmatch_protocol.contract.coalitions import told
+from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs import partial_hash, third_party
 from blindmatch_protocol.designs.hash_upload import MATCHER, Compared
 from blindmatch_protocol.designs.partial_hash import FORM_BYTES, Form
 from blindmatch_protocol.designs.third_party import THIRD, Ask, Asked, Found, answered_with, check_signature
-from blindmatch_protocol.errors import ProtocolError, SetFileError, UnopenedError
-from blindmatch_protocol.plain_list import LIST_FILE, write_list
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.pictures.pool import picture
+from blindmatch_protocol.sets.plain_list import LIST_FILE, write_list
+from blindmatch_simulations.testbed.pictures.pool import picture
 from msgspec.structs import replace
 from support.memory import Held, MemoryWorkspace, held, random_hashes
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blindmatch_protocol.codec.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import ListKnowledge, Match, NoMatch, Party, Role
 from blindmatch_protocol.contract import Request as Asked
 from blindmatch_protocol.designs import prefix_bucket
@@ -16,10 +18,15 @@ from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.prefix_bucket import BUCKETS, DESIGN, Bucket, Fetch, buckets
 from blindmatch_protocol.designs.prefix_bucket.files import BUCKETS_FILE, BUCKETS_KIND, DIGESTS_KIND
 from blindmatch_protocol.designs.voprf import MATCHER
-from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
-from blindmatch_protocol.randomness import seeded
-from blindmatch_protocol.store import DuplicateKeyError
-from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, publish, run_session, update
+from blindmatch_protocol.sets.store import DuplicateKeyError
+from blindmatch_simulations.testbed.inprocess.deployed import (
+    Build,
+    Deployed,
+    opened,
+    publish,
+    run_session,
+    update,
+)
 from msgspec.structs import replace
 from support.memory import asked, random_hashes, replied
 from support.set_files import opened as set_file

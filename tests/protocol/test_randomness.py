@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from blindmatch_protocol.randomness import (
+from blindmatch_protocol.codec.randomness import (
     Randomness,
     Recording,
     TapeExhaustedError,

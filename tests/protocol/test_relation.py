@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Category, Equal, Near, Nothing, Relation
-from blindmatch_protocol.errors import DesignError
 
 ENTRY = np.zeros((1, 32), np.uint8)
 

@@ -6,12 +6,13 @@ import hashlib
 
 import numpy as np
 import pytest
-from blindmatch_protocol import ciphersuite, oprf, rowwise
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import replayed
+from blindmatch_protocol.crypto import ciphersuite, oprf
+from blindmatch_protocol.crypto.oprf import Mode
 from blindmatch_protocol.designs.recipe import Recipe
-from blindmatch_protocol.oprf import Mode
-from blindmatch_protocol.randomness import replayed
-from blindmatch_protocol.tagged import cut, expand
+from blindmatch_protocol.group import rowwise
+from blindmatch_protocol.group.tagged import cut, expand
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blindmatch_protocol import labels
+from blindmatch_protocol.crypto.oprf import evaluate
 from blindmatch_protocol.designs import token_psi
 from blindmatch_protocol.designs.token_psi import addresses, derivation, shares
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
 from blindmatch_protocol.designs.voprf import MATCHER
-from blindmatch_protocol.fuse_map import Words
-from blindmatch_protocol.oprf import evaluate
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.sets import labels
+from blindmatch_protocol.sets.fuse_map import Words
 from support import set_tables
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter, layout
 from hypothesis import given
 from hypothesis import strategies as st

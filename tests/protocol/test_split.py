@@ -9,15 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_protocol import group
+from blindmatch_protocol.codec.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import ListKnowledge, Match, NoMatch, Party, Ready, Role, Session
+from blindmatch_protocol.crypto.oprf import Mode, SecretKey, evaluate, generate_key_pair
 from blindmatch_protocol.designs import oprf_psi, split_psi, split_token_psi
 from blindmatch_protocol.designs.deltas import SET_FILE, SHARE_KEYS_KIND
 from blindmatch_protocol.designs.voprf import KeyLayout, PublicKeys, VoprfDesign
 from blindmatch_protocol.designs.voprf.split import ANY_TWO, HALVES
-from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError, SetFileError
-from blindmatch_protocol.oprf import Mode, SecretKey, evaluate, generate_key_pair
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, publish, run_session, update
+from blindmatch_simulations.testbed.inprocess.deployed import (
+    Build,
+    Deployed,
+    opened,
+    publish,
+    run_session,
+    update,
+)
 from msgspec.structs import replace
 from support.memory import asked, random_hashes, replied
 from support.set_files import opened as set_file

@@ -7,11 +7,11 @@ import struct
 
 import numpy as np
 import pytest
-from blindmatch_protocol import fuse_map, store
-from blindmatch_protocol.errors import DesignError, SetFileError
-from blindmatch_protocol.fuse_map import Words
+from blindmatch_protocol.codec.errors import DesignError, SetFileError
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
-from blindmatch_protocol.store import DuplicateKeyError, Store
+from blindmatch_protocol.sets import fuse_map, store
+from blindmatch_protocol.sets.fuse_map import Words
+from blindmatch_protocol.sets.store import DuplicateKeyError, Store
 from fastconstmap import ConstMap
 from hypothesis import given, settings
 from hypothesis import strategies as st

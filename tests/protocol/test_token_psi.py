@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blindmatch_protocol import labels, store
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import DesignError, SetFileError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import UNBOUND, Label, Match, NoMatch, SetParameters, batches_of
+from blindmatch_protocol.crypto.oprf import Evaluation, finalize
 from blindmatch_protocol.designs.token_psi import DESIGN, derivation, shares, tokens
 from blindmatch_protocol.designs.token_psi.matching import opened_labels
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
-from blindmatch_protocol.errors import DesignError, SetFileError
-from blindmatch_protocol.oprf import Evaluation, finalize
-from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.sets import labels, store
 from msgspec.structs import replace
 from support.memory import Held, MemoryWorkspace, held, random_hashes
 from support.set_files import opened as set_file

@@ -7,6 +7,7 @@ from hashlib import shake_256
 
 import numpy as np
 import pytest
+from blindmatch_protocol.codec.errors import DesignError, SetFileError
 from blindmatch_protocol.designs.token_psi import (
     addresses,
     bands,
@@ -19,7 +20,6 @@ from blindmatch_protocol.designs.token_psi import (
 from blindmatch_protocol.designs.token_psi.build import oprf_input_rows, oprf_inputs
 from blindmatch_protocol.designs.token_psi.parameters import Tokening, of_values
 from blindmatch_protocol.designs.voprf import LIMITS, Limits
-from blindmatch_protocol.errors import DesignError, SetFileError
 from hypothesis import given
 from hypothesis import strategies as st
 from support.memory import random_hashes

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from blindmatch_protocol import labels, rowwise, store
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.crypto.oprf import evaluate_rows
 from blindmatch_protocol.designs.token_psi import build as token_build
 from blindmatch_protocol.designs.token_psi import derivation
 from blindmatch_protocol.designs.token_psi.addresses import bucket_bits
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND, Layer
 from blindmatch_protocol.designs.token_psi.shares import candidates
 from blindmatch_protocol.designs.token_psi.tokens import band_bits, entry_tokens
-from blindmatch_protocol.fuse_map import Cells
-from blindmatch_protocol.oprf import evaluate_rows
-from blindmatch_protocol.rowwise import expand
+from blindmatch_protocol.group import rowwise
+from blindmatch_protocol.group.rowwise import expand
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.sets import labels, store
+from blindmatch_protocol.sets.fuse_map import Cells
 from support.memory import random_hashes
 from support.voprf_world import DESIGNS, LISTED, MATCHER, opened, published, updated
 

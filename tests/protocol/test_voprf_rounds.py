@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from blindmatch_protocol import contract
+from blindmatch_protocol.codec.errors import DesignError, EpochMismatchError, ProtocolError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import UNBOUND, Match, NoMatch, Party
-from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
-from blindmatch_protocol.oprf import Mode, SecretKey
-from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.crypto.oprf import Mode, SecretKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace

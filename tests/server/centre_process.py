@@ -6,9 +6,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from blindmatch_server.authority import Credentials
 from blindmatch_server.centre.server import CentreConfig, open_centre
-from blindmatch_server.serving import Listen, serve
+from blindmatch_server.hosting.authority import Credentials
+from blindmatch_server.hosting.serving import Listen, serve
 
 
 def main(directory: Path, grace: float = 10.0) -> int:

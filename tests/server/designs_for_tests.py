@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from blindmatch_protocol.codec import Fixed, Message, UInt, Variable, message
+from blindmatch_protocol.codec.errors import ProtocolError, SetFileError
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import (
     Answer,
     Buffers,
@@ -36,9 +38,7 @@ from blindmatch_protocol.contract import (
     Workspace,
     no_progress,
 )
-from blindmatch_protocol.errors import ProtocolError, SetFileError
-from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.contract.executor import Executor
 
 ROLE = Role("matcher")
 SECOND = Role("second")

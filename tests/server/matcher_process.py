@@ -10,11 +10,11 @@ from collections.abc import Hashable
 from functools import partial
 from pathlib import Path
 
-from blindmatch_server.authority import Credentials
+from blindmatch_server.hosting.authority import Credentials
+from blindmatch_server.hosting.serving import Listen, serve
 from blindmatch_server.matching.epochs import OpenEpoch
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.server import MatchingConfig, open_matching
-from blindmatch_server.serving import Listen, serve
 from msgspec import Struct
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from blindmatch_protocol.content import AttachmentRef, Content
 from blindmatch_protocol.contract import Label, Party, batches_of
-from blindmatch_protocol.franking import CommitmentOpening, Shown, disclose
+from blindmatch_protocol.messages.content import AttachmentRef, Content
+from blindmatch_protocol.messages.franking import CommitmentOpening, Shown, disclose
+from blindmatch_protocol.messages.report import Report, seal_report
+from blindmatch_protocol.messages.stamp import Stamp, Stamped
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.report import Report, seal_report
-from blindmatch_protocol.stamp import Stamp, Stamped
-from blindmatch_server.authority import Identity
 from blindmatch_server.centre.assessment import Assessment
 from blindmatch_server.centre.deployed import Deployed
 from blindmatch_server.centre.keys import CentreKeys
@@ -26,6 +25,7 @@ from blindmatch_server.centre.references import References, write_references
 from blindmatch_server.centre.server import CentreConfig, open_centre
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.centre.vouchers import OpenerFiles
+from blindmatch_server.hosting.authority import Identity
 from msgspec.structs import replace
 from support.fakes import picture
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_server.authority import (
+from blindmatch_server.hosting.authority import (
     Authority,
     AuthorityError,
     Credentials,

@@ -13,14 +13,14 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from blindmatch_protocol.attachment import open_attachment
-from blindmatch_protocol.clear_message import ClearMessage, clear_message
-from blindmatch_protocol.content import AttachmentRef, Content, compose
+from blindmatch_protocol.codec.errors import DesignError, ProtocolError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Party, SetParameters, batches_of
 from blindmatch_protocol.designs import hash_upload, provider_scan
-from blindmatch_protocol.errors import DesignError, ProtocolError
+from blindmatch_protocol.messages.attachment import open_attachment
+from blindmatch_protocol.messages.clear_message import ClearMessage, clear_message
+from blindmatch_protocol.messages.content import AttachmentRef, Content, compose
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.matching.server import MatchingConfig
 from blindmatch_server.relay.limits import RelayLimits

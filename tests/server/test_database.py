@@ -5,8 +5,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from blindmatch_server.database import Database
-from blindmatch_server.errors import StateError
+from blindmatch_server.storage.database import Database
+from blindmatch_server.storage.errors import StateError
 
 
 async def test_transactions_committed_together_fail_alone(tmp_path: Path) -> None:

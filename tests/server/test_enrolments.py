@@ -15,10 +15,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Party, SetParameters, batches_of
-from blindmatch_protocol.plain_list import LIST_FILE
-from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_protocol.sets.plain_list import LIST_FILE
 from blindmatch_server.matching import enrolments
 from blindmatch_server.matching.epochs import EpochSource, OpenEpoch
 from blindmatch_server.matching.limits import MatchingLimits

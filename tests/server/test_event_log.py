@@ -16,8 +16,8 @@ from typing import Any
 import grpc
 import pytest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.errors import StateError
-from blindmatch_server.event_log import EventLog, LogFile, standard_error
+from blindmatch_server.hosting.event_log import EventLog, LogFile, standard_error
+from blindmatch_server.storage.errors import StateError
 
 from .deployment import ALICE, Deployment, refused
 from .test_operations import scrape

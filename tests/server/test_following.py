@@ -8,7 +8,7 @@ import grpc
 import pytest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import following
-from blindmatch_server.errors import StateError
+from blindmatch_server.storage.errors import StateError
 
 from .deployment import refused
 from .test_triage import Desk, desk

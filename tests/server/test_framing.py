@@ -12,9 +12,9 @@ from typing import Any
 import grpc
 import pytest
 from blindmatch_protocol.contract import Content, Party
-from blindmatch_protocol.report import Report
+from blindmatch_protocol.messages.report import Report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.hosting.authority import Identity, Kind
 from msgspec.structs import replace
 from support.mortal import Arm
 from support.mortal_servers import Plan, centre_life, living

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_server.authority import Credentials, Identity, Kind
+from blindmatch_server.hosting.authority import Credentials, Identity, Kind
 from blindmatch_server.matching.epochs import PublishedSource
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.relay.server import RelayConfig, open_relay
-from blindmatch_simulations.attacks.hostile import (
+from blindmatch_simulations.evaluation.attacks.hostile import (
     HELD,
     LOST,
     MATCHER,
@@ -25,7 +25,7 @@ from blindmatch_simulations.attacks.hostile import (
     Service,
     intruding,
 )
-from blindmatch_simulations.bench.queries import Check
+from blindmatch_simulations.evaluation.bench.queries import Check
 from support.signed import CURATOR
 
 from .deployment import ALICE, Deployment

@@ -15,8 +15,8 @@ import grpc.aio
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.line import MOST_AT_WORK
-from blindmatch_server.rate import Rate
+from blindmatch_server.hosting.line import MOST_AT_WORK
+from blindmatch_server.hosting.rate import Rate
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.server import RelayConfig, open_relay
 
@@ -181,7 +181,7 @@ async def test_a_device_that_goes_on_asking_does_not_hold_up_a_server_that_shuts
 async def test_a_line_on_which_nothing_is_asked_is_ended_and_one_that_waits_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blindmatch_server.line.IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("blindmatch_server.hosting.line.IDLE_SECONDS", 0.2)
     async with relay(tmp_path) as (alice, bob):
         idle, waiting = Open(alice), Open(bob)
         await waiting.ask(receive=wire.ReceiveRequest(wait_ms=1500))

@@ -28,15 +28,14 @@ from blindmatch_proofs.tlog_policy import Accepted, Policy, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol import failpoint
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.epoch_manifest import EpochManifest
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.curator.signing import CuratorKey
-from blindmatch_server.endpoint import Call
-from blindmatch_server.errors import ConflictError, StateError
-from blindmatch_server.event_log import EventLog
+from blindmatch_server.hosting.authority import Identity, Kind
+from blindmatch_server.hosting.endpoint import Call
+from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.log import tree_store
 from blindmatch_server.log import witness as witness_module
 from blindmatch_server.log.cosigning import Cosigning, WitnessAt
@@ -46,6 +45,7 @@ from blindmatch_server.log.server import LogConfig, open_log, open_witness
 from blindmatch_server.log.service import Log, StreamRule, _proven, counts, epochs_of
 from blindmatch_server.log.tree_store import TreeStore
 from blindmatch_server.log.witness import Witness
+from blindmatch_server.storage.errors import ConflictError, StateError
 from msgspec.structs import replace
 from support.dying import die
 from support.logs import MemoryLog, signer

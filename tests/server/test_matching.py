@@ -9,21 +9,21 @@ from typing import Any
 
 import grpc
 import pytest
+from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party, SetParameters, batches_of
-from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server import exit_codes
-from blindmatch_server.building import Publishing
 from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_server.epochs.building import Publishing
+from blindmatch_server.epochs.publication import publish_epoch
+from blindmatch_server.hosting import exit_codes
+from blindmatch_server.hosting.rate import Rate
+from blindmatch_server.hosting.serving import serve
 from blindmatch_server.matching.epochs import EpochSource, PublishedSource
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.matching.store import MatcherStore
-from blindmatch_server.publication import publish_epoch
-from blindmatch_server.rate import Rate
 from blindmatch_server.relay.server import RelayConfig, open_services
-from blindmatch_server.serving import serve
 from support.held_source import HeldSource
 from support.signed import CURATOR, SIGNER
 

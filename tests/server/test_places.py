@@ -12,10 +12,10 @@ import grpc.aio
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.authority import Identity, Kind
-from blindmatch_server.concurrency import LeastPace, Patience
-from blindmatch_server.endpoint import DEVICES, Call, Method
-from blindmatch_server.errors import SlowError
+from blindmatch_server.hosting.authority import Identity, Kind
+from blindmatch_server.hosting.concurrency import LeastPace, Patience
+from blindmatch_server.hosting.endpoint import DEVICES, Call, Method
+from blindmatch_server.storage.errors import SlowError
 from grpc_health.v1 import health_pb2
 
 from .deployment import ALICE, BOB, OPERATOR, Deployment, channel, refused

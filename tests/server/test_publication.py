@@ -16,17 +16,16 @@ import numpy as np
 import pytest
 from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf
 from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import EntrySource, Role, SetParameters, batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN, build
 from blindmatch_protocol.designs.oprf_psi.build import BATCH
-from blindmatch_protocol.epoch_manifest import SignedManifest
-from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.randomness import seeded
-from blindmatch_server import workspace
-from blindmatch_server.building import Publishing
+from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_server.curator.signing import CuratorKey
-from blindmatch_server.publication import publish_epoch, publish_update
-from blindmatch_server.published import (
+from blindmatch_server.epochs.building import Publishing
+from blindmatch_server.epochs.publication import publish_epoch, publish_update
+from blindmatch_server.epochs.published import (
     BuildRunningError,
     DamagedPublicationError,
     EpochPublishedError,
@@ -36,7 +35,8 @@ from blindmatch_server.published import (
     open_publication,
     signed_epochs,
 )
-from blindmatch_server.workspace import FolderWorkspace, StorageError, WorkspaceError
+from blindmatch_server.storage import workspace
+from blindmatch_server.storage.workspace import FolderWorkspace, StorageError, WorkspaceError
 from msgspec.structs import replace
 from support.forked import lived
 from support.memory import random_hashes

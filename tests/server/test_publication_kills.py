@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
-from blindmatch_server.published import NoPublicationError, current_epoch, open_publication
+from blindmatch_server.epochs.published import NoPublicationError, current_epoch, open_publication
 from support.forked import Lived, lived
 from support.mortal_build import BATCH, build_life
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from blindmatch_protocol.codec.errors import EpochMismatchError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import EpochMismatchError
-from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.hosting.workers import Workers
 from blindmatch_server.matching.enrolments import NotEnrolledError
 from blindmatch_server.matching.server import MatchingConfig, open_matching
-from blindmatch_server.workers import Workers
 from dummy_designs import IN_PROCESSES, AskMasked, Unmasked, in_processes
 from support.dying import end_by_themselves, is_running, left_by
 
@@ -80,7 +80,7 @@ async def test_workers_answer_with_the_enrolment_and_are_replaced_when_they_die(
 
 def test_workers_end_when_the_program_is_killed() -> None:
     pids = left_by(
-        "from blindmatch_server.workers import Workers; import os\n"
+        "from blindmatch_server.hosting.workers import Workers; import os\n"
         "workers = Workers(2); workers.result(workers.submit(os.getpid)); print(*workers.pids, flush=True)"
     )
     assert pids and end_by_themselves(pids)

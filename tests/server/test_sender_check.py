@@ -7,14 +7,14 @@ from functools import partial
 
 import grpc
 import pytest
-from blindmatch_protocol import amf
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.franking_mode import FrankingMode
-from blindmatch_protocol.hpke import public_key
-from blindmatch_protocol.randomness import system_randomness
-from blindmatch_protocol.report import Report
+from blindmatch_protocol.crypto import amf
+from blindmatch_protocol.crypto.hpke import public_key
+from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.messages.report import Report
+from blindmatch_protocol.messages.sender_proof import FrankingKey, SenderProof, proven, sign
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_protocol.sender_proof import FrankingKey, SenderProof, proven, sign
 from blindmatch_server.centre.assessment import Check, Outcome
 from blindmatch_server.centre.server import CentreConfig, open_centre
 from msgspec.structs import replace

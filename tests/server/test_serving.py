@@ -16,17 +16,17 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from blindmatch_protocol.codec.errors import DesignError, EpochMismatchError, ProtocolError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import DesignError, EpochMismatchError, ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server import exit_codes
-from blindmatch_server.authority import Authority, AuthorityError, Credentials, Identity, Kind
-from blindmatch_server.endpoint import DEVICES, OPERATORS, Call, Method, ServerContext, Service
-from blindmatch_server.errors import PortTakenError
-from blindmatch_server.handlers import handlers_of
+from blindmatch_server.hosting import exit_codes
+from blindmatch_server.hosting.authority import Authority, AuthorityError, Credentials, Identity, Kind
+from blindmatch_server.hosting.endpoint import DEVICES, OPERATORS, Call, Method, ServerContext, Service
+from blindmatch_server.hosting.handlers import handlers_of
+from blindmatch_server.hosting.serving import running, serve
 from blindmatch_server.revocation import RevocationList
-from blindmatch_server.serving import running, serve
-from blindmatch_server.workspace import replace_file
+from blindmatch_server.storage.errors import PortTakenError
+from blindmatch_server.storage.workspace import replace_file
 from cryptography import x509
 from grpc_health.v1 import health_pb2
 from msgspec.structs import replace

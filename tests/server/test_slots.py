@@ -9,12 +9,20 @@ from pathlib import Path
 
 import grpc
 import pytest
-from blindmatch_protocol.cover import KEPT_MS, SLOT_SIZES, Slot, cover, fragment, fragments_of, seal_slot
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_protocol.messages.cover import (
+    KEPT_MS,
+    SLOT_SIZES,
+    Slot,
+    cover,
+    fragment,
+    fragments_of,
+    seal_slot,
+)
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import slots
-from blindmatch_server.database import Database
-from blindmatch_server.event_log import EventLog
+from blindmatch_server.hosting.event_log import EventLog
+from blindmatch_server.storage.database import Database
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from .deployment import refused

@@ -11,12 +11,12 @@ import grpc
 import pytest
 from blindmatch_client.messenger import Account
 from blindmatch_client.messenger.pre_keys import FetchedBundle
-from blindmatch_protocol.content import compose
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.franking import commit
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.messages.content import compose
+from blindmatch_protocol.messages.franking import commit
+from blindmatch_protocol.messages.stamp import Stamp, Stamped
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_protocol.stamp import Stamp, Stamped
 from blindmatch_server.centre.assessment import Check, Outcome
 from blindmatch_server.relay.server import RelayConfig, open_relay
 from msgspec.structs import replace

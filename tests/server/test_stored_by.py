@@ -12,10 +12,10 @@ import grpc
 import grpc.aio
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_server.authority import Identity
-from blindmatch_server.errors import QuotaError
+from blindmatch_server.hosting.authority import Identity
 from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.storage.errors import QuotaError
 from support.mortal import Arm
 from support.mortal_servers import Plan, living, relay_life
 

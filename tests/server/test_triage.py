@@ -13,9 +13,9 @@ import grpc
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre import notices
 from blindmatch_server.centre.statute import months_after
+from blindmatch_server.hosting.authority import Identity, Kind
 
 from .deployment import Client, Deployment, refused
 from .scene import Scene

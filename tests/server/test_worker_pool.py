@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import EntryBatch, SetParameters, batches_of
+from blindmatch_protocol.contract.executor import WorkerProcesses
 from blindmatch_protocol.designs import oprf_psi, token_psi
-from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.executor import WorkerProcesses
-from blindmatch_protocol.randomness import seeded
-from blindmatch_server.building import Publishing
-from blindmatch_server.publication import publish_epoch
-from blindmatch_server.worker_pool import WorkerPool, WorkerWarning
+from blindmatch_server.epochs.building import Publishing
+from blindmatch_server.epochs.publication import publish_epoch
+from blindmatch_server.hosting.worker_pool import WorkerPool, WorkerWarning
 from support import row_functions
 from support.dying import end_by_themselves, is_running, left_by
 from support.memory import random_hashes
@@ -160,7 +160,8 @@ class TestWorkers:
 
     def test_end_when_the_program_is_killed(self) -> None:
         pids = left_by(
-            "from support.row_functions import mixed; from blindmatch_server.worker_pool import WorkerPool\n"
+            "from support.row_functions import mixed\n"
+            "from blindmatch_server.hosting.worker_pool import WorkerPool\n"
             "from server.test_worker_pool import batches\n"
             "workers = WorkerPool(2); rows = workers.rows(mixed, b'k', batches(400, 4)); next(rows)\n"
             "print(*workers.pids, flush=True)"
@@ -199,7 +200,7 @@ class TestFailures:
     def test_a_helper_that_hangs_is_killed(
         self, workers: WorkerPool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("blindmatch_server.workers._END_SECONDS", 0.2)
+        monkeypatch.setattr("blindmatch_server.hosting.workers._END_SECONDS", 0.2)
         rows: Any = workers.rows(row_functions.mixed, SECRET, batches(400, 4))
         next(rows)
         pids = workers.pids

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from blindmatch_server import workspace
-from blindmatch_server.workspace import PUBLIC, StorageError, replace_file
+from blindmatch_server.storage import workspace
+from blindmatch_server.storage.workspace import PUBLIC, StorageError, replace_file
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.folder import Deployment
 from support.command import in_process
 from support.forked_servers import forked_servers, serving
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from blindmatch_protocol.contract import Answer
+from blindmatch_protocol.crypto.oprf import Mode, generate_key_pair
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
-from blindmatch_protocol.oprf import Mode, generate_key_pair
-from blindmatch_simulations.conformance.mutations.hooks import PaddedPsi, variant
+from blindmatch_simulations.evaluation.conformance.mutations.hooks import PaddedPsi, variant
 from msgspec.structs import replace
 
 

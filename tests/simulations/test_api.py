@@ -11,14 +11,14 @@ from typing import Any, get_args
 import blindmatch as bm
 import numpy as np
 import pytest
-from blindmatch_protocol.errors import DesignError, PictureError
+from blindmatch_protocol.codec.errors import DesignError, PictureError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_simulations.audit import Undeclared
 from blindmatch_simulations.measure.results import Results as File
 from blindmatch_simulations.measure.results import ResultsError, encode, results
 from blindmatch_simulations.measure.row import BenchRow, bench_row
-from blindmatch_simulations.scenario.operations import ScenarioError
-from blindmatch_simulations.scenario.recording import RecordingError
+from blindmatch_simulations.testbed.audit import Undeclared
+from blindmatch_simulations.testbed.scenario.operations import ScenarioError
+from blindmatch_simulations.testbed.scenario.recording import RecordingError
 
 ROOT = Path(__file__).parents[2]
 PICTURES = bm.sample_pictures(3)

@@ -13,20 +13,27 @@ from typing import TypeVar
 import jsonschema
 import msgspec
 import pytest
-from blindmatch_simulations.assess import origin, store
-from blindmatch_simulations.assess.catalogue import FIGURES
-from blindmatch_simulations.assess.judging import NOT_TIED
-from blindmatch_simulations.assess.origin import SETS
-from blindmatch_simulations.assess.plan import FULL, QUICK, STANDARD, AssessError, plan_text, read_plan
-from blindmatch_simulations.assess.results import Measured, Results
-from blindmatch_simulations.assess.rows import again, known
-from blindmatch_simulations.assess.running import Assessment
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.deployment.registry import RegistryError
+from blindmatch_simulations.evaluation.assess import origin, store
+from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
+from blindmatch_simulations.evaluation.assess.judging import NOT_TIED
+from blindmatch_simulations.evaluation.assess.origin import SETS
+from blindmatch_simulations.evaluation.assess.plan import (
+    FULL,
+    QUICK,
+    STANDARD,
+    AssessError,
+    plan_text,
+    read_plan,
+)
+from blindmatch_simulations.evaluation.assess.results import Measured, Results
+from blindmatch_simulations.evaluation.assess.rows import again, known
+from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.measure import group_backend
 from blindmatch_simulations.measure.machine import machine
 from blindmatch_simulations.measure.results import ResultsError
 from blindmatch_simulations.report.tables import failed
+from blindmatch_simulations.testbed.deployment.registry import RegistryError
 from support.assess_rows import TINY, tiny
 from support.command import COMMAND, processes_of
 from support.schemas import committed, of_results

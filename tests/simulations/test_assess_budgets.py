@@ -13,18 +13,18 @@ from typing import Any
 import msgspec
 import pytest
 from blindmatch_protocol.designs import none
-from blindmatch_simulations.assess import fitting, store, worker
-from blindmatch_simulations.assess.observed import AloneRow, Check, Copies
-from blindmatch_simulations.assess.results import Measured
-from blindmatch_simulations.assess.running import Assessment
 from blindmatch_simulations.cli import console
 from blindmatch_simulations.cli.assess import FEWER, _row
-from blindmatch_simulations.conformance import surroundings
-from blindmatch_simulations.conformance.checks import CHECKS
-from blindmatch_simulations.conformance.run import Options, check_design
-from blindmatch_simulations.inprocess.verdict import Passed, Verdict
+from blindmatch_simulations.evaluation.assess import fitting, store, worker
+from blindmatch_simulations.evaluation.assess.observed import AloneRow, Check, Copies
+from blindmatch_simulations.evaluation.assess.results import Measured
+from blindmatch_simulations.evaluation.assess.running import Assessment
+from blindmatch_simulations.evaluation.conformance import surroundings
+from blindmatch_simulations.evaluation.conformance.checks import CHECKS
+from blindmatch_simulations.evaluation.conformance.run import Options, check_design
 from blindmatch_simulations.measure.yardstick import Reading
-from blindmatch_simulations.scenario.world import until
+from blindmatch_simulations.testbed.inprocess.verdict import Passed, Verdict
+from blindmatch_simulations.testbed.scenario.world import until
 from msgspec.structs import replace
 from rich.console import Console
 from support.assess_rows import observed, row, tiny

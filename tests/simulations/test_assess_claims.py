@@ -11,19 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_client.facts import device_facts
-from blindmatch_client.failure import FailureMode, failure_facts
+from blindmatch_client.settings.facts import device_facts
+from blindmatch_client.settings.failure import FailureMode, failure_facts
 from blindmatch_protocol.contract import Fact, Severity, Shows
 from blindmatch_protocol.designs import oprf_psi
-from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.judging import NOT_TIED
-from blindmatch_simulations.assess.observed import Audited, AuditFinding, Check, Declared, FactSeen, Traffic
-from blindmatch_simulations.assess.results import Measured
-from blindmatch_simulations.deployment.registry import built_in_designs
+from blindmatch_simulations.evaluation.assess import store
+from blindmatch_simulations.evaluation.assess.judging import NOT_TIED
+from blindmatch_simulations.evaluation.assess.observed import (
+    Audited,
+    AuditFinding,
+    Check,
+    Declared,
+    FactSeen,
+    Traffic,
+)
+from blindmatch_simulations.evaluation.assess.results import Measured
 from blindmatch_simulations.measure.intervals import resolution
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report import tables
 from blindmatch_simulations.report.inputs import inputs
+from blindmatch_simulations.testbed.deployment.registry import built_in_designs
 from msgspec.structs import replace
 from support.assess_page import outline, results_folder
 from support.assess_rows import observed, row

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from blindmatch_protocol.designs import none
-from blindmatch_simulations.assess import fitting, store
-from blindmatch_simulations.assess.material import Material, make
-from blindmatch_simulations.assess.observed import AloneRow
-from blindmatch_simulations.assess.plan import Plan, read_plan
-from blindmatch_simulations.assess.results import Results
-from blindmatch_simulations.assess.running import Assessment
-from blindmatch_simulations.deployment.registry import option_ids
+from blindmatch_simulations.evaluation.assess import fitting, store
+from blindmatch_simulations.evaluation.assess.material import Material, make
+from blindmatch_simulations.evaluation.assess.observed import AloneRow
+from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
+from blindmatch_simulations.evaluation.assess.results import Results
+from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.measure.yardstick import Reading
+from blindmatch_simulations.testbed.deployment.registry import option_ids
 from support.assess_rows import tiny
 
 TEXT = tiny(

@@ -10,33 +10,27 @@ import pytest
 from blindmatch_proofs.endorsement import Action
 from blindmatch_proofs.endorsement.batch import Batch, batch_of
 from blindmatch_proofs.endorsement.proof import EndorsementProof, verify_proof
+from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, batches_of
 from blindmatch_protocol.designs import device_list, enclave, hash_upload, oprf_psi, token_psi
-from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.assess import judging, proving
-from blindmatch_simulations.assess.catalogue import FIGURES
-from blindmatch_simulations.assess.observed import (
-    Built,
-    Check,
-    KeyUse,
-    Known,
-    Updated,
-)
-from blindmatch_simulations.assess.observing import Observer
-from blindmatch_simulations.assess.proving import proven
 from blindmatch_simulations.data import committed, eu_photos
-from blindmatch_simulations.inprocess.deployed import manifest_of
+from blindmatch_simulations.evaluation.assess import judging, proving
+from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
+from blindmatch_simulations.evaluation.assess.observed import Built, Check, KeyUse, Known, Updated
+from blindmatch_simulations.evaluation.assess.observing import Observer
+from blindmatch_simulations.evaluation.assess.proving import proven
+from blindmatch_simulations.evaluation.population.behaviour import literature
+from blindmatch_simulations.evaluation.population.inputs import read_inputs
+from blindmatch_simulations.evaluation.population.model import YEAR, model
+from blindmatch_simulations.evaluation.studies import depicted
 from blindmatch_simulations.measure import procfs
 from blindmatch_simulations.measure.intervals import advantage, resolution
 from blindmatch_simulations.measure.results import Figure
-from blindmatch_simulations.population.behaviour import literature
-from blindmatch_simulations.population.inputs import read_inputs
-from blindmatch_simulations.population.model import YEAR, model
 from blindmatch_simulations.report.inputs import inputs
 from blindmatch_simulations.report.markup import number, power
-from blindmatch_simulations.studies import depicted
+from blindmatch_simulations.testbed.inprocess.deployed import manifest_of
 from msgspec.structs import replace
 from support.assess_rows import EDITS, observed, row
 from support.fakes import picture

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import Done, NoMatch
-from blindmatch_simulations.assess.guard import guarded
-from blindmatch_simulations.assess.offences import never_asks
-from blindmatch_simulations.assess.plan import QUICK, PlanError, plan_text, read_plan
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.corpus.installed import hashed, installed
-from blindmatch_simulations.deployment.registry import Registered, built_in_designs
+from blindmatch_simulations.evaluation.assess.guard import guarded
+from blindmatch_simulations.evaluation.assess.offences import never_asks
+from blindmatch_simulations.evaluation.assess.plan import QUICK, PlanError, plan_text, read_plan
+from blindmatch_simulations.evaluation.corpus.installed import hashed, installed
 from blindmatch_simulations.measure.intervals import clopper_pearson, median_ratio
-from blindmatch_simulations.pictures.crops import crops
+from blindmatch_simulations.testbed.deployment.registry import Registered, built_in_designs
+from blindmatch_simulations.testbed.pictures.crops import crops
 from support.command import processes_of
 
 PYTHON = sys.executable

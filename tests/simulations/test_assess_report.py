@@ -13,23 +13,30 @@ from xml.etree import ElementTree
 
 import pytest
 from blindmatch_protocol.contract import Severity, Shows
-from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.catalogue import FIGURES
-from blindmatch_simulations.assess.observed import Check, Copies, Declared, Extracted, FactSeen, Traffic
-from blindmatch_simulations.assess.results import Measured, Recall, Results
-from blindmatch_simulations.assess.studying import STUDIES
-from blindmatch_simulations.attacks.arena import Pair
-from blindmatch_simulations.attacks.budget import Budget
-from blindmatch_simulations.attacks.figure import Figure as Achieved
-from blindmatch_simulations.attacks.run import Ran, results_of
-from blindmatch_simulations.attacks.table import ATTACKS
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.data import committed, volumes
+from blindmatch_simulations.evaluation.assess import store
+from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
+from blindmatch_simulations.evaluation.assess.observed import (
+    Check,
+    Copies,
+    Declared,
+    Extracted,
+    FactSeen,
+    Traffic,
+)
+from blindmatch_simulations.evaluation.assess.results import Measured, Recall, Results
+from blindmatch_simulations.evaluation.assess.studying import STUDIES
+from blindmatch_simulations.evaluation.attacks.arena import Pair
+from blindmatch_simulations.evaluation.attacks.budget import Budget
+from blindmatch_simulations.evaluation.attacks.figure import Figure as Achieved
+from blindmatch_simulations.evaluation.attacks.run import Ran, results_of
+from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.measure.results import ByKind, Figure, encode
-from blindmatch_simulations.pictures.edits import EDITS as SUITE
 from blindmatch_simulations.report.inputs import ASSUMPTION, inputs
 from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
 from blindmatch_simulations.report.page import asset, report
+from blindmatch_simulations.testbed.pictures.edits import EDITS as SUITE
 from defusedxml.ElementTree import fromstring
 from msgspec.structs import replace
 from support.assess_page import outline, results_folder

@@ -11,25 +11,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blindmatch_client.trace import SessionTrace
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Equal, Near, NoMatch, Nothing, Relation, Voucher, open_all
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator import HashList
-from blindmatch_server.published import open_publication
-from blindmatch_simulations.assess.attributing import by_opener, expected_of
-from blindmatch_simulations.assess.auditing import near_entries
-from blindmatch_simulations.assess.harness import LEAST_PAIRS, added_by_harness
-from blindmatch_simulations.assess.keeping import kept_set, key_of
-from blindmatch_simulations.assess.material import Material, make
-from blindmatch_simulations.assess.observed import PictureRow
-from blindmatch_simulations.assess.plan import Plan, read_plan
-from blindmatch_simulations.assess.updating import updated
-from blindmatch_simulations.deployment.curating import lend
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.registry import load_design
-from blindmatch_simulations.inprocess.opened import open_published
-from blindmatch_simulations.pictures.pool import Oracle
+from blindmatch_server.epochs.published import open_publication
+from blindmatch_simulations.evaluation.assess.attributing import by_opener, expected_of
+from blindmatch_simulations.evaluation.assess.auditing import near_entries
+from blindmatch_simulations.evaluation.assess.harness import LEAST_PAIRS, added_by_harness
+from blindmatch_simulations.evaluation.assess.keeping import kept_set, key_of
+from blindmatch_simulations.evaluation.assess.material import Material, make
+from blindmatch_simulations.evaluation.assess.observed import PictureRow
+from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
+from blindmatch_simulations.evaluation.assess.updating import updated
+from blindmatch_simulations.testbed.deployment.curating import lend
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.inprocess.opened import open_published
+from blindmatch_simulations.testbed.pictures.pool import Oracle
 from dummy_designs import VOUCHERS, Sealed
 from support.assess_rows import TINY
 

@@ -7,14 +7,14 @@ import json
 import msgspec
 import numpy as np
 import pytest
-from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.budget import Distortion, Spending, distortion
-from blindmatch_simulations.attacks.run import AttackRow, Ran, results_of, run_attack
-from blindmatch_simulations.attacks.table import ATTACKS
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.evaluation.attacks.arena import Arena
+from blindmatch_simulations.evaluation.attacks.budget import Distortion, Spending, distortion
+from blindmatch_simulations.evaluation.attacks.run import AttackRow, Ran, results_of, run_attack
+from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.measure.results import encode
-from blindmatch_simulations.pictures.edits import BY_NAME, encoded
-from blindmatch_simulations.pictures.pool import picture
+from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.pictures.edits import BY_NAME, encoded
+from blindmatch_simulations.testbed.pictures.pool import picture
 from PIL import Image
 
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from blindmatch_client.egress.methods import EXCHANGE, SEND
 from blindmatch_client.messenger.pre_keys import FetchedBundle
-from blindmatch_protocol.content import compose
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.he_hamming import DESIGN, SMALL
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.attacks import edits, extraction, metadata, perceptual_hash, recorded
-from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.figure import Figure
-from blindmatch_simulations.attacks.run import run_attack
-from blindmatch_simulations.attacks.table import ATTACKS, pairs
-from blindmatch_simulations.deployment.registry import all_designs, load_design
+from blindmatch_protocol.messages.content import compose
+from blindmatch_simulations.evaluation.attacks import edits, extraction, metadata, perceptual_hash, recorded
+from blindmatch_simulations.evaluation.attacks.arena import Arena
+from blindmatch_simulations.evaluation.attacks.figure import Figure
+from blindmatch_simulations.evaluation.attacks.run import run_attack
+from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.measure.intervals import advantage
-from blindmatch_simulations.pictures.crops import crops
+from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
+from blindmatch_simulations.testbed.pictures.crops import crops
 from msgspec import UNSET
 from msgspec.structs import replace
 from support.command import in_process

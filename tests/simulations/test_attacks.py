@@ -15,15 +15,15 @@ import jsonschema
 import pytest
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_simulations import attacks
-from blindmatch_simulations.attacks.adversary import Adversary
-from blindmatch_simulations.attacks.arena import DECLARED, Arena, Attack
-from blindmatch_simulations.attacks.needs import PART, WHOLE_HASH
-from blindmatch_simulations.attacks.run import AttackRow, NotPlayed, Ran, results_of, run_attack
-from blindmatch_simulations.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.deployment.registry import all_designs, load_design
+from blindmatch_simulations.evaluation import attacks
+from blindmatch_simulations.evaluation.attacks.adversary import Adversary
+from blindmatch_simulations.evaluation.attacks.arena import DECLARED, Arena, Attack
+from blindmatch_simulations.evaluation.attacks.needs import PART, WHOLE_HASH
+from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed, Ran, results_of, run_attack
+from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.measure.results import Results, read
+from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from support.command import in_process
 from support.schemas import committed
 
@@ -87,7 +87,9 @@ def test_attacks_are_found_by_their_decorator_each_once_and_in_the_same_order() 
     assert [one.name for one in DECLARED if one.name not in ATTACKS] == []
     modules = [one.move.__module__ for one in ATTACKS.values()]
     assert modules == sorted(modules) and set(modules) == {module for module, _ in sources}
-    later_first = "from blindmatch_simulations.attacks import recorded, table; print(*table.ATTACKS)"
+    later_first = (
+        "from blindmatch_simulations.evaluation.attacks import recorded, table\nprint(*table.ATTACKS)"
+    )
     ran = subprocess.run([sys.executable, "-c", later_first], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == list(ATTACKS)
 
@@ -103,7 +105,7 @@ def test_no_attack_names_a_built_in_design() -> None:
 
 RENAMED = """
 from copy import copy
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.registry import load_design
 from msgspec.structs import replace
 
 DESIGN = copy(load_design({name!r}))

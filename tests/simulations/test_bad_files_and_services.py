@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.folder import Deployment
 from PIL import Image
 from support.command import BAD_STATE, PORT_TAKEN, REFUSED, UNREACHABLE, blindmatch, in_process, refused
 

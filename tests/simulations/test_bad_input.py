@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from blindmatch_simulations.deployment.deployed_design import note_design
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.scenario.recording import RecordingError, read_recording
+from blindmatch_simulations.testbed.deployment.deployed_design import note_design
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.scenario.recording import RecordingError, read_recording
 from support.command import BAD_STATE, REFUSED, USAGE, in_process, refused
 
 # deployments and names

@@ -11,13 +11,13 @@ from typing import Any
 import jsonschema
 import pytest
 from blindmatch_protocol.group import missing
-from blindmatch_simulations.attacks.hostile import SERVICES
-from blindmatch_simulations.bench import flood
-from blindmatch_simulations.bench.field import Outcome
-from blindmatch_simulations.bench.flood import Flood, Round, Scene
-from blindmatch_simulations.bench.peers.runner import PeerMissingError, Peers, runs_of
-from blindmatch_simulations.bench.table import COLUMNS, cells, markdown
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.evaluation.attacks.hostile import SERVICES
+from blindmatch_simulations.evaluation.bench import flood
+from blindmatch_simulations.evaluation.bench.field import Outcome
+from blindmatch_simulations.evaluation.bench.flood import Flood, Round, Scene
+from blindmatch_simulations.evaluation.bench.peers.runner import PeerMissingError, Peers, runs_of
+from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells, markdown
 from blindmatch_simulations.measure import meter
 from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.measure.meter import Meter

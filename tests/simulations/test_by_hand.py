@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_server.published import open_publication
+from blindmatch_server.epochs.published import open_publication
 from support.command import COMMAND, Ran, blindmatch, environment, in_process, processes_of, refused
 
 SERVERS = ("centre", "matcher", "relay")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from blindmatch_protocol.contract import Category, Item
-from blindmatch_simulations.pictures.crops import crops
-from blindmatch_simulations.studies.classifier import (
+from blindmatch_simulations.evaluation.studies.classifier import (
     CAPTIONS,
     Scores,
     Share,
@@ -13,6 +12,7 @@ from blindmatch_simulations.studies.classifier import (
     negatives_for,
     scored,
 )
+from blindmatch_simulations.testbed.pictures.crops import crops
 
 
 def bright(item: Item) -> float:

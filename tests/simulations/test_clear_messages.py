@@ -8,22 +8,22 @@ from typing import Any
 
 import pytest
 from blindmatch_client.egress import Egress
-from blindmatch_client.facts import MESSAGE, OF_E2EE, device_facts
-from blindmatch_client.relay import RelayClient
+from blindmatch_client.messages.relay import RelayClient
+from blindmatch_client.settings.facts import MESSAGE, OF_E2EE, device_facts
 from blindmatch_client.trace import EgressRecord, MessageTrace
-from blindmatch_protocol.clear_message import ClearMessage, clear_message
-from blindmatch_protocol.content import compose
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.designs import hash_upload, provider_scan
-from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.messages.clear_message import ClearMessage, clear_message
+from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.attacks.arena import Arena
-from blindmatch_simulations.attacks.loopback import drawn, loopback
-from blindmatch_simulations.audit.messages import check_messages
-from blindmatch_simulations.audit.records import SEND
-from blindmatch_simulations.deployment.hosting import STATE
-from blindmatch_simulations.deployment.operators import centre_list
+from blindmatch_simulations.evaluation.attacks.arena import Arena
+from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback
+from blindmatch_simulations.testbed.audit.messages import check_messages
+from blindmatch_simulations.testbed.audit.records import SEND
+from blindmatch_simulations.testbed.deployment.hosting import STATE
+from blindmatch_simulations.testbed.deployment.operators import centre_list
 from msgspec.structs import replace
 
 TEXT = "words that anybody could read"

@@ -16,9 +16,9 @@ from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.cli.assess import COLUMNS, COSTS
 from blindmatch_simulations.cli.console import ERR, OUT, details, parts, progress_bar, say, table
 from blindmatch_simulations.cli.serve import Watched
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.processes import ServerProcess, alone
-from blindmatch_simulations.deployment.registry import all_designs
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.processes import ServerProcess, alone
+from blindmatch_simulations.testbed.deployment.registry import all_designs
 from rich.console import Console
 from support.command import in_process, refused
 

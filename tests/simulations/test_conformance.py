@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_protocol.codec.errors import ProtocolError, UnopenedError
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Answer, AnyDesign, Leak
 from blindmatch_protocol.designs import (
     device_list,
@@ -19,11 +21,9 @@ from blindmatch_protocol.designs import (
     third_party,
     token_psi,
 )
-from blindmatch_protocol.errors import ProtocolError, UnopenedError
-from blindmatch_protocol.randomness import Randomness
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.conformance import Options, Verdict, check_design
-from blindmatch_simulations.conformance.checks import BY_NAME
+from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
+from blindmatch_simulations.evaluation.conformance.checks import BY_NAME
 from dummy_designs import CARRIED, ECHO, SHARES, VOUCHERS, Echo, Failing
 
 HONEST = (

@@ -10,24 +10,29 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from blindmatch_protocol import single
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Fact, Leak, Severity
 from blindmatch_protocol.designs import hash_upload
 from blindmatch_protocol.designs.hash_upload import HashUpload
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.conformance import Options, Verdict, check_design, epochs
-from blindmatch_simulations.conformance.draws import solved
-from blindmatch_simulations.conformance.error_texts import pieces, silent
-from blindmatch_simulations.conformance.fixtures import SMALL_FILES, Fixtures, as_published, lowered
-from blindmatch_simulations.conformance.kept import digest
-from blindmatch_simulations.conformance.leakage import games
-from blindmatch_simulations.conformance.leakage.game_setup import GameSetup
-from blindmatch_simulations.conformance.leakage.relations import Hull
-from blindmatch_simulations.conformance.mutations.watched import Reaches
-from blindmatch_simulations.conformance.repetition import held_bytes
-from blindmatch_simulations.conformance.spellings import spelt
-from blindmatch_simulations.deployment.registry import load_design
-from blindmatch_simulations.inprocess.verdict import BrokenError, Result
+from blindmatch_protocol.group import single
+from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design, epochs
+from blindmatch_simulations.evaluation.conformance.draws import solved
+from blindmatch_simulations.evaluation.conformance.error_texts import pieces, silent
+from blindmatch_simulations.evaluation.conformance.fixtures import (
+    SMALL_FILES,
+    Fixtures,
+    as_published,
+    lowered,
+)
+from blindmatch_simulations.evaluation.conformance.kept import digest
+from blindmatch_simulations.evaluation.conformance.leakage import games
+from blindmatch_simulations.evaluation.conformance.leakage.game_setup import GameSetup
+from blindmatch_simulations.evaluation.conformance.leakage.relations import Hull
+from blindmatch_simulations.evaluation.conformance.mutations.watched import Reaches
+from blindmatch_simulations.evaluation.conformance.repetition import held_bytes
+from blindmatch_simulations.evaluation.conformance.spellings import spelt
+from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, Result
 from msgspec.structs import replace
 
 SECRET = seeded("secret").take(32)

@@ -11,16 +11,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from blindmatch_protocol import group
-from blindmatch_protocol.ciphersuite import Mode, hash_inputs_to_uniform
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import Recording, replayed, seeded
 from blindmatch_protocol.contract import UNBOUND, NoState, Send
+from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.crypto.ciphersuite import Mode, hash_inputs_to_uniform
 from blindmatch_protocol.designs.oprf_psi import DESIGN, Request
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG
 from blindmatch_protocol.designs.voprf import MATCHER
-from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.randomness import Recording, replayed, seeded
-from blindmatch_simulations.inprocess.deployed import opened, publish
-from blindmatch_simulations.pictures.pool import Pooled, make_pool
+from blindmatch_simulations.testbed.inprocess.deployed import opened, publish
+from blindmatch_simulations.testbed.pictures.pool import Pooled, make_pool
 
 FILLER = 32
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from blindmatch_protocol.contract import AnyDesign, Match, Ready, Step
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan, token_psi
-from blindmatch_simulations.conformance import Options, Verdict, check_design
-from blindmatch_simulations.conformance.fixtures import Fixtures
-from blindmatch_simulations.conformance.hand_over import CLASSES, check_hand_over
-from blindmatch_simulations.conformance.mutations.devices import ProofNotChecked
-from blindmatch_simulations.conformance.mutations.hooks import Psi
-from blindmatch_simulations.conformance.mutations.timing import TICKS, WORK, WORKED, HastyDevice
-from blindmatch_simulations.inprocess.verdict import BrokenError, Result
+from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
+from blindmatch_simulations.evaluation.conformance.hand_over import CLASSES, check_hand_over
+from blindmatch_simulations.evaluation.conformance.mutations.devices import ProofNotChecked
+from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi
+from blindmatch_simulations.evaluation.conformance.mutations.timing import TICKS, WORK, WORKED, HastyDevice
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, Result
 from dummy_designs import BRIGHT
 
 RUNS = 240

@@ -19,13 +19,13 @@ from blindmatch_protocol.contract import (
 from blindmatch_protocol.contract.coalitions import told
 from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan
 from blindmatch_protocol.designs.hash_upload import Compared, HashUpload
-from blindmatch_simulations.conformance import Options, check_design
-from blindmatch_simulations.conformance.fixtures import Fixtures
-from blindmatch_simulations.conformance.leakage.facts import SCENARIOS, opponents, playable
-from blindmatch_simulations.conformance.leakage.game_setup import game_of
-from blindmatch_simulations.conformance.leakage.games import check_semi_honest, run_counts
+from blindmatch_simulations.evaluation.conformance import Options, check_design
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
+from blindmatch_simulations.evaluation.conformance.leakage.facts import SCENARIOS, opponents, playable
+from blindmatch_simulations.evaluation.conformance.leakage.game_setup import game_of
+from blindmatch_simulations.evaluation.conformance.leakage.games import check_semi_honest, run_counts
 from blindmatch_simulations.measure.intervals import advantage, at_least, clopper_pearson
-from blindmatch_simulations.pictures.pool import make_pool
+from blindmatch_simulations.testbed.pictures.pool import make_pool
 from dummy_designs import SHARES, VOUCHERS, Shares
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -7,11 +7,15 @@ import pytest
 from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Leak, Party, Severity
 from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
-from blindmatch_simulations.conformance import Options, Verdict, check_design
-from blindmatch_simulations.conformance.fixtures import Fixtures
-from blindmatch_simulations.conformance.leakage.game_setup import game_of
-from blindmatch_simulations.conformance.leakage.list_view import LIST_DISTINGUISHERS, NO_GUESSES, view_of
-from blindmatch_simulations.conformance.leakage.lists import (
+from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
+from blindmatch_simulations.evaluation.conformance.leakage.game_setup import game_of
+from blindmatch_simulations.evaluation.conformance.leakage.list_view import (
+    LIST_DISTINGUISHERS,
+    NO_GUESSES,
+    view_of,
+)
+from blindmatch_simulations.evaluation.conformance.leakage.lists import (
     LIST_SCENARIOS,
     ListPair,
     Material,
@@ -19,8 +23,8 @@ from blindmatch_simulations.conformance.leakage.lists import (
     material,
     playable_pair,
 )
-from blindmatch_simulations.conformance.mutations.devices import HitsVisible
-from blindmatch_simulations.pictures.hash_only import HashOnly
+from blindmatch_simulations.evaluation.conformance.mutations.devices import HitsVisible
+from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
 from msgspec.structs import replace
 
 SMALL = {"bands": 2, "probes": 2}

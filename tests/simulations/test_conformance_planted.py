@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Binding, NoState, Session
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.conformance import Options, check_design
-from blindmatch_simulations.conformance.checks import NOT_SEEN
-from blindmatch_simulations.conformance.mutations.hooks import Psi
-from blindmatch_simulations.conformance.run import as_json
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.evaluation.conformance import Options, check_design
+from blindmatch_simulations.evaluation.conformance.checks import NOT_SEEN
+from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi
+from blindmatch_simulations.evaluation.conformance.run import as_json
+from blindmatch_simulations.testbed.deployment.registry import load_design
 from dummy_designs import VOUCHERS
 from planted import Planted
 from planted.honest import CHECKS, HONEST

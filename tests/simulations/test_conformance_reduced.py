@@ -7,9 +7,9 @@ from typing import ClassVar
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.designs import hash_upload
 from blindmatch_protocol.designs.hash_upload import HashUpload
-from blindmatch_simulations.conformance.fixtures import FEWER, Fixtures
-from blindmatch_simulations.conformance.run import Options, check_design
-from blindmatch_simulations.inprocess.verdict import Result, Verdict
+from blindmatch_simulations.evaluation.conformance.fixtures import FEWER, Fixtures
+from blindmatch_simulations.evaluation.conformance.run import Options, check_design
+from blindmatch_simulations.testbed.inprocess.verdict import Result, Verdict
 from msgspec.structs import replace
 
 

@@ -9,7 +9,9 @@ from typing import Annotated, Any, ClassVar
 import pytest
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, UInt, message
+from blindmatch_protocol.codec.randomness import replayed
 from blindmatch_protocol.contract import AnyDesign, Label, Tie
+from blindmatch_protocol.crypto.oprf import Blinding, Evaluation, Mode, blind_evaluate, unblind, verified
 from blindmatch_protocol.designs import enclave, oprf_psi, prefix_bucket, split_psi
 from blindmatch_protocol.designs.enclave.design import ENCLAVE, Enclave
 from blindmatch_protocol.designs.enclave.messages import Quote
@@ -20,8 +22,7 @@ from blindmatch_protocol.designs.oprf_psi.design import OprfPsi
 from blindmatch_protocol.designs.plain_scan import PlainScan
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.designs.voprf.round import Verified
-from blindmatch_protocol.oprf import Blinding, Evaluation, Mode, blind_evaluate, unblind, verified
-from blindmatch_protocol.plain_list import (
+from blindmatch_protocol.sets.plain_list import (
     EPOCH_FILE,
     LIST_FILE,
     held_list,
@@ -29,10 +30,9 @@ from blindmatch_protocol.plain_list import (
     write_list,
     write_sections,
 )
-from blindmatch_protocol.randomness import replayed
-from blindmatch_simulations.conformance import Options, Verdict, check_design
-from blindmatch_simulations.conformance.run import Report
-from blindmatch_simulations.pictures.hash_only import HashOnly
+from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
+from blindmatch_simulations.evaluation.conformance.run import Report
+from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
 from msgspec import Struct
 from msgspec.structs import replace
 from nacl.exceptions import BadSignatureError

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import NoMatch
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_simulations.conformance import Options, Verdict, check_design
-from blindmatch_simulations.conformance.fixtures import Fixtures
-from blindmatch_simulations.conformance.leakage.facts import Move
-from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, game_of
-from blindmatch_simulations.conformance.leakage.timing import STEPS, TIMED, claimed, timed_session
-from blindmatch_simulations.conformance.mutations.devices import SkippedCover
-from blindmatch_simulations.conformance.mutations.hooks import Psi
-from blindmatch_simulations.conformance.mutations.timing import STEP, TICKS, WORK, SlowAndSilent
-from blindmatch_simulations.pictures.pool import Pooled
+from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
+from blindmatch_simulations.evaluation.conformance.leakage.facts import Move
+from blindmatch_simulations.evaluation.conformance.leakage.game_setup import GameSetup, game_of
+from blindmatch_simulations.evaluation.conformance.leakage.timing import STEPS, TIMED, claimed, timed_session
+from blindmatch_simulations.evaluation.conformance.mutations.devices import SkippedCover
+from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi
+from blindmatch_simulations.evaluation.conformance.mutations.timing import STEP, TICKS, WORK, SlowAndSilent
+from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 FEW = (32, 32)
 

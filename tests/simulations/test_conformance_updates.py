@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.designs import hash_upload, oprf_psi
-from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_simulations.conformance import Options, Verdict, check_design
-from blindmatch_simulations.conformance.fixtures import Fixtures, rows_of
-from blindmatch_simulations.conformance.updates import changed, renamed
-from blindmatch_simulations.inprocess.deployed import entry_id, opened, run_session, update
+from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, rows_of
+from blindmatch_simulations.evaluation.conformance.updates import changed, renamed
+from blindmatch_simulations.testbed.inprocess.deployed import entry_id, opened, run_session, update
 from msgspec.structs import replace
 
 

@@ -10,16 +10,16 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Adversary, AnyDesign, Match, NoMatch
 from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
-from blindmatch_simulations.conformance.fixtures import Fixtures
-from blindmatch_simulations.conformance.leakage.facts import Move, Pair, opponents
-from blindmatch_simulations.conformance.leakage.game import Run, equality
-from blindmatch_simulations.conformance.leakage.game_setup import GameSetup, game_of, with_worst
-from blindmatch_simulations.conformance.leakage.games import seen_by
-from blindmatch_simulations.conformance.leakage.play import Behaviour, Play
-from blindmatch_simulations.conformance.mutations.devices import HashDerivedBlind
-from blindmatch_simulations.conformance.mutations.hooks import Psi
-from blindmatch_simulations.inprocess.deployed import opened, run_session
-from blindmatch_simulations.pictures.pool import Pooled
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
+from blindmatch_simulations.evaluation.conformance.leakage.facts import Move, Pair, opponents
+from blindmatch_simulations.evaluation.conformance.leakage.game import Run, equality
+from blindmatch_simulations.evaluation.conformance.leakage.game_setup import GameSetup, game_of, with_worst
+from blindmatch_simulations.evaluation.conformance.leakage.games import seen_by
+from blindmatch_simulations.evaluation.conformance.leakage.play import Behaviour, Play
+from blindmatch_simulations.evaluation.conformance.mutations.devices import HashDerivedBlind
+from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi
+from blindmatch_simulations.testbed.inprocess.deployed import opened, run_session
+from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 SMALL = {"bands": 2, "probes": 2}
 

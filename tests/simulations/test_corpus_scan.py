@@ -19,18 +19,18 @@ import numpy as np
 import pytest
 from blindmatch_protocol.picture import pdq
 from blindmatch_protocol.picture.distance import distance
-from blindmatch_server.errors import StateError
-from blindmatch_simulations.corpus import counting, hashing, pairs, scan
-from blindmatch_simulations.corpus.bounds import Counts, bounds, pair_share
-from blindmatch_simulations.corpus.cache import NAME, Cache, Print
-from blindmatch_simulations.corpus.hashing import files_below, prints
-from blindmatch_simulations.corpus.tail import groups_of, tail
+from blindmatch_server.storage.errors import StateError
+from blindmatch_simulations.evaluation.corpus import counting, hashing, pairs, scan
+from blindmatch_simulations.evaluation.corpus.bounds import Counts, bounds, pair_share
+from blindmatch_simulations.evaluation.corpus.cache import NAME, Cache, Print
+from blindmatch_simulations.evaluation.corpus.hashing import files_below, prints
+from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
 from blindmatch_simulations.measure.intervals import bounded_mean, clopper_pearson
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Figure, ResultsError, sealed
-from blindmatch_simulations.pictures.crops import crops
-from blindmatch_simulations.pictures.edits import MILD
-from blindmatch_simulations.pictures.pool import SIDE, picture, random_hashes
+from blindmatch_simulations.testbed.pictures.crops import crops
+from blindmatch_simulations.testbed.pictures.edits import MILD
+from blindmatch_simulations.testbed.pictures.pool import SIDE, picture, random_hashes
 from msgspec.structs import replace
 from PIL import Image
 from scipy.special import gammaln

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_client import config
 from blindmatch_client.egress.methods import EXCHANGE
+from blindmatch_client.settings import config
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.demo import run as simulated
-from blindmatch_simulations.deployment.registry import built_in_designs, load_design
-from blindmatch_simulations.pictures.workload import ANSWER, LISTED, TEXTS, Workload, demo_workload
-from blindmatch_simulations.scenario.operations import SendPicture
-from blindmatch_simulations.scenario.recording import read_recording
+from blindmatch_simulations.testbed.demo import run as simulated
+from blindmatch_simulations.testbed.deployment.registry import built_in_designs, load_design
+from blindmatch_simulations.testbed.pictures.workload import ANSWER, LISTED, TEXTS, Workload, demo_workload
+from blindmatch_simulations.testbed.scenario.operations import SendPicture
+from blindmatch_simulations.testbed.scenario.recording import read_recording
 from msgspec import Struct
 from msgspec.structs import replace
 from support.command import COMMAND, environment, processes_of

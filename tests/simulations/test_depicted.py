@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from blindmatch_protocol.picture import pdq
-from blindmatch_simulations.pictures.pool import detailed
-from blindmatch_simulations.studies.depicted import (
+from blindmatch_simulations.evaluation.studies.depicted import (
     Score,
     alike,
     learnt,
@@ -14,6 +13,7 @@ from blindmatch_simulations.studies.depicted import (
     of_coefficients,
     of_hash,
 )
+from blindmatch_simulations.testbed.pictures.pool import detailed
 
 
 @pytest.fixture(scope="module")

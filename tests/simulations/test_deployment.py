@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_server.authority import AuthorityError, Identity, Kind
-from blindmatch_simulations.deployment.folder import STANDARD, Deployment, DeploymentError, home_from
+from blindmatch_server.hosting.authority import AuthorityError, Identity, Kind
+from blindmatch_simulations.testbed.deployment.folder import STANDARD, Deployment, DeploymentError, home_from
 
 NOW = datetime.now(UTC)
 ALICE = Identity(Kind.DEVICE, "alice")

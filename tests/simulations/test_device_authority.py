@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_server.authority import Authority, Identity, Kind
-from blindmatch_server.endpoint import ServerContext, Service
-from blindmatch_server.serving import Listen, running
-from blindmatch_simulations.attacks.hostile.intruder import channel_of, status
-from blindmatch_simulations.deployment.errors import DeploymentError
-from blindmatch_simulations.deployment.folder import MARKER, Deployment
-from blindmatch_simulations.deployment.transparency import LOG, make_log
+from blindmatch_server.hosting.authority import Authority, Identity, Kind
+from blindmatch_server.hosting.endpoint import ServerContext, Service
+from blindmatch_server.hosting.serving import Listen, running
+from blindmatch_simulations.evaluation.attacks.hostile.intruder import channel_of, status
+from blindmatch_simulations.testbed.deployment.errors import DeploymentError
+from blindmatch_simulations.testbed.deployment.folder import MARKER, Deployment
+from blindmatch_simulations.testbed.deployment.transparency import LOG, make_log
 from grpc_health.v1 import health_pb2
 from msgspec.structs import replace
 

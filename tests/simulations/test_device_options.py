@@ -7,19 +7,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from blindmatch_client.config import CoverSchedule
-from blindmatch_client.consequence import Consequence
 from blindmatch_client.errors import StoreError, WrongKeyError
-from blindmatch_client.failure import FailureMode
+from blindmatch_client.settings.config import CoverSchedule
+from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.settings.failure import FailureMode
 from blindmatch_simulations.cli import device as command
-from blindmatch_simulations.deployment.devices import (
+from blindmatch_simulations.testbed.deployment.devices import (
     Options,
     create_device,
     create_or_open_device,
     needs_passphrase,
     open_device,
 )
-from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.folder import Deployment
 from support.command import in_process, refused
 
 HOLD = FailureMode.HOLD

@@ -6,9 +6,9 @@ from base64 import b64encode
 from hashlib import sha256
 
 import pytest
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.audit.dictionary import Dictionary
-from blindmatch_simulations.pictures.pool import picture
+from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_simulations.testbed.audit.dictionary import Dictionary
+from blindmatch_simulations.testbed.pictures.pool import picture
 
 ITEMS = [picture(number) for number in range(5)]
 HASH = ITEMS[2].hash

@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.epoch_manifest import SignedManifest
-from blindmatch_server.authority import Authority, Identity
+from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_server.curator.signing import CuratorKey
-from blindmatch_simulations.deployment.doctor import Status, examine
-from blindmatch_simulations.deployment.doctor.certificates import certificates
-from blindmatch_simulations.deployment.doctor.files import clock
-from blindmatch_simulations.deployment.doctor.servers import published
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_server.hosting.authority import Authority, Identity
+from blindmatch_simulations.testbed.deployment.doctor import Status, examine
+from blindmatch_simulations.testbed.deployment.doctor.certificates import certificates
+from blindmatch_simulations.testbed.deployment.doctor.files import clock
+from blindmatch_simulations.testbed.deployment.doctor.servers import published
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import load_design
 from dummy_designs import BRIGHT
 from msgspec.structs import replace
 from support.command import in_process

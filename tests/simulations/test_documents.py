@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_client import facts
+from blindmatch_client.settings import facts
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.designs import oprf_psi
-from blindmatch_protocol.randomness import seeded
 from blindmatch_simulations.cli.app import COMMANDS, app_for
-from blindmatch_simulations.conformance import draws, repetition
-from blindmatch_simulations.conformance.epochs import altered_copies
-from blindmatch_simulations.conformance.fixtures import BEYOND, CONTRASTS, CROWD, LARGE, SHAPES
-from blindmatch_simulations.conformance.leakage.timing import GROSS
-from blindmatch_simulations.conformance.mutations.table import CHEATS
-from blindmatch_simulations.conformance.remote.manifest import MOST_HASHES
-from blindmatch_simulations.conformance.run import GAMES
-from blindmatch_simulations.deployment.registry import all_designs
+from blindmatch_simulations.evaluation.conformance import draws, repetition
+from blindmatch_simulations.evaluation.conformance.epochs import altered_copies
+from blindmatch_simulations.evaluation.conformance.fixtures import BEYOND, CONTRASTS, CROWD, LARGE, SHAPES
+from blindmatch_simulations.evaluation.conformance.leakage.timing import GROSS
+from blindmatch_simulations.evaluation.conformance.mutations.table import CHEATS
+from blindmatch_simulations.evaluation.conformance.remote.manifest import MOST_HASHES
+from blindmatch_simulations.evaluation.conformance.run import GAMES
 from blindmatch_simulations.report.declared import markdown
+from blindmatch_simulations.testbed.deployment.registry import all_designs
 from dummy_designs import BRIGHT, CARRIED, MASKED, SHARES, VOUCHERS
 from support import page_tables, set_tables, wire_tables
 from support.command import in_process

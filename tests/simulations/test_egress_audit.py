@@ -9,20 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_client.outbox import request_id_of
+from blindmatch_client.messages.outbox import request_id_of
 from blindmatch_client.trace import EgressRecord, MessageTrace, Purpose, Round, SessionTrace
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Message
-from blindmatch_protocol.content import AttachmentRef
+from blindmatch_protocol.codec.randomness import Randomness, Recording, seeded
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan
+from blindmatch_protocol.messages.content import AttachmentRef
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import Randomness, Recording, seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.audit import Audit, Counterpart, Evidence, Told, Undeclared, audit_device
-from blindmatch_simulations.audit.replay import confirmed
-from blindmatch_simulations.conformance.mutations.devices import ExtraRound, HashDerivedBlind, SkippedCover
-from blindmatch_simulations.conformance.mutations.hooks import PaddedPsi, Psi, variant
-from blindmatch_simulations.pictures.crops import crops
+from blindmatch_simulations.evaluation.conformance.mutations.devices import (
+    ExtraRound,
+    HashDerivedBlind,
+    SkippedCover,
+)
+from blindmatch_simulations.evaluation.conformance.mutations.hooks import PaddedPsi, Psi, variant
+from blindmatch_simulations.testbed.audit import Audit, Counterpart, Evidence, Told, Undeclared, audit_device
+from blindmatch_simulations.testbed.audit.replay import confirmed
+from blindmatch_simulations.testbed.pictures.crops import crops
 from msgspec.structs import replace
 from support.memory import Held, held, random_hashes
 

@@ -12,44 +12,44 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_client.device import OutcomeKind
+from blindmatch_client.epochs.evidence import Kind
 from blindmatch_client.errors import StoreError, WrongKeyError
-from blindmatch_client.evidence import Kind
-from blindmatch_client.failure import FailureMode
+from blindmatch_client.settings.failure import FailureMode
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Label, Party
 from blindmatch_protocol.contract.entries import HeldEntries, joined
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator import open_list
 from blindmatch_server.curator.endorsement.auditing import Audited
-from blindmatch_server.manifest import LEAF
-from blindmatch_server.published import Publication, open_publication
-from blindmatch_simulations.deployment import curating, endorsement_policy, endorsing
-from blindmatch_simulations.deployment.curating import add_references, open_named
-from blindmatch_simulations.deployment.device_settings import Settings
-from blindmatch_simulations.deployment.devices import (
+from blindmatch_server.epochs.manifest import LEAF
+from blindmatch_server.epochs.published import Publication, open_publication
+from blindmatch_simulations.testbed.deployment import curating, endorsement_policy, endorsing
+from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
+from blindmatch_simulations.testbed.deployment.device_settings import Settings
+from blindmatch_simulations.testbed.deployment.devices import (
     Options,
     create_device,
     create_or_open_device,
     remove_device,
 )
-from blindmatch_simulations.deployment.doctor.finding import Finding, Status
-from blindmatch_simulations.deployment.doctor.policies import policies
-from blindmatch_simulations.deployment.endorsement_checks import audit, endorsed_by
-from blindmatch_simulations.deployment.endorsement_policy import (
+from blindmatch_simulations.testbed.deployment.doctor.finding import Finding, Status
+from blindmatch_simulations.testbed.deployment.doctor.policies import policies
+from blindmatch_simulations.testbed.deployment.endorsement_checks import audit, endorsed_by
+from blindmatch_simulations.testbed.deployment.endorsement_policy import (
     key_of,
     keys_of,
     make_policy,
     read_policy,
     terms_of,
 )
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.packing import pack_server
-from blindmatch_simulations.deployment.transparency import make_log
-from blindmatch_simulations.pictures.crops import crops
-from blindmatch_simulations.scenario.world import World
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.packing import pack_server
+from blindmatch_simulations.testbed.deployment.transparency import make_log
+from blindmatch_simulations.testbed.pictures.crops import crops
+from blindmatch_simulations.testbed.scenario.world import World
 from msgspec.structs import replace
 from support.command import in_process
 

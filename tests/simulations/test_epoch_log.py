@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blindmatch_client.device import Device
+from blindmatch_client.epochs.evidence import Doubt, Kind
 from blindmatch_client.errors import EpochRefusedError
-from blindmatch_client.evidence import Doubt, Kind
-from blindmatch_client.matching import DistrustError
+from blindmatch_client.matching.matching import DistrustError
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_proofs.epoch_leaf import EpochLeaf
@@ -25,27 +25,27 @@ from blindmatch_proofs.signed_note import ED25519, Note
 from blindmatch_proofs.split_view import SplitView, View
 from blindmatch_proofs.tlog_policy import Policy, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import seeded, system_randomness
 from blindmatch_protocol.contract import NO_LABEL, EntrySource, Party, batches_of, no_progress
-from blindmatch_protocol.epoch_manifest import EpochManifest
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.randomness import seeded, system_randomness
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest
 from blindmatch_server.centre.exporting import Backing
-from blindmatch_server.errors import StateError
-from blindmatch_server.key_files import line_of
-from blindmatch_server.locking import hold
-from blindmatch_server.logged import Logged, read_logged
+from blindmatch_server.epochs.logged import Logged, read_logged
+from blindmatch_server.epochs.published import current_epoch
 from blindmatch_server.matching.renewing import Renewing
-from blindmatch_server.published import current_epoch
-from blindmatch_simulations.deployment import epoch_log
-from blindmatch_simulations.deployment.deployed_design import note_design
-from blindmatch_simulations.deployment.doctor.finding import Status
-from blindmatch_simulations.deployment.doctor.logging import logged as findings
-from blindmatch_simulations.deployment.doctor.servers import servers
-from blindmatch_simulations.deployment.evidence import backed_by
-from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
-from blindmatch_simulations.deployment.operators import OperatorError
-from blindmatch_simulations.deployment.packing import pack_server
-from blindmatch_simulations.deployment.transparency import (
+from blindmatch_server.storage.errors import StateError
+from blindmatch_server.storage.key_files import line_of
+from blindmatch_server.storage.locking import hold
+from blindmatch_simulations.testbed.deployment import epoch_log
+from blindmatch_simulations.testbed.deployment.deployed_design import note_design
+from blindmatch_simulations.testbed.deployment.doctor.finding import Status
+from blindmatch_simulations.testbed.deployment.doctor.logging import logged as findings
+from blindmatch_simulations.testbed.deployment.doctor.servers import servers
+from blindmatch_simulations.testbed.deployment.evidence import backed_by
+from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
+from blindmatch_simulations.testbed.deployment.operators import OperatorError
+from blindmatch_simulations.testbed.deployment.packing import pack_server
+from blindmatch_simulations.testbed.deployment.transparency import (
     LOG,
     LogError,
     log_seed,
@@ -53,7 +53,7 @@ from blindmatch_simulations.deployment.transparency import (
     read_log,
     witness_signer,
 )
-from blindmatch_simulations.scenario.world import World, until
+from blindmatch_simulations.testbed.scenario.world import World, until
 from msgspec.structs import force_setattr, replace
 from support.command import in_process
 from support.fakes import picture

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from blindmatch_client.device import Device, OutcomeKind
 from blindmatch_client.egress import Egress, Recorder, Retry
-from blindmatch_client.failure import FailureMode
+from blindmatch_client.settings.failure import FailureMode
 from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_protocol.contract import Party
-from blindmatch_simulations.deployment.devices import Watched, connect
-from blindmatch_simulations.deployment.registry import load_design
-from blindmatch_simulations.pictures.crops import crops
+from blindmatch_simulations.testbed.deployment.devices import Watched, connect
+from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.pictures.crops import crops
 from support.command import in_process
 from support.forked_servers import forked_servers
 from support.world import World, left_for, listed_world

@@ -23,8 +23,8 @@ OTHERS: Final = 1_500
 A_DESIGN: Final = 800
 A_DECISION: Final = 250
 ROOMS: Final = ("client", "server", "protocol", "proofs", "simulations")
-LINES: Final = 91_000
-FILES: Final = 715
+LINES: Final = 91_200
+FILES: Final = 720
 """Of the product, without stubs; the goal is 78,000 in 450."""
 
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.deployment.curating import check_key_lasts, check_key_lasts_of_current
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.curating import check_key_lasts, check_key_lasts_of_current
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import load_design
 
 BUILD = ["list", "build", "known", "--design", "token-psi", "--set", "k=8"]
 

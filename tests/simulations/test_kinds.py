@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from blindmatch_protocol.picture.distance import distance
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY
-from blindmatch_simulations.corpus import by_kind as kinds
-from blindmatch_simulations.corpus.hashing import print_of
-from blindmatch_simulations.corpus.installed import FACES, installed
+from blindmatch_simulations.evaluation.corpus import by_kind as kinds
+from blindmatch_simulations.evaluation.corpus.hashing import print_of
+from blindmatch_simulations.evaluation.corpus.installed import FACES, installed
 from blindmatch_simulations.measure.results import ByKind, PairDistances
-from blindmatch_simulations.pictures.edits import EDITS
-from blindmatch_simulations.pictures.kinds import GENERATED, drawing
+from blindmatch_simulations.testbed.pictures.edits import EDITS
+from blindmatch_simulations.testbed.pictures.kinds import GENERATED, drawing
 from PIL import Image
 
 Found = tuple[tuple[PairDistances, ...], tuple[ByKind, ...]]

@@ -8,10 +8,10 @@ import pytest
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.contract import ListKnowledge, Party
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi, token_psi
-from blindmatch_simulations.conformance.fixtures import Fixtures
-from blindmatch_simulations.conformance.leakage.list_secrecy import check_list_knowledge
-from blindmatch_simulations.deployment.registry import built_in_designs
-from blindmatch_simulations.inprocess.verdict import BrokenError
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
+from blindmatch_simulations.evaluation.conformance.leakage.list_secrecy import check_list_knowledge
+from blindmatch_simulations.testbed.deployment.registry import built_in_designs
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
 from dummy_designs import SHARES
 
 DEVICE, MATCHER = frozenset({Party.DEVICE}), frozenset({Party.MATCHER})

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_server.manifest import SIGNED
-from blindmatch_simulations.deployment import addresses
-from blindmatch_simulations.deployment.addresses import AddressError
-from blindmatch_simulations.deployment.devices import create_or_open_device
-from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_server.epochs.manifest import SIGNED
+from blindmatch_simulations.testbed.deployment import addresses
+from blindmatch_simulations.testbed.deployment.addresses import AddressError
+from blindmatch_simulations.testbed.deployment.devices import create_or_open_device
+from blindmatch_simulations.testbed.deployment.folder import Deployment
 from support.command import COMMAND, environment, in_process, refused
 
 from .test_by_hand import done

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_simulations.conformance.run import Options, check_design
-from blindmatch_simulations.conformance.vectors.make import vectors_of
-from blindmatch_simulations.inprocess.verdict import Result, Verdict
+from blindmatch_simulations.evaluation.conformance.run import Options, check_design
+from blindmatch_simulations.evaluation.conformance.vectors.make import vectors_of
+from blindmatch_simulations.testbed.inprocess.verdict import Result, Verdict
 from dummy_designs import MASKED, NATIVE, Native, SaltTells, ShowsNone
 from support.vector_replay import differences
 

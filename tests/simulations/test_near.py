@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Match, NoMatch
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
 from blindmatch_protocol.designs.token_psi.extraction import best_share, expected_share
@@ -12,12 +13,7 @@ from blindmatch_protocol.designs.token_psi.families import plan
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
 from blindmatch_protocol.designs.voprf import Limits
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.inprocess.deployed import entry_id, run_session
-from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
-from blindmatch_simulations.pictures.crops import crops
-from blindmatch_simulations.pictures.edits import BY_NAME, EDITS
-from blindmatch_simulations.studies.near import (
+from blindmatch_simulations.evaluation.studies.near import (
     EditedPairs,
     Wishes,
     edited_crops,
@@ -25,8 +21,8 @@ from blindmatch_simulations.studies.near import (
     limits_for,
     tune,
 )
-from blindmatch_simulations.studies.near.sample import hamming
-from blindmatch_simulations.studies.near.token_domain import (
+from blindmatch_simulations.evaluation.studies.near.sample import hamming
+from blindmatch_simulations.evaluation.studies.near.token_domain import (
     agreement,
     built,
     lost_tokens,
@@ -35,6 +31,10 @@ from blindmatch_simulations.studies.near.token_domain import (
     recall,
     revealed,
 )
+from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
+from blindmatch_simulations.testbed.inprocess.deployed import entry_id, run_session
+from blindmatch_simulations.testbed.pictures.crops import crops
+from blindmatch_simulations.testbed.pictures.edits import BY_NAME, EDITS
 
 
 @pytest.fixture(scope="module")

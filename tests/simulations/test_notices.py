@@ -9,7 +9,7 @@ from blindmatch_protocol.account_name import NOTICE_BYTES
 from blindmatch_server.centre import notices, store
 from blindmatch_server.centre.schema import SCHEMA
 from blindmatch_server.centre.triage import MOST_WORDS
-from blindmatch_simulations.deployment.notifying import padded
+from blindmatch_simulations.testbed.deployment.notifying import padded
 from support.conversation import conversation, send
 
 

@@ -9,19 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import no_progress
-from blindmatch_protocol.errors import BlindmatchError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_simulations.assess import judging, store
-from blindmatch_simulations.assess.material import make
-from blindmatch_simulations.assess.observed import PictureRow
-from blindmatch_simulations.assess.plan import QUICK, AssessError, PlanError, plan_text, read_plan, with_own
-from blindmatch_simulations.assess.results import Measured
-from blindmatch_simulations.corpus.own import MOST_SIDE, OWN, OwnPictures, as_sent, own_pictures
-from blindmatch_simulations.corpus.scan import CorpusError
-from blindmatch_simulations.pictures.edits import BY_NAME
-from blindmatch_simulations.pictures.pool import picture
-from blindmatch_simulations.studies.near.sample import edited_crops
+from blindmatch_simulations.evaluation.assess import judging, store
+from blindmatch_simulations.evaluation.assess.material import make
+from blindmatch_simulations.evaluation.assess.observed import PictureRow
+from blindmatch_simulations.evaluation.assess.plan import (
+    QUICK,
+    AssessError,
+    PlanError,
+    plan_text,
+    read_plan,
+    with_own,
+)
+from blindmatch_simulations.evaluation.assess.results import Measured
+from blindmatch_simulations.evaluation.corpus.own import MOST_SIDE, OWN, OwnPictures, as_sent, own_pictures
+from blindmatch_simulations.evaluation.corpus.scan import CorpusError
+from blindmatch_simulations.evaluation.studies.near.sample import edited_crops
+from blindmatch_simulations.testbed.pictures.edits import BY_NAME
+from blindmatch_simulations.testbed.pictures.pool import picture
 from PIL import Image
 from support.assess_rows import tiny
 from support.command import BAD_STATE, REFUSED, USAGE, in_process
@@ -85,7 +92,7 @@ def test_a_picture_that_vanishes_after_it_was_hashed_is_an_error(
     def gone(data: bytes) -> bytes:
         raise FileNotFoundError
 
-    monkeypatch.setattr("blindmatch_simulations.corpus.own.as_sent", gone)
+    monkeypatch.setattr("blindmatch_simulations.evaluation.corpus.own.as_sent", gone)
     with pytest.raises(CorpusError, match="changed since it was hashed"):
         chosen(folder, tmp_path, 3)
 
@@ -231,7 +238,7 @@ def test_a_demo_with_own_pictures_fails_for_what_bundled_ones_show(
 
 
 def test_an_assessment_needs_own_pictures_if_and_only_if_its_workload_says_so(tmp_path: Path) -> None:
-    from blindmatch_simulations.assess.running import Assessment
+    from blindmatch_simulations.evaluation.assess.running import Assessment
 
     text = with_own(plan_text(None, QUICK), "0123456789abcdef")
     with pytest.raises(AssessError, match="--pictures"):

@@ -8,13 +8,13 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 import pytest
-from blindmatch_protocol.errors import PictureError
+from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.picture import distance, pdq
 from blindmatch_protocol.picture.decode import decode
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.data import committed
-from blindmatch_simulations.pictures import crops as pictures
-from blindmatch_simulations.pictures.edits import BY_NAME, EDITS, STRONG, Edit
+from blindmatch_simulations.testbed.pictures import crops as pictures
+from blindmatch_simulations.testbed.pictures.edits import BY_NAME, EDITS, STRONG, Edit
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from types import FunctionType
 import numpy as np
 import pytest
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol import plain_list
 from blindmatch_protocol.codec import (
     Bool,
     Fixed,
@@ -24,20 +23,21 @@ from blindmatch_protocol.codec import (
     UInt,
     Variable,
 )
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.codec.randomness import seeded as randomness
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import seeded
-from blindmatch_protocol.randomness import seeded as randomness
+from blindmatch_protocol.sets import plain_list
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.conformance.declarations import EPOCH, QUERY_TIME
-from blindmatch_simulations.conformance.leakage.facts import ACCOUNT_FACT
-from blindmatch_simulations.conformance.leakage.list_secrecy import LIST_FACT
-from blindmatch_simulations.conformance.leakage.lists import NEAR_ENTRIES
-from blindmatch_simulations.conformance.leakage.timing import claimed
-from blindmatch_simulations.conformance.ties import UNVERIFIED
-from blindmatch_simulations.deployment.registry import load_design, option_ids
-from blindmatch_simulations.inprocess.deployed import publish
-from blindmatch_simulations.pictures.crops import crops
+from blindmatch_simulations.evaluation.conformance.declarations import EPOCH, QUERY_TIME
+from blindmatch_simulations.evaluation.conformance.leakage.facts import ACCOUNT_FACT
+from blindmatch_simulations.evaluation.conformance.leakage.list_secrecy import LIST_FACT
+from blindmatch_simulations.evaluation.conformance.leakage.lists import NEAR_ENTRIES
+from blindmatch_simulations.evaluation.conformance.leakage.timing import claimed
+from blindmatch_simulations.evaluation.conformance.ties import UNVERIFIED
+from blindmatch_simulations.testbed.deployment.registry import load_design, option_ids
+from blindmatch_simulations.testbed.inprocess.deployed import publish
+from blindmatch_simulations.testbed.pictures.crops import crops
 from msgspec.structs import replace
 from support.memory import Held, held, random_hashes
 

@@ -18,18 +18,23 @@ import msgspec
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import Progress, no_progress
-from blindmatch_simulations.assess.results import AnyResults, Measured
-from blindmatch_simulations.assess.store import write
+from blindmatch_simulations.evaluation.assess.results import AnyResults, Measured
+from blindmatch_simulations.evaluation.assess.store import write
+from blindmatch_simulations.evaluation.population import devices, running
+from blindmatch_simulations.evaluation.population.behaviour import LITERATURE, Range
+from blindmatch_simulations.evaluation.population.calibration import calibrated
+from blindmatch_simulations.evaluation.population.counts import blocks
+from blindmatch_simulations.evaluation.population.inputs import (
+    PopulationError,
+    figures,
+    read_inputs,
+    with_value,
+)
+from blindmatch_simulations.evaluation.population.reading import _subject, read_results, subjects
+from blindmatch_simulations.evaluation.population.running import PARTS, RESULT, Options, run
 from blindmatch_simulations.measure.figures import share
 from blindmatch_simulations.measure.results import Figure, encode, read, sealed
-from blindmatch_simulations.pictures.edits import BY_NAME
-from blindmatch_simulations.population import devices, running
-from blindmatch_simulations.population.behaviour import LITERATURE, Range
-from blindmatch_simulations.population.calibration import calibrated
-from blindmatch_simulations.population.counts import blocks
-from blindmatch_simulations.population.inputs import PopulationError, figures, read_inputs, with_value
-from blindmatch_simulations.population.reading import _subject, read_results, subjects
-from blindmatch_simulations.population.running import PARTS, RESULT, Options, run
+from blindmatch_simulations.testbed.pictures.edits import BY_NAME
 from msgspec.structs import replace
 from msgspec.structs import replace as replaced
 from support.command import BAD_STATE, COMMAND, REFUSED, blindmatch, in_process, refused

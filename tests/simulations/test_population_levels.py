@@ -10,17 +10,25 @@ import msgspec
 import numpy as np
 import pytest
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.evaluation.population import (
+    bands,
+    closed,
+    counts,
+    devices,
+    environment,
+    messages,
+    outputs,
+)
+from blindmatch_simulations.evaluation.population.behaviour import COSTS, Behaviour, Range
+from blindmatch_simulations.evaluation.population.centre import worked
+from blindmatch_simulations.evaluation.population.counts import Row, block_counts
+from blindmatch_simulations.evaluation.population.inputs import Inputs, figures, read_inputs, with_value
+from blindmatch_simulations.evaluation.population.model import Counts, Floats, Model, model, stream
+from blindmatch_simulations.evaluation.population.sensitivity import tornado
 from blindmatch_simulations.measure.figures import share
 from blindmatch_simulations.measure.results import Figure
-from blindmatch_simulations.pictures.pool import Oracle
-from blindmatch_simulations.population import bands, closed, counts, devices, environment, messages, outputs
-from blindmatch_simulations.population.behaviour import COSTS, Behaviour, Range
-from blindmatch_simulations.population.centre import worked
-from blindmatch_simulations.population.counts import Row, block_counts
-from blindmatch_simulations.population.inputs import Inputs, figures, read_inputs, with_value
-from blindmatch_simulations.population.model import Counts, Floats, Model, model, stream
-from blindmatch_simulations.population.sensitivity import tornado
+from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.pictures.pool import Oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace

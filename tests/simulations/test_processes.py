@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.deployment import processes
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.processes import (
+from blindmatch_simulations.testbed.deployment import processes
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.processes import (
     ProcessError,
     ServerProcess,
     check_alive,
@@ -43,8 +43,8 @@ def test_servers_end_with_the_block_even_if_it_fails(deployment: Deployment) -> 
 def test_servers_end_with_the_process_that_started_them_even_if_it_is_killed(deployment: Deployment) -> None:
     script = (
         "import sys, time; from pathlib import Path; from blindmatch_protocol.contract import Party;"
-        "from blindmatch_simulations.deployment.folder import Deployment;"
-        "from blindmatch_simulations.deployment.processes import running_servers;"
+        "from blindmatch_simulations.testbed.deployment.folder import Deployment;"
+        "from blindmatch_simulations.testbed.deployment.processes import running_servers;"
         "servers = running_servers(Deployment(Path(sys.argv[1])), (Party.CENTRE, Party.PROVIDER), ());"
         "servers.__enter__(); print('up', flush=True); time.sleep(600)"
     )

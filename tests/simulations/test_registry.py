@@ -8,8 +8,8 @@ from pathlib import Path
 
 import dummy_designs
 import pytest
-from blindmatch_simulations.deployment import registry
-from blindmatch_simulations.deployment.registry import (
+from blindmatch_simulations.testbed.deployment import registry
+from blindmatch_simulations.testbed.deployment.registry import (
     RegistryError,
     all_designs,
     built_in_designs,

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from blindmatch_client.reporting import Reporting
+from blindmatch_client.reports.reporting import Reporting
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
 from blindmatch_protocol.contract import Label
-from blindmatch_protocol.cover import SLOT_SIZES, Slot, capacity, fragment, fragments_of, seal_slot
-from blindmatch_protocol.franking import LEAF_LENGTH, opened_commitment
-from blindmatch_protocol.padding import pad_attachment
-from blindmatch_protocol.report import REFUSED, Report, open_report, seal_report
+from blindmatch_protocol.messages.cover import SLOT_SIZES, Slot, capacity, fragment, fragments_of, seal_slot
+from blindmatch_protocol.messages.franking import LEAF_LENGTH, opened_commitment
+from blindmatch_protocol.messages.padding import pad_attachment
+from blindmatch_protocol.messages.report import REFUSED, Report, open_report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.audit.evidence import Evidence, Finding, Told
-from blindmatch_simulations.audit.reports import check_opened, count_reports
+from blindmatch_simulations.testbed.audit.evidence import Evidence, Finding, Told
+from blindmatch_simulations.testbed.audit.reports import check_opened, count_reports
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from dummy_designs import ECHO

@@ -14,16 +14,16 @@ import grpc
 import numpy as np
 import pytest
 from blindmatch_client.egress.channels import Credentials
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party, batches_of
-from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.revocation import RevocationList
-from blindmatch_simulations.deployment.devices import open_device
-from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
-from blindmatch_simulations.deployment.operators import secured
-from blindmatch_simulations.scenario.world import World
+from blindmatch_simulations.testbed.deployment.devices import open_device
+from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
+from blindmatch_simulations.testbed.deployment.operators import secured
+from blindmatch_simulations.testbed.scenario.world import World
 from cryptography import x509
 from support.command import in_process
 from support.memory import random_hashes

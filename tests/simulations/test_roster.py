@@ -11,16 +11,16 @@ import pytest
 from blindmatch_client.egress import Call, Egress, Recorder
 from blindmatch_client.egress.methods import CENTRE_KEY
 from blindmatch_client.errors import ServiceUnavailableError, UnreachedError
+from blindmatch_client.messages.upkeep import Upkeep
 from blindmatch_client.trace import Purpose
-from blindmatch_client.upkeep import Upkeep
-from blindmatch_protocol import amf
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.crypto import amf
+from blindmatch_protocol.messages.sender_proof import FrankingKey
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_protocol.sender_proof import FrankingKey
-from blindmatch_server.authority import Identity, Kind
-from blindmatch_simulations.deployment.deployed_design import note_design
-from blindmatch_simulations.deployment.devices import now_ms
-from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_server.hosting.authority import Identity, Kind
+from blindmatch_simulations.testbed.deployment.deployed_design import note_design
+from blindmatch_simulations.testbed.deployment.devices import now_ms
+from blindmatch_simulations.testbed.deployment.folder import Deployment
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from support.command import BAD_STATE, REFUSED, UNREACHABLE, USAGE, in_process, refused
 

@@ -13,9 +13,9 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs import hash_upload
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_simulations.audit import Counterpart, Evidence, audit_device
-from blindmatch_simulations.pictures.crops import crops
-from blindmatch_simulations.scenario.operations import (
+from blindmatch_simulations.testbed.audit import Counterpart, Evidence, audit_device
+from blindmatch_simulations.testbed.pictures.crops import crops
+from blindmatch_simulations.testbed.scenario.operations import (
     AddDevice,
     Check,
     Decide,
@@ -31,10 +31,15 @@ from blindmatch_simulations.scenario.operations import (
     Stop,
     Tick,
 )
-from blindmatch_simulations.scenario.recording import Recording, RecordingError, Writer, read_recording
-from blindmatch_simulations.scenario.run import Bounds, Event, play
-from blindmatch_simulations.scenario.seen import counterpart, evidence
-from blindmatch_simulations.scenario.world import World
+from blindmatch_simulations.testbed.scenario.recording import (
+    Recording,
+    RecordingError,
+    Writer,
+    read_recording,
+)
+from blindmatch_simulations.testbed.scenario.run import Bounds, Event, play
+from blindmatch_simulations.testbed.scenario.seen import counterpart, evidence
+from blindmatch_simulations.testbed.scenario.world import World
 from msgspec import Struct
 from msgspec.structs import replace
 

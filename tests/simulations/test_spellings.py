@@ -10,9 +10,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.audit.dictionary import standing
-from blindmatch_simulations.conformance.spellings import spells_all
+from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_simulations.evaluation.conformance.spellings import spells_all
+from blindmatch_simulations.testbed.audit.dictionary import standing
 
 ROWS: Rows = np.frombuffer(seeded("spellings").take(20 * 32), np.uint8).reshape(20, 32)
 PAD = seeded("pad")

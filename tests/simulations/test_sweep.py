@@ -9,11 +9,11 @@ from pathlib import Path
 
 import blindmatch as bm
 import pytest
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import SetParameters
-from blindmatch_protocol.errors import DesignError
-from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.keeping import key_of
-from blindmatch_simulations.assess.plan import (
+from blindmatch_simulations.evaluation.assess import store
+from blindmatch_simulations.evaluation.assess.keeping import key_of
+from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
     QUICK,
     STANDARD,
@@ -24,14 +24,14 @@ from blindmatch_simulations.assess.plan import (
     read_plan,
     with_own,
 )
-from blindmatch_simulations.assess.results import Measured
-from blindmatch_simulations.assess.running import Assessment
-from blindmatch_simulations.assess.sweep import plan_toml, points
-from blindmatch_simulations.assess.tidy import COLUMNS, as_csv, rows_of
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.evaluation.assess.results import Measured
+from blindmatch_simulations.evaluation.assess.running import Assessment
+from blindmatch_simulations.evaluation.assess.sweep import plan_toml, points
+from blindmatch_simulations.evaluation.assess.tidy import COLUMNS, as_csv, rows_of
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Figure, ResultsError, Row, encode, results
 from blindmatch_simulations.measure.results import Results as File
+from blindmatch_simulations.testbed.deployment.registry import load_design
 from msgspec.structs import replace
 from support.assess_rows import tiny
 from support.command import REFUSED, USAGE, in_process
@@ -116,7 +116,7 @@ def test_a_set_with_other_parameters_is_another_set() -> None:
 
     entries, design = Held(), load_design("prefix-bucket")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("blindmatch_simulations.assess.keeping.list_digest", lambda _: "list")
+        patch.setattr("blindmatch_simulations.evaluation.assess.keeping.list_digest", lambda _: "list")
         keys = [key_of(design, entries, 1, given) for given in ({}, {"bits": 4}, {"bits": 5})]  # type: ignore[arg-type]
     assert len(set(keys)) == 3
 

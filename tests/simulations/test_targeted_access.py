@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_protocol import hpke
+from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs.token_psi import shares
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.studies.targeted import access
-from blindmatch_simulations.studies.targeted.access import TARGET, Scheme, attempts, world
-from blindmatch_simulations.studies.targeted.escrow import Authority, Kept, read, sent, unsealed
+from blindmatch_simulations.evaluation.studies.targeted import access
+from blindmatch_simulations.evaluation.studies.targeted.access import TARGET, Scheme, attempts, world
+from blindmatch_simulations.evaluation.studies.targeted.escrow import Authority, Kept, read, sent, unsealed
 from msgspec.structs import replace
 
 SCHEME = Scheme(n=4, k=3, accounts=3, messages=4, periods=2)

@@ -16,10 +16,10 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.log.monthly import Month, leaf_of
 from blindmatch_simulations.cli import yearly as page
-from blindmatch_simulations.deployment import yearly
-from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
-from blindmatch_simulations.deployment.operators import OperatorError, append_counts, ask_log
-from blindmatch_simulations.deployment.transparency import (
+from blindmatch_simulations.testbed.deployment import yearly
+from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
+from blindmatch_simulations.testbed.deployment.operators import OperatorError, append_counts, ask_log
+from blindmatch_simulations.testbed.deployment.transparency import (
     COUNTS,
     LogError,
     log_seed,
@@ -27,8 +27,8 @@ from blindmatch_simulations.deployment.transparency import (
     read_log,
     witness_signer,
 )
-from blindmatch_simulations.deployment.yearly import log_months, year_of
-from blindmatch_simulations.scenario.world import World
+from blindmatch_simulations.testbed.deployment.yearly import log_months, year_of
+from blindmatch_simulations.testbed.scenario.world import World
 from msgspec.structs import replace
 from support.command import USAGE, in_process
 from support.logs import MemoryLog

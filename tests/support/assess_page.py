@@ -5,8 +5,8 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
-from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.results import Results
+from blindmatch_simulations.evaluation.assess import store
+from blindmatch_simulations.evaluation.assess.results import Results
 from blindmatch_simulations.measure.results import Row, Status, encode
 from blindmatch_simulations.measure.results import results as made
 from blindmatch_simulations.report import draw_report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from blindmatch_protocol.contract import Severity
-from blindmatch_simulations.assess.observed import (
+from blindmatch_simulations.evaluation.assess.observed import (
     AloneRow,
     Audited,
     Built,
@@ -21,9 +21,9 @@ from blindmatch_simulations.assess.observed import (
     Traffic,
     Updated,
 )
-from blindmatch_simulations.assess.plan import plan_text, read_plan
-from blindmatch_simulations.assess.results import Measured
-from blindmatch_simulations.assess.rows import Done, row_of
+from blindmatch_simulations.evaluation.assess.plan import plan_text, read_plan
+from blindmatch_simulations.evaluation.assess.results import Measured
+from blindmatch_simulations.evaluation.assess.rows import Done, row_of
 from msgspec.structs import replace
 
 TINY = """

@@ -7,13 +7,13 @@ from typing import Any
 
 import grpc
 from blindmatch_protocol.codec import Message
+from blindmatch_protocol.codec.randomness import replayed, seeded
 from blindmatch_protocol.contract import Role
+from blindmatch_protocol.crypto.oprf import blind_evaluate
 from blindmatch_protocol.designs.voprf.messages import CertifyRequest
-from blindmatch_protocol.epoch_manifest import SignedManifest
-from blindmatch_protocol.oprf import blind_evaluate
-from blindmatch_protocol.randomness import replayed, seeded
+from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.inprocess.deployed import Build
+from blindmatch_simulations.testbed.inprocess.deployed import Build
 from msgspec.structs import replace
 
 from support.foreign_matcher import ForeignMatcher

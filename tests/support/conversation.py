@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from blindmatch_client.messenger import Account, FetchedBundle
-from blindmatch_protocol.content import Content, compose
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_protocol.messages.content import Content, compose
 
 NOW = 1_700_000_000_000
 

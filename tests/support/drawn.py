@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from blindmatch_simulations.assess.results import Results
+from blindmatch_simulations.evaluation.assess.results import Results
 from blindmatch_simulations.report.page import data, script
 from defusedxml.ElementTree import fromstring
 from msgspec import Struct

@@ -25,6 +25,8 @@ from blindmatch_client.egress import Credentials, Egress, Endpoint, Recorder, Re
 from blindmatch_client.messenger import Account
 from blindmatch_client.trace import SessionTrace, Traces
 from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import (
     AnyDesign,
     Party,
@@ -33,16 +35,14 @@ from blindmatch_protocol.contract import (
     Stated,
     answered,
 )
-from blindmatch_protocol.epoch_manifest import EpochManifest
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest
+from blindmatch_protocol.messages.report import Report, open_report
+from blindmatch_protocol.messages.sealed_message import SealedMessage
+from blindmatch_protocol.messages.stamp import Stamped
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import system_randomness
-from blindmatch_protocol.report import Report, open_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
-from blindmatch_protocol.sealed_message import SealedMessage
-from blindmatch_protocol.stamp import Stamped
-from blindmatch_server.authority import Authority, Identity, Kind
+from blindmatch_server.hosting.authority import Authority, Identity, Kind
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from PIL import Image
 

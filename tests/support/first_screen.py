@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blindmatch_simulations.assess import store
+from blindmatch_simulations.evaluation.assess import store
 
 from support.drawn import pictured
 

@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 import grpc
 from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.codec.errors import EpochMismatchError, ProtocolError
+from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.contract import Learner, Party, Request, Role, answered
-from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
-from blindmatch_protocol.randomness import Randomness, system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as stubs
-from blindmatch_server.authority import Credentials
-from blindmatch_simulations.inprocess.deployed import Build
+from blindmatch_server.hosting.authority import Credentials
+from blindmatch_simulations.testbed.inprocess.deployed import Build
 
 from support.signed import CURATOR, manifest_of
 

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 from typing import IO
 
 import pytest
-from blindmatch_simulations.deployment import processes
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.hosting import parties_of
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment import processes
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.hosting import parties_of
+from blindmatch_simulations.testbed.deployment.registry import load_design
 
 from support import forked, mortal_command
 

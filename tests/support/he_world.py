@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Message, Rows
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.he_hamming import DESIGN, SMALL, packing
 from blindmatch_protocol.designs.he_hamming.circuit import WEIGHT, indicator
 from blindmatch_protocol.designs.he_hamming.messages import Keys, Query, Reply, Secret
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS, primes
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.randomness import seeded
 from msgspec.structs import replace
 
 from support.memory import Held, held, random_hashes

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Mapping
 from functools import partial
 from typing import Any
 
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Buffers, Party, Role
-from blindmatch_protocol.redacted import Redacted
 from blindmatch_server.matching.epochs import OpenEpoch, SetupFile, carried_limits
 from msgspec import Struct
 

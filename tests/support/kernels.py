@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.codec.randomness import seeded
 
 llvm = pytest.importorskip("llvmlite.binding", reason="the extra `fast` is not installed")
 

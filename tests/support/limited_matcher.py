@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import SetParameters, batches_of
 from blindmatch_protocol.designs.token_psi import DESIGN
 from blindmatch_protocol.designs.voprf import MATCHER
-from blindmatch_protocol.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 

@@ -25,17 +25,17 @@ from typing import Any
 from blindmatch_client.device import Device, DeviceConfig, Unreadable
 from blindmatch_client.egress import Credentials, Egress, Endpoint, Recorder, Retry
 from blindmatch_client.errors import ServiceError
-from blindmatch_client.store_file import FILE_NAME
-from blindmatch_client.vault import Passphrase
+from blindmatch_client.store.store_file import FILE_NAME
+from blindmatch_client.store.vault import Passphrase
 from blindmatch_protocol import failpoint
+from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.randomness import system_randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.authority import Credentials as ServerCredentials
+from blindmatch_server.hosting.authority import Credentials as ServerCredentials
+from blindmatch_server.hosting.serving import Listen, serve
 from blindmatch_server.relay.server import RelayConfig, open_services
 from blindmatch_server.relay.service import Relay
-from blindmatch_server.serving import Listen, serve
 from dummy_designs import ECHO
 from msgspec import Struct
 from msgspec.structs import replace
@@ -312,7 +312,7 @@ class Processes:
 def check_taps(tap: Path) -> int:
     """No two plaintexts under one message key, no salt twice, no one-time pre-key to two; messages seen."""
     from blindmatch_client.messenger.suite import SALT_LENGTH
-    from blindmatch_protocol.sealed_message import SealedMessage
+    from blindmatch_protocol.messages.sealed_message import SealedMessage
 
     by_key: dict[tuple[bytes, bytes, int], set[bytes]] = {}
     started: dict[bytes, set[bytes]] = {}

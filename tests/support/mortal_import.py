@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_server.curator import import_list, open_list
 from blindmatch_server.curator.formats import pdq_lines
 

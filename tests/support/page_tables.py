@@ -37,13 +37,13 @@ from blindmatch_protocol.contract import (
     no_progress,
 )
 from blindmatch_server.curator.rejects import Reason
-from blindmatch_server.rate import Rate
+from blindmatch_server.hosting.rate import Rate
 from blindmatch_server.relay.limits import RelayLimits
-from blindmatch_simulations.attacks.table import ATTACKS
-from blindmatch_simulations.conformance.checks import CHECKS, NOT_SEEN
-from blindmatch_simulations.conformance.mutations.table import CHEATS
-from blindmatch_simulations.conformance.remote.run import REMOTE_CHECKS
-from blindmatch_simulations.deployment.registry import all_designs
+from blindmatch_simulations.evaluation.attacks.table import ATTACKS
+from blindmatch_simulations.evaluation.conformance.checks import CHECKS, NOT_SEEN
+from blindmatch_simulations.evaluation.conformance.mutations.table import CHEATS
+from blindmatch_simulations.evaluation.conformance.remote.run import REMOTE_CHECKS
+from blindmatch_simulations.testbed.deployment.registry import all_designs
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 STANDS_FOR: Final = {

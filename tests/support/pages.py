@@ -13,10 +13,10 @@ from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.designs import device_classifier, oprf_psi
-from blindmatch_simulations.bench.table import target_words
-from blindmatch_simulations.deployment.registry import all_designs
+from blindmatch_simulations.evaluation.bench.table import target_words
 from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.report import declared
+from blindmatch_simulations.testbed.deployment.registry import all_designs
 
 from support import page_tables, set_tables, wire_tables
 

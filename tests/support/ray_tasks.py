@@ -8,8 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
-from blindmatch_server.workers import TaskError
-from blindmatch_simulations.population.cluster import LOCAL, Cluster
+from blindmatch_server.hosting.workers import TaskError
+from blindmatch_simulations.evaluation.population.cluster import LOCAL, Cluster
 
 LISTENING, LOOPBACK = "0A", "0100007F:"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hashlib import sha256, sha512
 
-from blindmatch_protocol.attachment import AttachmentSealing
-from blindmatch_protocol.ciphersuite import Mode, context_string, prefixed
-from blindmatch_protocol.content import AttachmentRef
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.crypto.ciphersuite import Mode, context_string, prefixed
+from blindmatch_protocol.crypto.oprf import SecretKey
 from blindmatch_protocol.group import ORDER
-from blindmatch_protocol.oprf import SecretKey
-from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.messages.attachment import AttachmentSealing
+from blindmatch_protocol.messages.content import AttachmentRef
 
 
 def expand_message_xmd(message: bytes, tag: bytes, length: int) -> bytes:

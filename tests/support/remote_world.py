@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Party
-from blindmatch_protocol.randomness import seeded
-from blindmatch_server.authority import Authority, Identity, Kind
-from blindmatch_simulations.conformance.remote import manifest as manifests
-from blindmatch_simulations.conformance.remote.manifest import read_manifest
-from blindmatch_simulations.conformance.remote.run import check_remote
-from blindmatch_simulations.conformance.run import Report
-from blindmatch_simulations.inprocess.deployed import Build, publish
-from blindmatch_simulations.pictures.pool import random_hashes
+from blindmatch_server.hosting.authority import Authority, Identity, Kind
+from blindmatch_simulations.evaluation.conformance.remote import manifest as manifests
+from blindmatch_simulations.evaluation.conformance.remote.manifest import read_manifest
+from blindmatch_simulations.evaluation.conformance.remote.run import check_remote
+from blindmatch_simulations.evaluation.conformance.run import Report
+from blindmatch_simulations.testbed.inprocess.deployed import Build, publish
+from blindmatch_simulations.testbed.pictures.pool import random_hashes
 from dummy_designs import SHARES
 
 from support.foreign_matcher import ForeignMatcher, serving

@@ -7,9 +7,9 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
-from blindmatch_simulations.assess.results import AnyResults
-from blindmatch_simulations.conformance.remote import manifest
-from blindmatch_simulations.corpus import scan
+from blindmatch_simulations.evaluation.assess.results import AnyResults
+from blindmatch_simulations.evaluation.conformance.remote import manifest
+from blindmatch_simulations.evaluation.corpus import scan
 from blindmatch_simulations.measure import results
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

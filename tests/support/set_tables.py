@@ -12,8 +12,6 @@ from types import ModuleType
 from typing import Final
 
 from blindmatch_proofs.endorsement import table as endorsements
-from blindmatch_protocol import filter as filters
-from blindmatch_protocol import labels, multi_index, plain_list, store
 from blindmatch_protocol.designs import deltas, device_list_hashed, third_party
 from blindmatch_protocol.designs.enclave import design as enclave
 from blindmatch_protocol.designs.he_hamming import files as he_files
@@ -21,6 +19,8 @@ from blindmatch_protocol.designs.prefix_bucket import files as bucket_files
 from blindmatch_protocol.designs.token_psi import layers as token_layers
 from blindmatch_protocol.designs.voprf import files as voprf_files
 from blindmatch_protocol.setfile import layout
+from blindmatch_protocol.sets import filter as filters
+from blindmatch_protocol.sets import labels, multi_index, plain_list, store
 from blindmatch_server.curator.endorsement import batches
 from msgspec import Struct
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from blindmatch_protocol.epoch_manifest import EpochManifest, SignedManifest
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest, SignedManifest
 from blindmatch_server.curator.signing import CuratorKey, Signer
-from blindmatch_simulations.inprocess.deployed import manifest_of
+from blindmatch_simulations.testbed.inprocess.deployed import manifest_of
 from msgspec.structs import replace
 
 __all__ = ["CURATOR", "SIGNER", "manifest_of", "signed"]

@@ -6,14 +6,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_protocol.codec.randomness import replayed, seeded
 from blindmatch_protocol.contract import AnyDesign, Published, Role
-from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_protocol.randomness import replayed, seeded
-from blindmatch_simulations.conformance.hostility import message_classes
-from blindmatch_simulations.conformance.vectors.item import VectorItem, from_json
-from blindmatch_simulations.conformance.vectors.make import decodes, fields_json, outcome_json, session_json
-from blindmatch_simulations.conformance.vectors.refused import KINDS, Kind
-from blindmatch_simulations.inprocess.deployed import Build, Deployed, opened, run_session
+from blindmatch_simulations.evaluation.conformance.hostility import message_classes
+from blindmatch_simulations.evaluation.conformance.vectors.item import VectorItem, from_json
+from blindmatch_simulations.evaluation.conformance.vectors.make import (
+    decodes,
+    fields_json,
+    outcome_json,
+    session_json,
+)
+from blindmatch_simulations.evaluation.conformance.vectors.refused import KINDS, Kind
+from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, opened, run_session
 
 
 def differences(design: AnyDesign, vector: Mapping[str, Any]) -> Iterator[str]:

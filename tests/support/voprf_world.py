@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol import contract
 from blindmatch_protocol.codec import Message, Rows
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import (
     Label,
     Match,
@@ -28,8 +29,7 @@ from blindmatch_protocol.contract.entries import HeldEntries
 from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
 from blindmatch_protocol.designs.voprf import VoprfDesign
-from blindmatch_protocol.randomness import seeded
-from blindmatch_simulations.inprocess.deployed import run_session
+from blindmatch_simulations.testbed.inprocess.deployed import run_session
 
 from support.memory import Held, MemoryWorkspace, asked, held, random_hashes, salts_of
 

@@ -18,25 +18,25 @@ import blindmatch_proofs
 import blindmatch_protocol
 from blindmatch_protocol import codec
 from blindmatch_protocol.codec import Message, layout
+from blindmatch_protocol.codec.errors import EpochMismatchError, ProtocolError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
-from blindmatch_protocol.sealed_message import Curve25519Key, Version
-from blindmatch_server.authority import Kind
+from blindmatch_protocol.messages.sealed_message import Curve25519Key, Version
 from blindmatch_server.centre.limits import CentreLimits
 from blindmatch_server.centre.service import Centre
-from blindmatch_server.counters import Audit
-from blindmatch_server.endpoint import EVERYONE, NOT_DEVICES, Service
-from blindmatch_server.errors import RefusedError
+from blindmatch_server.hosting.authority import Kind
+from blindmatch_server.hosting.counters import Audit
+from blindmatch_server.hosting.endpoint import EVERYONE, NOT_DEVICES, Service
+from blindmatch_server.hosting.rate import Rate
+from blindmatch_server.hosting.serving import Health, Reflection
+from blindmatch_server.hosting.statuses import refusal_of
 from blindmatch_server.log.service import Log
 from blindmatch_server.log.witness import Witness
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.service import MatchingService
-from blindmatch_server.rate import Rate
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.service import Relay
-from blindmatch_server.serving import Health, Reflection
-from blindmatch_server.statuses import refusal_of
-from blindmatch_simulations.deployment.registry import all_designs
+from blindmatch_server.storage.errors import RefusedError
+from blindmatch_simulations.testbed.deployment.registry import all_designs
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields
 

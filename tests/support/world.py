@@ -1,4 +1,4 @@
-"""The world of the tests: that of `blindmatch_simulations.scenario`, with a small list that is published."""
+"""The world of the tests: that of the simulations' scenarios, with a small list that is published."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.randomness import system_randomness
-from blindmatch_server.published import Publication
-from blindmatch_simulations.deployment.devices import Watched, open_device
-from blindmatch_simulations.deployment.operators import centre_list
-from blindmatch_simulations.scenario.listing import publish_list
-from blindmatch_simulations.scenario.world import World as Running
+from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_server.epochs.published import Publication
+from blindmatch_simulations.testbed.deployment.devices import Watched, open_device
+from blindmatch_simulations.testbed.deployment.operators import centre_list
+from blindmatch_simulations.testbed.scenario.listing import publish_list
+from blindmatch_simulations.testbed.scenario.world import World as Running
 
 from support.memory import random_hashes
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from blindmatch_protocol.codec.errors import NotInstalledError
 from blindmatch_protocol.contract import Item
 from blindmatch_protocol.designs.device_classifier import NAME, DeviceClassifier
-from blindmatch_protocol.errors import NotInstalledError
 
 MODEL: Final = "ch_PP-OCRv4_det_infer.onnx"
 MODEL_SHA256: Final = "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 
 from blindmatch_client.egress.line import Line

@@ -15,10 +15,10 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.failpoint import armed, reach
-from blindmatch_protocol.parts import Joiner, W, joined
+from blindmatch_protocol.messages.parts import Joiner, W, joined
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 

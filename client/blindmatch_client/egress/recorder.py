@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct, field
 
 from blindmatch_client.trace import EgressRecord, Purpose

@@ -5,10 +5,10 @@ from __future__ import annotations
 from secrets import token_bytes
 from typing import Final
 
-from blindmatch_protocol import amf
-from blindmatch_protocol.errors import GroupError
-from blindmatch_protocol.randomness import Randomness, system_randomness
-from blindmatch_protocol.sender_proof import NONCE_LENGTH, FrankingKey, proven
+from blindmatch_protocol.codec.errors import GroupError
+from blindmatch_protocol.codec.randomness import Randomness, system_randomness
+from blindmatch_protocol.crypto import amf
+from blindmatch_protocol.messages.sender_proof import NONCE_LENGTH, FrankingKey, proven
 
 from blindmatch_client.messenger.errors import NotFrankedError
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from blindmatch_protocol.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 
 
 class MessengerError(BlindmatchError):

@@ -11,9 +11,9 @@ from functools import cached_property
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.franking_mode import FrankingMode
-from blindmatch_protocol.sender_proof import (
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.messages.sender_proof import (
     NONCE_LENGTH,
     PROOF_LENGTHS,
     Franking,

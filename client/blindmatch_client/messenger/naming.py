@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from blindmatch_protocol.codec import Text
-from blindmatch_protocol.content import NAME_MOST
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.content import NAME_MOST
 
 from blindmatch_client.messenger.errors import MalformedError
 

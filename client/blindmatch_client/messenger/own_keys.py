@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import x3dh
-from blindmatch_protocol.sender_proof import Franking
+from blindmatch_protocol.messages.sender_proof import Franking
 from x3dh.pre_key_pair import PreKeyPair
 
 from blindmatch_client.messenger.franking import OwnFranking, private_identity

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.redacted import Redacted
-from blindmatch_protocol.sealed_message import Curve25519Key
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.messages.sealed_message import Curve25519Key
 from msgspec import Struct
 from msgspec.structs import replace
 

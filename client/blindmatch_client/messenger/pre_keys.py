@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.sealed_message import Curve25519Key
-from blindmatch_protocol.sender_proof import FrankingKey
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.sealed_message import Curve25519Key
+from blindmatch_protocol.messages.sender_proof import FrankingKey
 from msgspec import Struct
 
 from blindmatch_client.messenger.errors import BundleRefusedError

@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 import doubleratchet
 import x3dh
 import xeddsa
-from blindmatch_protocol.redacted import Redacted
-from blindmatch_protocol.sealed_message import (
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.messages.sealed_message import (
     WIRE_VERSION,
     InitialHeader,
     MessageBinding,

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Annotated, Final
 
 from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, Text, UInt, Variable
-from blindmatch_protocol.content import NAME_MOST
-from blindmatch_protocol.redacted import Redacted
-from blindmatch_protocol.sealed_message import SESSION_ID_LENGTH, InitialHeader, Version
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.messages.content import NAME_MOST
+from blindmatch_protocol.messages.sealed_message import SESSION_ID_LENGTH, InitialHeader, Version
 from msgspec import Struct
 
 from blindmatch_client.messenger.pre_keys import ONE_TIME_MOST

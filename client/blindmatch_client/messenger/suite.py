@@ -18,10 +18,10 @@ from typing import Any, Final, TypeVar
 
 import doubleratchet
 import x3dh
-from blindmatch_protocol.committing_aead import seal, unseal
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.hmac_sha256 import hmac_sha256
-from blindmatch_protocol.sealed_message import RatchetHeader
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.crypto.committing_aead import seal, unseal
+from blindmatch_protocol.crypto.hmac_sha256 import hmac_sha256
+from blindmatch_protocol.messages.sealed_message import RatchetHeader
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from doubleratchet.models import (

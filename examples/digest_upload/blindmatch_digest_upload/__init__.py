@@ -20,7 +20,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.designs.plain_scan import Stateless
-from blindmatch_protocol.plain_list import LIST_FILE, open_file, open_list, write_list, write_sections
+from blindmatch_protocol.sets.plain_list import LIST_FILE, open_file, open_list, write_list, write_sections
 
 MATCHER: Final = bm.Role("matcher")
 SALT_FILE: Final = "salt.bin"

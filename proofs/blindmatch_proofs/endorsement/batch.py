@@ -15,11 +15,11 @@ from hashlib import sha256
 from typing import Annotated, ClassVar, Final, Self
 
 from blindmatch_protocol.codec import Fixed, Message, Text, UInt
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntryBatch
 from blindmatch_protocol.contract.outcome import SIGNATURE_BYTES
-from blindmatch_protocol.epoch_manifest import NAME_MOST
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.messages.epoch_manifest import NAME_MOST
 from blindmatch_protocol.setfile.pages import root_of
 from msgspec import Struct
 from msgspec.structs import force_setattr

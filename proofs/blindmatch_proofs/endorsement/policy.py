@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Annotated, Final
 
 from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
 
 DIGEST_TAG: Final = b"blindmatch/endorsement/policy/v1"
 KEY_BYTES: Final = 32

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.contract import Label
-from blindmatch_protocol.errors import SetFileError
-from blindmatch_protocol.executor import Executor, spread
+from blindmatch_protocol.contract.executor import Executor, spread
 from blindmatch_protocol.setfile.pages import root_of
 
 from blindmatch_proofs.endorsement.batch import Action, Batch, Terms, leaf_of

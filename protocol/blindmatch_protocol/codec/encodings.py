@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
 
 Rows: TypeAlias = npt.NDArray[np.uint8]
 """A read-only matrix of bytes, shape (n, width)."""

@@ -32,7 +32,7 @@ from blindmatch_protocol.codec.encodings import (
     UInt,
     Variable,
 )
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
 
 UNBOUNDED: Final = 1 << 62
 """More bytes than any message has."""

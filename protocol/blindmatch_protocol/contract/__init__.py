@@ -20,6 +20,12 @@ from blindmatch_protocol.codec import Text as Text
 from blindmatch_protocol.codec import UInt as UInt
 from blindmatch_protocol.codec import Variable as Variable
 from blindmatch_protocol.codec import message as message
+from blindmatch_protocol.codec.errors import DesignError as DesignError
+from blindmatch_protocol.codec.errors import EpochMismatchError as EpochMismatchError
+from blindmatch_protocol.codec.errors import ProtocolError as ProtocolError
+from blindmatch_protocol.codec.errors import SetFileError as SetFileError
+from blindmatch_protocol.codec.errors import UnopenedError as UnopenedError
+from blindmatch_protocol.codec.randomness import Randomness as Randomness
 from blindmatch_protocol.contract.account import Enrolment as Enrolment
 from blindmatch_protocol.contract.account import NoState as NoState
 from blindmatch_protocol.contract.account import Started as Started
@@ -54,6 +60,7 @@ from blindmatch_protocol.contract.driver import concluded as concluded
 from blindmatch_protocol.contract.entries import EntryBatch as EntryBatch
 from blindmatch_protocol.contract.entries import EntrySource as EntrySource
 from blindmatch_protocol.contract.entries import batches_of as batches_of
+from blindmatch_protocol.contract.executor import Executor as Executor
 from blindmatch_protocol.contract.fact import Fact as Fact
 from blindmatch_protocol.contract.fact import Severity as Severity
 from blindmatch_protocol.contract.fact import Shows as Shows
@@ -96,10 +103,3 @@ from blindmatch_protocol.contract.relation import Equal as Equal
 from blindmatch_protocol.contract.relation import Near as Near
 from blindmatch_protocol.contract.relation import Nothing as Nothing
 from blindmatch_protocol.contract.relation import Relation as Relation
-from blindmatch_protocol.errors import DesignError as DesignError
-from blindmatch_protocol.errors import EpochMismatchError as EpochMismatchError
-from blindmatch_protocol.errors import ProtocolError as ProtocolError
-from blindmatch_protocol.errors import SetFileError as SetFileError
-from blindmatch_protocol.errors import UnopenedError as UnopenedError
-from blindmatch_protocol.executor import Executor as Executor
-from blindmatch_protocol.randomness import Randomness as Randomness

@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Message
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.declaration import Role
 from blindmatch_protocol.contract.outcome import Step
-from blindmatch_protocol.redacted import Redacted
 
 D = TypeVar("D", bound=Message)  # an account's device state
 X = TypeVar("X")  # a session between two steps

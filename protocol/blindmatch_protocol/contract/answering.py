@@ -8,9 +8,9 @@ from typing import ParamSpec
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Message
+from blindmatch_protocol.codec.errors import EpochMismatchError, ProtocolError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.outcome import Label
-from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
-from blindmatch_protocol.redacted import Redacted
 
 P = ParamSpec("P")
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 
 from msgspec import Struct
 
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.codec.redacted import Redacted
 
 
 class Binding(Redacted, Struct, frozen=True):

@@ -18,11 +18,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from blindmatch_protocol.codec import Message
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract.account import D, Enrolment, NoState, Started, X
 from blindmatch_protocol.contract.answering import Answer, Request
 from blindmatch_protocol.contract.binding import Binding
 from blindmatch_protocol.contract.declaration import Info, KeyLimits, Leak, Role
 from blindmatch_protocol.contract.entries import EntrySource
+from blindmatch_protocol.contract.executor import Executor
 from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_progress
 from blindmatch_protocol.contract.item import Item
 from blindmatch_protocol.contract.knowledge import Extraction, ListKnowledge, Parts, WorkedOut
@@ -31,9 +34,6 @@ from blindmatch_protocol.contract.outcome import Outcome, Step
 from blindmatch_protocol.contract.party import Party
 from blindmatch_protocol.contract.publishing import Published, SetParameters, Stated
 from blindmatch_protocol.contract.relation import Category
-from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.randomness import Randomness
 
 S = TypeVar("S")  # set-up, opened
 R = TypeVar("R")  # a role's state, opened

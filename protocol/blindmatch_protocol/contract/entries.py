@@ -10,9 +10,9 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.files import Progress, no_progress
-from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.redacted import Redacted
 
 HASH_BYTES = 32
 SALT_BYTES = 16

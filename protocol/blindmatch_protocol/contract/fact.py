@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.redacted import Described
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.redacted import Described
 
 
 class Severity(StrEnum):

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.redacted import Described, Redacted
 from blindmatch_protocol.contract.party import Party
-from blindmatch_protocol.redacted import Described, Redacted
 
 
 class ListKnowledge(StrEnum):

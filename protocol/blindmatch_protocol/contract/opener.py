@@ -15,8 +15,8 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Message
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.outcome import Label
-from blindmatch_protocol.redacted import Redacted
 
 
 class Hidden(Struct, frozen=True):

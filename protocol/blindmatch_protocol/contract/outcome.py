@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Fixed, Message, UInt, Variable
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract.declaration import Role
-from blindmatch_protocol.errors import ProtocolError
 
 X = TypeVar("X")
 

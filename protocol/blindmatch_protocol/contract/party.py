@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Final
 
-from blindmatch_protocol.errors import DesignError
+from blindmatch_protocol.codec.errors import DesignError
 
 _NAME: Final = re.compile(r"[a-z](?:[a-z0-9_]{0,29}[a-z0-9])?")
 _RELAY: Final = "relay"

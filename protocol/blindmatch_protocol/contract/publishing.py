@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract.declaration import Info, Role
-from blindmatch_protocol.errors import DesignError
 
 
 class SetParameters(Struct, frozen=True):

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.redacted import Described
 from blindmatch_protocol.contract.item import Item
-from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.redacted import Described
 
 MINIMUM_QUALITY = 50
 """PDQ hashes of lower quality are discarded, never matched."""

@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from blindmatch_protocol.codec.errors import DesignError, SetFileError
 from blindmatch_protocol.contract import Buffers, Progress, Workspace
-from blindmatch_protocol.errors import DesignError, SetFileError
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 SET_FILE: Final = "set.bin"

@@ -14,7 +14,7 @@ from typing import Final
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.designs.facts import leaks
 from blindmatch_protocol.designs.plain_scan import PlainScan
-from blindmatch_protocol.plain_list import EPOCH_FILE, open_file
+from blindmatch_protocol.sets.plain_list import EPOCH_FILE, open_file
 
 NAME: Final = "device-classifier"
 CATEGORY: Final = "shows text"

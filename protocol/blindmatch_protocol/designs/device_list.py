@@ -16,10 +16,12 @@ from typing import ClassVar, Final
 from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs.facts import leaks
 from blindmatch_protocol.designs.plain_scan import OnDevice
-from blindmatch_protocol.multi_index import MOST_DISTANCE, MultiIndex, write_index
-from blindmatch_protocol.plain_list import (
+from blindmatch_protocol.setfile import SetFile, SetFileWriter
+from blindmatch_protocol.sets.multi_index import MOST_DISTANCE, MultiIndex, write_index
+from blindmatch_protocol.sets.plain_list import (
     LIST_FILE,
     PlainList,
     all_hashes,
@@ -29,8 +31,6 @@ from blindmatch_protocol.plain_list import (
     open_file,
     write_list,
 )
-from blindmatch_protocol.redacted import Redacted
-from blindmatch_protocol.setfile import SetFile, SetFileWriter
 
 INDEX_FILE: Final = "index.bin"
 

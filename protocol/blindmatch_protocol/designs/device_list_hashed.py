@@ -19,13 +19,13 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol import labels
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs.facts import SET_SIZE, leaks
 from blindmatch_protocol.designs.plain_scan import OnDevice
-from blindmatch_protocol.plain_list import BATCH, column, identity_of, open_file
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.group.tagged import cut, expand
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
-from blindmatch_protocol.tagged import cut, expand
+from blindmatch_protocol.sets import labels
+from blindmatch_protocol.sets.plain_list import BATCH, column, identity_of, open_file
 
 DIGEST_FILE: Final = "digests.bin"
 KIND_DIGESTS: Final = 0x19

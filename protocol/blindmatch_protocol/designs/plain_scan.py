@@ -15,7 +15,8 @@ from typing import ClassVar, TypeVar
 from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.plain_list import (
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.sets.plain_list import (
     EPOCH_FILE,
     LIST_FILE,
     PlainList,
@@ -24,7 +25,6 @@ from blindmatch_protocol.plain_list import (
     write_epoch,
     write_list,
 )
-from blindmatch_protocol.redacted import Redacted
 
 S = TypeVar("S")
 X = TypeVar("X")

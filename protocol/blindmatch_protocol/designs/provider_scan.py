@@ -22,7 +22,7 @@ from blindmatch_protocol.designs.facts import CONTENT, QUERY_TIME, leaks
 from blindmatch_protocol.designs.plain_scan import PlainScan
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
-from blindmatch_protocol.plain_list import PlainList
+from blindmatch_protocol.sets.plain_list import PlainList
 
 PROVIDER: Final = bm.Role("provider")
 MOST_PIXEL_BYTES: Final = 3 * 50_000_000

@@ -25,13 +25,15 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol import hpke
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract.executor import spread
+from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs.facts import EVERY_HASH, QUALITY, QUERY_TIME, any_hash, leaks
 from blindmatch_protocol.designs.plain_scan import Stateless
-from blindmatch_protocol.executor import spread
 from blindmatch_protocol.picture.distance import distance
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
-from blindmatch_protocol.plain_list import (
+from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.sets.plain_list import (
     EPOCH_FILE,
     LIST_FILE,
     PlainList,
@@ -40,8 +42,6 @@ from blindmatch_protocol.plain_list import (
     write_list,
     write_sections,
 )
-from blindmatch_protocol.redacted import Redacted
-from blindmatch_protocol.setfile import SetFile
 
 THIRD: Final = bm.Role("third_party")
 PARTY: Final = bm.Party("third_party")

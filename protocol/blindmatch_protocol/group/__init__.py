@@ -37,4 +37,4 @@ from blindmatch_protocol.group.scalars import (
     reduce_scalars,
     subtract_scalars,
 )
-from blindmatch_protocol.single import ORDER
+from blindmatch_protocol.group.single import ORDER

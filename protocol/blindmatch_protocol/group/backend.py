@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Final, Protocol
 
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.group.libsodium import LIBSODIUM as LIBSODIUM
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from blindmatch_protocol import single, sodium
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.executor import Executor, spread
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.contract.executor import Executor, spread
+from blindmatch_protocol.group import single, sodium
 from blindmatch_protocol.group.rows import (
     ELEMENT_BYTES,
     SCALAR_BYTES,

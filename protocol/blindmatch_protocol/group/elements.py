@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from blindmatch_protocol import single, sodium
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import GroupError
-from blindmatch_protocol.executor import LEAST_ROWS, Executor, spread
-from blindmatch_protocol.group import libsodium
+from blindmatch_protocol.codec.errors import GroupError
+from blindmatch_protocol.contract.executor import LEAST_ROWS, Executor, spread
+from blindmatch_protocol.group import libsodium, single, sodium
 from blindmatch_protocol.group.backend import LIBSODIUM, BackendError, backend_for, drop
 from blindmatch_protocol.group.rows import (
     ELEMENT_BYTES,

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from blindmatch_protocol import sodium
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import GroupError
-from blindmatch_protocol.executor import LEAST_ROWS
+from blindmatch_protocol.codec.errors import GroupError
+from blindmatch_protocol.contract.executor import LEAST_ROWS
+from blindmatch_protocol.group import sodium
 from blindmatch_protocol.group.rows import ELEMENT_BYTES, addresses, rows_of, top_bits
 
 DIGEST_BYTES: Final = 64

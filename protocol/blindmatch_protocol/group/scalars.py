@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from blindmatch_protocol import single, sodium
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import GroupError
+from blindmatch_protocol.codec.errors import GroupError
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.group import single, sodium
 from blindmatch_protocol.group.rows import (
     SCALAR_BYTES,
     UNIFORM_BYTES,
@@ -22,7 +23,6 @@ from blindmatch_protocol.group.rows import (
     rows_of,
     zero_rows,
 )
-from blindmatch_protocol.randomness import Randomness
 
 
 def random_scalars(count: int, rng: Randomness) -> Rows:

@@ -17,8 +17,8 @@ from typing import ClassVar, Final
 
 from msgspec import Struct
 
-from blindmatch_protocol.errors import PictureError
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.codec.errors import PictureError
+from blindmatch_protocol.codec.redacted import Redacted
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 

@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from blindmatch_protocol.errors import PictureError
+from blindmatch_protocol.codec.errors import PictureError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.picture import container, pdq
-from blindmatch_protocol.redacted import Redacted
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

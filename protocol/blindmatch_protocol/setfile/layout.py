@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.codec.errors import SetFileError
 
 FORMAT_VERSION = 2
 MAGIC = b"\x89BMSET\r\n"

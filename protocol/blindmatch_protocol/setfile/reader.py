@@ -10,7 +10,7 @@ from typing import BinaryIO, NoReturn
 from msgspec.structs import replace
 
 from blindmatch_protocol.codec import Buffer
-from blindmatch_protocol.errors import SetFileError
+from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.setfile import layout, pages
 from blindmatch_protocol.setfile.layout import Section
 

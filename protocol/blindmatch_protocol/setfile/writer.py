@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from blindmatch_protocol.codec import Buffer
+from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.contract.files import Writer
-from blindmatch_protocol.errors import SetFileError
 from blindmatch_protocol.setfile import layout
 from blindmatch_protocol.setfile.layout import Identity, Section, Trailer
 from blindmatch_protocol.setfile.pages import PageHash

@@ -7,15 +7,15 @@ from sqlite3 import Connection
 
 from blindmatch_proofs.verdict import Failed
 
-from blindmatch_server.authority import identity_of
-from blindmatch_server.blobs import Blobs
 from blindmatch_server.centre import notices, signers, store, subjects
 from blindmatch_server.centre.assessment import Assessment, Check, Facts, NotAvailable
 from blindmatch_server.centre.verify import Verifier
-from blindmatch_server.clock import Clock, milliseconds
-from blindmatch_server.concurrency import nothing_left
-from blindmatch_server.database import Database
-from blindmatch_server.event_log import EventLog
+from blindmatch_server.hosting.authority import identity_of
+from blindmatch_server.hosting.concurrency import nothing_left
+from blindmatch_server.hosting.event_log import EventLog
+from blindmatch_server.storage.blobs import Blobs
+from blindmatch_server.storage.clock import Clock, milliseconds
+from blindmatch_server.storage.database import Database
 
 _PAUSE_SECONDS = 1.0
 

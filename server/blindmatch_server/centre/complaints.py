@@ -14,7 +14,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
 from blindmatch_server.centre import notices, store
 from blindmatch_server.centre.states import Cause, State, check_transition
-from blindmatch_server.errors import ConflictError, NotFoundError, PreconditionError, QuotaError
+from blindmatch_server.storage.errors import ConflictError, NotFoundError, PreconditionError, QuotaError
 
 MOST_OPEN: Final = 8
 """Open complaints of one account about one report."""

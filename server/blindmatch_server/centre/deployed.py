@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection
 
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.contract import AnyDesign, Info, Label, Learner
-from blindmatch_protocol.report import Report
+from blindmatch_protocol.messages.report import Report
 from msgspec import Struct
 
-from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre.assessment import NotAvailable, Verdict
+from blindmatch_server.hosting.authority import Identity, Kind
 
 
 class Deployed(Struct, frozen=True):

@@ -9,13 +9,13 @@ from blindmatch_proofs.endorsement import EndorsementProof
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_protocol.contract import Label
-from blindmatch_protocol.franking_mode import FrankingMode
-from blindmatch_protocol.report import open_report
+from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.messages.report import open_report
 from msgspec import Struct
 
-from blindmatch_server.blobs import Blobs
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.store import Submission
+from blindmatch_server.storage.blobs import Blobs
 
 
 class Backing(Struct, frozen=True):

@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from sqlite3 import Connection
 from typing import Final
 
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
 from blindmatch_server.centre import store
 from blindmatch_server.centre.states import State
-from blindmatch_server.database import unsigned
-from blindmatch_server.errors import PreconditionError
+from blindmatch_server.storage.database import unsigned
+from blindmatch_server.storage.errors import PreconditionError
 
 _STEP: Final = "centre/note"
 AFTER: Final[Mapping[str, State]] = {

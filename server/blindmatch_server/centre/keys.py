@@ -9,16 +9,16 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from blindmatch_protocol import amf
-from blindmatch_protocol.redacted import Redacted
-from blindmatch_protocol.stamp import KEY_LENGTH
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.crypto import amf
+from blindmatch_protocol.messages.stamp import KEY_LENGTH
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec import Struct
 
-from blindmatch_server.errors import StateError
-from blindmatch_server.key_files import line_of, read_key
-from blindmatch_server.keyed_hash import KEY_BYTES, KeyedHasher
-from blindmatch_server.workspace import replace_file
+from blindmatch_server.centre.keyed_hash import KEY_BYTES, KeyedHasher
+from blindmatch_server.storage.errors import StateError
+from blindmatch_server.storage.key_files import line_of, read_key
+from blindmatch_server.storage.workspace import replace_file
 
 SEALING_KEY: Final = "centre.key"
 PUBLIC_KEY: Final = "centre.pub"

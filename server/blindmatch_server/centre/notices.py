@@ -24,7 +24,7 @@ from blindmatch_server.centre import store
 from blindmatch_server.centre.assessment import Facts, Outcome
 from blindmatch_server.centre.statute import months_after, statute
 from blindmatch_server.centre.unproven import is_device
-from blindmatch_server.errors import NotFoundError, PreconditionError
+from blindmatch_server.storage.errors import NotFoundError, PreconditionError
 
 _STEP: Final = "centre/notice"
 _COLUMNS: Final = "notice_id, report_id, account, kind, words, due_at_ms, sent_at_ms"

@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping
 from sqlite3 import Connection
 from typing import Any, Final, TypeAlias
 
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_server.authority import Identity, IdentityError, Kind
 from blindmatch_server.centre import complaints, following, notices, replies, statistics, store, triage
 from blindmatch_server.centre.states import State
-from blindmatch_server.clock import Clock, milliseconds
-from blindmatch_server.database import Database
-from blindmatch_server.endpoint import OPERATORS, Call, Handler, Method
-from blindmatch_server.rate import TokenBuckets
+from blindmatch_server.hosting.authority import Identity, IdentityError, Kind
+from blindmatch_server.hosting.endpoint import OPERATORS, Call, Handler, Method
+from blindmatch_server.hosting.rate import TokenBuckets
+from blindmatch_server.storage.clock import Clock, milliseconds
+from blindmatch_server.storage.database import Database
 
 ID_BYTES: Final = 16
 MOST_AUTHORITY: Final = 200

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from blindmatch_protocol.contract import Hidden, Label, Taken
 
-from blindmatch_server.errors import QuotaError
+from blindmatch_server.storage.errors import QuotaError
 
 
 class Pile(NamedTuple):

@@ -12,12 +12,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntryBatch, EntrySource, Progress, no_progress
-from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 
-from blindmatch_server.database import signed
-from blindmatch_server.errors import StateError
+from blindmatch_server.storage.database import signed
+from blindmatch_server.storage.errors import StateError
 
 VERSION: Final = 1
 _SCHEMA: Final = """

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from blindmatch_protocol.franking_mode import FrankingMode
+from blindmatch_protocol.messages.franking_mode import FrankingMode
 from msgspec import Struct, field
 
-from blindmatch_server.blobs import Blobs
 from blindmatch_server.bodies import Bodies
 from blindmatch_server.centre import schema, slots, store
 from blindmatch_server.centre.checking import Checking
@@ -21,9 +20,10 @@ from blindmatch_server.centre.references import References
 from blindmatch_server.centre.service import Centre
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.centre.vouchers import OpenerFiles, Vouchers
-from blindmatch_server.concurrency import under_way
-from blindmatch_server.database import Database
-from blindmatch_server.endpoint import ServerContext
+from blindmatch_server.hosting.concurrency import under_way
+from blindmatch_server.hosting.endpoint import ServerContext
+from blindmatch_server.storage.blobs import Blobs
+from blindmatch_server.storage.database import Database
 
 
 class CentreConfig(Struct, frozen=True):

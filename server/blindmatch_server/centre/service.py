@@ -13,14 +13,12 @@ import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Final
 
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.cover import is_slot
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.parts import ENVELOPE, PART, SUBMISSION, Joiner, begun, split, whole
+from blindmatch_protocol.messages.cover import is_slot
+from blindmatch_protocol.messages.parts import ENVELOPE, PART, SUBMISSION, Joiner, begun, split, whole
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_server.authority import Kind
-from blindmatch_server.blobs import Blobs, Incoming
 from blindmatch_server.bodies import Bodies
 from blindmatch_server.centre import complaints, following, notices, piles, replies, signers, store, triage
 from blindmatch_server.centre.checking import Checking
@@ -29,12 +27,14 @@ from blindmatch_server.centre.limits import CentreLimits
 from blindmatch_server.centre.operating import OperatorMethods
 from blindmatch_server.centre.slots import Slots
 from blindmatch_server.centre.vouchers import STEP, Vouchers
-from blindmatch_server.clock import Clock, milliseconds
-from blindmatch_server.concurrency import CallLimit
-from blindmatch_server.database import Database
-from blindmatch_server.endpoint import DEVICES, EVERYONE, OPERATORS, Call, Method
-from blindmatch_server.errors import ForbiddenError
-from blindmatch_server.rate import TokenBuckets
+from blindmatch_server.hosting.authority import Kind
+from blindmatch_server.hosting.concurrency import CallLimit
+from blindmatch_server.hosting.endpoint import DEVICES, EVERYONE, OPERATORS, Call, Method
+from blindmatch_server.hosting.rate import TokenBuckets
+from blindmatch_server.storage.blobs import Blobs, Incoming
+from blindmatch_server.storage.clock import Clock, milliseconds
+from blindmatch_server.storage.database import Database
+from blindmatch_server.storage.errors import ForbiddenError
 
 REPORT_ID_BYTES: Final = 16
 _SUBMIT: Final = "centre/submit"

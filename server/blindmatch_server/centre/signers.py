@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from sqlite3 import Connection
 
+from blindmatch_protocol.messages.sealed_message import Curve25519Key
+from blindmatch_protocol.messages.sender_proof import FrankingKey
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_protocol.sealed_message import Curve25519Key
-from blindmatch_protocol.sender_proof import FrankingKey
 
-from blindmatch_server.errors import ConflictError
+from blindmatch_server.storage.errors import ConflictError
 
 _STEP = "centre/key"
 

@@ -16,13 +16,13 @@ from collections.abc import Awaitable, Callable
 from sqlite3 import Connection
 from typing import Final, TypeAlias
 
-from blindmatch_protocol.cover import KEPT_MS, Slot, open_slot
+from blindmatch_protocol.messages.cover import KEPT_MS, Slot, open_slot
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec import Struct, field
 
-from blindmatch_server.database import Database
-from blindmatch_server.errors import ConflictError, QuotaError, RefusedError
-from blindmatch_server.event_log import EventLog
+from blindmatch_server.hosting.event_log import EventLog
+from blindmatch_server.storage.database import Database
+from blindmatch_server.storage.errors import ConflictError, QuotaError, RefusedError
 
 VERSION: Final = 2
 """Version 1, which is refused, kept a fragment without its padding, and cover without any bytes."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from blindmatch_server.errors import PreconditionError
+from blindmatch_server.storage.errors import PreconditionError
 
 
 class State(StrEnum):

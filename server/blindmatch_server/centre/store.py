@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from sqlite3 import Connection
 from typing import Any, ClassVar, Final
 
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
 from msgspec.structs import astuple
 
 from blindmatch_server.centre.assessment import Assessment, Facts, Outcome, describe
 from blindmatch_server.centre.states import Cause, State, check_transition
-from blindmatch_server.database import signed, unsigned
-from blindmatch_server.errors import ConflictError, NotFoundError, QuotaError
+from blindmatch_server.storage.database import signed, unsigned
+from blindmatch_server.storage.errors import ConflictError, NotFoundError, QuotaError
 
 
 class Submission(Redacted, Struct, frozen=True):

@@ -13,7 +13,7 @@ from sqlite3 import Connection
 from typing import Final
 
 from blindmatch_proofs.verdict import Failed, Passed
-from blindmatch_protocol.report import Report
+from blindmatch_protocol.messages.report import Report
 from msgspec.structs import replace
 
 from blindmatch_server.centre.assessment import Assessment, Check, NotAvailable, Outcome, Verdict

@@ -9,13 +9,13 @@ from __future__ import annotations
 from sqlite3 import Connection
 from typing import Final
 
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
 from msgspec import Struct
 
 from blindmatch_server.centre import notices, store
 from blindmatch_server.centre.assessment import Outcome
 from blindmatch_server.centre.states import Cause, State, check_transition
-from blindmatch_server.errors import PreconditionError
+from blindmatch_server.storage.errors import PreconditionError
 
 MOST_WORDS: Final = 2000
 """Characters of a reason or a complaint."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from blindmatch_server.authority import IdentityError, Kind, identity_of
+from blindmatch_server.hosting.authority import IdentityError, Kind, identity_of
 
 BY_DEVICE: Final = (
     "that the recipient received the message, or could open it: the relay's stamp says that it took it then, "

@@ -30,22 +30,22 @@ from blindmatch_proofs.franking import (
     verify_stamp,
 )
 from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.codec.errors import PictureError, ProtocolError
 from blindmatch_protocol.contract import Category
 from blindmatch_protocol.contract.relation import NO_ENTRIES
-from blindmatch_protocol.errors import PictureError, ProtocolError
-from blindmatch_protocol.franking_mode import FrankingMode
+from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.messages.report import Report, open_report
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.report import Report, open_report
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_server.authority import Identity, Kind
 from blindmatch_server.centre.assessment import Assessment, Check, Facts, NotAvailable, Verdict
 from blindmatch_server.centre.deployed import Deployed, check_design, check_reporter
+from blindmatch_server.centre.keyed_hash import SAME_PICTURE, distance
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.references import Reference, References
 from blindmatch_server.centre.subjects import subject_of
-from blindmatch_server.keyed_hash import SAME_PICTURE, distance
+from blindmatch_server.hosting.authority import Identity, Kind
 
 _NOT_TOLD = NotAvailable("the centre was not told what is deployed")
 _NO_ENTRY = NotAvailable("a flag has no entry", needed=False)

@@ -18,19 +18,19 @@ from typing import ClassVar, Final
 
 from blindmatch_proofs.verdict import Passed, Verdict
 from blindmatch_protocol.codec import decode_any
+from blindmatch_protocol.codec.errors import EpochMismatchError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Buffers, Label, Opener, Visible
-from blindmatch_protocol.errors import EpochMismatchError
-from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct
 
 from blindmatch_server.centre import piles
 from blindmatch_server.centre.limits import CentreLimits
 from blindmatch_server.centre.piles import Pile, Row
-from blindmatch_server.concurrency import TurnQueue, nothing_left
-from blindmatch_server.database import Database
-from blindmatch_server.errors import UnsupportedError
-from blindmatch_server.event_log import EventLog
+from blindmatch_server.hosting.concurrency import TurnQueue, nothing_left
+from blindmatch_server.hosting.event_log import EventLog
+from blindmatch_server.storage.database import Database
+from blindmatch_server.storage.errors import UnsupportedError
 
 STEP: Final = "centre/submit-voucher"
 _PAUSE_SECONDS: Final = 1.0

@@ -8,11 +8,11 @@ from typing import Final
 
 import numpy as np
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import PictureError
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.contract.relation import MINIMUM_QUALITY
-from blindmatch_protocol.errors import PictureError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import Randomness
 
 from blindmatch_server.curator import hexhash
 from blindmatch_server.curator.assembling import Near

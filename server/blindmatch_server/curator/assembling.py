@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract.entries import SALT_BYTES
-from blindmatch_protocol.randomness import Randomness
 from msgspec import Struct
 
 from blindmatch_server.curator import hexhash

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntrySource
 from blindmatch_protocol.contract.entries import batches_of
-from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 
 from blindmatch_server.curator import equal_rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.codec.errors import BlindmatchError
 
 
 class ListError(BlindmatchError):

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
 
 from blindmatch_server.curator.equal_rows import Indices

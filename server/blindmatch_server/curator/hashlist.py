@@ -32,7 +32,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import EntryBatch
 
 from blindmatch_server.curator.errors import ListError, ListFileError
-from blindmatch_server.mapping import drop_pages
+from blindmatch_server.storage.mapping import drop_pages
 
 MAGIC: Final = b"BMHLIST\0"
 VERSION: Final = 1

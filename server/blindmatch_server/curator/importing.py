@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Progress, no_progress
-from blindmatch_protocol.randomness import Randomness
 from msgspec import Struct, field
 from msgspec.structs import replace
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from blindmatch_server.curator.errors import ListBusyError, ListError, SourceChangedError
 from blindmatch_server.curator.hashlist import HashList, open_list
-from blindmatch_server.locking import hold
-from blindmatch_server.workspace import sync_folder
+from blindmatch_server.storage.locking import hold
+from blindmatch_server.storage.workspace import sync_folder
 
 
 class Draft:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf, leaf_of
-from blindmatch_protocol.epoch_manifest import NO_PREDECESSOR, EpochManifest, SignedManifest, sign
+from blindmatch_protocol.messages.epoch_manifest import NO_PREDECESSOR, EpochManifest, SignedManifest, sign
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_server.key_files import Ed25519Key
+from blindmatch_server.storage.key_files import Ed25519Key
 
 PUBLIC_KEY: Final = "curator.pub"
 DAY_S: Final = 86_400

@@ -17,17 +17,17 @@ from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import verify_signature
 from blindmatch_proofs.merkle import Nodes, consistency_path
 from blindmatch_proofs.signed_note import Note, NoteSignature, VerifierKey, decimal
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from msgspec import Struct, field
 
-from blindmatch_server.authority import Credentials
-from blindmatch_server.errors import HostError, PreconditionError
-from blindmatch_server.event_log import EventLog
-from blindmatch_server.outgoing import channel_to
+from blindmatch_server.hosting.authority import Credentials
+from blindmatch_server.hosting.event_log import EventLog
+from blindmatch_server.hosting.outgoing import channel_to
+from blindmatch_server.storage.errors import HostError, PreconditionError
 
 APPEND: Final = "log/append"
 _SECONDS: Final = 8.0

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
 from msgspec import Struct
 
 FORMAT: Final = "blindmatch-monthly-counts"

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from blindmatch_proofs.cosignature import NoteSigner
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 
-from blindmatch_server.authority import Credentials
-from blindmatch_server.endpoint import ServerContext, Service
+from blindmatch_server.hosting.authority import Credentials
+from blindmatch_server.hosting.endpoint import ServerContext, Service
 from blindmatch_server.log.cosigning import Cosigning, WitnessAt
 from blindmatch_server.log.service import Log, StreamRule
 from blindmatch_server.log.witness import KnownLog, Witness

@@ -21,24 +21,24 @@ from blindmatch_proofs.signed_note import ED25519, Note
 from blindmatch_proofs.tiles import ENTRIES, WIDTH, tile_nodes, tile_path, tile_width
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
-from blindmatch_protocol.parts import PART, cut, pieces
+from blindmatch_protocol.messages.parts import PART, cut, pieces
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from google.protobuf.descriptor import ServiceDescriptor
 from msgspec import Struct, field
 
-from blindmatch_server.authority import Kind
-from blindmatch_server.endpoint import NOT_DEVICES, Call, Line, Method
-from blindmatch_server.errors import (
+from blindmatch_server.hosting.authority import Kind
+from blindmatch_server.hosting.endpoint import NOT_DEVICES, Call, Line, Method
+from blindmatch_server.log.cosigning import APPEND, Cosigning
+from blindmatch_server.log.monthly import parse_leaf
+from blindmatch_server.log.tree_store import CHECKPOINT, TreeStore
+from blindmatch_server.storage.errors import (
     ConflictError,
     ForbiddenError,
     NotFoundError,
     PreconditionError,
     StateError,
 )
-from blindmatch_server.log.cosigning import APPEND, Cosigning
-from blindmatch_server.log.monthly import parse_leaf
-from blindmatch_server.log.tree_store import CHECKPOINT, TreeStore
-from blindmatch_server.workspace import storage
+from blindmatch_server.storage.workspace import storage
 
 READ: Final = "log/read"
 PROVE: Final = "log/prove"

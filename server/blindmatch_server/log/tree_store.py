@@ -32,11 +32,11 @@ from blindmatch_proofs.tiles import (
     tile_path,
     tile_width,
 )
-from blindmatch_protocol.errors import ProtocolError
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.failpoint import reach
 
-from blindmatch_server.errors import StateError
-from blindmatch_server.workspace import replace_file, sync_folder
+from blindmatch_server.storage.errors import StateError
+from blindmatch_server.storage.workspace import replace_file, sync_folder
 
 CHECKPOINT: Final = "checkpoint"
 _SYNC_ALL_FROM: Final = 64

@@ -19,17 +19,17 @@ from blindmatch_proofs.add_checkpoint import BAD_REQUEST, OK, AddCheckpoint, Ref
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
 from blindmatch_proofs.signed_note import Note, VerifierKey
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from google.protobuf.descriptor import ServiceDescriptor
 
-from blindmatch_server.authority import Identity, Kind
-from blindmatch_server.clock import Clock
-from blindmatch_server.endpoint import Call, Line, Method
-from blindmatch_server.errors import ForbiddenError, StateError
-from blindmatch_server.workspace import replace_file, storage, sync_folder
+from blindmatch_server.hosting.authority import Identity, Kind
+from blindmatch_server.hosting.endpoint import Call, Line, Method
+from blindmatch_server.storage.clock import Clock
+from blindmatch_server.storage.errors import ForbiddenError, StateError
+from blindmatch_server.storage.workspace import replace_file, storage, sync_folder
 
 KnownLog = Callable[[str], VerifierKey | None]
 """The key of the log with this origin, if it is one that is watched."""

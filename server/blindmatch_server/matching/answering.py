@@ -13,17 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Role
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 
-from blindmatch_server.batching import Batcher
+from blindmatch_server.hosting.worker_pool import cores
 from blindmatch_server.matching.batch import Answered, Body, OpenRole, Reply
 from blindmatch_server.matching.epochs import Loader, OpenEpoch
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.role_workers import RoleWorkers
-from blindmatch_server.worker_pool import cores
+from blindmatch_server.storage.batching import Batcher
 
 
 class Task(Redacted, Struct, frozen=True):

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from blindmatch_protocol.codec import decode_any
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Answer, AnyDesign, Request, Role, Verdict
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.contract.executor import Executor
 from msgspec import Struct
 
 from blindmatch_server.matching.enrolments import NotEnrolledError, decoded

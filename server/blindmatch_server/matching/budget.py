@@ -17,10 +17,10 @@ from typing import Final
 
 from blindmatch_protocol.contract import KeyLimits
 
-from blindmatch_server.clock import Clock
-from blindmatch_server.errors import PreconditionError, QuotaError
-from blindmatch_server.event_log import EventLog
+from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.matching.store import MatcherStore, Spent
+from blindmatch_server.storage.clock import Clock
+from blindmatch_server.storage.errors import PreconditionError, QuotaError
 
 STEP: Final = "matching/budget"
 

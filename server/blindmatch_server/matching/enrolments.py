@@ -20,14 +20,19 @@ from pathlib import Path
 from typing import Final
 
 from blindmatch_protocol.codec import Message, decode_any, most_bytes
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import AnyDesign, Role
-from blindmatch_protocol.errors import ProtocolError
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_server.errors import NotFoundError, OutOfRangeError, PreconditionError, UnsupportedError
 from blindmatch_server.matching.epochs import OpenEpoch
-from blindmatch_server.workspace import sync_folder
+from blindmatch_server.storage.errors import (
+    NotFoundError,
+    OutOfRangeError,
+    PreconditionError,
+    UnsupportedError,
+)
+from blindmatch_server.storage.workspace import sync_folder
 
 STEP: Final = "matching/enrol"
 _PART: Final = ".part"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from blindmatch_protocol.codec.errors import EpochMismatchError, ProtocolError
 from blindmatch_protocol.contract import AnyDesign, Learner, Role
-from blindmatch_protocol.errors import EpochMismatchError, ProtocolError
-from blindmatch_protocol.parts import ENVELOPE, MOST_SMALL_BYTES
+from blindmatch_protocol.messages.parts import ENVELOPE, MOST_SMALL_BYTES
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_server.errors import NotFoundError, PreconditionError, UnsupportedError
 from blindmatch_server.matching.epochs import OpenEpoch
+from blindmatch_server.storage.errors import NotFoundError, PreconditionError, UnsupportedError
 
 STEP: Final = "matching/exchange"
 REQUEST_ID_BYTES: Final = 16

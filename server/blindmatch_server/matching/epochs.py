@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from blindmatch_protocol.codec import Buffer
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, KeyLimits, Party, Role
-from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct, field
 
-from blindmatch_server.concurrency import any_of
-from blindmatch_server.endpoint import ServerContext
-from blindmatch_server.errors import StateError
-from blindmatch_server.logged import Logged, read_logged
-from blindmatch_server.published import current_epoch, open_publication
+from blindmatch_server.epochs.logged import Logged, read_logged
+from blindmatch_server.epochs.published import current_epoch, open_publication
+from blindmatch_server.hosting.concurrency import any_of
+from blindmatch_server.hosting.endpoint import ServerContext
+from blindmatch_server.storage.errors import StateError
 
 Loader: TypeAlias = Callable[[], AnyDesign]
 """Gives the design in another process. It travels there: a function of a module, or a partial of one."""

@@ -11,20 +11,20 @@ from typing import Any, ClassVar, Final
 
 import grpc
 import grpc.aio
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Info, Label, Party, Verdict
-from blindmatch_protocol.parts import SUBMISSION, split
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_protocol.redacted import Redacted
-from blindmatch_protocol.report import Report, seal_report
+from blindmatch_protocol.messages.parts import SUBMISSION, split
+from blindmatch_protocol.messages.report import Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from msgspec import Struct
 from PIL import Image
 
-from blindmatch_server.authority import Credentials, Identity
-from blindmatch_server.event_log import EventLog
+from blindmatch_server.hosting.authority import Credentials, Identity
+from blindmatch_server.hosting.event_log import EventLog
+from blindmatch_server.hosting.outgoing import channel_to
 from blindmatch_server.matching.store import Filing, MatcherStore
-from blindmatch_server.outgoing import channel_to
 
 _FINAL: Final = frozenset(
     {

@@ -16,18 +16,18 @@ from typing import Any, ClassVar, Final
 
 import grpc
 import grpc.aio
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Info, Party, Role
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.parts import ENVELOPE, Joiner, begun, single, split, whole
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.messages.parts import ENVELOPE, Joiner, begun, single, split, whole
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from msgspec import Struct
 
-from blindmatch_server.authority import Credentials, Identity, Kind
-from blindmatch_server.errors import ForbiddenError, HostError, RateError
+from blindmatch_server.hosting.authority import Credentials, Identity, Kind
+from blindmatch_server.hosting.outgoing import channel_to
 from blindmatch_server.matching import envelopes
-from blindmatch_server.outgoing import channel_to
+from blindmatch_server.storage.errors import ForbiddenError, HostError, RateError
 
 _SMALL_SECONDS: Final = 60.0
 _LARGE_SECONDS: Final = 3600.0

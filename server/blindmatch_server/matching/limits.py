@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from blindmatch_server.rate import Rate
-from blindmatch_server.worker_pool import cores
+from blindmatch_server.hosting.rate import Rate
+from blindmatch_server.hosting.worker_pool import cores
 
 
 class MatchingLimits(Struct, frozen=True):

@@ -15,17 +15,17 @@ from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_proof import EpochPolicy, verify_logged
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from msgspec import Struct
 
-from blindmatch_server.authority import Credentials
-from blindmatch_server.endpoint import ServerContext
-from blindmatch_server.errors import StateError
-from blindmatch_server.logged import Logged, read_logged, write_logged
-from blindmatch_server.outgoing import channel_to
+from blindmatch_server.epochs.logged import Logged, read_logged, write_logged
+from blindmatch_server.hosting.authority import Credentials
+from blindmatch_server.hosting.endpoint import ServerContext
+from blindmatch_server.hosting.outgoing import channel_to
+from blindmatch_server.storage.errors import StateError
 
 LOOK_SECONDS: Final = 600.0
 AGAIN_SECONDS: Final = 30.0

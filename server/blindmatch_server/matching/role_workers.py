@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import AnyDesign, Role
-from blindmatch_protocol.randomness import system_randomness
 
+from blindmatch_server.hosting.workers import Workers
 from blindmatch_server.matching.batch import Body, OpenRole, Reply
 from blindmatch_server.matching.epochs import Loader, OpenEpoch
-from blindmatch_server.workers import Workers
 
 _OPENED: Final[list[OpenRole]] = []
 """In a worker: its role."""

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.randomness import Randomness, system_randomness
 from msgspec import Struct, field
 
 from blindmatch_server.bodies import Bodies
-from blindmatch_server.concurrency import under_way
-from blindmatch_server.endpoint import ServerContext
+from blindmatch_server.hosting.concurrency import under_way
+from blindmatch_server.hosting.endpoint import ServerContext
 from blindmatch_server.matching.answering import Answering
 from blindmatch_server.matching.budget import Budget
 from blindmatch_server.matching.enrolments import Enrolments

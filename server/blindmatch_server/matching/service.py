@@ -18,9 +18,10 @@ from typing import Final, TypeVar
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_protocol.codec import most_bytes
+from blindmatch_protocol.codec.errors import EpochMismatchError, PictureError
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import UNBOUND, AnyDesign, KeyLimits, Role, Send, Verdict
-from blindmatch_protocol.errors import EpochMismatchError, PictureError
-from blindmatch_protocol.parts import (
+from blindmatch_protocol.messages.parts import (
     ENROLMENT,
     ENVELOPE,
     PART,
@@ -32,14 +33,12 @@ from blindmatch_protocol.parts import (
     split,
 )
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.randomness import Randomness
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
 from blindmatch_server.bodies import Bodies
-from blindmatch_server.clock import Clock, milliseconds
-from blindmatch_server.concurrency import CallLimit, TurnQueue
-from blindmatch_server.endpoint import DEVICES, EVERYONE, Call, Method
-from blindmatch_server.errors import ForbiddenError, NotFoundError, OutOfRangeError, QuotaError
+from blindmatch_server.hosting.concurrency import CallLimit, TurnQueue
+from blindmatch_server.hosting.endpoint import DEVICES, EVERYONE, Call, Method
+from blindmatch_server.hosting.rate import TokenBuckets
 from blindmatch_server.matching import envelopes
 from blindmatch_server.matching.answering import Answering, Task
 from blindmatch_server.matching.budget import Budget
@@ -50,7 +49,8 @@ from blindmatch_server.matching.filing import CentreAddress, Filer, filing_of
 from blindmatch_server.matching.forwarding import Forwarder, carriers, check_sender
 from blindmatch_server.matching.limits import MatchingLimits
 from blindmatch_server.matching.store import Filing, MatcherStore, request_of
-from blindmatch_server.rate import TokenBuckets
+from blindmatch_server.storage.clock import Clock, milliseconds
+from blindmatch_server.storage.errors import ForbiddenError, NotFoundError, OutOfRangeError, QuotaError
 
 T = TypeVar("T")
 _FETCH: Final = "matching/fetch-setup"

@@ -17,11 +17,11 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import ClassVar, Final, NamedTuple
 
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Verdict
-from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 
-from blindmatch_server.database import Database
+from blindmatch_server.storage.database import Database
 
 VERSION: Final = 2
 EVERYONE: Final = ""

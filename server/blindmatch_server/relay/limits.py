@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from blindmatch_server.rate import Rate
+from blindmatch_server.hosting.rate import Rate
 
 DAY_SECONDS = 24 * 60 * 60
 

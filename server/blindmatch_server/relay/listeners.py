@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from blindmatch_server.concurrency import CallLimit
+from blindmatch_server.hosting.concurrency import CallLimit
 from blindmatch_server.relay.store import Queued
 
 MOST_HELD: Final = 32

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from sqlite3 import Connection
 from typing import Final
 
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
 
-from blindmatch_server.errors import ConflictError, NotFoundError
+from blindmatch_server.storage.errors import ConflictError, NotFoundError
 
 _KEYS: Final = "identity_key, signed_pre_key, signed_pre_key_signature, franking_key, franking_key_signature"
 

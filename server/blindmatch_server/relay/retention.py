@@ -14,11 +14,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from blindmatch_server.blobs import Blobs
-from blindmatch_server.database import Database
-from blindmatch_server.endpoint import ServerContext
+from blindmatch_server.hosting.endpoint import ServerContext
 from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.storage.blobs import Blobs
+from blindmatch_server.storage.database import Database
 
 JUMP_SECONDS: Final = 3600.0
 HOLD_SECONDS: Final = 24 * 3600.0

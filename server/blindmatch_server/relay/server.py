@@ -7,19 +7,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct, field
 
-from blindmatch_server.blobs import Blobs
-from blindmatch_server.concurrency import under_way
-from blindmatch_server.database import Database
-from blindmatch_server.endpoint import ServerContext, Service
+from blindmatch_server.hosting.concurrency import under_way
+from blindmatch_server.hosting.endpoint import ServerContext, Service
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.matching.service import MatchingService
 from blindmatch_server.relay import store
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.retention import Retention
 from blindmatch_server.relay.service import Relay, Scan
+from blindmatch_server.storage.blobs import Blobs
+from blindmatch_server.storage.database import Database
 
 
 class RelayConfig(Redacted, Struct, frozen=True):

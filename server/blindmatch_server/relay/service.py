@@ -17,26 +17,26 @@ from hashlib import sha256
 from typing import Final, TypeAlias
 
 from blindmatch_protocol.account_name import NOTICES
-from blindmatch_protocol.attachment import open_attachment
-from blindmatch_protocol.clear_message import ClearMessage
-from blindmatch_protocol.content import AttachmentRef, Content
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.parts import PART, PART_BYTES, Joiner, begun
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.attachment import open_attachment
+from blindmatch_protocol.messages.clear_message import ClearMessage
+from blindmatch_protocol.messages.content import AttachmentRef, Content
+from blindmatch_protocol.messages.parts import PART, PART_BYTES, Joiner, begun
+from blindmatch_protocol.messages.sealed_message import Curve25519Key, SealedMessage
+from blindmatch_protocol.messages.stamp import Stamped
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_protocol.sealed_message import Curve25519Key, SealedMessage
-from blindmatch_protocol.stamp import Stamped
 
-from blindmatch_server.blobs import ID_BYTES, Blobs, Incoming
-from blindmatch_server.clock import Clock, milliseconds
-from blindmatch_server.concurrency import CallLimit, TurnQueue
-from blindmatch_server.database import Database
-from blindmatch_server.endpoint import DEVICES, Call, Handler, Line, Method
-from blindmatch_server.errors import ConflictError
-from blindmatch_server.rate import Rate, TokenBuckets
+from blindmatch_server.hosting.concurrency import CallLimit, TurnQueue
+from blindmatch_server.hosting.endpoint import DEVICES, Call, Handler, Line, Method
+from blindmatch_server.hosting.rate import Rate, TokenBuckets
 from blindmatch_server.relay import pre_keys, store
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.listeners import MOST_BYTES_HELD, Listener, Listeners
 from blindmatch_server.relay.pace import Pace
+from blindmatch_server.storage.blobs import ID_BYTES, Blobs, Incoming
+from blindmatch_server.storage.clock import Clock, milliseconds
+from blindmatch_server.storage.database import Database
+from blindmatch_server.storage.errors import ConflictError
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64

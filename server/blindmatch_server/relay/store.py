@@ -15,11 +15,11 @@ from hashlib import sha256
 from sqlite3 import Connection
 from typing import ClassVar, Final
 
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
 
-from blindmatch_server.errors import ConflictError, NotFoundError, QuotaError
 from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.storage.errors import ConflictError, NotFoundError, QuotaError
 
 VERSION: Final = 7
 SCHEMA: Final = """

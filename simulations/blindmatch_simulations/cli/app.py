@@ -12,7 +12,7 @@ from importlib.metadata import version as installed_version
 from typing import Annotated, Final, NamedTuple
 
 import typer
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.codec.errors import BlindmatchError
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands

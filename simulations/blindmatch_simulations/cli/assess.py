@@ -11,9 +11,12 @@ from typing import Annotated, Final
 import typer
 from msgspec.structs import replace
 
-from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.judging import FOUND, NOTHING
-from blindmatch_simulations.assess.plan import (
+from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.console import ERR, OUT, parts, phases, say
+from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
+from blindmatch_simulations.evaluation.assess import store
+from blindmatch_simulations.evaluation.assess.judging import FOUND, NOTHING
+from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
     QUICK,
     STANDARD,
@@ -23,17 +26,14 @@ from blindmatch_simulations.assess.plan import (
     read_plan,
     with_own,
 )
-from blindmatch_simulations.assess.results import Design, Measured, Results, Studied
-from blindmatch_simulations.assess.running import Assessment
-from blindmatch_simulations.assess.sweep import points
-from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import ERR, OUT, parts, phases, say
-from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
-from blindmatch_simulations.corpus.own import OwnPictures
-from blindmatch_simulations.deployment.registry import not_installed
+from blindmatch_simulations.evaluation.assess.results import Design, Measured, Results, Studied
+from blindmatch_simulations.evaluation.assess.running import Assessment
+from blindmatch_simulations.evaluation.assess.sweep import points
+from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report import draw_report
 from blindmatch_simulations.report.tables import failed
+from blindmatch_simulations.testbed.deployment.registry import not_installed
 
 SHOWN: Final = {
     "recall": "recall",

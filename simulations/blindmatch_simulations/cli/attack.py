@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.errors import DesignError
 from msgspec import to_builtins
 
-from blindmatch_simulations.attacks.arena import Arena, Attack, Pair
-from blindmatch_simulations.attacks.run import Ran, described, not_played, results_of, run_attack
-from blindmatch_simulations.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import ERR, complain, phases, table
-from blindmatch_simulations.deployment.registry import all_designs, load_design
+from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack, Pair
+from blindmatch_simulations.evaluation.attacks.run import Ran, described, not_played, results_of, run_attack
+from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.measure.phases import PhaseTimes
+from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 
 app = Commands(no_args_is_help=True)
 

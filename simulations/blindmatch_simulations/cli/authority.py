@@ -12,16 +12,16 @@ import typer
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.references import References
 from blindmatch_server.centre.states import State
-from blindmatch_server.workspace import PRIVATE
+from blindmatch_server.storage.workspace import PRIVATE
 
 from blindmatch_simulations.cli.commands import Found
 from blindmatch_simulations.cli.console import table, write_file
 from blindmatch_simulations.cli.triage import ReasonOption, ReportArgument, described, id_of, moved
-from blindmatch_simulations.deployment.devices import now_ms
-from blindmatch_simulations.deployment.evidence import evidence_of
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.mailbox import Mailbox
-from blindmatch_simulations.deployment.operators import ask_centre, centre_list, centre_show
+from blindmatch_simulations.testbed.deployment.devices import now_ms
+from blindmatch_simulations.testbed.deployment.evidence import evidence_of
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.mailbox import Mailbox
+from blindmatch_simulations.testbed.deployment.operators import ask_centre, centre_list, centre_show
 
 AuthorityOption = Annotated[str, typer.Option(help="Whose mailbox: a-z 0-9 _ -, 1 to 32 characters.")]
 DAY_MS: Final = 86_400_000

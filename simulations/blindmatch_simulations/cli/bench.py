@@ -12,33 +12,38 @@ from typing import Annotated, Final
 
 import typer
 from blindmatch_protocol.contract import SetParameters
-from blindmatch_protocol.franking_mode import DEFAULT_MODE
+from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE
 from msgspec.structs import asdict
 
-from blindmatch_simulations.bench.absence import bench_absence
-from blindmatch_simulations.bench.endorsements import bench_endorsements
-from blindmatch_simulations.bench.epoch_log import bench_epoch_log
-from blindmatch_simulations.bench.field import Load
-from blindmatch_simulations.bench.flood import Flood, bench_flood
-from blindmatch_simulations.bench.franking import bench_franking
-from blindmatch_simulations.bench.hashing import bench_pdq
-from blindmatch_simulations.bench.imports import bench_import
-from blindmatch_simulations.bench.loopback import bench_latency, bench_throughput, serving
-from blindmatch_simulations.bench.matcher_flood import bench_matcher_flood
-from blindmatch_simulations.bench.messages import bench_messenger
-from blindmatch_simulations.bench.parties import bench_parties
-from blindmatch_simulations.bench.peers.runner import Peers, bench_openmined, bench_secretflow
-from blindmatch_simulations.bench.queries import SEVERAL, bench_design, bench_primitives, unlisted_picture
-from blindmatch_simulations.bench.sets import bench_set
-from blindmatch_simulations.bench.table import COLUMNS, cells
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import FrankingOption, SetOption, phases, table, values_of
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.evaluation.bench.absence import bench_absence
+from blindmatch_simulations.evaluation.bench.endorsements import bench_endorsements
+from blindmatch_simulations.evaluation.bench.epoch_log import bench_epoch_log
+from blindmatch_simulations.evaluation.bench.field import Load
+from blindmatch_simulations.evaluation.bench.flood import Flood, bench_flood
+from blindmatch_simulations.evaluation.bench.franking import bench_franking
+from blindmatch_simulations.evaluation.bench.hashing import bench_pdq
+from blindmatch_simulations.evaluation.bench.imports import bench_import
+from blindmatch_simulations.evaluation.bench.loopback import bench_latency, bench_throughput, serving
+from blindmatch_simulations.evaluation.bench.matcher_flood import bench_matcher_flood
+from blindmatch_simulations.evaluation.bench.messages import bench_messenger
+from blindmatch_simulations.evaluation.bench.parties import bench_parties
+from blindmatch_simulations.evaluation.bench.peers.runner import Peers, bench_openmined, bench_secretflow
+from blindmatch_simulations.evaluation.bench.queries import (
+    SEVERAL,
+    bench_design,
+    bench_primitives,
+    unlisted_picture,
+)
+from blindmatch_simulations.evaluation.bench.sets import bench_set
+from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells
+from blindmatch_simulations.evaluation.studies.near import Options as Near
+from blindmatch_simulations.evaluation.studies.near import bench_near
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.results import Results, results
 from blindmatch_simulations.measure.row import BenchRow
-from blindmatch_simulations.studies.near import Options as Near
-from blindmatch_simulations.studies.near import bench_near
+from blindmatch_simulations.testbed.deployment.registry import load_design
 
 app = Commands(no_args_is_help=True)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from blindmatch_protocol.errors import PictureError
+from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.unproven import not_shown
-from blindmatch_server.workspace import PRIVATE
+from blindmatch_server.storage.workspace import PRIVATE
 from rich.table import Table
 
 from blindmatch_simulations.cli import authority, complaints, statistics, triage, yearly
@@ -19,10 +19,10 @@ from blindmatch_simulations.cli.commands import Commands, Found, found, people
 from blindmatch_simulations.cli.console import progress_bar, say, table, write_file
 from blindmatch_simulations.cli.list_build import files_of
 from blindmatch_simulations.cli.triage import described, id_of
-from blindmatch_simulations.deployment.curating import add_references, open_named
-from blindmatch_simulations.deployment.evidence import evidence_of
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.operators import centre_list, centre_show
+from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
+from blindmatch_simulations.testbed.deployment.evidence import evidence_of
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.operators import centre_list, centre_show
 
 app = Commands(no_args_is_help=True)
 app.command("confirm")(triage.confirm)

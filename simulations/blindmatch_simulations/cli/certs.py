@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import typer
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.franking_mode import DEFAULT_MODE
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE
+from blindmatch_server.hosting.authority import Identity, Kind
 
 from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import (
@@ -22,13 +22,13 @@ from blindmatch_simulations.cli.console import (
     table,
 )
 from blindmatch_simulations.cli.parties import CollusionOption, party_called
-from blindmatch_simulations.deployment import addresses
-from blindmatch_simulations.deployment.collusion import operators_of
-from blindmatch_simulations.deployment.deployed_design import design_of
-from blindmatch_simulations.deployment.devices import check_not_the_centre
-from blindmatch_simulations.deployment.folder import ADDRESSES, Deployment, home_from
-from blindmatch_simulations.deployment.packing import pack_caller, pack_server
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment import addresses
+from blindmatch_simulations.testbed.deployment.collusion import operators_of
+from blindmatch_simulations.testbed.deployment.deployed_design import design_of
+from blindmatch_simulations.testbed.deployment.devices import check_not_the_centre
+from blindmatch_simulations.testbed.deployment.folder import ADDRESSES, Deployment, home_from
+from blindmatch_simulations.testbed.deployment.packing import pack_caller, pack_server
+from blindmatch_simulations.testbed.deployment.registry import load_design
 
 app = Commands(no_args_is_help=True)
 REFUSED: Final = "servers here refuse the old one from the next call on; copy revoked.crl to all others"

@@ -85,7 +85,7 @@ def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
         _PEOPLE.set(console_for(json_path))
         if opens:
             # not needed to list the commands, and slow to import
-            from blindmatch_simulations.deployment.folder import Deployment, home_from
+            from blindmatch_simulations.testbed.deployment.folder import Deployment, home_from
 
             given["deployment"] = Deployment.open(home_from(given.pop("home")))
         made = function(**given)

@@ -11,8 +11,8 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.cli.commands import Commands, Found, found
 from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.cli.triage import ReportArgument, id_of, plain
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.operators import ask_centre
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.operators import ask_centre
 
 app = Commands(help="Take complaints down, list them, uphold or reject them.", no_args_is_help=True)
 

@@ -23,9 +23,9 @@ from blindmatch_simulations.cli.console import (
     values_of,
     write_json,
 )
-from blindmatch_simulations.conformance.checks import BY_NAME, NOT_SEEN
-from blindmatch_simulations.conformance.mutations.table import mutation_score
-from blindmatch_simulations.conformance.run import (
+from blindmatch_simulations.evaluation.conformance.checks import BY_NAME, NOT_SEEN
+from blindmatch_simulations.evaluation.conformance.mutations.table import mutation_score
+from blindmatch_simulations.evaluation.conformance.run import (
     Options,
     Report,
     as_json,
@@ -33,8 +33,12 @@ from blindmatch_simulations.conformance.run import (
     read_replay,
     replay_of,
 )
-from blindmatch_simulations.conformance.vectors.make import write_vectors
-from blindmatch_simulations.deployment.registry import built_in_designs, load_design, portable_reference
+from blindmatch_simulations.evaluation.conformance.vectors.make import write_vectors
+from blindmatch_simulations.testbed.deployment.registry import (
+    built_in_designs,
+    load_design,
+    portable_reference,
+)
 
 OnlyOption = Annotated[list[str] | None, typer.Option("--only", help="Run this check alone (repeatable).")]
 VectorsOption = Annotated[

@@ -12,10 +12,10 @@ from blindmatch_protocol.contract import AnyDesign, Party, Role
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import ERR, complain, console_for, say, table, write_json
-from blindmatch_simulations.conformance.remote.manifest import read_manifest
-from blindmatch_simulations.conformance.remote.run import NAMES, check_remote
-from blindmatch_simulations.conformance.run import Report, as_json
-from blindmatch_simulations.deployment import addresses
+from blindmatch_simulations.evaluation.conformance.remote.manifest import read_manifest
+from blindmatch_simulations.evaluation.conformance.remote.run import NAMES, check_remote
+from blindmatch_simulations.evaluation.conformance.run import Report, as_json
+from blindmatch_simulations.testbed.deployment import addresses
 
 COLUMNS = ("check", "verdict", "why", "seconds")
 NOTHING = "nothing failed"

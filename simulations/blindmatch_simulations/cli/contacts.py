@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from blindmatch_client.contacts import Contact
+from blindmatch_client.messages.contacts import Contact
 from blindmatch_client.messenger.safety_number import grouped
 
 from blindmatch_simulations.cli.commands import Found, found
 from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
-from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.folder import Deployment
 
 PeerArgument = Annotated[str, typer.Argument(help="The other account, e.g. bob.")]
 

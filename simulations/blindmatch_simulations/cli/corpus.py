@@ -9,15 +9,15 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import typer
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
-from blindmatch_server.worker_pool import cores
+from blindmatch_server.hosting.worker_pool import cores
 from rich.table import Table
 
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import console_for, phases, several, table, target, write_json
 from blindmatch_simulations.cli.pictures import cache_home, words_of_broken
-from blindmatch_simulations.corpus import installed as pictures
-from blindmatch_simulations.corpus.bounds import Bound, bounds
-from blindmatch_simulations.corpus.scan import Scan, combined, read_scan, scanned, state_of
+from blindmatch_simulations.evaluation.corpus import installed as pictures
+from blindmatch_simulations.evaluation.corpus.bounds import Bound, bounds
+from blindmatch_simulations.evaluation.corpus.scan import Scan, combined, read_scan, scanned, state_of
 from blindmatch_simulations.measure.results import Figure
 
 app = Commands(no_args_is_help=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from blindmatch_client.config import CoverSchedule
-from blindmatch_client.consequence import Consequence
-from blindmatch_protocol.cover import SLOT_SIZES
-from blindmatch_protocol.franking_mode import DEFAULT_MODE
+from blindmatch_client.settings.config import CoverSchedule
+from blindmatch_client.settings.consequence import Consequence
+from blindmatch_protocol.messages.cover import SLOT_SIZES
+from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE
 from rich.console import Console
 
 from blindmatch_simulations.cli import demo_tables as demo_report
@@ -26,13 +26,13 @@ from blindmatch_simulations.cli.console import (
     write_json,
 )
 from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
-from blindmatch_simulations.demo import checks as demo_checks
-from blindmatch_simulations.demo import run as demo
-from blindmatch_simulations.deployment.devices import Options
-from blindmatch_simulations.deployment.registry import load_design
 from blindmatch_simulations.measure.phases import PhaseProgress
-from blindmatch_simulations.pictures.crops import SamplePicture
-from blindmatch_simulations.pictures.workload import LISTED, UNLISTED, demo_workload
+from blindmatch_simulations.testbed.demo import checks as demo_checks
+from blindmatch_simulations.testbed.demo import run as demo
+from blindmatch_simulations.testbed.deployment.devices import Options
+from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.pictures.crops import SamplePicture
+from blindmatch_simulations.testbed.pictures.workload import LISTED, UNLISTED, demo_workload
 
 RIGHT: Final = {
     Consequence.REPORT: "all messages arrived, every match and nothing else was reported",

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from blindmatch_client.facts import device_facts
+from blindmatch_client.settings.facts import device_facts
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from rich.table import Table
 
-from blindmatch_simulations.audit import Undeclared
-from blindmatch_simulations.audit.counterpart import Comparison, declared_facts
 from blindmatch_simulations.cli.console import table
-from blindmatch_simulations.demo.checks import (
+from blindmatch_simulations.testbed.audit import Undeclared
+from blindmatch_simulations.testbed.audit.counterpart import Comparison, declared_facts
+from blindmatch_simulations.testbed.demo.checks import (
     failures,
     intact,
     missed,
@@ -24,8 +24,8 @@ from blindmatch_simulations.demo.checks import (
     undeclared_bytes,
     verified_reports,
 )
-from blindmatch_simulations.demo.run import DemoRun
-from blindmatch_simulations.deployment.hosting import parties_of
+from blindmatch_simulations.testbed.demo.run import DemoRun
+from blindmatch_simulations.testbed.deployment.hosting import parties_of
 
 RESULT_VERSION = 3
 

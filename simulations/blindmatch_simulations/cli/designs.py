@@ -9,8 +9,13 @@ from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.cli.commands import Found
 from blindmatch_simulations.cli.console import table
-from blindmatch_simulations.deployment.registry import Registered, all_designs, load_design, not_installed
 from blindmatch_simulations.report.declared import markdown
+from blindmatch_simulations.testbed.deployment.registry import (
+    Registered,
+    all_designs,
+    load_design,
+    not_installed,
+)
 
 COLUMNS = ("design", "option", "match", "who learns", "parties", "source")
 

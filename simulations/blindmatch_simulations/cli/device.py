@@ -11,16 +11,16 @@ from typing import Annotated, Any
 import typer
 from blindmatch_client.device import Device, Sent
 from blindmatch_client.errors import DeviceError, ServiceError
-from blindmatch_client.received import Received
-from blindmatch_protocol.errors import PictureError
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_client.store.received import Received
+from blindmatch_protocol.codec.errors import PictureError
+from blindmatch_server.hosting.authority import Identity, Kind
 from rich.table import Table
 
 from blindmatch_simulations.cli import contacts, exit_codes, redress, roster, unlocking
 from blindmatch_simulations.cli.commands import Commands, Found, found
 from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
-from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.folder import Deployment
 
 app = Commands(no_args_is_help=True)
 

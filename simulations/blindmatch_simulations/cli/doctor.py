@@ -11,10 +11,10 @@ from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found
 from blindmatch_simulations.cli.console import DeployedDesignOption, table
 from blindmatch_simulations.cli.parties import CollusionOption
-from blindmatch_simulations.deployment.deployed_design import design_of
-from blindmatch_simulations.deployment.doctor import Finding, Status, examine
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.deployed_design import design_of
+from blindmatch_simulations.testbed.deployment.doctor import Finding, Status, examine
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import load_design
 
 
 def run_doctor(

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from blindmatch_protocol.errors import BlindmatchError, SetFileError
-from blindmatch_server import exit_codes as server_codes
+from blindmatch_protocol.codec.errors import BlindmatchError, SetFileError
+from blindmatch_server.hosting import exit_codes as server_codes
 
-from blindmatch_simulations.deployment.errors import ManifestError, ReplayError
+from blindmatch_simulations.testbed.deployment.errors import ManifestError, ReplayError
 
 OK: Final = server_codes.OK
 WRONG: Final = server_codes.FAILED
@@ -36,10 +36,10 @@ INTERRUPTED: Final = 130
 def code_of(error: BlindmatchError) -> int:
     """The exit code for an error. What raises errors is loaded here, for no command needs all of it."""
     from blindmatch_client.errors import ServiceError
-    from blindmatch_server.authority import IdentityError
+    from blindmatch_server.hosting.authority import IdentityError
 
-    from blindmatch_simulations.deployment.operators import OperatorError
-    from blindmatch_simulations.deployment.processes import ProcessError
+    from blindmatch_simulations.testbed.deployment.operators import OperatorError
+    from blindmatch_simulations.testbed.deployment.processes import ProcessError
 
     match error:
         case IdentityError():
@@ -57,12 +57,12 @@ def code_of(error: BlindmatchError) -> int:
 def _bad_state() -> tuple[type[BlindmatchError], ...]:
     """What is raised for a file that is missing, damaged or of another version."""
     from blindmatch_client.errors import StoreError
-    from blindmatch_server.authority import AuthorityError
     from blindmatch_server.curator.errors import ListFileError
-    from blindmatch_server.errors import StateError
-    from blindmatch_server.published import PublicationError
+    from blindmatch_server.epochs.published import PublicationError
+    from blindmatch_server.hosting.authority import AuthorityError
+    from blindmatch_server.storage.errors import StateError
 
-    from blindmatch_simulations.deployment.folder import DeploymentError
+    from blindmatch_simulations.testbed.deployment.folder import DeploymentError
 
     mine = (DeploymentError, ManifestError, ReplayError)
     return (*mine, AuthorityError, ListFileError, PublicationError, SetFileError, StateError, StoreError)

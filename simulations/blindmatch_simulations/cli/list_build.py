@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Progress
-from blindmatch_protocol.randomness import system_randomness
 from blindmatch_server.curator.signing import VALID_DAYS
-from blindmatch_server.published import Publication
+from blindmatch_server.epochs.published import Publication
 
 from blindmatch_simulations.cli.commands import Found, found, people
 from blindmatch_simulations.cli.console import ERR, DeployedDesignOption, SetOption, progress_bar, values_of
-from blindmatch_simulations.deployment.curating import (
+from blindmatch_simulations.testbed.deployment.curating import (
     check_key_lasts,
     check_key_lasts_of_current,
     open_named,
     publish,
     update,
 )
-from blindmatch_simulations.deployment.deployed_design import design_of, note_design
-from blindmatch_simulations.deployment.endorsement_policy import NO_POLICY, check_not_needed
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.registry import load_design, portable_reference
+from blindmatch_simulations.testbed.deployment.deployed_design import design_of, note_design
+from blindmatch_simulations.testbed.deployment.endorsement_policy import NO_POLICY, check_not_needed
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import load_design, portable_reference
 
 NameArgument = Annotated[str, typer.Argument(help="The list's name in this deployment.")]
 PreviousOption = Annotated[

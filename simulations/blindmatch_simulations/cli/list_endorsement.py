@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from blindmatch_proofs.endorsement import Action, EndorsementPolicy
 from blindmatch_proofs.verdict import Failed, Verdict
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_server.curator.signing import VALID_DAYS
 
 from blindmatch_simulations.cli import exit_codes
@@ -22,12 +22,17 @@ from blindmatch_simulations.cli.list_build import (
     files_of,
     published,
 )
-from blindmatch_simulations.deployment import endorsing
-from blindmatch_simulations.deployment.deployed_design import design_of, note_design
-from blindmatch_simulations.deployment.endorsement_checks import audit as audit_of
-from blindmatch_simulations.deployment.endorsement_policy import NO_POLICY, keys_of, make_policy, read_policy
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.registry import load_design, portable_reference
+from blindmatch_simulations.testbed.deployment import endorsing
+from blindmatch_simulations.testbed.deployment.deployed_design import design_of, note_design
+from blindmatch_simulations.testbed.deployment.endorsement_checks import audit as audit_of
+from blindmatch_simulations.testbed.deployment.endorsement_policy import (
+    NO_POLICY,
+    keys_of,
+    make_policy,
+    read_policy,
+)
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import load_design, portable_reference
 
 OrganisationArgument = Annotated[str, typer.Argument(help="An organisation of the policy.")]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from blindmatch_protocol.randomness import system_randomness
-from blindmatch_server.authority import Identity, Kind
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_server.curator import (
     ExportFormat,
     ListFormat,
@@ -24,7 +23,8 @@ from blindmatch_server.curator import (
     random_list,
 )
 from blindmatch_server.curator.formats.threatexchange_csv import KIND, VALUE
-from blindmatch_server.published import open_publication
+from blindmatch_server.epochs.published import open_publication
+from blindmatch_server.hosting.authority import Identity, Kind
 from msgspec.structs import asdict
 
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
@@ -39,10 +39,10 @@ from blindmatch_simulations.cli.list_endorsement import (
     submit,
     withdraw,
 )
-from blindmatch_simulations.deployment.curating import list_path, open_named
-from blindmatch_simulations.deployment.deployed_design import design_of
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.curating import list_path, open_named
+from blindmatch_simulations.testbed.deployment.deployed_design import design_of
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import load_design
 
 app = Commands(no_args_is_help=True)
 
@@ -209,7 +209,7 @@ def manifest(
 
     The file names entries of the list and the device's key: keep it as you keep the list.
     """
-    from blindmatch_simulations.conformance.remote.writing import manifest_of, write_manifest
+    from blindmatch_simulations.evaluation.conformance.remote.writing import manifest_of, write_manifest
 
     identity = Identity(Kind.DEVICE, device)
     loaded = load_design(design_of(deployment, design))

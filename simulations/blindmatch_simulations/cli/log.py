@@ -11,11 +11,11 @@ from blindmatch_proofs.tlog_proof import TlogProof
 
 from blindmatch_simulations.cli.commands import Commands, Found, found
 from blindmatch_simulations.cli.console import DeployedDesignOption
-from blindmatch_simulations.deployment.deployed_design import design_of
-from blindmatch_simulations.deployment.epoch_log import renew as renew_proof
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.registry import load_design
-from blindmatch_simulations.deployment.transparency import (
+from blindmatch_simulations.testbed.deployment.deployed_design import design_of
+from blindmatch_simulations.testbed.deployment.epoch_log import renew as renew_proof
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.transparency import (
     EPOCHS,
     NO_LOG,
     WITNESSES_MOST,

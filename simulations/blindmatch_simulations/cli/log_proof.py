@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
 import typer
-from blindmatch_client.evidence import Kind
-from blindmatch_client.transparency import evidence_file
+from blindmatch_client.epochs.evidence import Kind
+from blindmatch_client.epochs.transparency import evidence_file
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_proof import EpochPolicy, verify_logged, verify_origin
 from blindmatch_proofs.split_view import SplitView
 from blindmatch_proofs.tlog_policy import Policy
 from blindmatch_proofs.tlog_proof import HEADER, TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.codec.errors import BlindmatchError
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, found
 from blindmatch_simulations.cli.console import say
 from blindmatch_simulations.cli.unlocking import opened
-from blindmatch_simulations.deployment.device_settings import Settings
-from blindmatch_simulations.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.device_settings import Settings
+from blindmatch_simulations.testbed.deployment.folder import Deployment
 
 DAY_S: Final = 86_400
 _TWO_VIEWS: Final = frozenset({Kind.SPLIT, Kind.UNCONTINUED})

@@ -20,10 +20,17 @@ from blindmatch_simulations.cli.bench import app as benches
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import phases, table
 from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
-from blindmatch_simulations.corpus.own import OwnPictures
-from blindmatch_simulations.studies.near import Options, Point, Wishes, edited_crops, limits_for, tune
-from blindmatch_simulations.studies.near import bench_near as measure_near
-from blindmatch_simulations.studies.near.cost import MOST_CALLS
+from blindmatch_simulations.evaluation.corpus.own import OwnPictures
+from blindmatch_simulations.evaluation.studies.near import (
+    Options,
+    Point,
+    Wishes,
+    edited_crops,
+    limits_for,
+    tune,
+)
+from blindmatch_simulations.evaluation.studies.near import bench_near as measure_near
+from blindmatch_simulations.evaluation.studies.near.cost import MOST_CALLS
 
 app = Commands(no_args_is_help=True)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.errors import DesignError
 
 CollusionOption = Annotated[
     bool,

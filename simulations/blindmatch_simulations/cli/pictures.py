@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from blindmatch_server.worker_pool import cores
+from blindmatch_server.hosting.worker_pool import cores
 from rich.console import Console
 
 from blindmatch_simulations.cli.console import say, several
-from blindmatch_simulations.corpus.hashing import named
-from blindmatch_simulations.corpus.own import OwnPictures, own_pictures
+from blindmatch_simulations.evaluation.corpus.hashing import named
+from blindmatch_simulations.evaluation.corpus.own import OwnPictures, own_pictures
 from blindmatch_simulations.measure.phases import PhaseProgress, as_heard
 
 MOST_NAMES: Final = 20

@@ -11,16 +11,16 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from blindmatch_simulations.assess.judging import NOTHING
-from blindmatch_simulations.assess.store import write
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, people
 from blindmatch_simulations.cli.console import parts, phases, table
+from blindmatch_simulations.evaluation.assess.judging import NOTHING
+from blindmatch_simulations.evaluation.assess.store import write
+from blindmatch_simulations.evaluation.population.computing import DEVICE_DAYS
+from blindmatch_simulations.evaluation.population.inputs import read_inputs
+from blindmatch_simulations.evaluation.population.model import YEAR
+from blindmatch_simulations.evaluation.population.running import Options, run
 from blindmatch_simulations.measure.phases import as_heard
-from blindmatch_simulations.population.computing import DEVICE_DAYS
-from blindmatch_simulations.population.inputs import read_inputs
-from blindmatch_simulations.population.model import YEAR
-from blindmatch_simulations.population.running import Options, run
 from blindmatch_simulations.report.yearly import yearly
 
 SHOWN: Final = {

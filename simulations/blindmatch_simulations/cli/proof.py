@@ -11,19 +11,19 @@ from blindmatch_proofs.absence import AbsenceProof, open_setup, verify_absence, 
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.epoch_proof import verify_leaf
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
-from blindmatch_protocol.errors import PictureError, ProtocolError
+from blindmatch_protocol.codec.errors import PictureError, ProtocolError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_server.key_files import read_key
-from blindmatch_server.manifest import LEAF, PROOF
-from blindmatch_server.published import Publication, open_publication
+from blindmatch_server.epochs.manifest import LEAF, PROOF
+from blindmatch_server.epochs.published import Publication, open_publication
+from blindmatch_server.storage.key_files import read_key
 
 from blindmatch_simulations.cli.commands import Commands, Found, found
 from blindmatch_simulations.cli.console import HomeOption, writable
 from blindmatch_simulations.cli.list_endorsement import judged
 from blindmatch_simulations.cli.log_proof import export, is_of_log, verify_newest, verify_of_log
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
-from blindmatch_simulations.deployment.folder import Deployment, DeploymentError, home_from
-from blindmatch_simulations.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError, home_from
+from blindmatch_simulations.testbed.deployment.registry import load_design
 
 app = Commands(no_args_is_help=True)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from blindmatch_client.complaints import Complaint, ComplaintState
-from blindmatch_client.evidence import Adopted, Evidence
-from blindmatch_client.reporting import ReportStanding
+from blindmatch_client.epochs.evidence import Adopted, Evidence
+from blindmatch_client.reports.complaints import Complaint, ComplaintState
+from blindmatch_client.reports.reporting import ReportStanding
 from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
@@ -15,10 +15,10 @@ from blindmatch_simulations.cli.commands import Found, found
 from blindmatch_simulations.cli.console import details, moment, table
 from blindmatch_simulations.cli.triage import ReportArgument, id_of
 from blindmatch_simulations.cli.unlocking import NameArgument, opened
-from blindmatch_simulations.deployment.device_settings import Settings
-from blindmatch_simulations.deployment.endorsement_policy import words_of
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.transparency import words_of_log
+from blindmatch_simulations.testbed.deployment.device_settings import Settings
+from blindmatch_simulations.testbed.deployment.endorsement_policy import words_of
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.transparency import words_of_log
 
 
 def complain(

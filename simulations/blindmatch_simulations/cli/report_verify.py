@@ -12,14 +12,14 @@ import typer
 from blindmatch_proofs.report_evidence import Known, NotShown, ReportEvidence, Shown, verify_evidence
 from blindmatch_proofs.tlog_policy import Policy
 from blindmatch_proofs.verdict import Failed
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_server.key_files import read_key
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_server.storage.key_files import read_key
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import table
-from blindmatch_simulations.deployment.endorsement_policy import policy_at
-from blindmatch_simulations.deployment.folder import DeploymentError
+from blindmatch_simulations.testbed.deployment.endorsement_policy import policy_at
+from blindmatch_simulations.testbed.deployment.folder import DeploymentError
 
 COLUMNS = ("what", "verdict", "why")
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from blindmatch_client.config import CoverSchedule
-from blindmatch_client.consequence import Consequence
 from blindmatch_client.errors import ServiceError, ServiceUnavailableError, StoreError, UnreachedError
-from blindmatch_client.failure import FailureMode
+from blindmatch_client.settings.config import CoverSchedule
+from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.settings.failure import FailureMode
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.cover import SLOT_SIZES
-from blindmatch_protocol.errors import BlindmatchError
-from blindmatch_server.authority import AuthorityError, Identity, Kind
+from blindmatch_protocol.messages.cover import SLOT_SIZES
+from blindmatch_server.hosting.authority import AuthorityError, Identity, Kind
 from rich.table import Table
 
 from blindmatch_simulations.cli.commands import Found, found
@@ -29,17 +29,17 @@ from blindmatch_simulations.cli.console import (
 )
 from blindmatch_simulations.cli.redress import described_policies
 from blindmatch_simulations.cli.unlocking import NameArgument, asked_passphrase
-from blindmatch_simulations.deployment.addresses import given
-from blindmatch_simulations.deployment.deployed_design import design_of
-from blindmatch_simulations.deployment.device_settings import Settings
-from blindmatch_simulations.deployment.devices import (
+from blindmatch_simulations.testbed.deployment.addresses import given
+from blindmatch_simulations.testbed.deployment.deployed_design import design_of
+from blindmatch_simulations.testbed.deployment.device_settings import Settings
+from blindmatch_simulations.testbed.deployment.devices import (
     Options,
     create_or_open_device,
     device_names,
     existing,
     remove_device,
 )
-from blindmatch_simulations.deployment.folder import Deployment, DeploymentError
+from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
 
 GONE: Final = (
     "its keys, its messages, and whatever waits to be sent or reported. The relay keeps the account, with "

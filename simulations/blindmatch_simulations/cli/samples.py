@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from blindmatch_simulations.cli.console import OUT
-from blindmatch_simulations.pictures.crops import crops
-from blindmatch_simulations.pictures.edits import BY_NAME
+from blindmatch_simulations.testbed.pictures.crops import crops
+from blindmatch_simulations.testbed.pictures.edits import BY_NAME
 
 EDITS = ("jpeg-75", "resize-0.75", "brighter", "caption")
 

@@ -13,10 +13,16 @@ import typer
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, say, table, write_json
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.operators import ask_centre
-from blindmatch_simulations.deployment.statistics import COLUMNS, NOT_MEASURED, Figure, figures, published
 from blindmatch_simulations.measure.results import csv_of
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.operators import ask_centre
+from blindmatch_simulations.testbed.deployment.statistics import (
+    COLUMNS,
+    NOT_MEASURED,
+    Figure,
+    figures,
+    published,
+)
 
 
 def show_statistics(

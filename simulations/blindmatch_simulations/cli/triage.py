@@ -12,10 +12,10 @@ from google.protobuf.message import Message
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, found
 from blindmatch_simulations.cli.console import DeployedDesignOption, day, moment, table
-from blindmatch_simulations.deployment.deployed_design import design_of
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.notifying import deliver
-from blindmatch_simulations.deployment.operators import ReportIdError, ask_centre
+from blindmatch_simulations.testbed.deployment.deployed_design import design_of
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.notifying import deliver
+from blindmatch_simulations.testbed.deployment.operators import ReportIdError, ask_centre
 
 _ID: Final = re.compile(r"[0-9a-fA-F]{32}")
 

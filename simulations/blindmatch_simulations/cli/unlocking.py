@@ -13,11 +13,11 @@ import typer
 from blindmatch_client.device import Device
 
 from blindmatch_simulations.cli.commands import Found, found
-from blindmatch_simulations.deployment.device_settings import PASSPHRASE
-from blindmatch_simulations.deployment.devices import UNLOCK_VARIABLE, needs_passphrase, open_device
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.relocking import current_kind
-from blindmatch_simulations.deployment.relocking import relock as lock_again
+from blindmatch_simulations.testbed.deployment.device_settings import PASSPHRASE
+from blindmatch_simulations.testbed.deployment.devices import UNLOCK_VARIABLE, needs_passphrase, open_device
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.relocking import current_kind
+from blindmatch_simulations.testbed.deployment.relocking import relock as lock_again
 
 NEW_VARIABLE: Final = "BLINDMATCH_NEW_PASSPHRASE"
 

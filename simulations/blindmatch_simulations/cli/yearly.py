@@ -15,9 +15,9 @@ from blindmatch_server.centre.unproven import IN_STATISTICS
 from blindmatch_server.log.monthly import Month
 
 from blindmatch_simulations.cli.console import OUT, table
-from blindmatch_simulations.deployment.folder import Deployment
-from blindmatch_simulations.deployment.yearly import Counted, log_months, year_of
 from blindmatch_simulations.measure.results import csv_of
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.yearly import Counted, log_months, year_of
 
 REPORT_VERSION: Final = 1
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from blindmatch_protocol import group
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.codec.errors import BlindmatchError
 
 if TYPE_CHECKING:
     from blindmatch_simulations.measure.meter import Meter

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Progress
-from blindmatch_protocol.errors import BlindmatchError
 from msgspec import Struct, field
 
 from blindmatch_simulations.measure.catalogue import CATALOGUE

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, cast
 
 import msgspec
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.codec.errors import BlindmatchError
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 

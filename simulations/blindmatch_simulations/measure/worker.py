@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
-from blindmatch_protocol.errors import BlindmatchError
+from blindmatch_protocol.codec.errors import BlindmatchError
 from msgspec import Struct
 
 STOP_S: Final = 30.0
@@ -86,7 +86,7 @@ class Worker(Struct, frozen=True):
 @contextmanager
 def working(module: str, *arguments: str) -> Iterator[Worker]:
     """A worker that runs a module of this package, until the block ends."""
-    command = [sys.executable, "-m", f"blindmatch_simulations.bench.{module}", *arguments]
+    command = [sys.executable, "-m", f"blindmatch_simulations.evaluation.bench.{module}", *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield Worker(process)

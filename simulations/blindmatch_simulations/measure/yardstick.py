@@ -23,7 +23,7 @@ from typing import Final, NamedTuple, Self
 
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.codec.randomness import system_randomness
 from msgspec import Struct
 
 from blindmatch_simulations.measure.procfs import used_cpu_seconds

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import Final
 
-from blindmatch_client.facts import (
+from blindmatch_client.settings.facts import (
     COMPLAINT_FACTS,
     FRANKING_FACTS,
     MATCH_TIME,
@@ -15,8 +15,8 @@ from blindmatch_client.facts import (
     MESSENGER_FACTS,
     NOTICE_TIME,
 )
-from blindmatch_client.facts import OUTCOME as OUTCOME_FACT
-from blindmatch_client.failure import FailureMode, failure_facts
+from blindmatch_client.settings.facts import OUTCOME as OUTCOME_FACT
+from blindmatch_client.settings.failure import FailureMode, failure_facts
 from blindmatch_protocol.codec import Message, layout
 from blindmatch_protocol.contract import (
     Adversary,
@@ -31,7 +31,7 @@ from blindmatch_protocol.contract import (
     Tie,
 )
 from blindmatch_protocol.contract.coalitions import coalitions, told
-from blindmatch_protocol.franking_mode import FrankingMode
+from blindmatch_protocol.messages.franking_mode import FrankingMode
 
 WIDTH: Final = 128
 LARGE: Final = 1 << 16

@@ -10,9 +10,9 @@ from typing import Any, Final
 from msgspec import Struct
 
 from blindmatch_simulations.data import volumes
-from blindmatch_simulations.population.figure import Figure
-from blindmatch_simulations.population.inputs import read_inputs
-from blindmatch_simulations.population.model import YEAR
+from blindmatch_simulations.evaluation.population.figure import Figure
+from blindmatch_simulations.evaluation.population.inputs import read_inputs
+from blindmatch_simulations.evaluation.population.model import YEAR
 
 ASSUMPTION: Final = "assumption"
 """A mark of our own, for a number that has no source."""

@@ -10,10 +10,10 @@ from blindmatch_protocol.contract import Severity
 from msgspec.structs import asdict
 from PIL import Image, ImageDraw, ImageFilter
 
-from blindmatch_simulations.assess.catalogue import FIGURES
 from blindmatch_simulations.data import committed, volumes
-from blindmatch_simulations.pictures.edits import EDITS, encoded, opened
+from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
 from blindmatch_simulations.report.inputs import inputs
+from blindmatch_simulations.testbed.pictures.edits import EDITS, encoded, opened
 
 _SIZE: Final = (336, 252)
 _SHOWN: Final = (112, 112)

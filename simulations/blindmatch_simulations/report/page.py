@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from blindmatch_simulations.assess import store
-from blindmatch_simulations.assess.results import Results
-from blindmatch_simulations.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.data import volumes
+from blindmatch_simulations.evaluation.assess import store
+from blindmatch_simulations.evaluation.assess.results import Results
+from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.report import tables
 from blindmatch_simulations.report.inputs import Input, inputs

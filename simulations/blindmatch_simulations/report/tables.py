@@ -8,9 +8,9 @@ from typing import Final
 from blindmatch_protocol.contract import Severity
 from msgspec.structs import replace
 
-from blindmatch_simulations.assess.catalogue import FIGURES
-from blindmatch_simulations.assess.observed import FactSeen
-from blindmatch_simulations.assess.results import Measured, Recall, Results, Studied
+from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
+from blindmatch_simulations.evaluation.assess.observed import FactSeen
+from blindmatch_simulations.evaluation.assess.results import Measured, Recall, Results, Studied
 from blindmatch_simulations.measure.results import Figure, Row, csv_of
 from blindmatch_simulations.report.svg import Bar, shares
 

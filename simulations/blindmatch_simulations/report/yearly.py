@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from blindmatch_simulations.population.outputs import OUTPUTS
+from blindmatch_simulations.evaluation.population.outputs import OUTPUTS
 from blindmatch_simulations.report import svg
 from blindmatch_simulations.report.markup import mark, text
 

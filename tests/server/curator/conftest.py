@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_protocol.randomness import Randomness, seeded
+from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_server.curator import ListFormat, random_hashes
 from blindmatch_server.curator.formats import READERS
 from blindmatch_server.curator.formats.block import Block

@@ -12,8 +12,8 @@ from blindmatch_proofs.endorsement.batch import UNSIGNED
 from blindmatch_proofs.endorsement.verify import verify_continues, verify_table
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import SetFileError
-from blindmatch_protocol.randomness import system_randomness
+from blindmatch_protocol.codec.errors import SetFileError
+from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_server.curator.endorsement.batches import Batches
 from blindmatch_server.curator.endorsement.organisation import (
     Endorsement,
@@ -22,7 +22,7 @@ from blindmatch_server.curator.endorsement.organisation import (
     check_submission,
 )
 from blindmatch_server.curator.endorsement.proposing import Span, propose, settle
-from blindmatch_server.errors import StateError
+from blindmatch_server.storage.errors import StateError
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_protocol.randomness import seeded
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_server.curator import (
     ListBusyError,
     SourceChangedError,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_server.curator import (
     FormatError,
     ListError,

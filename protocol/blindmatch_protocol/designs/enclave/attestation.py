@@ -24,11 +24,11 @@ from msgspec import Struct
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
+from blindmatch_protocol.codec.errors import DesignError, ProtocolError
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.crypto.hpke import public_key
 from blindmatch_protocol.designs.enclave.messages import Quote
-from blindmatch_protocol.errors import DesignError, ProtocolError
-from blindmatch_protocol.hpke import public_key
-from blindmatch_protocol.redacted import Redacted
-from blindmatch_protocol.tagged import expand
+from blindmatch_protocol.group.tagged import expand
 
 MEASURE_TAG: Final = b"blindmatch/enclave/measurement/v1"
 CODE_TAG: Final = b"blindmatch/enclave/code/v1"
@@ -37,15 +37,15 @@ SEAL_TAG: Final = b"blindmatch/enclave/sealing-key/v1"
 SECRET_BYTES: Final = 32
 MEASURED: Final = (
     "blindmatch_protocol.designs.plain_scan",
-    "blindmatch_protocol.hpke",
-    "blindmatch_protocol.padding",
+    "blindmatch_protocol.crypto.hpke",
+    "blindmatch_protocol.messages.padding",
     "blindmatch_protocol.picture.distance",
     "blindmatch_protocol.picture.item",
     "blindmatch_protocol.picture.pdq",
-    "blindmatch_protocol.plain_list",
-    "blindmatch_protocol.redacted",
+    "blindmatch_protocol.sets.plain_list",
+    "blindmatch_protocol.codec.redacted",
     *(f"blindmatch_protocol.setfile.{name}" for name in ("layout", "pages", "reader")),
-    "blindmatch_protocol.tagged",
+    "blindmatch_protocol.group.tagged",
     *(f"{__package__}.{name}" for name in ("attestation", "design", "messages", "oblivious")),
 )
 """Modules that are measured: those that open the list and what is sealed, hash, look up and answer."""

@@ -9,7 +9,8 @@ import numpy as np
 from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol import hpke
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs.enclave.attestation import (
     CODE,
     SECRET_BYTES,
@@ -28,11 +29,12 @@ from blindmatch_protocol.designs.enclave.messages import (
 from blindmatch_protocol.designs.enclave.oblivious import nearest
 from blindmatch_protocol.designs.facts import CONTENT, QUERY_TIME, any_hash
 from blindmatch_protocol.designs.plain_scan import Stateless
-from blindmatch_protocol.padding import pad_attachment, padded_attachment_length, unpad_attachment
+from blindmatch_protocol.messages.padding import pad_attachment, padded_attachment_length, unpad_attachment
 from blindmatch_protocol.picture.distance import distance
 from blindmatch_protocol.picture.item import Picture as Decoded
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
-from blindmatch_protocol.plain_list import (
+from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.sets.plain_list import (
     LIST_FILE,
     PlainList,
     held_list,
@@ -40,8 +42,6 @@ from blindmatch_protocol.plain_list import (
     write_list,
     write_sections,
 )
-from blindmatch_protocol.redacted import Redacted
-from blindmatch_protocol.setfile import SetFile
 
 ENCLAVE: Final = bm.Role("enclave")
 VENDOR: Final = bm.Party("vendor")

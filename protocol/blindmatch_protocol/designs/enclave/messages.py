@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.hpke import OVERHEAD, TAG_BYTES
-from blindmatch_protocol.padding import padded_attachment_length
+from blindmatch_protocol.crypto.hpke import OVERHEAD, TAG_BYTES
+from blindmatch_protocol.messages.padding import padded_attachment_length
 
 MOST_PIXEL_BYTES: Final = 3 * 50_000_000
 _MOST_PADDED: Final = padded_attachment_length(MOST_PIXEL_BYTES + 64)

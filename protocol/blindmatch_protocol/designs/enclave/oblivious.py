@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blindmatch_protocol.contract import Label
-from blindmatch_protocol.plain_list import PlainList
+from blindmatch_protocol.sets.plain_list import PlainList
 
 BLOCK: Final = 1 << 15
 """Rows that are masked at once."""

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs.he_hamming.ring import BABY, BITS, Ring
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS
-from blindmatch_protocol.redacted import Redacted
 
 CHUNKS: Final = 8
 KEY_BYTES: Final = 2 * CHUNKS

@@ -23,12 +23,12 @@ import numpy as np
 import numpy.typing as npt
 
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.designs.he_hamming import packing, seal
 from blindmatch_protocol.designs.he_hamming.batch import Batch
 from blindmatch_protocol.designs.he_hamming.packing import DATA, KEY, Polynomials
 from blindmatch_protocol.designs.he_hamming.ring import BABY, BITS, STEPS, Ring
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS, sealapi
-from blindmatch_protocol.randomness import Randomness
 
 WEIGHT: Final = 128
 FLOOD_BITS: Final = 118

@@ -26,6 +26,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs import facts
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.he_hamming import files, packing
@@ -38,8 +39,7 @@ from blindmatch_protocol.designs.he_hamming.ring import BITS, FULL, NATIVE, Size
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS, primes
 from blindmatch_protocol.picture.distance import distance
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
-from blindmatch_protocol.plain_list import identity_of
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.sets.plain_list import identity_of
 
 MATCHER: Final = bm.Role("matcher")
 LIST_KNOWN: Final = {bm.Party.DEVICE: bm.ListKnowledge.SIZE, bm.Party.MATCHER: bm.ListKnowledge.HASHES}

@@ -16,19 +16,19 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from blindmatch_protocol import labels
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import DesignError, SetFileError
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.entries import HASH_BYTES, EntrySource, whole
 from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_progress
 from blindmatch_protocol.designs.deltas import SET_FILE, check_files
 from blindmatch_protocol.designs.he_hamming.batch import KEY_BYTES, Batch, babies_for
 from blindmatch_protocol.designs.he_hamming.ring import Ring, Sizes
-from blindmatch_protocol.errors import DesignError, SetFileError
+from blindmatch_protocol.group.tagged import cut, expand
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
-from blindmatch_protocol.tagged import cut, expand
+from blindmatch_protocol.sets import labels
 
 MATCHER_FILE: Final = "matcher.bin"
 LABEL_TAG: Final = b"blindmatch/he-hamming/label-key/v1"

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.designs.he_hamming import seal
-from blindmatch_protocol.errors import ProtocolError
 
 Polynomials: TypeAlias = npt.NDArray[np.uint64]
 """Numbers modulo primes, shape (polynomials, primes, degree)."""

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.designs.he_hamming import packing, seal
 from blindmatch_protocol.designs.he_hamming.packing import DATA, Polynomials
 from blindmatch_protocol.designs.he_hamming.seal import sealapi
-from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.randomness import Randomness
 
 BITS: Final = 256
 """Of a hash; a slot sees the 256 slots from it on, cyclically in its half of all slots."""

@@ -20,7 +20,7 @@ from typing import Any, Final
 import _sealapi_cpp  # noqa: TID251 - this is the module that does
 import numpy as np
 
-from blindmatch_protocol.errors import DesignError, ProtocolError
+from blindmatch_protocol.codec.errors import DesignError, ProtocolError
 
 PLAIN_MODULUS: Final = 65537
 PRIME_BITS: Final = (30, 55, 55, 55, 55, 55, 55, 56)

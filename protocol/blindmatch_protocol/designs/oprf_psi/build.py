@@ -15,18 +15,19 @@ from typing import Final
 
 import numpy as np
 
-from blindmatch_protocol import filter as membership
-from blindmatch_protocol import labels, resumable, rowwise, store
-from blindmatch_protocol.ciphersuite import Mode
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
+from blindmatch_protocol.contract.executor import Executor, begun
 from blindmatch_protocol.contract.files import Progress, Workspace
+from blindmatch_protocol.crypto.ciphersuite import Mode
+from blindmatch_protocol.crypto.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.designs.recipe import Recipe
 from blindmatch_protocol.designs.voprf.building import ListBuild
-from blindmatch_protocol.executor import Executor, begun
-from blindmatch_protocol.fuse_map import Words
-from blindmatch_protocol.oprf import SecretKey, evaluate_rows
+from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.setfile import SetFileWriter
+from blindmatch_protocol.sets import filter as membership
+from blindmatch_protocol.sets import labels, resumable, store
+from blindmatch_protocol.sets.fuse_map import Words
 
 INPUT_TAG: Final = b"blindmatch/oprf-psi/pdq/v1"
 """Goes before a hash in every OPRF input."""

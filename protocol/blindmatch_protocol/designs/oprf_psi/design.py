@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blindmatch_protocol import contract as bm
+from blindmatch_protocol.crypto.oprf import SecretKey, evaluate
 from blindmatch_protocol.designs.facts import EVERY_GUESS, any_hash
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, keys_of, list_build, oprf_inputs
 from blindmatch_protocol.designs.oprf_psi.layers import (
@@ -40,7 +41,6 @@ from blindmatch_protocol.designs.voprf import MATCHER, Limits, PublicKeys, Voprf
 from blindmatch_protocol.designs.voprf.building import ListBuild
 from blindmatch_protocol.designs.voprf.messages import MOST_ELEMENTS
 from blindmatch_protocol.designs.voprf.round import Verified
-from blindmatch_protocol.oprf import SecretKey, evaluate
 from blindmatch_protocol.setfile import SetFile
 
 HASH_BYTES = 32

@@ -7,21 +7,21 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from blindmatch_protocol import labels
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.contract import Label, WorkedOut
 from blindmatch_protocol.contract.outcome import UNCONFIRMED_ID
 from blindmatch_protocol.designs.deltas import SET_FILE, removed_ids
 from blindmatch_protocol.designs.recipe import signatures_of
 from blindmatch_protocol.designs.voprf.files import FileLayer
-from blindmatch_protocol.errors import SetFileError
-from blindmatch_protocol.filter import KIND as FILTER_KIND
-from blindmatch_protocol.filter import Filter
-from blindmatch_protocol.fuse_map import Words
-from blindmatch_protocol.labels import Positions, SealedLabels
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_protocol.store import KIND as SHARD_KIND
-from blindmatch_protocol.store import Store
+from blindmatch_protocol.sets import labels
+from blindmatch_protocol.sets.filter import KIND as FILTER_KIND
+from blindmatch_protocol.sets.filter import Filter
+from blindmatch_protocol.sets.fuse_map import Words
+from blindmatch_protocol.sets.labels import Positions, SealedLabels
+from blindmatch_protocol.sets.store import KIND as SHARD_KIND
+from blindmatch_protocol.sets.store import Store
 
 
 class Layer(FileLayer, frozen=True, eq=False):

@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
-from blindmatch_protocol import labels, store
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import EntrySource, Label
-from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.tagged import expand
+from blindmatch_protocol.group.tagged import expand
+from blindmatch_protocol.sets import labels, store
 
 FILL_TAG: Final = b"blindmatch/prefix-bucket/fill/v1"
 TAG_BYTES: Final = 8

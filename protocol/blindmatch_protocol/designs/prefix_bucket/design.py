@@ -26,7 +26,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol import labels
+from blindmatch_protocol.crypto.oprf import SecretKey
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.facts import EVERY_GUESS, SET_SIZE, any_hash
 from blindmatch_protocol.designs.oprf_psi import Reply, Request
@@ -53,8 +53,8 @@ from blindmatch_protocol.designs.voprf import (
 )
 from blindmatch_protocol.designs.voprf.building import ListBuild
 from blindmatch_protocol.designs.voprf.messages import CertifiedReply, CertifyRequest
-from blindmatch_protocol.oprf import SecretKey
 from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.sets import labels
 
 BUCKETS: Final = bm.Role("buckets")
 

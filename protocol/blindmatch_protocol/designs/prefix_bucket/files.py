@@ -10,13 +10,13 @@ from typing import ClassVar, Final
 from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.crypto.oprf import SecretKey
 from blindmatch_protocol.designs.prefix_bucket import buckets
 from blindmatch_protocol.designs.prefix_bucket.messages import MOST_BUCKET_BYTES, Bucket, Fetch
 from blindmatch_protocol.designs.recipe import SIGNATURES
 from blindmatch_protocol.designs.voprf import VoprfSetup
 from blindmatch_protocol.designs.voprf.files import FileLayer
-from blindmatch_protocol.oprf import SecretKey
-from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 BUCKETS_FILE: Final = "buckets.bin"

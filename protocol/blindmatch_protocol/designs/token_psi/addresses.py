@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from blindmatch_protocol.codec import Buffer
-from blindmatch_protocol.errors import DesignError, SetFileError
-from blindmatch_protocol.fuse_map import Words
+from blindmatch_protocol.codec.errors import DesignError, SetFileError
+from blindmatch_protocol.sets.fuse_map import Words
 
 MOST_LABELS: Final = (1 << 32) - 1
 MOST_IN_BUCKET: Final = 64

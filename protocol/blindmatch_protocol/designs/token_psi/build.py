@@ -23,11 +23,14 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from blindmatch_protocol import labels, rowwise, store
-from blindmatch_protocol.ciphersuite import Mode
 from blindmatch_protocol.codec import Buffer, Rows
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource, whole
+from blindmatch_protocol.contract.executor import Executor, begun
 from blindmatch_protocol.contract.files import Progress, Workspace
+from blindmatch_protocol.crypto.ciphersuite import Mode
+from blindmatch_protocol.crypto.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.designs.recipe import Recipe
 from blindmatch_protocol.designs.token_psi import addresses, derivation, shares
 from blindmatch_protocol.designs.token_psi.addresses import Numbers
@@ -37,12 +40,10 @@ from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.designs.token_psi.parameters import Tokening
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens
 from blindmatch_protocol.designs.voprf.building import ListBuild
-from blindmatch_protocol.errors import DesignError
-from blindmatch_protocol.executor import Executor, begun
-from blindmatch_protocol.fuse_map import Words
-from blindmatch_protocol.oprf import SecretKey, evaluate_rows
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.setfile import SetFileWriter
+from blindmatch_protocol.sets import labels, store
+from blindmatch_protocol.sets.fuse_map import Words
 
 INPUT_TAG: Final = b"blindmatch/token-psi/token/v1"
 """Goes before a band's number and its bits in every OPRF input."""

@@ -22,12 +22,12 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from msgspec import Struct
 
-from blindmatch_protocol import rowwise
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs.token_psi.shares import SECRET_BYTES, VALUE_BYTES
-from blindmatch_protocol.fuse_map import Words
-from blindmatch_protocol.redacted import Redacted
-from blindmatch_protocol.tagged import expand
+from blindmatch_protocol.group import rowwise
+from blindmatch_protocol.group.tagged import expand
+from blindmatch_protocol.sets.fuse_map import Words
 
 STORE_TAG: Final = b"blindmatch/token-psi/store-key/v2"
 MASK_TAG: Final = b"blindmatch/token-psi/mask/v2"

@@ -26,6 +26,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from blindmatch_protocol import contract as bm
+from blindmatch_protocol.crypto.oprf import SecretKey
 from blindmatch_protocol.designs.facts import EVERY_ENTRY
 from blindmatch_protocol.designs.recipe import Recipe
 from blindmatch_protocol.designs.token_psi.build import TOKEN_BYTES, keys_of, list_build, oprf_inputs
@@ -37,7 +38,6 @@ from blindmatch_protocol.designs.token_psi.tokens import Tokens, band_bits, prob
 from blindmatch_protocol.designs.voprf import MATCHER, Limits, PublicKeys, VoprfDesign, VoprfRound
 from blindmatch_protocol.designs.voprf.building import ListBuild
 from blindmatch_protocol.designs.voprf.round import Verified
-from blindmatch_protocol.oprf import SecretKey
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_protocol.setfile import SetFile
 

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
-from blindmatch_protocol.redacted import Redacted
 
 MOST_MEMBERS: Final = 64
 

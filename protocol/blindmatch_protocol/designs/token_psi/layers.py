@@ -20,11 +20,11 @@ from blindmatch_protocol.designs.token_psi.addresses import AddressIndex
 from blindmatch_protocol.designs.token_psi.derivation import TokenKeys
 from blindmatch_protocol.designs.token_psi.families import MOST_MEMBERS
 from blindmatch_protocol.designs.voprf.files import FileLayer
-from blindmatch_protocol.labels import KIND as LABEL_KIND
-from blindmatch_protocol.labels import SealedLabels
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_protocol.store import KIND as SHARD_KIND
-from blindmatch_protocol.store import Store
+from blindmatch_protocol.sets.labels import KIND as LABEL_KIND
+from blindmatch_protocol.sets.labels import SealedLabels
+from blindmatch_protocol.sets.store import KIND as SHARD_KIND
+from blindmatch_protocol.sets.store import Store
 
 ADDRESSES_KIND: Final = 0x105
 """Of every set-up file: the index of labels by address (`addresses`)."""

@@ -8,13 +8,13 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract.declaration import Parameter
 from blindmatch_protocol.designs.recipe import SIGNATURES
 from blindmatch_protocol.designs.token_psi.shares import candidate_count
 from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS
 from blindmatch_protocol.designs.voprf.limits import LIMITS, Limits, check_ranges
 from blindmatch_protocol.designs.voprf.messages import MOST_ELEMENTS
-from blindmatch_protocol.errors import DesignError
 
 MOST_CANDIDATES: Final = 1 << 20
 """Secrets a device tries for a picture at most, about a tenth of a second of work."""

@@ -8,18 +8,19 @@ from typing import ClassVar, Final
 
 from msgspec import Struct
 
-from blindmatch_protocol import group, resumable
+from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.declaration import Role
 from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
+from blindmatch_protocol.contract.executor import Executor, RowFunction, WorkerProcesses, ahead
 from blindmatch_protocol.contract.files import Progress, Workspace
+from blindmatch_protocol.crypto.oprf import SecretKey
 from blindmatch_protocol.designs.voprf.files import key_file, write_key, write_public_keys
-from blindmatch_protocol.executor import Executor, RowFunction, WorkerProcesses, ahead
 from blindmatch_protocol.group import GroupBackend
 from blindmatch_protocol.group.rows import sample
-from blindmatch_protocol.oprf import SecretKey
-from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import Identity, SetFileWriter
+from blindmatch_protocol.sets import resumable
 
 SCRATCH: Final = "evaluated"
 

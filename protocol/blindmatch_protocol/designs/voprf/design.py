@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol import group
+from blindmatch_protocol.crypto.oprf import Mode, SecretKey, blind, generate_key_pair
 from blindmatch_protocol.designs import deltas
 from blindmatch_protocol.designs.facts import DELTA_SIZES, EPOCH, QUERY_TIME, SET_SIZE, query_count
 from blindmatch_protocol.designs.recipe import SIGNATURES, Recipe
@@ -26,7 +27,6 @@ from blindmatch_protocol.designs.voprf.layout import ONE_HOLDER, KeyLayout, Publ
 from blindmatch_protocol.designs.voprf.limits import Limits
 from blindmatch_protocol.designs.voprf.messages import CertifiedReply, CertifyRequest
 from blindmatch_protocol.designs.voprf.round import Verified, VoprfRound, Waiting
-from blindmatch_protocol.oprf import Mode, SecretKey, blind, generate_key_pair
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 LOOKED_UP: Final = 1 << 16

@@ -14,8 +14,12 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from blindmatch_protocol import group
+from blindmatch_protocol.codec.errors import ProtocolError, SetFileError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.declaration import Role
+from blindmatch_protocol.contract.executor import Executor
 from blindmatch_protocol.contract.files import Buffers, Progress, Writer
+from blindmatch_protocol.crypto.oprf import Mode, PublicKey, SecretKey
 from blindmatch_protocol.designs.deltas import (
     MOST_DELTAS,
     PUBLIC_KEY_KIND,
@@ -26,10 +30,6 @@ from blindmatch_protocol.designs.deltas import (
 )
 from blindmatch_protocol.designs.voprf.layout import KeyLayout, PublicKeys
 from blindmatch_protocol.designs.voprf.limits import Limits
-from blindmatch_protocol.errors import ProtocolError, SetFileError
-from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.oprf import Mode, PublicKey, SecretKey
-from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 SECRET_KEY_KIND: Final = 0x101

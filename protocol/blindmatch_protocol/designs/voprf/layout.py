@@ -19,11 +19,11 @@ from msgspec import Struct
 
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.declaration import Role
-from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.oprf import Mode, PublicKey, SecretKey
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.crypto.oprf import Mode, PublicKey, SecretKey
 
 MATCHER: Final = Role("matcher")
 

@@ -8,8 +8,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract.declaration import KEY_EXPIRES, KeyLimits, Parameter
-from blindmatch_protocol.errors import DesignError
 
 MOST_LIMIT: Final = 1 << 40
 LIMITS: Final = (

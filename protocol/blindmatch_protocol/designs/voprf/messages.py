@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from blindmatch_protocol.codec import Fixed, Matrix, Message, Rows, UInt
-from blindmatch_protocol.dleq import PROOF_BYTES
+from blindmatch_protocol.crypto.dleq import PROOF_BYTES
 from blindmatch_protocol.group import ELEMENT_BYTES
 
 MOST_ELEMENTS: Final = 1024

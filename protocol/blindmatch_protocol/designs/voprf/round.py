@@ -18,8 +18,13 @@ from msgspec import Struct
 
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Message, Rows
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import Randomness, replayed
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Answer, Role, check_epoch, tried
 from blindmatch_protocol.contract import Request as Asked
+from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.crypto.oprf import Blinding, Evaluation, PublicKey, blind_evaluate, unblind, verified
 from blindmatch_protocol.designs.voprf.files import KeyHolder
 from blindmatch_protocol.designs.voprf.layout import KeyLayout, PublicKeys
 from blindmatch_protocol.designs.voprf.messages import (
@@ -28,11 +33,6 @@ from blindmatch_protocol.designs.voprf.messages import (
     CertifyRequest,
     EvaluatedReply,
 )
-from blindmatch_protocol.errors import ProtocolError
-from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.oprf import Blinding, Evaluation, PublicKey, blind_evaluate, unblind, verified
-from blindmatch_protocol.randomness import Randomness, replayed
-from blindmatch_protocol.redacted import Redacted
 
 
 class Waiting(Redacted, Struct, frozen=True, eq=False):

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import GroupError
+from blindmatch_protocol.codec.errors import GroupError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.group.backend import BackendError
 from blindmatch_protocol.group.jit.drivers import Room
 from blindmatch_protocol.group.jit.kernel import TARGETS, Target, target_for
@@ -33,9 +34,8 @@ from blindmatch_protocol.group.rows import (
     stretch,
     zero_rows,
 )
-from blindmatch_protocol.redacted import Redacted
-from blindmatch_protocol.single import BYTES, ORDER
-from blindmatch_protocol.sodium import MULTIPLY_SCALARS
+from blindmatch_protocol.group.single import BYTES, ORDER
+from blindmatch_protocol.group.sodium import MULTIPLY_SCALARS
 
 _HALF: Final = one_row(pow(2, -1, ORDER).to_bytes(BYTES, "little"))
 _Words: TypeAlias = npt.NDArray[np.uint64]

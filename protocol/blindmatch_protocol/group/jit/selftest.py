@@ -9,15 +9,15 @@ from typing import Final
 import numpy as np
 
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.errors import GroupError
+from blindmatch_protocol.codec.errors import GroupError
 from blindmatch_protocol.group.backend import BackendError, GroupBackend
 from blindmatch_protocol.group.jit.element import SQRT_M1
 from blindmatch_protocol.group.jit.field import P
 from blindmatch_protocol.group.jit.point import D
 from blindmatch_protocol.group.libsodium import LIBSODIUM, run
 from blindmatch_protocol.group.rows import zero_rows
-from blindmatch_protocol.single import ORDER
-from blindmatch_protocol.sodium import FROM_HASH
+from blindmatch_protocol.group.single import ORDER
+from blindmatch_protocol.group.sodium import FROM_HASH
 
 _Outcome = tuple[bytes, str, int]
 

@@ -18,20 +18,20 @@ from pathlib import Path
 from blindmatch_proofs.endorsement import FILE, EndorsedTable, Terms, verify_continues, verify_table
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
+from blindmatch_protocol.codec.errors import BlindmatchError, SetFileError
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import AnyDesign, Progress, SetParameters, no_progress
 from blindmatch_protocol.contract.entries import HeldEntries
-from blindmatch_protocol.errors import BlindmatchError, SetFileError
-from blindmatch_protocol.executor import Executor
-from blindmatch_protocol.randomness import Randomness
+from blindmatch_protocol.contract.executor import Executor
 from msgspec import Struct
 
-from blindmatch_server.building import Publishing
 from blindmatch_server.curator.endorsement.batches import change
 from blindmatch_server.curator.endorsement.records import Record
 from blindmatch_server.curator.signing import Signer
-from blindmatch_server.manifest import LEAF, FileEntry
-from blindmatch_server.publication import publish_epoch, publish_update
-from blindmatch_server.published import CURRENT, Publication
+from blindmatch_server.epochs.building import Publishing
+from blindmatch_server.epochs.manifest import LEAF, FileEntry
+from blindmatch_server.epochs.publication import publish_epoch, publish_update
+from blindmatch_server.epochs.published import CURRENT, Publication
 
 
 class Audited(Struct, frozen=True):

@@ -17,13 +17,13 @@ from blindmatch_proofs.endorsement.batch import LEAF_BYTES, TAIL, UNSIGNED, batc
 from blindmatch_proofs.endorsement.table import KIND_BATCHES
 from blindmatch_proofs.epoch_leaf import Endorsement
 from blindmatch_protocol.codec import Buffer
+from blindmatch_protocol.codec.errors import SetFileError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntryBatch, Info
 from blindmatch_protocol.contract.entries import HASH_BYTES, SALT_BYTES, HeldEntries, joined
 from blindmatch_protocol.contract.outcome import SIGNATURE_BYTES
-from blindmatch_protocol.errors import SetFileError
-from blindmatch_protocol.plain_list import KIND_HASHES, KIND_IDS, KIND_SALTS
-from blindmatch_protocol.redacted import Redacted
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
+from blindmatch_protocol.sets.plain_list import KIND_HASHES, KIND_IDS, KIND_SALTS
 from msgspec import Struct
 
 KIND_ASKED: Final = 0x23

@@ -20,7 +20,7 @@ from nacl.signing import VerifyKey
 
 from blindmatch_server.curator.endorsement.batches import Batches, Held
 from blindmatch_server.curator.errors import ListError
-from blindmatch_server.key_files import Ed25519Key
+from blindmatch_server.storage.key_files import Ed25519Key
 
 SUBMISSION_TAG: Final = b"blindmatch/endorsement/submission/v1"
 KEY_BYTES: Final = 32

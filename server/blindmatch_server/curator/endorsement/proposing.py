@@ -11,10 +11,10 @@ from blindmatch_proofs.endorsement import Action, Terms, leaves_of
 from blindmatch_proofs.endorsement.batch import UNSIGNED, batch_of
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntryBatch
 from blindmatch_protocol.contract.entries import SALT_BYTES
-from blindmatch_protocol.randomness import Randomness
-from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 from msgspec.structs import replace
 

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from blindmatch_proofs.endorsement import EndorsementPolicy
+from blindmatch_protocol.codec.errors import SetFileError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Info
-from blindmatch_protocol.errors import SetFileError
-from blindmatch_protocol.redacted import Redacted
 from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_server.curator.endorsement.batches import NAME, Batches
 from blindmatch_server.curator.endorsement.organisation import Endorsement, EndorsementError
-from blindmatch_server.seed_stream import SEED_BYTES
-from blindmatch_server.workspace import replace_file
+from blindmatch_server.epochs.seed_stream import SEED_BYTES
+from blindmatch_server.storage.workspace import replace_file
 
 PROPOSAL: Final = "proposal.bin"
 BUILD: Final = "build.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.redacted import Redacted
+from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct, field
 
 from blindmatch_server.curator import hexhash

@@ -1,0 +1,1 @@
+"""Which sets a device trusts, and why: adoption, the log, endorsements, evidence."""

@@ -1,0 +1,281 @@
+"""What a device knows of the log of its epochs: the checkpoints it took, and those that others told it of.
+
+    Describe: leaf, proof, consistency --> in the log, newest, cosigned, continues all that was seen --> taken
+    a message of a peer: a checkpoint that the log signed --> of a size that is known: the same root, or a
+                                                split view; else, if a quorum cosigned it, it is held until
+                                                the log continues it, or the user says to go on
+
+What no quorum cosigned is no device's epoch, and stops none: a log alone can sign whatever it likes.
+
+Nothing of it depends on a picture: it is looked at when a set-up is, and messages bear it whatever they are.
+A device that pins no policy keeps nothing and is told nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+from blindmatch_proofs.checkpoint import Checkpoint
+from blindmatch_proofs.cosignature import verify_signature
+from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.epoch_proof import EpochPolicy, verify_continues, verify_leaf, verify_logged
+from blindmatch_proofs.signed_note import Note, NoteSignature, VerifierKey
+from blindmatch_proofs.split_view import SplitView, View
+from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.verdict import Failed, Passed, Verdict
+from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.messages.epoch_manifest import SignedManifest
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import Struct
+from msgspec.structs import replace
+
+TAKEN_MOST: Final = 256
+"""Checkpoints that are kept of epochs that were adopted, the newest ones."""
+HEARD_MOST: Final = 15
+"""Checkpoints of others that are held until the log is seen to continue them; a question has 16 at most."""
+TOLD_MOST: Final = 256
+"""Peers of whom it is remembered what they were told; one that is forgotten is told again."""
+
+
+class Values(Protocol):
+    """What is kept by name; `Store` is one."""
+
+    def get(self, name: str, /) -> bytes | None:
+        """What is kept under `name`."""
+        ...
+
+    def put(self, name: str, value: bytes, /) -> None:
+        """Keep `value`."""
+        ...
+
+
+class UnloggedError(BlindmatchError):
+    """What is offered is not shown to be what everybody is offered, or contradicts what was seen.
+
+    Attributes:
+        shown: what was offered, as it came.
+        held: the checkpoint that it contradicts; empty if there is none.
+        longer: the one that it does not reach; empty if there is none.
+    """
+
+    def __init__(self, reason: str, shown: bytes, held: bytes = b"", longer: bytes = b"") -> None:
+        super().__init__(reason)
+        self.shown, self.held, self.longer = shown, held, longer
+
+
+class Seen(Struct, frozen=True):
+    """Checkpoints of one log, as they were signed, in the order they came; those heard with the peer; and the
+    texts of those that were heard before the user said to go on."""
+
+    taken: tuple[bytes, ...] = ()
+    heard: tuple[tuple[str, bytes], ...] = ()
+    dismissed: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, raw: bytes | None) -> Seen:
+        """What `dump` made; nothing, if there is none."""
+        if raw is None:
+            return cls()
+        held: dict[str, list[Any]] = json.loads(raw)
+        # one that was kept without its peer's name stands for nobody's
+        heard = (("", one) if isinstance(one, str) else one for one in held["heard"])
+        return cls(tuple(one.encode() for one in held["taken"]),
+                   tuple((peer, note.encode()) for peer, note in heard),
+                   tuple(held.get("dismissed", ())))  # fmt: skip
+
+    def dump(self) -> bytes:
+        """As it is kept."""
+        return json.dumps({"taken": [one.decode() for one in self.taken],
+                           "heard": [(peer, one.decode()) for peer, one in self.heard],
+                           "dismissed": self.dismissed}).encode()  # fmt: skip
+
+
+class Transparency:
+    """The log of one design's epochs, as one device sees it.
+
+    Args:
+        policy: what the device pins; None: nothing is checked.
+        sealing_key: the centre's, if the device has one.
+    """
+
+    def __init__(
+        self, store: Values, policy: EpochPolicy | None, curator: bytes, sealing_key: bytes | None
+    ) -> None:
+        self._store, self._policy, self._curator, self._sealing_key = store, policy, curator, sealing_key
+        self._name = f"log/{policy.origin}" if policy else ""
+        self._seen = Seen.load(store.get(self._name)) if policy else Seen()
+        self._told: dict[str, bytes] = {}
+
+    @property
+    def pinned(self) -> bool:
+        """Does the device pin a log's policy?"""
+        return self._policy is not None
+
+    def took(self, epoch: int) -> bool:
+        """Whether an adopted epoch was seen in the log; without a policy nothing needs to be."""
+        return self._policy is None or (bool(self._seen.taken) and _head(self._seen.taken[-1]).size == epoch)
+
+    def sizes(self) -> list[int]:
+        """What to ask about: the log must be seen to continue each."""
+        return [_head(one).size for one in (*self._seen.taken[-1:], *self._heard)]
+
+    def check(self, signed: SignedManifest, described: pb.Description, now: int) -> Seen:
+        """Hold what is offered against the policy and all that was seen, at `now` in Unix seconds.
+
+        Returns:
+            What is to be kept once the epoch is adopted.
+
+        Raises:
+            UnloggedError: if it must not be adopted.
+        """
+        if self._policy is None:
+            return self._seen
+        try:
+            leaf, proof = EpochLeaf.decode(described.leaf), TlogProof.parse(described.proof)
+        except ProtocolError as error:
+            raise UnloggedError(f"no proof that everybody is offered it: {error}", signed.encode()) from None
+        _expect(verify_leaf(leaf, signed.manifest, self._curator, self._sealing_key), described.leaf)
+        found = verify_logged(leaf, proof, self._policy, now)
+        if isinstance(found, Failed):
+            raise UnloggedError(found.reason, described.proof)
+        paths = {one.tree_size: tuple(one.path) for one in described.consistency}
+        note = self._of_policy(proof.note).encode()
+        for seen in (*self._seen.taken[-1:], *self._heard):
+            path, withheld = paths.get(_head(seen).size, ()), found.head.size < _head(seen).size
+            # a longer log shows no second history: a newer epoch is held back, or its host is behind
+            _expect(_continues(found.head, _head(seen), path), note, *((b"", seen) if withheld else (seen,)))
+        before = self._seen.taken
+        if before and _head(before[-1]).size == found.head.size:
+            before = before[:-1]
+        return replace(self._seen, taken=(*before, note)[-TAKEN_MOST:], heard=())
+
+    def keep(self, seen: Seen) -> None:
+        """Keep what `check` returned, in the transaction that adopts the epoch, if there is one."""
+        if self._policy is not None and seen != self._seen:
+            self._store.put(self._name, seen.dump())
+            self._seen = seen
+
+    def to_tell(self, peer: str) -> bytes:
+        """The checkpoint for the next message to `peer`: the newest, under the signatures of the log and a
+        quorum, unless the peer was told of it since this device was opened; then nothing."""
+        if self._policy is None or not self._seen.taken or self._told.get(peer) == self._seen.taken[-1]:
+            return b""
+        self._told.pop(peer, None)
+        self._told[peer] = self._seen.taken[-1]
+        for oldest in list(self._told)[:-TOLD_MOST]:
+            del self._told[oldest]
+        told = self.cosigned(Note.parse(self._seen.taken[-1]))
+        return b"" if told is None else told.encode()
+
+    def is_split(self, error: UnloggedError) -> bool:
+        """Whether what was refused shows two histories to anyone; of two sizes it does not by itself."""
+        if self._policy is None or not error.held:
+            return False
+        return evidence_file(self._policy, error.shown, error.held).verify(self._log) == Passed()
+
+    def hear(self, peer: str, raw: bytes) -> SplitView | None:
+        """Take note of a checkpoint that a message of `peer` bears; evidence, if it is of a second history.
+
+        What the log did not sign is passed over: a peer can write whatever it likes. What no quorum cosigned
+        is not held, nor what was held when the user said to go on.
+        """
+        note = self._signed(raw) if raw and self._policy is not None else None
+        if note is None:
+            return None
+        head = Checkpoint.of(note)
+        for known in (*self._seen.taken, *self._heard):
+            if _head(known).size == head.size:
+                same = _head(known).root == head.root
+                return None if same else SplitView(self._log, (View(known), View(raw)))
+        told = self.cosigned(note)
+        if told is not None and note.text not in self._seen.dismissed:
+            self.keep(replace(self._seen, heard=_bounded((*self._seen.heard, (peer, told.encode())))))
+        return None
+
+    def forgive(self) -> None:
+        """Hold the log against nothing more that peers told of, nor when they tell of it again."""
+        dismissed = (*self._seen.dismissed, *(Note.parse(one).text for one in self._heard))
+        self.keep(replace(self._seen, heard=(), dismissed=dismissed[-TAKEN_MOST:]))
+
+    def stops(self, note: Note) -> bool:
+        """Whether a checkpoint that the log signed may stop this device: a quorum cosigned it, and it was not
+        held when the user said to go on."""
+        return note.text not in self._seen.dismissed and self.cosigned(note) is not None
+
+    def cosigned(self, note: Note) -> Note | None:
+        """A checkpoint under the signatures of the log and a quorum, of whatever time, without another line;
+        None if it has none."""
+        assert self._policy is not None
+        policy, own = self._policy.policy, _line(self._log, note)
+        made = {name: line for name, key in policy.witnesses.items() if (line := _line(key, note))}
+        for name in tuple(made):
+            if policy.satisfied(made.keys() - {name}):
+                del made[name]
+        return Note(note.text, (own, *made.values())) if own and policy.satisfied(made) else None
+
+    def _of_policy(self, note: Note) -> Note:
+        """Without lines of keys that the policy has not, which a host can add to fill the device's store."""
+        assert self._policy is not None
+        keys = (self._log, *self._policy.policy.witnesses.values())
+        return replace(note, signatures=tuple(one for one in note.signatures if any(map(one.is_by, keys))))
+
+    @property
+    def _heard(self) -> tuple[bytes, ...]:
+        return tuple(raw for _, raw in self._seen.heard)
+
+    @property
+    def _log(self) -> VerifierKey:
+        assert self._policy is not None
+        return self._policy.policy.logs[self._policy.origin]
+
+    def _signed(self, raw: bytes) -> Note | None:
+        """A checkpoint of the log that is not empty; None if it did not sign one."""
+        try:
+            note = Note.parse(raw)
+            head = Checkpoint.of(note)
+        except ProtocolError:
+            return None
+        log = self._log
+        return note if _line(log, note) and head.origin == log.name and head.size else None
+
+
+def evidence_file(policy: EpochPolicy, shown: bytes, held: bytes) -> SplitView:
+    """Two checkpoints that contradict one another, for others to verify."""
+    return SplitView(policy.policy.logs[policy.origin], (View(held), View(shown)))
+
+
+def _line(key: VerifierKey, note: Note) -> NoteSignature | None:
+    """The first signature of a note that is by `key`."""
+    return next((one for one in note.signatures if verify_signature(key, one, note.text) is not None), None)
+
+
+def _bounded(heard: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], ...]:
+    """At most `HEARD_MOST`: the oldest of the peer that has most goes first, so that none pushes out all."""
+    while len(heard) > HEARD_MOST:
+        counts = Counter(peer for peer, _ in heard)
+        at = next(at for at, (peer, _) in enumerate(heard) if counts[peer] == max(counts.values()))
+        heard = heard[:at] + heard[at + 1 :]
+    return heard
+
+
+def _continues(head: Checkpoint, seen: Checkpoint, path: tuple[bytes, ...]) -> Verdict:
+    """Whether continuity is shown; where it is not, the host may only have withheld the path."""
+    found = verify_continues(head, seen, path)
+    if isinstance(found, Failed) and head.size > seen.size:
+        return Failed(f"it is not shown that the log of {head.size} leaves continues the one of {seen.size}")
+    return found
+
+
+@lru_cache(2 * TAKEN_MOST)
+def _head(raw: bytes) -> Checkpoint:
+    """The checkpoint of a note that was checked before it was kept."""
+    return Checkpoint.of(Note.parse(raw))
+
+
+def _expect(verdict: Verdict, shown: bytes, *contradicted: bytes) -> None:
+    match verdict:
+        case Failed(reason):
+            raise UnloggedError(reason, shown, *contradicted)

@@ -1,0 +1,280 @@
+"""Drives a design for one picture after the other, whatever the design and whatever the picture.
+
+    picture --> Session.start --> device state saved --> exchange --> ... --> Verified --conclude--> Decided
+                     |                                      |           |
+                     |                                      |           +--> Decided: a server learns it too
+                     +---- the design breaks ---------------+---- no answer, or a wrong one --> Undecided
+
+Every picture is asked about in the same way, of whatever quality, before anything depends on the outcome.
+`Verified` is where the device hands the message over: the outcome is looked at after that.
+What is done with an undecided picture is the device's `FailureMode`; the detector itself sends nothing
+after a failure. What a failure means for the pictures that follow is `matching.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.codec.errors import (
+    BlindmatchError,
+    DesignError,
+    PictureError,
+    ProtocolError,
+    UnopenedError,
+)
+from blindmatch_protocol.codec.randomness import Randomness, Recording
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import (
+    UNBOUND,
+    AnyDesign,
+    Binding,
+    Exchange,
+    Flag,
+    Item,
+    Match,
+    Outcome,
+    Ready,
+    Relation,
+    Role,
+    Session,
+)
+from blindmatch_protocol.contract.relation import NO_ENTRIES
+from msgspec import Struct
+
+from blindmatch_client.errors import MisbehavedError, ServiceError
+from blindmatch_client.trace import Encodings, Round, SessionTrace
+
+T = TypeVar("T")
+
+
+class Cause(StrEnum):
+    """Why a picture is undecided."""
+
+    UNAVAILABLE = "unavailable"
+    """A role could not be reached, was slow or refused, or what was carried from it cannot be opened: asking
+    again may help."""
+    CHEATED = "cheated"
+    """A role's answer broke the protocol: it gets nothing else."""
+    BROKEN = "broken"
+    """The design broke its contract on the device."""
+
+
+class Decided(Struct, frozen=True):
+    """The session came to an outcome; a `Match` in it is confirmed."""
+
+    outcome: Outcome
+
+
+class Undecided(Struct, frozen=True):
+    """The session failed; nothing was learnt."""
+
+    cause: Cause
+    error: BlindmatchError
+
+
+Detection: TypeAlias = Decided | Undecided
+
+
+class Verified(Redacted, Struct, frozen=True):
+    """A session with nothing left to send, whose replies were all verified; its outcome was not looked at.
+
+    Attributes:
+        epoch: of the set it asked about.
+        conclude: works the outcome out; local. To be called once.
+        abandon: gives the session up; its trace then has no outcome.
+    """
+
+    epoch: int
+    conclude: Callable[[], Detection]
+    abandon: Callable[[], None]
+
+
+Asked: TypeAlias = Detection | Verified
+
+
+class StateKeeper(Protocol):
+    """Where the account's device state of the design is kept; `save` returns once it is durable."""
+
+    def load(self) -> bytes | None:
+        """The encoded state, or None if the account is not enrolled."""
+        ...
+
+    def save(self, state: bytes, /) -> None:
+        """Replace the state."""
+        ...
+
+
+TraceSink: TypeAlias = Callable[[SessionTrace], None]
+"""Takes a session's trace for an audit. It holds secrets and must stay on the device."""
+
+
+def is_confirmed(relation: Relation, item: Item, found: Match | Flag) -> bool:
+    """Is the device's own hash within the relation of the hash in the opened label, or the item of the
+    category?"""
+    if isinstance(found, Flag):
+        return relation.matches(item, NO_ENTRIES)
+    entry = np.frombuffer(found.label.entry_hash, np.uint8).reshape(1, 32)
+    return bool(relation.holds(item, entry)[0])
+
+
+class Detector:
+    """Matches pictures with `design` against one epoch's set-up.
+
+    Args:
+        keeper: of the device state; a new account is enrolled if it is empty.
+        trace: gets each session's trace, failed ones included.
+        confirm: what becomes of a match, but for one that a set of filters alone says; it stands, or is none.
+
+    Raises:
+        ProtocolError: if the kept state is not one of the design.
+    """
+
+    def __init__(
+        self,
+        design: AnyDesign,
+        setup: Any,
+        keeper: StateKeeper,
+        rng: Randomness,
+        trace: TraceSink = lambda trace: None,
+        confirm: Callable[[Match], Outcome] = lambda found: found,
+    ) -> None:
+        self._design = design
+        self._setup = setup
+        self._keeper = keeper
+        self._rng = rng
+        self._trace = trace
+        self._confirm = confirm
+        self._state = self._enrolled()
+
+    def prepare(self) -> None:
+        """The offline phase: call it whenever there is time, before a picture is there.
+
+        Raises:
+            DesignError: if the design fails in it.
+        """
+        before = self._state
+        after = guarded(self._design, "prepare", lambda: self._design.prepare(before, self._setup, self._rng))
+        if after is not before and after != before:
+            self._keeper.save(after.encode())
+            self._state = after
+
+    def match(self, item: Item, number: int, exchange: Exchange, binding: Binding = UNBOUND) -> Detection:
+        """`ask`, and conclude at once; by default for no message."""
+        asked = self.ask(item, number, exchange, binding)
+        return asked.conclude() if isinstance(asked, Verified) else asked
+
+    def ask(self, item: Item, number: int, exchange: Exchange, binding: Binding = UNBOUND) -> Asked:
+        """Run one session for `item` in its message, up to where nothing but its outcome is left.
+
+        Args:
+            number: of the picture.
+            exchange: the way to the roles for this picture.
+
+        Raises:
+            PictureError: if the picture cannot be decoded; nothing was sent then.
+        """
+        tape, rounds, state = Recording(self._rng), list[Round](), self._state.encode()
+        session = Session(self._design, self._setup, self._state, tape.rng)
+
+        def traced(outcome: Outcome | None) -> None:
+            self._trace(SessionTrace(number, state, tape.tape(), tuple(rounds), outcome, binding))
+
+        try:
+            ready = self._drive(session, partial(session.start, item, binding), exchange, rounds)
+        except BaseException as error:
+            traced(None)
+            if isinstance(error, PictureError) or not isinstance(error, BlindmatchError):
+                raise
+            return self._failed(error)
+        conclude = partial(self._conclude, session, item, traced)
+        if not ready:
+            return conclude()
+        return Verified(self._design.epoch_of(self._setup), conclude, partial(traced, None))
+
+    def _drive(
+        self, session: Session, start: Callable[[], Any], exchange: Exchange, rounds: list[Round]
+    ) -> bool:
+        """Exchange all rounds; whether there is an outcome that nobody has looked at."""
+        step = guarded(self._design, "start", start)
+        if session.state is not self._state and session.state != self._state:
+            self._keeper.save(session.state.encode())
+            self._state = session.state
+        while isinstance(step, Mapping):
+            replies = self._round(step, exchange, rounds)
+            step = guarded(self._design, "receive", partial(session.receive, replies))
+        return isinstance(step, Ready)
+
+    def _conclude(self, session: Session, item: Item, traced: Callable[[Outcome | None], None]) -> Detection:
+        outcome: Outcome | None = None
+        try:
+            found: Outcome = guarded(self._design, "conclude", session.conclude)
+            self._check_confirmed(found, item)
+            if isinstance(found, Match) and not self._by_filter(found):
+                found = self._confirm(found)
+            outcome = found
+        except BlindmatchError as error:
+            return self._failed(error)
+        finally:
+            traced(outcome)
+        return Decided(outcome)
+
+    def _by_filter(self, found: Match) -> bool:
+        """Whether no label was opened. What a label says of itself does not decide that."""
+        unconfirmed = partial(self._design.unconfirmed, self._setup)
+        return found.label.unconfirmed and guarded(self._design, "unconfirmed", unconfirmed)
+
+    def _check_confirmed(self, found: Outcome, item: Item) -> None:
+        relation, step = self._design.info.relation, f"{self._design.info.name}/outcome"
+        if isinstance(found, Match | Flag) and not is_confirmed(relation, item, found):
+            words = "an opened label must be of an entry the item matches"
+            raise ProtocolError(
+                step, words if isinstance(found, Match) else "only an item of the category is flagged"
+            )
+
+    def _round(
+        self, bodies: Mapping[Role, Message], exchange: Exchange, rounds: list[Round]
+    ) -> Mapping[Role, Message]:
+        """Exchange one round; it is noted before it is sent, and once more with its replies."""
+        sent = Encodings(bodies)
+        rounds.append(Round(sent, {}))
+        replies = exchange(bodies)
+        rounds[-1] = Round(sent, Encodings(replies))
+        return replies
+
+    def _failed(self, error: BlindmatchError) -> Undecided:
+        match error:
+            case ServiceError() | UnopenedError() if not isinstance(error, MisbehavedError):
+                return Undecided(Cause.UNAVAILABLE, error)
+            case ProtocolError() | MisbehavedError():
+                return Undecided(Cause.CHEATED, error)
+            case _:
+                return Undecided(Cause.BROKEN, error)
+
+    def _enrolled(self) -> Message:
+        kept = self._keeper.load()
+        if kept is not None:
+            return self._design.device_state.decode(kept)
+        state: Message = guarded(self._design, "enrol", lambda: self._design.enrol(self._rng))
+        self._keeper.save(state.encode())
+        return state
+
+
+def guarded(design: AnyDesign, step: str, run: Callable[[], T]) -> T:
+    """Run a step of a design. Only `receive` hears another party, so only there can it be at fault; whatever
+    else a step raises is a fault of the design, whose text may quote secrets."""
+    name = design.info.name
+    try:
+        return run()
+    except ProtocolError as error:
+        if step == "receive":
+            raise
+        raise DesignError(f"design {name} failed in {step}: {error.rule}") from None
+    except BlindmatchError:
+        raise
+    except Exception as error:
+        raise DesignError(f"design {name} failed in {step} ({type(error).__name__})") from None

@@ -1,0 +1,1 @@
+"""Messages of a device: sent, received, kept until they are taken."""

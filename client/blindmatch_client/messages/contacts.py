@@ -1,0 +1,170 @@
+"""Whose identity key is whose: safety numbers, and what the user is told of keys.
+
+    first seen, from a bundle or a first message --> pinned, not compared: told once, with the number
+    number compared (`trust`)                    --> verified: another key is refused from now on, whoever
+                                                     hands it out
+    another key than the pinned one              --> refused, kept as offered: told once, with its number
+    the offered key's number compared            --> pinned in place of the other, whose sessions end; what
+                                                     waits, sealed in them, is sealed again
+
+Keys that come with the configuration are verified from the beginning, and no number changes them.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from blindmatch_client.errors import DeviceError
+from blindmatch_client.messages.relay import RelayClient
+from blindmatch_client.messenger.keys import AccountKeeper
+from blindmatch_client.messenger.naming import framed
+from blindmatch_client.messenger.safety_number import digits, grouped, safety_number
+
+if TYPE_CHECKING:
+    from blindmatch_client.messenger.peers import Peer
+
+
+class ContactError(DeviceError):
+    """A safety number is none, or not that of any key of this peer; nothing was changed."""
+
+
+class Contact(Struct, frozen=True):
+    """What is known of a peer's key.
+
+    Attributes:
+        peer: the account's name.
+        number: the safety number with the key that is in use, 60 digits.
+        verified: whether it was compared, or came with the configuration.
+        offered: the number with another key that somebody has shown as the peer's; empty if nobody has.
+    """
+
+    peer: str
+    number: str
+    verified: bool
+    offered: str = ""
+
+
+class Contacts:
+    """The keys of one account's peers.
+
+    Args:
+        configured: identity keys that came with the configuration, by account; they are pinned now.
+        requeue: queues again what is sealed for a peer, with the account in one transaction.
+    """
+
+    def __init__(
+        self,
+        keeper: AccountKeeper,
+        relay: RelayClient,
+        configured: Mapping[str, bytes],
+        requeue: Callable[[str], None],
+    ) -> None:
+        self._keeper, self._relay, self._requeue = keeper, relay, requeue
+        self._configured = {name: key for name, key in configured.items() if name != keeper.name}
+        for name, key in self._configured.items():
+            if not keeper.was_trusted(name, key):
+                self._pin(name, key)
+
+    def all(self) -> list[Contact]:
+        """All peers, by name."""
+        return [self._contact(name, peer) for name, peer in sorted(self._keeper.account.peers().items())]
+
+    def contact(self, peer: str) -> Contact:
+        """A peer. One that is not known is asked for at the relay, which uses one of its pre-keys up, and
+        its key is pinned, as with a first message.
+
+        Raises:
+            ServiceError: if it is not known, and the relay cannot be reached or knows it neither.
+            MessengerError: if what the relay hands out for it is not in order.
+        """
+        if peer not in self._keeper.account.peers():
+            bundle = self._relay.fetch_bundle(peer)
+            bundle.checked()
+            with self._keeper.saving() as account:
+                account.note_identity(peer, bundle.identity)
+        return self._contact(peer, self._keeper.account.peers()[peer])
+
+    def identity(self, peer: str) -> bytes | None:
+        """The identity key that is pinned for a peer, public, 32 bytes; None if none was seen."""
+        return self._keeper.account.peer_identity(peer)
+
+    def trust(self, peer: str, number: str) -> Contact:
+        """Take the key whose safety number the user has compared with the peer by other means.
+
+        Raises:
+            ContactError: if it is not the number of a key of this peer, or the key is configured.
+            ServiceError, MessengerError: as `contact`.
+        """
+        said = digits(number)
+        if said is None:
+            raise ContactError("a safety number is 60 digits")
+        if peer in self._configured:
+            raise ContactError(f"the key of {peer} comes with the configuration")
+        known = self.contact(peer)
+        held = self._keeper.account.peers()[peer]
+        numbers = zip((held.identity, *held.offered), (known.number, known.offered), strict=False)
+        for key, mine in numbers:
+            if hmac.compare_digest(mine.encode(), said.encode()):
+                self._pin(peer, key)
+                return self.contact(peer)
+        raise ContactError(
+            f"this is not the safety number with {peer}: somebody may have put another key in between. "
+            "Nothing was changed; do not send what nobody else may read"
+        )
+
+    def _pin(self, peer: str, key: bytes) -> None:
+        with self._keeper.saving() as account:
+            if account.peer_identity(peer) != key:
+                self._requeue(peer)
+            account.trust(peer, key)
+
+    def news(self) -> list[str]:
+        """What the user must be told of keys; each once."""
+        told: list[str] = []
+        for name, peer in sorted(self._keeper.account.peers().items()):
+            words = self._words(name, peer)
+            if words:
+                told += words
+                with self._keeper.saving() as account:
+                    account.note_told(name)
+        return told
+
+    def _words(self, name: str, peer: Peer) -> list[str]:
+        words: list[str] = []
+        if peer.identity not in peer.told and not peer.verified:
+            words.append(first_seen(name, self._number(name, peer.identity)))
+        words += [
+            changed(name, self._number(name, key), peer.verified)
+            for key in peer.offered
+            if key not in peer.told
+        ]
+        return words
+
+    def _contact(self, name: str, peer: Peer) -> Contact:
+        offered = "".join(self._number(name, key) for key in peer.offered)
+        return Contact(name, self._number(name, peer.identity), peer.verified, offered)
+
+    def _number(self, name: str, key: bytes) -> str:
+        account = self._keeper.account
+        return safety_number(framed(account.name), account.identity, framed(name), key)
+
+
+def first_seen(peer: str, number: str) -> str:
+    """A key was seen for the first time; nobody has compared it."""
+    return (
+        f"First contact with {peer}. The relay handed out the key; whether it is {peer}'s, only you two can "
+        f"tell. Compare this safety number with {peer} by other means: {grouped(number)}"
+    )
+
+
+def changed(peer: str, number: str, verified: bool) -> str:
+    """Another key was shown."""
+    was = "the one you compared" if verified else "the one seen first"
+    return (
+        f"Somebody has shown another key as that of {peer} than {was}; it was refused. If {peer} has a new "
+        f"device, compare the safety number with it by other means, then trust it: {grouped(number)}"
+    )

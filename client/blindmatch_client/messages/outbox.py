@@ -1,0 +1,246 @@
+"""The rows of outgoing messages and of their attachments (outgoing.py); what they say is sealed whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Annotated, Final
+
+from blindmatch_protocol.codec import Fixed, Message, Nested, Text, UInt, Variable
+from blindmatch_protocol.codec import Sequence as Several
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.messages.content import NAME_MOST, AttachmentRef, Content
+from blindmatch_protocol.messages.sender_proof import UNOPENED_MOST
+from blindmatch_protocol.messages.stamp import MESSAGE_ID_LENGTH, Stamp
+
+from blindmatch_client.store.outcomes import decode_outcome, encode_outcome
+from blindmatch_client.store.outgoing import Attached, MatchState, Outgoing, SendState
+from blindmatch_client.store.store import Store
+
+REQUEST_TAG: Final = b"blindmatch/matching-request/1"
+REQUEST_ID_BYTES: Final = 16
+
+
+class _Said(Message, tag=0xE0, name="device/outgoing"):
+    """What is sealed of a message's row."""
+
+    recipient: Annotated[str, Text(NAME_MOST)]
+    content: Annotated[tuple[Content, ...], Several(Nested(Content), 1)]
+    sealed: Annotated[bytes, Variable(1 << 20)]
+    problem: Annotated[str, Text(1 << 16)]
+    stamp: Annotated[tuple[Stamp, ...], Several(Nested(Stamp), 1)]
+    unopened: Annotated[tuple[bytes, ...], Several(Fixed(MESSAGE_ID_LENGTH), UNOPENED_MOST)]
+    resent: Annotated[int, UInt(8)]
+
+
+class _Kept(Message, tag=0xE1, name="device/attached"):
+    """What is sealed of an attachment's row."""
+
+    matching: Annotated[str, Text(16)]
+    file: Annotated[str, Text(64)]
+    uploaded: Annotated[int, UInt(8)]
+    ref: Annotated[tuple[AttachmentRef, ...], Several(Nested(AttachmentRef), 1)]
+    outcome: Annotated[bytes, Variable(16 << 20)]
+    epoch: Annotated[int, UInt(64)]
+    matched_at_ms: Annotated[int, UInt(64)]
+    owed: Annotated[bytes, Variable(REQUEST_ID_BYTES)]
+
+
+class Outbox:
+    """The rows of outgoing messages."""
+
+    def __init__(self, store: Store, design: AnyDesign) -> None:
+        self._store = store
+        self._design = design
+
+    def add(
+        self,
+        message_ids: Mapping[str, bytes],
+        contents: Mapping[str, Content],
+        at_ms: int,
+        attached: Attached | None = None,
+    ) -> list[Outgoing]:
+        """Queue a message to each recipient. Attachments are numbered from 0 on.
+
+        Args:
+            message_ids: a fresh id for each recipient.
+            contents: of each message, by recipient.
+            at_ms: Unix time in milliseconds.
+            attached: the attachment, the same for all, which gets its number here.
+        """
+        with self._store.transaction():
+            if attached is not None:
+                self._attach(attached)
+            rows = [
+                Outgoing(0, name, at_ms, SendState.QUEUED, to, contents[to], attached=attached)
+                for to, name in message_ids.items()
+            ]
+            for row in rows:
+                self._insert(row)
+        return rows
+
+    def add_sealed(self, to: str, message_id: bytes, at_ms: int, content: Content, sealed: bytes) -> Outgoing:
+        """Queue a text that is sealed; save the account in the same transaction."""
+        row = Outgoing(0, message_id, at_ms, SendState.SEALED, to, content, sealed)
+        self._insert(row)
+        return row
+
+    def add_recovering(self, row: Outgoing) -> None:
+        """Queue a message that asks for others again, or is sent again; it bears no attachment of its own."""
+        self._insert(row)
+
+    def requeue(self, recipient: str, draw_id: Callable[[], bytes]) -> None:
+        """Queue again what is sealed for `recipient`, whose sessions end in the same transaction.
+
+        Args:
+            draw_id: gives a fresh message id.
+        """
+        for row in self.waiting():
+            if row.recipient == recipient and row.state is SendState.SEALED:
+                row.message_id, row.state, row.sealed = draw_id(), SendState.QUEUED, b""
+                self._store.run(
+                    "UPDATE outgoing SET message_id = ?1, stage = ?2, body = sealed(?3, 'outgoing.body', ?1)"
+                    " WHERE number = ?4",
+                    *(row.message_id, row.state, _said(row), row.number),
+                )
+
+    def waiting(self) -> list[Outgoing]:
+        """The messages that are not done, oldest first."""
+        known: dict[int, Attached] = {}
+        rows = self._store.all(
+            "SELECT number, message_id, queued_at_ms, stage, opened(body, 'outgoing.body', message_id), item"
+            " FROM outgoing WHERE stage IN ('queued', 'sealed', 'sent') ORDER BY number"
+        )
+        found: list[Outgoing] = []
+        for number, message_id, at_ms, state, body, item in rows:
+            said = _Said.decode(body)
+            if item is not None and item not in known:
+                known[item] = self._attached(item)
+            row = Outgoing(number, message_id, at_ms, SendState(state), said.recipient)
+            row.content, row.sealed, row.problem = next(iter(said.content), None), said.sealed, said.problem
+            row.stamp, row.unopened, row.resent = next(iter(said.stamp), None), said.unopened, said.resent
+            row.attached = None if item is None else known[item]
+            found.append(row)
+        return found
+
+    def count(self) -> int:
+        """How many messages are not done."""
+        query = "SELECT count(*) FROM outgoing WHERE stage IN ('queued', 'sealed', 'sent')"
+        (count,) = self._store.one(query) or (0,)
+        return int(count)
+
+    def awaits(self, attached: Attached) -> bool:
+        """Is a message that bears it not handed over yet?"""
+        query = "SELECT 1 FROM outgoing WHERE item = ? AND stage IN ('queued', 'sealed')"
+        return self._store.one(query, attached.item) is not None
+
+    def files(self) -> set[str]:
+        """Sealed attachments that are still needed."""
+        rows = self._store.all("SELECT opened(body, 'attached.body', item) FROM attached")
+        return {_Kept.decode(body).file for (body,) in rows}
+
+    def sent(self, row: Outgoing) -> None:
+        """The relay has the message, and has stamped it; without an attachment it is done, and its row goes.
+
+        Not synced, and of a text written later, with whatever is written next: if it is lost, the relay is
+        handed the same message under the same id again.
+        """
+        if row.attached is None:
+            row.state = SendState.DONE
+            self._store.later("DELETE FROM outgoing WHERE number = ?", row.number)
+            return
+        row.state = SendState.SENT
+        with self._store.transaction(synced=False):
+            self.save(row)
+
+    def done(self, row: Outgoing) -> str | None:
+        """Nothing is owed for the message any more, and its row goes; the attachment's file, if no other
+        message needs it."""
+        row.state = SendState.DONE
+        self._store.run("DELETE FROM outgoing WHERE number = ?", row.number)
+        return self._drop(row.attached)
+
+    def failed(self, row: Outgoing, problem: str) -> str | None:
+        """The message will never leave, and its row goes; the attachment's file as for `done`."""
+        row.state, row.problem, row.content, row.sealed = SendState.FAILED, problem, None, b""
+        self._store.run("DELETE FROM outgoing WHERE number = ?", row.number)
+        return self._drop(row.attached)
+
+    def _drop(self, attached: Attached | None) -> str | None:
+        """Delete the row of an attachment that no message needs any more, or save it."""
+        if attached is None:
+            return None
+        if self._store.one("SELECT 1 FROM outgoing WHERE item = ?", attached.item) is not None:
+            self.save_attached(attached)
+            return None
+        file, attached.file, attached.ref, attached.taken = attached.file, None, None, None
+        self._store.run("DELETE FROM attached WHERE item = ?", attached.item)
+        return file
+
+    def save(self, row: Outgoing) -> None:
+        """Write a message's row as it is in memory."""
+        self._store.run(
+            "UPDATE outgoing SET stage = ?1, body = sealed(?2, 'outgoing.body', message_id)"
+            " WHERE number = ?3",
+            *(row.state, _said(row), row.number),
+        )
+
+    def save_whole(self, row: Outgoing) -> None:
+        """Write a message's row and its attachment's, together."""
+        with self._store.transaction():
+            self.save(row)
+            if row.attached is not None:
+                self.save_attached(row.attached)
+
+    def save_attached(self, attached: Attached) -> None:
+        """Write an attachment's row as it is in memory."""
+        self._store.run(
+            "UPDATE attached SET body = sealed(?2, 'attached.body', ?1) WHERE item = ?1",
+            *(attached.item, _kept(attached)),
+        )
+
+    def _attach(self, attached: Attached) -> None:
+        query = "SELECT seq + 1 FROM sqlite_sequence WHERE name = 'attached'"
+        (attached.item,) = self._store.one(query) or (0,)
+        self._store.run(
+            "INSERT INTO attached VALUES (?1, sealed(?2, 'attached.body', ?1))",
+            *(attached.item, _kept(attached)),
+        )
+
+    def _insert(self, row: Outgoing) -> None:
+        row.number = self._store.insert(
+            "INSERT INTO outgoing (message_id, queued_at_ms, stage, item, body) VALUES (?, ?, ?, ?, ?)",
+            *(row.message_id, row.queued_at_ms, row.state, row.item),
+            self._store.sealed(_said(row), "outgoing.body", row.message_id),
+        )
+
+    def _attached(self, item: int) -> Attached:
+        row = self._store.one("SELECT opened(body, 'attached.body', item) FROM attached WHERE item = ?", item)
+        if row is None:
+            raise KeyError(item)
+        kept = _Kept.decode(row[0])
+        made = Attached(item, MatchState(kept.matching), kept.file or None, next(iter(kept.ref), None))
+        made.uploaded, made.epoch, made.matched_at_ms = bool(kept.uploaded), kept.epoch, kept.matched_at_ms
+        made.outcome = decode_outcome(self._design, kept.outcome) if kept.outcome else None
+        made.owed = kept.owed
+        return made
+
+
+def request_id_of(key: bytes) -> bytes:
+    """What a picture whose attachment is sealed under `key` is asked about under, 16 bytes: the same at every
+    attempt, also after a crash, and in no relation to what the relay knows message and attachment by."""
+    return sha256(REQUEST_TAG + key).digest()[:REQUEST_ID_BYTES]
+
+
+def _said(row: Outgoing) -> bytes:
+    content = () if row.content is None else (row.content,)
+    stamp = () if row.stamp is None else (row.stamp,)
+    more = (row.unopened, row.resent)
+    return _Said(row.recipient, content, row.sealed, row.problem, stamp, *more).encode()
+
+
+def _kept(attached: Attached) -> bytes:
+    outcome = b"" if attached.outcome is None else encode_outcome(attached.outcome)
+    ref = () if attached.ref is None else (attached.ref,)
+    state = (attached.matching, attached.file or "", attached.uploaded, ref)
+    return _Kept(*state, outcome, attached.epoch, attached.matched_at_ms, attached.owed).encode()

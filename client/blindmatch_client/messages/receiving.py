@@ -1,0 +1,330 @@
+"""Messages on their way in: opened, saved with the account's new state, then acknowledged.
+
+    relay --Receive--> open --save content and account--> Download attachments --> complete, shown
+                                                     +--sync--> Acknowledge
+
+Many are acknowledged together. Until then the relay has them on its disk, so that nothing waits for this one:
+a loss of power takes back messages and account alike, and they come again. A message that cannot be opened is
+kept as a problem and acknowledged too, or it would come for ever; its sender is asked for it (recovery.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Final
+
+from blindmatch_protocol.account_name import NOTICES, is_account, is_user
+from blindmatch_protocol.codec import Message, Nested, Text, Variable
+from blindmatch_protocol.codec import Sequence as Several
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.messages.attachment import AttachmentError, verified
+from blindmatch_protocol.messages.clear_message import ClearMessage
+from blindmatch_protocol.messages.content import NAME_MOST, AttachmentRef, Content
+from blindmatch_protocol.messages.sender_proof import UNOPENED_MOST, Franked
+from blindmatch_protocol.messages.stamp import MESSAGE_ID_LENGTH, Stamp
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceError
+from blindmatch_client.messages.relay import RelayClient, stamp_of
+from blindmatch_client.messenger.errors import (
+    UNOPENED,
+    IdentityChangedError,
+    MessengerError,
+    ReplayedMessageError,
+)
+from blindmatch_client.messenger.keys import AccountKeeper
+from blindmatch_client.recovery import Recovery, Unopened
+from blindmatch_client.settings.base import Base
+from blindmatch_client.store.files import Files
+from blindmatch_client.store.received import Received, ReceivedFile
+
+if TYPE_CHECKING:
+    from blindmatch_client.messenger import Account
+
+
+class _Came(Message, tag=0xE2, name="device/incoming"):
+    """What is sealed of a message's row; without content it could not be opened."""
+
+    sender: Annotated[str, Text(NAME_MOST)]
+    content: Annotated[tuple[Content, ...], Several(Nested(Content), 1)]
+    problem: Annotated[str, Text(1 << 16)]
+    stamp: Annotated[tuple[Stamp, ...], Several(Nested(Stamp), 1)]
+    message_id: Annotated[bytes, Variable(MESSAGE_ID_LENGTH)]
+
+
+ASKED: Final = "; its sender is asked to send it again"
+ANSWERED: Final = "could not open messages of yours; they are sent again"
+REPEATED: Final = "the message came before, under another id"
+MOST_ATTACHMENT_BYTES: Final = 128 << 20
+ACKNOWLEDGE_EVERY: Final = 200
+"""While messages keep coming, so many are acknowledged at a time: the relay keeps no more of them."""
+
+
+class Receiver(Struct, frozen=True):
+    """Receives an account's messages.
+
+    Attributes:
+        hear: takes note of the checkpoint that a message of a peer bears, which may be none.
+        recovery: of messages that cannot be opened.
+        _came: what this call of `receive` saved and is to show, so that it is not read again.
+    """
+
+    base: Base
+    keeper: AccountKeeper
+    files: Files
+    relay: RelayClient
+    hear: Callable[[str, bytes], None]
+    recovery: Recovery
+    _came: dict[int, _Came] = field(default_factory=dict)
+
+    def receive(self, wait_ms: int, on_complete: Callable[[int], None]) -> list[Received]:
+        """Messages that are complete now and were not shown before.
+
+        Args:
+            wait_ms: wait for more so long after the last one.
+            on_complete: told of every so many more messages that are saved with all that belongs to them,
+                as soon as they are.
+
+        Raises:
+            ServiceError: if the relay cannot be reached; what came before that is kept and shown next time.
+        """
+        owed = 0
+
+        def take(some: Sequence[pb.Delivery]) -> None:
+            nonlocal owed
+            self._take(some, on_complete)
+            owed += len(some)
+            if owed >= ACKNOWLEDGE_EVERY:
+                self._acknowledge()
+                owed = 0
+
+        try:
+            try:
+                self.relay.receive(wait_ms, take)
+            finally:
+                self._acknowledge()
+            self._fetch_attachments()
+            return self._fresh()
+        finally:
+            self._came.clear()
+
+    def inbox(self) -> list[Received]:
+        """All messages that came and are complete, shown or not."""
+        return self._messages(f"{_COMPLETE} ORDER BY sequence")
+
+    def _take(self, some: Sequence[pb.Delivery], on_complete: Callable[[int], None]) -> None:
+        """Open and save messages, with the account's new state, in one transaction; fetch what they bear."""
+        plain, bearing = 0, set[int]()
+        with self.keeper.saving(synced=False) as account:
+            known = self._known(some)
+            for delivery in some:
+                if delivery.sequence in known:
+                    continue
+                known.add(delivery.sequence)
+                if self._open(account, delivery):
+                    bearing.add(delivery.sequence)
+                else:
+                    plain += 1
+        if plain:
+            on_complete(plain)
+        if bearing:
+            missing = self._fetch_attachments(min(bearing))
+            on_complete(len(bearing - missing))
+
+    def _known(self, some: Sequence[pb.Delivery]) -> set[int]:
+        """Numbers of messages that came before; since they come again, the relay was not told so. The relay
+        counts upwards, so most are above all that came."""
+        (newest,) = self.base.store.one("SELECT max(sequence) FROM incoming") or (None,)
+        if newest is None or all(delivery.sequence > newest for delivery in some):
+            return set()
+        query = "UPDATE incoming SET acknowledged = 0 WHERE sequence IN (SELECT value FROM json_each(?))"
+        numbers = json.dumps([delivery.sequence for delivery in some])
+        return {sequence for (sequence,) in self.base.store.all(f"{query} RETURNING sequence", numbers)}
+
+    def _open(self, account: Account, delivery: pb.Delivery) -> bool:
+        """Does it bear attachments?"""
+        try:
+            opened = self._plain(account, delivery)
+        except (MessengerError, ProtocolError) as error:
+            if isinstance(error, IdentityChangedError):
+                account.note_identity(delivery.sender, error.identity)
+            # the account is as it was, and so are the others' messages; a repeat was shown when it came first
+            repeat = isinstance(error, ReplayedMessageError) and self._is_copy(delivery)
+            named = len(delivery.message_id) == MESSAGE_ID_LENGTH
+            lost = isinstance(error, UNOPENED) and named and not repeat
+            asked = lost and self.recovery.can_ask(delivery.sender)
+            self._save(delivery, None, f"{error}{ASKED if asked else ''}", repeat, lost)
+            return False
+        content, problem = opened.content, self.recovery.hear(delivery.sender, opened.unopened)
+        if opened.unopened and not content.text and not content.attachments:
+            self._save(delivery, None, problem or ANSWERED, shown=not problem)
+            return False
+        if self._has(delivery.sender, content):
+            self._save(delivery, None, REPEATED, shown=True)
+            return False
+        if delivery.sender == NOTICES:  # all have one size on their way, and no length to be known by here
+            content = replace(content, text=content.text.rstrip(" "))
+        self._save(delivery, content, problem)
+        self.hear(delivery.sender, content.checkpoint)
+        return bool(content.attachments)
+
+    def _has(self, sender: str, content: Content) -> bool:
+        """Did this message come before? Its sender seals it again if the session it was sealed in ends before
+        the relay said that it has it."""
+        rows = self.base.store.all("SELECT sequence FROM incoming WHERE content_id = ?", content.id)
+        return any(self._read(sequence).sender == sender for (sequence,) in rows)
+
+    def _is_copy(self, delivery: pb.Delivery) -> bool:
+        """Did the relay deliver the same message before? It says when it accepted one."""
+        query = "SELECT sequence FROM incoming WHERE accepted_at_ms = ?"
+        rows = self.base.store.all(query, delivery.accepted_at_ms)
+        named = (delivery.sender, delivery.message_id)
+        before = (self._read(sequence) for (sequence,) in rows)
+        return any((came.sender, came.message_id) == named for came in before)
+
+    def unopened(self) -> list[Unopened]:
+        """Messages that are to be asked for again, the newest ones."""
+        query = "SELECT sequence FROM incoming WHERE asked = 0 ORDER BY sequence DESC LIMIT ?"
+        came = {sequence: self._read(sequence) for (sequence,) in self.base.store.all(query, UNOPENED_MOST)}
+        return [Unopened(sequence, one.sender, one.message_id) for sequence, one in sorted(came.items())]
+
+    def _plain(self, account: Account, delivery: pb.Delivery) -> Franked:
+        """What a message says; one in the clear is taken only where the design has no end-to-end encryption,
+        and there no other. A sender that no account can be called is not believed."""
+        if delivery.sender != NOTICES and not is_user(delivery.sender):
+            raise ProtocolError("delivery", "must be the name of an account", "sender")
+        if self.base.design.info.end_to_end:
+            return account.unseal(delivery.sender, delivery.sealed)
+        return Franked(ClearMessage.decode(delivery.clear).content, b"", ())
+
+    def _save(
+        self,
+        delivery: pb.Delivery,
+        content: Content | None,
+        problem: str,
+        shown: bool = False,
+        lost: bool = False,
+    ) -> None:
+        stamp = stamp_of(delivery.message_id, delivery.accepted_at_ms, delivery.stamp)
+        said, stamps = () if content is None else (content,), () if stamp is None else (stamp,)
+        sender = delivery.sender if is_account(delivery.sender) else ascii(delivery.sender)[:NAME_MOST]
+        came = self._came[delivery.sequence] = _Came(sender, said, problem, stamps, delivery.message_id[:16])
+        self.base.store.run(
+            "INSERT INTO incoming (sequence, accepted_at_ms, shown, content_id, asked, body)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            *(delivery.sequence, delivery.accepted_at_ms, shown, None if content is None else content.id),
+            0 if lost else None,
+            self.base.store.sealed(came.encode(), "incoming.body", delivery.sequence),
+        )
+        for position in range(0 if content is None else len(content.attachments)):
+            self.base.store.run(
+                "INSERT INTO attachment (sequence, position) VALUES (?, ?)", delivery.sequence, position
+            )
+
+    def _acknowledge(self) -> None:
+        """Bring what is saved to the disk, and acknowledge it; what fails here comes again."""
+        query = "UPDATE incoming SET acknowledged = 1 WHERE acknowledged = 0 RETURNING sequence"
+        with self.base.store.transaction():
+            rows = self.base.store.all(query)
+        with suppress(ServiceError):
+            self.relay.acknowledge(sorted(sequence for (sequence,) in rows))
+
+    def _fetch_attachments(self, since: int = 0) -> set[int]:
+        """Get what is missing of messages from sequence `since` on; those that still lack something."""
+        missing = self.base.store.all(
+            "SELECT sequence, position FROM attachment"
+            " WHERE file IS NULL AND problem IS NULL AND sequence >= ? ORDER BY sequence, position",
+            since,
+        )
+        return {
+            sequence
+            for sequence, position in missing
+            if not self._fetch(sequence, position, self._read(sequence).content[0].attachments[position])
+        }
+
+    def _fetch(self, sequence: int, position: int, ref: AttachmentRef) -> bool:
+        """Get one attachment; False: a fault that may pass leaves it for the next time."""
+        name, problem = None, None
+        if ref.padded_size > MOST_ATTACHMENT_BYTES:
+            problem = f"an attachment is larger than {MOST_ATTACHMENT_BYTES} bytes and was not fetched"
+        else:
+            try:
+                name = self.relay.download(ref, lambda blob: self.files.write(verified(blob, ref)))
+            except (MisbehavedError, AttachmentError) as error:
+                problem = str(error)
+            except RefusedError as error:
+                if error.status != "NOT_FOUND":
+                    return False
+                problem = str(error)
+            except ServiceError:
+                return False
+        self.base.store.run(
+            "UPDATE attachment SET file = ?3, problem = sealed(?4, 'attachment.problem', ?5)"
+            " WHERE sequence = ?1 AND position = ?2",
+            sequence,
+            position,
+            name,
+            problem,
+            _row(sequence, position),
+        )
+        return True
+
+    def _fresh(self) -> list[Received]:
+        found = self._messages(f"{_COMPLETE} AND shown = 0 ORDER BY sequence")
+        shown = [(message.sequence,) for message in found]
+        self.base.store.run_each("UPDATE incoming SET shown = 1 WHERE sequence = ?", shown)
+        return found
+
+    def _messages(self, query: str) -> list[Received]:
+        numbers = [sequence for (sequence,) in self.base.store.all(query)]
+        return [self._received(number, self._read(number)) for number in numbers]
+
+    def _read(self, sequence: int) -> _Came:
+        if sequence in self._came:
+            return self._came[sequence]
+        query = "SELECT opened(body, 'incoming.body', sequence) FROM incoming WHERE sequence = ?"
+        (body,) = self.base.store.one(query, sequence) or (b"",)
+        return _Came.decode(body)
+
+    def files_kept(self) -> set[str]:
+        """Sealed attachments of messages that came."""
+        return {name for (name,) in self.base.store.all("SELECT file FROM attachment WHERE file IS NOT NULL")}
+
+    def _received(self, sequence: int, came: _Came) -> Received:
+        if not came.content:
+            return Received(sequence, came.sender, "", (), 0, came.problem)
+        (said,), stamp, official = came.content, next(iter(came.stamp), None), self._is_centre(came.sender)
+        if not said.attachments:
+            return Received(sequence, came.sender, said.text, (), said.sent_at, came.problem, stamp, official)
+        rows: Sequence[tuple[str | None, str | None]] = self.base.store.all(
+            "SELECT file, opened(problem, 'attachment.problem', sequence || '/' || position) FROM attachment"
+            " WHERE sequence = ? ORDER BY position",
+            sequence,
+        )
+        pairs = zip(rows, said.attachments, strict=True)
+        files = tuple(ReceivedFile(self.files.path(name), ref) for (name, _), ref in pairs if name)
+        problems = filter(None, [came.problem, *(text for _, text in rows)])
+        problem = "; ".join(problems)
+        return Received(sequence, came.sender, said.text, files, said.sent_at, problem, stamp, official)
+
+    def _is_centre(self, sender: str) -> bool:
+        """Is it the centre's own account? What was opened of that one was under the configured key."""
+        centre = self.base.config.centre
+        return centre is not None and self.base.design.info.end_to_end and sender == centre.account
+
+
+def _row(sequence: int, position: int) -> str:
+    """What an attachment's sealed problem is bound to."""
+    return f"{sequence}/{position}"
+
+
+_COMPLETE: Final = (
+    "SELECT sequence FROM incoming"
+    " WHERE NOT EXISTS (SELECT 1 FROM attachment"
+    " WHERE attachment.sequence = incoming.sequence AND file IS NULL AND attachment.problem IS NULL)"
+)
+"""Messages of which nothing is missing any more."""

@@ -1,0 +1,185 @@
+"""The device's side of the relay: pre-keys, sealed messages, sealed attachments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.messages.clear_message import ClearMessage
+from blindmatch_protocol.messages.content import NAME_MOST, AttachmentRef
+from blindmatch_protocol.messages.parts import PART, Joiner, cut
+from blindmatch_protocol.messages.sender_proof import FrankingKey
+from blindmatch_protocol.messages.stamp import MAC_LENGTH, MESSAGE_ID_LENGTH, Stamp
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+
+from blindmatch_client.egress import Call, Egress, received
+from blindmatch_client.egress.methods import (
+    ACKNOWLEDGE,
+    DOWNLOAD,
+    FETCH_BUNDLE,
+    RECEIVE,
+    REGISTER,
+    SEND,
+    UPLOAD,
+)
+from blindmatch_client.errors import MisbehavedError
+from blindmatch_client.messenger import FetchedBundle, PreKeyPublication
+from blindmatch_client.trace import Purpose
+
+T = TypeVar("T")
+
+BLOB_DEADLINE_S: Final = 300.0
+RECEIVE_MARGIN_S: Final = 60.0
+RECEIVE_MOST_S: Final = 30.0
+"""A stream that does not come to rest is left after so long, so that what came is shown."""
+
+MOST_TOGETHER_BYTES: Final = 1 << 20
+"""Of messages, with all that is said of them, that wait for those that follow."""
+
+MOST_AHEAD_BYTES: Final = 4 << 20
+"""The relay sends so many bytes of messages before it is asked for more."""
+
+MOST_ACKNOWLEDGED: Final = 5000
+_CLEAR: Final = bytes([ClearMessage.TAG])
+SEAL_BYTES: Final = 32
+"""A sealed attachment is so much longer than its padded form."""
+
+
+class RelayClient:
+    """Calls to the relay. Every method raises what `Egress` raises."""
+
+    def __init__(
+        self, egress: Egress, monotonic: Callable[[], float] = time.monotonic, clear: bool = False
+    ) -> None:
+        """`monotonic`: seconds, as `time.monotonic` gives them. `clear`: whether the design has no end-to-end
+        encryption."""
+        self._egress = egress
+        self._clear = clear
+        self._monotonic = monotonic
+
+    def register(self, keys: PreKeyPublication) -> int:
+        """Publish pre-keys in place of those before; how many one-time pre-keys the relay holds now."""
+        request = pb.RegisterRequest(
+            identity_key=keys.identity,
+            signed_pre_key=keys.signed_pre_key,
+            signed_pre_key_signature=keys.signature,
+            one_time_pre_keys=keys.one_time,
+            franking_key=keys.franking_key.key,
+            franking_key_signature=keys.franking_key.signature,
+        )
+        call = Call(Party.PROVIDER, REGISTER, Purpose.ACCOUNT, idempotent=True)
+        return self._egress.unary(call, request).one_time_pre_keys_held
+
+    def fetch_bundle(self, account: str) -> FetchedBundle:
+        """Another account's pre-keys. Never made again by itself, since each call uses one up."""
+        call = Call(Party.PROVIDER, FETCH_BUNDLE, Purpose.ACCOUNT)
+        bundle = self._egress.unary(call, pb.BundleRequest(account=account))
+        shown = FrankingKey(bundle.franking_key, bundle.franking_key_signature)
+        return FetchedBundle(
+            identity=bundle.identity_key,
+            signed_pre_key=bundle.signed_pre_key,
+            signature=bundle.signed_pre_key_signature,
+            one_time=tuple(bundle.one_time_pre_keys),
+            franking_key=() if not bundle.franking_key else (shown,),
+        )
+
+    def upload(self, size: int, blob: Callable[[], Iterator[bytes]], item: int | None) -> bytes:
+        """Store a sealed attachment of `size` bytes; the id it got. One that nobody was told of expires.
+
+        `blob` gives its bytes, and is called once for each attempt.
+        """
+        call = Call(Party.PROVIDER, UPLOAD, Purpose.MESSAGE, item, True, BLOB_DEADLINE_S)
+        reply = self._egress.upload(call, lambda: cut(PART, pb.Part(), size, blob()))
+        if len(reply.blob_id) not in range(16, 33):
+            raise MisbehavedError(Party.PROVIDER, "a blob id is 16 to 32 bytes")
+        return reply.blob_id
+
+    def download(self, attachment: AttachmentRef, take: Callable[[Iterator[bytes]], T]) -> T:
+        """What `take` makes of a sealed attachment, which has exactly the size that the message says.
+
+        `take` is called once for each attempt.
+        """
+        call = Call(Party.PROVIDER, DOWNLOAD, Purpose.MESSAGE, None, True, BLOB_DEADLINE_S)
+        size = attachment.padded_size + SEAL_BYTES
+        request = pb.DownloadRequest(blob_id=attachment.blob_id)
+
+        def consume(parts: Iterator[pb.Part]) -> T:
+            return take(received(call.party, Joiner(PART, size, "attachment", size), parts))
+
+        return self._egress.stream(call, lambda: request, consume)
+
+    def send(self, recipient: str, message_id: bytes, body: bytes, item: int | None) -> Stamp | None:
+        """Hand a message over; the relay's stamp on it. The id makes a second call harmless.
+
+        Raises:
+            DesignError: if it is in the clear where the design is end-to-end encrypted, or the reverse.
+        """
+        if body.startswith(_CLEAR) is not self._clear:
+            raise DesignError("a message is sent end-to-end encrypted or in the clear as the design declares")
+        call = Call(Party.PROVIDER, SEND, Purpose.MESSAGE, item, idempotent=True)
+        request = pb.SendRequest(recipient=recipient, message_id=message_id)
+        if self._clear:
+            request.clear = body
+        else:
+            request.sealed = body
+        reply = self._egress.unary(call, request)
+        return stamp_of(message_id, reply.accepted_at_ms, reply.stamp)
+
+    def receive(self, wait_ms: int, take: Callable[[Sequence[pb.Delivery]], None]) -> None:
+        """Give `take` the messages that wait, and those that come until none came for `wait_ms`, together
+        what came while something else was asked and what the relay says follows at once; for
+        `RECEIVE_MOST_S`, or a little longer."""
+
+        until = self._monotonic() + wait_ms / 1000 + RECEIVE_MOST_S
+
+        def consume(batches: Iterator[list[pb.Delivery]]) -> int:
+            size = together = 0
+            held: list[pb.Delivery] = []
+            try:
+                for some in batches:
+                    _check(some)
+                    held += some
+                    size += sum(len(delivery.sealed) + len(delivery.clear) for delivery in some)
+                    together += sum(delivery.ByteSize() for delivery in some)
+                    if not held[-1].more or together >= MOST_TOGETHER_BYTES:
+                        some, held, together = held, [], 0
+                        take(some)
+                    if self._monotonic() > until:
+                        return 0
+                return size
+            finally:
+                if held:
+                    take(held)
+
+        deadline = RECEIVE_MARGIN_S + wait_ms / 1000
+        call = Call(Party.PROVIDER, RECEIVE, Purpose.MESSAGE, None, True, deadline)
+        request = pb.ReceiveRequest(wait_ms=wait_ms, most_bytes=MOST_AHEAD_BYTES)
+        while self._egress.listen(call, request, consume) >= MOST_AHEAD_BYTES:
+            continue
+
+    def acknowledge(self, sequences: Sequence[int]) -> None:
+        """Tell the relay that these messages are on disk here."""
+        call = Call(Party.PROVIDER, ACKNOWLEDGE, Purpose.MESSAGE, idempotent=True)
+        for at in range(0, len(sequences), MOST_ACKNOWLEDGED):
+            some = sequences[at : at + MOST_ACKNOWLEDGED]
+            self._egress.unary(call, pb.AcknowledgeRequest(sequences=some))
+
+
+def stamp_of(message_id: bytes, accepted_at_ms: int, mac: bytes) -> Stamp | None:
+    """A stamp as the relay gives it; None if it gives none, or one that has not the form of one."""
+    if len(message_id) != MESSAGE_ID_LENGTH or len(mac) != MAC_LENGTH:
+        return None
+    return Stamp(message_id, accepted_at_ms, mac)
+
+
+def _check(some: Sequence[pb.Delivery]) -> None:
+    """Raise `MisbehavedError` if what is said of a message cannot be kept."""
+    for delivery in some:
+        if (
+            max(delivery.sequence, delivery.accepted_at_ms) >= 1 << 63
+            or len(delivery.sender.encode()) > NAME_MOST
+        ):
+            raise MisbehavedError(Party.PROVIDER, "sequence and time are below 2^63, a sender has a name")

@@ -1,0 +1,321 @@
+"""Moves outgoing messages forward, each step saved before the next one sends anything.
+
+    (text)  where there is a session: sealed in the transaction that queues it, several in one
+    QUEUED  ask about the picture, as the failure mode says; upload the sealed attachment (once for a group);
+            seal the message, save the account
+    SEALED  hand it to the relay; if the session ends before, it is QUEUED again (outgoing.py)
+    SENT    ask now if that had to wait; look at the outcome; queue the report or voucher that it owes
+    DONE    a text at once, when the relay has it
+
+What goes to the relay, and when, is the same whatever the outcome: it is looked at after the relay has the
+message, and of several messages after all were tried; one that it does not take then it gets later, in the
+same form. Only where a server learns the outcome it is there before, and a device that refuses to send what
+matches (consequence.py) looks at it before.
+A device that stops in between asks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Final
+
+from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_protocol.messages.attachment import AttachmentError
+from blindmatch_protocol.messages.clear_message import clear_message
+from blindmatch_protocol.messages.content import Content, compose
+from msgspec import Struct
+from msgspec.structs import replace
+
+from blindmatch_client.errors import RefusedError, ReportRefusedError, ServiceError
+from blindmatch_client.matching.detector import Undecided
+from blindmatch_client.messages.outbox import Outbox
+from blindmatch_client.messages.pictures import Pictures
+from blindmatch_client.messages.relay import SEAL_BYTES, RelayClient
+from blindmatch_client.messenger.errors import IdentityChangedError, MessengerError
+from blindmatch_client.messenger.keys import AccountKeeper
+from blindmatch_client.recovery import Recovery
+from blindmatch_client.reports.reporting import Reporting
+from blindmatch_client.settings.base import Base
+from blindmatch_client.settings.consequence import Consequence, refuses
+from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.store.files import Files
+from blindmatch_client.store.outgoing import MatchState, Outgoing, SendState
+from blindmatch_client.trace import MessageTrace
+
+REFUSED: Final = "the picture matches, and this device does not send what does"
+
+_PERMANENT: Final = frozenset(
+    {"NOT_FOUND", "INVALID_ARGUMENT", "ALREADY_EXISTS", "PERMISSION_DENIED", "OUT_OF_RANGE"}
+)
+"""Refusals of the relay after which sending the message again is pointless."""
+
+_SIDE_BY_SIDE: Final = 8
+"""Messages that are handed to the relay at the same time, to different recipients."""
+
+
+class Progress(Struct):
+    """How far one call of `advance` came: the message as it stands; why its picture was not matched this
+    time, if it should have been; why it waits for the relay, if it does; a report that is made of it; what
+    stopped it, if something else did; and whether the relay has another message in its place."""
+
+    row: Outgoing
+    failure: Undecided | None = None
+    problem: ServiceError | None = None
+    report_id: bytes | None = None
+    error: BlindmatchError | None = None
+    taken: bool = False
+
+
+class Sender(Struct, frozen=True):
+    """Sends an account's messages.
+
+    Attributes:
+        keeper: of the messenger's keys; they are saved with every message they seal.
+        recovery: keeps messages that were handed over, and begins again if the store is an older one.
+        to_tell: the checkpoint that a message to a peer bears.
+    """
+
+    base: Base
+    keeper: AccountKeeper
+    files: Files
+    outbox: Outbox
+    relay: RelayClient
+    pictures: Pictures
+    reporting: Reporting
+    recovery: Recovery
+    to_tell: Callable[[str], bytes]
+
+    def send_texts(self, message_ids: Mapping[str, bytes], text: str) -> list[Progress]:
+        """Send a text to each recipient, side by side; one transaction saves all before any is sent.
+
+        Args:
+            message_ids: a fresh id for each recipient; there must be a session with each.
+            text: the same for all.
+
+        Raises:
+            MessengerError: if it cannot be sealed; nothing is queued then.
+        """
+        now, sent = self.base.clock_ms(), []
+        with self.keeper.saving() as account:
+            for to, message_id in message_ids.items():
+                content = compose(text, (), now, self.base.rng, self.to_tell(to))
+                sealed = account.encrypt(to, content)
+                self.base.trace(MessageTrace(message_id, to, None, None, content))
+                sent.append(Progress(self.outbox.add_sealed(to, message_id, now, content, sealed)))
+        if len(sent) > 1:
+            with ThreadPoolExecutor(_SIDE_BY_SIDE, "send") as pool:
+                list(pool.map(self._hand, sent))
+        else:
+            self._hand(sent[0])
+        for progress in sent:
+            with _stopping(progress):
+                self._handed(progress)
+        self._begin_again(sent)
+        return sent
+
+    def advance(self, rows: Sequence[Outgoing]) -> list[Progress]:
+        """Bring messages as far as they come now.
+
+        All are tried before the outcome of any picture is looked at. Once a picture could not be
+        matched no other is asked about, since each would wait as long.
+        """
+        sent = [Progress(row) for row in rows]
+        self._hand_over_all(sent)
+        self._begin_again(sent)
+        for progress in sent:
+            with _stopping(progress):
+                self._conclude(progress)
+        self.reporting.submit_owed(one.row for one in sent)
+        self.pictures.prepare(rows)
+        return sent
+
+    def _hand_over_all(self, sent: Sequence[Progress]) -> None:
+        failure = None
+        for progress in sent:
+            with _stopping(progress):
+                self._hand_over(progress, failure if _is_due(progress.row) else None)
+                if _is_due(progress.row):
+                    failure = progress.failure or failure
+
+    def _begin_again(self, sent: Sequence[Progress]) -> None:
+        """If the relay has other messages in the places of these, the store is an older one put back: end all
+        sessions and hand over in new ones."""
+        taken = [progress for progress in sent if progress.taken]
+        if not taken:
+            return
+        self.recovery.restart()
+        waiting = {row.number: row for row in self.outbox.waiting()}
+        for progress in taken:
+            row = waiting[progress.row.number]
+            row.attached, row.evidence = progress.row.attached, progress.row.evidence
+            progress.row, progress.problem, progress.taken = row, None, False
+        self._hand_over_all(taken)
+
+    def _hand_over(self, progress: Progress, known: Undecided | None) -> None:
+        """Ask about a message's picture, as the failure mode says, and bring the message to the relay.
+
+        Raises:
+            RefusedError: if the relay will never take it; it is FAILED then.
+            MessengerError: if it cannot be sealed for its recipient; it is FAILED then.
+        """
+        row = progress.row
+        if row.state is SendState.QUEUED:
+            self._note(row, None)
+            progress.failure = known or self.pictures.ask(row)
+            if self._is_refused(progress):
+                self._fail(row, REFUSED)
+                return
+            if progress.failure is not None and self.base.config.mode is FailureMode.HOLD:
+                return
+            try:
+                self._seal(row)
+            except ServiceError as problem:
+                progress.problem = problem
+        if row.state is SendState.SEALED:
+            self._hand(progress)
+        self._handed(progress)
+        if row.state is SendState.SENT and progress.failure is None:
+            progress.failure = self.pictures.ask(row)
+
+    def _is_refused(self, progress: Progress) -> bool:
+        """Must this message not be sent, by the outcome of its picture?"""
+        consequence, attached = self.base.config.consequence, progress.row.attached
+        if consequence is not Consequence.REFUSE or attached is None:
+            return False
+        if _is_due(progress.row) and progress.failure is None:
+            progress.failure = self.pictures.look(progress.row)
+            self.outbox.save_whole(progress.row)
+        return attached.outcome is not None and refuses(consequence, attached.outcome)
+
+    def _conclude(self, progress: Progress) -> None:
+        """Look at the outcome, now that the relay has the message, and queue what it owes: all at once."""
+        row, file = progress.row, None
+        with self.base.store.transaction():
+            if progress.error is not None:
+                self.pictures.given_up(row)
+                self.outbox.save_whole(row)
+            elif row.state is SendState.SENT:
+                failure = self.pictures.look(row)
+                progress.failure = failure or progress.failure
+                if not _is_due(row):
+                    file = self._owed(progress)
+                elif failure is not None:
+                    self.outbox.save_whole(row)
+        # only now: the transaction may fail, and then the file is needed still
+        if file is not None:
+            self.files.remove(file)
+
+    def _owed(self, progress: Progress) -> str | None:
+        """Queue what the outcome owes and close the message; the file that is not needed any more. Where a
+        report cannot be made the message stays as it is."""
+        try:
+            progress.report_id = self.reporting.owe(progress.row, self.pictures.load)
+        except (ReportRefusedError, AttachmentError) as error:
+            progress.error = error
+            self.outbox.save_whole(progress.row)
+            return None
+        return self.outbox.done(progress.row)
+
+    def _seal(self, row: Outgoing) -> None:
+        """Upload the attachment, and seal the message. After a crash in between the same bytes are uploaded
+        again."""
+        assert row.content is not None
+        self._upload(row)
+        content, attached = row.content, row.attached
+        if attached is not None and attached.ref is not None:  # the blob was named since
+            content = replace(content, attachments=(attached.ref,))
+        info = self.base.config.design.info
+        if info.end_to_end:
+            self._encrypt(row, content)
+        else:
+            self._sealed(row, content, clear_message(content, info))
+        self._note(row, content)
+
+    def _encrypt(self, row: Outgoing, content: Content) -> None:
+        has_session = self.keeper.account.has_session(row.recipient) and not row.unopened
+        bundle = None if has_session else self.relay.fetch_bundle(row.recipient)
+        commitment = b"" if row.evidence is None else row.evidence.opening.commitment
+        try:
+            with self.keeper.saving() as account:
+                sealed = account.encrypt(row.recipient, content, bundle, commitment, row.unopened)
+                self._sealed(row, content, sealed)
+        except MessengerError as error:
+            if isinstance(error, IdentityChangedError):
+                with self.keeper.saving() as account:
+                    account.note_identity(row.recipient, error.identity)
+            self._fail(row, str(error))
+            raise
+
+    def _sealed(self, row: Outgoing, content: Content, sealed: bytes) -> None:
+        """Save a message as it will leave."""
+        row.content, row.sealed, row.state, row.problem = content, sealed, SendState.SEALED, ""
+        self.outbox.save_whole(row)
+
+    def _note(self, row: Outgoing, content: Content | None) -> None:
+        """For an audit."""
+        attached = row.attached
+        item, ref = (None, None) if attached is None else (attached.item, attached.ref)
+        self.base.trace(MessageTrace(row.message_id, row.recipient, item, ref, content))
+
+    def _upload(self, row: Outgoing) -> None:
+        attached = row.attached
+        if attached is None or attached.uploaded or attached.file is None or attached.ref is None:
+            return
+        file, ref = attached.file, attached.ref
+        size = ref.padded_size + SEAL_BYTES
+        blob_id = self.relay.upload(size, lambda: self.files.chunks(file), attached.item)
+        attached.ref, attached.uploaded = replace(ref, blob_id=blob_id), True
+
+    def _hand(self, progress: Progress) -> None:
+        """Hand a sealed message to the relay; from several threads at once."""
+        row = progress.row
+        item = None if row.attached is None else row.attached.item
+        try:
+            row.stamp = self.relay.send(row.recipient, row.message_id, row.sealed, item)
+        except ServiceError as problem:
+            progress.problem = problem
+
+    def _handed(self, progress: Progress) -> None:
+        """Note that the relay has a message, or why not.
+
+        Raises:
+            RefusedError: if it will never take it; it is FAILED then.
+        """
+        row, problem = progress.row, progress.problem
+        if problem is None:
+            if row.state is SendState.SEALED:
+                self.recovery.keep(row)
+                self.outbox.sent(row)
+        elif _status(problem) == "ALREADY_EXISTS" and self.recovery.may_restart():
+            progress.taken = True
+        elif _status(problem) in _PERMANENT:
+            self._fail(row, str(problem))
+            raise problem
+        else:
+            row.problem = str(problem)
+            self.outbox.save(row)
+
+    def _fail(self, row: Outgoing, problem: str) -> None:
+        with self.base.store.transaction():
+            file = self.outbox.failed(row, problem)
+        if file is not None:
+            self.files.remove(file)
+
+
+def _status(problem: ServiceError) -> str:
+    return problem.status if isinstance(problem, RefusedError) else ""
+
+
+def _is_due(row: Outgoing) -> bool:
+    return row.attached is not None and row.attached.matching is MatchState.DUE
+
+
+@contextmanager
+def _stopping(progress: Progress) -> Iterator[None]:
+    """What stops one message stops no other."""
+    try:
+        yield
+    except BlindmatchError as error:
+        progress.error = error

@@ -1,0 +1,331 @@
+"""Reports and vouchers: what a picture's outcome owes the centre, sealed, kept, and handed in once.
+
+Decided(Match | Flag) --ConfirmedMatch--> Report --HPKE--> kept --> Submit (same id and bytes) --> Receipt
+
+Where reports stand is one sealed value, there from the beginning and of one length (vault.py). A sealed
+report that waits is a file among the attachments, and gone once it is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from hashlib import sha256
+from typing import Annotated, Any, Final
+
+from blindmatch_protocol.codec import Fixed, Message, Nested, Text, UInt, Variable
+from blindmatch_protocol.codec import Sequence as Several
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import Flag, Match, Party, Voucher
+from blindmatch_protocol.messages.cover import KEPT_MS
+from blindmatch_protocol.messages.parts import ENVELOPE, SUBMISSION, split
+from blindmatch_protocol.messages.report import MOST_PICTURE_BYTES, Report, seal_report
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import Struct
+from msgspec.structs import replace
+
+from blindmatch_client.egress import Call
+from blindmatch_client.egress.methods import CENTRE_KEY, SUBMIT, SUBMIT_VOUCHER
+from blindmatch_client.errors import MisbehavedError, ReportRefusedError, ServiceError, StoreError
+from blindmatch_client.messenger.keys import AccountKeeper
+from blindmatch_client.reports.confirmed import ConfirmedMatch
+from blindmatch_client.settings.base import Base
+from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.store.files import Files
+from blindmatch_client.store.outgoing import Attached, Outgoing, SendState
+from blindmatch_client.store.store_file import ALTERED
+from blindmatch_client.trace import Purpose
+
+SUBMIT_DEADLINE_S: Final = 120.0
+MOST_KEPT: Final = 64
+"""Reports whose standing is kept; beyond that the oldest that was handed in goes."""
+_REPORTS: Final = "reports"
+
+
+class ReportStanding(Struct, frozen=True):
+    """How far a report is; times in Unix milliseconds, `received_at_ms` None while the centre has not all of
+    it, `fragments_sent` in slots of a cover schedule."""
+
+    report_id: bytes
+    made_at_ms: int
+    received_at_ms: int | None
+    fragments_sent: int
+
+
+class _Kept(Message, tag=0xE8, name="device/report"):
+    """A report that was made; `file` and its SHA-256 while the centre has not all of it."""
+
+    report_id: Annotated[bytes, Fixed(16)]
+    made_at_ms: Annotated[int, UInt(64)]
+    received_at_ms: Annotated[int, UInt(64)]
+    fragments_sent: Annotated[int, UInt(32)]
+    item: Annotated[int, UInt(64)]
+    file: Annotated[str, Text(64)]
+    digest: Annotated[bytes, Variable(32)]
+
+
+class _Reports(Message, tag=0xE9, name="device/reports"):
+    """All of them, oldest first, and when a fragment of one arrived last; 0 before."""
+
+    reports: Annotated[tuple[_Kept, ...], Several(Nested(_Kept), 1 << 16)]
+    fragment_at_ms: Annotated[int, UInt(64)]
+
+
+NO_REPORTS: Final = _Reports((), 0).encode()
+
+
+class _Voucher(Message, tag=0xEA, name="device/voucher"):
+    """A voucher that waits."""
+
+    design: Annotated[str, Text(64)]
+    version: Annotated[int, UInt(32)]
+    epoch: Annotated[int, UInt(64)]
+    item: Annotated[int, UInt(64)]
+    body: Annotated[bytes, Variable(16 << 20)]
+
+
+class WaitingReport(Redacted, Struct, frozen=True):
+    """A sealed report that is not handed in yet, and how many of its fragments are."""
+
+    report_id: bytes
+    body: bytes
+    fragments_sent: int
+
+
+class Reporting:
+    """An account's reports and vouchers."""
+
+    def __init__(self, base: Base, keeper: AccountKeeper, files: Files) -> None:
+        centre = base.config.centre
+        self._files = files
+        self._keeper = keeper
+        self._base = base
+        self._store = base.store
+        self._key = None if centre is None else centre.sealing
+
+    def check_key(self) -> None:
+        """Ask the centre for its key, and hold it against the configured one, which alone is ever used; and
+        say whose key this account has.
+
+        Every device does so when it registers, so that a centre with another key is noticed before there is
+        anything to report.
+
+        Raises:
+            ServiceError: if the centre cannot be reached or answers with another key.
+        """
+        if self._key is None:
+            return
+        call = Call(Party.CENTRE, CENTRE_KEY, Purpose.ACCOUNT, idempotent=True)
+        own = self._keeper.account.published()
+        request = pb.CentreKeyRequest(identity_key=own.identity, franking_key=own.franking_key.key)
+        request.franking_key_signature = own.franking_key.signature
+        if self._base.egress.unary(call, request).public_key != self._key:
+            raise MisbehavedError(Party.CENTRE, "its key must be the one this device was configured with")
+
+    def owe(self, row: Outgoing, load: Callable[[Attached], tuple[bytes, Picture]]) -> bytes | None:
+        """Queue the report or voucher that a message's outcome owes, one for a picture whatever the number of
+        its recipients; the report's id if it is one. Nothing is sent.
+
+        Args:
+            load: gives a picture's file and the picture.
+
+        Raises:
+            ReportRefusedError: if a report is owed that cannot be made.
+        """
+        attached, outcome = row.attached, None if row.attached is None else row.attached.outcome
+        if attached is None or row.content is None or not isinstance(outcome, Match | Flag | Voucher):
+            return None
+        if attached.owed:
+            return None if isinstance(outcome, Voucher) else attached.owed
+        if self._base.config.consequence is not Consequence.REPORT:
+            return None
+        if isinstance(outcome, Voucher):
+            attached.owed = self._base.rng.take(16)
+            self._keep_voucher(attached.owed, attached, outcome.body.encode())
+            return None
+        if isinstance(outcome, Match) and outcome.label.unconfirmed:
+            return None  # a filter's word is no evidence: nothing of the message leaves
+        data, picture = load(attached)
+        confirmed = ConfirmedMatch(self._base.design, attached.epoch, picture, attached.item, outcome)
+        attached.owed = self.queue(confirmed, row, data, attached.matched_at_ms)
+        return attached.owed
+
+    def queue(self, confirmed: ConfirmedMatch, row: Outgoing, picture: bytes, matched_at_ms: int) -> bytes:
+        """Seal and keep a report of a message and its picture; its id. Nothing is sent.
+
+        Raises:
+            ReportRefusedError: if the centre's key is not known or the picture is too large for a report.
+        """
+        key = self.centre_key()
+        if len(picture) > MOST_PICTURE_BYTES:
+            raise ReportRefusedError(f"report refused: a picture is at most {MOST_PICTURE_BYTES} bytes")
+        report = self._report(confirmed, row, picture, matched_at_ms)
+        name, sealed, held = report.report_id, seal_report(report, key), self._held()
+        place = (self._files.write([sealed]), sha256(sealed).digest())
+        made = _Kept(name, self._base.clock_ms(), 0, 0, confirmed.number, *place)
+        done = [one.report_id for one in held.reports if not one.file]
+        dropped = done[: max(0, len(held.reports) - MOST_KEPT + 1)]
+        kept = (one for one in held.reports if one.report_id not in dropped)
+        self._put(replace(held, reports=(*kept, made)))
+        return name
+
+    def submit_owed(self, rows: Iterable[Outgoing]) -> None:
+        """Hand in what is kept, if one of these messages may owe any of it; what has to wait waits."""
+        outcomes = [row.attached.outcome for row in rows if row.attached and row.state is SendState.DONE]
+        if any(isinstance(one, Match | Flag | Voucher) for one in outcomes):
+            self.submit_all()
+
+    def submit_all(self) -> list[ServiceError]:
+        """Hand in what is kept, oldest first; the errors of what has to wait. Reports that leave on a cover
+        schedule are left to it.
+        """
+        problems: list[ServiceError] = []
+        rows = self._store.all("SELECT name, opened(body, 'voucher.body', name) FROM voucher ORDER BY rowid")
+        waiting: list[Callable[[], None]] = [partial(self._submit_voucher, *row) for row in rows]
+        if self._base.config.cover is None:
+            waiting += [partial(self._submit, one) for one in self._held().reports if one.file]
+        for submit in waiting:
+            try:
+                submit()
+            except ServiceError as error:
+                problems.append(error)
+        return problems
+
+    def is_received(self, report_id: bytes) -> bool:
+        """Has the centre acknowledged it?"""
+        return any(one.report_id == report_id and not one.file for one in self._held().reports)
+
+    def knows_key(self) -> bool:
+        """Is the centre's key known?"""
+        return self._key is not None
+
+    def centre_key(self) -> bytes:
+        """The centre's key.
+
+        Raises:
+            ReportRefusedError: if it is not known.
+        """
+        if self._key is None:
+            raise ReportRefusedError("report refused: this device is configured without the centre's key")
+        return self._key
+
+    def oldest_report(self) -> WaitingReport | None:
+        """The report that waits longest."""
+        one = next((one for one in self._held().reports if one.file), None)
+        return None if one is None else WaitingReport(one.report_id, self._load(one), one.fragments_sent)
+
+    def fragment_received(self, report: WaitingReport, count: int, at_ms: int) -> None:
+        """The centre has one more fragment of `report`, of `count`, and of those before as many as came in
+        time; with the last one it has the report."""
+        held, sent = self._held(), report.fragments_sent + 1
+        late = held.fragment_at_ms and at_ms - held.fragment_at_ms > KEPT_MS and report.fragments_sent
+        held = replace(held, fragment_at_ms=at_ms)
+        if late:
+            self._put(_begun_again(held))
+        elif sent == count:
+            self._received(held, report.report_id, at_ms, sent)
+        else:
+            self._put(_changed(held, report.report_id, fragments_sent=sent))
+
+    def forget_fragments(self) -> None:
+        """Begin again with the fragments of every report that is not handed in whole."""
+        self._put(_begun_again(self._held()))
+
+    def waiting(self) -> int:
+        """How many reports and vouchers are not handed in yet."""
+        (vouchers,) = self._store.one("SELECT count(*) FROM voucher") or (0,)
+        return int(vouchers) + len(self.files())
+
+    def files(self) -> set[str]:
+        """Sealed reports that are still needed."""
+        return {one.file for one in self._held().reports if one.file}
+
+    def standing(self) -> list[ReportStanding]:
+        """The reports, oldest first; of those that were handed in the newest `MOST_KEPT`."""
+        return [
+            ReportStanding(one.report_id, one.made_at_ms, one.received_at_ms or None, one.fragments_sent)
+            for one in self._held().reports
+        ]
+
+    def _report(self, confirmed: ConfirmedMatch, row: Outgoing, picture: bytes, matched_at_ms: int) -> Report:
+        info, account = confirmed.design.info, self._base.config.account
+        told = row.disclosed(account)
+        proof = self._keeper.account.sender_proof(row.recipient, told.opening.commitment)
+        return Report(
+            report_id=self._base.rng.take(16),
+            design=info.name,
+            version=info.version,
+            epoch=confirmed.epoch,
+            label=confirmed.label,
+            reporter=account,
+            sender=told.sender,
+            recipient=told.recipient,
+            sent_at_ms=told.sent_at,
+            matched_at_ms=matched_at_ms,
+            media_type=told.attachment.media_type,
+            opening=(told.opening,),
+            picture=picture,
+            score=confirmed.score,
+            stamp=() if row.stamp is None else (row.stamp,),
+            sender_proof=() if proof is None else (proof,),
+        )
+
+    def _held(self) -> _Reports:
+        return _Reports.decode(self._store.get(_REPORTS) or NO_REPORTS)
+
+    def _put(self, reports: _Reports) -> None:
+        self._store.put(_REPORTS, reports.encode())
+
+    def _keep_voucher(self, name: bytes, attached: Attached, body: bytes) -> None:
+        info = self._base.design.info
+        kept = _Voucher(info.name, info.version, attached.epoch, attached.item, body).encode()
+        self._store.run("INSERT INTO voucher VALUES (?1, sealed(?2, 'voucher.body', ?1))", name, kept)
+
+    def _load(self, one: _Kept) -> bytes:
+        sealed = b"".join(self._files.chunks(one.file))
+        if sha256(sealed).digest() != one.digest:
+            raise StoreError(ALTERED)
+        return sealed
+
+    def _submit(self, one: _Kept) -> None:
+        call = Call(Party.CENTRE, SUBMIT, Purpose.REPORT, one.item, True, SUBMIT_DEADLINE_S)
+        received = self.hand_in(call, one.report_id, self._load(one))
+        self._received(self._held(), one.report_id, received, 0)
+
+    def _submit_voucher(self, name: bytes, kept: bytes) -> None:
+        one = _Voucher.decode(kept)
+        head = pb.Envelope(design=one.design, version=one.version, epoch=one.epoch)
+        call = Call(Party.CENTRE, SUBMIT_VOUCHER, Purpose.VOUCHER, one.item, True, SUBMIT_DEADLINE_S)
+        self._base.egress.upload(call, lambda: split(ENVELOPE, head, one.body))
+        self._store.run("DELETE FROM voucher WHERE name = ?", name)
+
+    def _received(self, held: _Reports, report_id: bytes, at_ms: int, fragments: int) -> None:
+        """The centre has all of a report: its file goes."""
+        told = {"received_at_ms": at_ms, "fragments_sent": fragments, "file": "", "digest": b""}
+        self._put(_changed(held, report_id, **told))
+        for one in held.reports:
+            if one.report_id == report_id and one.file:
+                self._files.remove(one.file)
+
+    def hand_in(self, call: Call[pb.SubmitPart, pb.Receipt], name: bytes, sealed: bytes) -> int:
+        """Submit something sealed under a name of 16 bytes; when the centre had it on disk.
+
+        Raises:
+            ServiceError: if the centre cannot be reached, refuses or misbehaves.
+        """
+        head = pb.SubmitPart(report_id=name)
+        receipt = self._base.egress.upload(call, lambda: split(SUBMISSION, head, sealed))
+        if receipt.report_id != name:
+            raise MisbehavedError(Party.CENTRE, "a receipt names what was handed in")
+        return receipt.received_at_ms
+
+
+def _changed(held: _Reports, report_id: bytes, **values: Any) -> _Reports:
+    kept = (replace(one, **values) if one.report_id == report_id else one for one in held.reports)
+    return replace(held, reports=tuple(kept))
+
+
+def _begun_again(held: _Reports) -> _Reports:
+    kept = (replace(one, fragments_sent=0) if one.file else one for one in held.reports)
+    return replace(held, reports=tuple(kept))

@@ -1,0 +1,1 @@
+"""What a device is set to, and what its user is told of it."""

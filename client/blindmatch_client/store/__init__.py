@@ -1,0 +1,1 @@
+"""What a device keeps: one sealed database, its key, and what each table holds."""

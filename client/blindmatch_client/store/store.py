@@ -1,0 +1,332 @@
+"""What the device must remember: one SQLite file, written before anything is sent.
+
+It holds the messenger's keys, message texts, the keys of attachments, and reports. Every value that says
+something of them is sealed (vault.py); in the clear are how many messages there are, their numbers, times and
+stages (docs/messenger.md). What came of a picture changes no row's length, and no number of rows once nothing
+is owed for it. Statements seal and open values where they stand:
+
+    INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))
+    SELECT opened(value, 'meta.value', name) FROM meta
+
+Durable means: in the write-ahead log and synced (synchronous = FULL) when the transaction ends. What may be
+lost with the power, since it only spares doing a harmless thing again, is written to the log without waiting
+for the disk: it survives the process, and is on the disk with the next transaction that is synced.
+
+One process writes at a time, from its first change until it closes the store: another one would go on with a
+ratchet, and with keys of peers, as they were.
+
+The log also holds what rows said before, such as a ratchet's earlier state, which opens messages that were
+recorded. So it is cut off when the device comes to rest (`settle`), and after `UNSETTLED_MOST` transactions.
+What a row of the file said before is overwritten there (secure_delete).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from blindmatch_protocol.failpoint import armed, reach
+
+from blindmatch_client.errors import StoreError
+from blindmatch_client.store.schema import SCHEMA_VERSION
+from blindmatch_client.store.store_file import (
+    ALTERED,
+    FILE_NAME,
+    KEY_NAME,
+    Value,
+    add_functions,
+    connect,
+    insert_lock,
+    make,
+)
+from blindmatch_client.store.vault import KeyFile, KeySource, Lock, Vault
+
+CLAIM_NAME: Final = "writing.lock"
+IN_USE: Final = "another process, such as `device run`, has this device open: end that first"
+
+UNSETTLED_MOST: Final = 64
+"""Transactions whose pages the write-ahead log keeps, at most, unless somebody else reads the store."""
+
+
+class Store:
+    """The file; one writer at a time, from any thread of one process."""
+
+    def __init__(
+        self,
+        folder: Path,
+        create: bool,
+        key: KeySource | None = None,
+        initial: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Open the store in `folder`, or make it.
+
+        Args:
+            key: what locks it; None: the file `KEY_NAME` beside it, which protects nothing by itself.
+            initial: what a new one keeps from the beginning.
+
+        Raises:
+            WrongKeyError: if it is locked with another key.
+            StoreError: if there is none, one already, or one of another version, or a file cannot be used.
+        """
+        path, source = folder / FILE_NAME, key or KeyFile(folder / KEY_NAME)
+        if create == path.exists():
+            raise StoreError(f"{folder}: {'holds a device already' if create else 'holds no device'}")
+        self._lock = threading.RLock()
+        self._later: list[tuple[str, tuple[Value, ...]]] = []
+        self._synced = True
+        self._unsettled = 1  # whoever had the store before may have been killed
+        self._vault: Vault | None = None
+        self._claims, self._claim = folder / CLAIM_NAME, -1
+        try:
+            if create:
+                make(path, source, initial or {})
+            self._db = connect(path)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{path}: cannot be opened: {error}") from error
+        self._unlock(path, source)
+
+    def close(self) -> None:
+        """Write what was to be written later, unless the disk fails (`later`), and close the file."""
+        with self._lock:
+            try:
+                self.settle()
+            finally:
+                self._db.close()
+                self._unclaim()
+
+    def _take_claim(self) -> None:
+        """Be the one process that writes, until the store is closed; raises as `transaction`."""
+        if self._claim >= 0:
+            return
+        folder = self._claims.parent
+        try:
+            self._claim = os.open(self._claims, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._unclaim()
+            busy = isinstance(error, BlockingIOError)
+            raise StoreError(f"{folder}: {IN_USE if busy else error.strerror}") from None
+        if self._db.execute("PRAGMA data_version").fetchone() != self._version:
+            self._unclaim()
+            raise StoreError(f"{folder}: another process has changed this device: open it again")
+
+    def _unclaim(self) -> None:
+        if self._claim >= 0:
+            os.close(self._claim)
+            self._claim = -1
+
+    @contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Whether no other process writes while the context lasts."""
+        before = self._claim
+        try:
+            self._take_claim()
+        except StoreError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            if before < 0:
+                self._unclaim()
+
+    def settle(self) -> None:
+        """Bring everything into the file and cut the write-ahead log off. If somebody else reads the store
+        just now, or the disk fails, the next call does it.
+        """
+        with self._lock, suppress(StoreError):
+            self._write_later()
+            if self._unsettled and not self._db.in_transaction:
+                with _named():
+                    busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                self._unsettled = self._unsettled if busy else 0
+
+    @contextmanager
+    def transaction(self, synced: bool = True) -> Iterator[None]:
+        """All changes inside become durable together when it ends, or none if it raises.
+
+        Args:
+            synced: False where it may be undone by a loss of power, though not by the end of the process.
+                Inside another transaction that one's rule holds.
+
+        Raises:
+            StoreError: if they cannot be written, such as on a full disk; or if another process writes here,
+                or has since this one opened the store.
+        """
+        with self._lock, _named():
+            if self._db.in_transaction:
+                yield
+                return
+            self._take_claim()
+            if synced is not self._synced:
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+                self._synced = synced
+            yield from self._committed()
+            self._unsettled += 1
+            if self._unsettled % UNSETTLED_MOST == 0:
+                self.settle()
+
+    def _committed(self) -> Iterator[None]:
+        later = len(self._later)
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement, values in self._later:
+                self._db.execute(statement, values)
+            yield
+            if armed:
+                reach("device.commit.before")
+            self._db.execute("COMMIT")
+            del self._later[:later]
+            if armed:
+                reach("device.commit.after")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _write_later(self) -> None:
+        if self._later and not self._db.in_transaction:
+            with self.transaction(synced=False):
+                pass
+
+    def _roll_back(self) -> None:
+        """SQLite has done so itself after some errors, such as a full disk."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    def run(self, statement: str, *values: Value) -> int:
+        """Run one statement; the number of rows it changed."""
+        return self._execute(statement, values).rowcount
+
+    def sealed(self, value: bytes, place: str, row: Value) -> bytes | None:
+        """What ``sealed`` in a statement makes; cheaper, where one is run for every text."""
+        assert self._vault is not None
+        return self._vault.seal(value, place, row)
+
+    def run_each(self, statement: str, rows: Sequence[tuple[Value, ...]]) -> None:
+        """Run one statement for each of `rows`, in one transaction."""
+        if rows:
+            with self.transaction():
+                self._db.executemany(statement, rows)
+
+    def later(self, statement: str, *values: Value) -> None:
+        """Run one statement with the next transaction, or before anything is read: it may be lost with the
+        process, which only spares doing a harmless thing again."""
+        with self._lock:
+            self._later.append((statement, values))
+
+    def insert(self, statement: str, *values: Value) -> int:
+        """Run an INSERT; the row's number."""
+        return self._execute(statement, values).lastrowid or 0
+
+    def _execute(self, statement: str, values: tuple[Value, ...]) -> sqlite3.Cursor:
+        """In the transaction under way, whose errors it has, or in one of its own."""
+        with self._lock:
+            if self._db.in_transaction:
+                return self._db.execute(statement, values)
+            with self.transaction():
+                return self._db.execute(statement, values)
+
+    def one(self, query: str, *values: Value) -> tuple[Any, ...] | None:
+        """The first row, or None."""
+        with self._lock, _named():
+            self._write_later()
+            row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
+        return row
+
+    def all(self, query: str, *values: Value) -> Sequence[tuple[Any, ...]]:
+        """All rows."""
+        with self._lock, _named():
+            self._write_later()
+            return self._db.execute(query, values).fetchall()
+
+    def get(self, name: str) -> bytes | None:
+        """A value kept under `name`."""
+        row = self.one("SELECT opened(value, 'meta.value', name) FROM meta WHERE name = ?", name)
+        return None if row is None else bytes(row[0])
+
+    def put(self, name: str, value: bytes) -> None:
+        """Keep `value` under `name`."""
+        self.run(
+            "INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))"
+            " ON CONFLICT DO UPDATE SET value = excluded.value",  # in its place: their order tells nothing
+            *(name, value),
+        )
+
+    def forget(self, name: str) -> None:
+        """Keep nothing under `name` any more."""
+        self.run("DELETE FROM meta WHERE name = ?", name)
+
+    def relock(self, key: KeySource) -> None:
+        """Lock the store with `key` from now on; what is sealed stays as it is. `StoreError` as `key`.
+
+        The lock before is overwritten, too (`settle`).
+        """
+        assert self._vault is not None
+        lock = self._vault.relocked(key)
+        with self.transaction():
+            insert_lock(self._db, lock)
+        self.settle()
+
+    def _unlock(self, path: Path, source: KeySource) -> None:
+        try:
+            found = self.one("PRAGMA user_version")
+            if found != (SCHEMA_VERSION,):
+                version = None if found is None else found[0]
+                raise StoreError(
+                    f"{path}: is of version {version}, this program's is {SCHEMA_VERSION}, and none is "
+                    "converted: register a new device"
+                )
+            row = self.one("SELECT kind, salt, operations, memory, wrapped FROM lock")
+            if row is None:
+                raise StoreError(f"{path}: has no lock")
+            self._vault = Vault.open(Lock(*row), source)
+            add_functions(self._db, self._vault)
+            self._version = self._db.execute("PRAGMA data_version").fetchone()
+        except BaseException:
+            self.close()
+            raise
+
+
+class DesignState:
+    """The account's device state of one design and epoch: the detector's `StateKeeper`."""
+
+    def __init__(self, store: Store, design: str, version: int, epoch: int) -> None:
+        self._store = store
+        self._key = (design, version, epoch)
+        self._row = f"{design}/{version}/{epoch}"
+
+    def load(self) -> bytes | None:
+        """The encoded state, or None."""
+        query = (
+            "SELECT opened(state, 'device_state.state', ?) FROM device_state"
+            " WHERE (design, version, epoch) = (?, ?, ?)"
+        )
+        row = self._store.one(query, self._row, *self._key)
+        return None if row is None else bytes(row[0])
+
+    def save(self, state: bytes, /) -> None:
+        """Replace the state; durable on return."""
+        self._store.run(
+            "INSERT INTO device_state VALUES (?, ?, ?, sealed(?, 'device_state.state', ?))"
+            " ON CONFLICT DO UPDATE SET state = excluded.state",
+            *self._key,
+            state,
+            self._row,
+        )
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """What SQLite raises, as an error of the device; its texts quote no values."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if "user-defined function raised exception" in str(error):
+            raise StoreError(ALTERED) from None
+        raise StoreError(f"the device's store failed: {error}") from error

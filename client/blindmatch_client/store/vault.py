@@ -1,0 +1,260 @@
+"""The key of a device's store, and how values are sealed under it.
+
+    passphrase --Argon2id--> locking key --opens--> data key --seals--> every secret value of the store
+    key file ----------------^
+
+The data key is drawn once; the locking key seals it, so that another passphrase or key file can take its
+place. A value is sealed by XChaCha20-Poly1305 (libsodium) under a random nonce of 24 bytes. The associated
+data names the table, the column and the row, so that a value that was moved does not open. Before that it is
+padded (ISO/IEC 7816-4) to a multiple of a block, so that lengths do not tell what came of a picture.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_bytes
+from typing import Final, Protocol, TypeAlias
+
+from blindmatch_protocol.codec.redacted import Redacted
+from msgspec import Struct
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt
+from nacl.exceptions import CryptoError
+from nacl.pwhash import argon2id
+
+from blindmatch_client.errors import StoreError, WrongKeyError
+from blindmatch_client.store.xchacha import KEY_BYTES, NONCE_BYTES, TAG_BYTES, encrypt
+
+SALT_BYTES: Final = argon2id.SALTBYTES
+OPERATIONS: Final = 3
+MEMORY: Final = 64 << 20
+"""Argon2id: three passes over 64 MiB (RFC 9106, section 4, second recommended option, with one lane)."""
+
+MOST_MEMORY: Final = 1 << 30
+DATA_KEY_TAG: Final = "blindmatch/device-store/data-key/v1"
+VALUE_TAG: Final = "blindmatch/device-store/value/v2"
+BLOCK_BYTES: Final = 256
+BLOCKS: Final[Mapping[str, int]] = {
+    "attached.body": 2048,
+    "peer.state": 1024,  # the centre's comes first: its notices, which follow a report, begin a session
+    "meta.value/account": 4096,
+    "meta.value/reports": 8192,
+    "meta.value/complaints": 16384,
+}
+"""Places whose content depends on outcomes, or varies by chance: as much as they commonly hold."""
+
+Plain: TypeAlias = str | bytes | int | None
+
+
+class Lock(Redacted, Struct, frozen=True):
+    """What is stored in the clear to open a store: how the locking key comes about, and the data key
+    sealed under it."""
+
+    kind: str
+    salt: bytes
+    operations: int
+    memory: int
+    wrapped: bytes
+
+    @property
+    def place(self) -> bytes:
+        """What the sealed data key is bound to."""
+        return f"{DATA_KEY_TAG}/{self.kind}/{self.operations}/{self.memory}/{self.salt.hex()}".encode()
+
+
+class KeySource(Protocol):
+    """Where the locking key comes from."""
+
+    @property
+    def kind(self) -> str:
+        """Stands in the lock, so that the wrong kind of key is named as such."""
+        ...
+
+    @property
+    def words(self) -> str:
+        """What it is called in an error; shows nothing of the key."""
+        ...
+
+    def make(self) -> Lock:
+        """A lock, without the data key, for a new store; makes the key file if that is what it is."""
+        ...
+
+    def key(self, lock: Lock) -> bytes:
+        """The locking key, 32 bytes.
+
+        Raises:
+            StoreError: if it cannot be had.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A file of 32 random bytes that only its owner may read. It protects a store that lies elsewhere."""
+
+    path: Path
+    kind: str = field(default="key file", init=False)
+
+    @property
+    def words(self) -> str:
+        return f"the key in {self.path}"
+
+    def make(self) -> Lock:
+        """A lock; the file is made unless it is there.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        try:
+            if not self.path.exists():
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _write_secret(self.path, token_bytes(KEY_BYTES))
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be made: {error.strerror}") from error
+        return Lock(self.kind, b"", 0, 0, b"")
+
+    def key(self, lock: Lock) -> bytes:
+        """The file's bytes; `StoreError` if it is missing, open to others or no key."""
+        try:
+            mode, key = self.path.stat().st_mode, self.path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"{self.path}: the key file cannot be read: {error.strerror}") from error
+        if stat.S_IMODE(mode) & 0o077:
+            raise StoreError(f"{self.path}: the key file must be for its owner alone: chmod 600")
+        if len(key) != KEY_BYTES:
+            raise StoreError(f"{self.path}: a key file is {KEY_BYTES} bytes")
+        return key
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Passphrase:
+    """What the user remembers, stretched by Argon2id."""
+
+    text: str
+    operations: int = OPERATIONS
+    memory: int = MEMORY
+    kind: str = field(default="passphrase", init=False)
+
+    @property
+    def words(self) -> str:
+        return "this passphrase"
+
+    def make(self) -> Lock:
+        """A lock with a fresh salt; `StoreError` if the passphrase is empty."""
+        if not self.text:
+            raise StoreError("the passphrase must not be empty")
+        return Lock(self.kind, token_bytes(SALT_BYTES), self.operations, self.memory, b"")
+
+    def key(self, lock: Lock) -> bytes:
+        """Argon2id of the passphrase; `StoreError` if the lock asks for what cannot be computed."""
+        if not 0 < lock.memory <= MOST_MEMORY or len(lock.salt) != SALT_BYTES:
+            raise StoreError("the device's store has a damaged lock")
+        try:
+            return argon2id.kdf(KEY_BYTES, self.text.encode(), lock.salt, lock.operations, lock.memory)
+        except (CryptoError, ValueError, TypeError):
+            raise StoreError("the device's store has a damaged lock, or memory is short") from None
+
+
+class Vault:
+    """Seals and opens values under one data key."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        """`key`: 32 secret bytes."""
+        self._key = key
+
+    @classmethod
+    def create(cls, source: KeySource) -> tuple[Vault, Lock]:
+        """A vault under a new data key, and the lock that opens it again; `StoreError` as `source`."""
+        key = token_bytes(KEY_BYTES)
+        return cls(key), _locked(source, key)
+
+    @classmethod
+    def open(cls, lock: Lock, source: KeySource) -> Vault:
+        """The vault behind `lock`.
+
+        Raises:
+            WrongKeyError: if `source` is not what it was locked with.
+            StoreError: if the key cannot be had.
+        """
+        if lock.kind != source.kind:
+            raise WrongKeyError(f"the device's store is locked with a {lock.kind}, not with {source.words}")
+        try:
+            return cls(_unseal(source.key(lock), lock.wrapped, lock.place))
+        except CryptoError:
+            raise WrongKeyError(f"the device's store does not open with {source.words}") from None
+
+    def relocked(self, source: KeySource) -> Lock:
+        """A lock by which `source` opens this vault; `StoreError` as `source`."""
+        return _locked(source, self._key)
+
+    def seal(self, value: Plain, place: str, row: Plain) -> bytes | None:
+        """`value`, bound to where it stands; None stays None."""
+        if value is None:
+            return None
+        block = BLOCKS.get(place) or BLOCKS.get(f"{place}/{row!s}", BLOCK_BYTES)
+        return _seal(self._key, _padded(_tagged(value), block), _place(place, row))
+
+    def unseal(self, sealed: bytes | None, place: str, row: Plain) -> Plain:
+        """What `seal` was given; `CryptoError` if it was altered or stood elsewhere."""
+        if sealed is None:
+            return None
+        return _untagged(_unpadded(_unseal(self._key, sealed, _place(place, row))))
+
+
+def _locked(source: KeySource, key: bytes) -> Lock:
+    lock = source.make()
+    wrapped = _seal(source.key(lock), key, lock.place)
+    return Lock(lock.kind, lock.salt, lock.operations, lock.memory, wrapped)
+
+
+def _seal(key: bytes, data: bytes, place: bytes) -> bytes:
+    nonce = token_bytes(NONCE_BYTES)
+    return nonce + encrypt(data, place, nonce, key)
+
+
+def _unseal(key: bytes, sealed: bytes, place: bytes) -> bytes:
+    nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+    if len(nonce) < NONCE_BYTES or len(rest) < TAG_BYTES:
+        raise CryptoError
+    return crypto_aead_xchacha20poly1305_ietf_decrypt(rest, place, nonce, key)
+
+
+def _place(place: str, row: Plain) -> bytes:
+    return f"{VALUE_TAG}/{place}/".encode() + _tagged(row)
+
+
+def _tagged(value: Plain) -> bytes:
+    match value:
+        case str():
+            return b"t" + value.encode()
+        case bytes():
+            return b"b" + value
+        case _:
+            return b"i" + str(value).encode()
+
+
+def _untagged(data: bytes) -> Plain:
+    kind, rest = data[:1], data[1:]
+    if kind == b"t":
+        return rest.decode()
+    return rest if kind == b"b" else int(rest)
+
+
+def _padded(data: bytes, block: int) -> bytes:
+    return data + b"\x80" + bytes(-(len(data) + 1) % block)
+
+
+def _unpadded(data: bytes) -> bytes:
+    return data.rstrip(b"\0")[:-1]
+
+
+def _write_secret(path: Path, data: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

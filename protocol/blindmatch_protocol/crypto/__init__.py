@@ -1,0 +1,1 @@
+"""Cryptography beyond the group: OPRF, proofs of equal keys, HPKE, franking signatures, AEADs."""

@@ -1,0 +1,199 @@
+"""Proofs that one key was used for a whole batch (discrete-logarithm equality); RFC 9497, section 2.2.
+
+    prover(k, pk = k*G)                            verifier(pk)
+        d[i]      = hash(pk, i, C[i], D[i])            d[i]      = the same
+        M, Z      = sum d[i]*C[i], k*M                 M, Z      = sum d[i]*C[i], sum d[i]*D[i]
+        t2, t3    = r*G, r*M                           t2, t3    = s*G + c*pk, s*M + c*Z
+        c         = hash(pk, M, Z, t2, t3)             c         ?= hash(pk, M, Z, t2, t3)
+        s         = r - c*k
+                            ---- c, s ---->
+
+The first generator is the group's own throughout, as in every use RFC 9497 makes of the proof.
+
+A row's weight d[i] depends on that row and the public key alone, so that whoever has time finds wrong rows
+whose errors cancel: a k-tree over 2^a rows (Wagner 2002, "A Generalized Birthday Problem", section 2) takes
+some 2^(a + 252/(a+1)) steps, 2^38.5 for 160 rows (calculated). A reply verified at once has a deadline.
+What is kept or shown to others is `certified` (version 2): the seed of the weights is a hash of all C and D,
+so that no weight is known before every row is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha512
+from hmac import compare_digest
+from typing import Final
+
+import numpy as np
+
+from blindmatch_protocol import group
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import GroupError, ProtocolError
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.crypto.ciphersuite import (
+    MOST_BATCH,
+    Mode,
+    context_string,
+    hash_rows_to_scalars,
+    hash_to_scalar,
+    prefixed,
+)
+from blindmatch_protocol.group import rowwise, single
+
+PROOF_BYTES = 2 * group.SCALAR_BYTES
+"""A proof is the scalars c and s, in this order; RFC 9497, section 2.2.1."""
+
+
+def generate_proof(
+    key: Rows,
+    public_key: Rows,
+    inputs: Rows,
+    outputs: Rows,
+    rng: Randomness,
+    executor: Executor | None = None,
+    mode: Mode = Mode.VOPRF,
+    certified: bool = False,
+) -> bytes:
+    """Prove that `outputs` are `inputs` times the key behind `public_key`; `GenerateProof`.
+
+    RFC 9497, section 2.2.1. Takes 64 bytes of `rng`.
+
+    Args:
+        key: the secret scalar, uint8 (1, 32).
+        public_key: the key times the generator, uint8 (1, 32).
+        inputs: elements, uint8 (n, 32), n from 1 to 65,535.
+        outputs: elements, uint8 (n, 32), each row the key times the row of `inputs`.
+        rng: where the proof's one random scalar comes from.
+        mode: the variant, which enters all hashes.
+        certified: as version 2, for what is kept; no proof of the RFC.
+
+    Raises:
+        ProtocolError: if there are too few or too many rows, or not as many of both.
+        GroupError: if an input is no element or the identity.
+    """
+    _check_counts(inputs, outputs, "dleq/prove")
+    (composite,) = _composites(public_key, inputs, outputs, [inputs], mode, executor, certified)
+    secret = key.tobytes()
+    image = single.multiply(secret, composite)
+    nonce = group.random_scalars(1, rng).tobytes()
+    commitments = [single.multiply_base(nonce), single.multiply(nonce, composite)]
+    challenge = _challenge(public_key.tobytes(), composite, image, *commitments, mode=mode)
+    return challenge + single.subtract_scalars(nonce, single.multiply_scalars(challenge, secret))
+
+
+def verify_proof(
+    public_key: Rows,
+    inputs: Rows,
+    outputs: Rows,
+    proof: bytes,
+    executor: Executor | None = None,
+    mode: Mode = Mode.VOPRF,
+    step: str = "dleq/verify",
+    certified: bool = False,
+) -> None:
+    """Make sure that `outputs` are `inputs` times the key behind `public_key`; `VerifyProof`.
+
+    RFC 9497, section 2.2.2. Stricter in one point: a scalar zero in a proof, which an honest prover
+    makes with probability 2^-252, is refused. `inputs` and `public_key` must have been checked; `outputs`
+    are checked here.
+
+    Args:
+        public_key: uint8 (1, 32).
+        inputs: elements, uint8 (n, 32), n from 1 to 65,535.
+        outputs: what is claimed to be the key times `inputs`, uint8 (n, 32).
+        proof: 64 bytes.
+        mode: the variant, which enters all hashes.
+        step: what to call the step in errors.
+        certified: whether it must be of version 2.
+
+    Raises:
+        ProtocolError: if a row of `outputs` or the proof is malformed, or the proof does not hold.
+    """
+    _check_counts(inputs, outputs, step)
+    challenge, response = _parse(proof, step)
+    try:
+        both = [inputs, outputs]
+        composite, image = _composites(public_key, inputs, outputs, both, mode, executor, certified)
+    except GroupError:
+        group.check_elements(outputs, step, "elements", executor)
+        raise
+    try:
+        expected = _recompute(public_key.tobytes(), composite, image, challenge, response, mode)
+    except GroupError as error:
+        raise ProtocolError(step, "does not hold", "proof") from error
+    if not compare_digest(expected, challenge):
+        raise ProtocolError(step, "does not hold", "proof")
+
+
+def _recompute(
+    public_key: bytes, composite: bytes, image: bytes, challenge: bytes, response: bytes, mode: Mode
+) -> bytes:
+    """The challenge that belongs to the commitments which the response implies."""
+    first = single.add(single.multiply_base(response), single.multiply(challenge, public_key))
+    second = single.add(single.multiply(response, composite), single.multiply(challenge, image))
+    return _challenge(public_key, composite, image, first, second, mode=mode)
+
+
+def _parse(proof: bytes, step: str) -> tuple[bytes, bytes]:
+    """The challenge and the response."""
+    if len(proof) != PROOF_BYTES:
+        raise ProtocolError(step, f"must be {PROOF_BYTES} bytes, not {len(proof)}", "proof")
+    challenge, response = bytes(proof[: group.SCALAR_BYTES]), bytes(proof[group.SCALAR_BYTES :])
+    if not (single.is_scalar(challenge) and single.is_scalar(response)):
+        scalars = np.frombuffer(proof, np.uint8).reshape(2, group.SCALAR_BYTES)
+        group.check_scalars(scalars, step, "proof")
+    return challenge, response
+
+
+def _check_counts(inputs: Rows, outputs: Rows, step: str) -> None:
+    group.check_shape(outputs, group.ELEMENT_BYTES, step, "elements")
+    if len(inputs) != len(outputs):
+        raise ProtocolError(step, f"must have {len(inputs)} rows, not {len(outputs)}", "elements")
+    if not 1 <= len(inputs) <= MOST_BATCH:
+        raise ProtocolError(step, f"a proof covers 1 to {MOST_BATCH} rows, not {len(inputs)}", "elements")
+
+
+def _composites(
+    public_key: Rows,
+    inputs: Rows,
+    outputs: Rows,
+    summed: Sequence[Rows],
+    mode: Mode,
+    executor: Executor | None,
+    certified: bool,
+) -> list[bytes]:
+    """The sums of scalar d times element of `ComputeComposites` over each of `summed`.
+
+    RFC 9497, section 2.2.1; version 2 has another seed.
+    """
+    front, count = _seeds(public_key.tobytes())[mode], len(inputs)
+    if certified:
+        rows = public_key.tobytes() + count.to_bytes(4, "big") + inputs.tobytes() + outputs.tobytes()
+        front = prefixed(sha512(rows + prefixed(CERTIFIED_TAG + context_string(mode))).digest())
+    if count == 1:
+        transcript = front + bytes(2) + _LENGTH + inputs.tobytes() + _LENGTH + outputs.tobytes() + _COMPOSITE
+        weight = hash_to_scalar(transcript, mode)
+        return [single.multiply(weight, elements.tobytes()) for elements in summed]
+    indices = np.arange(count, dtype=">u2")[:, None].view(np.uint8)
+    transcripts = rowwise.joined(count, front, indices, _LENGTH, inputs, _LENGTH, outputs, _COMPOSITE)
+    weights = hash_rows_to_scalars(transcripts, mode)
+    return [group.sum_products(weights, elements, executor).tobytes() for elements in summed]
+
+
+CERTIFIED_TAG: Final = b"blindmatch/dleq/seed/v2-"
+_COMPOSITE = b"Composite"
+_LENGTH = group.ELEMENT_BYTES.to_bytes(2, "big")
+
+
+@lru_cache(maxsize=64)
+def _seeds(public_key: bytes) -> list[bytes]:
+    """By mode: the seed behind its length; public, and the same for every proof of one key."""
+    transcripts = [prefixed(public_key) + prefixed(b"Seed-" + context_string(mode)) for mode in Mode]
+    return [prefixed(sha512(transcript).digest()) for transcript in transcripts]
+
+
+def _challenge(*elements: bytes, mode: Mode) -> bytes:
+    """The challenge c over Bm, M, Z, t2 and t3; RFC 9497, section 2.2.1."""
+    return hash_to_scalar(_LENGTH + _LENGTH.join(elements) + b"Challenge", mode)

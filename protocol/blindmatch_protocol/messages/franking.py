@@ -1,0 +1,228 @@
+"""The commitment in every message, which opens part by part, and what a report opens of it.
+
+::
+
+    sender                                     relay            recipient           centre
+      salt_p = HMAC(Kf, tag || p)
+      leaf_p = HMAC(salt_p, tag || kind || value), or salt_p if the place is empty
+      C = SHA-256(tag || all leaves)
+      C outside, Kf inside the ciphertext ---> sees C only ---> derives C again
+      report: 4 values, their salts, the other leaves -------------------------> derives C again
+
+The parts are sender, recipient, time, id, text, and 32 places for attachments. An empty place looks like a
+filled one, so the number of leaves says nothing; the leaves of places stand in ascending order, so neither
+does where one of them stands.
+
+It *binds*: C has one list of leaves (SHA-256 of inputs of one length), and a leaf one kind and value, since
+two openings of it are a collision of HMAC-SHA-256 under keys of one fixed length; this is the committing part
+of message franking (Grubbs, Lu and Ristenpart 2017, "Message Franking via Committing Authenticated
+Encryption", section 3). It *hides* what is not opened: the salts of closed leaves are outputs of HMAC under a
+key that is used once and never reported, so a closed leaf is pseudorandom to whoever does not have them, the
+relay and the centre among them (opening only what is abusive: Leontiadis and Vaudenay 2023, "Private Message
+Franking with After Opening Privacy"). Who has Kf can make C for any message it says it sent: that it was,
+to whom and when, is what the relay's stamp on C says (`stamp`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import IntEnum
+from typing import Annotated, Final
+
+from msgspec import Struct
+
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.crypto.hmac_sha256 import hmac_sha256, keyed
+from blindmatch_protocol.messages.content import (
+    ATTACHMENTS_MOST,
+    FRANKING_KEY_LENGTH,
+    ID_LENGTH,
+    MEDIA_TYPE_MOST,
+    NAME_MOST,
+    TEXT_MOST,
+    Content,
+)
+
+SALT_TAG: Final = b"blindmatch/franking/salt/v2"
+LEAF_TAG: Final = b"blindmatch/franking/leaf/v2"
+COMMITMENT_TAG: Final = b"blindmatch/franking/commitment/v2"
+COMMITMENT_LENGTH: Final = 32
+LEAF_LENGTH: Final = 32
+
+_STEP: Final = "franking/commit"
+_KEY, _ID = Fixed(FRANKING_KEY_LENGTH), Fixed(ID_LENGTH)
+_NAME, _TEXT, _TIME = Text(NAME_MOST), Text(TEXT_MOST), UInt(64)
+
+
+class Kind(IntEnum):
+    """What a leaf is of."""
+
+    SENDER = 0
+    RECIPIENT = 1
+    TIME = 2
+    ID = 3
+    TEXT = 4
+    ATTACHMENT = 5
+
+
+OPENED: Final = 4
+"""Parts that a report opens: sender, recipient, time and one attachment."""
+
+CLOSED: Final = Kind.ATTACHMENT + ATTACHMENTS_MOST - OPENED
+"""Leaves that it does not open: id, text and 31 places."""
+
+_PLACES: Final = tuple(SALT_TAG + bytes([place]) for place in range(Kind.ATTACHMENT + ATTACHMENTS_MOST))
+
+
+class AttachmentDigest(Message, tag=0x62, name="franking/attachment"):
+    """An attachment as a commitment sees it."""
+
+    digest: Annotated[bytes, Fixed(32)]
+    """SHA-256 of the attachment itself."""
+    media_type: Annotated[str, Text(MEDIA_TYPE_MOST)]
+
+
+class Shown(Redacted, Struct, frozen=True):
+    """What a report shows of a message, and all that it shows."""
+
+    sender: str
+    recipient: str
+    sent_at: int
+    attachment: AttachmentDigest
+
+
+class CommitmentOpening(Message, tag=0x69, name="franking/opening"):
+    """What opens four leaves of a commitment; 1,225 bytes, whatever the message held."""
+
+    commitment: Annotated[bytes, Fixed(COMMITMENT_LENGTH)]
+    salts: Annotated[tuple[bytes, ...], Sequence(Fixed(32), OPENED, OPENED)]
+    """Of sender, recipient, time and the attachment."""
+    closed: Annotated[tuple[bytes, ...], Sequence(Fixed(LEAF_LENGTH), CLOSED, CLOSED)]
+    """The leaves of id and text, then those of the other places in ascending order."""
+
+    def check(self) -> None:
+        """One order of the places: another one would tell something."""
+        if list(self.closed[2:]) != sorted(self.closed[2:]):
+            raise ProtocolError(self.NAME, "places stand in ascending order", "closed")
+
+
+class Evidence(Message, tag=0x6A, name="franking/evidence"):
+    """All that a report tells of a message beside the picture, for a design to seal for the centre."""
+
+    sender: Annotated[str, Text(NAME_MOST)]
+    recipient: Annotated[str, Text(NAME_MOST)]
+    sent_at: Annotated[int, UInt(64)]
+    """Milliseconds since 1970, by the sender's clock."""
+    attachment: Annotated[AttachmentDigest, Nested(AttachmentDigest)]
+    opening: Annotated[CommitmentOpening, Nested(CommitmentOpening)]
+
+    @classmethod
+    def of(cls, content: Content, sender: str, recipient: str, number: int) -> Evidence:
+        """Of the message's attachment `number`; arguments and errors as for `disclose`."""
+        shown, opening = disclose(content, sender, recipient, number)
+        return cls(shown.sender, shown.recipient, shown.sent_at, shown.attachment, opening)
+
+    @property
+    def shown(self) -> Shown:
+        """What `opened_commitment` takes."""
+        return Shown(self.sender, self.recipient, self.sent_at, self.attachment)
+
+
+def commit(content: Content, sender: str, recipient: str) -> bytes:
+    """The commitment of the message that carries `content` from `sender` to `recipient`, 32 bytes.
+
+    Raises:
+        ProtocolError: if a part breaks its rule; a franking key of another length is such a case, and must
+            be, since HMAC fills short keys with zeros.
+    """
+    leaves = _leaves(_salts(content.franking_key), _parts(content, sender, recipient))
+    return _root(leaves[: Kind.ATTACHMENT], leaves[Kind.ATTACHMENT :])
+
+
+def disclose(content: Content, sender: str, recipient: str, number: int) -> tuple[Shown, CommitmentOpening]:
+    """What a report says of the message's attachment `number`, from 0, and what shows it.
+
+    Raises:
+        ProtocolError: as `commit`, and if there is no such attachment.
+    """
+    if not 0 <= number < len(content.attachments):
+        raise ProtocolError(_STEP, "the message has no attachment with this number", "attachments")
+    salts = _salts(content.franking_key)
+    leaves = _leaves(salts, _parts(content, sender, recipient))
+    place = Kind.ATTACHMENT + number
+    others = sorted(leaves[Kind.ATTACHMENT : place] + leaves[place + 1 :])
+    opening = CommitmentOpening(
+        _root(leaves[: Kind.ATTACHMENT], leaves[Kind.ATTACHMENT :]),
+        (salts[Kind.SENDER], salts[Kind.RECIPIENT], salts[Kind.TIME], salts[place]),
+        (leaves[Kind.ID], leaves[Kind.TEXT], *others),
+    )
+    return Shown(sender, recipient, content.sent_at, _digest(content, number)), opening
+
+
+def opened_commitment(shown: Shown, opening: CommitmentOpening) -> bytes:
+    """The commitment that `opening` shows `shown` in, 32 bytes; it says nothing unless it is the message's.
+
+    Raises:
+        ProtocolError: if a field of either breaks its rule.
+    """
+    opening.encode()
+    opening.check()
+    parts = [*_names(shown.sender, shown.recipient), _time(shown.sent_at), _attachment(shown.attachment)]
+    sender, recipient, time, attachment = _leaves(opening.salts, parts)
+    return _root([sender, recipient, time, *opening.closed[:2]], [attachment, *opening.closed[2:]])
+
+
+def _salts(key: bytes) -> tuple[bytes, ...]:
+    """The salt of every place; the key is set up once for all of them."""
+    mac, salts = keyed(_KEY.write(key, _STEP, "franking_key")), list[bytes]()
+    for place in _PLACES:
+        one = mac.copy()
+        one.update(place)
+        salts.append(one.finalize())
+    return tuple(salts)
+
+
+def _parts(content: Content, sender: str, recipient: str) -> list[bytes]:
+    """Kind and value of every part that is there, in the order of their places."""
+    present = [_attachment(_digest(content, number)) for number in range(len(content.attachments))]
+    if len(present) > ATTACHMENTS_MOST:
+        raise ProtocolError(_STEP, f"must be at most {ATTACHMENTS_MOST}", "attachments")
+    return [
+        *_names(sender, recipient),
+        _time(content.sent_at),
+        bytes([Kind.ID]) + _ID.write(content.id, _STEP, "id"),
+        bytes([Kind.TEXT]) + _TEXT.write(content.text, _STEP, "text"),
+        *present,
+    ]
+
+
+def _names(sender: str, recipient: str) -> tuple[bytes, bytes]:
+    return (
+        bytes([Kind.SENDER]) + _NAME.write(sender, _STEP, "sender"),
+        bytes([Kind.RECIPIENT]) + _NAME.write(recipient, _STEP, "recipient"),
+    )
+
+
+def _time(sent_at: int) -> bytes:
+    return bytes([Kind.TIME]) + _TIME.write(sent_at, _STEP, "sent_at")
+
+
+def _attachment(digest: AttachmentDigest) -> bytes:
+    return bytes([Kind.ATTACHMENT]) + digest.encode()
+
+
+def _digest(content: Content, number: int) -> AttachmentDigest:
+    attachment = content.attachments[number]
+    return AttachmentDigest(attachment.digest, attachment.media_type)
+
+
+def _leaves(salts: tuple[bytes, ...], parts: list[bytes]) -> list[bytes]:
+    """The leaf of each part, then those of the places without one."""
+    filled = [hmac_sha256(salt, LEAF_TAG + part) for salt, part in zip(salts, parts, strict=False)]
+    return [*filled, *salts[len(parts) :]]
+
+
+def _root(fixed: list[bytes], places: list[bytes]) -> bytes:
+    return hashlib.sha256(COMMITMENT_TAG + b"".join([*fixed, *sorted(places)])).digest()

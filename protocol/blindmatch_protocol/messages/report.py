@@ -1,0 +1,136 @@
+"""Reports to the centre: what a confirmed match is turned into, and how it is sealed.
+
+    device ---- HPKE(centre's key, padded Report) ----> centre
+                info = tag || report id
+
+Sealing is HPKE in base mode (RFC 9180, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM). The
+library's interface takes no associated data, so the report id is bound through `info`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.contract.outcome import NO_LABEL, Flag, Label
+from blindmatch_protocol.messages.content import MEDIA_TYPE_MOST
+from blindmatch_protocol.messages.franking import AttachmentDigest, CommitmentOpening, Shown
+from blindmatch_protocol.messages.padding import pad_attachment, unpad_attachment
+from blindmatch_protocol.messages.sender_proof import SenderProof
+from blindmatch_protocol.messages.stamp import Stamp
+
+REPORT_INFO: Final = b"blindmatch/report/5"
+REFUSED: Final = {
+    b"blindmatch/report/1": "version 1, which opens the whole message, is not taken",
+    b"blindmatch/report/2": "version 2, which has no flags, is not taken",
+    b"blindmatch/report/3": "version 3, which has no stamp of the relay, is not taken",
+    b"blindmatch/report/4": "version 4, which names no franking key of the sender, is not taken",
+}
+NAME_BYTES: Final = 64
+MOST_PICTURE_BYTES: Final = 32 << 20
+_SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+
+
+class Report(Message, tag=0x15, name="report"):
+    """A confirmed match, or a flag, as the centre gets it, version 5.
+
+    A flag has the score that the item got, and zeros for a label (`NO_LABEL`). A match has no score.
+
+    `sender`, `recipient`, `sent_at_ms`, and digest and media type of `picture` are what `opening` shows of
+    the message that bore the picture; nothing else of the message is in a report. `stamp` is the relay's,
+    `sender_proof` the sender's, where the mode of franking has one. A provider that reads messages itself has
+    none of them, names no recipient, and its word counts for the rest.
+    """
+
+    report_id: Annotated[bytes, Fixed(16)]
+    """Random; the id that it is submitted under."""
+    design: Annotated[str, Text(NAME_BYTES)]
+    version: Annotated[int, UInt(32)]
+    """Of the design's messages."""
+    epoch: Annotated[int, UInt(64)]
+    """Of the set that matched."""
+    label: Annotated[Label, Nested(Label)]
+    """The opened label; zeros for a flag."""
+    reporter: Annotated[str, Text(NAME_BYTES)]
+    """Account of the certificate that submits."""
+    sender: Annotated[str, Text(NAME_BYTES)]
+    recipient: Annotated[str, Text(NAME_BYTES)]
+    """Empty if a provider reports."""
+    sent_at_ms: Annotated[int, UInt(64)]
+    """By the sender's clock; if a provider reports, when it saw the picture."""
+    matched_at_ms: Annotated[int, UInt(64)]
+    """Milliseconds since 1970."""
+    media_type: Annotated[str, Text(MEDIA_TYPE_MOST)]
+    opening: Annotated[tuple[CommitmentOpening, ...], Sequence(Nested(CommitmentOpening), 1)]
+    """None if a provider reports."""
+    picture: Annotated[bytes, Variable(MOST_PICTURE_BYTES)]
+    """The picture file."""
+    score: Annotated[bytes, Variable(8)] = b""
+    """A flag's, IEEE 754, 8 bytes, big-endian, finite; empty for a match."""
+    stamp: Annotated[tuple[Stamp, ...], Sequence(Nested(Stamp), 1)] = ()
+    """None if a provider reports."""
+    sender_proof: Annotated[tuple[SenderProof, ...], Sequence(Nested(SenderProof), 1)] = ()
+    """One if the mode of franking has one."""
+
+    def check(self) -> None:
+        """A score is a number, and stands in the place of a label."""
+        if self.flag is not None and self.label != NO_LABEL:
+            raise ProtocolError(self.NAME, "must be all zeros where there is a score", "label")
+
+    @property
+    def flag(self) -> Flag | None:
+        """The flag, if that is what is reported."""
+        return Flag.decode(self.score, self.NAME) if self.score else None
+
+    @property
+    def shown(self) -> Shown:
+        """What the opening must show."""
+        digest = hashlib.sha256(self.picture).digest()
+        attachment = AttachmentDigest(digest, self.media_type)
+        return Shown(self.sender, self.recipient, self.sent_at_ms, attachment)
+
+
+def seal_report(report: Report, centre_key: bytes) -> bytes:
+    """Seal `report` to the centre's X25519 public key (32 bytes).
+
+    The length of the result depends on the padded length of the report alone (`padding`, Padmé).
+    """
+    return sealed_to(centre_key, REPORT_INFO + report.report_id, pad_attachment(report.encode()))
+
+
+def open_report(sealed: bytes, report_id: bytes, private_key: X25519PrivateKey) -> Report:
+    """Open a sealed report at the centre.
+
+    Raises:
+        ProtocolError: if it is not sealed to this key under this id, or is not a canonical report of this
+            version.
+    """
+    padded = opened_with(private_key, REPORT_INFO + report_id, sealed)
+    if padded is None:
+        for info, reason in REFUSED.items():
+            if opened_with(private_key, info + report_id, sealed) is not None:
+                raise ProtocolError("report", reason, "version")
+        raise ProtocolError("report", "must be sealed to this centre under its report id")
+    report = Report.decode(unpad_attachment(padded))
+    if report.report_id != report_id:
+        raise ProtocolError("report", "must be the id it was submitted under", "report_id")
+    return report
+
+
+def sealed_to(centre_key: bytes, info: bytes, plaintext: bytes) -> bytes:
+    """`plaintext` sealed to the centre's X25519 public key (32 bytes)."""
+    return _SUITE.encrypt(plaintext, X25519PublicKey.from_public_bytes(centre_key), info)
+
+
+def opened_with(private_key: X25519PrivateKey, info: bytes, sealed: bytes) -> bytes | None:
+    """What was sealed to the centre under `info`; None if nothing was."""
+    try:
+        return _SUITE.decrypt(sealed, private_key, info)
+    except (InvalidTag, ValueError):
+        return None

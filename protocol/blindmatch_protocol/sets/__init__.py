@@ -1,0 +1,1 @@
+"""What an encrypted hash set is made of: stores, filters, maps, labels."""

@@ -1,0 +1,202 @@
+"""Membership of pseudorandom keys at 2^-40, in about 42.2 bits an entry: an Elias-Fano coded set.
+
+n keys fall into n buckets. How many are in each bucket is written in unary (2 bits an entry); of each key,
+40 further bits are kept as its fingerprint, in the order of the buckets (Elias 1974, "Efficient storage and
+retrieval by content and address of static files"). It is as small as a Golomb-coded set in practice, but
+its pieces are whole bytes and a look-up takes constant time. A look-up compares the fingerprints of one
+bucket, one on average, so an absent key is taken for present with probability 2^-40. Every 512 buckets the
+number of entries before is kept (1/8 bit an entry).
+
+A false "yes" cannot be told from a true one: what a filter says is unconfirmed.
+
+Section (docs/set-format.md): magic 8, version 4, zero 4, n 8, zeros to 64; starts; unary; fingerprints.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from blindmatch_protocol.codec import Buffer, Rows
+from blindmatch_protocol.codec.errors import DesignError, SetFileError
+from blindmatch_protocol.codec.redacted import Redacted
+
+KIND: Final = 0x03
+"""A filter, of a set of kind filter."""
+KEY_BYTES: Final = 9
+"""Bytes at the front of a key that count: 4 for the bucket, 5 for the fingerprint."""
+FINGERPRINT_BYTES: Final = 5
+BLOCK: Final = 512
+"""Buckets between two starts."""
+MOST_ENTRIES: Final = 1 << 26
+"""Beyond, 32 bits are too few to choose buckets evenly."""
+
+MOST_IN_BUCKET: Final = 64
+"""Buckets hold one entry on average; one of so many does not come by chance."""
+
+MAGIC: Final = b"BMFILTR\n"
+VERSION: Final = 1
+HEADER: Final = struct.Struct(">8sIIQ40x")
+
+_STRETCH = 4096
+"""Keys looked up at once, so that a batch takes a few megabytes of working memory."""
+
+_CHECKED = 1 << 16
+"""Bytes of bucket sizes checked at once."""
+
+_Numbers: TypeAlias = npt.NDArray[np.int64]
+
+
+def build(keys: Rows, order: npt.NDArray[np.uint32]) -> list[Buffer]:
+    """The section for `keys`, as parts to write.
+
+    Args:
+        keys: uint8 (n, 9 or more), distinct.
+        order: sorts them as byte strings.
+
+    Raises:
+        DesignError: if there are too many keys.
+    """
+    count = len(keys)
+    if count > MOST_ENTRIES:
+        raise DesignError(f"at most {MOST_ENTRIES} entries fit one filter")
+    buckets = _buckets(keys[order, :4], count)
+    starts = np.searchsorted(buckets, np.arange(0, count + 1, BLOCK)).astype("<u8")
+    bits = np.zeros(2 * count, np.uint8)
+    bits[buckets + np.arange(count)] = 1
+    prints = keys[order, 4:KEY_BYTES]
+    header = HEADER.pack(MAGIC, VERSION, 0, count)
+    return [header, starts.tobytes(), np.packbits(bits).tobytes(), prints.tobytes()]
+
+
+def _buckets(keys: Rows, count: int) -> _Numbers:
+    """The bucket of each key, int64 (n,), in ascending order if the keys are."""
+    fronts = np.ascontiguousarray(keys[:, :4]).view(">u4").ravel().astype(np.uint64)
+    return ((fronts * np.uint64(count)) >> np.uint64(32)).astype(np.int64)
+
+
+class Filter(Redacted, Struct, frozen=True, eq=False):
+    """A filter, opened over its section.
+
+    Attributes:
+        count: number of entries.
+        starts: entries before bucket 0, 512, ..., uint64.
+        unary: bucket sizes, packed bits.
+        prints: fingerprints, uint8 (count, 5).
+    """
+
+    count: int
+    starts: npt.NDArray[np.uint64]
+    unary: Rows
+    prints: Rows
+
+    @classmethod
+    def open(cls, section: memoryview) -> Filter:
+        """Open a section whose digest has been checked.
+
+        Raises:
+            SetFileError: if it is no filter of this version, or its pieces do not fit its length.
+        """
+        count = _read_header(bytes(section[: HEADER.size]))
+        starts_end = HEADER.size + 8 * (count // BLOCK + 1)
+        unary_end = starts_end + -(-2 * count // 8)
+        if len(section) != unary_end + FINGERPRINT_BYTES * count:
+            raise SetFileError("filter: the section does not have the length that belongs to its entries")
+        starts = np.frombuffer(section[HEADER.size : starts_end], "<u8")
+        if (starts > count).any() or (starts[1:] < starts[:-1]).any():
+            raise SetFileError("filter: the starts do not ascend to the number of entries")
+        prints = np.frombuffer(section[unary_end:], np.uint8).reshape(count, FINGERPRINT_BYTES)
+        return cls(count, starts, np.frombuffer(section[starts_end:unary_end], np.uint8), prints)
+
+    def check(self) -> None:
+        """Make sure that starts and bucket sizes fit together, so that a look-up ends within its bucket.
+
+        Raises:
+            SetFileError: if they do not, or a bucket is larger than chance makes one.
+        """
+        edge, seen = -1, 0
+        for at in range(0, len(self.unary), _CHECKED):
+            bits = np.unpackbits(self.unary[at : at + _CHECKED])[: 2 * self.count - 8 * at]
+            zeros = (bits == 0).nonzero()[0] + 8 * at
+            self._check_stretch(zeros, edge, seen)
+            edge, seen = int([edge, *zeros[-1:]][-1]), seen + len(zeros)
+        if seen != self.count or edge != 2 * self.count - 1 or self.starts[0] or self._padding():
+            raise SetFileError("filter: the buckets do not hold the entries")
+
+    def _check_stretch(self, zeros: _Numbers, edge: int, seen: int) -> None:
+        """Check buckets by the zeros that end them; `edge` is the last zero before, `seen` their number."""
+        ends = np.arange(seen + 1, seen + len(zeros) + 1)
+        if seen + len(zeros) > self.count or np.diff(zeros, prepend=edge).max(initial=0) > MOST_IN_BUCKET:
+            raise SetFileError("filter: a bucket has more entries than come by chance, or is one too many")
+        whole = ends % BLOCK == 0
+        if (self.starts[ends[whole] // BLOCK] != (zeros + 1 - ends)[whole]).any():
+            raise SetFileError("filter: the starts are not those of the buckets")
+
+    def _padding(self) -> bool:
+        """Is a bit behind the last bucket's not zero?"""
+        used = 2 * self.count % 8
+        return bool(used and np.unpackbits(self.unary[-1:])[used:].any())
+
+    def contains(self, keys: Rows) -> npt.NDArray[np.bool_]:
+        """Which of `keys`, uint8 (n, 9 or more), are present, bool (n,); wrong for one absent key in 2^40."""
+        if not self.count or not len(keys):
+            return np.zeros(len(keys), np.bool_)
+        parts = [keys[at : at + _STRETCH] for at in range(0, len(keys), _STRETCH)]
+        return np.concatenate([self._contains(part) for part in parts])
+
+    def _contains(self, keys: Rows) -> npt.NDArray[np.bool_]:
+        first, sizes = self._spans(_buckets(keys, self.count))
+        wanted, found = keys[:, 4:KEY_BYTES], np.zeros(len(keys), np.bool_)
+        for step in range(int(sizes.max())):
+            rows = (sizes > step).nonzero()[0]
+            at = np.minimum(first[rows] + step, self.count - 1)
+            found[rows] |= (self.prints[at] == wanted[rows]).all(axis=1)
+        return found
+
+    def _spans(self, buckets: _Numbers) -> tuple[_Numbers, _Numbers]:
+        """First entry and size of each bucket, int64 (n,) each.
+
+        Bucket j of a block lies between the zeros j - 1 and j of the block's bits; the ones before are the
+        entries before.
+        """
+        blocks, inside = np.divmod(buckets, BLOCK)
+        before = self.starts[blocks].astype(np.int64)
+        start = before + blocks * BLOCK
+        skip = start % 8
+        zeros = self._zeros_until(start // 8, self._block_end(blocks), skip)
+        here = (zeros <= inside[:, None]).sum(axis=1)
+        previous = np.where(inside > 0, (zeros < inside[:, None]).sum(axis=1), skip - 1)
+        return before + previous - skip + 1 - inside, here - previous - 1
+
+    def _block_end(self, blocks: _Numbers) -> _Numbers:
+        """The bit behind each block."""
+        following = blocks + 1
+        inner = following < len(self.starts)
+        entries = np.where(inner, self.starts[np.where(inner, following, 0)].astype(np.int64), self.count)
+        return entries + np.minimum(following * BLOCK, self.count)
+
+    def _zeros_until(self, start: _Numbers, end: _Numbers, skip: _Numbers) -> npt.NDArray[np.int32]:
+        """For each row, how many zeros there are up to each bit from byte `start` on, `skip` bits aside."""
+        width = int((end // 8 - start).max()) + 1
+        columns = np.minimum(start[:, None] + np.arange(width), len(self.unary) - 1)
+        bits = np.unpackbits(self.unary[columns], axis=1)
+        bits[:, :8][np.arange(8) < skip[:, None]] = 1
+        return np.cumsum(bits == 0, axis=1, dtype=np.int32)
+
+
+def _read_header(raw: bytes) -> int:
+    """The number of entries."""
+    if len(raw) != HEADER.size:
+        raise SetFileError("filter: the section is truncated")
+    magic, version, _, count = HEADER.unpack(raw)
+    if magic != MAGIC:
+        raise SetFileError("filter: the magic number is missing")
+    if version != VERSION:
+        raise SetFileError(f"filter: version {version} is not the one this program reads, {VERSION}")
+    if raw != HEADER.pack(MAGIC, VERSION, 0, count) or count > MOST_ENTRIES:
+        raise SetFileError("filter: the header is not canonical")
+    return int(count)

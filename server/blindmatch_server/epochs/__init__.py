@@ -1,0 +1,1 @@
+"""Epochs as servers keep them: built, published, logged, served."""

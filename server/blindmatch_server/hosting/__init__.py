@@ -1,0 +1,1 @@
+"""What every server stands on: endpoint, calls, identity, limits, event log, workers."""

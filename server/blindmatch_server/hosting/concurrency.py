@@ -1,0 +1,187 @@
+"""How many calls an account may have at a time, which wait their turn, what ends a wait, what runs beside."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from blindmatch_server.hosting.parties import Identity, Kind
+from blindmatch_server.storage.errors import QuotaError, SlowError
+
+T = TypeVar("T")
+
+
+class CallLimit:
+    """Bounds the calls an account has at the same time; belongs to one event loop.
+
+    Args:
+        most: of every account but those of `others`, which have their own bounds.
+        others: bounds by account.
+        whose: what accounts are, for the error.
+    """
+
+    def __init__(self, most: int, others: Mapping[str, int] | None = None, whose: str = "an account") -> None:
+        self._most = most
+        self._others = others or {}
+        self._whose = whose
+        self._taken: dict[str, int] = {}
+
+    @contextmanager
+    def hold(self, account: str, step: str) -> Iterator[None]:
+        """Hold a place while the context lasts.
+
+        Raises:
+            QuotaError: if the account holds all of its places.
+        """
+        taken, most = self._taken.get(account, 0), self._others.get(account, self._most)
+        if taken >= most:
+            raise QuotaError(step, f"{self._whose} may have {most} of these calls at a time")
+        self._taken[account] = taken + 1
+        try:
+            yield
+        finally:
+            self._taken[account] -= 1
+            if not self._taken[account]:
+                del self._taken[account]
+
+
+class Places:
+    """Bounds the calls a server has at the same time, so that no account fills it; of one event loop.
+
+    A device may have 1/32 of all, another party 1/4, and all devices together 3/4, so that servers and
+    operators are let in beside any number of devices.
+
+    Args:
+        most: calls of all accounts.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._devices = CallLimit(max(1, most // 32))
+        self._others = CallLimit(max(1, most // 4))
+        self._kinds = CallLimit(most, {Kind.DEVICE: max(1, most * 3 // 4)}, "all devices together")
+        self._all = CallLimit(most, whose="all callers together")
+
+    @contextmanager
+    def hold(self, caller: Identity, step: str) -> Iterator[None]:
+        """Hold a place while the context lasts.
+
+        Raises:
+            QuotaError: if the account, all devices or all callers hold all of their places.
+        """
+        of_account = self._devices if caller.kind is Kind.DEVICE else self._others
+        with (
+            of_account.hold(caller.account, step),
+            self._kinds.hold(caller.kind, step),
+            self._all.hold("", step),
+        ):
+            yield
+
+
+class LeastPace(Struct, frozen=True):
+    """How fast callers must send and take: `per_second` bytes, at most `seconds` late."""
+
+    seconds: float = 30.0
+    per_second: float = 32768.0
+
+
+class Patience(Struct):
+    """One call's waiting for its caller, who may be late and does not get ahead."""
+
+    pace: LeastPace
+    late: float = 0.0
+
+    def moved(self, size: int) -> None:
+        """So many bytes came, or are to be taken."""
+        self.late = max(0.0, self.late - size / self.pace.per_second)
+
+    async def wait(self, other: Awaitable[T], step: str) -> T:
+        """What the caller does next.
+
+        Raises:
+            SlowError: if it is too late.
+        """
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self.pace.seconds - self.late):
+                return await other
+        except TimeoutError as error:
+            rule = f"must come within {self.pace.seconds:g} s and {self.pace.per_second:.0f} bytes a second"
+            raise SlowError(step, rule, "message") from error
+        finally:
+            self.late += time.monotonic() - began
+
+
+class _Line(Struct):
+    turns: asyncio.Semaphore
+    calls: int = 0
+
+
+class TurnQueue:
+    """Lets so many calls of an account be worked on at a time; belongs to one event loop.
+
+    Further ones wait in a line of the account's own, so that an account with many calls under way is served
+    beside the others and not before them. Arguments as for `CallLimit`.
+    """
+
+    def __init__(self, most: int, others: Mapping[str, int] | None = None) -> None:
+        self._most = most
+        self._others = others or {}
+        self._lines: dict[str, _Line] = {}
+
+    @property
+    def accounts(self) -> int:
+        """How many have calls under way."""
+        return len(self._lines)
+
+    @asynccontextmanager
+    async def take(self, account: str) -> AsyncIterator[None]:
+        """Wait for a turn of `account`, and have it while the context lasts."""
+        line = self._lines.setdefault(
+            account, _Line(asyncio.Semaphore(self._others.get(account, self._most)))
+        )
+        line.calls += 1
+        try:
+            async with line.turns:
+                yield
+        finally:
+            line.calls -= 1
+            if not line.calls:
+                del self._lines[account]
+
+
+async def nothing_left(
+    is_left: Callable[[], Awaitable[bool]], changed: asyncio.Event, seconds: float
+) -> None:
+    """Wait until nothing is left, or for `seconds`; asked again when something `changed`, or each second."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while await is_left():
+                changed.clear()
+                await any_of((changed,), 1.0)
+
+
+async def any_of(events: tuple[asyncio.Event, ...], seconds: float) -> None:
+    """Wait until one of `events` is set, or for `seconds`."""
+    tasks = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+@asynccontextmanager
+async def under_way(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Work goes on while the context lasts; what is left of it then is cancelled and waited for."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,81 @@
+"""What monitoring scrapes: calls by method and status, bytes and times. No account, no content.
+
+Prometheus's text format over plain HTTP, on loopback alone and only if a port was given: how often a method
+is called is nobody's business outside the machine, so a collector runs beside the server or tunnels to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import start_wsgi_server
+
+from blindmatch_server.hosting.endpoint import Call
+from blindmatch_server.storage.errors import PortTakenError
+
+LOOPBACK: Final = "127.0.0.1"
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+
+
+class Metrics:
+    """Counts finished calls; safe to be scraped from another thread."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._calls = Counter(
+            "blindmatch_calls", "Finished calls.", ("method", "status"), registry=self._registry
+        )
+        self._bytes = Counter(
+            "blindmatch_message_bytes",
+            "Serialised messages of finished calls.",
+            ("method", "direction"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "blindmatch_call_seconds",
+            "From a call's start to its end.",
+            ("method",),
+            registry=self._registry,
+            buckets=_BUCKETS,
+        )
+        self._dropped = Counter(
+            "blindmatch_log_lines_dropped", "Log lines that could not be written.", registry=self._registry
+        )
+        self._draining = Gauge("blindmatch_draining", "1 while calls are finished.", registry=self._registry)
+
+    def count(self, call: Call) -> None:
+        """Add a finished call, refused ones included."""
+        self._calls.labels(call.method, call.status).inc()
+        self._bytes.labels(call.method, "in").inc(call.bytes_in)
+        self._bytes.labels(call.method, "out").inc(call.bytes_out)
+        self._seconds.labels(call.method).observe(call.seconds)
+
+    def drop_line(self) -> None:
+        """A log line could not be written."""
+        self._dropped.inc()
+
+    def drain(self) -> None:
+        """The server shuts down."""
+        self._draining.set(1)
+
+    @contextmanager
+    def served(self, port: int) -> Iterator[int]:
+        """Serve on loopback while the context lasts; yields the port (0 takes a free one).
+
+        Raises:
+            PortTakenError: if it cannot be bound.
+        """
+        try:
+            server, thread = start_wsgi_server(port, LOOPBACK, self._registry)
+        except OSError as error:
+            raise PortTakenError(f"metrics: {LOOPBACK}:{port} cannot be bound: is it in use?") from error
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()

@@ -1,0 +1,1 @@
+"""Files and databases of servers: whole or not at all."""

@@ -1,0 +1,115 @@
+"""The embedded store: SQLite with a write-ahead log, synced before anything is acknowledged.
+
+One thread owns the connection. Transactions that wait for it are committed together (`batching`): each has
+a savepoint of its own unless it is alone, so that one that fails takes nothing of the others with it, and no
+one is answered before the commit is on disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from blindmatch_protocol.failpoint import reach
+
+from blindmatch_server.storage.batching import Batcher
+from blindmatch_server.storage.errors import StateError
+
+T = TypeVar("T")
+Transaction: TypeAlias = Callable[[sqlite3.Connection], Any]
+_MOST_TOGETHER = 128
+
+
+def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection:
+    """Open or create a database with `schema`, which is of `version`; none of another one is converted.
+
+    Raises:
+        StateError: if it cannot be opened, is no database, or is of another version.
+    """
+    connection: sqlite3.Connection | None = None
+    try:
+        # made before SQLite does, so that it and its log are the owner's alone from the first byte on
+        path.touch(mode=0o600)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+            connection.execute(f"PRAGMA {pragma}")
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found == 0:
+            connection.executescript(f"BEGIN IMMEDIATE; {schema}; PRAGMA user_version={version}; COMMIT;")
+        elif found != version:
+            raise StateError(f"version {found} of the database, {version} expected, and none is converted")
+    except (sqlite3.Error, OSError, StateError) as error:
+        if connection is not None:
+            connection.close()
+        rule = str(error) if isinstance(error, StateError) else "cannot be opened as a database"
+        raise StateError(f"{path.name}: {rule}") from error
+    return connection
+
+
+class Database:
+    """Runs transactions on its own thread; belongs to one event loop."""
+
+    def __init__(self, path: Path, schema: str, version: int = 1) -> None:
+        """Open or create it.
+
+        Raises:
+            StateError: see `open_connection`.
+        """
+        self._connection = open_connection(path, schema, version)
+        self._name = path.stem
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{path.stem}")
+        self._batcher: Batcher[Transaction, Any] = Batcher(self._commit, self._thread, _MOST_TOGETHER)
+
+    async def run(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `transaction`; when this returns, what it wrote is on disk.
+
+        Raises:
+            Exception: what it raised (nothing of it is kept then), or `sqlite3.Error` of the commit.
+        """
+        result: T = await self._batcher.submit(transaction)
+        return result
+
+    async def close(self) -> None:
+        """Finish what waits and close."""
+        await self._batcher.close()
+        self._thread.shutdown()
+        self._connection.close()
+
+    def _commit(self, transactions: Sequence[Transaction]) -> list[Any]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            if len(transactions) == 1:
+                results = [transactions[0](self._connection)]
+            else:
+                results = [self._savepoint(transaction) for transaction in transactions]
+            reach(f"{self._name}.commit.before")
+            self._connection.execute("COMMIT")
+            reach(f"{self._name}.commit.after")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        return results
+
+    def _savepoint(self, transaction: Transaction) -> Any:
+        self._connection.execute("SAVEPOINT one")
+        try:
+            result = transaction(self._connection)
+        except Exception as error:
+            self._connection.execute("ROLLBACK TO one")
+            result = error
+        self._connection.execute("RELEASE one")
+        return result
+
+
+def signed(value: int) -> int:
+    """An unsigned integer of 64 bits as the signed one SQLite can hold; `unsigned` undoes it."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def unsigned(value: int) -> int:
+    """What `signed` was given."""
+    return value + (1 << 64) if value < 0 else value

@@ -1,0 +1,218 @@
+"""A `Workspace` of real files: a folder that nobody else sees until it is renamed into place."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from blindmatch_protocol.codec import Buffer
+from blindmatch_protocol.codec.errors import BlindmatchError
+from msgspec import Struct
+
+from blindmatch_server.storage.mapping import drop_pages
+
+SCRATCH_SUFFIX = ".scratch"
+RESULT = "result"
+PRIVATE = 0o600
+PUBLIC = 0o644
+
+
+class WorkspaceError(BlindmatchError):
+    """A build asked for a file twice, or for a name that is none."""
+
+
+class StorageError(BlindmatchError):
+    """The file system refused: no space left, no permission, an input or output error."""
+
+
+@contextmanager
+def storage(doing: str) -> Iterator[None]:
+    """Turn an `OSError` into a `StorageError` that says what was being done."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{doing}: {error.strerror or error}") from error
+
+
+class FileRecord(Struct, frozen=True):
+    """A finished file: its name, size and SHA-256."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class HashedWriter:
+    """Writes a file front to back and hashes what it writes."""
+
+    __slots__ = ("_digest", "_file", "_name", "_size")
+
+    def __init__(self, path: Path) -> None:
+        self._name, self._size = path.name, 0
+        self._digest = hashlib.sha256()
+        with storage(f"creating {path.name}"):
+            self._file: BinaryIO = os.fdopen(
+                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb"
+            )
+
+    def write(self, data: Buffer, /) -> int:
+        """Append `data`; its length in bytes.
+
+        Raises:
+            StorageError: if the file system refuses.
+        """
+        view = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
+        self._digest.update(view)
+        with storage(f"writing {self._name}"):
+            self._file.write(view)
+        self._size += len(view)
+        return len(view)
+
+    def finish(self) -> FileRecord:
+        """Bring the file to the disk and close it."""
+        with storage(f"writing {self._name}"):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        return FileRecord(self._name, self._size, self._digest.hexdigest())
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
+        try:
+            self._file.close()
+        except OSError:
+            return
+
+
+class FolderWorkspace:
+    """Files of one build under `folder`, which must exist and be private to it.
+
+    What `create` makes lies in ``folder/result``; scratch buffers are mapped files beside it, which outlive
+    a killed process: a `scratch` of the same name and size finds what an earlier one left there.
+
+    Args:
+        folder: where the build works. An earlier build's unfinished result in it is removed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writers: dict[str, HashedWriter] = {}
+        self._maps: dict[str, mmap.mmap] = {}
+        self.result = folder / RESULT
+        with storage(f"clearing {RESULT}"):
+            _clear(self.result)
+            self.result.mkdir(mode=0o700)
+
+    def create(self, name: str) -> HashedWriter:
+        """See `Workspace.create`.
+
+        Raises:
+            WorkspaceError: if `name` is not a plain file name or was created before.
+            StorageError: if the file system refuses.
+        """
+        _check_name(name)
+        if name in self._writers:
+            raise WorkspaceError(f"file {name} is created twice")
+        self._writers[name] = HashedWriter(self.result / name)
+        return self._writers[name]
+
+    def scratch(self, name: str, size: int) -> memoryview:
+        """See `Workspace.scratch`. The blocks are allocated at once, so that a full disk is an error here
+        and not a signal later.
+
+        Raises:
+            WorkspaceError: if `name` is not a plain file name or is in use.
+            StorageError: if the file system refuses.
+        """
+        _check_name(name)
+        if name in self._maps:
+            raise WorkspaceError(f"scratch {name} is asked for twice")
+        with storage(f"making room for scratch {name}, {size} bytes"):
+            self._maps[name] = _map_scratch(self._folder / (name + SCRATCH_SUFFIX), size)
+        return memoryview(self._maps[name])
+
+    def relax(self) -> None:
+        """Drop the scratch's pages from this process; they stay in the system's cache and on disk."""
+        for mapped in self._maps.values():
+            drop_pages(mapped)
+
+    def finish(self) -> dict[str, FileRecord]:
+        """Bring every created file to the disk; records by name."""
+        return {name: writer.finish() for name, writer in self._writers.items()}
+
+    def abandon(self) -> None:
+        """Close what is open; the scratch stays for a later build."""
+        for writer in self._writers.values():
+            writer.abandon()
+
+
+def _map_scratch(path: Path, size: int) -> mmap.mmap:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE)
+    try:
+        if os.fstat(descriptor).st_size != size:
+            os.ftruncate(descriptor, 0)
+            _allocate(descriptor, size)
+        return mmap.mmap(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    """Give the file `size` zero bytes that exist on the disk, where the system can promise that."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
+
+
+def _check_name(name: str) -> None:
+    if not name or name != Path(name).name or name.startswith("."):
+        raise WorkspaceError(f"{name!r} is not a plain file name")
+
+
+def _clear(folder: Path) -> None:
+    """Remove a folder of plain files, if it is there."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk (`fsync` of a file does not do that)."""
+    if os.name != "posix":
+        return
+    with storage(f"syncing {folder.name}"):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes, mode: int = PRIVATE) -> None:
+    """Write a small file in place of an older one, in one step; it is on the disk when this returns.
+
+    Raises:
+        StorageError: if the file system refuses.
+    """
+    new = path.with_name(f".{path.name}.new")
+    with storage(f"writing {path.name}"):
+        new.unlink(missing_ok=True)
+        write_synced(new, content)
+        new.chmod(mode)
+        new.replace(path)
+    sync_folder(path.parent)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a small file and bring it to the disk."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

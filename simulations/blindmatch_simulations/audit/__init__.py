@@ -1,5 +1,0 @@
-"""The egress audit: what left a device, held against its recorded sessions and what is declared."""
-
-from blindmatch_simulations.audit.audit import Audit, Undeclared, audit_device
-from blindmatch_simulations.audit.counterpart import Counterpart
-from blindmatch_simulations.audit.evidence import Evidence, Finding, Told

@@ -1,0 +1,166 @@
+"""The material of a run: pictures with their edits and one list, made once and shared by all designs.
+
+It lies in a working folder that is removed when the assessment is complete; nothing of it is kept.
+Pictures of the user's own are read where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.contract import Progress
+from blindmatch_protocol.picture.distance import distances, rows
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_server.curator import HashList, list_hashes, open_list, random_hashes
+from msgspec import Struct
+
+from blindmatch_simulations.evaluation.assess.observed import Item
+from blindmatch_simulations.evaluation.assess.plan import Plan
+from blindmatch_simulations.evaluation.corpus.by_kind import of_kind
+from blindmatch_simulations.evaluation.corpus.installed import FACES, PHOTOGRAPHS
+from blindmatch_simulations.evaluation.corpus.own import OWN, as_sent
+from blindmatch_simulations.measure.phases import each
+from blindmatch_simulations.testbed.pictures.crops import SamplePicture, crops
+from blindmatch_simulations.testbed.pictures.edits import BY_NAME
+from blindmatch_simulations.testbed.pictures.kinds import GENERATED
+
+INDEX: Final = "items.json"
+OWN_PATHS: Final = "own.json"
+LIST: Final = "known.list"
+_CHUNK: Final = 1 << 16
+
+
+class MadeItem(Item, frozen=True):
+    """A picture to be sent; its kind is photographs (crops), the user's own pictures, or a further one."""
+
+    kind: str
+
+
+class Material(Struct, frozen=True):
+    """A folder that `make` filled."""
+
+    folder: Path
+
+    def __len__(self) -> int:
+        """Entries of the list."""
+        with self.entries() as entries:
+            return len(entries)
+
+    def items(self) -> list[MadeItem]:
+        """All pictures, in the order of sending."""
+        return msgspec.json.decode((self.folder / INDEX).read_bytes(), type=list[MadeItem])
+
+    def data(self, item: MadeItem) -> bytes:
+        """A picture's file; of the user's own, read where it is and edited again."""
+        if item.kind != OWN:
+            return _path(self.folder, item.index).read_bytes()
+        path = Path(_paths(self.folder)[item.name])
+        return BY_NAME[item.edit].apply(as_sent(path.read_bytes()))
+
+    def entries(self, most: int | None = None) -> HashList:
+        """The list, open; its first `most` entries, of which the listed pictures are the first."""
+        path = self.folder / LIST
+        if most is None:
+            return open_list(path)
+        fewer = self.folder / f"{most}-{LIST}"
+        if not fewer.exists():
+            with open_list(path) as whole:
+                (batch,) = islice(whole.batches(most), 1)
+                list_hashes(batch.hashes, fewer, seeded(f"assess/fewer/{most}"))
+        return open_list(fewer)
+
+
+class Group(Struct, frozen=True):
+    """Pictures of one kind, of which the first `listed` are on the list."""
+
+    kind: str
+    pictures: Sequence[SamplePicture]
+    listed: int
+
+
+def make(plan: Plan, folder: Path, progress: Progress, own: Sequence[SamplePicture] = ()) -> Material:
+    """Make pictures and list in the new folder; the same plan makes the same material.
+
+    Of the user's `own` pictures, which take the place of crops, their paths alone are written.
+    """
+    folder.mkdir(parents=True)
+    groups = _groups(plan, own)
+    known = _write_list(
+        plan, folder / LIST, [one for group in groups for one in group.pictures[: group.listed]]
+    )
+    jobs = [(group, *job) for group in groups for job in _jobs(plan, group)]
+    order = np.random.Generator(np.random.PCG64(plan.seed)).permutation(len(jobs))
+    items = []
+    for index, at in enumerate(each(order, progress)):
+        group, picture, edit, is_listed = jobs[int(at)]
+        items.append(_item(folder, index, picture, edit, is_listed, group.kind, known))
+    paths = {picture.name: picture.source for picture in own}
+    (folder / OWN_PATHS).write_bytes(msgspec.json.encode(paths))
+    (folder / INDEX).write_bytes(msgspec.json.encode(items))
+    return Material(folder)
+
+
+def _groups(plan: Plan, own: Sequence[SamplePicture]) -> list[Group]:
+    """Crops or own pictures, and what there is of each further kind."""
+    picked, each = plan.pictures, plan.pictures.of_each_kind
+    main = Group(OWN, own, min(picked.listed, len(own) // 2)) if own else None
+    crop = main or Group(PHOTOGRAPHS, crops(picked.listed + picked.unlisted, plan.seed), picked.listed)
+    kinds = (FACES, *GENERATED) if each else ()
+    return [crop, *(Group(kind, of_kind(kind, 2 * each, plan.seed), each) for kind in kinds)]
+
+
+def _jobs(plan: Plan, group: Group) -> Iterator[tuple[SamplePicture, str, bool]]:
+    for at, picture in enumerate(group.pictures):
+        is_listed = at < group.listed
+        for edit in plan.pictures.edits if is_listed else plan.pictures.unlisted_edits:
+            yield picture, edit, is_listed
+
+
+def _item(
+    folder: Path, index: int, picture: SamplePicture, edit: str, is_listed: bool, kind: str, known: Rows
+) -> MadeItem:
+    data = BY_NAME[edit].apply(picture.data)
+    if kind != OWN:
+        _path(folder, index).write_bytes(data)
+    fingerprint = Picture.from_bytes(data).fingerprint
+    row = rows([fingerprint.hash])
+    return MadeItem(
+        index=index,
+        name=picture.name,
+        edit=edit,
+        listed=is_listed,
+        quality=fingerprint.quality,
+        origin_distance=int(distances(row, rows([picture.hash]))[0, 0]),
+        list_distance=_nearest(row, known),
+        kind=kind,
+    )
+
+
+def _nearest(row: Rows, known: Rows) -> int:
+    parts = (known[at : at + _CHUNK] for at in range(0, len(known), _CHUNK))
+    return min(int(distances(row, part).min()) for part in parts)
+
+
+def _write_list(plan: Plan, path: Path, listed: list[SamplePicture]) -> Rows:
+    """The listed pictures' hashes first, then random ones; ids and salts follow from the seed."""
+    rng = seeded(f"assess/{plan.seed}/list")
+    hashes = np.concatenate([rows([one.hash for one in listed]), random_hashes(plan.list.random, rng)])
+    list_hashes(hashes, path, rng)
+    return hashes
+
+
+@cache
+def _paths(folder: Path) -> dict[str, str]:
+    return msgspec.json.decode((folder / OWN_PATHS).read_bytes(), type=dict[str, str])
+
+
+def _path(folder: Path, index: int) -> Path:
+    return folder / f"{index:06d}.bin"

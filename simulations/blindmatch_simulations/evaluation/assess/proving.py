@@ -1,0 +1,112 @@
+"""What a design's epoch can show to outsiders: sizes of proofs, each made of this run's epoch and verified.
+
+Two of three organisations endorse its entries, and it goes into a log of its own with two witnesses, all in
+this process. That shows everybody which epoch there is; it shows what pictures are matched with only where
+devices match by the set-up alone, or replies are tied to keys in it. A role that is taken at its word can use
+another list; an attested enclave's is in its quote, which devices are shown and outsiders are not.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Final
+
+from blindmatch_proofs.absence import can_prove, verify_absence
+from blindmatch_proofs.checkpoint import Checkpoint
+from blindmatch_proofs.cosignature import NoteSigner
+from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Organisation, Terms, leaves_of
+from blindmatch_proofs.endorsement.batch import UNSIGNED, Batch, batch_of
+from blindmatch_proofs.endorsement.proof import proof_of, verify_proof
+from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement
+from blindmatch_proofs.epoch_proof import EpochPolicy, verify_logged
+from blindmatch_proofs.merkle import leaf_hash
+from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
+from blindmatch_proofs.tlog_policy import Accepted, policy_of
+from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.contract import EntrySource, Label, Tie
+from blindmatch_protocol.messages.epoch_manifest import SignedManifest
+from blindmatch_protocol.picture.item import Picture
+from msgspec.structs import replace
+from nacl.signing import SigningKey
+
+from blindmatch_simulations.evaluation.assess.observed import Proven
+from blindmatch_simulations.testbed.deployment.curating import throwaway_signer
+from blindmatch_simulations.testbed.inprocess.deployed import transcript
+from blindmatch_simulations.testbed.inprocess.opened import OpenDesign
+
+ORIGIN: Final = "log.blindmatch.test/0123456789abcdef/epochs"
+WITNESSES: Final = ("witness-1.blindmatch.test/witness_1", "witness-2.blindmatch.test/witness_2")
+ORGANISATIONS: Final = ("north", "south", "west")
+NEEDED: Final = 2
+BATCH: Final = 1 << 16
+"""Entries of a batch that is endorsed, at most."""
+
+
+def proven(
+    opened: OpenDesign, signed: SignedManifest, entries: EntrySource, absent: Picture | None, rng: Randomness
+) -> Proven:
+    """Make and verify what there is to show of an epoch.
+
+    Args:
+        absent: a picture that matches none of them, if there is one.
+
+    Raises:
+        BlindmatchError: if a proof does not hold.
+    """
+    design = opened.design
+    endorsed, endorsement, absence = NOT_ENDORSED, None, None
+    if len(entries) and design.info.relation.distance is not None:
+        endorsed, endorsement = _endorsed(signed, entries)
+    if can_prove(design) and absent is not None:
+        made = transcript(opened, signed, absent, rng)
+        _expect(verify_absence(made, design, opened.setup, absent) == Passed(), "absence")
+        absence = len(made.encode())
+    ties = can_prove(design) or not design.info.roles
+    quoted = design.info.tie is Tie.QUOTE
+    return Proven(ties, _logged(signed, endorsed), endorsement, absence, quoted)
+
+
+def _logged(signed: SignedManifest, endorsed: Endorsement) -> int:
+    """Bytes of the epoch's leaf and of its proof, cosigned by both witnesses."""
+    log = NoteSigner.of(f"{ORIGIN}/{signed.manifest.design}", ED25519, bytes(32))
+    witnesses = [NoteSigner.of(name, COSIGNATURE, name.encode()[:32]) for name in WITNESSES]
+    key, now = throwaway_signer().key, signed.manifest.valid_from
+    leaf = key.leaf(signed.manifest, endorsed)
+    text = Checkpoint(log.key.name, 1, leaf_hash(leaf.encode())).text
+    note = Note(text, (log.sign(text), *(one.sign(text, now) for one in witnesses)))
+    pinned = EpochPolicy(policy_of([log.key], {one.key.name: [one.key] for one in witnesses}, len(witnesses)))
+    proof = TlogProof(leaf.index, (), note)
+    _expect(leaf.verify(key.public) == Passed(), "the leaf")
+    _expect(isinstance(verify_logged(leaf, proof, pinned, now), Accepted), "the log")
+    return len(leaf.encode()) + len(proof.encode())
+
+
+def _endorsed(signed: SignedManifest, entries: EntrySource) -> tuple[Endorsement, int]:
+    """What the epoch's leaf says of batches with all entries, and bytes of the first entry's proof."""
+    keys = [SigningKey(name.encode().ljust(32)) for name in ORGANISATIONS]
+    named = [Organisation(name, bytes(key.verify_key)) for name, key in zip(ORGANISATIONS, keys, strict=True)]
+    terms = Terms(bytes(32), signed.manifest.design, EndorsementPolicy(NEEDED, tuple(named)))
+    parts, epoch = entries.batches(BATCH), signed.manifest.epoch
+    first = next(parts)
+    label = Label(first.hashes[0].tobytes(), int(first.ids[0]), first.salts[0].tobytes())
+    leaves = leaves_of(first)
+    batches = [_signed(terms, keys, epoch, one) for one in chain([leaves], map(leaves_of, parts))]
+    proof = proof_of(terms, leaves[0], sorted(leaves), 0, batches)
+    endorsed = Endorsement(terms.root(batches), terms.policy.encode())
+    verdict = verify_proof(proof, terms, label, epoch, endorsed.root)
+    _expect(verdict == Passed(), "endorsement")
+    return endorsed, len(proof.encode())
+
+
+def _signed(terms: Terms, keys: list[SigningKey], epoch: int, leaves: list[bytes]) -> Batch:
+    bare = batch_of(Action.LIST, (1, epoch), leaves)
+    signatures = [terms.sign(bare, key) for key in keys[:NEEDED]] + [UNSIGNED] * (len(keys) - NEEDED)
+    return replace(bare, signatures=tuple(signatures))
+
+
+def _expect(holds: bool, what: str) -> None:
+    if not holds:
+        raise BlindmatchError(f"a proof of {what} does not hold")

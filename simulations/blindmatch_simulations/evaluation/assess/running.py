@@ -1,0 +1,297 @@
+"""A whole assessment: material once, one guarded process a design, then the results file and the report.
+
+Each design's row is written as soon as it is finished; one that is there is not measured again, unless the
+design's source has changed. Its set is kept until then, so that a run that was interrupted after the build
+does not build again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from blindmatch_simulations.evaluation.assess import origin, store
+from blindmatch_simulations.evaluation.assess.guard import STOPPED, Ended, guarded
+from blindmatch_simulations.evaluation.assess.material import make
+from blindmatch_simulations.evaluation.assess.observed import Check, Observed
+from blindmatch_simulations.evaluation.assess.origin import SETS
+from blindmatch_simulations.evaluation.assess.plan import AssessError, Plan, plan_digest, read_plan
+from blindmatch_simulations.evaluation.assess.results import Measured, Results, Studied
+from blindmatch_simulations.evaluation.assess.rows import (
+    Done,
+    again,
+    known,
+    must_be_there,
+    name_of,
+    option_of,
+    reference_words,
+    row_of,
+)
+from blindmatch_simulations.evaluation.assess.studying import STUDIES
+from blindmatch_simulations.evaluation.assess.worker import CHECKED, MATERIAL, NOT_CHECKED, OBSERVED, PLAN
+from blindmatch_simulations.evaluation.corpus.by_kind import by_kind
+from blindmatch_simulations.measure.phases import PhaseProgress, as_heard
+from blindmatch_simulations.measure.results import (
+    ByKind,
+    PairDistances,
+    Row,
+    Status,
+    decoded,
+    decoded_or_none,
+    encode,
+    results,
+)
+from blindmatch_simulations.testbed.deployment.registry import option_ids, portable_reference
+from blindmatch_simulations.testbed.pictures.crops import SamplePicture
+
+WORKER: Final = "blindmatch_simulations.evaluation.assess.worker"
+KINDS: Final = "kinds-of-pictures"
+UNCHECKED: Final = "the checks have not run yet"
+NO_CHECKS: Final = "the plan has no work for checks"
+
+
+class Assessment(Struct, frozen=True):
+    """What is to be measured, and where it goes.
+
+    Attributes:
+        references: designs by name or path.py:NAME; all registered ones if it is empty.
+        command: the command with its workload; the report's footer adds the designs whose rows there are.
+        own: pictures of the user's own, if the workload says so, in the place of crops.
+        watch: gets the results so far whenever there is another row, or a row's checks.
+    """
+
+    out: Path
+    text: str
+    references: Sequence[str]
+    command: str
+    phase: PhaseProgress
+    watch: Callable[[Results], object] | None = None
+    own: Sequence[SamplePicture] = ()
+
+    def run(self) -> Results:
+        """Measure what is not measured yet, and write ``results.json``.
+
+        Raises:
+            AssessError: if the folder holds a run of another workload or of another machine, or the
+                workload cannot be used.
+            RegistryError: if a design that was asked for is not there.
+        """
+        plan = read_plan(self.text)
+        if plan.sweep is not None:
+            raise AssessError("workload: sweep: it has several points (assess.sweep)")
+        if (plan.own is not None) != bool(self.own):
+            raise AssessError("workload: [own] stands there if and only if pictures are given (--pictures)")
+        for reference in self.references:
+            must_be_there(reference)
+        self._claim()
+        wanted = {name_of(reference): reference for reference in self.references or known()}
+        missing = {name: one for name, one in wanted.items() if not self._finished(name, one)}
+        with tempfile.TemporaryDirectory(prefix=".work-", dir=self.out) as work:
+            self._missing(plan, Path(work), wanted, missing)
+        made = self._assembled(plan, list(wanted))
+        shutil.rmtree(self.out / SETS, ignore_errors=True)
+        return made
+
+    def _missing(
+        self, plan: Plan, folder: Path, wanted: Mapping[str, str], missing: Mapping[str, str]
+    ) -> None:
+        """Measure one design after the other; then what is not timed, as much at a time as there are cores:
+        checks, and what PDQ makes of kinds of pictures."""
+        if missing:
+            (folder / PLAN).write_text(self.text, "utf-8")
+            make(plan, folder / MATERIAL, self.phase("material"), self.own)
+        progress, done = self.phase("designs"), len(wanted) - len(missing)
+        progress(done, len(wanted))
+        for name, reference in missing.items():
+            if not self._is_seen(name, reference):
+                self._measure(plan, folder, name, reference)
+            done += 1
+            progress(done, len(wanted))
+            self._show(plan, list(wanted))
+        stop = threading.Event()
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            checking = [
+                pool.submit(self._check, plan, folder, name, wanted[name], stop)
+                for name in missing
+                if self._done_path(name).exists()
+            ]
+            try:
+                for one in as_completed([pool.submit(self._find_kinds, plan), *checking]):
+                    one.result()
+                    self._show(plan, list(wanted))
+            except BaseException:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _show(self, plan: Plan, wanted: Sequence[str]) -> None:
+        """Give what there is to whoever watches rows appear."""
+        if self.watch is not None:
+            self.watch(self._assembled(plan, [name for name in wanted if self._path(name).exists()]))
+
+    def _claim(self) -> None:
+        """Make the folder, or make sure that it holds a run of the same workload."""
+        kept = self.out / store.WORKLOAD
+        if kept.exists():
+            if plan_digest(kept.read_text("utf-8")) != plan_digest(self.text):
+                raise AssessError(f"{self.out} holds a run of another workload; choose another --out")
+            origin.check_machine(self.out)
+        elif self.out.exists() and any(self.out.iterdir()):
+            raise AssessError(f"{self.out} is neither empty nor a results folder; choose another --out")
+        else:
+            store.write(kept, self.text.encode())
+        for stale in self.out.glob(".work-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+
+    def _finished(self, name: str, reference: str) -> bool:
+        """Was this design, as it is now, measured before? One that failed is tried again."""
+        if not self._is_measured(name):
+            return False
+        return reference in STUDIES or origin.is_same(self.out, name, reference)
+
+    def _begin(self, name: str, reference: str) -> None:
+        """A row of an earlier source goes before anything says that it is one of this."""
+        self._path(name).unlink(missing_ok=True)
+        origin.note(self.out, name, reference)
+
+    def _is_seen(self, name: str, reference: str) -> bool:
+        """Was this design, as it is now, run in an earlier part, and are its checks alone missing?"""
+        seen = self._path(name).exists() and self._done_path(name).exists()
+        return seen and origin.is_same(self.out, name, reference)
+
+    def _is_measured(self, name: str) -> bool:
+        """Is there a row, with its checks if there are to be any?"""
+        row = store.read_design(self._path(name)) if self._path(name).exists() else None
+        return isinstance(row, Studied) or (isinstance(row, Measured) and row.checks_why != UNCHECKED)
+
+    def _path(self, name: str) -> Path:
+        return self.out / store.DESIGNS / f"{name}.json"
+
+    def _done_path(self, name: str) -> Path:
+        """What was seen of a design, until its checks are through."""
+        return self.out / SETS / f"{name}.json"
+
+    def _measure(self, plan: Plan, folder: Path, name: str, reference: str) -> None:
+        """Write the design's row, without its checks."""
+        if reference in STUDIES:
+            store.write(self._path(name), encode(STUDIES[reference](name)))
+            return
+        place, limits = folder / name, plan.limits
+        place.mkdir()
+        self._begin(name, reference)
+        ran = self._guard("run", folder, name, reference, limits.run_seconds, limits.memory_mib)
+        shutil.rmtree(self.out / SETS / name, ignore_errors=True)
+        seen = decoded_or_none(place / OBSERVED, Observed) if not ran.why else None
+        if seen is None:
+            reason = ran.why or "its process left no result that can be read"
+            parameters: dict[str, int | float | str] = {"reference": reference_words(reference)}
+            parameters |= plan.parameters
+            failed = Row(
+                id=name, status=Status.FAILED, parameters=parameters, why=reason, seconds=ran.seconds
+            )
+            store.write(self._path(name), encode(failed))
+            return
+        done = Done(seen, ran.peak_mib, ran.seconds)
+        store.write(self._done_path(name), encode(done))
+        why = UNCHECKED if limits.check_u else NO_CHECKS
+        self._write(plan, name, reference, done, (), why)
+
+    def kept(self) -> str:
+        """What an interrupted run leaves, in words."""
+        rows = {path.stem: store.read_design(path) for path in (self.out / store.DESIGNS).glob("*.json")}
+        unchecked = [name for name, row in rows.items() if getattr(row, "checks_why", "") == UNCHECKED]
+        later = f", of which {len(unchecked)} are not checked yet ({', '.join(sorted(unchecked))})"
+        told = ", ".join(sorted(rows)) or "none"
+        return f"kept in {self.out}: rows of {told}{later if unchecked else ''}; the same command goes on"
+
+    def _check(self, plan: Plan, folder: Path, name: str, reference: str, stop: threading.Event) -> None:
+        """Check a design that was measured, and write its row again, unless it is stopped."""
+        done, limits = decoded(self._done_path(name), Done), plan.limits
+        if limits.check_u:
+            bounds = limits.run_seconds, limits.memory_mib
+            ended = self._guard("check", folder, name, reference, *bounds, stop)
+            if ended.why == STOPPED:
+                return
+            checks = decoded_or_none(folder / name / CHECKED, tuple[Check, ...]) or ()
+            left = (one.reason for one in checks if one.verdict == NOT_CHECKED)
+            self._write(plan, name, reference, done, checks, ended.why or next(left, ""))
+
+    def _write(
+        self, plan: Plan, name: str, reference: str, done: Done, checks: tuple[Check, ...], why: str
+    ) -> None:
+        seen = done.seen
+        # of the user's own pictures rates are kept, no rows
+        rows = {
+            "pictures": seen.pictures if plan.own is None else (),
+            "alone": seen.alone,
+            "harness": seen.harness,
+            "checks": checks,
+        }
+        store.write_rows(self.out, name, rows)
+        store.write(self._path(name), encode(row_of(plan, name, reference, done, checks, why)))
+
+    def _find_kinds(self, plan: Plan) -> None:
+        """What PDQ makes of kinds of pictures; worked out once."""
+        kinds = plan.kinds
+        if not self._kinds_path.exists():
+            progress = self.phase("kinds of pictures")
+            found = by_kind(plan.corpus.most_pictures, kinds.compared, kinds.edited, progress)
+            store.write(self._kinds_path, encode(found))
+
+    @property
+    def _kinds_path(self) -> Path:
+        return self.out / SETS / KINDS
+
+    def _kinds(self) -> tuple[tuple[PairDistances, ...], tuple[ByKind, ...]]:
+        """That, or nothing before it is known."""
+        made = decoded_or_none(self._kinds_path, tuple[tuple[PairDistances, ...], tuple[ByKind, ...]])
+        return made or ((), ())
+
+    def _guard(
+        self,
+        part: str,
+        folder: Path,
+        name: str,
+        reference: str,
+        seconds: float,
+        memory_mib: float,
+        stop: threading.Event | None = None,
+    ) -> Ended:
+        kept = self.out.resolve() / SETS / name
+        command = [sys.executable, "-m", WORKER, part, str(folder), str(folder / name), str(kept)]
+        log = folder / name / f"{part}.log"
+        log.parent.mkdir(exist_ok=True)
+        tell = as_heard(lambda title: self.phase(f"{name}: {title}"))
+        return guarded([*command, portable_reference(reference)], log, seconds, memory_mib, tell, stop)
+
+    def _assembled(self, plan: Plan, names: Sequence[str]) -> Results:
+        known = {path.stem for path in (self.out / store.DESIGNS).glob("*.json")}
+        order = [*names, *sorted(known - set(names))]
+        rows = [store.read_design(self._path(name)) for name in order]
+        distances, kinds = self._kinds()
+        options = {one for row in rows if (one := option_of(row)) in option_ids()}
+        made: Results = results(
+            Results,
+            again(self.command, rows),
+            msgspec.to_builtins(plan),
+            rows,
+            seed=plan.seed,
+            workload=plan.name,
+            distances=distances,
+            kinds=kinds or UNSET,
+            files=store.digests(self.out),
+            options_measured=len(options),
+            options_in_all=len(option_ids()),
+        )
+        store.write(self.out / store.RESULTS, encode(made))
+        return made

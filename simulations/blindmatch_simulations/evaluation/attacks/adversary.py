@@ -1,0 +1,120 @@
+"""An adversary: who attacks which sentence with what, and the planted weakness that lets it win.
+
+Three families are made of this one type. They differ in what a move is, and in how a weakness is planted:
+
+    family             move                                   weakness
+    attacks            runs against a build, gives a Figure   plants it in the build while a block runs
+    hostile clients    one attempt at a server                none: what they do to others is measured
+    planted cheats     the conformance check that must fail   a design that does what it must not
+
+They are in `attacks.table`, `hostile` and `conformance.mutations.table`. `replacing` makes the first family's
+weaknesses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
+
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import Adversary as Conduct
+from blindmatch_protocol.contract import AnyDesign, Party
+from msgspec import Struct
+
+M = TypeVar("M", covariant=True)  # a move
+W = TypeVar("W", covariant=True)  # a weakness
+
+
+class Means(Struct, frozen=True):
+    """What an adversary has.
+
+    Attributes:
+        parties: whom it holds; several are a coalition.
+        conduct: semi-honest, or malicious.
+        has: what it has besides, or controls, in words; empty for nothing.
+    """
+
+    parties: frozenset[Party]
+    conduct: Conduct = Conduct.MALICIOUS
+    has: str = ""
+
+    def words(self) -> str:
+        """For people."""
+        held = f"{self.conduct} {' with '.join(sorted(self.parties))}"
+        return f"{held}: {self.has}" if self.has else held
+
+
+class Claim(Struct, frozen=True):
+    """A sentence, or a part of one, and the page it stands on."""
+
+    words: str
+    page: str = "docs/threat-model.md"
+
+    def __str__(self) -> str:
+        return f"{self.words} ({self.page})"
+
+
+class Adversary(Redacted, Struct, Generic[M, W], frozen=True):
+    """An adversary.
+
+    Attributes:
+        name: one word or a few, unique in its family.
+        means: what it has.
+        claim: the sentence it attacks.
+        budget: what it may spend, in words.
+        move: what it does.
+        weakness: where planted, the adversary must succeed; `AS_BUILT` if it is declared to succeed as it is.
+    """
+
+    SHOWN: ClassVar = ("name", "means", "claim", "budget")
+
+    name: str
+    means: Means
+    claim: Claim
+    budget: str
+    move: M
+    weakness: W
+
+    @property
+    def claimed(self) -> bool:
+        """Is the sentence claimed to be withstood? Else it is declared that the adversary succeeds."""
+        return self.weakness is not AS_BUILT
+
+
+Weakness: TypeAlias = Callable[..., AbstractContextManager[Any]]
+"""Plants it for a block; called with the design that is attacked."""
+Piece: TypeAlias = tuple[Any, str, Any]
+"""A module or class, the name of an attribute of it, and what replaces that."""
+_NOT_ITS_OWN: Final = object()
+
+AS_BUILT: Final[Weakness] = nullcontext
+"""Nothing is planted: the attack is declared to succeed as it is."""
+
+
+def replacing(*pieces: Piece) -> Weakness:
+    """The weakness of attributes of modules or classes that others replace."""
+    return replacing_of(lambda design: pieces)
+
+
+def replacing_of(pieces_of: Callable[[AnyDesign], Sequence[Piece]]) -> Weakness:
+    """The same, where what is replaced follows from the design that is attacked."""
+
+    @contextmanager
+    def planted(design: Any = None) -> Iterator[None]:
+        pieces = pieces_of(design)
+        for owner, name, _ in pieces:
+            getattr(owner, name)  # AttributeError: what is not there cannot be replaced
+        held = [(owner, name, vars(owner).get(name, _NOT_ITS_OWN)) for owner, name, _ in pieces]
+        try:
+            for owner, name, other in pieces:
+                setattr(owner, name, other)
+            yield
+        finally:
+            for owner, name, before in held:
+                if before is _NOT_ITS_OWN:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, before)
+
+    return planted

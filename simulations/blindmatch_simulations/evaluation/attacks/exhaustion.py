@@ -1,0 +1,121 @@
+"""Accounts that use up what others need: a matcher's time, the room of a victim's device.
+
+crowding      accounts keep a matcher busy with well-formed requests: how many are answered before somebody
+              else's? Each has as many waiting as it may have worked on at a time; then a bystander asks once
+store-growth  a sender fills a victim's store with first messages that use no one-time pre-key
+
+Of answers the order counts, not the time: `blindmatch bench flood` has the latencies beside this and other
+kinds of hostile clients, in processes. X3DH lets a first message go without a one-time pre-key, and whoever
+gets one must remember it, or its repeat would be a message again. A sender starts as many sessions as it
+likes; what the victim keeps must not grow with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Final
+
+from blindmatch_client.messenger import Account, MessengerError, account
+from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.messages.content import compose
+from blindmatch_server.hosting.fair_queue import FairQueue
+from blindmatch_server.matching.limits import MatchingLimits
+from blindmatch_server.storage.batching import Batcher
+
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
+from blindmatch_simulations.evaluation.attacks.figure import Figure
+from blindmatch_simulations.evaluation.attacks.needs import ANY_ONE
+
+ACCOUNTS: Final = 4
+BYSTANDER: Final = "bystander"
+
+
+def _one_line() -> tuple[Any, str, Any]:
+    """First come, first served."""
+    append = FairQueue.append
+    return FairQueue, "append", lambda self, account, task: append(self, "", task)
+
+
+@attack(
+    "crowding",
+    Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
+    Claim("A matcher answers accounts that ask one thing at a time first and together", "docs/messenger.md"),
+    budget=f"{ACCOUNTS} accounts with as many requests waiting as one may have",
+    weakness=replacing(_one_line()),
+    needs=(ANY_ONE,),
+)
+def crowding(arena: Arena) -> Figure:
+    """Count the requests that came before the bystander's, were waiting, and are answered first."""
+    limits = MatchingLimits()
+    waiting = [f"mallory-{number % ACCOUNTS}" for number in range(ACCOUNTS * limits.most_at_work)]
+    under_way, *batches = asyncio.run(_answered(waiting, limits))
+    arena.progress(1, 1)
+    before = [account for batch in batches for account in batch].index(BYSTANDER)
+    return Figure(
+        "requests first", float(before), before > limits.most_in_turn, len(waiting) - len(under_way)
+    )
+
+
+async def _answered(waiting: Sequence[str], limits: MatchingLimits) -> list[list[str]]:
+    """Whose requests were answered together, in their order; the bystander asks during the first batch."""
+    batches: list[list[str]] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def work(tasks: Sequence[str]) -> list[str]:
+        begun.set()
+        go.wait()
+        batches.append(list(tasks))
+        return list(tasks)
+
+    with ThreadPoolExecutor(1) as executor:
+        batcher: Batcher[str, str] = Batcher(
+            work, executor, limits.most_batch, limits.most_waiting, limits.most_in_turn
+        )
+        asked = [asyncio.create_task(batcher.submit(account, account)) for account in waiting]
+        await asyncio.to_thread(begun.wait)
+        asked.append(asyncio.create_task(batcher.submit(BYSTANDER, BYSTANDER)))
+        await asyncio.sleep(0)
+        go.set()
+        await asyncio.gather(*asked)
+        await batcher.close()
+    return batches
+
+
+LOOKS: Final = (70, 120)
+"""First messages after which the store is looked at: more than are taken, fewer than it could hold."""
+NOW: Final = 1_700_000_000_000
+
+
+@attack(
+    "store-growth",
+    Means(frozenset({Party.DEVICE}), has="the victim's pre-keys, no one-time one among them"),
+    Claim("takes 64 of one peer for one signed pre-key", "docs/messenger.md"),
+    budget=f"{LOOKS[-1]} first messages by one account",
+    weakness=replacing((account, "ACCEPTED_MOST", LOOKS[-1])),
+    needs=(ANY_ONE,),
+)
+def store_growth(arena: Arena) -> Figure:
+    """Bytes that each further first message leaves with the victim for good."""
+    victim, sender = Account.create("victim", NOW, 1), Account.create("mallory", NOW, 1)
+    sizes = {}
+    for number in arena.each(range(1, LOOKS[-1] + 1)):
+        _first_message(arena, victim, sender, number)
+        sizes[number] = len(victim.dump())
+    more = LOOKS[1] - LOOKS[0]
+    grown = (sizes[LOOKS[1]] - sizes[LOOKS[0]]) / more
+    return Figure("bytes for good a message", round(grown, 2), grown >= 1, more)
+
+
+def _first_message(arena: Arena, victim: Account, sender: Account, number: int) -> None:
+    keys = victim.published()
+    bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, ())
+    sender.reset_sessions("victim")
+    sealed = sender.encrypt("victim", compose("", (), NOW, arena.rng(f"message/{number}")), bundle)
+    with suppress(MessengerError):
+        victim.decrypt("mallory", sealed)

@@ -1,0 +1,273 @@
+"""Whoever answers does so with what is no right reply, or shows one to others.
+
+forged-replies  a matcher answers with what is no evaluation under the set-up's key; each reply must be
+                refused, and alike
+false-absence   a device, with the matcher, shows that a listed hash is not on the list
+forged-label    a third party, whose labels are signed, answers with labels that are not on the list, so that
+                a device reports a picture it wants
+forced-report   the same of a matcher whose labels are not signed
+
+Replies are made for the request of a picture on the list and of another: evaluations under another key, with
+that key's proof or the right one's; single rows replaced, swapped, left out or repeated; the reply to another
+request; other epochs; other proofs; rows that are no elements; and noise. Whoever makes labels knows the hash
+that was asked about, so each label is of that very hash, or of one near it:
+
+    made up      without a signature, or with one of its own key
+    borrowed     under the signature of a listed entry, or of the label that says that nothing was found
+    outdated     of an entry that the epoch before had, signed then
+
+Of absence a verifier is shown:
+
+    a listed hash    the honest session, which comes to a match
+    another key      the matcher answers under a key of its own
+    a delta left out the hash came with the second epoch, and the set-up is shown without it
+    rows swapped     the reply's elements in another order
+    another hash     what was asked about is a hash that is not listed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_proofs import absence
+from blindmatch_proofs.absence import AbsenceProof
+from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol import group
+from blindmatch_protocol.codec import Message, Rows
+from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.contract import Buffers, Done, Label, Match, Party, Role
+from blindmatch_protocol.contract.entries import batches_of
+from blindmatch_protocol.crypto import dleq
+from blindmatch_protocol.crypto.oprf import Mode, blind_evaluate, generate_key_pair
+from blindmatch_protocol.designs import third_party
+from blindmatch_protocol.designs.third_party import THIRD, answered_with, signatures
+from blindmatch_protocol.designs.voprf import VoprfDesign
+from blindmatch_protocol.designs.voprf.messages import CertifiedReply
+from blindmatch_protocol.messages.epoch_manifest import SignedManifest
+from blindmatch_server.curator.signing import CuratorKey
+from msgspec.structs import replace
+from nacl.signing import SigningKey
+
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
+from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, tally
+from blindmatch_simulations.evaluation.attacks.needs import (
+    DELTAS,
+    EQUAL,
+    OPEN_LABEL,
+    OPRF,
+    SIGNED_LABELS,
+    WHOLE_HASH,
+)
+from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, manifest_of, transcript, update
+from blindmatch_simulations.testbed.inprocess.steps import Stop, deliver, hostile, stops
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
+from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+
+ENTRIES: Final = 8
+ROWS: Final = 4
+"""Elements of a request of a design that lets them be chosen."""
+FLIPS: Final = 32
+
+
+@attack(
+    "forged-replies",
+    Means(frozenset({Party.MATCHER}), has="every reply, of a key in shares those of one party"),
+    Claim("a matcher that cheats is refused"),
+    budget="some 150 replies to each of two requests",
+    weakness=replacing((dleq, "verify_proof", lambda *_, **__: None)),
+    needs=(OPRF,),
+)
+def forged_replies(arena: Arena) -> Figure:
+    """Count the replies that are not refused, or that end in another error than a refusal."""
+    listed, other = arena.hashes(ENTRIES, "listed"), arena.hashes(1, "other")
+    assert isinstance(arena.design, VoprfDesign)
+    deployed = arena.deployed(listed, "set", evaluations=ROWS, k=8, bands=2, probes=2)
+    items = {"listed": HashOnly(listed[0].tobytes()), "other": HashOnly(other[0].tobytes())}
+    (listed_stop,), (other_stop,) = (stops(deployed, item, arena.rng(name)) for name, item in items.items())
+    pairs = {"listed": (listed_stop, other_stop), "other": (other_stop, listed_stop)}
+    cases = {}
+    for name, (stop, foreign) in arena.each(pairs.items()):
+        taken = [
+            _not_refused(arena, deployed, stop, role, raw)
+            for role in arena.design.layout.roles
+            for raw in _no_evaluations(arena, deployed, stop, foreign, role)
+        ]
+        cases[name] = (sum(taken), len(taken))
+    return counted("replies taken", cases)
+
+
+def _not_refused(arena: Arena, deployed: Deployed, stop: Stop, role: Role, raw: bytes) -> bool:
+    if raw == stop.replies[role].encode():
+        return False
+    try:
+        return deliver(deployed, stop, role, raw, arena.rng("receive")) is not None
+    except BrokenError:
+        return True
+
+
+def _no_evaluations(
+    arena: Arena, deployed: Deployed, stop: Stop, foreign: Stop, role: Role
+) -> Iterator[bytes]:
+    """Encoded replies of a role, none of which is the right one."""
+    body, reply, others = (bodies[role] for bodies in (stop.bodies, stop.replies, foreign.replies))
+    rng = arena.rng("forged")
+    yield from (made.encode() for made in _replies(body, reply, others, rng))
+    yield from hostile(deployed.design.replies[role], reply.encode(), rng, FLIPS)
+
+
+def _replies(body: Any, reply: Any, others: Any, rng: Randomness) -> Iterator[Message]:
+    """Well-formed ones."""
+    wrong = blind_evaluate(generate_key_pair(Mode.VOPRF, rng), body.blinded, rng)
+    rows: Rows = reply.evaluated
+    mixed = rows.copy()
+    mixed[-1], swapped = wrong.elements[-1], rows[::-1] if len(rows) > 1 else rows[:0]
+    chosen = group.hash_to_group(np.frombuffer(rng.take(64 * len(rows)), np.uint8).reshape(-1, 64))
+    yield replace(reply, evaluated=wrong.elements, proof=wrong.proof)
+    yield others
+    repeated = rows[[0, *range(len(rows))]]
+    for elements in (wrong.elements, mixed, swapped, chosen, body.blinded, rows[1:], repeated):
+        if len(elements):
+            yield replace(reply, evaluated=elements)
+    for proof in (bytes(64), others.proof, rng.take(64), reply.proof[32:] + reply.proof[:32]):
+        yield replace(reply, proof=proof)
+    yield from (replace(reply, epoch=epoch) for epoch in (0, reply.epoch + 1))
+
+
+CURATOR: Final = CuratorKey.of(bytes(32))
+
+
+@attack(
+    "false-absence",
+    Means(frozenset({Party.DEVICE, Party.MATCHER}), has="a listed hash, every set, and a key of its own"),
+    Claim("no listed hash is shown to be absent", "docs/accountability.md"),
+    budget="five proofs",
+    weakness=replacing(
+        (absence, "verify_files", lambda *_: Passed()),
+        (absence, "open_setup", lambda *_: None),
+        (absence, "verify_absence", lambda *_: Passed()),
+    ),
+    needs=(OPRF, EQUAL, DELTAS),
+)
+def false_absence(arena: Arena) -> Figure:
+    """Count the false proofs that a verifier takes."""
+    first = arena.publish(arena.hashes(ENTRIES, "listed"), "set", evaluations=2)
+    second = update(first, arena.hashes(ENTRIES, "added"), [], arena.rng("update"))
+    deployed, signed = arena.opened(second), _signed(second)
+    honest = transcript(
+        deployed, signed, HashOnly(arena.hashes(1, "absent")[0].tobytes()), arena.rng("honest")
+    )
+    if not _proves(deployed, honest, second.setup_files):
+        raise AttackError("a proof that is true was refused")
+    forged = arena.each(list(_proofs(arena, first, deployed, signed)))
+    cases = tally((name, _proves(deployed, proof, files)) for name, proof, files in forged)
+    return counted("false proofs taken", cases)
+
+
+def _proofs(
+    arena: Arena, first: Build, deployed: Deployed, signed: SignedManifest
+) -> Iterator[tuple[str, AbsenceProof, Buffers]]:
+    """False proofs, each with the files it is shown with."""
+    listed, added = (arena.hashes(ENTRIES, name)[0].tobytes() for name in ("listed", "added"))
+    rng, files = arena.rng("forged"), deployed.build.setup_files
+    yield "a listed hash", transcript(deployed, signed, HashOnly(listed), rng), files
+    own = arena.publish(arena.hashes(ENTRIES, "others"), "own", evaluations=2)
+    theirs = arena.opened(update(own, arena.hashes(ENTRIES, "more"), [], arena.rng("own")))
+    made = transcript(replace(deployed, states=theirs.states), signed, HashOnly(listed), rng)
+    yield "another key", made, files
+    before = arena.opened(first)
+    yield "a delta left out", transcript(before, signed, HashOnly(added), rng), first.setup_files
+
+    def swapped(role: Role, reply: Message) -> Message:
+        assert isinstance(reply, CertifiedReply)
+        return replace(reply, evaluated=reply.evaluated[::-1].copy())
+
+    yield "rows swapped", transcript(deployed, signed, HashOnly(listed), rng, swapped), files
+    absent = HashOnly(arena.hashes(1, "absent")[0].tobytes())
+    yield "another hash", replace(transcript(deployed, signed, absent, rng), hash=listed), files
+
+
+def _signed(build: Build) -> SignedManifest:
+    return CURATOR.sign(manifest_of(build.design, build.setup_files, build.epoch))
+
+
+def _proves(deployed: Deployed, proof: AbsenceProof, files: Buffers) -> bool:
+    """Does a verifier with the curator's key take the proof, as `proof verify` does?"""
+    try:
+        if absence.verify_files(proof.signed, CURATOR.public, files) != Passed():
+            return False
+        setup = absence.open_setup(deployed.design, proof.signed.manifest, files)
+    except BlindmatchError:
+        return False
+    return absence.verify_absence(proof, deployed.design, setup) == Passed()
+
+
+CHOSEN: Final = 8
+
+
+@attack(
+    "forged-label",
+    Means(frozenset({third_party.PARTY}), has="every reply, and the hash that was asked about"),
+    Claim("can show none that is not listed", "docs/designs/third-party.md"),
+    budget="five labels of the hash that was asked about",
+    weakness=replacing((third_party, "check_signature", lambda *_: None)),
+    needs=(SIGNED_LABELS,),
+)
+def forged_label(arena: Arena) -> Figure:
+    """Count the forged labels that the device takes, by kind."""
+    deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
+    own = arena.hashes(1, "chosen")[0].tobytes()
+    (stop,) = stops(deployed, HashOnly(own), arena.rng("device"))
+    asked = third_party.DESIGN.unsealed(THIRD, deployed.states[THIRD], stop.bodies[THIRD])
+    forged = arena.each(
+        [(kind, answered_with(label, asked.reply_key)) for kind, label in _no_labels(arena, deployed, own)]
+    )
+    cases = tally((kind, _taken(arena, deployed, stop, THIRD, reply)) for kind, reply in forged)
+    return counted("labels taken", cases)
+
+
+def _no_labels(arena: Arena, deployed: Deployed, own: bytes) -> Iterator[tuple[str, Label]]:
+    """Five labels of the hash that was asked about."""
+    rng, state = arena.rng("forged"), deployed.states[THIRD]
+    label = Label(own, 7, rng.take(16), signatures=bytes(64))
+    yield "made up", label
+    yield "made up", replace(label, signatures=_signature(label, rng.take(32)))
+    yield "borrowed", replace(label, signatures=state.listed.label(0).signatures)
+    yield "borrowed", replace(label, signatures=state.nothing.signatures)
+    before = arena.deployed(np.frombuffer(own, np.uint8).reshape(1, 32), "before")
+    yield "outdated", before.states[THIRD].listed.label(0)
+
+
+def _signature(label: Label, seed: bytes) -> bytes:
+    one = batches_of(
+        np.frombuffer(label.entry_hash, np.uint8).reshape(1, 32),
+        np.array([label.entry_id], np.uint64),
+        np.frombuffer(label.salt, np.uint8).reshape(1, 16),
+    )
+    return signatures(SigningKey(seed), 1, None, next(one.batches(1))).tobytes()
+
+
+def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, reply: Message) -> bool:
+    step = deliver(deployed, stop, role, reply.encode(), arena.rng("receive"))
+    return isinstance(step, Done) and isinstance(step.outcome, Match)
+
+
+@attack(
+    "forced-report",
+    Means(frozenset({Party.MATCHER}), has="every hash, and every reply"),
+    Claim("any picture the server chooses: it knows the hash, so it can answer with a match that is none"),
+    budget=f"{CHOSEN} pictures",
+    needs=(WHOLE_HASH, OPEN_LABEL),
+)
+def forced_report(arena: Arena) -> Figure:
+    """Count the pictures that are not listed and match, by the reply of a matcher that saw their hashes."""
+    deployed, rng, forced = arena.deployed(arena.hashes(ENTRIES, "listed"), "set"), arena.rng("forged"), 0
+    for at, row in enumerate(arena.each(arena.hashes(CHOSEN, "chosen")), 1):
+        *_, stop = stops(deployed, HashOnly(row.tobytes()), rng)
+        (role, honest), label = *stop.replies.items(), Label(row.tobytes(), at, rng.take(16))
+        match = {"matched": True} if hasattr(honest, "matched") else {}
+        forced += _taken(arena, deployed, stop, role, replace(honest, label=label, **match))
+    return counted("matches forced", {"pictures not listed": (forced, CHOSEN)})

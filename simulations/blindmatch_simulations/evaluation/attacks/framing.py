@@ -1,0 +1,264 @@
+"""Whoever holds a listed picture and its label files reports about others, or of what was never sent.
+
+framing         the checks must fail each
+    the recipient   a device reports that somebody sent it the picture
+    a service       relay and matcher report a message between two others, with a commitment made up for it
+    another design  relay and matcher report under a design whose provider reads messages, with no commitment
+    a repetition    a device reports one message of its own again and again
+unsent-message  the relay has not taken the message as the report says; its stamp must show it
+    forged          a stamp that was made up, on a message that never was, as both sides can agree on
+    moved           the stamp of a true message of the device's own, on a picture that it never sent
+    to another      the same with another recipient
+    back-dated      a true stamp with an earlier time
+    replayed        one stamped message, reported again and again
+split-accounts  somebody with several accounts stays one match below a threshold with each
+pushed-over     somebody sends another account listed pictures and reports it for them, to lift it over
+
+The picture is on the list, the label is right, the relay stamps whatever it is asked to, and all of it is
+sealed to the centre as a report should be.
+An account would be looked at once so many of its matches are there: the testbed's centre has no such
+threshold, each report counts. What is counted is what one would be applied to, reports that pass by account.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from blindmatch_client.egress import Call, Egress, Recorder
+from blindmatch_client.egress.methods import SUBMIT
+from blindmatch_client.trace import Purpose
+from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import Match, Party
+from blindmatch_protocol.designs.provider_scan import DESIGN as IN_CLEAR
+from blindmatch_protocol.messages.content import AttachmentRef, Content, compose
+from blindmatch_protocol.messages.franking import disclose
+from blindmatch_protocol.messages.parts import SUBMISSION, split
+from blindmatch_protocol.messages.report import Report, seal_report
+from blindmatch_protocol.messages.stamp import Stamp, Stamped
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.centre import subjects, verify
+from blindmatch_server.centre.keys import PUBLIC_KEY
+from blindmatch_server.hosting.authority import Identity, Kind
+from blindmatch_server.storage.key_files import read_key
+from msgspec import Struct
+from msgspec.structs import replace
+
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, Piece, replacing
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
+from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, tally
+from blindmatch_simulations.evaluation.attacks.loopback import Loopback, drawn, loopback
+from blindmatch_simulations.evaluation.attacks.needs import A_LIST, ANY_ONE, ENCRYPTED, SMALL, TOLD
+from blindmatch_simulations.testbed.deployment.devices import now_ms
+from blindmatch_simulations.testbed.deployment.operators import centre_list
+
+ALICE, BOB, MALLORY = "alice", "bob", "mallory"
+PICTURE: Final = 1
+TYPE: Final = "image/png"
+PASSED: Final = "passed"
+AGAIN: Final[Piece] = (subjects, "settle", lambda connection, report_id, assessment: assessment)
+"""A centre that takes any number of reports about the same."""
+
+
+class Forgery(Redacted, Struct, frozen=True):
+    """A report that says what it must not."""
+
+    case: str
+    submitter: Identity
+    report: Report
+
+
+@attack(
+    "framing",
+    Means(frozenset({Party.DEVICE, Party.MATCHER, Party.PROVIDER}), has="a listed picture, its label"),
+    Claim(
+        "A device reports what it sent itself; a service reports where the deployed design gives "
+        "it pictures in the clear, else nothing"
+    ),
+    budget="eight reports, and two more for each further party",
+    weakness=replacing(
+        (verify, "check_reporter", lambda *_: Passed()),
+        (verify, "check_design", lambda *_: Passed()),
+        AGAIN,
+    ),
+    needs=(ENCRYPTED, A_LIST, TOLD, SMALL),
+)
+def framing(arena: Arena) -> Figure:
+    """Count the reports that pass every check, by case."""
+    with loopback(arena, [drawn(PICTURE)]) as held:
+        cases = passed(arena, held, list(_about_others(arena, held)))
+    return counted("reports that passed", but_the_first(cases, "a repetition"))
+
+
+def passed(arena: Arena, held: Loopback, forged: Sequence[Forgery]) -> dict[str, tuple[int, int]]:
+    """Submit reports; how many of each case passed every check, and were tried."""
+    for one in arena.each(forged):
+        _submit(held, one)
+    checks = {row.report_id: row.checks for row in centre_list(held.deployment).reports}
+    return tally((one.case, checks[one.report.report_id] == PASSED) for one in forged)
+
+
+def but_the_first(cases: dict[str, tuple[int, int]], case: str) -> dict[str, tuple[int, int]]:
+    """Without the report of `case` that is true; raises `AttackError` if none passed."""
+    times, tries = cases[case]
+    if not times:
+        raise AttackError("the first report of a device about a message of its own does not pass")
+    return cases | {case: (times - 1, tries - 1)}
+
+
+def _about_others(arena: Arena, held: Loopback) -> Iterator[Forgery]:
+    made = Reports(arena, held)
+    mallory = Identity(Kind.DEVICE, MALLORY)
+    yield Forgery("the recipient", mallory, made.report(mallory, ALICE, MALLORY))
+    for party in dict.fromkeys((Party.PROVIDER, held.design.info.setup_host, *held.design.info.parties)):
+        service = Identity.of(party)
+        yield Forgery("a service", service, made.report(service, ALICE, BOB))
+        report, other = made.report(service, ALICE, BOB), IN_CLEAR.info.name
+        yield Forgery("another design", service, replace(report, design=other, recipient="", opening=()))
+    own = made.content()
+    for _ in range(3):
+        yield Forgery("a repetition", mallory, made.report(mallory, MALLORY, BOB, own))
+
+
+class Reports:
+    """Makes reports from what mallory's device learns of a listed picture."""
+
+    def __init__(self, arena: Arena, held: Loopback) -> None:
+        self._rng, self._design = arena.rng("reports"), held.design
+        watched, self._data = held.device(MALLORY), drawn(PICTURE)
+        self._key = read_key(held.deployment.relay_stamp_key)
+        held.device(BOB)
+        watched.device.send_picture(BOB, self._data)
+        (trace,) = watched.traces
+        assert isinstance(trace.outcome, Match)
+        self._label = trace.outcome.label
+
+    def content(self) -> Content:
+        """A message with the picture, which nobody has sent."""
+        digest = hashlib.sha256(self._data).digest()
+        ref = AttachmentRef(self._rng.take(16), self._rng.take(32), digest, len(self._data), TYPE)
+        return compose("", (ref,), now_ms(), self._rng)
+
+    def report(
+        self, reporter: Identity, sender: str, recipient: str, content: Content | None = None
+    ) -> Report:
+        """A report of `reporter` that `sender` sent the picture to `recipient`."""
+        shown, opening = disclose(content or self.content(), sender, recipient, 0)
+        info, name, now = self._design.info, self._rng.take(16), now_ms()
+        stamp = Stamp(name, now, Stamped(opening.commitment, sender, recipient, name, now).mac(self._key))
+        return Report(
+            report_id=self._rng.take(16),
+            design=info.name,
+            version=info.version,
+            epoch=1,
+            label=self._label,
+            reporter=reporter.account,
+            sender=sender,
+            recipient=recipient,
+            sent_at_ms=shown.sent_at,
+            matched_at_ms=now_ms(),
+            media_type=TYPE,
+            opening=(opening,),
+            picture=self._data,
+            stamp=(stamp,),
+        )
+
+
+def _submit(held: Loopback, forgery: Forgery) -> None:
+    deployment, report = held.deployment, forgery.report
+    body = seal_report(report, read_key(deployment.centre_keys / PUBLIC_KEY))
+    credentials = deployment.caller_credentials(forgery.submitter, deployment.folder_of(forgery.submitter))
+    egress = Egress(deployment.directory(), credentials, Recorder(), now_ms)
+    try:
+        head = pb.SubmitPart(report_id=report.report_id)
+        egress.upload(Call(Party.CENTRE, SUBMIT, Purpose.REPORT), lambda: split(SUBMISSION, head, body))
+    finally:
+        egress.close()
+
+
+@attack(
+    "unsent-message",
+    Means(frozenset({Party.DEVICE}), has="a listed picture, its label, an obliging recipient"),
+    Claim("report a message that the relay has not taken, or another recipient, id or time than it took"),
+    budget="seven reports",
+    weakness=replacing((verify, "verify_stamp", lambda *_: Passed()), AGAIN),
+    needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
+)
+def unsent_message(arena: Arena) -> Figure:
+    """Count the reports that pass every check, by case."""
+    with loopback(arena, [drawn(PICTURE)]) as held:
+        cases = passed(arena, held, list(_of_unsent(arena, held)))
+    return counted("reports that passed", but_the_first(cases, "replayed"))
+
+
+def _of_unsent(arena: Arena, held: Loopback) -> Iterator[Forgery]:
+    made, mallory, rng = Reports(arena, held), Identity(Kind.DEVICE, MALLORY), arena.rng("stamps")
+    own = made.content()
+    true = made.report(mallory, MALLORY, BOB, own)
+    (stamp,) = true.stamp
+    for _ in range(3):
+        yield Forgery("replayed", mallory, replace(true, report_id=rng.take(16)))
+    unsent = made.report(mallory, MALLORY, BOB)
+    yield Forgery("forged", mallory, replace(unsent, stamp=(replace(stamp, mac=rng.take(32)),)))
+    yield Forgery("moved", mallory, replace(made.report(mallory, MALLORY, BOB), stamp=(stamp,)))
+    yield Forgery("to another", mallory, replace(made.report(mallory, MALLORY, ALICE), stamp=(stamp,)))
+    dated = made.report(mallory, MALLORY, BOB)
+    earlier = replace(dated.stamp[0], accepted_at_ms=dated.stamp[0].accepted_at_ms - 1)
+    yield Forgery("back-dated", mallory, replace(dated, stamp=(earlier,)))
+
+
+THRESHOLD: Final = 3
+ACCOUNTS: Final = 3
+
+
+@attack(
+    "split-accounts",
+    Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
+    Claim("whoever has several accounts stays below any threshold of matches with each"),
+    budget=f"{ACCOUNTS} accounts, {THRESHOLD - 1} listed pictures each",
+    needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
+)
+def split_accounts(arena: Arena) -> Figure:
+    """Count the matches of accounts that do not come to the threshold."""
+    each = THRESHOLD - 1
+    with loopback(arena, [drawn(number) for number in range(each)]) as held:
+        held.device(BOB)
+        for at in arena.each(range(ACCOUNTS)):
+            sender = held.device(f"{MALLORY}-{at}").device
+            for number in range(each):
+                sender.send_picture(BOB, drawn(number))
+        counts = _counts(held)
+    if sum(counts.values()) != ACCOUNTS * each:
+        raise AttackError("a device's report of a listed picture did not pass")
+    below = sum(count for count in counts.values() if count < THRESHOLD)
+    return counted("matches below a threshold", {f"of {THRESHOLD}": (below, ACCOUNTS * each)})
+
+
+@attack(
+    "pushed-over",
+    Means(frozenset({Party.DEVICE}), has="listed pictures, and their labels"),
+    Claim("what others send an account does not count against it"),
+    budget=f"{THRESHOLD} pictures, and as many reports",
+    weakness=framing.weakness,
+    needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
+)
+def pushed_over(arena: Arena) -> Figure:
+    """Count the matches that pass against the account that the pictures were sent to."""
+    with loopback(arena, [drawn(PICTURE)]) as held:
+        made, mallory = Reports(arena, held), held.of(MALLORY).watched.device
+        for _ in range(THRESHOLD):
+            mallory.send_picture(BOB, drawn(PICTURE))
+        held.of(BOB).watched.device.receive(0)
+        own = _counts(held)[BOB]
+        submitter = Identity(Kind.DEVICE, MALLORY)
+        forged = [Forgery(BOB, submitter, made.report(submitter, BOB, MALLORY)) for _ in range(THRESHOLD)]
+        times, tries = passed(arena, held, forged)[BOB]
+    return counted("matches against another", {"sent and reported": (times + own, tries)})
+
+
+def _counts(held: Loopback) -> Counter[str]:
+    """Reports that passed, by account."""
+    return Counter(row.reporter for row in held.checked().reports if row.checks == PASSED)

@@ -1,0 +1,218 @@
+"""What the parties on a message's way see beside its content: who calls, when, how long after what.
+
+joined-logs   provider and matcher join what each of them logs of calls: account, time, method, size
+    relay     who sent whom how much, when       matcher    who asked, when
+    joined    a request belongs to the next message of its account: so who sent whom a picture
+relay-timing  the relay looks at the time from the matcher's reply to the upload: was there a match?
+    reply of the matcher --> [what depends on the outcome?] --> Upload, Send to the relay
+
+Logs have no content. For the first two accounts send pictures and texts in a random order, one after the
+other: their calls never overlap. For the second pictures without a match, with one and with a family of 64
+entries are sent in a random order. Judged are the order of events (no step that looks at the outcome before
+the message is handed over) and, in a thorough run, whether the times tell the three kinds apart. Other traces
+of time are not looked at.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from blindmatch_client.egress import Call, Egress
+from blindmatch_client.egress.methods import EXCHANGE, SEND, UPLOAD
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.contract import Adversary as Conduct
+from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_protocol.contract.driver import concluded
+from blindmatch_protocol.picture.item import Picture
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing, replacing_of
+from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
+from blindmatch_simulations.evaluation.attacks.figure import Figure, Played, advantages, won
+from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback
+from blindmatch_simulations.evaluation.attacks.needs import ASKS, BY_ACCOUNT, ENCRYPTED, LATER, SMALL, TOLD
+from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, at_least
+from blindmatch_simulations.testbed.inprocess.seeded import flag
+
+SENDERS: Final = ("alice", "carol")
+MESSAGES: Final = 24
+QUICK_MESSAGES: Final = 12
+
+
+class _Call(NamedTuple):
+    """A logged call, and what the logs lack: the message it was made for."""
+
+    account: str
+    method: str
+    message: int
+
+
+@attack(
+    "joined-logs",
+    Means(frozenset({Party.PROVIDER, Party.MATCHER}), Conduct.SEMI_HONEST, "their logs of calls"),
+    Claim("which message a query belongs to, by account and time; so who sent whom a picture"),
+    budget=f"{MESSAGES} messages of {len(SENDERS)} accounts",
+    needs=(ENCRYPTED, BY_ACCOUNT, SMALL),
+)
+def joined_logs(arena: Arena) -> Figure:
+    """Count the requests linked to their message, against links to messages drawn at random."""
+    count, rng, calls = MESSAGES if arena.thorough else QUICK_MESSAGES, arena.rng("order"), list[_Call]()
+    pictures = [flag(rng) for _ in range(count)]
+    with loopback(arena) as held:
+        held.device("bob")
+        devices = [held.device(name) for name in SENDERS]
+        for number, picture in enumerate(pictures):
+            at = flag(rng)
+            before = len(devices[at].recorder.records())
+            if picture:
+                devices[at].device.send_picture("bob", drawn(number))
+            else:
+                devices[at].device.send_text("bob", f"text {number}")
+            made = devices[at].recorder.records()[before:]
+            calls += [_Call(SENDERS[at], one.method, number) for one in made]
+            arena.progress(number + 1, count)
+    return _figure(calls, pictures)
+
+
+def _figure(calls: list[_Call], pictures: Sequence[bool]) -> Figure:
+    """What the logs tell; success is more links than chance has, which kinds that are told are no part of."""
+    linked, count = _linked(calls), len(pictures)
+    right = sum(asked == sent for asked, sent in linked)
+    told = sum((number in {sent for _, sent in linked}) == picture for number, picture in enumerate(pictures))
+    parts = {"linked at random": len(linked) / count, f"pictures and texts told, of {count}": float(told)}
+    chance = at_least(right, len(linked), 1 / count)
+    return Figure("requests linked", float(right), chance < 1 - GAME_CONFIDENCE, len(linked), None, parts)
+
+
+def _linked(calls: list[_Call]) -> list[tuple[int, int | None]]:
+    """The message of each request, and the one that it is taken to belong to."""
+    return [
+        (one.message, _next(calls[at:], one.account))
+        for at, one in enumerate(calls)
+        if one.method == EXCHANGE.path
+    ]
+
+
+def _next(calls: list[_Call], account: str) -> int | None:
+    """The message that an account hands over next."""
+    return next((one.message for one in calls if (one.account, one.method) == (account, SEND.path)), None)
+
+
+KINDS: Final = {"no match": 1, "a match": 2, "a family": 3}
+FAMILY: Final = 64
+ROUNDS: Final = 40
+QUICK_ROUNDS: Final = 2
+BUCKETS: Final = 8
+
+
+class _Watch(Struct):
+    """What happened to one picture after another, in its order, and when."""
+
+    events: list[tuple[str, int]] = field(default_factory=list)
+    gaps: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    too_early: int = 0
+
+    def note(self, what: str) -> None:
+        """Something happens now."""
+        self.events.append((what, time.perf_counter_ns()))
+
+    def tamper(self, call: Call[Any, Any], request: Any, reply: Any) -> Any:
+        """A `Tamper` that changes nothing and notes the matcher's reply, and the relay's when it has all."""
+        if call.method in (EXCHANGE, SEND):
+            self.note("reply" if call.method is EXCHANGE else "send")
+        return reply
+
+    def sent(self, kind: str) -> None:
+        """A picture of this kind was sent; look at what happened."""
+        names = [name for name, _ in self.events]
+        when = dict(reversed(self.events))
+        self.too_early += "outcome" in names[: names.index("send")]
+        self.gaps[kind].append(when["upload"] - when["reply"])
+        self.events.clear()
+
+
+def _at_once(owner: type[AnyDesign]) -> tuple[Any, str, Any]:
+    """A design whose device looks at the outcome as soon as the reply is verified."""
+    receive = owner.receive
+
+    def receiving(self: AnyDesign, session: Any, setup: Any, *arguments: Any) -> Any:
+        return concluded(self, receive(self, session, setup, *arguments), setup)
+
+    return owner, "receive", receiving
+
+
+@attack(
+    "relay-timing",
+    Means(frozenset({Party.PROVIDER}), Conduct.SEMI_HONEST, "a clock"),
+    Claim("the relay has a message before the device looks at what came of its picture", "docs/messenger.md"),
+    budget=f"{ROUNDS} pictures of each of three kinds",
+    weakness=replacing_of(lambda design: [_at_once(type(design))]),
+    needs=(ASKS, TOLD, LATER, SMALL),
+)
+def relay_timing(arena: Arena) -> Figure:
+    """Count the pictures whose outcome was looked at too early; in a thorough run, the advantage by time."""
+    rounds, watch = ROUNDS if arena.thorough else QUICK_ROUNDS, _Watch()
+    listed = [drawn(KINDS["a match"]), drawn(KINDS["a family"])]
+    with _noting(arena, watch), loopback(arena, listed, _family()) as held:
+        held.device("bob")
+        alice = held.device("alice", watch.tamper)
+        for kind in arena.each(_order(arena, rounds)):
+            alice.device.send_picture("bob", drawn(KINDS[kind]))
+            watch.sent(kind)
+    return _timing_figure(watch, rounds * len(KINDS))
+
+
+def _order(arena: Arena, rounds: int) -> list[str]:
+    """The kinds, each once a round, so that what a picture leaves behind meets all of them."""
+    rng = arena.rng("order")
+    return [kind for _ in range(rounds) for kind in sorted(KINDS, key=lambda kind: rng.take(8))]
+
+
+def _timing_figure(watch: _Watch, pictures: int) -> Figure:
+    early = watch.too_early
+    if early or pictures <= QUICK_ROUNDS * len(KINDS):
+        return Figure("outcomes looked at too early", float(early), early > 0, pictures)
+    found = advantages({kind: _by_time(watch, kind) for kind in KINDS if kind != "no match"})
+    return replace(found, measure="advantage by time")
+
+
+def _by_time(watch: _Watch, kind: str) -> Advantage:
+    """The advantage in telling a kind from no match by the eighth of all times that a picture's lies in."""
+    pairs = [*zip(watch.gaps["no match"], watch.gaps[kind], strict=True)]
+    edges = np.quantile(np.array(pairs), np.arange(1, BUCKETS) / BUCKETS)
+    played = [Played((int(np.searchsorted(edges, pair[at])),), bool(at)) for pair in pairs for at in (0, 1)]
+    return won(played, len(KINDS) - 1)
+
+
+def _family() -> Rows:
+    """Hashes that differ from the third picture's in one bit each."""
+    own = np.frombuffer(Picture.from_bytes(drawn(KINDS["a family"])).hash, np.uint8)
+    made = np.repeat(own[None, :], FAMILY - 1, axis=0)
+    at = np.arange(FAMILY - 1)
+    made[at, at // 8] ^= np.uint8(1) << (at % 8).astype(np.uint8)
+    return made
+
+
+@contextmanager
+def _noting(arena: Arena, watch: _Watch) -> Iterator[None]:
+    """Have `watch` note when an outcome is looked at, and when an upload begins."""
+    owner = type(arena.design)
+    conclude, upload = owner.conclude, Egress.upload
+
+    def looking(self: Any, *arguments: Any) -> Any:
+        watch.note("outcome")
+        return conclude(self, *arguments)
+
+    def uploading(self: Any, call: Call[Any, Any], *arguments: Any) -> Any:
+        if call.method is UPLOAD:
+            watch.note("upload")
+        return upload(self, call, *arguments)
+
+    with replacing((owner, "conclude", looking), (Egress, "upload", uploading))():
+        yield

@@ -1,0 +1,35 @@
+"""All attacks, as they are declared, and what they are played against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Final
+
+from blindmatch_protocol.contract import AnyDesign
+
+from blindmatch_simulations.evaluation import attacks
+from blindmatch_simulations.evaluation.attacks.arena import DECLARED, Attack, Pair
+from blindmatch_simulations.evaluation.attacks.needs import ANY_ONE, lacking
+
+for _module in iter_modules(attacks.__path__):
+    import_module(f"{attacks.__name__}.{_module.name}")
+ATTACKS: Final[Mapping[str, Attack]] = {
+    one.name: one for one in sorted(DECLARED, key=lambda one: one.move.__module__)
+}
+"""By name; by module, and there as they are declared."""
+
+
+def pairs(designs: Sequence[AnyDesign]) -> list[Pair]:
+    """Each attack with each of some designs."""
+    return [pair for attack in ATTACKS.values() for pair in _pairs(attack, designs)]
+
+
+def _pairs(attack: Attack, designs: Sequence[AnyDesign]) -> list[Pair]:
+    made = [Pair(attack, design, lacking(attack.needs, design)) for design in designs]
+    played = [one for one in made if not one.unplayed]
+    if ANY_ONE not in attack.needs or not played:
+        return made
+    why = f"goes by nothing that designs differ in: played against {played[0].design.info.name}"
+    return [Pair(attack, one.design, why) if one in played[1:] else one for one in made]

@@ -1,0 +1,275 @@
+"""A curator, with its key, the matcher and one of three organisations, lists or drops what two must endorse.
+
+    unendorsed      an epoch that is not endorsed as it must be: by one organisation; by one with two keys;
+                    for another deployment; for epochs that are over; with an entry more in the set than in
+                    the endorsements; without an entry whose removal nobody endorsed
+    swapped-entry   an epoch whose endorsements are all good, and whose set has another entry in the place of
+                    an endorsed one: its hash, id or salt differ, it is a second label of the hash, its label
+                    bears the id of a filter's match, or the set is a filter
+
+The other two organisations have signed everything but the picture that is to be reported. The sets are built,
+signed and served by the package's own curator and matcher.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from blindmatch_client.device import OutcomeKind
+from blindmatch_client.epochs import adoption, endorsing
+from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Organisation, Terms, leaves_of
+from blindmatch_proofs.endorsement.batch import UNSIGNED, batch_of
+from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import EntryBatch, Party
+from blindmatch_protocol.contract.entries import HeldEntries, joined
+from blindmatch_protocol.contract.outcome import UNCONFIRMED_ID
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_server.curator.endorsement.batches import Batches, Held
+from msgspec import Struct
+from msgspec.structs import replace
+from nacl.signing import SigningKey
+
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
+from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
+from blindmatch_simulations.evaluation.attacks.loopback import FILLERS, Loopback, drawn
+from blindmatch_simulations.evaluation.attacks.needs import A_LIST, ANY_ONE, SERVED, SMALL, TOLD
+from blindmatch_simulations.testbed.deployment.curating import next_epoch, publish
+from blindmatch_simulations.testbed.deployment.devices import Watched
+from blindmatch_simulations.testbed.scenario.threads import threaded_servers
+
+BOB: Final = "bob"
+NAMES: Final = ("north", "south", "west")
+HELD, HONEST = NAMES[:1], NAMES[:2]
+"""The organisation in the adversary's hands; those whose signatures it has of all that is honest."""
+VICTIM: Final = 1
+FIRST_ID: Final = 1
+
+
+class Curator(Redacted, Struct, frozen=True):
+    """The adversary, and what it has.
+
+    Attributes:
+        arena: the run.
+        world: its deployment.
+        terms: of the policy; `north` has two keys in it.
+        keys: by their public halves.
+        honest: entries that two organisations endorse.
+        victim: the entry that the adversary wants listed, and one organisation endorses.
+    """
+
+    arena: Arena
+    world: Loopback
+    terms: Terms
+    keys: dict[bytes, SigningKey]
+    honest: EntryBatch
+    victim: EntryBatch
+
+    @property
+    def epoch(self) -> int:
+        """The next epoch."""
+        return next_epoch(self.world.published)
+
+    def batch(
+        self, entries: EntryBatch, by: Sequence[str], terms: Terms | None = None, last: int = 99
+    ) -> Held:
+        """A batch with the signatures of every key of some organisations."""
+        over = terms or self.terms
+        batch = batch_of(Action.LIST, (1, last), leaves_of(entries))
+        signatures = tuple(
+            over.sign(batch, self.keys[one.key]) if one.name in by else UNSIGNED
+            for one in over.policy.organisations
+        )
+        return Held(replace(batch, signatures=signatures), entries, frozenset())
+
+    def publish(self, in_set: EntryBatch, *batches: Held, **values: int) -> None:
+        """Publish the next epoch, whose set has these entries and which bears these endorsements."""
+        made = Batches(self.epoch, 0, batches).endorsement(self.arena.design.info, self.terms)
+        rng = self.arena.rng(f"publish/{self.epoch}")
+        place, design = self.world.deployment, self.arena.design
+        publish(place, design, HeldEntries(in_set), rng, values=values, endorsement=made)
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """The matcher hands the current epoch out, for a block."""
+        info = self.arena.design.info
+        with threaded_servers(
+            self.world.deployment, self.arena.design, sorted({info.setup_host, *info.parties})
+        ):
+            yield
+
+    def device(self, name: str) -> Watched:
+        """A new device with the policy, registered if it takes what it is served."""
+        with suppress(BlindmatchError):
+            return self.world.device(name, endorsement=self.terms.policy)
+        return self.world.of(name).watched
+
+
+@contextmanager
+def _curator(arena: Arena) -> Iterator[Curator]:
+    rng = arena.rng("organisations")
+    keys = [SigningKey(rng.take(32)) for _ in range(4)]
+    named = zip((NAMES[0], *NAMES), keys, strict=True)
+    policy = EndorsementPolicy(
+        2,
+        tuple(
+            sorted((Organisation(n, bytes(k.verify_key)) for n, k in named), key=lambda o: (o.name, o.key))
+        ),
+    )
+    victim = np.frombuffer(Picture.from_bytes(drawn(VICTIM)).hash, np.uint8).reshape(1, 32)
+    hashes = np.concatenate([arena.hashes(FILLERS, "honest"), victim])
+    salts = np.frombuffer(rng.take(16 * len(hashes)), np.uint8).reshape(-1, 16)
+    every = EntryBatch(hashes, np.arange(FIRST_ID, FIRST_ID + len(hashes), dtype=np.uint64), salts)
+    with (
+        tempfile.TemporaryDirectory(prefix="blindmatch-attack-") as folder,
+        Loopback.create(Path(folder) / "home", arena.design.info.name, arena.design) as world,
+    ):
+        terms = Terms(world.deployment.curator_public_key(), arena.design.info.name, policy)
+        held = {bytes(key.verify_key): key for key in keys}
+        made = Curator(arena, world, terms, held, every.part(0, FILLERS), every.part(FILLERS, len(every)))
+        made.publish(made.honest, made.batch(made.honest, HONEST))
+        world.start([Party.PROVIDER, Party.CENTRE], threads=True)
+        with made.serving():
+            if made.device(BOB).device.epoch != 1:
+                raise AttackError("a device did not take an epoch that is endorsed")
+        yield made
+
+
+def _one(curator: Curator) -> None:
+    """What one organisation endorsed."""
+    held = curator.batch(curator.victim, HELD)
+    first, *others = held.batch.signatures
+    alone = (first, *(UNSIGNED for _ in others))
+    _list(curator, replace(held, batch=replace(held.batch, signatures=alone)))
+
+
+def _elsewhere(curator: Curator) -> None:
+    terms = replace(curator.terms, deployment=curator.arena.rng("elsewhere").take(32))
+    _list(curator, curator.batch(curator.victim, HONEST, terms=terms))
+
+
+def _slipped_in(curator: Curator) -> None:
+    both = joined([curator.honest, curator.victim])
+    curator.publish(both, curator.batch(curator.honest, HONEST))
+
+
+def _list(curator: Curator, victim: Held) -> None:
+    both = joined([curator.honest, curator.victim])
+    curator.publish(both, curator.batch(curator.honest, HONEST), victim)
+
+
+def _adopted(curator: Curator, name: str, forge: Callable[[Curator], None]) -> bool:
+    """Does a new device take the epoch, and report the picture?"""
+    forge(curator)
+    with curator.serving():
+        alice = curator.device(name).device
+        return alice.epoch > 0 and alice.send_picture(BOB, drawn(VICTIM)).outcome is OutcomeKind.MATCH
+
+
+def _dropped(curator: Curator, name: str) -> bool:
+    """Does a device that has an epoch take the next one, from which an entry is gone?"""
+    curator.publish(curator.honest, curator.batch(curator.honest, HONEST))
+    with curator.serving():
+        alice = curator.device(name).device
+    before, rest = alice.epoch, curator.honest.part(1, FILLERS)
+    if before + 1 != curator.epoch:
+        raise AttackError("a device did not take an epoch that is endorsed")
+    curator.publish(rest, curator.batch(rest, HONEST))
+    with curator.serving(), suppress(BlindmatchError):
+        alice.refresh()
+    return alice.epoch > before
+
+
+FORMS: Final[dict[str, Callable[[Curator], None]]] = {
+    "by one organisation": _one,
+    "by one with two keys": lambda held: _list(held, held.batch(held.victim, HELD)),
+    "for another deployment": _elsewhere,
+    "for epochs that are over": lambda held: _list(held, held.batch(held.victim, HONEST, last=1)),
+    "slipped into the set": _slipped_in,
+}
+_MEANS: Final = Means(
+    frozenset({Party.CURATOR, Party.MATCHER}),
+    has="the curator's key, every set, and one of three organisations of which two are needed",
+)
+
+
+@attack(
+    "unendorsed",
+    _MEANS,
+    Claim("With a policy a curator lists nothing alone"),
+    budget="seven devices",
+    weakness=replacing(
+        (endorsing, "verify_table", lambda *_: Passed()),
+        (endorsing, "verify_continues", lambda *_: Passed()),
+        (adoption, "verify_label", lambda *_: Passed()),
+    ),
+    needs=(A_LIST, TOLD, SERVED, SMALL, ANY_ONE),
+)
+def unendorsed(arena: Arena) -> Figure:
+    """Count the forms in which a device goes along."""
+    cases = dict[str, tuple[int, int]]()
+    with _curator(arena) as curator:
+        for at, (name, forge) in enumerate(FORMS.items(), 1):
+            cases[name] = (int(_adopted(curator, f"alice-{at}", forge)), 1)
+            arena.progress(at, len(FORMS) + 1)
+        cases["removed by nobody"] = (int(_dropped(curator, "alice")), 1)
+        arena.progress(len(FORMS) + 1, len(FORMS) + 1)
+    return counted("epochs taken", cases)
+
+
+@attack(
+    "swapped-entry",
+    _MEANS,
+    Claim("the match is none to everybody"),
+    budget="seven devices",
+    weakness=replacing((adoption.Adoption, "_confirming", lambda *_: lambda found: found)),
+    needs=(A_LIST, TOLD, SERVED, SMALL),
+)
+def swapped_entry(arena: Arena) -> Figure:
+    """Count the swaps in which a device makes anything of the picture."""
+    cases = dict[str, tuple[int, int]]()
+    with _curator(arena) as curator:
+        reserved = replace(
+            curator.victim, ids=np.array([UNCONFIRMED_ID], np.uint64), salts=np.zeros((1, 16), np.uint8)
+        )
+        swaps: dict[str, tuple[EntryBatch, EntryBatch, dict[str, int]]] = {
+            **{name: (curator.victim, one, {}) for name, one in _swaps(curator).items()},
+            "id of a filter's match": (reserved, curator.victim, {}),
+        }
+        if "filter" in {one.name for one in arena.design.info.parameters}:
+            swaps["a filter"] = (curator.victim, curator.victim, {"filter": 1})
+        for at, (name, (listed, endorsed, values)) in enumerate(swaps.items(), 1):
+            batches = (curator.batch(curator.honest, HONEST), curator.batch(endorsed, HONEST))
+            curator.publish(joined([curator.honest, listed]), *batches, **values)
+            cases[name] = (int(_told(curator, f"alice-{at}")), 1)
+            arena.progress(at, len(swaps))
+    return counted("matches told", cases)
+
+
+def _told(curator: Curator, name: str) -> bool:
+    """Is a new device's user told anything of the picture, or the centre, or does the message not leave?"""
+    with curator.serving():
+        alice = curator.device(name).device
+        if not alice.epoch:
+            return False
+        sent = alice.send_picture(BOB, drawn(VICTIM))
+    return (sent.outcome, sent.delivered) != (OutcomeKind.NO_MATCH, True)
+
+
+def _swaps(curator: Curator) -> dict[str, EntryBatch]:
+    """What two organisations endorsed in the place of the victim's entry, by what differs."""
+    victim, rng = curator.victim, curator.arena.rng("swapped")
+    hashes, salts = (np.frombuffer(rng.take(n), np.uint8).reshape(1, n) for n in (32, 16))
+    return {
+        "hash": replace(victim, hashes=hashes),
+        "id": replace(victim, ids=victim.ids + np.uint64(1)),
+        "salt": replace(victim, salts=salts),
+        "second label": replace(victim, ids=victim.ids + np.uint64(1), salts=salts),
+    }

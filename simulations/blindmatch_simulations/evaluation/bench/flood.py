@@ -1,0 +1,159 @@
+"""`blindmatch bench flood`: what hostile clients of a relay or a matcher do to everybody else.
+
+    quiet, under attack, quiet, under attack ...      for each kind of hostile client
+
+Bystanders send texts, or check pictures, at a fixed rate, far below what the server can do, so that latency
+is not that of their own queue. A kind is compared with the quiet time just before it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from blindmatch_server.hosting.worker_pool import cores
+from msgspec import Struct
+
+from blindmatch_simulations.evaluation.attacks.hostile import RELAY
+from blindmatch_simulations.evaluation.bench.field import Load, Outcome, messenger_field
+from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.phases import each
+from blindmatch_simulations.measure.worker import Worker, working
+from blindmatch_simulations.measure.yardstick import Run, counting
+
+REST_S: Final = 0.5
+"""After an attack, until the relay has answered what was refused late."""
+
+
+class Flood(Struct, frozen=True):
+    """How much is done.
+
+    Attributes:
+        texts: texts or checks of the bystanders, quiet and under each kind of attack, in each round.
+        rate: texts or checks a second of all bystanders together.
+        pairs: of bystanders; devices, where they check pictures.
+        rounds: how often each kind attacks.
+        accounts: of the attacker.
+        at_once: attempts of one such account that are under way at the same time.
+    """
+
+    texts: int = 200
+    rate: float = 40.0
+    pairs: int = 4
+    rounds: int = 3
+    accounts: int = 4
+    at_once: int = 16
+
+
+class Round(Struct, frozen=True):
+    """A quiet time, then one beside one kind of hostile client, whose attempts `outcomes` counts."""
+
+    quiet: Outcome
+    attacked: Outcome
+    run: Run
+    seconds: float
+    outcomes: Mapping[str, int]
+
+
+class Scene(Struct, frozen=True):
+    """Bystanders and hostile clients of one server.
+
+    Attributes:
+        rows: what ids of its rows begin with.
+        words: what bystanders do, for the progress.
+        kinds: of hostile clients.
+        order: has the bystanders do what they do once.
+        bystanders: parameters of the rows.
+        attack: the last arguments of `hostile_worker`, from HOME on.
+    """
+
+    rows: str
+    words: str
+    kinds: Collection[str]
+    order: Callable[[], Outcome]
+    bystanders: Mapping[str, int | str]
+    attack: Sequence[str]
+
+
+def bench_flood(meter: Meter, folder: Path, flood: Flood) -> None:
+    """Measure each kind of hostile client of a relay, in the new deployment `folder`."""
+    with messenger_field(folder, Load(workers=1, pairs=flood.pairs)) as field:
+        victims = [f"w0-{number}-b" for number in range(flood.pairs)]
+        bystanders = {"pairs": flood.pairs, "texts_per_second": round(flood.rate)}
+        order = partial(field.order, flood.texts, flood.rate)
+        attack = [str(folder), "relay", "-", *victims]
+        measure(meter, Scene("flood", "texts", RELAY.kinds, order, bystanders, attack), flood)
+
+
+def measure(meter: Meter, scene: Scene, flood: Flood) -> None:
+    """Measure each kind of a scene."""
+    sizes = str(flood.accounts), str(flood.at_once)
+    progress = meter.phase("hostile clients settle")
+    with working("hostile_worker", *sizes, *scene.attack) as hostile:
+        hostile.answer()
+        progress(1, 1)
+        found = {kind: _rounds(meter, scene, hostile, kind, flood) for kind in scene.kinds}
+    _record_quiet(meter, scene, [one for rounds in found.values() for one in rounds])
+    for kind, rounds in found.items():
+        _record(meter, scene, kind, rounds, flood)
+
+
+def _rounds(meter: Meter, scene: Scene, hostile: Worker, kind: str, flood: Flood) -> list[Round]:
+    progress = meter.phase(f"{scene.words} beside hostile clients: {kind}")
+    return [_round(meter, scene, hostile, kind) for _ in each(range(flood.rounds), progress)]
+
+
+def _round(meter: Meter, scene: Scene, hostile: Worker, kind: str) -> Round:
+    with meter.around(cores()) as around:
+        quiet = scene.order()
+        hostile.tell(kind)
+        hostile.answer()
+        attacked = scene.order()
+        hostile.tell("stop")
+        ended = hostile.answer()
+        time.sleep(REST_S)
+    return Round(quiet, attacked, around.runs[0], ended["seconds"], ended["outcomes"])
+
+
+def _record_quiet(meter: Meter, scene: Scene, rounds: Sequence[Round]) -> None:
+    quiet = Outcome.joined([one.quiet for one in _counting(rounds)])
+    runs, row = [one.run for one in rounds], f"{scene.rows}/quiet"
+    meter.record(row, _latencies(quiet), runs, messages=quiet.messages, **scene.bystanders)
+
+
+def _record(meter: Meter, scene: Scene, kind: str, rounds: Sequence[Round], flood: Flood) -> None:
+    row = f"{scene.rows}/{kind}"
+    parameters = {**scene.bystanders, "accounts": flood.accounts, "at_once": flood.at_once}
+    counted = _counting(rounds)
+    outcomes = sum((Counter(one.outcomes) for one in counted), Counter[str]())
+    if not outcomes:
+        meter.missing(row, "no attempt of the hostile clients came to an end", **parameters)
+        return
+    figures = _figures(counted) | {
+        "attempts_per_second": outcomes.total() / sum(one.seconds for one in counted)
+    }
+    why = "attempts ended in " + ", ".join(f"{name} {count:,}" for name, count in outcomes.most_common())
+    messages = sum(one.attacked.messages for one in counted)
+    meter.record(row, figures, [one.run for one in rounds], why, messages=messages, **parameters)
+
+
+def _figures(rounds: Sequence[Round]) -> dict[str, float]:
+    """Latency beside the hostile clients, and how many times that of the quiet texts it is."""
+    quiet = _latencies(Outcome.joined([one.quiet for one in rounds]))
+    found = _latencies(Outcome.joined([one.attacked for one in rounds]))
+    ratios = {f"{name}_times": found[f"{name}_us"] / quiet[f"{name}_us"] for name in ("p50", "p95")}
+    return found | ratios | {"times": max(ratios.values())}
+
+
+def _counting(rounds: Sequence[Round]) -> list[Round]:
+    """The rounds that figures are taken from: see `runs.counting`."""
+    counted = counting([one.run for one in rounds])
+    return [one for one in rounds if one.run in counted]
+
+
+def _latencies(outcome: Outcome) -> dict[str, float]:
+    return {name: value for name, value in outcome.latency_figures().items() if name.endswith("_us")}

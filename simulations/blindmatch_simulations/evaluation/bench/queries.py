@@ -1,0 +1,168 @@
+"""`blindmatch bench query` without a network: the private check of one hash, as primitives and as design.
+
+What is timed is a hash that is not listed, the usual case; a match opens one label more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.codec.randomness import Randomness, Recording, replayed, system_randomness
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import Item, NoMatch, Outcome, Role, Session
+from blindmatch_protocol.crypto import oprf
+from blindmatch_protocol.crypto.oprf import Mode
+from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.designs.voprf import MATCHER
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.curator import open_list, random_list
+from blindmatch_server.curator.signing import Signer
+from blindmatch_server.epochs.published import Publication
+from blindmatch_server.hosting.worker_pool import WorkerPool
+from msgspec import Struct
+
+from blindmatch_simulations.evaluation.bench.arithmetic import OPRF, VOPRF, arithmetic
+from blindmatch_simulations.measure.group_backend import computing, measurable
+from blindmatch_simulations.measure.meter import BenchError, Meter
+from blindmatch_simulations.testbed.deployment.building import built
+from blindmatch_simulations.testbed.inprocess.opened import OpenDesign, open_published
+
+BATCHES: Final = (1, 16, 100)
+"""Hashes that are checked together."""
+SEVERAL: Final = 16
+"""Evaluations of a request in the second form of the design, and in the throughput rows."""
+
+
+_MODES: Final = {"oprf": Mode.OPRF, "voprf": Mode.VOPRF}
+
+
+def bench_primitives(meter: Meter) -> None:
+    """Measure the OPRF of RFC 9497 without and with its proof; for one hash its arithmetic too."""
+    for setting, (name, mode), batch in product(measurable(), _MODES.items(), BATCHES):
+        with computing(meter, setting):
+            meter.time(f"query/primitives/{name}", _primitive(mode, batch), count=batch, batch=batch)
+    for proof, operations in (("none", OPRF), ("DLEQ", VOPRF)):
+        meter.time("query/primitives/arithmetic", arithmetic(operations), batch=1, proof=proof)
+
+
+def _primitive(mode: Mode, batch: int) -> Callable[[], object]:
+    rng = system_randomness()
+    key = oprf.generate_key_pair(mode, rng)
+    inputs = [rng.take(32) for _ in range(batch)]
+    public = key.public if mode is Mode.VOPRF else None
+
+    def both_sides() -> object:
+        state, blinded = oprf.blind(inputs, mode, rng)
+        return oprf.finalize(state, oprf.blind_evaluate(key, blinded, rng), public)
+
+    if not np.array_equal(both_sides(), oprf.evaluate(key, inputs)):  # type: ignore[arg-type]
+        raise BenchError("the OPRF's two ways of evaluation differ")
+    return both_sides
+
+
+class Check(Redacted, Struct, frozen=True):
+    """Private checks of one picture against a publication, both sides in this process.
+
+    Attributes:
+        publication: the set and the matcher's key.
+        item: the picture; its hash is computed already.
+        opened: the set and the key as device and matcher have opened them.
+    """
+
+    publication: Publication
+    item: Item
+    opened: OpenDesign
+
+    @classmethod
+    def of(cls, publication: Publication) -> Check:
+        """Checks of a picture that no list holds."""
+        return cls(publication, unlisted_picture(), open_published(DESIGN, publication))
+
+    @property
+    def epoch(self) -> int:
+        """Of the publication."""
+        return self.publication.manifest.epoch
+
+    def session(self, rng: Randomness) -> Session:
+        """A new session of a device."""
+        return Session(DESIGN, self.opened.setup, DESIGN.enrol(rng), rng)
+
+    def request(self) -> bytes:
+        """The encoding of a device's request."""
+        step: Any = self.session(system_randomness()).start(self.item)
+        return cast(Message, step[MATCHER]).encode()
+
+    def envelope(self) -> bytes:
+        """The same as it is sent."""
+        info = DESIGN.info
+        made = wire.Envelope(design=info.name, version=info.version, epoch=self.epoch, role=MATCHER)
+        made.body = self.request()
+        return made.SerializeToString()
+
+    def answer(self, request: bytes) -> bytes:
+        """The matcher's part: from bytes to bytes."""
+        body = decode_any(DESIGN.requests[MATCHER], request, "bench/request")
+        return self.opened.answer(MATCHER, body, system_randomness())[0].encode()
+
+    def device(self, rng: Randomness, answer: Callable[[bytes], bytes]) -> Outcome:
+        """The device's part: from the picture to the outcome."""
+
+        def exchange(bodies: Mapping[Role, Message]) -> dict[Role, Message]:
+            reply = answer(bodies[MATCHER].encode())
+            return {MATCHER: decode_any(DESIGN.replies[MATCHER], reply, "bench/reply")}
+
+        outcome = self.session(rng).run(self.item, exchange).outcome
+        if not isinstance(outcome, NoMatch):
+            raise BenchError("a picture that is not listed matched")
+        return outcome
+
+    def both_sides(self) -> Outcome:
+        """A whole check without a network."""
+        return self.device(system_randomness(), self.answer)
+
+    def replayed_device(self) -> Callable[[], Outcome]:
+        """The device's part alone, with randomness and the reply that belongs to it recorded."""
+        recording, replies = Recording(system_randomness()), list[bytes]()
+
+        def answer(request: bytes) -> bytes:
+            replies.append(self.answer(request))
+            return replies[0]
+
+        self.device(recording.rng, answer)
+        tape = recording.tape()
+        return lambda: self.device(replayed(tape), lambda request: replies[0])
+
+
+def unlisted_picture() -> Picture:
+    """A picture of noise, which no list holds; its hash is computed already."""
+    pixels = np.frombuffer(system_randomness().take(128 * 128 * 3), np.uint8).reshape(128, 128, 3)
+    picture = Picture.from_pixels(pixels)
+    _ = picture.fingerprint
+    return picture
+
+
+def publish_random(entries: int, folder: Path, evaluations: int, signer: Signer | None = None) -> Publication:
+    """Publish a set of random hashes into the new `folder`."""
+    listed = folder.with_suffix(".list")
+    random_list(entries, listed, system_randomness())
+    with open_list(listed) as opened, WorkerPool() as workers:
+        return built(DESIGN, opened, folder, {"evaluations": evaluations}, workers, signer)
+
+
+def bench_design(meter: Meter, check: Check, evaluations: int) -> None:
+    """Measure the design's own check: both sides together, then each alone."""
+    entries = check.publication.manifest.entries
+    request = check.request()
+    tasks = (
+        ("check", check.both_sides),
+        ("device", check.replayed_device()),
+        ("matcher", lambda: check.answer(request)),
+    )
+    for name, task in tasks:
+        meter.time(f"query/design/{name}", task, entries=entries, evaluations=evaluations)

@@ -1,0 +1,157 @@
+"""`blindmatch bench set`: building, size, look-up and start of the encrypted set of oprf-psi."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_protocol.contract import EntrySource
+from blindmatch_protocol.designs.deltas import SET_FILE
+from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.designs.oprf_psi.layers import FilterLayer, Layer
+from blindmatch_protocol.group import missing
+from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.sets import labels, store
+from blindmatch_server.curator import open_list, random_list
+from blindmatch_server.epochs.manifest import SIGNED
+from blindmatch_server.epochs.published import Publication
+from blindmatch_server.hosting.worker_pool import WorkerPool, cores
+from msgspec import Struct
+
+from blindmatch_simulations.evaluation.bench.arithmetic import ENTRY, arithmetic
+from blindmatch_simulations.measure.group_backend import computing, measurable
+from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.testbed.deployment.building import built, built_alone
+
+ALONE: Final = "blindmatch_simulations.evaluation.bench.alone"
+LOOK_UPS: Final = 1000
+"""Keys of a batched look-up."""
+
+
+class Builder(Struct, frozen=True):
+    """Publishes the same list again and again, each time into a new folder."""
+
+    entries: EntrySource
+    folder: Path
+    numbers: Any
+
+    def publish(self, threads: int, values: Mapping[str, int]) -> Publication:
+        """Publish on so many cores; the set is left on the disk."""
+        into = self.folder / f"build-{next(self.numbers)}"
+        with WorkerPool(threads) as workers:
+            return built(DESIGN, self.entries, into, values, workers if threads > 1 else None)
+
+
+def bench_set(meter: Meter, folder: Path, log2n: int) -> None:
+    """Measure sets of 2^`log2n` random hashes, in the empty `folder`."""
+    entries = 1 << log2n
+    listed = folder / "bench.list"
+    random_list(entries, listed, system_randomness())
+    with open_list(listed) as opened:
+        builder = Builder(opened, folder, count())
+        for setting in measurable():
+            with computing(meter, setting):
+                published = _builds(meter, builder, entries)
+                _memory(meter, listed, folder / f"memory-{setting}", entries)
+        if why := missing():
+            meter.missing("set/build/one-thread", why, entries=entries, backend="jit")
+        meter.time("set/build/arithmetic", arithmetic(ENTRY))
+        made = builder.publish(cores(), {"filter": 1})
+        _sizes(meter, published, made)
+        _look_ups(meter, published, made)
+        _start(meter, published, folder / "setup", entries)
+
+
+def _builds(meter: Meter, builder: Builder, entries: int) -> Publication:
+    """Time builds; a labelled publication."""
+    last: list[Publication] = []
+
+    def building(threads: int, values: Mapping[str, int]) -> Callable[[], None]:
+        def run() -> None:
+            last[:] = [builder.publish(threads, values)]
+
+        return run
+
+    many = cores()
+    kinds: tuple[tuple[str, int, Mapping[str, int]], ...]
+    kinds = (("filter", many, {"filter": 1}), ("one-thread", 1, {}), ("all-cores", many, {}))
+    for name, threads, values in kinds:
+        task = building(threads, values)
+        meter.time(f"set/build/{name}", task, count=entries, threads=threads, repeat=False, entries=entries)
+    return last[0]
+
+
+def _memory(meter: Meter, listed: Path, folder: Path, entries: int) -> None:
+    peak = built_alone(DESIGN.info.name, listed, folder, {})["peak_mib"]
+    meter.memory("set/build/memory", peak, entries=entries)
+
+
+def _sizes(meter: Meter, labelled: Publication, filtered: Publication) -> None:
+    entries = labelled.manifest.entries
+    whole = _set_file(labelled)
+    for name, kind in (("store", store.KIND), ("label", labels.KIND)):
+        meter.record(f"set/size/{name}", {"bytes": _bytes_of(whole, kind) / entries}, entries=entries)
+    meter.record("set/size/set-up", {"bytes": labelled.manifest.setup_bytes / entries}, entries=entries)
+    bits = filtered.manifest.setup_bytes * 8 / entries
+    meter.record("set/size/filter", {"bits": bits}, entries=entries)
+
+
+def _set_file(publication: Publication) -> SetFile:
+    info = DESIGN.info
+    return SetFile(publication.setup()[SET_FILE], SET_FILE, info.name, info.version)
+
+
+def _bytes_of(file: SetFile, kind: int) -> int:
+    return sum(section.length for section in file.sections.values() if section.kind == kind)
+
+
+def _look_ups(meter: Meter, labelled: Publication, filtered: Publication) -> None:
+    entries = labelled.manifest.entries
+    full = DESIGN.open_setup(labelled.setup(), 1).layers[0]
+    small = DESIGN.open_setup(filtered.setup(), 1).layers[0]
+    assert isinstance(full, Layer) and isinstance(small, FilterLayer)
+    keys: Rows = np.frombuffer(system_randomness().take(LOOK_UPS * store.KEY_BYTES), np.uint8)
+    keys = keys.reshape(LOOK_UPS, store.KEY_BYTES)
+    full.store.lookup(keys)
+    for name, look_up in (("store", full.store.lookup), ("filter", small.filter.contains)):
+        meter.time(f"set/look-up/{name}", partial(look_up, keys[:1]), entries=entries)
+        many = partial(look_up, keys)
+        meter.time(f"set/look-up/{name}-batch", many, count=LOOK_UPS, entries=entries, batch=LOOK_UPS)
+
+
+def _start(meter: Meter, published: Publication, root: Path, entries: int) -> None:
+    """Lay the set-up out as a device keeps it, and start device processes."""
+    _lay_out(published, root)
+    found, runs = meter.starts(ALONE, "start", root)
+    for name, key in (("as-a-device", "device"), ("open", "open")):
+        wall, cpu = (median(one[key][at] for one in found) * 1e6 for at in (0, 1))
+        figures = {"cpu_us": cpu, "wall_us": wall}
+        meter.record(f"set/start/{name}", figures, runs, entries=entries)
+    _start_memory(meter, found[-1], entries)
+
+
+def _start_memory(meter: Meter, found: Mapping[str, Any], entries: int) -> None:
+    before, after, mapped, own = (found[name] for name in ("before", "after", "map", "own"))
+    told = None not in (before, after, mapped, own)
+    more = (
+        {"memory": after - mapped, "memory-own": own, "memory-more": after - mapped - before} if told else {}
+    )
+    for name in ("memory", "memory-own", "memory-more"):
+        meter.memory(f"set/start/{name}", more.get(name), entries=entries)
+
+
+def _lay_out(published: Publication, root: Path) -> None:
+    """Write what a device that fetched the set-up holds (blindmatch_client.epochs.setup)."""
+    info, manifest = DESIGN.info, published.manifest
+    folder = root / f"{info.name}-{info.version}" / f"epoch-{manifest.epoch}"
+    folder.mkdir(parents=True)
+    for name in manifest.setup:
+        (folder / name).hardlink_to(published.folder / name)
+    (root / SIGNED).write_bytes(published.signed.encode())

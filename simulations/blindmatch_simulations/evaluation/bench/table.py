@@ -1,0 +1,82 @@
+"""Rows as a table, for the console and for documents.
+
+python -m blindmatch_simulations.evaluation.bench.table FILE ... one table in Markdown of results files
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from blindmatch_simulations.measure.results import Figure, Results, Status, read
+from blindmatch_simulations.measure.row import FIGURES, BenchRow, Target, Verdict
+
+COLUMNS: Final = ("what", "with", "figures", "target", "verdict")
+_UNIT_US: Final = {"days": 86_400e6, "min": 60e6, "s": 1e6, "ms": 1e3}
+
+
+def cells(row: BenchRow) -> tuple[str, ...]:
+    """A row's cells, in the order of `COLUMNS`."""
+    parameters = ", ".join(f"{name} {_plain(value)}" for name, value in row.parameters.items())
+    figures = ", ".join(_figure(name, figure) for name, figure in row.figures.items())
+    per = f" per {row.per}" if row.per and row.figures else ""
+    status = "" if row.status is Status.MEASURED else f" ({row.status})"
+    why = f": {row.why}" if row.why else ""
+    verdict = "" if row.verdict is Verdict.NO_TARGET else str(row.verdict)
+    return row.what, parameters, f"{figures}{per}{status}{why}".strip(), target_words(row.target), verdict
+
+
+def markdown(rows: Iterable[BenchRow]) -> str:
+    """A table in Markdown."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *(cells(row) for row in rows)]
+    return "".join(f"| {' | '.join(cell.replace('|', ' ') for cell in line)} |\n" for line in lines)
+
+
+def _figure(name: str, figure: Figure) -> str:
+    value = figure.value or 0.0
+    match figure.unit:
+        case "us":
+            shown = _duration(value)
+        case "share":
+            shown = _percent(value)
+        case unit:
+            shown = f"{_short(value)} {unit}"
+    return f"{FIGURES[name].label} {shown}".strip()
+
+
+def _duration(us: float) -> str:
+    """Microseconds in a unit that is read at a glance."""
+    for least, unit in ((86_400e6, "days"), (600e6, "min"), (10e6, "s"), (1e3, "ms")):
+        if us >= least:
+            return f"{_short(us / _UNIT_US[unit])} {unit}"
+    return f"{_short(us)} us"
+
+
+def _percent(share: float) -> str:
+    """Whole numbers in the middle; near one what is missing counts."""
+    return f"{share:.2%}" if 0.9 < share < 1 else f"{share:.0%}"
+
+
+def target_words(target: Target | None) -> str:
+    """A target for people; empty if there is none."""
+    if target is None:
+        return ""
+    where = ", ".join(f"{name} {_plain(value)}" for name, value in target.where.items())
+    bound = _figure(target.figure, Figure(target.value, unit=FIGURES[target.figure].unit))
+    return f"{'>=' if target.at_least else '<='} {bound}{f' at {where}' if where else ''}"
+
+
+def _short(value: float) -> str:
+    """Three significant digits, or whole numbers where those are more."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _plain(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
+
+
+if __name__ == "__main__":
+    every = [read(Path(name), Results[BenchRow]) for name in sys.argv[1:]]
+    print(markdown(row for one in every for row in one.rows), end="")

@@ -1,0 +1,286 @@
+"""A process in which a design's sessions are run with nothing to look at and nowhere to go.
+
+Run as ``python -m``: a `Task` comes on standard input, a `Done` leaves on standard output.
+Clock, host name, process id and environment are what the task says, before the design is loaded. Once it is, whatever opens, connects, starts or inspects anything is refused and noted.
+Noted are also what a step writes to standard output, standard error or a log, threads and work for the end
+of the process that it leaves behind, and state on the design's object, its classes or its module (`kept`).
+
+Read all the same: C code's clocks (`datetime`'s base class, ``numpy.datetime64("now")``, `os.times`,
+`resource`), `os.urandom` (the check of tapes finds it), user and group ids, memory addresses, frames
+through another module than the design's own, `os.cpu_count`, the processor's counters, and whatever a
+compiled extension asks the kernel for.
+"""
+
+from __future__ import annotations
+
+import atexit
+import datetime
+import logging
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, Final
+
+import msgspec
+
+from blindmatch_simulations.evaluation.conformance.kept import digest
+
+IMPORTED: Final = (".py", ".pyc", ".so")
+
+REFUSED: Final = (
+    "open",
+    "os.",
+    "socket.",
+    "subprocess.",
+    "ctypes.",
+    "shutil.",
+    "tempfile.",
+    "glob.",
+    "mmap.",
+    "fcntl.",
+    "pty.",
+    "signal.",
+    "sqlite3.",
+    "urllib.",
+    "webbrowser.",
+    "gc.",
+    "sys._current_frames",
+    "sys.addaudithook",
+    "sys.setprofile",
+    "sys.settrace",
+)
+"""Audit events (PEP 578) that a step of a design has no cause for, by their front."""
+
+
+class Task(msgspec.Struct):
+    """What to run, and in which surroundings.
+
+    Attributes:
+        module: that holds the design; `file`: where it lies, if it was loaded from a path.
+        name: of the design's object in it, or of its class.
+        files, epoch, setup, roles: the build, and whose files are whose.
+        pictures: name, height, width and pixels.
+        seed: of the randomness; each session has a purpose of its own.
+        clock: Unix time in seconds; `host`, `pid`, `environment`: what is read instead of the machine's.
+    """
+
+    module: str
+    file: str
+    name: str
+    files: dict[str, bytes]
+    epoch: int
+    setup: list[str]
+    roles: dict[str, list[str]]
+    pictures: list[tuple[str, int, int, bytes]]
+    seed: int
+    clock: int
+    host: str
+    pid: int
+    environment: dict[str, str]
+
+
+class Done(msgspec.Struct):
+    """Bodies by picture, in order, with their role; what was refused; what state was left."""
+
+    bodies: dict[str, list[tuple[str, bytes]]]
+    refused: list[str]
+    kept: list[str]
+
+
+class ConfinedError(Exception):
+    """A step did what no step has a cause for."""
+
+
+def main() -> None:
+    """Run one task."""
+    task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Task)
+    surround(task)
+    with _listening() as said:
+        done = _run(task, said)
+    sys.stdout.buffer.write(msgspec.msgpack.encode(done))
+
+
+@contextmanager
+def _listening() -> Iterator[Callable[[], int]]:
+    """How many bytes have been written to standard output, standard error or a log meanwhile."""
+    logging.basicConfig(stream=sys.stderr, level=logging.NOTSET)
+    held = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as file:
+        for into in (1, 2):
+            os.dup2(file.fileno(), into)
+
+        def said() -> int:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return os.fstat(file.fileno()).st_size
+
+        try:
+            yield said
+        finally:
+            said()
+            for into, before in zip((1, 2), held, strict=True):
+                os.dup2(before, into)
+
+
+def surround(task: Task) -> None:
+    """Replace what can be read of clock, host, process and environment."""
+
+    def at(scale: int) -> Callable[..., Any]:
+        return lambda *_: task.clock if scale == 1 else task.clock * scale
+
+    for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time", "clock_gettime"):
+        setattr(time, name, lambda *_: float(task.clock))
+        setattr(time, f"{name}_ns", at(10**9))
+    gmtime = time.gmtime
+    for name in ("gmtime", "localtime"):
+        setattr(time, name, lambda seconds=None: gmtime(task.clock if seconds is None else seconds))
+
+    class Fixed(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+            return cls.fromtimestamp(task.clock, tz)
+
+        @classmethod
+        def utcnow(cls) -> Any:
+            return cls.fromtimestamp(task.clock, datetime.UTC).replace(tzinfo=None)
+
+        today = utcnow
+
+    datetime.datetime = Fixed  # type: ignore[misc]
+    named = os.uname_result(("Linux", task.host, "0", "0", "machine"))
+    replaced: Mapping[str, Any] = {"uname": named, "getpid": task.pid, "getppid": task.pid, "getcwd": "/"}
+    for name, value in replaced.items():
+        setattr(os, name, lambda value=value: value)
+    os.environ.clear()
+    os.environ.update(task.environment)
+    sys.argv[:] = ["design"]
+
+
+def _run(task: Task, said: Callable[[], int]) -> Done:
+    """The sessions, once all that they need is imported."""
+    import numpy as np
+    from blindmatch_protocol.codec.randomness import seeded
+    from blindmatch_protocol.contract import Role
+    from blindmatch_protocol.picture.item import Picture
+
+    from blindmatch_simulations.testbed.inprocess.deployed import run_session
+    from blindmatch_simulations.testbed.inprocess.opened import OpenDesign
+
+    design, module = _loaded(task)
+    pictures = [
+        (name, Picture.from_pixels(np.frombuffer(raw, np.uint8).reshape(height, width, 3)))
+        for name, height, width, raw in task.pictures
+    ]
+    for _, picture in pictures:
+        _ = picture.fingerprint
+    watch = Watch(frozenset(kind.__module__ for kind in type(design).__mro__) - sys.stdlib_module_names)
+    done, before, quiet, ends = Done({}, [], []), dict[str, bytes](), said(), atexit._ncallbacks()
+    threads = threading.active_count()
+    watch.confine()
+    states = {Role(role): design.open_role(role, _some(task, names)) for role, names in task.roles.items()}
+    setup = design.open_setup(_some(task, task.setup), task.epoch)
+    design.check_setup(setup)
+    deployed = OpenDesign(design, setup, states)
+    for name, picture in pictures:
+        try:
+            ran = run_session(deployed, picture, seeded(f"confined/{task.seed}/{name}"))
+            done.bodies[name] = [(str(role), body) for role, body in ran.bodies()]
+        except Exception as error:
+            done.bodies[name] = [(type(error).__name__, b"")]
+        after = watch.state(design, module)
+        done.kept += [one for one in after if before and before.get(one) != after[one]]
+        before = after
+    done.refused += dict.fromkeys(watch.notes)
+    done.refused += ["output"] if said() > quiet else []
+    done.refused += ["atexit"] if atexit._ncallbacks() > ends else []
+    done.refused += ["a thread"] if threading.active_count() > threads else []
+    return done
+
+
+def _some(task: Task, names: list[str]) -> dict[str, bytes]:
+    return {name: task.files[name] for name in names}
+
+
+def _loaded(task: Task) -> tuple[Any, ModuleType]:
+    from importlib import import_module
+    from pathlib import Path
+
+    from blindmatch_simulations.testbed.deployment.registry import module_of
+
+    module = module_of(Path(task.file)) if task.file else import_module(task.module)
+    found = getattr(module, task.name)
+    return (found() if isinstance(found, type) else found), module
+
+
+class Watch:
+    """Refuses whatever a step has no cause for, and notes it.
+
+    Frames may be looked at by libraries, which do so, but for those that hand them on; not by the design's
+    own modules.
+
+    Args:
+        modules: names of the design's own.
+    """
+
+    def __init__(self, modules: frozenset[str]) -> None:
+        self.notes: list[str] = []
+        self._modules = modules
+        self._lookers = {*modules, "inspect", "traceback"}
+        self._frame = sys._getframe
+        self._looking = False
+
+    def confine(self) -> None:
+        """From now on."""
+        sys.dont_write_bytecode = True
+        sys.addaudithook(self._hook)
+
+    def state(self, design: Any, module: ModuleType) -> dict[str, bytes]:
+        """What the design's object, its classes and their modules hold, as digests."""
+        self._looking = True
+        found = {name: digest(value, self._modules) for name, value in _held(design, module)}
+        self._looking = False
+        return found
+
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        frames = event == "sys._getframe" or (event == "object.__getattr__" and arguments[1] == "tb_frame")
+        if self._looking or not (frames or event.startswith(REFUSED)) or _is_import(event, arguments):
+            return
+        if frames:
+            self._looking = True
+            caller = self._frame(1).f_globals.get("__name__")
+            self._looking = False
+            if caller not in self._lookers:
+                return
+        self.notes.append(event)
+        raise ConfinedError(event)
+
+
+_IMPORT_PATHS: Final = tuple(path for path in {sys.prefix, sys.base_prefix, *sys.path} if path)
+
+
+def _is_import(event: str, arguments: tuple[Any, ...]) -> bool:
+    """A module or its folder that is read while something is imported."""
+    path = arguments[0] if arguments else None
+    if event in ("os.listdir", "os.scandir"):
+        return isinstance(path, str) and path.startswith(_IMPORT_PATHS)
+    is_code = isinstance(path, str) and path.endswith(IMPORTED) and path.startswith(_IMPORT_PATHS)
+    return (
+        event == "open" and is_code and arguments[1] in ("r", "rb", None) and not arguments[2] & os.O_ACCMODE
+    )
+
+
+def _held(design: Any, module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """What the design's object, its classes and its module hold, by name."""
+    owners: dict[str, Mapping[str, Any]] = {"the object": vars(design), module.__name__: vars(module)}
+    owners |= {kind.__qualname__: vars(kind) for kind in type(design).__mro__ if kind is not object}
+    for owner, held in owners.items():
+        yield from ((f"{owner}.{name}", value) for name, value in held.items() if not name.startswith("__"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""Every outcome against the plaintext oracle, and what a centre makes of it.
+
+label     hash, id and salt are those of an entry that the picture matches, within its first and last epoch
+centre    the centre's own checks pass a report of the outcome, as far as they need no message
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from blindmatch_proofs.verdict import Failed
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.messages.report import Report, seal_report
+from blindmatch_protocol.picture.distance import rows
+from blindmatch_server.centre.assessment import Check
+from blindmatch_server.centre.deployed import Deployed
+from blindmatch_server.centre.keyed_hash import KeyedHasher
+from blindmatch_server.centre.keys import CentreKeys
+from blindmatch_server.centre.references import Reference, References
+from blindmatch_server.centre.verify import Verifier
+from blindmatch_server.hosting.authority import Identity, Kind
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from PIL import Image
+
+from blindmatch_simulations.evaluation.conformance.category import check_both_ways, of_all_kinds
+from blindmatch_simulations.evaluation.conformance.declarations import audited
+from blindmatch_simulations.evaluation.conformance.fixtures import CROWD, Fixtures, large
+from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, clopper_pearson
+from blindmatch_simulations.testbed.inprocess.deployed import Build, Ran, entries_of, opened, run_session
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
+from blindmatch_simulations.testbed.pictures.edits import encoded
+from blindmatch_simulations.testbed.pictures.pool import Oracle, Pooled, flipped, picture
+
+NEAR = ("near-30", "near-31", "next")
+"""Kinds of pictures with an entry at another hash."""
+STATED: Final = 96
+"""Pictures at each distance for which a design states its recall."""
+
+
+def check_outcomes(fixtures: Fixtures) -> Passed:
+    """Whoever is declared to learn the outcome gets the oracle's, and nobody else gets one; labels and
+    vouchers are an entry's. At distances 30 and 31 only missing all fails.
+
+    A picture whose very hash is listed must be found, one outside the relation never: recall is a figure, not
+    a promise. For a category more kinds of pictures are tried, so that some are of it and some are not.
+    """
+    pictures, sessions, relation = fixtures.pool.pictures, fixtures.honest, fixtures.design.info.relation
+    if isinstance(relation, bm.Category):
+        more = of_all_kinds(fixtures.seed)
+        pictures, sessions = (*pictures, *more), {**sessions, **{one.name: fixtures.run(one) for one in more}}
+    expected, missed = _told(fixtures, fixtures.build, pictures, sessions)
+    if bm.Learner.DEVICE in fixtures.design.info.learns:
+        _verified(fixtures, pictures, sessions)
+    if isinstance(relation, bm.Category):
+        check_both_ways(relation, expected)
+    return _passed(fixtures, expected, missed)
+
+
+def check_full_size(fixtures: Fixtures) -> Passed:
+    """A design that is checked in `reduced` sizes has the oracle's outcomes in the sizes that devices use,
+    and passes `egress` in its first round."""
+    if fixtures.whole is None:
+        raise NotApplicableError("every check runs in the sizes that devices use")
+    full = Fixtures(fixtures.whole, fixtures.seed, values=fixtures.values, full_size=True)
+    chosen = list({one.kind: one for one in full.pool.pictures}.values())
+    sessions = {one.name: full.run(one) for one in chosen}
+    expected, missed = _told(full, full.build, chosen, sessions)
+    passed = _passed(full, expected, missed)
+    if full.design.info.roles or full.design.vouchers:
+        audited(full, sessions)
+    reduced = fixtures.design.info.name
+    return Passed(f"{passed.reason}; all other checks ran on {reduced}", passed.figures)
+
+
+def check_entries(fixtures: Fixtures) -> Passed:
+    """In a set of 2,000 entries, 160 pictures whose very hash is listed are found, and 169 that match none
+    are not; a stated `recall` is tried.
+
+    A design whose bands or kinds of pictures leave out some entries misses one of so many; what fails fewer
+    of them than the bound that is printed can pass.
+    """
+    setting = large(fixtures)
+    deployed, names = setting.deployed, [one.name for one in setting.pictures]
+    asked = [(one.item, fixtures.rng(f"entries/{one.name}")) for one in setting.pictures]
+    ran = dict(
+        zip(names, fixtures.executor.map(lambda each: run_session(deployed, *each), asked), strict=True)
+    )
+    expected, _ = _told(fixtures, deployed.build, setting.pictures, ran)
+    _, most = clopper_pearson(0, CROWD, GAME_CONFIDENCE)
+    found, others = sum(expected.values()), len(expected) - sum(expected.values())
+    words = f"{found} of {found} entries found, 0 of {others} other pictures; at most {most:.1%} missed"
+    figures: dict[str, object] = {"entries": found, "others": others, "missed_at_most": round(most, 4)}
+    return Passed(words + _recall(fixtures, figures), figures)
+
+
+def _recall(fixtures: Fixtures, figures: dict[str, object]) -> str:
+    """Recall at the distances for which `recall` of the design states it: exact binomial limits, 99 %."""
+    stated: Mapping[int, float] = getattr(fixtures.design, "recall", {})
+    words = ""
+    for distance, least in stated.items():
+        found = sum(_near_found(fixtures, distance))
+        low, high = clopper_pearson(found, STATED, GAME_CONFIDENCE)
+        figures[f"recall_{distance}"] = [round(found / STATED, 4), round(low, 4), round(high, 4)]
+        if high < least:
+            rule = f"recall at distance {distance} is stated as {least}, and is at most {high:.3f}"
+            raise BrokenError("recall", rule, found=f"{found} of {STATED}")
+        words += f"; {found} of {STATED} found at distance {distance}, where {least} is stated"
+    return words
+
+
+def _near_found(fixtures: Fixtures, distance: int) -> list[bool]:
+    """For each of `STATED` pictures: is an entry found that differs in so many of its least reliable bits?"""
+    front = (1 << 25) + 1000 * fixtures.seed + STATED * distance
+    pictures = [Pooled(f"near/{i}", "near", picture(front + i)) for i in range(STATED)]
+    entries = rows([flipped(one.item, distance) for one in pictures])
+    deployed = opened(fixtures.publish(entries, "recall"))
+    rngs = (fixtures.rng(f"recall/{distance}/{one.name}") for one in pictures)
+    return [run_session(deployed, one.item, rng).found for one, rng in zip(pictures, rngs, strict=True)]
+
+
+def _told(
+    fixtures: Fixtures, build: Build, pictures: Sequence[Pooled], sessions: Mapping[str, Ran]
+) -> tuple[dict[str, bool], list[str]]:
+    """What the oracle says of each picture, if everybody was told so; and near ones that were missed."""
+    relation, missed, listed = fixtures.design.info.relation, list[str](), Listed(build)
+    oracle = Oracle(relation, build.entries)
+    expected = {one.name: oracle.matches(one.item) for one in pictures}
+    for one in pictures:
+        ran = sessions[one.name]
+        if bm.Learner.DEVICE in fixtures.design.info.learns:
+            missed += [one.name] * misses(relation, one, expected[one.name], ran.outcome, listed=listed)
+        elif not isinstance(ran.outcome, bm.Undisclosed | bm.Voucher):
+            rule = "the device learns an outcome that is not declared to it"
+            raise BrokenError("outcome", rule, item=one.name)
+        if bm.Learner.SERVER in fixtures.design.info.learns:
+            told = _by_verdict(one, ran)
+            missed += [one.name] * misses(relation, one, expected[one.name], told, "verdict", listed)
+        elif ran.verdicts:
+            raise BrokenError("verdict", "a role learns an outcome that is not declared to it", item=one.name)
+    _centre(fixtures, build, pictures, expected, sessions)
+    return expected, missed
+
+
+class Listed(References):
+    """The list of a build that was published whole, as curator and centre have it; and its epoch."""
+
+    def __init__(self, build: Build) -> None:
+        (batch,) = entries_of(build).batches(len(build.entries))
+        rows = zip(batch.ids.tolist(), batch.hashes, batch.salts, strict=True)
+        self._by_id = {at: Reference(own.tobytes(), salt.tobytes(), None) for at, own, salt in rows}
+        self.epoch = build.epoch
+
+    def lookup(self, entry_id: int) -> Reference | None:
+        """The entry with this id, if the list has it."""
+        return self._by_id.get(entry_id)
+
+    def has(self, label: bm.Label) -> bool:
+        """Is this label of an entry? One that a filter gives is a hash alone, and is never reported."""
+        entry = self.lookup(label.entry_id)
+        known = entry is not None and (entry.entry_hash, entry.salt) == (label.entry_hash, label.salt)
+        return label.unconfirmed or (known and label.first_epoch <= self.epoch <= label.last_epoch)
+
+
+def _verified(fixtures: Fixtures, pictures: Sequence[Pooled], sessions: Mapping[str, Ran]) -> None:
+    """The centre takes a report of every match and flag."""
+    design, listed = fixtures.design, Listed(fixtures.build)
+    keys = CentreKeys(X25519PrivateKey.generate(), KeyedHasher(bytes(32)), bytes(32), bytes(32))
+    verifier = Verifier(keys, Deployed(design, lambda: {listed.epoch}), listed)
+    for one in pictures:
+        report = _report(design.info, listed.epoch, one, sessions[one.name].outcome)
+        if report is None:
+            continue
+        sealed = seal_report(report, keys.public_key)
+        found = verifier.assess(sealed, report.report_id, Identity(Kind.DEVICE, SENDER)).verdicts
+        for check in (Check.SEALED, Check.DESIGN, Check.REPORTER, Check.LABEL, Check.PICTURE, Check.RELATION):
+            if isinstance(verdict := found[check], Failed):
+                rule = f"the centre refuses a report of it: {check}: {verdict.reason}"
+                raise BrokenError("outcome", rule, item=one.name)
+
+
+SENDER: Final = "alice"
+
+
+def _report(info: bm.Info, epoch: int, one: Pooled, outcome: bm.Outcome) -> Report | None:
+    """What a device would report of an outcome; None if nothing."""
+    is_match = isinstance(outcome, bm.Match) and not outcome.label.unconfirmed
+    if not is_match and not isinstance(outcome, bm.Flag):
+        return None
+    return Report(
+        report_id=bytes(16),
+        design=info.name,
+        version=info.version,
+        epoch=epoch,
+        label=outcome.label if isinstance(outcome, bm.Match) else bm.NO_LABEL,
+        reporter=SENDER,
+        sender=SENDER,
+        recipient="bob",
+        sent_at_ms=1,
+        matched_at_ms=1,
+        media_type="image/png",
+        opening=(),
+        picture=encoded(Image.fromarray(one.item.pixels)),
+        score=outcome.encode() if isinstance(outcome, bm.Flag) else b"",
+    )
+
+
+def _passed(fixtures: Fixtures, expected: dict[str, bool], missed: list[str]) -> Passed:
+    near = [one.name for one in fixtures.pool.of(*NEAR) if expected.get(one.name)]
+    if near and len(set(missed)) == len(near):
+        rule = "no picture at distance 30 or 31 is found: the relation is not that wide"
+        raise BrokenError("outcome", rule)
+    count, matching, lost = len(expected), sum(expected.values()), len(set(missed))
+    words = f"{count} pictures as the oracle says, {matching} of them matching"
+    if near:
+        words += f"; {len(near) - lost} of {len(near)} at distance 30 or 31 found"
+    return Passed(words, {"pictures": count, "matching": matching, "near": len(near), "missed": lost})
+
+
+def _by_verdict(one: Pooled, ran: Ran) -> bm.Outcome:
+    """What a role learnt, as the outcome it is."""
+    if not ran.verdicts:
+        raise BrokenError("verdict", "a role must learn the outcome, and gives no verdict", item=one.name)
+    label = next((told.label for told in ran.verdicts if told.label is not None), None)
+    return bm.NoMatch() if label is None else bm.Match(label)
+
+
+def misses(
+    relation: bm.Relation,
+    one: Any,
+    matches: bool,
+    outcome: object,
+    step: str = "outcome",
+    listed: Listed | None = None,
+) -> bool:
+    """Does an outcome miss a picture that is near an entry? Everything else must be as the oracle says.
+
+    Args:
+        one: the picture: its name, its kind and the item.
+        listed: the list that labels must be of; None: it is not known here.
+
+    Raises:
+        BrokenError: if it is not.
+    """
+    of = {"item": one.name, "kind": one.kind}
+    match outcome:
+        case bm.Match() | bm.Flag() if not matches:
+            what = "match" if isinstance(outcome, bm.Match) else "flag"
+            raise BrokenError(step, f"a {what} that the oracle denies", **of)
+        case bm.Match(label) if not relation.holds(one.item, rows([label.entry_hash]))[0]:
+            raise BrokenError("outcome", "the label is not of an entry the picture matches", **of)
+        case bm.Match(label) if listed is not None and not listed.has(label):
+            raise BrokenError(step, "id, salt or epochs of the label are not the entry's", **of)
+        case bm.NoMatch() if matches and isinstance(relation, bm.Category):
+            raise BrokenError("outcome", "a picture of the category is not flagged", **of)
+        case bm.NoMatch() if matches and one.kind not in NEAR:
+            raise BrokenError("outcome", "a picture whose very hash is listed is not found", **of)
+        case bm.Match() | bm.Flag() | bm.NoMatch():
+            return matches and isinstance(outcome, bm.NoMatch)
+        case _:
+            raise BrokenError("outcome", "the device must learn the outcome, and does not", **of)
+
+
+def _centre(
+    fixtures: Fixtures,
+    build: Build,
+    pictures: Sequence[Pooled],
+    expected: dict[str, bool],
+    sessions: Mapping[str, Ran],
+) -> None:
+    """Of all vouchers of one account the opener opens none, or ones that match, with labels of entries."""
+    design = fixtures.design
+    if bm.Learner.CENTRE not in design.info.learns:
+        return
+    named = [
+        (name, ran.outcome.body) for name, ran in sessions.items() if isinstance(ran.outcome, bm.Voucher)
+    ]
+    files = {name: build.files[name] for name in build.published.opener}
+    setup = design.open_setup({name: build.files[name] for name in build.published.setup}, build.epoch)
+    bodies = [body for _, body in named]
+    labels = bm.open_all(design.open_opener(files), "account", "device", design.period(setup), bodies)
+    items = {one.name: one.item for one in pictures}
+    for index, label in labels.items():
+        name = named[index][0]
+        if not expected[name]:
+            raise BrokenError("open", "a voucher is opened that the oracle denies", item=name)
+        right = design.info.relation.holds(items[name], rows([label.entry_hash]))[0]
+        if not right or not Listed(build).has(label):
+            raise BrokenError("open", "the label is not of an entry the picture matches", item=name)
+    if not labels and any(expected[name] for name, _ in named):
+        raise BrokenError("open", "no voucher of an account with several matches is opened")

@@ -1,0 +1,274 @@
+"""What is drawn is long enough, and is drawn anew: keys, blinds and nonces hang on 128 bits of the tape at
+least, and look it; no two proofs share a nonce.
+
+    influence     of the bytes that are drawn, 16 at least change what comes of them, if any does
+    collisions    what differs between sessions, sets or replies never comes twice
+    full range    values of 32 bytes that a session or a role's state keeps, and that differ from run to run,
+                  differ in 120 bits at least: a scalar below a bound does not
+    proofs        every pair of what can be read as proofs is solved for the key, which is held against the
+                  public keys that everybody has
+
+No blind of b bits comes twice in n = `SESSIONS` sessions with a probability of exp(-n^2 / 2^(b+1)).
+
+A proof of knowledge of a key k is a challenge c and a response s = r - c*k (RFC 9497, section 2.2.1; one of
+Schnorr's has the other sign). Two proofs of one nonce r give k = (s' - s) / (c - c').
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
+from itertools import combinations, pairwise
+from operator import and_, or_
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.codec.randomness import Recording, replayed
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Role
+from blindmatch_protocol.contract.outcome import Send
+from blindmatch_protocol.group import single
+from msgspec import Struct
+
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published, lowered
+from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, enrolled, publish
+from blindmatch_simulations.testbed.inprocess.fields import byte_fields, fields_of, limits
+from blindmatch_simulations.testbed.inprocess.steps import sent
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
+
+SESSIONS: Final = 1_024
+SETS: Final = 48
+TRIED: Final = 96
+"""Bytes of a tape that are altered, one after the other."""
+LEAST_BYTES: Final = 16
+LEAST_BITS: Final = 120
+SCALAR_BYTES: Final = 32
+FEW: Final = 3
+"""Entries of the sets that are published to look at their keys."""
+DEEP: Final = 4
+PUBLISH: Final = "publish"
+
+
+class Drawing(Redacted, Struct, frozen=True):
+    """Something that draws: its step, what comes of it from a source, and what it keeps."""
+
+    step: str
+    run: Callable[[Any], Any]
+    seen: Callable[[Any], list[tuple[str, bytes]]]
+    kept: Callable[[Any], Any]
+    times: int
+
+
+def check_draws(fixtures: Fixtures) -> Passed:
+    """16 drawn bytes at least count (96 places are altered); of 1,024 sessions, 48 sets and 48 replies no
+    varying field repeats; 32-byte values vary in 120 bits."""
+    found = {one.step: _looked_at(fixtures, one) for one in _drawings(fixtures)}
+    drawn = {step: influence for step, influence in found.items() if influence is not None}
+    if not drawn:
+        raise NotApplicableError("nothing that is drawn shows in what is sent or published")
+    words = ", ".join(f"{step} {influence}" for step, influence in drawn.items())
+    words = f"bytes of the tape that count: {words}; nothing drawn came twice{limits(fixtures.design)}"
+    return Passed(words, {"influence": drawn})
+
+
+def _drawings(fixtures: Fixtures) -> Iterator[Drawing]:
+    deployed, one = as_published(fixtures).deployed, fixtures.pool.of("other")[0]
+    design, state = fixtures.design, enrolled(deployed, fixtures.rng("draws/account"))
+
+    def start(rng: Any) -> Any:
+        return design.start(state, deployed.setup, one.item, UNBOUND, rng).step
+
+    yield Drawing("start", start, _bodies, lambda step: getattr(step, "session", None), SESSIONS)
+    entries = fixtures.pool.entries[:FEW]
+
+    def made(rng: Any) -> Build:
+        return publish(design, entries, rng, 1, lowered(fixtures))
+
+    yield Drawing(PUBLISH, made, lambda build: sorted(build.files.items()), _states, SETS)
+    step = start(fixtures.rng("draws/asked"))
+    for role, body in step.bodies.items() if isinstance(step, Send) else ():
+        yield Drawing(
+            f"answer of {role}",
+            lambda rng, role=role, body=body: deployed.answer(role, body, rng)[0],  # type: ignore[misc]
+            lambda reply: list(_leaves_of(reply)),
+            lambda reply: None,
+            SETS,
+        )
+
+
+def _looked_at(fixtures: Fixtures, one: Drawing) -> int | None:
+    """Bytes of the tape that count; None if what is drawn does not show."""
+    first, again = (one.seen(one.run(fixtures.rng(f"draws/{one.step}/{at}"))) for at in range(2))
+    if first == again:
+        return None
+    made = [one.run(fixtures.rng(f"draws/{one.step}/{at}")) for at in range(one.times)]
+    _never_twice(one, [one.seen(result) for result in made])
+    _full_range(one, [one.kept(result) for result in made])
+    by_tape = one.step == PUBLISH or not fixtures.design.info.native_randomness
+    return _influence(fixtures, one) if by_tape else 0
+
+
+def _influence(fixtures: Fixtures, one: Drawing) -> int:
+    """How many bytes of a tape change what is seen, of those that are tried."""
+    recording = Recording(fixtures.rng(f"draws/{one.step}/0"))
+    honest, tape = one.seen(one.run(recording.rng)), recording.tape()
+    more = fixtures.rng("draws/more").take(len(tape))
+    places = range(0, len(tape), -(-len(tape) // TRIED)) if tape else ()
+    count = sum(_changes(one, tape, at, more, honest) for at in places)
+    if count < min(LEAST_BYTES, len(tape)) or len(tape) < LEAST_BYTES:
+        rule = f"of {len(tape)} bytes that are drawn {count} count, so what they hide can be tried out"
+        raise BrokenError(one.step, rule)
+    return count
+
+
+def _changes(one: Drawing, tape: bytes, at: int, more: bytes, honest: Any) -> bool:
+    altered = bytearray(tape)
+    altered[at] ^= 0xFF
+    try:
+        return bool(one.seen(one.run(replayed(bytes(altered) + more))) != honest)
+    except BlindmatchError:
+        return True  # it draws otherwise then
+
+
+def _never_twice(one: Drawing, runs: list[list[tuple[str, bytes]]]) -> None:
+    """A field of `LEAST_BYTES` and more that is not always the same is never the same twice."""
+    values: dict[tuple[str, int], list[bytes]] = defaultdict(list)
+    for run in runs:
+        for at, (path, value) in enumerate(run):
+            if len(value) >= LEAST_BYTES:
+                values[path, at].append(value)
+    for (path, _), found in values.items():
+        if 1 < len(set(found)) < len(found) and not _arranged(found):
+            raise BrokenError(one.step, f"field {path}: two of {len(found)} draws are the same")
+
+
+def _arranged(found: list[bytes]) -> bool:
+    """Is only the order of the same bytes drawn, or where they end?"""
+    longest = max(found, key=len)
+    return len({bytes(sorted(one)) for one in found}) == 1 or all(map(longest.startswith, found))
+
+
+def _full_range(one: Drawing, kept: Iterable[Any]) -> None:
+    """Values of 32 bytes that are kept and vary do so in nearly all of their bits."""
+    values: dict[str, list[int]] = defaultdict(list)
+    for held in kept:
+        for path, value in leaves_of(held):
+            if len(value) == SCALAR_BYTES:
+                values[path].append(int.from_bytes(value, "big"))
+    for path, found in values.items():
+        varying = (reduce(or_, found) ^ reduce(and_, found)).bit_count()
+        if len(found) >= SETS and 0 < varying < LEAST_BITS:
+            raise BrokenError(
+                one.step, f"{path.lstrip('.')}: of its 256 bits {varying} vary: it is drawn short"
+            )
+
+
+def leaves_of(held: Any, path: str = "", depth: int = DEEP) -> Iterator[tuple[str, bytes]]:
+    """Every byte string and row of bytes in an object, in its attributes and in theirs, with its path."""
+    if isinstance(held, bytes):
+        yield path, held
+    elif isinstance(held, np.ndarray):
+        if held.dtype == np.uint8 and held.ndim == 2 and held.shape[1] >= LEAST_BYTES:
+            yield from ((f"{path}[{row}]", held[row].tobytes()) for row in range(min(len(held), TRIED)))
+    elif isinstance(held, tuple | list):
+        for at, part in enumerate(held[:TRIED]):
+            yield from leaves_of(part, f"{path}[{at}]", depth)
+    elif depth and hasattr(type(held), "__module__"):
+        for name in _attributes(held):
+            yield from leaves_of(getattr(held, name, None), f"{path}.{name}", depth - 1)
+
+
+def _attributes(held: Any) -> list[str]:
+    slots = [name for kind in type(held).__mro__ for name in getattr(kind, "__slots__", ())]
+    return [name for name in (*slots, *getattr(held, "__dict__", ())) if isinstance(name, str)]
+
+
+def _bodies(step: Any) -> list[tuple[str, bytes]]:
+    if not isinstance(step, Send):
+        return []
+    return [leaf for role in sorted(step.bodies) for leaf in _leaves_of(step.bodies[role])]
+
+
+def _leaves_of(body: Message) -> Iterator[tuple[str, bytes]]:
+    return ((path, value) for path, value in fields_of(body) if isinstance(value, bytes))
+
+
+def _states(build: Build) -> Any:
+    design = build.design
+    return [design.open_role(role, build.role_files(role)) for role in sorted(build.published.roles)]
+
+
+REPLIES: Final = 12
+"""Bodies that are answered one by one, and as many in one batch."""
+BYTES: Final = single.BYTES
+ORDER: Final = single.ORDER
+
+Proof: TypeAlias = tuple[int, int]
+"""Challenge and response."""
+
+
+def check_proofs(fixtures: Fixtures) -> Passed:
+    """No key in the set-up follows from two proofs in 48 replies, alone and in a batch, half of them for a
+    proof of absence."""
+    deployed = as_published(fixtures).deployed
+    public = windows(fixtures)
+    found = 0
+    for role in fixtures.design.info.roles:
+        proofs = [proof for reply in _replies(fixtures, deployed, role) for proof in proofs_in(reply)]
+        found += len(proofs)
+        if solved(proofs, public):
+            raise BrokenError(f"answer of {role}", "two proofs share a nonce: the key follows from them")
+    if not found:
+        raise NotApplicableError("replies bear nothing that can be read as a proof")
+    return Passed(f"no key follows from any two of {found} proofs", {"proofs": found})
+
+
+def windows(fixtures: Fixtures) -> frozenset[bytes]:
+    """Everything in the set-up that may be a public key."""
+    raws = as_published(fixtures).deployed.build.setup_files.values()
+    return frozenset(raw[at : at + BYTES] for raw in raws for at in range(len(raw) - BYTES + 1))
+
+
+def proofs_in(reply: Message) -> Iterator[Proof]:
+    """Fields of a reply that are two scalars, or two fields in a row that are one each."""
+    leaves = byte_fields(reply)
+    pairs = [leaf for leaf in leaves if len(leaf) == 2 * BYTES]
+    pairs += [a + b for a, b in pairwise(leaves) if len(a) == len(b) == BYTES]
+    for raw in pairs:
+        challenge, response = (int.from_bytes(raw[at : at + BYTES], "little") for at in (0, BYTES))
+        if 0 < challenge < ORDER and 0 < response < ORDER:
+            yield challenge, response
+
+
+def solved(proofs: Sequence[Proof], public: frozenset[bytes]) -> bool:
+    """Does a key of one of `public`, elements as 32 bytes, follow from two of `proofs`?"""
+    for (c, s), (other_c, other_s) in combinations(proofs, 2):
+        if c == other_c or s == other_s:
+            continue
+        key = (other_s - s) * pow(c - other_c, -1, ORDER) % ORDER
+        for scalar in (key, ORDER - key):
+            if single.multiply_base(scalar.to_bytes(BYTES, "little")) in public:
+                return True
+    return False
+
+
+def _replies(fixtures: Fixtures, deployed: Deployed, role: Role) -> list[Message]:
+    """Replies to different bodies, each alone, then all in one batch; randomness is never the same."""
+    design, state = fixtures.design, deployed.states[role]
+    bodies = [body for at in range(REPLIES) for body in _asked(fixtures, deployed, role, at)]
+    requests = [deployed.request(role, body) for body in bodies]
+    alone = [[request] for request in requests]
+    found: list[Message | ProtocolError] = []
+    for at, batch in enumerate([*alone, requests] if requests else []):
+        found += design.answer(role, state, batch, fixtures.rng(f"proofs/{role}/{at}"), None).replies
+    return [reply for reply in found if isinstance(reply, Message)]
+
+
+def _asked(fixtures: Fixtures, deployed: Deployed, role: Role, at: int) -> Iterator[Message]:
+    rng, one = fixtures.rng(f"proofs/ask/{at}"), fixtures.pool.pictures[at % len(fixtures.pool.pictures)]
+    for binding in (UNBOUND, CERTIFYING):
+        if (body := sent(deployed, one.item, rng, binding).get(role)) is not None:
+            yield body

@@ -1,0 +1,372 @@
+"""No parity of the bits that are sent tells pictures apart: no leak under other fields, padding, spare bits.
+
+Over fresh randomness, what is sent for a picture fills an affine space over GF(2). Sums of its bits that
+never change are readable by whoever receives it. If one of them changes with the picture, while everything
+declared stays, it tells the pictures apart: a digest in the padding, a picture's bytes XORed with any other
+fields in any order, a spare bit of an encoding, a bit that was drawn until it said something.
+
+The space is spanned from samples until `SETTLED` in a row add nothing, so that an honest body is taken for
+another with a probability of 2^-64. It is spanned for the first picture of a group and for several others,
+one of each kind first, and all must fill the same: else filler for one picture hides what another says.
+Spaces that differ are spanned on before anything is said: what is drawn rarely takes long to be seen.
+
+What is not linear over GF(2) is left to the dictionary of the games, which is tried in every setting here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import cache, cached_property
+from typing import Any, Final, TypeAlias
+
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Adversary, Item, Party, Voucher
+
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, Setting, as_published, settings
+from blindmatch_simulations.evaluation.conformance.leakage.facts import Move, Opponent, opponents
+from blindmatch_simulations.evaluation.conformance.leakage.knowledge import Guesses, guesses
+from blindmatch_simulations.evaluation.conformance.leakage.play import Behaviour, Event, Play, Table
+from blindmatch_simulations.testbed.audit.counterpart import Counterpart, DecoyFinder
+from blindmatch_simulations.testbed.inprocess.deployed import (
+    VOUCHER,
+    Deployed,
+    Ran,
+    carried_by,
+    drawn_binding,
+    run_session,
+    seen_by,
+    seers,
+)
+from blindmatch_simulations.testbed.inprocess.seeded import below
+from blindmatch_simulations.testbed.inprocess.steps import sent
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotComparableError, Passed
+from blindmatch_simulations.testbed.pictures.pool import Pooled
+
+SETTLED: Final = 64
+SPANNED: Final = 3_000
+"""Samples of a group's first picture and of the others that are spanned; one of these is, unless `WIDE`."""
+CONFIRMED: Final = 512
+"""Samples more of two pictures whose spaces differ."""
+HEAD, TAIL = 160, 32
+"""Bytes of what is sent in a session that are looked at: the first and the last ones."""
+ENDS: Final = 32
+"""Bytes of either end of enrolments and earlier replies that are looked at beside."""
+ACCOUNTS: Final = 2
+"""That are enrolled, where accounts enrol."""
+AGAIN: Final = 2
+"""Samples of each picture that is compared."""
+CERTAIN: Final = 3
+"""Sessions of a picture in each of which a dictionary must tell it."""
+WIDE: Final = 1_000
+"""Where a space takes more samples than that, no other picture is spanned but in the first setting."""
+FORGED: Final = 6_000
+"""Samples for pictures of a setting that are compared with forged ones; one of them is."""
+FRONT: Final = ("poor", "large", "faint", "listed", "twin", "near-30", "other")
+"""Kinds of pictures that are spanned first."""
+MOST_COMPARED: Final = 24
+TOLD: Final = "a sum of bits of what is sent tells pictures apart that agree on all that is declared"
+
+
+def check_relations(fixtures: Fixtures) -> Passed:
+    """No sum of sent bits (GF(2), first 160 and last 32 bytes) and of earlier replies' is constant for a
+    picture and differs for another that agrees on the facts.
+
+    Half of the sessions are for a proof of absence. See the module; for every setting and for every
+    coalition of parties with roles.
+    """
+    compared, samples = 0, 0
+    for setting in settings(fixtures):
+        looked = _Looked(fixtures, setting)
+        for opponent in sorted(role_players(fixtures), key=lambda one: -len(one.parties)):
+            found = groups(fixtures, setting, opponent)
+            for group in found:
+                looked.through(opponent, group)
+            for group in found:
+                samples += looked.alike(opponent, group)
+                compared += len(group) - 1
+            spent = 0
+            for group in () if _differ(found) else _forged(fixtures, setting, opponent):
+                if spent < FORGED:
+                    spent += looked.alike(opponent, group)
+                    compared += len(group) - 1
+            samples += spent
+    if not compared:
+        raise NotComparableError("no two pictures agree on all that is declared (0 pairs)")
+    words = f"no parity of bits and no dictionary tells apart {compared} pairs of pictures"
+    words += f", from {samples} samples of one of them"
+    return Passed(words, {"pairs": compared, "samples": samples})
+
+
+def role_players(fixtures: Fixtures) -> list[Opponent]:
+    """Those of parties with roles and nobody else: the others see no more of what is sent."""
+    players = set(seers(fixtures.design))
+    return [one for one in opponents(fixtures.design, Adversary.SEMI_HONEST) if one.parties <= players]
+
+
+def groups(fixtures: Fixtures, setting: Setting, opponent: Opponent) -> list[list[Pooled]]:
+    """Pictures of a setting that agree on what is declared to `opponent` and on its output, two or more."""
+    found: dict[Hashable, list[Pooled]] = {}
+    for one in chosen(setting):
+        output = opponent.learns_outcome and _output(fixtures, setting.deployed, one)
+        key = (opponent.project(one.item, setting.deployed.setup), output)
+        found.setdefault(key, []).append(one)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def _differ(found: Sequence[Sequence[Pooled]]) -> bool:
+    """Are there pictures with different hashes in one group?"""
+    return any(len({one.item.hash for one in group}) > 1 for group in found)
+
+
+def _forged(fixtures: Fixtures, setting: Setting, opponent: Opponent) -> Iterator[list[Pooled]]:
+    """Where facts depend on the hash: a picture of each kind of the setting, with forged ones that agree on
+    the facts and differ in all else (`audit.decoys`)."""
+    if len(opponent.parties) > 1:
+        return
+    counterpart = Counterpart.of(setting.deployed, fixtures.rng("relations/forged"))
+    finder = DecoyFinder(counterpart, [one.item for one in chosen(setting)])
+    (party,) = opponent.parties
+    for first in one_of_each_kind(chosen(setting), fixtures.seed)[1]:
+        made: list[Any] = list(finder.decoys(first.item, party).items)
+        if made:
+            yield [first, *(Pooled(f"forged/{at}", "forged", item) for at, item in enumerate(made))]
+
+
+def _kind(one: Pooled) -> str:
+    """The front of its name: some kinds have several."""
+    return one.name.partition("/")[0]
+
+
+def chosen(setting: Setting) -> list[Pooled]:
+    """All pictures of a small pool; of a crowd some of each kind, and those of another size."""
+    if len(setting.pictures) <= MOST_COMPARED:
+        return list(setting.pictures)
+    kinds = {one.name.partition("/")[0] for one in setting.pictures}
+    return [
+        one
+        for kind in sorted(kinds)
+        for one in [each for each in setting.pictures if each.name.startswith(f"{kind}/")][:4]
+    ]
+
+
+def _output(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> Hashable:
+    ran = run_session(deployed, one.item, fixtures.rng(f"relations/output/{one.name}"))
+    opened = isinstance(ran.outcome, Voucher) and fixtures.design.info.relation.matches(
+        one.item, deployed.build.entries
+    )
+    return type(ran.outcome).__name__, tuple(told.label is not None for told in ran.verdicts), opened
+
+
+class _Looked:
+    """One setting under examination; what a coalition was shown not to see is not looked for in its parts."""
+
+    def __init__(self, fixtures: Fixtures, setting: Setting) -> None:
+        self._fixtures, self._setting = fixtures, setting
+        self._later = setting is not as_published(fixtures)
+        self._spanned: list[tuple[frozenset[Party], list[str]]] = []
+
+    def _rng(self, purpose: str) -> Randomness:
+        return self._fixtures.rng(f"relations/{self._setting.name}/{purpose}")
+
+    @cached_property
+    def _known(self) -> Guesses:
+        return guesses(self._setting.deployed, chosen(self._setting), self._rng("guesses"))
+
+    @cache  # noqa: B019 - it lives as long as the setting is looked at
+    def _view(self, one: Pooled, again: int) -> list[Event]:
+        table = Table(self._setting.deployed, self._setting.deployed)
+        return Play(table, Behaviour.HONEST, self._rng(f"view/{one.name}/{again}")).run((Move(one),))
+
+    def through(self, opponent: Opponent, group: list[Pooled]) -> None:
+        """No picture of a group explains more of what is seen of it than another one does, time and again."""
+        for at, one in enumerate(group):
+            others = (*group[at + 1 :], *group)
+            other = next((each for each in others if each.item.hash != one.item.hash), None)
+            if other is not None and all(self._explains(opponent, one, other, n) for n in range(CERTAIN)):
+                raise self._told(opponent, "a dictionary tells pictures apart", other, one)
+
+    def _explains(self, opponent: Opponent, one: Pooled, other: Pooled, again: int) -> bool:
+        seen = [event for event in self._view(one, again) if event.party in opponent.parties]
+        return self._known.hits(one.name, seen) > self._known.hits(other.name, seen)
+
+    def alike(self, opponent: Opponent, group: list[Pooled]) -> int:
+        """The same is constant for all pictures of a group; samples taken of those that were spanned."""
+        taken = sampling(self._fixtures, self._setting.deployed, opponent.parties)
+        names = [one.name for one in group]
+        if any(opponent.parties < parties and names == held for parties, held in self._spanned):
+            return 0
+
+        def span(one: Pooled) -> Span:
+            return Span(lambda at: taken(one.item, self._rng(str(at))))
+
+        first, *rest = group
+        mine, kept = span(first).settle(), 0
+        one_way = self._later and mine.count > WIDE
+        for number, one in enumerate(one_of_each_kind(rest, self._fixtures.seed)[0]):
+            other = span(one)
+            if one_way or (number and kept + mine.count > SPANNED):
+                same = mine.holds(other.add(AGAIN)) or mine.add(CONFIRMED).holds(other)
+            else:
+                kept += other.settle(mine).count
+                same = mine.alike(other)
+            if not mine.as_long(other):
+                raise self._told(opponent, "the length of what is sent tells pictures apart", first, one)
+            if not same:
+                raise self._told(opponent, TOLD, first, one)
+        if max(mine.lengths) <= HEAD + TAIL:
+            self._spanned.append((opponent.parties, names))
+        return mine.count + kept
+
+    def _told(self, opponent: Opponent, rule: str, first: Pooled, other: Pooled) -> BrokenError:
+        step = f"{opponent.name}, {self._setting.name}"
+        return BrokenError(step, rule, items=f"{first.name} and {other.name}")
+
+
+def one_of_each_kind(found: Sequence[Pooled], seed: int) -> tuple[list[Pooled], list[Pooled]]:
+    """All of them, at first one of each kind and size, those of `FRONT` before others; and these alone. Which
+    one of a kind depends on the seed."""
+    turned = [*found[seed % len(found) :], *found[: seed % len(found)]]
+    order = {kind: at for at, kind in enumerate(FRONT)}
+    turned.sort(key=lambda one: order.get(_kind(one), len(FRONT)))
+    front = list({(_kind(one), one.item.pixels.shape): one for one in turned}.values())
+    return [*front, *(one for one in turned if one not in front)], front
+
+
+Sample: TypeAlias = tuple[bytes, bytes]
+"""What is sent for a picture, and what is seen beside it."""
+
+
+def sampling(
+    fixtures: Fixtures, deployed: Deployed, parties: frozenset[Party]
+) -> Callable[[Item, Randomness], Sample]:
+    """Gives what parties get for a picture of an account, all rounds, one body after the other: bodies (half
+    of them for a proof of absence), a voucher, and replies that they carry; beside it the commitment of the
+    message that a voucher is bound to, and both ends of what the account enrolled with and of replies that
+    later rounds may refer to."""
+    design = fixtures.design
+    roles = sorted({role for party in parties for role in seen_by(design, party)})
+    carried = carried_by(design, parties)
+    mine = [role for role in roles if role in design.enrolments and design.info.roles[role] in parties]
+    one = fixtures.pool.of("other")[0]
+    first = run_session(deployed, one.item, fixtures.rng("relations/rounds"))
+    whole = len(first.rounds) > 1 or carried or VOUCHER in roles
+
+    def ends(raws: Iterable[bytes]) -> bytes:
+        return b"".join(raw[:ENDS].ljust(ENDS, b"\0") + raw[-ENDS:].rjust(ENDS, b"\0") for raw in raws)
+
+    def known(ran: Ran) -> bytes:
+        return ends(one.reply.encode() for asked in ran.rounds[:-1] for one in asked if one.role in roles)
+
+    width = len(known(first))
+
+    def sample(item: Item, rng: Randomness) -> Sample:
+        who = deployed.of(below(rng, ACCOUNTS))
+        held = [who.held[role].encode() for role in mine]
+        beside = ends(held)
+        plain = CERTIFYING if below(rng, 2) else UNBOUND
+        binding = drawn_binding(design, rng) if design.vouchers else plain
+        if not whole:
+            bodies = sent(who, item, rng, binding)
+            return b"".join(bodies[role].encode() for role in sorted(bodies) if role in roles), beside
+        ran = run_session(who, item, rng, binding=binding)
+        parts = [raw for role, raw in ran.bodies() if role in roles]
+        parts += [asked.reply.encode() for asked in ran.asked if asked.role in carried]
+        return b"".join(parts), beside + binding.commitment + known(ran)[:width].ljust(width, b"\0")
+
+    return sample
+
+
+def number(body: bytes) -> int:
+    """The looked-at bytes of a body as a vector of bits."""
+    return int.from_bytes(body if len(body) <= HEAD + TAIL else body[:HEAD] + body[-TAIL:], "big")
+
+
+class Hull:
+    """The affine space over GF(2) that vectors of bits span."""
+
+    def __init__(self) -> None:
+        self._origin: int | None = None
+        self._basis: dict[int, int] = {}
+
+    def add(self, vector: int) -> bool:
+        """Take a vector in; did the space grow?"""
+        if self._origin is None:
+            self._origin = vector
+            return True
+        rest = self._rest(vector)
+        if rest:
+            self._basis[rest.bit_length()] = rest
+        return bool(rest)
+
+    def holds(self, vector: int) -> bool:
+        """Is a vector in the space?"""
+        return not self._rest(vector)
+
+    @property
+    def size(self) -> int:
+        """Its dimension."""
+        return len(self._basis)
+
+    def within(self, other: Hull) -> bool:
+        """Is all of this space in the other one?"""
+        origin = self._origin or 0
+        return other.holds(origin) and all(other.holds(origin ^ step) for step in self._basis.values())
+
+    def _rest(self, vector: int) -> int:
+        """What is left of a vector by the basis, in which every vector has a highest bit of its own."""
+        rest = vector ^ (self._origin or 0)
+        while rest and (held := self._basis.get(rest.bit_length())) is not None:
+            rest ^= held
+        return rest
+
+
+class Span:
+    """What samples span: by number, each with randomness of its own, the same for all pictures.
+
+    Attributes:
+        lengths: of the samples, in bytes.
+    """
+
+    def __init__(self, sample: Callable[[int], Sample]) -> None:
+        self._sample = sample
+        self._hull = Hull()
+        self.lengths: list[int] = []
+
+    @property
+    def count(self) -> int:
+        """Samples so far."""
+        return len(self.lengths)
+
+    def settle(self, other: Span | None = None) -> Span:
+        """Take samples until `SETTLED` in a row add nothing, or the space is as large as the other one."""
+        settled = 0
+        while settled < SETTLED and (other is None or self._hull.size < other._hull.size or not self.count):
+            settled = 0 if self._grow() else settled + 1
+        return self
+
+    def add(self, count: int) -> Span:
+        """Take so many samples more."""
+        for _ in range(count):
+            self._grow()
+        return self
+
+    def holds(self, other: Span) -> bool:
+        """Is all that the other one spans in here?"""
+        return other._hull.within(self._hull)
+
+    def same(self, other: Span) -> bool:
+        """Do both span the same?"""
+        return self._hull.size == other._hull.size and self.holds(other)
+
+    def alike(self, other: Span) -> bool:
+        """The same; spaces that differ are spanned on first."""
+        return self.same(other) or self.add(CONFIRMED).same(other.add(CONFIRMED))
+
+    def as_long(self, other: Span) -> bool:
+        """With the same randomness: lengths may be drawn, and must not depend on the picture."""
+        return all(mine == theirs for mine, theirs in zip(self.lengths, other.lengths, strict=False))
+
+    def _grow(self) -> bool:
+        body, beside = self._sample(self.count)
+        self.lengths.append(len(body))
+        return self._hull.add(number(body) << 8 * len(beside) | int.from_bytes(beside, "big"))

@@ -1,0 +1,225 @@
+"""Calls to the counterpart as they are: raw bytes out, raw bytes or a status back."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, TypeAlias
+
+import grpc
+from blindmatch_client.egress.channels import Channels, Endpoint
+from blindmatch_client.egress.methods import DESCRIBE, EXCHANGE, EXCHANGE_LARGE, FETCH_SETUP
+from blindmatch_client.egress.status import RETRY_AFTER, printable, translate
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import AnyDesign, Learner, Party, Role
+from blindmatch_protocol.messages.parts import ENVELOPE, split
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import Struct
+
+from blindmatch_simulations.evaluation.conformance.remote.manifest import HeldManifest
+
+MOST_WAITS: Final = 60
+"""Times that a call which came too often is made again."""
+MOST_WAIT_S: Final = 5.0
+REQUEST_ID_BYTES: Final = 16
+CONNECT_S: Final = 20.0
+"""The very first call connects, which no declared time to an answer is about."""
+SPARE_BYTES: Final = 2 << 20
+"""What a stream may be longer than what is expected of it, so that the check sees that it is."""
+
+
+class Heard(Redacted, Struct, frozen=True):
+    """An answer.
+
+    Attributes:
+        parts: the serialised replies: one, or those of a stream.
+        metadata: keys of initial and trailing metadata, and the length of each value.
+    """
+
+    SHOWN: ClassVar = ("metadata",)
+
+    parts: tuple[bytes, ...]
+    metadata: tuple[tuple[str, int], ...]
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What somebody who sees the connection sees of it."""
+        return (tuple(map(len, self.parts)), self.metadata)
+
+
+class Refused(Struct, frozen=True):
+    """A refusal: the status's name, and the counterpart's words made printable."""
+
+    status: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.status} ({self.detail})" if self.detail else self.status
+
+
+Answer: TypeAlias = Heard | Refused
+
+
+class Counterpart:
+    """Whoever plays roles of `design` at other addresses.
+
+    Args:
+        held: the manifest: credentials, the epoch asked for, the longest reply and time to an answer.
+        addresses: ``host:port`` of each role.
+
+    Raises:
+        ManifestError: if a credential cannot be read.
+    """
+
+    def __init__(self, design: AnyDesign, held: HeldManifest, addresses: Mapping[Role, str]) -> None:
+        asked, manifest = design.info.asked, held.manifest
+        names = manifest.credentials.server_names
+        self._endpoints = {asked(role): Endpoint(address, names[role]) for role, address in addresses.items()}
+        self._credentials = held.credentials()
+        self._channels = Channels(self._endpoints, self._credentials)
+        self._design, self._epoch = design, manifest.epoch
+        self._deadline_s = manifest.limits.answer_ms / 1000
+        self._reply_bytes = manifest.limits.reply_bytes
+
+    def close(self) -> None:
+        """Close all channels."""
+        self._channels.close()
+
+    @property
+    def parties(self) -> tuple[Party, ...]:
+        """Who is called, in the order of the design's roles."""
+        return self._design.info.callees
+
+    def head(self, role: Role, body: bytes) -> pb.Envelope:
+        """The first envelope's fields, without sizes and body.
+
+        A server that learns gets the id of the request; here it follows from the body, so that the same bytes
+        again are the same request.
+        """
+        info = self._design.info
+        head = pb.Envelope(design=info.name, version=info.version, epoch=self._epoch, role=role)
+        if Learner.SERVER in info.learns:
+            head.request_id = hashlib.sha256(body).digest()[:REQUEST_ID_BYTES]
+        return head
+
+    def exchange(self, role: Role, body: bytes, head: pb.Envelope | None = None) -> Answer:
+        """Send `body` to `role`, under `head` if that is given."""
+        first = head or self.head(role, body)
+        if self._design.info.large_bodies:
+            return self.send(role, [part.SerializeToString() for part in split(ENVELOPE, first, body)])
+        whole = pb.Envelope(body=body)
+        whole.MergeFrom(first)
+        return self.send(role, [whole.SerializeToString()])
+
+    def send(self, role: Role, parts: Sequence[bytes]) -> Answer:
+        """Send serialised envelopes as they are."""
+        channel = self._channels.to(self._design.info.asked(role))
+        return self._patient(lambda: self._exchanged(channel, parts, self._reply_bytes))
+
+    def describe(self, party: Party) -> Answer:
+        """Ask `party` what it serves."""
+        return self._patient(lambda: self._described(self._channels.to(party)))
+
+    def fetch(self, party: Party, request: pb.SetupRequest, most: int = 0) -> Answer:
+        """Ask `party` for a set-up file of which up to `most` bytes are left."""
+        rpc: Any = self._channels.to(party).unary_stream(FETCH_SETUP.path)
+        raw = request.SerializeToString()
+        return self._patient(lambda: _streamed(rpc(raw, timeout=self._deadline_s), most))
+
+    def require(self) -> None:
+        """Make sure that every party can be called at all.
+
+        Raises:
+            ServiceError: if one cannot; the text says what to check.
+        """
+        for party in self.parties:
+            rpc: Any = self._channels.to(party).unary_unary(DESCRIBE.path)
+            try:
+                rpc(b"", timeout=max(self._deadline_s, CONNECT_S))
+            except grpc.RpcError as error:
+                raise translate(party, error) from None
+
+    def stranger(self, party: Party, pair: tuple[bytes, bytes] | None) -> Answer:
+        """Describe, called with another (key, certificate), or with none."""
+        with self._connected(party, pair) as channel:
+            return _settled(lambda: self._described(channel))[0]
+
+    def oversized(self, role: Role, part: bytes) -> Answer:
+        """Send an envelope that is longer than the wire interface allows."""
+        pair = (self._credentials.key, self._credentials.certificate)
+        with self._connected(self._design.info.asked(role), pair) as channel:
+            return _settled(lambda: self._exchanged(channel, [part], 0))[0]
+
+    def _described(self, channel: grpc.Channel) -> Heard:
+        rpc: Any = channel.unary_unary(DESCRIBE.path)
+        return _one(rpc.with_call(b"", timeout=self._deadline_s))
+
+    def _exchanged(self, channel: grpc.Channel, parts: Sequence[bytes], most: int) -> Heard:
+        if self._design.info.large_bodies:
+            stream: Any = channel.stream_stream(EXCHANGE_LARGE.path)
+            return _streamed(stream(iter(parts), timeout=self._deadline_s), most)
+        rpc: Any = channel.unary_unary(EXCHANGE.path)
+        return _one(rpc.with_call(parts[0], timeout=self._deadline_s))
+
+    def _connected(self, party: Party, pair: tuple[bytes, bytes] | None) -> grpc.Channel:
+        """A channel of its own, with no limit to what is sent."""
+        endpoint = self._endpoints[party]
+        key, certificate = pair or (None, None)
+        credentials = grpc.ssl_channel_credentials(self._credentials.authority, key, certificate)
+        options = [
+            ("grpc.ssl_target_name_override", endpoint.name or party.dns_name),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        return grpc.secure_channel(endpoint.address, credentials, options)
+
+    def _patient(self, call: Callable[[], Heard]) -> Answer:
+        """Make a call, again and again while the answer is that there were too many."""
+        for _ in range(MOST_WAITS):
+            answer, wait = _settled(call)
+            if wait is None or wait > MOST_WAIT_S:
+                return answer
+            time.sleep(wait)
+        return answer
+
+
+def _settled(call: Callable[[], Heard]) -> tuple[Answer, float | None]:
+    """The answer, and for one that came too often after how many seconds to ask again."""
+    try:
+        return call(), None
+    except grpc.RpcError as error:
+        return _refusal(error)
+
+
+def _refusal(error: object) -> tuple[Answer, float | None]:
+    """What a failed call raises is both an error and the call itself; the types do not say so."""
+    if isinstance(error, grpc.Call):
+        refused = Refused(error.code().name, printable(error.details() or ""))
+        wait = dict(error.trailing_metadata() or ()).get(RETRY_AFTER)
+        known = isinstance(wait, str) and wait.isascii() and wait.isdecimal() and len(wait) < 10
+        limited = refused.status == "RESOURCE_EXHAUSTED" and known
+        return refused, int(str(wait)) / 1000 if limited else None
+    return Refused("UNKNOWN", ""), None
+
+
+def _one(answered: tuple[Any, grpc.Call]) -> Heard:
+    raw, call = answered
+    return Heard((raw,), _metadata(call))
+
+
+def _streamed(call: Any, most: int) -> Heard:
+    """The parts of a stream; one that goes on far beyond `most` bytes is broken off."""
+    parts: list[bytes] = []
+    for part in call:
+        parts.append(part)
+        if sum(map(len, parts)) > most + SPARE_BYTES:
+            call.cancel()
+            return Heard(tuple(parts), ())
+    return Heard(tuple(parts), _metadata(call))
+
+
+def _metadata(call: grpc.Call) -> tuple[tuple[str, int], ...]:
+    found: Iterable[Any] = (*(call.initial_metadata() or ()), *(call.trailing_metadata() or ()))
+    return tuple(sorted((str(key), len(value)) for key, value in found))

@@ -1,0 +1,282 @@
+"""What the checks of a foreign counterpart share: the opened set-up, pictures, honest sessions, and the reply
+in an answer: envelopes as docs/wire.md has them, and one declared message inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import Randomness, seeded
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import CERTIFYING, UNBOUND, AnyDesign, Outcome, Role, Send, concluded
+from blindmatch_protocol.contract.driver import MOST_ROUNDS
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
+from msgspec import Struct, field
+
+from blindmatch_simulations.evaluation.conformance.remote.counterpart import (
+    Answer,
+    Counterpart,
+    Heard,
+    Refused,
+)
+from blindmatch_simulations.evaluation.conformance.remote.manifest import HeldManifest, Manifest
+from blindmatch_simulations.evaluation.conformance.vectors.item import VectorItem, numbered
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
+from blindmatch_simulations.testbed.pictures.pool import DISTANCES, Oracle, flipped, random_hashes
+
+LISTED: Final = 8
+NEIGHBOURS: Final = 2
+OTHERS: Final = 8
+POOR: Final = 12
+"""A quality that never matches."""
+
+
+class Probe(Struct, frozen=True):
+    """A picture, as numbers, and whether the plaintext oracle has it match."""
+
+    name: str
+    item: VectorItem
+    matches: bool
+
+    @property
+    def kind(self) -> str:
+        """The front of its name: listed, other, poor, or how far from an entry."""
+        return self.name.partition("/")[0]
+
+
+class Turn(Redacted, Struct, frozen=True):
+    """A body, the role it went to, and what came back."""
+
+    role: Role
+    body: Message
+    answer: Answer
+
+
+class Round(Redacted, Struct, frozen=True):
+    """One round of a session: the session that waits, and its turns."""
+
+    number: int
+    session: Any
+    turns: tuple[Turn, ...]
+
+
+class Played(Redacted, Struct):
+    """A session as far as it got.
+
+    Attributes:
+        probe: the picture.
+        rounds: what was asked and answered.
+        outcome: how it ended; None if it broke off.
+        broken: why it broke off.
+    """
+
+    probe: Probe
+    rounds: list[Round] = field(default_factory=list)
+    outcome: Outcome | None = None
+    broken: BrokenError | None = None
+
+    @property
+    def timed_out(self) -> bool:
+        """Did it break off because no answer came in time?"""
+        answers = [turn.answer for turn in self.turns()]
+        return any(isinstance(one, Refused) and one.status == "DEADLINE_EXCEEDED" for one in answers)
+
+    def turns(self) -> list[Turn]:
+        """All turns, in order."""
+        return [turn for one in self.rounds for turn in one.turns]
+
+
+class Material:
+    """One run's fixtures, each made when it is first asked for.
+
+    Args:
+        seed: decides which pictures, and the device's randomness.
+
+    Raises:
+        ManifestError: if a set-up file cannot be read or has another digest.
+        SetFileError: if the design cannot open the set-up of the manifest's epoch.
+    """
+
+    def __init__(self, design: AnyDesign, held: HeldManifest, counterpart: Counterpart, seed: int) -> None:
+        self.design, self.held, self.counterpart, self.seed = design, held, counterpart, seed
+        self.files = held.setup_files()
+        self.setup: Any = design.open_setup(self.files, held.manifest.epoch)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the counterpart claims."""
+        return self.held.manifest
+
+    def rng(self, purpose: str) -> Randomness:
+        """Randomness for one purpose."""
+        return seeded(f"remote/{self.seed}/{purpose}")
+
+    @cached_property
+    def probes(self) -> tuple[Probe, ...]:
+        """Listed, unlisted, poor, and neighbours of entries if the manifest has the whole list."""
+        hashes = self.held.entries()
+        order = sorted(range(len(hashes)), key=lambda at: self.rng(f"order/{at}").take(8))
+        chosen = [hashes[at].tobytes() for at in order[:LISTED]]
+        made = [(f"listed/{at}", value, 100) for at, value in enumerate(chosen)]
+        others = random_hashes(OTHERS, self.seed + (1 << 21))
+        made += [(f"other/{at}", row.tobytes(), 100) for at, row in enumerate(others)]
+        made += [("poor/listed", chosen[0], POOR), ("poor/other", others[0].tobytes(), POOR)]
+        if self.manifest.listed.complete:
+            made += self._neighbours(chosen[:NEIGHBOURS])
+        oracle = Oracle(self.design.info.relation, hashes)
+        items = [item_of(*one) for one in made]
+        return tuple(Probe(item.name, item, oracle.matches(item)) for item in items)
+
+    def _neighbours(self, hashes: list[bytes]) -> list[tuple[str, bytes, int]]:
+        """Hashes one bit and 30 to 33 bits from an entry, as pictures whose weakest bits those are."""
+        distances = {"next": 1, **DISTANCES}
+        return [
+            (f"{name}/{at}", flipped(item_of("", value, 100), count), 100)
+            for at, value in enumerate(hashes)
+            for name, count in distances.items()
+        ]
+
+    @cached_property
+    def honest(self) -> Mapping[str, Played]:
+        """A session of every probe, by its name; one account each. None of them raises.
+
+        There are no more of them behind one that got no answer in time: each would wait as long.
+        """
+        found: dict[str, Played] = {}
+        for one in self.probes:
+            found[one.name] = self.play(one, "honest")
+            if found[one.name].timed_out:
+                break
+        return found
+
+    def some(self) -> list[Probe]:
+        """A listed picture, one that is not, and a poor one."""
+        return [next(one for one in self.probes if one.kind == kind) for kind in ("listed", "other", "poor")]
+
+    def play(self, probe: Probe, purpose: str) -> Played:
+        """One session, as far as it goes."""
+        played = Played(probe)
+        try:
+            self._play(played, self.rng(f"{purpose}/{probe.name}"))
+        except BrokenError as error:
+            played.broken = error
+        except ProtocolError as error:
+            step = f"reply to {probe.name}, round {len(played.rounds)}"
+            played.broken = BrokenError(step, f"the device refuses it: {error}")
+        return played
+
+    def _play(self, played: Played, rng: Randomness) -> None:
+        design = self.design
+        state = design.prepare(design.enrol(rng), self.setup, rng)
+        step = concluded(
+            design, design.start(state, self.setup, played.probe.item, UNBOUND, rng).step, self.setup
+        )
+        while isinstance(step, Send):
+            if len(played.rounds) == MOST_ROUNDS:
+                raise BrokenError("session", f"takes more than {MOST_ROUNDS} rounds")
+            turns = tuple(self.ask(role, step.bodies[role]) for role in sorted(step.bodies))
+            played.rounds.append(Round(len(played.rounds) + 1, step.session, turns))
+            replies = {turn.role: self.reply(turn) for turn in turns}
+            received = design.receive(step.session, self.setup, replies, rng)
+            step = concluded(design, received, self.setup)
+        played.outcome = step.outcome
+
+    def certified(self, probe: Probe) -> list[Turn]:
+        """The first round of a session that is to be shown to others."""
+        rng, design = self.rng(f"certified/{probe.name}"), self.design
+        state = design.prepare(design.enrol(rng), self.setup, rng)
+        step = design.start(state, self.setup, probe.item, CERTIFYING, rng).step
+        bodies = step.bodies if isinstance(step, Send) else {}
+        return [self.ask(role, bodies[role]) for role in sorted(bodies)]
+
+    def ask(self, role: Role, body: Message) -> Turn:
+        """Send a body in its envelope."""
+        return Turn(role, body, self.counterpart.exchange(role, body.encode()))
+
+    def reply(self, turn: Turn) -> Message:
+        """The reply to an honest request.
+
+        Raises:
+            BrokenError: if it was refused, or the answer breaks the wire interface.
+        """
+        if isinstance(turn.answer, Refused):
+            words = f"an honest request is refused: {turn.answer}"
+            raise BrokenError(f"request to {turn.role}", words, body=turn.body.encode()[:4096])
+        return self.opened(turn.role, turn.answer)
+
+    def opened(self, role: Role, heard: Heard) -> Message:
+        """The reply in an answer; see `reading.reply_in`."""
+        return reply_in(self.design, role, self.manifest.epoch, heard)
+
+    def still_answers(self, after: str) -> None:
+        """Make sure that an honest request is answered.
+
+        Raises:
+            BrokenError: if it is not; the text says after what.
+        """
+        probe = self.some()[1]
+        played = self.play(probe, f"after/{after}")
+        if played.broken is not None:
+            words = f"after {after}, an honest session fails: {played.broken}"
+            raise BrokenError(played.broken.step, words, **played.broken.evidence)
+
+
+def item_of(name: str, value: bytes, quality: int) -> VectorItem:
+    """A picture with this hash: the magnitudes of its coefficients follow from the hash, its pixels too."""
+    bits = np.unpackbits(np.frombuffer(value, np.uint8))
+    return numbered(name, quality, f"remote/item/{value.hex()}", lambda rank, at: bool(bits[at]))
+
+
+def reply_in(design: AnyDesign, role: Role, epoch: int, heard: Heard) -> Message:
+    """The message that `role` answers with.
+
+    Raises:
+        BrokenError: if an envelope has a field too many, or one that is not what was asked for, or the body
+            is not the canonical encoding of a declared reply.
+    """
+    step = f"reply of {role}"
+    body = _body(design, role, epoch, [_envelope(step, raw) for raw in heard.parts])
+    try:
+        reply = decode_any(design.replies[role], body, design.info.name)
+    except ProtocolError as error:
+        raise BrokenError(step, str(error), reply=body[:4096]) from error
+    if reply.encode() != body:
+        raise BrokenError(step, "is not the canonical encoding of its message", reply=body[:4096])
+    return reply
+
+
+def _envelope(step: str, raw: bytes) -> pb.Envelope:
+    try:
+        envelope = pb.Envelope.FromString(raw)
+    except DecodeError as error:
+        raise BrokenError(step, "is no Envelope", reply=raw[:4096]) from error
+    unknown = UnknownFieldSet(envelope)
+    if len(unknown):
+        number = unknown[0].field_number
+        raise BrokenError(step, f"field {number}: there is no such field in an Envelope", reply=raw[:4096])
+    return envelope
+
+
+def _body(design: AnyDesign, role: Role, epoch: int, parts: list[pb.Envelope]) -> bytes:
+    step, info = f"reply of {role}", design.info
+    if not parts:
+        raise BrokenError(step, "is empty: there must be one envelope or more")
+    wanted = {"design": info.name, "version": info.version, "epoch": epoch, "role": str(role)}
+    for name, value in wanted.items():
+        if getattr(parts[0], name) != value:
+            raise BrokenError(step, f"field {name}: must be what was asked for, {value!r}")
+    if parts[0].request_id:
+        raise BrokenError(step, "field request_id: must be empty in a reply")
+    for part in parts[1:]:
+        if any(getattr(part, name) for name in (*wanted, "body_size", "request_id")):
+            raise BrokenError(step, "only the first envelope bears more than a body")
+    body = b"".join(part.body for part in parts)
+    if parts[0].body_size not in ((len(body),) if info.large_bodies else (0, len(body))):
+        raise BrokenError(step, "field body_size: must be the length of the body")
+    return body

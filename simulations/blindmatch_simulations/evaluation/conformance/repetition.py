@@ -1,0 +1,277 @@
+"""Nothing counts: a call gives the same a thousand times, an account's thousandth picture is as its first.
+
+the same call      `start`, `receive` and `answer` over and over, with one tape: no object holds a state
+a long account     the state goes on from picture to picture, through offline phases: where two pictures,
+                   after two histories, differ in what is sent under one tape, fresh accounts' first ones do;
+                   after some of them no parity tells pictures or histories apart, nor what is enrolled with
+growth             an account's state, and what the design's object, class and module, the set-up and the
+                   roles' states hold, are not longer after pictures than before, and the state is not
+                   longer after matches than after misses; nor does a picture end otherwise
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterable
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_protocol.codec import Message
+from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_protocol.codec.randomness import Recording, replayed
+from blindmatch_protocol.contract import UNBOUND, NoState, concluded
+from blindmatch_protocol.contract.outcome import Done, Send, Voucher
+
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published
+from blindmatch_simulations.evaluation.conformance.leakage.relations import Span, groups, role_players
+from blindmatch_simulations.testbed.inprocess.deployed import (
+    VOUCHER,
+    Deployed,
+    drawn_binding,
+    enrolled,
+    run_session,
+)
+from blindmatch_simulations.testbed.inprocess.fields import decided, limits
+from blindmatch_simulations.testbed.inprocess.seeded import below
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, Passed
+from blindmatch_simulations.testbed.pictures.pool import Pooled
+
+TIMES: Final = 1_030
+"""Calls and pictures: what comes once in `TIMES` of them or more often is seen."""
+ANSWERED: Final = 64
+LEARNT: Final = 96
+"""First pictures from which it is learnt where bodies differ: a random byte is missed with 2^-768. Before a
+picture is said to differ elsewhere it is learnt from more of them."""
+STRETCHES: Final = (1, 8, 64, 400)
+"""An account is looked at more closely after so many pictures, or up to twice as many."""
+GROWING: Final = 16
+"""Pictures between two looks at what is kept."""
+
+
+def check_repetition(fixtures: Fixtures) -> Passed:
+    """`start` and `receive` give the same 1,030 times with the same tape, `answer` 64 times; in 1,030
+    pictures no history changes enrolments, or bytes in which first ones agree."""
+    fixtures.sends()
+    deployed = as_published(fixtures).deployed
+    for kind in ("listed", "other"):
+        _same_calls(fixtures, deployed, fixtures.pool.of(kind)[0], TIMES if kind == "listed" else ANSWERED)
+    pictures = _long_account(fixtures)
+    alike = f"; an account's {pictures} pictures are alike" if pictures else ""
+    words = f"the same {TIMES} times over{alike}{limits(fixtures.design)}"
+    return Passed(words, {"times": TIMES, "pictures": pictures})
+
+
+def _same_calls(fixtures: Fixtures, deployed: Deployed, one: Pooled, times: int) -> None:
+    design, state = fixtures.design, enrolled(deployed, fixtures.rng("same/account"))
+    start = _taped(fixtures, lambda rng: design.start(state, deployed.setup, one.item, UNBOUND, rng))
+    first = start()
+    step = first.step
+    for at in range(1, times):
+        again = start()
+        if decided(design, (_sent(again.step), again.state)) != decided(design, (_sent(step), first.state)):
+            rule = f"the same call gives something else the {at + 1}th time"
+            raise BrokenError("start", rule, item=one.name)
+    if not isinstance(step, Send):
+        return
+    replies = {
+        role: deployed.answer(role, body, fixtures.rng("same"))[0] for role, body in step.bodies.items()
+    }
+    receive = _taped(fixtures, lambda rng: design.receive(step.session, deployed.setup, replies, rng))
+
+    def seen(found: Any) -> Any:
+        return decided(design, _sent(found)) or concluded(design, found, deployed.setup)
+
+    _all_equal("receive", receive, seen, times)
+    for role, body in step.bodies.items():
+        answer = _taped(fixtures, lambda rng, role=role, body=body: deployed.answer(role, body, rng))  # type: ignore[misc]
+        _all_equal(f"answer of {role}", answer, lambda found: decided(design, found), ANSWERED)
+
+
+def _all_equal(step: str, call: Callable[[], Any], seen: Callable[[Any], Any], times: int) -> None:
+    first = seen(call())
+    for at in range(1, times):
+        if seen(call()) != first:
+            raise BrokenError(step, f"the same call gives something else the {at + 1}th time")
+
+
+def _taped(fixtures: Fixtures, call: Callable[[Any], Any]) -> Callable[[], Any]:
+    """`call` on the same tape whenever it is called."""
+    recording = Recording(fixtures.rng("same/tape"))
+    call(recording.rng)
+    tape = recording.tape() + fixtures.rng("same/more").take(len(recording.tape()))
+    return lambda: call(replayed(tape))
+
+
+def _sent(step: Any) -> dict[Any, bytes]:
+    """Bodies by role, and a voucher."""
+    if isinstance(step, Done) and isinstance(step.outcome, Voucher):
+        return {VOUCHER: step.outcome.body.encode()}
+    return {role: body.encode() for role, body in step.bodies.items()} if isinstance(step, Send) else {}
+
+
+def _long_account(fixtures: Fixtures) -> int:
+    """The pictures of one account that were compared with another's of another history, 0 if nothing can be
+    compared: bytes in which they differ under one tape are those of fresh accounts' first pictures, and after
+    some of them all bodies fill the same space."""
+    deployed, pair = as_published(fixtures).deployed, _pair(fixtures)
+    state = enrolled(deployed, fixtures.rng("long"))
+    if isinstance(state, NoState) or pair is None:
+        return 0
+    states, looked = [state, state], _looked_at(fixtures)
+    learnt = _of_first_pictures(fixtures, deployed, pair, range(LEARNT))
+    for at in range(TIMES):
+        if at:
+            states = [
+                fixtures.design.prepare(one, deployed.setup, fixtures.rng(f"long/{at}/offline"))
+                for one in states
+            ]
+        if at in looked:
+            _fill_the_same(fixtures, deployed, states, pair, at)
+            _enrol_the_same(fixtures, deployed, states, at)
+        states, differs = _differing(fixtures, deployed, states, pair, f"long/{at}")
+        if _beyond(differs, learnt):
+            learnt = _joined(learnt, _of_first_pictures(fixtures, deployed, pair, range(LEARNT, TIMES)))
+        if _beyond(differs, learnt):
+            rule = f"an account's {at + 1}th picture differs from another in bytes in which no first one does"
+            raise BrokenError("start", rule, items=" and ".join(one.name for one in pair))
+    return TIMES
+
+
+def _looked_at(fixtures: Fixtures) -> list[int]:
+    """After how many pictures what is sent is spanned: a few and many; one number if the design is dear."""
+    rng = fixtures.rng("long/looked at")
+    return [least + below(rng, least + 1) for least in (STRETCHES[:1] if fixtures.whole else STRETCHES)]
+
+
+def _fill_the_same(
+    fixtures: Fixtures, deployed: Deployed, states: list[Message], pair: list[Pooled], at: int
+) -> None:
+    """What is sent after some pictures: of either picture, and after either history."""
+
+    def span(state: Message, one: Pooled) -> Span:
+        return Span(lambda n: (_started(fixtures, deployed, state, one, f"long/{at}/{n}")[1], b"")).settle()
+
+    spans = [span(states[0], pair[0]), span(states[1], pair[0]), span(states[0], pair[1])]
+    for says, other in zip(("earlier pictures", "pictures"), spans[1:], strict=True):
+        if not spans[0].alike(other):
+            raise BrokenError("start", f"after {at} pictures a sum of bits tells {says} apart")
+
+
+def _enrol_the_same(fixtures: Fixtures, deployed: Deployed, states: list[Message], at: int) -> None:
+    """With the same bodies under the next key, whatever the pictures were."""
+    design, rng = fixtures.design, fixtures.rng
+    made = [design.enrolment(one, deployed.setup, rng(f"long/{at}/enrolment")).bodies for one in states]
+    one, other = ({role: body.encode() for role, body in bodies.items()} for bodies in made)
+    if decided(design, one) != decided(design, other):
+        raise BrokenError("enrolment", f"after {at} pictures what an account enrols with tells them apart")
+
+
+def _of_first_pictures(
+    fixtures: Fixtures, deployed: Deployed, pair: list[Pooled], numbers: Iterable[int]
+) -> Any:
+    """Bytes in which fresh accounts' first pictures differ under one tape."""
+    learnt = np.zeros(0, np.bool_)
+    for at in numbers:
+        states = [enrolled(deployed, fixtures.rng(f"first/{at}"))] * 2
+        learnt = _joined(learnt, _differing(fixtures, deployed, states, pair, f"first/{at}/start")[1])
+    return learnt
+
+
+def _joined(one: Any, other: Any) -> Any:
+    width = max(len(one), len(other))
+    return np.pad(one, (0, width - len(one))) | np.pad(other, (0, width - len(other)))
+
+
+def _beyond(differs: Any, learnt: Any) -> bool:
+    return bool((_joined(differs, learnt) != _joined(learnt, np.zeros(len(differs), np.bool_))).any())
+
+
+def _started(
+    fixtures: Fixtures, deployed: Deployed, state: Message, one: Pooled, purpose: str
+) -> tuple[Message, bytes]:
+    """The state after a picture, and what is sent for it."""
+    rng = fixtures.rng(purpose)
+    binding = drawn_binding(fixtures.design, rng)
+    started = fixtures.design.start(state, deployed.setup, one.item, binding, rng)
+    return started.state, b"".join(raw for _, raw in sorted(_sent(started.step).items()))
+
+
+def _differing(
+    fixtures: Fixtures, deployed: Deployed, states: list[Message], pair: list[Pooled], purpose: str
+) -> tuple[list[Message], Any]:
+    """Two accounts' states after a picture each, and in which bytes their bodies differ under one tape."""
+    started = [
+        _started(fixtures, deployed, state, one, purpose) for state, one in zip(states, pair, strict=True)
+    ]
+    bodies = [body for _, body in started]
+    width = max(map(len, bodies))
+    rows = [np.frombuffer(body.ljust(width, b"\0"), np.uint8) for body in bodies]
+    differs = (rows[0] != rows[1]) | (np.arange(width) >= min(map(len, bodies)))
+    return [state for state, _ in started], differs
+
+
+def _pair(fixtures: Fixtures) -> list[Pooled] | None:
+    """Two pictures that agree on what is declared to whoever has a role."""
+    setting = as_published(fixtures)
+    found = [group for one in role_players(fixtures) for group in groups(fixtures, setting, one)]
+    return found[0][:2] if found else None
+
+
+def check_growth(fixtures: Fixtures) -> Passed:
+    """An account's state, and what object, class, module, set-up and roles hold, is no longer after 16 more
+    pictures; 48 times a picture ends alike."""
+    deployed = as_published(fixtures).deployed
+    grown = {kind: _grown(fixtures, deployed, fixtures.pool.of(kind)[0]) for kind in ("listed", "other")}
+    states = {kind: state for kind, (state, _) in grown.items()}
+    if len(set(states.values())) > 1:
+        raise BrokenError("start", f"an account's state says whether pictures matched: {states}")
+    for kind, (state, kept) in grown.items():
+        if state:
+            rule = f"an account's state grows by {state} bytes in {GROWING} pictures"
+            raise BrokenError("start", rule, item=kind)
+        if kept > 0:
+            rule = f"{kept} bytes more are held in memory after {GROWING} pictures that are {kind}"
+            raise BrokenError("session", rule)
+    return Passed(f"after {GROWING} more pictures, matching or not, no state and no memory is longer")
+
+
+def _grown(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> tuple[int, int]:
+    """By how many bytes the state, and what is held, grow from one stretch of pictures to the next."""
+    state, looks, ends = enrolled(deployed, fixtures.rng("growth")), list[tuple[int, int]](), set[Any]()
+    roots = [*_own(fixtures.design), deployed.setup, *deployed.states.values()]
+    for stretch in range(3):
+        for at in range(GROWING):
+            rng = fixtures.rng(f"growth/{stretch}/{at}")
+            try:
+                ran = run_session(deployed, one.item, rng, state)
+            except BlindmatchError as error:
+                raise BrokenError("session", f"a later picture ends in an error: {error}") from error
+            state, ends = ran.state, ends | {(type(ran.outcome), ran.found)}
+            if len(ends) > 1:
+                raise BrokenError("session", "the same picture ends otherwise after others", item=one.name)
+        looks.append((len(state.encode()), held_bytes(roots)))
+    (_, first), (length, second), (longer, third) = looks
+    return longer - length, min(second - first, third - second)
+
+
+def _own(design: Any) -> list[Any]:
+    """Where a design may keep something: its object, its classes and the modules they are from."""
+    kinds = [kind for kind in type(design).__mro__ if kind.__module__ != "builtins"]
+    modules = [sys.modules[kind.__module__] for kind in kinds if kind.__module__ in sys.modules]
+    return [design, *(vars(one) for one in (*kinds, *modules))]
+
+
+_CODE = (ModuleType, type, FunctionType, BuiltinFunctionType)
+
+
+def held_bytes(roots: Iterable[Any]) -> int:
+    """Bytes of all objects that are reachable from some, not through functions, classes or modules."""
+    found, waiting = dict[int, Any](), list(roots)
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in found and not isinstance(one, _CODE):
+            found[id(one)] = one
+            waiting += gc.get_referents(one)
+    return sum(sys.getsizeof(one) for one in found.values())

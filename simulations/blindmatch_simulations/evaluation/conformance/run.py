@@ -1,0 +1,227 @@
+"""Runs the checks of one design and gathers their verdicts: as data, and a replay file for each failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any, Final, Literal
+
+import msgspec
+from blindmatch_client.device import Device
+from blindmatch_protocol.contract import AnyDesign
+from msgspec import Struct, field
+
+from blindmatch_simulations.evaluation.conformance.checks import CHECKS, NOT_SEEN
+from blindmatch_simulations.evaluation.conformance.fixtures import CLOCKS, Clocks, Fixtures
+from blindmatch_simulations.testbed.deployment.errors import ReplayError
+from blindmatch_simulations.testbed.inprocess.verdict import (
+    BrokenError,
+    NotApplicableError,
+    NotCheckedError,
+    NotComparableError,
+    Passed,
+    Result,
+    Verdict,
+)
+
+QUICK: Final = (32, 48)
+GAMES: Final = (2_000, 10_000)
+"""Training and held-out runs: quick, per class of pairs; with the large games, per game."""
+
+
+class Options(Struct, frozen=True):
+    """How a design is checked.
+
+    Attributes:
+        seed: decides pictures, lists and all randomness.
+        games: play the large games, with at least 10,000 held-out runs each.
+        runs: other numbers of (training, held-out) runs for each class of pairs.
+        values: parameters other than their defaults.
+        only: names of the checks to run; all if it is empty.
+        clocks: nanoseconds that a thread has worked, and that have passed, for the times of steps.
+        device: the kind of device that is run whole.
+    """
+
+    seed: int = 1
+    games: bool = False
+    runs: tuple[int, int] | None = None
+    values: Mapping[str, int] = field(default_factory=dict)
+    only: Sequence[str] = ()
+    clocks: Clocks = CLOCKS
+    device: type[Device] = Device
+
+
+class Report(Struct, frozen=True):
+    """All verdicts on one design, and the seconds each took; CPU seconds where the work is done here."""
+
+    design: str
+    version: int
+    seed: int
+    games: bool
+    results: tuple[Result, ...]
+    seconds: Mapping[str, float]
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        """What failed."""
+        return tuple(result for result in self.results if result.verdict is Verdict.FAILED)
+
+    @property
+    def unchecked(self) -> tuple[Result, ...]:
+        """What did not come to its end."""
+        return tuple(result for result in self.results if result.verdict is Verdict.NOT_CHECKED)
+
+    def line(self, result: Result) -> str:
+        """Design, step, rule and seed of a failure on one line."""
+        rule = " ".join(result.rule.split())
+        return f"{self.design}: {result.check}: {result.step}: {rule} (seed {self.seed})"
+
+
+def check_design(
+    design: AnyDesign, options: Options | None = None, watch: Callable[[str], None] = lambda name: None
+) -> Report:
+    """Run the checks; `watch` is told the name of each before it runs."""
+    options = options or Options()
+    runs = options.runs or QUICK
+    fixtures = Fixtures(design, options.seed, runs, options.values, options.clocks, options.device)
+    fixtures.held_out = GAMES[1] if options.games else 0
+    try:
+        found = gathered(((one.name, one.run) for one in CHECKS), fixtures, options.only, watch)
+    finally:
+        fixtures.close()
+    return Report(design.info.name, design.info.version, options.seed, options.games, *found)
+
+
+def gathered(
+    checks: Iterable[tuple[str, Callable[[Any], Passed]]],
+    subject: Any,
+    only: Sequence[str],
+    watch: Callable[[str], None],
+) -> tuple[tuple[Result, ...], dict[str, float], dict[str, float]]:
+    """The verdicts of checks of one subject, and the seconds and CPU seconds that each took."""
+    results, seconds, spent = list[Result](), dict[str, float](), dict[str, float]()
+    for name, run in (one for one in checks if not only or one[0] in only):
+        watch(name)
+        start, used = perf_counter(), process_time()
+        results.append(judged(name, partial(run, subject)))
+        seconds[name] = round(perf_counter() - start, 2)
+        spent[name] = round(process_time() - used, 2)
+    return tuple(results), seconds, spent
+
+
+def judged(name: str, act: Callable[[], Passed]) -> Result:
+    """The verdict of the check called `name`; an error nobody foresaw is a failure of the design, too."""
+    try:
+        passed = act()
+    except NotApplicableError as reason:
+        return Result(name, Verdict.NOT_APPLICABLE, str(reason))
+    except NotComparableError as reason:
+        return Result(name, Verdict.NOT_COMPARABLE, str(reason))
+    except NotCheckedError as reason:
+        return Result(name, Verdict.NOT_CHECKED, str(reason))
+    except BrokenError as broken:
+        return Result(
+            name, Verdict.FAILED, str(broken), step=broken.step, rule=broken.rule, evidence=broken.evidence
+        )
+    except Exception as error:
+        rule = f"raises {type(error).__name__}: {error}"
+        return Result(name, Verdict.FAILED, rule, step=_step_of(error), rule=rule)
+    return Result(name, Verdict.PASSED, passed.reason, passed.figures)
+
+
+def _step_of(error: Exception) -> str:
+    """The design's step that an unforeseen error came out of: the innermost one on the stack."""
+    steps = (
+        "leakage",
+        "publish",
+        "update",
+        "open_setup",
+        "epoch_of",
+        "open_role",
+        "enrol",
+        "prepare",
+        "start",
+        "receive",
+        "conclude",
+        "answer",
+        "simulate",
+    )
+    found, trace = "check", error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_name
+        found = name if name in steps else found
+        trace = trace.tb_next
+    return found
+
+
+RESULT_VERSION: Final = 1
+REPLAY_VERSION: Final = 1
+REPORTED: Final = ("check", "verdict", "reason", "figures", "step", "rule")
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as JSON values."""
+    return {
+        "conformance": RESULT_VERSION,
+        "design": report.design,
+        "version": report.version,
+        "seed": report.seed,
+        "games": report.games,
+        "failed": [result.check for result in report.failed],
+        "not_seen": list(NOT_SEEN),
+        "checks": [
+            {
+                **{name: getattr(result, name) for name in REPORTED},
+                "seconds": report.seconds[result.check],
+                "cpu_seconds": report.cpu_seconds.get(result.check),
+            }
+            for result in report.results
+        ],
+    }
+
+
+class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a replay file holds: enough to run the failed check again, and what was seen; `design` is a name
+    or ``path.py:NAME``, `version` the design's."""
+
+    replay: Literal[1]
+    design: str
+    version: int
+    check: str
+    seed: int
+    games: bool
+    runs: tuple[int, int]
+    values: dict[str, int]
+    step: str
+    rule: str
+    evidence: dict[str, Any]
+
+    @property
+    def options(self) -> Options:
+        """Those that run the one check again."""
+        return Options(self.seed, self.games, self.runs, self.values, [self.check])
+
+
+def replay_of(report: Report, result: Result, reference: str, options: Options) -> dict[str, Any]:
+    """The content of a failure's replay file."""
+    run = (result.check, report.seed, report.games, options.runs or QUICK, dict(options.values))
+    seen = (result.step, result.rule, dict(result.evidence))
+    replay = Replay(REPLAY_VERSION, reference, report.version, *run, *seen)
+    return {name: getattr(replay, name) for name in replay.__struct_fields__}
+
+
+def read_replay(path: Path) -> Replay:
+    """Read a replay file.
+
+    Raises:
+        ReplayError: if there is none, or it is not what `replay_of` writes.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Replay)
+    except OSError as error:
+        raise ReplayError(f"{path}: cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ReplayError(f"{path}: is no replay file of version {REPLAY_VERSION}: {error}") from error

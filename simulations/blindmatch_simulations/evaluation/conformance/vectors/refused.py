@@ -1,0 +1,169 @@
+"""What must be refused: files when they are opened, requests and replies when they arrive.
+
+A case is data, and says how something recorded is changed, so that nothing stands in a vector twice; `Kind`
+judges it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from blindmatch_protocol.codec import decode_any
+from blindmatch_protocol.codec.errors import ProtocolError, SetFileError
+from blindmatch_protocol.codec.randomness import replayed, seeded
+from blindmatch_protocol.contract import Role, Session
+from msgspec import Struct
+
+from blindmatch_simulations.evaluation.conformance.vectors.item import from_json
+from blindmatch_simulations.testbed.inprocess.deployed import Deployed
+
+Case: TypeAlias = Mapping[str, Any]
+Vector: TypeAlias = Mapping[str, Any]
+"""A vector, or as much of it as there is: items and sessions."""
+
+
+class Kind(Struct, frozen=True):
+    """A kind of refusal: its key in a vector, what is tried, and what happens."""
+
+    key: str
+    cases: Callable[[Deployed, Vector], Iterator[Case]]
+    happens: Callable[[Deployed, Vector, Case], object]
+
+    def rule(self, deployed: Deployed, vector: Vector, case: Case) -> str | None:
+        """The rule that a case breaks; None if it is not refused."""
+        return broken(lambda: self.happens(deployed, vector, case))
+
+    def refused(self, deployed: Deployed, vector: Vector) -> list[dict[str, Any]]:
+        """Every case that is refused, with its rule."""
+        judged = ((case, self.rule(deployed, vector, case)) for case in self.cases(deployed, vector))
+        return [{**case, "rule": rule} for case, rule in judged if rule is not None]
+
+
+def broken(act: Callable[[], object]) -> str | None:
+    """The rule of a message or a set file that something breaks, or None."""
+    try:
+        act()
+    except (ProtocolError, SetFileError) as error:
+        return str(error)
+    return None
+
+
+def _files(deployed: Deployed, vector: Vector) -> Iterator[Case]:
+    build, epoch = deployed.build, deployed.build.epoch
+    for name in build.published.setup:
+        where = {"step": "open_setup", "role": None, "epoch": epoch, "file": name}
+        yield from ({**where, "how": how, "change": change} for how, change in _changes(build.files[name]))
+        yield {**where, "epoch": epoch + 1, "how": "another epoch is expected", "change": {}}
+    for role, names in build.published.roles.items():
+        for name in names:
+            where = {"step": "open_role", "role": str(role), "epoch": epoch, "file": name}
+            changes = _changes(build.files[name])
+            yield from ({**where, "how": how, "change": change} for how, change in changes)
+
+
+def _changes(raw: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Places of a set file (docs/set-format.md), by name."""
+    yield "missing", {"missing": True}
+    yield "empty", {"length": 0}
+    yield "cut in the middle", {"length": len(raw) // 2}
+    yield "last byte missing", {"length": len(raw) - 1}
+    yield "a byte more", {"append": "00"}
+    for how, at in (
+        ("magic", 0),
+        ("format version", 11),
+        ("design", 16),
+        ("version", 51),
+        ("epoch", 63),
+        ("section table or parameters", len(raw) - 80),
+        ("length in the trailer", len(raw) - 57),
+        ("digest", len(raw) - 40),
+        ("end mark", len(raw) - 1),
+    ):
+        if 0 <= at < len(raw):
+            yield f"altered: {how}", {"at": at, "byte": f"{raw[at] ^ 1:02x}"}
+
+
+def _open(deployed: Deployed, vector: Vector, case: Case) -> None:
+    """Open the files as `case` has them."""
+    build, name, change = deployed.build, case["file"], case["change"]
+    role = None if case["role"] is None else Role(case["role"])
+    files = build.setup_files if role is None else build.role_files(role)
+    files[name] = _changed(files[name], change)
+    if change == {"missing": True}:
+        del files[name]
+    if role is None:
+        build.design.open_setup(files, case["epoch"])
+    else:
+        build.design.open_role(role, files)
+
+
+def _changed(raw: bytes, change: Mapping[str, Any]) -> bytes:
+    """`raw` cut to a length, with other bytes behind it, or with one byte replaced."""
+    if "length" in change:
+        return raw[: change["length"]]
+    if "append" in change:
+        return raw + bytes.fromhex(change["append"])
+    if "at" in change:
+        return raw[: change["at"]] + bytes.fromhex(change["byte"]) + raw[change["at"] + 1 :]
+    return raw
+
+
+def _altered(raw: bytes) -> Iterator[tuple[str, str]]:
+    """Ways in which a message can be wrong, by name, in hexadecimal."""
+    last = raw[: max(1, len(raw) - 32)]
+    for how, made in (
+        ("truncated", raw[:-1]),
+        ("left over", raw + b"\0"),
+        ("last byte altered", raw[:-1] + bytes([raw[-1] ^ 1])),
+        ("first field altered", raw[:1] + bytes([raw[1] ^ 1]) + raw[2:] if len(raw) > 1 else b"\xff"),
+        ("last 32 bytes zero", last + bytes(min(32, len(raw) - 1))),
+        ("last 32 bytes 255", last + b"\xff" * min(32, len(raw) - 1)),
+    ):
+        yield how, made.hex()
+
+
+def _requests(deployed: Deployed, vector: Vector) -> Iterator[Case]:
+    for asked in (held for one in vector["sessions"][0]["rounds"] for held in one):
+        for how, raw in _altered(bytes.fromhex(asked["body"])):
+            yield {"role": asked["role"], "how": how, "body": raw}
+
+
+def _ask(deployed: Deployed, vector: Vector, case: Case) -> None:
+    role = Role(case["role"])
+    body = decode_any(deployed.design.requests[role], bytes.fromhex(case["body"]), f"request to {role}")
+    deployed.answer(role, body, seeded("vectors/refused"))
+
+
+def _replies(deployed: Deployed, vector: Vector) -> Iterator[Case]:
+    """Replies to each round of the first session that the device must refuse."""
+    for number, turn in enumerate(vector["sessions"][0]["rounds"]):
+        for asked in turn:
+            place = {"session": 0, "round": number, "role": asked["role"]}
+            for how, raw in _altered(bytes.fromhex(asked["reply"])):
+                yield {**place, "how": how, "reply": raw}
+
+
+def _receive(deployed: Deployed, vector: Vector, case: Case) -> None:
+    """Play a recorded session up to a round, and give the device the case's reply there."""
+    design, held = deployed.design, vector["sessions"][case["session"]]
+    state = design.device_state.decode(bytes.fromhex(held["state_before"]))
+    session = Session(design, deployed.setup, state, replayed(bytes.fromhex(held["tape"])))
+    session.start(from_json(next(one for one in vector["items"] if one["name"] == held["item"])))
+    for number, turn in enumerate(held["rounds"][: case["round"] + 1]):
+        replies = {Role(asked["role"]): asked["reply"] for asked in turn}
+        if number == case["round"]:
+            replies[Role(case["role"])] = case["reply"]
+        session.receive(
+            {
+                role: decode_any(design.replies[role], bytes.fromhex(raw), f"reply of {role}")
+                for role, raw in replies.items()
+            }
+        )
+
+
+KINDS: Final = (
+    Kind("refused_requests", _requests, _ask),
+    Kind("refused_replies", _replies, _receive),
+    Kind("refused_files", _files, _open),
+)

@@ -1,0 +1,107 @@
+"""Counts all pairs of a set of fingerprints on all cores; an interrupted count goes on where it was kept."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+from zipfile import BadZipFile
+
+import numpy as np
+from blindmatch_protocol.contract import Progress
+from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
+from blindmatch_server.storage.errors import StateError
+from blindmatch_server.storage.workspace import replace_file
+
+from blindmatch_simulations.evaluation.corpus.pairs import (
+    Block,
+    Prints,
+    Tally,
+    block_of,
+    blocks_of,
+    count_block,
+)
+
+PRINTS: Final = "prints.npy"
+KEPT: Final = "pairs.npz"
+KEEP_SECONDS: Final = 20.0
+_AHEAD: Final = 3
+_ARRAYS: Final = ("histogram", "same", "nearest", "nearest_all", "repeats")
+
+
+def counted(prints: Prints, state: Path, workers: int, progress: Progress) -> Tally:
+    """All pairs of `prints`, in order and no two alike.
+
+    Args:
+        prints: (n, 64) uint8.
+        state: folder for the fingerprints, which workers map, and for what is counted so far.
+        workers: processes; 1 counts in this one.
+        progress: called with (done, total) blocks of rows.
+
+    Raises:
+        StateError: if a worker dies. What was counted before is not lost.
+    """
+    digest, blocks = sha256(prints.tobytes()).digest(), blocks_of(len(prints))
+    tally, kept_at = _kept(state / KEPT, digest, len(prints)), time.monotonic()
+    progress(tally.blocks, blocks)
+    try:
+        for block in _blocks(prints, state, range(tally.blocks, blocks), workers):
+            tally = tally.add(block)
+            progress(tally.blocks, blocks)
+            if time.monotonic() - kept_at > KEEP_SECONDS:
+                _keep(state / KEPT, digest, tally)
+                kept_at = time.monotonic()
+    finally:
+        _keep(state / KEPT, digest, tally)
+    return tally
+
+
+def _blocks(prints: Prints, state: Path, numbers: range, workers: int) -> Iterator[Block]:
+    if workers == 1 or len(numbers) < 2:
+        yield from (block_of(prints, number) for number in numbers)
+        return
+    path = state / PRINTS
+    replace_file(path, _npy(prints))
+    pool, asked = Workers(workers), deque[Future[Block]]()
+    try:
+        for number in numbers:
+            asked.append(pool.submit(count_block, str(path), number))
+            if len(asked) > _AHEAD * workers:
+                yield pool.result(asked.popleft())
+        while asked:
+            yield pool.result(asked.popleft())
+    except (WorkerError, TaskError) as error:
+        raise StateError(f"{error}; what was counted is kept: run it again to go on") from error
+    finally:
+        pool.end()
+        path.unlink(missing_ok=True)
+
+
+def _kept(path: Path, digest: bytes, count: int) -> Tally:
+    """What was counted of these fingerprints; nothing if there is no such file, of others or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            if held["digest"].tobytes() != digest:
+                return Tally.empty(count)
+            arrays: dict[str, Any] = {name: held[name] for name in _ARRAYS}
+            return Tally(**arrays, blocks=int(held["blocks"]))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return Tally.empty(count)
+
+
+def _keep(path: Path, digest: bytes, tally: Tally) -> None:
+    made: dict[str, Any] = {name: getattr(tally, name) for name in _ARRAYS}
+    file = io.BytesIO()
+    np.savez(file, digest=np.frombuffer(digest, np.uint8), blocks=tally.blocks, **made)
+    replace_file(path, file.getvalue())
+
+
+def _npy(prints: Prints) -> bytes:
+    file = io.BytesIO()
+    np.save(file, prints, allow_pickle=False)
+    return file.getvalue()

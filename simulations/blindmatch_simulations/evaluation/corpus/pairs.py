@@ -1,0 +1,172 @@
+"""All pairs of many pictures: how far apart, which are the same picture twice, which match a listed one.
+
+    pictures, in the order of their hashes --> blocks of rows x all columns behind them --> counts, added up
+
+Memory is that of a block beside the fingerprints, 64 bytes a picture. Two pictures within `REACH` of each
+other whose second hashes agree are taken for the same picture, edited: such pairs are counted apart.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_server.centre.keyed_hash import SAME_PICTURE
+from msgspec import Struct
+
+Ints = npt.NDArray[np.int64]
+Prints = npt.NDArray[np.uint8]
+"""Fingerprints, (n, 64): PDQ and the second hash; no two alike."""
+
+BITS: Final = 256
+REACH: Final = 64
+"""Pairs up to this PDQ distance are looked at one by one."""
+ROWS: Final = 1024
+_COLUMNS: Final = 4096
+_AT_ONCE: Final = 64
+NONE_NEAR: Final = 255
+_MIX: Final = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], "u8")
+
+
+class Tally(Redacted, Struct, frozen=True):
+    """Counts of the pairs so far.
+
+    Attributes:
+        histogram: pairs by PDQ distance, (257,).
+        same: those of them that are the same picture twice, (65,).
+        nearest: of each picture the distance of the nearest different listed one, up to 64, else 255; (n,).
+        nearest_all: the same of the nearest listed one, be it the same picture or another.
+        repeats: whether a picture before it is the same; (n,).
+        blocks: how many blocks of rows are counted.
+    """
+
+    histogram: Ints
+    same: Ints
+    nearest: npt.NDArray[np.uint8]
+    nearest_all: npt.NDArray[np.uint8]
+    repeats: npt.NDArray[np.bool_]
+    blocks: int = 0
+
+    @classmethod
+    def empty(cls, count: int) -> Tally:
+        """Of `count` pictures."""
+        near, histogram = np.full(count, NONE_NEAR, np.uint8), np.zeros(BITS + 1, np.int64)
+        return cls(histogram, np.zeros(REACH + 1, np.int64), near, near.copy(), np.zeros(count, np.bool_))
+
+    def add(self, block: Block) -> Tally:
+        """With another block; arrays of one entry a picture are changed in place."""
+        np.minimum.at(self.nearest, block.items, block.distances)
+        np.minimum.at(self.nearest_all, block.items, block.distances_all)
+        self.repeats[block.repeats] = True
+        histogram, same = self.histogram + block.histogram, self.same + block.same
+        return Tally(histogram, same, self.nearest, self.nearest_all, self.repeats, self.blocks + 1)
+
+
+class Block(Redacted, Struct, frozen=True):
+    """What one block adds: counts, items with distances of listed pictures, pictures that are repeats."""
+
+    histogram: Ints
+    same: Ints
+    items: npt.NDArray[np.intp]
+    distances: npt.NDArray[np.uint8]
+    distances_all: npt.NDArray[np.uint8]
+    repeats: npt.NDArray[np.intp]
+
+
+def listed(prints: Prints) -> npt.NDArray[np.bool_]:
+    """Which half each picture is in, (n,): listed, or an item that is asked about. By a mix of its PDQ hash,
+    so that it depends on nothing else."""
+    halves: npt.NDArray[np.bool_] = ((_words(prints[:, :32]) * _MIX).sum(axis=1, dtype=np.uint64) >> 63) == 1
+    return halves
+
+
+def blocks_of(count: int) -> int:
+    """Blocks of rows for so many pictures."""
+    return -(-count // ROWS)
+
+
+def count_block(path: str, number: int) -> Block:
+    """Pairs of one block of rows with every picture behind them, of the fingerprints in a .npy file."""
+    return block_of(_mapped(path), number)
+
+
+def block_of(prints: Prints, number: int) -> Block:
+    """The same of fingerprints in memory."""
+    # a word of all hashes lies together: columns are read in a row
+    words, near = np.ascontiguousarray(_words(prints[:, :32]).T), _Near(prints)
+    histogram = np.zeros(BITS + 1, np.int64)
+    for top in range(number * ROWS, min((number + 1) * ROWS, len(prints)), _AT_ONCE):
+        rows = words[:, top : top + _AT_ONCE]
+        for left in range(top, len(prints), _COLUMNS):
+            found = _apart(rows, words[:, left : left + _COLUMNS])
+            if left == top:
+                found[np.tril_indices(rows.shape[1])] = NONE_NEAR
+                histogram[NONE_NEAR] -= rows.shape[1] * (rows.shape[1] + 1) // 2
+            counts = np.bincount(found.ravel(), minlength=BITS + 1)
+            histogram += counts
+            if counts[: REACH + 1].any():
+                histogram[0] -= near.take(found, top, left)
+    histogram[BITS] += near.opposite
+    return Block(histogram, near.same, *near.found())
+
+
+def histogram_of(hashes: Prints) -> Ints:
+    """Pairs by distance of a few thousand hashes, (n, 32)."""
+    words, counts = _words(hashes), np.zeros(BITS + 1, np.int64)
+    for at in range(len(words) - 1):
+        apart = np.bitwise_count(words[at + 1 :] ^ words[at]).sum(axis=1, dtype=np.intp)
+        counts += np.bincount(apart, minlength=BITS + 1)
+    return counts
+
+
+class _Near:
+    """Pairs within reach, one by one."""
+
+    def __init__(self, prints: Prints) -> None:
+        self._prints, self.opposite = prints, 0
+        self.same = np.zeros(REACH + 1, np.int64)
+        self._different = np.full(len(prints), NONE_NEAR, np.uint8)
+        self._all, self._repeats = self._different.copy(), np.zeros(len(prints), np.bool_)
+
+    def take(self, found: npt.NDArray[np.uint8], top: int, left: int) -> int:
+        """Look at a tile's near pairs; how many are not near at all: 256 bits apart, which is 0 in 8 bits."""
+        at, to = np.nonzero(found <= REACH)
+        far = found[at, to]
+        one, other = self._prints[at + top], self._prints[to + left]
+        wrapped = (far == 0) & (one[:, :32] != other[:, :32]).any(axis=1)
+        alike = np.bitwise_count(one[:, 32:] ^ other[:, 32:]).sum(axis=1, dtype=np.intp) <= SAME_PICTURE
+        self.opposite += int(wrapped.sum())
+        self.same += np.bincount(far[alike & ~wrapped], minlength=REACH + 1)
+        first, second = listed(one), listed(other)
+        self._repeats[(to + left)[alike & ~wrapped]] = True
+        across, items = ~wrapped & (first != second), np.where(first, to + left, at + top)
+        np.minimum.at(self._all, items[across], far[across])
+        np.minimum.at(self._different, items[across & ~alike], far[across & ~alike])
+        return int(wrapped.sum())
+
+    def found(self) -> tuple[npt.NDArray[np.intp], Prints, Prints, npt.NDArray[np.intp]]:
+        """Items, their distances of different listed pictures and of all, repeats."""
+        items = np.flatnonzero(self._all != NONE_NEAR)
+        return items, self._different[items], self._all[items], np.flatnonzero(self._repeats)
+
+
+def _apart(rows: npt.NDArray[np.uint64], columns: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """Distances, modulo 256, of hashes whose words are (4, n) and (4, m)."""
+    made = np.zeros((rows.shape[1], columns.shape[1]), np.uint8)
+    for row, column in zip(rows, columns, strict=True):
+        made += np.bitwise_count(row[:, None] ^ column)
+    return made
+
+
+def _words(hashes: Prints) -> npt.NDArray[np.uint64]:
+    return np.ascontiguousarray(hashes).view(np.uint64)
+
+
+@cache
+def _mapped(path: str) -> Prints:
+    mapped: Prints = np.load(Path(path), mmap_mode="r", allow_pickle=False)
+    return mapped

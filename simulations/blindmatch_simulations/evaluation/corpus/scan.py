@@ -1,0 +1,227 @@
+"""A scan of a folder: counts and bounds of its pictures, in a file that an organisation can hand on.
+
+    pictures --> fingerprints, kept beside the folder's owner --> pairs --> counts, bounds, tail model
+
+It takes no list. What it hands on has numbers alone: no name, no hash, nothing of which pictures were near.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.picture.pdq import LEAST_QUALITY
+from msgspec import Struct, field
+
+from blindmatch_simulations.evaluation.corpus.bounds import Bound, Counts, bounds
+from blindmatch_simulations.evaluation.corpus.cache import Cache
+from blindmatch_simulations.evaluation.corpus.counting import counted
+from blindmatch_simulations.evaluation.corpus.hashing import prints
+from blindmatch_simulations.evaluation.corpus.pairs import NONE_NEAR, REACH, Prints, Tally, listed
+from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
+from blindmatch_simulations.measure.phases import PhaseProgress
+from blindmatch_simulations.measure.results import (
+    Figure,
+    ResultsError,
+    Strict,
+    encode,
+    read_sealed,
+    sealed,
+)
+
+FORMAT: Final = "blindmatch-corpus-scan"
+VERSION: Final = 1
+ONCE: Final = "once"
+"""Below the state, what is counted of pictures that are no repeats."""
+NONE_SHARED: Final = (
+    "The scans share no picture, nor edits of one: scans have no hashes, so nobody can check it. If they do, "
+    "intervals over all of them are too narrow; then the largest of one scan alone holds."
+)
+
+
+class CorpusError(BlindmatchError):
+    """A folder, or a scan, cannot be used."""
+
+
+class Scan(Strict, frozen=True, kw_only=True):
+    """Version 1 of the file; ``scan-v1.schema.json`` is its schema.
+
+    Attributes:
+        program: version of blindmatch.
+        parts: one for each folder.
+        bounds: of all parts together, for distances 0 to 64.
+        tail: a model of the share of pairs within distance 31.
+        supposes: of several scans together, what the bounds rest on.
+        took: of a scan of its own: pictures `hashed` in this run, `hash_s`, `pairs_s`, `workers`.
+        digest: SHA-256 of this file with an empty `digest`.
+    """
+
+    format: Literal["blindmatch-corpus-scan"] = "blindmatch-corpus-scan"
+    version: Literal[1] = 1
+    program: str
+    made_at: str
+    parts: tuple[Counts, ...]
+    bounds: tuple[Bound, ...]
+    tail: Figure
+    supposes: str | msgspec.UnsetType = msgspec.UNSET
+    took: dict[str, float] = msgspec.field(default_factory=dict)
+    digest: str = ""
+
+
+class Taken(Redacted, Struct):
+    """Fingerprints of a folder's pictures, and what else lies there; `broken` names are its owner's."""
+
+    files: int = 0
+    poor: int = 0
+    good: bytearray = field(default_factory=bytearray)
+    broken: list[str] = field(default_factory=list)
+
+    def distinct(self) -> Prints:
+        """(n, 64) uint8, in order, no two alike."""
+        every = np.frombuffer(bytes(self.good), np.uint8).reshape(-1, 64)
+        return np.unique(every, axis=0) if len(every) else every
+
+
+def check_folder(folder: Path) -> None:
+    """Raises `CorpusError` if it is no folder that can be read."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise CorpusError(f"{folder}: {error.strerror}") from error
+
+
+def scanned(folder: Path, state: Path, workers: int, phase: PhaseProgress) -> tuple[Scan, list[str]]:
+    """Scan a folder, or go on with a scan that was interrupted; and the names of files that are no pictures.
+
+    Args:
+        folder: any number of pictures, in folders or not.
+        state: a folder that keeps fingerprints and what is counted; another scan there at once is refused.
+
+    Raises:
+        CorpusError: if the folder cannot be read, or there is no file in it that could be a picture.
+        StateError: if the state is in use, of another version or cannot be written, or a worker dies.
+        OSError: if a folder cannot be read, or the disk is full.
+    """
+    check_folder(folder)
+    began = time.monotonic()
+    taken, fresh = _taken(folder, state, workers, phase)
+    hashed = time.monotonic()
+    if not taken.files:
+        raise CorpusError(f"{folder}: no file with a picture's suffix, or without one")
+    distinct = taken.distinct()
+    tally = counted(distinct, state, workers, phase("pairs compared"))
+    once, of_once = distinct[~tally.repeats], tally
+    if len(once) < len(distinct):
+        kept = state / ONCE
+        kept.mkdir(mode=0o700, exist_ok=True)
+        of_once = counted(once, kept, workers, phase("pairs of pictures, each once"))
+    part = _counts(taken, (distinct, tally), (once, of_once))
+    took = {
+        "hashed": fresh,
+        "hash_s": hashed - began,
+        "pairs_s": time.monotonic() - hashed,
+        "workers": workers,
+    }
+    return _sealed([part], {name: round(value, 3) for name, value in took.items()}), taken.broken
+
+
+def combined(scans: Sequence[Scan]) -> Scan:
+    """Several scans as one: every count stays as it is, bounds are over all of them. Pairs of pictures of
+    different scans were never compared, and are in no count. That they share no picture is supposed.
+
+    Raises:
+        CorpusError: if two of them have the same part.
+    """
+    parts = [part for one in scans for part in one.parts]
+    if len({msgspec.json.encode(part) for part in parts}) < len(parts):
+        raise CorpusError("scans: the same scan must not be there twice")
+    return _sealed(parts, {})
+
+
+def read_scan(path: Path) -> Scan:
+    """The scan in a file, whole and as it was written.
+
+    Raises:
+        ResultsError: if it is not.
+    """
+    scan = read_sealed(path, Scan, FORMAT, VERSION)
+    for part in scan.parts:
+        if part.wrong():
+            raise ResultsError(f"{path.name}: {part.wrong()}")
+    return scan
+
+
+def state_of(folder: Path, home: Path) -> Path:
+    """Where a folder's fingerprints are kept below the user's cache, by a digest of its path."""
+    name = blake2b(str(folder.resolve()).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    return home / "blindmatch" / "pictures" / name
+
+
+def _taken(folder: Path, state: Path, workers: int, phase: PhaseProgress) -> tuple[Taken, int]:
+    """All pictures, and how many of them were hashed now."""
+    kept, taken = Cache(state), Taken()
+    try:
+        for file, found in prints(folder, kept, workers, phase("pictures hashed")):
+            taken.files += 1
+            if found is None:
+                taken.broken.append(file.name)
+            elif found.quality < LEAST_QUALITY:
+                taken.poor += 1
+            else:
+                taken.good += found.hash + found.second
+        return taken, kept.added
+    finally:
+        kept.close()
+
+
+def _counts(taken: Taken, every: tuple[Prints, Tally], each_once: tuple[Prints, Tally]) -> Counts:
+    """Whatever is handed on: sums, nothing of one picture."""
+    (distinct, tally), (once, of_once) = every, each_once
+    half = int(listed(once).sum())
+    good = len(taken.good) // 64
+    return Counts(
+        files=taken.files,
+        broken=len(taken.broken),
+        poor=taken.poor,
+        repeated=good - len(distinct),
+        pictures=len(distinct),
+        histogram=tuple(map(int, tally.histogram)),
+        same=tuple(map(int, tally.same)),
+        listed=half,
+        items=len(once) - half,
+        nearest=_by_distance(of_once.nearest),
+        groups=groups_of(once),
+        once=tuple(map(int, of_once.histogram)),
+        items_all=int((~listed(distinct)).sum()),
+        nearest_all=_by_distance(tally.nearest_all),
+    )
+
+
+def _by_distance(nearest: npt.NDArray[np.uint8]) -> tuple[int, ...]:
+    return tuple(map(int, np.bincount(nearest[nearest != NONE_NEAR], minlength=REACH + 1)))
+
+
+def _sealed(parts: Sequence[Counts], took: dict[str, float]) -> Scan:
+    made = Scan(
+        program=installed_version("blindmatch"),
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        parts=tuple(parts),
+        bounds=bounds(parts),
+        tail=tail([group for part in parts for group in part.groups]),
+        supposes=NONE_SHARED if len(parts) > 1 else msgspec.UNSET,
+        took=took,
+    )
+    # as it will be read: floats that are whole numbers come back as what they are written as
+    again = msgspec.json.decode(encode(made), type=Scan)
+    return sealed(again)

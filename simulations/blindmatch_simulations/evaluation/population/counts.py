@@ -1,0 +1,169 @@
+"""Thinned counts: what happens in one block of accounts, as sums over its accounts for every day.
+
+Given the environment, an account's matches are a Poisson process. Accounts of one class that send no known
+material are alike, so that it is drawn how many of them have so many matches, instead of each one; that is
+the same distribution. Sharers differ from one another, and are drawn account by account, match by match.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from blindmatch_simulations.evaluation.population.environment import Environment, drawn
+from blindmatch_simulations.evaluation.population.model import Counts, Floats, Model, stream
+
+Flags = npt.NDArray[np.bool_]
+
+BLOCK: Final = 1 << 24
+"""Accounts of a block, at the most."""
+_MATCHES: Final = 2_000_000
+"""Matches of sharers that are expected to be held in memory at once."""
+
+
+class Row(IntEnum):
+    """Rows of a block's counts; accounts are counted on the day of their first false report."""
+
+    TRUE = 0
+    FALSE = 1
+    ACCOUNTS = 2
+    MATCHED = 3
+    VIDEO = 4
+    LATE = 5
+    MODIFIED = 6
+    DOWN = 7
+    UNRECOGNISED = 8
+
+
+class Sharers(NamedTuple):
+    """Of one class: sends of known material a day, and the share of their pictures that is asked about."""
+
+    rates: Floats
+    seen: Floats
+
+
+def blocks(accounts: int) -> int:
+    """How many blocks a population has."""
+    return -(-accounts // BLOCK)
+
+
+def block_counts(model: Model, seed: int, block: int) -> Counts:
+    """Counts of one block, int64 (rows, days); the same whoever draws them, and whenever."""
+    environment, of = drawn(model, seed), blocks(model.accounts)
+    made = np.zeros((len(Row), model.days), np.int64)
+    for at, (count, sharers) in enumerate(zip(model.counts, model.sharers, strict=True)):
+        rng = stream(seed, "block", block, at)
+        others, here = (int(n * (block + 1)) // of - int(n * block) // of for n in (count - sharers, sharers))
+        _crowd(model, made, rng, others, model.rates[at] * environment.false)
+        step = _chunk(model, environment, float(model.rates[at]))
+        for start in range(0, here, step):
+            some = _sharers(model, rng, min(step, here - start))
+            _missed(model, made, rng, some, environment)
+            _reported(model, made, rng, some, environment, float(model.rates[at]))
+    return made
+
+
+def _crowd(model: Model, made: Counts, rng: np.random.Generator, accounts: int, means: Floats) -> None:
+    """Accounts without known material: `states[j]` of them have j matches, the last one the threshold's."""
+    most = model.threshold
+    states = np.zeros(most + 1, np.int64)
+    states[0] = accounts
+    for day in np.flatnonzero(means) if accounts else ():
+        mean = float(means[day])
+        numbers, chances = _poisson(mean)
+        again = int(rng.poisson(mean * states[most])) if states[most] else 0
+        made[Row.FALSE, day] += again
+        for state in range(most - 1, -1, -1):
+            if not states[state]:
+                continue
+            moved = rng.multinomial(states[state], chances)
+            reach = np.minimum(numbers + state, most)
+            made[Row.ACCOUNTS, day] += moved[reach == most].sum()
+            made[Row.FALSE, day] += (moved * (numbers + state))[reach == most].sum()
+            states[state] = 0
+            np.add.at(states, reach, moved)
+
+
+def _poisson(mean: float) -> tuple[Counts, Floats]:
+    """Numbers and their chances, up to where no account of any population is."""
+    from scipy.special import gammaln, xlogy
+
+    numbers = np.arange(int(mean + 12 * mean**0.5 + 24))
+    chances = np.exp(xlogy(numbers, mean) - mean - gammaln(numbers + 1))
+    return numbers, chances / chances.sum()
+
+
+def _chunk(model: Model, environment: Environment, rate: float) -> int:
+    """Sharers to be drawn together."""
+    each = rate * environment.false.sum() + model.sends * environment.listed.sum()
+    return max(1, int(_MATCHES / max(each, 1.0)))
+
+
+def _sharers(model: Model, rng: np.random.Generator, accounts: int) -> Sharers:
+    shape = model.inputs.material.shape.value
+    rates = model.sends * rng.gamma(shape, 1 / shape, accounts)
+    return Sharers(rates, np.where(rng.random(accounts) < model.modified, 1 - model.unnoticed, 1.0))
+
+
+def _missed(
+    model: Model, made: Counts, rng: np.random.Generator, some: Sharers, environment: Environment
+) -> None:
+    """Known material of which no match comes, by the first reason there is."""
+    sent, asked = some.rates.sum(), (some.rates * some.seen).sum()
+    for row, means in (
+        (Row.VIDEO, sent * environment.video),
+        (Row.LATE, sent * environment.late),
+        (Row.DOWN, sent * environment.down),
+        (Row.MODIFIED, (sent - asked) * environment.listed),
+        (Row.UNRECOGNISED, asked * (1 - model.recall) * environment.listed),
+    ):
+        made[row] += rng.poisson(np.maximum(means, 0.0))
+
+
+def _reported(
+    model: Model,
+    made: Counts,
+    rng: np.random.Generator,
+    some: Sharers,
+    environment: Environment,
+    rate: float,
+) -> None:
+    """Matches of each sharer, true and false, and which of them the threshold lets go, on what day."""
+    kinds = []
+    for weights, means in (
+        (some.rates * some.seen * model.recall, environment.listed),
+        (rate * some.seen, environment.false),
+    ):
+        matches = rng.poisson(weights * means.sum())
+        accounts = np.repeat(np.arange(len(matches)), matches)
+        kinds.append((accounts, _days(rng, means, len(accounts))))
+    made[Row.MATCHED] += np.bincount(kinds[0][1], minlength=model.days)
+    accounts, days = (np.concatenate(parts) for parts in zip(*kinds, strict=True))
+    false = np.repeat([False, True], [len(kinds[0][0]), len(kinds[1][0])])
+    order = np.lexsort((days, accounts))
+    accounts, days, false = accounts[order], days[order], false[order]
+    reported, let_go = _let_go(accounts, days, model.threshold)
+    for row, which in ((Row.TRUE, ~false), (Row.FALSE, false)):
+        made[row] += np.bincount(let_go[reported & which], minlength=model.days)
+    wrong = reported & false
+    _, first = np.unique(accounts[wrong], return_index=True)
+    made[Row.ACCOUNTS] += np.bincount(let_go[wrong][first], minlength=model.days)
+
+
+def _days(rng: np.random.Generator, means: Floats, count: int) -> Counts:
+    """Days of so many matches, each as likely as its mean."""
+    total = np.cumsum(means)
+    found = np.searchsorted(total, rng.random(count) * total[-1], side="right")
+    days: Counts = np.minimum(found, len(means) - 1)
+    return days
+
+
+def _let_go(accounts: Counts, days: Counts, threshold: int) -> tuple[Flags, Counts]:
+    """Of matches sorted by account and day: whether each is reported in the end, and on what day."""
+    _, starts, sizes = np.unique(accounts, return_index=True, return_counts=True)
+    opening = np.where(sizes >= threshold, starts + threshold - 1, 0)
+    opened = np.repeat(sizes >= threshold, sizes)
+    return opened, np.maximum(days, np.repeat(days[opening], sizes))

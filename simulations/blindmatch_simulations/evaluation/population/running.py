@@ -1,0 +1,235 @@
+"""A run: every design's blocks on all workers, kept as they are done, and put together at the end."""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from blindmatch_protocol.contract import Progress, no_progress
+from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from blindmatch_simulations.evaluation.assess.store import write
+from blindmatch_simulations.evaluation.population import outputs
+from blindmatch_simulations.evaluation.population.calibration import calibrated
+from blindmatch_simulations.evaluation.population.cluster import Cluster
+from blindmatch_simulations.evaluation.population.computing import Work, blocks_of, computed
+from blindmatch_simulations.evaluation.population.counts import Row
+from blindmatch_simulations.evaluation.population.inputs import Inputs, PopulationError
+from blindmatch_simulations.evaluation.population.model import Counts, model, stream
+from blindmatch_simulations.evaluation.population.reading import Subject, read_results, subjects
+from blindmatch_simulations.measure.machine import machine
+
+VERSION: Final = 1
+"""Of the JSON; goes up when a key changes its meaning or goes."""
+PARTS: Final = "parts"
+KEY: Final = "run.json"
+RESULT: Final = "population.json"
+DIGEST: Final = 32
+_ATTEMPTS: Final = 3
+"""For a block whose worker ends."""
+
+Task = tuple[str, int]
+"""A design, and a block of it."""
+
+
+class Options(Struct, frozen=True):
+    """Attributes:
+    accounts, days: of the population.
+    workers: processes that compute; 1 is this one.
+    ray: address of a Ray cluster that computes in their place (`cluster`); empty for none.
+    seed: decides every random number.
+    folder: keeps blocks that are done, so that an interrupted run goes on; None keeps nothing.
+    devices: real ones of each design to hold the model against; 0 for none.
+    """
+
+    accounts: int
+    days: int
+    workers: int = 1
+    seed: int = 1
+    folder: Path | None = None
+    devices: int = 0
+    ray: str = ""
+
+
+def run(
+    inputs: Inputs,
+    results: Path | None,
+    chosen: list[str],
+    options: Options,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """The whole result, as the JSON has it.
+
+    Raises:
+        PopulationError: if an input is refused, the folder holds another run, or workers keep ending.
+        ResultsError: if the results file is not whole.
+    """
+    began, read = time.monotonic(), read_results(results)
+    found = subjects(read, inputs, chosen)
+    works = {
+        one.design: Work(
+            model(inputs, one.behaviour, options.accounts, options.days), one.reference, options.seed,
+            options.devices if one.reference else 0,
+        )
+        for one in found
+        if one.behaviour is not None
+    }  # fmt: skip
+    kept = _Kept(options.folder, _key(inputs, read.digest, options))
+    counts = {name: np.zeros((len(Row), options.days), np.int64) for name in works}
+    told: dict[str, dict[str, Any]] = {name: {} for name in works}
+    tasks = [(name, block) for name, work in works.items() for block in blocks_of(work)]
+    for number, ((name, block), data) in enumerate(_done(tasks, works, options, kept), 1):
+        if block < 0:
+            told[name].update(json.loads(data))
+        else:
+            counts[name] += np.load(io.BytesIO(data), allow_pickle=False)
+        progress(number, len(tasks))
+    rows = [_row(one, works.get(one.design), counts, told) for one in found]
+    years = calibrated(inputs, options.seed)
+    made = {
+        "population": VERSION, "accounts": options.accounts, "days": options.days,
+        "seconds": round(time.monotonic() - began, 3), "workers": options.workers, "seed": options.seed,
+        "digest": _digest([rows, years]), "inputs": msgspec.to_builtins(inputs),
+        "results": {"digest": read.digest, "made_at": read.made_at, "command": read.command},
+        "designs": rows, "calibration": years,
+    }  # fmt: skip
+    kept.finish(made)
+    return made
+
+
+def _row(
+    one: Subject, work: Work | None, counts: Mapping[str, Counts], told: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A design's part of the result."""
+    if work is None or one.behaviour is None:
+        return {"design": one.design, "status": "not measured", "why": one.why}
+    value = outputs.of_counts(counts[one.design], work.its, stream(work.seed, "centre"))
+    found = told[one.design]
+    year, day = outputs.described(value, found, work.its)
+    behaviour = {name: asdict(getattr(one.behaviour, name)) for name in ("recall", "false_rate", "unnoticed")}
+    return {
+        "design": one.design, "status": "measured", "entries_measured": one.behaviour.entries,
+        "behaviour": behaviour, "run": year, "daily": day, "sensitivity": found["sensitivity"],
+        "devices": found.get("devices"),
+    }  # fmt: skip
+
+
+def _done(
+    tasks: Sequence[Task], works: Mapping[str, Work], options: Options, kept: _Kept
+) -> Iterator[tuple[Task, bytes]]:
+    """Every task with what it came to, in the order in which they are done."""
+    todo = []
+    for task in tasks:
+        held = kept.get(task)
+        if held is None:
+            todo.append(task)
+        else:
+            yield task, held
+    here = ((task, computed(works[task[0]], task[1])) for task in todo)
+    for task, data in here if options.workers == 1 and not options.ray else _in_workers(todo, works, options):
+        kept.put(task, data)
+        yield task, data
+
+
+def _in_workers(
+    todo: Sequence[Task], works: Mapping[str, Work], options: Options
+) -> Iterator[tuple[Task, bytes]]:
+    """The same in processes; a task whose worker ended is given to another one."""
+    left = list(reversed(todo))
+    workers = Cluster(options.ray, options.workers) if options.ray else Workers(options.workers)
+    most = 2 * (workers.count if isinstance(workers, Cluster) else options.workers)
+    asked: dict[Future[bytes], Task] = {}
+    failed = 0
+    try:
+        while left or asked:
+            while left and len(asked) < most:
+                name, block = task = left.pop()
+                asked[workers.submit(computed, works[name], block)] = task
+            for future in wait(asked, return_when=FIRST_COMPLETED).done:
+                task = asked.pop(future)
+                try:
+                    yield task, workers.result(future)
+                except WorkerError:
+                    failed += 1
+                    left.append(task)
+            if failed > _ATTEMPTS * most:
+                raise PopulationError("workers: they keep ending; run again to go on, with fewer --workers")
+    except TaskError as error:
+        raise PopulationError(f"workers: a block failed: {error}") from error
+    finally:
+        workers.end()
+
+
+class _Kept:
+    """Tasks that are done, a file each, in the folder of one run.
+
+    Raises:
+        PopulationError: if it is the folder of another run, or of something else.
+    """
+
+    def __init__(self, folder: Path | None, key: str) -> None:
+        self._folder = folder
+        if folder is None:
+            return
+        if (folder / KEY).exists():
+            if (folder / KEY).read_text() != key:
+                raise PopulationError(
+                    f"--out: {folder} holds another run, or one of another processor or versions"
+                )
+        elif folder.exists() and any(folder.iterdir()):
+            raise PopulationError(f"--out: {folder} is not empty, and holds no run")
+        write(folder / KEY, key.encode())
+
+    def _path(self, task: Task) -> Path | None:
+        name, block = task
+        return self._folder and self._folder / PARTS / sha256(name.encode()).hexdigest()[:16] / f"{block}"
+
+    def get(self, task: Task) -> bytes | None:
+        """What was kept of a task; None if it is not there whole, as after a power failure."""
+        path = self._path(task)
+        if path is None or not path.exists():
+            return None
+        raw = path.read_bytes()
+        head, data = raw[:DIGEST], raw[DIGEST:]
+        return data if sha256(data).digest() == head else None
+
+    def put(self, task: Task, data: bytes) -> None:
+        """Keep it."""
+        path = self._path(task)
+        if path is not None:
+            write(path, sha256(data).digest() + data)
+
+    def finish(self, made: Mapping[str, Any]) -> None:
+        """Write the result; the parts are not needed any more."""
+        if self._folder is not None:
+            write(self._folder / RESULT, json.dumps(made, indent=1).encode() + b"\n")
+            shutil.rmtree(self._folder / PARTS, ignore_errors=True)
+
+
+def _key(inputs: Inputs, digest: str, options: Options) -> str:
+    """What decides every bit of a run, so that blocks of two runs are not mixed."""
+    held = {
+        "run": VERSION, "inputs": msgspec.to_builtins(inputs), "results": digest,
+        "accounts": options.accounts, "days": options.days, "seed": options.seed, "devices": options.devices,
+        "machine": platform.machine(), "processor": machine().processor,
+        "packages": {name: version(name) for name in ("blindmatch", "numpy", "scipy")},
+    }  # fmt: skip
+    return json.dumps(held, indent=1, sort_keys=True) + "\n"
+
+
+def _digest(made: Any) -> str:
+    """SHA-256 of outputs."""
+    return sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()

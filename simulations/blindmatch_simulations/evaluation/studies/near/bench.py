@@ -1,0 +1,221 @@
+"""`blindmatch bench near`: every figure of token-psi, the bad ones beside the good ones."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
+from blindmatch_protocol.designs.token_psi.extraction import best_share, evaluations_for_all, expected_share
+from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
+from blindmatch_protocol.designs.voprf import Limits
+from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.sets import labels, store
+from blindmatch_server.hosting.worker_pool import cores
+from msgspec import Struct, field
+
+from blindmatch_simulations.evaluation.studies.near import extraction
+from blindmatch_simulations.evaluation.studies.near.building import Store, opened_store
+from blindmatch_simulations.evaluation.studies.near.cost import asking, record_costs, record_latency
+from blindmatch_simulations.evaluation.studies.near.sample import (
+    EditedPairs,
+    Fingerprints,
+    edited_crops,
+    folder_pictures,
+    installed_folders,
+)
+from blindmatch_simulations.evaluation.studies.near.token_domain import (
+    Revealed,
+    agreement,
+    built,
+    lost_tokens,
+    random_list,
+    ranks,
+    recall,
+    revealed,
+)
+from blindmatch_simulations.measure.group_backend import computing, measurable
+from blindmatch_simulations.measure.intervals import one_sided_most_rate
+from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.phases import Tell, as_heard
+from blindmatch_simulations.testbed.inprocess.opened import open_published
+from blindmatch_simulations.testbed.pictures.crops import SamplePicture
+
+
+class Options(Struct, frozen=True):
+    """What is measured.
+
+    Attributes:
+        tokening: the parameters.
+        doubled: the same with twice the probes, for the second reach of recall.
+        limits: how much a key may be asked for, for the extraction figures.
+        set_size: entries of the uniform list in the token domain.
+        crops: pictures that all edits are applied to.
+        seed: of crops and lists.
+        sessions: whole sessions of the protocol.
+        store_size: entries of the store that is built, and asked over loopback.
+        store: the folder that keeps it; None for one that does not outlive the bench.
+        calls: matches over loopback.
+        folders: folders of real pictures, by name.
+        most_pictures: of a folder.
+        own: pictures of the user's own, in the place of crops.
+    """
+
+    tokening: Tokening = field(default_factory=Tokening)
+    doubled: Tokening = field(default_factory=partial(Tokening, probes=32))
+    limits: Limits = extraction.DEFAULT_LIMITS
+    set_size: int = 1 << 20
+    crops: int = 300
+    seed: int = 23
+    sessions: int = 100
+    store_size: int = 1 << 14
+    store: Path | None = None
+    calls: int = 100
+    folders: tuple[tuple[str, Path], ...] = field(default_factory=lambda: tuple(installed_folders()))
+    most_pictures: int = 3000
+    own: tuple[SamplePicture, ...] = ()
+
+
+def bench_near(meter: Meter, folder: Path, options: Options) -> None:
+    """Take all rows, in the empty `folder`. The store is opened, or built, first: a folder that cannot be
+    used is refused before anything else is measured."""
+    kept = options.store or folder / "store"
+    held = opened_store(meter, kept, options.store_size, options.tokening)
+    phase = as_heard(meter.phase)
+    pairs = edited_crops(
+        options.crops, options.seed, progress=partial(phase, "edited pictures"), own=options.own
+    )
+    _recall(meter, pairs, options, phase)
+    sessions = partial(phase, "sessions")
+    agreement(pairs, options.tokening, options.sessions, options.seed, sessions).record(meter)
+    _revealed(meter, pairs, options, phase)
+    trial = _of_store(meter, held, folder / "deployment", pairs, options.calls)
+    _extraction(meter, options, trial)
+
+
+def _recall(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -> None:
+    fill = random_list(options.set_size, options.seed)
+    for row, t in (("near/recall/at-160", options.tokening), ("near/recall/at-320", options.doubled)):
+        phase("recall", t.probes, options.doubled.probes)
+        found = ranks(pairs, t.k, t.bands, t.probes)
+        lost = lost_tokens(pairs, fill, t.k, t.bands)
+        why = f"tokens; {len(pairs.originals)} {_kind(options)} among {len(fill)} uniform entries"
+        named = {"entries": len(fill), "evaluations": t.tokens}
+        recall(pairs, found, t, lost).record(meter, row, why, **named)
+        whole = {"share": recall(pairs, found, t).share / 100}
+        meter.record("near/recall/nothing-lost", whole, None, why, **named)
+        meter.record("near/recall/lost-tokens", {"share": float(lost.mean())}, None, why, **named)
+
+
+def _revealed(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -> None:
+    sent = pairs.edited.good()
+    uniform = random_list(options.set_size, options.seed + 1)
+    lists = [("uniform", sent, uniform), (_kind(options), sent, pairs.originals.hashes)]
+    for name, folder in options.folders:
+        pictures = folder_pictures(folder, options.most_pictures, partial(phase, name))
+        lists.append((name, pictures, pictures.hashes))
+    for name, pictures, listed in lists:
+        phase(f"revealed, {name}", 0, 1)
+        revealed_rows(meter, name, pictures, listed, options.tokening)
+
+
+def revealed_rows(meter: Meter, name: str, sent: Fingerprints, listed: Rows, tokening: Tokening) -> None:
+    """What is revealed of a list per 10,000 pictures, for 2 and 3 bands needed, and by distance."""
+    found = revealed(sent, listed, tokening)
+    for needed in (2, 3):
+        named: dict[str, int | str] = {"list": name, "needed": needed, "entries": len(listed)}
+        _rate(meter, "near/revealed/entries", found, found.count(needed), named)
+        for span, some in found.by_distance(needed).items():
+            _rate(meter, "near/revealed/distance", found, some, {**named, "distance": span})
+
+
+def _kind(options: Options) -> str:
+    return "own pictures" if options.own else "crops"
+
+
+def _rate(meter: Meter, row: str, found: Revealed, count: int, named: dict[str, int | str]) -> None:
+    if not found.pictures:
+        meter.missing(row, "no picture of that list may match", **named)
+        return
+    figures = {
+        "count": 1e4 * count / found.pictures,
+        "most_count": 1e4 * one_sided_most_rate(count, found.pictures),
+    }
+    why = f"tokens; {count} of {found.far_pairs} pairs beyond the distance"
+    meter.record(row, figures, None, why, pictures=found.pictures, **named)
+
+
+def _of_store(meter: Meter, held: Store, folder: Path, pairs: EditedPairs, calls: int) -> float:
+    """Rows of the real store: build, bytes, costs, latency; seconds of CPU for one candidate secret."""
+    _build_rows(meter, held)
+    _set_rows(meter, held)
+    picture = pairs.edited.item(int(pairs.edited.qualities.argmax()))
+    trial = 0.0
+    for setting in measurable():
+        with computing(meter, setting):
+            trial = record_costs(meter, open_published(DESIGN, held.publication), picture, held.entries)
+            with asking(held, folder / setting) as egress:
+                record_latency(meter, held, egress, picture, calls)
+    return trial
+
+
+def _build_rows(meter: Meter, held: Store) -> None:
+    if held.run is None or held.peak_mib is None:
+        for row in ("entry", "whole", "memory"):
+            meter.missing(f"near/build/{row}", held.why, entries=held.entries)
+        return
+    run = held.run
+    named: dict[str, int | str]
+    named = {"entries": held.entries, "threads": cores(), "backend": held.backend}
+    wall, cpu = 1e6 * run.cost.wall_s, 1e6 * run.cost.cpu_s
+    each = {"cpu_us": cpu / held.entries, "wall_us": wall / held.entries}
+    each |= {"cpu_u": each["cpu_us"] / run.u_us, "wall_u": each["wall_us"] / run.u_us}
+    meter.record("near/build/entry", each, [run], held.why, **named)
+    meter.record("near/build/whole", {"cpu_us": cpu, "wall_us": wall}, [run], held.why, **named)
+    meter.record("near/build/memory", {"mib": held.peak_mib}, None, held.why, **named)
+
+
+def _set_rows(meter: Meter, held: Store) -> None:
+    info = DESIGN.info
+    (name,) = held.publication.manifest.setup
+    file = SetFile(held.publication.setup()[name], name, info.name, info.version)
+    for row, kinds in (("tokens", {store.KIND}), ("label", {labels.KIND, ADDRESSES_KIND})):
+        size = sum(section.length for section in file.sections.values() if section.kind in kinds)
+        meter.record(f"near/set/{row}", {"bytes": size / held.entries}, entries=held.entries)
+
+
+def _extraction(meter: Meter, options: Options, trial: float) -> None:
+    t, limits = options.tokening, options.limits
+    everything = evaluations_for_all(t.k, t.needed)
+    named = {"k": t.k, "needed": t.needed}
+    meter.record("near/extraction/every-entry", {"count": everything}, None, "formula", **named)
+    for row, accounts in (("account", 1), ("pooled", 1 << 40)):
+        spent = extraction.obtainable(limits, accounts)
+        opened = options.set_size * best_share(spent, t)
+        why = (
+            f"formula, uniform list; {min(spent, everything):,.0f} evaluations over the best number of bands"
+        )
+        sizes = {"entries": options.set_size} | limits.values() | named
+        meter.record(f"near/extraction/{row}", {"count": opened}, None, why, **sizes)
+    if limits.account_evaluations:
+        accounts_needed = {"count": everything / limits.account_evaluations}
+        meter.record("near/extraction/accounts", accounts_needed, None, "formula", **named)
+    else:
+        meter.missing("near/extraction/accounts", "one is enough: no limit for an account", **named)
+    work = 1e6 * trial * (everything / t.needed) ** t.needed
+    why = f"formula; {1e9 * trial:.0f} ns a candidate"
+    meter.record("near/extraction/trials", {"cpu_us": work}, None, why, **named)
+    _attack(meter, options.seed)
+
+
+def _attack(meter: Meter, seed: int, k: int = 10, entries: int = 128) -> None:
+    """The attack at a small k, against the formula."""
+    place = built(random_list(entries, seed), Tokening(k=k, bands=4, probes=64))
+    for evaluations in (1 << k, 2 << k):
+        opened = extraction.extract(place, evaluations, seeded(f"attack {seed}"))
+        share = expected_share(evaluations, k)
+        why = f"protocol; the formula says {entries * share:.0f}, less the tokens lost to other entries"
+        named = {"k": k, "entries": entries, "evaluations": evaluations}
+        meter.record("near/extraction/attack", {"count": len(opened)}, None, why, **named)

@@ -1,0 +1,148 @@
+"""Real pictures for near matching: fingerprints of crops, of all their edits, and of a folder's pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import PictureError
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import Progress, no_progress
+from blindmatch_protocol.picture import distance
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Fingerprint
+from msgspec import Struct
+
+from blindmatch_simulations.measure.phases import each
+from blindmatch_simulations.testbed.pictures.crops import SamplePicture, crops
+from blindmatch_simulations.testbed.pictures.edits import EDITS, Edit
+from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+
+FOLDERS: Final = (
+    ("openclipart-png", Path("/usr/share/openclipart/png")),
+    ("visp-images-data", Path("/usr/share/visp-images-data")),
+)
+"""Packages of Debian with many pictures, used where they are installed and reported apart."""
+
+_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
+
+
+class Fingerprints(Redacted, Struct, frozen=True):
+    """PDQ of `n` pictures.
+
+    Attributes:
+        hashes: uint8 (n, 32).
+        coefficients: float32 (n, 256).
+        qualities: int32 (n,).
+    """
+
+    hashes: Rows
+    coefficients: npt.NDArray[np.float32]
+    qualities: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def item(self, row: int) -> HashOnly:
+        """One picture, as a design takes it."""
+        return HashOnly(self.hashes[row].tobytes(), int(self.qualities[row]), self.coefficients[row])
+
+    def good(self) -> Fingerprints:
+        """Those of a quality that may match."""
+        return self.take(self.qualities >= LEAST_QUALITY)
+
+    def take(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Fingerprints:
+        """The chosen rows."""
+        return Fingerprints(self.hashes[which], self.coefficients[which], self.qualities[which])
+
+
+class EditedPairs(Redacted, Struct, frozen=True):
+    """Originals and what became of them.
+
+    Attributes:
+        originals: the listed pictures, n of them.
+        edited: the sent ones, m of them.
+        original: for each sent one the index of its original, (m,).
+        edit: for each sent one the index of its edit in `names`, (m,).
+        names: of the edits.
+    """
+
+    originals: Fingerprints
+    edited: Fingerprints
+    original: npt.NDArray[np.intp]
+    edit: npt.NDArray[np.intp]
+    names: tuple[str, ...]
+
+    def distances(self) -> npt.NDArray[np.int32]:
+        """Hamming distance of every sent picture to its original, (m,)."""
+        return hamming(self.edited.hashes, self.originals.hashes[self.original])
+
+    def matching(self) -> npt.NDArray[np.bool_]:
+        """Which pairs are matches by PDQ's own rule, (m,)."""
+        return (self.distances() <= MATCH_DISTANCE) & (self.edited.qualities >= LEAST_QUALITY)
+
+
+def hamming(left: Rows, right: Rows) -> npt.NDArray[np.int32]:
+    """Distances row by row of hashes uint8 (n, 32) each; (n,)."""
+    return np.asarray(np.bitwise_count(left ^ right).sum(axis=1, dtype=np.int32))
+
+
+def stacked(found: list[Fingerprint]) -> Fingerprints:
+    """Many fingerprints as one."""
+    return Fingerprints(
+        distance.rows([one.hash for one in found]),
+        np.array([one.coefficients for one in found], np.float32).reshape(-1, 256),
+        np.array([one.quality for one in found], np.int32),
+    )
+
+
+def edited_crops(
+    count: int,
+    seed: int,
+    edits: tuple[Edit, ...] = EDITS,
+    progress: Progress = no_progress,
+    own: Sequence[SamplePicture] = (),
+) -> EditedPairs:
+    """`count` crops of installed photographs, or the user's `own` pictures, each under each of `edits`."""
+    pictures = own or crops(count, seed)
+    count, originals, edited = len(pictures), list[Fingerprint](), list[Fingerprint]()
+    for picture in each(pictures, progress):
+        originals.append(Picture.from_bytes(picture.data).fingerprint)
+        edited += [Picture.from_bytes(edit.apply(picture.data)).fingerprint for edit in edits]
+    of, many = np.arange(count), len(edits)
+    names = tuple(edit.name for edit in edits)
+    return EditedPairs(
+        stacked(originals), stacked(edited), np.repeat(of, many), np.tile(np.arange(many), count), names
+    )
+
+
+def folder_pictures(folder: Path, most: int, progress: Progress = no_progress) -> Fingerprints:
+    """Up to `most` pictures of a folder, spread over it, of a quality that may match, no hash twice."""
+    paths = _spread([path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES], most)
+    good = stacked([one for path in each(paths, progress) for one in _fingerprint(path)]).good()
+    first = np.sort(np.unique(good.hashes, axis=0, return_index=True)[1])
+    return good.take(first)
+
+
+def installed_folders() -> Iterator[tuple[str, Path]]:
+    """The packages of `FOLDERS` that are installed, by name."""
+    for name, folder in FOLDERS:
+        if folder.is_dir():
+            yield name, folder
+
+
+def _spread(paths: list[Path], most: int) -> list[Path]:
+    step = max(1, -(-len(paths) // most))
+    return paths[::step]
+
+
+def _fingerprint(path: Path) -> list[Fingerprint]:
+    """The picture's fingerprint; nothing for a file that is no acceptable picture."""
+    try:
+        return [Picture.from_bytes(path.read_bytes()).fingerprint]
+    except PictureError:
+        return []

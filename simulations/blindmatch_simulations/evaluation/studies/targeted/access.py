@@ -1,0 +1,182 @@
+"""What each authority can do alone, what k can together, and what opens after a breach; all of it tried out.
+
+    python -m blindmatch_simulations.evaluation.studies.targeted.access [JSON file]
+
+Everything is in this process, on accounts and texts that it makes up. A breach is of authorities' private
+keys together with what the provider keeps.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.codec.redacted import Redacted
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from blindmatch_simulations.evaluation.studies.targeted.escrow import Authority, Kept, read, sent, unsealed
+from blindmatch_simulations.measure.results import Strict
+from blindmatch_simulations.measure.yardstick import reading, timed
+
+TEXT_BYTES: Final = 256
+TARGET: Final = 0
+"""The account that a warrant is for."""
+REPEATS: Final = 100
+
+
+class Scheme(Struct, frozen=True):
+    """k of n authorities; accounts that each sent `messages` over `periods`."""
+
+    n: int = 5
+    k: int = 3
+    accounts: int = 12
+    messages: int = 8
+    periods: int = 4
+    seed: int = 1
+
+
+class Opened(Strict, frozen=True):
+    """What an attempt on escrowed messages opened: by whom, with how many authorities or their keys."""
+
+    who: str
+    holders: int
+    messages: int
+    of_messages: int
+    accounts: int
+    of_accounts: int
+
+
+class World(Redacted, Struct, frozen=True):
+    """The authorities, what the provider keeps, and the texts in it."""
+
+    scheme: Scheme
+    authorities: tuple[Authority, ...]
+    kept: tuple[Kept, ...]
+    texts: tuple[bytes, ...]
+
+    def by_warrant(self, kept: Kept, place: int) -> bytes | None:
+        """A share from an authority that keeps to the rule."""
+        return self.authorities[place].share_of(kept, place)
+
+    def by_theft(self, kept: Kept, place: int) -> bytes | None:
+        """A share by an authority's key, whatever its rule."""
+        return unsealed(self.authorities[place].keys[kept.period], kept, place)
+
+    def grant(self, holders: int) -> None:
+        """A warrant for the target, which the first `holders` honour."""
+        for one in self.authorities[:holders]:
+            one.warrants.add(TARGET)
+
+    def tried(self, who: str, holders: int, share: Callable[[Kept, int], bytes | None]) -> Opened:
+        """Try every message with what the first `holders` give."""
+        opened = []
+        for kept, text in zip(self.kept, self.texts, strict=True):
+            found = {at: one for at in range(holders) if (one := share(kept, at)) is not None}
+            if read(kept, found, self.scheme.k) == text:
+                opened.append(kept.account)
+        accounts = len({one.account for one in self.kept})
+        return Opened(who, holders, len(opened), len(self.kept), len(set(opened)), accounts)
+
+
+def world(scheme: Scheme, periods: int = 1) -> World:
+    """A world in which authorities had a key in each of `periods` and have destroyed all but the last."""
+    rng = seeded(f"targeted/{scheme.seed}/{periods}")
+    authorities = tuple(Authority.drawn(periods, rng) for _ in range(scheme.n))
+    texts = tuple(rng.take(TEXT_BYTES) for _ in range(scheme.accounts * scheme.messages))
+    kept = []
+    for at, text in enumerate(texts):
+        account, number = divmod(at, scheme.messages)
+        period = number * periods // scheme.messages
+        publics = [one.public(period) for one in authorities]
+        kept.append(sent(account, number, period, publics, scheme.k, text, rng))
+    for one in authorities:
+        one.keys[:-1] = [None] * (periods - 1)
+    return World(scheme, authorities, tuple(kept), texts)
+
+
+def attempts(scheme: Scheme) -> Iterator[Opened]:
+    """Every attempt of the table, each in a world of its own."""
+    for holders in range(1, scheme.n + 1):
+        held = world(scheme)
+        held.grant(holders)
+        yield held.tried("authorities, by a warrant for one account", holders, held.by_warrant)
+    yield _relabelled(scheme)
+    for periods, keys in ((1, "keys that are kept for good"), (scheme.periods, "keys of one period")):
+        held = world(scheme, periods)
+        for holders in range(scheme.n + 1):
+            yield held.tried(f"a thief of {keys}", holders, held.by_theft)
+    yield _evaded(scheme)
+
+
+def _relabelled(scheme: Scheme) -> Opened:
+    """The provider hands out other accounts' messages as the target's."""
+    held = world(scheme)
+    held.grant(scheme.n)
+    own = scheme.messages
+    others = replace(held, kept=held.kept[own:], texts=held.texts[own:])
+    return others.tried(
+        "provider, others' messages as the target's",
+        scheme.n,
+        lambda kept, place: held.by_warrant(replace(kept, account=TARGET), place),
+    )
+
+
+def _evaded(scheme: Scheme) -> Opened:
+    """Modified clients put the secret of something else into escrow; only who opens it can tell."""
+    held, other = world(scheme), world(replace(scheme, seed=scheme.seed + 1))
+    pairs = zip(held.kept, other.kept, strict=True)
+    kept = tuple(replace(one, ciphertext=two.ciphertext) for one, two in pairs)
+    altered = replace(held, kept=kept, texts=other.texts)
+    return altered.tried("all authorities, modified clients", scheme.n, altered.by_theft)
+
+
+def costs(scheme: Scheme) -> dict[str, float]:
+    """What escrow costs a message: the sender's and an authority's CPU in u, and bytes."""
+    held = world(replace(scheme, accounts=1, messages=1))
+    (kept,), rng = held.kept, seeded("targeted/cost")
+    publics = [one.public(0) for one in held.authorities]
+
+    def in_u(task: Callable[[], object]) -> float:
+        u_us = reading().u_us
+        spent = timed(lambda: [task() for _ in range(REPEATS)]).cpu_s
+        return round(spent * 1e6 / REPEATS / u_us, 2)
+
+    return {
+        "sender_u": in_u(lambda: sent(0, 0, 0, publics, scheme.k, held.texts[0], rng)),
+        "authority_u": in_u(lambda: held.by_theft(kept, 0)),
+        "escrow_bytes": float(kept.escrow_bytes),
+    }
+
+
+def measured(scheme: Scheme) -> dict[str, Any]:
+    """The study's result as JSON values."""
+    rows = [msgspec.to_builtins(one) for one in attempts(scheme)]
+    return {
+        "option": "0c",
+        "measured": "in process",
+        "scheme": asdict(scheme),
+        "opened": rows,
+        "cost": costs(scheme),
+    }
+
+
+def main() -> None:
+    """Print the table, and write it if a file is named."""
+    found = measured(Scheme())
+    for row in found["opened"]:
+        of = f"{row['messages']:3} of {row['of_messages']} messages, "
+        of += f"{row['accounts']:2} of {row['of_accounts']} accounts"
+        print(f"{row['who']:45} {row['holders']} of {found['scheme']['n']}: {of}")
+    print(", ".join(f"{name} {value:g}" for name, value in found["cost"].items()))
+    if sys.argv[1:]:
+        Path(sys.argv[1]).write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Derives again what the messenger sends: commitments, attachments, request ids; and where ids come from.
+
+    commitment    from the content that was sealed, and its franking key
+    attachment    from the picture's file and the attachment's key: padding and ciphertext, byte for byte
+    request id    from the attachment's key
+    other ids     drawn: each is one part of the recorded randomness, and each part is used for one thing
+
+Not derived again are the ciphertext of a sealed message and the keys of X3DH and of the Double Ratchet, whose
+libraries draw randomness of their own, and what HPKE makes of a report. Of these the form, the length, the
+numbers and the dictionary are checked (`dictionary`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from hashlib import sha256
+from typing import Final
+
+from blindmatch_client.messages.outbox import request_id_of
+from blindmatch_client.messages.pictures import binding_of
+from blindmatch_client.messenger.suite import SALT_LENGTH
+from blindmatch_client.trace import EgressRecord, MessageTrace
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import replayed
+from blindmatch_protocol.contract import UNBOUND, AnyDesign, Binding, Learner, Party
+from blindmatch_protocol.crypto.committing_aead import TAG_LENGTH
+from blindmatch_protocol.messages import franking
+from blindmatch_protocol.messages.attachment import BLOB_ID_LENGTH, AttachmentSealing
+from blindmatch_protocol.messages.clear_message import clear_message
+from blindmatch_protocol.messages.padding import TEXT_BLOCK
+from blindmatch_protocol.messages.parts import pieces
+from blindmatch_protocol.messages.sealed_message import SealedMessage
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from google.protobuf.message import DecodeError
+
+from blindmatch_simulations.testbed.audit.evidence import Evidence, Finding, found
+from blindmatch_simulations.testbed.audit.records import EXCHANGES, SEND, is_all_of, name_of
+
+MESSAGE_OVERHEAD: Final = SALT_LENGTH + TAG_LENGTH
+"""Of a sealed message's ciphertext over its padded plaintext."""
+
+
+def check_messages(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
+    """Every message handed over is one that was sealed, with the commitment that its content has; without
+    end-to-end encryption it is what was composed, and no more."""
+    if not design.info.end_to_end:
+        yield from _check_clear(design, evidence)
+        return
+    sealed, numbers = evidence.sealed, Counter[str]()
+    for message in evidence.messages:
+        numbers[message.recipient] += message.content is not None
+    for record in (record for record in evidence.records if record.method == SEND):
+        for raw in record.requests:
+            try:
+                request = pb.SendRequest.FromString(raw)
+                envelope = SealedMessage.decode(request.sealed)
+            except (DecodeError, ProtocolError):
+                yield found(record, "not a sealed message", len(raw))
+                continue
+            if request.clear:
+                yield found(record, "a message in the clear", len(request.clear))
+            yield from _check_sealed(record, envelope, numbers[request.recipient])
+            yield from _check_committed(evidence, record, request, envelope, sealed)
+
+
+def _check_clear(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
+    for record in (record for record in evidence.records if record.method == SEND):
+        for raw in record.requests:
+            request = pb.SendRequest.FromString(raw)
+            trace = evidence.sealed.get(request.message_id)
+            said = None if trace is None or trace.recipient != request.recipient else trace.content
+            composed = b"" if said is None else clear_message(said, design.info)
+            if request.sealed or request.clear != composed:
+                size = len(request.sealed) + len(request.clear)
+                yield found(record, "a message that was not composed under this id for this recipient", size)
+
+
+def _check_sealed(record: EgressRecord, sealed: SealedMessage, most: int) -> Iterator[Finding]:
+    """The length is that of a padded text, and the header counts no more messages than were sealed."""
+    length = len(sealed.ciphertext) - MESSAGE_OVERHEAD
+    if length <= 0 or length % TEXT_BLOCK:
+        yield found(record, "a ciphertext of a length no padded message has", len(sealed.ciphertext))
+    if sealed.header.number >= max(1, most) or sealed.header.previous_chain_length > most:
+        yield found(record, "a ratchet header counts messages that were not sealed", 8)
+
+
+def _check_committed(
+    evidence: Evidence,
+    record: EgressRecord,
+    request: pb.SendRequest,
+    envelope: SealedMessage,
+    sealed: dict[bytes, MessageTrace],
+) -> Iterator[Finding]:
+    trace = sealed.get(request.message_id)
+    if trace is None or trace.content is None or trace.recipient != request.recipient:
+        rule = "a message that was not sealed under this id for this recipient"
+        yield found(record, rule, len(request.sealed))
+    elif franking.commit(trace.content, evidence.account, trace.recipient) != envelope.commitment:
+        yield found(record, "a commitment that the message's content does not give", len(envelope.commitment))
+
+
+def check_bindings(evidence: Evidence) -> Iterator[Finding]:
+    """Every session was bound to a message that bears its picture, or to none, which says nothing.
+
+    Of a picture whose messages were never sealed, as in an outage, this is not known.
+    """
+    bound: dict[int, list[Binding]] = {}
+    for one in evidence.messages:
+        if one.item is not None and one.content is not None:
+            told = franking.Evidence.of(one.content, evidence.account, one.recipient, 0)
+            bound.setdefault(one.item, []).append(binding_of(told))
+    for trace in evidence.traces:
+        known = bound.get(trace.item, [trace.binding])
+        if trace.binding not in (*known, UNBOUND):
+            size = len(trace.binding.commitment + trace.binding.evidence)
+            yield Finding(Party.CENTRE, trace.item, "bound to another message than its picture's", size)
+
+
+def check_uploads(evidence: Evidence) -> Iterator[Finding]:
+    """Every attachment is what its picture's file and its key give."""
+    refs = {m.item: m.attachment for m in evidence.messages if m.attachment and m.item is not None}
+    for record in (record for record in evidence.records if name_of(record) == "Upload"):
+        parts = [pb.Part.FromString(raw) for raw in record.requests]
+        data = b"".join(part.data for part in parts)
+        item = -1 if record.item is None else record.item
+        ref, file = refs.get(item), evidence.files.get(item)
+        if ref is None or file is None:
+            yield found(record, "an attachment of no picture that was sent", len(data))
+            continue
+        whole = b"".join(AttachmentSealing(replayed(ref.key + bytes(BLOB_ID_LENGTH))).blob(pieces(file)))
+        if sha256(file).digest() != ref.digest or not is_all_of(whole, data, record):
+            yield found(record, "an attachment that its picture and its key do not give", len(data))
+        if any(part.size != (len(whole) if at == 0 else 0) for at, part in enumerate(parts)):
+            yield found(record, "a part that bears another size than the attachment's", 8)
+
+
+def check_request_ids(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
+    """A server that learns gets the name that follows from the attachment's key; no other gets one."""
+    learns = Learner.SERVER in design.info.learns
+    keys = evidence.attachment_keys if learns else {}
+    for record in (record for record in evidence.records if record.method in EXCHANGES):
+        given = _request_id(record)
+        key = None if record.item is None else keys.get(record.item)
+        if given != (b"" if key is None else request_id_of(key)) or (learns and key is None):
+            yield found(record, "a request id that the attachment's key does not give", len(given))
+
+
+def _request_id(record: EgressRecord) -> bytes:
+    try:
+        return b"".join(pb.Envelope.FromString(raw).request_id for raw in record.requests)
+    except DecodeError:
+        return b""
+
+
+def check_ids(evidence: Evidence) -> Iterator[Finding]:
+    """Ids and keys are drawn at random, and what was drawn is used for one thing alone."""
+    drawn, uses = set(evidence.drawn), dict[bytes, tuple[str, Hashable]]()
+    for record, value, use, thing in _drawn(evidence):
+        first, of = uses.setdefault(value, (use, thing))
+        if value not in drawn:
+            yield found(record, f"{_one(use)} that was not drawn at random", len(value))
+        elif any(value in trace.tape for trace in evidence.traces):
+            yield found(record, f"{_one(use)} that a session drew", len(value))
+        elif (first, of) != (use, thing):
+            rule = f"is {_one(first)} too" if first != use else "serves twice"
+            yield found(record, f"{_one(use)} that {rule}", len(value))
+
+
+def _one(use: str) -> str:
+    return f"an {use}" if use[0] in "aeiou" else f"a {use}"
+
+
+def _drawn(evidence: Evidence) -> Iterator[tuple[EgressRecord, bytes, str, Hashable]]:
+    """What must have been drawn, and for what, with the request that bears it, or what is derived from it."""
+    sealed, by_item = evidence.sealed, {m.item: m for m in evidence.messages if m.item is not None}
+    for record in evidence.records:
+        for use, value in _ids(record):
+            yield record, value, use, record.item
+        if name_of(record) == "Send":
+            trace = sealed.get(pb.SendRequest.FromString(record.requests[0]).message_id)
+            if trace is not None and trace.content is not None:
+                yield record, trace.content.franking_key, "franking key", (trace.recipient, trace.content.id)
+        if name_of(record) == "Upload" and record.item in by_item:
+            attachment = by_item[record.item].attachment
+            assert attachment is not None
+            yield record, attachment.key, "attachment key", record.item
+
+
+def _ids(record: EgressRecord) -> Iterator[tuple[str, bytes]]:
+    """The ids in the clear; a report's stands in the first of its parts, and nowhere else."""
+    for at, raw in enumerate(record.requests):
+        match name_of(record):
+            case "Send":
+                yield "message id", pb.SendRequest.FromString(raw).message_id
+            case "Complain":
+                yield "complaint id", pb.ComplainRequest.FromString(raw).complaint_id
+            case "Submit":
+                part = pb.SubmitPart.FromString(raw)
+                if at == 0 or part.report_id:
+                    yield "report id" if at == 0 else "report id in a later part", part.report_id

@@ -1,0 +1,206 @@
+"""Holds what a device says it sent against what it should have sent, and against what arrived; the methods it
+may call, for which purposes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from blindmatch_client.egress import methods
+from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
+from blindmatch_protocol.contract import AnyDesign, Party, Role
+from blindmatch_protocol.messages.cover import SLOT_SIZES
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message as Wire
+
+from blindmatch_simulations.testbed.audit.evidence import Evidence, Finding, found
+
+EXCHANGES: Final = ("/blindmatch.v1.Matching/Exchange", "/blindmatch.v1.Matching/ExchangeLarge")
+ENROLMENTS: Final = (methods.ENROLLED.path, methods.ENROL.path)
+UNCOUNTED: Final = (*EXCHANGES, *ENROLMENTS)
+"""What is counted where it is derived again."""
+SEND: Final = "/blindmatch.v1.Relay/Send"
+
+REQUESTS: Final[Mapping[str, type[Wire]]] = {
+    method.path: method.request for method in vars(methods).values() if isinstance(method, methods.Method)
+}
+
+PURPOSES: Final = {
+    "Describe": {Purpose.SETUP},
+    "FetchSetup": {Purpose.SETUP},
+    "Exchange": {Purpose.MATCHING},
+    "ExchangeLarge": {Purpose.MATCHING},
+    "Enrolled": {Purpose.ENROLMENT},
+    "Enrol": {Purpose.ENROLMENT},
+    "Register": {Purpose.ACCOUNT},
+    "FetchBundle": {Purpose.ACCOUNT, Purpose.MESSAGE},
+    "Upload": {Purpose.MESSAGE},
+    "Download": {Purpose.MESSAGE},
+    "Send": {Purpose.MESSAGE},
+    "Receive": {Purpose.MESSAGE},
+    "Acknowledge": {Purpose.MESSAGE},
+    "Key": {Purpose.ACCOUNT, Purpose.REPORT, Purpose.VOUCHER},
+    "Submit": {Purpose.REPORT, Purpose.COVER},
+    "SubmitVoucher": {Purpose.VOUCHER},
+    "Complain": {Purpose.COMPLAINT},
+}
+
+
+def name_of(record: EgressRecord) -> str:
+    """The method's short name."""
+    return record.method.rpartition("/")[2]
+
+
+def is_all_of(whole: bytes, data: bytes, record: EgressRecord) -> bool:
+    """Did the whole leave, or its beginning in a call that failed?"""
+    return whole == data or (record.failed and whole.startswith(data))
+
+
+_Body = tuple[int | None, Party, bytes]
+
+
+def well_formed(records: Iterable[EgressRecord]) -> list[EgressRecord]:
+    """Those whose requests can be read; the others are findings of `check_forms`."""
+    return [record for record in records if not any(True for _ in check_forms([record]))]
+
+
+def check_forms(records: Iterable[EgressRecord]) -> Iterator[Finding]:
+    """Every request is the one encoding of a message its method takes, for a purpose the method has."""
+    for record in records:
+        kind = REQUESTS.get(record.method)
+        name = name_of(record)
+        if kind is None or record.purpose not in PURPOSES.get(name, set()):
+            yield found(record, f"{name} is not called for {record.purpose}", record.request_bytes)
+            continue
+        for request in record.requests:
+            if not _canonical(kind, request):
+                yield found(record, f"{name}: not the canonical form of a request", len(request))
+
+
+def check_matching(
+    design: AnyDesign, epoch: int, records: Iterable[EgressRecord], traces: Iterable[SessionTrace]
+) -> Iterator[Finding]:
+    """Every matching request is an envelope of a body that a recorded session sent, and none is missing.
+
+    A call that was made again with the same bytes after it had failed is declared (`retry_time`), no other.
+    """
+    expected = _expected(design, epoch, traces)
+    sent, failed = Counter[_Body](), Counter[_Body]()
+    for record in records:
+        if record.method not in EXCHANGES:
+            continue
+        key = (record.item, record.party, _joined(record.requests))
+        sent[key] += 1
+        if key not in expected:
+            yield found(record, "a request of no recorded session", record.request_bytes)
+        elif sent[key] > expected[key] + failed[key]:
+            yield found(record, "sent again, and nothing had failed", record.request_bytes)
+        failed[key] += record.failed
+    for item, party, body in expected.keys() - sent.keys():
+        yield Finding(party, item, "a body of a recorded session that never went through the seam", len(body))
+
+
+def check_reports(
+    records: Sequence[EgressRecord], confirmed: Mapping[int, bool], vouchers: Mapping[int, bytes]
+) -> Iterator[Finding]:
+    """Reports are for confirmed matches alone, vouchers are those that sessions ended in."""
+    for record in records:
+        name = name_of(record)
+        if record.purpose is Purpose.COVER:
+            yield from _check_slot(record)
+        elif name == "Submit" and (record.item is None or not confirmed.get(record.item, False)):
+            yield found(record, "a report without a confirmed match", record.request_bytes)
+        if name == "SubmitVoucher":
+            body = b"".join(pb.Envelope.FromString(raw).body for raw in record.requests)
+            whole = vouchers.get(-1 if record.item is None else record.item)
+            if whole is None or not is_all_of(whole, body, record):
+                yield found(record, "a voucher of no recorded session", record.request_bytes)
+
+
+def check_refused(evidence: Evidence, confirmed: Mapping[int, bool]) -> Iterator[Finding]:
+    """A device that refuses to send what matches sends nothing of the message with it, and all other ones."""
+    if evidence.told.consequence is not Consequence.REFUSE:
+        return
+    for record in evidence.records:
+        if record.purpose is Purpose.MESSAGE and record.item is not None and confirmed.get(record.item):
+            yield found(record, "a message that is refused", record.request_bytes)
+
+
+def _check_slot(record: EgressRecord) -> Iterator[Finding]:
+    """A slot of a cover schedule is one part of a size class, whatever is in it; nothing names a picture."""
+    parts = [pb.SubmitPart.FromString(raw).part for raw in record.requests]
+    if record.item is not None or [len(part.data) in SLOT_SIZES for part in parts] != [True]:
+        yield found(record, "a slot of a cover schedule has one size", record.request_bytes)
+
+
+def check_arrivals(
+    records: Sequence[EgressRecord], arrived: Mapping[tuple[Party, str], int]
+) -> Iterator[Finding]:
+    """What servers counted is what the seam recorded; more means that something went around the seam."""
+    sent = Counter[tuple[Party, str]]()
+    for record in records:
+        sent[record.party, record.method] += record.request_bytes
+    for key, size in arrived.items():
+        extra = size - sent[key]
+        if extra > 0:
+            yield Finding(key[0], None, f"{key[1]}: arrived, but did not pass the seam", extra)
+
+
+def ciphertext_bytes(records: Iterable[EgressRecord]) -> int:
+    """Bytes of end-to-end ciphertext: sealed messages and attachments."""
+    total = 0
+    for record in records:
+        if record.method == SEND:
+            total += sum(len(pb.SendRequest.FromString(raw).sealed) for raw in record.requests)
+        elif record.method.endswith("/Upload"):
+            total += sum(len(pb.Part.FromString(raw).data) for raw in record.requests)
+    return total
+
+
+def _expected(design: AnyDesign, epoch: int, traces: Iterable[SessionTrace]) -> Counter[_Body]:
+    return Counter(
+        (trace.item, design.info.asked(role), _enveloped(design, epoch, role, body))
+        for trace in traces
+        for one in trace.rounds
+        for role, body in one.bodies.items()
+    )
+
+
+def _enveloped(design: AnyDesign, epoch: int, role: Role, body: bytes) -> bytes:
+    """What identifies a body on the wire: the head's fields, then the body, whatever its parts."""
+    info = design.info
+    head = pb.Envelope(design=info.name, version=info.version, epoch=epoch, role=role)
+    return bytes(head.SerializeToString(deterministic=True)) + b"\0" + body
+
+
+def _joined(requests: Sequence[bytes]) -> bytes:
+    """The same of recorded envelopes; fields where they do not belong make it differ."""
+    try:
+        envelopes = [pb.Envelope.FromString(raw) for raw in requests]
+    except DecodeError:
+        return b""
+    body = b"".join(envelope.body for envelope in envelopes)
+    if not envelopes or envelopes[0].body_size not in (0, len(body)):
+        return b""
+    for at, envelope in enumerate(envelopes):
+        envelope.body = b""
+        envelope.body_size = 0
+        envelope.request_id = b"" if at == 0 else envelope.request_id
+        if at and envelope.ByteSize():
+            return b""
+    return bytes(envelopes[0].SerializeToString(deterministic=True)) + b"\0" + body
+
+
+def _canonical(kind: type[Wire], raw: bytes) -> bool:
+    """No unknown fields, no second encoding."""
+    try:
+        parsed = kind.FromString(raw)
+    except DecodeError:
+        return False
+    again = type(parsed)()
+    again.CopyFrom(parsed)
+    again.DiscardUnknownFields()
+    return bool(again.SerializeToString(deterministic=True) == raw)

@@ -1,0 +1,207 @@
+"""Runs a design's sessions again, in process, to see which of the bytes sent are explained.
+
+A body that left the device was recorded with the device state, the item and the tape of randomness of its
+session. From these the session is run
+
+    again              same item, same tape, same replies   every byte must come out the same
+    with fresh tapes   same item                            shows which bytes randomness explains
+    with decoys        other items that agree on every      shows which bytes (and lengths, and rounds) the
+                       fact declared to that party          declared facts explain (`decoys`)
+
+A byte is *explained* if it is the same for all decoys on one tape, or changes with the tape; so are lengths
+and rounds that are the same for all decoys on one tape, since they may be drawn. A voucher is one round more.
+A byte that stays when the tape changes, and changes when the item does, tells of the item something that was
+not declared. This sees a hash in the padding, a blind derived from the hash, an extra round on a match, a
+length that depends on the outcome, a skipped cover request. It does not see a leak that is itself encrypted
+under fresh randomness that the receiver knows; the leakage games are for those. Where a design declares
+native randomness, bodies that come again are compared by length alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+import numpy as np
+from blindmatch_client.trace import SessionTrace
+from blindmatch_protocol.codec import decode_any
+from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.codec.randomness import Randomness, TapeExhaustedError, replayed
+from blindmatch_protocol.contract import Item, Party, Role, Session
+from blindmatch_protocol.contract.outcome import Flag, Match, Voucher
+
+from blindmatch_simulations.testbed.audit.counterpart import (
+    Bodies,
+    Comparison,
+    Counterpart,
+    DecoyFinder,
+    voucher_of,
+)
+from blindmatch_simulations.testbed.audit.evidence import Finding
+from blindmatch_simulations.testbed.inprocess.deployed import VOUCHER, seen_by, seers
+from blindmatch_simulations.testbed.inprocess.fields import decided
+
+FRESH_TAPES = 8
+"""A random byte stays the same over this many tapes with probability 2^-64,"""
+MORE_TAPES = 56
+"""a random bit over these, too, that are tried before a byte is called unexplained."""
+
+
+def replay(counterpart: Counterpart, trace: SessionTrace, item: Item) -> list[Finding]:
+    """Findings unless the recorded tape and replies give the recorded bodies again."""
+    recorded = _recorded(trace)
+    try:
+        derived = _derive_again(counterpart, trace, item)
+    except TapeExhaustedError:
+        derived = []
+    return [
+        Finding(
+            Party.CENTRE if role == VOUCHER else counterpart.design.info.asked(role),
+            trace.item,
+            "cannot be derived again from its tape",
+            len(body),
+        )
+        for at, bodies in enumerate(recorded)
+        for role, body in bodies.items()
+        if at >= len(derived) or not _same(counterpart, derived[at].get(role), body)
+    ]
+
+
+def _recorded(trace: SessionTrace) -> Bodies:
+    """What a session sent: its bodies, and a voucher as one more."""
+    return [*(dict(one.bodies) for one in trace.rounds), *voucher_of(trace.outcome)]
+
+
+def _continued(tape: bytes, rng: Randomness) -> Randomness:
+    """A recorded tape, and fresh randomness after it."""
+    recorded = replayed(tape)
+
+    def draw(count: int) -> bytes:
+        try:
+            return recorded.take(count)
+        except TapeExhaustedError:
+            return rng.take(count)
+
+    return Randomness(draw)
+
+
+def _same(counterpart: Counterpart, derived: bytes | None, recorded: bytes) -> bool:
+    design = counterpart.design
+    return derived is not None and bool(decided(design, derived) == decided(design, recorded))
+
+
+def _derive_again(counterpart: Counterpart, trace: SessionTrace, item: Item) -> Bodies:
+    design = counterpart.design
+    state = design.device_state.decode(trace.state_before)
+    session = Session(design, counterpart.setup, state, replayed(trace.tape))
+    derived: Bodies = []
+    step = session.start(item, trace.binding)
+    for number, recorded in enumerate(trace.rounds, 1):
+        if not isinstance(step, Mapping):
+            break
+        derived.append({role: body.encode() for role, body in step.items()})
+        if number == len(trace.rounds) and not isinstance(trace.outcome, Voucher):
+            break
+        replies = {
+            r: decode_any(design.replies[r], raw, design.info.name) for r, raw in recorded.replies.items()
+        }
+        if design.info.native_randomness:  # recorded replies are to other bodies
+            replies = {role: counterpart.answer(role, body) for role, body in step.items()}
+        if replies.keys() != step.keys():
+            break
+        try:
+            step = session.receive(replies)
+        except ProtocolError:
+            break
+    if isinstance(trace.outcome, Voucher) and not isinstance(step, Mapping):
+        derived += voucher_of(session.conclude())
+    return derived
+
+
+def explain(finder: DecoyFinder, trace: SessionTrace, item: Item) -> tuple[list[Finding], list[Comparison]]:
+    """Findings for bytes, lengths and rounds that neither randomness nor the declared facts explain; and
+    with how many pictures each party's were compared."""
+    counterpart = finder.counterpart
+    state = counterpart.design.device_state.decode(trace.state_before)
+    actual = _recorded(trace)
+    # a design of large sizes is run no further than it was: an answer takes seconds of work
+    dear = counterpart.design.reduced() is not None and not isinstance(trace.outcome, Voucher)
+    rounds = len(actual) if dear or trace.outcome is None else None
+    findings: list[Finding] = []
+    comparisons: list[Comparison] = []
+
+    def run(one: Item, most: int | None, tape: bytes = b"") -> Bodies:
+        rng = _continued(tape, counterpart.rng) if tape else None
+        return counterpart.bodies(state, one, most, trace.binding, rng)
+
+    for party in seers(counterpart.design):
+        decoys = finder.decoys(item, party)
+        comparisons.append(Comparison(trace.item, party, len(decoys.items), decoys.reason))
+        try:
+            others = [run(decoy, rounds, trace.tape) for decoy in decoys.items]
+            deep = max(map(len, [actual, *others]), default=0)
+            again = (run(item, 1 if deep <= 1 else rounds) for _ in range(FRESH_TAPES + MORE_TAPES))
+            findings += _compare(counterpart, party, trace.item, actual, again, others)
+        except BlindmatchError as error:
+            findings.append(Finding(party, trace.item, f"cannot be run again: {error}", _size(actual)))
+    return findings, comparisons
+
+
+def _compare(
+    counterpart: Counterpart,
+    party: Party,
+    item: int,
+    actual: Bodies,
+    again: Iterator[Bodies],
+    others: Sequence[Bodies],
+) -> list[Finding]:
+    """`again` are runs of the same picture on fresh tapes; they are made as far as they are needed."""
+    findings, fresh = [], list(islice(again, FRESH_TAPES))
+    for at in range(max(map(len, [actual, *others]), default=0)):
+        for role in seen_by(counterpart.design, party):
+            mine = _body(actual, at, role)
+            theirs = [_body(bodies, at, role) for bodies in others]
+            gap = max((abs(len(mine) - len(body)) for body in theirs), default=0)
+            if gap:
+                findings.append(Finding(party, item, f"round {at + 1}: length depends on the picture", gap))
+            if not _unexplained(mine, [_body(bodies, at, role) for bodies in fresh], theirs):
+                continue
+            fresh += again
+            told = _unexplained(mine, [_body(bodies, at, role) for bodies in fresh], theirs)
+            if told:
+                findings.append(Finding(party, item, f"round {at + 1}: bytes tell of the picture", told))
+    return findings
+
+
+def _unexplained(mine: bytes, again: Sequence[bytes], theirs: Sequence[bytes]) -> int:
+    """How many bytes stay when the tape changes but change with the item."""
+    same_length = [body for body in theirs if len(body) == len(mine)]
+    if not mine or not same_length:
+        return 0
+    base = np.frombuffer(mine, np.uint8)
+    stays = np.ones(len(base), np.bool_)
+    for body in again:
+        stays &= np.frombuffer(body, np.uint8) == base if len(body) == len(mine) else False
+    differs = np.zeros(len(base), np.bool_)
+    for body in same_length:
+        differs |= np.frombuffer(body, np.uint8) != base
+    return int(np.count_nonzero(stays & differs))
+
+
+def _body(bodies: Bodies, at: int, role: Role) -> bytes:
+    return bodies[at].get(role, b"") if at < len(bodies) else b""
+
+
+def _size(bodies: Bodies) -> int:
+    return sum(len(body) for one in bodies for body in one.values())
+
+
+def confirmed(counterpart: Counterpart, trace: SessionTrace, item: Item) -> bool:
+    """Did this session end in a match with an entry of the list, or a flag, which the device may report?"""
+    if isinstance(trace.outcome, Flag):
+        return counterpart.design.info.relation.matches(item, counterpart.entries)
+    if not isinstance(trace.outcome, Match):
+        return False
+    entry = np.frombuffer(trace.outcome.label.entry_hash, np.uint8).reshape(1, 32)
+    listed = (counterpart.entries == entry).all(axis=1).any()
+    return bool(listed and counterpart.design.info.relation.holds(item, entry)[0])

@@ -1,0 +1,170 @@
+"""What the demo has its two devices do: Alice sends Bob pictures, he answers, what left them is audited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from blindmatch_client.device import Sent
+from blindmatch_client.trace import SessionTrace
+from blindmatch_proofs.report_evidence import Known, verify_evidence
+from blindmatch_proofs.verdict import Passed
+from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import Content, Flag, Learner, Match
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.curator import HashList
+from msgspec import Struct
+from msgspec.structs import replace
+
+from blindmatch_simulations.measure.phases import PhaseTimes, each
+from blindmatch_simulations.testbed.audit import Audit, audit_device
+from blindmatch_simulations.testbed.audit.sessions import audit_bundled
+from blindmatch_simulations.testbed.deployment.devices import Options
+from blindmatch_simulations.testbed.deployment.evidence import evidence_of
+from blindmatch_simulations.testbed.inprocess.opened import open_published
+from blindmatch_simulations.testbed.pictures.pool import Oracle
+from blindmatch_simulations.testbed.pictures.workload import ANSWER, TEXTS, Workload
+from blindmatch_simulations.testbed.scenario.operations import (
+    AddDevice,
+    AwaitReports,
+    Check,
+    Flush,
+    Receive,
+    SendPicture,
+    SendText,
+    Tick,
+)
+from blindmatch_simulations.testbed.scenario.recording import Writer
+from blindmatch_simulations.testbed.scenario.run import Player
+from blindmatch_simulations.testbed.scenario.seen import Counted, counterpart, evidence
+from blindmatch_simulations.testbed.scenario.world import World
+
+WAIT_SECONDS: Final = 30.0
+"""How long the demo waits for messages, and for the centre's checks."""
+SLOTS_SECONDS: Final = 1800.0
+"""How long it waits for the slots that bear reports."""
+SENDER: Final = "alice"
+RECIPIENT: Final = "bob"
+
+
+class Conversation(Redacted, Struct, frozen=True):
+    """Alice and Bob, from registration to the audit."""
+
+    player: Player
+    workload: Workload
+    entries: HashList
+    phases: PhaseTimes
+    options: Options
+    writer: Writer | None
+
+    @property
+    def world(self) -> World:
+        """Where they are."""
+        return self.player.world
+
+    def run(self) -> dict[str, Any]:
+        """Hold it; what it brought to light, by the names of `DemoRun`."""
+        world, design, do = self.world, self.world.design, self.player.do
+        with self.phases("devices registered") as progress:
+            for name in each((SENDER, RECIPIENT), progress):
+                do(self._device(name))
+        sent = self._send()
+        with self.phases("messages received") as progress:
+            expected = sum(one.delivered for one in sent) + len(TEXTS)
+            received = do(Receive(RECIPIENT, expected, WAIT_SECONDS), progress)
+            do(SendText(RECIPIENT, SENDER, ANSWER))
+            answered = [message.text for message in do(Receive(SENDER, 1))] == [ANSWER]
+            do(Flush(SENDER))
+        if self.options.cover is not None:
+            sent = self._reported_in_slots(sent)
+        pictures = [Picture.from_bytes(sending.data) for sending in self.workload.sendings]
+        oracle = [Oracle(design.info.relation, self.entries.hashes).matches(p) for p in pictures]
+        with self.phases("reports checked") as progress:
+            filed = sum(oracle) if design.info.sends_content is Content.CLEAR else 0
+            centre = do(Check(filed, WAIT_SECONDS), progress)
+            counted = world.counted()
+            outsider = self._by_outsider(centre)
+        traces = world.of(SENDER).watched.traces
+        return {
+            "sent": sent,
+            "received": received,
+            "pictures": [picture for message in received for picture in message.pictures],
+            "answered": answered,
+            "oracle": oracle,
+            "matches": self._matches(traces, centre),
+            "wrong": _wrong(traces, sent, oracle),
+            "reports": list(centre.reports),
+            "vouchers": list(centre.vouchers),
+            "counted": counted,
+            "by_outsider": outsider,
+            "audits": self._audit(pictures, counted),
+            "bundled": self._audit_bundled(),
+        }
+
+    def _by_outsider(self, centre: pb.CentreList) -> int:
+        """How many reports somebody can verify who has their files, the sender's identity key from the
+        recipient, and no secret key."""
+        key = self.world.of(RECIPIENT).watched.device.contacts.identity(SENDER) or b""
+        known = Known(key, self.world.deployment.curator_public_key())
+        verdicts = [
+            verify_evidence(evidence_of(self.world.deployment, row.report_id, "for an outsider"), known)
+            for row in centre.reports
+        ]
+        return sum(all(one[name] == Passed() for name in ("content", "sender", "match")) for one in verdicts)
+
+    def _device(self, name: str) -> AddDevice:
+        cover, then = self.options.cover, self.options.consequence
+        if cover is None:
+            return AddDevice(name, consequence=then)
+        return AddDevice(name, slot_s=cover.period_s, slot_bytes=cover.size, consequence=then)
+
+    def _send(self) -> list[Sent]:
+        do, sent = self.player.do, list[Sent]()
+        with self.phases("pictures matched and sent") as progress:
+            do(SendText(SENDER, RECIPIENT, TEXTS[0]))
+            for sending in self.workload.sendings:
+                sent.append(do(SendPicture(SENDER, RECIPIENT, sending.data)))
+                do(Tick(SENDER))
+                progress(len(sent), len(self.workload.sendings))
+            do(SendText(SENDER, RECIPIENT, TEXTS[1]))
+        return sent
+
+    def _reported_in_slots(self, sent: Sequence[Sent]) -> list[Sent]:
+        """Keep both devices' schedules until every report is at the centre; Bob's slots bear nothing."""
+        with self.phases("reports sent in slots") as progress:
+            received = self.player.do(AwaitReports(SENDER, SLOTS_SECONDS), progress)
+        return [replace(one, reported=one.report_id in received) for one in sent]
+
+    def _matches(self, traces: Sequence[SessionTrace], centre: pb.CentreList) -> int:
+        """Matches as known to whoever learns of them: the device, else the centre from what it got."""
+        if Learner.DEVICE in self.world.design.info.learns:
+            return sum(isinstance(trace.outcome, Match | Flag) for trace in traces)
+        return len(centre.reports) + sum(row.opened for row in centre.vouchers if row.account == SENDER)
+
+    def _audit(self, pictures: Sequence[Picture], counted: Counted) -> dict[str, Audit]:
+        roles, audits = counterpart(self.world, self.entries.hashes), dict[str, Audit]()
+        with self.phases("egress audited") as progress:
+            for name in each((SENDER, RECIPIENT), progress):
+                # nothing is forged that agrees with a picture of the user's own
+                seen = evidence(self.world, name, None if self.workload.own else pictures, counted)
+                audits[name] = audit_device(roles, seen)
+                if self.writer is not None:
+                    self.writer.device(seen)
+        return audits
+
+    def _audit_bundled(self) -> Audit | None:
+        """Of the user's own pictures nothing is compared: the design is asked about bundled ones, too."""
+        if not self.workload.own:
+            return None
+        roles = counterpart(self.world, self.entries.hashes)
+        with self.phases("bundled pictures audited"):
+            opened = open_published(self.world.design, self.world.publication())
+            return audit_bundled(roles, opened, system_randomness())
+
+
+def _wrong(traces: Sequence[SessionTrace], sent: Sequence[Sent], oracle: Sequence[bool]) -> int:
+    """Pictures that a device took for a match and that are none by the design's own relation."""
+    matched = {trace.item for trace in traces if isinstance(trace.outcome, Match | Flag)}
+    return sum(one.item in matched and not holds for one, holds in zip(sent, oracle, strict=True))

@@ -1,0 +1,223 @@
+"""The main job, end to end: a list is published, two devices talk through real servers, matches are reported.
+
+curator publishes --> relay, matcher, centre start --> Alice and Bob register --> Alice sends
+--> each picture is matched --> Bob receives --> the centre checks --> what left the devices is audited
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Final
+
+from blindmatch_client.device import Sent
+from blindmatch_client.settings.consequence import Consequence, check_consequence
+from blindmatch_client.store.received import Received
+from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import AnyDesign, Learner, Party, Progress
+from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
+from blindmatch_protocol.picture.distance import rows as hash_rows
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.curator import HashList, import_list, list_hashes, open_list, random_hashes
+from blindmatch_server.epochs.logged import read_logged
+from blindmatch_server.epochs.published import Publication
+from msgspec import Struct, field
+
+from blindmatch_simulations.measure.phases import PhaseProgress, PhaseTimes
+from blindmatch_simulations.testbed.audit import Audit
+from blindmatch_simulations.testbed.demo.conversation import Conversation
+from blindmatch_simulations.testbed.demo.endorsed import DemoList, endorsed_list
+from blindmatch_simulations.testbed.deployment.curating import add_references, list_path
+from blindmatch_simulations.testbed.deployment.devices import Options
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.pictures.workload import Workload, demo_workload
+from blindmatch_simulations.testbed.scenario.recording import Writer
+from blindmatch_simulations.testbed.scenario.run import Player
+from blindmatch_simulations.testbed.scenario.world import World
+
+LIST: Final = "demo"
+WITNESSES: Final = 2
+"""Of the log that the demo runs."""
+
+
+class DemoRun(Redacted, Struct, frozen=True):
+    """Everything that a run brought to light.
+
+    Attributes:
+        design: what was run.
+        entries: entries of the list.
+        workload: what was to be sent.
+        sent: what became of each picture, in the order of the workload.
+        received: what Bob got.
+        pictures: his messages' pictures; those in `received` go with his device's folder.
+        answered: whether Bob's answer reached Alice.
+        oracle: whether each picture matches, by the plaintext oracle.
+        matches: how many there were, as known to whoever learns of them.
+        wrong: those of them that a device learnt and that are none by the oracle.
+        reports: rows at the centre.
+        vouchers: what the centre holds and has opened, by account.
+        audits: by account.
+        counted: what each server counted, by account and method.
+        seconds: by phase.
+        setup_bytes: what a device fetched once.
+        on_schedule: whether reports left in the slots of a cover schedule.
+        consequence: what followed on the devices from a match.
+        franking: what messages bore of their sender's key.
+        by_outsider: reports whose files show somebody without secret keys that the sender sent the picture.
+        submitters: organisations that submitted the list; empty where the curator alone made it.
+        endorsers: those whose endorsements devices checked.
+        logged: index of the epoch's leaf in the log that devices checked; None without a log.
+        witnesses: those whose cosignatures they had.
+    """
+
+    design: AnyDesign
+    entries: int
+    workload: Workload
+    sent: Sequence[Sent]
+    received: Sequence[Received]
+    pictures: Sequence[bytes]
+    answered: bool
+    oracle: Sequence[bool]
+    matches: int
+    wrong: int
+    reports: Sequence[pb.ReportRow]
+    vouchers: Sequence[pb.VoucherRow]
+    audits: Mapping[str, Audit]
+    bundled: Audit | None
+    counted: Mapping[Party, Sequence[pb.Counter]]
+    setup_bytes: int
+    on_schedule: bool = False
+    consequence: Consequence = Consequence.REPORT
+    franking: FrankingMode = DEFAULT_MODE
+    by_outsider: int = 0
+    submitters: tuple[str, ...] = ()
+    endorsers: tuple[str, ...] = ()
+    logged: int | None = None
+    witnesses: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def run(
+    home: Path,
+    reference: str,
+    set_size: int,
+    phase: PhaseProgress,
+    options: Options | None = None,
+    record: Path | None = None,
+    endorsed: bool = True,
+    workload: Workload | None = None,
+    franking: FrankingMode = DEFAULT_MODE,
+    witnesses: int = WITNESSES,
+) -> DemoRun:
+    """Run the demo in the new folder `home`.
+
+    Args:
+        set_size: random hashes on the list, beside those of the listed pictures.
+        options: what both devices' users decide: a cover schedule, the consequence of a match.
+        record: a new file for a recording of the run.
+        endorsed: whether organisations must endorse entries; else the curator's word is enough.
+        workload: what is sent; None: crops.
+        franking: what messages bear of their sender's key.
+        witnesses: of the log of epochs, all of which must cosign; 0: nothing is logged.
+
+    Raises:
+        DesignError: if devices are to keep a schedule, and do not report in this design, or a consequence is
+            to follow from outcomes that they do not learn.
+        BlindmatchError: if a part fails.
+    """
+    design, phases, options = load_design(reference), PhaseTimes(phase), options or Options()
+    _check_options(design, options)
+    with phases("pictures"):
+        workload = workload or demo_workload()
+    with ExitStack() as stack:
+        writer = None if record is None else stack.enter_context(closing(Writer(record, design)))
+        world = stack.enter_context(World.create(home, reference, design, witnesses, franking=franking))
+        _start_log(world, phases)
+        make = endorsed_list if endorsed else _curated_list
+        listed = make(world, workload, LIST, set_size, phases)
+        with listed.entries as entries:
+            _taught(world, workload, entries, phases)
+            talk = Conversation(_player(world, writer), workload, entries, phases, options, writer)
+            return _held(talk, listed, franking)
+
+
+def _start_log(world: World, phases: PhaseTimes) -> None:
+    """The log and its witnesses run, if there is one: the list's epoch is logged before it is served."""
+    if world.log_parties:
+        with phases("log started"):
+            world.start(world.log_parties)
+
+
+def _held(talk: Conversation, listed: DemoList, franking: FrankingMode) -> DemoRun:
+    """The run that the conversation is."""
+    found = talk.run()
+    return DemoRun(
+        design=talk.world.design,
+        entries=len(talk.entries),
+        workload=talk.workload,
+        setup_bytes=listed.publication.manifest.setup_bytes,
+        submitters=listed.submitters,
+        endorsers=listed.endorsers,
+        **_seen_in_log(listed.publication),
+        on_schedule=talk.options.cover is not None,
+        consequence=talk.options.consequence,
+        franking=franking,
+        seconds=talk.phases.seconds,
+        **found,
+    )
+
+
+def _seen_in_log(publication: Publication) -> dict[str, Any]:
+    """What the proof beside the set-up says, which each device has checked before it took the epoch."""
+    logged = read_logged(publication.folder)
+    if logged is None:
+        return {}
+    proof = TlogProof.parse(logged.proof)
+    return {"logged": proof.index, "witnesses": tuple(one.name for one in proof.note.signatures[1:])}
+
+
+def _check_options(design: AnyDesign, options: Options) -> None:
+    check_consequence(options.consequence, True, design.info)
+    if options.cover is not None and Learner.DEVICE not in design.info.learns:
+        raise DesignError(f"design {design.info.name}: its devices make no reports for a cover schedule")
+
+
+def _curated_list(world: World, workload: Workload, name: str, set_size: int, phases: PhaseTimes) -> DemoList:
+    """A list that nobody endorses, and its epoch."""
+    with phases("list imported") as progress:
+        entries = _made_list(world.deployment, workload, set_size, progress)
+    with phases("set built") as progress:
+        return DemoList(entries, world.publish(entries, system_randomness(), progress))
+
+
+def _made_list(deployment: Deployment, workload: Workload, set_size: int, progress: Progress) -> HashList:
+    """Write random hashes as `pdq` lines, import them, and add those of the listed pictures."""
+    rng = system_randomness()
+    deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
+    source, into = deployment.lists / "random.pdq", list_path(deployment, LIST)
+    digits = random_hashes(set_size, rng).tobytes().hex()
+    source.write_text("".join(f"pdq {digits[at : at + 64]}\n" for at in range(0, len(digits), 64)))
+    import_list(source, into, rng, progress=progress)
+    hashes = [Picture.from_bytes(picture.data).hash for picture in workload.listed]
+    with open_list(into) as random_ones:
+        list_hashes(hash_rows(hashes), into, rng, onto=random_ones)
+    return open_list(into)
+
+
+def _taught(world: World, workload: Workload, entries: HashList, phases: PhaseTimes) -> None:
+    """The centre has the list, and all servers run."""
+    with phases("centre taught") as progress:
+        listed = [Picture.from_bytes(picture.data) for picture in workload.listed]
+        add_references(world.deployment, entries, listed, progress)
+    with phases("servers started"):
+        world.start()
+
+
+def _player(world: World, writer: Writer | None) -> Player:
+    return Player(world) if writer is None else Player(world, tell=writer.event)

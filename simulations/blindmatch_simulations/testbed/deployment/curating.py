@@ -1,0 +1,247 @@
+"""What the curator and the centre do with a list: publish an epoch, and learn its labels."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.contract import (
+    KEY_EXPIRES,
+    AnyDesign,
+    EntrySource,
+    Progress,
+    SetParameters,
+    no_progress,
+)
+from blindmatch_protocol.picture.item import Picture
+from blindmatch_server.centre.keys import CentreKeys
+from blindmatch_server.centre.references import write_references
+from blindmatch_server.curator import HashList, ListError, diff, open_list
+from blindmatch_server.curator.signing import VALID_DAYS, CuratorKey, Signer
+from blindmatch_server.epochs.building import Publishing
+from blindmatch_server.epochs.manifest import LEAF, PROOF, SIGNED, TREE
+from blindmatch_server.epochs.publication import publish_epoch, publish_update
+from blindmatch_server.epochs.published import (
+    CURRENT,
+    NoPublicationError,
+    Publication,
+    current_epoch,
+    open_publication,
+    read_signed,
+)
+from blindmatch_server.hosting.worker_pool import WorkerPool
+
+from blindmatch_simulations.testbed.deployment.epoch_log import logging_of
+from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
+
+LIST_SUFFIX = ".list"
+
+
+def list_path(deployment: Deployment, name: str) -> Path:
+    """Where the list called `name` is kept."""
+    return deployment.lists / f"{name}{LIST_SUFFIX}"
+
+
+def open_named(deployment: Deployment, name: str) -> HashList:
+    """The list called `name`, to be closed by the caller.
+
+    Raises:
+        DeploymentError: if there is none.
+        ListFileError: if its file is damaged or of another version.
+    """
+    path = list_path(deployment, name)
+    if not path.is_file():
+        known = ", ".join(sorted(one.stem for one in deployment.lists.glob(f"*{LIST_SUFFIX}"))) or "none"
+        how = "blindmatch list import, list random or list pictures makes one"
+        raise DeploymentError(f"no list is called {name} ({path.name}); there are: {known}; {how}")
+    return open_list(path)
+
+
+def next_epoch(folder: Path) -> int:
+    """One more than the current epoch of a design's folder."""
+    try:
+        return current_epoch(folder) + 1
+    except NoPublicationError:
+        return 1
+
+
+def check_key_lasts(values: Mapping[str, int], now: datetime) -> None:
+    """Refuse parameters of a set whose key has ended at `now`: neither matcher nor device would use it.
+
+    Raises:
+        DesignError: if so.
+    """
+    end = values.get(KEY_EXPIRES, 0)
+    if 0 < end <= now.timestamp():
+        ended = datetime.fromtimestamp(end, UTC).isoformat(timespec="seconds")
+        raise DesignError(
+            f"parameter {KEY_EXPIRES}: must not have passed, and {ended} has; nobody could use the set: "
+            "give a later Unix time in seconds, or 0 for a key without an end"
+        )
+
+
+def check_key_lasts_of_current(deployment: Deployment, design: AnyDesign, now: datetime) -> None:
+    """Refuse to update an epoch whose key has ended at `now`, since an update keeps the key.
+
+    Raises:
+        DesignError: if so.
+        PublicationError: if there is no epoch yet.
+    """
+    manifest = open_publication(deployment.published(design.info.name)).manifest
+    try:
+        check_key_lasts(manifest.parameters, now)
+    except DesignError as error:
+        raise DesignError(
+            f"the key of epoch {manifest.epoch} has ended, and an update keeps it: "
+            f"build a full set, without --from and with a new {KEY_EXPIRES}"
+        ) from error
+
+
+def publish(
+    deployment: Deployment,
+    design: AnyDesign,
+    entries: EntrySource,
+    rng: Randomness,
+    epoch: int | None = None,
+    values: Mapping[str, int] | None = None,
+    progress: Progress = no_progress,
+    days: int = VALID_DAYS,
+    endorsement: Endorsement = NOT_ENDORSED,
+) -> Publication:
+    """Build, sign and publish an epoch of `design`, by default the next one, on all cores.
+
+    Raises:
+        PublicationError: if it is published already, or another build runs.
+        DesignError: if the list or a parameter cannot be served.
+        StateError: if the curator's key is not here.
+    """
+    folder = deployment.published(design.info.name)
+    parameters = SetParameters(epoch or next_epoch(folder), values or {})
+    now = datetime.now(UTC)
+    signer = deployment.signer(now, days)
+    if deployment.authority.is_dir():
+        deployment.admit(design.info.parties, now)
+    with WorkerPool() as workers:
+        how = Publishing(design, folder, signer, workers, progress, endorsement, logging_of(deployment))
+        return publish_epoch(how, entries, parameters, rng)
+
+
+def update(
+    deployment: Deployment,
+    design: AnyDesign,
+    previous: HashList,
+    entries: HashList,
+    rng: Randomness,
+    progress: Progress = no_progress,
+    days: int = VALID_DAYS,
+) -> Publication:
+    """Sign and publish the epoch after the current one as what leads from list `previous` to `entries`.
+
+    Raises:
+        ListError: if the current epoch was not built from `previous`, or `entries` not made from it.
+        DesignError: if the design cannot be updated, or a full set is due.
+        PublicationError: if there is no epoch yet, or another build runs.
+        StateError: if the curator's key is not here.
+    """
+    folder = deployment.published(design.info.name)
+    current = open_publication(folder)
+    change = diff(previous, entries)
+    if current.manifest.entries != len(previous):
+        raise ListError(
+            f"epoch {current.manifest.epoch} has {current.manifest.entries} entries, the list "
+            f"{previous.footer.name} has {len(previous)}: name the list that the epoch was built from"
+        )
+    if not change.consistent:
+        raise ListError(
+            f"list {entries.footer.name} was not made from {previous.footer.name}: "
+            "make it with list import --onto, so that entries keep their ids"
+        )
+    removes = [int(number) for number in change.removes]
+    return publish_change(deployment, design, change.adds, removes, rng, progress, days)
+
+
+def publish_change(
+    deployment: Deployment,
+    design: AnyDesign,
+    adds: EntrySource,
+    removes: Sequence[int],
+    rng: Randomness,
+    progress: Progress = no_progress,
+    days: int = VALID_DAYS,
+    endorsement: Endorsement = NOT_ENDORSED,
+) -> Publication:
+    """Sign and publish the epoch after the current one as what it adds and removes; raises as `update`."""
+    folder = deployment.published(design.info.name)
+    signer, epoch = deployment.signer(datetime.now(UTC), days), current_epoch(folder)
+    with WorkerPool() as workers:
+        how = Publishing(design, folder, signer, workers, progress, endorsement, logging_of(deployment))
+        return publish_update(how, epoch, adds, removes, rng)
+
+
+def throwaway_signer() -> Signer:
+    """A key that nobody pins, and that is no secret, for sets that no device adopts; always the same."""
+    return Signer(CuratorKey.of(bytes(32)), 0, 1 << 32)
+
+
+def lend(source: Path, into: Path, signer: Signer) -> Publication:
+    """Make the epoch served in `source`, built under another key, the first of the new folder `into`.
+
+    Its files are links where they can be made; `signer` signs it anew.
+    """
+    number = current_epoch(source)
+    epoch = into / str(number)
+    epoch.mkdir(mode=0o700, parents=True)
+    for file in (source / str(number)).iterdir():
+        if file.name not in (SIGNED, LEAF, PROOF, TREE):
+            _linked(file, epoch / file.name)
+    signed = signer.signed_anew(read_signed(source / str(number)))
+    (epoch / SIGNED).write_bytes(signed.encode())
+    leaf = signer.key.leaf(signed.manifest, sealing_key=signer.sealing_key)
+    (epoch / LEAF).write_bytes(leaf.encode())
+    shutil.copyfile(source / CURRENT, into / CURRENT)
+    return open_publication(into)
+
+
+def _linked(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def add_references(
+    deployment: Deployment,
+    entries: HashList,
+    pictures: Iterable[Picture],
+    progress: Progress = no_progress,
+) -> int:
+    """Give the centre the list's labels, and its second hash of the listed `pictures`; how many those are.
+
+    In the world outside the centre has the original of every entry; here it has those that are handed in.
+
+    Raises:
+        PictureError: if a picture cannot be decoded.
+        StateError: if the centre has no keys yet.
+    """
+    hasher = CentreKeys.read(deployment.centre_keys).hasher
+    known = {picture.hash: picture for picture in pictures}
+    second = {
+        int(entries.ids[row]): hasher.hash(known[entries.hashes[row].tobytes()].luminance)
+        for row in _rows_among(entries, known)
+    }
+    write_references(deployment.references, entries, second, progress)
+    return len(second)
+
+
+def _rows_among(entries: HashList, hashes: Mapping[bytes, object]) -> list[int]:
+    """Rows of `entries` whose hash is one of `hashes`."""
+    firsts = np.ascontiguousarray(entries.hashes[:, :8]).view(np.uint64).ravel()
+    asked = np.frombuffer(b"".join(value[:8] for value in hashes), np.uint64)
+    rows = np.flatnonzero(np.isin(firsts, asked))
+    return [int(row) for row in rows if entries.hashes[row].tobytes() in hashes]

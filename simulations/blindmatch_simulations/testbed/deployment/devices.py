@@ -1,0 +1,304 @@
+"""Devices of a local deployment: their folder, certificate, way out and records."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
+from blindmatch_client.egress import Credentials, Egress, Recorder
+from blindmatch_client.errors import StoreError
+from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.trace import SessionTrace, Trace, Traces
+from blindmatch_protocol.account_name import NOTICES
+from blindmatch_protocol.codec.randomness import Randomness, Recording, system_randomness
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import AnyDesign
+from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
+from blindmatch_server.hosting.authority import Identity, Kind
+from blindmatch_server.storage.key_files import read_key
+from msgspec import Struct
+from msgspec.structs import replace
+
+from blindmatch_simulations.testbed.deployment.addresses import Addresses
+from blindmatch_simulations.testbed.deployment.device_settings import PASSPHRASE, SETTINGS, Settings
+from blindmatch_simulations.testbed.deployment.device_settings import STATE as STATE
+from blindmatch_simulations.testbed.deployment.device_settings import UNLOCK_VARIABLE as UNLOCK_VARIABLE
+from blindmatch_simulations.testbed.deployment.device_settings import Options as Options
+from blindmatch_simulations.testbed.deployment.endorsement_policy import read_policy
+from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
+from blindmatch_simulations.testbed.deployment.registry import load_design, portable_reference
+from blindmatch_simulations.testbed.deployment.relocking import current_kind, settled
+from blindmatch_simulations.testbed.deployment.transparency import read_log
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+WayOut: TypeAlias = Callable[..., Egress]
+"""Makes an `Egress` of addresses, credentials, recorder and clock."""
+
+
+class Watched(Redacted, Struct, frozen=True):
+    """A device, and what it records of itself for an audit."""
+
+    device: Device
+    recorder: Recorder
+    traced: Traces
+    drawn: Recording
+
+    @property
+    def traces(self) -> list[SessionTrace]:
+        """Its matching sessions."""
+        return self.traced.sessions
+
+
+def check_not_the_centre(name: str) -> None:
+    """Raises `DeploymentError` if the name is that of the centre's own account."""
+    if name == NOTICES:
+        raise DeploymentError(
+            f"{name} is the centre's own account, which its notices come from: choose another name"
+        )
+
+
+def create_device(
+    deployment: Deployment,
+    name: str,
+    reference: str,
+    mode: FailureMode = FailureMode.HOLD,
+    addresses: Addresses | None = None,
+    options: Options | None = None,
+    passphrase: str | None = None,
+    **more: Any,
+) -> Watched:
+    """A new device that uses the design called `reference`, with a certificate.
+
+    Args:
+        mode: what is done with a picture that cannot be matched.
+        addresses: where it calls servers, if not where the deployment says.
+        passphrase: that locks its store, if `options` say so.
+        more: see `connect`; nothing of it is kept in the device's settings.
+
+    Raises:
+        AuthorityError: if the name breaks the rule for names.
+        StoreError: if there is one already.
+        StateError: if a public key of the curator or the centre is not here.
+        RegistryError: if there is no such design.
+        DeploymentError: if the name is that of the centre's own account, and its identity is not given.
+    """
+    if "identity" not in more:
+        check_not_the_centre(name)
+    design, keys = load_design(reference), deployment.centre_keys
+    settings = Settings(
+        portable_reference(reference),
+        deployment.curator_public_key(),
+        CentreIdentity(read_key(keys / PUBLIC_KEY), read_key(keys / NOTICES_PUBLIC)),
+        mode,
+        addresses or {},
+        options or Options(),
+        franking=deployment.franking,
+        **_policies(deployment, design),
+    )
+    watched = _watched(deployment, name, design, settings, True, passphrase, **more)
+    settings.write(deployment, name)
+    return watched
+
+
+def _policies(deployment: Deployment, design: AnyDesign) -> dict[str, Any]:
+    """The policies that the deployment has now, by their names in `Settings`."""
+    log = read_log(deployment)
+    pinned = None if log is None else log.pinned(design.info.name)
+    return {"endorsement": read_policy(deployment), "log": pinned}
+
+
+def open_device(deployment: Deployment, name: str, passphrase: str | None = None) -> Watched:
+    """The device called `name`.
+
+    Raises:
+        StoreError: if there is none, or it needs a passphrase and none is given.
+        WrongKeyError: if it is locked with another passphrase or key.
+        RegistryError: if its design cannot be loaded any more.
+    """
+    settings = settled(deployment, name, passphrase)
+    return _watched(deployment, name, load_design(settings.design), settings, False, passphrase)
+
+
+def device_names(deployment: Deployment) -> list[str]:
+    """Names of the devices in this folder."""
+    return sorted(path.parent.name for path in deployment.home.glob(f"devices/*/{SETTINGS}"))
+
+
+def remove_device(deployment: Deployment, name: str, keep: Collection[Path] = ()) -> None:
+    """Remove the folder of the device called `name`: keys, certificate, messages and what still waits.
+
+    What lies in it and in `keep` stays.
+
+    Raises:
+        AuthorityError: if the name breaks the rule for names.
+        StoreError: if there is none.
+        OSError: if it cannot be removed.
+    """
+    folder = existing(deployment, name)
+    for path in [path for path in folder.iterdir() if path not in keep]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not keep:
+        folder.rmdir()
+
+
+def existing(deployment: Deployment, name: str) -> Path:
+    """The folder of the device called `name`; raises as `remove_device` does."""
+    folder = deployment.device(Identity(Kind.DEVICE, name).name)
+    if not folder.is_dir():
+        raise StoreError(f"no device {name}")
+    return folder
+
+
+def needs_passphrase(deployment: Deployment, name: str) -> bool:
+    """Is the device called `name` locked with a passphrase? `StoreError` if there is none."""
+    return current_kind(deployment, name) == PASSPHRASE
+
+
+def create_or_open_device(
+    deployment: Deployment,
+    name: str,
+    reference: str,
+    mode: FailureMode = FailureMode.HOLD,
+    addresses: Addresses | None = None,
+    options: Options | None = None,
+    passphrase: str | None = None,
+    take_policies: bool = False,
+) -> Watched:
+    """The device called `name`, made if there is none, so that a registration that failed can be repeated.
+
+    Addresses that are given replace those it had.
+
+    Args:
+        take_policies: put the deployment's policies of endorsement and log in place of the device's.
+
+    Raises:
+        StoreError: if there is one with another design, mode or options, or with policies that are not the
+            deployment's and are not to be replaced.
+        AuthorityError, RegistryError: as `create_device`.
+    """
+    Identity(Kind.DEVICE, name)
+    if not (deployment.device(name) / SETTINGS).exists():
+        return create_device(deployment, name, reference, mode, addresses, options, passphrase)
+    settings = settled(deployment, name, passphrase)
+    if (settings.design, settings.mode) != (portable_reference(reference), mode):
+        held = f"design {settings.design} and mode {settings.mode}, not {reference} and {mode}"
+        raise StoreError(f"device {name} exists, with {held}; choose another name")
+    if options is not None and options != settings.options:
+        raise StoreError(
+            f"device {name} exists, with another key, cover schedule or consequence; choose another name"
+        )
+    design = load_design(settings.design)
+    policies = _policies(deployment, design)
+    others = [what for what, policy in policies.items() if getattr(settings, what) != policy]
+    if others and not take_policies:
+        held = f"another policy of {' and of '.join(others)} than the deployment has now"
+        raise StoreError(f"device {name} exists, with {held}; with --take-policies it takes that")
+    settings = replace(settings, addresses={**settings.addresses, **(addresses or {})}, **policies)
+    watched = _watched(deployment, name, design, settings, False, passphrase)
+    if addresses or others:
+        settings.write(deployment, name)
+    return watched
+
+
+def _watched(
+    deployment: Deployment,
+    name: str,
+    design: AnyDesign,
+    settings: Settings,
+    create: bool,
+    passphrase: str | None,
+    /,
+    **more: Any,
+) -> Watched:
+    recorder, traced, drawn = Recorder(), Traces(), Recording(system_randomness())
+    config = {
+        "design": design,
+        "mode": settings.mode,
+        "curator": settings.curator,
+        "key": settings.options.key(passphrase),
+        "cover": settings.options.cover,
+        "centre": settings.centre,
+        "consequence": settings.options.consequence,
+        "franking": settings.franking,
+        "endorsement": settings.endorsement,
+        "log": settings.log,
+    }
+    device = connect(
+        deployment,
+        name,
+        recorder,
+        create=create,
+        addresses=settings.addresses,
+        rng=drawn.rng,
+        sink=traced.add,
+        **{**config, **more},
+    )
+    return Watched(device, recorder, traced, drawn)
+
+
+def connect(
+    deployment: Deployment,
+    name: str,
+    recorder: Recorder,
+    *,
+    create: bool = True,
+    addresses: Addresses | None = None,
+    rng: Randomness | None = None,
+    sink: Callable[[Trace], None] = lambda trace: None,
+    way_out: WayOut = Egress,
+    identity: bytes | None = None,
+    **config: Any,
+) -> Device:
+    """A device with a certificate and a way out, made or opened.
+
+    Args:
+        addresses: where it calls servers, if not where the deployment says.
+        rng: of all that it draws; the system's, if not given.
+        identity: its private identity key, where others are configured with the public one.
+        config: of `DeviceConfig`; the curator's key is the deployment's, if not given.
+
+    Raises:
+        StoreError: if there is one already, or none to open.
+    """
+    egress = egress_of(deployment, name, recorder, addresses, way_out)
+    make = partial(Device.create, identity=identity) if create else Device.open
+    if "franking" not in config:
+        config["franking"] = deployment.franking
+    if "curator" not in config:
+        config["curator"] = deployment.curator_public_key()
+    made = DeviceConfig(account=name, **config)
+    return make(deployment.device(name) / STATE, made, egress, rng or system_randomness(), now_ms, sink)
+
+
+def egress_of(
+    deployment: Deployment,
+    name: str,
+    recorder: Recorder,
+    addresses: Addresses | None = None,
+    way_out: WayOut = Egress,
+) -> Egress:
+    """The way out of the account `name`, which gets a certificate if it has none.
+
+    Raises:
+        AuthorityError: if the name breaks the rule for names.
+    """
+    directory = deployment.directory(addresses)
+    return way_out(directory, credentials_of(deployment, name), recorder, now_ms)
+
+
+def credentials_of(deployment: Deployment, name: str) -> Credentials:
+    """Certificate and key of the account `name`, issued if there are none; raises as `egress_of` does."""
+    identity, folder = Identity(Kind.DEVICE, name), deployment.device(name)
+    deployment.enrol(identity, folder, datetime.now(UTC))
+    return deployment.caller_credentials(identity, folder)

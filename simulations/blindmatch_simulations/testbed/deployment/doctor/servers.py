@@ -1,0 +1,216 @@
+"""Checks of the servers themselves: a port that is open, a certificate that is right, health, the epoch.
+
+TCP --> TLS, both ways --> health --> (matcher) Describe, held against the epoch published here
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import grpc
+from blindmatch_client.egress.channels import Credentials
+from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from blindmatch_server.epochs.manifest import SIGNED
+from blindmatch_server.epochs.published import (
+    DamagedPublicationError,
+    NoPublicationError,
+    Publication,
+    open_publication,
+)
+from blindmatch_server.hosting import authority
+from blindmatch_server.hosting.authority import Identity, Kind
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from msgspec import Struct
+
+from blindmatch_simulations.testbed.deployment.doctor.certificates import SOON
+from blindmatch_simulations.testbed.deployment.doctor.finding import Finding, Status
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.hosting import parties_of, servers_of
+from blindmatch_simulations.testbed.deployment.operators import secured
+
+SECONDS: Final = 5.0
+OPERATOR: Final = "doctor"
+
+
+def published(
+    deployment: Deployment, design: AnyDesign, now: datetime
+) -> tuple[list[Finding], Publication | None]:
+    """Whether the current epoch is intact, every byte of what must be here, and signed; and the epoch."""
+    name = design.info.name
+    if not deployment.published(name).is_dir():
+        return _nothing_published(deployment, name), None
+    try:
+        here = deployment.parties()
+        played = [role for role, party in design.info.roles.items() if party in here]
+        roles = None if deployment.authority.is_dir() else played
+        opened = open_publication(deployment.published(name), None, roles, Party.CENTRE in here)
+        opened.verify()
+    except NoPublicationError as error:
+        remedy = f"blindmatch list build NAME --design {name}"
+        return [Finding("epoch", Status.WRONG, str(error), remedy)], None
+    except BlindmatchError as error:
+        remedy = "copy its files again, from a backup or the curator's machine"
+        if list(deployment.published(name).glob(f"*/{SIGNED}")):  # else nothing can be built after it
+            remedy += f"; or publish a newer one: blindmatch list build NAME --design {name}"
+        return [Finding("epoch", Status.WRONG, str(error), remedy)], None
+    size = sum(file.size for file in opened.manifest.files)
+    what = (
+        f"epoch {opened.manifest.epoch} of {name}, {len(opened.manifest.files)} files, {size:,} bytes, intact"
+    )
+    return [Finding("epoch", Status.OK, what), *_signed(deployment, opened, now)], opened
+
+
+def _signed(deployment: Deployment, epoch: Publication, now: datetime) -> Iterator[Finding]:
+    """Whether the curator of this deployment signed the epoch, and for how long it holds."""
+    try:
+        epoch.check_signed(deployment.curator_public_key())
+    except DamagedPublicationError as error:
+        remedy = "bring curator/keys back if it changed, else publish a newer one: blindmatch list build NAME"
+        yield Finding("manifest", Status.WRONG, str(error), remedy)
+        return
+    except BlindmatchError as error:
+        remedy = "bring curator/keys/curator.pub back: certs pack copies it to each machine"
+        yield Finding("manifest", Status.WRONG, str(error), remedy)
+        return
+    manifest = epoch.signed.manifest
+    left = timedelta(seconds=manifest.valid_until - now.timestamp())
+    what = f"signed by the curator, {manifest.digest.hex()[:16]}, "
+    remedy = "publish a newer one: blindmatch list build NAME"
+    if left <= timedelta():
+        yield Finding("manifest", Status.WRONG, what + "ended: devices ask nobody with it", remedy)
+    elif left < SOON:
+        yield Finding("manifest", Status.WARNING, f"{what}ends in {left.days} days", remedy)
+    else:
+        yield Finding("manifest", Status.OK, f"{what}holds for {left.days} days")
+
+
+def _nothing_published(deployment: Deployment, name: str) -> list[Finding]:
+    needed = deployment.authority.is_dir() or deployment.server(Party.MATCHER).is_dir()
+    remedy = f"blindmatch list build NAME --design {name}"
+    return [Finding("epoch", Status.WRONG, f"{name} is not published", remedy)] if needed else []
+
+
+def servers(deployment: Deployment, design: AnyDesign, epoch: Publication | None) -> Iterator[Finding]:
+    """Ask every server that the design needs, or on one machine of several those that are known here."""
+    try:
+        endpoints = deployment.endpoints()
+    except BlindmatchError as error:
+        yield Finding("servers", Status.WRONG, str(error), "start the servers again")
+        return
+    credentials = _credentials(deployment)
+    for party in servers_of(deployment, design):
+        name = party.server
+        if party not in endpoints:
+            if deployment.has_server(party):
+                remedy = f"blindmatch serve {name}, or blindmatch serve all"
+                killed = "; it was killed" if deployment.port_file(party).exists() else ""
+                what = f"it is not running on this machine{killed}"
+                yield Finding(name, Status.UNREACHABLE, what, remedy)
+            continue
+        if credentials is None:
+            what = "there is no certificate here to ask it with"
+            yield Finding(name, Status.NOT_MEASURED, what, "blindmatch certs issue operator ANOTHER")
+            continue
+        yield from _Asked(party, endpoints[party].address, credentials).findings(design, epoch)
+
+
+def _credentials(deployment: Deployment) -> Credentials | None:
+    """A certificate of whoever is here: an operator's, made if the authority is here, else a server's."""
+    identity = Identity(Kind.OPERATOR, OPERATOR)
+    try:
+        if deployment.authority.is_dir():
+            deployment.enrol(identity, deployment.folder_of(identity), datetime.now(UTC))
+        keys = [*deployment.home.glob("operators/*/*.key"), *deployment.home.glob("*/*.key")]
+        keys += deployment.home.glob("devices/*/*.key")
+        found = next((key for key in keys if key.parent != deployment.authority), None)
+        held = None if found is None else authority.Credentials.read(found.parent, found.stem)
+        return None if held is None else Credentials(held.root, held.certificate, held.key)
+    except BlindmatchError:
+        return None
+
+
+class _Asked(Redacted, Struct, frozen=True):
+    """A server that is asked."""
+
+    party: Party
+    address: str
+    credentials: Credentials
+
+    @property
+    def name(self) -> str:
+        return self.party.server
+
+    def findings(self, design: AnyDesign, epoch: Publication | None) -> Iterator[Finding]:
+        if not self._is_open():
+            remedy = (
+                f"start it: blindmatch serve {self.name}; or note its address: blindmatch certs addresses"
+            )
+            yield Finding(self.name, Status.UNREACHABLE, f"nothing listens at {self.address}", remedy)
+            return
+        try:
+            with secured(self.address, self.party, self.credentials) as channel:
+                yield self._health(channel)
+                if self.party in set(parties_of(design)) - {Party.PROVIDER, Party.CENTRE}:
+                    yield self._epoch(channel, design, epoch)
+        except grpc.RpcError as error:
+            yield self._refused(error)
+
+    def _is_open(self) -> bool:
+        host, _, port = self.address.rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), SECONDS):
+                return True
+        except OSError:
+            return False
+
+    def _health(self, channel: grpc.Channel) -> Finding:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        status = health.Check(health_pb2.HealthCheckRequest(), timeout=SECONDS).status
+        if status == health_pb2.HealthCheckResponse.SERVING:
+            return Finding(self.name, Status.OK, f"serving at {self.address}")
+        what = f"at {self.address} says {health_pb2.HealthCheckResponse.ServingStatus.Name(status)}"
+        return Finding(
+            self.name, Status.UNREACHABLE, what, "it drains, or just starts: ask again, or start it"
+        )
+
+    def _epoch(self, channel: grpc.Channel, design: AnyDesign, epoch: Publication | None) -> Finding:
+        matching: Any = rpc.MatchingStub(channel)  # type: ignore[no-untyped-call]
+        told: pb.Description = matching.Describe(pb.DescribeRequest(), timeout=SECONDS)
+        check = f"epoch of the {self.name}"
+        if told.design != design.info.name:
+            what = f"it serves {told.design}, not {design.info.name}"
+            return Finding(check, Status.UNREACHABLE, what, "start it with --design, or give doctor --design")
+        if epoch is None:
+            return Finding(check, Status.NOT_MEASURED, f"it serves {told.epoch}; no epoch is published here")
+        return _compared(check, told, epoch)
+
+    def _refused(self, error: grpc.RpcError) -> Finding:
+        status = error.code().name
+        what = f"{self.address} is open, but the call failed ({status})"
+        remedy = (
+            f"see its log; is it the {self.name} of this deployment, with a certificate that has not run out?"
+        )
+        return Finding(self.name, Status.UNREACHABLE, what, remedy)
+
+
+def _compared(check: str, told: pb.Description, epoch: Publication) -> Finding:
+    manifest = epoch.manifest
+    if told.epoch != manifest.epoch:
+        what = f"it serves epoch {told.epoch}, {manifest.epoch} is published"
+        return Finding(check, Status.UNREACHABLE, what, "copy the epoch to it, or send it SIGHUP")
+    if told.manifest != epoch.signed.encode():
+        what = f"it serves another set as epoch {told.epoch} than is published here"
+        return Finding(
+            check,
+            Status.UNREACHABLE,
+            what,
+            "publish a newer one, for an epoch's files never change: blindmatch list build NAME",
+        )
+    return Finding(check, Status.OK, f"serves epoch {told.epoch}, the set published here")

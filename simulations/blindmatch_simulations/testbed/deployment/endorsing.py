@@ -1,0 +1,263 @@
+"""Endorsed lists of a local deployment: the policy, each organisation's steps, the curator's, and audits.
+
+HOME/endorsement.json                who may endorse and how many must; none: the curator's word is enough
+HOME/organisations/NAME/keys/        an organisation's key and its public half
+HOME/organisations/NAME/LIST.list    hashes of its own pictures
+HOME/curator/submissions/LIST/       what organisations submitted, NAME.list, and NAME.sig
+HOME/curator/endorsement/DESIGN/     proposal, endorsements and records (`curator.endorsement.records`)
+
+That all of it lies in one folder is for evaluation: an organisation needs its own folder, endorsement.json,
+the curator's public key and the proposal, and hands over its submission and its endorsement.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from blindmatch_proofs.endorsement import Terms
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.contract import AnyDesign, Progress, no_progress
+from blindmatch_protocol.contract.entries import HeldEntries
+from blindmatch_server.curator import Summary, list_hashes, list_pictures, open_list
+from blindmatch_server.curator.endorsement.batches import Batches, change
+from blindmatch_server.curator.endorsement.organisation import (
+    Endorsement,
+    EndorsementError,
+    check_submission,
+)
+from blindmatch_server.curator.endorsement.proposing import Settled, Span, propose, settle
+from blindmatch_server.curator.endorsement.records import Records
+from blindmatch_server.curator.hashlist import FIRST_ID
+from blindmatch_server.curator.listwriter import write_entries
+from blindmatch_server.epochs.published import Publication
+from blindmatch_server.epochs.seed_stream import SEED_BYTES
+from msgspec import Struct
+
+from blindmatch_simulations.testbed.deployment.curating import (
+    LIST_SUFFIX,
+    list_path,
+    next_epoch,
+    open_named,
+    publish,
+    publish_change,
+)
+from blindmatch_simulations.testbed.deployment.endorsement_policy import check_named, key_of, terms_of
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+
+EPOCHS: Final = 52
+"""How many epochs an endorsement holds, if nobody says."""
+_SIGNATURE: Final = ".sig"
+
+
+def records_of(deployment: Deployment, design: AnyDesign) -> Records:
+    """What the curator keeps; raises as `terms_of` does."""
+    folder = deployment.home / "curator" / "endorsement" / design.info.name
+    return Records(folder, design.info, terms_of(deployment, design).policy)
+
+
+def own_list(deployment: Deployment, name: str, listed: str) -> Path:
+    """Where an organisation keeps the hashes of its own pictures for a list."""
+    return deployment.home / "organisations" / name / f"{listed}{LIST_SUFFIX}"
+
+
+def submit(
+    deployment: Deployment,
+    name: str,
+    listed: str,
+    pictures: Sequence[Path],
+    rng: Randomness,
+    progress: Progress = no_progress,
+) -> Summary:
+    """Hash an organisation's pictures and submit the hashes, in place of what it submitted before.
+
+    Raises:
+        DeploymentError: if the policy has no such organisation.
+        ListError: if no picture can be hashed, or a file cannot be written.
+    """
+    check_named(deployment, name)
+    summary = list_pictures(pictures, own_list(deployment, name, listed), rng, progress=progress)
+    hand_in(deployment, name, listed)
+    return summary
+
+
+def withdraw(deployment: Deployment, name: str, listed: str, entry: int, rng: Randomness) -> int:
+    """Have an organisation no longer vouch for an entry of a list; how many hashes it still submits.
+
+    Raises:
+        DeploymentError: if there is no such list.
+        EndorsementError: if the list has no such entry, or it is of no picture of the organisation.
+    """
+    with open_named(deployment, listed) as entries:
+        rows = np.flatnonzero(entries.ids == entry)
+        if not len(rows):
+            raise EndorsementError(f"list {listed} has no entry {entry}")
+        gone = entries.hashes[rows[0]].copy()
+    path = own_list(deployment, name, listed)
+    with open_list(path) as own:
+        rest = own.hashes[(own.hashes != gone).any(axis=1)]
+        if len(rest) == len(own):
+            raise EndorsementError(f"entry {entry} is of no picture of {name}")
+        if len(rest):
+            list_hashes(rest, path, rng)
+            hand_in(deployment, name, listed)
+            return len(rest)
+    for held in (path, _submitted(deployment, name, listed)):
+        held.unlink()
+    return 0
+
+
+def hand_in(deployment: Deployment, name: str, listed: str) -> None:
+    """Sign an organisation's hashes and give them to the curator."""
+    path, submitted = own_list(deployment, name, listed), _submitted(deployment, name, listed)
+    submitted.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open_list(path) as own:
+        signature = key_of(deployment, name).submission(deployment.curator_public_key(), own.footer.digest())
+    submitted.with_suffix(_SIGNATURE).write_text(signature.hex() + "\n")
+    shutil.copyfile(path, submitted)
+
+
+def submissions(deployment: Deployment, terms: Terms, listed: str) -> dict[str, Rows]:
+    """What organisations of the policy submitted for a list, each signed by a key of its own.
+
+    Raises:
+        EndorsementError: if one is not.
+        ListFileError: if one is damaged.
+    """
+    found = dict[str, Rows]()
+    for name in terms.policy.names:
+        path = _submitted(deployment, name, listed)
+        if not path.exists():
+            continue
+        with open_list(path) as submitted:
+            try:
+                signature = bytes.fromhex(path.with_suffix(_SIGNATURE).read_text())
+            except (OSError, ValueError):
+                raise EndorsementError(f"the submission of {name} bears no signature") from None
+            keys = [one.key for one in terms.policy.organisations if one.name == name]
+            check_submission(keys, terms.deployment, submitted.footer.digest(), signature)
+            found[name] = submitted.hashes.copy()
+    return found
+
+
+def make_proposal(
+    deployment: Deployment,
+    design: AnyDesign,
+    listed: str,
+    rng: Randomness,
+    epochs: int = EPOCHS,
+    batch: int = 0,
+) -> Batches:
+    """Propose what the next epoch lists and removes, to be endorsed for so many epochs (see `Span`).
+
+    Raises:
+        DeploymentError: if there is no policy.
+        EndorsementError: if a submission is not signed.
+    """
+    terms, records = terms_of(deployment, design), records_of(deployment, design)
+    before = records.never_given(_before(deployment, design, listed))
+    epoch = next_epoch(deployment.published(design.info.name))
+    span = Span(epoch, epoch + epochs - 1, batch)
+    proposal = propose(terms, span, submissions(deployment, terms, listed), before, rng)
+    records.propose(proposal)
+    return proposal
+
+
+def endorse(deployment: Deployment, design: AnyDesign, name: str, listed: str) -> Endorsement:
+    """Have an organisation sign what it knows of the proposal by its own pictures.
+
+    Raises:
+        DeploymentError: if there is no policy.
+        EndorsementError: if nothing is proposed, or it must not be signed.
+    """
+    records = records_of(deployment, design)
+    with open_list(own_list(deployment, name, listed)) as own:
+        made = key_of(deployment, name).endorse(
+            name, terms_of(deployment, design), records.proposal(), own.hashes
+        )
+    records.endorse(name, made)
+    return made
+
+
+class Endorsed(Struct, frozen=True):
+    """An endorsed epoch.
+
+    Attributes:
+        settled: what was endorsed of the proposal.
+    """
+
+    publication: Publication
+    settled: Settled
+
+
+def publish_endorsed(
+    deployment: Deployment,
+    design: AnyDesign,
+    listed: str,
+    rng: Randomness,
+    progress: Progress = no_progress,
+    delta: bool = False,
+    **more: Any,
+) -> Endorsed:
+    """Publish what enough organisations endorsed as the next epoch, and write it as the list `listed`.
+
+    Args:
+        rng: gives the build's seed.
+        delta: whether the epoch is the change since the one before alone.
+        more: see `curating.publish`.
+
+    Raises:
+        EndorsementError: if nothing is proposed for the next epoch, a signature is not good, or nothing is
+            endorsed.
+        PublicationError, DesignError, StateError: as `curating.publish`.
+    """
+    terms, records = terms_of(deployment, design), records_of(deployment, design)
+    proposal, before = records.proposal(), _before(deployment, design, listed)
+    epoch = next_epoch(deployment.published(design.info.name))
+    settled = _settled(terms, records, proposal, before, epoch)
+    entries = settled.record.listed(epoch)
+    record = records.keep(settled.record, rng.take(SEED_BYTES), epoch - 1 if delta else 0)
+    deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_entries(list_path(deployment, listed), entries, settled.record.next_id)
+    seeded = Randomness(lambda count: record.seed[:count])
+    more |= {"progress": progress, "endorsement": settled.record.endorsement(design.info, terms)}
+    if delta:
+        publication = publish_change(
+            deployment, design, *change(before.listed(epoch - 1), entries), seeded, **more
+        )
+    else:
+        publication = publish(deployment, design, HeldEntries(entries), seeded, epoch, **more)
+    return Endorsed(publication, settled)
+
+
+def _settled(terms: Terms, records: Records, proposal: Batches, before: Batches, epoch: int) -> Settled:
+    """What was endorsed of the proposal for `epoch`; raises `EndorsementError` if it is nothing."""
+    if proposal.epoch != epoch:
+        raise EndorsementError(
+            f"what is proposed is epoch {proposal.epoch}, and {epoch} is next: propose again"
+        )
+    settled = settle(terms, proposal, list(records.endorsements()), before)
+    if not len(settled.record.listed(epoch)):
+        raise EndorsementError("too few organisations have endorsed anything of the proposal")
+    return settled
+
+
+def _submitted(deployment: Deployment, name: str, listed: str) -> Path:
+    """What an organisation handed to the curator; its signature lies beside it."""
+    return deployment.home / "curator" / "submissions" / listed / f"{name}{LIST_SUFFIX}"
+
+
+def _before(deployment: Deployment, design: AnyDesign, listed: str) -> Batches:
+    """What is endorsed so far; before the first time nothing, and no id of an earlier list."""
+    epoch, path = next_epoch(deployment.published(design.info.name)) - 1, list_path(deployment, listed)
+    records = records_of(deployment, design)
+    if records.has(epoch):
+        return records.record(epoch).batches
+    if not path.exists():
+        return Batches(0, FIRST_ID)
+    with open_list(path, verify=False) as earlier:
+        return Batches(0, earlier.footer.next_id)

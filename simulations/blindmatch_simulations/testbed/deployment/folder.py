@@ -1,0 +1,371 @@
+"""One folder holds a whole local deployment, each party's things in a folder of their own.
+
+HOME/
+  deployment.json          version of this layout, who operates which server, how messages are franked
+  design.json              the design that the last epoch was built for
+  addresses.json           where servers on other machines are called, if there are any
+  revoked.crl              certificates that servers refuse before they run out
+  authority/               the certificate authority, and what it issued; needed to enrol, not to run
+  relay/ matcher/ ...      certificate, key, database and `port` of each server
+  curator/keys/            the curator's key, which signs every epoch, and its public half
+  curator/lists/NAME/      plaintext hash lists
+  curator/published/NAME/  epochs of a design: set-up and role files
+  devices/NAME/            certificate, key and state of a device
+  operators/NAME/          certificate and key of a person who works at the centre
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from blindmatch_client.egress.channels import Credentials as DeviceCredentials
+from blindmatch_client.egress.channels import Endpoint
+from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY
+from blindmatch_protocol.account_name import NOTICES
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
+from blindmatch_protocol.messages.sender_proof import Franking
+from blindmatch_server.centre.keys import JUDGE_PUBLIC, STAMP_KEY, CentreKeys
+from blindmatch_server.centre.keys import PUBLIC_KEY as CENTRE_PUBLIC_KEY
+from blindmatch_server.curator.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey, Signer
+from blindmatch_server.hosting.authority import ROOT_CERTIFICATE, Authority, Credentials, Identity, Kind
+from blindmatch_server.revocation import FILE as REVOKED
+from blindmatch_server.revocation import RevocationList
+from blindmatch_server.storage.key_files import read_key
+from blindmatch_server.storage.workspace import PUBLIC, replace_file
+from cryptography import x509
+from msgspec import Struct
+
+from blindmatch_simulations.testbed.deployment import addresses
+from blindmatch_simulations.testbed.deployment.endpoints import Directory
+from blindmatch_simulations.testbed.deployment.errors import DeploymentError as DeploymentError
+
+LAYOUT_VERSION: Final = 3
+HOME_VARIABLE: Final = "BLINDMATCH_HOME"
+DEFAULT_HOME: Final = "blindmatch-home"
+MARKER: Final = "deployment.json"
+KEYS: Final = "keys"
+ISSUED: Final = "issued.txt"
+"""In the authority's folder: serial number and URI of every certificate, one a line."""
+ADDRESSES: Final = "addresses.json"
+
+STANDARD: Final = (Party.PROVIDER, Party.MATCHER, Party.CENTRE)
+"""Whose servers every deployment has, whatever its design."""
+
+
+class Deployment(Struct, frozen=True):
+    """A deployment in `home`; use `create` or `open`."""
+
+    home: Path
+
+    @classmethod
+    def create(
+        cls,
+        home: Path,
+        now: datetime,
+        operators: Mapping[Party, str] | None = None,
+        franking: FrankingMode = DEFAULT_MODE,
+    ) -> Deployment:
+        """Make a new one; parties that `operators` does not name are their own operators.
+
+        Raises:
+            DeploymentError: if there is one already, or something else is in the way.
+        """
+        deployment = cls(home)
+        _make_folder(home)
+        authority = Authority.create(now)
+        authority.write(deployment.authority)
+        replace_file(deployment.revoked, RevocationList().signed(authority, now))
+        deployment.admit(STANDARD, now)
+        CentreKeys.create(deployment.centre_keys)
+        deployment.enrol(Identity(Kind.DEVICE, NOTICES), deployment.device(NOTICES), now)
+        shutil.copy2(deployment.centre_keys / STAMP_KEY, deployment.relay_stamp_key)
+        CuratorKey.create(deployment.curator_keys)
+        named = {party.server: operator for party, operator in (operators or {}).items()}
+        held = {"layout": LAYOUT_VERSION, "operators": named, "franking": franking}
+        (home / MARKER).write_text(json.dumps(held) + "\n")
+        return deployment
+
+    @classmethod
+    def open(cls, home: Path) -> Deployment:
+        """Open an existing one.
+
+        Raises:
+            DeploymentError: if there is none, or its layout is of another version.
+        """
+        try:
+            layout = json.loads((home / MARKER).read_text())["layout"]
+        except FileNotFoundError:
+            raise DeploymentError(f"{home} is no deployment; make one with: blindmatch certs init") from None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DeploymentError(f"{home / MARKER} is damaged") from error
+        if layout == LAYOUT_VERSION - 1:
+            raise DeploymentError(
+                f"{home} has layout {layout}, without an authority of devices; on the authority's machine "
+                "blindmatch certs upgrade brings it up to date, others are packed again"
+            )
+        if layout != LAYOUT_VERSION:
+            raise DeploymentError(f"{home} has layout {layout}; this program knows {LAYOUT_VERSION}")
+        return cls(home)
+
+    @classmethod
+    def upgrade(cls, home: Path, now: datetime) -> Deployment:
+        """Give a deployment of the layout before an authority of devices, and whoever needs them new
+        certificates; a device's old one is refused from then on.
+
+        Raises:
+            DeploymentError: if it has another layout.
+            AuthorityError: if the authority is not here.
+        """
+        deployment, marker = cls(home), home / MARKER
+        try:
+            held = json.loads(marker.read_text())
+        except (OSError, ValueError) as error:
+            raise DeploymentError(f"{marker} cannot be read") from error
+        if not isinstance(held, dict) or held.get("layout") != LAYOUT_VERSION - 1:
+            raise DeploymentError(f"{home} has not layout {LAYOUT_VERSION - 1}: there is nothing to upgrade")
+        authority = Authority.upgrade(deployment.authority, now)
+        if not deployment.revoked.exists():
+            replace_file(deployment.revoked, RevocationList().signed(authority, now))
+        devices = [Identity(Kind.DEVICE, folder.name) for folder in home.glob("devices/*")]
+        for identity in (*devices, *map(Identity.of, deployment.parties())):
+            with suppress(DeploymentError):
+                deployment.revoke(identity, now)
+            deployment._issue(identity, deployment.folder_of(identity), now)
+        deployment.enrol(Identity(Kind.DEVICE, NOTICES), deployment.device(NOTICES), now)
+        replace_file(marker, (json.dumps(held | {"layout": LAYOUT_VERSION}) + "\n").encode(), PUBLIC)
+        return deployment
+
+    @property
+    def authority(self) -> Path:
+        """Folder of the certificate authority."""
+        return self.home / "authority"
+
+    @property
+    def revoked(self) -> Path:
+        """The list of certificates that servers refuse."""
+        return self.home / REVOKED
+
+    @property
+    def lists(self) -> Path:
+        """Folder of the curator's lists."""
+        return self.home / "curator" / "lists"
+
+    @property
+    def curator_keys(self) -> Path:
+        """Folder of the curator's key and its public half."""
+        return self.home / "curator" / "keys"
+
+    def curator_public_key(self) -> bytes:
+        """The key that signs epochs here: Ed25519, 32 bytes.
+
+        Raises:
+            StateError: if its file is missing or damaged.
+        """
+        return read_key(self.curator_keys / PUBLIC_KEY)
+
+    def signer(self, now: datetime, days: int = VALID_DAYS) -> Signer:
+        """The curator's hand under an epoch that is built at `now` and holds for so many days.
+
+        Raises:
+            StateError: if the curator's key is not here.
+        """
+        known = (self.centre_keys / CENTRE_PUBLIC_KEY).exists()
+        sealing = read_key(self.centre_keys / CENTRE_PUBLIC_KEY) if known else NO_SEALING_KEY
+        return Signer.at(CuratorKey.read(self.curator_keys), now.timestamp(), days, sealing)
+
+    def published(self, design: str) -> Path:
+        """Folder of a design's epochs."""
+        return self.home / "curator" / "published" / design
+
+    @property
+    def centre_keys(self) -> Path:
+        """Folder of the centre's secrets."""
+        return self.server(Party.CENTRE) / KEYS
+
+    @property
+    def franking(self) -> Franking:
+        """What messages bear of their sender's key here, and the centre's key as a judge.
+
+        Raises:
+            DeploymentError: if the deployment's file is damaged.
+            StateError: if the key is needed and not here.
+        """
+        try:
+            mode = FrankingMode(json.loads((self.home / MARKER).read_text())["franking"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DeploymentError(f"{self.home / MARKER} names no mode of franking") from error
+        needs_judge = mode is FrankingMode.DESIGNATED
+        return Franking(mode, read_key(self.centre_keys / JUDGE_PUBLIC) if needs_judge else b"")
+
+    @property
+    def relay_stamp_key(self) -> Path:
+        """The relay's copy of the key that stamps are made and checked with."""
+        return self.server(Party.PROVIDER) / STAMP_KEY
+
+    @property
+    def references(self) -> Path:
+        """The centre's copy of the list's labels, with its second hashes."""
+        return self.server(Party.CENTRE) / "references.sqlite"
+
+    def server(self, party: Party) -> Path:
+        """Folder of the server that `party` runs."""
+        return self.home / party.server
+
+    def parties(self) -> tuple[Party, ...]:
+        """Those whose server has a folder here."""
+        held = (path for path in self.home.glob("*/*.*") if path.suffix in (".crt", ".key"))
+        named = {Party.of_server(path.stem) for path in held if path.stem == path.parent.name}
+        standard = [party for party in STANDARD if self.has_server(party)]
+        return (*standard, *sorted(named.difference(STANDARD)))
+
+    def admit(self, parties: Iterable[Party], now: datetime) -> None:
+        """Make the folder of each server that has none, with a certificate.
+
+        Raises:
+            DeploymentError: if the authority is not here.
+        """
+        for party in parties:
+            if self.server(party).is_dir():
+                continue
+            if not self.authority.is_dir():
+                there = f"at the authority: blindmatch certs pack {party.server} FOLDER"
+                raise DeploymentError(f"{party.server} has no certificate here; {there}")
+            self.enrol(Identity.of(party), self.server(party), now)
+
+    def has_server(self, party: Party) -> bool:
+        """Is this the machine of that server, and not one that has public keys of it at most?"""
+        return any(path.name != KEYS for path in self.server(party).glob("*"))
+
+    def port_file(self, party: Party) -> Path:
+        """Where a running server notes its port."""
+        return self.server(party) / "port"
+
+    def metrics_port_file(self, party: Party) -> Path:
+        """Where a running server notes the port its metrics are scraped from, if they are."""
+        return self.server(party) / "metrics-port"
+
+    def device(self, name: str) -> Path:
+        """Folder of the device called `name`."""
+        return self.home / "devices" / name
+
+    def operator(self, name: str) -> Path:
+        """Folder of the operator called `name`."""
+        return self.home / "operators" / name
+
+    def enrol(self, identity: Identity, folder: Path, now: datetime) -> None:
+        """Issue a certificate into `folder` unless one is there.
+
+        Raises:
+            AuthorityError: if the authority's files cannot be used.
+        """
+        if not (folder / f"{identity.slug}.key").exists():
+            self._issue(identity, folder, now)
+
+    def renew(self, identity: Identity, folder: Path, now: datetime) -> None:
+        """Issue a new key and certificate into `folder`, and revoke all that were issued before.
+
+        Raises:
+            DeploymentError: if there is none to be replaced.
+            AuthorityError: if the authority's files cannot be used.
+        """
+        if not (folder / f"{identity.slug}.crt").is_file():
+            raise DeploymentError(f"{identity.words} has no certificate here to be renewed")
+        self.revoke(identity, now)
+        self._issue(identity, folder, now)
+
+    def revoke(self, identity: Identity, now: datetime) -> int:
+        """Put every certificate that was ever issued to `identity` on the list; how many are new there.
+
+        Raises:
+            DeploymentError: if none was issued.
+            AuthorityError: if the authority's files or the list cannot be used.
+        """
+        authority = Authority.read(self.authority)
+        issued, here = self.authority / ISSUED, self.folder_of(identity) / f"{identity.slug}.crt"
+        lines = [line.split() for line in issued.read_text().splitlines()] if issued.exists() else []
+        serials = {int(serial, 16) for serial, uri in lines if uri == identity.uri}
+        noted = {int(serial, 16) for serial, _ in lines}
+        if (
+            here.exists()
+        ):  # of a deployment that is upgraded none was noted; another's may lie here by mistake
+            serials |= {x509.load_pem_x509_certificate(here.read_bytes()).serial_number} - noted
+        if not serials:
+            raise DeploymentError(f"no certificate was issued to {identity.uri} here")
+        held = RevocationList.read(self.revoked, (self.authority / ROOT_CERTIFICATE).read_bytes())
+        if new := serials - held.serials:
+            replace_file(self.revoked, held.with_more(new).signed(authority, now))
+        return len(new)
+
+    def _issue(self, identity: Identity, folder: Path, now: datetime) -> None:
+        """Note a certificate's serial number, then write it."""
+        made = Authority.read(self.authority).issue(identity, now)
+        serial = x509.load_pem_x509_certificate(made.certificate).serial_number
+        with (self.authority / ISSUED).open("a") as issued:
+            issued.write(f"{serial:x} {identity.uri}\n")
+            issued.flush()
+            os.fsync(issued.fileno())
+        made.write(folder, identity.slug)
+
+    def folder_of(self, identity: Identity) -> Path:
+        """Where a party's certificate is kept."""
+        if identity.kind is Kind.DEVICE:
+            return self.device(identity.name)
+        return self.operator(identity.name) if identity.kind is Kind.OPERATOR else self.home / identity.words
+
+    def server_credentials(self, party: Party) -> Credentials:
+        """Certificate and key of a server.
+
+        Raises:
+            AuthorityError: if they are missing.
+        """
+        return Credentials.read(self.server(party), party.server)
+
+    def caller_credentials(self, identity: Identity, folder: Path) -> DeviceCredentials:
+        """Certificate and key of a device or an operator, for calling servers."""
+        held = Credentials.read(folder, identity.slug)
+        return DeviceCredentials(held.root, held.certificate, held.key)
+
+    def endpoints(self, more: addresses.Addresses | None = None) -> dict[Party, Endpoint]:
+        """Where servers are called: `more`, else addresses.json, else the port of a local one that runs.
+
+        Raises:
+            AddressError: if addresses.json is damaged.
+            DeploymentError: if a port file is.
+        """
+        return {party: found for party, found in self.directory(more).items() if found.address}
+
+    def directory(self, more: addresses.Addresses | None = None) -> Mapping[Party, Endpoint]:
+        """The same for whoever stays: a local server is looked for when it is called, and may start later.
+
+        Raises:
+            AddressError: if addresses.json is damaged.
+        """
+        known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
+        given = {party: Endpoint(address) for party, address in known.items()}
+        return Directory(given, {party: self.port_file(party) for party in self.parties()})
+
+
+def _make_folder(home: Path) -> None:
+    """Make `home`, or take an empty folder that is there."""
+    if (home / MARKER).exists():
+        raise DeploymentError(f"{home} is a deployment already; remove it or choose another --home")
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        empty = not any(home.iterdir())
+    except OSError as error:
+        raise DeploymentError(f"{home}: cannot be made: {error.strerror}") from error
+    if not empty:
+        raise DeploymentError(f"{home} must be a new or an empty folder; choose another --home")
+
+
+def home_from(option: Path | None) -> Path:
+    """The deployment's folder: the option, else $BLINDMATCH_HOME, else ./blindmatch-home."""
+    return option or Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)

@@ -1,0 +1,196 @@
+"""The configuration of each server in a local deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_server.centre.deployed import Deployed
+from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
+from blindmatch_server.centre.server import CentreConfig, open_centre
+from blindmatch_server.centre.vouchers import OpenerFiles
+from blindmatch_server.epochs.published import open_publication, signed_epochs
+from blindmatch_server.hosting.authority import Identity
+from blindmatch_server.hosting.serving import Listen, OpenServices
+from blindmatch_server.hosting.serving import serve as serve_until_signal
+from blindmatch_server.log.cosigning import WitnessAt
+from blindmatch_server.log.server import LogConfig, open_log, open_witness
+from blindmatch_server.matching.epochs import PublishedSource
+from blindmatch_server.matching.filing import CentreAddress
+from blindmatch_server.matching.forwarding import Carrying
+from blindmatch_server.matching.renewing import Renewing
+from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.relay.server import RelayConfig, open_services
+from blindmatch_server.storage.key_files import read_key
+
+from blindmatch_simulations.testbed.deployment.collusion import check_apart
+from blindmatch_simulations.testbed.deployment.endorsement_checks import endorsed_by
+from blindmatch_simulations.testbed.deployment.evidence import backed_by
+from blindmatch_simulations.testbed.deployment.folder import STANDARD, Deployment, DeploymentError
+from blindmatch_simulations.testbed.deployment.processes import alone
+from blindmatch_simulations.testbed.deployment.registry import loader_of
+from blindmatch_simulations.testbed.deployment.transparency import (
+    COUNTS,
+    LOG,
+    log_seed,
+    read_log,
+    witness_signer,
+)
+
+STATE: Final = "state"
+
+
+def parties_of(design: AnyDesign) -> tuple[Party, ...]:
+    """The servers that a deployment of `design` runs.
+
+    The matcher hands out the set-up also where it plays no role. The centre comes before whoever reports.
+    """
+    others = sorted(set(design.info.parties).difference(STANDARD))
+    return (Party.CENTRE, Party.MATCHER, *others, Party.PROVIDER)
+
+
+def serve(
+    deployment: Deployment,
+    party: Party,
+    design: AnyDesign | None,
+    allow_collusion: bool = False,
+    **listens: Any,
+) -> int:
+    """Run the server of `party` until it is told to stop; one of the server's exit codes.
+
+    Args:
+        design: what it serves; None for the log and its witnesses, which serve whatever is deployed.
+        allow_collusion: whether one operator may have parties that must not collude.
+        listens: see `listen_of`.
+
+    Raises:
+        CollusionError: if one has, and may not.
+        DeploymentError: if the design is not published yet, the party has no server, or it runs already.
+        StateError: if the server's files cannot be used.
+    """
+    if design is not None:
+        check_hosts(deployment, design, party)
+        check_apart(deployment, design.info, allow_collusion)
+    listen = listen_of(deployment, party, **listens)
+    with alone(deployment, party):
+        return serve_until_signal(party.server, listen, services_of(deployment, party, design))
+
+
+def servers_of(deployment: Deployment, design: AnyDesign) -> tuple[Party, ...]:
+    """Every server that runs: the log and its witnesses, if there is one, and the design's."""
+    log = read_log(deployment)
+    return (*(log.parties if log else ()), *parties_of(design))
+
+
+def check_hosts(deployment: Deployment, design: AnyDesign, party: Party) -> None:
+    """Raises `DeploymentError` if `party` runs no server in `design`, nor one of the log's."""
+    parties = servers_of(deployment, design)
+    if party not in parties:
+        known = ", ".join(one.server for one in parties)
+        raise DeploymentError(f"{party.server}: {design.info.name} has no such server; it has {known}")
+
+
+def listen_of(deployment: Deployment, party: Party, **more: Any) -> Listen:
+    """Where and how the server of `party` listens; `more` fields of `Listen`."""
+    deployment.admit([party], datetime.now(UTC))
+    port, metrics_port = deployment.port_file(party), deployment.metrics_port_file(party)
+    return Listen(
+        deployment.server_credentials(party),
+        port_file=port,
+        metrics_port_file=metrics_port,
+        revoked=deployment.revoked,
+        **more,
+    )
+
+
+def services_of(deployment: Deployment, party: Party, design: AnyDesign | None) -> OpenServices:
+    """What the server of `party` serves; the caller makes sure that it is alone. As for `serve`."""
+    folder = deployment.server(party) / STATE
+    if design is None or is_of_log(deployment, party):
+        return _of_log(deployment, party, folder)
+    match party:
+        case Party.PROVIDER:
+            matching = _matching(deployment, party, design, folder) if party in design.info.parties else None
+            keys = read_key(deployment.relay_stamp_key), read_key(deployment.centre_keys / NOTICES_PUBLIC)
+            return partial(open_services, RelayConfig(folder, RelayLimits(), matching, *keys))
+        case Party.CENTRE:
+            return partial(open_centre, _centre(deployment, design, folder))
+        case _:
+            return partial(open_matching, _matching(deployment, party, design, folder))
+
+
+def is_of_log(deployment: Deployment, party: Party) -> bool:
+    """Whether it is the log, or one of its witnesses."""
+    log = read_log(deployment)
+    return log is not None and party in log.parties
+
+
+def _of_log(deployment: Deployment, party: Party, folder: Path) -> OpenServices:
+    log = read_log(deployment)
+    assert log is not None
+    if party != LOG:
+        return partial(open_witness, folder, witness_signer(deployment, party), log.known, LOG)
+    find = _finder(deployment)
+    witnesses = [WitnessAt(one, key, partial(find, one)) for one, key in log.witnesses.items()]
+    rules = partial(log.stream, curator=deployment.curator_public_key())
+    credentials, quorum = deployment.server_credentials(party), log.policy(log.origin(COUNTS)).satisfied
+    return partial(open_log, LogConfig(credentials, folder, log_seed(deployment), rules, witnesses, quorum))
+
+
+def _finder(deployment: Deployment) -> Callable[[Party], str]:
+    """Where servers are called that may start later, and move; empty for one that is not known to run."""
+    directory = deployment.directory()
+    return lambda party: directory[party].address if party in directory else ""
+
+
+def _matching(deployment: Deployment, party: Party, design: AnyDesign, folder: Path) -> MatchingConfig:
+    published = deployment.published(design.info.name)
+    if not published.is_dir():
+        name = design.info.name
+        raise DeploymentError(f"{name} is not published; blindmatch list build --design {name} does that")
+    source = PublishedSource(design, published, party, deployment.curator_public_key())
+    reports = design.info.sees_content(party)
+    centre = _centre_address(deployment, party) if reports else None
+    carries = party in design.info.forwarded.values()
+    credentials = deployment.server_credentials(party)
+    carrying = Carrying(party, _finder(deployment), credentials) if carries else None
+    renewing = None
+    if (log := read_log(deployment)) is not None and party == design.info.setup_host:
+        pinned, find = log.pinned(design.info.name), partial(_finder(deployment), LOG)
+        renewing = Renewing(published, pinned, LOG, find, credentials)
+    load, own = loader_of(design), folder / "matching"
+    return MatchingConfig(design, source, own, centre, load=load, carrying=carrying, renewing=renewing)
+
+
+def _centre_address(deployment: Deployment, party: Party) -> CentreAddress:
+    endpoints = deployment.endpoints()
+    if Party.CENTRE not in endpoints:
+        raise DeploymentError("this design's provider reports by itself: start the centre before the relay")
+    return CentreAddress(
+        address=endpoints[Party.CENTRE].address,
+        public_key=read_key(deployment.centre_keys / PUBLIC_KEY),
+        reporter=Identity.of(party),
+        credentials=deployment.server_credentials(party),
+    )
+
+
+def _centre(deployment: Deployment, design: AnyDesign, folder: Path) -> CentreConfig:
+    name = design.info.name
+    curator = deployment.curator_public_key()
+    epochs = partial(signed_epochs, deployment.published(name), design.info, curator)
+    endorsed = endorsed_by(deployment, design)
+    deployed = Deployed(design, epochs, endorsed)
+    openers = {}
+    if design.vouchers and deployment.published(name).is_dir():
+        publication = open_publication(deployment.published(name), roles=(), opener=True)
+        openers[name] = OpenerFiles(publication.manifest.epoch, publication.opener(), endorsed)
+    references = deployment.references if deployment.references.exists() else None
+    mode, backed = deployment.franking.mode, backed_by(deployment, design)
+    return CentreConfig(
+        folder, deployment.centre_keys, deployed, references, openers, franking=mode, backed=backed
+    )

@@ -1,0 +1,252 @@
+"""The one running deployment: its servers, its devices, and what each device was told to do.
+
+    with World.create(home, "oprf-psi") as world:
+        world.publish(entries, system_randomness())
+        world.start()                                  as processes, or in a thread
+        world.device("alice"), world.device("bob")
+        world.send_picture("alice", "bob", data)
+        world.receive("bob", messages=1)
+
+Demo, assessment, benches, attacks, tests and `import blindmatch` ride on it. What a device was told is
+kept, so that an audit can hold whatever left the device against it (`seen`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from blindmatch_client.device import Flushed, Sent
+from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.store.received import Received
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import AnyDesign, EntrySource, Progress, no_progress
+from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.centre.states import State
+from blindmatch_server.epochs.published import Publication, open_publication
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from blindmatch_simulations.testbed.audit import Told
+from blindmatch_simulations.testbed.deployment.curating import publish
+from blindmatch_simulations.testbed.deployment.devices import Options, Watched, create_device
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.operators import centre_list
+from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.transparency import make_log
+from blindmatch_simulations.testbed.scenario.operations import ScenarioError
+from blindmatch_simulations.testbed.scenario.servers import Servers
+
+T = TypeVar("T")
+
+WAIT_SECONDS: Final = 60.0
+"""How long messages, and the centre's checks, are waited for while none comes."""
+POLL_MS: Final = 200
+
+
+def until(look: Callable[[], tuple[int, int, T]], seconds: float, progress: Progress) -> T:
+    """Look again until as much is done as is awaited, or nothing more was for so long; what was seen last."""
+    deadline, before = time.monotonic() + seconds, 0
+    while True:
+        done, awaited, found = look()
+        progress(done, awaited)
+        if done > before:
+            deadline, before = time.monotonic() + seconds, done
+        if done >= awaited or time.monotonic() > deadline:
+            return found
+        time.sleep(POLL_MS / 1000)
+
+
+class Driven(Redacted, Struct):
+    """A device, what it was told to do, and the files of its pictures by their numbers."""
+
+    watched: Watched
+    told: Told = field(default_factory=Told)
+    files: dict[int, bytes] = field(default_factory=dict)
+
+
+class World(Servers):
+    """A deployment that runs.
+
+    Attributes:
+        driven: its devices, by account.
+    """
+
+    driven: dict[str, Driven] = field(default_factory=dict)
+
+    @classmethod
+    def create(
+        cls,
+        home: Path,
+        reference: str,
+        design: AnyDesign | None = None,
+        witnesses: int = 0,
+        needed: int = 0,
+        franking: FrankingMode = DEFAULT_MODE,
+    ) -> Self:
+        """A new deployment in the folder `home`, with nothing published and no server.
+
+        Args:
+            design: the design, if it is loaded already.
+            witnesses: of a log of its epochs; 0: nothing is logged, and no device pins a policy.
+            needed: how many of them; by default all.
+            franking: what messages bear of their sender's key.
+
+        Raises:
+            RegistryError: if there is no such design.
+            DeploymentError: if the folder is not empty.
+        """
+        loaded = design or load_design(reference)
+        deployment = Deployment.create(home, datetime.now(UTC), franking=franking)
+        if witnesses:
+            make_log(deployment, witnesses, needed or witnesses)
+        return cls(deployment, reference, loaded)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all devices and stop all servers; the folder stays."""
+        try:
+            for one in self.driven.values():
+                one.watched.device.close()
+        finally:
+            self.stop()
+
+    @property
+    def published(self) -> Path:
+        """Folder of the design's epochs."""
+        return self.deployment.published(self.design.info.name)
+
+    def publication(self) -> Publication:
+        """The current epoch; raises `PublicationError` if there is none."""
+        return open_publication(self.published)
+
+    def publish(
+        self, entries: EntrySource, rng: Randomness, progress: Progress = no_progress, **values: int
+    ) -> Publication:
+        """Publish the next epoch of `entries`, with these values of the design's parameters.
+
+        Servers that run serve it once they look for it: stop and start them to have it at once.
+
+        Raises:
+            DesignError: if the list or a parameter cannot be served.
+        """
+        return publish(self.deployment, self.design, entries, rng, None, values, progress)
+
+    def device(
+        self,
+        name: str,
+        *,
+        mode: FailureMode = FailureMode.HOLD,
+        options: Options | None = None,
+        **more: Any,
+    ) -> Watched:
+        """A new, registered device.
+
+        Args:
+            mode: what it does with a picture that cannot be matched.
+            more: see `create_device`.
+
+        Raises:
+            BlindmatchError: if it does not take what it is served; it is in `driven` all the same.
+        """
+        made = create_device(self.deployment, name, self.reference, mode, options=options, **more)
+        decided = options or Options()
+        slot_s = decided.cover.period_s if decided.cover else None
+        told = Told(registered=1, slot_s=slot_s, consequence=decided.consequence)
+        self.driven[name] = Driven(made, told)
+        made.device.register()
+        return made
+
+    def of(self, name: str) -> Driven:
+        """The device called `name`; raises `ScenarioError` if there is none."""
+        try:
+            return self.driven[name]
+        except KeyError:
+            raise ScenarioError(f"there is no device {name}") from None
+
+    def send_text(self, sender: str, recipient: str, text: str) -> Sent:
+        """Send a text; raises what `Device.send_text` raises."""
+        return self._arrives(
+            recipient, self._sending(sender, recipient).watched.device.send_text(recipient, text)
+        )
+
+    def send_picture(self, sender: str, recipient: str, data: bytes, text: str = "") -> Sent:
+        """Send a picture's file; raises what `Device.send_picture` raises."""
+        driven = self._sending(sender, recipient)
+        sent = driven.watched.device.send_picture(recipient, data, text)
+        if sent.item is not None:
+            driven.files[sent.item] = data
+        return self._arrives(recipient, sent)
+
+    def receive(
+        self, name: str, messages: int, seconds: float = WAIT_SECONDS, progress: Progress = no_progress
+    ) -> list[Received]:
+        """What a device receives until there are so many messages, or none came for so long."""
+        driven, received = self.of(name), list[Received]()
+        deadline = time.monotonic() + seconds
+        while len(received) < messages and time.monotonic() < deadline:
+            driven.told = replace(driven.told, polls=driven.told.polls + 1)
+            received += (new := driven.watched.device.receive(POLL_MS))
+            deadline = time.monotonic() + seconds if new else deadline
+            progress(len(received), messages)
+        return received
+
+    def tick(self, name: str) -> bool:
+        """Do what a device's schedule says is due now."""
+        return self.of(name).watched.device.tick()
+
+    def flush(self, name: str) -> Flushed:
+        """Hand over what waits on a device."""
+        return self.of(name).watched.device.flush()
+
+    def await_reports(self, name: str, seconds: float, progress: Progress = no_progress) -> set[bytes]:
+        """Keep all schedules until the centre has every report of a device, or the time is up; their ids."""
+        device = self.of(name).watched.device
+
+        def look() -> tuple[int, int, set[bytes]]:
+            for one in self.driven.values():
+                one.watched.device.tick()
+            reports = device.standing().reports
+            received = {one.report_id for one in reports if one.received_at_ms is not None}
+            return len(received), len(reports), received
+
+        return until(look, seconds, progress)
+
+    def checked(
+        self, reports: int = 0, seconds: float = WAIT_SECONDS, progress: Progress = no_progress
+    ) -> pb.CentreList:
+        """What the centre holds once it has checked every report, at least `reports`, or the time is up.
+
+        A device's reports are there as soon as they were sent; others are filed by a server, later.
+
+        Raises:
+            OperatorError: if the centre cannot be asked.
+        """
+
+        def look() -> tuple[int, int, pb.CentreList]:
+            found = centre_list(self.deployment)
+            done = sum(row.state != State.RECEIVED for row in found.reports)
+            return done, max(len(found.reports), reports), found
+
+        return until(look, seconds, progress)
+
+    def _sending(self, sender: str, recipient: str) -> Driven:
+        driven, told = self.of(sender), self.of(sender).told
+        driven.told = replace(told, contacts=told.contacts | {recipient}, messages=told.messages + 1)
+        return driven
+
+    def _arrives(self, recipient: str, sent: Sent) -> Sent:
+        other = self.driven.get(recipient)
+        if other is not None:
+            other.told = replace(other.told, received=other.told.received + 1)
+        return sent
