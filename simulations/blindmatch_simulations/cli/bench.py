@@ -179,7 +179,7 @@ def messenger(
     Whether memory is flat over many texts: --texts 100000 --pictures 0.
     """
     load = Load(texts, pictures, workers, pairs, franking)
-    options = {"texts": texts, "pictures": pictures, "workers": workers, "pairs": pairs}
+    options = {"texts": texts, "pictures_sent": pictures, "workers": workers, "pairs": pairs}
     every: Options = {**options, "franking": franking.value}
     return run_benches([lambda meter, folder: bench_messenger(meter, folder, load)], 1, 0, every)
 
@@ -263,7 +263,7 @@ def all_(
         *(partial(bench, flood=Flood()) for bench in _FLOODS.values()),
         lambda meter, folder: bench_near(meter, folder, near),
     ]
-    sizes = {"log2n": log2n, "records": records, "texts": texts, "pictures": pictures, "crops": crops}
+    sizes = {"log2n": log2n, "records": records, "texts": texts, "pictures_sent": pictures, "crops": crops}
     return run_benches(benches, runs, seconds, sizes)
 
 

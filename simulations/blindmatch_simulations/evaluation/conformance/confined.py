@@ -1,9 +1,10 @@
 """A process in which a design's sessions are run with nothing to look at and nowhere to go.
 
 Run as ``python -m``: a `Task` comes on standard input, a `Done` leaves on standard output.
-Clock, host name, process id and environment are what the task says, before the design is loaded. Once it is, whatever opens, connects, starts or inspects anything is refused and noted.
-Noted are also what a step writes to standard output, standard error or a log, threads and work for the end
-of the process that it leaves behind, and state on the design's object, its classes or its module (`kept`).
+Clock, host name, process id and environment are what the task says, before the design is loaded.
+Once it is, whatever opens, connects, starts or inspects anything is refused and noted. Noted are also what a
+step writes to standard output, standard error or a log, threads and work for the end of the process that it
+leaves behind, and state on the design's object, its classes or its module (`kept`).
 
 Read all the same: C code's clocks (`datetime`'s base class, ``numpy.datetime64("now")``, `os.times`,
 `resource`), `os.urandom` (the check of tapes finds it), user and group ids, memory addresses, frames
