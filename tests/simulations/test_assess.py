@@ -14,7 +14,7 @@ import jsonschema
 import msgspec
 import pytest
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.assess import origin, store
+from blindmatch_simulations.evaluation.assess import origin
 from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import NOT_TIED
 from blindmatch_simulations.evaluation.assess.origin import SETS
@@ -29,6 +29,7 @@ from blindmatch_simulations.evaluation.assess.plan import (
 from blindmatch_simulations.evaluation.assess.results import Measured, Results
 from blindmatch_simulations.evaluation.assess.rows import again, known
 from blindmatch_simulations.evaluation.assess.running import Assessment
+from blindmatch_simulations.evaluation.assess.store import RESULTS, WORKLOAD, check_folder
 from blindmatch_simulations.measure import group_backend
 from blindmatch_simulations.measure.machine import machine
 from blindmatch_simulations.measure.results import ResultsError
@@ -68,7 +69,7 @@ def copy(made: Path, tmp_path: Path) -> Path:
 
 
 def test_honest_designs_are_measured_beside_ones_that_crash_and_eat(made: Path) -> None:
-    results = store.check(made)
+    results = check_folder(made)
     upload = measured(results, "hash-upload")
     assert upload.figures["recall_identical"].value == 1.0
     assert upload.figures["recall"].n == 6
@@ -86,21 +87,21 @@ def test_honest_designs_are_measured_beside_ones_that_crash_and_eat(made: Path) 
 
 
 def test_pictures_whose_vouchers_the_centre_opens_count_as_found(made: Path) -> None:
-    vouchers = measured(store.check(made), "dummy-vouchers")
+    vouchers = measured(check_folder(made), "dummy-vouchers")
     assert vouchers.figures["recall_identical"].value == 1.0
     assert vouchers.figures["false_matches"].value == 0.0
     assert vouchers.figures["wrong_outcomes"].value == 0.0
 
 
 def test_a_crash_and_a_breach_of_memory_are_named_in_their_rows(made: Path) -> None:
-    reasons = {one.id.split("-")[1]: one.why for one in failed(store.check(made))}
+    reasons = {one.id.split("-")[1]: one.why for one in failed(check_folder(made))}
     assert reasons["CRASHES"].startswith("exit code 3")
     assert "matcher ended with exit code 4" in reasons["CRASHES_LATER"]
     assert reasons["EATS"] == "used more than 1500 MiB"
 
 
 def test_a_lie_about_what_leaves_the_device_shows_as_undeclared_bytes(made: Path) -> None:
-    lies = measured(store.check(made), "lies")
+    lies = measured(check_folder(made), "lies")
     assert (lies.figures["undeclared_bytes"].value or 0) >= 2 * 32
     assert any(finding.party == "matcher" for finding in lies.audit.findings)
 
@@ -114,7 +115,7 @@ def test_a_design_that_hangs_is_ended_with_all_its_processes(tmp_path: Path) -> 
 
 def test_results_follow_the_committed_schema(made: Path) -> None:
     assert committed("results-v4") == of_results()
-    jsonschema.validate(json.loads((made / store.RESULTS).read_text()), committed("results-v4"))
+    jsonschema.validate(json.loads((made / RESULTS).read_text()), committed("results-v4"))
 
 
 @pytest.mark.slow
@@ -136,7 +137,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_figures_of_an_uninterrupted_on
     assert list(out.glob(f"{SETS}/hash-upload/*/current"))
     assert gone(tmp_path)
     group_backend.choose()  # as the command did
-    resumed, whole = assess(out, ["none", "hash-upload"]), store.check(made)
+    resumed, whole = assess(out, ["none", "hash-upload"]), check_folder(made)
     for name in ("none", "hash-upload"):
         assert lasting(measured(resumed, name)) == lasting(measured(whole, name))
     assert (out / "designs" / "none.json").read_bytes() == kept
@@ -179,11 +180,11 @@ def test_a_design_that_is_not_there_is_refused_before_anything_is_made(tmp_path:
 
 
 def test_the_command_of_a_result_makes_all_of_its_rows(copy: Path, made: Path) -> None:
-    typed = store.check(made).command
+    typed = check_folder(made).command
     assert typed.startswith("test --designs hash-upload,assess_designs.py:CRASHES,")
     later = assess(copy, ["none"]).command
     assert sorted(later.split()[2].split(",")) == sorted(typed.split()[2].split(","))
-    row = measured(store.check(made), "none")
+    row = measured(check_folder(made), "none")
     every = [msgspec.structs.replace(row, parameters={"reference": name}) for name in known()]
     assert again("blindmatch assess --quick", every) == "blindmatch assess --quick --out DIR"
 
@@ -204,7 +205,7 @@ def test_a_row_of_another_machine_is_refused_and_names_what_differs(
     monkeypatch.setattr(origin, "machine", lambda: elsewhere)
     with pytest.raises(AssessError, match=r"measured of .* elsewhere: other processor; choose another --out"):
         assess(copy, ["none"])
-    store.check(copy)
+    check_folder(copy)
 
 
 @pytest.mark.slow
@@ -226,7 +227,7 @@ def test_a_design_whose_source_has_changed_is_measured_again(
     plug_in.write_text(plug_in.read_text() + "# changed\n")
     assess(out, [reference])
     assert asked == [reference, reference]
-    store.check(out)
+    check_folder(out)
 
 
 def test_a_whole_result_passes_the_check_of_the_command(made: Path) -> None:
@@ -239,16 +240,16 @@ ROWS = "rows/hash-upload.jsonl"
 @pytest.mark.parametrize(
     ("name", "spoilt", "why"),
     [
-        (store.RESULTS, lambda text: text.replace('"seed": 3', '"seed": 4', 1), "edited: its digest"),
-        (store.RESULTS, lambda text: json.dumps(json.loads(text)), "edited: not in the form"),
-        (store.RESULTS, lambda text: text[:-40], "truncated or no JSON"),
-        (store.RESULTS, lambda text: text.replace('"version": 4', '"version": 3', 1), "this program reads 4"),
-        (store.RESULTS, lambda text: '{"format": "something", "version": 1}', "no blindmatch-results file"),
-        (store.RESULTS, lambda text: text.replace('"machine":', '"machines":', 1), "not by its schema"),
+        (RESULTS, lambda text: text.replace('"seed": 3', '"seed": 4', 1), "edited: its digest"),
+        (RESULTS, lambda text: json.dumps(json.loads(text)), "edited: not in the form"),
+        (RESULTS, lambda text: text[:-40], "truncated or no JSON"),
+        (RESULTS, lambda text: text.replace('"version": 4', '"version": 3', 1), "this program reads 4"),
+        (RESULTS, lambda text: '{"format": "something", "version": 1}', "no blindmatch-results file"),
+        (RESULTS, lambda text: text.replace('"machine":', '"machines":', 1), "not by its schema"),
         (ROWS, lambda text: text.replace('"matched":true', '"matched":false', 1), f"{ROWS}: edited or trunc"),
         (ROWS, None, f"{ROWS}: missing"),
         ("rows/another.jsonl", lambda text: "{}\n", "rows/another.jsonl: not among"),
-        (store.WORKLOAD, lambda text: text + "\n", "workload.toml: edited or truncated"),
+        (WORKLOAD, lambda text: text + "\n", "workload.toml: edited or truncated"),
     ],
 )
 def test_what_was_changed_is_refused_with_the_reason(
@@ -260,7 +261,7 @@ def test_what_was_changed_is_refused_with_the_reason(
     else:
         path.write_text(spoilt(path.read_text() if path.exists() else ""))
     with pytest.raises(ResultsError, match=why):
-        store.check(copy)
+        check_folder(copy)
     assert run(["assess", "--check", str(copy)]) != 0
 
 

@@ -15,10 +15,11 @@ import pytest
 from blindmatch_protocol.designs import none
 from blindmatch_simulations.cli import console
 from blindmatch_simulations.cli.assess import FEWER, _row
-from blindmatch_simulations.evaluation.assess import fitting, store, worker
+from blindmatch_simulations.evaluation.assess import fitting, worker
 from blindmatch_simulations.evaluation.assess.observed import AloneRow, Check, Copies
 from blindmatch_simulations.evaluation.assess.results import Measured
 from blindmatch_simulations.evaluation.assess.running import Assessment
+from blindmatch_simulations.evaluation.assess.store import check_folder
 from blindmatch_simulations.evaluation.conformance import surroundings
 from blindmatch_simulations.evaluation.conformance.checks import CHECKS
 from blindmatch_simulations.evaluation.conformance.run import Options, check_design
@@ -177,7 +178,7 @@ def test_an_interrupted_assessment_says_what_is_kept_and_goes_on(tmp_path: Path)
     assert (tmp_path / "out" / "report.html").exists() and (tmp_path / "out" / "results.json").exists()
     again = in_process(tmp_path, *line[3:5], tmp_path / "tiny.toml", *line[6:-1], tmp_path / "out")
     assert again.code == 0, again.err
-    made = store.check(tmp_path / "out")
+    made = check_folder(tmp_path / "out")
     assert all(isinstance(row, Measured) and row.checks and not row.checks_why for row in made.rows)
 
 

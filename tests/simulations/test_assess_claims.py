@@ -15,7 +15,6 @@ from blindmatch_client.settings.facts import device_facts
 from blindmatch_client.settings.failure import FailureMode, failure_facts
 from blindmatch_protocol.contract import Fact, Severity, Shows
 from blindmatch_protocol.designs import oprf_psi
-from blindmatch_simulations.evaluation.assess import store
 from blindmatch_simulations.evaluation.assess.judging import NOT_TIED
 from blindmatch_simulations.evaluation.assess.observed import (
     Audited,
@@ -26,6 +25,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
     Traffic,
 )
 from blindmatch_simulations.evaluation.assess.results import Measured
+from blindmatch_simulations.evaluation.assess.store import check_folder
 from blindmatch_simulations.measure.intervals import resolution
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report import tables
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sample() -> Drawn:
-    return drawn(SAMPLE, store.check(SAMPLE))
+    return drawn(SAMPLE, check_folder(SAMPLE))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def rows() -> list[dict[str, Any]]:
 
 def page_of(folder: Path, one: Measured, **more: Any) -> Drawn:
     """The page of one row."""
-    return drawn(folder, replace(store.check(folder), rows=(one,)), **more)
+    return drawn(folder, replace(check_folder(folder), rows=(one,)), **more)
 
 
 @cache
@@ -309,7 +309,7 @@ def test_a_proof_that_was_measured_is_not_said_to_be_missing(folder: Path) -> No
 
 
 def test_a_longer_list_costs_a_range_and_two_runs_narrow_it(folder: Path) -> None:
-    whole = store.check(folder)
+    whole = check_folder(folder)
     one = replace(row(observed()), figures={**row(observed()).figures, "server_cpu_ms": Figure(100.0)})
     here = replace(whole, rows=(one,))
     given = {"volume": 86_400_000, "list": 1_000}
@@ -327,7 +327,7 @@ def test_a_longer_list_costs_a_range_and_two_runs_narrow_it(folder: Path) -> Non
 
 def test_the_scale_multiplies_volume_prevalence_and_rates(folder: Path) -> None:
     given = {"volume": 1_000, "prevalence": 0.01, "minutes": 10, "day": 400}
-    made = drawn(folder, store.check(folder), given=given)
+    made = drawn(folder, check_folder(folder), given=given)
     table = made.words("flagged")
     assert "a range without" in table
     wrong = [990 * rate for rate in (1e-8, 1e-3)]

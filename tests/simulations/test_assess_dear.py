@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from blindmatch_protocol.designs import none
-from blindmatch_simulations.evaluation.assess import fitting, store
+from blindmatch_simulations.evaluation.assess import fitting
 from blindmatch_simulations.evaluation.assess.material import Material, make
 from blindmatch_simulations.evaluation.assess.observed import AloneRow
 from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
 from blindmatch_simulations.evaluation.assess.results import Results
 from blindmatch_simulations.evaluation.assess.running import Assessment
+from blindmatch_simulations.evaluation.assess.store import check_folder
 from blindmatch_simulations.measure.yardstick import Reading
 from blindmatch_simulations.testbed.deployment.registry import option_ids
 from support.assess_rows import tiny
@@ -110,4 +111,4 @@ def test_a_study_has_a_row_which_appears_and_counts_and_is_not_measured_again(tm
     assert [row.id for row in made.rows] == [row.id for row in seen[0].rows] == ["targeted-access"]
     assert (made.options_measured, made.options_in_all) == (1, len(option_ids()))
     assert made.command.endswith("--designs targeted-access --out DIR")
-    assert assess().rows == made.rows == store.check(out).rows
+    assert assess().rows == made.rows == check_folder(out).rows

@@ -15,7 +15,6 @@ import pytest
 from blindmatch_protocol.contract import Severity, Shows
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.data import committed, volumes
-from blindmatch_simulations.evaluation.assess import store
 from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
 from blindmatch_simulations.evaluation.assess.observed import (
     Check,
@@ -26,6 +25,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
     Traffic,
 )
 from blindmatch_simulations.evaluation.assess.results import Measured, Recall, Results
+from blindmatch_simulations.evaluation.assess.store import RESULTS, check_folder
 from blindmatch_simulations.evaluation.assess.studying import STUDIES
 from blindmatch_simulations.evaluation.attacks.arena import Pair
 from blindmatch_simulations.evaluation.attacks.budget import Budget
@@ -60,12 +60,12 @@ def page(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def made(folder: Path) -> Drawn:
-    return drawn(folder, store.check(folder))
+    return drawn(folder, check_folder(folder))
 
 
 @pytest.fixture(scope="module")
 def sample() -> Drawn:
-    return drawn(SAMPLE, store.check(SAMPLE))
+    return drawn(SAMPLE, check_folder(SAMPLE))
 
 
 def test_the_page_needs_nothing_else(page: str, sample: Drawn) -> None:
@@ -175,7 +175,7 @@ def test_a_failed_design_is_shown_with_its_reason(made: Drawn) -> None:
 
 def test_an_option_that_is_no_design_has_its_row_on_the_page(folder: Path) -> None:
     study = STUDIES["targeted-access"]("targeted-access")
-    whole = store.check(folder)
+    whole = check_folder(folder)
     made = drawn(folder, replace(whole, rows=(*whole.rows, study)))
     assert "1 measured, 1 imitated by a stand-in (0a), 1 studied without a design (0c)" in made.words(
         "matrix"
@@ -217,13 +217,13 @@ def test_a_report_is_drawn_again_and_beside_others(folder: Path) -> None:
 
 
 def test_an_edited_result_is_not_drawn(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / store.RESULTS).write_bytes((folder / store.RESULTS).read_bytes())
+    (tmp_path / RESULTS).write_bytes((folder / RESULTS).read_bytes())
     assert run(["report", str(tmp_path)]) != 0
     assert not (tmp_path / "report.html").exists()
 
 
 def test_runs_that_differ_are_marked_and_those_that_do_not_are_not(folder: Path) -> None:
-    whole = store.check(folder)
+    whole = check_folder(folder)
     one = next(row for row in whole.rows if isinstance(row, Measured))
     one = replace(one, figures={**one.figures, "recall": Figure(0.5, low=0.1, high=0.9, n=9)})
     whole = replace(whole, rows=(one, *whole.rows[1:]))
@@ -242,7 +242,7 @@ def test_runs_that_differ_are_marked_and_those_that_do_not_are_not(folder: Path)
 
 
 def test_a_design_of_one_run_alone_is_said_to_be_so(folder: Path) -> None:
-    whole = store.check(folder)
+    whole = check_folder(folder)
     first = drawn(folder, whole, replace(whole, rows=whole.rows[:1], command="another"))
     assert "silent: in run 1 only" in first.words("runs")
 
@@ -258,7 +258,7 @@ def attacks_file(folder: Path, name: str, succeeded: bool) -> None:
 
 def test_attacks_beside_the_results_are_drawn_with_what_they_came_to(tmp_path: Path) -> None:
     folder = results_folder(tmp_path)
-    whole = store.check(folder)
+    whole = check_folder(folder)
     assert "against a claim: not measured" in drawn(folder, whole).words("abuse")
     attacks_file(folder, "unmatched", True)
     made = drawn(folder, whole)
@@ -307,13 +307,13 @@ def test_a_rights_sheet_asks_every_question_and_rates_nothing(sample: Drawn) -> 
 
 
 def test_the_sample_is_whole_and_its_page_is_of_these_results() -> None:
-    results: Results = store.check(SAMPLE)
+    results: Results = check_folder(SAMPLE)
     assert results.digest in (SAMPLE / "report.html").read_text("utf-8")
     assert outline(report(SAMPLE, [results])).open == []
 
 
 def test_the_readmes_picture_is_the_samples_first_screen() -> None:
-    results: Results = store.check(SAMPLE)
+    results: Results = check_folder(SAMPLE)
     picture = (SAMPLE / "options.svg").read_text("utf-8")
     assert pictured(SAMPLE, results) == picture, "make picture"
     words = " ".join(fromstring(picture).itertext())
@@ -330,7 +330,7 @@ def kind_of_picture(**changes: Any) -> ByKind:
 
 
 def test_kinds_of_picture_are_drawn_where_the_run_looked_at_them(folder: Path) -> None:
-    whole = store.check(folder)
+    whole = check_folder(folder)
     assert "kinds" not in [one.get("id") for one in drawn(folder, whole).tree().iter("section")]
     assert "Errors by kind of picture: this run looked at none." in drawn(folder, whole).words("unmeasured")
     blank = kind_of_picture(kind="faces", tail=Figure(None, "too few"), origin="installed", packages=("p",))
@@ -348,7 +348,7 @@ def test_kinds_of_picture_are_drawn_where_the_run_looked_at_them(folder: Path) -
 
 
 def test_asking_is_priced_as_the_row_says(folder: Path) -> None:
-    whole = store.check(folder)
+    whole = check_folder(folder)
     one = replace(row(observed()), extraction=Extracted("tokens", {"1000": 0.25}), lessened="3 of 9 pictures")
     made = drawn(folder, replace(whole, rows=(one,)))
     assert "25 % for 1 000 tokens: quoted" in made.words("abuse")
@@ -356,7 +356,7 @@ def test_asking_is_priced_as_the_row_says(folder: Path) -> None:
 
 
 def test_checks_that_failed_are_shown_before_anything_else_of_an_audit(folder: Path) -> None:
-    whole = store.check(folder)
+    whole = check_folder(folder)
     broken = Check("list games", "", "failed", "told apart", {}, 1.0)
     assert "failed: list games: told apart" in drawn(
         folder, replace(whole, rows=(row(observed(), (broken,), ""),))
@@ -364,7 +364,7 @@ def test_checks_that_failed_are_shown_before_anything_else_of_an_audit(folder: P
 
 
 def test_a_classifier_of_another_category_has_no_figure_of_listed_pictures(folder: Path) -> None:
-    whole = store.check(folder)
+    whole = check_folder(folder)
     seen = observed()
     seen = replace(seen, design=replace(seen.design, relation="category", distance=None, roles={}))
     one = row(seen)
@@ -377,7 +377,7 @@ def test_a_classifier_of_another_category_has_no_figure_of_listed_pictures(folde
 
 
 def test_shares_of_fewer_copies_are_counts(folder: Path) -> None:
-    whole = store.check(folder)
+    whole = check_folder(folder)
     few = replace(row(observed()), lessened="2 of 9 pictures: too dear", copies=Copies(2, 9, "sent 2 of 9"))
     made = drawn(folder, replace(whole, rows=(few,)))
     assert "1 of 2 no share" in made.words("matrix").replace("2no", "2 no")
@@ -391,12 +391,12 @@ def test_tries_that_nobody_counts_are_without_limit(folder: Path) -> None:
     assert alone.figures["oracle_tries"].why.startswith("without limit")
     old = replace(alone, figures={**alone.figures, "oracle_tries": Figure(4320500.0)})
     for each in (alone, old):
-        words = drawn(folder, replace(store.check(folder), rows=(each,))).words("client")
+        words = drawn(folder, replace(check_folder(folder), rows=(each,))).words("client")
         assert "without limit" in words and "500" not in words
 
 
 def test_what_a_check_did_not_look_for_to_its_end_is_not_said_to_be_unseen(folder: Path) -> None:
-    whole = store.check(folder)
+    whole = check_folder(folder)
     fact = FactSeen("every_hash", "every hash", Severity.HASH, (Shows.HASH,))
     declared = (Declared(("matcher",), "semi-honest", "design", (fact,)),)
     seen = observed()
@@ -417,7 +417,7 @@ def test_a_design_that_finds_nothing_has_no_traffic_of_the_harness(folder: Path)
     )  # fmt: skip
     one = row(nothing)
     assert one.figures["setup_bytes"].why.startswith("nothing to measure")
-    made = drawn(folder, replace(store.check(folder), rows=(one,)))
+    made = drawn(folder, replace(check_folder(folder), rows=(one,)))
     assert "matcher" not in made.opened("quoted.sees") and "centre:" not in made.opened("quoted.sees")
     assert "no server;" not in made.words("matrix")
 
@@ -432,7 +432,7 @@ def test_bytes_a_day_are_those_up_and_down() -> None:
     }
     seen = row(observed())
     both = replace(seen, figures={**seen.figures, **figures})
-    made = drawn(SAMPLE, replace(store.check(SAMPLE), rows=(both,)), given={"volume": 1e9, "devices": 0})
+    made = drawn(SAMPLE, replace(check_folder(SAMPLE), rows=(both,)), given={"volume": 1e9, "devices": 0})
     assert "2 TB" in made.words("matrix")
 
 

@@ -26,10 +26,10 @@ from blindmatch_simulations.evaluation.studies.near.token_domain import (
     agreement,
     built,
     lost_tokens,
-    random_list,
     ranks,
     recall,
     revealed,
+    uniform_list,
 )
 from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
 from blindmatch_simulations.testbed.inprocess.deployed import entry_id, run_session
@@ -51,7 +51,7 @@ def test_the_suite_has_at_least_thirteen_edits(pairs: EditedPairs) -> None:
 def test_edited_pictures_match_through_the_protocol_as_the_oracle_says(edit: str) -> None:
     pictures = crops(5, 8)
     listed: Rows = np.frombuffer(b"".join(p.hash for p in pictures[:3]), np.uint8).reshape(3, 32)
-    place = built(np.concatenate([random_list(20, 1), listed]), Tokening())
+    place = built(np.concatenate([uniform_list(20, 1), listed]), Tokening())
     for number, picture in enumerate(pictures):
         edited = Picture.from_bytes(BY_NAME[edit].apply(picture.data))
         near = bool(DESIGN.info.relation.holds(edited, place.build.entries).any())
@@ -96,14 +96,14 @@ def test_ranks_and_recall_are_those_of_a_slow_reference(pairs: EditedPairs) -> N
 
 def test_lost_tokens_lower_recall(pairs: EditedPairs) -> None:
     t = Tokening(k=8, bands=6, probes=2)
-    found, lost = ranks(pairs, 8, 6, 2), lost_tokens(pairs, random_list(300, 2), 8, 6)
+    found, lost = ranks(pairs, 8, 6, 2), lost_tokens(pairs, uniform_list(300, 2), 8, 6)
     assert lost.any()
     assert recall(pairs, found, t, np.ones_like(lost)).share == 0
     assert recall(pairs, found, t, lost).share < recall(pairs, found, t).share
 
 
 def test_revealed_pairs_are_those_of_a_slow_reference(pairs: EditedPairs) -> None:
-    t, listed = Tokening(k=6, bands=5, probes=3), random_list(200, 3)
+    t, listed = Tokening(k=6, bands=5, probes=3), uniform_list(200, 3)
     sent = pairs.edited.take(np.arange(40))
     own, counts = entry_tokens(listed, 6, 5), dict[int, int]()
     for row in range(40):
@@ -119,7 +119,7 @@ def test_revealed_pairs_are_those_of_a_slow_reference(pairs: EditedPairs) -> Non
 
 @pytest.mark.parametrize("evaluations", [128, 256, 512])
 def test_the_extraction_attack_opens_what_the_formula_says(evaluations: int) -> None:
-    k, hashes = 8, random_list(100, 4)
+    k, hashes = 8, uniform_list(100, 4)
     place = built(hashes, Tokening(k=k, bands=3, probes=32))
     opened = extraction.extract(place, evaluations, seeded("attack"))
     own, stored = entry_tokens(hashes, k, 3)[:, :2], ~plan(hashes, k, 3).lost[:, :2]

@@ -12,7 +12,7 @@ import pytest
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import no_progress
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_simulations.evaluation.assess import judging, store
+from blindmatch_simulations.evaluation.assess import judging
 from blindmatch_simulations.evaluation.assess.material import make
 from blindmatch_simulations.evaluation.assess.observed import PictureRow
 from blindmatch_simulations.evaluation.assess.plan import (
@@ -24,6 +24,7 @@ from blindmatch_simulations.evaluation.assess.plan import (
     with_own,
 )
 from blindmatch_simulations.evaluation.assess.results import Measured
+from blindmatch_simulations.evaluation.assess.store import ROWS, WORKLOAD, check_folder
 from blindmatch_simulations.evaluation.corpus.own import MOST_SIDE, OWN, OwnPictures, as_sent, own_pictures
 from blindmatch_simulations.evaluation.corpus.scan import CorpusError
 from blindmatch_simulations.evaluation.studies.near.sample import edited_crops
@@ -181,7 +182,7 @@ def test_an_assessment_of_own_pictures_keeps_rates_alone(
     )
     told = ("assess", "--designs", "hash-upload", "--workload", workload, "--out", out)
     assert in_process(tmp_path, *told, "--pictures", folder).code == 0
-    results = store.check(out)
+    results = check_folder(out)
     (found,) = results.rows
     assert isinstance(found, Measured) and found.recall_by_kind and found.false_by_kind
     assert found.figures["recall"].n == 6 and found.figures["recall"].value == 0.5
@@ -194,11 +195,11 @@ def test_an_assessment_of_own_pictures_keeps_rates_alone(
     )
     assert "--pictures FOLDER" in results.command and "own" in results.options
     assert traces(out, folder, chosen(folder, cache)) == []
-    assert '"kind":"pictures"' not in (out / store.ROWS / "hash-upload.jsonl").read_text()
+    assert '"kind":"pictures"' not in (out / ROWS / "hash-upload.jsonl").read_text()
     after = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     assert after == before
     assert in_process(tmp_path, *told).code == REFUSED  # the same folder, without own pictures
-    own = out / store.WORKLOAD
+    own = out / WORKLOAD
     ran = in_process(tmp_path, "assess", "--workload", own, "--out", tmp_path / "other")
     assert ran.code == REFUSED and "--pictures" in ran.err
 

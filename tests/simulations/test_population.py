@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_simulations.evaluation.assess.results import AnyResults, Measured
-from blindmatch_simulations.evaluation.assess.store import write
+from blindmatch_simulations.evaluation.assess.store import write_whole
 from blindmatch_simulations.evaluation.population import devices, running
 from blindmatch_simulations.evaluation.population.behaviour import LITERATURE, Range
 from blindmatch_simulations.evaluation.population.calibration import calibrated
@@ -420,7 +420,7 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_later(
         if len(written) == 2:
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         written.append(path)
-        write(path, data)
+        write_whole(path, data)
 
     arguments = ("--accounts", 40_000_000, "--days", 2, "--designs", "literature", "--out", folder)
     with monkeypatch.context() as patch:

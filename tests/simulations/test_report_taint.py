@@ -14,8 +14,8 @@ import msgspec
 import pytest
 from blindmatch_protocol.contract import Fact, Leak, Severity
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.assess import store
 from blindmatch_simulations.evaluation.assess.results import AnyResults, Results
+from blindmatch_simulations.evaluation.assess.store import RESULTS, WORKLOAD, file_digests, write_whole
 from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi
 from blindmatch_simulations.measure.results import encode, sealed
 from blindmatch_simulations.report.declared import markdown
@@ -164,13 +164,13 @@ def test_a_row_is_no_path_to_another_folder(tmp_path: Path) -> None:
     made = {**MADE, "rows": MADE["rows"][:1], "files": {}}
     made["rows"] = [{**made["rows"][0], "id": "../../../evil"}]
     folder.mkdir()
-    store.write(folder / store.WORKLOAD, b"")
+    write_whole(folder / WORKLOAD, b"")
     (folder / "figures" / "recall-..").mkdir(parents=True)
-    rows = typed({**MADE, "files": store.digests(folder)})
+    rows = typed({**MADE, "files": file_digests(folder)})
     with pytest.raises(msgspec.ValidationError, match=r"rows\[0\].id"):
         typed(made)
     evil = replace(rows, rows=(replace(rows.rows[0], id="../../../evil"),))
-    store.write(folder / store.RESULTS, encode(sealed(evil)))
+    write_whole(folder / RESULTS, encode(sealed(evil)))
     assert run(["report", str(folder)]) != 0
     assert not list(tmp_path.rglob("evil*"))
 

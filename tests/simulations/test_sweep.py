@@ -11,7 +11,6 @@ import blindmatch as bm
 import pytest
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import SetParameters
-from blindmatch_simulations.evaluation.assess import store
 from blindmatch_simulations.evaluation.assess.keeping import key_of
 from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
@@ -26,6 +25,7 @@ from blindmatch_simulations.evaluation.assess.plan import (
 )
 from blindmatch_simulations.evaluation.assess.results import Measured
 from blindmatch_simulations.evaluation.assess.running import Assessment
+from blindmatch_simulations.evaluation.assess.store import RESULTS, check_folder
 from blindmatch_simulations.evaluation.assess.sweep import plan_toml, points
 from blindmatch_simulations.evaluation.assess.tidy import COLUMNS, as_csv, rows_of
 from blindmatch_simulations.measure.phases import silent
@@ -132,7 +132,7 @@ def test_a_table_has_a_row_a_figure_with_all_that_it_was_measured_with(tmp_path:
     one = Row(id="a", parameters={"k": 20, "entries": 9, "n": 7}, figures={"recall": share})
     two = Row(id="b", parameters={"reference": "x.py:D", "bands": 3}, why='it failed, "so"\nto say')
     for name, row, seed in (("k=20", one, 1), ("k=24", two, 2)):
-        written(tmp_path / "sweep" / name / store.RESULTS, row, seed=seed, workload="tiny")
+        written(tmp_path / "sweep" / name / RESULTS, row, seed=seed, workload="tiny")
     rows = list(csv.DictReader(io.StringIO(as_csv(rows_of(tmp_path / "sweep")))))
     assert list(rows[0])[: len(COLUMNS)] == list(COLUMNS)
     assert list(rows[0])[len(COLUMNS) :] == ["bands", "k", "parameter n", "reference"]
@@ -148,7 +148,7 @@ def test_a_table_has_a_row_a_figure_with_all_that_it_was_measured_with(tmp_path:
 
 
 def test_to_csv_writes_it_and_refuses_what_was_edited(tmp_path: Path) -> None:
-    path = written(tmp_path / "s" / "a" / store.RESULTS, Row(id="a", figures={"x": Figure(1.5)}), seed=7)
+    path = written(tmp_path / "s" / "a" / RESULTS, Row(id="a", figures={"x": Figure(1.5)}), seed=7)
     out = tmp_path / "t.csv"
     assert in_process(tmp_path, "results", "to-csv", tmp_path / "s", "--out", out).code == 0
     assert in_process(tmp_path, "results", "to-csv", path).out == out.read_text()
@@ -166,7 +166,7 @@ def test_no_cell_of_a_table_is_a_formula_to_a_spreadsheet(start: str, tmp_path: 
     bad = f"{start}cmd|'/C calc'!A0"
     figures = {bad: Figure(-1.5, unit=bad), "x": Figure(None, bad)}
     row = Row(id=bad, parameters={bad: bad, "reference": bad}, figures=figures, why=bad)
-    path = written(tmp_path / "s" / store.RESULTS, row, workload=bad)
+    path = written(tmp_path / "s" / RESULTS, row, workload=bad)
     cells = [cell for line in csv.reader(io.StringIO(as_csv(rows_of(path)))) for cell in line]
     assert sum("cmd|'/C calc'!A0" in cell for cell in cells) >= 8
     assert [cell for cell in cells if cell.lstrip().startswith(("=", "+", "-", "@"))] == ["-1.5"]
@@ -181,15 +181,15 @@ def test_a_sweep_is_measured_point_by_point_resumed_and_read_as_one_table(tmp_pa
     assert {path.name for path in out.iterdir()} == {"bits=4_random=40_seed=3", "bits=12_random=40_seed=3"}
     seconds = {}
     for name in ("bits=4_random=40_seed=3", "bits=12_random=40_seed=3"):
-        loaded = store.check(out / name)
+        loaded = check_folder(out / name)
         (row,) = loaded.rows
         assert isinstance(row, Measured) and f"bits={row.parameters['bits']}_" in name
         assert row.design.parameters["bits"] == row.parameters["bits"]
         assert f"--set bits={row.parameters['bits']}" in loaded.command
         seconds[name] = row.seconds
-    (out / "bits=12_random=40_seed=3" / store.RESULTS).unlink()  # as if it had been interrupted at the end
+    (out / "bits=12_random=40_seed=3" / RESULTS).unlink()  # as if it had been interrupted at the end
     assert in_process(tmp_path, *told).code == 0
-    assert store.check(out / "bits=4_random=40_seed=3").rows[0].seconds == seconds["bits=4_random=40_seed=3"]
+    assert check_folder(out / "bits=4_random=40_seed=3").rows[0].seconds == seconds["bits=4_random=40_seed=3"]
     rows = {row["bits"]: row for row in rows_of(out) if row["figure"] == "query_down_bytes" and "bits" in row}
     assert rows[4]["value"] > rows[12]["value"]  # a bucket of fewer bits has more entries
 
@@ -203,7 +203,7 @@ def test_what_tuning_proposes_is_measured_as_it_is_proposed(tmp_path: Path) -> N
     words = shlex.split(proposed["assess"].replace("DIR", str(tmp_path / "out")))
     assert words[0] == "blindmatch"
     assert in_process(tmp_path, *words[1:], "--workload", workload).code == 0
-    (row,) = store.check(tmp_path / "out").rows
+    (row,) = check_folder(tmp_path / "out").rows
     assert isinstance(row, Measured)
     wanted = proposed["proposal"]["tokening"] | proposed["limits"]
     assert {name: row.design.parameters[name] for name in wanted} == wanted

@@ -5,8 +5,15 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
-from blindmatch_simulations.evaluation.assess import store
 from blindmatch_simulations.evaluation.assess.results import Results
+from blindmatch_simulations.evaluation.assess.store import (
+    RESULTS,
+    WORKLOAD,
+    check_folder,
+    file_digests,
+    write_rows,
+    write_whole,
+)
 from blindmatch_simulations.measure.results import Row, Status, encode
 from blindmatch_simulations.measure.results import results as made
 from blindmatch_simulations.report import draw_report
@@ -18,10 +25,10 @@ VOID = {"meta", "br", "input"}
 
 def results_folder(out: Path) -> Path:
     """A results folder of two measured designs and one that failed."""
-    store.write(out / store.WORKLOAD, b"x = 1\n")
+    write_whole(out / WORKLOAD, b"x = 1\n")
     rows = (row(observed()), row(observed("silent", "0a", HOSTILE, tells=False)))
     for one, seen in zip(rows, (observed(), observed("silent", tells=False)), strict=True):
-        store.write_rows(out, one.name, {"pictures": seen.pictures, "alone": seen.alone})
+        write_rows(out, one.name, {"pictures": seen.pictures, "alone": seen.alone})
     failed = Row(
         id="bad", status=Status.FAILED, parameters={"reference": "bad.py:BAD"}, why=HOSTILE, seconds=3.0
     )
@@ -33,10 +40,10 @@ def results_folder(out: Path) -> Path:
         [*rows, failed],
         seed=1,
         workload="test",
-        files=store.digests(out),
+        files=file_digests(out),
     )
-    store.write(out / store.RESULTS, encode(results))
-    draw_report(out, store.check(out))
+    write_whole(out / RESULTS, encode(results))
+    draw_report(out, check_folder(out))
     return out
 
 

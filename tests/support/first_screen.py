@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blindmatch_simulations.evaluation.assess import store
+from blindmatch_simulations.evaluation.assess.store import check_folder, write_whole
 
 from support.drawn import pictured
 
 if __name__ == "__main__":
     sample = Path("docs/sample")
-    store.write(sample / "options.svg", pictured(sample, store.check(sample)).encode())
+    write_whole(sample / "options.svg", pictured(sample, check_folder(sample)).encode())

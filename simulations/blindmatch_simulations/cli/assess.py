@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import ERR, OUT, parts, phases, say
 from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
-from blindmatch_simulations.evaluation.assess import store
 from blindmatch_simulations.evaluation.assess.judging import FOUND, NOTHING
 from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
@@ -28,6 +27,7 @@ from blindmatch_simulations.evaluation.assess.plan import (
 )
 from blindmatch_simulations.evaluation.assess.results import Design, Measured, Results, Studied
 from blindmatch_simulations.evaluation.assess.running import Assessment
+from blindmatch_simulations.evaluation.assess.store import check_folder
 from blindmatch_simulations.evaluation.assess.sweep import points
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.measure.results import Figure
@@ -94,7 +94,7 @@ def run_assess(
     `results to-csv` puts them into one table.
     """
     if check is not None:
-        results = store.check(check)
+        results = check_folder(check)
         OUT.print(f"whole and unchanged: {len(results.rows)} designs, made at {results.made_at}")
         return
     if out is None:

@@ -15,7 +15,7 @@ from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, people
 from blindmatch_simulations.cli.console import parts, phases, table
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
-from blindmatch_simulations.evaluation.assess.store import write
+from blindmatch_simulations.evaluation.assess.store import write_whole
 from blindmatch_simulations.evaluation.population.computing import DEVICE_DAYS
 from blindmatch_simulations.evaluation.population.inputs import read_inputs
 from blindmatch_simulations.evaluation.population.model import YEAR
@@ -93,7 +93,7 @@ def run_population(
         options = Options(count, days, workers, seed, out, devices, ray)
         made = run(given, results, chosen, options, partial(as_heard(begin), "blocks"))
     if out is not None:
-        write(out / PAGE, yearly(made).encode())
+        write_whole(out / PAGE, yearly(made).encode())
     shown = list(_shown(made, f"{count:,} accounts, {days:,} days, seed {seed}"))
     if out is not None:
         shown.append(f"written: {out / PAGE}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, target, write_file, write_json
-from blindmatch_simulations.evaluation.assess import store
+from blindmatch_simulations.evaluation.assess.store import check_folder
 from blindmatch_simulations.evaluation.assess.tidy import as_csv, rows_of
 from blindmatch_simulations.report import draw_comparison, draw_report
 
@@ -58,7 +58,7 @@ def run_report(
 
     What the file of a report of a match shows: blindmatch report verify FILE.
     """
-    results, *others = map(store.check, (folder, *(compare or ())))
+    results, *others = map(check_folder, (folder, *(compare or ())))
     paths = draw_report(folder, results)
     if others:
         paths.append(draw_comparison(folder, [results, *others]))

@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from blindmatch_simulations.data import volumes
-from blindmatch_simulations.evaluation.assess import store
 from blindmatch_simulations.evaluation.assess.results import Results
+from blindmatch_simulations.evaluation.assess.store import write_whole
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.report import tables
@@ -41,13 +41,13 @@ def draw_report(folder: Path, results: Results) -> list[Path]:
     """Write ``report.html`` and the files of `tables.files`; their paths."""
     made = {REPORT: report(folder, [results]), **tables.files(results)}
     for name, content in made.items():
-        store.write(folder / name, content.encode())
+        write_whole(folder / name, content.encode())
     return [folder / REPORT, folder / "figures"]
 
 
 def draw_comparison(folder: Path, runs: Sequence[Results]) -> Path:
     """Write ``compare.html``, the page of several runs; its path."""
-    store.write(folder / COMPARISON, report(folder, runs).encode())
+    write_whole(folder / COMPARISON, report(folder, runs).encode())
     return folder / COMPARISON
 
 

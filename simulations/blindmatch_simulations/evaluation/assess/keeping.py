@@ -30,7 +30,7 @@ from blindmatch_server.hosting.worker_pool import WorkerPool
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.assess.origin import folder_of, source_of
-from blindmatch_simulations.evaluation.assess.store import write
+from blindmatch_simulations.evaluation.assess.store import write_whole
 from blindmatch_simulations.measure.procfs import cpu_seconds, used_cpu_seconds
 from blindmatch_simulations.measure.results import Strict, decoded_or_none
 from blindmatch_simulations.testbed.deployment.curating import throwaway_signer
@@ -155,7 +155,7 @@ class _Clock:
         wall, cpu = now - self._began[0], used_cpu_seconds() + workers - self._began[1]
         before = self._before
         spent = Spent(before.seconds + wall, before.cpu_s + cpu, before.parts + 1)
-        write(self._path, msgspec.json.encode(spent))
+        write_whole(self._path, msgspec.json.encode(spent))
 
 
 def _spent(folder: Path) -> Spent:

@@ -14,8 +14,8 @@ import blindmatch_protocol
 import msgspec
 from blindmatch_protocol.contract import AnyDesign
 
-from blindmatch_simulations.evaluation.assess import store
 from blindmatch_simulations.evaluation.assess.plan import AssessError
+from blindmatch_simulations.evaluation.assess.store import DESIGNS, write_whole
 from blindmatch_simulations.measure.machine import Machine, machine
 from blindmatch_simulations.measure.results import Strict, decoded_or_none
 from blindmatch_simulations.testbed.deployment.registry import is_path, load_design
@@ -51,12 +51,12 @@ def origin_of(reference: str) -> Origin:
     return Origin(machine(), source_of(folder))
 
 
-def note(out: Path, name: str, reference: str) -> None:
+def note_origin(out: Path, name: str, reference: str) -> None:
     """Write down what the row of design `name` is measured with."""
-    store.write(_path(out, name), msgspec.json.encode(origin_of(reference)))
+    write_whole(_path(out, name), msgspec.json.encode(origin_of(reference)))
 
 
-def is_same(out: Path, name: str, reference: str) -> bool:
+def is_same_origin(out: Path, name: str, reference: str) -> bool:
     """Would the row of design `name` be measured with the same code now?"""
     kept = decoded_or_none(_path(out, name), Origin)
     return kept is not None and kept.source == origin_of(reference).source
@@ -73,7 +73,7 @@ def check_machine(out: Path) -> None:
         kept = decoded_or_none(path, Origin)
         there = here if kept is None else msgspec.structs.asdict(kept.machine)
         differs = [key for key, value in here.items() if key != "memory_mib" and there[key] != value]
-        if differs and ((out / store.DESIGNS / path.name).exists() or (out / SETS / path.stem).exists()):
+        if differs and ((out / DESIGNS / path.name).exists() or (out / SETS / path.stem).exists()):
             raise AssessError(
                 f"{out} holds what was measured of {path.stem} elsewhere: other {', '.join(differs)}; "
                 "choose another --out"

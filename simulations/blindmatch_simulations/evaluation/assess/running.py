@@ -20,11 +20,10 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Struct
 
-from blindmatch_simulations.evaluation.assess import origin, store
 from blindmatch_simulations.evaluation.assess.guard import STOPPED, Ended, guarded
 from blindmatch_simulations.evaluation.assess.material import make
 from blindmatch_simulations.evaluation.assess.observed import Check, Observed
-from blindmatch_simulations.evaluation.assess.origin import SETS
+from blindmatch_simulations.evaluation.assess.origin import SETS, check_machine, is_same_origin, note_origin
 from blindmatch_simulations.evaluation.assess.plan import AssessError, Plan, plan_digest, read_plan
 from blindmatch_simulations.evaluation.assess.results import Measured, Results, Studied
 from blindmatch_simulations.evaluation.assess.rows import (
@@ -36,6 +35,15 @@ from blindmatch_simulations.evaluation.assess.rows import (
     option_of,
     reference_words,
     row_of,
+)
+from blindmatch_simulations.evaluation.assess.store import (
+    DESIGNS,
+    RESULTS,
+    WORKLOAD,
+    file_digests,
+    read_design,
+    write_rows,
+    write_whole,
 )
 from blindmatch_simulations.evaluation.assess.studying import STUDIES
 from blindmatch_simulations.evaluation.assess.worker import CHECKED, MATERIAL, NOT_CHECKED, OBSERVED, PLAN
@@ -141,15 +149,15 @@ class Assessment(Struct, frozen=True):
 
     def _claim(self) -> None:
         """Make the folder, or make sure that it holds a run of the same workload."""
-        kept = self.out / store.WORKLOAD
+        kept = self.out / WORKLOAD
         if kept.exists():
             if plan_digest(kept.read_text("utf-8")) != plan_digest(self.text):
                 raise AssessError(f"{self.out} holds a run of another workload; choose another --out")
-            origin.check_machine(self.out)
+            check_machine(self.out)
         elif self.out.exists() and any(self.out.iterdir()):
             raise AssessError(f"{self.out} is neither empty nor a results folder; choose another --out")
         else:
-            store.write(kept, self.text.encode())
+            write_whole(kept, self.text.encode())
         for stale in self.out.glob(".work-*"):
             shutil.rmtree(stale, ignore_errors=True)
 
@@ -157,25 +165,25 @@ class Assessment(Struct, frozen=True):
         """Was this design, as it is now, measured before? One that failed is tried again."""
         if not self._is_measured(name):
             return False
-        return reference in STUDIES or origin.is_same(self.out, name, reference)
+        return reference in STUDIES or is_same_origin(self.out, name, reference)
 
     def _begin(self, name: str, reference: str) -> None:
         """A row of an earlier source goes before anything says that it is one of this."""
         self._path(name).unlink(missing_ok=True)
-        origin.note(self.out, name, reference)
+        note_origin(self.out, name, reference)
 
     def _is_seen(self, name: str, reference: str) -> bool:
         """Was this design, as it is now, run in an earlier part, and are its checks alone missing?"""
         seen = self._path(name).exists() and self._done_path(name).exists()
-        return seen and origin.is_same(self.out, name, reference)
+        return seen and is_same_origin(self.out, name, reference)
 
     def _is_measured(self, name: str) -> bool:
         """Is there a row, with its checks if there are to be any?"""
-        row = store.read_design(self._path(name)) if self._path(name).exists() else None
+        row = read_design(self._path(name)) if self._path(name).exists() else None
         return isinstance(row, Studied) or (isinstance(row, Measured) and row.checks_why != UNCHECKED)
 
     def _path(self, name: str) -> Path:
-        return self.out / store.DESIGNS / f"{name}.json"
+        return self.out / DESIGNS / f"{name}.json"
 
     def _done_path(self, name: str) -> Path:
         """What was seen of a design, until its checks are through."""
@@ -184,7 +192,7 @@ class Assessment(Struct, frozen=True):
     def _measure(self, plan: Plan, folder: Path, name: str, reference: str) -> None:
         """Write the design's row, without its checks."""
         if reference in STUDIES:
-            store.write(self._path(name), encode(STUDIES[reference](name)))
+            write_whole(self._path(name), encode(STUDIES[reference](name)))
             return
         place, limits = folder / name, plan.limits
         place.mkdir()
@@ -199,16 +207,16 @@ class Assessment(Struct, frozen=True):
             failed = Row(
                 id=name, status=Status.FAILED, parameters=parameters, why=reason, seconds=ran.seconds
             )
-            store.write(self._path(name), encode(failed))
+            write_whole(self._path(name), encode(failed))
             return
         done = Done(seen, ran.peak_mib, ran.seconds)
-        store.write(self._done_path(name), encode(done))
+        write_whole(self._done_path(name), encode(done))
         why = UNCHECKED if limits.check_u else NO_CHECKS
         self._write(plan, name, reference, done, (), why)
 
     def kept(self) -> str:
         """What an interrupted run leaves, in words."""
-        rows = {path.stem: store.read_design(path) for path in (self.out / store.DESIGNS).glob("*.json")}
+        rows = {path.stem: read_design(path) for path in (self.out / DESIGNS).glob("*.json")}
         unchecked = [name for name, row in rows.items() if getattr(row, "checks_why", "") == UNCHECKED]
         later = f", of which {len(unchecked)} are not checked yet ({', '.join(sorted(unchecked))})"
         told = ", ".join(sorted(rows)) or "none"
@@ -237,8 +245,8 @@ class Assessment(Struct, frozen=True):
             "harness": seen.harness,
             "checks": checks,
         }
-        store.write_rows(self.out, name, rows)
-        store.write(self._path(name), encode(row_of(plan, name, reference, done, checks, why)))
+        write_rows(self.out, name, rows)
+        write_whole(self._path(name), encode(row_of(plan, name, reference, done, checks, why)))
 
     def _find_kinds(self, plan: Plan) -> None:
         """What PDQ makes of kinds of pictures; worked out once."""
@@ -246,7 +254,7 @@ class Assessment(Struct, frozen=True):
         if not self._kinds_path.exists():
             progress = self.phase("kinds of pictures")
             found = by_kind(plan.corpus.most_pictures, kinds.compared, kinds.edited, progress)
-            store.write(self._kinds_path, encode(found))
+            write_whole(self._kinds_path, encode(found))
 
     @property
     def _kinds_path(self) -> Path:
@@ -275,9 +283,9 @@ class Assessment(Struct, frozen=True):
         return guarded([*command, portable_reference(reference)], log, seconds, memory_mib, tell, stop)
 
     def _assembled(self, plan: Plan, names: Sequence[str]) -> Results:
-        known = {path.stem for path in (self.out / store.DESIGNS).glob("*.json")}
+        known = {path.stem for path in (self.out / DESIGNS).glob("*.json")}
         order = [*names, *sorted(known - set(names))]
-        rows = [store.read_design(self._path(name)) for name in order]
+        rows = [read_design(self._path(name)) for name in order]
         distances, kinds = self._kinds()
         options = {one for row in rows if (one := option_of(row)) in option_ids()}
         made: Results = results(
@@ -289,9 +297,9 @@ class Assessment(Struct, frozen=True):
             workload=plan.name,
             distances=distances,
             kinds=kinds or UNSET,
-            files=store.digests(self.out),
+            files=file_digests(self.out),
             options_measured=len(options),
             options_in_all=len(option_ids()),
         )
-        store.write(self.out / store.RESULTS, encode(made))
+        write_whole(self.out / RESULTS, encode(made))
         return made

@@ -18,7 +18,7 @@ DESIGNS: Final = "designs"
 ROWS: Final = "rows"
 
 
-def write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write a file in one step; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}")
@@ -34,11 +34,11 @@ def write_rows(folder: Path, name: str, rows: Mapping[str, Iterable[Any]]) -> Pa
         for row in group
     ]
     path = folder / ROWS / f"{name}.jsonl"
-    write(path, b"".join(line + b"\n" for line in lines))
+    write_whole(path, b"".join(line + b"\n" for line in lines))
     return path
 
 
-def digests(folder: Path) -> dict[str, str]:
+def file_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file the results stand on, by path below `folder`."""
     paths = [folder / WORKLOAD, *folder.glob(f"{DESIGNS}/*.json"), *folder.glob(f"{ROWS}/*.jsonl")]
     return {str(p.relative_to(folder)): sha256(p.read_bytes()).hexdigest() for p in sorted(paths)}
@@ -59,7 +59,7 @@ def results_in(path: Path) -> Path:
     return path / RESULTS if path.is_dir() else path
 
 
-def check(path: Path) -> Results:
+def check_folder(path: Path) -> Results:
     """The results in a file or folder, whole and as they were written.
 
     Raises:
@@ -80,5 +80,5 @@ def _check_files(folder: Path, results: Results) -> None:
             raise ResultsError(f"{name}: missing")
         if sha256((folder / relative).read_bytes()).hexdigest() != digest:
             raise ResultsError(f"{name}: edited or truncated: its SHA-256 is not the one in {RESULTS}")
-    for name in digests(folder).keys() - results.files.keys():
+    for name in file_digests(folder).keys() - results.files.keys():
         raise ResultsError(f"{name}: not among the files that {RESULTS} names")

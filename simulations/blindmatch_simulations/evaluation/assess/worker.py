@@ -25,7 +25,7 @@ from blindmatch_simulations.evaluation.assess.material import Material
 from blindmatch_simulations.evaluation.assess.observed import Check
 from blindmatch_simulations.evaluation.assess.observing import Observer
 from blindmatch_simulations.evaluation.assess.plan import read_plan
-from blindmatch_simulations.evaluation.assess.store import write
+from blindmatch_simulations.evaluation.assess.store import write_whole
 from blindmatch_simulations.evaluation.conformance.checks import CHECKS
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.run import QUICK, judged
@@ -75,7 +75,7 @@ def _run(folder: Path, out: Path, sets: Path, reference: str) -> None:
     with tempfile.TemporaryDirectory(prefix="home-", dir=out) as home:
         material, phases = Material(folder / MATERIAL), PhaseTimes(_tell)
         observed = Observer(Path(home) / "home", sets, reference, plan, material, phases).run()
-    write(out / OBSERVED, msgspec.json.encode(observed))
+    write_whole(out / OBSERVED, msgspec.json.encode(observed))
 
 
 def _check(folder: Path, out: Path, reference: str) -> None:
@@ -85,7 +85,7 @@ def _check(folder: Path, out: Path, reference: str) -> None:
     progress = _tell("checks")
     u_us, before, budget = reading().u_us, used_cpu_seconds(), plan.limits.check_u
     found = [Check(one.name, one.says, NOT_CHECKED, ENDED, {}, 0.0) for one in CHECKS]
-    write(out / CHECKED, msgspec.json.encode(found))
+    write_whole(out / CHECKED, msgspec.json.encode(found))
     try:
         for at, check in enumerate(CHECKS):
             if 1e6 * (used_cpu_seconds() - before) > budget * u_us:
@@ -97,10 +97,10 @@ def _check(folder: Path, out: Path, reference: str) -> None:
             seconds = round(perf_counter() - began, 2)
             figures = dict(result.figures)
             found[at] = Check(check.name, check.says, str(result.verdict), result.reason, figures, seconds)
-            write(out / CHECKED, msgspec.json.encode(found))
+            write_whole(out / CHECKED, msgspec.json.encode(found))
             progress(at + 1, len(CHECKS))
     finally:
-        write(out / CHECKED, msgspec.json.encode(found))
+        write_whole(out / CHECKED, msgspec.json.encode(found))
         fixtures.close()
 
 

@@ -40,7 +40,7 @@ def totals(model: Model, seed: int, runs: int = RUNS, purpose: str = "bands") ->
     """`runs` populations, each in an environment of its own."""
     given = drawn(model, seed, runs, purpose)
     rng = stream(seed, purpose, "totals")
-    false, accounts = _false(model, given, rng)
+    false, accounts = _draw_false(model, given, rng)
     sent, modified = _sharers(model, rng, runs)
     asked = sent - modified * model.unnoticed
     if model.threshold == 1:
@@ -77,7 +77,7 @@ def _sharers(model: Model, rng: np.random.Generator, runs: int) -> tuple[Floats,
     return parts[0] + parts[1], parts[1]
 
 
-def _false(model: Model, given: Environment, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _draw_false(model: Model, given: Environment, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """False reports, and accounts with their first one."""
     reports, accounts = np.zeros_like(given.false), np.zeros_like(given.false)
     if not given.false.any():

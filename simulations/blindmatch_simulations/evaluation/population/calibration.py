@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from blindmatch_simulations.evaluation.population import bands
+from blindmatch_simulations.evaluation.population.bands import totals
 from blindmatch_simulations.evaluation.population.behaviour import Behaviour, Range
 from blindmatch_simulations.evaluation.population.inputs import Calibration, Inputs, with_value
 from blindmatch_simulations.evaluation.population.model import YEAR, model
@@ -30,7 +30,7 @@ def _year(inputs: Inputs, one: Calibration, seed: int) -> dict[str, Any]:
     ):  # fmt: skip
         inputs = with_value(inputs, part, field, value)
     zero = Range.exactly(0)
-    found = bands.totals(
+    found = totals(
         model(inputs, Behaviour(Range.exactly(1), zero, zero, False), one.inhabitants, YEAR), seed,
         purpose=f"calibration {one.name}",
     )  # fmt: skip

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from msgspec import Struct
 
-from blindmatch_simulations.evaluation.population import environment
-from blindmatch_simulations.evaluation.population.environment import Environment
+from blindmatch_simulations.evaluation.population.environment import (
+    Environment,
+    average_environment,
+    spread_out,
+)
 from blindmatch_simulations.evaluation.population.model import Floats, Model
 
 
@@ -77,14 +80,14 @@ class Expected(Struct, frozen=True):
 
 def expected(model: Model) -> Expected:
     """Of every count. A threshold's false reports are those of an average environment."""
-    given = environment.expected(model)
+    given = average_environment(model)
     true = sharers_crossing(model, given)
     sent = model.known
     skipped = sent * model.modified * model.unnoticed * given.listed
     asked = sent * given.listed - skipped
     return Expected(
         true=daily(true.reports),
-        false=_false(model, given),
+        false=_expect_false(model, given),
         matched=daily(true.matches),
         video=sent * given.video,
         late=sent * given.late,
@@ -95,7 +98,7 @@ def expected(model: Model) -> Expected:
     )
 
 
-def _false(model: Model, given: Environment) -> Floats:
+def _expect_false(model: Model, given: Environment) -> Floats:
     until = np.cumsum(given.false)
     made = np.zeros(model.days)
     honest = model.counts - model.sharers * (model.modified * model.unnoticed)
@@ -124,7 +127,7 @@ def _accounts(model: Model) -> float | None:
     begun = cascades.begun * np.concatenate([np.full(burn_in, rates[0]), rates])
     # the share of a cascade begun on each day that is sent in the run, after what outages cost
     padded = np.concatenate([np.zeros(burn_in), weights])
-    sent = environment.spread_out(padded[::-1], left)[::-1]
+    sent = spread_out(padded[::-1], left)[::-1]
     none = np.zeros(len(model.rates))
     for size, chance in zip(cascades.sizes, cascades.chances, strict=True):
         hit = -np.expm1(-np.outer(model.rates, sent) * (size / model.volume))

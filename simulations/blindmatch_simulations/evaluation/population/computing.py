@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from msgspec.structs import asdict
 
-from blindmatch_simulations.evaluation.population import outputs
 from blindmatch_simulations.evaluation.population.counts import block_counts, blocks
 from blindmatch_simulations.evaluation.population.model import Model
+from blindmatch_simulations.evaluation.population.outputs import banded
 from blindmatch_simulations.evaluation.population.sensitivity import tornado
 
 ENDS: Final = -1
@@ -53,7 +53,7 @@ def computed(work: Work, block: int) -> bytes:
         return json.dumps({"devices": counted}).encode()
     if block == ENDS:
         moved = [asdict(one) for one in tornado(its.inputs, its.behaviour, its.accounts, its.days)]
-        return json.dumps({**outputs.banded(its, work.seed), "sensitivity": moved}).encode()
+        return json.dumps({**banded(its, work.seed), "sensitivity": moved}).encode()
     held = io.BytesIO()
     np.save(held, block_counts(its, work.seed, block), allow_pickle=False)
     return held.getvalue()

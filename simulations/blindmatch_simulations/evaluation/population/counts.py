@@ -24,7 +24,7 @@ _MATCHES: Final = 2_000_000
 """Matches of sharers that are expected to be held in memory at once."""
 
 
-class Row(IntEnum):
+class Count(IntEnum):
     """Rows of a block's counts; accounts are counted on the day of their first false report."""
 
     TRUE = 0
@@ -53,7 +53,7 @@ def blocks(accounts: int) -> int:
 def block_counts(model: Model, seed: int, block: int) -> Counts:
     """Counts of one block, int64 (rows, days); the same whoever draws them, and whenever."""
     environment, of = drawn(model, seed), blocks(model.accounts)
-    made = np.zeros((len(Row), model.days), np.int64)
+    made = np.zeros((len(Count), model.days), np.int64)
     for at, (count, sharers) in enumerate(zip(model.counts, model.sharers, strict=True)):
         rng = stream(seed, "block", block, at)
         others, here = (int(n * (block + 1)) // of - int(n * block) // of for n in (count - sharers, sharers))
@@ -75,14 +75,14 @@ def _crowd(model: Model, made: Counts, rng: np.random.Generator, accounts: int, 
         mean = float(means[day])
         numbers, chances = _poisson(mean)
         again = int(rng.poisson(mean * states[most])) if states[most] else 0
-        made[Row.FALSE, day] += again
+        made[Count.FALSE, day] += again
         for state in range(most - 1, -1, -1):
             if not states[state]:
                 continue
             moved = rng.multinomial(states[state], chances)
             reach = np.minimum(numbers + state, most)
-            made[Row.ACCOUNTS, day] += moved[reach == most].sum()
-            made[Row.FALSE, day] += (moved * (numbers + state))[reach == most].sum()
+            made[Count.ACCOUNTS, day] += moved[reach == most].sum()
+            made[Count.FALSE, day] += (moved * (numbers + state))[reach == most].sum()
             states[state] = 0
             np.add.at(states, reach, moved)
 
@@ -114,11 +114,11 @@ def _missed(
     """Known material of which no match comes, by the first reason there is."""
     sent, asked = some.rates.sum(), (some.rates * some.seen).sum()
     for row, means in (
-        (Row.VIDEO, sent * environment.video),
-        (Row.LATE, sent * environment.late),
-        (Row.DOWN, sent * environment.down),
-        (Row.MODIFIED, (sent - asked) * environment.listed),
-        (Row.UNRECOGNISED, asked * (1 - model.recall) * environment.listed),
+        (Count.VIDEO, sent * environment.video),
+        (Count.LATE, sent * environment.late),
+        (Count.DOWN, sent * environment.down),
+        (Count.MODIFIED, (sent - asked) * environment.listed),
+        (Count.UNRECOGNISED, asked * (1 - model.recall) * environment.listed),
     ):
         made[row] += rng.poisson(np.maximum(means, 0.0))
 
@@ -140,17 +140,17 @@ def _reported(
         matches = rng.poisson(weights * means.sum())
         accounts = np.repeat(np.arange(len(matches)), matches)
         kinds.append((accounts, _days(rng, means, len(accounts))))
-    made[Row.MATCHED] += np.bincount(kinds[0][1], minlength=model.days)
+    made[Count.MATCHED] += np.bincount(kinds[0][1], minlength=model.days)
     accounts, days = (np.concatenate(parts) for parts in zip(*kinds, strict=True))
     false = np.repeat([False, True], [len(kinds[0][0]), len(kinds[1][0])])
     order = np.lexsort((days, accounts))
     accounts, days, false = accounts[order], days[order], false[order]
     reported, let_go = _let_go(accounts, days, model.threshold)
-    for row, which in ((Row.TRUE, ~false), (Row.FALSE, false)):
+    for row, which in ((Count.TRUE, ~false), (Count.FALSE, false)):
         made[row] += np.bincount(let_go[reported & which], minlength=model.days)
     wrong = reported & false
     _, first = np.unique(accounts[wrong], return_index=True)
-    made[Row.ACCOUNTS] += np.bincount(let_go[wrong][first], minlength=model.days)
+    made[Count.ACCOUNTS] += np.bincount(let_go[wrong][first], minlength=model.days)
 
 
 def _days(rng: np.random.Generator, means: Floats, count: int) -> Counts:

@@ -20,9 +20,9 @@ from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
 from msgspec import Struct, field
 
-from blindmatch_simulations.evaluation.population import bands
+from blindmatch_simulations.evaluation.population.bands import totals
 from blindmatch_simulations.evaluation.population.behaviour import Behaviour, Range
-from blindmatch_simulations.evaluation.population.counts import Row
+from blindmatch_simulations.evaluation.population.counts import Count
 from blindmatch_simulations.evaluation.population.inputs import Inputs, with_value
 from blindmatch_simulations.evaluation.population.messages import Kind, Message, counted, messages, people
 from blindmatch_simulations.evaluation.population.model import model, stream
@@ -42,10 +42,10 @@ DENSE: Final = {
 }  # fmt: skip
 """A few hundred accounts must send enough known material to be counted."""
 BOTH: Final = {
-    "true": Row.TRUE, "false": Row.FALSE, "accounts": Row.ACCOUNTS, "unrecognised": Row.UNRECOGNISED,
-    "modified": Row.MODIFIED,
+    "true": Count.TRUE, "false": Count.FALSE, "accounts": Count.ACCOUNTS, "unrecognised": Count.UNRECOGNISED,
+    "modified": Count.MODIFIED,
 }  # fmt: skip
-"""What devices and `bands.totals` both count."""
+"""What devices and `totals` both count."""
 QUANTILES: Final = (0.00005, 0.99995)
 RUNS: Final = 20_000
 
@@ -142,10 +142,10 @@ def lived(
         return world.finds(message)
 
     made = counted(its, everybody, sent, find, seed).sum(axis=1)
-    totals = bands.totals(its, seed, RUNS, "devices")
+    drawn = totals(its, seed, RUNS, "devices")
     held: dict[str, dict[str, Any]] = {}
     for name, row in BOTH.items():
-        low, high = np.quantile(getattr(totals, name).sum(axis=1), QUANTILES)
+        low, high = np.quantile(getattr(drawn, name).sum(axis=1), QUANTILES)
         within = bool(low <= made[row] <= high)
         held[name] = {"counted": int(made[row]), "low": int(low), "high": int(high), "within": within}
     agree = all(one["within"] for one in held.values())

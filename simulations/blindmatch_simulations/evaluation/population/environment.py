@@ -51,7 +51,7 @@ def drawn(model: Model, seed: int, runs: int | None = None, purpose: str = "run"
     )
 
 
-def expected(model: Model) -> Environment:
+def average_environment(model: Model) -> Environment:
     """Its expectation: cascades and outages are independent."""
     left, burn_in = model.cascades.left, model.cascades.burn_in
     rates = np.concatenate([np.full(burn_in, model.false_rates[0]), model.false_rates])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from blindmatch_simulations.evaluation.population.counts import Row
+from blindmatch_simulations.evaluation.population.counts import Count
 from blindmatch_simulations.evaluation.population.model import YEAR, Counts, Floats, Model, stream
 
 
@@ -103,7 +103,7 @@ def counted(
     model: Model, everybody: People, sent: list[Message], find: Callable[[Message], bool], seed: int
 ) -> Counts:
     """What comes of every message, int64 (rows, days) as the thinned counts are."""
-    rng, made = stream(seed, "fates"), np.zeros((len(Row), model.days), np.int64)
+    rng, made = stream(seed, "fates"), np.zeros((len(Count), model.days), np.int64)
     outages = model.inputs.outages
     down = (rng.random(model.days) < outages.chance.value) * outages.part.value * model.behaviour.asks
     matched: list[tuple[int, Message]] = []
@@ -112,26 +112,26 @@ def counted(
         cut = row is None and rng.random() < down[message.day]
         day = message.day + cut
         if cut and (not model.held_over or day == model.days):
-            row = Row.DOWN
+            row = Count.DOWN
         if row is None and message.sender in everybody.silent:
-            row = Row.MODIFIED
+            row = Count.MODIFIED
         if row is None and find(message):
             matched.append((day, message))
         elif message.kind is not Kind.BENIGN:
-            made[Row.UNRECOGNISED if row is None else row, day if row is None else message.day] += 1
+            made[Count.UNRECOGNISED if row is None else row, day if row is None else message.day] += 1
     _report(model, made, sorted(matched, key=lambda one: one[0]))
     return made
 
 
-def _lost_early(model: Model, message: Message, rng: np.random.Generator) -> Row | None:
+def _lost_early(model: Model, message: Message, rng: np.random.Generator) -> Count | None:
     """Video, and what was listed after the epoch in use was published."""
     if message.kind is Kind.VIDEO:
-        return Row.VIDEO
+        return Count.VIDEO
     if message.kind is Kind.KNOWN:
         age = rng.exponential(1 / np.log(model.inputs.list.growth.value)) if model.unlisted.any() else np.inf
         epoch = message.day % int(model.inputs.list.epoch_days.value)
         if age * YEAR < epoch + 0.5:
-            return Row.LATE
+            return Count.LATE
     return None
 
 
@@ -141,14 +141,14 @@ def _report(model: Model, made: Counts, matched: list[tuple[int, Message]]) -> N
     open_accounts, wrong = set[int](), set[int]()
     for day, message in matched:
         true = message.kind is Kind.KNOWN
-        made[Row.MATCHED, day] += true
+        made[Count.MATCHED, day] += true
         waiting[message.sender].append(message)
         if len(waiting[message.sender]) >= model.threshold:
             open_accounts.add(message.sender)
         if message.sender not in open_accounts:
             continue
         for one in waiting.pop(message.sender):
-            made[Row.TRUE if one.kind is Kind.KNOWN else Row.FALSE, day] += 1
+            made[Count.TRUE if one.kind is Kind.KNOWN else Count.FALSE, day] += 1
             if one.kind is Kind.BENIGN and one.sender not in wrong:
                 wrong.add(one.sender)
-                made[Row.ACCOUNTS, day] += 1
+                made[Count.ACCOUNTS, day] += 1

@@ -14,7 +14,7 @@ from blindmatch_simulations.evaluation.population.bands import Totals, totals
 from blindmatch_simulations.evaluation.population.behaviour import Behaviour
 from blindmatch_simulations.evaluation.population.centre import worked
 from blindmatch_simulations.evaluation.population.closed import expected
-from blindmatch_simulations.evaluation.population.counts import Row
+from blindmatch_simulations.evaluation.population.counts import Count
 from blindmatch_simulations.evaluation.population.model import YEAR, Counts, Floats, Model, stream
 from blindmatch_simulations.measure.results import Figure, significant
 
@@ -83,8 +83,8 @@ def of_run(name: str, days: Floats) -> Floats:
 
 def of_counts(counts: Counts, model: Model, rng: np.random.Generator) -> dict[str, Floats]:
     """Outputs of a day, from the sums over all blocks, (1, days) each; what was not measured is left out."""
-    rows = [counts[row].astype(float)[None] for row in Row if row is not Row.MATCHED]
-    held = np.cumsum(counts[Row.MATCHED] - counts[Row.TRUE]).astype(float)[None]
+    rows = [counts[row].astype(float)[None] for row in Count if row is not Count.MATCHED]
+    held = np.cumsum(counts[Count.MATCHED] - counts[Count.TRUE]).astype(float)[None]
     return _all(dict(zip(COUNTED, (*rows, held), strict=True)), model, rng)
 
 

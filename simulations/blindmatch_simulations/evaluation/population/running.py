@@ -21,14 +21,14 @@ from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from blindmatch_simulations.evaluation.assess.store import write
-from blindmatch_simulations.evaluation.population import outputs
+from blindmatch_simulations.evaluation.assess.store import write_whole
 from blindmatch_simulations.evaluation.population.calibration import calibrated
 from blindmatch_simulations.evaluation.population.cluster import Cluster
 from blindmatch_simulations.evaluation.population.computing import Work, blocks_of, computed
-from blindmatch_simulations.evaluation.population.counts import Row
+from blindmatch_simulations.evaluation.population.counts import Count
 from blindmatch_simulations.evaluation.population.inputs import Inputs, PopulationError
 from blindmatch_simulations.evaluation.population.model import Counts, model, stream
+from blindmatch_simulations.evaluation.population.outputs import described, of_counts
 from blindmatch_simulations.evaluation.population.reading import Subject, read_results, subjects
 from blindmatch_simulations.measure.machine import machine
 
@@ -88,7 +88,7 @@ def run(
         if one.behaviour is not None
     }  # fmt: skip
     kept = _Kept(options.folder, _key(inputs, read.digest, options))
-    counts = {name: np.zeros((len(Row), options.days), np.int64) for name in works}
+    counts = {name: np.zeros((len(Count), options.days), np.int64) for name in works}
     told: dict[str, dict[str, Any]] = {name: {} for name in works}
     tasks = [(name, block) for name, work in works.items() for block in blocks_of(work)]
     for number, ((name, block), data) in enumerate(_done(tasks, works, options, kept), 1):
@@ -116,9 +116,9 @@ def _row(
     """A design's part of the result."""
     if work is None or one.behaviour is None:
         return {"design": one.design, "status": "not measured", "why": one.why}
-    value = outputs.of_counts(counts[one.design], work.its, stream(work.seed, "centre"))
+    value = of_counts(counts[one.design], work.its, stream(work.seed, "centre"))
     found = told[one.design]
-    year, day = outputs.described(value, found, work.its)
+    year, day = described(value, found, work.its)
     behaviour = {name: asdict(getattr(one.behaviour, name)) for name in ("recall", "false_rate", "unnoticed")}
     return {
         "design": one.design, "status": "measured", "entries_measured": one.behaviour.entries,
@@ -191,7 +191,7 @@ class _Kept:
                 )
         elif folder.exists() and any(folder.iterdir()):
             raise PopulationError(f"--out: {folder} is not empty, and holds no run")
-        write(folder / KEY, key.encode())
+        write_whole(folder / KEY, key.encode())
 
     def _path(self, task: Task) -> Path | None:
         name, block = task
@@ -210,12 +210,12 @@ class _Kept:
         """Keep it."""
         path = self._path(task)
         if path is not None:
-            write(path, sha256(data).digest() + data)
+            write_whole(path, sha256(data).digest() + data)
 
     def finish(self, made: Mapping[str, Any]) -> None:
         """Write the result; the parts are not needed any more."""
         if self._folder is not None:
-            write(self._folder / RESULT, json.dumps(made, indent=1).encode() + b"\n")
+            write_whole(self._folder / RESULT, json.dumps(made, indent=1).encode() + b"\n")
             shutil.rmtree(self._folder / PARTS, ignore_errors=True)
 
 

@@ -16,9 +16,9 @@ from blindmatch_protocol.sets import labels, store
 from blindmatch_server.hosting.worker_pool import cores
 from msgspec import Struct, field
 
-from blindmatch_simulations.evaluation.studies.near import extraction
 from blindmatch_simulations.evaluation.studies.near.building import Store, opened_store
 from blindmatch_simulations.evaluation.studies.near.cost import asking, record_costs, record_latency
+from blindmatch_simulations.evaluation.studies.near.extraction import DEFAULT_LIMITS, extract, obtainable
 from blindmatch_simulations.evaluation.studies.near.sample import (
     EditedPairs,
     Fingerprints,
@@ -31,10 +31,10 @@ from blindmatch_simulations.evaluation.studies.near.token_domain import (
     agreement,
     built,
     lost_tokens,
-    random_list,
     ranks,
     recall,
     revealed,
+    uniform_list,
 )
 from blindmatch_simulations.measure.group_backend import computing, measurable
 from blindmatch_simulations.measure.intervals import one_sided_most_rate
@@ -65,7 +65,7 @@ class Options(Struct, frozen=True):
 
     tokening: Tokening = field(default_factory=Tokening)
     doubled: Tokening = field(default_factory=partial(Tokening, probes=32))
-    limits: Limits = extraction.DEFAULT_LIMITS
+    limits: Limits = DEFAULT_LIMITS
     set_size: int = 1 << 20
     crops: int = 300
     seed: int = 23
@@ -96,7 +96,7 @@ def bench_near(meter: Meter, folder: Path, options: Options) -> None:
 
 
 def _recall(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -> None:
-    fill = random_list(options.set_size, options.seed)
+    fill = uniform_list(options.set_size, options.seed)
     for row, t in (("near/recall/at-160", options.tokening), ("near/recall/at-320", options.doubled)):
         phase("recall", t.probes, options.doubled.probes)
         found = ranks(pairs, t.k, t.bands, t.probes)
@@ -111,7 +111,7 @@ def _recall(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -> 
 
 def _revealed(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -> None:
     sent = pairs.edited.good()
-    uniform = random_list(options.set_size, options.seed + 1)
+    uniform = uniform_list(options.set_size, options.seed + 1)
     lists = [("uniform", sent, uniform), (_kind(options), sent, pairs.originals.hashes)]
     for name, folder in options.folders:
         pictures = folder_pictures(folder, options.most_pictures, partial(phase, name))
@@ -192,7 +192,7 @@ def _extraction(meter: Meter, options: Options, trial: float) -> None:
     named = {"k": t.k, "needed": t.needed}
     meter.record("near/extraction/every-entry", {"count": everything}, None, "formula", **named)
     for row, accounts in (("account", 1), ("pooled", 1 << 40)):
-        spent = extraction.obtainable(limits, accounts)
+        spent = obtainable(limits, accounts)
         opened = options.set_size * best_share(spent, t)
         why = (
             f"formula, uniform list; {min(spent, everything):,.0f} evaluations over the best number of bands"
@@ -212,9 +212,9 @@ def _extraction(meter: Meter, options: Options, trial: float) -> None:
 
 def _attack(meter: Meter, seed: int, k: int = 10, entries: int = 128) -> None:
     """The attack at a small k, against the formula."""
-    place = built(random_list(entries, seed), Tokening(k=k, bands=4, probes=64))
+    place = built(uniform_list(entries, seed), Tokening(k=k, bands=4, probes=64))
     for evaluations in (1 << k, 2 << k):
-        opened = extraction.extract(place, evaluations, seeded(f"attack {seed}"))
+        opened = extract(place, evaluations, seeded(f"attack {seed}"))
         share = expected_share(evaluations, k)
         why = f"protocol; the formula says {entries * share:.0f}, less the tokens lost to other entries"
         named = {"k": k, "entries": entries, "evaluations": evaluations}

@@ -63,7 +63,7 @@ def lost_tokens(pairs: EditedPairs, fill: Rows, k: int, bands: int) -> npt.NDArr
     return found.lost[len(fill) :]
 
 
-def random_list(count: int, seed: int) -> Rows:
+def uniform_list(count: int, seed: int) -> Rows:
     """`count` uniform hashes, uint8 (count, 32): what a list of unlike pictures comes close to."""
     raw = np.asarray(np.random.PCG64(seed).random_raw(count * 4)).astype(np.uint64)
     return raw.view(np.uint8).reshape(count, 32)
@@ -247,7 +247,7 @@ def agreement(
 
     Pairs that lie near the distance, on both sides, are half of the sample.
     """
-    hashes = np.concatenate([pairs.originals.hashes, random_list(len(pairs.originals), seed)])
+    hashes = np.concatenate([pairs.originals.hashes, uniform_list(len(pairs.originals), seed)])
     place, chosen = built(hashes, tokening), _sample(pairs, sessions, seed)
     foretold = _foretold(pairs, hashes, tokening)
     found, oracle = np.zeros(len(chosen), np.bool_), np.zeros(len(chosen), np.bool_)
