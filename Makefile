@@ -23,7 +23,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench soak interop pages vectors clean
+.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench soak flood mutation-score interop pages vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -146,6 +146,12 @@ stubs: ## generate the gRPC stubs again from the .proto (in a virtual environmen
 
 bench: $(STAMP) ## measure speed and size into bench.json (ARGS="--log2n 20 --peer-python PATH")
 	$(BIN)/blindmatch bench all --json bench.json $(ARGS)
+
+flood: $(STAMP) ## hostile clients of relay and matcher: everybody else's latency (ARGS="--server relay --json FILE")
+	PYTHONPATH=tests $(BIN)/python -m hostile $(ARGS)
+
+mutation-score: $(STAMP) ## run conformance on every planted cheat; fails unless each is caught (ARGS="--seed 2")
+	PYTHONPATH=tests $(BIN)/python -m planted.mutations $(ARGS)
 
 interop: $(DEV) ## a device in JavaScript against vectors and running matchers (needs Node 20.19 and npm; ARGS="--entries 5000")
 	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null \

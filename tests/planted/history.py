@@ -10,9 +10,9 @@ from blindmatch_protocol.codec import Fixed, Message, UInt
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.designs.facts import ENROLMENT, leaks
 from blindmatch_protocol.designs.voprf import MATCHER
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import About, PaddedPsi, variant
 
 from planted import Planted, xor
+from planted.mutations.hooks import About, PaddedPsi, variant
 
 BYTES = 8
 NOTHING = bytes(BYTES)

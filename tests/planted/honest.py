@@ -8,8 +8,9 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.designs.facts import EVERY_HASH, QUALITY, QUERY_TIME, leaks
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import About, PaddedPsi
 from dummy_designs import MATCHER, NO_LABEL, Dummy, Found, declared, ended, find
+
+from planted.mutations.hooks import About, PaddedPsi
 
 TICKET = 16
 

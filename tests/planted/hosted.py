@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import About, PaddedPsi, Upload, variant
 from msgspec.structs import replace
 
 from planted import Planted
+from planted.mutations.hooks import About, PaddedPsi, Upload, variant
 
 BYTES = 8
 NOTHING = bytes(BYTES)

@@ -8,9 +8,9 @@ from hashlib import sha256
 from typing import Any
 
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import About, PaddedPsi, variant
 
 from planted import Planted, xor
+from planted.mutations.hooks import About, PaddedPsi, variant
 
 PIECE = 8
 MASK = 16

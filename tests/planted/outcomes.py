@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from blindmatch_protocol import contract as bm
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi, Upload, variant
 from msgspec.structs import replace
 
 from planted import Planted
+from planted.mutations.hooks import Psi, Upload, variant
 
 
 def altered(how: Callable[[bm.Label], bm.Label]) -> type[Psi]:

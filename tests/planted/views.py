@@ -10,7 +10,6 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message, Nested, Variable
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.designs.facts import ENROLMENT, QUALITY, QUERY_TIME
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import Padded, PaddedPsi
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from dummy_designs import (
     MATCHER,
@@ -30,6 +29,7 @@ from dummy_designs import (
 from msgspec.structs import replace
 
 from planted import Planted
+from planted.mutations.hooks import Padded, PaddedPsi
 
 ROOM = 16
 LARGE = 1_000

@@ -1,4 +1,4 @@
-"""Hostile clients of `blindmatch bench flood` do what they say, and the server refuses it with a status."""
+"""Hostile clients of `make flood` do what they say, and the server refuses it with a status."""
 
 from __future__ import annotations
 
@@ -15,17 +15,8 @@ from blindmatch_server.hosting.authority import Credentials, Identity, Kind
 from blindmatch_server.matching.epochs import PublishedSource
 from blindmatch_server.matching.server import MatchingConfig, open_matching
 from blindmatch_server.relay.server import RelayConfig, open_relay
-from blindmatch_simulations.evaluation.attacks.hostile import (
-    HELD,
-    LOST,
-    MATCHER,
-    NOTHING_REMOVED,
-    RELAY,
-    Attack,
-    Service,
-    intruding,
-)
 from blindmatch_simulations.evaluation.bench.queries import Check
+from hostile import HELD, LOST, MATCHER, NOTHING_REMOVED, RELAY, Attack, Service, intruding
 from support.signed import CURATOR
 
 from .deployment import ALICE, Deployment

@@ -242,7 +242,7 @@ async def test_memory_for_one_stream_is_bounded(tmp_path: Path) -> None:
 
 
 async def test_a_flood_that_is_refused_does_not_starve_others(tmp_path: Path) -> None:
-    """How long others wait is measured by `blindmatch bench flood`: here nobody else is refused."""
+    """How long others wait is measured by `make flood`: here nobody else is refused."""
 
     async def attack(client: Client, stop: asyncio.Event, refused: asyncio.Event) -> None:
         while not stop.is_set():

@@ -11,8 +11,8 @@ from typing import Any
 from blindmatch_protocol.contract import Answer
 from blindmatch_protocol.crypto.oprf import Mode, generate_key_pair
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import PaddedPsi, variant
 from msgspec.structs import replace
+from planted.mutations.hooks import PaddedPsi, variant
 
 
 class OtherKey(OprfPsi):

@@ -12,10 +12,7 @@ import jsonschema
 import pytest
 from blindmatch_protocol.group import missing
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.attacks.hostile import SERVICES
-from blindmatch_simulations.evaluation.bench import flood
 from blindmatch_simulations.evaluation.bench.field import Outcome
-from blindmatch_simulations.evaluation.bench.flood import Flood, Round, Scene
 from blindmatch_simulations.evaluation.bench.peers.runner import PeerMissingError, Peers, runs_of
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells, markdown
 from blindmatch_simulations.measure import meter
@@ -35,6 +32,9 @@ from blindmatch_simulations.measure.yardstick import (
     percentile,
     reading,
 )
+from hostile import SERVICES, flood
+from hostile.__main__ import app
+from hostile.flood import Flood, Round, Scene
 from support.readings import short_readings
 from support.schemas import committed
 
@@ -222,11 +222,16 @@ def test_memory_and_cpu_time_of_a_process_are_read(tmp_path: Path) -> None:
 
 
 def bench(tmp_path: Path, *arguments: str) -> dict[str, dict[str, Any]]:
-    """Run a bench; its rows by id, the last one of each, of a file that keeps the schema. Ids of what
-    jit computed end with " by jit"."""
+    """Run a bench; its rows."""
     out = tmp_path / "bench.json"
     with short_readings():
         assert run(["bench", *arguments, "--json", str(out)]) == 0
+    return rows_of(out)
+
+
+def rows_of(out: Path) -> dict[str, dict[str, Any]]:
+    """Rows of a file that keeps the schema by id, the last one of each. Ids of what jit computed end
+    with " by jit"."""
     found = json.loads(out.read_text())
     jsonschema.validate(found, committed("results-v4"))
     return {_name(row): row | {"figures": values(row)} for row in found["rows"]}
@@ -314,9 +319,12 @@ def test_bench_messenger_measures_every_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_bench_flood_measures_every_kind_of_hostile_client(tmp_path: Path) -> None:
+def test_make_flood_measures_every_kind_of_hostile_client(tmp_path: Path) -> None:
     sizes = ["--texts", "10", "--rate", "20", "--pairs", "1", "--rounds", "1"]
-    rows = bench(tmp_path, "flood", *sizes, "--accounts", "1", "--at-once", "4")
+    out = tmp_path / "bench.json"
+    with short_readings():
+        app([*sizes, "--accounts", "1", "--at-once", "4", "--json", str(out)], standalone_mode=False)
+    rows = rows_of(out)
     kinds = [("flood", kind) for kind in SERVICES["relay"].kinds]
     kinds += [("flood/matcher", kind) for kind in SERVICES["matcher"].kinds]
     quiets = {"flood/quiet", "flood/matcher/quiet"}

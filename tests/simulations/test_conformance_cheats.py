@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from blindmatch_simulations.evaluation.conformance import Options, check_design
-from blindmatch_simulations.evaluation.conformance.mutations.table import CHEATS, Cheat
+from planted.mutations.table import CHEATS, Cheat
 
 LEAST_CHEATS = 16
 

@@ -28,12 +28,12 @@ from blindmatch_simulations.evaluation.conformance.kept import digest
 from blindmatch_simulations.evaluation.conformance.leakage import games
 from blindmatch_simulations.evaluation.conformance.leakage.game_setup import GameSetup
 from blindmatch_simulations.evaluation.conformance.leakage.relations import Hull
-from blindmatch_simulations.evaluation.conformance.mutations.watched import Reaches
 from blindmatch_simulations.evaluation.conformance.repetition import held_bytes
 from blindmatch_simulations.evaluation.conformance.spellings import spelt
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, Result
 from msgspec.structs import replace
+from planted.mutations.watched import Reaches
 
 SECRET = seeded("secret").take(32)
 ORDER = single.ORDER

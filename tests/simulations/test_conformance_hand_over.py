@@ -10,11 +10,11 @@ from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_sc
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.hand_over import CLASSES, check_hand_over
-from blindmatch_simulations.evaluation.conformance.mutations.devices import ProofNotChecked
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi
-from blindmatch_simulations.evaluation.conformance.mutations.timing import TICKS, WORK, WORKED, HastyDevice
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, Result
 from dummy_designs import BRIGHT
+from planted.mutations.devices import ProofNotChecked
+from planted.mutations.hooks import Psi
+from planted.mutations.timing import TICKS, WORK, WORKED, HastyDevice
 
 RUNS = 240
 

@@ -23,9 +23,9 @@ from blindmatch_simulations.evaluation.conformance.leakage.lists import (
     material,
     playable_pair,
 )
-from blindmatch_simulations.evaluation.conformance.mutations.devices import HitsVisible
 from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
 from msgspec.structs import replace
+from planted.mutations.devices import HitsVisible
 
 SMALL = {"bands": 2, "probes": 2}
 

@@ -12,12 +12,12 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Binding, NoState, Session
 from blindmatch_simulations.evaluation.conformance import Options, check_design
 from blindmatch_simulations.evaluation.conformance.checks import NOT_SEEN
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi
 from blindmatch_simulations.evaluation.conformance.run import as_json
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from dummy_designs import VOUCHERS
 from planted import Planted
 from planted.honest import CHECKS, HONEST
+from planted.mutations.hooks import Psi
 
 CLASSES = ("one_sided", "history", "vouchers", "views", "hosted", "outcomes")
 CHEATS = [

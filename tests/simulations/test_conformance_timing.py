@@ -13,10 +13,10 @@ from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.leakage.facts import Move
 from blindmatch_simulations.evaluation.conformance.leakage.game_setup import GameSetup, game_of
 from blindmatch_simulations.evaluation.conformance.leakage.timing import STEPS, TIMED, claimed, timed_session
-from blindmatch_simulations.evaluation.conformance.mutations.devices import SkippedCover
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi
-from blindmatch_simulations.evaluation.conformance.mutations.timing import STEP, TICKS, WORK, SlowAndSilent
 from blindmatch_simulations.testbed.pictures.pool import Pooled
+from planted.mutations.devices import SkippedCover
+from planted.mutations.hooks import Psi
+from planted.mutations.timing import STEP, TICKS, WORK, SlowAndSilent
 
 FEW = (32, 32)
 

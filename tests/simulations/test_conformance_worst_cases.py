@@ -16,10 +16,10 @@ from blindmatch_simulations.evaluation.conformance.leakage.game import Run, equa
 from blindmatch_simulations.evaluation.conformance.leakage.game_setup import GameSetup, game_of, with_worst
 from blindmatch_simulations.evaluation.conformance.leakage.games import seen_by
 from blindmatch_simulations.evaluation.conformance.leakage.play import Behaviour, Play
-from blindmatch_simulations.evaluation.conformance.mutations.devices import HashDerivedBlind
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi
 from blindmatch_simulations.testbed.inprocess.deployed import opened, run_session
 from blindmatch_simulations.testbed.pictures.pool import Pooled
+from planted.mutations.devices import HashDerivedBlind
+from planted.mutations.hooks import Psi
 
 SMALL = {"bands": 2, "probes": 2}
 

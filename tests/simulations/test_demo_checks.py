@@ -14,7 +14,6 @@ from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan, to
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.cli.demo_tables import matches_words
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import PaddedPsi, variant
 from blindmatch_simulations.testbed.audit import Audit, Counterpart, Undeclared
 from blindmatch_simulations.testbed.audit.counterpart import Comparison
 from blindmatch_simulations.testbed.audit.evidence import Finding
@@ -25,6 +24,7 @@ from blindmatch_simulations.testbed.pictures.crops import crops
 from blindmatch_simulations.testbed.pictures.workload import TEXTS
 from dummy_designs import VOUCHERS
 from msgspec.structs import replace
+from planted.mutations.hooks import PaddedPsi, variant
 
 MATCHING = 11
 HalfSent = variant(PaddedPsi, padding=lambda _, about, rng: about.item.hash[:16])

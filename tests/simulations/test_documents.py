@@ -20,12 +20,12 @@ from blindmatch_simulations.evaluation.conformance import draws, repetition
 from blindmatch_simulations.evaluation.conformance.epochs import altered_copies
 from blindmatch_simulations.evaluation.conformance.fixtures import BEYOND, CONTRASTS, CROWD, LARGE, SHAPES
 from blindmatch_simulations.evaluation.conformance.leakage.timing import GROSS
-from blindmatch_simulations.evaluation.conformance.mutations.table import CHEATS
 from blindmatch_simulations.evaluation.conformance.remote.manifest import MOST_HASHES
 from blindmatch_simulations.evaluation.conformance.run import GAMES
 from blindmatch_simulations.report.declared import markdown
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 from dummy_designs import BRIGHT, CARRIED, MASKED, SHARES, VOUCHERS
+from planted.mutations.table import CHEATS
 from support import page_tables, set_tables, wire_tables
 from support.command import in_process
 from support.pages import blocks, every_design, written_again

@@ -18,16 +18,12 @@ from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_sc
 from blindmatch_protocol.messages.content import AttachmentRef
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.evaluation.conformance.mutations.devices import (
-    ExtraRound,
-    HashDerivedBlind,
-    SkippedCover,
-)
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import PaddedPsi, Psi, variant
 from blindmatch_simulations.testbed.audit import Audit, Counterpart, Evidence, Told, Undeclared, audit_device
 from blindmatch_simulations.testbed.audit.replay import confirmed
 from blindmatch_simulations.testbed.pictures.crops import crops
 from msgspec.structs import replace
+from planted.mutations.devices import ExtraRound, HashDerivedBlind, SkippedCover
+from planted.mutations.hooks import PaddedPsi, Psi, variant
 from support.memory import Held, held, random_hashes
 
 LISTED = (0, 3)

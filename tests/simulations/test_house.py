@@ -23,7 +23,9 @@ OTHERS: Final = 1_500
 A_DESIGN: Final = 800
 A_DECISION: Final = 250
 ROOMS: Final = ("client", "server", "protocol", "proofs", "simulations")
-LINES: Final = 91_200
+MOVED: Final = ("tests/hostile", "tests/planted/mutations")
+"""What the product had once, and counts as if it still did."""
+LINES: Final = 91_160
 FILES: Final = 720
 """Of the product, without stubs; the goal is 78,000 in 450."""
 
@@ -41,7 +43,7 @@ def test_pages_have_no_more_words_than_their_budgets() -> None:
 
 
 def test_the_product_grows_by_budgets_alone() -> None:
-    found = [one for room in ROOMS for one in (ROOT / room).rglob("*.py")]
+    found = [one for room in (*ROOMS, *MOVED) for one in (ROOT / room).rglob("*.py")]
     files = [one for one in found if "_pb2" not in one.name]
     assert len(files) <= FILES
     assert sum(len(one.read_text("utf-8").splitlines()) for one in files) <= LINES

@@ -16,13 +16,13 @@ from blindmatch_protocol.contract import Fact, Leak, Severity
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.assess.results import AnyResults, Results
 from blindmatch_simulations.evaluation.assess.store import RESULTS, WORKLOAD, file_digests, write_whole
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi
 from blindmatch_simulations.measure.results import encode, sealed
 from blindmatch_simulations.report.declared import markdown
 from blindmatch_simulations.report.page import SCRIPTS, asset, data, report
 from blindmatch_simulations.report.tables import files
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from msgspec.structs import replace
+from planted.mutations.hooks import Psi
 from support import tainted
 from support.drawn import attempted, called, wrong
 from support.tainted import MARK, Place

@@ -41,9 +41,9 @@ from blindmatch_server.hosting.rate import Rate
 from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.evaluation.conformance.checks import CHECKS, NOT_SEEN
-from blindmatch_simulations.evaluation.conformance.mutations.table import CHEATS
 from blindmatch_simulations.evaluation.conformance.remote.run import REMOTE_CHECKS
 from blindmatch_simulations.testbed.deployment.registry import all_designs
+from planted.mutations.table import CHEATS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 STANDS_FOR: Final = {

@@ -5,15 +5,12 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE
-from msgspec.structs import asdict
 
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import FrankingOption, SetOption, phases, table, values_of
@@ -21,12 +18,10 @@ from blindmatch_simulations.evaluation.bench.absence import bench_absence
 from blindmatch_simulations.evaluation.bench.endorsements import bench_endorsements
 from blindmatch_simulations.evaluation.bench.epoch_log import bench_epoch_log
 from blindmatch_simulations.evaluation.bench.field import Load
-from blindmatch_simulations.evaluation.bench.flood import Flood, bench_flood
 from blindmatch_simulations.evaluation.bench.franking import bench_franking
 from blindmatch_simulations.evaluation.bench.hashing import bench_pdq
 from blindmatch_simulations.evaluation.bench.imports import bench_import
 from blindmatch_simulations.evaluation.bench.loopback import bench_latency, bench_throughput, serving
-from blindmatch_simulations.evaluation.bench.matcher_flood import bench_matcher_flood
 from blindmatch_simulations.evaluation.bench.messages import bench_messenger
 from blindmatch_simulations.evaluation.bench.parties import bench_parties
 from blindmatch_simulations.evaluation.bench.peers.runner import Peers, bench_openmined, bench_secretflow
@@ -184,44 +179,6 @@ def messenger(
     return run_benches([lambda meter, folder: bench_messenger(meter, folder, load)], 1, 0, every)
 
 
-class FloodedServer(StrEnum):
-    """A server that `bench flood` attacks."""
-
-    RELAY = "relay"
-    MATCHER = "matcher"
-
-
-_FLOODS: Final = {
-    FloodedServer.RELAY: bench_flood,
-    FloodedServer.MATCHER: bench_matcher_flood,
-}
-
-
-@app.command("flood")
-def flood(
-    server: Annotated[
-        FloodedServer | None, typer.Option("--server", help="Which server is attacked. [default: both]")
-    ] = None,
-    texts: Annotated[
-        int, typer.Option(min=10, help="Texts or checks, quiet and under attack, a round.")
-    ] = 200,
-    rate: Annotated[float, typer.Option(min=1, max=200, help="Texts or checks a second of all.")] = 40.0,
-    pairs: PairsOption = 4,
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="How often each kind attacks.")] = 3,
-    accounts: Annotated[int, typer.Option(min=1, max=64, help="Accounts of the hostile clients.")] = 4,
-    at_once: Annotated[int, typer.Option(min=2, max=100, help="Attempts at once of each of them.")] = 16,
-) -> Found:
-    """Hostile clients of relay and matcher: latency of everybody else's texts and checks, for each kind.
-
-    Four minutes a server. The ratio is that of median or 95th percentile, whichever is worse.
-    """
-    size = Flood(texts, rate, pairs, rounds, accounts, at_once)
-    servers = list(FloodedServer) if server is None else [server]
-    benches: list[Bench] = [partial(_FLOODS[one], flood=size) for one in servers]
-    options = asdict(size) | ({} if server is None else {"server": server.value})
-    return run_benches(benches, 1, 0, options)
-
-
 @app.command("accountability")
 def accountability(
     log2n: Log2nOption = 16,
@@ -260,7 +217,6 @@ def all_(
         _query(log2n, 300, 2000, 16),
         lambda meter, folder: bench_pdq(meter, folder, peers),
         lambda meter, folder: bench_messenger(meter, folder, Load(texts, pictures)),
-        *(partial(bench, flood=Flood()) for bench in _FLOODS.values()),
         lambda meter, folder: bench_near(meter, folder, near),
     ]
     sizes = {"log2n": log2n, "records": records, "texts": texts, "pictures_sent": pictures, "crops": crops}

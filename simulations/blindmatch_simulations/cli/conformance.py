@@ -19,12 +19,10 @@ from blindmatch_simulations.cli.console import (
     complain,
     console_for,
     say,
-    table,
     values_of,
     write_json,
 )
 from blindmatch_simulations.evaluation.conformance.checks import BY_NAME, NOT_SEEN
-from blindmatch_simulations.evaluation.conformance.mutations.table import mutation_score
 from blindmatch_simulations.evaluation.conformance.run import (
     Options,
     Report,
@@ -51,7 +49,6 @@ RemoteOption = Annotated[
 ManifestOption = Annotated[
     Path | None, typer.Option(help="With --remote: what the counterpart claims (see: list manifest).")
 ]
-ScoreOption = Annotated[bool, typer.Option("--mutation-score", help="Check the checks: planted cheats.")]
 
 
 def run_conformance(
@@ -66,7 +63,6 @@ def run_conformance(
     vectors: VectorsOption = None,
     remote: RemoteOption = None,
     manifest: ManifestOption = None,
-    mutations: ScoreOption = False,
 ) -> None:
     """Check a design: correctness, codec, hostile bytes, epochs, files, bounds, and what it leaks.
 
@@ -77,15 +73,13 @@ def run_conformance(
     if remote or manifest is not None:
         if not (remote and manifest and design):
             raise typer.BadParameter("--remote and --manifest are given together, with a design")
-        if games or values or replay or vectors or mutations:
+        if games or values or replay or vectors:
             raise typer.BadParameter("--remote takes no option but --manifest, --only, --seed and --json")
         reference = portable_reference(design)
         run_remote(load_design(design), reference, remote, manifest, seed, only or (), json_path)
         return
     options = Options(seed, games, None, values_of(values), _known(only or []))
-    if mutations:
-        _score(seed, json_path)
-    elif vectors is not None:
+    if vectors is not None:
         designs = [load_design(design)] if design else [one.design for one in built_in_designs()]
         written = write_vectors(designs, vectors)
         say(f"{len(written)} files in {vectors}", console_for(json_path))
@@ -121,22 +115,6 @@ def _fail(report: Report, reference: str, options: Options, folder: Path) -> Non
     for result in report.unchecked:
         complain(f"not checked: {result.check}: {result.reason}")
     if report.failed or report.unchecked:
-        raise typer.Exit(exit_codes.WRONG)
-
-
-def _score(seed: int, json_path: Path | None) -> None:
-    """Run all checks on every planted cheat; exit code 1 unless each is caught."""
-    results = []
-    for caught in mutation_score(seed):
-        ERR.print(f"  {caught.cheat.name}: {', '.join(caught.failed) or 'NOT CAUGHT'}", style="dim")
-        results.append(caught)
-    rows = [(one.cheat.name, "caught" if one.caught else "missed", one.cheat.move.check) for one in results]
-    console_for(json_path).print(table("Planted cheats", ("cheat", "verdict", "by"), rows))
-    score = sum(one.caught for one in results)
-    say(f"mutation score: {score} of {len(results)}", console_for(json_path))
-    cheats = [{"cheat": one.cheat.name, "caught": one.caught, "failed": list(one.failed)} for one in results]
-    write_json({"mutation_score": score, "of": len(results), "cheats": cheats}, json_path)
-    if score < len(results):
         raise typer.Exit(exit_codes.WRONG)
 
 

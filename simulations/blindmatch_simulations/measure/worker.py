@@ -84,10 +84,10 @@ class Worker(Struct, frozen=True):
 
 
 @contextmanager
-def working(module: str, *arguments: str) -> Iterator[Worker]:
-    """A worker that runs a module of this package, until the block ends."""
-    command = [sys.executable, "-m", f"blindmatch_simulations.evaluation.bench.{module}", *arguments]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def working(module: str, *arguments: str, cwd: Path | None = None) -> Iterator[Worker]:
+    """A worker that runs a module, which may lie in `cwd`, until the block ends."""
+    command = [sys.executable, "-m", module, *arguments]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=cwd)
     try:
         yield Worker(process)
     finally:

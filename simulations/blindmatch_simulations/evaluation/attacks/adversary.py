@@ -7,8 +7,8 @@ Three families are made of this one type. They differ in what a move is, and in 
     hostile clients    one attempt at a server                none: what they do to others is measured
     planted cheats     the conformance check that must fail   a design that does what it must not
 
-They are in `attacks.table`, `hostile` and `conformance.mutations.table`. `replacing` makes the first family's
-weaknesses.
+Attacks are in `attacks.table`; hostile clients and cheats in `tests/hostile/` and `tests/planted/mutations/`.
+`replacing` makes the first family's weaknesses.
 """
 
 from __future__ import annotations

@@ -146,9 +146,8 @@ def messenger_field(folder: Path, load: Load) -> Iterator[Field]:
     with made as world, ExitStack() as stack:
         world.publish(nothing, system_randomness())
         world.start([Party.MATCHER, Party.PROVIDER])
-        started = [
-            working("messages_worker", str(folder), f"w{n}", str(load.pairs)) for n in range(load.workers)
-        ]
+        module, pairs = f"{__package__}.messages_worker", str(load.pairs)
+        started = [working(module, str(folder), f"w{n}", pairs) for n in range(load.workers)]
         workers = [stack.enter_context(one) for one in started]
         for worker in workers:
             worker.answer()

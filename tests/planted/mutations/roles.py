@@ -19,7 +19,7 @@ from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.designs.voprf.messages import BlindedRequest
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import About, Psi, Upload, planted, variant
+from planted.mutations.hooks import About, Psi, Upload, planted, variant
 
 PIECE = 4
 

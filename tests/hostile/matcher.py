@@ -10,13 +10,7 @@ from typing import Final
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_simulations.evaluation.attacks.hostile.intruder import (
-    Intruder,
-    Service,
-    clients,
-    parts,
-    stalled,
-)
+from hostile.intruder import Intruder, Service, clients, parts, stalled
 
 _SET_UP: Final = "set.bin"
 

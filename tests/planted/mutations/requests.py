@@ -12,15 +12,7 @@ from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Binding, Item, Label, Match, Outcome, Request, Send, Started
 from blindmatch_protocol.designs.voprf import MATCHER
 
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import (
-    About,
-    Padded,
-    PaddedPsi,
-    Psi,
-    planted,
-    poor,
-    variant,
-)
+from planted.mutations.hooks import About, Padded, PaddedPsi, Psi, planted, poor, variant
 
 BYTES: Final = 8
 NOTHING: Final = bytes(BYTES)

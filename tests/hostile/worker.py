@@ -1,6 +1,6 @@
 """Hostile clients of a server in a process of their own.
 
-    python -m ...evaluation.bench.hostile_worker ACCOUNTS AT_ONCE HOME SERVICE REQUEST VICTIM ...
+    python -m hostile.worker ACCOUNTS AT_ONCE HOME SERVICE REQUEST VICTIM ...
 
     stdout  {}                                   ACCOUNTS accounts have settled
     stdin   calls                                a kind of hostile client of SERVICE, see `hostile`
@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_server.hosting.authority import Authority, Credentials, Identity, Kind
-
-from blindmatch_simulations.evaluation.attacks.hostile import SERVICES, Attack, Intruder, Service, intruding
-from blindmatch_simulations.evaluation.attacks.hostile.intruder import Attempt
 from blindmatch_simulations.testbed.deployment.folder import Deployment
+
+from hostile import SERVICES, Attack, Intruder, Service, intruding
+from hostile.intruder import Attempt
 
 LOWEST_PRIORITY: Final = 19
 UNDER_WAY_S: Final = 1.0

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
+from blindmatch_simulations.evaluation.conformance.run import Options, check_design
 from msgspec import Struct
 
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import CHEATS, Cheat
-from blindmatch_simulations.evaluation.conformance.run import Options, check_design
+from planted.mutations.hooks import CHEATS, Cheat
 
 __all__ = ["CHEATS", "Caught", "Cheat", "mutation_score"]
 
 for _name in ("devices", "requests", "roles", "lists", "timing", "watched"):
-    import_module(f"blindmatch_simulations.evaluation.conformance.mutations.{_name}")  # plants its cheats
+    import_module(f"planted.mutations.{_name}")  # plants its cheats
 
 
 class Caught(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""`blindmatch bench flood`: what hostile clients of a relay or a matcher do to everybody else.
+"""`make flood`: what hostile clients of a relay or a matcher do to everybody else.
 
     quiet, under attack, quiet, under attack ...      for each kind of hostile client
 
@@ -11,20 +11,29 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from blindmatch_client.egress import Egress
+from blindmatch_client.matching.transport import MatchingExchange
+from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_server.hosting.worker_pool import cores
-from msgspec import Struct
-
-from blindmatch_simulations.evaluation.attacks.hostile import RELAY
 from blindmatch_simulations.evaluation.bench.field import Load, Outcome, messenger_field
+from blindmatch_simulations.evaluation.bench.loopback import Served, serving
+from blindmatch_simulations.evaluation.bench.queries import SEVERAL, Check
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.measure.worker import Worker, working
-from blindmatch_simulations.measure.yardstick import Run, counting
+from blindmatch_simulations.measure.yardstick import Run, counting, timed
+from msgspec import Struct
 
+from hostile import MATCHER, RELAY
+
+TESTS: Final = Path(__file__).parents[1]
 REST_S: Final = 0.5
 """After an attack, until the relay has answered what was refused late."""
 
@@ -68,7 +77,7 @@ class Scene(Struct, frozen=True):
         kinds: of hostile clients.
         order: has the bystanders do what they do once.
         bystanders: parameters of the rows.
-        attack: the last arguments of `hostile_worker`, from HOME on.
+        attack: the last arguments of `worker`, from HOME on.
     """
 
     rows: str
@@ -93,7 +102,7 @@ def measure(meter: Meter, scene: Scene, flood: Flood) -> None:
     """Measure each kind of a scene."""
     sizes = str(flood.accounts), str(flood.at_once)
     progress = meter.phase("hostile clients settle")
-    with working("hostile_worker", *sizes, *scene.attack) as hostile:
+    with working("hostile.worker", *sizes, *scene.attack, cwd=TESTS) as hostile:
         hostile.answer()
         progress(1, 1)
         found = {kind: _rounds(meter, scene, hostile, kind, flood) for kind in scene.kinds}
@@ -157,3 +166,68 @@ def _counting(rounds: Sequence[Round]) -> list[Round]:
 
 def _latencies(outcome: Outcome) -> dict[str, float]:
     return {name: value for name, value in outcome.latency_figures().items() if name.endswith("_us")}
+
+
+ENTRIES: Final = 1 << 16
+
+
+def bench_matcher_flood(meter: Meter, folder: Path, flood: Flood) -> None:
+    """Measure each kind of hostile client of a matcher of oprf-psi, in a new deployment below `folder`."""
+    home = folder / "matcher"
+    with serving(home, ENTRIES, SEVERAL) as served, ExitStack() as stack:
+        devices = [_device(served, number, stack) for number in range(flood.pairs)]
+        bystanders = _Bystanders(served.check, devices)
+        request = folder / "request"
+        request.write_bytes(served.check.envelope())
+        scene = Scene(
+            "flood/matcher",
+            "checks",
+            MATCHER.kinds,
+            lambda: bystanders.order(flood.texts, flood.rate),
+            {
+                "devices": flood.pairs,
+                "checks_per_second": round(flood.rate),
+                "entries": ENTRIES,
+                "evaluations": SEVERAL,
+            },
+            [str(home), "matcher", str(request)],
+        )
+        measure(meter, scene, flood)
+
+
+def _device(served: Served, number: int, stack: ExitStack) -> Egress:
+    egress = served.egress(f"bystander-{number}")
+    stack.callback(egress.close)
+    return egress
+
+
+class _Bystanders(Struct, frozen=True):
+    """Devices that check the same picture at fixed times."""
+
+    check: Check
+    devices: Sequence[Egress]
+
+    def order(self, checks: int, rate: float) -> Outcome:
+        """About so many checks, at `rate` a second of all devices together."""
+        each, every = max(1, round(checks / len(self.devices))), len(self.devices) / rate
+        found: list[list[float]] = []
+
+        def everyone() -> None:
+            begins = time.monotonic()
+            starts = [begins + every * at / len(self.devices) for at in range(len(self.devices))]
+            found.extend(pool.map(partial(self._turn, each, every), self.devices, starts))
+
+        with ThreadPoolExecutor(len(self.devices)) as pool:
+            cost = timed(everyone)
+        latencies = [value for one in found for value in one]
+        return Outcome(len(latencies), cost.wall_s, latencies, None, cost.cpu_s / len(latencies) * 1e6)
+
+    def _turn(self, checks: int, every: float, egress: Egress, start: float) -> list[float]:
+        """One device's checks; microseconds of each."""
+        exchange, latencies = MatchingExchange(egress, DESIGN, self.check.epoch, SEVERAL), []
+        for number in range(checks):
+            due = start + number * every
+            time.sleep(max(0.0, due - time.monotonic()))
+            self.check.session(system_randomness()).run(self.check.item, exchange)
+            latencies.append((time.monotonic() - due) * 1e6)
+        return latencies

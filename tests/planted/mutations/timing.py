@@ -12,7 +12,7 @@ from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Done, Match, concluded
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import About, Psi, planted, poor, variant
+from planted.mutations.hooks import About, Psi, planted, poor, variant
 
 STEP, WORK = 1_000, 20_000
 """Nanoseconds between two looks at the clock, and what the work of a cheat takes."""

@@ -12,10 +12,9 @@ import grpc
 import grpc.aio
 from blindmatch_protocol.contract import Party
 from blindmatch_server.hosting.authority import Credentials
+from blindmatch_simulations.evaluation.attacks.adversary import Adversary, Claim, Means
 from google.protobuf.message import Message
 from msgspec import Struct, field
-
-from blindmatch_simulations.evaluation.attacks.adversary import Adversary, Claim, Means
 
 HELD_S: Final = 1.0
 """How long one slow call is held before it is dropped and made again."""
@@ -105,7 +104,7 @@ def clients(moves: Mapping[str, tuple[str, Attempt]]) -> dict[str, HostileClient
             name=kind,
             means=Means(frozenset({Party.DEVICE}), has=has),
             claim=Claim("The target is at most 2", "docs/messenger.md"),
-            budget="four accounts with 16 attempts at once each, see bench flood",
+            budget="four accounts with 16 attempts at once each, see make flood",
             move=attempt,
             weakness=None,
         )

@@ -22,20 +22,12 @@ from blindmatch_protocol.designs.token_psi.derivation import token_keys
 from blindmatch_protocol.designs.voprf import MATCHER, Waiting
 from blindmatch_protocol.group import hash_to_group
 from blindmatch_protocol.sets import labels
+from blindmatch_simulations.evaluation.attacks import layers
+from blindmatch_simulations.evaluation.attacks.adversary import replacing
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.attacks import layers
-from blindmatch_simulations.evaluation.attacks.adversary import replacing
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import (
-    About,
-    Again,
-    Psi,
-    SmallTokens,
-    planted,
-    poor,
-    variant,
-)
+from planted.mutations.hooks import About, Again, Psi, SmallTokens, planted, poor, variant
 
 FILLER: Final = 32
 UNIFORM: Final = 64

@@ -22,9 +22,9 @@ from blindmatch_protocol.designs.deltas import (
     delta_file,
 )
 from blindmatch_protocol.setfile import SetFile
-
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import Psi, planted, variant
 from blindmatch_simulations.testbed.inprocess.set_files import resealed
+
+from planted.mutations.hooks import Psi, planted, variant
 
 TOLD = "told.bin"
 NEAR = 31

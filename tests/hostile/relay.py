@@ -12,14 +12,7 @@ import grpc.aio
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_simulations.evaluation.attacks.hostile.intruder import (
-    CALL_S,
-    Intruder,
-    Service,
-    clients,
-    parts,
-    stalled,
-)
+from hostile.intruder import CALL_S, Intruder, Service, clients, parts, stalled
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 
 from blindmatch_protocol.codec.randomness import Randomness
 
-from blindmatch_simulations.evaluation.conformance.mutations.hooks import About, PaddedPsi, planted
+from planted.mutations.hooks import About, PaddedPsi, planted
 
 PIECE: Final = 4
 NOTHING: Final = bytes(PIECE)
