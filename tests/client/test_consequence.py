@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pytest
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.settings.consequence import Consequence
-from blindmatch_client.settings.facts import OUTCOME, REPORT, device_facts
+from blindmatch_client.settings.facts import MATCH_TIME, NOTICE_TIME, OUTCOME, REPORT, device_facts
 from blindmatch_client.settings.failure import FailureMode
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs.device_list import DESIGN as DEVICE_LIST
+from blindmatch_protocol.designs.none import DESIGN as NONE
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from dummy_designs import BRIGHT, ECHO, VOUCHERS, Failing
 from support.fakes import World, down, hashes_with, picture
@@ -107,3 +108,11 @@ def test_what_a_consequence_discloses_is_declared() -> None:
     assert REPORT not in (*warn[Party.CENTRE], *refuse[Party.CENTRE])
     silent = device_facts(info=DEVICE_LIST.info, consequence=Consequence.REFUSE)
     assert OUTCOME not in silent[Party.PROVIDER], "nobody sees that a picture was looked at"
+
+
+def test_where_nothing_is_matched_nobody_learns_of_reports() -> None:
+    told = [fact for facts in device_facts(info=NONE.info).values() for fact in facts]
+    assert not {REPORT, MATCH_TIME, NOTICE_TIME, OUTCOME} & set(told)
+    assert {REPORT, MATCH_TIME, NOTICE_TIME} < {
+        fact for facts in device_facts(info=OPRF_PSI.info).values() for fact in facts
+    }

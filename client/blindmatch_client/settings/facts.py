@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from blindmatch_protocol.contract import Fact, Info, Party, Severity, Shows, Topic
+from blindmatch_protocol.contract import Fact, Info, Nothing, Party, Severity, Shows, Topic
 from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
 
 from blindmatch_client.settings.consequence import Consequence
@@ -168,13 +168,15 @@ def device_facts(
     consequence: Consequence = Consequence.REPORT,
     franking: FrankingMode = DEFAULT_MODE,
 ) -> Mapping[Party, tuple[Fact, ...]]:
-    """`MESSENGER_FACTS`, `COMPLAINT_FACTS` and `NOTICE_TIME`, and `match_time` for the centre and for whoever
-    sees the device's traffic (here: the provider) unless reports are on a cover schedule; `HOST_FACTS` for
-    other parties that devices of the design `info` call. A host whose bodies are all forwarded learns none. A
-    device that reports nothing discloses neither report nor time; one that refuses to send discloses
-    `OUTCOME` to the provider, unless its design asks nobody. Without end-to-end encryption the provider
-    reads every `MESSAGE`, and messages are franked in no mode."""
-    reports = consequence is Consequence.REPORT
+    """`MESSENGER_FACTS`, `COMPLAINT_FACTS` and `NOTICE_TIME`, and `match_time` for the centre and for
+    whoever sees the device's traffic (here: the provider) unless reports are on a cover schedule;
+    `HOST_FACTS` for other parties that devices of the design `info` call. A host whose bodies are all
+    forwarded learns none. A device that reports nothing, or whose design matches nothing, discloses
+    neither report nor time; one that refuses to send discloses `OUTCOME` to the provider, unless its
+    design asks nobody. Without end-to-end encryption the provider reads every `MESSAGE`, and messages
+    are franked in no mode."""
+    matches = info is None or not isinstance(info.relation, Nothing)
+    reports = consequence is Consequence.REPORT and matches
     silent = cover_schedule or not reports
     times = {} if silent else {Party.CENTRE: (MATCH_TIME,), Party.PROVIDER: (MATCH_TIME,)}
     if consequence is Consequence.REFUSE and (info is None or info.roles):
