@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blindmatch_protocol.codec.errors import BlindmatchError
-from blindmatch_simulations.evaluation.assess.results import AnyResults
-from blindmatch_simulations.evaluation.assess.store import results_in
-from blindmatch_simulations.evaluation.assess.tidy import figures, rows_of
+from blindmatch_simulations.evaluation.assess.results import AnyResults, figures, results_in, rows_of
 from blindmatch_simulations.measure.results import read
 
 __all__ = ["FramesError", "figures", "frame", "load_results", "table"]

@@ -14,10 +14,10 @@ import jsonschema
 import msgspec
 import pytest
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.assess import origin
+from blindmatch_simulations.evaluation.assess import keeping
 from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import NOT_TIED
-from blindmatch_simulations.evaluation.assess.origin import SETS
+from blindmatch_simulations.evaluation.assess.keeping import SETS
 from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
     QUICK,
@@ -26,10 +26,15 @@ from blindmatch_simulations.evaluation.assess.plan import (
     plan_text,
     read_plan,
 )
-from blindmatch_simulations.evaluation.assess.results import Measured, Results
-from blindmatch_simulations.evaluation.assess.rows import again, known
+from blindmatch_simulations.evaluation.assess.results import (
+    RESULTS,
+    WORKLOAD,
+    Measured,
+    Results,
+    check_folder,
+)
 from blindmatch_simulations.evaluation.assess.running import Assessment
-from blindmatch_simulations.evaluation.assess.store import RESULTS, WORKLOAD, check_folder
+from blindmatch_simulations.evaluation.assess.subjects import again, known
 from blindmatch_simulations.measure import group_backend
 from blindmatch_simulations.measure.machine import machine
 from blindmatch_simulations.measure.results import ResultsError
@@ -202,7 +207,7 @@ def test_a_row_of_another_machine_is_refused_and_names_what_differs(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = msgspec.structs.replace(machine(), processor="another", memory_mib=1)
-    monkeypatch.setattr(origin, "machine", lambda: elsewhere)
+    monkeypatch.setattr(keeping, "machine", lambda: elsewhere)
     with pytest.raises(AssessError, match=r"measured of .* elsewhere: other processor; choose another --out"):
         assess(copy, ["none"])
     check_folder(copy)

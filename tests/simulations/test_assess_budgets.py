@@ -15,11 +15,10 @@ import pytest
 from blindmatch_protocol.designs import none
 from blindmatch_simulations.cli import console
 from blindmatch_simulations.cli.assess import FEWER, _row
-from blindmatch_simulations.evaluation.assess import fitting, worker
+from blindmatch_simulations.evaluation.assess import alone, worker
 from blindmatch_simulations.evaluation.assess.observed import AloneRow, Check, Copies
-from blindmatch_simulations.evaluation.assess.results import Measured
+from blindmatch_simulations.evaluation.assess.results import Measured, check_folder
 from blindmatch_simulations.evaluation.assess.running import Assessment
-from blindmatch_simulations.evaluation.assess.store import check_folder
 from blindmatch_simulations.evaluation.conformance import surroundings
 from blindmatch_simulations.evaluation.conformance.checks import CHECKS
 from blindmatch_simulations.evaluation.conformance.run import Options, check_design
@@ -101,15 +100,15 @@ def test_a_busy_machine_takes_no_picture_and_no_entry_away(
 ) -> None:
     """The same CPU, by whatever clock: he-hamming was compared on 7 copies for it."""
     took = AloneRow(0, 0.0, 1000 * wall, 10.0, 1000 * wall, 10.0)
-    monkeypatch.setattr(fitting, "reading", lambda: Reading(50.0, 1.0))
-    assert fitting.work_of([took], 50.0) == 400.0
+    monkeypatch.setattr(alone, "reading", lambda: Reading(50.0, 1.0))
+    assert alone.work_of([took], 50.0) == 400.0
     # a machine half as fast has another u
-    assert fitting.work_of([AloneRow(0, 0, 0, 20.0, 0, 20.0)], 100.0) == 400.0
+    assert alone.work_of([AloneRow(0, 0, 0, 20.0, 0, 20.0)], 100.0) == 400.0
 
 
 @pytest.mark.parametrize(("number", "power"), [(0.3, 1), (1, 1), (7.9, 4), (8, 8), (1000, 512)])
 def test_parts_of_a_workload_are_powers_of_two(number: float, power: int) -> None:
-    assert fitting._power(number) == power
+    assert alone._power(number) == power
 
 
 def test_shares_of_fewer_pictures_are_not_set_beside_others() -> None:

@@ -24,8 +24,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
     FactSeen,
     Traffic,
 )
-from blindmatch_simulations.evaluation.assess.results import Measured
-from blindmatch_simulations.evaluation.assess.store import check_folder
+from blindmatch_simulations.evaluation.assess.results import Measured, check_folder
 from blindmatch_simulations.measure.intervals import resolution
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report import tables

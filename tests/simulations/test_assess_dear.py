@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from blindmatch_protocol.designs import none
-from blindmatch_simulations.evaluation.assess import fitting
+from blindmatch_simulations.evaluation.assess import alone
 from blindmatch_simulations.evaluation.assess.material import Material, make
 from blindmatch_simulations.evaluation.assess.observed import AloneRow
 from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
-from blindmatch_simulations.evaluation.assess.results import Results
+from blindmatch_simulations.evaluation.assess.results import Results, check_folder
 from blindmatch_simulations.evaluation.assess.running import Assessment
-from blindmatch_simulations.evaluation.assess.store import check_folder
 from blindmatch_simulations.measure.yardstick import Reading
 from blindmatch_simulations.testbed.deployment.registry import option_ids
 from support.assess_rows import tiny
@@ -45,9 +44,9 @@ def taking(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes a picture take so many seconds, by the number of entries; nothing is built."""
 
     def set_to(seconds: Any) -> None:
-        monkeypatch.setattr(fitting, "reading", lambda: Reading(50.0, 1.0))
-        monkeypatch.setattr(fitting, "kept_set", lambda design, entries, *_: len(entries))
-        monkeypatch.setattr(fitting, "_alone", lambda design, kept, material: [took(seconds(kept))] * 2)
+        monkeypatch.setattr(alone, "reading", lambda: Reading(50.0, 1.0))
+        monkeypatch.setattr(alone, "kept_set", lambda design, entries, *_: len(entries))
+        monkeypatch.setattr(alone, "_alone", lambda design, kept, material: [took(seconds(kept))] * 2)
 
     return set_to
 
@@ -86,7 +85,7 @@ def test_a_dear_design_gets_a_smaller_list_and_sends_fewer_pictures_and_says_so(
 ) -> None:
     words = f"{left}: a picture takes {rate}" if left else ""
     taking(seconds)
-    with fitting.fitted(none.DESIGN, material, plan, tmp_path, lambda done, total: None) as fit:
+    with alone.fitted(none.DESIGN, material, plan, tmp_path, lambda done, total: None) as fit:
         assert (len(fit.entries), len(fit.items), fit.lessened) == (entries, pictures, words)
         assert fit.most(5) == (5 if seconds(entries) <= 1 else 2)
         assert len(material.items()) == PICTURES

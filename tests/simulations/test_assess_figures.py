@@ -16,15 +16,14 @@ from blindmatch_protocol.contract import AnyDesign, batches_of
 from blindmatch_protocol.designs import device_list, enclave, hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.data import committed, eu_photos
-from blindmatch_simulations.evaluation.assess import judging, proving
+from blindmatch_simulations.evaluation.assess import epochs, judging
 from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
+from blindmatch_simulations.evaluation.assess.epochs import proven
 from blindmatch_simulations.evaluation.assess.observed import Built, Check, KeyUse, Known, Updated
 from blindmatch_simulations.evaluation.assess.observing import Observer
-from blindmatch_simulations.evaluation.assess.proving import proven
-from blindmatch_simulations.evaluation.population.behaviour import literature
 from blindmatch_simulations.evaluation.population.inputs import read_inputs
-from blindmatch_simulations.evaluation.population.model import YEAR, model
-from blindmatch_simulations.evaluation.studies import depicted
+from blindmatch_simulations.evaluation.population.model import YEAR, literature, model
+from blindmatch_simulations.evaluation.studies import hashes
 from blindmatch_simulations.measure import procfs
 from blindmatch_simulations.measure.intervals import advantage, resolution
 from blindmatch_simulations.measure.results import Figure
@@ -214,7 +213,7 @@ def test_what_is_depicted_follows_from_whose_files_have_the_hashes() -> None:
         design = replace(seen.design, list_known=told)
         return judging.figures(replace(seen, design=design), (), "")["depicted"]
 
-    score = depicted.measured()["hash"].own
+    score = hashes.measured()["hash"].own
     none = figure((("device",), "size"), (("matcher",), "testable"), (("device", "matcher"), "testable"))
     assert (none.value, none.why) == (0.0, "no stored file has a hash")
     both = figure((("device",), "nothing"), (("a",), "testable"), (("a", "b"), "hashes"))
@@ -234,9 +233,9 @@ def test_all_entries_are_endorsed_however_many_batches_they_take(monkeypatch: py
         shown.append(proof)
         return verify_proof(proof, *rest)
 
-    monkeypatch.setattr(proving, "BATCH", 8)
-    monkeypatch.setattr(proving, "batch_of", counted)
-    monkeypatch.setattr(proving, "verify_proof", watched)
+    monkeypatch.setattr(epochs, "BATCH", 8)
+    monkeypatch.setattr(epochs, "batch_of", counted)
+    monkeypatch.setattr(epochs, "verify_proof", watched)
     design, entries = (
         oprf_psi.DESIGN,
         batches_of(random_hashes(20), np.arange(20, dtype=np.uint64), salts_of(20)),

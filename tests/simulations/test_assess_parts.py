@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from blindmatch_protocol.contract import Done, NoMatch
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.assess.guard import guarded
-from blindmatch_simulations.evaluation.assess.offences import never_asks
+from blindmatch_simulations.evaluation.assess.observing import never_asks
 from blindmatch_simulations.evaluation.assess.plan import QUICK, PlanError, plan_text, read_plan
+from blindmatch_simulations.evaluation.assess.running import guarded
 from blindmatch_simulations.evaluation.corpus.installed import hashed, installed
 from blindmatch_simulations.measure.intervals import clopper_pearson, median_ratio
 from blindmatch_simulations.testbed.deployment.registry import Registered, built_in_designs

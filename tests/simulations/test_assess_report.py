@@ -24,9 +24,8 @@ from blindmatch_simulations.evaluation.assess.observed import (
     FactSeen,
     Traffic,
 )
-from blindmatch_simulations.evaluation.assess.results import Measured, Recall, Results
-from blindmatch_simulations.evaluation.assess.store import RESULTS, check_folder
-from blindmatch_simulations.evaluation.assess.studying import STUDIES
+from blindmatch_simulations.evaluation.assess.results import RESULTS, Measured, Recall, Results, check_folder
+from blindmatch_simulations.evaluation.assess.subjects import STUDIES
 from blindmatch_simulations.evaluation.attacks.arena import Pair
 from blindmatch_simulations.evaluation.attacks.budget import Budget
 from blindmatch_simulations.evaluation.attacks.figure import Figure as Achieved

@@ -17,14 +17,13 @@ from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_server.curator import HashList
 from blindmatch_server.epochs.published import open_publication
-from blindmatch_simulations.evaluation.assess.attributing import by_opener, expected_of
-from blindmatch_simulations.evaluation.assess.auditing import near_entries
-from blindmatch_simulations.evaluation.assess.harness import LEAST_PAIRS, added_by_harness
+from blindmatch_simulations.evaluation.assess.alone import LEAST_PAIRS, added_by_harness
+from blindmatch_simulations.evaluation.assess.epochs import updated
 from blindmatch_simulations.evaluation.assess.keeping import kept_set, key_of
 from blindmatch_simulations.evaluation.assess.material import Material, make
 from blindmatch_simulations.evaluation.assess.observed import PictureRow
+from blindmatch_simulations.evaluation.assess.observing import by_opener, expected_of, near_entries
 from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
-from blindmatch_simulations.evaluation.assess.updating import updated
 from blindmatch_simulations.testbed.deployment.curating import lend
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.registry import load_design

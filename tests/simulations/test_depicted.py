@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from blindmatch_protocol.picture import pdq
-from blindmatch_simulations.evaluation.studies.depicted import (
+from blindmatch_simulations.evaluation.studies.hashes import (
     Score,
     alike,
     learnt,

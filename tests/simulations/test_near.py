@@ -13,22 +13,22 @@ from blindmatch_protocol.designs.token_psi.families import plan
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
 from blindmatch_protocol.designs.voprf import Limits
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_simulations.evaluation.studies.near import (
-    EditedPairs,
-    Wishes,
-    edited_crops,
-    extraction,
+from blindmatch_simulations.evaluation.studies.near_bench import (
+    DEFAULT_LIMITS,
+    extract,
     limits_for,
-    tune,
+    obtainable,
 )
-from blindmatch_simulations.evaluation.studies.near.sample import hamming
-from blindmatch_simulations.evaluation.studies.near.token_domain import (
+from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, edited_crops, hamming
+from blindmatch_simulations.evaluation.studies.near_tokens import (
+    Wishes,
     agreement,
     built,
     lost_tokens,
     ranks,
     recall,
     revealed,
+    tune,
     uniform_list,
 )
 from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
@@ -121,7 +121,7 @@ def test_revealed_pairs_are_those_of_a_slow_reference(pairs: EditedPairs) -> Non
 def test_the_extraction_attack_opens_what_the_formula_says(evaluations: int) -> None:
     k, hashes = 8, uniform_list(100, 4)
     place = built(hashes, Tokening(k=k, bands=3, probes=32))
-    opened = extraction.extract(place, evaluations, seeded("attack"))
+    opened = extract(place, evaluations, seeded("attack"))
     own, stored = entry_tokens(hashes, k, 3)[:, :2], ~plan(hashes, k, 3).lost[:, :2]
     exact = {entry_id(row) for row in ((own < evaluations // 2) & stored).all(axis=1).nonzero()[0].tolist()}
     assert opened.keys() == exact
@@ -132,14 +132,14 @@ def test_the_extraction_attack_opens_what_the_formula_says(evaluations: int) -> 
 
 
 def test_the_limits_of_a_key_bound_what_one_account_and_all_that_pool_open() -> None:
-    limits = extraction.DEFAULT_LIMITS
-    alone, pooled = (extraction.obtainable(limits, accounts) for accounts in (1, 1000))
+    limits = DEFAULT_LIMITS
+    alone, pooled = (obtainable(limits, accounts) for accounts in (1, 1000))
     assert expected_share(alone, 24) == pytest.approx(1 / 1024)
     assert expected_share(pooled, 24) == pytest.approx(1 / 4)
     assert best_share(alone, Tokening()) == pytest.approx(1.74 / 1024, rel=0.01), "over all bands"
     assert best_share(pooled, Tokening()) == pytest.approx(0.264, rel=0.01)
-    assert extraction.obtainable(limits, 3) == 3 * alone
-    assert expected_share(extraction.obtainable(Limits(), 1), 24) == 1
+    assert obtainable(limits, 3) == 3 * alone
+    assert expected_share(obtainable(Limits(), 1), 24) == 1
 
 
 def simulated_share(evaluations: float, tokening: Tokening, over: int) -> float:
@@ -153,7 +153,7 @@ def simulated_share(evaluations: float, tokening: Tokening, over: int) -> float:
 def test_limits_for_a_share_open_no_more_than_it(tokening: Tokening) -> None:
     limits = limits_for(tokening, 0.001, 0.1, 7)
     for accounts, share in ((1, 0.001), (10_000, 0.1)):
-        spent = extraction.obtainable(limits, accounts)
+        spent = obtainable(limits, accounts)
         found = max(simulated_share(spent, tokening, over) for over in (tokening.needed, tokening.bands))
         assert share * 0.9 < found <= share * 1.1
         assert best_share(spent, tokening) <= share

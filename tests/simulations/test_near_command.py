@@ -22,8 +22,9 @@ from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.parameters import of_values
 from blindmatch_simulations.cli import near
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.studies.near import EditedPairs, edited_crops, limits_for
-from blindmatch_simulations.evaluation.studies.near.building import opened_store
+from blindmatch_simulations.evaluation.studies.near_bench import limits_for
+from blindmatch_simulations.evaluation.studies.near_cost import opened_store
+from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, edited_crops
 from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.row import Target
@@ -232,7 +233,7 @@ import os, signal, sys
 from pathlib import Path
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.evaluation.studies.near.building import opened_store
+from blindmatch_simulations.evaluation.studies.near_cost import opened_store
 os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
 opened_store(Meter(), Path(sys.argv[1]), 16, Tokening())
 """
@@ -275,7 +276,7 @@ def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_measured(
     def made(*_: object, **__: object) -> None:
         raise AssertionError("crops are made")
 
-    monkeypatch.setattr("blindmatch_simulations.evaluation.studies.near.bench.edited_crops", made)
+    monkeypatch.setattr("blindmatch_simulations.evaluation.studies.near_bench.edited_crops", made)
     (tmp_path / "thesis.txt").touch()
     assert run(["bench", "near", "--store", str(tmp_path)]) == 6
     assert "must be new, empty, or hold a store: name another folder" in capsys.readouterr().err

@@ -23,11 +23,10 @@ from blindmatch_simulations.evaluation.assess.plan import (
     read_plan,
     with_own,
 )
-from blindmatch_simulations.evaluation.assess.results import Measured
-from blindmatch_simulations.evaluation.assess.store import ROWS, WORKLOAD, check_folder
+from blindmatch_simulations.evaluation.assess.results import ROWS, WORKLOAD, Measured, check_folder
 from blindmatch_simulations.evaluation.corpus.own import MOST_SIDE, OWN, OwnPictures, as_sent, own_pictures
 from blindmatch_simulations.evaluation.corpus.scan import CorpusError
-from blindmatch_simulations.evaluation.studies.near.sample import edited_crops
+from blindmatch_simulations.evaluation.studies.near_pictures import edited_crops
 from blindmatch_simulations.testbed.pictures.edits import BY_NAME
 from blindmatch_simulations.testbed.pictures.pool import picture
 from PIL import Image

@@ -18,11 +18,9 @@ import msgspec
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import Progress, no_progress
-from blindmatch_simulations.evaluation.assess.results import AnyResults, Measured
-from blindmatch_simulations.evaluation.assess.store import write_whole
-from blindmatch_simulations.evaluation.population import devices, running
-from blindmatch_simulations.evaluation.population.behaviour import LITERATURE, Range
-from blindmatch_simulations.evaluation.population.calibration import calibrated
+from blindmatch_simulations.evaluation.assess.results import AnyResults, Measured, write_whole
+from blindmatch_simulations.evaluation.population import messages, running
+from blindmatch_simulations.evaluation.population.bands import calibrated
 from blindmatch_simulations.evaluation.population.counts import blocks
 from blindmatch_simulations.evaluation.population.inputs import (
     PopulationError,
@@ -30,8 +28,16 @@ from blindmatch_simulations.evaluation.population.inputs import (
     read_inputs,
     with_value,
 )
-from blindmatch_simulations.evaluation.population.reading import _subject, read_results, subjects
-from blindmatch_simulations.evaluation.population.running import PARTS, RESULT, Options, run
+from blindmatch_simulations.evaluation.population.model import LITERATURE, Range
+from blindmatch_simulations.evaluation.population.running import (
+    PARTS,
+    RESULT,
+    Options,
+    _subject,
+    read_results,
+    run,
+    subjects,
+)
 from blindmatch_simulations.measure.figures import share
 from blindmatch_simulations.measure.results import Figure, encode, read, sealed
 from blindmatch_simulations.testbed.pictures.edits import BY_NAME
@@ -424,7 +430,7 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_later(
 
     arguments = ("--accounts", 40_000_000, "--days", 2, "--designs", "literature", "--out", folder)
     with monkeypatch.context() as patch:
-        patch.setattr(running, "write", full)
+        patch.setattr(running, "write_whole", full)
         refused(in_process(tmp_path, "population", *arguments), BAD_STATE, "No space left")
     assert len(written) == 2
     ran = in_process(tmp_path, "population", *arguments)
@@ -436,7 +442,7 @@ def test_devices_that_disagree_end_the_command_with_a_wrong_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = {"agree": False, "outputs": {"true": {"counted": 9, "low": 1, "high": 2, "within": False}}}
-    monkeypatch.setattr(devices, "lived", lambda *given: told)
+    monkeypatch.setattr(messages, "lived", lambda *given: told)
     arguments = ("--accounts", 1000, "--days", 2, "--designs", "oprf-psi", "--devices", 5)
     ran = in_process(tmp_path, "population", *arguments)
     assert ran.code == 1

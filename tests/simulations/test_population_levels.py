@@ -10,21 +10,22 @@ import msgspec
 import numpy as np
 import pytest
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_simulations.evaluation.population import (
-    bands,
-    closed,
-    counts,
-    devices,
-    environment,
-    messages,
-    outputs,
-)
-from blindmatch_simulations.evaluation.population.behaviour import COSTS, Behaviour, Range
+from blindmatch_simulations.evaluation.population import bands, counts, messages, outputs
 from blindmatch_simulations.evaluation.population.centre import worked
 from blindmatch_simulations.evaluation.population.counts import Count, block_counts
 from blindmatch_simulations.evaluation.population.inputs import Inputs, figures, read_inputs, with_value
-from blindmatch_simulations.evaluation.population.model import Counts, Floats, Model, model, stream
-from blindmatch_simulations.evaluation.population.sensitivity import tornado
+from blindmatch_simulations.evaluation.population.model import (
+    COSTS,
+    Behaviour,
+    Counts,
+    Floats,
+    Model,
+    Range,
+    average_environment,
+    model,
+    stream,
+)
+from blindmatch_simulations.evaluation.population.outputs import tornado
 from blindmatch_simulations.measure.figures import share
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.testbed.deployment.registry import load_design
@@ -106,7 +107,7 @@ EXPECTED = {
 
 
 def test_thinned_counts_have_the_means_of_the_closed_form() -> None:
-    expected, ran = closed.expected(small()), runs("counts", 1, 120)
+    expected, ran = bands.expected(small()), runs("counts", 1, 120)
     for row, name in EXPECTED.items():
         assert alike(ran[:, row], float(getattr(expected, name).sum())), row.name
     assert expected.accounts is not None
@@ -204,9 +205,9 @@ def test_crossings_are_the_sums_that_they_stand_for(threshold: int) -> None:
 
     numbers, mean, shape = np.arange(2000), 3.7, 0.6
     for found, chances in (
-        (closed.poisson_crossing(np.array([mean]), threshold), poisson.pmf(numbers, mean)),
+        (bands.poisson_crossing(np.array([mean]), threshold), poisson.pmf(numbers, mean)),
         (
-            closed.gamma_crossing(np.array([mean]), shape, threshold),
+            bands.gamma_crossing(np.array([mean]), shape, threshold),
             nbinom.pmf(numbers, shape, shape / (shape + mean)),
         ),
     ):
@@ -217,7 +218,7 @@ def test_crossings_are_the_sums_that_they_stand_for(threshold: int) -> None:
 
 def test_an_outage_that_holds_pictures_back_loses_none_but_those_of_the_last_day() -> None:
     its = small(outages__chance=1.0, outages__part=0.5)
-    expected = environment.expected(its)
+    expected = average_environment(its)
     assert (expected.down[:-1] == 0).all()
     assert expected.down[-1] > 0
     assert expected.listed[0] == pytest.approx(expected.listed[1] / 2, rel=0.01)
@@ -225,7 +226,7 @@ def test_an_outage_that_holds_pictures_back_loses_none_but_those_of_the_last_day
 
 def test_every_send_of_known_material_is_reported_or_missed_for_one_reason() -> None:
     its = small()
-    expected = closed.expected(its)
+    expected = bands.expected(its)
     rows = ("matched", "video", "late", "modified", "down", "unrecognised")
     total = sum(getattr(expected, name).sum() for name in rows)
     assert total == pytest.approx(its.known * its.days)
@@ -296,17 +297,17 @@ def test_real_devices_count_what_the_model_and_the_plaintext_oracle_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     design, wrong = load_design("device-list"), list[int]()
-    real = devices.World.asks
+    real = messages.World.asks
 
-    def asks(world: devices.World, account: int, item: Picture, epoch: int = 1) -> bool:
+    def asks(world: messages.World, account: int, item: Picture, epoch: int = 1) -> bool:
         found = real(world, account, item, epoch)
-        listed = devices.entries(epoch, world.seed)
+        listed = messages.entries(epoch, world.seed)
         if found is not Oracle(design.info.relation, listed).matches(item):
             wrong.append(account)
         return found
 
-    monkeypatch.setattr(devices.World, "asks", asks)
-    told = devices.lived(design, read_inputs(None), 120, 6, 1)
+    monkeypatch.setattr(messages.World, "asks", asks)
+    told = messages.lived(design, read_inputs(None), 120, 6, 1)
     assert told["agree"], told
     assert wrong == []
     assert told["sessions"] > 900
@@ -315,13 +316,13 @@ def test_real_devices_count_what_the_model_and_the_plaintext_oracle_say(
 
 def test_devices_that_find_less_than_was_measured_do_not_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted defect: what one account is shown in the assessment, others are not."""
-    real = devices.World.asks
+    real = messages.World.asks
     monkeypatch.setattr(
-        devices.World,
+        messages.World,
         "asks",
         lambda world, account, item, epoch=1: account < 0 and real(world, account, item, epoch),
     )
-    told = devices.lived(load_design("device-list"), read_inputs(None), 120, 6, 1)
+    told = messages.lived(load_design("device-list"), read_inputs(None), 120, 6, 1)
     assert not told["agree"]
     assert not told["outputs"]["false"]["within"]
 
@@ -329,7 +330,7 @@ def test_devices_that_find_less_than_was_measured_do_not_agree(monkeypatch: pyte
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "accounts"), [("oprf-psi", 300), ("hash-upload", 300)])
 def test_designs_with_servers_agree_with_the_model_too(name: str, accounts: int) -> None:
-    told = devices.lived(load_design(name), read_inputs(None), accounts, 10, 2)
+    told = messages.lived(load_design(name), read_inputs(None), accounts, 10, 2)
     assert told["agree"], told
 
 

@@ -14,8 +14,14 @@ import msgspec
 import pytest
 from blindmatch_protocol.contract import Fact, Leak, Severity
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.assess.results import AnyResults, Results
-from blindmatch_simulations.evaluation.assess.store import RESULTS, WORKLOAD, file_digests, write_whole
+from blindmatch_simulations.evaluation.assess.results import (
+    RESULTS,
+    WORKLOAD,
+    AnyResults,
+    Results,
+    file_digests,
+    write_whole,
+)
 from blindmatch_simulations.measure.results import encode, sealed
 from blindmatch_simulations.report.declared import markdown
 from blindmatch_simulations.report.page import SCRIPTS, asset, data, report

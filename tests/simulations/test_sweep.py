@@ -23,11 +23,16 @@ from blindmatch_simulations.evaluation.assess.plan import (
     read_plan,
     with_own,
 )
-from blindmatch_simulations.evaluation.assess.results import Measured
+from blindmatch_simulations.evaluation.assess.results import (
+    COLUMNS,
+    RESULTS,
+    Measured,
+    as_csv,
+    check_folder,
+    rows_of,
+)
 from blindmatch_simulations.evaluation.assess.running import Assessment
-from blindmatch_simulations.evaluation.assess.store import RESULTS, check_folder
-from blindmatch_simulations.evaluation.assess.sweep import plan_toml, points
-from blindmatch_simulations.evaluation.assess.tidy import COLUMNS, as_csv, rows_of
+from blindmatch_simulations.evaluation.assess.subjects import plan_toml, points
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Figure, ResultsError, Row, encode, results
 from blindmatch_simulations.measure.results import Results as File

@@ -11,9 +11,18 @@ import pytest
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs.token_psi import shares
-from blindmatch_simulations.evaluation.studies.targeted import access
-from blindmatch_simulations.evaluation.studies.targeted.access import TARGET, Scheme, attempts, world
-from blindmatch_simulations.evaluation.studies.targeted.escrow import Authority, Kept, read, sent, unsealed
+from blindmatch_simulations.evaluation.studies import targeted
+from blindmatch_simulations.evaluation.studies.targeted import (
+    TARGET,
+    Authority,
+    Kept,
+    Scheme,
+    attempts,
+    read,
+    sent,
+    unsealed,
+    world,
+)
 from msgspec.structs import replace
 
 SCHEME = Scheme(n=4, k=3, accounts=3, messages=4, periods=2)
@@ -157,9 +166,9 @@ def test_a_message_tells_its_secret_to_nobody_without_shares() -> None:
 def test_the_study_prints_its_table_and_writes_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "REPEATS", 2)
+    monkeypatch.setattr(targeted, "REPEATS", 2)
     monkeypatch.setattr("sys.argv", ["access", str(tmp_path / "found.json")])
-    access.main()
+    targeted.main()
     found: dict[str, Any] = json.loads((tmp_path / "found.json").read_text())
     assert found["option"] == "0c"
     assert found["measured"] == "in process"

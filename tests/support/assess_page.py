@@ -5,10 +5,10 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
-from blindmatch_simulations.evaluation.assess.results import Results
-from blindmatch_simulations.evaluation.assess.store import (
+from blindmatch_simulations.evaluation.assess.results import (
     RESULTS,
     WORKLOAD,
+    Results,
     check_folder,
     file_digests,
     write_rows,

@@ -23,7 +23,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
 )
 from blindmatch_simulations.evaluation.assess.plan import plan_text, read_plan
 from blindmatch_simulations.evaluation.assess.results import Measured
-from blindmatch_simulations.evaluation.assess.rows import Done, row_of
+from blindmatch_simulations.evaluation.assess.subjects import Done, row_of
 from msgspec.structs import replace
 
 TINY = """

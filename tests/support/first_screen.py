@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blindmatch_simulations.evaluation.assess.store import check_folder, write_whole
+from blindmatch_simulations.evaluation.assess.results import check_folder, write_whole
 
 from support.drawn import pictured
 

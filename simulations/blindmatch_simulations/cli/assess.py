@@ -25,10 +25,9 @@ from blindmatch_simulations.evaluation.assess.plan import (
     read_plan,
     with_own,
 )
-from blindmatch_simulations.evaluation.assess.results import Design, Measured, Results, Studied
+from blindmatch_simulations.evaluation.assess.results import Design, Measured, Results, Studied, check_folder
 from blindmatch_simulations.evaluation.assess.running import Assessment
-from blindmatch_simulations.evaluation.assess.store import check_folder
-from blindmatch_simulations.evaluation.assess.sweep import points
+from blindmatch_simulations.evaluation.assess.subjects import points
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report import draw_report

@@ -33,8 +33,8 @@ from blindmatch_simulations.evaluation.bench.queries import (
 )
 from blindmatch_simulations.evaluation.bench.sets import bench_set
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells
-from blindmatch_simulations.evaluation.studies.near import Options as Near
-from blindmatch_simulations.evaluation.studies.near import bench_near
+from blindmatch_simulations.evaluation.studies.near_bench import Options as Near
+from blindmatch_simulations.evaluation.studies.near_bench import bench_near
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.results import Results, results
 from blindmatch_simulations.measure.row import BenchRow

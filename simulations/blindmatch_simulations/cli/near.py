@@ -21,16 +21,11 @@ from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import phases, table
 from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
-from blindmatch_simulations.evaluation.studies.near import (
-    Options,
-    Point,
-    Wishes,
-    edited_crops,
-    limits_for,
-    tune,
-)
-from blindmatch_simulations.evaluation.studies.near import bench_near as measure_near
-from blindmatch_simulations.evaluation.studies.near.cost import MOST_CALLS
+from blindmatch_simulations.evaluation.studies.near_bench import Options, limits_for
+from blindmatch_simulations.evaluation.studies.near_bench import bench_near as measure_near
+from blindmatch_simulations.evaluation.studies.near_cost import MOST_CALLS
+from blindmatch_simulations.evaluation.studies.near_pictures import edited_crops
+from blindmatch_simulations.evaluation.studies.near_tokens import Point, Wishes, tune
 
 app = Commands(no_args_is_help=True)
 

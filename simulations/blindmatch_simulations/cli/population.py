@@ -15,7 +15,7 @@ from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, people
 from blindmatch_simulations.cli.console import parts, phases, table
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
-from blindmatch_simulations.evaluation.assess.store import write_whole
+from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.population.computing import DEVICE_DAYS
 from blindmatch_simulations.evaluation.population.inputs import read_inputs
 from blindmatch_simulations.evaluation.population.model import YEAR

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, target, write_file, write_json
-from blindmatch_simulations.evaluation.assess.store import check_folder
-from blindmatch_simulations.evaluation.assess.tidy import as_csv, rows_of
+from blindmatch_simulations.evaluation.assess.results import as_csv, check_folder, rows_of
 from blindmatch_simulations.report import draw_comparison, draw_report
 
 app = typer.Typer(no_args_is_help=True)

@@ -10,8 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from blindmatch_simulations.data import volumes
-from blindmatch_simulations.evaluation.population.figure import Figure
-from blindmatch_simulations.evaluation.population.inputs import read_inputs
+from blindmatch_simulations.evaluation.population.inputs import Figure, read_inputs
 from blindmatch_simulations.evaluation.population.model import YEAR
 
 ASSUMPTION: Final = "assumption"

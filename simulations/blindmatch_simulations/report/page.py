@@ -12,8 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from blindmatch_simulations.data import volumes
-from blindmatch_simulations.evaluation.assess.results import Results
-from blindmatch_simulations.evaluation.assess.store import write_whole
+from blindmatch_simulations.evaluation.assess.results import Results, write_whole
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.report import tables

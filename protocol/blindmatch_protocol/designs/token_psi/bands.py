@@ -1,6 +1,6 @@
 """The order in which the bits of a PDQ hash fill the bands; part of the design since version 1.
 
-Made by blindmatch_simulations.evaluation.studies.near.choose_bands, which says how, from:
+Made by blindmatch_simulations.evaluation.studies.near_pictures, which says how, from:
 600 crops of scikit-image's photographs (seed 11), 2479 pictures of openclipart-png.
 """
 

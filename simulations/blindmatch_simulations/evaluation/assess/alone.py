@@ -1,17 +1,51 @@
-"""A design's own work for a picture, in one process: no messenger, no network, no other design."""
+"""A design's own work for a picture, in one process: no messenger, no network, no other design.
+
+By it a design that is too dear for the whole workload gets a smaller list and fewer pictures. What the
+harness adds is timed by pairs of the same session, with its records and without:
+
+    bare      start -> state saved -> bodies encoded, answered, decoded -> receive -> offline phase
+    watched   the same in the device's own detector, which notes the state, the tape of randomness and every
+              round, with a record of each request as the egress seam keeps it, and a picture's clocks
+
+There is neither network nor messenger in either, so that what is added is set against the design's own
+work and nothing else. Within a pair the picture is the same; which of the two goes first alternates.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Final
 
-from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract import Session
+from blindmatch_client.egress import Recorder
+from blindmatch_client.egress.methods import EXCHANGE
+from blindmatch_client.matching.detector import Decided, Detector, is_confirmed
+from blindmatch_client.trace import Purpose, SessionTrace
+from blindmatch_protocol.codec import Message, decode_any
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.randomness import Randomness, system_randomness
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import AnyDesign, Flag, Match, Progress, Role, Session
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_server.curator import HashList
+from blindmatch_server.epochs.published import open_publication
+from msgspec import Struct
 
-from blindmatch_simulations.evaluation.assess.observed import AloneRow, Extracted, KeyUse
-from blindmatch_simulations.measure.yardstick import Stopwatch
-from blindmatch_simulations.testbed.inprocess.opened import OpenDesign, new_state
+from blindmatch_simulations.evaluation.assess.keeping import FIRST, Kept, kept_set
+from blindmatch_simulations.evaluation.assess.material import MadeItem, Material
+from blindmatch_simulations.evaluation.assess.observed import AloneRow, Extracted, HarnessRow, KeyUse
+from blindmatch_simulations.evaluation.assess.plan import Plan
+from blindmatch_simulations.measure.yardstick import Stopwatch, reading
+from blindmatch_simulations.testbed.inprocess.deployed import values_of
+from blindmatch_simulations.testbed.inprocess.opened import (
+    OpenDesign,
+    new_state,
+    open_published,
+    unprepared_state,
+)
 
 UNLIMITED: Final = 1_000_000
 """What is spent where nothing limits it."""
@@ -62,3 +96,246 @@ def sessions_alone(
             session.conclude()
             state = design.prepare(session.state, setup, rng)
         yield AloneRow(index, hashing.wall_ms, device.wall_ms, device.cpu_ms, roles.wall_ms, roles.cpu_ms)
+
+
+LEAST_ENTRIES: Final = 1_000
+LEAST_PICTURES: Final = 8
+DEAR_U: Final = 20_000
+"""A picture that takes more, in u, is asked about no more often than must be."""
+
+
+class Fitted(Redacted, Struct, frozen=True):
+    """What a design is run on.
+
+    Attributes:
+        entries: the list, whole or cut short.
+        kept: its set.
+        items: pictures, all or the first ones of the order of sending.
+        alone: the first of them, each timed in one process.
+        u: what a picture takes.
+        in_all: pictures of the workload.
+        lessened: what was left out, in words; empty if nothing.
+    """
+
+    entries: HashList
+    kept: Kept
+    items: list[MadeItem]
+    alone: list[AloneRow]
+    u: float
+    in_all: int
+    lessened: str
+
+    @property
+    def dear(self) -> bool:
+        """Does a picture take so long that no more are asked about than must be?"""
+        return self.u > DEAR_U
+
+    def most(self, pictures: int) -> int:
+        """So many pictures, fewer if one is dear."""
+        return min(pictures, len(self.alone)) if self.dear else pictures
+
+
+@contextmanager
+def fitted(
+    design: AnyDesign, material: Material, plan: Plan, sets: Path, progress: Progress
+) -> Iterator[Fitted]:
+    """The largest part of the workload that the design can do with the plan's work; its set is in `sets`.
+
+    A part is a power of two of entries or pictures, so that it hardly depends on how well u was measured.
+
+    Raises:
+        DesignError: if the list cannot be served.
+    """
+    limits, most = plan.limits, None
+    while True:
+        with material.entries(most) as entries:
+            kept = kept_set(design, entries, plan.seed, sets, progress, values_of(design, plan.parameters))
+            before = reading().u_us
+            alone = _alone(design, kept, material)
+            took = work_of(alone, (before + reading().u_us) / 2)
+            if took <= limits.picture_u or len(entries) <= LEAST_ENTRIES:
+                count = max(LEAST_PICTURES, _power(limits.pictures_u / max(took, 1e-6)))
+                items = material.items()
+                words = _lessened(len(entries), len(material), count, len(items), seconds_of(alone))
+                yield Fitted(entries, kept, items[:count], alone, took, len(items), words)
+                return
+            most = max(LEAST_ENTRIES, _power(len(entries) * limits.picture_u / took))
+
+
+def _power(number: float) -> int:
+    """The largest power of two that is no more; 1 at least."""
+    return 1 << max(0, int(number).bit_length() - 1)
+
+
+def work_of(alone: Sequence[AloneRow], u_us: float) -> float:
+    """The CPU that a picture takes, device and roles together, in u; of the last one, as for `seconds_of`."""
+    return 1000 * (alone[-1].device_cpu_ms + alone[-1].role_cpu_ms) / u_us
+
+
+def seconds_of(alone: Sequence[AloneRow]) -> float:
+    """What a picture takes by the clock, device and roles together: the last one, since what is loaded once
+    does not count."""
+    return (alone[-1].device_ms + alone[-1].role_ms) / 1000
+
+
+def _alone(design: AnyDesign, kept: Kept, material: Material) -> list[AloneRow]:
+    """The first two pictures' sessions."""
+    opened = open_published(design, open_publication(kept.folder, FIRST))
+    pictures = [(item.index, material.data(item)) for item in material.items()[:2]]
+    return list(sessions_alone(opened, pictures, system_randomness()))
+
+
+def _lessened(entries: int, all_entries: int, count: int, pictures: int, took: float) -> str:
+    parts = [f"{entries:,} of {all_entries:,} entries"] if entries < all_entries else []
+    parts += [f"{count:,} of {pictures:,} pictures"] if count < pictures else []
+    rate = f"a picture takes {took:.2g} s with {entries:,} entries, {3600 / took:,.0f} an hour"
+    return f"{' and '.join(parts)}: {rate}" if parts else ""
+
+
+PAIRS: Final = 200
+LEAST_PAIRS: Final = 12
+MOST_CPU_MS: Final = 5_000.0
+_WARM_UP: Final = 2
+
+Run = Callable[[Picture], None]
+
+
+class _Keeper(Redacted, Struct):
+    """Device state in memory."""
+
+    state: bytes | None = None
+
+    def load(self) -> bytes | None:
+        return self.state
+
+    def save(self, state: bytes, /) -> None:
+        self.state = state
+
+
+class _Bare:
+    """A device's session and nothing beside it."""
+
+    def __init__(self, opened: OpenDesign, rng: Randomness) -> None:
+        self._opened, self._rng, self._keeper = opened, rng, _Keeper()
+        self._keep(unprepared_state(opened.design, opened.setup, rng))
+        self._prepare()
+
+    def __call__(self, item: Picture) -> None:
+        session = Session(self._opened.design, self._opened.setup, self._state, self._rng)
+        step = session.start(item)
+        self._keep(session.state)
+        while isinstance(step, Mapping):
+            step = session.receive(_exchanged(self._opened, self._rng, step))
+        outcome = session.conclude()
+        if isinstance(outcome, Match | Flag) and not is_confirmed(
+            self._opened.design.info.relation, item, outcome
+        ):
+            raise DesignError("a match that is none")
+        self._prepare()
+
+    def _prepare(self) -> None:
+        after = self._opened.design.prepare(self._state, self._opened.setup, self._rng)
+        if after != self._state:
+            self._keep(after)
+
+    def _keep(self, state: Any) -> None:
+        self._state = state
+        self._keeper.save(state.encode())
+
+
+class _Watched:
+    """The same in the device's detector, with all that the harness keeps of it."""
+
+    def __init__(self, opened: OpenDesign, rng: Randomness) -> None:
+        self._opened, self._rng, self._recorder = opened, rng, Recorder()
+        self._traces: list[SessionTrace] = []
+        self._clocks: list[Stopwatch] = []
+        design, setup, sink = opened.design, opened.setup, self._traces.append
+        self._detector = Detector(design, setup, _Keeper(), rng, sink)
+        self._detector.prepare()
+
+    def __call__(self, item: Picture) -> None:
+        with Stopwatch() as watch:
+            found = self._detector.match(item, len(self._traces), self._exchange)
+            self._detector.prepare()
+        self._clocks.append(watch)
+        if not isinstance(found, Decided):
+            raise found.error
+
+    def _exchange(self, bodies: Mapping[Role, Message]) -> Mapping[Role, Message]:
+        return _exchanged(self._opened, self._rng, bodies, self._sent)
+
+    def _sent(self, role: Role, body: bytes) -> Callable[[bytes], None]:
+        party, number = self._opened.design.info.asked(role), len(self._traces)
+        entry = self._recorder.open(
+            party, EXCHANGE.path, Purpose.MATCHING, number, time.time_ns() // 1_000_000
+        )
+        entry.requests.append(body)
+
+        def received(reply: bytes) -> None:
+            entry.reply_bytes += len(reply)
+
+        return received
+
+
+def added_by_harness(
+    opened: OpenDesign, files: Sequence[bytes], rng: Randomness, progress: Progress, pairs: int = PAIRS
+) -> list[HarnessRow]:
+    """Pairs of sessions over `files`, again and again: `pairs` of them, fewer if they take much CPU.
+
+    A design without roles sends nothing, and has no pairs.
+
+    Raises:
+        BlindmatchError: if a step of the design fails.
+    """
+    if not opened.design.info.roles or not files:
+        return []
+    pictures = [Picture.from_bytes(data) for data in files]
+    bare, watched = _Bare(opened, rng), _Watched(opened, rng)
+    for picture in pictures:
+        _ = picture.fingerprint
+    for picture in (pictures * _WARM_UP)[:_WARM_UP]:
+        bare(picture)
+        watched(picture)
+    rows: list[HarnessRow] = []
+    spent_ms = 0.0
+    for picture in cycle(pictures):
+        rows.append(row := _pair(len(rows), picture, bare, watched))
+        spent_ms += row.bare_cpu_ms + row.watched_cpu_ms
+        progress(len(rows), pairs)
+        if len(rows) == pairs or (len(rows) >= LEAST_PAIRS and spent_ms > MOST_CPU_MS):
+            break
+    progress(len(rows), len(rows))
+    return rows
+
+
+def _pair(number: int, picture: Picture, bare: Run, watched: Run) -> HarnessRow:
+    runs = (bare, watched) if number % 2 == 0 else (watched, bare)
+    took = {run: _timed(run, picture) for run in runs}
+    return HarnessRow(number, *took[bare], *took[watched])
+
+
+def _timed(run: Run, picture: Picture) -> tuple[float, float]:
+    """Milliseconds by the clock, and of CPU."""
+    with Stopwatch() as watch:
+        run(picture)
+    return watch.wall_ms, watch.cpu_ms
+
+
+def _exchanged(
+    opened: OpenDesign,
+    rng: Randomness,
+    bodies: Mapping[Role, Message],
+    sent: Callable[[Role, bytes], Callable[[bytes], None]] | None = None,
+) -> Mapping[Role, Message]:
+    """A round in this process, all messages encoded and decoded as if they travelled."""
+    design, replies = opened.design, dict[Role, Message]()
+    for role in sorted(bodies):
+        body = bodies[role].encode()
+        received = sent(role, body) if sent else None
+        asked = decode_any(design.requests[role], body, design.info.name)
+        reply = opened.answer(role, asked, rng)[0].encode()
+        if received:
+            received(reply)
+        replies[role] = decode_any(design.replies[role], reply, design.info.name)
+    return replies

@@ -1,52 +1,238 @@
-"""Runs one design on the material, over real gRPC between processes, and notes all that can be seen."""
+"""Runs one design on the material, over real gRPC between processes, and notes all that can be seen: which
+picture matched, where no device says so; the egress audit of a second device; and devices that do not play
+along, one that never asks and one that hides a picture from its own hash."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from copy import copy
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from blindmatch_client.trace import Purpose
+import numpy as np
+from blindmatch_client.device import Unreadable
+from blindmatch_client.trace import Purpose, SessionTrace
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import Content, Flag, Learner, Match, Progress, open_all
+from blindmatch_protocol.contract import (
+    AnyDesign,
+    Content,
+    Done,
+    Flag,
+    Item,
+    Label,
+    Learner,
+    Match,
+    Message,
+    NoMatch,
+    Progress,
+    Relation,
+    Started,
+    Voucher,
+    open_all,
+)
+from blindmatch_protocol.contract.relation import NO_ENTRIES
+from blindmatch_protocol.picture.distance import near_pairs, rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
+from blindmatch_server.curator import HashList
 from blindmatch_server.matching.limits import MatchingLimits
 from msgspec import Struct, field
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
-from blindmatch_simulations.evaluation.assess.alone import extracted, key_use, sessions_alone
-from blindmatch_simulations.evaluation.assess.attributing import by_opener, by_server, expected_of
-from blindmatch_simulations.evaluation.assess.auditing import audited
-from blindmatch_simulations.evaluation.assess.describing import described
-from blindmatch_simulations.evaluation.assess.fitting import Fitted, fitted
-from blindmatch_simulations.evaluation.assess.harness import added_by_harness
+from blindmatch_simulations.evaluation.assess.alone import (
+    Fitted,
+    added_by_harness,
+    extracted,
+    fitted,
+    key_use,
+    sessions_alone,
+)
+from blindmatch_simulations.evaluation.assess.epochs import proven, updated
 from blindmatch_simulations.evaluation.assess.material import MadeItem, Material
 from blindmatch_simulations.evaluation.assess.observed import (
+    Audited,
+    AuditFinding,
     Built,
     Copies,
     Observed,
+    Offence,
     PictureRow,
     ServerCost,
     Traffic,
+    described,
 )
-from blindmatch_simulations.evaluation.assess.offences import offend
 from blindmatch_simulations.evaluation.assess.plan import Plan
-from blindmatch_simulations.evaluation.assess.proving import proven
-from blindmatch_simulations.evaluation.assess.updating import updated
 from blindmatch_simulations.measure import procfs
-from blindmatch_simulations.measure.phases import PhaseTimes
+from blindmatch_simulations.measure.phases import PhaseTimes, each
+from blindmatch_simulations.testbed.audit import Audit, Undeclared, audit_device
 from blindmatch_simulations.testbed.deployment.curating import add_references, lend
 from blindmatch_simulations.testbed.deployment.devices import Watched
 from blindmatch_simulations.testbed.deployment.processes import ServerProcess
 from blindmatch_simulations.testbed.inprocess.deployed import values_of
 from blindmatch_simulations.testbed.inprocess.opened import open_published
-from blindmatch_simulations.testbed.scenario.seen import sums, watching
+from blindmatch_simulations.testbed.scenario.seen import counterpart, evidence, sums, watching
 from blindmatch_simulations.testbed.scenario.world import World
+
+
+def expected_of(relation: Relation, item: MadeItem, picture: Item) -> bool:
+    """Does `item` match by `relation`? As `Oracle` says; where distances matter, by the nearest entry's."""
+    if relation.distance is None:
+        return relation.matches(picture, NO_ENTRIES)
+    return item.list_distance <= relation.distance and item.quality >= relation.minimum_quality
+
+
+def by_opener(
+    rows: Sequence[PictureRow],
+    traces: Iterable[SessionTrace],
+    opened_again: Callable[[Sequence[Message]], Mapping[int, Label]],
+    opened: int,
+) -> list[PictureRow]:
+    """Rows with `matched` filled in by opening all of the device's vouchers once more, as the centre does
+    (contract: `open_all`).
+
+    Nothing is filled in if that opens another number than the `opened` ones of the centre.
+
+    Raises:
+        ProtocolError: if a voucher breaks the protocol.
+    """
+    last = {trace.item: trace.outcome for trace in traces}
+    bodies = [one.body if isinstance(one, Voucher) else None for _, one in sorted(last.items())]
+    kept = {body.encode(): body for body in bodies if body is not None}
+    labels = opened_again(list(kept.values()))
+    if len(bodies) != len(rows) or len(labels) != opened:
+        return list(rows)
+    found = {encoded for at, encoded in enumerate(kept) if at in labels}
+    return [
+        replace(row, matched=body is not None and body.encode() in found)
+        for row, body in zip(rows, bodies, strict=True)
+    ]
+
+
+def by_server(rows: Sequence[PictureRow], distances: Iterable[int]) -> list[PictureRow]:
+    """Rows with `matched` filled in from the PDQ distances of the reports that a server made.
+
+    A report names a distance and no message: of pictures at one distance from the list, the first ones are
+    taken, so that counts by distance are exact and those by edit may be shared out differently among
+    edits that have the same distance.
+    """
+    left = Counter(distances)
+    found = []
+    for row in rows:
+        matched = left[row.list_distance] > 0
+        left[row.list_distance] -= matched
+        found.append(replace(row, matched=matched))
+    return found
+
+
+AUDITED = "audited"
+
+
+def audited(
+    world: World,
+    recipient: str,
+    files: Sequence[bytes],
+    pool: Sequence[bytes] | None,
+    entries: HashList,
+    progress: Progress,
+) -> Audited:
+    """Send `files` from a new device and audit what left it.
+
+    Decoys are taken from `files` and `pool` together; there are none, nor forged ones, where `pool` is None.
+    """
+    watched = world.device(AUDITED)
+    for data in each(files, progress):
+        world.send_picture(AUDITED, recipient, data)
+    world.flush(AUDITED)
+    decoys = None if pool is None else [Picture.from_bytes(data) for data in pool]
+    found = evidence(world, AUDITED, decoys, world.counted())
+    watched.device.close()
+    seen = [*found.items.values(), *found.pool]
+    near = near_entries(world.design.info.relation, seen, entries.hashes)
+    return _summary(audit_device(counterpart(world, near), found))
+
+
+def near_entries(relation: Relation, pictures: Sequence[Item], entries: Rows) -> Rows:
+    """Those of `entries`, uint8 (n, 32), that one of `pictures` may match.
+
+    For these pictures they answer as the whole list does, which is read once and not for every question.
+    """
+    if relation.distance is None:
+        return entries[:0]
+    hashes = rows([picture.hash for picture in pictures])
+    return entries[np.unique(near_pairs(hashes, entries, relation.distance)[:, 1])]
+
+
+def _summary(audit: Audit) -> Audited:
+    sums = Counter[tuple[str, str]]()
+    for finding in audit.findings:
+        sums[str(finding.party), finding.rule] += finding.size
+    findings = tuple(AuditFinding(party, rule, size) for (party, rule), size in sorted(sums.items()))
+    comparable = audit.undeclared is not Undeclared.NOT_COMPARABLE
+    return Audited(audit.pictures, audit.sessions, audit.undeclared_bytes, findings, comparable)
+
+
+SKIPPER = "skipper"
+ARCHIVER = "archiver"
+REFUSER = "archiver-refused"
+_MASK = 0x5A
+
+
+def never_asks(real: AnyDesign) -> AnyDesign:
+    """A modified client: the design `real` in everything, but no picture is asked about and none matches."""
+
+    def start(self: Any, state: Any, setup: Any, item: Any, binding: Any, rng: Any) -> Started[Any, Any]:
+        return Started(state, Done(NoMatch()))
+
+    made = copy(real)
+    made.__class__ = type("NeverAsks", (type(real),), {"start": start})
+    return made
+
+
+def offend(world: World, recipient: str, listed: Sequence[bytes]) -> Offence:
+    """Send `listed` pictures from a device that never asks, and one as an archive; who counted what."""
+    world.device(SKIPPER, design=never_asks(world.design), unreadable=Unreadable.SEND)
+    delivered = sum(world.send_picture(SKIPPER, recipient, data).delivered for data in listed)
+    refused, passed = _archive(world, recipient, listed[0])
+    calls = _calls(world)
+    return Offence(
+        sent=len(listed),
+        delivered=delivered,
+        asked=calls[SKIPPER, "Exchange"],
+        uploads=calls[SKIPPER, "Upload"],
+        refused_archive=refused,
+        archive_delivered=passed,
+        archive_asked=calls[ARCHIVER, "Exchange"],
+    )
+
+
+def _archive(world: World, recipient: str, data: bytes) -> tuple[bool, bool]:
+    """Does the policy `refuse` refuse what is no picture, and does `send` deliver it?"""
+    hidden = bytes(byte ^ _MASK for byte in data)
+    world.device(REFUSER, unreadable=Unreadable.REFUSE)
+    try:
+        world.send_picture(REFUSER, recipient, hidden)
+        refused = False
+    except PictureError:
+        refused = True
+    world.device(ARCHIVER, unreadable=Unreadable.SEND)
+    return refused, world.send_picture(ARCHIVER, recipient, hidden).delivered
+
+
+def _calls(world: World) -> Mapping[tuple[str, str], int]:
+    """Calls by account and kind, over all servers."""
+    found = Counter[tuple[str, str]]()
+    for calls in world.counted().values():
+        for row in calls:
+            found[row.account, row.method.rpartition("/")[2].removesuffix("Large")] += row.calls
+    return found
+
 
 SENDER: Final = "sender"
 RECIPIENT: Final = "recipient"

@@ -1,13 +1,19 @@
-"""The rows of an assessment, in the results file that every command writes (`measure.results`).
+"""A results folder: the rows of an assessment in the results file that every command writes
+(`measure.results`), written, checked, and put into one tidy table with those of other files.
 
 ``results.json`` stands beside ``workload.toml``, ``rows/NAME.jsonl`` and ``designs/NAME.json``; `files` has
-the SHA-256 of each. The file's `options` are the whole workload.
+the SHA-256 of each: a folder that was edited, truncated or made by another version is refused. The file's
+`options` are the whole workload.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from blindmatch_simulations.evaluation.assess.observed import (
@@ -23,9 +29,10 @@ from blindmatch_simulations.evaluation.assess.observed import (
     Updated,
 )
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
-from blindmatch_simulations.evaluation.studies.targeted.access import Opened
+from blindmatch_simulations.evaluation.studies.targeted import Opened
 from blindmatch_simulations.measure import results
-from blindmatch_simulations.measure.results import Figure, Row, Strict
+from blindmatch_simulations.measure.machine import Machine
+from blindmatch_simulations.measure.results import Figure, ResultsError, Row, Strict, csv_of, decoded, read
 from blindmatch_simulations.measure.row import BenchRow
 
 
@@ -100,3 +107,154 @@ Design: TypeAlias = Measured | Studied | Row
 Results: TypeAlias = results.Results[Measured | Studied | Row]
 AnyResults: TypeAlias = results.Results[Measured | Studied | BenchRow | AttackRow | NotPlayed | Row]
 """Of any command."""
+
+
+RESULTS: Final = "results.json"
+WORKLOAD: Final = "workload.toml"
+DESIGNS: Final = "designs"
+ROWS: Final = "rows"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file in one step; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}")
+    draft.write_bytes(data)
+    draft.replace(path)
+
+
+def write_rows(folder: Path, name: str, rows: Mapping[str, Iterable[Any]]) -> Path:
+    """A design's raw rows as JSON lines, each with its kind."""
+    lines = [
+        msgspec.json.encode({"kind": kind, **msgspec.to_builtins(row)}, order="deterministic")
+        for kind, group in rows.items()
+        for row in group
+    ]
+    path = folder / ROWS / f"{name}.jsonl"
+    write_whole(path, b"".join(line + b"\n" for line in lines))
+    return path
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file the results stand on, by path below `folder`."""
+    paths = [folder / WORKLOAD, *folder.glob(f"{DESIGNS}/*.json"), *folder.glob(f"{ROWS}/*.jsonl")]
+    return {str(p.relative_to(folder)): sha256(p.read_bytes()).hexdigest() for p in sorted(paths)}
+
+
+def read_design(path: Path) -> Design:
+    """A design's finished row.
+
+    Raises:
+        ResultsError: if it is none.
+    """
+    row: Design = decoded(path, Design)  # type: ignore[arg-type]
+    return row
+
+
+def results_in(path: Path) -> Path:
+    """The results file in a folder; a file is itself."""
+    return path / RESULTS if path.is_dir() else path
+
+
+def check_folder(path: Path) -> Results:
+    """The results in a file or folder, whole and as they were written.
+
+    Raises:
+        ResultsError: if not; the text says what is wrong.
+    """
+    path = results_in(path)
+    results: Results = read(path, Results)
+    _check_files(path.parent, results)
+    return results
+
+
+def _check_files(folder: Path, results: Results) -> None:
+    for name, digest in results.files.items():
+        relative = Path(name)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise ResultsError(f"{name}: outside of the folder")
+        if not (folder / relative).is_file():
+            raise ResultsError(f"{name}: missing")
+        if sha256((folder / relative).read_bytes()).hexdigest() != digest:
+            raise ResultsError(f"{name}: edited or truncated: its SHA-256 is not the one in {RESULTS}")
+    for name in file_digests(folder).keys() - results.files.keys():
+        raise ResultsError(f"{name}: not among the files that {RESULTS} names")
+
+
+COLUMNS: Final = (
+    *("kind", "id", "design", "status", "figure", "value", "unit", "low", "high", "n", "pairs", "resolution"),
+    *("why", "seed", "entries", "workload", "command", "made_at", "machine"),
+)
+"""In this order; parameters follow, by name. `entries` is the size of the list."""
+
+
+def results_below(path: Path) -> list[Path]:
+    """The file, the results file in the folder, or those in the folders of a sweep.
+
+    Raises:
+        ResultsError: if there is none.
+    """
+    if not path.is_dir():
+        return [path]
+    found = [path / RESULTS] if (path / RESULTS).exists() else sorted(path.glob(f"*/{RESULTS}"))
+    if not found:
+        raise ResultsError(f"{path}: no {RESULTS} in it, nor in a folder of it")
+    return found
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Rows of all results at `path`, each file whole and as it was written.
+
+    Raises:
+        ResultsError: if one is not.
+    """
+    rows = []
+    for one in results_below(path):
+        loaded: AnyResults = read(one, AnyResults)
+        rows += figures(loaded)
+    return rows
+
+
+def figures(results: AnyResults) -> list[dict[str, Any]]:
+    """One flat row a figure; a row without figures has one with `figure` None."""
+    every = {
+        "seed": results.seed,
+        "workload": results.workload,
+        "command": results.command,
+        "made_at": results.made_at,
+        "machine": machine_words(results.machine),
+    }
+    rows = []
+    for row in results.rows:
+        named = row.parameters.get("design") or row.parameters.get("reference", "")
+        design = row.design.name if isinstance(row, Measured) else named
+        head = {"kind": type(row).__struct_config__.tag, "id": row.id, "design": design}
+        plain = {_column(name): value for name, value in row.parameters.items()}
+        for name, figure in row.figures.items() or [(None, None)]:
+            shown = {} if figure is None else msgspec.structs.asdict(figure)
+            why = shown.pop("why", "") or row.why
+            told = {"status": str(row.status), "why": why, "figure": name, **shown}
+            rows.append({**head, **told, **every, **plain})
+    return rows
+
+
+def _column(parameter: str) -> str:
+    """A parameter's name, told apart from a column of every row."""
+    return f"parameter {parameter}" if parameter in _TAKEN else parameter
+
+
+_TAKEN: Final = frozenset(COLUMNS) - {"entries", "design"}
+
+
+def machine_words(machine: Machine) -> str:
+    """A machine in a cell: equal words are equal conditions, as far as a file tells."""
+    size = f"{machine.cores} cores, {machine.memory_mib} MiB"
+    return f"{machine.processor}, {size}, {machine.system}, {machine.python}"
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """All columns that a row has; an empty cell is a value that is not there."""
+    held = list(rows)
+    more = sorted({name for row in held for name in row} - set(COLUMNS))
+    columns = [*COLUMNS, *more]
+    return csv_of(columns, ([row.get(name) for name in columns] for row in held))

@@ -25,7 +25,7 @@ from blindmatch_simulations.evaluation.assess.material import Material
 from blindmatch_simulations.evaluation.assess.observed import Check
 from blindmatch_simulations.evaluation.assess.observing import Observer
 from blindmatch_simulations.evaluation.assess.plan import read_plan
-from blindmatch_simulations.evaluation.assess.store import write_whole
+from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.conformance.checks import CHECKS
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.run import QUICK, judged

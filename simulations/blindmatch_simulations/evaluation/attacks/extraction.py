@@ -48,7 +48,7 @@ from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, re
 from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.evaluation.attacks.needs import LIMITED, OPRF, TOKENS, UNDER_BFV
-from blindmatch_simulations.evaluation.studies.near.extraction import DEFAULT_LIMITS, extract, obtainable
+from blindmatch_simulations.evaluation.studies.near_bench import DEFAULT_LIMITS, extract, obtainable
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled, run_session
 from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
 

@@ -31,7 +31,7 @@ from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means
 from blindmatch_simulations.evaluation.attacks.arena import OF_A_SEED, Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, share_of
 from blindmatch_simulations.evaluation.attacks.needs import ANY_ONE, WHOLE_HASH
-from blindmatch_simulations.evaluation.studies.depicted import alike, learnt, of_coefficients, of_hash
+from blindmatch_simulations.evaluation.studies.hashes import alike, learnt, of_coefficients, of_hash
 from blindmatch_simulations.measure.intervals import clopper_pearson
 from blindmatch_simulations.testbed.inprocess.deployed import run_session
 from blindmatch_simulations.testbed.inprocess.seeded import below

@@ -13,8 +13,14 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from blindmatch_simulations.evaluation.population.environment import Environment, drawn
-from blindmatch_simulations.evaluation.population.model import Counts, Floats, Model, stream
+from blindmatch_simulations.evaluation.population.model import (
+    Counts,
+    Environment,
+    Floats,
+    Model,
+    drawn,
+    stream,
+)
 
 Flags = npt.NDArray[np.bool_]
 

@@ -6,25 +6,49 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from math import isclose, isfinite
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 from blindmatch_protocol.codec.errors import BlindmatchError
 from msgspec.structs import replace
 
 from blindmatch_simulations.data import text_at
-from blindmatch_simulations.evaluation.population.figure import (
-    Amount,
-    Counted,
-    Figure,
-    Fraction,
-    Positive,
-    Share,
-    Sourced,
-    Strict,
-    Whole,
-)
 from blindmatch_simulations.testbed.pictures.edits import BY_NAME
+
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Whole = Annotated[int, msgspec.Meta(ge=1)]
+Provenance = Literal["verified", "secondary", "recalled", "assumption"]
+T = TypeVar("T", int, float)
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Strict and frozen."""
+
+
+class Sourced(Strict, frozen=True):
+    """Attributes:
+    source: where the figure is from, or why it was assumed.
+    provenance: verified at its source, secondary, recalled, or an assumption of ours.
+    """
+
+    source: str
+    provenance: Provenance
+
+
+class Figure(Sourced, Generic[T], frozen=True):
+    """A number; `low` and `high`, both or none, are what the sensitivity moves it to."""
+
+    value: T
+    unit: str
+    low: T | None = None
+    high: T | None = None
+
+
+Share = Figure[Fraction]
+Amount = Figure[Annotated[float, msgspec.Meta(ge=0)]]
+Positive = Figure[Annotated[float, msgspec.Meta(gt=0)]]
+Counted = Figure[Whole]
+
 
 VERSION: Final = 1
 COMMITTED: Final = "population.toml"

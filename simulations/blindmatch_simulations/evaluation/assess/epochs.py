@@ -1,16 +1,21 @@
-"""What a design's epoch can show to outsiders: sizes of proofs, each made of this run's epoch and verified.
+"""What the next epoch costs, and what an epoch can show to outsiders.
 
-Two of three organisations endorse its entries, and it goes into a log of its own with two witnesses, all in
-this process. That shows everybody which epoch there is; it shows what pictures are matched with only where
-devices match by the set-up alone, or replies are tied to keys in it. A role that is taken at its word can use
-another list; an attested enclave's is in its quote, which devices are shown and outsiders are not.
+The next one is built as a change of the one before, where the design can do that. Proofs are each made of
+this run's epoch and verified: two of three organisations endorse its entries, and it goes into a log of
+its own with two witnesses, all in this process. That shows everybody which epoch there is; it shows what
+pictures are matched with only where devices match by the set-up alone, or replies are tied to keys in it.
+A role that is taken at its word can use another list; an attested enclave's is in its quote, which devices
+are shown and outsiders are not.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from itertools import chain
 from typing import Final
 
+import numpy as np
 from blindmatch_proofs.absence import can_prove, verify_absence
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
@@ -24,18 +29,74 @@ from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
 from blindmatch_proofs.tlog_policy import Accepted, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed
-from blindmatch_protocol.codec.errors import BlindmatchError
-from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract import EntrySource, Label, Tie
+from blindmatch_protocol.codec.errors import BlindmatchError, DesignError
+from blindmatch_protocol.codec.randomness import Randomness, seeded
+from blindmatch_protocol.contract import AnyDesign, EntrySource, Label, Tie, batches_of
+from blindmatch_protocol.contract.entries import SALT_BYTES, HeldEntries
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_server.curator import HashList, random_hashes
+from blindmatch_server.epochs.published import Publication, open_publication
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 
-from blindmatch_simulations.evaluation.assess.observed import Proven
-from blindmatch_simulations.testbed.deployment.curating import throwaway_signer
-from blindmatch_simulations.testbed.inprocess.deployed import transcript
+from blindmatch_simulations.evaluation.assess.observed import Built, Proven, Updated
+from blindmatch_simulations.evaluation.assess.plan import Plan
+from blindmatch_simulations.measure.procfs import used_cpu_seconds
+from blindmatch_simulations.testbed.deployment.curating import publish, publish_change, throwaway_signer
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.inprocess.deployed import transcript, values_of
 from blindmatch_simulations.testbed.inprocess.opened import OpenDesign
+
+
+def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: Plan) -> Updated:
+    """Publish a second epoch with the plan's additions and removals; whole, if a set cannot be changed."""
+    rng = seeded(f"assess/{plan.seed}/update")
+    adds, removes = _change(entries, plan, rng)
+    before = open_publication(deployment.published(design.info.name))
+    began = time.perf_counter(), used_cpu_seconds()
+    try:
+        after = publish_change(deployment, design, adds, removes, rng)
+        why, count = "", len(adds) + len(removes)
+    except DesignError as error:
+        try:
+            values = values_of(design, plan.parameters)
+            after = publish(deployment, design, _changed(entries, adds, removes), rng, values=values)
+        except DesignError as second:
+            return Updated(f"{error}; {second}")
+        why, count = f"a whole set: {error}", after.manifest.entries
+    spent = time.perf_counter() - began[0], used_cpu_seconds() - began[1]
+    fresh, held = _sizes(after), _sizes(before)
+    fetched = sum(size for digest, size in fresh.items() if digest not in held)
+    return Updated(why, Built(*spent, count, sum(fresh.values())), fetched)
+
+
+def _change(entries: HashList, plan: Plan, rng: Randomness) -> tuple[HeldEntries, list[int]]:
+    """Random entries to add, and the ids of the list's last ones to remove."""
+    count = plan.update.adds
+    ids = np.arange(count, dtype=np.uint64) + np.uint64(entries.footer.next_id)
+    hashes = random_hashes(count, rng)
+    salts = np.frombuffer(rng.take(SALT_BYTES * count), np.uint8).reshape(count, SALT_BYTES)
+    removes = [int(one) for one in entries.ids[-plan.update.removes :]] if plan.update.removes else []
+    return batches_of(hashes, ids, salts), removes
+
+
+def _changed(entries: HashList, adds: HeldEntries, removes: Sequence[int]) -> HeldEntries:
+    """The next list as a whole, in memory: 56 bytes an entry."""
+    kept = ~np.isin(entries.ids, np.array(removes, np.uint64))
+    (more,) = adds.batches(len(adds))
+    return batches_of(
+        np.concatenate([entries.hashes[kept], more.hashes]),
+        np.concatenate([entries.ids[kept], more.ids]),
+        np.concatenate([entries.salts[kept], more.salts]),
+    )
+
+
+def _sizes(publication: Publication) -> dict[str, int]:
+    """Sizes of the set-up's files by digest."""
+    manifest = publication.manifest
+    return {file.sha256: file.size for file in manifest.files if file.name in manifest.setup}
+
 
 ORIGIN: Final = "log.blindmatch.test/0123456789abcdef/epochs"
 WITNESSES: Final = ("witness-1.blindmatch.test/witness_1", "witness-2.blindmatch.test/witness_2")
