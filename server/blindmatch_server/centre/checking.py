@@ -7,8 +7,10 @@ from sqlite3 import Connection
 
 from blindmatch_proofs.verdict import Failed
 
-from blindmatch_server.centre import notices, signers, store, subjects
+from blindmatch_server.centre import notices, store
 from blindmatch_server.centre.assessment import Assessment, Check, Facts, NotAvailable
+from blindmatch_server.centre.signers import signer_of
+from blindmatch_server.centre.subjects import settle_once
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.hosting.authority import identity_of
 from blindmatch_server.hosting.concurrency import nothing_left
@@ -60,7 +62,7 @@ class Checking:
 
     async def _check_all(self) -> None:
         while (submission := await self._database.run(store.next_received)) is not None:
-            identity = await self._database.run(lambda c: signers.find(c, submission.submitter))
+            identity = await self._database.run(lambda c: signer_of(c, submission.submitter))
             assessment = await asyncio.to_thread(self._assess, submission, identity)
             now, report_id = milliseconds(self._clock), submission.report_id
             await self._database.run(lambda c: _record(c, report_id, assessment, now))  # noqa: B023
@@ -86,6 +88,6 @@ class Checking:
 
 def _record(connection: Connection, report_id: bytes, assessment: Assessment, at_ms: int) -> None:
     """Store the verdicts, what the report is about, and the notice to the user, in one transaction."""
-    judged = subjects.settle(connection, report_id, assessment)
+    judged = settle_once(connection, report_id, assessment)
     row = store.record_checks(connection, report_id, judged, at_ms)
     notices.plan(connection, row)

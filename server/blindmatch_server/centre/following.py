@@ -22,7 +22,7 @@ from blindmatch_server.centre.states import State
 from blindmatch_server.storage.database import unsigned
 from blindmatch_server.storage.errors import PreconditionError
 
-_STEP: Final = "centre/note"
+_NOTE: Final = "centre/note"
 AFTER: Final[Mapping[str, State]] = {
     "acknowledged": State.FORWARDED,
     "removed": State.REMOVAL_ASKED,
@@ -49,14 +49,14 @@ def note(
         PreconditionError: if the report was not brought there, or it is written down already.
     """
     if event not in AFTER:
-        raise ProtocolError(_STEP, f"must be one of {', '.join(AFTER)}", "event")
+        raise ProtocolError(_NOTE, f"must be one of {', '.join(AFTER)}", "event")
     row, state = store.find(connection, report_id), AFTER[event]
     lines = store.journal(connection, report_id)
     moves = [at for at, line in enumerate(lines) if line.state == state and line.event not in _ASIDE]
     if not moves:
-        raise PreconditionError(_STEP, f"the report never was {state}", "event")
+        raise PreconditionError(_NOTE, f"the report never was {state}", "event")
     if any(AFTER.get(line.event) is state for line in lines[moves[-1] :]):
-        raise PreconditionError(_STEP, "is written down already", "event")
+        raise PreconditionError(_NOTE, "is written down already", "event")
     store.write_journal(connection, report_id, store.Entry(at_ms, actor, event, row.state, reason))
     return store.find(connection, report_id)
 

@@ -16,8 +16,10 @@ from typing import Any, Final, TypeAlias
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_server.centre import complaints, following, notices, replies, statistics, store, triage
+from blindmatch_server.centre import complaints, following, notices, store, triage
+from blindmatch_server.centre.replies import notice_of, report_row
 from blindmatch_server.centre.states import State
+from blindmatch_server.centre.statistics import measure
 from blindmatch_server.hosting.authority import Identity, IdentityError, Kind
 from blindmatch_server.hosting.endpoint import OPERATORS, Call, Handler, Method
 from blindmatch_server.hosting.rate import TokenBuckets
@@ -53,7 +55,7 @@ class OperatorMethods:
             "NoticeSent": self.notice_sent,
             "Note": self.note,
             "Complaints": lambda c, asked, call: wire.ComplaintList(complaints=complaints.all_of(c)),
-            "ReadStatistics": lambda c, asked, call: statistics.measure(c, asked.from_ms, asked.until_ms),
+            "ReadStatistics": lambda c, asked, call: measure(c, asked.from_ms, asked.until_ms),
             "Withdrawals": lambda c, asked, call: wire.WithdrawalList(withdrawals=following.withdrawals(c)),
         }
         complained = Method(self._in_one(self.complain), _COMPLAINANTS, self._rate)
@@ -82,14 +84,14 @@ class OperatorMethods:
             request.authority and triage.words_of(request.authority, _MOVE, "authority", MOST_AUTHORITY),
             request.delay_notice,
         )
-        return replies.report_row(triage.decide(c, request.report_id, decision))
+        return report_row(triage.decide(c, request.report_id, decision))
 
     def hold_notice(self, c: Connection, request: wire.HoldNoticeRequest, call: Call) -> wire.Notice:
         """Put the user's notice off as long as the law allows. Raises what `notices.hold` raises."""
         reason, now = triage.words_of(request.reason, _HOLD, "reason"), milliseconds(self._clock)
         row = store.find(c, request.report_id)
         entry = store.Entry(now, call.account, "notice held", row.state, reason)
-        return replies.notice(notices.hold(c, request.report_id, entry), row)
+        return notice_of(notices.hold(c, request.report_id, entry), row)
 
     def complain(self, c: Connection, request: wire.ComplainRequest, call: Call) -> wire.Complaint:
         """Take a complaint down.
@@ -123,19 +125,17 @@ class OperatorMethods:
     def due_notices(self, c: Connection, request: wire.DueNoticesRequest, call: Call) -> wire.NoticeList:
         """Notices that are due and not sent, oldest first."""
         held = notices.due(c, milliseconds(self._clock))
-        return wire.NoticeList(notices=[replies.notice(one, store.find(c, one.report_id)) for one in held])
+        return wire.NoticeList(notices=[notice_of(one, store.find(c, one.report_id)) for one in held])
 
     def notice_sent(self, c: Connection, request: wire.NoticeSentRequest, call: Call) -> wire.Notice:
         """The messenger took a notice. Raises what `notices.mark_sent` raises."""
         sent = notices.mark_sent(c, request.notice_id, milliseconds(self._clock), call.account)
-        return replies.notice(sent, store.find(c, sent.report_id))
+        return notice_of(sent, store.find(c, sent.report_id))
 
     def note(self, c: Connection, request: wire.NoteRequest, call: Call) -> wire.ReportRow:
         """Write down what authority or provider answered. Raises what `following.note` raises."""
         reason, now = triage.words_of(request.reason, "centre/note", "reason"), milliseconds(self._clock)
-        return replies.report_row(
-            following.note(c, request.report_id, request.event, reason, now, call.account)
-        )
+        return report_row(following.note(c, request.report_id, request.event, reason, now, call.account))
 
 
 def _state(name: str) -> State:

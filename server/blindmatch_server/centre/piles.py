@@ -23,7 +23,7 @@ class Pile(NamedTuple):
     period: bytes
 
 
-class Row(NamedTuple):
+class VisibleRow(NamedTuple):
     """A visible voucher."""
 
     number: int
@@ -31,7 +31,7 @@ class Row(NamedTuple):
     is_open: bool
 
 
-def received_at(connection: Connection, pile: Pile, digest: bytes, most: int, step: str) -> int | None:
+def taken_at(connection: Connection, pile: Pile, digest: bytes, most: int, step: str) -> int | None:
     """When the voucher with this digest was taken, in Unix milliseconds; None if it is a new one.
 
     Raises:
@@ -51,7 +51,7 @@ def received_at(connection: Connection, pile: Pile, digest: bytes, most: int, st
     return None
 
 
-def add(connection: Connection, pile: Pile, digest: bytes, taken: Taken, at_ms: int) -> None:
+def add_to_pile(connection: Connection, pile: Pile, digest: bytes, taken: Taken, at_ms: int) -> None:
     """Store what a new voucher came to; a visible one makes the pile due."""
     row = None if isinstance(taken, Hidden) else taken.row
     connection.execute(
@@ -66,23 +66,25 @@ def add(connection: Connection, pile: Pile, digest: bytes, taken: Taken, at_ms: 
     )
 
 
-def due(connection: Connection, periods: Mapping[str, bytes]) -> list[Pile]:
+def due_piles(connection: Connection, periods: Mapping[str, bytes]) -> list[Pile]:
     """Piles with rows that the opener was not tried on, of these designs and periods."""
     found = connection.execute("SELECT account, design, period FROM piles WHERE tried < visible")
     return [pile for pile in map(Pile._make, found) if periods.get(pile.design) == pile.period]
 
 
-def rows(connection: Connection, pile: Pile) -> list[Row]:
+def rows_of(connection: Connection, pile: Pile) -> list[VisibleRow]:
     """A pile's visible vouchers, in the order they came."""
     found = connection.execute(
         "SELECT number, row, label IS NOT NULL FROM vouchers "
         "WHERE (account, design, period) = (?, ?, ?) AND row IS NOT NULL ORDER BY number",
         pile,
     )
-    return [Row(number, row, bool(is_open)) for number, row, is_open in found]
+    return [VisibleRow(number, row, bool(is_open)) for number, row, is_open in found]
 
 
-def record(connection: Connection, pile: Pile, tried: Sequence[Row], labels: Mapping[int, Label]) -> None:
+def record_opened(
+    connection: Connection, pile: Pile, tried: Sequence[VisibleRow], labels: Mapping[int, Label]
+) -> None:
     """Store that the opener was tried on these rows, and the labels (by index) that are new."""
     connection.executemany(
         "UPDATE vouchers SET label = ? WHERE number = ?",
@@ -93,7 +95,7 @@ def record(connection: Connection, pile: Pile, tried: Sequence[Row], labels: Map
     )
 
 
-def counts(connection: Connection) -> list[tuple[str, int, int]]:
+def counts_of_vouchers(connection: Connection) -> list[tuple[str, int, int]]:
     """For each account with vouchers: how many it handed in, and how many were opened."""
     return connection.execute(
         "SELECT account, COUNT(*), COUNT(label) FROM vouchers GROUP BY account ORDER BY account"

@@ -53,11 +53,11 @@ def report_detail(
         checks=verdicts,
         journal=[wire.JournalEntry(**asdict(entry)) for entry in journal],
         complaints=held,
-        notices=[notice(one, row) for one in told],
+        notices=[notice_of(one, row) for one in told],
     )
 
 
-def notice(held: notices.Notice, row: store.Row) -> wire.Notice:
+def notice_of(held: notices.Notice, row: store.Row) -> wire.Notice:
     """A notice with its text."""
     told = asdict(held)
     del told["words"]

@@ -20,11 +20,14 @@ from blindmatch_protocol.messages.parts import ENVELOPE, PART, SUBMISSION, Joine
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
 from blindmatch_server.bodies import Bodies
-from blindmatch_server.centre import complaints, following, notices, piles, replies, signers, store, triage
+from blindmatch_server.centre import complaints, following, notices, store, triage
 from blindmatch_server.centre.checking import Checking
 from blindmatch_server.centre.exporting import Exporter
 from blindmatch_server.centre.limits import CentreLimits
 from blindmatch_server.centre.operating import OperatorMethods
+from blindmatch_server.centre.piles import counts_of_vouchers
+from blindmatch_server.centre.replies import report_detail, report_row
+from blindmatch_server.centre.signers import claimed_identity, note_signer, signer_of
 from blindmatch_server.centre.slots import Slots
 from blindmatch_server.centre.vouchers import STEP, Vouchers
 from blindmatch_server.hosting.authority import Kind
@@ -97,11 +100,11 @@ class Centre:
         """What reports are sealed to; a device may say whose key it has.
 
         Raises:
-            ProtocolError, ConflictError: see `signers`.
+            ProtocolError, ConflictError: see `claimed_identity` and `note_signer`.
         """
         if request.identity_key and call.caller is not None and call.caller.kind is Kind.DEVICE:
-            identity = signers.identity_of(request)
-            await self._database.run(lambda c: signers.note(c, call.account, identity))
+            identity = claimed_identity(request)
+            await self._database.run(lambda c: note_signer(c, call.account, identity))
         return wire.CentreKey(public_key=self._public_key)
 
     async def submit(self, requests: AsyncIterator[wire.SubmitPart], call: Call) -> wire.Receipt:
@@ -163,14 +166,14 @@ class Centre:
         await self._checking.finished(self._limits.list_wait_seconds)
         await self._vouchers.finished(self._limits.list_wait_seconds)
         rows = await self._database.run(store.reports)
-        counts = await self._database.run(piles.counts)
+        counts = await self._database.run(counts_of_vouchers)
         vouchers = [wire.VoucherRow(account=a, held=held, opened=opened) for a, held, opened in counts]
-        return wire.CentreList(reports=map(replies.report_row, rows), vouchers=vouchers)
+        return wire.CentreList(reports=map(report_row, rows), vouchers=vouchers)
 
     async def show(self, request: wire.ShowRequest, call: Call) -> wire.ReportDetail:
         """One report with all that belongs to it; `NotFoundError` if there is none with this id."""
         return await self._database.run(
-            lambda c: replies.report_detail(
+            lambda c: report_detail(
                 store.find(c, request.report_id),
                 store.verdicts(c, request.report_id),
                 store.journal(c, request.report_id),
@@ -189,7 +192,7 @@ class Centre:
         reason, report_id = triage.words_of(request.reason, _EXPORT, "reason"), request.report_id
         row = await self._database.run(lambda c: store.find(c, report_id))
         submission = row.submission
-        identity = await self._database.run(lambda c: signers.find(c, submission.submitter))
+        identity = await self._database.run(lambda c: signer_of(c, submission.submitter))
         evidence = await asyncio.to_thread(self._exporter.export, submission, identity)
         now = milliseconds(self._clock)
         await self._database.run(lambda c: following.exported(c, report_id, reason, now, call.account))

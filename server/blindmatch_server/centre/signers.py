@@ -19,7 +19,7 @@ from blindmatch_server.storage.errors import ConflictError
 _STEP = "centre/key"
 
 
-def identity_of(request: wire.CentreKeyRequest) -> bytes:
+def claimed_identity(request: wire.CentreKeyRequest) -> bytes:
     """The identity key that a device says is its own; the franking key that it signed shows that it is.
 
     Raises:
@@ -30,20 +30,20 @@ def identity_of(request: wire.CentreKeyRequest) -> bytes:
     return identity
 
 
-def note(connection: Connection, account: str, identity: bytes) -> None:
+def note_signer(connection: Connection, account: str, identity: bytes) -> None:
     """Keep an account's identity key.
 
     Raises:
         ConflictError: if it has another one.
     """
     connection.execute("INSERT OR IGNORE INTO signers VALUES (?, ?)", (account, identity))
-    if find(connection, account) != identity:
+    if signer_of(connection, account) != identity:
         raise ConflictError(
             _STEP, "another one was named first under this account's name, and stays", "identity_key"
         )
 
 
-def find(connection: Connection, account: str) -> bytes | None:
+def signer_of(connection: Connection, account: str) -> bytes | None:
     """An account's identity key; None if it never said."""
     row = connection.execute("SELECT identity_key FROM signers WHERE account = ?", (account,)).fetchone()
     return None if row is None else bytes(row[0])

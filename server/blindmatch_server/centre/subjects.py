@@ -30,7 +30,7 @@ def subject_of(report: Report) -> bytes:
     return hashlib.sha256(_PICTURE_TAG + digest + report.sender.encode()).digest()
 
 
-def settle(connection: Connection, report_id: bytes, assessment: Assessment) -> Assessment:
+def settle_once(connection: Connection, report_id: bytes, assessment: Assessment) -> Assessment:
     """`assessment` with the verdict `once`; the report gets its subject if nothing failed and it is free."""
     verdict = _once(connection, report_id, assessment)
     return replace(assessment, verdicts={**assessment.verdicts, Check.ONCE: verdict})

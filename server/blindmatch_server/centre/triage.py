@@ -19,7 +19,7 @@ from blindmatch_server.storage.errors import PreconditionError
 
 MOST_WORDS: Final = 2000
 """Characters of a reason or a complaint."""
-_STEP: Final = "centre/move"
+_MOVE: Final = "centre/move"
 _BY_PEOPLE: Final = frozenset(State) - {State.RECEIVED, State.CHECKED}
 _DECISIONS: Final = frozenset({State.CONFIRMED, State.UNFOUNDED})
 
@@ -44,11 +44,11 @@ class Decision(Struct, frozen=True):
     def __post_init__(self) -> None:
         """Raise `ProtocolError` unless the fields go together."""
         if self.state not in _BY_PEOPLE:
-            raise ProtocolError(_STEP, f"no person moves a report to {self.state}", "state")
+            raise ProtocolError(_MOVE, f"no person moves a report to {self.state}", "state")
         if (self.state is State.FORWARDED) is not bool(self.authority):
-            raise ProtocolError(_STEP, "must be named when a report is forwarded, and only then", "authority")
+            raise ProtocolError(_MOVE, "must be named when a report is forwarded, and only then", "authority")
         if self.delay_notice and self.state is not State.UNFOUNDED:
-            raise ProtocolError(_STEP, "is for an unfounded report", "delay_notice")
+            raise ProtocolError(_MOVE, "is for an unfounded report", "delay_notice")
 
 
 def decide(connection: Connection, report_id: bytes, decision: Decision) -> store.Row:
@@ -63,7 +63,7 @@ def decide(connection: Connection, report_id: bytes, decision: Decision) -> stor
     row = store.find(connection, report_id)
     check_transition(row.state, decision.state, Cause.OPERATOR)
     if decision.state is State.CONFIRMED and row.outcome is Outcome.FAILED:
-        raise PreconditionError(_STEP, f"cannot be confirmed: {row.outcome_reason}", "state")
+        raise PreconditionError(_MOVE, f"cannot be confirmed: {row.outcome_reason}", "state")
     if decision.state in _DECISIONS:
         connection.execute(
             "UPDATE reports SET decision = ?, decided_at_ms = ? WHERE report_id = ?",

@@ -24,9 +24,16 @@ from blindmatch_protocol.contract import AnyDesign, Buffers, Label, Opener, Visi
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct
 
-from blindmatch_server.centre import piles
 from blindmatch_server.centre.limits import CentreLimits
-from blindmatch_server.centre.piles import Pile, Row
+from blindmatch_server.centre.piles import (
+    Pile,
+    VisibleRow,
+    add_to_pile,
+    due_piles,
+    record_opened,
+    rows_of,
+    taken_at,
+)
 from blindmatch_server.hosting.concurrency import TurnQueue, nothing_left
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.storage.database import Database
@@ -106,16 +113,14 @@ class Vouchers:
         """
         voucher = decode_any(self._designs[head.design].vouchers, body, STEP)
         digest, pile = hashlib.sha256(body).digest(), Pile(account, head.design, self._periods[head.design])
-        known = partial(
-            piles.received_at, pile=pile, digest=digest, most=self._limits.most_vouchers, step=STEP
-        )
+        known = partial(taken_at, pile=pile, digest=digest, most=self._limits.most_vouchers, step=STEP)
         async with self._turns.take(account):
             received = await self._database.run(known)
             if received is None:
                 received = now_ms
                 take = self._openers[head.design].take
                 taken = await asyncio.to_thread(take, account, device, pile.period, voucher)
-                await self._database.run(lambda c: piles.add(c, pile, digest, taken, now_ms))
+                await self._database.run(lambda c: add_to_pile(c, pile, digest, taken, now_ms))
                 if isinstance(taken, Visible):
                     self._due.set()
         return wire.Receipt(report_id=digest[:16], received_at_ms=received)
@@ -132,7 +137,7 @@ class Vouchers:
             while True:
                 self._due.clear()
                 try:
-                    found = await self._database.run(lambda c: piles.due(c, self._periods))
+                    found = await self._database.run(lambda c: due_piles(c, self._periods))
                 except Exception as error:
                     self._log.failure("opening", error)
                     await asyncio.sleep(_PAUSE_SECONDS)
@@ -143,14 +148,14 @@ class Vouchers:
                 await self._due.wait()
 
     async def _are_due(self) -> bool:
-        return bool(self._openers) and bool(await self._database.run(lambda c: piles.due(c, self._periods)))
+        return bool(self._openers) and bool(await self._database.run(lambda c: due_piles(c, self._periods)))
 
     async def _open(self, pile: Pile) -> None:
         """Try the opener on a pile; then look whether more came meanwhile."""
         try:
-            held = await self._database.run(lambda c: piles.rows(c, pile))
+            held = await self._database.run(lambda c: rows_of(c, pile))
             labels = await asyncio.to_thread(self._labels, pile, held)
-            await self._database.run(lambda c: piles.record(c, pile, held, labels))
+            await self._database.run(lambda c: record_opened(c, pile, held, labels))
         except Exception as error:
             # the store failed: the pile stays due, and is tried again
             self._log.failure("opening", error)
@@ -159,7 +164,7 @@ class Vouchers:
         self._opened.set()
         self._due.set()
 
-    def _labels(self, pile: Pile, held: list[Row]) -> Mapping[int, Label]:
+    def _labels(self, pile: Pile, held: list[VisibleRow]) -> Mapping[int, Label]:
         """What opens; nothing if the design fails, until the account's next visible one."""
         try:
             rows, files = [one.row for one in held], self._files[pile.design]

@@ -14,11 +14,11 @@ from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.contract.relation import MINIMUM_QUALITY
 from blindmatch_protocol.picture.item import Picture
 
-from blindmatch_server.curator import hexhash
 from blindmatch_server.curator.assembling import Near
 from blindmatch_server.curator.errors import ListError
 from blindmatch_server.curator.formats.block import Block
 from blindmatch_server.curator.hashlist import HashList
+from blindmatch_server.curator.hexhash import are_balanced
 from blindmatch_server.curator.importing import Provenance, build
 from blindmatch_server.curator.listwriter import Title
 from blindmatch_server.curator.rejects import Place, Reason, Reject
@@ -75,7 +75,7 @@ def random_list(count: int, into: Path, rng: Randomness, *, title: Title | None 
 def _hash_blocks(hashes: Rows) -> Iterator[Block]:
     for at in range(0, len(hashes), _BATCH):
         part = hashes[at : at + _BATCH]
-        valid = hexhash.balanced(part)
+        valid = are_balanced(part)
         rejects = tuple(
             Reject(
                 Place(at + int(row) + 1, 0, (at + int(row)) * 32),

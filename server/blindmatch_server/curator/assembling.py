@@ -13,11 +13,11 @@ from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract.entries import SALT_BYTES
 from msgspec import Struct
 
-from blindmatch_server.curator import hexhash
 from blindmatch_server.curator.equal_rows import Indices
 from blindmatch_server.curator.errors import NothingValidError
 from blindmatch_server.curator.families import DEFAULT_PAIRS, Families, find_families
 from blindmatch_server.curator.hashlist import FIRST_ID, HashList
+from blindmatch_server.curator.hexhash import count_ones
 from blindmatch_server.curator.import_records import ImportRecords, Settled
 from blindmatch_server.curator.listwriter import ListWriter, Title
 from blindmatch_server.curator.summary import Summary
@@ -104,7 +104,7 @@ def _salts(entries: Indices, kept: int, onto: HashList | None, rng: Randomness) 
 
 def _not_half(settled: Settled) -> int:
     parts = gathered(settled.hashes, settled.entries)
-    return sum(int((hexhash.ones(part) != 128).sum()) for part in parts)
+    return sum(int((count_ones(part) != 128).sum()) for part in parts)
 
 
 def gathered(rows: Rows, at: Indices) -> Iterator[Rows]:

@@ -9,8 +9,7 @@ from blindmatch_protocol.contract import EntrySource
 from blindmatch_protocol.contract.entries import batches_of
 from msgspec import Struct
 
-from blindmatch_server.curator import equal_rows
-from blindmatch_server.curator.equal_rows import Indices
+from blindmatch_server.curator.equal_rows import Indices, group_rows
 from blindmatch_server.curator.hashlist import HashList
 
 
@@ -33,7 +32,7 @@ class Difference(Redacted, Struct, frozen=True):
 
 def diff(first: HashList, second: HashList) -> Difference:
     """The difference between two lists, by hash."""
-    group, _ = equal_rows.groups(np.concatenate((first.hashes, second.hashes)))
+    group, _ = group_rows(np.concatenate((first.hashes, second.hashes)))
     mine, theirs = group[: len(first)], group[len(first) :]
     adds = np.flatnonzero(~np.isin(theirs, mine))
     removes = np.flatnonzero(~np.isin(mine, theirs))

@@ -15,7 +15,7 @@ from blindmatch_protocol.codec import Rows
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 
-def groups(rows: Rows) -> tuple[Indices, Indices]:
+def group_rows(rows: Rows) -> tuple[Indices, Indices]:
     """Number equal rows alike.
 
     Args:
@@ -46,7 +46,7 @@ def _sorted(words: npt.NDArray[np.uint64], rows: Indices) -> tuple[Indices, npt.
     return rows[order], opens
 
 
-def latest(group: Indices, times: npt.NDArray[np.int64], removals: npt.NDArray[np.bool_]) -> Indices:
+def latest_rows(group: Indices, times: npt.NDArray[np.int64], removals: npt.NDArray[np.bool_]) -> Indices:
     """For each group that occurs, in order, the index of its latest row.
 
     Of rows of one time a removal counts, of several alike the last one.

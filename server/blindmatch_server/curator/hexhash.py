@@ -26,7 +26,7 @@ _HEX = re.compile(rb"[0-9a-fA-F]*")
 _LOWER = re.compile(rb"[0-9a-f]*")
 
 
-def decode(digits: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
+def decode_hex(digits: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
     """Hashes of hex digits.
 
     Args:
@@ -37,23 +37,23 @@ def decode(digits: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
     """
     nibbles = _NIBBLES[digits]
     hashes: Rows = np.bitwise_or(nibbles[:, 0::2] << 4, nibbles[:, 1::2] & 15, dtype=np.uint8)
-    return hashes, np.asarray((nibbles.max(axis=1) < 16) & balanced(hashes))
+    return hashes, np.asarray((nibbles.max(axis=1) < 16) & are_balanced(hashes))
 
 
-def ones(hashes: Rows) -> npt.NDArray[np.int64]:
+def count_ones(hashes: Rows) -> npt.NDArray[np.int64]:
     """Number of ones of each hash, shape (n,), for uint8 (n, 32)."""
     words = np.ascontiguousarray(hashes).view(np.uint64)
     return np.asarray(np.bitwise_count(words).sum(axis=1, dtype=np.int64))
 
 
-def balanced(hashes: Rows) -> npt.NDArray[np.bool_]:
+def are_balanced(hashes: Rows) -> npt.NDArray[np.bool_]:
     """Which hashes, uint8 (n, 32), have 64 to 192 ones; shape (n,)."""
-    count = ones(hashes)
+    count = count_ones(hashes)
     return (count >= LEAST_ONES) & (count <= MOST_ONES)
 
 
-def fault(raw: bytes) -> Reason | None:
-    """Why `raw` is refused as a hash; None if `decode` takes it."""
+def fault_of(raw: bytes) -> Reason | None:
+    """Why `raw` is refused as a hash; None if `decode_hex` takes it."""
     if not raw:
         return Reason.HASH_MISSING
     if not _LOWER.fullmatch(raw):

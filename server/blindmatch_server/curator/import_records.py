@@ -22,8 +22,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
 
-from blindmatch_server.curator import equal_rows
-from blindmatch_server.curator.equal_rows import Indices
+from blindmatch_server.curator.equal_rows import Indices, group_rows, latest_rows
 from blindmatch_server.curator.formats.block import NO_TIME, Block
 from blindmatch_server.curator.hashlist import HashList
 
@@ -145,7 +144,7 @@ class ImportRecords:
     def settle(self) -> Settled:
         """Decide what stands."""
         hashes, kinds = self._hashes.array(), self._kinds.array()
-        group, first = equal_rows.groups(hashes)
+        group, first = group_rows(hashes)
         named = self._live_named(kinds)
         plain = self._live_plain(kinds, group, len(first))
         stands = plain.copy()
@@ -178,9 +177,9 @@ class ImportRecords:
     def _live_named(self, kinds: npt.NDArray[np.uint8]) -> Indices:
         """Rows of the identities that are not deleted, in order."""
         rows = np.flatnonzero(kinds >= Kind.NAMED)
-        group, _ = equal_rows.groups(self._identities.array())
+        group, _ = group_rows(self._identities.array())
         removals = kinds[rows] == Kind.NAMED_REMOVAL
-        last = equal_rows.latest(group, self._times.array()[rows], removals)
+        last = latest_rows(group, self._times.array()[rows], removals)
         return np.sort(rows[last[~removals[last]]])
 
     def _live_plain(self, kinds: npt.NDArray[np.uint8], group: Indices, count: int) -> _Flags:
@@ -191,7 +190,7 @@ class ImportRecords:
             plain[group[kinds == Kind.PLAIN]] = True
             return plain
         rows = np.flatnonzero((kinds == Kind.PLAIN) | removals)
-        last = rows[equal_rows.latest(group[rows], self._times.array()[rows], removals[rows])]
+        last = rows[latest_rows(group[rows], self._times.array()[rows], removals[rows])]
         plain[group[last]] = ~removals[last]
         return plain
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from msgspec import Struct
 
-from blindmatch_server.curator import hexhash
 from blindmatch_server.curator.hashlist import HashList
+from blindmatch_server.curator.hexhash import count_ones
 
 
 class Inspection(Struct, frozen=True):
@@ -57,7 +57,7 @@ def inspect(listed: HashList) -> Inspection:
     least, most, not_half = 256, 0, 0
     bits = np.zeros(256, np.int64)
     for batch in listed.batches(1 << 15):
-        ones = hexhash.ones(batch.hashes)
+        ones = count_ones(batch.hashes)
         least, most = min(least, int(ones.min())), max(most, int(ones.max()))
         not_half += int((ones != 128).sum())
         bits += np.unpackbits(batch.hashes, axis=1).sum(axis=0, dtype=np.int64)

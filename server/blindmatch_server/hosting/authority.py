@@ -25,12 +25,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
-from blindmatch_server.hosting.parties import SERVICES as SERVICES
-from blindmatch_server.hosting.parties import AuthorityError as AuthorityError
-from blindmatch_server.hosting.parties import Identity as Identity
-from blindmatch_server.hosting.parties import IdentityError as IdentityError
-from blindmatch_server.hosting.parties import Kind as Kind
-from blindmatch_server.hosting.parties import identity_of as identity_of
+from blindmatch_server.hosting.parties import (
+    AuthorityError,
+    Identity,
+    Kind,
+)
 from blindmatch_server.storage.workspace import replace_file
 
 ROOT_CERTIFICATE: Final = "ca.crt"

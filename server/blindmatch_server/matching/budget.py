@@ -22,7 +22,7 @@ from blindmatch_server.matching.store import MatcherStore, Spent
 from blindmatch_server.storage.clock import Clock
 from blindmatch_server.storage.errors import PreconditionError, QuotaError
 
-STEP: Final = "matching/budget"
+_BUDGET: Final = "matching/budget"
 
 
 class BudgetError(QuotaError):
@@ -49,7 +49,7 @@ class Budget:
             BudgetError: if the account, or all together, would exceed their evaluations.
         """
         if limits.expires is not None and self._clock() >= limits.expires:
-            raise KeyExpiredError(STEP, f"the key expired at {_date(limits.expires)}: a new set is due")
+            raise KeyExpiredError(_BUDGET, f"the key expired at {_date(limits.expires)}: a new set is due")
         if limits.per_account is not None or limits.in_all is not None:
             _check(await self._ledger.spent(limits.key, account), limits)
 
@@ -73,9 +73,9 @@ class Budget:
 
 def _check(spent: Spent, limits: KeyLimits) -> None:
     if limits.per_account is not None and spent.by_account + limits.cost > limits.per_account:
-        raise BudgetError(STEP, f"this account has used {_share(spent.by_account, limits.per_account)}")
+        raise BudgetError(_BUDGET, f"this account has used {_share(spent.by_account, limits.per_account)}")
     if limits.in_all is not None and spent.in_all + limits.cost > limits.in_all:
-        raise BudgetError(STEP, f"all accounts have used {_share(spent.in_all, limits.in_all)}")
+        raise BudgetError(_BUDGET, f"all accounts have used {_share(spent.in_all, limits.in_all)}")
 
 
 def _share(used: int, most: int) -> str:

@@ -12,7 +12,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.matching.epochs import OpenEpoch
 from blindmatch_server.storage.errors import NotFoundError, PreconditionError, UnsupportedError
 
-STEP: Final = "matching/exchange"
+EXCHANGE: Final = "matching/exchange"
 REQUEST_ID_BYTES: Final = 16
 
 
@@ -29,18 +29,18 @@ def check_head(
     """
     info = design.info
     if envelope.design != info.name:
-        raise UnsupportedError(STEP, f"must be {info.name}", "design")
+        raise UnsupportedError(EXCHANGE, f"must be {info.name}", "design")
     if envelope.version != info.version:
-        raise UnsupportedError(STEP, f"must be {info.version}, not {envelope.version}", "version")
+        raise UnsupportedError(EXCHANGE, f"must be {info.version}, not {envelope.version}", "version")
     if envelope.epoch != epoch.epoch:
-        raise EpochMismatchError(STEP, f"must be {epoch.epoch}, not {envelope.epoch}", "epoch")
+        raise EpochMismatchError(EXCHANGE, f"must be {epoch.epoch}, not {envelope.epoch}", "epoch")
     role = Role(envelope.role)
     known = epoch.roles.keys() | carried
     if role not in known:
-        raise NotFoundError(STEP, f"must be one of {', '.join(sorted(known))}", "role")
+        raise NotFoundError(EXCHANGE, f"must be one of {', '.join(sorted(known))}", "role")
     length = REQUEST_ID_BYTES if Learner.SERVER in info.learns else 0
     if len(envelope.request_id) != length:
-        raise ProtocolError(STEP, f"must be {length} bytes for this design", "request_id")
+        raise ProtocolError(EXCHANGE, f"must be {length} bytes for this design", "request_id")
     return role
 
 
@@ -49,12 +49,12 @@ def reply_to(head: wire.Envelope) -> wire.Envelope:
     return wire.Envelope(design=head.design, version=head.version, epoch=head.epoch, role=head.role)
 
 
-def small(head: wire.Envelope, body: bytes) -> wire.Envelope:
+def small_reply(head: wire.Envelope, body: bytes) -> wire.Envelope:
     """The whole reply to an envelope with `head`.
 
     Raises:
         PreconditionError: if it is too long for one envelope.
     """
     if len(body) > MOST_SMALL_BYTES:
-        raise PreconditionError(STEP, "the reply is too long for Exchange: use ExchangeLarge")
+        raise PreconditionError(EXCHANGE, "the reply is too long for Exchange: use ExchangeLarge")
     return ENVELOPE.first(reply_to(head), len(body), body)

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from blindmatch_server.hosting.authority import Credentials, Identity, Kind
 from blindmatch_server.hosting.outgoing import channel_to
-from blindmatch_server.matching import envelopes
+from blindmatch_server.matching.envelopes import EXCHANGE, reply_to
 from blindmatch_server.storage.errors import ForbiddenError, HostError, RateError
 
 _SMALL_SECONDS: Final = 60.0
@@ -64,7 +64,7 @@ def check_sender(info: Info, role: Role, hosted: bool, sender: Identity | None) 
         sender.kind is Kind.DEVICE if carrier is None else sender == Identity.of(carrier)
     )
     if not right:
-        raise ForbiddenError(envelopes.STEP, f"not from a {sender.words if sender else 'stranger'}", "role")
+        raise ForbiddenError(EXCHANGE, f"not from a {sender.words if sender else 'stranger'}", "role")
 
 
 class Carrying(Redacted, Struct, frozen=True):
@@ -112,7 +112,7 @@ class Forwarder:
             RateError: if it was asked too often.
         """
         host = self._info.roles[Role(head.role)]
-        first = envelopes.reply_to(head)
+        first = reply_to(head)
         first.request_id = head.request_id
         try:
             channel = await self._channel(host)
@@ -123,25 +123,25 @@ class Forwarder:
             await self._failed(host, error)
             raise _refusal(head.role, error) from None
         except ProtocolError as error:
-            raise HostError(envelopes.STEP, f"the host of {head.role} sent no reply: {error}") from error
+            raise HostError(EXCHANGE, f"the host of {head.role} sent no reply: {error}") from error
 
     async def _small(self, channel: grpc.aio.Channel, head: wire.Envelope, body: bytes) -> bytes:
         head.body = body
         stub: Any = rpc.MatchingStub(channel)  # type: ignore[no-untyped-call]
         reply: wire.Envelope = await stub.Exchange(head, timeout=_SMALL_SECONDS)
-        return single(reply, envelopes.STEP)
+        return single(reply, EXCHANGE)
 
     async def _large(self, channel: grpc.aio.Channel, head: wire.Envelope, body: bytes) -> bytes:
         stub: Any = rpc.MatchingStub(channel)  # type: ignore[no-untyped-call]
         replies = aiter(stub.ExchangeLarge(split(ENVELOPE, head, body), timeout=_LARGE_SECONDS))
-        _, data = await begun(Joiner(ENVELOPE, self._most, envelopes.STEP), replies)
+        _, data = await begun(Joiner(ENVELOPE, self._most, EXCHANGE), replies)
         return await whole(data)
 
     async def _channel(self, host: Party) -> grpc.aio.Channel:
         if host not in self._open:
             address = await asyncio.to_thread(self._carrying.find, host)
             if not address:
-                raise HostError(envelopes.STEP, f"the {host.server} is not running")
+                raise HostError(EXCHANGE, f"the {host.server} is not running")
             self._open.setdefault(host, channel_to(host, address, self._carrying.credentials))
         return self._open[host]
 
@@ -156,7 +156,7 @@ def _refusal(role: str, error: grpc.aio.AioRpcError) -> HostError | RateError:
     trailing = dict(error.trailing_metadata() or ())
     wait = str(trailing.get("retry-after-ms", ""))
     if wait.isdecimal() and len(wait) <= _MOST_DIGITS:
-        return RateError(envelopes.STEP, int(wait))
+        return RateError(EXCHANGE, int(wait))
     if error.code() in _PASSED_ON:
-        return HostError(envelopes.STEP, f"the host of {role} refused: {error.details()}", error.code())
-    return HostError(envelopes.STEP, f"the host of {role} cannot be asked now")
+        return HostError(EXCHANGE, f"the host of {role} refused: {error.details()}", error.code())
+    return HostError(EXCHANGE, f"the host of {role} cannot be asked now")

@@ -39,11 +39,11 @@ from blindmatch_server.bodies import Bodies
 from blindmatch_server.hosting.concurrency import CallLimit, TurnQueue
 from blindmatch_server.hosting.endpoint import DEVICES, EVERYONE, Call, Method
 from blindmatch_server.hosting.rate import TokenBuckets
-from blindmatch_server.matching import envelopes
 from blindmatch_server.matching.answering import Answering, Task
 from blindmatch_server.matching.budget import Budget
 from blindmatch_server.matching.enrolments import STEP as ENROL
 from blindmatch_server.matching.enrolments import Enrolments
+from blindmatch_server.matching.envelopes import EXCHANGE, check_head, reply_to, small_reply
 from blindmatch_server.matching.epochs import Epochs, OpenEpoch
 from blindmatch_server.matching.filing import CentreAddress, Filer, filing_of
 from blindmatch_server.matching.forwarding import Forwarder, carriers, check_sender
@@ -155,8 +155,8 @@ class MatchingService:
         """One body to one role. Raises what `envelopes` and `Answering.answer` raise."""
         epoch = self._epochs.current
         role = self._role_of(request, epoch, call)
-        body = single(request, envelopes.STEP)
-        return envelopes.small(request, await self._reply(epoch, role, request, body, call))
+        body = single(request, EXCHANGE)
+        return small_reply(request, await self._reply(epoch, role, request, body, call))
 
     async def exchange_large(
         self, requests: AsyncIterator[wire.Envelope], call: Call
@@ -166,17 +166,17 @@ class MatchingService:
         Raises:
             QuotaError: if it is longer than any request to the role; nothing of it is kept then.
         """
-        with self._large.hold(call.account, envelopes.STEP):
-            joiner = Joiner(ENVELOPE, self._limits.most_body_bytes, envelopes.STEP)
+        with self._large.hold(call.account, EXCHANGE):
+            joiner = Joiner(ENVELOPE, self._limits.most_body_bytes, EXCHANGE)
             first, data = await begun(joiner, requests)
             epoch = self._epochs.current
             role = self._role_of(first, epoch, call)
             if joiner.size > (most := most_bytes(*self._design.requests[role])):
-                raise QuotaError(envelopes.STEP, f"must be at most {most}: no request is longer", "body_size")
-            async with self._bodies.whole(data, envelopes.STEP) as body:
+                raise QuotaError(EXCHANGE, f"must be at most {most}: no request is longer", "body_size")
+            async with self._bodies.whole(data, EXCHANGE) as body:
                 reply = await self._reply(epoch, role, first, body, call)
             del body
-            for envelope in split(ENVELOPE, envelopes.reply_to(first), reply):
+            for envelope in split(ENVELOPE, reply_to(first), reply):
                 yield envelope
 
     async def enrolled(self, request: wire.EnrolmentHead, call: Call) -> wire.Held:
@@ -203,8 +203,8 @@ class MatchingService:
             ForbiddenError: if it does not; or if pictures are looked at in messages, which are in the clear.
         """
         if not self._design.info.end_to_end:
-            raise ForbiddenError(envelopes.STEP, "pictures are looked at in the messages that bear them")
-        role = envelopes.check_head(head, self._design, epoch, self._carried)
+            raise ForbiddenError(EXCHANGE, "pictures are looked at in the messages that bear them")
+        role = check_head(head, self._design, epoch, self._carried)
         check_sender(self._design.info, role, role in epoch.roles, call.caller)
         return role
 

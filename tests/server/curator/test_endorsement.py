@@ -16,7 +16,7 @@ from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_server.curator.endorsement.batches import Batches
 from blindmatch_server.curator.endorsement.organisation import (
-    Endorsement,
+    SignedProposal,
     EndorsementError,
     OrganisationKey,
     check_submission,
@@ -42,7 +42,7 @@ HELD: Mapping[str, Rows] = {
 ORGANISATIONS = {name: OrganisationKey(key) for name, key in KEYS.items()}
 
 
-def endorsed(proposal: Batches, held: Mapping[str, Rows] = HELD, *names: str) -> list[Endorsement]:
+def endorsed(proposal: Batches, held: Mapping[str, Rows] = HELD, *names: str) -> list[SignedProposal]:
     chosen = names or NAMES
     return [ORGANISATIONS[name].endorse(name, TERMS, proposal, held[name]) for name in chosen]
 
@@ -198,11 +198,11 @@ def test_endorsements_and_submissions_are_read_as_they_were_written(tmp_path: Pa
     assert (tmp_path / "keys" / "organisation.key").stat().st_mode & 0o077 == 0 and "_key" not in repr(made)
     with pytest.raises(StateError, match="already"):
         OrganisationKey.create(tmp_path / "keys")
-    found = Endorsement(made.public, (b"s" * 64, UNSIGNED))
-    assert Endorsement.decode(found.encode()) == found
+    found = SignedProposal(made.public, (b"s" * 64, UNSIGNED))
+    assert SignedProposal.decode(found.encode()) == found
     for bad in (b"", found.encode()[:-1], found.encode() + b"\0"):
         with pytest.raises(EndorsementError, match="whole signatures"):
-            Endorsement.decode(bad)
+            SignedProposal.decode(bad)
     signature = made.submission(b"d" * 32, "digest")
     check_submission([made.public], b"d" * 32, "digest", signature)
     for wrong in ((b"e" * 32, "digest"), (b"d" * 32, "digests")):

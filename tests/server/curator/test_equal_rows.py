@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from blindmatch_server.curator.equal_rows import groups
+from blindmatch_server.curator.equal_rows import group_rows
 
 
 @pytest.mark.parametrize("common", [0, 7, 8, 9, 16, 31, 32])
@@ -15,7 +15,7 @@ def test_groups_are_those_of_whole_rows_in_their_order(common: int, count: int) 
     few = rng.integers(0, 256, (40, 32), np.uint8)
     few[:, :common] = rng.integers(0, 2, (40, 1), np.uint8)
     rows = few[rng.integers(0, 40, count)]
-    group, first = groups(rows)
+    group, first = group_rows(rows)
     keys = [tuple(row.reshape(4, 8)[:, ::-1].ravel()) for row in rows]  # in the order of little-endian words
     distinct = sorted(set(keys))
     assert group.tolist() == [distinct.index(key) for key in keys]

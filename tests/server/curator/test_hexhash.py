@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from blindmatch_server.curator import Reason
-from blindmatch_server.curator.hexhash import decode, fault
+from blindmatch_server.curator.hexhash import decode_hex, fault_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,12 +27,12 @@ BAD = {
 
 @pytest.mark.parametrize(("reason", "raw"), [(reason, raw) for reason, raws in BAD.items() for raw in raws])
 def test_each_kind_of_bad_hex_has_its_own_reason(reason: Reason, raw: bytes) -> None:
-    assert fault(raw) is reason
+    assert fault_of(raw) is reason
 
 
 def test_a_good_hash_is_taken_as_its_bytes() -> None:
-    hashes, valid = decode(np.frombuffer(GOOD, np.uint8).reshape(1, 64))
-    assert fault(GOOD) is None
+    hashes, valid = decode_hex(np.frombuffer(GOOD, np.uint8).reshape(1, 64))
+    assert fault_of(GOOD) is None
     assert valid.tolist() == [True]
     assert hashes.tobytes() == bytes.fromhex(GOOD.decode())
 
@@ -43,7 +43,7 @@ def test_sixty_four_and_one_hundred_and_ninety_two_ones_are_the_limits_of_balanc
         (b"f" * 48 + b"0" * 16, None),
         (b"f" * 48 + b"1" + b"0" * 15, Reason.HASH_UNBALANCED),
     ):
-        assert fault(raw) is reason
+        assert fault_of(raw) is reason
 
 
 @given(
@@ -56,8 +56,8 @@ def test_sixty_four_and_one_hundred_and_ninety_two_ones_are_the_limits_of_balanc
     )
 )
 def test_the_matrix_takes_exactly_what_has_no_fault(raws: list[bytes]) -> None:
-    _, valid = decode(np.frombuffer(b"".join(raws), np.uint8).reshape(-1, 64))
-    assert valid.tolist() == [fault(raw) is None for raw in raws]
+    _, valid = decode_hex(np.frombuffer(b"".join(raws), np.uint8).reshape(-1, 64))
+    assert valid.tolist() == [fault_of(raw) is None for raw in raws]
 
 
 def test_every_reason_is_put_in_words() -> None:

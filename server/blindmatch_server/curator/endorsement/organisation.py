@@ -39,7 +39,7 @@ class OrganisationKey(Ed25519Key, frozen=True):
         """The signature of a submitted list: of the deployment's key and the list's digest in hex."""
         return self._key.sign(_submitted(deployment, digest)).signature
 
-    def endorse(self, name: str, terms: Terms, proposal: Batches, own: Rows) -> Endorsement:
+    def endorse(self, name: str, terms: Terms, proposal: Batches, own: Rows) -> SignedProposal:
         """Sign the batches of a proposal in which this organisation is asked and knows every hash.
 
         Args:
@@ -60,10 +60,10 @@ class OrganisationKey(Ed25519Key, frozen=True):
                 refused[number] = reason
             agrees = name in held.asked and not reason
             signed.append(terms.sign(held.batch, self._key) if agrees else UNSIGNED)
-        return Endorsement(self.public, tuple(signed), refused)
+        return SignedProposal(self.public, tuple(signed), refused)
 
 
-class Endorsement(Struct, frozen=True):
+class SignedProposal(Struct, frozen=True):
     """An organisation's signatures of a proposal.
 
     Attributes:

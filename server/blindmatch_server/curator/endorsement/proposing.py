@@ -18,9 +18,9 @@ from blindmatch_protocol.contract.entries import SALT_BYTES
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_server.curator import equal_rows
 from blindmatch_server.curator.endorsement.batches import Batches, Held
-from blindmatch_server.curator.endorsement.organisation import Endorsement, EndorsementError
+from blindmatch_server.curator.endorsement.organisation import EndorsementError, SignedProposal
+from blindmatch_server.curator.equal_rows import group_rows
 
 Masks: TypeAlias = npt.NDArray[np.uint32]
 """Organisations, a bit for each name of the policy."""
@@ -76,7 +76,7 @@ def _vouchers(rows: Rows, lengths: Sequence[int]) -> tuple[Masks, npt.NDArray[np
         rows: hashes, uint8 (n, 32): those that are listed, then each organisation's.
         lengths: how many of each.
     """
-    group, first = equal_rows.groups(rows)
+    group, first = group_rows(rows)
     masks = np.zeros(len(first), np.uint32)
     bits = np.repeat(np.array([0, *(1 << n for n in range(len(lengths) - 1))], np.uint32), lengths)
     np.bitwise_or.at(masks, group, bits)
@@ -118,7 +118,9 @@ class Settled(Redacted, Struct, frozen=True):
     endorsers: frozenset[str]
 
 
-def settle(terms: Terms, proposal: Batches, endorsements: Sequence[Endorsement], before: Batches) -> Settled:
+def settle(
+    terms: Terms, proposal: Batches, endorsements: Sequence[SignedProposal], before: Batches
+) -> Settled:
     """The batches of a proposal that have enough signatures, and those of `before` that still hold.
 
     Raises:

@@ -24,7 +24,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_server.curator.endorsement.batches import NAME, Batches
-from blindmatch_server.curator.endorsement.organisation import Endorsement, EndorsementError
+from blindmatch_server.curator.endorsement.organisation import EndorsementError, SignedProposal
 from blindmatch_server.epochs.seed_stream import SEED_BYTES
 from blindmatch_server.storage.workspace import replace_file
 
@@ -80,13 +80,13 @@ class Records(Struct, frozen=True):
             return before  # there is none, or one under another policy
         return replace(before, next_id=max(before.next_id, proposed.next_id))
 
-    def endorse(self, name: str, endorsement: Endorsement) -> None:
+    def endorse(self, name: str, endorsement: SignedProposal) -> None:
         """Keep an organisation's signatures."""
         replace_file(self.folder / f"{name}{SUFFIX}", endorsement.encode())
 
-    def endorsements(self) -> Iterator[Endorsement]:
+    def endorsements(self) -> Iterator[SignedProposal]:
         """What organisations have signed of the proposal. Raises `EndorsementError` if a file is none."""
-        return (Endorsement.decode(path.read_bytes()) for path in sorted(self.folder.glob(f"*{SUFFIX}")))
+        return (SignedProposal.decode(path.read_bytes()) for path in sorted(self.folder.glob(f"*{SUFFIX}")))
 
     def has(self, epoch: int) -> bool:
         """Is there a record of an epoch under this policy?"""

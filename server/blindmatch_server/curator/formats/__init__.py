@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 
 from blindmatch_server.curator.errors import FormatError
-from blindmatch_server.curator.formats import ncmec_xml, pdq_lines, stopncii_json, threatexchange_csv
+from blindmatch_server.curator.formats import ncmec_xml, stopncii_json
 from blindmatch_server.curator.formats.block import Block
+from blindmatch_server.curator.formats.pdq_lines import read_pdq
+from blindmatch_server.curator.formats.threatexchange_csv import read_csv, words_of_header
 from blindmatch_server.curator.source import Source
 
 
@@ -24,8 +26,8 @@ class ListFormat(StrEnum):
 
 
 READERS: Mapping[ListFormat, Callable[[Source], Iterator[Block]]] = {
-    ListFormat.PDQ: pdq_lines.read,
-    ListFormat.THREATEXCHANGE: threatexchange_csv.read,
+    ListFormat.PDQ: read_pdq,
+    ListFormat.THREATEXCHANGE: read_csv,
     ListFormat.NCMEC: ncmec_xml.read,
     ListFormat.STOPNCII: stopncii_json.read,
 }
@@ -36,7 +38,7 @@ def reader_of(
 ) -> tuple[ListFormat, Iterator[Block]]:
     """The format of `source`, looked at unless it or columns are given, and its blocks. As `sniff`."""
     if columns:
-        return ListFormat.THREATEXCHANGE, threatexchange_csv.read(source, columns)
+        return ListFormat.THREATEXCHANGE, read_csv(source, columns)
     found = list_format or sniff(source)
     return found, READERS[found](source)
 
@@ -63,5 +65,5 @@ def sniff(source: Source) -> ListFormat:
     raise FormatError(
         f"{source.name}: cannot tell its format from its beginning; name one of {', '.join(ListFormat)}; "
         f"lines of hashes are of the form 'pdq <hex>', and the first line of CSV is "
-        f"{threatexchange_csv.words_of_header()}"
+        f"{words_of_header()}"
     )

@@ -8,10 +8,10 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct, field
 
-from blindmatch_server.curator import hexhash
+from blindmatch_server.curator.hexhash import DIGITS, decode_hex, fault_of
 from blindmatch_server.curator.rejects import Place, Reason, Reject
 
-_NO_HASH = b"0" * hexhash.DIGITS
+_NO_HASH = b"0" * DIGITS
 
 NO_TIME = int(np.iinfo(np.int64).min)
 """The time of a record that bears none: older than any other."""
@@ -68,8 +68,8 @@ class Gathering(Redacted, Struct):
         identity: bytes | None = None,
     ) -> None:
         """Take a record with its hash in hex; it is rejected if that is not acceptable."""
-        if len(digits) != hexhash.DIGITS:
-            self.reject(place, hexhash.fault(digits) or Reason.HASH_NOT_HEX)
+        if len(digits) != DIGITS:
+            self.reject(place, fault_of(digits) or Reason.HASH_NOT_HEX)
             return
         self._take(place, digits, removal, time, identity)
 
@@ -89,11 +89,11 @@ class Gathering(Redacted, Struct):
 
     def block(self) -> Block:
         """All that was gathered, as arrays. `identity` was given with every record or with none."""
-        digits = np.frombuffer(b"".join(self._digits), np.uint8).reshape(-1, hexhash.DIGITS)
-        hashes, valid = hexhash.decode(digits)
+        digits = np.frombuffer(b"".join(self._digits), np.uint8).reshape(-1, DIGITS)
+        hashes, valid = decode_hex(digits)
         valid |= np.array(self._nameless, np.bool_)
         for at in np.flatnonzero(~valid):
-            reason = hexhash.fault(self._digits[at]) or Reason.HASH_NOT_HEX
+            reason = fault_of(self._digits[at]) or Reason.HASH_NOT_HEX
             self._rejects.append(Reject(self._places[at], reason))
         named = np.frombuffer(b"".join(self._identities), np.uint8).reshape(-1, 32)
         return Block(

@@ -11,22 +11,22 @@ from typing import Final
 
 import numpy as np
 
-from blindmatch_server.curator import hexhash
 from blindmatch_server.curator.formats.block import Block, Gathering
 from blindmatch_server.curator.formats.lines import Lines, Numbering, whole_lines
+from blindmatch_server.curator.hexhash import DIGITS, decode_hex
 from blindmatch_server.curator.rejects import Reason
 from blindmatch_server.curator.source import Source
 
 PREFIX: Final = b"pdq "
-LINE_BYTES: Final = len(PREFIX) + hexhash.DIGITS + 1
-_BLOCK_BYTES: Final = 4096 * LINE_BYTES
+LINE_BYTES: Final = len(PREFIX) + DIGITS + 1
+_PDQ_BLOCK_BYTES: Final = 4096 * LINE_BYTES
 _PREFIX = np.frombuffer(PREFIX, np.uint8)
 
 
-def read(source: Source) -> Iterator[Block]:
+def read_pdq(source: Source) -> Iterator[Block]:
     """Blocks of `source`; one record a line that is neither blank nor a comment."""
     numbering = Numbering()
-    for lines in whole_lines(source, _BLOCK_BYTES):
+    for lines in whole_lines(source, _PDQ_BLOCK_BYTES):
         block = regular(lines.data)
         if block is None:
             yield careful(lines, numbering)
@@ -42,7 +42,7 @@ def regular(data: bytes) -> Block | None:
     table = np.frombuffer(data, np.uint8).reshape(-1, LINE_BYTES)
     if not (table[:, : len(PREFIX)] == _PREFIX).all() or not (table[:, -1] == ord("\n")).all():
         return None
-    hashes, valid = hexhash.decode(table[:, len(PREFIX) : -1])
+    hashes, valid = decode_hex(table[:, len(PREFIX) : -1])
     return Block(read=len(hashes), hashes=hashes) if valid.all() else None
 
 
@@ -58,11 +58,11 @@ def careful(lines: Lines, numbering: Numbering) -> Block:
         elif line.startswith(PREFIX):
             gathering.add(place, line[len(PREFIX) :])
         else:
-            gathering.reject(place, _fault(line))
+            gathering.reject(place, _fault_of_line(line))
     return gathering.block()
 
 
-def _fault(line: bytes) -> Reason:
+def _fault_of_line(line: bytes) -> Reason:
     try:
         text = line.decode()
     except UnicodeDecodeError:

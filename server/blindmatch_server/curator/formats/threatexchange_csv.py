@@ -23,7 +23,7 @@ from blindmatch_server.curator.source import Source
 KIND: Final = "signal_type"
 VALUE: Final = "signal_str"
 COLUMNS: Final = (KIND, VALUE, "collab", "category", "tags")
-_BLOCK_BYTES: Final = 512 << 10
+_CSV_BLOCK_BYTES: Final = 512 << 10
 
 
 class _Header(Struct, frozen=True):
@@ -32,7 +32,7 @@ class _Header(Struct, frozen=True):
     value: int
 
 
-def read(source: Source, columns: Mapping[str, str] = MappingProxyType({})) -> Iterator[Block]:
+def read_csv(source: Source, columns: Mapping[str, str] = MappingProxyType({})) -> Iterator[Block]:
     """Blocks of `source`; one record a line that is not blank, the header aside.
 
     Args:
@@ -43,7 +43,7 @@ def read(source: Source, columns: Mapping[str, str] = MappingProxyType({})) -> I
     """
     header: _Header | None = None
     numbering = Numbering()
-    for lines in whole_lines(source, _BLOCK_BYTES):
+    for lines in whole_lines(source, _CSV_BLOCK_BYTES):
         gathering = Gathering()
         for number, offset, line in lines.each():
             if not line.strip():

@@ -40,7 +40,7 @@ from blindmatch_protocol.messages.parts import SUBMISSION, split
 from blindmatch_protocol.messages.report import Report, seal_report
 from blindmatch_protocol.messages.stamp import Stamp, Stamped
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre import subjects, verify
+from blindmatch_server.centre import checking, verify
 from blindmatch_server.centre.keys import PUBLIC_KEY
 from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.storage.key_files import read_key
@@ -59,7 +59,7 @@ ALICE, BOB, MALLORY = "alice", "bob", "mallory"
 PICTURE: Final = 1
 TYPE: Final = "image/png"
 PASSED: Final = "passed"
-AGAIN: Final[Piece] = (subjects, "settle", lambda connection, report_id, assessment: assessment)
+AGAIN: Final[Piece] = (checking, "settle_once", lambda connection, report_id, assessment: assessment)
 """A centre that takes any number of reports about the same."""
 
 

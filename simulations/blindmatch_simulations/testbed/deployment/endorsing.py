@@ -26,7 +26,7 @@ from blindmatch_protocol.contract.entries import HeldEntries
 from blindmatch_server.curator import Summary, list_hashes, list_pictures, open_list
 from blindmatch_server.curator.endorsement.batches import Batches, change
 from blindmatch_server.curator.endorsement.organisation import (
-    Endorsement,
+    SignedProposal,
     EndorsementError,
     check_submission,
 )
@@ -167,7 +167,7 @@ def make_proposal(
     return proposal
 
 
-def endorse(deployment: Deployment, design: AnyDesign, name: str, listed: str) -> Endorsement:
+def endorse(deployment: Deployment, design: AnyDesign, name: str, listed: str) -> SignedProposal:
     """Have an organisation sign what it knows of the proposal by its own pictures.
 
     Raises:
