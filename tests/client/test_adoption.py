@@ -31,7 +31,7 @@ from blindmatch_protocol.messages.epoch_manifest import (
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_server.epochs.signing import CuratorKey
 from dummy_designs import ECHO, Echo
 from msgspec.structs import replace
 from support.fakes import Fail, Owned, World, down, hashes_with, picture, publish

@@ -21,7 +21,7 @@ from blindmatch_client.egress import Egress
 from blindmatch_client.matching.transport import MatchingExchange
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_server.hosting.worker_pool import cores
+from blindmatch_server.hosting.workers import cores
 from blindmatch_simulations.evaluation.bench.field import Load, Outcome, messenger_field
 from blindmatch_simulations.evaluation.bench.loopback import Served, serving
 from blindmatch_simulations.evaluation.bench.queries import SEVERAL, Check

@@ -27,7 +27,7 @@ from blindmatch_protocol.designs.prefix_bucket import DESIGN as PREFIX_BUCKET
 from blindmatch_protocol.designs.voprf.messages import CertifiedReply
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_server.epochs.signing import CuratorKey
 from blindmatch_simulations.testbed.inprocess.deployed import (
     Deployed,
     manifest_of,

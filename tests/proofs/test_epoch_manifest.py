@@ -18,7 +18,7 @@ from blindmatch_protocol.messages.epoch_manifest import (
     RoleKey,
     SignedManifest,
 )
-from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_server.epochs.signing import CuratorKey
 from msgspec.structs import replace
 from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
 from support.signed import CURATOR, signed

@@ -19,7 +19,7 @@ from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest
-from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_server.epochs.signing import CuratorKey
 from blindmatch_server.storage.key_files import line_of
 from msgspec.structs import replace
 from support.logs import LOG, NOW, ORIGIN, WITNESSES, MemoryLog, policy, signer

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from blindmatch_server.centre.server import CentreConfig, open_centre
+from blindmatch_server.centre.service import CentreConfig, open_centre
 from blindmatch_server.hosting.authority import Credentials
 from blindmatch_server.hosting.serving import Listen, serve
 

@@ -15,9 +15,8 @@ import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Authority, Credentials, Identity, Kind
-from blindmatch_server.hosting.event_log import Sink
+from blindmatch_server.hosting.event_log import Clock, Sink, system_clock
 from blindmatch_server.hosting.serving import Listen, OpenServices, running
-from blindmatch_server.storage.clock import Clock, system_clock
 
 NOW = datetime.now(UTC)
 ALICE = Identity(Kind.DEVICE, "alice")

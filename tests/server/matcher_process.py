@@ -12,9 +12,9 @@ from pathlib import Path
 
 from blindmatch_server.hosting.authority import Credentials
 from blindmatch_server.hosting.serving import Listen, serve
+from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.matching.epochs import OpenEpoch
-from blindmatch_server.matching.limits import MatchingLimits
-from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.matching.service import MatchingConfig, open_matching
 from msgspec import Struct
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

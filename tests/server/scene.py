@@ -18,11 +18,9 @@ from blindmatch_protocol.messages.report import Report, seal_report
 from blindmatch_protocol.messages.stamp import Stamp, Stamped
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_server.centre.assessment import Assessment
-from blindmatch_server.centre.deployed import Deployed
 from blindmatch_server.centre.keys import CentreKeys
-from blindmatch_server.centre.limits import CentreLimits
-from blindmatch_server.centre.references import References, write_references
-from blindmatch_server.centre.server import CentreConfig, open_centre
+from blindmatch_server.centre.references import Deployed, References, write_references
+from blindmatch_server.centre.service import CentreConfig, CentreLimits, open_centre
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.centre.vouchers import OpenerFiles
 from blindmatch_server.hosting.authority import Identity

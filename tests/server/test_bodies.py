@@ -15,10 +15,10 @@ import pytest
 from blindmatch_protocol.codec import Message, Variable, most_bytes
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.bodies import Bodies
-from blindmatch_server.hosting.concurrency import LeastPace
-from blindmatch_server.matching.limits import MatchingLimits
-from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.hosting.limits import LeastPace
+from blindmatch_server.matching.answering import MatchingLimits
+from blindmatch_server.matching.service import MatchingConfig, open_matching
+from blindmatch_server.storage.blobs import Bodies
 from blindmatch_server.storage.errors import QuotaError
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, load_design
 from support.held_source import HeldSource

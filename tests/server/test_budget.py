@@ -17,7 +17,7 @@ from blindmatch_protocol.designs.token_psi import DESIGN
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Identity
 from blindmatch_server.matching.epochs import EpochSource
-from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.matching.service import MatchingConfig, open_matching
 from support.limited_matcher import ALLOWED, COST, LIMITS, limited_life, request, source
 from support.mortal import Arm
 from support.mortal_servers import Plan, living

@@ -18,13 +18,12 @@ from blindmatch_protocol.contract import Flag, Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre.assessment import Check
 from blindmatch_server.centre.keys import PUBLIC_KEY, CentreKeys
-from blindmatch_server.centre.server import CentreConfig, open_centre
+from blindmatch_server.centre.service import CentreConfig, open_centre
 from blindmatch_server.hosting import exit_codes
 from blindmatch_server.hosting.authority import Identity
 from blindmatch_server.hosting.serving import serve
-from blindmatch_server.matching.filing import CentreAddress
-from blindmatch_server.matching.server import MatchingConfig, open_matching
-from blindmatch_server.matching.store import MatcherStore
+from blindmatch_server.matching.ledger import CentreAddress, MatcherStore
+from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.storage.errors import StateError
 from blindmatch_server.storage.key_files import read_key
 from msgspec.structs import replace

@@ -22,10 +22,10 @@ from blindmatch_protocol.messages.clear_message import ClearMessage, clear_messa
 from blindmatch_protocol.messages.content import AttachmentRef, Content, compose
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.matching.server import MatchingConfig
-from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.matching.service import MatchingConfig
 from blindmatch_server.relay.server import RelayConfig, open_relay, open_services
 from blindmatch_server.relay.service import Scan
+from blindmatch_server.relay.store import RelayLimits
 from msgspec.structs import replace
 from support.fakes import picture
 from support.held_source import HeldSource

@@ -20,9 +20,9 @@ from blindmatch_protocol.contract import Party, SetParameters, batches_of
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.sets.plain_list import LIST_FILE
 from blindmatch_server.matching import enrolments
+from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.matching.epochs import EpochSource, OpenEpoch
-from blindmatch_server.matching.limits import MatchingLimits
-from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.matching.service import MatchingConfig, open_matching
 from dummy_designs import MASKED, MATCHER, AskMasked, Masked, Masking, Unmasked
 from msgspec.structs import replace
 from support.held_source import HeldSource

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from blindmatch_server.hosting.fair_queue import FairQueue
+from blindmatch_server.storage.batching import FairQueue
 
 
 def filled(*tasks: str) -> FairQueue[str]:

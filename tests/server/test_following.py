@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.centre import following
+from blindmatch_server.centre import decisions
 from blindmatch_server.storage.errors import StateError
 
 from .deployment import refused
@@ -84,7 +84,7 @@ async def test_nothing_of_a_report_leaves_whose_export_cannot_be_written_down(
             async for part in d.operator.many("Centre/Export", request):
                 left.append(part.data)
 
-        monkeypatch.setattr(following, "exported", full)
+        monkeypatch.setattr(decisions, "exported", full)
         await refused(export())
         assert left == []
         monkeypatch.undo()

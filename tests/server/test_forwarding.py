@@ -14,10 +14,10 @@ import pytest
 from blindmatch_protocol.contract import Info, KeyLimits, Learner, Party, Role
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Identity
-from blindmatch_server.hosting.rate import Rate
+from blindmatch_server.hosting.limits import Rate
+from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.matching.forwarding import Carrying, _refusal, check_sender
-from blindmatch_server.matching.limits import MatchingLimits
-from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.storage.errors import ForbiddenError, HostError, RateError
 from msgspec.structs import replace
 from support.held_source import HeldSource

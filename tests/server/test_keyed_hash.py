@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_server.centre.keyed_hash import SAME_PICTURE, KeyedHasher, distance
+from blindmatch_server.centre.keys import SAME_PICTURE, KeyedHasher, distance
 from blindmatch_simulations.evaluation.studies.hashes import measure
 from blindmatch_simulations.testbed.pictures.crops import SamplePicture, crops
 from blindmatch_simulations.testbed.pictures.edits import EDITS, MILD, Edit

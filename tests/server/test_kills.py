@@ -22,7 +22,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.cover import SLOT_SIZES, fragment, fragments_of, seal_slot
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Identity
-from blindmatch_server.matching.filing import CentreAddress
+from blindmatch_server.matching.ledger import CentreAddress
 from support.mortal import Arm
 from support.mortal_servers import Plan, centre_life, living, matcher_life, opening_life
 

@@ -32,19 +32,27 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_server.epochs.signing import CuratorKey
 from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.hosting.endpoint import Call
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.log import tree_store
 from blindmatch_server.log import witness as witness_module
-from blindmatch_server.log.cosigning import Cosigning, WitnessAt
-from blindmatch_server.log.monthly import Month, parse_leaf
-from blindmatch_server.log.monthly import leaf_of as leaf_of_month
-from blindmatch_server.log.server import LogConfig, open_log, open_witness
-from blindmatch_server.log.service import Log, StreamRule, _proven, counts, epochs_of
+from blindmatch_server.log.service import (
+    Log,
+    LogConfig,
+    Month,
+    StreamRule,
+    _proven,
+    counts,
+    epochs_of,
+    open_log,
+    open_witness,
+    parse_leaf,
+)
+from blindmatch_server.log.service import leaf_of as leaf_of_month
 from blindmatch_server.log.tree_store import TreeStore
-from blindmatch_server.log.witness import Witness
+from blindmatch_server.log.witness import Cosigning, Witness, WitnessAt
 from blindmatch_server.storage.errors import ConflictError, StateError
 from msgspec.structs import replace
 from support.dying import die

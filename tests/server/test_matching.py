@@ -13,16 +13,15 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party, SetParameters, batches_of
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.curator.signing import CuratorKey
-from blindmatch_server.epochs.building import Publishing
-from blindmatch_server.epochs.publication import publish_epoch
+from blindmatch_server.epochs.building import Publishing, publish_epoch
+from blindmatch_server.epochs.signing import CuratorKey
 from blindmatch_server.hosting import exit_codes
-from blindmatch_server.hosting.rate import Rate
+from blindmatch_server.hosting.limits import Rate
 from blindmatch_server.hosting.serving import serve
+from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.matching.epochs import EpochSource, PublishedSource
-from blindmatch_server.matching.limits import MatchingLimits
-from blindmatch_server.matching.server import MatchingConfig, open_matching
-from blindmatch_server.matching.store import MatcherStore
+from blindmatch_server.matching.ledger import MatcherStore
+from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.relay.server import RelayConfig, open_services
 from support.held_source import HeldSource
 from support.signed import CURATOR, SIGNER

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from blindmatch_server.relay.pace import MANY, Pace
 from blindmatch_server.relay.store import Queued
+from blindmatch_server.relay.streams import MANY, Pace
 
 SECONDS = 0.0625
 

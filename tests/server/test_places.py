@@ -13,8 +13,8 @@ import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Identity, Kind
-from blindmatch_server.hosting.concurrency import LeastPace, Patience
 from blindmatch_server.hosting.endpoint import DEVICES, Call, Method
+from blindmatch_server.hosting.limits import LeastPace, Patience
 from blindmatch_server.storage.errors import SlowError
 from grpc_health.v1 import health_pb2
 

@@ -22,9 +22,7 @@ from blindmatch_protocol.contract import EntrySource, Role, SetParameters, batch
 from blindmatch_protocol.designs.oprf_psi import DESIGN, build
 from blindmatch_protocol.designs.oprf_psi.build import BATCH
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
-from blindmatch_server.curator.signing import CuratorKey
-from blindmatch_server.epochs.building import Publishing
-from blindmatch_server.epochs.publication import publish_epoch, publish_update
+from blindmatch_server.epochs.building import Publishing, publish_epoch, publish_update
 from blindmatch_server.epochs.published import (
     BuildRunningError,
     DamagedPublicationError,
@@ -35,8 +33,9 @@ from blindmatch_server.epochs.published import (
     open_publication,
     signed_epochs,
 )
-from blindmatch_server.storage import workspace
-from blindmatch_server.storage.workspace import FolderWorkspace, StorageError, WorkspaceError
+from blindmatch_server.epochs.signing import CuratorKey
+from blindmatch_server.storage import files
+from blindmatch_server.storage.files import FolderWorkspace, StorageError, WorkspaceError
 from msgspec.structs import replace
 from support.forked import lived
 from support.memory import random_hashes
@@ -376,7 +375,7 @@ def test_a_full_disk_is_an_error_and_the_old_epoch_stays(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(workspace, "_allocate", full)
+        patch.setattr(files, "_allocate", full)
         with pytest.raises(StorageError, match=r"making room for scratch evaluated.*No space left"):
             publish(tmp_path, 2)
     assert current_epoch(tmp_path) == 1

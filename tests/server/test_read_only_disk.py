@@ -20,9 +20,8 @@ from blindmatch_protocol import failpoint
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Identity
-from blindmatch_server.matching.filing import CentreAddress
-from blindmatch_server.matching.server import MatchingConfig, open_matching
-from blindmatch_server.matching.store import MatcherStore
+from blindmatch_server.matching.ledger import CentreAddress, MatcherStore
+from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.storage import database
 from blindmatch_server.storage.blobs import Incoming
 from support.held_source import HeldSource

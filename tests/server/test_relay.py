@@ -17,10 +17,10 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.sealed_message import WIRE_VERSION, RatchetHeader, SealedMessage
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Identity, Kind
-from blindmatch_server.hosting.rate import Rate
+from blindmatch_server.hosting.limits import Rate
 from blindmatch_server.relay import service
-from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.server import RelayConfig, open_relay
+from blindmatch_server.relay.store import RelayLimits
 
 from .deployment import ALICE, BOB, Client, Deployment, refused
 

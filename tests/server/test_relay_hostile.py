@@ -19,13 +19,11 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting import calls
 from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.hosting.calls import REFUSALS
-from blindmatch_server.hosting.concurrency import TurnQueue
-from blindmatch_server.hosting.rate import Rate, TokenBuckets
+from blindmatch_server.hosting.limits import Rate, TokenBuckets, TurnQueue
 from blindmatch_server.relay import store
-from blindmatch_server.relay.limits import RelayLimits
-from blindmatch_server.relay.retention import Steadiness
-from blindmatch_server.relay.server import RelayConfig, open_relay
+from blindmatch_server.relay.server import RelayConfig, Steadiness, open_relay
 from blindmatch_server.relay.service import Relay
+from blindmatch_server.relay.store import RelayLimits
 from blindmatch_server.storage.errors import RateError
 
 from .deployment import Client, Deployment, refused

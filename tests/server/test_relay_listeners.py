@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.relay import store
-from blindmatch_server.relay.listeners import MOST_BYTES_HELD, MOST_HELD, Listener, Listeners
 from blindmatch_server.relay.store import Queued
+from blindmatch_server.relay.streams import MOST_BYTES_HELD, MOST_HELD, Listener, Listeners
 from hypothesis import given
 from hypothesis import strategies as st
 

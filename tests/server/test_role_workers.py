@@ -18,7 +18,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.workers import Workers
 from blindmatch_server.matching.enrolments import NotEnrolledError
-from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.matching.service import MatchingConfig, open_matching
 from dummy_designs import IN_PROCESSES, AskMasked, Unmasked, in_processes
 from support.dying import end_by_themselves, is_running, left_by
 

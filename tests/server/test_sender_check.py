@@ -16,7 +16,7 @@ from blindmatch_protocol.messages.report import Report
 from blindmatch_protocol.messages.sender_proof import FrankingKey, SenderProof, proven, sign
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre.assessment import Check, Outcome
-from blindmatch_server.centre.server import CentreConfig, open_centre
+from blindmatch_server.centre.service import CentreConfig, open_centre
 from msgspec.structs import replace
 
 from .deployment import ALICE, Deployment, refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from blindmatch_server.centre.states import LEGAL, Cause, State, TransitionError, check_transition
+from blindmatch_server.centre.store import LEGAL, Cause, State, TransitionError, check_transition
 
 EVERY = list(itertools.product(State, State, Cause))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import notices, store
-from blindmatch_server.centre.schema import SCHEMA
-from blindmatch_server.centre.statistics import durations, measure
+from blindmatch_server.centre.operating import durations, measure
+from blindmatch_server.centre.store import SCHEMA
 from google.protobuf.json_format import MessageToJson
 
 from .test_centre import voucher

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from blindmatch_server.centre.statute import months_after, statute
+from blindmatch_server.centre.notices import months_after, statute
 
 
 def test_what_the_law_says_is_read_with_its_source() -> None:

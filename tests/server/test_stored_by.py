@@ -14,7 +14,7 @@ import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_server.hosting.authority import Identity
 from blindmatch_server.relay import store
-from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.relay.store import RelayLimits
 from blindmatch_server.storage.errors import QuotaError
 from support.mortal import Arm
 from support.mortal_servers import Plan, living, relay_life

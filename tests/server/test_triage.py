@@ -14,7 +14,7 @@ import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre import notices
-from blindmatch_server.centre.statute import months_after
+from blindmatch_server.centre.notices import months_after
 from blindmatch_server.hosting.authority import Identity, Kind
 
 from .deployment import Client, Deployment, refused

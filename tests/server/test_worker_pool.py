@@ -20,9 +20,8 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import EntryBatch, SetParameters, batches_of
 from blindmatch_protocol.contract.executor import WorkerProcesses
 from blindmatch_protocol.designs import oprf_psi, token_psi
-from blindmatch_server.epochs.building import Publishing
-from blindmatch_server.epochs.publication import publish_epoch
-from blindmatch_server.hosting.worker_pool import WorkerPool, WorkerWarning
+from blindmatch_server.epochs.building import Publishing, publish_epoch
+from blindmatch_server.hosting.workers import WorkerPool, WorkerWarning
 from support import row_functions
 from support.dying import end_by_themselves, is_running, left_by
 from support.memory import random_hashes
@@ -161,7 +160,7 @@ class TestWorkers:
     def test_end_when_the_program_is_killed(self) -> None:
         pids = left_by(
             "from support.row_functions import mixed\n"
-            "from blindmatch_server.hosting.worker_pool import WorkerPool\n"
+            "from blindmatch_server.hosting.workers import WorkerPool\n"
             "from server.test_worker_pool import batches\n"
             "workers = WorkerPool(2); rows = workers.rows(mixed, b'k', batches(400, 4)); next(rows)\n"
             "print(*workers.pids, flush=True)"

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from blindmatch_server.storage import workspace
-from blindmatch_server.storage.workspace import PUBLIC, StorageError, replace_file
+from blindmatch_server.storage import files
+from blindmatch_server.storage.files import PUBLIC, StorageError, replace_file
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_what_is_written_is_on_the_disk_before_it_takes_the_name_and_then_the_na
 ) -> None:
     synced = list[tuple[int, bytes]]()
     monkeypatch.setattr(
-        workspace.os, "fsync", lambda number: synced.append((os.fstat(number).st_ino, path.read_bytes()))
+        files.os, "fsync", lambda number: synced.append((os.fstat(number).st_ino, path.read_bytes()))
     )
     replace_file(path, b"new", PUBLIC)
     assert synced == [(path.stat().st_ino, b"old"), (path.parent.stat().st_ino, b"new")]
@@ -36,7 +36,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was_and_can_be_repeated(
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(workspace.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(StorageError, match="writing file: No space left"):
         replace_file(path, b"new")
     assert path.read_bytes() == b"old"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
-from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_server.epochs.signing import CuratorKey
 from blindmatch_server.hosting.authority import Authority, Identity
 from blindmatch_simulations.testbed.deployment.doctor import Status, examine
 from blindmatch_simulations.testbed.deployment.doctor.certificates import certificates

@@ -24,8 +24,7 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_server.curator import open_list
 from blindmatch_server.curator.endorsement.auditing import Audited
-from blindmatch_server.epochs.manifest import LEAF
-from blindmatch_server.epochs.published import Publication, open_publication
+from blindmatch_server.epochs.published import LEAF, Publication, open_publication
 from blindmatch_simulations.testbed.deployment import curating, endorsement_policy, endorsing
 from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
 from blindmatch_simulations.testbed.deployment.device_settings import Settings

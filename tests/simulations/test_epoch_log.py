@@ -29,13 +29,13 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import seeded, system_randomness
 from blindmatch_protocol.contract import NO_LABEL, EntrySource, Party, batches_of, no_progress
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest
-from blindmatch_server.centre.exporting import Backing
+from blindmatch_server.centre.service import Backing
 from blindmatch_server.epochs.logged import Logged, read_logged
 from blindmatch_server.epochs.published import current_epoch
-from blindmatch_server.matching.renewing import Renewing
+from blindmatch_server.matching.epochs import Renewing
 from blindmatch_server.storage.errors import StateError
+from blindmatch_server.storage.files import hold
 from blindmatch_server.storage.key_files import line_of
-from blindmatch_server.storage.locking import hold
 from blindmatch_simulations.testbed.deployment import epoch_log
 from blindmatch_simulations.testbed.deployment.deployed_design import note_design
 from blindmatch_simulations.testbed.deployment.doctor.finding import Status

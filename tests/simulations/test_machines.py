@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_server.epochs.manifest import SIGNED
+from blindmatch_server.epochs.published import SIGNED
 from blindmatch_simulations.testbed.deployment import addresses
 from blindmatch_simulations.testbed.deployment.addresses import AddressError
 from blindmatch_simulations.testbed.deployment.devices import create_or_open_device

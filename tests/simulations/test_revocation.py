@@ -19,7 +19,7 @@ from blindmatch_protocol.contract import Party, batches_of
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from blindmatch_server.hosting.authority import Identity, Kind
-from blindmatch_server.revocation import RevocationList
+from blindmatch_server.hosting.certificates import RevocationList
 from blindmatch_simulations.testbed.deployment.devices import open_device
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
 from blindmatch_simulations.testbed.deployment.operators import secured

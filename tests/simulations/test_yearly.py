@@ -14,7 +14,7 @@ from blindmatch_proofs.signed_note import ED25519
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.log.monthly import Month, leaf_of
+from blindmatch_server.log.service import Month, leaf_of
 from blindmatch_simulations.cli import yearly as page
 from blindmatch_simulations.testbed.deployment import yearly
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError

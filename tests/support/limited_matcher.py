@@ -10,7 +10,7 @@ from blindmatch_protocol.contract import SetParameters, batches_of
 from blindmatch_protocol.designs.token_psi import DESIGN
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_server.matching.server import MatchingConfig, open_matching
+from blindmatch_server.matching.service import MatchingConfig, open_matching
 
 from support.held_source import HeldSource
 from support.memory import Held, MemoryWorkspace

@@ -12,9 +12,8 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import SetParameters, batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi import build as oprf_psi_build
-from blindmatch_server.epochs.building import Publishing
-from blindmatch_server.epochs.publication import publish_epoch
-from blindmatch_server.hosting.worker_pool import WorkerPool
+from blindmatch_server.epochs.building import Publishing, publish_epoch
+from blindmatch_server.hosting.workers import WorkerPool
 
 from support.dying import Points, die
 from support.memory import random_hashes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_server.curator import import_list, open_list
-from blindmatch_server.curator.formats import pdq_lines
+from blindmatch_server.curator.formats import text
 
 from support.dying import Points, die
 
@@ -21,7 +21,7 @@ def import_life(source: Path, target: Path, point: str) -> tuple[int, int]:
     """
     points, blocks = Points(point), list[int]()
     os.fsync, os.rename, os.replace = map(points.around, (os.fsync, os.rename, os.replace))
-    pdq_lines._BLOCK_BYTES = 8 * pdq_lines.LINE_BYTES  # type: ignore[misc]
+    text._PDQ_BLOCK_BYTES = 8 * text.LINE_BYTES  # type: ignore[misc]
 
     def progress(done: int, total: int) -> None:
         blocks.append(done)

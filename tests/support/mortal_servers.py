@@ -10,15 +10,15 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, NoReturn
 
-from blindmatch_server.centre.deployed import Deployed
-from blindmatch_server.centre.server import CentreConfig, open_centre
+from blindmatch_server.centre.references import Deployed
+from blindmatch_server.centre.service import CentreConfig, open_centre
 from blindmatch_server.centre.vouchers import OpenerFiles
 from blindmatch_server.hosting.authority import Credentials
 from blindmatch_server.hosting.serving import Listen, OpenServices, serve
-from blindmatch_server.matching.filing import CentreAddress
-from blindmatch_server.matching.server import MatchingConfig, open_matching
-from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.matching.ledger import CentreAddress
+from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.relay.server import RelayConfig, open_services
+from blindmatch_server.relay.store import RelayLimits
 from msgspec import Struct
 from server.designs_for_tests import ROLE, Dummy
 from server.scene import EPOCH

@@ -37,8 +37,8 @@ from blindmatch_protocol.contract import (
     no_progress,
 )
 from blindmatch_server.curator.rejects import Reason
-from blindmatch_server.hosting.rate import Rate
-from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.hosting.limits import Rate
+from blindmatch_server.relay.store import RelayLimits
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.evaluation.conformance.checks import CHECKS, NOT_SEEN
 from blindmatch_simulations.evaluation.conformance.remote.run import REMOTE_CHECKS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest, SignedManifest
-from blindmatch_server.curator.signing import CuratorKey, Signer
+from blindmatch_server.epochs.signing import CuratorKey, Signer
 from blindmatch_simulations.testbed.inprocess.deployed import manifest_of
 from msgspec.structs import replace
 

@@ -21,20 +21,19 @@ from blindmatch_protocol.codec import Message, layout
 from blindmatch_protocol.codec.errors import EpochMismatchError, ProtocolError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.sealed_message import Curve25519Key, Version
-from blindmatch_server.centre.limits import CentreLimits
-from blindmatch_server.centre.service import Centre
+from blindmatch_server.centre.service import Centre, CentreLimits
 from blindmatch_server.hosting.authority import Kind
-from blindmatch_server.hosting.counters import Audit
+from blindmatch_server.hosting.calls import refusal_of
 from blindmatch_server.hosting.endpoint import EVERYONE, NOT_DEVICES, Service
-from blindmatch_server.hosting.rate import Rate
+from blindmatch_server.hosting.limits import Rate
+from blindmatch_server.hosting.metrics import Audit
 from blindmatch_server.hosting.serving import Health, Reflection
-from blindmatch_server.hosting.statuses import refusal_of
 from blindmatch_server.log.service import Log
 from blindmatch_server.log.witness import Witness
-from blindmatch_server.matching.limits import MatchingLimits
+from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.matching.service import MatchingService
-from blindmatch_server.relay.limits import RelayLimits
 from blindmatch_server.relay.service import Relay
+from blindmatch_server.relay.store import RelayLimits
 from blindmatch_server.storage.errors import RefusedError
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 from msgspec import NODEFAULT, Struct

@@ -7,12 +7,16 @@ else                       -> passed
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TypeAlias
+from sqlite3 import Connection
+from typing import Final, TypeAlias
 
 from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol.messages.report import Report
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class NotAvailable(Struct, frozen=True):
@@ -108,3 +112,32 @@ def describe(check: Check, verdict: Verdict) -> str:
             return f"{check}: failed: {reason}"
         case NotAvailable(reason):
             return f"{check}: not available: {reason}"
+
+
+_MESSAGE_TAG: Final = b"blindmatch/centre/subject/message/1"
+_PICTURE_TAG: Final = b"blindmatch/centre/subject/picture/1"
+
+
+def subject_of(report: Report) -> bytes:
+    """Names what a report is about, 32 bytes."""
+    if report.opening:
+        return hashlib.sha256(_MESSAGE_TAG + report.opening[0].commitment).digest()
+    digest = report.shown.attachment.digest
+    return hashlib.sha256(_PICTURE_TAG + digest + report.sender.encode()).digest()
+
+
+def settle_once(connection: Connection, report_id: bytes, assessment: Assessment) -> Assessment:
+    """`assessment` with the verdict `once`; the report gets its subject if nothing failed and it is free."""
+    verdict = _once(connection, report_id, assessment)
+    return replace(assessment, verdicts={**assessment.verdicts, Check.ONCE: verdict})
+
+
+def _once(connection: Connection, report_id: bytes, assessment: Assessment) -> Verdict:
+    may_report = isinstance(assessment.verdicts.get(Check.REPORTER), Passed)
+    if assessment.outcome[0] is Outcome.FAILED or not may_report:
+        return NotAvailable("a report that is not in order takes nothing from another", needed=False)
+    connection.execute("INSERT OR IGNORE INTO subjects VALUES (?, ?)", (assessment.subject, report_id))
+    (first,) = connection.execute(
+        "SELECT report_id FROM subjects WHERE subject = ?", (assessment.subject,)
+    ).fetchone()
+    return Passed() if first == report_id else Failed(f"the same was reported before, as {first.hex()}")

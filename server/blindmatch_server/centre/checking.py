@@ -6,18 +6,52 @@ import asyncio
 from sqlite3 import Connection
 
 from blindmatch_proofs.verdict import Failed
+from blindmatch_protocol.messages.sealed_message import Curve25519Key
+from blindmatch_protocol.messages.sender_proof import FrankingKey
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
 from blindmatch_server.centre import notices, store
-from blindmatch_server.centre.assessment import Assessment, Check, Facts, NotAvailable
-from blindmatch_server.centre.signers import signer_of
-from blindmatch_server.centre.subjects import settle_once
+from blindmatch_server.centre.assessment import Assessment, Check, Facts, NotAvailable, settle_once
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.hosting.authority import identity_of
-from blindmatch_server.hosting.concurrency import nothing_left
-from blindmatch_server.hosting.event_log import EventLog
+from blindmatch_server.hosting.event_log import Clock, EventLog, milliseconds
+from blindmatch_server.hosting.limits import nothing_left
 from blindmatch_server.storage.blobs import Blobs
-from blindmatch_server.storage.clock import Clock, milliseconds
 from blindmatch_server.storage.database import Database
+from blindmatch_server.storage.errors import ConflictError
+
+_STEP = "centre/key"
+
+
+def claimed_identity(request: wire.CentreKeyRequest) -> bytes:
+    """The identity key that a device says is its own; the franking key that it signed shows that it is.
+
+    Raises:
+        ProtocolError: if one has not the form of a key, or the identity key has not signed the other.
+    """
+    identity = Curve25519Key().write(request.identity_key, _STEP, "identity_key")
+    FrankingKey(request.franking_key, request.franking_key_signature).check_owner(identity)
+    return identity
+
+
+def note_signer(connection: Connection, account: str, identity: bytes) -> None:
+    """Keep an account's identity key.
+
+    Raises:
+        ConflictError: if it has another one.
+    """
+    connection.execute("INSERT OR IGNORE INTO signers VALUES (?, ?)", (account, identity))
+    if signer_of(connection, account) != identity:
+        raise ConflictError(
+            _STEP, "another one was named first under this account's name, and stays", "identity_key"
+        )
+
+
+def signer_of(connection: Connection, account: str) -> bytes | None:
+    """An account's identity key; None if it never said."""
+    row = connection.execute("SELECT identity_key FROM signers WHERE account = ?", (account,)).fetchone()
+    return None if row is None else bytes(row[0])
+
 
 _PAUSE_SECONDS = 1.0
 

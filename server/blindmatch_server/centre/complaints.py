@@ -13,7 +13,7 @@ from typing import Final
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
 from blindmatch_server.centre import notices, store
-from blindmatch_server.centre.states import Cause, State, check_transition
+from blindmatch_server.centre.store import Cause, State, check_transition
 from blindmatch_server.storage.errors import ConflictError, NotFoundError, PreconditionError, QuotaError
 
 MOST_OPEN: Final = 8

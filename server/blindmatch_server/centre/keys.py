@@ -6,19 +6,119 @@ account its notices come from. Devices are configured with the public halves of 
 from __future__ import annotations
 
 import secrets
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.messages.stamp import KEY_LENGTH
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Struct
 
-from blindmatch_server.centre.keyed_hash import KEY_BYTES, KeyedHasher
 from blindmatch_server.storage.errors import StateError
+from blindmatch_server.storage.files import replace_file
 from blindmatch_server.storage.key_files import line_of, read_key
-from blindmatch_server.storage.workspace import replace_file
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+KEY_BYTES: Final = 32
+HASH_BYTES: Final = 32
+SAME_PICTURE: Final = 56
+"""Largest distance at which two pictures count as the same; chosen by measurement, see the decision."""
+
+_INFO: Final = b"blindmatch/centre/keyed-picture-hash/v1"
+_SIDE: Final = 32
+_REACH: Final = 4
+_LEAST_PATCH, _MOST_PATCH = 2, 4
+# some candidates compare a patch with itself and are passed over
+_CANDIDATES: Final = 400
+_NUMBERS: Final = 8
+
+
+class KeyedHasher:
+    """Computes the hash under one key. The key is the centre's alone; `repr` does not show it.
+
+    Args:
+        key: 32 secret bytes, uniformly random.
+
+    Raises:
+        ValueError: if the key has another length.
+    """
+
+    __slots__ = ("_patterns",)
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"key: must have {KEY_BYTES} bytes")
+        self._patterns = _patterns(key)
+
+    def hash(self, luminance: npt.NDArray[np.float32]) -> bytes:
+        """The hash, 32 bytes, of a luminance plane (h, w), 0..255, of any size.
+
+        Raises:
+            ValueError: if it is empty or not two-dimensional.
+        """
+        if luminance.ndim != 2 or 0 in luminance.shape:
+            raise ValueError("luminance must have shape (h, w) and not be empty")
+        height, width = luminance.shape
+        grid = _reduction(height) @ luminance.astype(np.float64) @ _reduction(width).T
+        return np.packbits(self._patterns @ grid.ravel() > 0).tobytes()
+
+    def __repr__(self) -> str:
+        return "<KeyedHasher>"
+
+
+def distance(left: bytes, right: bytes) -> int:
+    """Bits in which two hashes under one key differ, 0 to 256.
+
+    Raises:
+        ValueError: if one is not 32 bytes long.
+    """
+    if len(left) != HASH_BYTES or len(right) != HASH_BYTES:
+        raise ValueError(f"hash: must have {HASH_BYTES} bytes")
+    return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).bit_count()
+
+
+def _patterns(key: bytes) -> Floats:
+    """256 rows of weights on the flattened grid: plus on one patch, minus on the other."""
+    material = HKDF(SHA256(), _CANDIDATES * _NUMBERS * 2, salt=None, info=_INFO).derive(key)
+    numbers = np.frombuffer(material, ">u2").reshape(_CANDIDATES, _NUMBERS).tolist()
+    patterns = [pattern for row in numbers if (pattern := _pattern(row)).any()]
+    return np.array(patterns[: 8 * HASH_BYTES]).reshape(8 * HASH_BYTES, _SIDE * _SIDE)
+
+
+def _pattern(numbers: list[int]) -> Floats:
+    """One comparison from eight 16-bit numbers; their bias modulo small ranges does not matter here."""
+    tall, wide, tall2, wide2 = (_LEAST_PATCH + n % (_MOST_PATCH - _LEAST_PATCH + 1) for n in numbers[:4])
+    top, left = numbers[4] % (_SIDE + 1 - tall), numbers[5] % (_SIDE + 1 - wide)
+    top2 = _near(top, numbers[6], _SIDE - tall2)
+    left2 = _near(left, numbers[7], _SIDE - wide2)
+    weights = np.zeros((_SIDE, _SIDE))
+    weights[top : top + tall, left : left + wide] += 1 / (tall * wide)
+    weights[top2 : top2 + tall2, left2 : left2 + wide2] -= 1 / (tall2 * wide2)
+    return weights
+
+
+def _near(place: int, number: int, last: int) -> int:
+    """A place at most `_REACH` away from `place`, within 0 to `last`."""
+    return min(max(place + number % (2 * _REACH + 1) - _REACH, 0), last)
+
+
+@lru_cache(maxsize=64)
+def _reduction(count: int) -> Floats:
+    """(32, count): area means of `count` samples in 32 equal cells, then the blur 1-2-1."""
+    edges, samples = np.linspace(0, count, _SIDE + 1)[:, None], np.arange(count)[None, :]
+    overlap = np.minimum(edges[1:], samples + 1) - np.maximum(edges[:-1], samples)
+    means = np.clip(overlap, 0, None) * (_SIDE / count)
+    padded = np.concatenate([means[:1], means, means[-1:]])
+    blurred: Floats = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+    return blurred
+
 
 SEALING_KEY: Final = "centre.key"
 PUBLIC_KEY: Final = "centre.pub"

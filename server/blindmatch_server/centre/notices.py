@@ -13,18 +13,100 @@ is the account it names, unless a check failed: then the report may name anybody
 from __future__ import annotations
 
 import hashlib
+from calendar import monthrange
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
+from importlib.resources import files
 from sqlite3 import Connection
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from blindmatch_server.centre import store
 from blindmatch_server.centre.assessment import Facts, Outcome
-from blindmatch_server.centre.statute import months_after, statute
-from blindmatch_server.centre.unproven import is_device
+from blindmatch_server.hosting.authority import IdentityError, Kind, identity_of
 from blindmatch_server.storage.errors import NotFoundError, PreconditionError
+
+
+class NoticePeriods(msgspec.Struct, frozen=True):
+    """When a user is told of a report, in months after it was received: COM(2022) 209, Articles 12 and 48(7).
+
+    Attributes:
+        delay_months: unless an authority asks for more.
+        most_months: even then.
+        source: where it says so.
+    """
+
+    delay_months: int
+    most_months: int
+    source: str
+
+
+class StatisticsForm(msgspec.Struct, frozen=True):
+    """How error is to be published: Regulation (EU) 2021/1232 and Implementing Regulation (EU) 2024/2916.
+
+    Attributes:
+        error_rate: the definition of the published rate, and of A, B and C.
+        caution: what must stand beside it.
+        source: where it says so.
+    """
+
+    error_rate: str
+    caution: str
+    source: str
+
+
+class Statute(msgspec.Struct, frozen=True):
+    """The file, as far as the centre goes by it."""
+
+    notice_to_user: NoticePeriods
+    statistics_form: StatisticsForm
+
+
+@cache
+def statute() -> Statute:
+    """What the file says."""
+    raw = files("blindmatch_server.centre").joinpath("statute.json").read_bytes()
+    return msgspec.json.decode(raw, type=Statute)
+
+
+def months_after(at_ms: int, months: int) -> int:
+    """The same day and time of day (UTC) so many calendar months later, or the month's last day."""
+    start = datetime.fromtimestamp(at_ms / 1000, UTC)
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    day = min(start.day, monthrange(year, month + 1)[1])
+    moved = start.replace(year=year, month=month + 1, day=day)
+    return at_ms + round((moved - start).total_seconds() * 1000)
+
+
+BY_DEVICE: Final = (
+    "that the recipient received the message, or could open it: the relay's stamp says that it took it then, "
+    "for that account; and that relay and centre, who share the stamp's key, did not make the stamp together"
+)
+BY_SERVICE: Final = (
+    "who sent the picture, when, or whether anybody did: a service that sees pictures in the clear says so, "
+    "and nothing binds it to that"
+)
+IN_STATISTICS: Final = (
+    "recipients: the checks do not show that a recipient whom a sender's device names received "
+    "anything, and recipients of what a service reports are not known"
+)
+
+
+def not_shown(submitter: str) -> str:
+    """What the checks do not show of a report that the account `submitter` handed in."""
+    return BY_DEVICE if is_device(submitter) else BY_SERVICE
+
+
+def is_device(submitter: str) -> bool:
+    """Whether the account is a device's."""
+    try:
+        return identity_of(submitter).kind is Kind.DEVICE
+    except IdentityError:
+        return False
+
 
 _STEP: Final = "centre/notice"
 _COLUMNS: Final = "notice_id, report_id, account, kind, words, due_at_ms, sent_at_ms"

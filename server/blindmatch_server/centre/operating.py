@@ -9,22 +9,161 @@ operator -- ReadStatistics ---------------> centre    counts, nothing about anyb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from sqlite3 import Connection
 from typing import Any, Final, TypeAlias
 
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from msgspec.structs import asdict
 
-from blindmatch_server.centre import complaints, following, notices, store, triage
-from blindmatch_server.centre.replies import notice_of, report_row
-from blindmatch_server.centre.states import State
-from blindmatch_server.centre.statistics import measure
+from blindmatch_server.centre import complaints, decisions, notices, store
+from blindmatch_server.centre.store import State
 from blindmatch_server.hosting.authority import Identity, IdentityError, Kind
 from blindmatch_server.hosting.endpoint import OPERATORS, Call, Handler, Method
-from blindmatch_server.hosting.rate import TokenBuckets
-from blindmatch_server.storage.clock import Clock, milliseconds
+from blindmatch_server.hosting.event_log import Clock, milliseconds
+from blindmatch_server.hosting.limits import TokenBuckets
 from blindmatch_server.storage.database import Database
+
+
+def report_row(row: store.Row) -> wire.ReportRow:
+    """A report in one line."""
+    submission, facts = row.submission, row.facts
+    return wire.ReportRow(
+        report_id=submission.report_id,
+        state=row.state,
+        reason=row.reason,
+        received_at_ms=submission.received_at_ms,
+        reporter=submission.submitter,
+        design=facts.design,
+        entry_id=facts.entry_id,
+        score=facts.score,
+        pdq_distance=facts.pdq_distance or 0,
+        second_distance=facts.second_distance or 0,
+        picture_bytes=facts.picture_bytes,
+        checks=row.outcome or "",
+        checks_reason=row.outcome_reason,
+        decision=row.decision or "",
+        decided_at_ms=row.decided_at_ms,
+    )
+
+
+def report_detail(
+    row: store.Row,
+    verdicts: Sequence[str],
+    journal: Sequence[store.Entry],
+    held: Sequence[wire.Complaint],
+    told: Sequence[notices.Notice],
+) -> wire.ReportDetail:
+    """A report with its checks, journal, complaints and notices."""
+    facts = row.facts
+    return wire.ReportDetail(
+        row=report_row(row),
+        sender=facts.sender,
+        recipient=facts.recipient,
+        sent_at_ms=facts.sent_at_ms,
+        stamped_at_ms=facts.stamped_at_ms,
+        media_type=facts.media_type,
+        width=facts.width,
+        height=facts.height,
+        checks=verdicts,
+        journal=[wire.JournalEntry(**asdict(entry)) for entry in journal],
+        complaints=held,
+        notices=[notice_of(one, row) for one in told],
+    )
+
+
+def notice_of(held: notices.Notice, row: store.Row) -> wire.Notice:
+    """A notice with its text."""
+    told = asdict(held)
+    del told["words"]
+    return wire.Notice(**told, text=notices.text_of(held, row))
+
+
+Period: TypeAlias = tuple[int, int]
+"""Unix time in milliseconds: from, and before."""
+_OPEN_END: Final = (1 << 63) - 1
+
+
+def durations(values: Sequence[int]) -> wire.Durations:
+    """Of times in milliseconds, in any order; percentiles are those of the nearest rank. All 0 if none."""
+    if not values:
+        return wire.Durations()
+    ordered = sorted(values)
+    ranks = {"median_ms": 50, "p90_ms": 90, "p99_ms": 99}
+    at = {name: ordered[-(-percent * len(ordered) // 100) - 1] for name, percent in ranks.items()}
+    return wire.Durations(count=len(ordered), mean_ms=round(sum(ordered) / len(ordered)), **at)
+
+
+def measure(connection: Connection, from_ms: int = 0, until_ms: int = 0) -> wire.Statistics:
+    """Counts of the reports received in a period, as they stand now; 0 is no bound."""
+    # what SQLite can hold; nothing was received later
+    period = min(from_ms, _OPEN_END), min(until_ms or _OPEN_END, _OPEN_END)
+    counts = _counts(connection, period)
+    return wire.Statistics(
+        flagged=counts["reports"] + counts["vouchers_opened"],
+        **counts,
+        to_decision=_times(connection, _TO_DECISION, period),
+        to_settlement=_times(connection, _TO_SETTLEMENT, period),
+    )
+
+
+_REPORTS: Final = """
+SELECT
+    COUNT(*) AS reports,
+    COUNT(score) AS flags,
+    COUNT(*) FILTER (WHERE decision <> '') AS reviewed,
+    COUNT(*) FILTER (WHERE decision = 'unfounded') AS unconfirmed,
+    COUNT(*) FILTER (WHERE media_type LIKE 'image/%') AS images,
+    COUNT(*) FILTER (WHERE media_type LIKE 'video/%') AS videos,
+    COUNT(*) FILTER (WHERE media_type NOT LIKE 'image/%' AND media_type NOT LIKE 'video/%') AS other_files,
+    COUNT(*) FILTER (WHERE outcome = 'passed') AS checks_passed,
+    COUNT(*) FILTER (WHERE outcome = 'failed') AS checks_failed,
+    COUNT(*) FILTER (WHERE outcome = 'unavailable') AS checks_unavailable,
+    COUNT(*) FILTER (WHERE state = 'closed') AS closed,
+    COUNT(*) FILTER (WHERE EXISTS (
+        SELECT 1 FROM journal AS j WHERE j.report_id = r.report_id AND j.state = 'forwarded'
+    )) AS forwarded,
+    COUNT(*) FILTER (WHERE EXISTS (
+        SELECT 1 FROM journal AS j WHERE j.report_id = r.report_id AND j.state = 'removal asked'
+    )) AS removal_asked,
+    -- accounts count only where all checks passed; what those do not show: unproven.py
+    COUNT(DISTINCT CASE WHEN outcome = 'passed' THEN NULLIF(sender, '') END) AS accounts_sent,
+    COUNT(DISTINCT CASE WHEN outcome = 'passed' THEN NULLIF(recipient, '') END) AS accounts_received
+FROM reports AS r WHERE received_at_ms >= ? AND received_at_ms < ?
+"""
+_COMPLAINTS: Final = """
+SELECT
+    COUNT(*) AS complaints,
+    COUNT(*) FILTER (WHERE decision <> '') AS complaints_settled,
+    COUNT(*) FILTER (WHERE decision = 'upheld') AS complaints_upheld
+FROM complaints WHERE received_at_ms >= ? AND received_at_ms < ?
+"""
+_OPENED: Final = """
+SELECT COUNT(label) AS vouchers_opened FROM vouchers WHERE received_at_ms >= ? AND received_at_ms < ?
+"""
+_TO_DECISION: Final = """
+SELECT MAX(0, decided_at_ms - received_at_ms) FROM reports
+WHERE decided_at_ms > 0 AND received_at_ms >= ? AND received_at_ms < ?
+"""
+_TO_SETTLEMENT: Final = """
+SELECT MAX(0, decided_at_ms - received_at_ms) FROM complaints
+WHERE decided_at_ms > 0 AND received_at_ms >= ? AND received_at_ms < ?
+"""
+
+
+def _counts(connection: Connection, period: Period) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for query in (_REPORTS, _COMPLAINTS, _OPENED):
+        cursor = connection.execute(query, period)
+        names = [column[0] for column in cursor.description]
+        counts.update(zip(names, cursor.fetchone(), strict=True))
+    return counts
+
+
+def _times(connection: Connection, query: str, period: Period) -> wire.Durations:
+    return durations([value for (value,) in connection.execute(query, period)])
+
 
 ID_BYTES: Final = 16
 MOST_AUTHORITY: Final = 200
@@ -56,7 +195,7 @@ class OperatorMethods:
             "Note": self.note,
             "Complaints": lambda c, asked, call: wire.ComplaintList(complaints=complaints.all_of(c)),
             "ReadStatistics": lambda c, asked, call: measure(c, asked.from_ms, asked.until_ms),
-            "Withdrawals": lambda c, asked, call: wire.WithdrawalList(withdrawals=following.withdrawals(c)),
+            "Withdrawals": lambda c, asked, call: wire.WithdrawalList(withdrawals=decisions.withdrawals(c)),
         }
         complained = Method(self._in_one(self.complain), _COMPLAINANTS, self._rate)
         return {"Complain": complained} | {
@@ -74,21 +213,21 @@ class OperatorMethods:
 
         Raises:
             ProtocolError: if a field breaks a rule.
-            NotFoundError, TransitionError, PreconditionError: see `triage.decide`.
+            NotFoundError, TransitionError, PreconditionError: see `decisions.decide`.
         """
-        decision = triage.Decision(
+        decision = decisions.Decision(
             _state(request.state),
-            triage.words_of(request.reason, _MOVE, "reason"),
+            decisions.words_of(request.reason, _MOVE, "reason"),
             call.account,
             milliseconds(self._clock),
-            request.authority and triage.words_of(request.authority, _MOVE, "authority", MOST_AUTHORITY),
+            request.authority and decisions.words_of(request.authority, _MOVE, "authority", MOST_AUTHORITY),
             request.delay_notice,
         )
-        return report_row(triage.decide(c, request.report_id, decision))
+        return report_row(decisions.decide(c, request.report_id, decision))
 
     def hold_notice(self, c: Connection, request: wire.HoldNoticeRequest, call: Call) -> wire.Notice:
         """Put the user's notice off as long as the law allows. Raises what `notices.hold` raises."""
-        reason, now = triage.words_of(request.reason, _HOLD, "reason"), milliseconds(self._clock)
+        reason, now = decisions.words_of(request.reason, _HOLD, "reason"), milliseconds(self._clock)
         row = store.find(c, request.report_id)
         entry = store.Entry(now, call.account, "notice held", row.state, reason)
         return notice_of(notices.hold(c, request.report_id, entry), row)
@@ -107,7 +246,7 @@ class OperatorMethods:
             report_id=request.report_id,
             account=_complainant(request.account, call),
             received_at_ms=milliseconds(self._clock),
-            text=triage.words_of(request.text, _COMPLAIN, "text"),
+            text=decisions.words_of(request.text, _COMPLAIN, "text"),
         )
         return complaints.take(c, new, call.account)
 
@@ -119,7 +258,7 @@ class OperatorMethods:
             NotFoundError, PreconditionError: see `complaints.settle`.
         """
         decision = complaints.Settlement.UPHELD if request.upheld else complaints.Settlement.REJECTED
-        reason, now = triage.words_of(request.reason, "centre/settle", "reason"), milliseconds(self._clock)
+        reason, now = decisions.words_of(request.reason, "centre/settle", "reason"), milliseconds(self._clock)
         return complaints.settle(c, request.complaint_id, decision, reason, now, call.account)
 
     def due_notices(self, c: Connection, request: wire.DueNoticesRequest, call: Call) -> wire.NoticeList:
@@ -133,9 +272,9 @@ class OperatorMethods:
         return notice_of(sent, store.find(c, sent.report_id))
 
     def note(self, c: Connection, request: wire.NoteRequest, call: Call) -> wire.ReportRow:
-        """Write down what authority or provider answered. Raises what `following.note` raises."""
-        reason, now = triage.words_of(request.reason, "centre/note", "reason"), milliseconds(self._clock)
-        return report_row(following.note(c, request.report_id, request.event, reason, now, call.account))
+        """Write down what authority or provider answered. Raises what `decisions.note` raises."""
+        reason, now = decisions.words_of(request.reason, "centre/note", "reason"), milliseconds(self._clock)
+        return report_row(decisions.note(c, request.report_id, request.event, reason, now, call.account))
 
 
 def _state(name: str) -> State:

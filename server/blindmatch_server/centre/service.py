@@ -10,34 +10,107 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Collection, Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final, TypeAlias
 
+from blindmatch_proofs.endorsement import EndorsementProof
+from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract import Label, Party
 from blindmatch_protocol.messages.cover import is_slot
+from blindmatch_protocol.messages.franking_mode import FrankingMode
 from blindmatch_protocol.messages.parts import ENVELOPE, PART, SUBMISSION, Joiner, begun, split, whole
+from blindmatch_protocol.messages.report import open_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from msgspec import Struct, field
 
-from blindmatch_server.bodies import Bodies
-from blindmatch_server.centre import complaints, following, notices, store, triage
-from blindmatch_server.centre.checking import Checking
-from blindmatch_server.centre.exporting import Exporter
-from blindmatch_server.centre.limits import CentreLimits
-from blindmatch_server.centre.operating import OperatorMethods
-from blindmatch_server.centre.piles import counts_of_vouchers
-from blindmatch_server.centre.replies import report_detail, report_row
-from blindmatch_server.centre.signers import claimed_identity, note_signer, signer_of
+from blindmatch_server.centre import complaints, decisions, notices, slots, store
+from blindmatch_server.centre.checking import Checking, claimed_identity, note_signer, signer_of
+from blindmatch_server.centre.keys import CentreKeys
+from blindmatch_server.centre.operating import OperatorMethods, report_detail, report_row
+from blindmatch_server.centre.references import Deployed, References
 from blindmatch_server.centre.slots import Slots
-from blindmatch_server.centre.vouchers import STEP, Vouchers
+from blindmatch_server.centre.store import Submission
+from blindmatch_server.centre.verify import Verifier
+from blindmatch_server.centre.vouchers import STEP, OpenerFiles, Vouchers, counts_of_vouchers
 from blindmatch_server.hosting.authority import Kind
-from blindmatch_server.hosting.concurrency import CallLimit
-from blindmatch_server.hosting.endpoint import DEVICES, EVERYONE, OPERATORS, Call, Method
-from blindmatch_server.hosting.rate import TokenBuckets
-from blindmatch_server.storage.blobs import Blobs, Incoming
-from blindmatch_server.storage.clock import Clock, milliseconds
+from blindmatch_server.hosting.endpoint import DEVICES, EVERYONE, OPERATORS, Call, Method, ServerContext
+from blindmatch_server.hosting.event_log import Clock, milliseconds
+from blindmatch_server.hosting.limits import CallLimit, Rate, TokenBuckets, under_way
+from blindmatch_server.storage.blobs import Blobs, Bodies, Incoming
 from blindmatch_server.storage.database import Database
 from blindmatch_server.storage.errors import ForbiddenError
+
+
+class CentreLimits(Struct, frozen=True):
+    """Bounds of the centre.
+
+    Attributes:
+        most_sealed_bytes: a sealed report.
+        most_reports_a_day: of one submitter.
+        most_voucher_bytes: a voucher.
+        most_vouchers: of one account, design and period.
+        most_uploads: calls with parts that a submitter has at a time.
+        submissions: calls of `Key`, `Submit`, `SubmitVoucher` and `Complain` by one account, all together.
+        list_wait_seconds: how long `List` waits for the checks of what was received before.
+    """
+
+    most_sealed_bytes: int = 40 << 20
+    most_reports_a_day: int = 10_000
+    most_voucher_bytes: int = 4 << 20
+    most_vouchers: int = 100_000
+    most_uploads: int = 4
+    submissions: Rate = Rate(50.0, 500)
+    list_wait_seconds: float = 10.0
+
+
+class Backing(Struct, frozen=True):
+    """What an epoch shows of itself and of one entry; what there is not is None or empty."""
+
+    leaf: EpochLeaf | None = None
+    proof: bytes = b""
+    endorsement: EndorsementProof | None = None
+
+
+Backed: TypeAlias = Callable[[int, Label], Backing]
+"""Of an epoch and a label."""
+
+
+def unbacked(epoch: int, label: Label) -> Backing:
+    """A `Backed` where nothing is published here."""
+    return Backing()
+
+
+class Exporter(Struct, frozen=True):
+    """Makes evidence of reports."""
+
+    keys: CentreKeys
+    mode: FrankingMode
+    blobs: Blobs
+    backed: Backed = unbacked
+
+    def export(self, submission: Submission, identity: bytes | None) -> bytes:
+        """The evidence of a report, whatever its checks came to.
+
+        Raises:
+            ProtocolError: if it does not open.
+            OSError: if its file cannot be read.
+        """
+        with self.blobs.open(submission.blob_id) as file:
+            report = open_report(file.read(), submission.report_id, self.keys.sealing)
+        backing = self.backed(report.epoch, report.label)
+        return ReportEvidence(
+            report,
+            self.mode,
+            () if identity is None else (identity,),
+            () if backing.leaf is None else (backing.leaf,),
+            backing.proof,
+            () if backing.endorsement is None else (backing.endorsement,),
+        ).encode()
+
 
 REPORT_ID_BYTES: Final = 16
 _SUBMIT: Final = "centre/submit"
@@ -189,13 +262,13 @@ class Centre:
             ProtocolError: without a reason, or if the report does not open.
             NotFoundError: if there is none.
         """
-        reason, report_id = triage.words_of(request.reason, _EXPORT, "reason"), request.report_id
+        reason, report_id = decisions.words_of(request.reason, _EXPORT, "reason"), request.report_id
         row = await self._database.run(lambda c: store.find(c, report_id))
         submission = row.submission
         identity = await self._database.run(lambda c: signer_of(c, submission.submitter))
         evidence = await asyncio.to_thread(self._exporter.export, submission, identity)
         now = milliseconds(self._clock)
-        await self._database.run(lambda c: following.exported(c, report_id, reason, now, call.account))
+        await self._database.run(lambda c: decisions.exported(c, report_id, reason, now, call.account))
         for part in split(PART, wire.Part(), evidence):
             yield part
 
@@ -215,3 +288,61 @@ class Centre:
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
+
+
+class CentreConfig(Struct, frozen=True):
+    """What a centre needs.
+
+    Attributes:
+        directory: holds its database and the sealed reports; made if it is not there.
+        keys_directory: what `CentreKeys.create` made.
+        deployed: the design and epochs that reports may be about; None: no report can pass.
+        references: what `write_references` made; None if the centre has no copy of the list.
+        openers: files of the design, if it has vouchers, by its name.
+        limits: what it allows.
+        franking: what messages bear of their sender's key.
+        backed: what epochs show of themselves and of entries, for evidence that is handed on.
+    """
+
+    directory: Path
+    keys_directory: Path
+    deployed: Deployed | None = None
+    references: Path | None = None
+    openers: Mapping[str, OpenerFiles] = field(default_factory=dict)
+    limits: CentreLimits = field(default_factory=CentreLimits)
+    franking: FrankingMode = FrankingMode.STAMP
+    backed: Backed = unbacked
+
+
+@asynccontextmanager
+async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIterator[list[Centre]]:
+    """The centre's service over its directory, with checks under way.
+
+    Raises:
+        StateError: if keys, references or the database cannot be opened.
+        BlindmatchError: if an opener cannot be opened.
+    """
+    keys = CentreKeys.read(config.keys_directory)
+    references = None if config.references is None else References(config.references)
+    config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with AsyncExitStack() as stack:
+        database = Database(config.directory / "centre.sqlite", store.SCHEMA, store.VERSION)
+        stack.push_async_callback(database.close)
+        known = [config.deployed.design] if config.deployed else []
+        designs = {design.info.name: design for design in known}
+        vouchers = Vouchers(database, designs, config.openers, config.limits.most_vouchers, context.log)
+        blobs = Blobs(config.directory / "reports")
+        blobs.keep_only(await database.run(store.blob_ids))
+        verifier = Verifier(keys, config.deployed, references, config.franking)
+        checking = Checking(database, blobs, verifier, context.log, context.clock)
+        slots_database = Database(config.directory / "slots.sqlite", slots.SCHEMA, slots.VERSION)
+        stack.push_async_callback(slots_database.close)
+        taken = slots.Slots(slots_database, keys.sealing, context.log)
+        await stack.enter_async_context(under_way(checking.run(), vouchers.run()))
+        stack.push_async_callback(taken.idle)
+        exporter = Exporter(keys, config.franking, blobs, config.backed)
+        parts = (database, blobs, Bodies(config.directory / "incoming"), checking, vouchers, taken)
+        parties = [party for design in known for party in design.info.parties]
+        centre = Centre(*parts, keys.public_key, config.limits, context.clock, exporter, parties)
+        await centre.resume()
+        yield [centre]

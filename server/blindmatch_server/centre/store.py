@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from sqlite3 import Connection
 from typing import Any, ClassVar, Final
 
@@ -11,9 +12,62 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from blindmatch_server.centre.assessment import Assessment, Facts, Outcome, describe
-from blindmatch_server.centre.states import Cause, State, check_transition
 from blindmatch_server.storage.database import signed, unsigned
-from blindmatch_server.storage.errors import ConflictError, NotFoundError, QuotaError
+from blindmatch_server.storage.errors import ConflictError, NotFoundError, PreconditionError, QuotaError
+
+
+class State(StrEnum):
+    """Where a report is."""
+
+    RECEIVED = "received"
+    CHECKED = "checked"
+    CONFIRMED = "confirmed"
+    UNFOUNDED = "unfounded"
+    FORWARDED = "forwarded"
+    REMOVAL_ASKED = "removal asked"
+    CLOSED = "closed"
+
+
+class Cause(StrEnum):
+    """What moves a report."""
+
+    CHECKS = "the machine checks"
+    OPERATOR = "an operator"
+    COMPLAINT = "an upheld complaint"
+
+
+LEGAL: Final[Mapping[tuple[State, State], Cause]] = {
+    (State.RECEIVED, State.CHECKED): Cause.CHECKS,
+    (State.CHECKED, State.CONFIRMED): Cause.OPERATOR,
+    (State.CHECKED, State.UNFOUNDED): Cause.OPERATOR,
+    (State.CONFIRMED, State.FORWARDED): Cause.OPERATOR,
+    (State.CONFIRMED, State.REMOVAL_ASKED): Cause.OPERATOR,
+    (State.CONFIRMED, State.CLOSED): Cause.OPERATOR,
+    (State.FORWARDED, State.REMOVAL_ASKED): Cause.OPERATOR,
+    (State.FORWARDED, State.CLOSED): Cause.OPERATOR,
+    (State.REMOVAL_ASKED, State.FORWARDED): Cause.OPERATOR,
+    (State.REMOVAL_ASKED, State.CLOSED): Cause.OPERATOR,
+    (State.UNFOUNDED, State.CLOSED): Cause.OPERATOR,
+    (State.CONFIRMED, State.UNFOUNDED): Cause.COMPLAINT,
+    (State.FORWARDED, State.UNFOUNDED): Cause.COMPLAINT,
+    (State.REMOVAL_ASKED, State.UNFOUNDED): Cause.COMPLAINT,
+    (State.CLOSED, State.UNFOUNDED): Cause.COMPLAINT,
+}
+"""Every legal transition, and the one cause that may bring it about; all else is refused."""
+
+
+class TransitionError(PreconditionError):
+    """A report was to be moved to a state that does not follow its own, or by the wrong cause."""
+
+
+def check_transition(before: State, after: State, cause: Cause) -> None:
+    """Raise `TransitionError`, which names both states, unless `cause` may move `before` to `after`."""
+    allowed = LEGAL.get((before, after))
+    if allowed is None:
+        raise TransitionError("centre/move", f"a report that is {before} cannot become {after}", "state")
+    if allowed is not cause:
+        rule = f"a report that is {before} becomes {after} through {allowed} alone"
+        raise TransitionError("centre/move", rule, "state")
 
 
 class Submission(Redacted, Struct, frozen=True):
@@ -227,3 +281,110 @@ def _row(row: Sequence[Any]) -> Row:
 
 def _stored(name: str, value: object) -> object:
     return signed(value) if name in _WIDE and isinstance(value, int) else value
+
+
+VERSION: Final = 9
+SCHEMA: Final = """
+CREATE TABLE reports (
+    report_id BLOB PRIMARY KEY,
+    digest BLOB NOT NULL,
+    blob_id BLOB NOT NULL UNIQUE,
+    submitter TEXT NOT NULL,
+    received_at_ms INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',
+    design TEXT NOT NULL DEFAULT '',
+    version INTEGER NOT NULL DEFAULT 0,
+    epoch INTEGER NOT NULL DEFAULT 0,
+    entry_id INTEGER NOT NULL DEFAULT 0,
+    pdq_distance INTEGER,
+    second_distance INTEGER,
+    sender TEXT NOT NULL DEFAULT '',
+    recipient TEXT NOT NULL DEFAULT '',
+    matched_at_ms INTEGER NOT NULL DEFAULT 0,
+    sent_at_ms INTEGER NOT NULL DEFAULT 0,
+    media_type TEXT NOT NULL DEFAULT '',
+    width INTEGER NOT NULL DEFAULT 0,
+    height INTEGER NOT NULL DEFAULT 0,
+    picture_bytes INTEGER NOT NULL DEFAULT 0,
+    outcome TEXT NOT NULL DEFAULT '',
+    outcome_reason TEXT NOT NULL DEFAULT '',
+    decision TEXT NOT NULL DEFAULT '',
+    decided_at_ms INTEGER NOT NULL DEFAULT 0,
+    score REAL,
+    stamped_at_ms INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX reports_by_state ON reports (state, received_at_ms);
+CREATE INDEX reports_by_submitter ON reports (submitter, received_at_ms);
+CREATE TABLE checks (
+    report_id BLOB NOT NULL REFERENCES reports (report_id),
+    position INTEGER NOT NULL,
+    verdict TEXT NOT NULL,
+    PRIMARY KEY (report_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE piles (
+    account TEXT NOT NULL,
+    design TEXT NOT NULL,
+    period BLOB NOT NULL,
+    held INTEGER NOT NULL,
+    visible INTEGER NOT NULL DEFAULT 0,
+    tried INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (account, design, period)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX piles_due ON piles (design, period) WHERE tried < visible;
+CREATE TABLE vouchers (
+    number INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    design TEXT NOT NULL,
+    period BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    row BLOB,
+    received_at_ms INTEGER NOT NULL,
+    label BLOB,
+    UNIQUE (account, design, period, digest)
+) STRICT;
+CREATE INDEX vouchers_visible ON vouchers (account, design, period, number) WHERE row IS NOT NULL;
+CREATE TABLE journal (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    report_id BLOB NOT NULL REFERENCES reports (report_id),
+    at_ms INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    actor TEXT NOT NULL DEFAULT '',
+    event TEXT NOT NULL DEFAULT 'moved'
+) STRICT;
+CREATE TRIGGER journal_keeps BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER journal_stays BEFORE DELETE ON journal BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TABLE complaints (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    complaint_id BLOB NOT NULL UNIQUE,
+    report_id BLOB NOT NULL REFERENCES reports (report_id),
+    account TEXT NOT NULL,
+    received_at_ms INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    decision TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '',
+    decided_at_ms INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX complaints_by_report ON complaints (report_id);
+CREATE TABLE notices (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    notice_id BLOB NOT NULL UNIQUE,
+    report_id BLOB NOT NULL REFERENCES reports (report_id),
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    words TEXT NOT NULL DEFAULT '',
+    due_at_ms INTEGER NOT NULL,
+    sent_at_ms INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX notices_by_report ON notices (report_id);
+CREATE INDEX notices_due ON notices (due_at_ms) WHERE sent_at_ms = 0;
+CREATE TABLE signers (
+    account TEXT PRIMARY KEY,
+    identity_key BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE subjects (
+    subject BLOB PRIMARY KEY,
+    report_id BLOB NOT NULL REFERENCES reports (report_id)
+) STRICT, WITHOUT ROWID
+"""

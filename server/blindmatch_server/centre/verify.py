@@ -39,12 +39,9 @@ from blindmatch_protocol.picture.item import Picture
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_server.centre.assessment import Assessment, Check, Facts, NotAvailable, Verdict
-from blindmatch_server.centre.deployed import Deployed, check_design, check_reporter
-from blindmatch_server.centre.keyed_hash import SAME_PICTURE, distance
-from blindmatch_server.centre.keys import CentreKeys
-from blindmatch_server.centre.references import Reference, References
-from blindmatch_server.centre.subjects import subject_of
+from blindmatch_server.centre.assessment import Assessment, Check, Facts, NotAvailable, Verdict, subject_of
+from blindmatch_server.centre.keys import SAME_PICTURE, CentreKeys, distance
+from blindmatch_server.centre.references import Deployed, Reference, References, check_design, check_reporter
 from blindmatch_server.hosting.authority import Identity, Kind
 
 _NOT_TOLD = NotAvailable("the centre was not told what is deployed")

@@ -12,32 +12,111 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import ClassVar, Final
+from sqlite3 import Connection
+from typing import ClassVar, Final, NamedTuple
 
 from blindmatch_proofs.verdict import Passed, Verdict
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.codec.errors import EpochMismatchError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import AnyDesign, Buffers, Label, Opener, Visible
+from blindmatch_protocol.contract import AnyDesign, Buffers, Hidden, Label, Opener, Taken, Visible
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct
 
-from blindmatch_server.centre.limits import CentreLimits
-from blindmatch_server.centre.piles import (
-    Pile,
-    VisibleRow,
-    add_to_pile,
-    due_piles,
-    record_opened,
-    rows_of,
-    taken_at,
-)
-from blindmatch_server.hosting.concurrency import TurnQueue, nothing_left
 from blindmatch_server.hosting.event_log import EventLog
+from blindmatch_server.hosting.limits import TurnQueue, nothing_left
 from blindmatch_server.storage.database import Database
-from blindmatch_server.storage.errors import UnsupportedError
+from blindmatch_server.storage.errors import QuotaError, UnsupportedError
+
+
+class Pile(NamedTuple):
+    """Whose vouchers, of which design and period."""
+
+    account: str
+    design: str
+    period: bytes
+
+
+class VisibleRow(NamedTuple):
+    """A visible voucher."""
+
+    number: int
+    row: bytes
+    is_open: bool
+
+
+def taken_at(connection: Connection, pile: Pile, digest: bytes, most: int, step: str) -> int | None:
+    """When the voucher with this digest was taken, in Unix milliseconds; None if it is a new one.
+
+    Raises:
+        QuotaError: if it is new, and the pile has `most` already.
+    """
+    row = connection.execute(
+        "SELECT received_at_ms FROM vouchers WHERE (account, design, period) = (?, ?, ?) AND digest = ?",
+        (*pile, digest),
+    ).fetchone()
+    if row is not None:
+        return int(row[0])
+    held = connection.execute(
+        "SELECT held FROM piles WHERE (account, design, period) = (?, ?, ?)", pile
+    ).fetchone()
+    if held is not None and held[0] >= most:
+        raise QuotaError(step, f"at most {most} vouchers a period")
+    return None
+
+
+def add_to_pile(connection: Connection, pile: Pile, digest: bytes, taken: Taken, at_ms: int) -> None:
+    """Store what a new voucher came to; a visible one makes the pile due."""
+    row = None if isinstance(taken, Hidden) else taken.row
+    connection.execute(
+        "INSERT INTO vouchers (account, design, period, digest, row, received_at_ms) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (*pile, digest, row, at_ms),
+    )
+    connection.execute(
+        "INSERT INTO piles (account, design, period, held, visible) VALUES (?1, ?2, ?3, 1, ?4) "
+        "ON CONFLICT DO UPDATE SET held = held + 1, visible = visible + ?4",
+        (*pile, int(row is not None)),
+    )
+
+
+def due_piles(connection: Connection, periods: Mapping[str, bytes]) -> list[Pile]:
+    """Piles with rows that the opener was not tried on, of these designs and periods."""
+    found = connection.execute("SELECT account, design, period FROM piles WHERE tried < visible")
+    return [pile for pile in map(Pile._make, found) if periods.get(pile.design) == pile.period]
+
+
+def rows_of(connection: Connection, pile: Pile) -> list[VisibleRow]:
+    """A pile's visible vouchers, in the order they came."""
+    found = connection.execute(
+        "SELECT number, row, label IS NOT NULL FROM vouchers "
+        "WHERE (account, design, period) = (?, ?, ?) AND row IS NOT NULL ORDER BY number",
+        pile,
+    )
+    return [VisibleRow(number, row, bool(is_open)) for number, row, is_open in found]
+
+
+def record_opened(
+    connection: Connection, pile: Pile, tried: Sequence[VisibleRow], labels: Mapping[int, Label]
+) -> None:
+    """Store that the opener was tried on these rows, and the labels (by index) that are new."""
+    connection.executemany(
+        "UPDATE vouchers SET label = ? WHERE number = ?",
+        [(label.encode(), tried[n].number) for n, label in labels.items() if not tried[n].is_open],
+    )
+    connection.execute(
+        "UPDATE piles SET tried = ? WHERE (account, design, period) = (?, ?, ?)", (len(tried), *pile)
+    )
+
+
+def counts_of_vouchers(connection: Connection) -> list[tuple[str, int, int]]:
+    """For each account with vouchers: how many it handed in, and how many were opened."""
+    return connection.execute(
+        "SELECT account, COUNT(*), COUNT(label) FROM vouchers GROUP BY account ORDER BY account"
+    ).fetchall()
+
 
 STEP: Final = "centre/submit-voucher"
 _PAUSE_SECONDS: Final = 1.0
@@ -55,7 +134,7 @@ class OpenerFiles(Redacted, Struct, frozen=True):
 
 
 class Vouchers:
-    """Takes and opens vouchers; belongs to one event loop.
+    """Takes and opens vouchers, `most` of an account, design and period; belongs to one event loop.
 
     Raises:
         BlindmatchError: if an opener cannot be opened.
@@ -66,7 +145,7 @@ class Vouchers:
         database: Database,
         designs: Mapping[str, AnyDesign],
         files: Mapping[str, OpenerFiles],
-        limits: CentreLimits,
+        most: int,
         log: EventLog,
     ) -> None:
         self._database = database
@@ -80,7 +159,7 @@ class Vouchers:
             name: designs[name].period(designs[name].open_setup(opener.files, opener.epoch))
             for name, opener in files.items()
         }
-        self._limits = limits
+        self._most = most
         self._log = log
         self._turns = TurnQueue(1)
         self._due = asyncio.Event()
@@ -113,7 +192,7 @@ class Vouchers:
         """
         voucher = decode_any(self._designs[head.design].vouchers, body, STEP)
         digest, pile = hashlib.sha256(body).digest(), Pile(account, head.design, self._periods[head.design])
-        known = partial(taken_at, pile=pile, digest=digest, most=self._limits.most_vouchers, step=STEP)
+        known = partial(taken_at, pile=pile, digest=digest, most=self._most, step=STEP)
         async with self._turns.take(account):
             received = await self._database.run(known)
             if received is None:

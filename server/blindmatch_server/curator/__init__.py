@@ -4,9 +4,7 @@
 `open_list` gives it back as the `EntrySource` that a design's `publish` takes.
 """
 
-from blindmatch_server.curator.additions import list_hashes, list_pictures, random_hashes, random_list
-from blindmatch_server.curator.assembling import Near
-from blindmatch_server.curator.changes import Difference, diff
+from blindmatch_server.curator.duplicates import Families, find_families
 from blindmatch_server.curator.errors import (
     FormatError,
     ListBusyError,
@@ -15,13 +13,16 @@ from blindmatch_server.curator.errors import (
     NothingValidError,
     SourceChangedError,
 )
-from blindmatch_server.curator.export import ExportFormat, export
-from blindmatch_server.curator.families import Families, find_families
 from blindmatch_server.curator.formats import ListFormat, sniff
-from blindmatch_server.curator.hashlist import HashList, open_list
-from blindmatch_server.curator.importing import import_list
-from blindmatch_server.curator.inspection import Inspection, inspect
-from blindmatch_server.curator.listwriter import Title
+from blindmatch_server.curator.hashlist import HashList, Title, open_list, traces
+from blindmatch_server.curator.importing import (
+    Near,
+    Summary,
+    import_list,
+    list_hashes,
+    list_pictures,
+    random_hashes,
+    random_list,
+)
+from blindmatch_server.curator.inspection import Difference, ExportFormat, Inspection, diff, export, inspect
 from blindmatch_server.curator.rejects import Reason, rejects_path
-from blindmatch_server.curator.replacing import traces
-from blindmatch_server.curator.summary import Summary

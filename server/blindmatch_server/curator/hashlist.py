@@ -2,7 +2,7 @@
 
 ::
 
-    prologue, 64 bytes   magic "BMHLIST\\0", version u32, offset and length of the footer u64 each,
+    prologue, 64 bytes   magic "BMHLIST\0", version u32, offset and length of the footer u64 each,
                          SHA-256 of the footer; big-endian, zero-padded
     sections             arrays, little-endian, each at a multiple of 64 bytes
     footer               JSON: name, source formats, creation time, counts, next id, sections with SHA-256
@@ -20,8 +20,12 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import re
 import struct
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -30,9 +34,10 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import EntryBatch
+from msgspec import Struct
 
-from blindmatch_server.curator.errors import ListError, ListFileError
-from blindmatch_server.storage.mapping import drop_pages
+from blindmatch_server.curator.errors import ListBusyError, ListError, ListFileError, SourceChangedError
+from blindmatch_server.storage.files import drop_pages, hold, sync_folder
 
 MAGIC: Final = b"BMHLIST\0"
 VERSION: Final = 1
@@ -245,3 +250,165 @@ def _check_sections(name: str, sections: dict[str, Section], end: int) -> None:
     for group in ((*_PER_ENTRY, *(sections.keys() & {"families"})), _RECORDS):
         if len({sections[key].rows for key in group}) != 1:
             raise ListFileError(f"{name}: sections {', '.join(group)} differ in length")
+
+
+class Draft:
+    """A file that is written beside `path`, readable by its owner alone, until `publish` puts it in place.
+
+    Raises:
+        ListError: if the folder cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        except OSError as error:
+            raise ListError(f"cannot write {path.name}: {error.strerror}") from error
+        self._temporary = Path(name)
+        self.file = os.fdopen(handle, "wb")
+
+    def publish(self) -> None:
+        """Put it in place of an older one: written, synced, renamed, folder synced."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self._temporary.replace(self.path)
+        sync_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Remove what was not published."""
+        self.file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(into: Path, onto: HashList | None) -> Iterator[None]:
+    """Hold the lock of the list file `into` while it is replaced.
+
+    Raises:
+        ListBusyError: if another import has it.
+        SourceChangedError: if `onto` was opened from `into`, and another import has replaced it since.
+        ListError: if the folder cannot be written.
+    """
+    busy = ListBusyError(f"another import writes {into.name}: wait for its end, then try again")
+    with hold(_lock_path(into), busy, ListError):
+        _remove_stale(into)
+        _check_newest(into, onto)
+        yield
+
+
+def _lock_path(into: Path) -> Path:
+    return into.with_name(f".{into.name}.lock")
+
+
+def _remove_stale(into: Path) -> None:
+    """Remove what killed imports left of the plaintext list; with the lock held, none of them runs."""
+    for path in _temporaries(into):
+        path.unlink(missing_ok=True)
+
+
+def _temporaries(into: Path) -> list[Path]:
+    temporary = re.compile(rf"\.{re.escape(into.name)}(\.rejects\.jsonl)?\.[a-z0-9_]{{8}}")
+    return [path for path in into.parent.iterdir() if temporary.fullmatch(path.name)]
+
+
+def traces(into: Path) -> set[Path]:
+    """What imports leave beside the list file `into`: the lock's file; of killed ones also its journal, which
+    SQLite takes back at the next import, and temporary files."""
+    lock = _lock_path(into)
+    return {lock, lock.with_name(f"{lock.name}-journal"), *_temporaries(into)}
+
+
+def _check_newest(into: Path, onto: HashList | None) -> None:
+    if onto is None or not into.exists() or not into.samefile(onto.path):
+        return
+    with open_list(into, verify=False) as newest:
+        if newest.footer.digest() != onto.footer.digest():
+            raise SourceChangedError(f"another import has replaced {into.name} meanwhile: import once more")
+
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
+
+
+class Title(Struct, frozen=True):
+    """What a list file says of itself; see `Footer`. Without a time it is the one of writing."""
+
+    name: str
+    created: datetime | None = None
+    formats: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ListError(
+                "a list's name has 1 to 64 letters, digits, blanks, dots, dashes and underlines, "
+                "and begins with a letter or digit"
+            )
+
+
+def write_entries(into: Path, entries: EntryBatch, next_id: int) -> Footer:
+    """Write a list of entries that have ids and salts, in the order of their ids, in place of an older one.
+
+    Raises:
+        ListError: if the folder cannot be written.
+    """
+    none = np.zeros(0, np.uint64)
+    columns: dict[str, npt.NDArray[Any]] = {
+        "hashes": entries.hashes, "ids": entries.ids, "salts": entries.salts,
+        "plain": np.ones(len(entries), np.uint8),
+        "record_identities": none, "record_times": none, "record_entries": none,
+    }  # fmt: skip
+    with ListWriter(into) as writer:
+        for name, column in columns.items():
+            writer.section(name, [column])
+        return writer.publish(Title(into.stem, formats=("endorsed",)), next_id, None)
+
+
+class ListWriter:
+    """Writes one list file; nothing is visible under its name before `publish`.
+
+    The file is readable by its owner alone: it holds the plaintext list.
+    """
+
+    def __init__(self, into: Path) -> None:
+        self._draft = Draft(into)
+        self._file = self._draft.file
+        self._file.write(bytes(PROLOGUE.size))
+        self._sections: dict[str, Section] = {}
+
+    def section(self, name: str, parts: Iterable[npt.NDArray[Any]]) -> None:
+        """Write section `name` from arrays of its type and width, in order."""
+        kind, width = LAYOUT[name]
+        self._file.write(bytes(-self._file.tell() % ALIGNMENT))
+        offset, rows, digest = self._file.tell(), 0, hashlib.sha256()
+        for part in parts:
+            data = np.ascontiguousarray(part, kind)
+            digest.update(data.data)
+            self._file.write(data.data)
+            rows += data.size // width
+        self._sections[name] = Section(offset, rows, digest.hexdigest())
+
+    def publish(self, title: Title, next_id: int, families_to: int | None) -> Footer:
+        """Finish the file and put it in place of an older one."""
+        footer = Footer(
+            name=title.name,
+            source_formats=title.formats,
+            source_digests=title.digests,
+            created=(title.created or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds"),
+            next_id=next_id,
+            families_to=families_to,
+            sections=self._sections,
+        )
+        raw = msgspec.json.encode(footer)
+        offset = self._file.tell()
+        self._file.write(raw)
+        self._file.seek(0)
+        self._file.write(PROLOGUE.pack(MAGIC, VERSION, offset, len(raw), hashlib.sha256(raw).digest()))
+        self._draft.publish()
+        return footer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._draft.close()

@@ -22,7 +22,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
 
-from blindmatch_server.curator.equal_rows import Indices, group_rows, latest_rows
+from blindmatch_server.curator.duplicates import Indices, group_rows, latest_rows
 from blindmatch_server.curator.formats.block import NO_TIME, Block
 from blindmatch_server.curator.hashlist import HashList
 

@@ -6,23 +6,161 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Progress, no_progress
+from blindmatch_protocol.contract.entries import SALT_BYTES
+from blindmatch_protocol.contract.relation import MINIMUM_QUALITY
+from blindmatch_protocol.picture.item import Picture
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_server.curator.assembling import Near, assemble
-from blindmatch_server.curator.errors import NothingValidError
+from blindmatch_server.curator.duplicates import DEFAULT_PAIRS, Families, Indices, find_families
+from blindmatch_server.curator.errors import ListError, NothingValidError
 from blindmatch_server.curator.formats import ListFormat, reader_of
 from blindmatch_server.curator.formats.block import Block
-from blindmatch_server.curator.hashlist import HashList
-from blindmatch_server.curator.import_records import ImportRecords
-from blindmatch_server.curator.listwriter import Title
-from blindmatch_server.curator.rejects import RejectFile, rejects_path
-from blindmatch_server.curator.replacing import replacing
+from blindmatch_server.curator.hashlist import FIRST_ID, HashList, ListWriter, Title, replacing
+from blindmatch_server.curator.import_records import ImportRecords, Settled
+from blindmatch_server.curator.rejects import (
+    Place,
+    Reason,
+    Reject,
+    RejectFile,
+    are_balanced,
+    count_ones,
+    rejects_path,
+)
 from blindmatch_server.curator.source import Origin, Source
-from blindmatch_server.curator.summary import Summary
+
+
+class Summary(Struct, frozen=True):
+    """What an import, or another change of a list, did.
+
+    Attributes:
+        entries: in the list now.
+        added: entries that were not in it before.
+        removed: entries of the previous list that are gone.
+        accepted: valid records that are no deletions.
+        removals: valid records that are deletions.
+        duplicates: accepted records whose hash was in the previous list or came before.
+        not_half: entries whose number of ones is not 128, as ties at the median leave it.
+        families: families of near duplicates; None if they were not looked for.
+        family_members: entries that are in one; None if they were not looked for.
+        families_to: every pair of near duplicates up to this distance was found; -1 if the budget ended
+            before any distance was sure; None if they were not looked for.
+        digest: of the list, SHA-256 in hex.
+        read: records read: accepted, removals and rejected ones.
+        rejected: number of rejected records by reason.
+        rejects: the side file, if anything was rejected.
+    """
+
+    entries: int
+    added: int
+    removed: int
+    accepted: int
+    removals: int
+    duplicates: int
+    not_half: int
+    families: int | None
+    family_members: int | None
+    families_to: int | None
+    digest: str
+    read: int = 0
+    rejected: Mapping[Reason, int] = field(default_factory=dict)
+    rejects: Path | None = None
+
+
+class Near(Struct, frozen=True):
+    """That near duplicates are to be looked for, comparing about `most_pairs` pairs at most."""
+
+    most_pairs: int = DEFAULT_PAIRS
+
+
+def assemble(
+    records: ImportRecords,
+    into: Path,
+    rng: Randomness,
+    title: Title,
+    onto: HashList | None,
+    near: Near | None,
+) -> Summary:
+    """Write what stands in `records` as the list file `into`.
+
+    `onto` is the list the records started from; its entries keep ids and salts. New entries get the next
+    ids, in the order in which they came, and 16 bytes of `rng` each.
+
+    Raises:
+        NothingValidError: if nothing stands.
+        ListError: if the file cannot be written.
+    """
+    settled = records.settle()
+    if not len(settled.entries):
+        raise NothingValidError(f"no entry would be left in {into.name}")
+    kept = int(np.searchsorted(settled.entries, records.previous))
+    ids, next_id = _ids(settled.entries, kept, onto)
+    families = find_families(settled.hashes[settled.entries], near.most_pairs) if near else None
+    with ListWriter(into) as writer:
+        _write(writer, settled, ids, families)
+        writer.section("salts", _salts(settled.entries, kept, onto, rng))
+        footer = writer.publish(title, next_id, families.complete_to if families else None)
+    return Summary(
+        entries=len(ids),
+        added=len(ids) - kept,
+        removed=records.previous - kept,
+        accepted=settled.accepted,
+        removals=records.removals,
+        duplicates=settled.accepted - settled.fresh,
+        not_half=_not_half(settled),
+        families=families.count if families else None,
+        family_members=families.members if families else None,
+        families_to=families.complete_to if families else None,
+        digest=footer.digest(),
+    )
+
+
+def _ids(entries: Indices, kept: int, onto: HashList | None) -> tuple[npt.NDArray[np.uint64], int]:
+    """The entries' ids, and the next one."""
+    first = onto.footer.next_id if onto else FIRST_ID
+    fresh = np.arange(first, first + len(entries) - kept, dtype=np.uint64)
+    old = onto.ids[entries[:kept]] if onto else np.empty(0, np.uint64)
+    return np.concatenate((old, fresh)), first + len(fresh)
+
+
+def _write(
+    writer: ListWriter, settled: Settled, ids: npt.NDArray[np.uint64], families: Families | None
+) -> None:
+    writer.section("hashes", gathered(settled.hashes, settled.entries))
+    writer.section("ids", [ids])
+    writer.section("plain", [settled.plain])
+    if families is not None:
+        writer.section("families", [ids[families.root]])
+    writer.section("record_identities", [settled.identities])
+    writer.section("record_times", [settled.times])
+    writer.section("record_entries", [ids[settled.vouched]])
+
+
+def _salts(entries: Indices, kept: int, onto: HashList | None, rng: Randomness) -> Iterator[Rows]:
+    if onto is not None:
+        yield from gathered(onto.salts, entries[:kept])
+    for at in range(kept, len(entries), _BATCH):
+        count = min(_BATCH, len(entries) - at)
+        yield np.frombuffer(rng.take(SALT_BYTES * count), np.uint8).reshape(count, SALT_BYTES)
+
+
+def _not_half(settled: Settled) -> int:
+    parts = gathered(settled.hashes, settled.entries)
+    return sum(int((count_ones(part) != 128).sum()) for part in parts)
+
+
+def gathered(rows: Rows, at: Indices) -> Iterator[Rows]:
+    """`rows[at]`, a batch at a time."""
+    for start in range(0, len(at), _BATCH):
+        yield rows[at[start : start + _BATCH]]
 
 
 class Provenance(Struct):
@@ -134,3 +272,108 @@ def _check_any(rejects: RejectFile, name: str, read: int) -> None:
     rejects.publish()
     said = f"all {read} records were rejected: {reasons}" if read else "there are no records"
     raise NothingValidError(f"nothing valid to import into {name}: {said}")
+
+
+_BATCH: Final = 1 << 16
+_RANDOM_BATCH: Final = 1 << 14
+
+
+def list_hashes(
+    hashes: Rows,
+    into: Path,
+    rng: Randomness,
+    *,
+    title: Title | None = None,
+    onto: HashList | None = None,
+    families: Near | None = None,
+) -> Summary:
+    """Write a list of `hashes`, uint8 (n, 32), or add them to the list `onto`; see `import_list`.
+
+    A hash that is all zero or out of balance is rejected, its record number being its row's from 1 on.
+
+    Raises:
+        ListError: for another shape or type, or if the file cannot be written.
+        NothingValidError: if none is valid.
+    """
+    if hashes.ndim != 2 or hashes.shape[1] != 32 or hashes.dtype != np.uint8:
+        raise ListError("hashes must be a uint8 matrix of 32 columns")
+    named = (("hashes", block) for block in _hash_blocks(hashes))
+    provenance = Provenance({"hashes": None})
+    return build(named, provenance, into, rng, title=title, onto=onto, families=families)
+
+
+def random_hashes(count: int, rng: Randomness) -> Rows:
+    """`count` hashes, uint8 (count, 32), each uniform among those with 128 ones, as PDQ's have them.
+
+    32 bytes of `rng` seed a generator; the hashes of a seed may differ between versions of numpy.
+    """
+    generator = np.random.Generator(np.random.PCG64(int.from_bytes(rng.take(32), "big")))
+    half = np.repeat(np.array([0, 1], np.uint8), 128)
+    hashes = np.empty((count, 32), np.uint8)
+    for at in range(0, count, _RANDOM_BATCH):
+        rows = min(_RANDOM_BATCH, count - at)
+        bits = generator.permuted(np.broadcast_to(half, (rows, 256)), axis=1)
+        hashes[at : at + rows] = np.packbits(bits, axis=1)
+    return hashes
+
+
+def random_list(count: int, into: Path, rng: Randomness, *, title: Title | None = None) -> Summary:
+    """Write a list of `count` random hashes of 128 ones each; raises as `list_hashes` does."""
+    return list_hashes(random_hashes(count, rng), into, rng, title=title)
+
+
+def _hash_blocks(hashes: Rows) -> Iterator[Block]:
+    for at in range(0, len(hashes), _BATCH):
+        part = hashes[at : at + _BATCH]
+        valid = are_balanced(part)
+        rejects = tuple(
+            Reject(
+                Place(at + int(row) + 1, 0, (at + int(row)) * 32),
+                Reason.HASH_UNBALANCED if part[row].any() else Reason.HASH_ALL_ZERO,
+            )
+            for row in np.flatnonzero(~valid)
+        )
+        yield Block(len(part), part[valid], rejects)
+
+
+def list_pictures(
+    pictures: Sequence[Path],
+    into: Path,
+    rng: Randomness,
+    *,
+    onto: HashList | None = None,
+    progress: Progress = no_progress,
+) -> Summary:
+    """Write a list of the pictures' hashes, or add them to the list `onto`; see `import_list`.
+
+    A picture that cannot be decoded, or has a PDQ quality below 50, is rejected. `progress` gets pictures.
+
+    Raises:
+        NothingValidError: if none is valid.
+        ListError: if a file cannot be read or written.
+    """
+    named = _picture_blocks(pictures, progress)
+    return build(named, Provenance({"pictures": None}), into, rng, onto=onto)
+
+
+def _picture_blocks(pictures: Iterable[Path], progress: Progress) -> Iterator[tuple[str, Block]]:
+    listed = list(pictures)
+    for number, path in enumerate(listed, 1):
+        found = _hash_of(path)
+        if isinstance(found, Reason):
+            rejects = (Reject(Place(number, 0, 0), found),)
+            yield path.name, Block(1, np.empty((0, 32), np.uint8), rejects)
+        else:
+            yield path.name, Block(1, np.frombuffer(found, np.uint8).reshape(1, 32))
+        progress(number, len(listed))
+
+
+def _hash_of(path: Path) -> bytes | Reason:
+    try:
+        picture = Picture.from_bytes(path.read_bytes())
+        quality, found = picture.quality, picture.hash
+    except PictureError:
+        return Reason.UNREADABLE_PICTURE
+    except OSError as error:
+        raise ListError(f"cannot read {path.name}: {error.strerror}") from error
+    return found if quality >= MINIMUM_QUALITY else Reason.LOW_QUALITY

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, Final
+
 import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import EntrySource, Progress, no_progress
+from blindmatch_protocol.contract.entries import batches_of
 from msgspec import Struct
 
-from blindmatch_server.curator.hashlist import HashList
-from blindmatch_server.curator.hexhash import count_ones
+from blindmatch_server.curator.duplicates import Indices, group_rows
+from blindmatch_server.curator.errors import ListError
+from blindmatch_server.curator.formats.text import COLUMNS
+from blindmatch_server.curator.hashlist import Draft, HashList
+from blindmatch_server.curator.rejects import count_ones
 
 
 class Inspection(Struct, frozen=True):
@@ -89,3 +104,106 @@ def _families(listed: HashList) -> tuple[int | None, int | None]:
         return None, None
     _, sizes = np.unique(listed.families, return_counts=True)
     return int((sizes > 1).sum()), int(sizes[sizes > 1].sum())
+
+
+class Difference(Redacted, Struct, frozen=True):
+    """What leads from one list to another.
+
+    Attributes:
+        adds: entries of the second list whose hash the first one lacks.
+        removes: ids, in the first list, of entries whose hash the second one lacks; uint64, ascending.
+        shared: hashes that both have.
+        consistent: whether shared hashes have one id and salt in both lists, and added ones ids that are
+            new to the first, as when the second was made from it; only then can an update be built.
+    """
+
+    adds: EntrySource
+    removes: npt.NDArray[np.uint64]
+    shared: int
+    consistent: bool
+
+
+def diff(first: HashList, second: HashList) -> Difference:
+    """The difference between two lists, by hash."""
+    group, _ = group_rows(np.concatenate((first.hashes, second.hashes)))
+    mine, theirs = group[: len(first)], group[len(first) :]
+    adds = np.flatnonzero(~np.isin(theirs, mine))
+    removes = np.flatnonzero(~np.isin(mine, theirs))
+    return Difference(
+        adds=batches_of(second.hashes[adds], second.ids[adds], second.salts[adds]),
+        removes=first.ids[removes],
+        shared=len(first) - len(removes),
+        consistent=_consistent(first, second, mine, theirs, adds),
+    )
+
+
+def _consistent(first: HashList, second: HashList, mine: Indices, theirs: Indices, adds: Indices) -> bool:
+    _, at, there = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
+    if not np.array_equal(first.ids[at], second.ids[there]):
+        return False
+    if not np.array_equal(first.salts[at], second.salts[there]):
+        return False
+    return bool((second.ids[adds] >= first.footer.next_id).all())
+
+
+_BATCH: Final = 1 << 14
+
+
+class ExportFormat(StrEnum):
+    """Formats that can be exported."""
+
+    PDQ = "pdq"
+    THREATEXCHANGE = "threatexchange"
+
+
+def export(
+    listed: HashList, export_format: ExportFormat, out: Path | BinaryIO, progress: Progress = no_progress
+) -> int:
+    """Write the list's hashes in the order of their ids; the number written.
+
+    A file is put in place when it is whole, readable by its owner alone. Ids and salts are not exported, nor
+    are record ids: a list that is imported again has new ones.
+
+    Raises:
+        ListError: if the file cannot be written.
+    """
+    if not isinstance(out, Path):
+        return _write(listed, export_format, out, progress)
+    try:
+        with closing(Draft(out)) as draft:
+            written = _write(listed, export_format, draft.file, progress)
+            draft.publish()
+    except OSError as error:
+        raise ListError(f"cannot write {out.name}: {error.strerror}") from error
+    return written
+
+
+def _write(listed: HashList, export_format: ExportFormat, out: BinaryIO, progress: Progress) -> int:
+    done = 0
+    out.write(b"" if export_format is ExportFormat.PDQ else _row(COLUMNS))
+    before, after = _around(export_format, listed.footer.name)
+    for digits in _digits(listed):
+        out.write(b"".join(before + one + after for one in digits))
+        done += len(digits)
+        progress(done, len(listed))
+    return done
+
+
+def _digits(listed: HashList) -> Iterator[list[bytes]]:
+    for batch in listed.batches(_BATCH):
+        text = batch.hashes.tobytes().hex().encode()
+        yield [text[at : at + 64] for at in range(0, len(text), 64)]
+
+
+def _around(export_format: ExportFormat, name: str) -> tuple[bytes, bytes]:
+    """What stands before and after the hash on its line."""
+    if export_format is ExportFormat.PDQ:
+        return b"pdq ", b"\n"
+    before, after = _row(("pdq", "*", name, "", "")).split(b"*")
+    return before, after
+
+
+def _row(fields: tuple[str, ...]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(fields)
+    return text.getvalue().encode()

@@ -17,46 +17,80 @@ first, so the finished files are those of a run that was never killed.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256, sha512
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import AnyDesign, Learner, Progress, Published, no_progress
+from blindmatch_protocol.contract import (
+    AnyDesign,
+    EntrySource,
+    Learner,
+    Progress,
+    Published,
+    SetParameters,
+    no_progress,
+)
 from blindmatch_protocol.contract.executor import Executor
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import ValidationError
 
-from blindmatch_server.curator.signing import Signer
-from blindmatch_server.epochs.manifest import LEAF, MANIFEST, PROOF, SIGNED, TREE, Manifest, Plan
 from blindmatch_server.epochs.published import (
     CURRENT,
+    LEAF,
+    MANIFEST,
+    PROOF,
+    SIGNED,
+    TREE,
     BuildRunningError,
     EpochPublishedError,
+    Manifest,
+    Plan,
     Publication,
     current_epoch,
     open_publication,
     read_signed,
 )
-from blindmatch_server.epochs.seed_stream import SEED_BYTES, seed_stream
-from blindmatch_server.storage.locking import hold
-from blindmatch_server.storage.mapping import MappedFile
-from blindmatch_server.storage.workspace import (
+from blindmatch_server.epochs.signing import Signer
+from blindmatch_server.storage.files import (
     RESULT,
     FileRecord,
     FolderWorkspace,
+    MappedFile,
     StorageError,
+    hold,
     replace_file,
     storage,
     sync_folder,
     write_synced,
 )
+
+SEED_BYTES = 32
+SEED_TAG = b"blindmatch/publication-seed/v1"
+
+
+def seed_stream(seed: bytes) -> Randomness:
+    """Randomness from a seed: SHA-512 over tag, seed and a counter, block after block."""
+    counter, held = 0, b""
+
+    def draw(count: int) -> bytes:
+        nonlocal counter, held
+        while len(held) < count:
+            held += sha512(SEED_TAG + seed + counter.to_bytes(8, "big")).digest()
+            counter += 1
+        taken, held = held[:count], held[count:]
+        return taken
+
+    return Randomness(draw)
+
 
 LOCK = "lock"
 PLAN = "plan.json"
@@ -263,3 +297,93 @@ def _move(result: Path, home: Path) -> None:
 def _point(folder: Path, epoch: int) -> None:
     """Replace the pointer in one step."""
     replace_file(folder / CURRENT, f"{epoch}\n".encode())
+
+
+LIST_TAG = b"blindmatch/build-list/v1"
+LIST_BATCH = 1 << 16
+
+
+def publish_epoch(
+    how: Publishing, entries: EntrySource, parameters: SetParameters, rng: Randomness
+) -> Publication:
+    """Build an epoch, or finish an interrupted build of it, and make it the current one.
+
+    Args:
+        rng: gives the 32-byte seed of everything random in the build.
+
+    Raises:
+        BuildRunningError: if another build works in the folder.
+        EpochPublishedError: if the epoch is there already, or a later one.
+        StorageError: if the file system refuses; what was computed stays for the next call.
+        DesignError: if the list or the parameters cannot be served, or the list changes meanwhile.
+    """
+
+    def work() -> str:
+        return list_digest(entries, (), how.endorsement)
+
+    def run(out: FolderWorkspace, stream: Randomness, watch: Progress) -> Published:
+        return how.design.publish(entries, parameters, stream, how.executor, out, watch)
+
+    plan = Plan.of(how.design.info, parameters, len(entries), work(), how.signer.validity)
+    return publish(Job(how, plan, run, work), rng)
+
+
+def publish_update(
+    how: Publishing, previous: int, adds: EntrySource, removes: Sequence[int], rng: Randomness
+) -> Publication:
+    """Publish the epoch after `previous` as what it adds and removes, or finish an interrupted such build.
+
+    Args:
+        how: it is published; what is endorsed are the entries of the new list.
+        previous: the epoch that is changed; it must be the current one.
+        rng: gives the 32-byte seed of everything random in the build.
+
+    Raises:
+        BuildRunningError, StorageError: as `publish_epoch`.
+        EpochPublishedError, NoPublicationError: if `previous` is not the current epoch, or is none.
+        DamagedPublicationError: if a file of it is damaged.
+        DesignError: if the design cannot be updated, or not by this; or a full set is due.
+    """
+    base = _verified(how.folder, previous)
+
+    def work() -> str:
+        return list_digest(adds, removes, how.endorsement)
+
+    def run(out: FolderWorkspace, stream: Randomness, watch: Progress) -> Published:
+        _check_current(how.folder, previous)
+        return how.design.update(base.every_file(), adds, removes, out, stream, how.executor, watch)
+
+    plan = _plan_after(base, how, len(adds) - len(removes), work())
+    return publish(Job(how, plan, run, work), rng)
+
+
+def _verified(folder: Path, epoch: int) -> Publication:
+    """The epoch, none of whose files is damaged."""
+    base = open_publication(folder, epoch)
+    base.verify()
+    return base
+
+
+def _plan_after(base: Publication, how: Publishing, more: int, work: str) -> Plan:
+    """Of the epoch after `base`, with so many entries more."""
+    parameters = SetParameters(base.manifest.epoch + 1, base.manifest.parameters)
+    return Plan.of(how.design.info, parameters, base.manifest.entries + more, work, how.signer.validity)
+
+
+def _check_current(folder: Path, epoch: int) -> None:
+    """Raises `EpochPublishedError` unless it is the epoch that is served."""
+    if current_epoch(folder) != epoch:
+        raise EpochPublishedError(f"epoch {epoch} is not the one served, {current_epoch(folder)}")
+
+
+def list_digest(
+    entries: EntrySource, removes: Sequence[int] = (), endorsement: Endorsement = NOT_ENDORSED
+) -> str:
+    """SHA-256 over a list, ids and what is endorsed, in hex."""
+    state = sha256(LIST_TAG + len(entries).to_bytes(8, "big"))
+    for batch in entries.batches(LIST_BATCH):
+        for column in (batch.hashes, batch.ids.astype(">u8"), batch.salts):
+            state.update(np.ascontiguousarray(column).data)
+    state.update(b"".join(number.to_bytes(8, "big") for number in removes))
+    state.update(endorsement.table)
+    return state.hexdigest()

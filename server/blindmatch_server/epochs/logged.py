@@ -20,10 +20,9 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct
 
-from blindmatch_server.epochs.manifest import LEAF, PROOF, TREE
+from blindmatch_server.epochs.published import LEAF, PROOF, TREE
 from blindmatch_server.storage.errors import StateError
-from blindmatch_server.storage.locking import hold
-from blindmatch_server.storage.workspace import StorageError, replace_file
+from blindmatch_server.storage.files import StorageError, hold, replace_file
 
 SIZES_MOST: Final = 16
 """Of earlier checkpoints that a device may ask about at a time."""

@@ -16,7 +16,9 @@ Messages are parsed and serialised here, since that is where bytes can be counte
 from __future__ import annotations
 
 import asyncio
+import errno
 import secrets
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, aclosing, nullcontext
@@ -25,21 +27,71 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
-from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.errors import (
+    BlindmatchError,
+    DesignError,
+    EpochMismatchError,
+    PictureError,
+    ProtocolError,
+)
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
+from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_server.hosting.authority import Identity
-from blindmatch_server.hosting.concurrency import Patience
+from blindmatch_server.hosting.certificates import Certificate, certificate_of
 from blindmatch_server.hosting.endpoint import Call, Method, ServerContext
-from blindmatch_server.hosting.identity import Certificate, certificate_of
-from blindmatch_server.hosting.rate import Rate, TokenBuckets
-from blindmatch_server.hosting.statuses import Refusal, refusal_of
-from blindmatch_server.storage.errors import ForbiddenError, GoneError, RateError, SlowError
+from blindmatch_server.hosting.limits import Patience, Rate, TokenBuckets
+from blindmatch_server.storage.errors import ForbiddenError, GoneError, RateError, RefusedError, SlowError
+from blindmatch_server.storage.files import StorageError
+
+_STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+
+
+class Refusal(Struct, frozen=True):
+    """How a call ends.
+
+    Attributes:
+        trailing: metadata sent with it.
+        foreseen: False if the error is ours to look into.
+    """
+
+    code: grpc.StatusCode
+    text: str
+    trailing: tuple[tuple[str, str], ...] = ()
+    foreseen: bool = True
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """The status for `error`; see the module's text."""
+    match error:
+        case RateError():
+            wait = ("retry-after-ms", str(error.retry_after_ms))
+            return Refusal(error.status, str(error), (wait,))
+        case RefusedError():
+            return Refusal(error.status, str(error))
+        case EpochMismatchError() | DesignError():
+            return Refusal(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        case ProtocolError() | PictureError():
+            return Refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        case TimeoutError():
+            return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "the call took too long")
+        case _ if _is_storage(error):
+            return Refusal(grpc.StatusCode.UNAVAILABLE, "storage failed: nothing was kept", (), False)
+        case BlindmatchError() | _:
+            return Refusal(grpc.StatusCode.INTERNAL, "internal error", (), False)
+
+
+def _is_storage(error: Exception) -> bool:
+    cause = error.__cause__ if isinstance(error, StorageError) else error
+    return isinstance(cause, sqlite3.OperationalError) or (
+        isinstance(cause, OSError) and cause.errno in _STORAGE
+    )
+
 
 T = TypeVar("T")
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"

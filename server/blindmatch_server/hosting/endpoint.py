@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
+import grpc
+import grpc.aio
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.messages.parts import MOST_SMALL_BYTES
 from google.protobuf.descriptor import ServiceDescriptor
 from msgspec import Struct, field
 
-from blindmatch_server.hosting.authority import Identity, Kind
-from blindmatch_server.hosting.concurrency import CallLimit, LeastPace, Patience, Places, TurnQueue
-from blindmatch_server.hosting.event_log import EventLog
-from blindmatch_server.hosting.rate import TokenBuckets
-from blindmatch_server.storage.clock import Clock
+from blindmatch_server.hosting.authority import Credentials, Identity, Kind
+from blindmatch_server.hosting.event_log import Clock, EventLog
+from blindmatch_server.hosting.limits import CallLimit, LeastPace, Patience, Places, TokenBuckets, TurnQueue
 
 MOST_CALLS: Final = 2048
 """Calls of a server at the same time, unless it is told otherwise."""
@@ -128,3 +130,22 @@ class ServerContext(Struct, frozen=True):
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     hangup: asyncio.Event = field(default_factory=asyncio.Event)
     is_revoked: Callable[[int], bool] = lambda serial: False
+
+
+_FRAMES: Final = 64 << 10
+
+
+def channel_to(party: Party, address: str, held: Credentials, *more: tuple[str, int]) -> grpc.aio.Channel:
+    """A channel to the server that `party` runs at `address`; no proxy, no connection shared with others.
+
+    `more` are further options of gRPC.
+    """
+    secured = grpc.ssl_channel_credentials(held.root, held.key, held.certificate)
+    options = [
+        ("grpc.ssl_target_name_override", party.dns_name),
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.max_receive_message_length", MOST_SMALL_BYTES + _FRAMES),
+        *more,
+    ]
+    return grpc.aio.secure_channel(address, secured, options)

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,8 +16,18 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from blindmatch_server.storage.clock import Clock, milliseconds, system_clock
 from blindmatch_server.storage.errors import StateError
+
+Clock: TypeAlias = Callable[[], float]
+"""Unix time in seconds."""
+
+system_clock: Clock = time.time
+
+
+def milliseconds(clock: Clock) -> int:
+    """Unix time in whole milliseconds."""
+    return int(clock() * 1000)
+
 
 Sink: TypeAlias = Callable[[str], None]
 """Takes one line, without its end."""

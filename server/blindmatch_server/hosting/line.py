@@ -20,11 +20,10 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from msgspec import Struct, field
 
-from blindmatch_server.hosting.calls import Context, Endpoint, certified
+from blindmatch_server.hosting.calls import Context, Endpoint, Refusal, certified
+from blindmatch_server.hosting.certificates import Certificate
 from blindmatch_server.hosting.endpoint import Call, Line, Method, ServerContext
-from blindmatch_server.hosting.identity import Certificate
-from blindmatch_server.hosting.rate import TokenBuckets
-from blindmatch_server.hosting.statuses import Refusal
+from blindmatch_server.hosting.limits import TokenBuckets
 from blindmatch_server.storage.errors import GoneError, SlowError
 
 MOST_AT_WORK: Final = 16

@@ -30,24 +30,56 @@ from msgspec.structs import replace
 
 from blindmatch_server.hosting import exit_codes
 from blindmatch_server.hosting.authority import Credentials
-from blindmatch_server.hosting.concurrency import LeastPace, Places
-from blindmatch_server.hosting.counters import Audit
+from blindmatch_server.hosting.calls import REFUSALS, Endpoint
+from blindmatch_server.hosting.certificates import Revocations
 from blindmatch_server.hosting.endpoint import (
     EVERYONE,
     MOST_CALLS,
     NOT_DEVICES,
     OPERATORS,
     Call,
+    Line,
     Method,
     ServerContext,
     Service,
 )
-from blindmatch_server.hosting.event_log import EventLog, Sink, standard_error
-from blindmatch_server.hosting.handlers import handlers_of
-from blindmatch_server.hosting.metrics import Metrics
-from blindmatch_server.revocation import Revocations
-from blindmatch_server.storage.clock import Clock, system_clock
+from blindmatch_server.hosting.event_log import Clock, EventLog, Sink, standard_error, system_clock
+from blindmatch_server.hosting.limits import LeastPace, Places, TokenBuckets
+from blindmatch_server.hosting.line import LineEndpoint
+from blindmatch_server.hosting.metrics import Audit, Metrics
 from blindmatch_server.storage.errors import NotFoundError, PortTakenError, StateError
+
+
+def handlers_of(service: Service, context: ServerContext) -> grpc.GenericRpcHandler:
+    """The gRPC handlers of a service.
+
+    Raises:
+        TypeError: if its methods are not those of the descriptor.
+    """
+    described, methods = {one.name: one for one in service.descriptor.methods}, service.methods()
+    if described.keys() != methods.keys():
+        differing = sorted(described.keys() ^ methods.keys())
+        raise TypeError(f"{service.descriptor.name}: methods differ from the .proto: {differing}")
+    refusals = TokenBuckets(REFUSALS, context.clock)
+    made = {
+        name: Endpoint(context, described[name], method, refusals)
+        for name, method in methods.items()
+        if isinstance(method, Method)
+    }
+    lines = {
+        name: LineEndpoint(context, described[name], line, refusals, made)
+        for name, line in methods.items()
+        if isinstance(line, Line)
+    }
+    handlers = {name: _handler(endpoint) for name, endpoint in (made | lines).items()}
+    return grpc.method_handlers_generic_handler(service.descriptor.full_name, handlers)
+
+
+def _handler(endpoint: Endpoint) -> grpc.RpcMethodHandler[Any, Any]:
+    """One that takes a stream and writes its replies itself, whatever the method does (calls.py)."""
+    several = endpoint.descriptor.server_streaming
+    return grpc.stream_stream_rpc_method_handler(endpoint.to_many if several else endpoint.to_one)
+
 
 MOST_MESSAGE_BYTES: Final = (1 << 20) + (64 << 10)
 """1 MiB of message and what frames it."""

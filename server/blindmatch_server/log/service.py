@@ -7,11 +7,14 @@ append: index taken? --> a start's first: has no witness more of it? --> entries
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.cosignature import NoteSigner
@@ -21,16 +24,18 @@ from blindmatch_proofs.signed_note import ED25519, Note
 from blindmatch_proofs.tiles import ENTRIES, WIDTH, tile_nodes, tile_path, tile_width
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.parts import PART, cut, pieces
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from google.protobuf.descriptor import ServiceDescriptor
 from msgspec import Struct, field
 
-from blindmatch_server.hosting.authority import Kind
-from blindmatch_server.hosting.endpoint import NOT_DEVICES, Call, Line, Method
-from blindmatch_server.log.cosigning import APPEND, Cosigning
-from blindmatch_server.log.monthly import parse_leaf
+from blindmatch_server.hosting.authority import Credentials, Kind
+from blindmatch_server.hosting.endpoint import NOT_DEVICES, Call, Line, Method, ServerContext, Service
 from blindmatch_server.log.tree_store import CHECKPOINT, TreeStore
+from blindmatch_server.log.witness import APPEND, Cosigning, KnownLog, Witness, WitnessAt
 from blindmatch_server.storage.errors import (
     ConflictError,
     ForbiddenError,
@@ -38,7 +43,59 @@ from blindmatch_server.storage.errors import (
     PreconditionError,
     StateError,
 )
-from blindmatch_server.storage.workspace import storage
+from blindmatch_server.storage.files import storage
+
+FORMAT: Final = "blindmatch-monthly-counts"
+VERSION: Final = 1
+_MONTH: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
+
+
+class Month(Struct, frozen=True, order=True):
+    """A month of the calendar, in UTC."""
+
+    year: int
+    month: int
+
+    def __str__(self) -> str:
+        return f"{self.year:04}-{self.month:02}"
+
+    @property
+    def following(self) -> Month:
+        """The next one."""
+        return self.after(1)
+
+    def after(self, months: int) -> Month:
+        """The month so many later."""
+        years, month = divmod(self.month - 1 + months, 12)
+        return Month(self.year + years, month + 1)
+
+    @property
+    def began_ms(self) -> int:
+        """Its first millisecond, Unix time."""
+        return int(datetime(self.year, self.month, 1, tzinfo=UTC).timestamp() * 1000)
+
+
+def leaf_of(month: Month, counts: dict[str, int]) -> bytes:
+    """The leaf of a month."""
+    held = {"counts": counts, "format": FORMAT, "month": str(month), "version": VERSION}
+    return (json.dumps(held, sort_keys=True, separators=(",", ":")) + "\n").encode()
+
+
+def parse_leaf(raw: bytes) -> tuple[Month, dict[str, int]]:
+    """Month and counts of a leaf; `ProtocolError` if it is not what `leaf_of` makes of them."""
+    wrong = ProtocolError("counts", f"must be a line of {FORMAT}, version {VERSION}", "leaf")
+    try:
+        held = json.loads(raw)
+        found, counts = _MONTH.fullmatch(held["month"]), {**held["counts"]}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise wrong from None
+    if found is None or not all(type(value) is int and value >= 0 for value in counts.values()):
+        raise wrong
+    month = Month(int(found[1]), int(found[2]))
+    if leaf_of(month, counts) != raw:
+        raise wrong
+    return month, counts
+
 
 READ: Final = "log/read"
 PROVE: Final = "log/prove"
@@ -235,3 +292,40 @@ def _resource(store: TreeStore, path: str) -> bytes:
         if 0 < width <= tile_width(level, index, store.size) and path == tile_path(level, index, width):
             return store.tile(level, index, width)
     raise NotFoundError(READ, "is no resource of this log now", "path")
+
+
+class LogConfig(Redacted, Struct, frozen=True):
+    """What a log needs.
+
+    Attributes:
+        credentials: its certificate, under which it asks the witnesses.
+        directory: holds its streams; made if it is not there.
+        seed: secret, 32 bytes, of its key.
+        streams: says of an origin what stream it is, if it is one.
+        witnesses: those that it asks.
+        quorum: whether those whose keys have these names are enough for devices.
+    """
+
+    SHOWN: ClassVar = ("directory", "streams", "witnesses", "quorum")
+
+    credentials: Credentials
+    directory: Path
+    seed: bytes
+    streams: Callable[[str], StreamRule | None]
+    witnesses: Sequence[WitnessAt]
+    quorum: Callable[[Set[str]], bool]
+
+
+@asynccontextmanager
+async def open_log(config: LogConfig, context: ServerContext) -> AsyncIterator[Sequence[Service]]:
+    """The log's service."""
+    cosigning = Cosigning(config.witnesses, config.quorum, config.credentials, context.log)
+    yield [Log(config.directory, config.streams, config.seed, cosigning)]
+
+
+@asynccontextmanager
+async def open_witness(
+    directory: Path, signer: NoteSigner, known: KnownLog, log: Party, context: ServerContext
+) -> AsyncIterator[Sequence[Service]]:
+    """A witness's service; arguments as for `Witness`."""
+    yield [Witness(directory, signer, known, log, context.clock)]

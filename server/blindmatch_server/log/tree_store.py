@@ -36,7 +36,7 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.failpoint import reach
 
 from blindmatch_server.storage.errors import StateError
-from blindmatch_server.storage.workspace import replace_file, sync_folder
+from blindmatch_server.storage.files import replace_file, sync_folder
 
 CHECKPOINT: Final = "checkpoint"
 _SYNC_ALL_FROM: Final = 64

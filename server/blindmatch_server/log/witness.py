@@ -10,26 +10,39 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Any, ClassVar, Final
 
-from blindmatch_proofs.add_checkpoint import BAD_REQUEST, OK, AddCheckpoint, Refused, judge
+import grpc.aio
+from blindmatch_proofs.add_checkpoint import (
+    BAD_REQUEST,
+    CONFLICT,
+    OK,
+    UNPROCESSABLE,
+    AddCheckpoint,
+    Refused,
+    judge,
+)
 from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.signed_note import Note, VerifierKey
+from blindmatch_proofs.cosignature import NoteSigner, verify_signature
+from blindmatch_proofs.merkle import Nodes, consistency_path
+from blindmatch_proofs.signed_note import Note, NoteSignature, VerifierKey, decimal
 from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from google.protobuf.descriptor import ServiceDescriptor
+from msgspec import Struct, field
 
-from blindmatch_server.hosting.authority import Identity, Kind
-from blindmatch_server.hosting.endpoint import Call, Line, Method
-from blindmatch_server.storage.clock import Clock
-from blindmatch_server.storage.errors import ForbiddenError, StateError
-from blindmatch_server.storage.workspace import replace_file, storage, sync_folder
+from blindmatch_server.hosting.authority import Credentials, Identity, Kind
+from blindmatch_server.hosting.endpoint import Call, Line, Method, channel_to
+from blindmatch_server.hosting.event_log import Clock, EventLog
+from blindmatch_server.storage.errors import ForbiddenError, HostError, PreconditionError, StateError
+from blindmatch_server.storage.files import replace_file, storage, sync_folder
 
 KnownLog = Callable[[str], VerifierKey | None]
 """The key of the log with this origin, if it is one that is watched."""
@@ -100,3 +113,124 @@ def _keep(path: Path, note: Note) -> None:
     reach("witness.keep.before")
     replace_file(path, note.encode())
     reach("witness.keep.after")
+
+
+APPEND: Final = "log/append"
+_SECONDS: Final = 8.0
+"""Twice that is less than who appends waits."""
+_OTHER: Final = (
+    "a longer tree than this log's, or another one: the log was put back to an older state, or its key signs "
+    "elsewhere, too. It signs nothing more, or it would fork: bring its newest state back"
+)
+
+
+class OtherTreeError(ProtocolError):
+    """A witness has kept a longer tree than the log's, or another one."""
+
+
+class WitnessAt(Struct, frozen=True):
+    """A witness, as its log knows it.
+
+    Attributes:
+        party: whose server it is.
+        key: what its cosignatures verify with.
+        find: its address, ``host:port``; empty if it is not known to run. Called in a thread.
+    """
+
+    party: Party
+    key: VerifierKey
+    find: Callable[[], str]
+
+
+class Cosigning(Redacted, Struct):
+    """Asks the witnesses of a log.
+
+    Args:
+        quorum: whether the witnesses whose keys have these names are one.
+    """
+
+    SHOWN: ClassVar = ("witnesses", "quorum", "log", "_at")
+
+    witnesses: Sequence[WitnessAt]
+    quorum: Callable[[Set[str]], bool]
+    credentials: Credentials
+    log: EventLog
+    _at: dict[tuple[Party, str], int] = field(default_factory=dict)
+
+    async def cosigned(self, note: Note, nodes: Nodes) -> Note:
+        """The checkpoint with a cosignature of every witness that gives one now."""
+        answers = await self._answers(note, nodes, "not-cosigned")
+        return note.signed(*(one for _, one in answers if isinstance(one, NoteSignature)))
+
+    async def check_newest(self, note: Note, nodes: Nodes) -> None:
+        """See that no checkpoint that a quorum may have cosigned is longer than this one, or of another tree.
+
+        Raises:
+            PreconditionError: if a witness has kept such a one.
+            HostError: if those that give no answer may be a quorum.
+        """
+        answers = await self._answers(note, nodes, "not-compared")
+        if other := [one.party.server for one, found in answers if isinstance(found, OtherTreeError)]:
+            raise PreconditionError(APPEND, f"{', '.join(other)} kept {_OTHER}")
+        silent = {one.key.name: one for one, found in answers if not isinstance(found, NoteSignature)}
+        if self.quorum(silent.keys()):
+            names = ", ".join(one.party.server for one in silent.values())
+            raise HostError(APPEND, f"no answer of {names}, who may have cosigned more: it must run first")
+
+    async def _answers(
+        self, note: Note, nodes: Nodes, event: str
+    ) -> list[tuple[WitnessAt, NoteSignature | Exception]]:
+        answers = await asyncio.gather(*(self._asked(one, note, nodes) for one in self.witnesses))
+        for witness, found in zip(self.witnesses, answers, strict=True):
+            if isinstance(found, Exception):
+                self.log.write(event, witness=witness.party.server, reason=_words(found))
+        return list(zip(self.witnesses, answers, strict=True))
+
+    async def _asked(self, witness: WitnessAt, note: Note, nodes: Nodes) -> NoteSignature | Exception:
+        try:
+            address = await asyncio.to_thread(witness.find)
+            if not address:
+                raise ProtocolError("witness", "is not running")
+            async with channel_to(witness.party, address, self.credentials) as channel:
+                return await self._cosignature(channel, witness, note, nodes)
+        except (grpc.aio.AioRpcError, ProtocolError, OSError) as error:
+            return error
+
+    async def _cosignature(
+        self, channel: grpc.aio.Channel, witness: WitnessAt, note: Note, nodes: Nodes
+    ) -> NoteSignature:
+        """Raises `ProtocolError` if the witness refuses, or answers something else than its cosignature."""
+        head = Checkpoint.of(note)
+        known = (witness.party, head.origin)
+        reply = await _add(channel, self._at.get(known, 0), note, nodes)
+        if reply.status == CONFLICT:
+            size = decimal(reply.body.decode(errors="replace").removesuffix("\n"), "witness", "size")
+            if size <= head.size:
+                reply = await _add(channel, size, note, nodes)
+        if reply.status != OK:
+            kind = OtherTreeError if reply.status in (CONFLICT, UNPROCESSABLE) else ProtocolError
+            raise kind("witness", f"refused with {reply.status}: {_printable(reply.body)}")
+        self._at[known] = head.size
+        lines = [NoteSignature.parse(line) for line in reply.body.decode(errors="replace").splitlines()]
+        mine = [one for one in lines if verify_signature(witness.key, one, note.text) is not None]
+        if not mine:
+            raise ProtocolError("witness", "must answer with its cosignature")
+        return mine[0]
+
+
+async def _add(channel: grpc.aio.Channel, old: int, note: Note, nodes: Nodes) -> wire.AddCheckpointReply:
+    size = Checkpoint.of(note).size
+    path = await asyncio.to_thread(consistency_path, nodes, min(old, size), size)
+    body = AddCheckpoint(min(old, size), path, note).encode()
+    stub: Any = rpc.WitnessStub(channel)  # type: ignore[no-untyped-call]
+    request = wire.AddCheckpointRequest(body=body)
+    reply: wire.AddCheckpointReply = await stub.AddCheckpoint(request, timeout=_SECONDS)
+    return reply
+
+
+def _words(error: Exception) -> str:
+    return str(error.code().name) if isinstance(error, grpc.aio.AioRpcError) else str(error)
+
+
+def _printable(body: bytes) -> str:
+    return "".join(one for one in body.decode(errors="replace")[:200] if one.isprintable())

@@ -32,7 +32,7 @@ from blindmatch_server.storage.errors import (
     PreconditionError,
     UnsupportedError,
 )
-from blindmatch_server.storage.workspace import sync_folder
+from blindmatch_server.storage.files import sync_folder
 
 STEP: Final = "matching/enrol"
 _PART: Final = ".part"

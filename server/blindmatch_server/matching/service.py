@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Final, TypeVar
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_protocol.codec import most_bytes
 from blindmatch_protocol.codec.errors import EpochMismatchError, PictureError
-from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.contract import UNBOUND, AnyDesign, KeyLimits, Role, Send, Verdict
 from blindmatch_protocol.messages.parts import (
     ENROLMENT,
@@ -34,22 +36,35 @@ from blindmatch_protocol.messages.parts import (
 )
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from msgspec import Struct, field
 
-from blindmatch_server.bodies import Bodies
-from blindmatch_server.hosting.concurrency import CallLimit, TurnQueue
-from blindmatch_server.hosting.endpoint import DEVICES, EVERYONE, Call, Method
-from blindmatch_server.hosting.rate import TokenBuckets
-from blindmatch_server.matching.answering import Answering, Task
-from blindmatch_server.matching.budget import Budget
+from blindmatch_server.hosting.endpoint import DEVICES, EVERYONE, Call, Method, ServerContext
+from blindmatch_server.hosting.event_log import Clock, milliseconds
+from blindmatch_server.hosting.limits import CallLimit, TokenBuckets, TurnQueue, under_way
+from blindmatch_server.matching.answering import Answering, MatchingLimits, Task
 from blindmatch_server.matching.enrolments import STEP as ENROL
 from blindmatch_server.matching.enrolments import Enrolments
-from blindmatch_server.matching.envelopes import EXCHANGE, check_head, reply_to, small_reply
-from blindmatch_server.matching.epochs import Epochs, OpenEpoch
-from blindmatch_server.matching.filing import CentreAddress, Filer, filing_of
-from blindmatch_server.matching.forwarding import Forwarder, carriers, check_sender
-from blindmatch_server.matching.limits import MatchingLimits
-from blindmatch_server.matching.store import Filing, MatcherStore, request_of
-from blindmatch_server.storage.clock import Clock, milliseconds
+from blindmatch_server.matching.epochs import Epochs, EpochSource, Loader, OpenEpoch, Renewing
+from blindmatch_server.matching.forwarding import (
+    EXCHANGE,
+    Carrying,
+    Forwarder,
+    carriers,
+    check_head,
+    check_sender,
+    reply_to,
+    small_reply,
+)
+from blindmatch_server.matching.ledger import (
+    Budget,
+    CentreAddress,
+    Filer,
+    Filing,
+    MatcherStore,
+    filing_of,
+    request_of,
+)
+from blindmatch_server.storage.blobs import Bodies
 from blindmatch_server.storage.errors import ForbiddenError, NotFoundError, OutOfRangeError, QuotaError
 
 T = TypeVar("T")
@@ -270,3 +285,77 @@ class MatchingService:
             return None
         info, rng = self._design.info, self._rng
         return await asyncio.to_thread(filing_of, info, epoch.epoch, account, verdict, self._centre, now, rng)
+
+
+class MatchingConfig(Struct, frozen=True):
+    """What hosting a design's roles needs.
+
+    Attributes:
+        design: the design.
+        source: where its current epoch comes from, e.g. `PublishedSource`.
+        directory: holds the ledger and enrolments; made if it is not there.
+        centre: where the server's own reports go; None if it makes none.
+        limits: what it allows a device.
+        rng: the roles' randomness, but for those that answer in processes.
+        load: gives the design in worker processes, where it has such roles.
+        carrying: how bodies reach the roles that this server forwards to; None if there are none.
+        renewing: keeps the log's proof of the epoch fresh; None if there is no log, or another server does.
+    """
+
+    design: AnyDesign
+    source: EpochSource
+    directory: Path
+    centre: CentreAddress | None = None
+    limits: MatchingLimits = field(default_factory=MatchingLimits)
+    rng: Randomness = field(default_factory=system_randomness)
+    load: Loader | None = None
+    carrying: Carrying | None = None
+    renewing: Renewing | None = None
+
+
+@asynccontextmanager
+async def open_matching(
+    config: MatchingConfig, context: ServerContext
+) -> AsyncIterator[list[MatchingService]]:
+    """The matching service with its epoch open, watched, and its filings under way.
+
+    Raises:
+        StateError: if the ledger cannot be opened.
+        BlindmatchError: if the epoch cannot be opened.
+    """
+    epochs = Epochs(config.source)
+    await epochs.load()
+    config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with AsyncExitStack() as stack:
+        ledger = MatcherStore(config.directory / "ledger.sqlite")
+        stack.push_async_callback(ledger.close)
+        answering = Answering(config.design, config.rng, config.limits, config.load)
+        stack.push_async_callback(answering.close)
+        forwarder = None
+        if config.carrying is not None:
+            forwarder = Forwarder(config.design.info, config.carrying, config.limits.most_body_bytes)
+            stack.push_async_callback(forwarder.close)
+        filer = None if config.centre is None else Filer(ledger, config.centre, context.log)
+        tasks = [epochs.watch(context, config.limits.poll_seconds)]
+        if config.renewing is not None:
+            tasks.append(config.renewing.run(lambda: epochs.current.epoch, context))
+        if filer is not None:
+            tasks.append(filer.run())
+        await stack.enter_async_context(under_way(*tasks))
+        enrolled = config.directory / "enrolments"
+        service = MatchingService(
+            config.design,
+            epochs,
+            answering,
+            Enrolments(config.design, enrolled, config.limits.most_enrolment_bytes),
+            ledger,
+            Budget(ledger, context.clock, context.log),
+            Bodies(config.directory / "incoming", config.limits.most_coming_bytes),
+            config.limits,
+            context.clock,
+            config.rng,
+            config.centre,
+            filer,
+            forwarder,
+        )
+        yield [service]

@@ -26,15 +26,13 @@ from blindmatch_protocol.messages.sealed_message import Curve25519Key, SealedMes
 from blindmatch_protocol.messages.stamp import Stamped
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
-from blindmatch_server.hosting.concurrency import CallLimit, TurnQueue
 from blindmatch_server.hosting.endpoint import DEVICES, Call, Handler, Line, Method
-from blindmatch_server.hosting.rate import Rate, TokenBuckets
-from blindmatch_server.relay import pre_keys, store
-from blindmatch_server.relay.limits import RelayLimits
-from blindmatch_server.relay.listeners import MOST_BYTES_HELD, Listener, Listeners
-from blindmatch_server.relay.pace import Pace
+from blindmatch_server.hosting.event_log import Clock, milliseconds
+from blindmatch_server.hosting.limits import CallLimit, Rate, TokenBuckets, TurnQueue
+from blindmatch_server.relay import store
+from blindmatch_server.relay.store import RelayLimits
+from blindmatch_server.relay.streams import MOST_BYTES_HELD, Listener, Listeners, Pace
 from blindmatch_server.storage.blobs import ID_BYTES, Blobs, Incoming
-from blindmatch_server.storage.clock import Clock, milliseconds
 from blindmatch_server.storage.database import Database
 from blindmatch_server.storage.errors import ConflictError
 
@@ -102,7 +100,7 @@ class Relay:
         }
 
     async def register(self, request: wire.RegisterRequest, call: Call) -> wire.RegisterReply:
-        """Publish the caller's keys. Raises what `pre_keys.register` raises, and for wrong lengths."""
+        """Publish the caller's keys. Raises what `store.register` raises, and for wrong lengths."""
         step = "relay/register"
         Curve25519Key().write(request.identity_key, step, "identity_key")
         _length(step, "signed_pre_key", request.signed_pre_key, KEY_BYTES)
@@ -117,7 +115,7 @@ class Relay:
             _length(step, "franking_key_signature", request.franking_key_signature, SIGNATURE_BYTES)
         if call.account == NOTICES and request.identity_key != self._notices_key:
             raise ConflictError(step, "the name is the centre's, whose key is another one", "identity_key")
-        keys = pre_keys.PreKeys(
+        keys = store.PreKeys(
             request.identity_key,
             request.signed_pre_key,
             request.signed_pre_key_signature,
@@ -125,15 +123,15 @@ class Relay:
             request.franking_key,
             request.franking_key_signature,
         )
-        held = await self._database.run(lambda c: pre_keys.register(c, call.account, keys))
+        held = await self._database.run(lambda c: store.register(c, call.account, keys))
         return wire.RegisterReply(one_time_pre_keys_held=held)
 
     async def fetch_bundle(self, request: wire.BundleRequest, call: Call) -> wire.Bundle:
-        """Another account's keys. Raises what `pre_keys.take_bundle` raises, and `RateError` before the
+        """Another account's keys. Raises what `store.take_bundle` raises, and `RateError` before the
         caller has used up too many of that account's one-time pre-keys."""
-        await self._database.run(lambda c: pre_keys.check_account(c, request.account))
+        await self._database.run(lambda c: store.check_account(c, request.account))
         self._draining.take(f"{call.account} {request.account}", "relay/fetch-bundle")
-        keys = await self._database.run(lambda c: pre_keys.take_bundle(c, request.account))
+        keys = await self._database.run(lambda c: store.take_bundle(c, request.account))
         return wire.Bundle(
             identity_key=keys.identity_key,
             signed_pre_key=keys.signed_pre_key,

@@ -18,8 +18,124 @@ from typing import ClassVar, Final
 from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
 
-from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.hosting.limits import Rate
 from blindmatch_server.storage.errors import ConflictError, NotFoundError, QuotaError
+
+_KEYS: Final = "identity_key, signed_pre_key, signed_pre_key_signature, franking_key, franking_key_signature"
+
+
+class PreKeys(Redacted, Struct, frozen=True):
+    """An account's public keys as its device publishes them."""
+
+    identity_key: bytes
+    signed_pre_key: bytes
+    signature: bytes
+    one_time: Sequence[bytes] = ()
+    franking_key: bytes = b""
+    franking_key_signature: bytes = b""
+
+
+def register(connection: Connection, account: str, keys: PreKeys) -> int:
+    """Publish an account's keys, in place of those published before.
+
+    Returns:
+        The number of one-time pre-keys that can be handed out.
+
+    Raises:
+        ConflictError: if the account has another identity key.
+    """
+    row = connection.execute("SELECT identity_key FROM accounts WHERE account = ?", (account,)).fetchone()
+    if row is not None and row[0] != keys.identity_key:
+        raise ConflictError(
+            "relay/register", "the account has another one, which cannot be changed", "identity_key"
+        )
+    franking = keys.franking_key, keys.franking_key_signature
+    connection.execute(
+        f"INSERT INTO accounts (account, {_KEYS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (account) "  # noqa: S608
+        "DO UPDATE SET signed_pre_key = excluded.signed_pre_key, "
+        "signed_pre_key_signature = excluded.signed_pre_key_signature, "
+        "franking_key = excluded.franking_key, franking_key_signature = excluded.franking_key_signature",
+        (account, keys.identity_key, keys.signed_pre_key, keys.signature, *franking),
+    )
+    connection.execute("DELETE FROM one_time_pre_keys WHERE account = ? AND handed_out = 0", (account,))
+    connection.executemany(
+        "INSERT OR IGNORE INTO one_time_pre_keys (account, key) VALUES (?, ?)",
+        [(account, key) for key in keys.one_time],
+    )
+    return _available(connection, account)
+
+
+def check_account(connection: Connection, account: str) -> None:
+    """Raise `NotFoundError` if the account has not registered."""
+    if connection.execute("SELECT 1 FROM accounts WHERE account = ?", (account,)).fetchone() is None:
+        raise NotFoundError("relay/fetch-bundle", "no such account", "account")
+
+
+def take_bundle(connection: Connection, account: str) -> PreKeys:
+    """An account's keys with at most one one-time pre-key, which is never handed out again.
+
+    Raises:
+        NotFoundError: if the account has not registered.
+    """
+    row = connection.execute(
+        f"SELECT {_KEYS} FROM accounts WHERE account = ?",  # noqa: S608 - constants
+        (account,),
+    ).fetchone()
+    if row is None:
+        raise NotFoundError("relay/fetch-bundle", "no such account", "account")
+    taken = connection.execute(
+        "UPDATE one_time_pre_keys SET handed_out = 1 WHERE account = ?1 AND key = "
+        "(SELECT key FROM one_time_pre_keys WHERE account = ?1 AND handed_out = 0 LIMIT 1) RETURNING key",
+        (account,),
+    ).fetchall()
+    identity, signed_pre_key, signature, *franking = row
+    return PreKeys(identity, signed_pre_key, signature, tuple(key for (key,) in taken), *franking)
+
+
+def _available(connection: Connection, account: str) -> int:
+    row = connection.execute(
+        "SELECT COUNT(*) FROM one_time_pre_keys WHERE account = ? AND handed_out = 0", (account,)
+    ).fetchone()
+    return int(row[0])
+
+
+DAY_SECONDS = 24 * 60 * 60
+
+
+class RelayLimits(Struct, frozen=True):
+    """Bounds of the relay.
+
+    Attributes:
+        most_sealed_bytes: a message.
+        most_queued_messages, most_queued_bytes: what waits for one recipient.
+        most_blob_bytes: an attachment.
+        most_stored_bytes: attachments of one owner together.
+        most_one_time_pre_keys: of one account, in one call and not handed out yet.
+        retention_seconds: after which messages, attachments and the ids of sent messages are deleted.
+        sweep_seconds: how often that is looked after.
+        most_wait_ms: how long `Receive` may wait for the next message.
+        most_streams: calls of `Receive`, `Upload` and `Connect` that an account has at a time, each.
+        calls: an account's calls of one method.
+        most_at_work: an account's calls with one reply that are worked on at a time; others wait their turn.
+        bundles: an account's calls of `FetchBundle`, which use up others' one-time pre-keys.
+        bundles_of_one: the same, of one other account's pre-keys.
+    """
+
+    most_sealed_bytes: int = 768 << 10
+    most_queued_messages: int = 20_000
+    most_queued_bytes: int = 256 << 20
+    most_blob_bytes: int = 120 << 20
+    most_stored_bytes: int = 4 << 30
+    most_one_time_pre_keys: int = 1000
+    retention_seconds: float = 30.0 * DAY_SECONDS
+    sweep_seconds: float = 600.0
+    most_wait_ms: int = 300_000
+    most_streams: int = 4
+    most_at_work: int = 4
+    calls: Rate = Rate(125.0, 250)
+    bundles: Rate = Rate(1.0, 100)
+    bundles_of_one: Rate = Rate(1 / 60, 10)
+
 
 VERSION: Final = 7
 SCHEMA: Final = """

@@ -10,15 +10,57 @@ Used for a matcher's answers (one batch over the group library) and for commits 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
-from blindmatch_server.hosting.fair_queue import FairQueue
 from blindmatch_server.storage.errors import DrainingError, QuotaError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class FairQueue(Generic[T]):
+    """Tasks of accounts; those of one account keep their order."""
+
+    def __init__(self) -> None:
+        self._new: OrderedDict[str, deque[T]] = OrderedDict()
+        self._old: OrderedDict[str, deque[T]] = OrderedDict()
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait."""
+        return self._waiting
+
+    def append(self, account: str, task: T) -> None:
+        """Let `task` wait behind the others of `account`."""
+        line = self._old.get(account)
+        if line is None:
+            line = self._new.setdefault(account, deque())
+        line.append(task)
+        self._waiting += 1
+
+    def take(self, least: int, most: int) -> list[T]:
+        """The first task of every new line, up to `most`; then of old lines in turn, until there are `least`.
+
+        Of the old lines there is one task at least, if there are any, so that they do not starve.
+        """
+        taken = [self._pop(self._new) for _ in range(min(most, len(self._new)))]
+        older = max(least - len(taken), 1)
+        while self._old and older:
+            taken.append(self._pop(self._old))
+            older -= 1
+        return taken
+
+    def _pop(self, lines: OrderedDict[str, deque[T]]) -> T:
+        account, line = lines.popitem(last=False)
+        task = line.popleft()
+        self._waiting -= 1
+        if line:
+            self._old[account] = line
+        return task
 
 
 class Batcher(Generic[T, R]):

@@ -8,11 +8,13 @@ import secrets
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO, Final
 
 from blindmatch_protocol.failpoint import reach
 
-from blindmatch_server.storage.workspace import sync_folder
+from blindmatch_server.storage.errors import QuotaError
+from blindmatch_server.storage.files import sync_folder
 
 ID_BYTES: Final = 16
 _INCOMING: Final = "incoming"
@@ -102,3 +104,59 @@ class Incoming:
         self._file.close()
         self._temporary.unlink(missing_ok=True)
         self._final.unlink(missing_ok=True)
+
+
+class Bodies:
+    """The bodies of one server; belongs to one event loop.
+
+    Args:
+        directory: where they lie until they are whole; made if it is not there.
+        most_coming: bytes of bodies there, of all callers.
+        most_whole: bytes of whole ones in memory; further ones wait their turn.
+    """
+
+    def __init__(self, directory: Path, most_coming: int = 4 << 30, most_whole: int = 320 << 20) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._directory = directory
+        self._most_coming = most_coming
+        self._coming = 0
+        self._room = most_whole
+        self._most_whole = most_whole
+        self._turns = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def whole(self, data: AsyncIterator[bytes], step: str) -> AsyncIterator[bytes]:
+        """A body, once it has come; it counts while the context lasts, and should be forgotten then.
+
+        Raises:
+            QuotaError: if all that are on their way are as large as they may be.
+        """
+        size = 0
+        try:
+            with TemporaryFile(dir=self._directory) as file:
+                async for piece in data:
+                    if self._coming + len(piece) > self._most_coming:
+                        rule = f"bodies on their way have {self._most_coming} bytes, as many as are taken"
+                        raise QuotaError(step, rule)
+                    self._coming += len(piece)
+                    size += len(piece)
+                    await asyncio.to_thread(file.write, piece)
+                await self._enter(size)
+                try:
+                    file.seek(0)
+                    yield await asyncio.to_thread(file.read)
+                finally:
+                    self._room += min(size, self._most_whole)
+                    self._freed.set()
+        finally:
+            self._coming -= size
+
+    async def _enter(self, size: int) -> None:
+        """Wait, first come, first served, until there is room; a body larger than all of it has it alone."""
+        needed = min(size, self._most_whole)
+        async with self._turns:
+            while self._room < needed:
+                self._freed.clear()
+                await self._freed.wait()
+            self._room -= needed

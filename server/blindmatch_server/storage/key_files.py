@@ -10,7 +10,7 @@ from msgspec import Struct
 from nacl.signing import SigningKey
 
 from blindmatch_server.storage.errors import StateError
-from blindmatch_server.storage.workspace import PUBLIC, replace_file
+from blindmatch_server.storage.files import PUBLIC, replace_file
 
 KEY_BYTES: Final = 32
 

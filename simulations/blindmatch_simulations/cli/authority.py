@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final
 import typer
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.references import References
-from blindmatch_server.centre.states import State
-from blindmatch_server.storage.workspace import PRIVATE
+from blindmatch_server.centre.store import State
+from blindmatch_server.storage.files import PRIVATE
 
 from blindmatch_simulations.cli.commands import Found
 from blindmatch_simulations.cli.console import table, write_file

@@ -10,8 +10,8 @@ import typer
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre.unproven import not_shown
-from blindmatch_server.storage.workspace import PRIVATE
+from blindmatch_server.centre.notices import not_shown
+from blindmatch_server.storage.files import PRIVATE
 from rich.table import Table
 
 from blindmatch_simulations.cli import authority, complaints, statistics, triage, yearly

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import typer
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
-from blindmatch_server.hosting.worker_pool import cores
+from blindmatch_server.hosting.workers import cores
 from rich.table import Table
 
 from blindmatch_simulations.cli.commands import Commands, Found, people

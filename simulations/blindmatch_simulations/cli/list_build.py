@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Progress
-from blindmatch_server.curator.signing import VALID_DAYS
 from blindmatch_server.epochs.published import Publication
+from blindmatch_server.epochs.signing import VALID_DAYS
 
 from blindmatch_simulations.cli.commands import Found, found, people
 from blindmatch_simulations.cli.console import ERR, DeployedDesignOption, SetOption, progress_bar, values_of

@@ -10,7 +10,7 @@ import typer
 from blindmatch_proofs.endorsement import Action, EndorsementPolicy
 from blindmatch_proofs.verdict import Failed, Verdict
 from blindmatch_protocol.codec.randomness import system_randomness
-from blindmatch_server.curator.signing import VALID_DAYS
+from blindmatch_server.epochs.signing import VALID_DAYS
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, found, people

@@ -22,7 +22,7 @@ from blindmatch_server.curator import (
     open_list,
     random_list,
 )
-from blindmatch_server.curator.formats.threatexchange_csv import KIND, VALUE
+from blindmatch_server.curator.formats.text import KIND, VALUE
 from blindmatch_server.epochs.published import open_publication
 from blindmatch_server.hosting.authority import Identity, Kind
 from msgspec.structs import asdict

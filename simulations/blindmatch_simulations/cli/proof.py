@@ -13,8 +13,7 @@ from blindmatch_proofs.epoch_proof import verify_leaf
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import PictureError, ProtocolError
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_server.epochs.manifest import LEAF, PROOF
-from blindmatch_server.epochs.published import Publication, open_publication
+from blindmatch_server.epochs.published import LEAF, PROOF, Publication, open_publication
 from blindmatch_server.storage.key_files import read_key
 
 from blindmatch_simulations.cli.commands import Commands, Found, found

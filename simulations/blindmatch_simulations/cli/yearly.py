@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from blindmatch_server.centre.statute import statute
-from blindmatch_server.centre.unproven import IN_STATISTICS
-from blindmatch_server.log.monthly import Month
+from blindmatch_server.centre.notices import IN_STATISTICS, statute
+from blindmatch_server.log.service import Month
 
 from blindmatch_simulations.cli.console import OUT, table
 from blindmatch_simulations.measure.results import csv_of

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 from blindmatch_protocol import group
-from blindmatch_server.hosting.worker_pool import cores
+from blindmatch_server.hosting.workers import cores
 
 PACKAGES: Final = (
     "blindmatch", "numpy", "rbcl", "cryptography", "fastconstmap", "grpcio", "protobuf", "pillow",

@@ -14,11 +14,11 @@ from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.codec.randomness import system_randomness
-from blindmatch_server.curator.endorsement.batches import Batches
-from blindmatch_server.curator.endorsement.organisation import (
-    SignedProposal,
+from blindmatch_server.curator.endorsement.batches import (
+    Batches,
     EndorsementError,
     OrganisationKey,
+    SignedProposal,
     check_submission,
 )
 from blindmatch_server.curator.endorsement.proposing import Span, propose, settle

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_server.curator import HashList, ListError, ListFileError, Title, open_list, random_list
-from blindmatch_server.curator.listwriter import ListWriter
+from blindmatch_server.curator.hashlist import ListWriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

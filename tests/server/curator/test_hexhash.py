@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from blindmatch_server.curator import Reason
-from blindmatch_server.curator.hexhash import decode_hex, fault_of
+from blindmatch_server.curator.rejects import decode_hex, fault_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_server.curator import ListFormat
-from blindmatch_server.curator.formats import pdq_lines
-from blindmatch_server.curator.formats.lines import Lines, Numbering, whole_lines
+from blindmatch_server.curator.formats import text
+from blindmatch_server.curator.formats.block import Lines, Numbering, whole_lines
 from blindmatch_server.curator.source import Source
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -100,8 +100,8 @@ def _line() -> st.SearchStrategy[bytes]:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(_line(), min_size=1, max_size=6).map(b"".join))
 def test_the_fast_path_equals_the_careful_path(data: bytes) -> None:
-    fast = pdq_lines.regular(data)
-    careful = pdq_lines.careful(Lines(data, 1, 0), Numbering())
+    fast = text.regular(data)
+    careful = text.careful(Lines(data, 1, 0), Numbering())
     if fast is not None:
         assert careful.read == fast.read
         assert not careful.rejects

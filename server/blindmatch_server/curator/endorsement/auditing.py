@@ -26,12 +26,10 @@ from blindmatch_protocol.contract.executor import Executor
 from msgspec import Struct
 
 from blindmatch_server.curator.endorsement.batches import change
-from blindmatch_server.curator.endorsement.records import Record
-from blindmatch_server.curator.signing import Signer
-from blindmatch_server.epochs.building import Publishing
-from blindmatch_server.epochs.manifest import LEAF, FileEntry
-from blindmatch_server.epochs.publication import publish_epoch, publish_update
-from blindmatch_server.epochs.published import CURRENT, Publication
+from blindmatch_server.curator.endorsement.proposing import Record
+from blindmatch_server.epochs.building import Publishing, publish_epoch, publish_update
+from blindmatch_server.epochs.published import CURRENT, LEAF, FileEntry, Publication
+from blindmatch_server.epochs.signing import Signer
 
 
 class Audited(Struct, frozen=True):

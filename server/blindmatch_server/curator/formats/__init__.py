@@ -11,8 +11,7 @@ from enum import StrEnum
 from blindmatch_server.curator.errors import FormatError
 from blindmatch_server.curator.formats import ncmec_xml, stopncii_json
 from blindmatch_server.curator.formats.block import Block
-from blindmatch_server.curator.formats.pdq_lines import read_pdq
-from blindmatch_server.curator.formats.threatexchange_csv import read_csv, words_of_header
+from blindmatch_server.curator.formats.text import read_csv, read_pdq, words_of_header
 from blindmatch_server.curator.source import Source
 
 

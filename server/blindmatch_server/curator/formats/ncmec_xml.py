@@ -24,8 +24,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from blindmatch_server.curator.errors import FormatError
-from blindmatch_server.curator.formats.block import BLOCK_RECORDS, NO_TIME, Block, Gathering
-from blindmatch_server.curator.formats.lines import Numbering
+from blindmatch_server.curator.formats.block import BLOCK_RECORDS, NO_TIME, Block, Gathering, Numbering
 from blindmatch_server.curator.rejects import Place, Reason
 from blindmatch_server.curator.source import Source
 

@@ -20,8 +20,7 @@ from typing import Final
 import msgspec
 
 from blindmatch_server.curator.errors import FormatError
-from blindmatch_server.curator.formats.block import BLOCK_RECORDS, Block, Gathering
-from blindmatch_server.curator.formats.lines import Numbering, whole_lines
+from blindmatch_server.curator.formats.block import BLOCK_RECORDS, Block, Gathering, Numbering, whole_lines
 from blindmatch_server.curator.rejects import Place, Reason
 from blindmatch_server.curator.source import PEEK_BYTES, Source
 

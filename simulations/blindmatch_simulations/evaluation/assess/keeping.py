@@ -29,10 +29,9 @@ import msgspec
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Progress, SetParameters
 from blindmatch_server.curator import HashList
-from blindmatch_server.epochs.building import Publishing
-from blindmatch_server.epochs.publication import list_digest, publish_epoch
+from blindmatch_server.epochs.building import Publishing, list_digest, publish_epoch
 from blindmatch_server.epochs.published import CURRENT, PublicationError, open_publication
-from blindmatch_server.hosting.worker_pool import WorkerPool
+from blindmatch_server.hosting.workers import WorkerPool
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.assess.plan import AssessError

@@ -42,7 +42,7 @@ from blindmatch_protocol.picture.distance import near_pairs, rows
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from blindmatch_server.curator import HashList
-from blindmatch_server.matching.limits import MatchingLimits
+from blindmatch_server.matching.answering import MatchingLimits
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 

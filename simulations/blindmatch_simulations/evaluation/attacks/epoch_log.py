@@ -28,7 +28,7 @@ from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.epoch_manifest import NO_PREDECESSOR, EpochManifest, SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_server.epochs.signing import CuratorKey
 from msgspec import Struct, field
 from msgspec.structs import replace
 

@@ -23,9 +23,8 @@ from blindmatch_client.messenger import Account, MessengerError, account
 from blindmatch_client.messenger.pre_keys import FetchedBundle
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.content import compose
-from blindmatch_server.hosting.fair_queue import FairQueue
-from blindmatch_server.matching.limits import MatchingLimits
-from blindmatch_server.storage.batching import Batcher
+from blindmatch_server.matching.answering import MatchingLimits
+from blindmatch_server.storage.batching import Batcher, FairQueue
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import Arena, attack

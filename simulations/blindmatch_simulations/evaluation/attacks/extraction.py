@@ -39,9 +39,8 @@ from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.extraction import best_share
 from blindmatch_server.hosting.event_log import EventLog
-from blindmatch_server.matching import budget
-from blindmatch_server.matching.budget import Budget, BudgetError
-from blindmatch_server.matching.store import MatcherStore
+from blindmatch_server.matching import ledger
+from blindmatch_server.matching.ledger import Budget, BudgetError, MatcherStore
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
@@ -120,7 +119,7 @@ def pooled_extraction(arena: Arena) -> Figure:
     Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS[-1]} accounts' modified devices"),
     Claim("no more requests are counted and answered under a key than its limits allow"),
     budget=f"{ACCOUNTS[-1]} accounts, each {PAST} requests past its limit",
-    weakness=replacing((budget, "_check", lambda *_, **__: None)),
+    weakness=replacing((ledger, "_check", lambda *_, **__: None)),
     needs=(OPRF, LIMITED),
 )
 def key_limits(arena: Arena) -> Figure:

@@ -47,7 +47,7 @@ from blindmatch_protocol.designs.third_party import THIRD, answered_with, signat
 from blindmatch_protocol.designs.voprf import VoprfDesign
 from blindmatch_protocol.designs.voprf.messages import CertifiedReply
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
-from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_server.epochs.signing import CuratorKey
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 

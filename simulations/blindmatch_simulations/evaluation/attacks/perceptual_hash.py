@@ -23,8 +23,8 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.picture import distance
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Pixels
-from blindmatch_server.centre.keyed_hash import KEY_BYTES, SAME_PICTURE, KeyedHasher
-from blindmatch_server.centre.keyed_hash import distance as second_distance
+from blindmatch_server.centre.keys import KEY_BYTES, SAME_PICTURE, KeyedHasher
+from blindmatch_server.centre.keys import distance as second_distance
 from PIL import Image
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means

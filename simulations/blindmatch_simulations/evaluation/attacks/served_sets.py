@@ -33,7 +33,7 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.setfile import SetFileWriter
 from blindmatch_protocol.sets import labels, store
-from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_server.epochs.signing import CuratorKey
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import (

@@ -15,7 +15,7 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN as EXACT
 from blindmatch_protocol.designs.token_psi import DESIGN as NEARLY
 from blindmatch_server.curator import random_hashes
 from blindmatch_server.epochs.published import Publication
-from blindmatch_server.hosting.worker_pool import WorkerPool
+from blindmatch_server.hosting.workers import WorkerPool
 
 from blindmatch_simulations.evaluation.bench.queries import unlisted_picture
 from blindmatch_simulations.measure.meter import Meter, expect

@@ -17,7 +17,7 @@ from blindmatch_protocol.crypto.oprf import OUTPUT_BYTES
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
-from blindmatch_server.epochs.manifest import SIGNED
+from blindmatch_server.epochs.published import SIGNED
 
 from blindmatch_simulations.measure.procfs import mapped_mib, status_mib
 from blindmatch_simulations.measure.worker import AloneError

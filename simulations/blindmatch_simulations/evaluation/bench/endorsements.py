@@ -29,14 +29,11 @@ from blindmatch_protocol.designs.hash_upload import DESIGN as UPLOAD
 from blindmatch_protocol.designs.oprf_psi import DESIGN as PSI
 from blindmatch_server.curator import random_hashes
 from blindmatch_server.curator.endorsement.auditing import Audited
-from blindmatch_server.curator.endorsement.batches import Batches
-from blindmatch_server.curator.endorsement.organisation import OrganisationKey
-from blindmatch_server.curator.endorsement.proposing import Span, propose, settle
-from blindmatch_server.curator.endorsement.records import Record
+from blindmatch_server.curator.endorsement.batches import Batches, OrganisationKey
+from blindmatch_server.curator.endorsement.proposing import Record, Span, propose, settle
 from blindmatch_server.curator.hashlist import FIRST_ID
-from blindmatch_server.epochs.building import Publishing
-from blindmatch_server.epochs.publication import publish_epoch
-from blindmatch_server.hosting.worker_pool import WorkerPool, cores
+from blindmatch_server.epochs.building import Publishing, publish_epoch
+from blindmatch_server.hosting.workers import WorkerPool, cores
 from msgspec import Struct
 
 from blindmatch_simulations.measure.meter import Meter, expect

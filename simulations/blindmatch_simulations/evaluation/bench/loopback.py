@@ -26,7 +26,7 @@ from blindmatch_protocol.contract import Party, Request
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.hosting.worker_pool import cores
+from blindmatch_server.hosting.workers import cores
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.bench.queries import SEVERAL, Check, publish_random

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Final
 
 from blindmatch_protocol.contract import Progress
-from blindmatch_server.hosting.worker_pool import cores
+from blindmatch_server.hosting.workers import cores
 from PIL import Image
 
 from blindmatch_simulations.evaluation.bench.field import Field, Load, Outcome, messenger_field

@@ -22,9 +22,9 @@ from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.curator import open_list, random_list
-from blindmatch_server.curator.signing import Signer
 from blindmatch_server.epochs.published import Publication
-from blindmatch_server.hosting.worker_pool import WorkerPool
+from blindmatch_server.epochs.signing import Signer
+from blindmatch_server.hosting.workers import WorkerPool
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.bench.arithmetic import OPRF, VOPRF, arithmetic

@@ -20,9 +20,8 @@ from blindmatch_protocol.group import missing
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import labels, store
 from blindmatch_server.curator import open_list, random_list
-from blindmatch_server.epochs.manifest import SIGNED
-from blindmatch_server.epochs.published import Publication
-from blindmatch_server.hosting.worker_pool import WorkerPool, cores
+from blindmatch_server.epochs.published import SIGNED, Publication
+from blindmatch_server.hosting.workers import WorkerPool, cores
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.bench.arithmetic import ENTRY, arithmetic

@@ -14,10 +14,8 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.messages.report import Report, seal_report
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_server.centre.assessment import Check
-from blindmatch_server.centre.deployed import Deployed
-from blindmatch_server.centre.keyed_hash import KeyedHasher
-from blindmatch_server.centre.keys import CentreKeys
-from blindmatch_server.centre.references import Reference, References
+from blindmatch_server.centre.keys import CentreKeys, KeyedHasher
+from blindmatch_server.centre.references import Deployed, Reference, References
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.hosting.authority import Identity, Kind
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey

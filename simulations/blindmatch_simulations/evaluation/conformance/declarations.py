@@ -18,7 +18,7 @@ from blindmatch_protocol.contract import UNBOUND, Adversary, Party, Voucher
 from blindmatch_protocol.contract.coalitions import told
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.messages.parts import MOST_SMALL_BYTES
-from blindmatch_server.centre.limits import CentreLimits
+from blindmatch_server.centre.service import CentreLimits
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, lowered
 from blindmatch_simulations.evaluation.conformance.leakage.facts import names_of

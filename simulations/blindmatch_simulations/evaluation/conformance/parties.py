@@ -22,7 +22,7 @@ from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import AnyDesign, Outcome, Party, Request, Role, answered
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.curator.signing import CuratorKey
+from blindmatch_server.epochs.signing import CuratorKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec import Struct
 

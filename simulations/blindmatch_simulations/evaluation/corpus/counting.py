@@ -16,7 +16,7 @@ import numpy as np
 from blindmatch_protocol.contract import Progress
 from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
 from blindmatch_server.storage.errors import StateError
-from blindmatch_server.storage.workspace import replace_file
+from blindmatch_server.storage.files import replace_file
 
 from blindmatch_simulations.evaluation.corpus.pairs import (
     Block,

@@ -18,7 +18,7 @@ from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.picture import pdq
 from blindmatch_protocol.picture.decode import DEFAULT_LIMITS, luminance
-from blindmatch_server.centre.keyed_hash import KEY_BYTES, KeyedHasher
+from blindmatch_server.centre.keys import KEY_BYTES, KeyedHasher
 from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
 from blindmatch_server.storage.errors import StateError
 

@@ -18,7 +18,7 @@ from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.picture.decode import decode
 from blindmatch_protocol.picture.distance import distance
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY
-from blindmatch_server.centre.keyed_hash import SAME_PICTURE
+from blindmatch_server.centre.keys import SAME_PICTURE
 from msgspec import Struct, field
 from PIL import Image
 

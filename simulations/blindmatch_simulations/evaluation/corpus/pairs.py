@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_server.centre.keyed_hash import SAME_PICTURE
+from blindmatch_server.centre.keys import SAME_PICTURE
 from msgspec import Struct
 
 Ints = npt.NDArray[np.int64]

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.picture import distance, pdq
 from blindmatch_protocol.picture.item import Picture
-from blindmatch_server.centre.keyed_hash import SAME_PICTURE, KeyedHasher
+from blindmatch_server.centre.keys import SAME_PICTURE, KeyedHasher
 from msgspec import Struct
 from PIL import Image
 

@@ -23,7 +23,7 @@ from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.designs.voprf import LIMITS, Limits, Waiting
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import labels, store
-from blindmatch_server.hosting.worker_pool import cores
+from blindmatch_server.hosting.workers import cores
 from msgspec import Struct, field
 
 from blindmatch_simulations.evaluation.studies.near_cost import (

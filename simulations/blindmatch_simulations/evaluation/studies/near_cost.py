@@ -49,7 +49,7 @@ from blindmatch_protocol.designs.voprf.messages import BlindedRequest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator import open_list, random_list, traces
 from blindmatch_server.epochs.published import CURRENT, Publication, open_publication
-from blindmatch_server.hosting.worker_pool import cores
+from blindmatch_server.hosting.workers import cores
 from msgspec import Struct, to_builtins
 from msgspec.structs import asdict
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from blindmatch_protocol.codec.errors import BlindmatchError, DesignError
 from blindmatch_protocol.contract import Party
-from blindmatch_server.storage.workspace import PUBLIC, replace_file
+from blindmatch_server.storage.files import PUBLIC, replace_file
 
 Addresses: TypeAlias = Mapping[Party, str]
 """``host:port`` by party."""

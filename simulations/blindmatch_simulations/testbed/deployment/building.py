@@ -17,11 +17,10 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import AnyDesign, EntrySource, SetParameters
 from blindmatch_server.curator import open_list
-from blindmatch_server.curator.signing import Signer
-from blindmatch_server.epochs.building import Publishing
-from blindmatch_server.epochs.publication import publish_epoch
+from blindmatch_server.epochs.building import Publishing, publish_epoch
 from blindmatch_server.epochs.published import Publication
-from blindmatch_server.hosting.worker_pool import WorkerPool, cores
+from blindmatch_server.epochs.signing import Signer
+from blindmatch_server.hosting.workers import WorkerPool, cores
 
 from blindmatch_simulations.measure.group_backend import choose
 from blindmatch_simulations.measure.procfs import peak_with

@@ -23,19 +23,21 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.references import write_references
 from blindmatch_server.curator import HashList, ListError, diff, open_list
-from blindmatch_server.curator.signing import VALID_DAYS, CuratorKey, Signer
-from blindmatch_server.epochs.building import Publishing
-from blindmatch_server.epochs.manifest import LEAF, PROOF, SIGNED, TREE
-from blindmatch_server.epochs.publication import publish_epoch, publish_update
+from blindmatch_server.epochs.building import Publishing, publish_epoch, publish_update
 from blindmatch_server.epochs.published import (
     CURRENT,
+    LEAF,
+    PROOF,
+    SIGNED,
+    TREE,
     NoPublicationError,
     Publication,
     current_epoch,
     open_publication,
     read_signed,
 )
-from blindmatch_server.hosting.worker_pool import WorkerPool
+from blindmatch_server.epochs.signing import VALID_DAYS, CuratorKey, Signer
+from blindmatch_server.hosting.workers import WorkerPool
 
 from blindmatch_simulations.testbed.deployment.epoch_log import logging_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from blindmatch_server.storage.workspace import PUBLIC, replace_file
+from blindmatch_server.storage.files import PUBLIC, replace_file
 
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
 

@@ -12,8 +12,8 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import AnyDesign, Label, Progress, no_progress
 from blindmatch_server.curator.endorsement.auditing import Audited
 from blindmatch_server.epochs.published import open_publication, read_signed
-from blindmatch_server.hosting.worker_pool import WorkerPool
-from blindmatch_server.storage.mapping import MappedFile
+from blindmatch_server.hosting.workers import WorkerPool
+from blindmatch_server.storage.files import MappedFile
 
 from blindmatch_simulations.testbed.deployment.curating import throwaway_signer
 from blindmatch_simulations.testbed.deployment.endorsement_policy import read_policy, terms_of

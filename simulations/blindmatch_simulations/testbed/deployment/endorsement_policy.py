@@ -11,8 +11,8 @@ from blindmatch_proofs.endorsement import EndorsementPolicy, Terms
 from blindmatch_proofs.endorsement.policy import NAME, policy_of
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_server.curator.endorsement.organisation import EndorsementError, OrganisationKey
-from blindmatch_server.storage.workspace import PUBLIC, replace_file
+from blindmatch_server.curator.endorsement.batches import EndorsementError, OrganisationKey
+from blindmatch_server.storage.files import PUBLIC, replace_file
 
 from blindmatch_simulations.testbed.deployment.errors import DAMAGES
 from blindmatch_simulations.testbed.deployment.folder import KEYS, Deployment, DeploymentError

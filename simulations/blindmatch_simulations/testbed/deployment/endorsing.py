@@ -24,18 +24,17 @@ from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import AnyDesign, Progress, no_progress
 from blindmatch_protocol.contract.entries import HeldEntries
 from blindmatch_server.curator import Summary, list_hashes, list_pictures, open_list
-from blindmatch_server.curator.endorsement.batches import Batches, change
-from blindmatch_server.curator.endorsement.organisation import (
-    SignedProposal,
+from blindmatch_server.curator.endorsement.batches import (
+    Batches,
     EndorsementError,
+    SignedProposal,
+    change,
     check_submission,
 )
-from blindmatch_server.curator.endorsement.proposing import Settled, Span, propose, settle
-from blindmatch_server.curator.endorsement.records import Records
-from blindmatch_server.curator.hashlist import FIRST_ID
-from blindmatch_server.curator.listwriter import write_entries
+from blindmatch_server.curator.endorsement.proposing import Records, Settled, Span, propose, settle
+from blindmatch_server.curator.hashlist import FIRST_ID, write_entries
+from blindmatch_server.epochs.building import SEED_BYTES
 from blindmatch_server.epochs.published import Publication
-from blindmatch_server.epochs.seed_stream import SEED_BYTES
 from msgspec import Struct
 
 from blindmatch_simulations.testbed.deployment.curating import (

@@ -22,8 +22,7 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.epochs.logged import Logged, write_logged
-from blindmatch_server.epochs.manifest import LEAF
-from blindmatch_server.epochs.published import open_publication
+from blindmatch_server.epochs.published import LEAF, open_publication
 
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.operators import ask_log, read_resource

@@ -7,9 +7,8 @@ from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import NO_LABEL, AnyDesign, Label
-from blindmatch_server.centre.exporting import Backed, Backing, unbacked
-from blindmatch_server.epochs.manifest import LEAF, PROOF
-from blindmatch_server.epochs.published import open_publication
+from blindmatch_server.centre.service import Backed, Backing, unbacked
+from blindmatch_server.epochs.published import LEAF, PROOF, open_publication
 
 from blindmatch_simulations.testbed.deployment.endorsement_policy import read_policy, terms_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment

@@ -34,12 +34,12 @@ from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMod
 from blindmatch_protocol.messages.sender_proof import Franking
 from blindmatch_server.centre.keys import JUDGE_PUBLIC, STAMP_KEY, CentreKeys
 from blindmatch_server.centre.keys import PUBLIC_KEY as CENTRE_PUBLIC_KEY
-from blindmatch_server.curator.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey, Signer
+from blindmatch_server.epochs.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey, Signer
 from blindmatch_server.hosting.authority import ROOT_CERTIFICATE, Authority, Credentials, Identity, Kind
-from blindmatch_server.revocation import FILE as REVOKED
-from blindmatch_server.revocation import RevocationList
+from blindmatch_server.hosting.certificates import FILE as REVOKED
+from blindmatch_server.hosting.certificates import RevocationList
+from blindmatch_server.storage.files import PUBLIC, replace_file
 from blindmatch_server.storage.key_files import read_key
-from blindmatch_server.storage.workspace import PUBLIC, replace_file
 from cryptography import x509
 from msgspec import Struct
 

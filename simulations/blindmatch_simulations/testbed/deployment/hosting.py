@@ -9,23 +9,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_protocol.contract import AnyDesign, Party
-from blindmatch_server.centre.deployed import Deployed
 from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
-from blindmatch_server.centre.server import CentreConfig, open_centre
+from blindmatch_server.centre.references import Deployed
+from blindmatch_server.centre.service import CentreConfig, open_centre
 from blindmatch_server.centre.vouchers import OpenerFiles
 from blindmatch_server.epochs.published import open_publication, signed_epochs
 from blindmatch_server.hosting.authority import Identity
 from blindmatch_server.hosting.serving import Listen, OpenServices
 from blindmatch_server.hosting.serving import serve as serve_until_signal
-from blindmatch_server.log.cosigning import WitnessAt
-from blindmatch_server.log.server import LogConfig, open_log, open_witness
-from blindmatch_server.matching.epochs import PublishedSource
-from blindmatch_server.matching.filing import CentreAddress
+from blindmatch_server.log.service import LogConfig, open_log, open_witness
+from blindmatch_server.log.witness import WitnessAt
+from blindmatch_server.matching.epochs import PublishedSource, Renewing
 from blindmatch_server.matching.forwarding import Carrying
-from blindmatch_server.matching.renewing import Renewing
-from blindmatch_server.matching.server import MatchingConfig, open_matching
-from blindmatch_server.relay.limits import RelayLimits
+from blindmatch_server.matching.ledger import CentreAddress
+from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.relay.server import RelayConfig, open_services
+from blindmatch_server.relay.store import RelayLimits
 from blindmatch_server.storage.key_files import read_key
 
 from blindmatch_simulations.testbed.deployment.collusion import check_apart

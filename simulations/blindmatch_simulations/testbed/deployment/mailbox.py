@@ -20,8 +20,8 @@ from typing import Any, Final
 from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_protocol.crypto import hpke
 from blindmatch_server.hosting.authority import Identity, Kind
+from blindmatch_server.storage.files import replace_file
 from blindmatch_server.storage.key_files import line_of, read_key
-from blindmatch_server.storage.workspace import replace_file
 from msgspec import Struct
 
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError

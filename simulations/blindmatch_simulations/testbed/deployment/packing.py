@@ -21,8 +21,8 @@ from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.centre.keys import JUDGE_PUBLIC, NOTICES_PUBLIC, PUBLIC_KEY
-from blindmatch_server.curator.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
-from blindmatch_server.epochs.manifest import LEAF, MANIFEST, PROOF, SIGNED, TREE, Manifest
+from blindmatch_server.epochs.published import LEAF, MANIFEST, PROOF, SIGNED, TREE, Manifest
+from blindmatch_server.epochs.signing import PUBLIC_KEY as CURATOR_PUBLIC_KEY
 from blindmatch_server.hosting.authority import DEVICES_CERTIFICATE
 
 from blindmatch_simulations.testbed.deployment.collusion import check_apart

@@ -16,7 +16,7 @@ from typing import Final
 
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Party
-from blindmatch_server.storage.locking import hold
+from blindmatch_server.storage.files import hold
 from msgspec import Struct
 
 from blindmatch_simulations.testbed.deployment.errors import DAMAGES

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre.statute import statute
-from blindmatch_server.centre.unproven import IN_STATISTICS
+from blindmatch_server.centre.notices import IN_STATISTICS, statute
 from msgspec import Struct
 
 NOT_MEASURED: Final = "not measured"

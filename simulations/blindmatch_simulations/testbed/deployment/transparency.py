@@ -25,8 +25,8 @@ from blindmatch_proofs.tlog_policy import Policy, policy_of
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import Party
 from blindmatch_server.log.service import StreamRule, counts, epochs_of
+from blindmatch_server.storage.files import PUBLIC, replace_file
 from blindmatch_server.storage.key_files import line_of, read_key
-from blindmatch_server.storage.workspace import PUBLIC, replace_file
 from msgspec import Struct
 
 from blindmatch_simulations.testbed.deployment.collusion import operators

@@ -21,8 +21,8 @@ from blindmatch_proofs.verdict import Failed, Verdict
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.log.monthly import Month, leaf_of, parse_leaf
-from blindmatch_server.storage.workspace import replace_file
+from blindmatch_server.log.service import Month, leaf_of, parse_leaf
+from blindmatch_server.storage.files import replace_file
 from google.protobuf.json_format import MessageToDict
 from msgspec import Struct
 

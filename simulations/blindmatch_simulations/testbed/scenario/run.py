@@ -13,7 +13,7 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Party, Progress, SetParameters, no_progress
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre.states import State
+from blindmatch_server.centre.store import State
 from msgspec import Struct
 
 from blindmatch_simulations.testbed.deployment.devices import Options, Watched, now_ms

@@ -14,7 +14,7 @@ from blindmatch_protocol.messages.parts import MOST_BODY_BYTES, MOST_SMALL_BYTES
 from blindmatch_server.curator import HashList
 from blindmatch_server.epochs.published import Publication
 from blindmatch_server.hosting.authority import ROOT_CERTIFICATE
-from blindmatch_server.storage.workspace import replace_file
+from blindmatch_server.storage.files import replace_file
 
 from blindmatch_simulations.evaluation.conformance.remote.manifest import (
     FORMAT,

@@ -9,7 +9,7 @@ from typing import Final
 
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_server.hosting.authority import ROOT_CERTIFICATE, Credentials, Identity
-from blindmatch_server.revocation import RevocationList
+from blindmatch_server.hosting.certificates import RevocationList
 from cryptography import x509
 
 from blindmatch_simulations.testbed.deployment.doctor.finding import Finding, Status

@@ -8,8 +8,7 @@ from blindmatch_proofs.endorsement import FILE, Action, EndorsedTable, Endorseme
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import AnyDesign, Learner
-from blindmatch_server.epochs.manifest import LEAF
-from blindmatch_server.epochs.published import open_publication
+from blindmatch_server.epochs.published import LEAF, open_publication
 
 from blindmatch_simulations.testbed.deployment.device_settings import Settings
 from blindmatch_simulations.testbed.deployment.devices import device_names

@@ -17,8 +17,8 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
-from blindmatch_server.epochs.manifest import SIGNED
 from blindmatch_server.epochs.published import (
+    SIGNED,
     DamagedPublicationError,
     NoPublicationError,
     Publication,

@@ -1,0 +1,398 @@
+"""What a server learnt, what it owes the centre, what a key was asked for; all on disk before it answers.
+
+For designs where the server learns the outcome. Where it also has the picture it reports a match itself:
+the sealed report lies in `filings` until the centre has acknowledged it. `spent` counts evaluations under
+a key by account; the account "" stands for all together.
+
+A device that got no answer asks again, after a crash of either side too. A verdict and the filing it makes
+due are kept by one transaction, under what was learnt of which request, and the verdict stays: learnt again,
+it makes nothing due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any, ClassVar, Final, NamedTuple
+
+import grpc
+import grpc.aio
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import Info, KeyLimits, Label, Party, Verdict
+from blindmatch_protocol.messages.parts import SUBMISSION, split
+from blindmatch_protocol.messages.report import Report, seal_report
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from msgspec import Struct
+from PIL import Image
+
+from blindmatch_server.hosting.authority import Credentials, Identity
+from blindmatch_server.hosting.endpoint import channel_to
+from blindmatch_server.hosting.event_log import Clock, EventLog
+from blindmatch_server.storage.database import Database
+from blindmatch_server.storage.errors import PreconditionError, QuotaError
+
+VERSION: Final = 2
+EVERYONE: Final = ""
+"""No account has this name."""
+SCHEMA: Final = """
+CREATE TABLE spent (
+    key BLOB NOT NULL,
+    account TEXT NOT NULL,
+    evaluations INTEGER NOT NULL,
+    PRIMARY KEY (key, account)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE verdicts (
+    account TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    matched INTEGER NOT NULL,
+    request BLOB
+) STRICT;
+CREATE UNIQUE INDEX verdicts_by_request ON verdicts (account, request);
+CREATE TABLE filings (
+    number INTEGER PRIMARY KEY,
+    report_id BLOB NOT NULL UNIQUE,
+    sealed BLOB NOT NULL,
+    refused TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX open_filings ON filings (number) WHERE refused = ''
+"""
+
+
+_TAG: Final = b"blindmatch/matching-ledger/request/1"
+
+
+class Spent(NamedTuple):
+    """Evaluations under a key, so far."""
+
+    by_account: int
+    in_all: int
+
+
+def request_of(request_id: bytes, verdict: Verdict) -> bytes:
+    """What a verdict is kept under, 32 bytes: the request, and what was learnt of it.
+
+    The id alone would let a device have all its pictures taken for one. Takes time for a large picture.
+    """
+    digest = sha256(_TAG + request_id)
+    if verdict.label is not None:
+        digest.update(verdict.label.entry_hash)
+    if verdict.content is not None:
+        height, width, pixels = verdict.content
+        digest.update(height.to_bytes(4, "big") + width.to_bytes(4, "big") + pixels)
+    return digest.digest()
+
+
+class Filing(Redacted, Struct, frozen=True):
+    """A sealed report on its way to the centre."""
+
+    SHOWN: ClassVar = ("report_id",)
+
+    report_id: bytes
+    sealed: bytes
+
+
+class MatcherStore:
+    """Verdicts and filings; belongs to one event loop."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create it. Raises `StateError` as `Database` does."""
+        self._database = Database(path, SCHEMA, VERSION)
+
+    async def close(self) -> None:
+        """Finish what waits and close."""
+        await self._database.close()
+
+    async def spent(self, key: bytes, account: str) -> Spent:
+        """Evaluations of an account, and of all, under a key."""
+        return await self._database.run(lambda connection: _spent(connection, key, account))
+
+    async def spend(self, key: bytes, account: str, cost: int, allowed: Callable[[Spent], None]) -> Spent:
+        """Count `cost` evaluations of an account, unless `allowed` raises on what was spent before; that."""
+
+        def transaction(connection: Connection) -> Spent:
+            before = _spent(connection, key, account)
+            allowed(before)
+            connection.executemany(
+                "INSERT INTO spent VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET evaluations = evaluations + excluded.evaluations",
+                [(key, account, cost), (key, EVERYONE, cost)],
+            )
+            return before
+
+        return await self._database.run(transaction)
+
+    async def record(
+        self, account: str, request: bytes, at_ms: int, matched: bool, filing: Filing | None
+    ) -> bool:
+        """Record a verdict, and with it the report that it makes due; False, and nothing is, if it is known.
+
+        Args:
+            account: of the device that asked.
+            request: see `request_of`.
+            at_ms: Unix time in milliseconds.
+            matched: whether it is a match.
+            filing: the report, if one is due.
+        """
+
+        def transaction(connection: Connection) -> bool:
+            added = connection.execute(
+                "INSERT INTO verdicts (account, at_ms, matched, request) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (account, at_ms, matched, request),
+            ).rowcount
+            if added and filing is not None:
+                connection.execute(
+                    "INSERT INTO filings (report_id, sealed) VALUES (?, ?)", (filing.report_id, filing.sealed)
+                )
+            return bool(added)
+
+        return await self._database.run(transaction)
+
+    async def verdicts(self) -> list[tuple[str, int, bool]]:
+        """All verdicts: account, Unix time in milliseconds, matched."""
+        rows = await self._database.run(
+            lambda c: c.execute("SELECT account, at_ms, matched FROM verdicts ORDER BY rowid").fetchall()
+        )
+        return [(account, at_ms, bool(matched)) for account, at_ms, matched in rows]
+
+    async def next_filing(self) -> Filing | None:
+        """The oldest report that the centre has neither acknowledged nor refused."""
+        row = await self._database.run(
+            lambda c: c.execute(
+                "SELECT report_id, sealed FROM filings WHERE refused = '' ORDER BY number LIMIT 1"
+            ).fetchone()
+        )
+        return None if row is None else Filing(*row)
+
+    async def filed(self, report_id: bytes) -> None:
+        """The centre has it on disk."""
+        await self._database.run(
+            lambda c: c.execute("DELETE FROM filings WHERE report_id = ?", (report_id,)).rowcount
+        )
+
+    async def refused(self, report_id: bytes, status: str) -> None:
+        """The centre will never take it: keep it for its operator to look at."""
+        await self._database.run(
+            lambda c: (
+                c.execute("UPDATE filings SET refused = ? WHERE report_id = ?", (status, report_id)).rowcount
+            )
+        )
+
+
+def _spent(connection: Connection, key: bytes, account: str) -> Spent:
+    rows = connection.execute(
+        "SELECT account, evaluations FROM spent WHERE key = ? AND account IN (?, ?)", (key, account, EVERYONE)
+    )
+    found = dict(rows.fetchall())
+    return Spent(found.get(account, 0), found.get(EVERYONE, 0))
+
+
+_BUDGET: Final = "matching/budget"
+
+
+class BudgetError(QuotaError):
+    """The evaluations under a key are used up, for this account or for all."""
+
+
+class KeyExpiredError(PreconditionError):
+    """The key of the epoch in force must not be used any more."""
+
+
+class Budget:
+    """Enforces the limits of keys; belongs to one event loop."""
+
+    def __init__(self, ledger: MatcherStore, clock: Clock, log: EventLog) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._log = log
+
+    async def check(self, account: str, limits: KeyLimits) -> None:
+        """Refuse a body that its account may not send, before any work is done for it.
+
+        Raises:
+            KeyExpiredError: if the key's time is over.
+            BudgetError: if the account, or all together, would exceed their evaluations.
+        """
+        if limits.expires is not None and self._clock() >= limits.expires:
+            raise KeyExpiredError(_BUDGET, f"the key expired at {_date(limits.expires)}: a new set is due")
+        if limits.per_account is not None or limits.in_all is not None:
+            _check(await self._ledger.spent(limits.key, account), limits)
+
+    async def spend(self, account: str, limits: KeyLimits) -> None:
+        """Count a body; when this returns, that is on disk.
+
+        Raises:
+            BudgetError: see `check`; others may have spent since. Nothing is counted then.
+        """
+        if limits.per_account is not None or limits.in_all is not None:
+            spent = await self._ledger.spend(limits.key, account, limits.cost, partial(_check, limits=limits))
+            self._tell(spent.in_all, limits)
+
+    def _tell(self, before: int, limits: KeyLimits) -> None:
+        """Let the operator see each tenth of what all may have go by: time to publish the next key."""
+        if limits.in_all is not None:
+            tenths = (before + limits.cost) * 10 // limits.in_all
+            if tenths > before * 10 // limits.in_all:
+                self._log.write("evaluations-spent", percent=10 * tenths, allowed=limits.in_all)
+
+
+def _check(spent: Spent, limits: KeyLimits) -> None:
+    if limits.per_account is not None and spent.by_account + limits.cost > limits.per_account:
+        raise BudgetError(_BUDGET, f"this account has used {_share(spent.by_account, limits.per_account)}")
+    if limits.in_all is not None and spent.in_all + limits.cost > limits.in_all:
+        raise BudgetError(_BUDGET, f"all accounts have used {_share(spent.in_all, limits.in_all)}")
+
+
+def _share(used: int, most: int) -> str:
+    return f"{used:,} of the {most:,} evaluations allowed in this key's life: the next key brings new ones"
+
+
+def _date(seconds: int) -> str:
+    """A Unix time in words; a number where no calendar goes as far."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"Unix time {seconds}"
+
+
+_FINAL: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+
+
+class CentreAddress(Redacted, Struct, frozen=True):
+    """Where a server's own reports go.
+
+    Attributes:
+        address: ``host:port``.
+        public_key: the centre's X25519 key, 32 bytes.
+        reporter: who the server is.
+        first_wait_seconds, most_wait_seconds: pause after a failed attempt, doubled each time.
+    """
+
+    SHOWN: ClassVar = ("address", "public_key", "reporter", "first_wait_seconds", "most_wait_seconds")
+
+    address: str
+    public_key: bytes
+    reporter: Identity
+    credentials: Credentials
+    first_wait_seconds: float = 0.5
+    most_wait_seconds: float = 30.0
+
+
+def filing_of(
+    info: Info, epoch: int, account: str, verdict: Verdict, centre: CentreAddress, at_ms: int, rng: Randomness
+) -> Filing | None:
+    """The sealed report that a verdict makes due; None if it is no match or there is no picture."""
+    if verdict.label is None or verdict.content is None:
+        return None
+    report = _report(info, epoch, account, verdict.label, verdict.content, centre.reporter, at_ms, rng)
+    return Filing(report.report_id, seal_report(report, centre.public_key))
+
+
+def _report(
+    info: Info,
+    epoch: int,
+    account: str,
+    label: Label,
+    content: tuple[int, int, bytes],
+    reporter: Identity,
+    at_ms: int,
+    rng: Randomness,
+) -> Report:
+    return Report(
+        report_id=rng.take(16),
+        design=info.name,
+        version=info.version,
+        epoch=epoch,
+        label=label,
+        reporter=reporter.account,
+        sender=account,
+        recipient="",
+        sent_at_ms=at_ms,
+        matched_at_ms=at_ms,
+        media_type="image/png",
+        opening=(),
+        picture=_png(content),
+    )
+
+
+def _png(content: tuple[int, int, bytes]) -> bytes:
+    """The picture's pixels as a file, without loss."""
+    height, width, pixels = content
+    out = BytesIO()
+    Image.frombytes("RGB", (width, height), pixels).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+class Filer:
+    """Sends what the ledger holds, oldest first, until it is told to stop."""
+
+    def __init__(self, ledger: MatcherStore, centre: CentreAddress, log: EventLog) -> None:
+        self._ledger = ledger
+        self._centre = centre
+        self._log = log
+        self._due = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is a new filing."""
+        self._due.set()
+
+    async def run(self) -> None:
+        """Send filings as they come; never returns."""
+        wait = self._centre.first_wait_seconds
+        async with self._channel() as channel:
+            while True:
+                self._due.clear()
+                if await self._next(channel):
+                    wait = self._centre.first_wait_seconds
+                else:
+                    await asyncio.sleep(wait)
+                    wait = min(2 * wait, self._centre.most_wait_seconds)
+
+    async def _next(self, channel: grpc.aio.Channel) -> bool:
+        """Submit the oldest filing, or wait for one; False if that has to be tried again."""
+        try:
+            filing = await self._ledger.next_filing()
+            if filing is None:
+                await self._due.wait()
+                return True
+            return await self._submit(channel, filing)
+        except Exception as error:
+            # the store failed: what the centre took meanwhile it takes again as the same
+            self._log.failure("filing-failed", error)
+            return False
+
+    def _channel(self) -> grpc.aio.Channel:
+        pause = ("grpc.max_reconnect_backoff_ms", int(self._centre.most_wait_seconds * 1000))
+        return channel_to(Party.CENTRE, self._centre.address, self._centre.credentials, pause)
+
+    async def _submit(self, channel: grpc.aio.Channel, filing: Filing) -> bool:
+        """Submit one; False if it has to be tried again."""
+        stub: Any = rpc.CentreStub(channel)  # type: ignore[no-untyped-call]
+        head = wire.SubmitPart(report_id=filing.report_id)
+        try:
+            receipt = await stub.Submit(split(SUBMISSION, head, filing.sealed), timeout=120)
+        except grpc.aio.AioRpcError as error:
+            self._log.write("filing-failed", status=error.code().name)
+            if error.code() not in _FINAL:
+                return False
+            await self._ledger.refused(filing.report_id, error.code().name)
+            return True
+        if receipt.report_id != filing.report_id:
+            return False
+        await self._ledger.filed(filing.report_id)
+        return True
