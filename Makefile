@@ -23,7 +23,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench soak flood mutation-score interop pages vectors clean
+.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench soak flood mutation-score interop pages docs vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -159,6 +159,13 @@ interop: $(DEV) ## a device in JavaScript against vectors and running matchers (
 	cd tests/interop && npm ci --loglevel=error
 	cd tests/interop && npm test --silent
 	GRPC_VERBOSITY=NONE PYTHONPATH=tests $(BIN)/python tests/interop/against_matcher.py $(ARGS)
+
+SITE := build/docs-venv
+docs: ## build the documentation as a site with search, in build/docs; a warning fails
+	@test -n "$(PYTHON)" || { echo "docs: needs Python 3.11 or later (set PYTHON=...)" >&2; exit 1; }
+	@test -x $(SITE)/bin/sphinx-build || $(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/docs.txt
+	$(SITE)/bin/sphinx-build --quiet --fail-on-warning --fresh-env docs build/docs
 
 pages: $(DEV) ## write the parts of pages again that follow from code
 	PYTHONPATH=tests $(BIN)/python -m support.pages

@@ -10,7 +10,7 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN
 from support.wire_tables import kinds, meanings, messages, words
 
 PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
-HEADING = re.compile(r"^#### `(0x[0-9a-f]{2})` (\S+)\n(.*?)(?=^#)", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^### `(0x[0-9a-f]{2})` (\S+)\n(.*?)(?=^#)", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| (\w+) \| ([^|]+) \|", re.MULTILINE)
 
 
