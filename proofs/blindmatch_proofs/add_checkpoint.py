@@ -23,7 +23,7 @@ from blindmatch_proofs.merkle import EMPTY_ROOT, HASH_BYTES, PATH_MOST, verify_c
 from blindmatch_proofs.signed_note import NOTE_MOST, Note, VerifierKey, decimal, decoded, encoded
 from blindmatch_proofs.verdict import Failed
 
-STEP: Final = "add-checkpoint"
+REQUEST_STEP: Final = "add-checkpoint"
 OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, CONFLICT, UNPROCESSABLE = 200, 400, 403, 404, 409, 422
 """Statuses of the call, by their numbers in HTTP."""
 REQUEST_MOST: Final = NOTE_MOST + 4096
@@ -47,11 +47,17 @@ class AddCheckpoint(Struct, frozen=True):
         """The request with this body; `ProtocolError` if there is none."""
         head, empty, note = raw[:REQUEST_MOST].partition(b"\n\n")
         if not empty or len(raw) > REQUEST_MOST:
-            raise ProtocolError(STEP, f"must be a proof, an empty line, a checkpoint: {REQUEST_MOST} bytes")
+            raise ProtocolError(
+                REQUEST_STEP, f"must be a proof, an empty line, a checkpoint: {REQUEST_MOST} bytes"
+            )
         old, *path = head.decode(errors="replace").split("\n")
         if not old.startswith(_OLD):
-            raise ProtocolError(STEP, "must begin with old and a size", "old")
-        return cls(decimal(old.removeprefix(_OLD), STEP, "old"), path_of(path, STEP), Note.parse(note))
+            raise ProtocolError(REQUEST_STEP, "must begin with old and a size", "old")
+        return cls(
+            decimal(old.removeprefix(_OLD), REQUEST_STEP, "old"),
+            path_of(path, REQUEST_STEP),
+            Note.parse(note),
+        )
 
 
 class Refused(Struct, frozen=True):

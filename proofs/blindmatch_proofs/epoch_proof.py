@@ -24,7 +24,7 @@ from msgspec import Struct
 from blindmatch_proofs.checkpoint import Checkpoint
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.merkle import HASH_BYTES, verify_consistency
-from blindmatch_proofs.signed_note import SIGNATURE_BYTES, Note, NoteSignature
+from blindmatch_proofs.signed_note import SIGNATURE_SIZES, Note, NoteSignature
 from blindmatch_proofs.tlog_policy import STEP, Accepted, Policy
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
@@ -51,7 +51,7 @@ class EpochPolicy(Struct, frozen=True):
             raise ProtocolError(STEP, "must have one log, that of the design's epochs", "log")
         head = Checkpoint(self.origin, (1 << 63) - 1, bytes(HASH_BYTES))
         keys = (*self.policy.logs.values(), *self.policy.witnesses.values())
-        lines = (NoteSignature(key.name, key.id, bytes(SIGNATURE_BYTES[key.kind])) for key in keys)
+        lines = (NoteSignature(key.name, key.id, bytes(SIGNATURE_SIZES[key.kind])) for key in keys)
         if (most := len(Note(head.text, tuple(lines)).encode())) > CHECKPOINT_MOST:
             rule = f"must sign in {CHECKPOINT_MOST} bytes, which a message bears to a peer, not in {most}"
             raise ProtocolError(STEP, rule, "witness")

@@ -21,7 +21,7 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from msgspec import Struct
 from msgspec.structs import replace
 
-STEP: Final = "signed note"
+NOTE_STEP: Final = "signed note"
 KEY_STEP: Final = "verifier key"
 ED25519: Final = 0x01
 COSIGNATURE: Final = 0x04
@@ -29,7 +29,7 @@ COSIGNATURE: Final = 0x04
 ML_DSA_44: Final = 0x06
 """ML-DSA-44 cosignature (c2sp.org/tlog-cosignature)."""
 KEY_BYTES: Final = {ED25519: 32, COSIGNATURE: 32, ML_DSA_44: 1312}
-SIGNATURE_BYTES: Final = {ED25519: 64, COSIGNATURE: 72, ML_DSA_44: 2428}
+SIGNATURE_SIZES: Final = {ED25519: 64, COSIGNATURE: 72, ML_DSA_44: 2428}
 """A witness's begin with its time, 8 bytes."""
 NOTE_MOST: Final = 1 << 16
 SIGNATURES_MOST: Final = 64
@@ -103,10 +103,12 @@ class NoteSignature(Struct, frozen=True):
     def parse(cls, line: str) -> NoteSignature:
         """The signature on a line without its end; `ProtocolError` if it is none."""
         name, _, rest = line.removeprefix(_DASH).partition(" ")
-        raw = decoded(rest, STEP, "signature")
+        raw = decoded(rest, NOTE_STEP, "signature")
         if not line.startswith(_DASH) or len(raw) <= _ID_BYTES:
-            raise ProtocolError(STEP, "must be a dash, a name, and base64 of more than 4 bytes", "signature")
-        check_name(name, STEP)
+            raise ProtocolError(
+                NOTE_STEP, "must be a dash, a name, and base64 of more than 4 bytes", "signature"
+            )
+        check_name(name, NOTE_STEP)
         return cls(name, raw[:_ID_BYTES], raw[_ID_BYTES:])
 
     def is_by(self, key: VerifierKey) -> bool:
@@ -132,17 +134,19 @@ class Note(Struct, frozen=True):
             ProtocolError: if there is none ("Format").
         """
         if len(raw) > NOTE_MOST:
-            raise ProtocolError(STEP, f"must be at most {NOTE_MOST} bytes")
+            raise ProtocolError(NOTE_STEP, f"must be at most {NOTE_MOST} bytes")
         try:
             whole = raw.decode()
         except UnicodeDecodeError as error:
-            raise ProtocolError(STEP, "must be UTF-8") from error
+            raise ProtocolError(NOTE_STEP, "must be UTF-8") from error
         if _CONTROL.search(whole):
-            raise ProtocolError(STEP, "must have no control character but line ends")
+            raise ProtocolError(NOTE_STEP, "must have no control character but line ends")
         text, empty, signed = whole.rpartition("\n\n")
         lines = signed.split("\n")
         if not (text and empty) or lines[-1] or not 1 < len(lines) <= SIGNATURES_MOST + 1:
-            raise ProtocolError(STEP, f"must be a text, an empty line and 1 to {SIGNATURES_MOST} signatures")
+            raise ProtocolError(
+                NOTE_STEP, f"must be a text, an empty line and 1 to {SIGNATURES_MOST} signatures"
+            )
         return cls(text + "\n", tuple(NoteSignature.parse(line) for line in lines[:-1]))
 
     def signed(self, *more: NoteSignature) -> Note:

@@ -11,7 +11,7 @@ from blindmatch_proofs.endorsement.batch import SIGNATURE_TAG, UNSIGNED, batch_o
 from blindmatch_proofs.endorsement.policy import Organisation, policy_of
 from blindmatch_proofs.endorsement.proof import EndorsementProof, proof_of, prove, verify_proof
 from blindmatch_proofs.endorsement.table import KIND_BATCHES, KIND_LEAVES, KIND_NUMBERS
-from blindmatch_proofs.endorsement.verify import verify_continues, verify_label, verify_table
+from blindmatch_proofs.endorsement.verify import verify_label, verify_none_dropped, verify_table
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import ProtocolError, SetFileError
 from blindmatch_protocol.contract import Label
@@ -173,13 +173,13 @@ def test_an_entry_goes_by_an_endorsed_removal_or_its_end_alone_and_does_not_come
     first = table_of([(signed_batch(ENTRIES), ENTRIES), short], 8)
     rest, gone = ENTRIES.part(1, 5), ENTRIES.part(0, 1)
     dropped = table_of([(signed_batch(rest), rest)], 4, 2)
-    assert "1 entries of epoch 1 are gone" in reason(verify_continues(first, dropped))
+    assert "1 entries of epoch 1 are gone" in reason(verify_none_dropped(first, dropped))
     removal = (signed_batch(gone, action=Action.REMOVE), gone)
     removed = table_of([(signed_batch(ENTRIES), ENTRIES), removal], 4, 2)
-    assert verify_continues(first, removed) == Passed()
+    assert verify_none_dropped(first, removed) == Passed()
     again = table_of([(signed_batch(ENTRIES), ENTRIES)], 5, 3)
     assert "1 entries that were removed by epoch 2 are listed again" in reason(
-        verify_continues(removed, again)
+        verify_none_dropped(removed, again)
     )
 
 
@@ -192,7 +192,7 @@ def test_no_epoch_leaves_a_removal_out_so_that_a_later_one_can_list_its_entry_ag
     removal = (signed_batch(gone, action=Action.REMOVE, epochs=removed), gone)
     second, between = table_of([stays, goes, removal], 4, 2), table_of([stays], 4, 3)
     assert verify_table(second, TERMS, 4) == verify_table(between, TERMS, 4) == Passed()
-    assert reason(verify_continues(second, between)) == "removals of 1 entries by epoch 2 are left out"
+    assert reason(verify_none_dropped(second, between)) == "removals of 1 entries by epoch 2 are left out"
 
 
 def test_a_removal_outlasts_what_it_removed_and_begins_with_something_listed() -> None:
@@ -201,7 +201,7 @@ def test_a_removal_outlasts_what_it_removed_and_begins_with_something_listed() -
     second = table_of([(signed_batch(gone, epochs=(1, 2)), gone), rest, removal], 3, 2)
     third, fifth = table_of([rest, removal], 3, 3), table_of([rest], 3, 5)
     for before, after in ((second, third), (third, fifth), (second, fifth)):
-        assert verify_table(after, TERMS, 3) == verify_continues(before, after) == Passed()
+        assert verify_table(after, TERMS, 3) == verify_none_dropped(before, after) == Passed()
     unlisted = table_of([rest, removal], 3, 2)
     assert reason(verify_table(unlisted, TERMS, 3)) == "an entry is removed that was never listed"
 
@@ -228,7 +228,7 @@ def test_listing_and_removal_stay_each_to_its_last_epoch(
         assert verify_table(found, TERMS, 3) == Passed()
         return found
 
-    assert reason(verify_continues(table(before, 2), table(after, 3))) == why
+    assert reason(verify_none_dropped(table(before, 2), table(after, 3))) == why
 
 
 def test_a_table_of_more_sections_is_refused() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 from blindmatch_proofs.endorsement import Action, EndorsedTable
-from blindmatch_proofs.endorsement.verify import verify_continues, verify_table
+from blindmatch_proofs.endorsement.verify import verify_none_dropped, verify_table
 from blindmatch_proofs.verdict import Passed
 from support.endorsing import TERMS, signed_batch, some_entries, table_of
 
@@ -82,7 +82,7 @@ def test_no_history_lists_a_removed_entry_again_or_drops_one_while_what_was_show
         for number, after in enumerate(every):
             if after.table.epoch <= every[at].table.epoch:
                 continue
-            if verify_continues(every[at].table, after.table) != Passed():
+            if verify_none_dropped(every[at].table, after.table) != Passed():
                 continue
             if removed:
                 assert not after.listed or after.table.epoch > max(listed, removed)

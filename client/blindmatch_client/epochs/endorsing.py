@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blindmatch_proofs.endorsement import FILE, EndorsedTable, Terms
-from blindmatch_proofs.endorsement.verify import verify_continues, verify_table
+from blindmatch_proofs.endorsement.verify import verify_none_dropped, verify_table
 from blindmatch_proofs.epoch_leaf import Endorsement, EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import SetFileError
@@ -62,4 +62,4 @@ class Endorsing(Struct, frozen=True):
             return Failed("everybody is shown other endorsements in the log")
         if before is None or FILE not in before.files:
             return verdict
-        return verify_continues(self.table(before.files, before.epoch), table)
+        return verify_none_dropped(self.table(before.files, before.epoch), table)

@@ -32,9 +32,9 @@ from msgspec import Struct
 from blindmatch_client.egress import Call, Egress
 from blindmatch_client.egress.methods import EXCHANGE, EXCHANGE_LARGE
 from blindmatch_client.errors import MisbehavedError, ServiceError
+from blindmatch_client.settings.config import ROUND_DEADLINE_S
 from blindmatch_client.trace import Purpose
 
-ROUND_DEADLINE_S: Final = 30.0
 IN_PROCESSES: Final = 10
 """Times that deadline for a role that answers in worker processes: what it computes takes seconds alone."""
 EnvelopeCall: TypeAlias = Call[pb.Envelope, pb.Envelope]

@@ -7,7 +7,6 @@ from typing import Final
 
 from blindmatch_protocol.codec.errors import GroupError
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
-from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.messages.sender_proof import NONCE_LENGTH, FrankingKey, proven
 
 from blindmatch_client.messenger.errors import NotFrankedError
@@ -27,6 +26,8 @@ class Designated:
     """
 
     def __init__(self, identity: bytes, judge: bytes) -> None:
+        from blindmatch_protocol.crypto import amf  # libsodium comes with it
+
         self._secret, self._judge = amf.secret_key(identity), judge
         public = amf.public_key(self._secret)
         self.key = FrankingKey.signed(public, identity, token_bytes(NONCE_LENGTH))
@@ -40,6 +41,8 @@ class Designated:
         Raises:
             NotFrankedError: if it is no key.
         """
+        from blindmatch_protocol.crypto import amf
+
         keys = amf.Keys(self.key.key, recipient_key, self._judge)
         try:
             return amf.frank(self._secret, keys, proven(commitment), _RNG)
@@ -48,5 +51,7 @@ class Designated:
 
     def verifies(self, commitment: bytes, proof: bytes, sender_key: bytes) -> bool:
         """Whether the holder of this key has franked the commitment for this account and the judge."""
+        from blindmatch_protocol.crypto import amf
+
         keys = amf.Keys(sender_key, self.key.key, self._judge)
         return amf.verify(self._secret, keys, proven(commitment), proof)

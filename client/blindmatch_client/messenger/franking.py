@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from secrets import token_bytes
-from typing import TYPE_CHECKING
 
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.messages.franking_mode import FrankingMode
@@ -24,11 +23,9 @@ from blindmatch_protocol.messages.sender_proof import (
 )
 from x3dh.identity_key_pair import IdentityKeyPair
 
+from blindmatch_client.messenger.designated import Designated
 from blindmatch_client.messenger.errors import BundleRefusedError, NotFrankedError
 from blindmatch_client.messenger.suite import KeyAgreement
-
-if TYPE_CHECKING:
-    from blindmatch_client.messenger.designated import Designated
 
 
 class OwnFranking:
@@ -51,8 +48,6 @@ class OwnFranking:
 
     @cached_property
     def _designated(self) -> Designated:
-        from blindmatch_client.messenger.designated import Designated  # libsodium comes with it
-
         return Designated(self._identity, self._judge)
 
     @property

@@ -5,7 +5,7 @@ What a message changes is the state of one peer. Each has a row of its own, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,10 +16,10 @@ from blindmatch_client import messenger
 from blindmatch_client.errors import StoreError
 from blindmatch_client.messenger.errors import StateError
 from blindmatch_client.messenger.state import AccountState, Changes, PeerState
-from blindmatch_client.store.store import Store
 
 if TYPE_CHECKING:
     from blindmatch_client.messenger import Account
+    from blindmatch_client.store.store import Store
 
 ACCOUNT_NAME: Final = "account"
 
@@ -103,7 +103,7 @@ def _saved(store: Store) -> tuple[Account, dict[str, int]]:
     return account, {PeerState.decode(state).name: number for number, state in rows}
 
 
-def _read(store: Store) -> tuple[bytes, Sequence[tuple[Any, ...]]]:
+def _read(store: Store) -> tuple[bytes, Collection[tuple[Any, ...]]]:
     """The encoded account without its peers, and theirs behind their rows' numbers."""
     dump = store.get(ACCOUNT_NAME)
     if dump is None:

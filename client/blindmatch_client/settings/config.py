@@ -14,12 +14,12 @@ from blindmatch_protocol.messages.sender_proof import Franking
 from msgspec import Struct, field
 
 from blindmatch_client.errors import DeviceError
-from blindmatch_client.matching.transport import ROUND_DEADLINE_S
 from blindmatch_client.settings.consequence import Consequence, check_consequence
 from blindmatch_client.settings.failure import FailureMode
 from blindmatch_client.store.vault import KeySource
 
 LEAST_PERIOD_S: Final = 5
+ROUND_DEADLINE_S: Final = 30.0
 
 
 class CoverSchedule(Struct, frozen=True):

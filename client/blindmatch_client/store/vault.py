@@ -21,13 +21,21 @@ from typing import Final, Protocol, TypeAlias
 
 from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
-from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt
+from nacl.bindings import (
+    crypto_aead_xchacha20poly1305_ietf_ABYTES,
+    crypto_aead_xchacha20poly1305_ietf_decrypt,
+    crypto_aead_xchacha20poly1305_ietf_encrypt,
+    crypto_aead_xchacha20poly1305_ietf_KEYBYTES,
+    crypto_aead_xchacha20poly1305_ietf_NPUBBYTES,
+)
 from nacl.exceptions import CryptoError
 from nacl.pwhash import argon2id
 
 from blindmatch_client.errors import StoreError, WrongKeyError
-from blindmatch_client.store.xchacha import KEY_BYTES, NONCE_BYTES, TAG_BYTES, encrypt
 
+KEY_BYTES: Final = crypto_aead_xchacha20poly1305_ietf_KEYBYTES
+NONCE_BYTES: Final = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+TAG_BYTES: Final = crypto_aead_xchacha20poly1305_ietf_ABYTES
 SALT_BYTES: Final = argon2id.SALTBYTES
 OPERATIONS: Final = 3
 MEMORY: Final = 64 << 20
@@ -214,7 +222,7 @@ def _locked(source: KeySource, key: bytes) -> Lock:
 
 def _seal(key: bytes, data: bytes, place: bytes) -> bytes:
     nonce = token_bytes(NONCE_BYTES)
-    return nonce + encrypt(data, place, nonce, key)
+    return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(data, place, nonce, key)
 
 
 def _unseal(key: bytes, sealed: bytes, place: bytes) -> bytes:

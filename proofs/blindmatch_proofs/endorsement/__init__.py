@@ -13,4 +13,4 @@ from blindmatch_proofs.endorsement.batch import Action, Batch, Terms, leaves_of
 from blindmatch_proofs.endorsement.policy import EndorsementPolicy, Organisation
 from blindmatch_proofs.endorsement.proof import EndorsementProof, prove, verify_proof
 from blindmatch_proofs.endorsement.table import FILE, EndorsedTable, write_table
-from blindmatch_proofs.endorsement.verify import verify_continues, verify_label, verify_table
+from blindmatch_proofs.endorsement.verify import verify_label, verify_none_dropped, verify_table

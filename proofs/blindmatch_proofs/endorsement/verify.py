@@ -62,7 +62,7 @@ def _removals_known(table: EndorsedTable) -> Verdict:
     return Failed("an entry is removed that was never listed") if len(unknown) else Passed()
 
 
-def verify_continues(before: EndorsedTable, after: EndorsedTable) -> Verdict:
+def verify_none_dropped(before: EndorsedTable, after: EndorsedTable) -> Verdict:
     """Whether an epoch dropped no entry without an endorsed removal, and brought no removed one back; nor
     left out what a later one would have to be held against: a removal, while it or what it removed holds, and
     up to which epoch each entry is listed or removed.

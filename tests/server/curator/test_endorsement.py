@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from blindmatch_proofs.endorsement import Action, EndorsedTable
 from blindmatch_proofs.endorsement.batch import UNSIGNED
-from blindmatch_proofs.endorsement.verify import verify_continues, verify_table
+from blindmatch_proofs.endorsement.verify import verify_none_dropped, verify_table
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import SetFileError
@@ -129,12 +129,12 @@ def test_an_entry_goes_once_too_few_vouch_for_it_and_returns_under_a_new_id() ->
     assert list(stubborn[0].refused.values()) == ["5 of 5 entries are of pictures that it still submits"]
     second = settle(TERMS, proposal, endorsed(proposal, fewer), first).record
     assert hashes_of(second, 2) == set(map(bytes, np.vstack([A, B])))
-    assert verify_continues(table_of(first), table_of(second)) == Passed()
+    assert verify_none_dropped(table_of(first), table_of(second)) == Passed()
     third = settled(HELD, second, 3)
     assert hashes_of(third, 3) == hashes_of(first, 1)
     back = set(third.listed(3).ids.tolist()) - set(second.listed(2).ids.tolist())
     assert back == {16, 17, 18, 19, 20}
-    assert verify_continues(table_of(second), table_of(third)) == Passed()
+    assert verify_none_dropped(table_of(second), table_of(third)) == Passed()
 
 
 def test_endorsements_end_and_what_is_endorsed_again_gets_a_new_id() -> None:
@@ -159,7 +159,7 @@ def test_what_ended_at_different_times_is_removed_in_every_epoch_until_all_of_it
     for epoch in range(4, 13):  # the listing of A ends after 5, that of B and the removal of both after 10
         before, record = record, settle_until(10, nothing, record, epoch)
         assert verify_table(table_of(record), TERMS, 0) == Passed(), epoch
-        assert verify_continues(table_of(before), table_of(record)) == Passed(), epoch
+        assert verify_none_dropped(table_of(before), table_of(record)) == Passed(), epoch
 
 
 def test_a_batch_of_one_is_a_signature_of_each_entry() -> None:
@@ -231,5 +231,5 @@ def test_every_epoch_of_an_honest_curator_stands_and_continues_each_one_before(
         record = settle(TERMS, proposal, endorsed(proposal, held), record).record
         table = table_of(record)
         assert verify_table(table, TERMS, len(record.listed(epoch))) == Passed()
-        assert all(verify_continues(before, table) == Passed() for before in tables)
+        assert all(verify_none_dropped(before, table) == Passed() for before in tables)
         tables.append(table)

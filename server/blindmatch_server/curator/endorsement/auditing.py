@@ -15,7 +15,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from blindmatch_proofs.endorsement import FILE, EndorsedTable, Terms, verify_continues, verify_table
+from blindmatch_proofs.endorsement import FILE, EndorsedTable, Terms, verify_none_dropped, verify_table
 from blindmatch_proofs.epoch_leaf import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import BlindmatchError, SetFileError
@@ -55,7 +55,7 @@ class Audited(Struct, frozen=True):
         if found["endorsed"] != Passed():
             return found
         if self.before is not None:
-            found["continued"] = verify_continues(self._table(self.before), table)
+            found["continued"] = verify_none_dropped(self._table(self.before), table)
         return {**found, "logged": self._logged(table)}
 
     def recorded(self, record: Record) -> Verdict:

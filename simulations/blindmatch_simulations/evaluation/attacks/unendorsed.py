@@ -207,7 +207,7 @@ _MEANS: Final = Means(
     budget="seven devices",
     weakness=replacing(
         (endorsing, "verify_table", lambda *_: Passed()),
-        (endorsing, "verify_continues", lambda *_: Passed()),
+        (endorsing, "verify_none_dropped", lambda *_: Passed()),
         (adoption, "verify_label", lambda *_: Passed()),
     ),
     needs=(A_LIST, TOLD, SERVED, SMALL, ANY_ONE),

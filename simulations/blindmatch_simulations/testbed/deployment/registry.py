@@ -18,7 +18,6 @@ from types import ModuleType
 from typing import Final
 from weakref import WeakKeyDictionary
 
-import blindmatch_client.designs as on_device
 import blindmatch_protocol.designs as built_in
 from blindmatch_protocol.codec.errors import BlindmatchError, DesignError, NotInstalledError
 from blindmatch_protocol.contract import CONTRACT_VERSION, AnyDesign, Design, Info
@@ -28,6 +27,8 @@ from blindmatch_simulations.data import committed
 from blindmatch_simulations.testbed.deployment.collusion import faults
 
 ENTRY_POINT_GROUP = "blindmatch.designs"
+ON_DEVICE: Final = ("blindmatch_client.device_classifier",)
+"""Modules with the client's designs, which need what the protocol room may not have."""
 _REFERENCES: Final[WeakKeyDictionary[AnyDesign, str]] = WeakKeyDictionary()
 """Designs that were loaded from files."""
 
@@ -45,7 +46,8 @@ class Registered(Struct, frozen=True):
 
 def built_in_designs() -> Iterator[Registered]:
     """Every `DESIGN` in the protocol room's designs, by module name."""
-    for name in _modules(built_in):
+    modules = (one.name for one in pkgutil.iter_modules(built_in.__path__))
+    for name in sorted(f"{built_in.__name__}.{one}" for one in modules):
         loaded = importlib.import_module(name)
         if hasattr(loaded, "DESIGN"):
             yield Registered(_checked(loaded.DESIGN, name), "built in")
@@ -53,15 +55,11 @@ def built_in_designs() -> Iterator[Registered]:
 
 def _on_device() -> Iterator[Registered | NotInstalledError]:
     """Every design of the client's that needs more than the base, or what says that it is not installed."""
-    for name in _modules(on_device):
+    for name in ON_DEVICE:
         try:
             yield Registered(_checked(importlib.import_module(name).DESIGN, name), "built in")
         except NotInstalledError as error:
             yield error
-
-
-def _modules(package: ModuleType) -> list[str]:
-    return sorted(f"{package.__name__}.{one.name}" for one in pkgutil.iter_modules(package.__path__))
 
 
 def not_installed() -> dict[str, str]:
