@@ -23,32 +23,27 @@ from blindmatch_client.egress import Egress
 from blindmatch_client.epochs.evidence import Doubt
 from blindmatch_client.errors import ServiceError, StoreError
 from blindmatch_client.matching.matching import MatchingClient
-from blindmatch_client.messages.absence import check_provable, prove_absence
 from blindmatch_client.messages.contacts import Contacts
-from blindmatch_client.messages.messages import MESSAGE_ID_BYTES, Messages
-from blindmatch_client.messages.outbox import Outbox
-from blindmatch_client.messages.pictures import Pictures
-from blindmatch_client.messages.receiving import Receiver
-from blindmatch_client.messages.relay import RelayClient
-from blindmatch_client.messages.results import Flushed as Flushed
-from blindmatch_client.messages.results import OutcomeKind as OutcomeKind
-from blindmatch_client.messages.results import Sent as Sent
-from blindmatch_client.messages.results import Standing as Standing
-from blindmatch_client.messages.sending import Sender
-from blindmatch_client.messages.upkeep import Upkeep
-from blindmatch_client.messenger.keys import ACCOUNT_NAME, AccountKeeper
-from blindmatch_client.recovery import Recovery
+from blindmatch_client.messages.messages import MESSAGE_ID_BYTES, Messages, check_provable, prove_absence
+from blindmatch_client.messages.messages import Flushed as Flushed
+from blindmatch_client.messages.messages import OutcomeKind as OutcomeKind
+from blindmatch_client.messages.messages import Sent as Sent
+from blindmatch_client.messages.messages import Standing as Standing
+from blindmatch_client.messages.receiving import Received, Receiver
+from blindmatch_client.messages.recovery import Recovery
+from blindmatch_client.messages.relay import RelayClient, Upkeep
+from blindmatch_client.messages.sending import Pictures, Sender
+from blindmatch_client.messenger.state import ACCOUNT_NAME, AccountKeeper
 from blindmatch_client.reports.complaints import NO_COMPLAINTS, Complaints
-from blindmatch_client.reports.cover import Cover
-from blindmatch_client.reports.reporting import NO_REPORTS, Reporting
-from blindmatch_client.settings.base import Base
-from blindmatch_client.settings.config import CentreIdentity as CentreIdentity
-from blindmatch_client.settings.config import DeviceConfig as DeviceConfig
-from blindmatch_client.settings.config import Unreadable as Unreadable
-from blindmatch_client.settings.consequence import Consequence as Consequence
-from blindmatch_client.store.files import Files
-from blindmatch_client.store.received import Received
+from blindmatch_client.reports.reporting import NO_REPORTS, Cover, Reporting
+from blindmatch_client.settings import Base
+from blindmatch_client.settings import CentreIdentity as CentreIdentity
+from blindmatch_client.settings import Consequence as Consequence
+from blindmatch_client.settings import DeviceConfig as DeviceConfig
+from blindmatch_client.settings import Unreadable as Unreadable
+from blindmatch_client.store.outbox import Outbox
 from blindmatch_client.store.store import Store
+from blindmatch_client.store.store_file import Files
 from blindmatch_client.trace import Trace
 
 _IN_THE_CLEAR: Final = "in-the-clear"

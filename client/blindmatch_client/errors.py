@@ -1,12 +1,15 @@
-"""Errors of the device.
+"""Errors of the device and of its messenger.
 
-A text says which party it is about, what happened and what can be done; it never holds content, a hash of
-a picture or a secret.
+A text says which party it is about, what happened and what can be done; it never holds content, a hash of a
+picture or a secret. The messenger's texts are fixed: no key, name or content is part of one, and none is
+chained to a library's exception, whose arguments and frames may hold secrets.
 """
 
 from __future__ import annotations
 
-from blindmatch_protocol.codec.errors import BlindmatchError
+from typing import ClassVar, Final
+
+from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import Party
 
 
@@ -75,3 +78,115 @@ class MisbehavedError(ServiceError):
     def __init__(self, party: Party, rule: str) -> None:
         self.rule = rule
         super().__init__(party, f"broke the wire interface: {rule}; its answer is not used")
+
+
+class MessengerError(BlindmatchError):
+    """Root of what the messenger raises. Whichever it is, the account is as it was before the call."""
+
+    TEXT: ClassVar[str] = "the messenger could not do this"
+
+    def __init__(self) -> None:
+        super().__init__(self.TEXT)
+
+
+class MalformedError(MessengerError):
+    """Bytes from another party, or a content to be sent, break a rule of the encoding.
+
+    Args:
+        broken: says which field and which rule.
+    """
+
+    TEXT = "malformed"
+
+    def __init__(self, broken: ProtocolError) -> None:
+        super().__init__()
+        self.args = (str(broken),)
+
+
+class BundleNeededError(MessengerError):
+    """A first message needs the recipient's pre-keys."""
+
+    TEXT = "there is no session with this recipient: fetch a pre-key bundle and pass it"
+
+
+class BundleRefusedError(MessengerError):
+    """A fetched bundle is not one that its owner published, or not as the relay must hand it out."""
+
+    TEXT = "the pre-key bundle is refused: wrong signature, bad key or more than one one-time pre-key"
+
+
+class IdentityChangedError(MessengerError):
+    """A peer shows another identity key than the one seen first."""
+
+    TEXT = "the peer's identity key is not the one known so far: compare the safety number, then trust it"
+
+    def __init__(self, identity: bytes) -> None:
+        """`identity`: the public key that was shown; no part of the text."""
+        super().__init__()
+        self.identity = identity
+
+
+class TooManyFirstsError(MessengerError):
+    """A peer has started as many sessions without a one-time pre-key as are taken while one signed pre-key
+    serves. To forget an older one would let it be repeated."""
+
+    TEXT = "the peer started too many sessions without a one-time pre-key; wait until the pre-key is replaced"
+
+
+class PreKeyUnavailableError(MessengerError):
+    """A first message uses a pre-key that this account never had, has replaced, or has used before."""
+
+    TEXT = "the first message uses a pre-key that is not available, or was used before"
+
+
+class NotFrankedError(MessengerError):
+    """A message is authentic, and its sender's key does not vouch for it as the deployment's mode wants."""
+
+    TEXT = "the message is authentic, but not franked by its sender as all messages must be here"
+
+
+class NoSessionError(MessengerError):
+    """A message belongs to a session that this account does not know."""
+
+    TEXT = "the message belongs to no known session and does not start one"
+
+
+class NotAuthenticError(MessengerError):
+    """A message or an attachment was altered, is not for this account, or is not from this sender."""
+
+    TEXT = "not authentic: altered, misdirected or of another session"
+
+
+class ReplayedMessageError(MessengerError):
+    """A message was decrypted before, or came so late that its key is gone; it can be acknowledged."""
+
+    TEXT = "the message was decrypted before, or its key is no longer kept"
+
+
+class TooManySkippedError(MessengerError):
+    """A message claims to come after more lost ones than keys are derived for."""
+
+    TEXT = "the message claims too many lost ones before it"
+
+
+UNOPENED: Final = (
+    NoSessionError,
+    NotAuthenticError,
+    PreKeyUnavailableError,
+    ReplayedMessageError,
+    TooManyFirstsError,
+    TooManySkippedError,
+)
+"""Of what came: its sender can send it again, in another session."""
+
+
+class CommitmentError(MessengerError):
+    """A message is authentic, but its commitment does not bind its content: nobody could report it."""
+
+    TEXT = "the message's commitment does not bind its content"
+
+
+class StateError(MessengerError):
+    """A dump cannot be loaded: truncated, altered or of another version."""
+
+    TEXT = "the account's dump cannot be loaded"

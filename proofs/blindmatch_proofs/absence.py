@@ -40,7 +40,7 @@ from blindmatch_protocol.messages.epoch_manifest import EpochManifest, SignedMan
 from msgspec import Struct
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
-from blindmatch_proofs.epoch_manifest import verify_signature, verify_stated
+from blindmatch_proofs.epoch import verify_signature, verify_stated
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
 VERSION_1: Final = b"\x27"

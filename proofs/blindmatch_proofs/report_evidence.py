@@ -26,8 +26,7 @@ from blindmatch_protocol.picture.item import Picture
 from msgspec import Struct
 
 from blindmatch_proofs.endorsement import EndorsementPolicy, EndorsementProof, Terms, verify_proof
-from blindmatch_proofs.epoch_leaf import NO_ROOT, EpochLeaf
-from blindmatch_proofs.epoch_proof import verify_origin
+from blindmatch_proofs.epoch import NO_ROOT, EpochLeaf, verify_origin
 from blindmatch_proofs.franking import (
     verify_designated,
     verify_opening,

@@ -17,11 +17,8 @@ from typing import Any, Final
 from blindmatch_protocol.codec.errors import ProtocolError
 from msgspec import Struct
 
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import verify_signature
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.epoch_proof import verify_origin
-from blindmatch_proofs.signed_note import Note, VerifierKey, decoded, encoded
+from blindmatch_proofs.checkpoint import Checkpoint, Note, VerifierKey, decoded, encoded, verify_signature
+from blindmatch_proofs.epoch import EpochLeaf, verify_origin
 from blindmatch_proofs.tlog_proof import HEADER, TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 

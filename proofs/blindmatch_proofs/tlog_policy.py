@@ -17,9 +17,7 @@ from typing import Final
 from blindmatch_protocol.codec.errors import ProtocolError
 from msgspec import Struct
 
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import verify_signature
-from blindmatch_proofs.signed_note import ED25519, Note, VerifierKey
+from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, VerifierKey, verify_signature
 from blindmatch_proofs.verdict import Failed
 
 STEP: Final = "tlog-policy"

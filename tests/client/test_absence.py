@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from blindmatch_client.messages.absence import AbsenceError
+from blindmatch_client.messages.messages import AbsenceError
 from blindmatch_proofs.absence import AbsenceProof, open_setup, verify_absence, verify_files
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import NoMatch

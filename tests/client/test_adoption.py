@@ -14,7 +14,7 @@ from blindmatch_client.epochs.evidence import Evidence, Kind
 from blindmatch_client.epochs.transparency import Seen, UnloggedError
 from blindmatch_client.errors import EpochRefusedError, MisbehavedError
 from blindmatch_client.matching.matching import DistrustError
-from blindmatch_client.messages.results import OutcomeKind
+from blindmatch_client.messages.messages import OutcomeKind
 from blindmatch_protocol import failpoint
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.errors import SetFileError

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.errors import ReportRefusedError
-from blindmatch_client.reports.confirmed import ConfirmedMatch
-from blindmatch_client.settings.consequence import Consequence
-from blindmatch_client.store.outcomes import decode_outcome, encode_outcome
+from blindmatch_client.reports.reporting import ConfirmedMatch
+from blindmatch_client.settings import Consequence
+from blindmatch_client.store.outbox import decode_outcome, encode_outcome
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import NO_LABEL, UNBOUND, Category, Done, Flag, NoMatch, Party, Started
 from blindmatch_protocol.picture.item import Picture

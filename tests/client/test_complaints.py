@@ -9,8 +9,7 @@ import grpc
 import pytest
 from blindmatch_client.errors import RefusedError
 from blindmatch_client.reports.complaints import ComplaintError, ComplaintState
-from blindmatch_client.settings.config import CoverSchedule
-from blindmatch_client.settings.facts import COMPLAINT_FACTS, NOTICE_TIME, device_facts
+from blindmatch_client.settings import COMPLAINT_FACTS, NOTICE_TIME, CoverSchedule, device_facts
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb

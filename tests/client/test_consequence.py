@@ -6,9 +6,15 @@ from collections.abc import Callable
 
 import pytest
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.settings.consequence import Consequence
-from blindmatch_client.settings.facts import MATCH_TIME, NOTICE_TIME, OUTCOME, REPORT, device_facts
-from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.settings import (
+    MATCH_TIME,
+    NOTICE_TIME,
+    OUTCOME,
+    REPORT,
+    Consequence,
+    FailureMode,
+    device_facts,
+)
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs.device_list import DESIGN as DEVICE_LIST

@@ -10,7 +10,7 @@ from blindmatch_client.device import Device, DeviceConfig
 from blindmatch_client.egress import Recorder
 from blindmatch_client.errors import DeviceError, ServiceUnavailableError
 from blindmatch_client.reports.reporting import Reporting
-from blindmatch_client.settings.config import CoverSchedule
+from blindmatch_client.settings import CoverSchedule
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import system_randomness

@@ -12,9 +12,8 @@ import grpc
 import pytest
 from blindmatch_client.device import OutcomeKind, Unreadable
 from blindmatch_client.errors import MisbehavedError, ServiceUnavailableError
-from blindmatch_client.matching.detector import Cause, Detector
-from blindmatch_client.matching.transport import MatchingExchange
-from blindmatch_client.settings.failure import FailureMode, failure_facts
+from blindmatch_client.matching.detector import Cause, Detector, MatchingExchange
+from blindmatch_client.settings import FailureMode, failure_facts
 from blindmatch_client.store.store import DesignState, Store
 from blindmatch_protocol.codec.errors import DesignError, PictureError, ProtocolError, UnopenedError
 from blindmatch_protocol.codec.randomness import replayed, system_randomness

@@ -14,11 +14,10 @@ import pytest
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.errors import RefusedError, ServiceUnavailableError, StoreError
 from blindmatch_client.messenger import MessengerError
-from blindmatch_client.settings.facts import MATCH_TIME, MESSENGER_FACTS, device_facts
-from blindmatch_client.store.outcomes import decode_outcome, encode_outcome
-from blindmatch_client.store.schema import SCHEMA_VERSION
+from blindmatch_client.settings import MATCH_TIME, MESSENGER_FACTS, device_facts
+from blindmatch_client.store.outbox import decode_outcome, encode_outcome
 from blindmatch_client.store.store import Store
-from blindmatch_client.store.store_file import FILE_NAME
+from blindmatch_client.store.store_file import FILE_NAME, SCHEMA_VERSION
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
 from blindmatch_protocol.designs import provider_scan

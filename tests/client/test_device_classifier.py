@@ -22,7 +22,7 @@ from blindmatch_simulations.testbed.deployment.registry import (
 from blindmatch_simulations.testbed.pictures.edits import EDITS
 from PIL import Image, ImageDraw
 
-MODULE = "blindmatch_client.designs.device_classifier"
+MODULE = "blindmatch_client.device_classifier"
 NAME = "device-classifier"
 LINE = f"{NAME}: not installed (make classifier"
 needs_model = pytest.mark.skipif(NAME in not_installed(), reason="make classifier installs it")

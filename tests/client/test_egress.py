@@ -11,7 +11,7 @@ import blindmatch_client
 import grpc
 import pytest
 from blindmatch_client.egress import Call, Credentials, Egress, Endpoint, Recorder, Retry
-from blindmatch_client.egress.methods import DESCRIBE, DOWNLOAD, FETCH_BUNDLE, REGISTER, UPLOAD
+from blindmatch_client.egress.calls import DESCRIBE, DOWNLOAD, FETCH_BUNDLE, REGISTER, UPLOAD
 from blindmatch_client.errors import (
     DeviceError,
     MisbehavedError,

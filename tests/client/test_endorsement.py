@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_client.epochs.endorsing import Endorsing
 from blindmatch_client.epochs.evidence import Kind
+from blindmatch_client.epochs.transparency import Endorsing
 from blindmatch_client.errors import EpochRefusedError
-from blindmatch_client.messages.results import OutcomeKind
-from blindmatch_client.settings.config import DeviceConfig
+from blindmatch_client.messages.messages import OutcomeKind
+from blindmatch_client.settings import DeviceConfig
 from blindmatch_proofs import endorsement
 from blindmatch_proofs.endorsement import (
     FILE,
@@ -24,9 +24,8 @@ from blindmatch_proofs.endorsement import (
     leaves_of,
     write_table,
 )
-from blindmatch_proofs.endorsement.policy import policy_of
-from blindmatch_proofs.epoch_leaf import Endorsement, EpochLeaf
-from blindmatch_proofs.epoch_proof import EpochPolicy
+from blindmatch_proofs.endorsement.batch import policy_of
+from blindmatch_proofs.epoch import Endorsement, EpochLeaf, EpochPolicy
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.codec.randomness import seeded
@@ -247,7 +246,8 @@ def test_the_check_at_a_match_is_what_stops_it(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same world as above, with a device that looks at neither table nor label: the match is reported."""
-    from blindmatch_client.epochs import adoption, endorsing
+    from blindmatch_client.epochs import adoption
+    from blindmatch_client.epochs import transparency as endorsing
 
     world = endorsed(make_world, NAMES[0])
     world.device("bob")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.settings import FailureMode
 from blindmatch_protocol import failpoint
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.contract import Match, NoMatch, Outcome, Party

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from blindmatch_client.egress import Call, Egress, Endpoint, Recorder, Retry
-from blindmatch_client.egress.methods import ACKNOWLEDGE, RECEIVE, SEND
+from blindmatch_client.egress.calls import ACKNOWLEDGE, RECEIVE, SEND
 from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceUnavailableError
 from blindmatch_client.messages.relay import RelayClient
 from blindmatch_client.trace import Purpose

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from blindmatch_client.errors import StoreError
-from blindmatch_client.messages.outbox import _kept
 from blindmatch_client.messenger import Account
 from blindmatch_client.reports.reporting import MOST_KEPT
-from blindmatch_client.settings.consequence import Consequence
-from blindmatch_client.store.outgoing import Attached, MatchState
+from blindmatch_client.settings import Consequence
+from blindmatch_client.store.outbox import Attached, MatchState, _kept
 from blindmatch_client.store.vault import Vault
 from blindmatch_protocol.account_name import NOTICE_BYTES
 from blindmatch_protocol.codec.randomness import system_randomness

@@ -11,10 +11,9 @@ from typing import Any
 import grpc
 import pytest
 from blindmatch_client.egress import Recorder
-from blindmatch_client.errors import MisbehavedError
+from blindmatch_client.errors import MalformedError, MisbehavedError
 from blindmatch_client.messages import receiving, relay
 from blindmatch_client.messages.relay import RelayClient
-from blindmatch_client.messenger.errors import MalformedError
 from blindmatch_client.store.store import Store
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from dummy_designs import ECHO

@@ -6,8 +6,7 @@ import random
 
 import pytest
 import x3dh
-from blindmatch_client.messenger import Account, MessengerError
-from blindmatch_client.messenger.errors import (
+from blindmatch_client.errors import (
     CommitmentError,
     MalformedError,
     NoSessionError,
@@ -16,7 +15,8 @@ from blindmatch_client.messenger.errors import (
     ReplayedMessageError,
     TooManySkippedError,
 )
-from blindmatch_client.messenger.session import Plain, Session, start
+from blindmatch_client.messenger import Account, MessengerError
+from blindmatch_client.messenger.peers import Plain, Session, start
 from blindmatch_client.messenger.state import SESSIONS_MOST, Chain
 from blindmatch_client.messenger.suite import AGREEMENT_TAG, SKIP_MOST, KeyAgreement, dumped
 from blindmatch_protocol.codec import Text

@@ -6,8 +6,7 @@ import random
 import traceback
 
 import pytest
-from blindmatch_client.messenger import Account
-from blindmatch_client.messenger.errors import (
+from blindmatch_client.errors import (
     BundleNeededError,
     BundleRefusedError,
     IdentityChangedError,
@@ -19,6 +18,7 @@ from blindmatch_client.messenger.errors import (
     StateError,
     TooManyFirstsError,
 )
+from blindmatch_client.messenger import Account
 from blindmatch_client.messenger.state import ACCEPTED_MOST
 from blindmatch_protocol.messages.content import Content
 from blindmatch_protocol.messages.sealed_message import SealedMessage

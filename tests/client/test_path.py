@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.messages import outbox
-from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.settings import Consequence
+from blindmatch_client.store import outbox
 from blindmatch_client.store.store import Store
 from blindmatch_client.store.vault import Vault
 from blindmatch_protocol.designs.oprf_psi import DESIGN

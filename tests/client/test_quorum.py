@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from blindmatch_client.egress import Call
 from blindmatch_client.errors import MisbehavedError, ServiceError
-from blindmatch_client.matching.transport import MatchingExchange
+from blindmatch_client.matching.detector import MatchingExchange
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Party, Role

@@ -8,12 +8,12 @@ from typing import Any
 
 import grpc
 import pytest
-from blindmatch_client import recovery
 from blindmatch_client.device import Device, OutcomeKind
 from blindmatch_client.errors import RefusedError
+from blindmatch_client.messages import recovery
 from blindmatch_client.messages.receiving import ASKED
-from blindmatch_client.recovery import RESENT_MOST
-from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.messages.recovery import RESENT_MOST
+from blindmatch_client.settings import Consequence
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.messages.content import compose

@@ -10,13 +10,12 @@ import pytest
 from blindmatch_client.device import DeviceConfig, OutcomeKind
 from blindmatch_client.errors import MisbehavedError, ReportRefusedError
 from blindmatch_client.messenger import Account
-from blindmatch_client.messenger.keys import AccountKeeper
-from blindmatch_client.reports.confirmed import ConfirmedMatch
-from blindmatch_client.reports.reporting import Reporting
-from blindmatch_client.settings.base import Base
-from blindmatch_client.store.files import Files
-from blindmatch_client.store.outgoing import Outgoing, SendState
+from blindmatch_client.messenger.state import AccountKeeper
+from blindmatch_client.reports.reporting import ConfirmedMatch, Reporting
+from blindmatch_client.settings import Base
+from blindmatch_client.store.outbox import Outgoing, SendState
 from blindmatch_client.store.store import Store
+from blindmatch_client.store.store_file import Files
 from blindmatch_proofs.franking import verify_opening
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import system_randomness

@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 from blindmatch_client.device import CentreIdentity, Device, OutcomeKind
-from blindmatch_client.errors import StoreError
-from blindmatch_client.messages.outbox import Outbox
-from blindmatch_client.messenger.errors import MessengerError
-from blindmatch_client.store.outgoing import SendState
+from blindmatch_client.errors import MessengerError, StoreError
+from blindmatch_client.store.outbox import Outbox, SendState
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.messages.content import compose

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from blindmatch_client.messages.contacts import ContactError
+from blindmatch_client.errors import IdentityChangedError
+from blindmatch_client.messages.contacts import DIGITS, ContactError, digits, grouped, safety_number
 from blindmatch_client.messenger import Account
-from blindmatch_client.messenger.errors import IdentityChangedError
-from blindmatch_client.messenger.naming import framed
-from blindmatch_client.messenger.pre_keys import FetchedBundle
-from blindmatch_client.messenger.safety_number import DIGITS, digits, grouped, safety_number
+from blindmatch_client.messenger.state import FetchedBundle, framed
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import grpc
-from blindmatch_client.messages.results import OutcomeKind
-from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.messages.messages import OutcomeKind
+from blindmatch_client.settings import FailureMode
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.contract.executor import Executor
 from dummy_designs import Echo

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from blindmatch_client.errors import StoreError, WrongKeyError
-from blindmatch_client.store.schema import SCHEMA_VERSION
 from blindmatch_client.store.store import UNSETTLED_MOST, Store
-from blindmatch_client.store.store_file import FILE_NAME, KEY_NAME
+from blindmatch_client.store.store_file import FILE_NAME, KEY_NAME, SCHEMA_VERSION
 from blindmatch_client.store.vault import KeyFile, KeySource, Lock, Passphrase, Vault
 from dummy_designs import ECHO
 from support.fakes import hashes_with, picture

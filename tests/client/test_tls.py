@@ -10,7 +10,7 @@ from datetime import timedelta
 import grpc
 import pytest
 from blindmatch_client.egress import Call, Egress, Endpoint, Recorder, Retry
-from blindmatch_client.egress.methods import REGISTER
+from blindmatch_client.egress.calls import REGISTER
 from blindmatch_client.errors import ServiceUnavailableError
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party

@@ -8,11 +8,8 @@ from collections.abc import Sequence
 import pytest
 from blindmatch_client.epochs import transparency
 from blindmatch_client.epochs.transparency import HEARD_MOST, Seen, Transparency, UnloggedError
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.epoch_proof import EpochPolicy
-from blindmatch_proofs.signed_note import ED25519, Note, NoteSignature
+from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSignature, NoteSigner
+from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy
 from blindmatch_proofs.tlog_policy import policy_of
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import seeded

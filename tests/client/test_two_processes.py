@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from blindmatch_client.errors import StoreError
-from blindmatch_client.messenger.errors import MessengerError
+from blindmatch_client.errors import MessengerError, StoreError
 from dummy_designs import ECHO
 from support.fakes import Owned, World, down, hashes_with, picture
 

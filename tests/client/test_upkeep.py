@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from blindmatch_client.device import Device, DeviceConfig, OutcomeKind
 from blindmatch_client.egress import Recorder
-from blindmatch_client.messages import upkeep
-from blindmatch_client.messenger.keys import AccountKeeper
-from blindmatch_client.messenger.pre_keys import ONE_TIME_MOST, WITHDRAWN_KEPT_MS
-from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.messages import relay as upkeep
+from blindmatch_client.messenger.state import ONE_TIME_MOST, WITHDRAWN_KEPT_MS, AccountKeeper
+from blindmatch_client.settings import FailureMode
 from blindmatch_client.store.store import Store
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from blindmatch_client.errors import StoreError
-from blindmatch_client.store import files, store
+from blindmatch_client.store import store
+from blindmatch_client.store import store_file as files
 from blindmatch_protocol import failpoint
 from dummy_designs import ECHO
 from msgspec.structs import replace

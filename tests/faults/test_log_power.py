@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_proofs.merkle import inclusion_path
-from blindmatch_proofs.signed_note import Note
-from blindmatch_proofs.tiles import tile_nodes
+from blindmatch_proofs.checkpoint import Note
+from blindmatch_proofs.merkle import inclusion_path, tile_nodes
 from blindmatch_server.log import tree_store
 from blindmatch_server.log.tree_store import TreeStore
 from support.logs import LOG, MemoryLog

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from blindmatch_client.egress import Egress
-from blindmatch_client.matching.transport import MatchingExchange
+from blindmatch_client.matching.detector import MatchingExchange
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_server.hosting.workers import cores

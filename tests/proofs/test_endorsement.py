@@ -7,11 +7,17 @@ import io
 import numpy as np
 import pytest
 from blindmatch_proofs.endorsement import Action, EndorsedTable, EndorsementPolicy, Terms, leaves_of
-from blindmatch_proofs.endorsement.batch import SIGNATURE_TAG, UNSIGNED, batch_of
-from blindmatch_proofs.endorsement.policy import Organisation, policy_of
-from blindmatch_proofs.endorsement.proof import EndorsementProof, proof_of, prove, verify_proof
+from blindmatch_proofs.endorsement.batch import SIGNATURE_TAG, UNSIGNED, Organisation, batch_of, policy_of
 from blindmatch_proofs.endorsement.table import KIND_BATCHES, KIND_LEAVES, KIND_NUMBERS
-from blindmatch_proofs.endorsement.verify import verify_label, verify_none_dropped, verify_table
+from blindmatch_proofs.endorsement.verify import (
+    EndorsementProof,
+    proof_of,
+    prove,
+    verify_label,
+    verify_none_dropped,
+    verify_proof,
+    verify_table,
+)
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import ProtocolError, SetFileError
 from blindmatch_protocol.contract import Label

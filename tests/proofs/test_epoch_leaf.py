@@ -5,13 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from blindmatch_proofs.epoch_leaf import (
-    LEAF_MOST,
-    NOT_ENDORSED,
-    POLICY_MOST,
-    Endorsement,
-    EpochLeaf,
-)
+from blindmatch_proofs.epoch import LEAF_MOST, NOT_ENDORSED, POLICY_MOST, Endorsement, EpochLeaf
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.messages.epoch_manifest import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from blindmatch_proofs.epoch_manifest import (
+from blindmatch_proofs.epoch import (
     verify_begun,
     verify_consistent,
     verify_not_older,

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_proofs.cosignature import verify_signature
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.epoch_proof import EpochPolicy, verify_continues, verify_leaf, verify_logged
+from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, ML_DSA_44, VerifierKey, verify_signature
+from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy, verify_continues, verify_leaf, verify_logged
 from blindmatch_proofs.merkle import leaf_hash
-from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, ML_DSA_44, VerifierKey
 from blindmatch_proofs.split_view import SplitView, View
 from blindmatch_proofs.tlog_policy import Accepted, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof

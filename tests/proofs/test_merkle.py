@@ -8,14 +8,18 @@ import pytest
 from blindmatch_proofs.merkle import (
     EMPTY_ROOT,
     Tree,
+    bundle,
     consistency_path,
+    entries_of,
     inclusion_path,
     leaf_hash,
     root_of,
+    tile_nodes,
+    tile_path,
+    tile_width,
     verify_consistency,
     verify_inclusion,
 )
-from blindmatch_proofs.tiles import bundle, entries_of, tile_nodes, tile_path, tile_width
 from blindmatch_proofs.verdict import Passed, Verdict
 from blindmatch_protocol.codec.errors import ProtocolError
 from support.reference import tree_path, tree_root, tree_split

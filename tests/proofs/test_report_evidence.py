@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blindmatch_proofs.checkpoint import ED25519
 from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Terms, leaves_of
-from blindmatch_proofs.endorsement.policy import policy_of
-from blindmatch_proofs.endorsement.proof import proof_of
-from blindmatch_proofs.epoch_leaf import Endorsement
+from blindmatch_proofs.endorsement.batch import policy_of
+from blindmatch_proofs.endorsement.verify import proof_of
+from blindmatch_proofs.epoch import Endorsement
 from blindmatch_proofs.report_evidence import Known, NotShown, ReportEvidence, verify_evidence
-from blindmatch_proofs.signed_note import ED25519
 from blindmatch_proofs.tlog_policy import Policy
 from blindmatch_proofs.tlog_policy import policy_of as log_policy
 from blindmatch_proofs.verdict import Failed

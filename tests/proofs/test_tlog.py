@@ -5,7 +5,19 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from blindmatch_proofs.add_checkpoint import (
+from blindmatch_proofs.checkpoint import (
+    COSIGNATURE,
+    ED25519,
+    ML_DSA_44,
+    Checkpoint,
+    Note,
+    NoteSignature,
+    VerifierKey,
+    verify_signature,
+)
+from blindmatch_proofs.merkle import leaf_hash
+from blindmatch_proofs.tlog_policy import SKEW_S, Accepted, Policy, policy_of
+from blindmatch_proofs.tlog_proof import (
     BAD_REQUEST,
     CONFLICT,
     FORBIDDEN,
@@ -13,14 +25,9 @@ from blindmatch_proofs.add_checkpoint import (
     UNPROCESSABLE,
     AddCheckpoint,
     Refused,
+    TlogProof,
     judge,
 )
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import verify_signature
-from blindmatch_proofs.merkle import leaf_hash
-from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, ML_DSA_44, Note, NoteSignature, VerifierKey
-from blindmatch_proofs.tlog_policy import SKEW_S, Accepted, Policy, policy_of
-from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import ProtocolError
 from cryptography.exceptions import InvalidSignature

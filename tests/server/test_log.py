@@ -17,15 +17,11 @@ from typing import Any
 
 import grpc
 import pytest
-from blindmatch_proofs.add_checkpoint import CONFLICT, OK, AddCheckpoint, Refused
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.epoch_leaf import Endorsement, EpochLeaf
-from blindmatch_proofs.merkle import Tree, inclusion_path, leaf_hash, root_of
-from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
-from blindmatch_proofs.tiles import ENTRIES, ENTRY_MOST, bundle
+from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
+from blindmatch_proofs.epoch import Endorsement, EpochLeaf
+from blindmatch_proofs.merkle import ENTRIES, ENTRY_MOST, Tree, bundle, inclusion_path, leaf_hash, root_of
 from blindmatch_proofs.tlog_policy import Accepted, Policy, policy_of
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog_proof import CONFLICT, OK, AddCheckpoint, Refused, TlogProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol import failpoint
 from blindmatch_protocol.codec.errors import ProtocolError

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf
+from blindmatch_proofs.epoch import NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import seeded

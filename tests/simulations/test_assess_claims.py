@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_client.settings.facts import device_facts
-from blindmatch_client.settings.failure import FailureMode, failure_facts
+from blindmatch_client.settings import FailureMode, device_facts, failure_facts
 from blindmatch_protocol.contract import Fact, Severity, Shows
 from blindmatch_protocol.designs import oprf_psi
 from blindmatch_simulations.evaluation.assess.judging import NOT_TIED

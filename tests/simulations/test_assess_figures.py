@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from blindmatch_proofs.endorsement import Action
 from blindmatch_proofs.endorsement.batch import Batch, batch_of
-from blindmatch_proofs.endorsement.proof import EndorsementProof, verify_proof
+from blindmatch_proofs.endorsement.verify import EndorsementProof, verify_proof
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, batches_of

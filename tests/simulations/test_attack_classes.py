@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from blindmatch_client.egress.methods import EXCHANGE, SEND
-from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_client.egress.calls import EXCHANGE, SEND
+from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.he_hamming import DESIGN, SMALL
 from blindmatch_protocol.messages.content import compose

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from blindmatch_client.egress import Egress
 from blindmatch_client.messages.relay import RelayClient
-from blindmatch_client.settings.facts import MESSAGE, OF_E2EE, device_facts
+from blindmatch_client.settings import MESSAGE, OF_E2EE, device_facts
 from blindmatch_client.trace import EgressRecord, MessageTrace
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import seeded

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_client.egress.methods import EXCHANGE
-from blindmatch_client.settings import config
+from blindmatch_client import settings as config
+from blindmatch_client.egress.calls import EXCHANGE
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.cli.app import run

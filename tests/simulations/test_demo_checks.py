@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.settings import Consequence
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Near, Party
 from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan, token_psi

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 from blindmatch_client.errors import StoreError, WrongKeyError
-from blindmatch_client.settings.config import CoverSchedule
-from blindmatch_client.settings.consequence import Consequence
-from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.settings import Consequence, CoverSchedule, FailureMode
 from blindmatch_simulations.cli import device as command
 from blindmatch_simulations.testbed.deployment.devices import (
     Options,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_client.settings import facts
+from blindmatch_client import settings as facts
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.designs import oprf_psi

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_client.messages.outbox import request_id_of
+from blindmatch_client.store.outbox import request_id_of
 from blindmatch_client.trace import EgressRecord, MessageTrace, Purpose, Round, SessionTrace
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Message

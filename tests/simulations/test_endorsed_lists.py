@@ -14,8 +14,8 @@ import pytest
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.epochs.evidence import Kind
 from blindmatch_client.errors import StoreError, WrongKeyError
-from blindmatch_client.settings.failure import FailureMode
-from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_client.settings import FailureMode
+from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Label, Party

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from blindmatch_client.egress.methods import ENROL
+from blindmatch_client.egress.calls import ENROL
 from blindmatch_client.trace import EgressRecord
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb

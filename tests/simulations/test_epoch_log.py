@@ -18,10 +18,8 @@ from blindmatch_client.device import Device
 from blindmatch_client.epochs.evidence import Doubt, Kind
 from blindmatch_client.errors import EpochRefusedError
 from blindmatch_client.matching.matching import DistrustError
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.signed_note import ED25519, Note
+from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSigner
+from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.split_view import SplitView, View
 from blindmatch_proofs.tlog_policy import Policy, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from blindmatch_client.device import Device, OutcomeKind
 from blindmatch_client.egress import Egress, Recorder, Retry
-from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.settings import FailureMode
 from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_simulations.testbed.deployment.devices import Watched, connect

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from blindmatch_client.egress.channels import Credentials
+from blindmatch_client.egress.egress import Credentials
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party, batches_of
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb

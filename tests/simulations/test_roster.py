@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from blindmatch_client.egress import Call, Egress, Recorder
-from blindmatch_client.egress.methods import CENTRE_KEY
+from blindmatch_client.egress.calls import CENTRE_KEY
 from blindmatch_client.errors import ServiceUnavailableError, UnreachedError
-from blindmatch_client.messages.upkeep import Upkeep
+from blindmatch_client.messages.relay import Upkeep
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.crypto import amf

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.signed_note import ED25519
+from blindmatch_proofs.checkpoint import ED25519, NoteSigner
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb

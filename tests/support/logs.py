@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import NoteSigner
+from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.merkle import Tree, consistency_path, inclusion_path, leaf_hash, root_of
-from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
 from blindmatch_proofs.tlog_policy import Policy, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 

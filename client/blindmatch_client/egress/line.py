@@ -19,8 +19,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from google.protobuf.message import DecodeError, Message
 
-from blindmatch_client.egress.recorder import Entry
-from blindmatch_client.egress.status import RETRY_AFTER, SENT, Ending, failure, milliseconds, printable
+from blindmatch_client.egress.calls import RETRY_AFTER, SENT, Ending, Entry, failure, milliseconds, printable
 from blindmatch_client.errors import MisbehavedError, ServiceError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined] # the stub names no submodule
 
-from blindmatch_client.egress.status import SENT, Ending
+from blindmatch_client.egress.calls import SENT, Ending
 
 _RECEIVED, _BEGUN, _ENDED = "received", "begun", "ended"
 _CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}

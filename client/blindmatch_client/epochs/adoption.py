@@ -18,8 +18,8 @@ from typing import Any, Final, TypeVar
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_proofs.endorsement import verify_label
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.epoch_manifest import (
+from blindmatch_proofs.epoch import (
+    EpochLeaf,
     verify_begun,
     verify_consistent,
     verify_not_older,
@@ -36,13 +36,12 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct
 
 from blindmatch_client.egress import Call
-from blindmatch_client.egress.methods import DESCRIBE
-from blindmatch_client.epochs.endorsing import Before, Endorsing
+from blindmatch_client.egress.calls import DESCRIBE
 from blindmatch_client.epochs.evidence import Adopted, AdoptionRecord, Doubt, Evidence, Kind
 from blindmatch_client.epochs.setup import SetupFiles, SetupStore
-from blindmatch_client.epochs.transparency import Seen, Transparency, UnloggedError
+from blindmatch_client.epochs.transparency import Before, Endorsing, Seen, Transparency, UnloggedError
 from blindmatch_client.errors import EpochRefusedError, MisbehavedError
-from blindmatch_client.settings.base import Base
+from blindmatch_client.settings import Base
 from blindmatch_client.trace import Purpose
 
 T = TypeVar("T")

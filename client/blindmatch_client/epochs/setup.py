@@ -36,9 +36,9 @@ from blindmatch_protocol.setfile import ending
 from msgspec import Struct
 
 from blindmatch_client.egress import Call, Egress, received
-from blindmatch_client.egress.methods import FETCH_SETUP
+from blindmatch_client.egress.calls import FETCH_SETUP
 from blindmatch_client.errors import MisbehavedError
-from blindmatch_client.store.files import sync_folder
+from blindmatch_client.store.store_file import sync_folder
 from blindmatch_client.trace import Purpose
 
 FETCH_DEADLINE_S: Final = 600.0

@@ -1,31 +1,236 @@
-"""What a user sends: texts, pictures and files, to one or to several, and what became of them."""
+"""What a user sends: texts, pictures and files, to one or to several, and what became of them.
+
+Notices name the other person and the report, never a hash. A proof that a picture is not on the list is made
+of a session of its own:
+
+    the picture is sent, in an ordinary message --> it matched: its ordinary consequence, and no proof
+                                                +-> no match: one more session, bound to no message --> proof
+
+So there is no way to ask about a picture without what follows from a match, nor without counting against the
+limits of a key; and the blinds that a proof opens are never those of a message's session.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from blindmatch_proofs.absence import AbsenceProof, AbsenceReply, can_prove
 from blindmatch_protocol.codec.errors import BlindmatchError, PictureError, ProtocolError
+from blindmatch_protocol.contract import AnyDesign, Flag, Match, NoMatch, Undisclosed, Voucher
 from blindmatch_protocol.messages.attachment import AttachmentSealing
 from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.messages.parts import pieces
 from blindmatch_protocol.picture import container
 from blindmatch_protocol.picture.decode import DEFAULT_LIMITS
 from blindmatch_protocol.picture.item import Picture
+from msgspec import Struct
 
-from blindmatch_client.messages.notices import sent_notice, unreadable
-from blindmatch_client.messages.outbox import Outbox
-from blindmatch_client.messages.results import Sent, outcome_kind
+from blindmatch_client.epochs.evidence import Adopted, Evidence
+from blindmatch_client.errors import DeviceError, MalformedError, MessengerError
+from blindmatch_client.matching.detector import Cause, Undecided
+from blindmatch_client.matching.matching import MatchingClient
 from blindmatch_client.messages.sending import Progress, Sender
-from blindmatch_client.messenger.errors import MalformedError, MessengerError
-from blindmatch_client.messenger.keys import AccountKeeper
-from blindmatch_client.reports.reporting import Reporting
-from blindmatch_client.settings.base import Base
-from blindmatch_client.settings.config import Unreadable
-from blindmatch_client.store.files import Files, read_chunks
-from blindmatch_client.store.outgoing import Attached, MatchState, Outgoing, SendState
+from blindmatch_client.messenger.state import AccountKeeper
+from blindmatch_client.reports.complaints import Complaint
+from blindmatch_client.reports.reporting import Reporting, ReportStanding
+from blindmatch_client.settings import Base, Consequence, DeviceConfig, FailureMode, Unreadable
+from blindmatch_client.store.outbox import Attached, MatchState, Outbox, Outgoing, SendState
+from blindmatch_client.store.store_file import Files, read_chunks
+
+
+class OutcomeKind(StrEnum):
+    """What came of a message's picture on this device."""
+
+    NO_PICTURE = "no picture"
+    NO_MATCH = "no match"
+    MATCH = "match"
+    UNCONFIRMED = "match, unconfirmed"
+    FLAG = "flag"
+    VOUCHER = "voucher"
+    UNDISCLOSED = "undisclosed"
+    DUE = "to be matched"
+    SKIPPED = "not matched"
+
+
+class Sent(Struct, frozen=True):
+    """What became of a message.
+
+    Attributes:
+        number: its number on this device.
+        message_id: the id the relay knows it by.
+        item: the picture's number in traces and records, or None.
+        delivered: True once the relay has acknowledged it.
+        outcome: of matching.
+        report_id: of the report that was made just now, or None.
+        reported: True if the centre has acknowledged that report.
+        notice: what the user must be told; empty if nothing.
+    """
+
+    number: int
+    message_id: bytes
+    item: int | None
+    delivered: bool
+    outcome: OutcomeKind
+    report_id: bytes | None
+    reported: bool
+    notice: str
+
+
+class Standing(Struct, frozen=True):
+    """How a device stands.
+
+    Attributes:
+        distrust: how a matching role cheated, if one did.
+        log_distrust: how the log did.
+        adopted: the highest epoch that was adopted; None before there is one.
+        evidence: sets that were refused or failed, oldest first.
+        messages: how many wait.
+        reports: all it ever made, oldest first.
+        complaints: all its user ever made, oldest first.
+    """
+
+    distrust: str | None
+    log_distrust: str | None
+    adopted: Adopted | None
+    evidence: tuple[Evidence, ...]
+    messages: int
+    reports: tuple[ReportStanding, ...]
+    complaints: tuple[Complaint, ...]
+
+
+class Flushed(Struct, frozen=True):
+    """What `flush` did.
+
+    Attributes:
+        messages: those it worked on.
+        problems: errors in words.
+        waiting: messages, reports, vouchers and complaints that still wait.
+    """
+
+    messages: tuple[Sent, ...]
+    problems: tuple[str, ...]
+    waiting: int
+
+
+def outcome_kind(row: Outgoing) -> OutcomeKind:
+    """What came of the picture of a message."""
+    if row.matching is not MatchState.DECIDED or row.attached is None:
+        return {
+            MatchState.NONE: OutcomeKind.NO_PICTURE,
+            MatchState.DUE: OutcomeKind.DUE,
+        }.get(row.matching, OutcomeKind.SKIPPED)
+    match row.attached.outcome:
+        case Match(label):
+            return OutcomeKind.UNCONFIRMED if label.unconfirmed else OutcomeKind.MATCH
+        case Flag():
+            return OutcomeKind.FLAG
+        case Voucher():
+            return OutcomeKind.VOUCHER
+        case Undisclosed():
+            return OutcomeKind.UNDISCLOSED
+        case _:
+            return OutcomeKind.NO_MATCH
+
+
+def sent_notice(progress: Progress, kind: OutcomeKind, received: bool, config: DeviceConfig) -> str:
+    """What the user must be told after a message was worked on; empty if nothing.
+
+    Args:
+        kind: what came of its picture.
+        received: whether the centre has the report that was made of it.
+    """
+    found = "matches an entry of the list of known abuse material"
+    if kind is OutcomeKind.FLAG:
+        found = f"is taken by this device for one of the category {config.design.info.relation.words}"
+    return _of_outcome(progress.row, kind, found, config) or _of_progress(progress, found, received, config)
+
+
+def _of_outcome(row: Outgoing, kind: OutcomeKind, found: str, config: DeviceConfig) -> str:
+    """What the user is told of the outcome itself, where no report is made of it."""
+    to, consequence = row.recipient, config.consequence
+    match kind:
+        case OutcomeKind.UNCONFIRMED:
+            return (
+                f"The picture you sent to {to} matches by a filter alone, which cannot confirm it. "
+                "It is not reported."
+            )
+        case OutcomeKind.MATCH | OutcomeKind.FLAG if consequence is Consequence.REFUSE:
+            return (
+                f"The picture for {to} was not sent: it {found}, and this device is set to refuse what does. "
+                "It is not reported. Who watches both your messages and what is asked about them can tell."
+            )
+        case OutcomeKind.MATCH | OutcomeKind.FLAG if (
+            consequence is Consequence.WARN and row.state is SendState.DONE
+        ):
+            return (
+                f"The picture you sent to {to} {found}. "
+                "This device is set to warn you and to tell nobody else: it is not reported."
+            )
+        case _:
+            return ""
+
+
+def _of_progress(progress: Progress, found: str, received: bool, config: DeviceConfig) -> str:
+    row, problem = progress.row, progress.problem
+    if progress.report_id is not None:
+        return reported(row.recipient, found, progress.report_id, received, config.cover is not None)
+    if progress.failure is not None:
+        late = config.mode is FailureMode.HOLD and row.state is SendState.SENT
+        mode = FailureMode.SEND_AND_MATCH_LATER if late else config.mode
+        return undecided(row.recipient, mode, progress.failure)
+    if problem is None or row.state is SendState.FAILED:
+        return str(problem or "")
+    words = f"The message to {row.recipient} waits on this device: {problem}."
+    return f"{words} It is sent as soon as that is possible."
+
+
+def reported(recipient: str, found: str, report_id: bytes, received: bool, on_schedule: bool) -> str:
+    """A picture was, or will be, reported; `on_schedule` in the slots of a cover schedule."""
+    how = "This device has reported it to the centre"
+    if not received:
+        when = (
+            "piece by piece in the next slots of its cover schedule, while it stays connected"
+            if on_schedule
+            else "as soon as the centre can be reached"
+        )
+        how = f"This device will report it to the centre {when}"
+    seen = (
+        " A complaint leaves at once: whoever watches this device's traffic can see it. The relay sees when"
+        " the centre writes to you about it."
+        if on_schedule
+        else ""
+    )
+    return (
+        f"The picture you sent to {recipient} {found}. {how}, "
+        "with your name, the recipient's and the time; nothing else of the message is in the report. "
+        "People there check every report before anything follows from it. "
+        f"You can complain at the centre under report number {report_id.hex()}.{seen}"
+    )
+
+
+def undecided(recipient: str, mode: FailureMode, failure: Undecided) -> str:
+    """A picture could not be matched, and what happens to it."""
+    why = {
+        Cause.UNAVAILABLE: "could not be checked for now",
+        Cause.CHEATED: "could not be checked: an answer broke the rules, so who gave it is not asked again",
+        Cause.BROKEN: "could not be checked: the matching on this device failed",
+    }[failure.cause]
+    what = {
+        FailureMode.HOLD: "It waits on this device and is sent once it was checked.",
+        FailureMode.SEND_AND_MATCH_LATER: "It is sent all the same and checked as soon as that is possible.",
+        FailureMode.SEND_UNMATCHED: "It is sent all the same and will not be checked.",
+    }[mode]
+    return f"The picture for {recipient} {why} ({failure.error}). {what}"
+
+
+def unreadable(recipient: str) -> str:
+    """An attachment is no picture that can be decoded."""
+    return f"The attachment for {recipient} is no picture this device can read. It is sent without a check."
+
 
 MESSAGE_ID_BYTES: Final = 16
 UNREADABLE_TYPE: Final = "application/octet-stream"
@@ -129,11 +334,7 @@ class Messages:
     def _queue(
         self, message_ids: Mapping[str, bytes], text: str, attached: Attached | None = None
     ) -> list[Outgoing]:
-        """Compose and queue a message to each recipient: its commitment is made before anything is asked.
-
-        Raises:
-            MalformedError: if the text is too long; nothing is queued then.
-        """
+        """Compose and queue a message to each recipient: its commitment is made before anything is asked."""
         ref = None if attached is None else attached.ref
         now, refs = self._base.clock_ms(), () if ref is None else (ref,)
         contents = {
@@ -145,11 +346,7 @@ class Messages:
             raise MalformedError(error) from error
 
     def _take_picture(self, to: str, data: bytes) -> Taken:
-        """Seal a picture for the accounts in `to` onto the disk, before anything is queued.
-
-        Raises:
-            PictureError: if it cannot be decoded and the policy is to refuse.
-        """
+        """Seal a picture for the accounts in `to` onto the disk, before anything is queued."""
         data = bytes(data)  # whatever the caller does with it
         picture = Picture.from_bytes(data)
         try:
@@ -163,12 +360,7 @@ class Messages:
         return attached, ""
 
     def _take_file(self, to: str, path: Path) -> Taken:
-        """The same of a file; one that is too large for a picture is never whole in memory.
-
-        Raises:
-            PictureError: if it cannot be decoded and the policy is to refuse, or is too large.
-            StoreError: if it cannot be read.
-        """
+        """The same of a file; one that is too large for a picture is never whole in memory."""
         chunks, size = read_chunks(path), path.stat().st_size if path.is_file() else 0
         if size <= DEFAULT_LIMITS.most_bytes:
             return self._take_picture(to, b"".join(chunks))
@@ -212,3 +404,38 @@ def _only(ends: list[Ending]) -> Sent:
     if error is not None:
         raise error
     return sent
+
+
+class AbsenceError(DeviceError):
+    """There is no proof of absence."""
+
+
+def check_provable(design: AnyDesign, item: Picture) -> None:
+    """Make sure, before anything is sent, that a session could prove something.
+
+    Raises:
+        PictureError: if the picture cannot be decoded.
+        AbsenceError: if the design's sessions prove nothing, or the picture is not one that is matched.
+    """
+    if not can_prove(design):
+        raise AbsenceError(f"a session of {design.info.name} proves no absence; see docs/accountability.md")
+    if item.quality < design.info.relation.minimum_quality:
+        raise AbsenceError("the picture's quality is too low for its hash to mean anything")
+
+
+def prove_absence(matcher: MatchingClient, item: Picture, sent: Sent) -> AbsenceProof:
+    """The proof for a picture that was sent and came to no match.
+
+    Raises:
+        AbsenceError: if it came to anything else, with the notice of what followed, or the list has changed
+            since.
+        DeviceError: if the roles give no answer that can be verified.
+    """
+    if sent.outcome is not OutcomeKind.NO_MATCH or sent.item is None:
+        why = f"the message came to: {sent.outcome}; only what does not match can be shown to be absent"
+        raise AbsenceError(f"{why}. {sent.notice}" if sent.notice else why)
+    signed, trace = matcher.transcript(item, sent.item)
+    if not isinstance(trace.outcome, NoMatch):
+        raise AbsenceError("the picture is on the list now")
+    replies = tuple(AbsenceReply(role, body) for one in trace.rounds for role, body in one.replies.items())
+    return AbsenceProof(signed, item.hash, trace.state_before, trace.tape, replies)

@@ -13,13 +13,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 from blindmatch_protocol.account_name import NOTICES, is_account, is_user
 from blindmatch_protocol.codec import Message, Nested, Text, Variable
 from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.messages.attachment import AttachmentError, verified
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.messages.attachment import AttachmentError, opened, verified
 from blindmatch_protocol.messages.clear_message import ClearMessage
 from blindmatch_protocol.messages.content import NAME_MOST, AttachmentRef, Content
 from blindmatch_protocol.messages.sender_proof import UNOPENED_MOST, Franked
@@ -28,22 +30,92 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceError
-from blindmatch_client.messages.relay import RelayClient, stamp_of
-from blindmatch_client.messenger.errors import (
+from blindmatch_client.errors import (
     UNOPENED,
     IdentityChangedError,
     MessengerError,
+    MisbehavedError,
+    RefusedError,
     ReplayedMessageError,
+    ServiceError,
+    StoreError,
 )
-from blindmatch_client.messenger.keys import AccountKeeper
-from blindmatch_client.recovery import Recovery, Unopened
-from blindmatch_client.settings.base import Base
-from blindmatch_client.store.files import Files
-from blindmatch_client.store.received import Received, ReceivedFile
+from blindmatch_client.messages.recovery import Recovery, Unopened
+from blindmatch_client.messages.relay import RelayClient, stamp_of
+from blindmatch_client.messenger.state import AccountKeeper
+from blindmatch_client.settings import Base
+from blindmatch_client.store.store_file import Files, read_chunks
 
 if TYPE_CHECKING:
     from blindmatch_client.messenger import Account
+
+
+class ReceivedFile(Redacted, Struct, frozen=True):
+    """An attachment that came; it lies sealed on the device and is opened when it is read."""
+
+    path: Path
+    ref: AttachmentRef
+
+    @property
+    def media_type(self) -> str:
+        """As the sender says."""
+        return self.ref.media_type
+
+    def read(self) -> bytes:
+        """All of it, in memory.
+
+        Raises:
+            AttachmentError: if the file was altered on the device.
+            StoreError: if it cannot be read.
+        """
+        return b"".join(opened(read_chunks(self.path), self.ref))
+
+    def save(self, path: Path) -> None:
+        """Write it to `path`, piece by piece; nothing stands there unless all of it is authentic.
+
+        Raises:
+            AttachmentError: if the file was altered on the device.
+            StoreError: if one cannot be read or written.
+        """
+        part = path.with_name(path.name + ".part")
+        try:
+            with part.open("wb") as file:
+                for piece in opened(read_chunks(self.path), self.ref):
+                    file.write(piece)
+            part.replace(path)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+
+class Received(Redacted, Struct, frozen=True):
+    """A message that came.
+
+    Attributes:
+        sequence: the relay's number of it.
+        sender: who sent it, as the relay says and the session proves.
+        text: its text; empty if it could not be opened.
+        attachments: in order; one that could not be had is left out.
+        sent_at_ms: by the sender's clock; 0 if it could not be opened.
+        problem: what was wrong with it; empty if nothing.
+        stamp: the relay's, for the centre, should the recipient ever complain; None if it gave none.
+        from_centre: it was opened under the key that the centre's notices come from.
+    """
+
+    sequence: int
+    sender: str
+    text: str
+    attachments: tuple[ReceivedFile, ...]
+    sent_at_ms: int
+    problem: str
+    stamp: Stamp | None = None
+    from_centre: bool = False
+
+    @property
+    def pictures(self) -> tuple[bytes, ...]:
+        """The attachments' content, whole; raises what `ReceivedFile.read` raises."""
+        return tuple(file.read() for file in self.attachments)
 
 
 class _Came(Message, tag=0xE2, name="device/incoming"):

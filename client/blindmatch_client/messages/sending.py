@@ -3,14 +3,14 @@
     (text)  where there is a session: sealed in the transaction that queues it, several in one
     QUEUED  ask about the picture, as the failure mode says; upload the sealed attachment (once for a group);
             seal the message, save the account
-    SEALED  hand it to the relay; if the session ends before, it is QUEUED again (outgoing.py)
+    SEALED  hand it to the relay; if the session ends before, it is QUEUED again (outbox.py)
     SENT    ask now if that had to wait; look at the outcome; queue the report or voucher that it owes
     DONE    a text at once, when the relay has it
 
 What goes to the relay, and when, is the same whatever the outcome: it is looked at after the relay has the
 message, and of several messages after all were tried; one that it does not take then it gets later, in the
 same form. Only where a server learns the outcome it is there before, and a device that refuses to send what
-matches (consequence.py) looks at it before.
+matches (settings.py) looks at it before.
 A device that stops in between asks again.
 """
 
@@ -18,31 +18,126 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
-from blindmatch_protocol.codec.errors import BlindmatchError
-from blindmatch_protocol.messages.attachment import AttachmentError
+from blindmatch_protocol.codec.errors import BlindmatchError, DesignError
+from blindmatch_protocol.contract import Binding
+from blindmatch_protocol.failpoint import reach
+from blindmatch_protocol.messages.attachment import AttachmentError, opened
 from blindmatch_protocol.messages.clear_message import clear_message
 from blindmatch_protocol.messages.content import Content, compose
-from msgspec import Struct
+from blindmatch_protocol.messages.franking import Evidence
+from blindmatch_protocol.picture.item import Picture
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_client.errors import RefusedError, ReportRefusedError, ServiceError
-from blindmatch_client.matching.detector import Undecided
-from blindmatch_client.messages.outbox import Outbox
-from blindmatch_client.messages.pictures import Pictures
+from blindmatch_client.errors import (
+    IdentityChangedError,
+    MessengerError,
+    RefusedError,
+    ReportRefusedError,
+    ServiceError,
+)
+from blindmatch_client.matching.detector import Decided, Detection, Undecided, Verified
+from blindmatch_client.matching.matching import MatchingClient
+from blindmatch_client.messages.recovery import Recovery
 from blindmatch_client.messages.relay import SEAL_BYTES, RelayClient
-from blindmatch_client.messenger.errors import IdentityChangedError, MessengerError
-from blindmatch_client.messenger.keys import AccountKeeper
-from blindmatch_client.recovery import Recovery
+from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.reports.reporting import Reporting
-from blindmatch_client.settings.base import Base
-from blindmatch_client.settings.consequence import Consequence, refuses
-from blindmatch_client.settings.failure import FailureMode
-from blindmatch_client.store.files import Files
-from blindmatch_client.store.outgoing import MatchState, Outgoing, SendState
+from blindmatch_client.settings import Base, Consequence, FailureMode, refuses
+from blindmatch_client.store.outbox import Attached, MatchState, Outbox, Outgoing, SendState, request_id_of
+from blindmatch_client.store.store_file import Files
 from blindmatch_client.trace import MessageTrace
+
+
+class Pictures(Struct, frozen=True):
+    """The pictures of one account's messages.
+
+    Attributes:
+        verified: sessions whose outcome waits for their message to be handed over, by picture. They are in
+            memory alone: after a restart the picture is asked about again.
+    """
+
+    base: Base
+    matcher: MatchingClient
+    outbox: Outbox
+    files: Files
+    verified: dict[int, Verified] = field(default_factory=dict)
+
+    def ask(self, row: Outgoing) -> Undecided | None:
+        """Ask about the picture of `row` if that is due; the failure, if it failed.
+
+        Raises:
+            PictureError: if it cannot be decoded; nothing was sent for it then.
+        """
+        attached = row.attached
+        if attached is None or attached.matching is not MatchState.DUE or attached.item in self.verified:
+            return None
+        assert attached.ref is not None
+        picture = attached.taken or self.load(attached)[1]
+        # bound to the message that it is asked about for, also where others bear the same picture
+        binding = binding_of(row.disclosed(self.base.config.account))
+        asked = self.matcher.ask(picture, attached.item, request_id_of(attached.ref.key), binding)
+        if isinstance(asked, Verified):
+            self.verified[attached.item] = asked
+            return None
+        failure = self._noted(row, attached, asked, self.matcher.epoch)
+        self.outbox.save_whole(row)
+        return failure
+
+    def look(self, row: Outgoing) -> Undecided | None:
+        """Look at the outcome, if one waits; the failure, if that failed. What comes of it is saved with the
+        message (`Outbox.save_whole`, `Outbox.done`)."""
+        attached = row.attached
+        verified = None if attached is None else self.verified.pop(attached.item, None)
+        if verified is None or attached is None:
+            return None
+        reach("device.conclude.before")
+        return self._noted(row, attached, self.matcher.conclude(verified), verified.epoch)
+
+    def given_up(self, row: Outgoing) -> None:
+        """Nobody gets this message: look once no other that bears its picture waits any more."""
+        if row.attached is not None and not self.outbox.awaits(row.attached):
+            self.look(row)
+
+    def load(self, attached: Attached) -> tuple[bytes, Picture]:
+        """A picture's file, as sealed, and the picture; only what may be matched is ever whole in memory.
+
+        Raises:
+            AttachmentError: if the file was altered on the device.
+        """
+        assert attached.file is not None and attached.ref is not None
+        data = b"".join(opened(self.files.chunks(attached.file), attached.ref))
+        return data, attached.taken or Picture.from_bytes(data)
+
+    def prepare(self, rows: Sequence[Outgoing]) -> None:
+        """The design's offline phase for the next picture, if these messages had any. Sends nothing."""
+        if any(row.attached is not None for row in rows):
+            with suppress(DesignError):
+                self.matcher.prepare()
+
+    def close(self) -> None:
+        """Give up what was asked and not handed over."""
+        for verified in self.verified.values():
+            verified.abandon()
+        self.verified.clear()
+
+    def _noted(self, row: Outgoing, attached: Attached, found: Detection, epoch: int) -> Undecided | None:
+        if isinstance(found, Decided):
+            row.problem, attached.matching, attached.outcome = "", MatchState.DECIDED, found.outcome
+            attached.epoch, attached.matched_at_ms = epoch, self.base.clock_ms()
+            return None
+        row.problem = str(found.error)
+        if self.base.config.mode is FailureMode.SEND_UNMATCHED:
+            attached.matching = MatchState.SKIPPED
+        return found
+
+
+def binding_of(evidence: Evidence) -> Binding:
+    """To the message that this is the evidence of."""
+    return Binding(evidence.opening.commitment, evidence.encode())
+
 
 REFUSED: Final = "the picture matches, and this device does not send what does"
 

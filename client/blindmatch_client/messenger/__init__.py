@@ -8,9 +8,9 @@ when it is first asked for, and what a device does without it needs none of them
 
 from typing import TYPE_CHECKING, Any
 
-from blindmatch_client.messenger.errors import MessengerError as MessengerError
-from blindmatch_client.messenger.pre_keys import FetchedBundle as FetchedBundle
-from blindmatch_client.messenger.pre_keys import PreKeyPublication as PreKeyPublication
+from blindmatch_client.errors import MessengerError as MessengerError
+from blindmatch_client.messenger.state import FetchedBundle as FetchedBundle
+from blindmatch_client.messenger.state import PreKeyPublication as PreKeyPublication
 
 if TYPE_CHECKING:
     from blindmatch_client.messenger.account import Account as Account

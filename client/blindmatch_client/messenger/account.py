@@ -28,7 +28,7 @@ from blindmatch_protocol.messages.sender_proof import Franked, SenderProof
 from msgspec.structs import replace
 from x3dh.identity_key_pair import IdentityKeyPairPriv
 
-from blindmatch_client.messenger.errors import (
+from blindmatch_client.errors import (
     BundleNeededError,
     BundleRefusedError,
     CommitmentError,
@@ -40,20 +40,19 @@ from blindmatch_client.messenger.errors import (
     StateError,
     TooManyFirstsError,
 )
-from blindmatch_client.messenger.franking import key_of
-from blindmatch_client.messenger.naming import framed
-from blindmatch_client.messenger.own_keys import AGREEMENT, OwnKeys
-from blindmatch_client.messenger.peers import Peer
-from blindmatch_client.messenger.pre_keys import ONE_TIME_PRE_KEYS, FetchedBundle
-from blindmatch_client.messenger.session import Plain, Session, accept, start
+from blindmatch_client.messenger.own_keys import AGREEMENT, OwnKeys, key_of
+from blindmatch_client.messenger.peers import Peer, Plain, Session, accept, start
 from blindmatch_client.messenger.state import (
     ACCEPTED_MOST,
     DUMP_VERSION,
+    ONE_TIME_PRE_KEYS,
     AcceptedState,
     AccountState,
     Changes,
+    FetchedBundle,
     PeerState,
     WithdrawnState,
+    framed,
 )
 from blindmatch_client.messenger.suite import KeyAgreement
 

@@ -1,17 +1,164 @@
-"""An account's own keys: its identity, and the pre-keys that others start sessions with (X3DH, 3.1)."""
+"""An account's own keys: its identity, pre-keys (X3DH, section 3.1), and its franking.
+
+The key for asymmetric franking follows from the identity key's secret, so there is nothing more to keep; its
+public half is signed by the identity key, which safety numbers are of.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
+from secrets import token_bytes
 from typing import Final
 
 import x3dh
-from blindmatch_protocol.messages.sender_proof import Franking
+from blindmatch_protocol.codec.errors import GroupError, ProtocolError
+from blindmatch_protocol.codec.randomness import Randomness, system_randomness
+from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.messages.sender_proof import (
+    NONCE_LENGTH,
+    PROOF_LENGTHS,
+    Franking,
+    FrankingKey,
+    is_signed,
+    proven,
+    sign,
+)
+from x3dh.identity_key_pair import IdentityKeyPair
 from x3dh.pre_key_pair import PreKeyPair
 
-from blindmatch_client.messenger.franking import OwnFranking, private_identity
+from blindmatch_client.errors import BundleRefusedError, NotFrankedError
 from blindmatch_client.messenger.peers import Peers
-from blindmatch_client.messenger.pre_keys import ONE_TIME_MOST, WITHDRAWN_KEPT_MS, PreKeyPublication
+from blindmatch_client.messenger.state import ONE_TIME_MOST, WITHDRAWN_KEPT_MS, PreKeyPublication
 from blindmatch_client.messenger.suite import AGREEMENT_TAG, KeyAgreement
+
+_RNG: Final[Randomness] = system_randomness()
+"""The messenger's keys draw for themselves, as its libraries do (suite.py)."""
+
+
+class Designated:
+    """Of one account.
+
+    Args:
+        identity: the private identity key, which the franking key follows from and is signed by.
+
+    Attributes:
+        key: the account's public key, signed.
+    """
+
+    def __init__(self, identity: bytes, judge: bytes) -> None:
+        from blindmatch_protocol.crypto import amf  # libsodium comes with it
+
+        self._secret, self._judge = amf.secret_key(identity), judge
+        public = amf.public_key(self._secret)
+        self.key = FrankingKey.signed(public, identity, token_bytes(NONCE_LENGTH))
+
+    def __repr__(self) -> str:
+        return "<Designated>"
+
+    def frank(self, commitment: bytes, recipient_key: bytes) -> bytes:
+        """Frank a commitment for the holder of this key and the judge.
+
+        Raises:
+            NotFrankedError: if it is no key.
+        """
+        from blindmatch_protocol.crypto import amf
+
+        keys = amf.Keys(self.key.key, recipient_key, self._judge)
+        try:
+            return amf.frank(self._secret, keys, proven(commitment), _RNG)
+        except GroupError:
+            raise NotFrankedError from None
+
+    def verifies(self, commitment: bytes, proof: bytes, sender_key: bytes) -> bool:
+        """Whether the holder of this key has franked the commitment for this account and the judge."""
+        from blindmatch_protocol.crypto import amf
+
+        keys = amf.Keys(sender_key, self.key.key, self._judge)
+        return amf.verify(self._secret, keys, proven(commitment), proof)
+
+
+class OwnFranking:
+    """The franking of one account.
+
+    Args:
+        franking: the mode, and the judge.
+        identity: gives the private identity key when it is first needed.
+    """
+
+    def __init__(self, franking: Franking, identity: Callable[[], bytes]) -> None:
+        self._mode, self._judge, self._identity_of = franking.mode, franking.judge, identity
+
+    def __repr__(self) -> str:
+        return "<OwnFranking>"
+
+    @cached_property
+    def _identity(self) -> bytes:
+        return self._identity_of()
+
+    @cached_property
+    def _designated(self) -> Designated:
+        return Designated(self._identity, self._judge)
+
+    @property
+    def key(self) -> FrankingKey:
+        """The account's public key, signed."""
+        return self._designated.key
+
+    @property
+    def needs_keys(self) -> bool:
+        """Does a message need the franking keys of both ends?"""
+        return self._mode is FrankingMode.DESIGNATED
+
+    def proof(self, commitment: bytes, recipient_key: tuple[bytes, ...]) -> bytes:
+        """What goes into a message for the holder of this key.
+
+        Raises:
+            NotFrankedError: if a key is needed, and missing or none.
+        """
+        match self._mode:
+            case FrankingMode.STAMP:
+                return b""
+            case FrankingMode.SIGNATURE:
+                return sign(self._identity, proven(commitment), token_bytes(NONCE_LENGTH))
+            case FrankingMode.DESIGNATED:
+                for key in recipient_key:
+                    return self._designated.frank(commitment, key)
+                raise NotFrankedError
+
+    def check(self, commitment: bytes, proof: bytes, identity: bytes, sender_key: tuple[bytes, ...]) -> None:
+        """Check what a message from the holder of these public keys bears.
+
+        Raises:
+            NotFrankedError: if it is not what every message must bear in this mode.
+        """
+        right = len(proof) == PROOF_LENGTHS[self._mode]
+        if self._mode is FrankingMode.SIGNATURE:
+            right = right and is_signed(identity, proven(commitment), proof)
+        elif self._mode is FrankingMode.DESIGNATED:
+            right = right and any(self._designated.verifies(commitment, proof, key) for key in sender_key)
+        if not right:
+            raise NotFrankedError
+
+
+def private_identity(keys: KeyAgreement) -> bytes:
+    """The private identity key, X25519, 32 bytes."""
+    return IdentityKeyPair.from_model(keys.model.identity_key).as_priv().priv
+
+
+def key_of(identity: bytes, shown: tuple[FrankingKey, ...]) -> tuple[bytes, ...]:
+    """The franking key of the account with this identity key, if one is shown.
+
+    Raises:
+        BundleRefusedError: if it is none, or the identity key has not signed it.
+    """
+    try:
+        for one in shown:
+            one.check_owner(identity)
+    except ProtocolError:
+        raise BundleRefusedError from None
+    return tuple(one.key for one in shown)
+
 
 AGREEMENT: Final = (x3dh.IdentityKeyFormat.CURVE_25519, x3dh.HashFunction.SHA_256, AGREEMENT_TAG)
 

@@ -4,24 +4,261 @@ The key is pinned when it is first seen. Whether it is the peer's is known once 
 (`verified`); another key is refused, and kept as `offered` so that it can be compared, too. Its key for
 franking is the one that the identity key signed.
 
-Two sessions arise if both sides start one at once. As in Sesame, section 3.3, a message that decrypts makes
-its session the current one, so both sides end up on one of them; older ones still decrypt what is under way.
+X3DH sets a session up, the Double Ratchet carries it::
+
+    Alice                                              Bob
+      start(bundle) -> session S, m0 with initial ---> accept(m0) -> session S
+      S.encrypt -> m1 with initial ------------------> S.decrypt(m1)
+      S.decrypt(r0) <--------------------------------- S.encrypt -> r0
+      S.encrypt -> m2 without ------------------------> S.decrypt(m2)
+
+Sessions and peers are never changed: each step returns the next one, and whoever called keeps the old one if
+what came out of the step is refused. Two sessions arise if both sides start one at once. As in Sesame,
+section 3.3, a message that decrypts makes its session the current one, so both sides end up on one of them;
+older ones still decrypt what is under way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Collection, Coroutine, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
+import doubleratchet
+import x3dh
+import xeddsa
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.messages.sealed_message import Curve25519Key
+from blindmatch_protocol.messages.sealed_message import (
+    WIRE_VERSION,
+    Curve25519Key,
+    InitialHeader,
+    MessageBinding,
+    RatchetHeader,
+    SealedMessage,
+    session_id,
+)
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_client.messenger.errors import MalformedError
-from blindmatch_client.messenger.naming import framed
-from blindmatch_client.messenger.session import Session
-from blindmatch_client.messenger.state import SESSIONS_MOST, AcceptedState, PeerState
+from blindmatch_client.errors import (
+    BundleRefusedError,
+    MalformedError,
+    MessengerError,
+    NotAuthenticError,
+    PreKeyUnavailableError,
+    ReplayedMessageError,
+    TooManySkippedError,
+)
+from blindmatch_client.messenger.state import (
+    SEEN_MOST,
+    SESSIONS_MOST,
+    AcceptedState,
+    FetchedBundle,
+    PeerState,
+    SessionState,
+    framed,
+)
+from blindmatch_client.messenger.suite import (
+    RATCHET_PARTS,
+    SKIP_MOST,
+    KeyAgreement,
+    Ratchet,
+    dumped,
+    library_header,
+    ratchet_header,
+    restored,
+)
+
+_T = TypeVar("_T")
+
+
+class Plain(Redacted, Struct, frozen=True):
+    """A padded content and the commitment that travels outside its ciphertext."""
+
+    padded: bytes
+    commitment: bytes
+
+
+class Session(Redacted, Struct, frozen=True, eq=False):
+    """A session's state.
+
+    Args:
+        id: its name on the wire.
+        agreement: associated data of X3DH.
+        initial: the header that goes with every message until the first answer.
+        seen: the peer's ratchet keys, the latest last.
+        ratchet: the Double Ratchet.
+    """
+
+    id: bytes
+    agreement: bytes
+    initial: tuple[InitialHeader, ...]
+    seen: tuple[bytes, ...]
+    ratchet: Ratchet
+
+    def encrypt(self, plain: Plain) -> tuple[Session, SealedMessage]:
+        """The next state and the sealed message."""
+        ratchet = self.ratchet.forked()
+        binding = _binding(self.agreement, self.id, self.initial, plain.commitment)
+        encrypted = _run(ratchet.encrypt_message(plain.padded, binding))
+        sealed = _sealed(self.id, self.initial, encrypted, plain.commitment)
+        return Session(self.id, self.agreement, self.initial, self.seen, ratchet), sealed
+
+    def decrypt(self, message: SealedMessage) -> tuple[Session, bytes]:
+        """The next state and the padded content.
+
+        Raises:
+            NotAuthenticError: if anything of the message was altered.
+            ReplayedMessageError: if it was decrypted before, or its key is no longer kept.
+            TooManySkippedError: if it claims to follow more than `SKIP_MOST` lost ones.
+        """
+        ratchet = self.ratchet.copied()
+        binding = _binding(self.agreement, self.id, message.initial, message.commitment)
+        try:
+            with _quiet(message.header):
+                padded = _guarded(ratchet.decrypt_message(_encrypted(message), binding))
+        except NotAuthenticError:
+            if self._is_past(message.header):
+                raise ReplayedMessageError from None
+            raise
+        seen = _remember(self.seen, message.header.ratchet_key)
+        return Session(self.id, self.agreement, (), seen, ratchet), padded
+
+    def _is_past(self, header: RatchetHeader) -> bool:
+        """Whether the message is of a chain that is over and its key is not among the kept ones."""
+        kept = self.ratchet.model.skipped_message_keys
+        if any((k.ratchet_pub, k.index) == (header.ratchet_key, header.number) for k in kept):
+            return False
+        return header.ratchet_key in self.seen[:-1]
+
+    def dump(self) -> SessionState:
+        """The state for storing."""
+        return SessionState(self.id, self.agreement, self.initial, self.seen, dumped(self.ratchet))
+
+    @classmethod
+    def load(cls, state: SessionState) -> Session:
+        """The session that was dumped; raises whatever the library raises."""
+        return cls(state.id, state.agreement, state.initial, state.seen, restored(state.ratchet))
+
+
+def start(
+    keys: KeyAgreement, bundle: FetchedBundle, names: bytes, plain: Plain
+) -> tuple[Session, SealedMessage]:
+    """Set up a session as its initiator (X3DH, section 3.3) and seal its first message.
+
+    Raises:
+        BundleRefusedError: if the bundle's signature or a key is not in order.
+    """
+    agreed = keys.get_shared_secret_active(bundle.checked(), names, require_pre_key=False)
+    secret, agreement, header = _guarded(agreed, BundleRefusedError, BundleRefusedError)
+    one_time = () if header.pre_key is None else (header.pre_key,)
+    initial = InitialHeader(header.identity_key, header.ephemeral_key, header.signed_pre_key, one_time)
+    binding = _binding(agreement, session_id(initial), (initial,), plain.commitment)
+    first = Ratchet.encrypt_initial_message(
+        *RATCHET_PARTS, secret, bundle.signed_pre_key, plain.padded, binding
+    )
+    ratchet, encrypted = _guarded(first, BundleRefusedError, BundleRefusedError)
+    session = Session(session_id(initial), agreement, (initial,), (), ratchet)
+    return session, _sealed(session.id, session.initial, encrypted, plain.commitment)
+
+
+def accept(keys: KeyAgreement, message: SealedMessage, names: bytes) -> tuple[Session, bytes]:
+    """Set up a session as its responder (X3DH, section 3.4) and decrypt the padded content.
+
+    `keys` is left as it is: deleting the one-time pre-key is the caller's, once all is accepted.
+
+    Raises:
+        PreKeyUnavailableError: if the message uses pre-keys that are not there (any more).
+        NotAuthenticError, TooManySkippedError: as for `Session.decrypt`.
+    """
+    (initial,) = message.initial
+    header = x3dh.Header(
+        initial.identity, initial.ephemeral, initial.signed_pre_key, next(iter(initial.one_time), None)
+    )
+    agreed = keys.get_shared_secret_passive(header, names, require_pre_key=False)
+    secret, agreement, signed = _guarded(agreed)
+    binding = _binding(agreement, message.session, message.initial, message.commitment)
+    first = Ratchet.decrypt_initial_message(*RATCHET_PARTS, secret, signed.priv, _encrypted(message), binding)
+    ratchet, padded = _guarded(first)
+    session = Session(message.session, agreement, (), (message.header.ratchet_key,), ratchet)
+    return session, padded
+
+
+def _binding(
+    agreement: bytes, session: bytes, initial: tuple[InitialHeader, ...], commitment: bytes
+) -> bytes:
+    return MessageBinding(agreement, WIRE_VERSION, session, initial, commitment).encode()
+
+
+def _sealed(
+    session: bytes,
+    initial: tuple[InitialHeader, ...],
+    encrypted: doubleratchet.EncryptedMessage,
+    commitment: bytes,
+) -> SealedMessage:
+    header = ratchet_header(encrypted.header)
+    return SealedMessage(WIRE_VERSION, session, initial, header, commitment, encrypted.ciphertext)
+
+
+def _encrypted(message: SealedMessage) -> doubleratchet.EncryptedMessage:
+    return doubleratchet.EncryptedMessage(library_header(message.header), message.ciphertext)
+
+
+def _remember(seen: tuple[bytes, ...], key: bytes) -> tuple[bytes, ...]:
+    return seen if key in seen else (*seen, key)[-SEEN_MOST:]
+
+
+def _quiet(header: RatchetHeader) -> AbstractContextManager[object]:
+    """Keep the library from warning, where it can.
+
+    It warns when it gives up the lost messages of a chain that is over and goes on, which is what is
+    wanted; anybody can provoke the warning. Filters are global to the process: hence only here.
+    """
+    if header.previous_chain_length <= SKIP_MOST:
+        return nullcontext()
+    return warnings.catch_warnings(action="ignore")
+
+
+def _run(step: Coroutine[Any, Any, _T]) -> _T:
+    """The result of a step of the libraries: a coroutine, though none of theirs ever suspends."""
+    try:
+        step.send(None)
+    except StopIteration as done:
+        result: _T = done.value
+        return result
+    step.close()
+    raise RuntimeError("a coroutine of the messenger's libraries suspended")
+
+
+def _guarded(
+    step: Coroutine[Any, Any, _T],
+    disagreed: type[MessengerError] = PreKeyUnavailableError,
+    otherwise: type[MessengerError] = NotAuthenticError,
+) -> _T:
+    """`_run`, with the libraries' errors replaced.
+
+    Args:
+        disagreed: raised if X3DH refuses what the other party sent.
+        otherwise: raised if keys or ciphertext of the other party are not accepted.
+    """
+    try:
+        return _run(step)
+    except doubleratchet.DuplicateMessageException:
+        failure: type[MessengerError] = ReplayedMessageError
+    except doubleratchet.DoSProtectionException:
+        failure = TooManySkippedError
+    except x3dh.KeyAgreementException:
+        failure = disagreed
+    except (
+        doubleratchet.AuthenticationFailedException,
+        doubleratchet.DecryptionFailedException,
+        xeddsa.XEdDSAException,
+        ValueError,
+    ):
+        failure = otherwise
+    raise failure()  # after the except clauses, so that the library's error is not its context
 
 
 class Peer(Redacted, Struct, frozen=True, eq=False):

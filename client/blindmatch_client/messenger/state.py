@@ -1,21 +1,94 @@
-"""What an account's dump consists of. All of it is secret; sealing and storing it is another's job.
+"""What an account's dump consists of, which is secret, and what keeps it in the store.
 
 The keys of X3DH are in its library's own JSON, which it migrates between its versions; they seldom change. A
-ratchet, which each message moves on, is a record like the rest.
+ratchet, which each message moves on, is a record like the rest. What a message changes is the state of one
+peer; each has a row of its own in the store, so that no more is written.
+
+The relay gets many one-time pre-keys and hands out *one* with each bundle, or none when they are used up
+(X3DH, sections 3.1 and 3.2). X3DH allows none, at a price: until the signed pre-key is replaced for the
+second time (the one before still serves), the first message can be decrypted by whoever takes the device, and
+only `Account`'s memory refuses its replay (X3DH, section 4.2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Final
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, Text, UInt, Variable
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.messages.content import NAME_MOST
-from blindmatch_protocol.messages.sealed_message import SESSION_ID_LENGTH, InitialHeader, Version
+from blindmatch_protocol.messages.sealed_message import (
+    SESSION_ID_LENGTH,
+    Curve25519Key,
+    InitialHeader,
+    Version,
+)
+from blindmatch_protocol.messages.sender_proof import Franking, FrankingKey
 from msgspec import Struct
 
-from blindmatch_client.messenger.pre_keys import ONE_TIME_MOST
+from blindmatch_client import messenger
+from blindmatch_client.errors import BundleRefusedError, MalformedError, StateError, StoreError
+
+if TYPE_CHECKING:
+    import x3dh
+
+    from blindmatch_client.messenger import Account
+    from blindmatch_client.store.store import Store
+
+
+SIGNATURE_LENGTH = 64
+
+ONE_TIME_PRE_KEYS: Final = 100
+"""One-time pre-keys of a new account."""
+
+ONE_TIME_MOST: Final = 1000
+"""One-time pre-keys an account holds at most, with those that are not published any more."""
+
+WITHDRAWN_KEPT_MS: Final = 31 * 24 * 60 * 60 * 1000
+"""How long those are kept: a day longer than the relay keeps the messages that may use them."""
+
+
+class PreKeyPublication(Struct, frozen=True):
+    """What an account hands to the relay: public keys of 32 bytes and an XEdDSA signature of 64."""
+
+    identity: bytes
+    signed_pre_key: bytes
+    signature: bytes
+    one_time: tuple[bytes, ...]
+    franking_key: FrankingKey
+
+
+class FetchedBundle(Struct, frozen=True):
+    """What the relay hands out for a recipient; not to be trusted before `checked`. `franking_key`: none, or
+    the one that is signed by `identity`, as `Frankings` checks."""
+
+    identity: bytes
+    signed_pre_key: bytes
+    signature: bytes
+    one_time: tuple[bytes, ...]
+    franking_key: tuple[FrankingKey, ...] = ()
+
+    def checked(self) -> x3dh.Bundle:
+        """The bundle for the library, which checks the signature and, given several one-time pre-keys,
+        would pick one.
+
+        Raises:
+            BundleRefusedError: for lengths, keys that are not canonical, or several one-time pre-keys.
+        """
+        import x3dh
+
+        try:
+            for key in (self.identity, self.signed_pre_key, *self.one_time):
+                Curve25519Key().write(key, "messenger/bundle", "key")
+        except ProtocolError as error:
+            raise BundleRefusedError from error
+        if len(self.one_time) > 1 or len(self.signature) != SIGNATURE_LENGTH:
+            raise BundleRefusedError
+        return x3dh.Bundle(self.identity, self.signed_pre_key, self.signature, frozenset(self.one_time))
+
 
 DUMP_VERSION: Final = 5
 
@@ -117,3 +190,105 @@ class Changes(Redacted, Struct, frozen=True):
 
     core: bytes | None
     peers: Mapping[str, bytes]
+
+
+def framed(name: str) -> bytes:
+    """A name behind its length, for the associated data of X3DH (X3DH, section 3.3).
+
+    Raises:
+        MalformedError: if the name is too long.
+    """
+    try:
+        return Text(NAME_MOST).write(name, "messenger/account", "name")
+    except ProtocolError as error:
+        raise MalformedError(error) from None
+
+
+ACCOUNT_NAME: Final = "account"
+
+
+class AccountKeeper:
+    """Keeps one account.
+
+    An account that had moved on in memory alone would refuse a message that was never saved as a repeat;
+    one that had not moved on in the store would seal two messages under one key.
+    """
+
+    def __init__(
+        self, store: Store, account: Account | None = None, franking: Franking | None = None
+    ) -> None:
+        """The account that was saved, or `account`, which was just made; it franks as `franking` says.
+
+        Raises:
+            StoreError: if there is none.
+            MessengerError: if it cannot be read.
+        """
+        self._store = store
+        self._account = account
+        self._franking = franking or Franking()
+        if account is not None:
+            account.frank(self._franking)
+        self._rows: dict[str, int] = {}
+        self._trusted: dict[str, bytes] = {}
+        self.name = self._looked_at() if account is None else account.name
+
+    @property
+    def account(self) -> Account:
+        """The account; to be changed inside `saving` alone. It is read when it is first asked for."""
+        if self._account is None:
+            self._account, self._rows = _saved(self._store)
+            self._account.frank(self._franking)
+        return self._account
+
+    def was_trusted(self, peer: str, identity: bytes) -> bool:
+        """Was this the key of `peer`, compared or configured, when the store was opened? The account need not
+        be made for it."""
+        return self._trusted.get(peer) == identity
+
+    @contextmanager
+    def saving(self, synced: bool = True) -> Iterator[Account]:
+        """Changes of the account and of the store inside become durable together when it ends; if it
+        raises, both are as they were. `synced`: as for `Store.transaction`."""
+        try:
+            with self._store.transaction(synced):
+                yield self.account
+                self._save(self.account.take_changes())
+        except BaseException:
+            self._account = None
+            raise
+
+    def _looked_at(self) -> str:
+        """The account's name, and whom it trusts; nothing that is secret is kept."""
+        core, rows = _read(self._store)
+        try:
+            peers = [PeerState.decode(state) for _, state in rows]
+            self._trusted = {peer.name: peer.identity for peer in peers if peer.verified}
+            return AccountState.decode(core).name
+        except ProtocolError:
+            raise StateError from None
+
+    def _save(self, changes: Changes) -> None:
+        if changes.core is not None:
+            self._store.put(ACCOUNT_NAME, changes.core)
+        for name, state in changes.peers.items():
+            # rows are never deleted, so the next number is free
+            number = self._rows.setdefault(name, len(self._rows) + 1)
+            self._store.run(
+                "INSERT INTO peer VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state",
+                *(number, self._store.sealed(state, "peer.state", number)),
+            )
+
+
+def _saved(store: Store) -> tuple[Account, dict[str, int]]:
+    """The account, and the numbers of its peers' rows."""
+    core, rows = _read(store)
+    account = messenger.Account.load(core, [state for _, state in rows])
+    return account, {PeerState.decode(state).name: number for number, state in rows}
+
+
+def _read(store: Store) -> tuple[bytes, Collection[tuple[Any, ...]]]:
+    """The encoded account without its peers, and theirs behind their rows' numbers."""
+    dump = store.get(ACCOUNT_NAME)
+    if dump is None:
+        raise StoreError("the device's store holds no account")
+    return dump, store.all("SELECT number, opened(state, 'peer.state', number) FROM peer ORDER BY number")

@@ -3,7 +3,7 @@
     complain --> kept under a random id --Complain (same id, same words)--> the centre has it
                                   \\--refused for good: no such report, or none of this account's
 
-A complaint leaves at once, whatever cover schedule reports are on; `COMPLAINT_FACTS` in facts.py says what
+A complaint leaves at once, whatever cover schedule reports are on; `COMPLAINT_FACTS` in settings.py says what
 that discloses. What the centre decides comes as a message of its own account; saying the same again asks
 for it.
 """
@@ -22,10 +22,9 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from blindmatch_client.egress import Call
-from blindmatch_client.egress.methods import COMPLAIN
-from blindmatch_client.egress.status import printable
+from blindmatch_client.egress.calls import COMPLAIN, printable
 from blindmatch_client.errors import DeviceError, MisbehavedError, RefusedError, ServiceError
-from blindmatch_client.settings.base import Base
+from blindmatch_client.settings import Base
 from blindmatch_client.trace import Purpose
 
 ID_BYTES: Final = 16

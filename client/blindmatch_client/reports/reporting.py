@@ -2,8 +2,20 @@
 
 Decided(Match | Flag) --ConfirmedMatch--> Report --HPKE--> kept --> Submit (same id and bytes) --> Receipt
 
-Where reports stand is one sealed value, there from the beginning and of one length (vault.py). A sealed
-report that waits is a file among the attachments, and gone once it is handed in.
+A report is made of a `ConfirmedMatch` and of nothing else. Where reports stand is one sealed value, there
+from the beginning and of one length (vault.py). A sealed report that waits is a file among the attachments,
+and gone once it is handed in.
+
+On a cover schedule one message of one size goes to the centre at every slot's time:
+
+    prepare --> next fragment of the oldest report, else nothing --(slot due?)--> tick: seal, Submit
+
+Slots are counted from a random offset of the device on. One that was missed, since the device was off, is not
+made up for. That a slot is taken is saved before it is sent, so that none is sent twice; what was lost with
+it is sent again in the next one. The centre forgets fragments of which it got no more for long: the report
+then begins again. To read a report and to note that a fragment arrived takes milliseconds that cover does
+not: both are done in `prepare`, apart from what leaves at a slot's time. A slot that nothing was prepared for
+bears nothing.
 """
 
 from __future__ import annotations
@@ -16,31 +28,85 @@ from typing import Annotated, Any, Final
 from blindmatch_protocol.codec import Fixed, Message, Nested, Text, UInt, Variable
 from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import Flag, Match, Party, Voucher
-from blindmatch_protocol.messages.cover import KEPT_MS
+from blindmatch_protocol.contract import (
+    NO_LABEL,
+    AnyDesign,
+    Flag,
+    Item,
+    Label,
+    Match,
+    Outcome,
+    Party,
+    Voucher,
+)
+from blindmatch_protocol.messages.cover import KEPT_MS, Slot, cover, fragment, seal_slot
 from blindmatch_protocol.messages.parts import ENVELOPE, SUBMISSION, split
 from blindmatch_protocol.messages.report import MOST_PICTURE_BYTES, Report, seal_report
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from blindmatch_client.egress import Call
-from blindmatch_client.egress.methods import CENTRE_KEY, SUBMIT, SUBMIT_VOUCHER
+from blindmatch_client.egress.calls import CENTRE_KEY, SUBMIT, SUBMIT_VOUCHER
 from blindmatch_client.errors import MisbehavedError, ReportRefusedError, ServiceError, StoreError
-from blindmatch_client.messenger.keys import AccountKeeper
-from blindmatch_client.reports.confirmed import ConfirmedMatch
-from blindmatch_client.settings.base import Base
-from blindmatch_client.settings.consequence import Consequence
-from blindmatch_client.store.files import Files
-from blindmatch_client.store.outgoing import Attached, Outgoing, SendState
-from blindmatch_client.store.store_file import ALTERED
+from blindmatch_client.matching.detector import is_confirmed
+from blindmatch_client.messenger.state import AccountKeeper
+from blindmatch_client.settings import Base, Consequence, CoverSchedule
+from blindmatch_client.store.outbox import Attached, Outgoing, SendState
+from blindmatch_client.store.store_file import ALTERED, Files
 from blindmatch_client.trace import Purpose
+
+
+class ConfirmedMatch(Redacted, Struct, frozen=True):
+    """A match, or a flag, that the device has checked by itself.
+
+    Attributes:
+        design: the design that found it.
+        epoch: of the set it was found in.
+        outcome: a `Match` or a `Flag`.
+
+    Raises:
+        ReportRefusedError: for any other outcome, for a match that a filter alone says, for a label whose
+            hash is not within the design's relation to the picture's own, and for a flag of a picture that
+            is not of the design's category.
+    """
+
+    design: AnyDesign
+    epoch: int
+    item: Item
+    number: int
+    outcome: Outcome
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.outcome, Match | Flag):
+            raise ReportRefusedError("report refused: the outcome is neither a match nor a flag")
+        if self.label.unconfirmed:
+            raise ReportRefusedError("report refused: a filter alone says that the entry is there")
+        if not is_confirmed(self.design.info.relation, self.item, self.outcome):
+            raise ReportRefusedError(
+                "report refused: the picture does not match the opened label, or is not of the category"
+            )
+
+    @property
+    def label(self) -> Label:
+        """Of the entry; zeros of a flag."""
+        return self.outcome.label if isinstance(self.outcome, Match) else NO_LABEL
+
+    @property
+    def score(self) -> bytes:
+        """Of a flag; empty of a match."""
+        return self.outcome.encode() if isinstance(self.outcome, Flag) else b""
+
 
 SUBMIT_DEADLINE_S: Final = 120.0
 MOST_KEPT: Final = 64
 """Reports whose standing is kept; beyond that the oldest that was handed in goes."""
 _REPORTS: Final = "reports"
+SLOT_DEADLINE_S: Final = 30.0
+_LAST: Final = "cover/last_slot"
+_SIZE: Final = "cover/size"
+_OFFSET: Final = "cover/offset"
 
 
 class ReportStanding(Struct, frozen=True):
@@ -83,14 +149,6 @@ class _Voucher(Message, tag=0xEA, name="device/voucher"):
     epoch: Annotated[int, UInt(64)]
     item: Annotated[int, UInt(64)]
     body: Annotated[bytes, Variable(16 << 20)]
-
-
-class WaitingReport(Redacted, Struct, frozen=True):
-    """A sealed report that is not handed in yet, and how many of its fragments are."""
-
-    report_id: bytes
-    body: bytes
-    fragments_sent: int
 
 
 class Reporting:
@@ -141,8 +199,10 @@ class Reporting:
         if self._base.config.consequence is not Consequence.REPORT:
             return None
         if isinstance(outcome, Voucher):
-            attached.owed = self._base.rng.take(16)
-            self._keep_voucher(attached.owed, attached, outcome.body.encode())
+            name = attached.owed = self._base.rng.take(16)
+            info, body = self._base.design.info, outcome.body.encode()
+            kept = _Voucher(info.name, info.version, attached.epoch, attached.item, body).encode()
+            self._store.run("INSERT INTO voucher VALUES (?1, sealed(?2, 'voucher.body', ?1))", name, kept)
             return None
         if isinstance(outcome, Match) and outcome.label.unconfirmed:
             return None  # a filter's word is no evidence: nothing of the message leaves
@@ -196,10 +256,6 @@ class Reporting:
         """Has the centre acknowledged it?"""
         return any(one.report_id == report_id and not one.file for one in self._held().reports)
 
-    def knows_key(self) -> bool:
-        """Is the centre's key known?"""
-        return self._key is not None
-
     def centre_key(self) -> bytes:
         """The centre's key.
 
@@ -210,12 +266,12 @@ class Reporting:
             raise ReportRefusedError("report refused: this device is configured without the centre's key")
         return self._key
 
-    def oldest_report(self) -> WaitingReport | None:
-        """The report that waits longest."""
+    def oldest_report(self) -> tuple[_Kept, bytes] | None:
+        """The report that waits longest, and its sealed bytes."""
         one = next((one for one in self._held().reports if one.file), None)
-        return None if one is None else WaitingReport(one.report_id, self._load(one), one.fragments_sent)
+        return None if one is None else (one, self._load(one))
 
-    def fragment_received(self, report: WaitingReport, count: int, at_ms: int) -> None:
+    def fragment_received(self, report: _Kept, count: int, at_ms: int) -> None:
         """The centre has one more fragment of `report`, of `count`, and of those before as many as came in
         time; with the last one it has the report."""
         held, sent = self._held(), report.fragments_sent + 1
@@ -277,11 +333,6 @@ class Reporting:
     def _put(self, reports: _Reports) -> None:
         self._store.put(_REPORTS, reports.encode())
 
-    def _keep_voucher(self, name: bytes, attached: Attached, body: bytes) -> None:
-        info = self._base.design.info
-        kept = _Voucher(info.name, info.version, attached.epoch, attached.item, body).encode()
-        self._store.run("INSERT INTO voucher VALUES (?1, sealed(?2, 'voucher.body', ?1))", name, kept)
-
     def _load(self, one: _Kept) -> bytes:
         sealed = b"".join(self._files.chunks(one.file))
         if sha256(sealed).digest() != one.digest:
@@ -309,11 +360,7 @@ class Reporting:
                 self._files.remove(one.file)
 
     def hand_in(self, call: Call[pb.SubmitPart, pb.Receipt], name: bytes, sealed: bytes) -> int:
-        """Submit something sealed under a name of 16 bytes; when the centre had it on disk.
-
-        Raises:
-            ServiceError: if the centre cannot be reached, refuses or misbehaves.
-        """
+        """Submit something sealed under a name of 16 bytes; when it was on disk there. Raises as `Egress`."""
         head = pb.SubmitPart(report_id=name)
         receipt = self._base.egress.upload(call, lambda: split(SUBMISSION, head, sealed))
         if receipt.report_id != name:
@@ -329,3 +376,72 @@ def _changed(held: _Reports, report_id: bytes, **values: Any) -> _Reports:
 def _begun_again(held: _Reports) -> _Reports:
     kept = (replace(one, fragments_sent=0) if one.file else one for one in held.reports)
     return replace(held, reports=tuple(kept))
+
+
+class Cover(Struct):
+    """Keeps one device's schedule; what is `_next` or `_received` is a fragment, with its report."""
+
+    schedule: CoverSchedule
+    base: Base
+    reporting: Reporting
+    _next: tuple[_Kept, Slot] | None = None
+    _received: list[tuple[_Kept, int, int]] = field(default_factory=list)
+
+    def prepare(self) -> None:
+        """Note what arrived, and read what the next slot will bear: to be called between slots."""
+        self.note()
+        if self._next is not None:
+            return
+        size = self.schedule.size.to_bytes(4, "big")
+        if self.base.store.get(_SIZE) != size:
+            # fragments of one size make a report: after a change of size all are sent once more
+            with self.base.store.transaction():
+                self.reporting.forget_fragments()
+                self.base.store.put(_SIZE, size)
+        waiting = self.reporting.oldest_report()
+        if waiting is not None:
+            report, sealed = waiting
+            slot = fragment(sealed, report.report_id, report.fragments_sent, self.schedule.size)
+            self._next = report, slot
+
+    def note(self) -> None:
+        """Note what arrived since this was called last."""
+        while self._received:
+            self.reporting.fragment_received(*self._received.pop())
+
+    def tick(self) -> bool:
+        """Send the current slot's message unless that was done; whether it was done now.
+
+        Raises:
+            ServiceError: if the centre cannot be reached; the slot has passed all the same.
+        """
+        slot = (self.base.clock_ms() + self._offset()) // (self.schedule.period_s * 1000)
+        number = slot.to_bytes(8, "big")
+        last = self.base.store.get(_LAST)
+        if last == number or self.base.config.centre is None:
+            self.prepare()
+            return False
+        self.base.store.put(_LAST, number)
+        if last is None:  # in the middle of a slot: the schedule begins with the next one
+            return False
+        self._send()
+        return True
+
+    def _send(self) -> None:
+        """Hand the slot in under a random id."""
+        prepared, self._next = self._next, None
+        slot = prepared[1] if prepared else cover(self.base.rng, self.schedule.size)
+        slot_id = self.base.rng.take(16)
+        sealed = seal_slot(slot, slot_id, self.reporting.centre_key())
+        call = Call(Party.CENTRE, SUBMIT, Purpose.COVER, None, True, SLOT_DEADLINE_S)
+        received = self.reporting.hand_in(call, slot_id, sealed)
+        if prepared:
+            self._received.append((prepared[0], slot.count, received))
+
+    def _offset(self) -> int:
+        """Milliseconds by which this device's slots are apart from others'."""
+        kept = self.base.store.get(_OFFSET)
+        if kept is None:
+            kept = self.base.rng.take(8)
+            self.base.store.put(_OFFSET, kept)
+        return int.from_bytes(kept, "big") % (self.schedule.period_s * 1000)

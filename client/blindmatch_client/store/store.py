@@ -34,11 +34,11 @@ from typing import Any, Final
 from blindmatch_protocol.failpoint import armed, reach
 
 from blindmatch_client.errors import StoreError
-from blindmatch_client.store.schema import SCHEMA_VERSION
 from blindmatch_client.store.store_file import (
     ALTERED,
     FILE_NAME,
     KEY_NAME,
+    SCHEMA_VERSION,
     Value,
     add_functions,
     connect,

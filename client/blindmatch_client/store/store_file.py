@@ -1,23 +1,207 @@
-"""The file of a device's store: how it is made, locked and connected to.
+"""The files of a device: its store, how it is made, locked and opened, and sealed attachments beside it.
 
-A new one is made aside, with all that belongs in it from the beginning, and renamed.
+Each is written aside, synced and renamed, so that a crash leaves no half one. An attachment's file is
+ciphertext as the relay has it, under the key that is in the message; the store, which is itself sealed, holds
+that key. So an attachment is never in the clear on the disk, and never whole in memory.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Final, TypeAlias
 
-from blindmatch_protocol.failpoint import reach
+from blindmatch_protocol.failpoint import armed, reach
+from blindmatch_protocol.messages.parts import PART_BYTES
 from nacl.exceptions import CryptoError
 
 from blindmatch_client.errors import StoreError
-from blindmatch_client.store.files import sync_folder
-from blindmatch_client.store.schema import SCHEMA, SCHEMA_VERSION
 from blindmatch_client.store.vault import KeySource, Lock, Vault
+
+SCHEMA_VERSION: Final = 13
+
+SCHEMA: Final = """
+-- columns called sealed hold what vault.py makes
+CREATE TABLE lock (
+  kind TEXT NOT NULL,
+  salt BLOB NOT NULL,
+  operations INTEGER NOT NULL,
+  memory INTEGER NOT NULL,
+  wrapped BLOB NOT NULL
+) STRICT;
+CREATE TABLE meta (
+  name TEXT PRIMARY KEY,
+  value BLOB NOT NULL -- sealed
+) STRICT;
+CREATE TABLE device_state (
+  design TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  state BLOB NOT NULL, -- sealed
+  PRIMARY KEY (design, version, epoch)
+) STRICT;
+CREATE TABLE attached ( -- a row goes with the last message that needs it; its number is not used again
+  item INTEGER PRIMARY KEY AUTOINCREMENT,
+  body BLOB NOT NULL -- sealed
+) STRICT;
+CREATE TABLE outgoing (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  message_id BLOB NOT NULL UNIQUE,
+  queued_at_ms INTEGER NOT NULL,
+  stage TEXT NOT NULL,
+  item INTEGER REFERENCES attached (item),
+  body BLOB NOT NULL -- sealed
+) STRICT;
+CREATE INDEX outgoing_by_item ON outgoing (item) WHERE item IS NOT NULL;
+CREATE TABLE voucher ( -- those that wait; reports and complaints are values of meta, of one length
+  name BLOB PRIMARY KEY,
+  body BLOB NOT NULL -- sealed
+) STRICT;
+CREATE TABLE handed_over ( -- messages that are sent again if their recipient cannot open them
+  number INTEGER PRIMARY KEY,
+  message_id BLOB NOT NULL UNIQUE,
+  queued_at_ms INTEGER NOT NULL,
+  body BLOB NOT NULL -- sealed
+) STRICT;
+CREATE TABLE incoming (
+  sequence INTEGER PRIMARY KEY,
+  accepted_at_ms INTEGER NOT NULL,
+  acknowledged INTEGER NOT NULL DEFAULT 0,
+  shown INTEGER NOT NULL DEFAULT 0,
+  content_id BLOB,
+  asked INTEGER, -- 0: to be asked for again
+  body BLOB NOT NULL -- sealed
+) STRICT;
+CREATE INDEX incoming_unacknowledged ON incoming (sequence) WHERE acknowledged = 0;
+CREATE INDEX incoming_by_content ON incoming (content_id) WHERE content_id IS NOT NULL;
+CREATE INDEX incoming_unasked ON incoming (sequence) WHERE asked = 0;
+CREATE INDEX incoming_unshown ON incoming (sequence) WHERE shown = 0;
+CREATE TABLE attachment (
+  sequence INTEGER NOT NULL REFERENCES incoming (sequence),
+  position INTEGER NOT NULL,
+  file TEXT,
+  problem BLOB, -- sealed
+  PRIMARY KEY (sequence, position)
+) STRICT;
+CREATE INDEX attachment_missing ON attachment (sequence) WHERE file IS NULL AND problem IS NULL;
+CREATE TABLE peer ( -- what the messenger knows of each peer
+  number INTEGER PRIMARY KEY,
+  state BLOB NOT NULL -- sealed
+) STRICT;
+-- epochs that were adopted, and what was refused (evidence.py)
+CREATE TABLE adopted (
+  design TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  manifest BLOB NOT NULL, -- sealed
+  fault BLOB, -- sealed
+  examined INTEGER NOT NULL,
+  PRIMARY KEY (design, epoch)
+) STRICT;
+CREATE TABLE evidence (
+  name BLOB PRIMARY KEY,
+  design TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  found_at_ms INTEGER NOT NULL,
+  words BLOB NOT NULL, -- sealed
+  shown_manifest BLOB NOT NULL, -- sealed
+  held_manifest BLOB NOT NULL -- sealed
+) STRICT;
+"""
+
+
+_PART: Final = ".part"
+
+
+class Files:
+    """Files of one device, under random names."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or make `folder`; `StoreError` if that fails."""
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StoreError(f"{folder}: cannot be made: {error.strerror}") from error
+
+    def path(self, name: str) -> Path:
+        """Where the file called `name` lies."""
+        return self._folder / name
+
+    def write(self, chunks: Iterable[bytes]) -> str:
+        """Write a new file; its name, once it is durable. If `chunks` raises, nothing is left.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        name = token_hex(16)
+        part = self.path(name + _PART)
+        try:
+            _written(part, chunks)
+            if armed:
+                reach("device.file.rename.before")
+            part.rename(self.path(name))
+            if armed:
+                reach("device.file.rename.after")
+            sync_folder(self._folder)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise StoreError(f"an attachment cannot be kept: {error.strerror}") from error
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        return name
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """The file's bytes; `StoreError` if it cannot be read."""
+        return read_chunks(self.path(name))
+
+    def remove(self, name: str) -> None:
+        """Delete a file; one that is gone is passed over."""
+        self.path(name).unlink(missing_ok=True)
+
+    def touch(self) -> None:
+        """Give the folder the time of now: a report's file went at another time than a picture's."""
+        with suppress(OSError):
+            os.utime(self._folder)
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Delete what no row names: a crash came between the two."""
+        for path in self._folder.iterdir():
+            if path.name not in names:
+                path.unlink(missing_ok=True)
+
+
+def read_chunks(path: Path) -> Iterator[bytes]:
+    """A file's bytes in chunks; `StoreError` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(PART_BYTES):
+                yield chunk
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _written(path: Path, chunks: Iterable[bytes]) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+
 
 FILE_NAME: Final = "device.sqlite"
 KEY_NAME: Final = "store.key"

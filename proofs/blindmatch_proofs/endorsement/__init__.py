@@ -9,8 +9,20 @@ device        once an epoch: roots, signatures, nothing dropped or brought back 
               at a match: the label's entry is in a batch, its k signatures hold in this epoch
 """
 
-from blindmatch_proofs.endorsement.batch import Action, Batch, Terms, leaves_of
-from blindmatch_proofs.endorsement.policy import EndorsementPolicy, Organisation
-from blindmatch_proofs.endorsement.proof import EndorsementProof, prove, verify_proof
+from blindmatch_proofs.endorsement.batch import (
+    Action,
+    Batch,
+    EndorsementPolicy,
+    Organisation,
+    Terms,
+    leaves_of,
+)
 from blindmatch_proofs.endorsement.table import FILE, EndorsedTable, write_table
-from blindmatch_proofs.endorsement.verify import verify_label, verify_none_dropped, verify_table
+from blindmatch_proofs.endorsement.verify import (
+    EndorsementProof,
+    prove,
+    verify_label,
+    verify_none_dropped,
+    verify_proof,
+    verify_table,
+)

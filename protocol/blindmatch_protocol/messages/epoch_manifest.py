@@ -10,7 +10,7 @@ Whoever serves an epoch does not hold the key, so it can withhold an epoch but m
 or parameters, and not one for a single device, since two manifests of one epoch are evidence against the
 curator. A manifest names the one before it by its digest, so that epochs are a chain that has no fork unseen
 by whoever holds two ends of it. Times are parameters; what a reader must hold a manifest against is in
-`blindmatch_proofs.epoch_manifest`.
+`blindmatch_proofs.epoch`.
 """
 
 from __future__ import annotations

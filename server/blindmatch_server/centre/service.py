@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from blindmatch_proofs.endorsement import EndorsementProof
-from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Label, Party

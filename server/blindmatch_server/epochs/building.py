@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 import numpy as np
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
-from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement
+from blindmatch_proofs.epoch import NOT_ENDORSED, Endorsement
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted

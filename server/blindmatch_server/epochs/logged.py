@@ -11,9 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final
 
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.merkle import Tree, consistency_path, root_of
-from blindmatch_proofs.tiles import hashes_of
+from blindmatch_proofs.epoch import EpochLeaf
+from blindmatch_proofs.merkle import Tree, consistency_path, hashes_of, root_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted

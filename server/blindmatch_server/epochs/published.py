@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
-from blindmatch_proofs.epoch_manifest import verify_signature
+from blindmatch_proofs.epoch import verify_signature
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import Info, Published, SetParameters, Stated

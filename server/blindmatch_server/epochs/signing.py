@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf, leaf_of
+from blindmatch_proofs.epoch import NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf, leaf_of
 from blindmatch_protocol.messages.epoch_manifest import NO_PREDECESSOR, EpochManifest, SignedManifest, sign
 from msgspec import Struct
 from msgspec.structs import replace

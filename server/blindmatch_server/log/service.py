@@ -16,12 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final
 
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.merkle import Nodes, inclusion_path
-from blindmatch_proofs.signed_note import ED25519, Note
-from blindmatch_proofs.tiles import ENTRIES, WIDTH, tile_nodes, tile_path, tile_width
+from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSigner
+from blindmatch_proofs.epoch import EpochLeaf
+from blindmatch_proofs.merkle import ENTRIES, WIDTH, Nodes, inclusion_path, tile_nodes, tile_path, tile_width
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import ProtocolError

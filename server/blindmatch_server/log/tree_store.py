@@ -17,17 +17,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.merkle import EMPTY_ROOT, HASH_BYTES, Nodes, Tree, leaf_hash, root_of
-from blindmatch_proofs.signed_note import Note
-from blindmatch_proofs.tiles import (
+from blindmatch_proofs.checkpoint import Checkpoint, Note
+from blindmatch_proofs.merkle import (
+    EMPTY_ROOT,
     ENTRIES,
     ENTRY_MOST,
+    HASH_BYTES,
     HEIGHT,
     WIDTH,
+    Nodes,
+    Tree,
     bundle,
     entries_of,
     hashes_of,
+    leaf_hash,
+    root_of,
     tile_nodes,
     tile_path,
     tile_width,

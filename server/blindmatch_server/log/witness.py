@@ -16,7 +16,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import grpc.aio
-from blindmatch_proofs.add_checkpoint import (
+from blindmatch_proofs.checkpoint import (
+    Checkpoint,
+    Note,
+    NoteSignature,
+    NoteSigner,
+    VerifierKey,
+    decimal,
+    verify_signature,
+)
+from blindmatch_proofs.merkle import Nodes, consistency_path
+from blindmatch_proofs.tlog_proof import (
     BAD_REQUEST,
     CONFLICT,
     OK,
@@ -25,10 +35,6 @@ from blindmatch_proofs.add_checkpoint import (
     Refused,
     judge,
 )
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import NoteSigner, verify_signature
-from blindmatch_proofs.merkle import Nodes, consistency_path
-from blindmatch_proofs.signed_note import Note, NoteSignature, VerifierKey, decimal
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Party

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.epoch_proof import EpochPolicy, verify_logged
+from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy, verify_logged
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.codec import Buffer

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from blindmatch_client.messages.contacts import Contact
-from blindmatch_client.messenger.safety_number import grouped
+from blindmatch_client.messages.contacts import Contact, grouped
 
 from blindmatch_simulations.cli.commands import Found, found
 from blindmatch_simulations.cli.console import table

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from blindmatch_client.settings.config import CoverSchedule
-from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.settings import Consequence, CoverSchedule
 from blindmatch_protocol.messages.cover import SLOT_SIZES
 from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE
 from rich.console import Console

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from blindmatch_client.settings.facts import device_facts
+from blindmatch_client.settings import device_facts
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from rich.table import Table

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from blindmatch_client.device import Device, Sent
 from blindmatch_client.errors import DeviceError, ServiceError
-from blindmatch_client.store.received import Received
+from blindmatch_client.messages.receiving import Received
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_server.hosting.authority import Identity, Kind
 from rich.table import Table

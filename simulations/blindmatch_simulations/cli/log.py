@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from blindmatch_proofs.epoch_proof import DAY_S
+from blindmatch_proofs.epoch import DAY_S
 from blindmatch_proofs.tlog_proof import TlogProof
 
 from blindmatch_simulations.cli.commands import Commands, Found, found

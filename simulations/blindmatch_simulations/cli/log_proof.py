@@ -10,8 +10,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import typer
 from blindmatch_client.epochs.evidence import Kind
 from blindmatch_client.epochs.transparency import evidence_file
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.epoch_proof import EpochPolicy, verify_logged, verify_origin
+from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy, verify_logged, verify_origin
 from blindmatch_proofs.split_view import SplitView
 from blindmatch_proofs.tlog_policy import Policy
 from blindmatch_proofs.tlog_proof import HEADER, TlogProof

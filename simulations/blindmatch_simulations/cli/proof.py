@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 from blindmatch_proofs.absence import AbsenceProof, open_setup, verify_absence, verify_files
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.epoch_proof import verify_leaf
+from blindmatch_proofs.epoch import EpochLeaf, verify_leaf
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import PictureError, ProtocolError
 from blindmatch_protocol.picture.item import Picture

@@ -10,9 +10,7 @@ from typing import Annotated, Final
 
 import typer
 from blindmatch_client.errors import ServiceError, ServiceUnavailableError, StoreError, UnreachedError
-from blindmatch_client.settings.config import CoverSchedule
-from blindmatch_client.settings.consequence import Consequence
-from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.settings import Consequence, CoverSchedule, FailureMode
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.cover import SLOT_SIZES

@@ -7,16 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import Final
 
-from blindmatch_client.settings.facts import (
+from blindmatch_client.settings import (
     COMPLAINT_FACTS,
     FRANKING_FACTS,
     MATCH_TIME,
     MESSAGE,
     MESSENGER_FACTS,
     NOTICE_TIME,
+    FailureMode,
+    failure_facts,
 )
-from blindmatch_client.settings.facts import OUTCOME as OUTCOME_FACT
-from blindmatch_client.settings.failure import FailureMode, failure_facts
+from blindmatch_client.settings import OUTCOME as OUTCOME_FACT
 from blindmatch_protocol.codec import Message, layout
 from blindmatch_protocol.contract import (
     Adversary,

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from blindmatch_client.device import Device
 from blindmatch_client.matching.detector import Undecided
-from blindmatch_client.messages.pictures import Pictures
-from blindmatch_client.store.outgoing import Outgoing
+from blindmatch_client.messages.sending import Pictures
+from blindmatch_client.store.outbox import Outgoing
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Done, Match, concluded
 from msgspec.structs import replace

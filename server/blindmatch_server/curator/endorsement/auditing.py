@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from blindmatch_proofs.endorsement import FILE, EndorsedTable, Terms, verify_none_dropped, verify_table
-from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import BlindmatchError, SetFileError
 from blindmatch_protocol.codec.randomness import Randomness

@@ -16,7 +16,7 @@ import numpy as np
 from blindmatch_proofs.endorsement import Action, Batch, EndorsementPolicy, Terms, leaves_of, write_table
 from blindmatch_proofs.endorsement.batch import LEAF_BYTES, TAIL, UNSIGNED, batch_of
 from blindmatch_proofs.endorsement.table import KIND_BATCHES
-from blindmatch_proofs.epoch_leaf import Endorsement
+from blindmatch_proofs.epoch import Endorsement
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.codec.redacted import Redacted

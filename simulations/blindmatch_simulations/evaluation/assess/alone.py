@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_client.egress import Recorder
-from blindmatch_client.egress.methods import EXCHANGE
+from blindmatch_client.egress.calls import EXCHANGE
 from blindmatch_client.matching.detector import Decided, Detector, is_confirmed
 from blindmatch_client.trace import Purpose, SessionTrace
 from blindmatch_protocol.codec import Message, decode_any

@@ -17,15 +17,12 @@ from typing import Final
 
 import numpy as np
 from blindmatch_proofs.absence import can_prove, verify_absence
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import NoteSigner
+from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Organisation, Terms, leaves_of
 from blindmatch_proofs.endorsement.batch import UNSIGNED, Batch, batch_of
-from blindmatch_proofs.endorsement.proof import proof_of, verify_proof
-from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement
-from blindmatch_proofs.epoch_proof import EpochPolicy, verify_logged
+from blindmatch_proofs.endorsement.verify import proof_of, verify_proof
+from blindmatch_proofs.epoch import NOT_ENDORSED, Endorsement, EpochPolicy, verify_logged
 from blindmatch_proofs.merkle import leaf_hash
-from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
 from blindmatch_proofs.tlog_policy import Accepted, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
-from blindmatch_client.settings.facts import device_facts
-from blindmatch_client.settings.failure import FailureMode, failure_facts
+from blindmatch_client.settings import FailureMode, device_facts, failure_facts
 from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Info, Party, Severity, Shows, Topic
 from blindmatch_protocol.contract.coalitions import coalitions, told
 from msgspec import UNSET, Meta, UnsetType

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.settings import Consequence
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Item, Party
 from blindmatch_protocol.contract.relation import NO_ENTRIES

@@ -16,12 +16,9 @@ from typing import Final
 
 from blindmatch_client.epochs import transparency
 from blindmatch_client.epochs.transparency import Transparency, UnloggedError
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.epoch_proof import EpochPolicy
+from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
+from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy
 from blindmatch_proofs.merkle import Tree, consistency_path, inclusion_path, leaf_hash, root_of
-from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
 from blindmatch_proofs.tlog_policy import Accepted, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed

@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from blindmatch_client.messenger import Account, MessengerError, account
-from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.content import compose
 from blindmatch_server.matching.answering import MatchingLimits

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from blindmatch_client.egress import Call, Egress, Recorder
-from blindmatch_client.egress.methods import SUBMIT
+from blindmatch_client.egress.calls import SUBMIT
 from blindmatch_client.trace import Purpose
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.redacted import Redacted

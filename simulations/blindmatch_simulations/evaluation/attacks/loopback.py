@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 from blindmatch_client.egress import Call, Egress, Recorder
-from blindmatch_client.egress.methods import EXCHANGE, EXCHANGE_LARGE
+from blindmatch_client.egress.calls import EXCHANGE, EXCHANGE_LARGE
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.contract.relation import NO_ENTRIES

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from blindmatch_client.egress import Call, Egress
-from blindmatch_client.egress.methods import EXCHANGE, SEND, UPLOAD
+from blindmatch_client.egress.calls import EXCHANGE, SEND, UPLOAD
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import AnyDesign, Party

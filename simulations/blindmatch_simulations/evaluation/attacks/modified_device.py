@@ -24,10 +24,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from blindmatch_client.egress import Call, methods
-from blindmatch_client.egress.methods import EXCHANGE, EXCHANGE_LARGE
+from blindmatch_client.egress import Call
+from blindmatch_client.egress import calls as methods
+from blindmatch_client.egress.calls import EXCHANGE, EXCHANGE_LARGE
 from blindmatch_client.errors import ServiceUnavailableError
-from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.settings import FailureMode
 from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party

@@ -30,11 +30,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from blindmatch_client.egress.methods import RECEIVE
+from blindmatch_client.egress.calls import RECEIVE
 from blindmatch_client.errors import DeviceError
 from blindmatch_client.messenger import Account, MessengerError
-from blindmatch_client.messenger.keys import AccountKeeper
-from blindmatch_client.messenger.pre_keys import FetchedBundle
+from blindmatch_client.messenger.state import AccountKeeper, FetchedBundle
 from blindmatch_client.store.store import Store
 from blindmatch_client.store.store_file import FILE_NAME
 from blindmatch_protocol.codec import Message

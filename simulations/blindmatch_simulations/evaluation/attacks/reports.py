@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from blindmatch_client.egress import Call
-from blindmatch_client.egress.methods import REGISTER
+from blindmatch_client.egress.calls import REGISTER
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Adversary as Conduct

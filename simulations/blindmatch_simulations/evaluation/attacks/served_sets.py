@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.egress.methods import EXCHANGE
+from blindmatch_client.egress.calls import EXCHANGE
 from blindmatch_client.epochs import adoption
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import BlindmatchError

@@ -21,7 +21,8 @@ from typing import Final
 
 import numpy as np
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.epochs import adoption, endorsing
+from blindmatch_client.epochs import adoption
+from blindmatch_client.epochs import transparency as endorsing
 from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Organisation, Terms, leaves_of
 from blindmatch_proofs.endorsement.batch import UNSIGNED, batch_of
 from blindmatch_proofs.verdict import Passed

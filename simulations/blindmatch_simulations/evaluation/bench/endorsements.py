@@ -19,7 +19,7 @@ from blindmatch_proofs.endorsement import (
     verify_label,
     verify_proof,
 )
-from blindmatch_proofs.endorsement.policy import EndorsementPolicy
+from blindmatch_proofs.endorsement.batch import EndorsementPolicy
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.codec.redacted import Redacted

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from blindmatch_client.epochs.transparency import Transparency
-from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.epoch_proof import EpochPolicy
+from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
+from blindmatch_proofs.epoch import EpochPolicy
 from blindmatch_proofs.merkle import Tree, consistency_path, inclusion_path, leaf_hash, root_of
-from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, Note
 from blindmatch_proofs.tlog_policy import policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest

@@ -15,9 +15,9 @@ from typing import Final
 
 import grpc
 from blindmatch_client.egress import Call, Egress, Recorder
-from blindmatch_client.egress.channels import Channels
-from blindmatch_client.egress.methods import DESCRIBE, EXCHANGE
-from blindmatch_client.matching.transport import MatchingExchange
+from blindmatch_client.egress.calls import DESCRIBE, EXCHANGE
+from blindmatch_client.egress.egress import Channels
+from blindmatch_client.matching.detector import MatchingExchange
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.codec.randomness import system_randomness

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 from blindmatch_client.device import Device, OutcomeKind
-from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.settings import Consequence
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Category, Learner, Party
 from blindmatch_protocol.contract.relation import NO_ENTRIES

@@ -17,7 +17,7 @@ from typing import Any, Final
 from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Call, Egress, Recorder
 from blindmatch_client.messenger import Account
-from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.settings import Consequence
 from blindmatch_protocol.codec import decode_any
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import AnyDesign, Outcome, Party, Request, Role, answered

@@ -31,8 +31,8 @@ from statistics import median
 from typing import Any, Final, TypeAlias
 
 from blindmatch_client.egress import Call, Egress, Recorder
-from blindmatch_client.egress.methods import DESCRIBE
-from blindmatch_client.matching.transport import MatchingExchange
+from blindmatch_client.egress.calls import DESCRIBE
+from blindmatch_client.matching.detector import MatchingExchange
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol import contract
 from blindmatch_protocol.codec.errors import BlindmatchError

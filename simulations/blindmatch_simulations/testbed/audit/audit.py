@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
-from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.settings import Consequence
 from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_protocol.contract import Party, Voucher
 from msgspec import Struct, field

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 
-from blindmatch_client.egress.methods import ENROL, ENROLLED
+from blindmatch_client.egress.calls import ENROL, ENROLLED
 from blindmatch_client.trace import EgressRecord, EnrolmentTrace
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.codec.errors import BlindmatchError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.settings import Consequence
 from blindmatch_client.trace import EgressRecord, EnrolmentTrace, MessageTrace, SessionTrace
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Item, Party

@@ -17,9 +17,9 @@ from collections.abc import Hashable, Iterator
 from hashlib import sha256
 from typing import Final
 
-from blindmatch_client.messages.outbox import request_id_of
-from blindmatch_client.messages.pictures import binding_of
+from blindmatch_client.messages.sending import binding_of
 from blindmatch_client.messenger.suite import SALT_LENGTH
+from blindmatch_client.store.outbox import request_id_of
 from blindmatch_client.trace import EgressRecord, MessageTrace
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import replayed

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from blindmatch_client.egress import methods
-from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.egress import calls as methods
+from blindmatch_client.settings import Consequence
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
 from blindmatch_protocol.contract import AnyDesign, Party, Role
 from blindmatch_protocol.messages.cover import SLOT_SIZES

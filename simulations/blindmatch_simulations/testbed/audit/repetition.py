@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from blindmatch_client.messages.upkeep import LOOK_AFTER_MS
+from blindmatch_client.messages.relay import LOOK_AFTER_MS
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Party

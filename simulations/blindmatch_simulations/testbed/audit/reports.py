@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from blindmatch_client.egress import methods
+from blindmatch_client.egress import calls as methods
 from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_proofs.franking import verify_opening, verify_stamp
 from blindmatch_proofs.verdict import Passed

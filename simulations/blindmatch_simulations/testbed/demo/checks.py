@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.settings.consequence import Consequence
+from blindmatch_client.settings import Consequence
 from blindmatch_protocol.contract import Learner
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_client.device import Sent
-from blindmatch_client.settings.consequence import Consequence, check_consequence
-from blindmatch_client.store.received import Received
+from blindmatch_client.messages.receiving import Received
+from blindmatch_client.settings import Consequence, check_consequence
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import system_randomness

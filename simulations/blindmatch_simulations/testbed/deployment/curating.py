@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from blindmatch_proofs.epoch_leaf import NOT_ENDORSED, Endorsement
+from blindmatch_proofs.epoch import NOT_ENDORSED, Endorsement
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import (

@@ -9,14 +9,11 @@ from typing import Any, Final
 
 from blindmatch_client.device import CentreIdentity
 from blindmatch_client.errors import DeviceError, StoreError
-from blindmatch_client.settings.config import CoverSchedule
-from blindmatch_client.settings.consequence import Consequence
-from blindmatch_client.settings.failure import FailureMode
-from blindmatch_client.store.files import sync_folder
-from blindmatch_client.store.store_file import KEY_NAME
+from blindmatch_client.settings import Consequence, CoverSchedule, FailureMode
+from blindmatch_client.store.store_file import KEY_NAME, sync_folder
 from blindmatch_client.store.vault import KeyFile, KeySource, Passphrase
 from blindmatch_proofs.endorsement import EndorsementPolicy
-from blindmatch_proofs.epoch_proof import EpochPolicy
+from blindmatch_proofs.epoch import EpochPolicy
 from blindmatch_proofs.tlog_policy import Policy
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.failpoint import reach

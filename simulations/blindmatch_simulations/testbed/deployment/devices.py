@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Credentials, Egress, Recorder
 from blindmatch_client.errors import StoreError
-from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.settings import FailureMode
 from blindmatch_client.trace import SessionTrace, Trace, Traces
 from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.codec.randomness import Randomness, Recording, system_randomness

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_proofs.endorsement import EndorsementPolicy, Terms
-from blindmatch_proofs.endorsement.policy import NAME, policy_of
+from blindmatch_proofs.endorsement.batch import NAME, policy_of
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_server.curator.endorsement.batches import EndorsementError, OrganisationKey

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from blindmatch_client.egress.channels import Endpoint
+from blindmatch_client.egress.egress import Endpoint
 from blindmatch_protocol.contract import Party
 
 from blindmatch_simulations.testbed.deployment.errors import DeploymentError

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.epoch_proof import verify_logged
-from blindmatch_proofs.tiles import WIDTH, tile_path, tile_width
+from blindmatch_proofs.epoch import EpochLeaf, verify_logged
+from blindmatch_proofs.merkle import WIDTH, tile_path, tile_width
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.codec.errors import ProtocolError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blindmatch_proofs.endorsement import FILE, EndorsedTable, EndorsementProof, prove
-from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import NO_LABEL, AnyDesign, Label

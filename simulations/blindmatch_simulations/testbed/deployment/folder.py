@@ -25,9 +25,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from blindmatch_client.egress.channels import Credentials as DeviceCredentials
-from blindmatch_client.egress.channels import Endpoint
-from blindmatch_proofs.epoch_leaf import NO_SEALING_KEY
+from blindmatch_client.egress.egress import Credentials as DeviceCredentials
+from blindmatch_client.egress.egress import Endpoint
+from blindmatch_proofs.epoch import NO_SEALING_KEY
 from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode

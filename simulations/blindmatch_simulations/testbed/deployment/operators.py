@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import grpc
-from blindmatch_client.egress.channels import Credentials
+from blindmatch_client.egress.egress import Credentials
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb

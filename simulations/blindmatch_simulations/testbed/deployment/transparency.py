@@ -18,9 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from blindmatch_proofs.cosignature import NoteSigner
-from blindmatch_proofs.epoch_proof import DAY_S, EpochPolicy
-from blindmatch_proofs.signed_note import COSIGNATURE, ED25519, VerifierKey
+from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, NoteSigner, VerifierKey
+from blindmatch_proofs.epoch import DAY_S, EpochPolicy
 from blindmatch_proofs.tlog_policy import Policy, policy_of
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import Party

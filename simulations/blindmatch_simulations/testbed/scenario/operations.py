@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Annotated, TypeAlias
 
 import msgspec
-from blindmatch_client.settings.consequence import Consequence
-from blindmatch_client.settings.failure import FailureMode
+from blindmatch_client.settings import Consequence, FailureMode
 from blindmatch_protocol.codec.errors import BlindmatchError
 
 Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
-from blindmatch_client.store.outcomes import decode_outcome, encode_outcome
+from blindmatch_client.store.outbox import decode_outcome, encode_outcome
 from blindmatch_client.trace import EgressRecord, EnrolmentTrace, MessageTrace, Round, SessionTrace
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.redacted import Redacted

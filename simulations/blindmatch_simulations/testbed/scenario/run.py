@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any, ClassVar, assert_never
 
-from blindmatch_client.settings.config import CoverSchedule
+from blindmatch_client.settings import CoverSchedule
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.codec.redacted import Redacted

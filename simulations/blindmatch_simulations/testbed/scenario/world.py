@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from blindmatch_client.device import Flushed, Sent
-from blindmatch_client.settings.failure import FailureMode
-from blindmatch_client.store.received import Received
+from blindmatch_client.messages.receiving import Received
+from blindmatch_client.settings import FailureMode
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, EntrySource, Progress, no_progress

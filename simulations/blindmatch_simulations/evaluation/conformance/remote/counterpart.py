@@ -8,9 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
 import grpc
-from blindmatch_client.egress.channels import Channels, Endpoint
-from blindmatch_client.egress.methods import DESCRIBE, EXCHANGE, EXCHANGE_LARGE, FETCH_SETUP
-from blindmatch_client.egress.status import RETRY_AFTER, printable, translate
+from blindmatch_client.egress.calls import (
+    DESCRIBE,
+    EXCHANGE,
+    EXCHANGE_LARGE,
+    FETCH_SETUP,
+    RETRY_AFTER,
+    printable,
+    translate,
+)
+from blindmatch_client.egress.egress import Channels, Endpoint
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Learner, Party, Role
 from blindmatch_protocol.messages.parts import ENVELOPE, split

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
-from blindmatch_proofs.epoch_manifest import verify_stated
+from blindmatch_proofs.epoch import verify_stated
 from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Party

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 import numpy as np
-from blindmatch_client.egress.channels import Credentials
+from blindmatch_client.egress.egress import Credentials
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.contract.declaration import CONTRACT_VERSION

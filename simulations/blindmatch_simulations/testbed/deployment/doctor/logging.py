@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from blindmatch_proofs.epoch_leaf import EpochLeaf
-from blindmatch_proofs.epoch_proof import DAY_S, verify_logged
+from blindmatch_proofs.epoch import DAY_S, EpochLeaf, verify_logged
 from blindmatch_proofs.tlog_policy import Accepted
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed

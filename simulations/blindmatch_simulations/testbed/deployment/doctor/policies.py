@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from blindmatch_proofs.endorsement import FILE, Action, EndorsedTable, EndorsementPolicy
-from blindmatch_proofs.epoch_leaf import EpochLeaf
+from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import AnyDesign, Learner
 from blindmatch_server.epochs.published import LEAF, open_publication

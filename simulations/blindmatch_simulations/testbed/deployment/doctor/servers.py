@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import grpc
-from blindmatch_client.egress.channels import Credentials
+from blindmatch_client.egress.egress import Credentials
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Party

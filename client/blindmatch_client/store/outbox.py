@@ -1,21 +1,164 @@
-"""The rows of outgoing messages and of their attachments (outgoing.py); what they say is sealed whole."""
+"""Messages on their way out, each a row that moves forward; what is attached has a row of its own.
+
+       <--sessions end--
+QUEUED --upload, seal--> SEALED --relay has it--> SENT --report queued, if any--> DONE
+  |  no relay for it        |                       |
+  +--------------> FAILED   |                       +-- waits here while matching is DUE
+                            +--relay has it, and it bears no picture------------> DONE
+
+What is SEALED for a session that ends is QUEUED once more, under another id: the relay may have the message
+as it was sealed, and takes no other under its id. Whoever can open both shows one of them (receiving.py).
+
+matching:  NONE (no picture) | DUE --> DECIDED | SKIPPED
+
+A row that is DONE or FAILED is deleted. Whoever moves one forward has it in memory; it is read again only
+after a start, or to be tried again. What a row says is sealed whole.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Final
 
-from blindmatch_protocol.codec import Fixed, Message, Nested, Text, UInt, Variable
+from blindmatch_protocol.codec import Fixed, Message, Nested, Text, UInt, Variable, decode_any
 from blindmatch_protocol.codec import Sequence as Several
-from blindmatch_protocol.contract import AnyDesign
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import AnyDesign, Flag, Label, Match, NoMatch, Outcome, Undisclosed, Voucher
 from blindmatch_protocol.messages.content import NAME_MOST, AttachmentRef, Content
+from blindmatch_protocol.messages.franking import Evidence
 from blindmatch_protocol.messages.sender_proof import UNOPENED_MOST
 from blindmatch_protocol.messages.stamp import MESSAGE_ID_LENGTH, Stamp
+from blindmatch_protocol.picture.item import Picture
+from msgspec import Struct
 
-from blindmatch_client.store.outcomes import decode_outcome, encode_outcome
-from blindmatch_client.store.outgoing import Attached, MatchState, Outgoing, SendState
 from blindmatch_client.store.store import Store
+
+
+class SendState(StrEnum):
+    """How far a message is."""
+
+    QUEUED = "queued"
+    SEALED = "sealed"
+    SENT = "sent"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class MatchState(StrEnum):
+    """How far the matching of its picture is."""
+
+    NONE = "none"
+    DUE = "due"
+    DECIDED = "decided"
+    SKIPPED = "skipped"
+
+
+class Attached(Redacted, Struct, eq=False):
+    """An attachment on its way out, one for all messages that bear it.
+
+    Attributes:
+        item: its number; 0 until it is queued.
+        matching: how far its matching is.
+        file: the sealed attachment on this device; None once no message needs it.
+        ref: names the blob as the relay knows it, once it is `uploaded`; None with `file`.
+        outcome: of matching, with the epoch it was asked in and the time, once it is DECIDED.
+        owed: the id of the report or voucher that was made of it; empty before.
+        taken: in memory alone: the picture, if the user attached it just now.
+    """
+
+    item: int
+    matching: MatchState
+    file: str | None
+    ref: AttachmentRef | None
+    uploaded: bool = False
+    outcome: Outcome | None = None
+    epoch: int = 0
+    matched_at_ms: int = 0
+    owed: bytes = b""
+    taken: Picture | None = None
+
+
+class Outgoing(Redacted, Struct, eq=False):
+    """One message to one recipient.
+
+    `content`, made when the message is queued, names the attachment as it was then; `sealed` is there while
+    it is SEALED. Both are dropped once they are not needed. `problem` says why it waits or failed.
+    `evidence` is in memory alone: what its picture was asked about with, if that was done since. `stamp` is
+    the relay's, once it has the message. `unopened` are messages of the recipient's that it asks for again;
+    `resent` counts how often it was sent before, because the recipient could not open it.
+    """
+
+    number: int
+    message_id: bytes
+    queued_at_ms: int
+    state: SendState
+    recipient: str
+    content: Content | None = None
+    sealed: bytes = b""
+    problem: str = ""
+    attached: Attached | None = None
+    evidence: Evidence | None = None
+    stamp: Stamp | None = None
+    unopened: tuple[bytes, ...] = ()
+    resent: int = 0
+
+    @property
+    def item(self) -> int | None:
+        """Number of its attachment."""
+        return None if self.attached is None else self.attached.item
+
+    @property
+    def matching(self) -> MatchState:
+        """How far the matching of its picture is."""
+        return MatchState.NONE if self.attached is None else self.attached.matching
+
+    def disclosed(self, sender: str) -> Evidence:
+        """What a report tells of the message beside its picture; worked out once."""
+        if self.evidence is None:
+            assert self.content is not None
+            self.evidence = Evidence.of(self.content, sender, self.recipient, 0)
+        return self.evidence
+
+
+_NO_MATCH, _UNDISCLOSED, _MATCH, _VOUCHER, _FLAG = b"\x00", b"\x01", b"\x02", b"\x03", b"\x04"
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    """An outcome as it is stored: a byte for its kind, then its message."""
+    match outcome:
+        case NoMatch():
+            return _NO_MATCH
+        case Undisclosed():
+            return _UNDISCLOSED
+        case Match(label):
+            return _MATCH + label.encode()
+        case Voucher(body):
+            return _VOUCHER + body.encode()
+        case Flag():
+            return _FLAG + outcome.encode()
+
+
+def decode_outcome(design: AnyDesign, stored: bytes) -> Outcome:
+    """The outcome that was stored.
+
+    Raises:
+        ProtocolError: if it is none of `design`.
+    """
+    kind, body = stored[:1], stored[1:]
+    if kind == _MATCH:
+        return Match(Label.decode(body))
+    if kind == _VOUCHER:
+        voucher: Message = decode_any(design.vouchers, body, f"{design.info.name}/voucher")
+        return Voucher(voucher)
+    if kind == _FLAG:
+        return Flag.decode(body, "outcome")
+    if stored not in (_NO_MATCH, _UNDISCLOSED):
+        raise ProtocolError("outcome", "must be one of five kinds", "kind")
+    return NoMatch() if stored == _NO_MATCH else Undisclosed()
+
 
 REQUEST_TAG: Final = b"blindmatch/matching-request/1"
 REQUEST_ID_BYTES: Final = 16

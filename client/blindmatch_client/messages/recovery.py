@@ -26,11 +26,9 @@ from blindmatch_protocol.messages.stamp import MESSAGE_ID_LENGTH
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_client.messages.outbox import Outbox
-from blindmatch_client.messenger.keys import AccountKeeper
-from blindmatch_client.settings.base import Base
-from blindmatch_client.settings.consequence import Consequence
-from blindmatch_client.store.outgoing import Outgoing, SendState
+from blindmatch_client.messenger.state import AccountKeeper
+from blindmatch_client.settings import Base, Consequence
+from blindmatch_client.store.outbox import Outbox, Outgoing, SendState
 
 KEPT_MOST: Final = 1000
 """Messages that are kept to be sent again, at most."""

@@ -1,1 +1,0 @@
-"""Designs that need what the protocol room may not have: a library that need not be installed, and files."""

@@ -1,0 +1,425 @@
+"""What a device is told to be, what follows from a match, and what each choice discloses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from blindmatch_proofs.endorsement import EndorsementPolicy
+from blindmatch_proofs.epoch import EpochPolicy
+from blindmatch_protocol.account_name import NOTICES
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.randomness import Randomness
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import (
+    AnyDesign,
+    Fact,
+    Flag,
+    Info,
+    Learner,
+    Match,
+    Nothing,
+    Outcome,
+    Party,
+    Severity,
+    Shows,
+    Topic,
+)
+from blindmatch_protocol.messages.cover import SLOT_SIZES
+from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
+from blindmatch_protocol.messages.sender_proof import Franking
+from msgspec import Struct, field
+
+from blindmatch_client.egress import Egress
+from blindmatch_client.errors import DeviceError
+from blindmatch_client.store.store import Store
+from blindmatch_client.store.vault import KeySource
+from blindmatch_client.trace import Trace
+
+
+class FailureMode(StrEnum):
+    """A parameter of the device.
+
+    HOLD: the picture waits on the device until it was matched. The user cannot send while the matcher is
+        down, and the relay sees from late messages how long it was.
+    SEND_AND_MATCH_LATER: the picture is delivered and waits on the device to be matched. The matcher gets
+        queries apart from the messages; a match is reported after the recipient has the picture.
+    SEND_UNMATCHED: the picture is delivered and never matched. Whoever can block the matcher switches
+        detection off; nobody but the sender's device knows which pictures that concerns.
+    """
+
+    HOLD = "hold"
+    SEND_AND_MATCH_LATER = "send_and_match_later"
+    SEND_UNMATCHED = "send_unmatched"
+
+
+_RETRIED: Final = Fact(
+    "retry_time",
+    "that a query that was asked before, or was missed, is asked again, and when",
+    Severity.TIMES,
+)
+_HELD: Final = Fact(
+    "outage_delay",
+    "that messages with pictures come late, and so how long nobody could be asked",
+    Severity.TIMES,
+)
+_LATE: Final = Fact("late_query_time", "when a picture that was delivered before is matched", Severity.TIMES)
+
+
+def failure_facts(mode: FailureMode, info: Info) -> Mapping[Party, tuple[Fact, ...]]:
+    """What a mode discloses beyond the design and the messenger once a failure happens: to whoever devices of
+    the design `info` ask, and to the provider.
+
+    In every mode a device that stops between handing a message over and looking at the outcome asks again.
+    """
+    if not info.callees:
+        return {}
+    asked = (_RETRIED, _LATE) if mode is FailureMode.SEND_AND_MATCH_LATER else (_RETRIED,)
+    told = dict.fromkeys(info.callees, asked)
+    if mode is FailureMode.HOLD:
+        told[Party.PROVIDER] = (*told.get(Party.PROVIDER, ()), _HELD)
+    return told
+
+
+class Consequence(StrEnum):
+    """A parameter of the device.
+
+    REPORT: the message is delivered, and a match or a flag reported to the centre.
+    WARN: the message is delivered and the user told; nothing else leaves the device.
+    REFUSE: the message is not sent, and the user told. Delivery then depends on the outcome: who sees that a
+        picture was asked about and that no message follows knows it (fact `outcome`).
+    """
+
+    REPORT = "report"
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
+def check_consequence(consequence: Consequence, holds: bool, info: Info) -> None:
+    """Whether a device can act so, of which `holds` says whether pictures wait until they are matched.
+
+    Raises:
+        DesignError: if it never learns an outcome, or if pictures leave that were not matched.
+    """
+    if consequence is not Consequence.REPORT and Learner.DEVICE not in info.learns:
+        raise DesignError(f"consequence {consequence}: with design {info.name} the device learns nothing")
+    if consequence is Consequence.REFUSE and not holds:
+        raise DesignError("consequence refuse: pictures would be sent before they are matched")
+
+
+def refuses(consequence: Consequence, outcome: Outcome) -> bool:
+    """Must a message with this outcome not be sent? What a filter alone says has no consequence."""
+    return consequence is Consequence.REFUSE and (
+        isinstance(outcome, Flag) or (isinstance(outcome, Match) and not outcome.label.unconfirmed)
+    )
+
+
+LEAST_PERIOD_S: Final = 5
+ROUND_DEADLINE_S: Final = 30.0
+
+
+class CoverSchedule(Struct, frozen=True):
+    """When slots are, and how large.
+
+    Attributes:
+        period_s: seconds from one to the next.
+        size: bytes, one of `SLOT_SIZES`. A report larger than that takes several slots.
+
+    Raises:
+        DeviceError: if a value is out of range.
+    """
+
+    period_s: int
+    size: int = SLOT_SIZES[1]
+
+    def __post_init__(self) -> None:
+        if self.period_s < LEAST_PERIOD_S or self.size not in SLOT_SIZES:
+            sizes = ", ".join(map(str, SLOT_SIZES))
+            raise DeviceError(f"a cover schedule has {LEAST_PERIOD_S} seconds or more and a size of {sizes}")
+
+
+class Unreadable(StrEnum):
+    """What is done with an attachment that is no picture this device can decode."""
+
+    REFUSE = "refuse"
+    SEND = "send"
+    """It is sent unmatched: a way around detection, open to every user, that says nothing to anybody."""
+
+
+class CentreIdentity(Struct, frozen=True):
+    """The centre's public keys, which come with the app: what else claims to be the centre is refused.
+
+    Attributes:
+        sealing: what reports are sealed to, X25519, 32 bytes.
+        notices: identity key of the account whose messages are the centre's notices, Curve25519, 32 bytes.
+        account: the name of that account.
+    """
+
+    sealing: bytes
+    notices: bytes
+    account: str = NOTICES
+
+
+class DeviceConfig(Struct, frozen=True):
+    """What kind of device this is.
+
+    Attributes:
+        account: the name in the device's certificate.
+        design: the design pictures are matched with.
+        curator: the public key that signs its epochs, Ed25519, 32 bytes; it comes with the app.
+        mode: what is done with a picture that cannot be matched now.
+        consequence: what follows from a match or a flag.
+        unreadable: what is done with an attachment that is no picture.
+        round_deadline_s: for one role's answer.
+        key: what the store is locked with; None: a key file beside it, which protects nothing by itself.
+        cover: when and how large reports leave, with cover in between; None: at once, which shows when.
+        endorsement: who must have endorsed an entry; None: nobody, so that the curator's word is enough.
+        log: what the log of the design's epochs must show; None: nothing, so that the device cannot
+            tell whether others are given the same epoch.
+        franking: what binds messages to their sender's key, in all of a deployment.
+        centre: its keys; None: nothing can be reported, and its notices are like anybody's messages.
+
+    Raises:
+        DesignError: if the consequence does not go with the design or the mode.
+    """
+
+    account: str
+    design: AnyDesign
+    curator: bytes
+    mode: FailureMode = FailureMode.HOLD
+    unreadable: Unreadable = Unreadable.REFUSE
+    round_deadline_s: float = ROUND_DEADLINE_S
+    key: KeySource | None = None
+    cover: CoverSchedule | None = None
+    centre: CentreIdentity | None = None
+    consequence: Consequence = Consequence.REPORT
+    franking: Franking = field(default_factory=Franking)
+    endorsement: EndorsementPolicy | None = None
+    log: EpochPolicy | None = None
+
+    def __post_init__(self) -> None:
+        check_consequence(self.consequence, self.mode is FailureMode.HOLD, self.design.info)
+
+
+_OUTCOME: Final = frozenset({Shows.OUTCOME})
+_ACCOUNT: Final = frozenset({Shows.ACCOUNT})
+ADDRESS: Final = Fact("address", "the network address of the device", Severity.LINKS)
+
+
+def _account(says: str) -> Fact:
+    return Fact(
+        "account", says, Severity.LINKS, shows=_ACCOUNT, abuse="tells whose each picture is",
+        noticed_by="nobody",
+    )  # fmt: skip
+
+
+MATCH_TIME: Final = Fact(
+    "match_time",
+    "when a report leaves; reports are not on a cover schedule, so each is visible as one",
+    Severity.OUTCOME,
+    shows=_OUTCOME,
+)
+
+REPORT: Final = Fact(
+    "report",
+    "for a confirmed match: picture, both accounts, entry, times, commitment",
+    Severity.CONTENT,
+    shows=frozenset({Shows.PICTURE, Shows.OUTCOME, Shows.ACCOUNT}),
+)
+FRANKING_FACTS: Final[Mapping[FrankingMode, Fact]] = {
+    FrankingMode.STAMP: Fact(
+        "stamped_message",
+        "for a reported message: that the relay took it, by a stamp that convinces relay and centre alone; "
+        "they can make one for any message: sender and recipient can deny it to everybody else",
+        Severity.LINKS,
+    ),
+    FrankingMode.DESIGNATED: Fact(
+        "designated_message",
+        "for a reported message: that the sender's key made it, which convinces the centre and the recipient "
+        "alone; they can make the same for themselves, so sender and recipient can deny it to everybody else",
+        Severity.LINKS,
+    ),
+    FrankingMode.SIGNATURE: Fact(
+        "signed_message",
+        "every message, matched or not, is signed by its sender: whoever gets it from its recipient, or in a "
+        "report from the centre, can prove to anybody who wrote it to whom; nobody can deny it",
+        Severity.LINKS,
+    ),
+}
+"""Who can verify that a message was sent, and who can deny it. Of a report that follows; of a signature, too,
+where nothing is reported."""
+
+OUTCOME: Final = Fact(
+    "outcome",
+    "that a picture matches: this device does not send what does, so a query without a message tells it",
+    Severity.OUTCOME,
+    shows=_OUTCOME,
+)
+
+MESSENGER_FACTS: Final[Mapping[Party, tuple[Fact, ...]]] = {
+    Party.PROVIDER: (
+        _account("which account sends, receives and acknowledges, from its certificate"),
+        ADDRESS,
+        Fact(
+            "recipient",
+            "to whom a message goes, and whose pre-keys are fetched",
+            Severity.LINKS,
+            shows=_ACCOUNT,
+        ),
+        Fact("message_time", "when a message is sent, fetched and acknowledged", Severity.TIMES),
+        Fact(
+            "padded_size", "the padded size of a message and of each attachment (padding.py)", Severity.SIZES
+        ),
+        Fact("attachment_count", "how many attachments are uploaded before a message", Severity.SIZES),
+        Fact(
+            "shared_attachment",
+            "that several accounts fetch one attachment: who is in a group",
+            Severity.LINKS,
+        ),
+        Fact("pre_key_upkeep", "when pre-keys are replaced, and how many were used", Severity.TIMES),
+        Fact("session_start", "that a message starts a session, and which pre-keys it uses", Severity.LINKS),
+        Fact(
+            "unverified_keys",
+            "if it cheats: everything two people write who never compared their safety number, since it can "
+            "hand out keys of its own",
+            Severity.CONTENT,
+            topic=Topic.READ,
+            abuse="reads what two people write who never compared their safety number",
+            noticed_by="the two, if they compare it",
+        ),
+        Fact(
+            "message_order",
+            "session name, ratchet key and number of a message, from its header",
+            Severity.LINKS,
+        ),
+    ),
+    Party.MATCHER: (
+        _account("which account fetches the set-up and asks, from its certificate"),
+        ADDRESS,
+    ),
+    Party.CENTRE: (
+        _account("which account fetches the centre's key or reports, from its certificate"),
+        ADDRESS,
+        REPORT,
+    ),
+}
+"""What each of the parties that every deployment has learns from an honest device."""
+
+MESSAGE: Final = Fact(
+    "message",
+    "every message: its text and whatever it bears; nothing of it is end-to-end encrypted",
+    Severity.CONTENT,
+    shows=frozenset({Shows.PICTURE}),
+    topic=Topic.SEARCH,
+    abuse="reads every message",
+    noticed_by="nobody",
+)
+
+OF_E2EE: Final = ("session_start", "unverified_keys", "message_order")
+"""What there is to tell only where messages are end-to-end encrypted."""
+
+HOST_FACTS: Final = (
+    _account("which account asks, from its certificate"),
+    ADDRESS,
+)
+"""What any other party learns that hosts a role."""
+
+
+NOTICE_TIME: Final = Fact(
+    "notice_time",
+    "once the centre tells its user of a report, or what was decided: when, and so that there was one, by "
+    "who sends it and by its size, with a cover schedule, too; the time can tell what was decided",
+    Severity.OUTCOME,
+    shows=_OUTCOME,
+)
+
+COMPLAINT_FACTS: Final[Mapping[Party, tuple[Fact, ...]]] = {
+    Party.CENTRE: (
+        Fact(
+            "complaint", "which report an account complains about, when, and in which words", Severity.CONTENT
+        ),
+    ),
+    Party.PROVIDER: (
+        Fact(
+            "complaint_time",
+            "once its user complains: that something leaves for the centre beside any schedule, and when; so "
+            "that the device had reported a match",
+            Severity.OUTCOME,
+        ),
+    ),
+}
+"""What a complaint discloses beyond that, once a user makes one, with a cover schedule and without. The
+provider stands here for whoever sees the device's traffic."""
+
+
+def device_facts(
+    cover_schedule: bool = False,
+    info: Info | None = None,
+    consequence: Consequence = Consequence.REPORT,
+    franking: FrankingMode = DEFAULT_MODE,
+) -> Mapping[Party, tuple[Fact, ...]]:
+    """`MESSENGER_FACTS`, `COMPLAINT_FACTS` and `NOTICE_TIME`, and `match_time` for the centre and for
+    whoever sees the device's traffic (here: the provider) unless reports are on a cover schedule;
+    `HOST_FACTS` for other parties that devices of the design `info` call. A host whose bodies are all
+    forwarded learns none. A device that reports nothing, or whose design matches nothing, discloses
+    neither report nor time; one that refuses to send discloses `OUTCOME` to the provider, unless its
+    design asks nobody. Without end-to-end encryption the provider reads every `MESSAGE`, and messages
+    are franked in no mode."""
+    matches = info is None or not isinstance(info.relation, Nothing)
+    reports = consequence is Consequence.REPORT and matches
+    silent = cover_schedule or not reports
+    times = {} if silent else {Party.CENTRE: (MATCH_TIME,), Party.PROVIDER: (MATCH_TIME,)}
+    if consequence is Consequence.REFUSE and (info is None or info.roles):
+        times = {Party.PROVIDER: (OUTCOME,)}
+    provider = (*COMPLAINT_FACTS[Party.PROVIDER], NOTICE_TIME)
+    later = {**COMPLAINT_FACTS, Party.PROVIDER: provider} if reports else {}
+    read = {} if info is None or info.end_to_end else {Party.PROVIDER: (MESSAGE,)}
+    franked = not read and (reports or franking is FrankingMode.SIGNATURE)
+    proven = {Party.CENTRE: (FRANKING_FACTS[franking],)} if franked else {}
+    return {
+        party: (
+            *(
+                fact
+                for fact in facts
+                if (reports or fact is not REPORT) and not (read and fact.name in OF_E2EE)
+            ),
+            *read.get(party, ()),
+            *proven.get(party, ()),
+            *times.get(party, ()),
+            *later.get(party, ()),
+        )
+        for party, facts in _of_parties(info).items()
+    }
+
+
+def _of_parties(info: Info | None) -> Mapping[Party, tuple[Fact, ...]]:
+    """What the messenger discloses to each party, and what calls of the design `info` do."""
+    called = () if info is None else info.callees
+    hidden = set() if info is None else set(info.roles.values()).difference(called, [Party.PROVIDER])
+    told = {**dict.fromkeys(called, HOST_FACTS), **MESSENGER_FACTS}
+    return {party: facts for party, facts in told.items() if party not in hidden}
+
+
+class Base(Redacted, Struct, frozen=True):
+    """One account on one device.
+
+    Attributes:
+        config: what kind of device it is.
+        clock_ms: Unix time in milliseconds.
+        trace: gets what an audit needs; it holds secrets.
+    """
+
+    folder: Path
+    config: DeviceConfig
+    store: Store
+    egress: Egress
+    rng: Randomness
+    clock_ms: Callable[[], int]
+    trace: Callable[[Trace], None]
+
+    @property
+    def design(self) -> AnyDesign:
+        """The design pictures are matched with."""
+        return self.config.design

@@ -1,1 +1,0 @@
-"""What a device is set to, and what its user is told of it."""
