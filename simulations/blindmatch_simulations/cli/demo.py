@@ -63,7 +63,7 @@ LogOption = Annotated[
 
 def run_demo(
     set_size: SetSizeOption = 20_000,
-    design: DesignOption = "oprf-psi",
+    design: DesignOption = "token-psi",
     home: HomeOption = None,
     cover_period: CoverPeriodOption = 0,
     consequence: ConsequenceOption = Consequence.REPORT,
