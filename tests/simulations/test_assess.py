@@ -35,7 +35,7 @@ from blindmatch_simulations.evaluation.assess.results import (
 )
 from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.evaluation.assess.subjects import again, known
-from blindmatch_simulations.measure import group_backend
+from blindmatch_simulations.measure.group_backend import choose_group_backend
 from blindmatch_simulations.measure.machine import machine
 from blindmatch_simulations.measure.results import ResultsError
 from blindmatch_simulations.report.tables import failed
@@ -141,7 +141,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_figures_of_an_uninterrupted_on
     assert not (out / "designs" / "hash-upload.json").exists()
     assert list(out.glob(f"{SETS}/hash-upload/*/current"))
     assert gone(tmp_path)
-    group_backend.choose()  # as the command did
+    choose_group_backend()  # as the command did
     resumed, whole = assess(out, ["none", "hash-upload"]), check_folder(made)
     for name in ("none", "hash-upload"):
         assert lasting(measured(resumed, name)) == lasting(measured(whole, name))

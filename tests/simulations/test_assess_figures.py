@@ -16,7 +16,7 @@ from blindmatch_protocol.contract import AnyDesign, batches_of
 from blindmatch_protocol.designs import device_list, enclave, hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.data import committed, eu_photos
-from blindmatch_simulations.evaluation.assess import epochs, judging
+from blindmatch_simulations.evaluation.assess import epochs, judging, observing
 from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
 from blindmatch_simulations.evaluation.assess.epochs import proven
 from blindmatch_simulations.evaluation.assess.observed import Built, Check, KeyUse, Known, Updated
@@ -24,7 +24,6 @@ from blindmatch_simulations.evaluation.assess.observing import Observer
 from blindmatch_simulations.evaluation.population.inputs import read_inputs
 from blindmatch_simulations.evaluation.population.model import YEAR, literature, model
 from blindmatch_simulations.evaluation.studies import hashes
-from blindmatch_simulations.measure import procfs
 from blindmatch_simulations.measure.intervals import advantage, resolution
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report.inputs import inputs
@@ -64,8 +63,8 @@ def test_a_process_that_grew_by_less_than_its_own_records_has_no_figure_of_memor
 def test_records_from_before_the_pictures_are_not_taken_off_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     records = [SimpleNamespace(request_bytes=20 << 20)]
     readings = {"VmRSS": 100.0, "VmHWM": 105.0}
-    monkeypatch.setattr(procfs, "reset_peak", lambda: True)
-    monkeypatch.setattr(procfs, "status_mib", readings.__getitem__)
+    monkeypatch.setattr(observing, "reset_peak", lambda: True)
+    monkeypatch.setattr(observing, "status_mib", readings.__getitem__)
     one_more = SimpleNamespace(request_bytes=1 << 20)
     monkeypatch.setattr(Observer, "_row", lambda self, world, item: records.append(one_more))
     watched = SimpleNamespace(recorder=SimpleNamespace(records=lambda: list(records)))

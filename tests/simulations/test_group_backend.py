@@ -9,14 +9,13 @@ import pytest
 from blindmatch_protocol import group
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.app import Backend, run
-from blindmatch_simulations.measure import group_backend
-from blindmatch_simulations.measure.group_backend import VARIABLE
+from blindmatch_simulations.measure.group_backend import GROUP_BACKEND, choose_group_backend
 from blindmatch_simulations.measure.machine import machine
 
 
 @pytest.fixture(autouse=True)
 def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setenv(GROUP_BACKEND, "")
     yield
     group.choose(group.Setting.LIBSODIUM)
 
@@ -27,17 +26,17 @@ def test_the_options_words_are_the_settings() -> None:
 
 def test_an_option_before_the_command_is_taken_and_handed_on_to_processes() -> None:
     assert run(["--group-backend", "libsodium", "designs"]) == exit_codes.OK
-    assert os.environ[VARIABLE] == "libsodium"
+    assert os.environ[GROUP_BACKEND] == "libsodium"
     assert machine().group_backend == group.described() == "libsodium"
 
 
 def test_without_an_option_the_environment_counts_and_then_auto(monkeypatch: pytest.MonkeyPatch) -> None:
     told = list[group.Setting]()
     monkeypatch.setattr(group, "choose", told.append)
-    group_backend.choose()
-    monkeypatch.setenv(VARIABLE, "jit")
-    group_backend.choose()
-    group_backend.choose("libsodium")
+    choose_group_backend()
+    monkeypatch.setenv(GROUP_BACKEND, "jit")
+    choose_group_backend()
+    choose_group_backend("libsodium")
     assert told == [group.Setting.AUTO, group.Setting.JIT, group.Setting.LIBSODIUM]
 
 
@@ -49,6 +48,6 @@ def test_a_word_that_is_none_is_refused(arguments: list[str]) -> None:
 def test_a_word_of_the_environment_that_is_none_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "gpu")
+    monkeypatch.setenv(GROUP_BACKEND, "gpu")
     assert run(["designs"]) == exit_codes.REFUSED_INPUT
-    assert f"{VARIABLE} must be auto, libsodium, jit, not 'gpu'" in capsys.readouterr().err
+    assert f"{GROUP_BACKEND} must be auto, libsodium, jit, not 'gpu'" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from blindmatch_simulations.evaluation.assess.results import (
 from blindmatch_simulations.measure.results import encode, sealed
 from blindmatch_simulations.report.declared import markdown
 from blindmatch_simulations.report.page import SCRIPTS, asset, data, report
-from blindmatch_simulations.report.tables import files
+from blindmatch_simulations.report.tables import figure_files
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from msgspec.structs import replace
 from planted.mutations.hooks import Psi
@@ -154,13 +154,13 @@ def test_charts_and_tables_hold_marks_as_words(tmp_path: Path) -> None:
     made = tainted.with_marked_words(MADE)
     for row in made["rows"]:
         row["id"] = row["id"].replace(MARK, "") if row["kind"] == "design" else row["id"]
-    for name, text in files(typed(made)).items():
+    for name, text in figure_files(typed(made)).items():
         if name.endswith(".svg"):
             assert not markup_of_marks(text) and "&lt;img src=x onerror" in text
     for formula in ("=HYPERLINK(1)", "+1", "-1+cmd", "@SUM(1)", "\t=1", "\r=1"):
         made = tainted.with_mark(MADE, ("rows", 2, "why"), formula)
         made["rows"][2]["id"] = formula
-        table = files(typed(made))["figures/figures.csv"]
+        table = figure_files(typed(made))["figures/figures.csv"]
         cells = [cell for row in csv.reader(io.StringIO(table, newline="")) for cell in row]
         assert not [cell for cell in cells if re.match(r"[=+@\t\r]|-(?![\d.])", cell)], formula
 

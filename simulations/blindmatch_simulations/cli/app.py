@@ -138,9 +138,9 @@ def options(
         typer.echo(context.get_help())
         raise typer.Exit
     # not needed to list the commands, and slow to import
-    from blindmatch_simulations.measure.group_backend import choose
+    from blindmatch_simulations.measure.group_backend import choose_group_backend
 
-    choose(group_backend)
+    choose_group_backend(group_backend)
 
 
 def main() -> None:

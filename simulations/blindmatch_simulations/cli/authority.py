@@ -16,7 +16,7 @@ from blindmatch_server.storage.files import PRIVATE
 
 from blindmatch_simulations.cli.commands import Found
 from blindmatch_simulations.cli.console import table, write_file
-from blindmatch_simulations.cli.triage import ReasonOption, ReportArgument, described, id_of, moved
+from blindmatch_simulations.cli.triage import ReasonOption, ReportArgument, _move, describe_report, id_of
 from blindmatch_simulations.testbed.deployment.devices import now_ms
 from blindmatch_simulations.testbed.deployment.evidence import evidence_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment
@@ -52,7 +52,7 @@ def forward(
     if held in (State.CONFIRMED, State.REMOVAL_ASKED):
         evidence = evidence_of(deployment, report_id, f"to {authority}: {reason}")
         Mailbox.of(deployment, authority).put(evidence, datetime.now(UTC))
-    return moved(deployment, report, state=State.FORWARDED, reason=reason, authority=authority)
+    return _move(deployment, report, state=State.FORWARDED, reason=reason, authority=authority)
 
 
 def acknowledge(
@@ -163,4 +163,4 @@ def _records(known: References, held: Any) -> dict[str, Any]:
 def _noted(deployment: Deployment, report: str, event: str, reason: str) -> Found:
     request = pb.NoteRequest(report_id=id_of(report), event=event, reason=reason)
     row = ask_centre(deployment, "Note", request, pb.ReportRow)
-    return Found(described(row), (f"noted: {event}: {reason}",))
+    return Found(describe_report(row), (f"noted: {event}: {reason}",))

@@ -11,9 +11,12 @@ from typing import Annotated, Final
 import typer
 from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE
+from rich.console import Console
 
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import FrankingOption, SetOption, phases, table, values_of
+from blindmatch_simulations.cli.pictures import PicturesOption as OwnPicturesOption
+from blindmatch_simulations.cli.pictures import chosen, show_own
 from blindmatch_simulations.evaluation.bench.absence import bench_absence
 from blindmatch_simulations.evaluation.bench.endorsements import bench_endorsements
 from blindmatch_simulations.evaluation.bench.epoch_log import bench_epoch_log
@@ -33,8 +36,10 @@ from blindmatch_simulations.evaluation.bench.queries import (
 )
 from blindmatch_simulations.evaluation.bench.sets import bench_set
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells
+from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.evaluation.studies.near_bench import Options as Near
 from blindmatch_simulations.evaluation.studies.near_bench import bench_near
+from blindmatch_simulations.evaluation.studies.near_cost import MOST_CALLS
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.results import Results, results
 from blindmatch_simulations.measure.row import BenchRow
@@ -45,10 +50,13 @@ app = Commands(no_args_is_help=True)
 Options = Mapping[str, int | float | str]
 Bench = Callable[[Meter, Path], None]
 
+CROPS_SEED: Final = 23
+LEAST_OWN: Final = 5
 SMALL_SET: Final = 12
 """Log2 of the set behind the throughput rows, where its size does not count."""
 
 Log2nOption = Annotated[int, typer.Option("--log2n", min=1, max=22, help="The set has 2^this entries.")]
+NearLog2nOption = Annotated[int, typer.Option("--log2n", min=4, max=24, help="The list has 2^this entries.")]
 RunsOption = Annotated[int, typer.Option(min=1, max=1000, help="Runs of each row; figures are medians.")]
 SecondsOption = Annotated[
     float, typer.Option(min=0, help="No further run of a row is begun after this long; each has one.")
@@ -193,6 +201,54 @@ def accountability(
         lambda meter, folder: bench_endorsements(meter, folder, log2n),
     ]
     return run_benches(benches, runs, seconds, {"log2n": log2n})
+
+
+@app.command("near")
+def near_(
+    log2n: NearLog2nOption = 20,
+    crops: CropsOption = 300,
+    sessions: Annotated[int, typer.Option(min=1, help="Whole sessions with all cryptography.")] = 100,
+    store_log2n: Annotated[
+        int, typer.Option(min=4, max=22, help="The store that is built and asked has 2^this entries.")
+    ] = 14,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps the store, with the matcher's key; one that is there is checked and used "
+            "again, what an interrupted run left is taken up."
+        ),
+    ] = None,
+    calls: Annotated[int, typer.Option(min=1, max=MOST_CALLS, help="Matches over loopback.")] = 100,
+    runs: RunsOption = 9,
+    seconds: SecondsOption = 20.0,
+    pictures: OwnPicturesOption = None,
+) -> Found:
+    """token-psi: recall, entries revealed, cost, build, latency over loopback, and what extraction costs.
+
+    Rows explained as "tokens" count without cryptography on large samples. The targets are those of
+    --log2n 20 --store-log2n 20, whose store takes minutes to build: keep it with --store.
+    """
+    own = OwnPictures() if pictures is None else _own(pictures, crops, people())
+    options = Near(
+        set_size=1 << log2n,
+        crops=crops,
+        own=tuple(own.pictures),
+        sessions=sessions,
+        store_size=1 << store_log2n,
+        store=store,
+        calls=calls,
+    )
+    sizes = {"log2n": log2n, "crops": crops, "sessions": sessions, "store_log2n": store_log2n, "calls": calls}
+    sizes |= {"own_pictures": len(own.pictures)} if pictures else {}
+    return run_benches([lambda meter, folder: bench_near(meter, folder, options)], runs, seconds, sizes)
+
+
+def _own(pictures: Path, crops: int, console: Console) -> OwnPictures:
+    """As many of the user's own pictures as crops are asked for, at least five."""
+    with phases(console) as begin:
+        found = chosen(pictures, crops, LEAST_OWN, CROPS_SEED, begin)
+    show_own(console, found)
+    return found
 
 
 @app.command("all")

@@ -14,34 +14,51 @@ from blindmatch_server.centre.notices import not_shown
 from blindmatch_server.storage.files import PRIVATE
 from rich.table import Table
 
-from blindmatch_simulations.cli import authority, complaints, statistics, triage, yearly
+from blindmatch_simulations.cli.authority import acknowledge, forward, mailbox, pending, removal, withdrawals
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
+from blindmatch_simulations.cli.complaints import complaints_app, describe_complaint
 from blindmatch_simulations.cli.console import progress_bar, say, table, write_file
 from blindmatch_simulations.cli.list_build import files_of
-from blindmatch_simulations.cli.triage import described, id_of
+from blindmatch_simulations.cli.statistics import show_statistics
+from blindmatch_simulations.cli.triage import (
+    ReasonOption,
+    ask_removal,
+    close,
+    confirm,
+    describe_notice,
+    describe_report,
+    hold,
+    id_of,
+    journal_line,
+    notice_line,
+    notify,
+    plain,
+    unfound,
+)
+from blindmatch_simulations.cli.yearly import report
 from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
 from blindmatch_simulations.testbed.deployment.evidence import evidence_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.operators import centre_list, centre_show
 
 app = Commands(no_args_is_help=True)
-app.command("confirm")(triage.confirm)
-app.command("unfound")(triage.unfound)
-app.command("forward")(authority.forward)
-app.command("acknowledge")(authority.acknowledge)
-app.command("mailbox")(authority.mailbox)
-app.command("ask-removal")(triage.ask_removal)
-app.command("removal")(authority.removal)
-app.command("pending")(authority.pending)
-app.command("withdrawals")(authority.withdrawals)
-app.command("report")(yearly.report)
-app.command("close")(triage.close)
-app.command("hold")(triage.hold)
-app.command("notify")(triage.notify)
-app.command("statistics")(statistics.show_statistics)
-app.add_typer(complaints.app, name="complaint")
+app.command("confirm")(confirm)
+app.command("unfound")(unfound)
+app.command("forward")(forward)
+app.command("acknowledge")(acknowledge)
+app.command("mailbox")(mailbox)
+app.command("ask-removal")(ask_removal)
+app.command("removal")(removal)
+app.command("pending")(pending)
+app.command("withdrawals")(withdrawals)
+app.command("report")(report)
+app.command("close")(close)
+app.command("hold")(hold)
+app.command("notify")(notify)
+app.command("statistics")(show_statistics)
+app.add_typer(complaints_app, name="complaint")
 
-COLUMNS = ("report", "state", "by", "entry", "PDQ", "second")
+REPORT_COLUMNS = ("report", "state", "by", "entry", "PDQ", "second")
 """The last two are distances in bits."""
 
 
@@ -82,19 +99,20 @@ def list_(deployment: Deployment) -> Found:
     """List the reports, and how many vouchers of each account are held and opened."""
     held = centre_list(deployment)
     rows = [_row(report) for report in held.reports]
-    shown: list[Table | str] = [table("reports at the centre", COLUMNS, rows, whole=COLUMNS[:1])]
+    made = table("reports at the centre", REPORT_COLUMNS, rows, whole=REPORT_COLUMNS[:1])
+    shown: list[Table | str] = [made]
     if held.reports:
         shown.append("what the checks of a report do not show: blindmatch centre show REPORT")
     if held.vouchers:
         shown.append(_voucher_table(held.vouchers))
-    return Found([described(report) for report in held.reports], shown)
+    return Found([describe_report(report) for report in held.reports], shown)
 
 
 @app.command("vouchers")
 def vouchers(deployment: Deployment) -> Found:
     """List how many vouchers of each account are held, and how many could be opened."""
     held = centre_list(deployment).vouchers
-    return Found(list(map(triage.plain, held)), (_voucher_table(held),))
+    return Found(list(map(plain, held)), (_voucher_table(held),))
 
 
 @app.command("show")
@@ -105,19 +123,19 @@ def show(
     """Show one report: its checks, its journal, complaints and notices. The picture is not shown."""
     held = centre_show(deployment, id_of(report))
     plainly = ("sender", "recipient", "sent_at_ms", "media_type", "width", "height")
-    result: dict[str, Any] = described(held.row) | {
+    result: dict[str, Any] = describe_report(held.row) | {
         **{name: getattr(held, name) for name in plainly},
         "checks": list(held.checks),
         "not_shown": not_shown(held.row.reporter),
-        "journal": list(map(triage.plain, held.journal)),
-        "complaints": [complaints.described(one) for one in held.complaints],
-        "notices": [triage.described_notice(one) for one in held.notices],
+        "journal": list(map(plain, held.journal)),
+        "complaints": [describe_complaint(one) for one in held.complaints],
+        "notices": [describe_notice(one) for one in held.notices],
     }
     shown = result | {
         "checks": "\n".join(held.checks),
-        "journal": "\n".join(map(triage.journal_line, held.journal)),
+        "journal": "\n".join(map(journal_line, held.journal)),
         "complaints": "\n".join(f"{c.account}: {c.decision or 'open'}" for c in held.complaints),
-        "notices": "\n".join(map(triage.notice_line, held.notices)),
+        "notices": "\n".join(map(notice_line, held.notices)),
     }
     return found(f"report {report}", result, shown)
 
@@ -127,7 +145,7 @@ def export(
     deployment: Deployment,
     report: Annotated[str, typer.Argument(help="A report's id, 32 hex digits.")],
     file: Annotated[Path, typer.Argument(help="The file to write; it holds the picture.")],
-    reason: triage.ReasonOption,
+    reason: ReasonOption,
 ) -> None:
     """Write a report as evidence for `report verify`: opened, with the sender's keys, the epoch's proofs.
 

@@ -14,13 +14,17 @@ from blindmatch_simulations.cli.triage import ReportArgument, id_of, plain
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.operators import ask_centre
 
-app = Commands(help="Take complaints down, list them, uphold or reject them.", no_args_is_help=True)
+complaints_app = Commands(
+    help="Take complaints down, list them, uphold or reject them.", no_args_is_help=True
+)
 
 ComplaintArgument = Annotated[str, typer.Argument(help="A complaint's id, 32 hex digits.")]
-ReasonOption = Annotated[str, typer.Option(help="Why; kept in the journal and told to the complainant.")]
+OutcomeReasonOption = Annotated[
+    str, typer.Option(help="Why; kept in the journal and told to the complainant.")
+]
 
 
-@app.command("file")
+@complaints_app.command("file")
 def file(
     deployment: Deployment,
     report: ReportArgument,
@@ -31,40 +35,40 @@ def file(
     request = pb.ComplainRequest(
         complaint_id=secrets.token_bytes(16), report_id=id_of(report), account=account, text=text
     )
-    return _found(ask_centre(deployment, "Complain", request, pb.Complaint))
+    return _show_complaint(ask_centre(deployment, "Complain", request, pb.Complaint))
 
 
-@app.command("list")
-def list_(deployment: Deployment) -> Found:
+@complaints_app.command("list")
+def list_complaints(deployment: Deployment) -> Found:
     """List all complaints."""
     held = ask_centre(deployment, "Complaints", pb.ComplaintsRequest(), pb.ComplaintList).complaints
     rows = [(c.complaint_id.hex(), c.account, c.decision or "open", c.text) for c in held]
     columns = ("complaint", "by", "outcome", "text")
     made = table("complaints at the centre", columns, rows, whole=columns[:1])
-    return Found([described(one) for one in held], (made,))
+    return Found([describe_complaint(one) for one in held], (made,))
 
 
-@app.command("uphold")
-def uphold(deployment: Deployment, complaint: ComplaintArgument, reason: ReasonOption) -> Found:
+@complaints_app.command("uphold")
+def uphold(deployment: Deployment, complaint: ComplaintArgument, reason: OutcomeReasonOption) -> Found:
     """Uphold a complaint: a confirmed report becomes unfounded, and the user is told."""
-    return _settled(deployment, complaint, reason, upheld=True)
+    return _settle(deployment, complaint, reason, upheld=True)
 
 
-@app.command("reject")
-def reject(deployment: Deployment, complaint: ComplaintArgument, reason: ReasonOption) -> Found:
+@complaints_app.command("reject")
+def reject(deployment: Deployment, complaint: ComplaintArgument, reason: OutcomeReasonOption) -> Found:
     """Reject a complaint: the decision stands, and the user is told why."""
-    return _settled(deployment, complaint, reason, upheld=False)
+    return _settle(deployment, complaint, reason, upheld=False)
 
 
-def described(complaint: pb.Complaint) -> dict[str, Any]:
+def describe_complaint(complaint: pb.Complaint) -> dict[str, Any]:
     """A complaint as JSON."""
     return plain(complaint, complaint_id="complaint", report_id="report")
 
 
-def _settled(deployment: Deployment, complaint: str, reason: str, upheld: bool) -> Found:
+def _settle(deployment: Deployment, complaint: str, reason: str, upheld: bool) -> Found:
     request = pb.SettleRequest(complaint_id=id_of(complaint, "complaint"), upheld=upheld, reason=reason)
-    return _found(ask_centre(deployment, "Settle", request, pb.Complaint))
+    return _show_complaint(ask_centre(deployment, "Settle", request, pb.Complaint))
 
 
-def _found(complaint: pb.Complaint) -> Found:
-    return found("complaint", described(complaint))
+def _show_complaint(complaint: pb.Complaint) -> Found:
+    return found("complaint", describe_complaint(complaint))

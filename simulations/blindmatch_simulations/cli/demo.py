@@ -14,7 +14,6 @@ from blindmatch_protocol.messages.cover import SLOT_SIZES
 from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE
 from rich.console import Console
 
-from blindmatch_simulations.cli import demo_tables as demo_report
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import (
     DesignOption,
@@ -24,10 +23,11 @@ from blindmatch_simulations.cli.console import (
     phases,
     write_json,
 )
+from blindmatch_simulations.cli.demo_tables import demo_result, demo_tables
 from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
 from blindmatch_simulations.measure.phases import PhaseProgress
-from blindmatch_simulations.testbed.demo import checks as demo_checks
-from blindmatch_simulations.testbed.demo import run as demo
+from blindmatch_simulations.testbed.demo.checks import failures, not_audited, not_compared, unasked
+from blindmatch_simulations.testbed.demo.run import WITNESSES, DemoRun, play_demo
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.pictures.crops import SamplePicture
@@ -89,11 +89,11 @@ def run_demo(
     with _folder(home) as folder, phases(console) as begin:
         own = () if pictures is None else _own(pictures, begin, console)
         workload = demo_workload(own) if own else None
-        witnesses = demo.WITNESSES if log else 0
-        run = demo.run(
+        witnesses = WITNESSES if log else 0
+        run = play_demo(
             folder, design, set_size, begin, options, record, endorsement, workload, franking, witnesses
         )
-    write_json(demo_report.result(run), json_path)
+    write_json(demo_result(run), json_path)
     _show(run, console)
     _show_not_compared(run, {one.name: Path(one.source).name for one in own}, console)
 
@@ -105,12 +105,12 @@ def _own(pictures: Path, begin: PhaseProgress, console: Console) -> Sequence[Sam
     return found.pictures
 
 
-def _show(run: demo.DemoRun, console: Console) -> None:
+def _show(run: DemoRun, console: Console) -> None:
     """The tables, and what is wrong; exit code 1 if something is."""
-    for made in demo_report.tables(run):
+    for made in demo_tables(run):
         console.print(made)
-    wrong = demo_checks.failures(run)
-    told = [f"alice was told: {notice}" for notice in demo_checks.unasked(run)]
+    wrong = failures(run)
+    told = [f"alice was told: {notice}" for notice in unasked(run)]
     for line in (*(f"wrong: {words}" for words in wrong), *told):
         console.print(line, style="red", markup=False, soft_wrap=True)
     for name, audit in run.audits.items():
@@ -121,15 +121,15 @@ def _show(run: demo.DemoRun, console: Console) -> None:
     console.print(f"right: {RIGHT[run.consequence]}", style="green")
 
 
-def _show_not_compared(run: demo.DemoRun, files: Mapping[str, str], console: Console) -> None:
+def _show_not_compared(run: DemoRun, files: Mapping[str, str], console: Console) -> None:
     """Where own pictures were sent: which of them were compared with no other; exit code 8 if the design
     could not be audited on bundled ones either."""
-    names = [files.get(name, name) for name in demo_checks.not_compared(run)]
+    names = [files.get(name, name) for name in not_compared(run)]
     if run.bundled is None or not names:
         return
     words = f"{len(names)} pictures were compared with no other one: {', '.join(names)}"
     console.print(f"not audited: {words}", markup=False, soft_wrap=True, style="yellow")
-    if demo_checks.not_audited(run):
+    if not_audited(run):
         reasons = ", ".join(dict.fromkeys(one.reason for one in run.bundled.comparisons if one.reason))
         console.print(f"not audited: nor was the design on bundled pictures: {reasons}", style="yellow")
         raise typer.Exit(exit_codes.NOT_AUDITED)

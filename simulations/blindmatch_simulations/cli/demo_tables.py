@@ -41,7 +41,7 @@ def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
     return messenger | {fact.name: fact.says for fact in declared_facts(run.design, party)}
 
 
-def result(run: DemoRun) -> dict[str, Any]:
+def demo_result(run: DemoRun) -> dict[str, Any]:
     """The run as JSON (docs/results.md)."""
     return {
         "result_version": RESULT_VERSION,
@@ -154,7 +154,7 @@ def picture_rows(run: DemoRun) -> Iterator[dict[str, Any]]:
         }
 
 
-def tables(run: DemoRun) -> list[Table]:
+def demo_tables(run: DemoRun) -> list[Table]:
     """What was sent, matched and reported; what is declared to each party; and what each was seen to get."""
     return [_chain_table(run), _sent_table(run), _declared_table(run), _observed_table(run)]
 

@@ -16,10 +16,13 @@ from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_server.hosting.authority import Identity, Kind
 from rich.table import Table
 
-from blindmatch_simulations.cli import contacts, exit_codes, redress, roster, unlocking
+from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found, found
 from blindmatch_simulations.cli.console import table
-from blindmatch_simulations.cli.unlocking import NameArgument, opened
+from blindmatch_simulations.cli.contacts import fingerprint, trust
+from blindmatch_simulations.cli.redress import complain, forgive, status, trust_log
+from blindmatch_simulations.cli.roster import list_, register, remove
+from blindmatch_simulations.cli.unlocking import NameArgument, opened, relock
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 
 app = Commands(no_args_is_help=True)
@@ -29,9 +32,9 @@ SENT = ("to", "message", "delivered", "outcome", "report")
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif"}
 
 
-app.command("register")(roster.register)
-app.command("list")(roster.list_)
-app.command("remove")(roster.remove)
+app.command("register")(register)
+app.command("list")(list_)
+app.command("remove")(remove)
 
 
 @app.command("send")
@@ -102,13 +105,13 @@ def flush(deployment: Deployment, name: NameArgument) -> Found:
     return found(f"flushed {name}", result, code=code)
 
 
-app.command("fingerprint")(contacts.fingerprint)
-app.command("trust")(contacts.trust)
-app.command("complain")(redress.complain)
-app.command("status")(redress.status)
-app.command("forgive")(redress.forgive)
-app.command("trust-log")(redress.trust_log)
-app.command("relock")(unlocking.relock)
+app.command("fingerprint")(fingerprint)
+app.command("trust")(trust)
+app.command("complain")(complain)
+app.command("status")(status)
+app.command("forgive")(forgive)
+app.command("trust-log")(trust_log)
+app.command("relock")(relock)
 
 
 @app.command("reset")

@@ -20,9 +20,9 @@ from blindmatch_simulations.testbed.deployment.curating import (
     check_key_lasts,
     check_key_lasts_of_current,
     open_named,
-    publish,
     update,
 )
+from blindmatch_simulations.testbed.deployment.curating import publish as publish_epoch
 from blindmatch_simulations.testbed.deployment.deployed_design import design_of, note_design
 from blindmatch_simulations.testbed.deployment.endorsement_policy import NO_POLICY, check_not_needed
 from blindmatch_simulations.testbed.deployment.folder import Deployment
@@ -68,7 +68,7 @@ def build(
     with open_named(deployment, name) as entries, building() as progress:
         if previous is None:
             check_key_lasts(given, now)
-            publication = publish(deployment, loaded, entries, rng, epoch, given, progress, valid_days)
+            publication = publish_epoch(deployment, loaded, entries, rng, epoch, given, progress, valid_days)
         else:
             check_key_lasts_of_current(deployment, loaded, now)
             with open_named(deployment, previous) as old:

@@ -36,7 +36,7 @@ from blindmatch_simulations.testbed.deployment.registry import load_design, port
 
 OrganisationArgument = Annotated[str, typer.Argument(help="An organisation of the policy.")]
 
-NONE = "none: the curator's word is enough"
+NO_POLICY_WORDS = "none: the curator's word is enough"
 
 
 def policy(
@@ -55,11 +55,11 @@ def policy(
         held = read_policy(deployment)
     else:
         held = make_policy(deployment, needed, organisations or [], rotate or [])
-    result = described(held)
-    return found("endorsement", result, {"policy": NONE} if held is None else None)
+    result = describe_policy(held)
+    return found("endorsement", result, {"policy": NO_POLICY_WORDS} if held is None else None)
 
 
-def described(held: EndorsementPolicy | None) -> dict[str, Any]:
+def describe_policy(held: EndorsementPolicy | None) -> dict[str, Any]:
     """A policy, as `--json` has it."""
     if held is None:
         return {"policy": NO_POLICY}

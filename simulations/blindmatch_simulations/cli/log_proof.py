@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import typer
 from blindmatch_client.epochs.evidence import Kind
 from blindmatch_client.epochs.transparency import evidence_file
-from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy, verify_logged, verify_origin
+from blindmatch_proofs.epoch import DAY_S, EpochLeaf, EpochPolicy, verify_logged, verify_origin
 from blindmatch_proofs.split_view import SplitView
 from blindmatch_proofs.tlog_policy import Policy
 from blindmatch_proofs.tlog_proof import HEADER, TlogProof
@@ -24,7 +24,6 @@ from blindmatch_simulations.cli.unlocking import opened
 from blindmatch_simulations.testbed.deployment.device_settings import Settings
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 
-DAY_S: Final = 86_400
 _TWO_VIEWS: Final = frozenset({Kind.SPLIT, Kind.UNCONTINUED})
 """Evidence of two checkpoints; of two sizes they show nothing until somebody asks the log for a proof."""
 ReadKey: TypeAlias = Callable[[], bytes]

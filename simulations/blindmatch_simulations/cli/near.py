@@ -1,29 +1,21 @@
-"""`blindmatch bench near` and `blindmatch design tune`: near matching measured, and its parameters chosen."""
+"""`blindmatch design`: what there is to run, and how a design's parameters are chosen."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.voprf import Limits
 from msgspec import to_builtins
-from rich.console import Console
 from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.bench import CropsOption, RunsOption, SecondsOption, run_benches
-from blindmatch_simulations.cli.bench import app as benches
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import phases, table
-from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
-from blindmatch_simulations.evaluation.corpus.own import OwnPictures
-from blindmatch_simulations.evaluation.studies.near_bench import Options, limits_for
-from blindmatch_simulations.evaluation.studies.near_bench import bench_near as measure_near
-from blindmatch_simulations.evaluation.studies.near_cost import MOST_CALLS
+from blindmatch_simulations.evaluation.studies.near_bench import limits_for
 from blindmatch_simulations.evaluation.studies.near_pictures import edited_crops
 from blindmatch_simulations.evaluation.studies.near_tokens import Point, Wishes, tune
 
@@ -31,60 +23,12 @@ app = Commands(no_args_is_help=True)
 
 TUNABLE: Final = "token-psi"
 SEED: Final = 23
-LEAST_OWN: Final = 5
 POINT_COLUMNS: Final = ("k", "bands", "probes", "needed", "recall %", "device u", "list costs", "bytes asked")
 
 Log2nOption = Annotated[int, typer.Option("--log2n", min=4, max=24, help="The list has 2^this entries.")]
 
 
-@benches.command("near")
-def bench_near(
-    log2n: Log2nOption = 20,
-    crops: CropsOption = 300,
-    sessions: Annotated[int, typer.Option(min=1, help="Whole sessions with all cryptography.")] = 100,
-    store_log2n: Annotated[
-        int, typer.Option(min=4, max=22, help="The store that is built and asked has 2^this entries.")
-    ] = 14,
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder that keeps the store, with the matcher's key; one that is there is checked and used "
-            "again, what an interrupted run left is taken up."
-        ),
-    ] = None,
-    calls: Annotated[int, typer.Option(min=1, max=MOST_CALLS, help="Matches over loopback.")] = 100,
-    runs: RunsOption = 9,
-    seconds: SecondsOption = 20.0,
-    pictures: PicturesOption = None,
-) -> Found:
-    """token-psi: recall, entries revealed, cost, build, latency over loopback, and what extraction costs.
-
-    Rows explained as "tokens" count without cryptography on large samples. The targets are those of
-    --log2n 20 --store-log2n 20, whose store takes minutes to build: keep it with --store.
-    """
-    own = OwnPictures() if pictures is None else _own(pictures, crops, people())
-    options = Options(
-        set_size=1 << log2n,
-        crops=crops,
-        own=tuple(own.pictures),
-        sessions=sessions,
-        store_size=1 << store_log2n,
-        store=store,
-        calls=calls,
-    )
-    sizes = {"log2n": log2n, "crops": crops, "sessions": sessions, "store_log2n": store_log2n, "calls": calls}
-    sizes |= {"own_pictures": len(own.pictures)} if pictures else {}
-    return run_benches([lambda meter, folder: measure_near(meter, folder, options)], runs, seconds, sizes)
-
-
-def _own(pictures: Path, crops: int, console: Console) -> OwnPictures:
-    """As many of the user's own pictures as crops are asked for, at least five."""
-    with phases(console) as begin:
-        found = chosen(pictures, crops, LEAST_OWN, SEED, begin)
-    show_own(console, found)
-    return found
-
-
+CropsOption = Annotated[int, typer.Option(min=5, max=600, help="Crops, each of which gets every edit.")]
 TunableArgument = Annotated[str, typer.Argument(help="The design; token-psi alone has parameters to tune.")]
 SecrecyOption = Annotated[
     float, typer.Option(min=0, help="Log2 of the evaluations that may reveal the whole list, at least.")

@@ -23,16 +23,16 @@ from blindmatch_simulations.testbed.deployment.folder import DeploymentError
 
 COLUMNS = ("what", "verdict", "why")
 
-app = Commands(no_args_is_help=True)
+report_app = Commands(no_args_is_help=True)
 
 
-@app.callback()
+@report_app.callback()
 def group() -> None:
     """What there is beside drawing a folder."""
 
 
-@app.command("verify")
-def verify(
+@report_app.command("verify")
+def verify_report(
     file: Annotated[Path, typer.Argument(help="Evidence that `centre export` wrote, or an authority got.")],
     identity: Annotated[
         str, typer.Option(help="The sender's identity key, 64 hex digits, as somebody you trust says it is.")
@@ -49,7 +49,7 @@ def verify(
 
     The exit code is 1 if something does not hold. What cannot be looked at is not shown, whatever the rest.
     """
-    evidence = _read(file)
+    evidence = _read_report(file)
     if not re.fullmatch("([0-9a-f]{64})?", identity):
         raise typer.BadParameter("--identity is 64 hex digits, in lower case")
     ours, judge, stamp = (b"" if path is None else read_key(path) for path in (curator, judge_key, stamp_key))
@@ -64,7 +64,7 @@ def verify(
     return Found(described(evidence, verdicts), (made,), exit_codes.WRONG if wrong else exit_codes.OK)
 
 
-def _read(file: Path) -> ReportEvidence:
+def _read_report(file: Path) -> ReportEvidence:
     try:
         return ReportEvidence.decode(file.read_bytes())
     except ProtocolError as error:

@@ -32,7 +32,7 @@ def id_of(text: str, what: str = "report") -> bytes:
 
 def confirm(deployment: Deployment, report: ReportArgument, reason: ReasonOption) -> Found:
     """A person looked at the report: it is what it says."""
-    return moved(deployment, report, state="confirmed", reason=reason)
+    return _move(deployment, report, state="confirmed", reason=reason)
 
 
 def unfound(
@@ -44,24 +44,24 @@ def unfound(
     ] = False,
 ) -> Found:
     """A person looked at the report: it is unfounded. The user is told."""
-    return moved(deployment, report, state="unfounded", reason=reason, delay_notice=later)
+    return _move(deployment, report, state="unfounded", reason=reason, delay_notice=later)
 
 
 def ask_removal(deployment: Deployment, report: ReportArgument, reason: ReasonOption) -> Found:
     """Note that the provider was asked to remove what was reported."""
-    return moved(deployment, report, state="removal asked", reason=reason)
+    return _move(deployment, report, state="removal asked", reason=reason)
 
 
 def close(deployment: Deployment, report: ReportArgument, reason: ReasonOption) -> Found:
     """Close a report; only an upheld complaint moves it again."""
-    return moved(deployment, report, state="closed", reason=reason)
+    return _move(deployment, report, state="closed", reason=reason)
 
 
 def hold(deployment: Deployment, report: ReportArgument, reason: ReasonOption) -> Found:
     """An authority asks that the user is not told yet: put the notice off as long as the law allows."""
     request = pb.HoldNoticeRequest(report_id=id_of(report), reason=reason)
     held = ask_centre(deployment, "HoldNotice", request, pb.Notice)
-    return Found(described_notice(held), (f"the notice is due on {day(held.due_at_ms)}",))
+    return Found(describe_notice(held), (f"the notice is due on {day(held.due_at_ms)}",))
 
 
 def notify(deployment: Deployment, design: DeployedDesignOption = None) -> Found:
@@ -71,16 +71,16 @@ def notify(deployment: Deployment, design: DeployedDesignOption = None) -> Found
     """
     sent = deliver(deployment, design_of(deployment, design))
     rows = [(one.notice.account, one.notice.kind, one.problem or "sent") for one in sent]
-    result = [described_notice(one.notice) | {"problem": one.problem} for one in sent]
+    result = [describe_notice(one.notice) | {"problem": one.problem} for one in sent]
     code = exit_codes.UNREACHABLE if any(one.problem for one in sent) else exit_codes.OK
     return Found(result, (table("notices", ("to", "about", "outcome"), rows),), code)
 
 
-def moved(deployment: Deployment, report: str, **values: Any) -> Found:
+def _move(deployment: Deployment, report: str, **values: Any) -> Found:
     """Have the centre move a report; its row then."""
     request = pb.MoveRequest(report_id=id_of(report), **values)
     row = ask_centre(deployment, "Move", request, pb.ReportRow)
-    return found(f"report {report}", described(row))
+    return found(f"report {report}", describe_report(row))
 
 
 def plain(message: Message, **names: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def plain(message: Message, **names: str) -> dict[str, Any]:
     }
 
 
-def described(report: pb.ReportRow) -> dict[str, Any]:
+def describe_report(report: pb.ReportRow) -> dict[str, Any]:
     """A report's row as JSON; `outcome` is what the machine checks came to."""
     return {
         "report": report.report_id.hex(),
@@ -112,7 +112,7 @@ def described(report: pb.ReportRow) -> dict[str, Any]:
     }
 
 
-def described_notice(notice: pb.Notice) -> dict[str, Any]:
+def describe_notice(notice: pb.Notice) -> dict[str, Any]:
     """A notice as JSON."""
     return plain(notice, notice_id="notice", report_id="report")
 

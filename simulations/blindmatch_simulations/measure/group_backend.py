@@ -13,26 +13,26 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 if TYPE_CHECKING:
     from blindmatch_simulations.measure.meter import Meter
 
-VARIABLE: Final = "BLINDMATCH_GROUP_BACKEND"
+GROUP_BACKEND: Final = "BLINDMATCH_GROUP_BACKEND"
 
 
 class SettingError(BlindmatchError):
     """The environment names no back end."""
 
 
-def choose(told: str | None = None) -> None:
+def choose_group_backend(told: str | None = None) -> None:
     """Compute as told, else as the environment says, else as `auto` does.
 
     Raises:
         SettingError: if the environment's word is none of them.
     """
     if told is not None:
-        os.environ[VARIABLE] = told
-    word = os.environ.get(VARIABLE) or group.Setting.AUTO
+        os.environ[GROUP_BACKEND] = told
+    word = os.environ.get(GROUP_BACKEND) or group.Setting.AUTO
     try:
         group.choose(group.Setting(word))
     except ValueError:
-        raise SettingError(f"{VARIABLE} must be {', '.join(group.Setting)}, not {word!r}") from None
+        raise SettingError(f"{GROUP_BACKEND} must be {', '.join(group.Setting)}, not {word!r}") from None
 
 
 def measurable() -> tuple[group.Setting, ...]:
@@ -43,12 +43,12 @@ def measurable() -> tuple[group.Setting, ...]:
 @contextmanager
 def computing(meter: Meter, setting: group.Setting) -> Iterator[None]:
     """Let this process, and those it starts, compute with one back end in a block; rows of jit are marked."""
-    before = os.environ.get(VARIABLE, "")
-    choose(setting)
+    before = os.environ.get(GROUP_BACKEND, "")
+    choose_group_backend(setting)
     group.in_use()  # compiled before anything is timed
     meter.marks = {} if setting is group.Setting.LIBSODIUM else {"backend": str(setting)}
     try:
         yield
     finally:
         meter.marks = {}
-        choose(before or group.Setting.AUTO)
+        choose_group_backend(before or group.Setting.AUTO)

@@ -15,10 +15,10 @@ from blindmatch_simulations.data import volumes
 from blindmatch_simulations.evaluation.assess.results import Results, write_whole
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.measure import results as measure
-from blindmatch_simulations.report import tables
 from blindmatch_simulations.report.inputs import Input, inputs
 from blindmatch_simulations.report.markup import mark, number, policy, text
 from blindmatch_simulations.report.material import sources
+from blindmatch_simulations.report.tables import figure_files
 
 REPORT: Final = "report.html"
 COMPARISON: Final = "compare.html"
@@ -38,7 +38,7 @@ SCRIPTS: Final = (
 
 def draw_report(folder: Path, results: Results) -> list[Path]:
     """Write ``report.html`` and the files of `tables.files`; their paths."""
-    made = {REPORT: report(folder, [results]), **tables.files(results)}
+    made = {REPORT: report(folder, [results]), **figure_files(results)}
     for name, content in made.items():
         write_whole(folder / name, content.encode())
     return [folder / REPORT, folder / "figures"]

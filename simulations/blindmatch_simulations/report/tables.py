@@ -27,7 +27,7 @@ def failed(results: Results) -> list[Row]:
     return [one for one in results.rows if not isinstance(one, Measured | Studied)]
 
 
-def files(results: Results) -> dict[str, str]:
+def figure_files(results: Results) -> dict[str, str]:
     """Contents by path below the results folder."""
     rows = measured(results)
     by_edit = {f"figures/recall-{one.name}.svg": _recall_chart(one) for one in rows}

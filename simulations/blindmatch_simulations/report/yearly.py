@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import Any, Final
 
 from blindmatch_simulations.evaluation.population.outputs import OUTPUTS
-from blindmatch_simulations.report import svg
 from blindmatch_simulations.report.markup import mark, text
+from blindmatch_simulations.report.svg import band
 
 DRAWN: Final = ("true_reports", "false_reports", "backlog")
 TOLD: Final = (
@@ -95,7 +95,7 @@ def _charts(one: Mapping[str, Any]) -> str:
         days = one["daily"][name]
         size = -(-len(days["value"]) // MOST_POINTS)
         words = f"{_words(name)}, {OUTPUTS[name].unit}{f', {size} days a point' if size > 1 else ' a day'}"
-        drawn = svg.band(
+        drawn = band(
             f"{one['design']}: {words}",
             [min(part) for part in _parts(days["low"], size)],
             [sum(part) / len(part) for part in _parts(days["value"], size)],

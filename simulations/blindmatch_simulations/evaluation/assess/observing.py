@@ -69,8 +69,8 @@ from blindmatch_simulations.evaluation.assess.observed import (
     described,
 )
 from blindmatch_simulations.evaluation.assess.plan import Plan
-from blindmatch_simulations.measure import procfs
 from blindmatch_simulations.measure.phases import PhaseTimes, each
+from blindmatch_simulations.measure.procfs import reset_peak, status_mib, tree_cpu_seconds
 from blindmatch_simulations.testbed.audit import Audit, Undeclared, audit_device
 from blindmatch_simulations.testbed.deployment.curating import add_references, lend
 from blindmatch_simulations.testbed.deployment.devices import Watched
@@ -312,7 +312,7 @@ class Observer(Redacted, Struct, frozen=True):
 
     def _send(self, world: World, items: Sequence[MadeItem]) -> None:
         sender = world.device(SENDER)
-        before = {party: procfs.tree_cpu_seconds(one.process.pid) for party, one in world.servers.items()}
+        before = {party: tree_cpu_seconds(one.process.pid) for party, one in world.servers.items()}
         with self.phases("pictures matched and sent") as progress:
             rows, self.seen["peak_mib"] = self._rows(world, items, progress)
         world.flush(SENDER)
@@ -328,12 +328,12 @@ class Observer(Redacted, Struct, frozen=True):
     ) -> tuple[list[PictureRow], float | None]:
         rows, recorder = list[PictureRow](), world.of(SENDER).watched.recorder
         before = len(recorder.records())
-        resident = procfs.status_mib("VmRSS") if procfs.reset_peak() else None
+        resident = status_mib("VmRSS") if reset_peak() else None
         for item in items:
             rows.append(self._row(world, item))
             world.check_alive()
             progress(len(rows), len(items))
-        peak = procfs.status_mib("VmHWM")
+        peak = status_mib("VmHWM")
         kept = sum(record.request_bytes for record in recorder.records()[before:]) / (1 << 20)
         return rows, peak - resident - kept if resident is not None and peak is not None else None
 
@@ -421,9 +421,9 @@ def _is_absent(item: MadeItem) -> bool:
 
 
 def _server_cost(server: ServerProcess, before: float | None) -> ServerCost:
-    after = procfs.tree_cpu_seconds(server.process.pid)
+    after = tree_cpu_seconds(server.process.pid)
     spent = after - before if after is not None and before is not None else None
-    return ServerCost(server.party.server, spent, procfs.status_mib("VmHWM", server.process.pid))
+    return ServerCost(server.party.server, spent, status_mib("VmHWM", server.process.pid))
 
 
 def _traffic(sender: Watched) -> tuple[Traffic, ...]:

@@ -54,8 +54,8 @@ from blindmatch_simulations.evaluation.assess.subjects import (
 )
 from blindmatch_simulations.evaluation.assess.worker import CHECKED, MATERIAL, NOT_CHECKED, OBSERVED, PLAN
 from blindmatch_simulations.evaluation.corpus.by_kind import by_kind
-from blindmatch_simulations.measure import procfs
 from blindmatch_simulations.measure.phases import PhaseProgress, Tell, as_heard
+from blindmatch_simulations.measure.procfs import group_mib
 from blindmatch_simulations.measure.results import (
     ByKind,
     PairDistances,
@@ -138,7 +138,7 @@ def _watch(
             return f"took longer than {seconds:.0f} s", peak
         if now - looked > MEMORY_POLL_SECONDS:
             looked = now
-            peak = max(peak, procfs.group_mib(process.pid))
+            peak = max(peak, group_mib(process.pid))
             if peak > memory_mib:
                 return f"used more than {memory_mib:.0f} MiB", peak
         if stop.wait(POLL_SECONDS):

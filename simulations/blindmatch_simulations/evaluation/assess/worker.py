@@ -29,7 +29,7 @@ from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.conformance.checks import CHECKS
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.run import QUICK, judged
-from blindmatch_simulations.measure.group_backend import choose
+from blindmatch_simulations.measure.group_backend import choose_group_backend
 from blindmatch_simulations.measure.phases import PhaseTimes
 from blindmatch_simulations.measure.procfs import used_cpu_seconds
 from blindmatch_simulations.measure.yardstick import reading
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     part, reference = arguments[0], arguments[4]
     folder, out, sets = map(Path, arguments[1:4])
     try:
-        choose()
+        choose_group_backend()
         if part == "run":
             _run(folder, out, sets, reference)
         else:

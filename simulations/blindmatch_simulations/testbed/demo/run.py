@@ -103,7 +103,7 @@ class DemoRun(Redacted, Struct, frozen=True):
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def run(
+def play_demo(
     home: Path,
     reference: str,
     set_size: int,

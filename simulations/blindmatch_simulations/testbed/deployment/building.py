@@ -22,7 +22,7 @@ from blindmatch_server.epochs.published import Publication
 from blindmatch_server.epochs.signing import Signer
 from blindmatch_server.hosting.workers import WorkerPool, cores
 
-from blindmatch_simulations.measure.group_backend import choose
+from blindmatch_simulations.measure.group_backend import choose_group_backend
 from blindmatch_simulations.measure.procfs import peak_with
 from blindmatch_simulations.measure.worker import in_own_process
 from blindmatch_simulations.measure.yardstick import timed
@@ -58,7 +58,7 @@ def built_alone(design: str, entries: Path, folder: Path, values: Mapping[str, i
 def build(design: str, entries: str, folder: str, values: str) -> None:
     """Build one set and print what it cost."""
     workers = WorkerPool(cores())
-    choose()
+    choose_group_backend()
 
     def publish() -> None:
         with open_list(Path(entries)) as opened, workers:
