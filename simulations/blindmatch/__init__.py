@@ -19,8 +19,7 @@ from blindmatch_simulations.testbed.scenario.recording import Recording, read_re
 from blindmatch_simulations.testbed.scenario.run import Bounds, Event
 
 from blindmatch.opening import Answer, InProcess, open_design, sample_pictures
-from blindmatch.playing import Played, play
-from blindmatch.results import FramesError, figures, frame, load_results, table
+from blindmatch.playing import FramesError, Played, figures, frame, load_results, play, table
 
 __all__ = [
     "Answer",

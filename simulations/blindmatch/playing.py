@@ -5,13 +5,17 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from blindmatch_client.trace import Purpose
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
+from blindmatch_simulations.evaluation.assess.results import AnyResults, figures, results_in, rows_of
+from blindmatch_simulations.measure.results import read
 from blindmatch_simulations.testbed.audit import Audit, Evidence, audit_device
 from blindmatch_simulations.testbed.scenario import run
 from blindmatch_simulations.testbed.scenario.operations import (
@@ -22,8 +26,7 @@ from blindmatch_simulations.testbed.scenario.operations import (
     account_of,
 )
 from blindmatch_simulations.testbed.scenario.recording import Writer
-from blindmatch_simulations.testbed.scenario.run import Bounds, Event
-from blindmatch_simulations.testbed.scenario.seen import counterpart, evidence
+from blindmatch_simulations.testbed.scenario.run import Bounds, Event, counterpart, evidence
 from blindmatch_simulations.testbed.scenario.world import World
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -138,3 +141,42 @@ def _row(event: Event) -> dict[str, Any]:
         "cpu_ms": None if cost is None else cost.cpu_ms,
     }
     return found | {f"{purpose}_up": 0 if cost is None else cost.up(purpose) for purpose in Purpose}
+
+
+__all__ = ["FramesError", "figures", "frame", "load_results", "table"]
+
+
+class FramesError(BlindmatchError):
+    """The package for data frames is not installed; the text says how it is."""
+
+
+def load_results(path: Path | str) -> AnyResults:
+    """A results file, or the one in a folder, whole and as it was written.
+
+    Raises:
+        ResultsError: if it is not there, edited, truncated or of another version.
+    """
+    loaded: AnyResults = read(results_in(Path(path)), AnyResults)
+    return loaded
+
+
+def table(*paths: Path | str) -> list[dict[str, Any]]:
+    """Rows of `figures` of many results: files, folders of `assess`, or folders of a sweep.
+
+    Raises:
+        ResultsError: if one is not there, edited, truncated or of another version.
+    """
+    return [row for path in paths for row in rows_of(Path(path))]
+
+
+def frame(rows: Iterable[Mapping[str, Any]], library: str = "pandas") -> Any:
+    """Flat rows as a data frame of `library`: `pandas` or `polars`.
+
+    Raises:
+        FramesError: if it is not installed.
+    """
+    try:
+        frames = import_module(library)
+    except ImportError:
+        raise FramesError(f"{library} is not installed: pip install {library}") from None
+    return frames.DataFrame(list(rows))

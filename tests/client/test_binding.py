@@ -12,8 +12,8 @@ from blindmatch_protocol.contract import UNBOUND, Binding, Party
 from blindmatch_protocol.messages import franking
 from blindmatch_protocol.messages.sealed_message import SealedMessage
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.testbed.audit.evidence import Evidence
 from blindmatch_simulations.testbed.audit.messages import check_bindings
+from blindmatch_simulations.testbed.audit.records import Evidence
 from dummy_designs import VOUCHERS, Sealed
 from msgspec.structs import replace
 from support.fakes import Owned, World, down, hashes_with, picture

@@ -19,7 +19,7 @@ from blindmatch_simulations.testbed.deployment.registry import (
     load_design,
     not_installed,
 )
-from blindmatch_simulations.testbed.pictures.edits import EDITS
+from blindmatch_simulations.testbed.pictures.crops import EDITS
 from PIL import Image, ImageDraw
 
 MODULE = "blindmatch_client.device_classifier"

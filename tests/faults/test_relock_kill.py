@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 from blindmatch_client.errors import StoreError, WrongKeyError
-from blindmatch_simulations.testbed.deployment.device_settings import Settings
+from blindmatch_simulations.testbed.deployment.device_settings import Settings, relock
 from blindmatch_simulations.testbed.deployment.devices import create_device, needs_passphrase, open_device
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.deployment.relocking import relock
 from msgspec import Struct
 from support.command import BAD_STATE, USAGE, in_process, refused
 from support.forked import lived

@@ -27,7 +27,7 @@ from blindmatch_simulations.evaluation.bench.loopback import Served, serving
 from blindmatch_simulations.evaluation.bench.queries import SEVERAL, Check
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.phases import each
-from blindmatch_simulations.measure.worker import Worker, working
+from blindmatch_simulations.measure.processes import Worker, working
 from blindmatch_simulations.measure.yardstick import Run, counting, timed
 from msgspec import Struct
 

@@ -35,7 +35,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     transcript,
     update,
 )
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
 from msgspec.structs import replace
 from support.fakes import picture
 from support.memory import build, opened, random_hashes

@@ -23,8 +23,7 @@ from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import filter as membership
 from blindmatch_protocol.sets import labels, store
-from blindmatch_simulations.testbed.inprocess.deployed import run_session
-from blindmatch_simulations.testbed.inprocess.opened import OpenDesign
+from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, run_session
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.memory import random_hashes

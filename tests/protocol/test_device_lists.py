@@ -13,7 +13,7 @@ from blindmatch_protocol.setfile import SetFile, SetFileWriter
 from blindmatch_protocol.sets.multi_index import MOST_DISTANCE, MultiIndex, write_index
 from blindmatch_protocol.sets.plain_list import identity_of, nearest
 from blindmatch_simulations.testbed.inprocess.deployed import run_session
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
 from msgspec import structs
 from support.memory import MemoryWorkspace, OpenDesign, build, held, random_hashes
 from support.set_files import opened, resealed

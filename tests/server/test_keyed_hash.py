@@ -7,8 +7,7 @@ import pytest
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_server.centre.keys import SAME_PICTURE, KeyedHasher, distance
 from blindmatch_simulations.evaluation.studies.hashes import measure
-from blindmatch_simulations.testbed.pictures.crops import SamplePicture, crops
-from blindmatch_simulations.testbed.pictures.edits import EDITS, MILD, Edit
+from blindmatch_simulations.testbed.pictures.crops import EDITS, MILD, Edit, SamplePicture, crops
 
 KEY = bytes(range(32))
 

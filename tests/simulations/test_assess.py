@@ -35,10 +35,9 @@ from blindmatch_simulations.evaluation.assess.results import (
 )
 from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.evaluation.assess.subjects import again, known
-from blindmatch_simulations.measure.group_backend import choose_group_backend
-from blindmatch_simulations.measure.machine import machine
+from blindmatch_simulations.measure.machine import choose_group_backend, machine
 from blindmatch_simulations.measure.results import ResultsError
-from blindmatch_simulations.report.tables import failed
+from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import RegistryError
 from support.assess_rows import TINY, tiny
 from support.command import COMMAND, processes_of

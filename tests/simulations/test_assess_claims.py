@@ -26,8 +26,8 @@ from blindmatch_simulations.evaluation.assess.observed import (
 from blindmatch_simulations.evaluation.assess.results import Measured, check_folder
 from blindmatch_simulations.measure.intervals import resolution
 from blindmatch_simulations.measure.results import Figure
-from blindmatch_simulations.report import tables
-from blindmatch_simulations.report.inputs import inputs
+from blindmatch_simulations.report import page as tables
+from blindmatch_simulations.report.yearly import inputs
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs
 from msgspec.structs import replace
 from support.assess_page import outline, results_folder

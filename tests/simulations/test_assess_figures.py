@@ -26,8 +26,8 @@ from blindmatch_simulations.evaluation.population.model import YEAR, literature,
 from blindmatch_simulations.evaluation.studies import hashes
 from blindmatch_simulations.measure.intervals import advantage, resolution
 from blindmatch_simulations.measure.results import Figure
-from blindmatch_simulations.report.inputs import inputs
 from blindmatch_simulations.report.markup import number, power
+from blindmatch_simulations.report.yearly import inputs
 from blindmatch_simulations.testbed.inprocess.deployed import manifest_of
 from msgspec.structs import replace
 from support.assess_rows import EDITS, observed, row

@@ -9,9 +9,8 @@ import sys
 import time
 
 import pytest
-from blindmatch_simulations.measure.figures import share
-from blindmatch_simulations.measure.intervals import clopper_pearson
-from blindmatch_simulations.measure.procfs import tree_cpu_seconds
+from blindmatch_simulations.measure.intervals import clopper_pearson, share
+from blindmatch_simulations.measure.processes import tree_cpu_seconds
 from msgspec.structs import replace
 from support.assess_rows import observed, picture, row
 

@@ -32,10 +32,10 @@ from blindmatch_simulations.evaluation.attacks.figure import Figure as Achieved
 from blindmatch_simulations.evaluation.attacks.run import Ran, results_of
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.measure.results import ByKind, Figure, encode
-from blindmatch_simulations.report.inputs import ASSUMPTION, inputs
 from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
 from blindmatch_simulations.report.page import asset, report
-from blindmatch_simulations.testbed.pictures.edits import EDITS as SUITE
+from blindmatch_simulations.report.yearly import ASSUMPTION, inputs
+from blindmatch_simulations.testbed.pictures.crops import EDITS as SUITE
 from defusedxml.ElementTree import fromstring
 from msgspec.structs import replace
 from support.assess_page import outline, results_folder

@@ -27,7 +27,7 @@ from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
 from blindmatch_simulations.testbed.deployment.curating import lend
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.registry import load_design
-from blindmatch_simulations.testbed.inprocess.opened import open_published
+from blindmatch_simulations.testbed.inprocess.deployed import open_published
 from blindmatch_simulations.testbed.pictures.pool import Oracle
 from dummy_designs import VOUCHERS, Sealed
 from support.assess_rows import TINY

@@ -13,7 +13,7 @@ from blindmatch_simulations.evaluation.attacks.run import AttackRow, Ran, result
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.measure.results import encode
 from blindmatch_simulations.testbed.deployment.registry import load_design
-from blindmatch_simulations.testbed.pictures.edits import BY_NAME, encoded
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME, encoded
 from blindmatch_simulations.testbed.pictures.pool import picture
 from PIL import Image
 

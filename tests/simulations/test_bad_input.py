@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from blindmatch_simulations.testbed.deployment.deployed_design import note_design
 from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import note_design
 from blindmatch_simulations.testbed.scenario.recording import RecordingError, read_recording
 from support.command import BAD_STATE, REFUSED, USAGE, in_process, refused
 

@@ -16,12 +16,10 @@ from blindmatch_simulations.evaluation.bench.field import Outcome
 from blindmatch_simulations.evaluation.bench.peers.runner import PeerMissingError, Peers, runs_of
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells, markdown
 from blindmatch_simulations.measure import meter
-from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.procfs import cpu_seconds, mapped_mib, status_mib
+from blindmatch_simulations.measure.processes import AloneError, cpu_seconds, mapped_mib, status_mib
 from blindmatch_simulations.measure.results import Results, Status, encode, results
-from blindmatch_simulations.measure.row import FIGURES, BenchRow, Target, Verdict, bench_row
-from blindmatch_simulations.measure.worker import AloneError
+from blindmatch_simulations.measure.row import CATALOGUE, FIGURES, BenchRow, Target, Verdict, bench_row
 from blindmatch_simulations.measure.yardstick import (
     Cost,
     Reading,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from blindmatch_protocol.account_name import NOTICE_BYTES
 from blindmatch_simulations.testbed.deployment.folder import DeploymentError
-from blindmatch_simulations.testbed.deployment.mailbox import Mailbox
+from blindmatch_simulations.testbed.deployment.statistics import Mailbox
 from support.command import BAD_STATE, REFUSED, UNREACHABLE, Ran, in_process, refused
 from support.forked_servers import serving
 

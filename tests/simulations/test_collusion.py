@@ -11,8 +11,8 @@ import pytest
 from blindmatch_protocol.contract import Content, Info, Party, Role
 from blindmatch_protocol.sets.plain_list import EPOCH_FILE, LIST_FILE
 from blindmatch_server.matching.epochs import PublishedSource
-from blindmatch_simulations.testbed.deployment.collusion import collusions, faults, operators, operators_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
+from blindmatch_simulations.testbed.deployment.registry import collusions, faults, operators, operators_of
 from dummy_designs import CARRIED, PARTY_A, PARTY_B, SHARES, THIRD
 from msgspec.structs import replace
 from support.command import in_process

@@ -23,7 +23,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.lists import (
     material,
     playable_pair,
 )
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
 from msgspec.structs import replace
 from planted.mutations.devices import HitsVisible
 

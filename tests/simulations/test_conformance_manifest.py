@@ -11,7 +11,7 @@ import pytest
 from blindmatch_protocol.designs import oprf_psi
 from blindmatch_simulations.evaluation.conformance.remote import manifest as manifests
 from blindmatch_simulations.evaluation.conformance.remote.manifest import read_manifest
-from blindmatch_simulations.testbed.deployment.errors import ManifestError
+from blindmatch_simulations.testbed.deployment.addresses import ManifestError
 from blindmatch_simulations.testbed.inprocess.deployed import Build
 from support.remote_world import World, built
 from support.schemas import of_manifests

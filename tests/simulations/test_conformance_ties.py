@@ -32,7 +32,7 @@ from blindmatch_protocol.sets.plain_list import (
 )
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
 from blindmatch_simulations.evaluation.conformance.run import Report
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
 from msgspec import Struct
 from msgspec.structs import replace
 from nacl.exceptions import BadSignatureError

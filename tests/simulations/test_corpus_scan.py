@@ -28,8 +28,7 @@ from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
 from blindmatch_simulations.measure.intervals import bounded_mean, clopper_pearson
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Figure, ResultsError, sealed
-from blindmatch_simulations.testbed.pictures.crops import crops
-from blindmatch_simulations.testbed.pictures.edits import MILD
+from blindmatch_simulations.testbed.pictures.crops import MILD, crops
 from blindmatch_simulations.testbed.pictures.pool import SIDE, picture, random_hashes
 from msgspec.structs import replace
 from PIL import Image

@@ -20,7 +20,7 @@ from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.testbed.demo import run as simulated
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, load_design
-from blindmatch_simulations.testbed.pictures.workload import ANSWER, LISTED, TEXTS, Workload, demo_workload
+from blindmatch_simulations.testbed.pictures.crops import ANSWER, LISTED, TEXTS, Workload, demo_workload
 from blindmatch_simulations.testbed.scenario.operations import SendPicture
 from blindmatch_simulations.testbed.scenario.recording import read_recording
 from msgspec import Struct

@@ -13,15 +13,14 @@ from blindmatch_protocol.contract import AnyDesign, Near, Party
 from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan, token_psi
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.cli.demo_tables import matches_words
+from blindmatch_simulations.cli.demo import matches_words
 from blindmatch_simulations.testbed.audit import Audit, Counterpart, Undeclared
+from blindmatch_simulations.testbed.audit.audit import audit_bundled
 from blindmatch_simulations.testbed.audit.counterpart import Comparison
-from blindmatch_simulations.testbed.audit.evidence import Finding
-from blindmatch_simulations.testbed.audit.sessions import audit_bundled
-from blindmatch_simulations.testbed.demo.checks import failures, not_audited, not_compared
+from blindmatch_simulations.testbed.audit.records import Finding
+from blindmatch_simulations.testbed.demo.run import failures, not_audited, not_compared
 from blindmatch_simulations.testbed.inprocess.deployed import opened, publish
-from blindmatch_simulations.testbed.pictures.crops import crops
-from blindmatch_simulations.testbed.pictures.workload import TEXTS
+from blindmatch_simulations.testbed.pictures.crops import TEXTS, crops
 from dummy_designs import VOUCHERS
 from msgspec.structs import replace
 from planted.mutations.hooks import PaddedPsi, variant

@@ -13,7 +13,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_server.hosting.authority import Authority, Identity, Kind
 from blindmatch_server.hosting.endpoint import ServerContext, Service
 from blindmatch_server.hosting.serving import Listen, running
-from blindmatch_simulations.testbed.deployment.errors import DeploymentError
+from blindmatch_simulations.testbed.deployment.addresses import DeploymentError
 from blindmatch_simulations.testbed.deployment.folder import MARKER, Deployment
 from blindmatch_simulations.testbed.deployment.transparency import LOG, make_log
 from grpc_health.v1 import health_pb2

@@ -20,11 +20,9 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_server.epochs.signing import CuratorKey
 from blindmatch_server.hosting.authority import Authority, Identity
-from blindmatch_simulations.testbed.deployment.doctor import Status, examine
-from blindmatch_simulations.testbed.deployment.doctor.certificates import certificates
-from blindmatch_simulations.testbed.deployment.doctor.files import clock
-from blindmatch_simulations.testbed.deployment.doctor.servers import published
+from blindmatch_simulations.testbed.deployment.doctor import Status, examine, published
 from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.folder_checks import certificates, clock
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from dummy_designs import BRIGHT
 from msgspec.structs import replace

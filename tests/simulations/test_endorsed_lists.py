@@ -34,9 +34,6 @@ from blindmatch_simulations.testbed.deployment.devices import (
     create_or_open_device,
     remove_device,
 )
-from blindmatch_simulations.testbed.deployment.doctor.finding import Finding, Status
-from blindmatch_simulations.testbed.deployment.doctor.policies import policies
-from blindmatch_simulations.testbed.deployment.endorsement_checks import audit, endorsed_by
 from blindmatch_simulations.testbed.deployment.endorsement_policy import (
     key_of,
     keys_of,
@@ -44,8 +41,10 @@ from blindmatch_simulations.testbed.deployment.endorsement_policy import (
     read_policy,
     terms_of,
 )
+from blindmatch_simulations.testbed.deployment.endorsing import audit, endorsed_by
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.deployment.packing import pack_server
+from blindmatch_simulations.testbed.deployment.folder_checks import Finding, Status, policies
+from blindmatch_simulations.testbed.deployment.hosting import pack_server
 from blindmatch_simulations.testbed.deployment.transparency import make_log
 from blindmatch_simulations.testbed.pictures.crops import crops
 from blindmatch_simulations.testbed.scenario.world import World

@@ -11,7 +11,7 @@ from blindmatch_client.trace import EgressRecord
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.testbed.audit import Counterpart, Evidence, Told
-from blindmatch_simulations.testbed.audit.enrolments import check_enrolments
+from blindmatch_simulations.testbed.audit.replay import check_enrolments
 from dummy_designs import MASKED
 from msgspec.structs import replace
 from support.fakes import World, hashes_with, picture

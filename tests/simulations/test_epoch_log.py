@@ -34,15 +34,14 @@ from blindmatch_server.matching.epochs import Renewing
 from blindmatch_server.storage.errors import StateError
 from blindmatch_server.storage.files import hold
 from blindmatch_server.storage.key_files import line_of
-from blindmatch_simulations.testbed.deployment import epoch_log
-from blindmatch_simulations.testbed.deployment.deployed_design import note_design
-from blindmatch_simulations.testbed.deployment.doctor.finding import Status
-from blindmatch_simulations.testbed.deployment.doctor.logging import logged as findings
-from blindmatch_simulations.testbed.deployment.doctor.servers import servers
-from blindmatch_simulations.testbed.deployment.evidence import backed_by
+from blindmatch_simulations.testbed.deployment import curating as epoch_log
+from blindmatch_simulations.testbed.deployment.doctor import logged as findings
+from blindmatch_simulations.testbed.deployment.doctor import servers
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
-from blindmatch_simulations.testbed.deployment.operators import OperatorError
-from blindmatch_simulations.testbed.deployment.packing import pack_server
+from blindmatch_simulations.testbed.deployment.folder_checks import Status
+from blindmatch_simulations.testbed.deployment.hosting import pack_server
+from blindmatch_simulations.testbed.deployment.operators import OperatorError, backed_by
+from blindmatch_simulations.testbed.deployment.registry import note_design
 from blindmatch_simulations.testbed.deployment.transparency import (
     LOG,
     LogError,

@@ -9,8 +9,7 @@ import pytest
 from blindmatch_protocol import group
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.app import Backend, run
-from blindmatch_simulations.measure.group_backend import GROUP_BACKEND, choose_group_backend
-from blindmatch_simulations.measure.machine import machine
+from blindmatch_simulations.measure.machine import GROUP_BACKEND, choose_group_backend, machine
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blindmatch_simulations.cli.app import COMMANDS, app_for
-from blindmatch_simulations.cli.help_examples import help_example_of, help_examples
+from blindmatch_simulations.cli.app import COMMANDS, app_for, help_example_of, help_examples
 from typer.main import get_command
 
 

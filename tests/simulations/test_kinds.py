@@ -14,8 +14,8 @@ from blindmatch_simulations.evaluation.corpus import by_kind as kinds
 from blindmatch_simulations.evaluation.corpus.hashing import print_of
 from blindmatch_simulations.evaluation.corpus.installed import FACES, installed
 from blindmatch_simulations.measure.results import ByKind, PairDistances
-from blindmatch_simulations.testbed.pictures.edits import EDITS
-from blindmatch_simulations.testbed.pictures.kinds import GENERATED, drawing
+from blindmatch_simulations.testbed.pictures.crops import EDITS
+from blindmatch_simulations.testbed.pictures.pool import GENERATED, drawing
 from PIL import Image
 
 Found = tuple[tuple[PairDistances, ...], tuple[ByKind, ...]]

@@ -33,8 +33,7 @@ from blindmatch_simulations.evaluation.studies.near_tokens import (
 )
 from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
 from blindmatch_simulations.testbed.inprocess.deployed import entry_id, run_session
-from blindmatch_simulations.testbed.pictures.crops import crops
-from blindmatch_simulations.testbed.pictures.edits import BY_NAME, EDITS
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME, EDITS, crops
 
 
 @pytest.fixture(scope="module")

@@ -20,15 +20,14 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.parameters import of_values
-from blindmatch_simulations.cli import near
+from blindmatch_simulations.cli import design as near
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.studies.near_bench import limits_for
 from blindmatch_simulations.evaluation.studies.near_cost import opened_store
 from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, edited_crops
-from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.row import Target
-from blindmatch_simulations.testbed.pictures.edits import EDITS
+from blindmatch_simulations.measure.row import CATALOGUE, Target
+from blindmatch_simulations.testbed.pictures.crops import EDITS
 from msgspec import to_builtins
 from msgspec.structs import replace
 from support.readings import short_readings

@@ -27,7 +27,7 @@ from blindmatch_simulations.evaluation.assess.results import ROWS, WORKLOAD, Mea
 from blindmatch_simulations.evaluation.corpus.own import MOST_SIDE, OWN, OwnPictures, as_sent, own_pictures
 from blindmatch_simulations.evaluation.corpus.scan import CorpusError
 from blindmatch_simulations.evaluation.studies.near_pictures import edited_crops
-from blindmatch_simulations.testbed.pictures.edits import BY_NAME
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 from blindmatch_simulations.testbed.pictures.pool import picture
 from PIL import Image
 from support.assess_rows import tiny

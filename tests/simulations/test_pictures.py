@@ -14,7 +14,7 @@ from blindmatch_protocol.picture.decode import decode
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_simulations.data import committed
 from blindmatch_simulations.testbed.pictures import crops as pictures
-from blindmatch_simulations.testbed.pictures.edits import BY_NAME, EDITS, STRONG, Edit
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME, EDITS, STRONG, Edit
 
 
 @pytest.fixture(scope="module")

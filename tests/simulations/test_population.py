@@ -38,9 +38,9 @@ from blindmatch_simulations.evaluation.population.running import (
     run,
     subjects,
 )
-from blindmatch_simulations.measure.figures import share
+from blindmatch_simulations.measure.intervals import share
 from blindmatch_simulations.measure.results import Figure, encode, read, sealed
-from blindmatch_simulations.testbed.pictures.edits import BY_NAME
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 from msgspec.structs import replace
 from msgspec.structs import replace as replaced
 from support.command import BAD_STATE, COMMAND, REFUSED, blindmatch, in_process, refused

@@ -26,7 +26,7 @@ from blindmatch_simulations.evaluation.population.model import (
     stream,
 )
 from blindmatch_simulations.evaluation.population.outputs import tornado
-from blindmatch_simulations.measure.figures import share
+from blindmatch_simulations.measure.intervals import share
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.pictures.pool import Oracle

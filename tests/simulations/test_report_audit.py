@@ -16,7 +16,7 @@ from blindmatch_protocol.messages.franking import LEAF_LENGTH, opened_commitment
 from blindmatch_protocol.messages.padding import pad_attachment
 from blindmatch_protocol.messages.report import REFUSED, Report, open_report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_simulations.testbed.audit.evidence import Evidence, Finding, Told
+from blindmatch_simulations.testbed.audit.records import Evidence, Finding, Told
 from blindmatch_simulations.testbed.audit.reports import check_opened, count_reports
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite

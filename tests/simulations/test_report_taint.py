@@ -24,8 +24,7 @@ from blindmatch_simulations.evaluation.assess.results import (
 )
 from blindmatch_simulations.measure.results import encode, sealed
 from blindmatch_simulations.report.declared import markdown
-from blindmatch_simulations.report.page import SCRIPTS, asset, data, report
-from blindmatch_simulations.report.tables import figure_files
+from blindmatch_simulations.report.page import SCRIPTS, asset, data, figure_files, report
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from msgspec.structs import replace
 from planted.mutations.hooks import Psi

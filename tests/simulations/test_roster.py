@@ -18,9 +18,9 @@ from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.messages.sender_proof import FrankingKey
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.hosting.authority import Identity, Kind
-from blindmatch_simulations.testbed.deployment.deployed_design import note_design
 from blindmatch_simulations.testbed.deployment.devices import now_ms
 from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import note_design
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from support.command import BAD_STATE, REFUSED, UNREACHABLE, USAGE, in_process, refused
 

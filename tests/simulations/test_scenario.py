@@ -37,8 +37,7 @@ from blindmatch_simulations.testbed.scenario.recording import (
     Writer,
     read_recording,
 )
-from blindmatch_simulations.testbed.scenario.run import Bounds, Event, play
-from blindmatch_simulations.testbed.scenario.seen import counterpart, evidence
+from blindmatch_simulations.testbed.scenario.run import Bounds, Event, counterpart, evidence, play
 from blindmatch_simulations.testbed.scenario.world import World
 from msgspec import Struct
 from msgspec.structs import replace

@@ -14,10 +14,11 @@ from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.log.service import Month, leaf_of
-from blindmatch_simulations.cli import yearly as page
-from blindmatch_simulations.testbed.deployment import yearly
+from blindmatch_simulations.cli import centre as page
+from blindmatch_simulations.testbed.deployment import statistics as yearly
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
 from blindmatch_simulations.testbed.deployment.operators import OperatorError, append_counts, ask_log
+from blindmatch_simulations.testbed.deployment.statistics import log_months, year_of
 from blindmatch_simulations.testbed.deployment.transparency import (
     COUNTS,
     LogError,
@@ -26,7 +27,6 @@ from blindmatch_simulations.testbed.deployment.transparency import (
     read_log,
     witness_signer,
 )
-from blindmatch_simulations.testbed.deployment.yearly import log_months, year_of
 from blindmatch_simulations.testbed.scenario.world import World
 from msgspec.structs import replace
 from support.command import USAGE, in_process

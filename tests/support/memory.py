@@ -9,8 +9,7 @@ import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_protocol.contract import AnyDesign, Item, Message, Role, Session, SetParameters, batches_of
-from blindmatch_simulations.testbed.inprocess.deployed import Build, MemoryWorkspace, opened
-from blindmatch_simulations.testbed.inprocess.opened import OpenDesign
+from blindmatch_simulations.testbed.inprocess.deployed import Build, MemoryWorkspace, OpenDesign, opened
 
 __all__ = [
     "Held", "MemoryWorkspace", "asked", "build", "counting", "held", "opened", "random_hashes", "replied",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from blindmatch_simulations.testbed.deployment.device_settings import relock
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.deployment.relocking import relock
 from msgspec import Struct
 
 from support.mortal import Arm, armed

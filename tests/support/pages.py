@@ -14,7 +14,7 @@ from typing import Final
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.designs import device_classifier, oprf_psi
 from blindmatch_simulations.evaluation.bench.table import target_words
-from blindmatch_simulations.measure.catalogue import CATALOGUE
+from blindmatch_simulations.measure.row import CATALOGUE
 from blindmatch_simulations.report import declared
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 

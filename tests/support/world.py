@@ -13,7 +13,7 @@ from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_server.epochs.published import Publication
 from blindmatch_simulations.testbed.deployment.devices import Watched, open_device
 from blindmatch_simulations.testbed.deployment.operators import centre_list
-from blindmatch_simulations.testbed.scenario.listing import publish_list
+from blindmatch_simulations.testbed.scenario.run import publish_list
 from blindmatch_simulations.testbed.scenario.world import World as Running
 
 from support.memory import random_hashes

@@ -5,20 +5,62 @@ from __future__ import annotations
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version as installed_version
 from typing import Annotated, Final, NamedTuple
 
 import typer
 from blindmatch_protocol.codec.errors import BlindmatchError
+from msgspec import Struct
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands
 from blindmatch_simulations.cli.console import ERR, complain
-from blindmatch_simulations.cli.help_examples import add_help_examples, help_example_of
 from blindmatch_simulations.data import table_of
+
+BENCH: Final = "bench "
+
+
+class HelpExample(Struct, frozen=True):
+    """`example` follows ``blindmatch``; `needs` and `writes` are half sentences."""
+
+    example: str
+    needs: str
+    writes: str
+
+    def epilog(self) -> str:
+        """Markdown for the end of the help, one item each."""
+        items = (f"Example: `blindmatch {self.example}`", f"Needs: {self.needs}", f"Writes: {self.writes}")
+        return "\n\n".join(f"- {item}" for item in items)
+
+
+@cache
+def help_examples() -> Mapping[str, HelpExample]:
+    """All examples, by the words of the command; most of ``bench`` are made by `help_example_of`."""
+    return {words: HelpExample(**fields) for words, fields in table_of("help_examples").items()}
+
+
+def help_example_of(words: str) -> HelpExample | None:
+    """The example of the command called by `words`; those of ``bench`` are alike; None for a group."""
+    if words.startswith(BENCH) and words not in help_examples():
+        return HelpExample(
+            f"{words} --json rows.json", "a machine that does nothing else", "the file of --json, if any"
+        )
+    return help_examples().get(words)
+
+
+def add_help_examples(app: typer.Typer, words: str) -> None:
+    """Let the help of every command below the group `words` end with its example."""
+    for command in app.registered_commands:
+        example = help_example_of(f"{words} {command.name}")
+        command.epilog = example.epilog() if example else command.epilog
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            add_help_examples(group.typer_instance, f"{words} {group.name}")
+
 
 EPILOG = """
 A first result: blindmatch demo. By hand, in three terminals: docs/walk.md.
@@ -94,7 +136,7 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(options)
     called = next((word for word in arguments if word in COMMANDS), "")
     if list(arguments[:2]) == ["report", "verify"]:
-        _add(app, called, Command("report_verify", "Look at the report of a match."))
+        _add(app, called, Command("proof", "Look at the report of a match.", "report_app"))
     elif called:
         _add(app, called, COMMANDS[called])
     else:
@@ -138,7 +180,7 @@ def options(
         typer.echo(context.get_help())
         raise typer.Exit
     # not needed to list the commands, and slow to import
-    from blindmatch_simulations.measure.group_backend import choose_group_backend
+    from blindmatch_simulations.measure.machine import choose_group_backend
 
     choose_group_backend(group_backend)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,18 @@ import typer
 from msgspec.structs import replace
 
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.console import ERR, OUT, parts, phases, say
-from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
+from blindmatch_simulations.cli.console import (
+    ERR,
+    OUT,
+    JsonOption,
+    parts,
+    phases,
+    say,
+    target,
+    write_file,
+    write_json,
+)
+from blindmatch_simulations.cli.corpus import PicturesOption, chosen, show_own
 from blindmatch_simulations.evaluation.assess.judging import FOUND, NOTHING
 from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
@@ -25,13 +36,21 @@ from blindmatch_simulations.evaluation.assess.plan import (
     read_plan,
     with_own,
 )
-from blindmatch_simulations.evaluation.assess.results import Design, Measured, Results, Studied, check_folder
+from blindmatch_simulations.evaluation.assess.results import (
+    Design,
+    Measured,
+    Results,
+    Studied,
+    as_csv,
+    check_folder,
+    rows_of,
+)
 from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.evaluation.assess.subjects import points
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.measure.results import Figure
-from blindmatch_simulations.report import draw_report
-from blindmatch_simulations.report.tables import failed
+from blindmatch_simulations.report import draw_comparison, draw_report
+from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import not_installed
 
 SHOWN: Final = {
@@ -204,3 +223,56 @@ def _cell(figure: Figure, fewer: bool = False) -> str:
     if figure.low is not None and figure.high is not None and figure.pairs is not None:
         return f"{figure.value:.3g} (at most {figure.high:.3g})"
     return f"{figure.value:,.4g}" if figure.value < 1e4 else f"{figure.value:,.0f}"
+
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def results() -> None:
+    """Put results of many runs into one table."""
+
+
+@app.command("to-csv")
+def to_csv(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Results files, folders of assess, or folders of a sweep.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", callback=target, help="Write the table here; - for output.")
+    ] = Path("-"),
+    json_path: JsonOption = None,
+) -> None:
+    """Write one row a figure: design, parameters, seed, list size, workload and machine stand in every one.
+
+    Files are checked first; what was edited is refused. A value that was not measured is an empty cell.
+    """
+    rows = [row for path in paths for row in rows_of(path)]
+    if str(out) == "-" and json_path is None:
+        sys.stdout.write(as_csv(rows))
+    elif str(out) != "-":
+        write_file(out, as_csv(rows).encode())
+    write_json(rows, json_path)
+    ERR.print(f"{len(rows):,} figures", highlight=False)
+
+
+def run_report(
+    folder: Annotated[Path, typer.Argument(help="A results folder of blindmatch assess.")],
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option("--compare", help="Another results folder, to be shown beside it (repeatable)."),
+    ] = None,
+) -> None:
+    """Draw report.html, figures and tables of a results folder again; it is checked first.
+
+    An attacks.json in the folder (blindmatch attack run --json) is drawn with it. With --compare,
+    compare.html in the first folder shows the runs side by side.
+
+    What the file of a report of a match shows: blindmatch report verify FILE.
+    """
+    results, *others = map(check_folder, (folder, *(compare or ())))
+    paths = draw_report(folder, results)
+    if others:
+        paths.append(draw_comparison(folder, [results, *others]))
+    for path in paths:
+        OUT.print(f"written: {path}", soft_wrap=True, highlight=False)

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import FrankingOption, SetOption, phases, table, values_of
-from blindmatch_simulations.cli.pictures import PicturesOption as OwnPicturesOption
-from blindmatch_simulations.cli.pictures import chosen, show_own
+from blindmatch_simulations.cli.corpus import PicturesOption as OwnPicturesOption
+from blindmatch_simulations.cli.corpus import chosen, show_own
 from blindmatch_simulations.evaluation.bench.absence import bench_absence
 from blindmatch_simulations.evaluation.bench.endorsements import bench_endorsements
 from blindmatch_simulations.evaluation.bench.epoch_log import bench_epoch_log

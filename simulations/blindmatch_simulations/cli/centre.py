@@ -2,44 +2,235 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, TextIO
 
 import typer
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre.notices import not_shown
+from blindmatch_server.centre.notices import IN_STATISTICS, not_shown, statute
+from blindmatch_server.log.service import Month
 from blindmatch_server.storage.files import PRIVATE
 from rich.table import Table
 
-from blindmatch_simulations.cli.authority import acknowledge, forward, mailbox, pending, removal, withdrawals
-from blindmatch_simulations.cli.commands import Commands, Found, found, people
-from blindmatch_simulations.cli.complaints import complaints_app, describe_complaint
-from blindmatch_simulations.cli.console import progress_bar, say, table, write_file
-from blindmatch_simulations.cli.list_build import files_of
-from blindmatch_simulations.cli.statistics import show_statistics
-from blindmatch_simulations.cli.triage import (
+from blindmatch_simulations.cli.centre_decisions import (
     ReasonOption,
+    acknowledge,
     ask_removal,
     close,
+    complaints_app,
     confirm,
+    describe_complaint,
     describe_notice,
     describe_report,
+    forward,
     hold,
     id_of,
     journal_line,
+    mailbox,
     notice_line,
     notify,
+    pending,
     plain,
+    removal,
     unfound,
+    withdrawals,
 )
-from blindmatch_simulations.cli.yearly import report
+from blindmatch_simulations.cli.commands import Commands, Found, found, people
+from blindmatch_simulations.cli.console import (
+    ERR,
+    OUT,
+    JsonOption,
+    progress_bar,
+    say,
+    table,
+    write_file,
+    write_json,
+)
+from blindmatch_simulations.cli.list_build import files_of
+from blindmatch_simulations.measure.results import csv_of
 from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
-from blindmatch_simulations.testbed.deployment.evidence import evidence_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.deployment.operators import centre_list, centre_show
+from blindmatch_simulations.testbed.deployment.operators import (
+    ask_centre,
+    centre_list,
+    centre_show,
+    evidence_of,
+)
+from blindmatch_simulations.testbed.deployment.statistics import (
+    COLUMNS,
+    NOT_MEASURED,
+    Counted,
+    Figure,
+    figures,
+    log_months,
+    published,
+    year_of,
+)
+
+REPORT_VERSION: Final = 1
+
+
+def report(
+    deployment: Deployment,
+    year: Annotated[int, typer.Argument(min=2000, max=9998)],
+    out: Annotated[Path, typer.Option(help="The folder for report.csv, report.json and report.html.")],
+    log: Annotated[
+        bool,
+        typer.Option("--log", help="First log the counts of all months that are over."),
+    ] = False,
+) -> None:
+    """Write the transparency report of a year: counts by month, as they stand and as they were logged.
+
+    Months that have not begun are left out. Counts alone: nothing in it names or numbers a person, a report
+    or a picture.
+    """
+    now = datetime.now(UTC)
+    if year > now.year:
+        raise typer.BadParameter(f"YEAR: {year} has not begun")
+    if log:
+        log_months(deployment, Month(year, 1), now)
+    months = year_of(deployment, year, now)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in (
+        ("csv", as_csv(months)),
+        ("json", as_json(year, months)),
+        ("html", as_page(year, months)),
+    ):
+        (out / f"report.{name}").write_text(content)
+    rows = [(str(one.month), one.now["reports"], one.now["forwarded"], _logged(one)) for one in months]
+    made = table(f"transparency report of {year}", ("month", "reports", "forwarded", "logged"), rows)
+    OUT.print(made)
+
+
+def changed(one: Counted) -> dict[str, list[int]]:
+    """Counts that are no more what was logged: as logged, and now."""
+    before = one.logged or {}
+    return {
+        name: [before[name], value] for name, value in one.now.items() if before.get(name, value) != value
+    }
+
+
+def _logged(one: Counted) -> str:
+    if one.logged is None:
+        return "no"
+    return "changed since" if changed(one) else "the same"
+
+
+def as_csv(months: Sequence[Counted]) -> str:
+    """One line for a month and a count."""
+    rows = (
+        (one.month, name, value, (one.logged or {}).get(name))
+        for one in months
+        for name, value in one.now.items()
+    )
+    return csv_of(("month", "count", "now", "logged"), rows)
+
+
+def as_json(year: int, months: Sequence[Counted]) -> str:
+    """All of it, with what must stand beside it."""
+    result: dict[str, Any] = {
+        "report_version": REPORT_VERSION,
+        "year": year,
+        "months": [
+            {"month": str(one.month), "now": one.now, "logged": one.logged, "changed": changed(one)}
+            for one in months
+        ],
+        **_beside(),
+    }
+    return json.dumps(result, indent=1) + "\n"
+
+
+def _beside() -> dict[str, str]:
+    form = statute().statistics_form
+    return {"caution": form.caution, "not_shown": IN_STATISTICS, "source": form.source}
+
+
+def as_page(year: int, months: Sequence[Counted]) -> str:
+    """A page without scripts: a row for a count, a column for a month."""
+    heads = "".join(f"<th scope=col>{one.month}</th>" for one in months)
+    rows = "".join(
+        f"<tr><th scope=row>{escape(name)}</th>{''.join(_cell(one, name) for one in months)}</tr>\n"
+        for name in months[0].now
+    )
+    notes = "".join(f"<h2>{name}</h2><p>{escape(words)}</p>\n" for name, words in _beside().items())
+    style = "body{font:1rem sans-serif;margin:2rem}td,th{padding:.2rem .6rem;text-align:right}"
+    return (
+        f"<!doctype html><html lang=en><head><meta charset=utf-8><title>Transparency report {year}</title>"
+        f"<style>{style}</style></head><body><main><h1>Transparency report {year}</h1>\n"
+        "<p>Counts of reports received in each month, as they stand now; in brackets as they were logged, "
+        "where that differs. A month that is not logged is marked *.</p>\n"
+        "<table><caption>Counts by month</caption>"
+        f"<thead><tr><th scope=col>count</th>{heads}</tr></thead><tbody>\n{rows}</tbody></table>\n"
+        f"{notes}</main></body></html>\n"
+    )
+
+
+def _cell(one: Counted, name: str) -> str:
+    value, was = one.now[name], changed(one).get(name)
+    words = f"{value} ({was[0]})" if was else f"{value}{'*' if one.logged is None else ''}"
+    return f"<td>{words}</td>"
+
+
+def show_statistics(
+    deployment: Deployment,
+    scanned: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Items scanned in the period, as providers counted them [default: unknown]."
+        ),
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Reports received from this day on (UTC).")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Reports received before this day (UTC).")
+    ] = None,
+    json_path: JsonOption = None,
+    csv_path: Annotated[
+        Path | None, typer.Option("--csv", help="Also write CSV to this file; - for standard output.")
+    ] = None,
+) -> None:
+    """Counts, error rates and times, with nothing about anybody; read the caution with them."""
+    request = pb.StatisticsRequest(from_ms=_milliseconds(since), until_ms=_milliseconds(until))
+    found = ask_centre(deployment, "ReadStatistics", request, pb.Statistics)
+    shown, result = figures(found, scanned), published(found, scanned)
+    console = ERR if "-" in (str(json_path), str(csv_path)) else OUT
+    rows = [(one.name, NOT_MEASURED if one.value is None else one.value, one.unit) for one in shown]
+    console.print(table("statistics of the centre", COLUMNS, rows))
+    for name in ("caution", "not_shown", "source"):
+        say(f"{name.replace('_', ' ')}: {result[name]}", console)
+    write_json(result, json_path)
+    if csv_path is not None:
+        words = [Figure(name, str(result[name]), "words") for name in ("caution", "not_shown")]
+        _write_csv([*shown, *words], csv_path)
+
+
+def _milliseconds(day: datetime | None) -> int:
+    return 0 if day is None else int(day.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def _write_csv(rows: list[Figure], path: Path) -> None:
+    shown = ((one.name, NOT_MEASURED if one.value is None else one.value, one.unit) for one in rows)
+    with _opened(path) as file:
+        file.write(csv_of(COLUMNS, shown))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    with path.open("w", newline="") as file:
+        yield file
+
 
 app = Commands(no_args_is_help=True)
 app.command("confirm")(confirm)

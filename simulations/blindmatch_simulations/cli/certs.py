@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE
 from blindmatch_server.hosting.authority import Identity, Kind
+from msgspec.structs import asdict
 
+from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import (
     AddressOption,
@@ -21,14 +25,27 @@ from blindmatch_simulations.cli.console import (
     say,
     table,
 )
-from blindmatch_simulations.cli.parties import CollusionOption, party_called
 from blindmatch_simulations.testbed.deployment import addresses
-from blindmatch_simulations.testbed.deployment.collusion import operators_of
-from blindmatch_simulations.testbed.deployment.deployed_design import design_of
 from blindmatch_simulations.testbed.deployment.devices import check_not_the_centre
+from blindmatch_simulations.testbed.deployment.doctor import examine
 from blindmatch_simulations.testbed.deployment.folder import ADDRESSES, Deployment, home_from
-from blindmatch_simulations.testbed.deployment.packing import pack_caller, pack_server
-from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.folder_checks import Finding, Status
+from blindmatch_simulations.testbed.deployment.hosting import pack_caller, pack_server
+from blindmatch_simulations.testbed.deployment.registry import design_of, load_design, operators_of
+
+CollusionOption = Annotated[
+    bool,
+    typer.Option("--allow-collusion", help="Also where one operator has parties that the design sets apart."),
+]
+
+
+def party_called(name: str) -> Party:
+    """The party whose server is called `name`; `BadParameter` if none can be."""
+    try:
+        return Party.of_server(name)
+    except DesignError as error:
+        raise typer.BadParameter(str(error)) from error
+
 
 app = Commands(no_args_is_help=True)
 REFUSED: Final = "servers here refuse the old one from the next call on; copy revoked.crl to all others"
@@ -159,3 +176,29 @@ def pack(
     for path in packed:
         say(str(path))
     say(f"{len(packed)} files in {folder}; it holds secrets: carry it as you would a key")
+
+
+def run_doctor(
+    deployment: Deployment,
+    design: DeployedDesignOption = None,
+    allow_collusion: CollusionOption = False,
+) -> Found:
+    """Check a deployment, and say what is wrong and what to do.
+
+    Layout, permissions, certificates, clock, disk, the published epoch byte by byte, and every server: its
+    port, its certificate, its health, and whether the matcher serves what is published. Exit code 0 if all is
+    well, 4 if something in the folder is wrong, 7 if only a server is.
+    """
+    loaded = load_design(design_of(deployment, design))
+    findings = list(examine(deployment, loaded, datetime.now(UTC), allow_collusion))
+    rows = [(one.check, one.status, one.what) for one in findings]
+    made = table(f"doctor: {deployment.home}", ("check", "result", "found"), rows)
+    todo = [f"{one.status}: {one.check}: {one.what}\n  do: {one.remedy}" for one in findings if one.remedy]
+    return Found([asdict(one) for one in findings], (made, *todo), _code(findings))
+
+
+def _code(findings: Sequence[Finding]) -> int:
+    statuses = {one.status for one in findings}
+    if Status.WRONG in statuses:
+        return exit_codes.BAD_STATE
+    return exit_codes.UNREACHABLE if Status.UNREACHABLE in statuses else exit_codes.OK

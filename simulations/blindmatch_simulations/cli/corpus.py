@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -10,15 +12,101 @@ import msgspec
 import typer
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_server.hosting.workers import cores
+from rich.console import Console
 from rich.table import Table
 
 from blindmatch_simulations.cli.commands import Commands, Found, people
-from blindmatch_simulations.cli.console import console_for, phases, several, table, target, write_json
-from blindmatch_simulations.cli.pictures import cache_home, words_of_broken
+from blindmatch_simulations.cli.console import (
+    OUT,
+    console_for,
+    phases,
+    say,
+    several,
+    table,
+    target,
+    write_json,
+)
 from blindmatch_simulations.evaluation.corpus import installed as pictures
 from blindmatch_simulations.evaluation.corpus.bounds import Bound, bounds
+from blindmatch_simulations.evaluation.corpus.hashing import named
+from blindmatch_simulations.evaluation.corpus.own import OwnPictures, own_pictures
 from blindmatch_simulations.evaluation.corpus.scan import Scan, combined, read_scan, scanned, state_of
+from blindmatch_simulations.measure.phases import PhaseProgress, as_heard
 from blindmatch_simulations.measure.results import Figure
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME, crops
+
+EDITS = ("jpeg-75", "resize-0.75", "brighter", "caption")
+
+
+def write_samples(
+    folder: Annotated[Path, typer.Argument(help="Where the pictures go; made if it is missing.")],
+    count: Annotated[int, typer.Option(min=2, max=200, help="How many crops.")] = 8,
+) -> None:
+    """Write crops of scikit-image's photographs: half into FOLDER/listed, half into FOLDER/other.
+
+    FOLDER/edited has re-encoded, resized, brightened and captioned copies of the listed ones.
+    """
+    chosen = crops(count, seed=1)
+    for at, crop in enumerate(chosen):
+        kind = "listed" if at < count // 2 else "other"
+        _write(folder / kind / f"{crop.name}.png", crop.data)
+        if kind == "listed":
+            for edit in EDITS:
+                suffix = "jpg" if edit.startswith("jpeg") else "png"
+                _write(folder / "edited" / f"{crop.name}.{edit}.{suffix}", BY_NAME[edit].apply(crop.data))
+    OUT.print(
+        f"{count // 2} pictures in {folder}/listed, {count - count // 2} in {folder}/other", soft_wrap=True
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+MOST_NAMES: Final = 20
+
+PicturesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--pictures",
+        help="A folder of your own pictures in the place of installed ones. They are not copied, and no row "
+        "of a single one is kept (docs/corpus.md).",
+    ),
+]
+
+
+def cache_home() -> Path:
+    """Where a user's caches are."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def chosen(folder: Path, count: int, least: int, seed: int, begin: PhaseProgress) -> OwnPictures:
+    """`count` of the folder's pictures, at least `least`, hashed on all cores.
+
+    Raises:
+        CorpusError: if there are not as many.
+    """
+    heard = partial(as_heard(begin), "own pictures hashed")
+    return own_pictures(folder, cache_home(), count, least, seed, cores(), heard)
+
+
+def show_own(console: Console, found: OwnPictures) -> None:
+    """What was found, and names of files that are no pictures."""
+    console.print(
+        f"{len(found.pictures)} of your own pictures are used, of {several(found.files, 'file')}: "
+        f"{several(found.apart, 'copy', 'copies')} set apart, {found.poor:,} of low quality, "
+        f"{len(found.broken):,} not acceptable",
+        highlight=False,
+    )
+    for line in words_of_broken(found.broken):
+        say(line, console)
+
+
+def words_of_broken(broken: list[str]) -> list[str]:
+    """Names of files, for whoever sits here; they go nowhere else."""
+    return [f"no acceptable picture: {line}" for line in named(broken, MOST_NAMES)]
+
 
 app = Commands(no_args_is_help=True)
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
-from blindmatch_client.settings import Consequence, CoverSchedule
+from blindmatch_client.settings import Consequence, CoverSchedule, device_facts
+from blindmatch_client.trace import Purpose
+from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.cover import SLOT_SIZES
 from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE
 from rich.console import Console
+from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.console import (
@@ -21,17 +25,263 @@ from blindmatch_simulations.cli.console import (
     JsonOption,
     console_for,
     phases,
+    table,
     write_json,
 )
-from blindmatch_simulations.cli.demo_tables import demo_result, demo_tables
-from blindmatch_simulations.cli.pictures import PicturesOption, chosen, show_own
+from blindmatch_simulations.cli.corpus import PicturesOption, chosen, show_own
 from blindmatch_simulations.measure.phases import PhaseProgress
-from blindmatch_simulations.testbed.demo.checks import failures, not_audited, not_compared, unasked
-from blindmatch_simulations.testbed.demo.run import WITNESSES, DemoRun, play_demo
+from blindmatch_simulations.testbed.audit import Undeclared
+from blindmatch_simulations.testbed.audit.counterpart import Comparison, declared_facts
+from blindmatch_simulations.testbed.demo.run import (
+    WITNESSES,
+    DemoRun,
+    failures,
+    intact,
+    missed,
+    not_audited,
+    not_compared,
+    play_demo,
+    refused,
+    unasked,
+    undeclared,
+    undeclared_bytes,
+    verified_reports,
+)
 from blindmatch_simulations.testbed.deployment.devices import Options
+from blindmatch_simulations.testbed.deployment.hosting import parties_of
 from blindmatch_simulations.testbed.deployment.registry import load_design
-from blindmatch_simulations.testbed.pictures.crops import SamplePicture
-from blindmatch_simulations.testbed.pictures.workload import LISTED, UNLISTED, demo_workload
+from blindmatch_simulations.testbed.pictures.crops import LISTED, UNLISTED, SamplePicture, demo_workload
+
+RESULT_VERSION = 3
+
+
+def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
+    """Facts declared to `party`, by the messenger and by the design, each with a sentence."""
+    messenger = {
+        fact.name: fact.says
+        for fact in device_facts(run.on_schedule, run.design.info, run.consequence, run.franking).get(
+            party, ()
+        )
+    }
+    return messenger | {fact.name: fact.says for fact in declared_facts(run.design, party)}
+
+
+def demo_result(run: DemoRun) -> dict[str, Any]:
+    """The run as JSON (docs/results.md)."""
+    return {
+        "result_version": RESULT_VERSION,
+        "design": run.design.info.name,
+        "design_version": run.design.info.version,
+        "set_size": run.entries,
+        "cover_schedule": run.on_schedule,
+        "consequence": str(run.consequence),
+        "franking": str(run.franking),
+        "setup_bytes": run.setup_bytes,
+        "submitters": list(run.submitters),
+        "endorsers": list(run.endorsers),
+        "epoch_logged": run.logged,
+        "witnesses": list(run.witnesses),
+        "sent": len(run.sent),
+        "delivered": intact(run),
+        "refused": refused(run),
+        "expected_matches": sum(run.oracle),
+        "matches": run.matches,
+        "missed": missed(run),
+        "declared_recall": run.design.info.relation.recall,
+        "reports_verified": verified_reports(run),
+        "reports_verified_by_outsider": run.by_outsider,
+        "reports": [{"state": row.state, "reason": row.reason} for row in run.reports],
+        "vouchers": [
+            {"account": row.account, "held": row.held, "opened": row.opened} for row in run.vouchers
+        ],
+        "reports_audited": sum(audit.reports_opened or 0 for audit in run.audits.values()),
+        "undeclared_egress": str(undeclared(run)),
+        "undeclared_egress_bytes": None
+        if undeclared(run) is Undeclared.NOT_COMPARABLE
+        else undeclared_bytes(run),
+        "compared": compared(run),
+        "bundled_audit": _bundled(run),
+        "findings": list(_findings(run)),
+        "bytes_per_picture_beyond_ciphertext": _beyond_ciphertext(run),
+        "parties": {party.server: seen(run, party) for party in parties_of(run.design)},
+        "pictures": [] if run.workload.own else list(picture_rows(run)),
+        "seconds": dict(run.seconds),
+        "failures": failures(run),
+    }
+
+
+def _bundled(run: DemoRun) -> dict[str, Any] | None:
+    """The audit of bundled pictures, where the user's own are not compared."""
+    if run.bundled is None:
+        return None
+    left = {one.reason for one in run.bundled.comparisons if one.reason}
+    return {
+        "undeclared_egress": str(run.bundled.undeclared),
+        "undeclared_egress_bytes": run.bundled.undeclared_bytes,
+        "pictures": run.bundled.pictures,
+        "reasons": sorted(left),
+        "own_pictures_not_compared": len(not_compared(run)),
+    }
+
+
+def _findings(run: DemoRun) -> Iterator[dict[str, Any]]:
+    """What the audits of all accounts found."""
+    for name, audit in run.audits.items():
+        for f in audit.findings:
+            yield {"account": name, "party": str(f.party), "item": f.item, "rule": f.rule, "bytes": f.size}
+
+
+def _beyond_ciphertext(run: DemoRun) -> dict[str, float]:
+    """Bytes that left the sender's device for each purpose of matching, a picture."""
+    pictures, sizes = max(1, len(run.sent)), run.audits["alice"].bytes_by
+    purposes = (Purpose.MATCHING, Purpose.REPORT, Purpose.VOUCHER, Purpose.COVER)
+    return {
+        str(purpose): round(sum(size for (_, p), size in sizes.items() if p is purpose) / pictures, 1)
+        for purpose in purposes
+    }
+
+
+def seen(run: DemoRun, party: Party) -> dict[str, Any]:
+    """What is declared to one party, and what it counted itself in this run."""
+    arrived = {
+        name: sum(row.bytes_in for row in run.counted[party] if row.account == name) for name in run.audits
+    }
+    calls = Counter[str]()
+    for row in run.counted[party]:
+        if row.account in run.audits:
+            calls[row.method] += row.calls
+    ciphertext = sum(audit.ciphertext for audit in run.audits.values()) if party == Party.PROVIDER else 0
+    purposes = {
+        str(purpose): sum(audit.bytes_by.get((party, purpose), 0) for audit in run.audits.values())
+        for purpose in Purpose
+    }
+    return {
+        "declared_facts": facts_declared(run, party),
+        "calls_observed": dict(calls),
+        "bytes_in": sum(arrived.values()),
+        "bytes_in_by_account": arrived,
+        "end_to_end_ciphertext_bytes": ciphertext,
+        "bytes_by_purpose": {purpose: size for purpose, size in purposes.items() if size},
+    }
+
+
+def picture_rows(run: DemoRun) -> Iterator[dict[str, Any]]:
+    """What became of each picture."""
+    for sending, sent, expected in zip(run.workload.sendings, run.sent, run.oracle, strict=True):
+        yield {
+            "picture": sending.name,
+            "edit": sending.edit,
+            "listed": sending.listed,
+            "expected": expected,
+            "outcome": str(sent.outcome),
+            "delivered": sent.delivered,
+            "reported": sent.reported,
+        }
+
+
+def demo_tables(run: DemoRun) -> list[Table]:
+    """What was sent, matched and reported; what is declared to each party; and what each was seen to get."""
+    return [_chain_table(run), _sent_table(run), _declared_table(run), _observed_table(run)]
+
+
+def _chain_table(run: DemoRun) -> Table:
+    """From who wants a picture listed to the report of it: who vouches for each step."""
+    organisations = ", ".join(run.submitters) or "-"
+    endorsers = ", ".join(run.endorsers) or "none: the curator's word is enough"
+    rows = [
+        ("submitted by", organisations),
+        ("endorsed by", endorsers),
+        ("logged", "nowhere" if run.logged is None else f"leaf {run.logged} of the epochs' log"),
+        ("witnessed by", ", ".join(run.witnesses) or "nobody"),
+        ("matched", str(run.matches)),
+        ("reported and verified", str(verified_reports(run))),
+    ]
+    return table("from a list to a report", ("step", "by whom, or how many"), rows)
+
+
+def _sent_table(run: DemoRun) -> Table:
+    kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in picture_rows(run):
+        listed = "on the list" if row["listed"] else "not on it"
+        edit = "as it is" if row["edit"] == "identical" else row["edit"]
+        kinds.setdefault((listed, edit), []).append(row)
+    order = sorted(kinds, key=lambda kind: (kind[0] != "on the list", kind[1] != "as it is", kind[1]))
+    rows = [(listed, edit, *_counts(kinds[listed, edit])) for listed, edit in order]
+    every = [row for kind in kinds.values() for row in kind]
+    verified = verified_reports(run)
+    rows.append(("all", "", *_counts(every)))
+    title = (
+        f"{run.design.info.name}: sent, matched, reported "
+        f"({matches_words(run)}; {verified} reports verified by the centre, {run.by_outsider} by outsiders)"
+    )
+    return table(title, ("picture", "edit", "sent", "delivered", "should match", "device learnt"), rows)
+
+
+def matches_words(run: DemoRun) -> str:
+    """Matches found, and what a near design missed, with the recall that it declares."""
+    words, recall = f"{run.matches} matches, {sum(run.oracle)} expected", run.design.info.relation.recall
+    if not missed(run) or recall == 1:
+        return words
+    return f"{words}, {missed(run)} missed at a declared recall of {recall:.1%}"
+
+
+def _counts(rows: list[dict[str, Any]]) -> tuple[object, ...]:
+    learnt = Counter(row["outcome"] for row in rows)
+    words = ", ".join(f"{count} {outcome}" for outcome, count in learnt.items())
+    delivered = sum(row["delivered"] for row in rows)
+    return len(rows), delivered, sum(row["expected"] for row in rows), words
+
+
+def _declared_table(run: DemoRun) -> Table:
+    rows = [(party.server, ", ".join(facts_declared(run, party))) for party in parties_of(run.design)]
+    return table("what is declared to each party, in this run or not", ("party", "facts"), rows)
+
+
+def compared(run: DemoRun) -> dict[str, Any]:
+    """By party: sessions with it, how many could be compared, with how many pictures, and why not all."""
+    every = [one for audit in run.audits.values() for one in audit.comparisons]
+    return {
+        party.server: _compared([one for one in every if one.party == party])
+        for party in dict.fromkeys(one.party for one in every)
+    }
+
+
+def _compared(sessions: list[Comparison]) -> dict[str, Any]:
+    good = [one.decoys for one in sessions if one.comparable]
+    return {
+        "sessions": len(sessions),
+        "compared": len(good),
+        "least_pictures": min(good, default=0),
+        "reasons": sorted({one.reason for one in sessions if one.reason}),
+    }
+
+
+def undeclared_words(run: DemoRun) -> str:
+    """The audit's result in words: a zero only if something was compared."""
+    parts = [_words(name, row) for name, row in compared(run).items()]
+    if undeclared(run) is not Undeclared.NOT_COMPARABLE:
+        parts.insert(0, f"undeclared bytes: {undeclared_bytes(run)}")
+    return "; ".join(parts)
+
+
+def _words(name: str, row: dict[str, Any]) -> str:
+    if not row["compared"]:
+        return f"not comparable at the {name}: {', '.join(row['reasons'])}"
+    least, sessions = row["least_pictures"], f"{row['compared']} of {row['sessions']} sessions"
+    return f"at the {name} {sessions} compared with {least} or more other pictures"
+
+
+def _observed_table(run: DemoRun) -> Table:
+    rows = []
+    for party in parties_of(run.design):
+        saw = seen(run, party)
+        purposes = "\n".join(f"{purpose} {size:,}" for purpose, size in saw["bytes_by_purpose"].items())
+        calls, cipher = sum(saw["calls_observed"].values()), saw["end_to_end_ciphertext_bytes"]
+        rows.append((party.server, calls, saw["bytes_in"], cipher, purposes or "-"))
+    columns = ("party", "calls", "bytes in", "of it E2EE", "by purpose")
+    title = f"what each party was seen to get ({undeclared_words(run)})"
+    return table(title, columns, rows, whole=columns[2:])
+
 
 RIGHT: Final = {
     Consequence.REPORT: "all messages arrived, every match and nothing else was reported",

@@ -19,10 +19,18 @@ from rich.table import Table
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found, found
 from blindmatch_simulations.cli.console import table
-from blindmatch_simulations.cli.contacts import fingerprint, trust
-from blindmatch_simulations.cli.redress import complain, forgive, status, trust_log
-from blindmatch_simulations.cli.roster import list_, register, remove
-from blindmatch_simulations.cli.unlocking import NameArgument, opened, relock
+from blindmatch_simulations.cli.device_register import list_, register, remove
+from blindmatch_simulations.cli.device_status import (
+    NameArgument,
+    complain,
+    fingerprint,
+    forgive,
+    opened,
+    relock,
+    status,
+    trust,
+    trust_log,
+)
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 
 app = Commands(no_args_is_help=True)

@@ -19,7 +19,7 @@ from typing import Final
 from blindmatch_protocol.codec.errors import BlindmatchError, SetFileError
 from blindmatch_server.hosting import exit_codes as server_codes
 
-from blindmatch_simulations.testbed.deployment.errors import ManifestError, ReplayError
+from blindmatch_simulations.testbed.deployment.addresses import ManifestError, ReplayError
 
 OK: Final = server_codes.OK
 WRONG: Final = server_codes.FAILED

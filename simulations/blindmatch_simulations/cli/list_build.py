@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from blindmatch_proofs.endorsement import Action, EndorsementPolicy
+from blindmatch_proofs.verdict import Failed, Verdict
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Progress
 from blindmatch_server.epochs.published import Publication
 from blindmatch_server.epochs.signing import VALID_DAYS
 
+from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, found, people
 from blindmatch_simulations.cli.console import ERR, DeployedDesignOption, SetOption, progress_bar, values_of
+from blindmatch_simulations.testbed.deployment import endorsing
 from blindmatch_simulations.testbed.deployment.curating import (
     check_key_lasts,
     check_key_lasts_of_current,
@@ -23,10 +27,21 @@ from blindmatch_simulations.testbed.deployment.curating import (
     update,
 )
 from blindmatch_simulations.testbed.deployment.curating import publish as publish_epoch
-from blindmatch_simulations.testbed.deployment.deployed_design import design_of, note_design
-from blindmatch_simulations.testbed.deployment.endorsement_policy import NO_POLICY, check_not_needed
+from blindmatch_simulations.testbed.deployment.endorsement_policy import (
+    NO_POLICY,
+    check_not_needed,
+    keys_of,
+    make_policy,
+    read_policy,
+)
+from blindmatch_simulations.testbed.deployment.endorsing import audit as audit_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.deployment.registry import load_design, portable_reference
+from blindmatch_simulations.testbed.deployment.registry import (
+    design_of,
+    load_design,
+    note_design,
+    portable_reference,
+)
 
 NameArgument = Annotated[str, typer.Argument(help="The list's name in this deployment.")]
 PreviousOption = Annotated[
@@ -113,3 +128,172 @@ def building() -> Iterator[Progress]:
     except KeyboardInterrupt:
         ERR.print("what is computed stays: the same command goes on from there", style="yellow")
         raise
+
+
+OrganisationArgument = Annotated[str, typer.Argument(help="An organisation of the policy.")]
+
+NO_POLICY_WORDS = "none: the curator's word is enough"
+
+
+def policy(
+    deployment: Deployment,
+    needed: Annotated[int | None, typer.Argument(min=1, help="How many must endorse an entry.")] = None,
+    organisations: Annotated[list[str] | None, typer.Argument(help="Who may.")] = None,
+    rotate: Annotated[list[str] | None, typer.Option(help="Whose key to replace.")] = None,
+) -> Found:
+    """Show or set the policy: how many of which organisations must endorse an entry.
+
+    Organisations without a key here get one. Devices take the policy that holds when they are registered, and
+    keep it, and refuse an epoch that was not endorsed under it. Without one the curator's word is enough.
+    A key that was replaced counts beside the new one until the policy is set again.
+    """
+    if needed is None:
+        held = read_policy(deployment)
+    else:
+        held = make_policy(deployment, needed, organisations or [], rotate or [])
+    result = describe_policy(held)
+    return found("endorsement", result, {"policy": NO_POLICY_WORDS} if held is None else None)
+
+
+def describe_policy(held: EndorsementPolicy | None) -> dict[str, Any]:
+    """A policy, as `--json` has it."""
+    if held is None:
+        return {"policy": NO_POLICY}
+    keys, removing = keys_of(held), held.needed_to_remove
+    return {"policy": held.digest.hex(), "needed": held.needed, "to_remove": removing, "organisations": keys}
+
+
+def submit(
+    deployment: Deployment,
+    organisation: OrganisationArgument,
+    folder: Annotated[Path, typer.Argument(help="A folder of the organisation's own pictures.")],
+    name: NameArgument,
+) -> Found:
+    """Have an organisation hash its pictures and submit the hashes for list NAME, in place of earlier ones.
+
+    The folder is the whole truth: a picture that is no longer in it is no longer vouched for.
+    """
+    files, rng = files_of(folder), system_randomness()
+    with progress_bar(people(), "hashing pictures", "pictures") as progress:
+        summary = endorsing.submit(deployment, organisation, name, files, rng, progress)
+    rejected = {str(reason): count for reason, count in summary.rejected.items()}
+    result = {"organisation": organisation, "list": name, "hashes": summary.entries, "rejected": rejected}
+    return found("submitted", result)
+
+
+def withdraw(
+    deployment: Deployment,
+    organisation: OrganisationArgument,
+    entry: Annotated[int, typer.Argument(min=1, help="The entry's id, as reports name it.")],
+    name: NameArgument,
+) -> Found:
+    """Have an organisation no longer vouch for an entry of list NAME, as after a complaint that was upheld.
+
+    It goes with the next epoch once so many do that too few are left. Take the picture from the folder, too:
+    the next submit goes by that.
+    """
+    left = endorsing.withdraw(deployment, organisation, name, entry, system_randomness())
+    result = {"organisation": organisation, "list": name, "entry": entry, "hashes": left}
+    return found("withdrawn", result)
+
+
+def propose(
+    deployment: Deployment,
+    name: NameArgument,
+    design: DeployedDesignOption = None,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="For how many epochs entries are endorsed.")
+    ] = endorsing.EPOCHS,
+    batch: Annotated[
+        int, typer.Option(min=0, help="Entries of a batch at most; 1: a signature of each; 0: no limit.")
+    ] = 0,
+) -> Found:
+    """Propose what the next epoch of list NAME lists and removes, of what organisations submitted.
+
+    Listed is what as many submitted as the policy needs; removed is what too few vouch for any more.
+    """
+    loaded = load_design(design_of(deployment, design))
+    made = endorsing.make_proposal(deployment, loaded, name, system_randomness(), epochs, batch)
+    counts = {
+        action: sum(len(one.entries) for one in made.with_action(action))
+        for action in (Action.LIST, Action.REMOVE)
+    }
+    asked = sorted({organisation for one in made.held for organisation in one.asked})
+    result: dict[str, Any] = {
+        "epoch": made.epoch,
+        "lists": counts[Action.LIST],
+        "removes": counts[Action.REMOVE],
+    }
+    result |= {"batches": len(made.held), "asked": asked}
+    return found("proposed", result)
+
+
+def endorse(
+    deployment: Deployment,
+    organisation: OrganisationArgument,
+    name: NameArgument,
+    design: DeployedDesignOption = None,
+) -> Found:
+    """Have an organisation sign the proposed batches in which it knows every hash by a picture of its own.
+
+    Exit code 1 if it was asked to sign what it does not.
+    """
+    loaded = load_design(design_of(deployment, design))
+    made = endorsing.endorse(deployment, loaded, organisation, name)
+    signed = sum(any(signature) for signature in made.signatures)
+    refused = [f"batch {number}: {reason}" for number, reason in made.refused.items()]
+    result = {"organisation": organisation, "signed_batches": signed, "refused": refused}
+    return found("endorsed", result, code=exit_codes.WRONG if refused else exit_codes.OK)
+
+
+def publish(
+    deployment: Deployment,
+    name: NameArgument,
+    design: DeployedDesignOption = None,
+    delta: Annotated[
+        bool, typer.Option("--delta", help="Publish the change alone, where the design can.")
+    ] = False,
+    values: SetOption = None,
+    valid_days: ValidDaysOption = VALID_DAYS,
+) -> Found:
+    """Publish what enough organisations endorsed as the next epoch, and write it as the list NAME."""
+    reference = design_of(deployment, design)
+    more: dict[str, Any] = {"days": valid_days}
+    if delta and values:
+        raise typer.BadParameter("a change keeps the parameters of the epoch before")
+    if not delta:
+        more["values"] = values_of(values)
+    with building() as progress:
+        made = endorsing.publish_endorsed(
+            deployment, load_design(reference), name, system_randomness(), progress, delta, **more
+        )
+    note_design(deployment, portable_reference(reference))
+    endorsers, missing = sorted(made.settled.endorsers), made.settled.missing
+    return published(made.publication, {"endorsers": endorsers, "not_endorsed": missing})
+
+
+def audit(
+    deployment: Deployment,
+    design: DeployedDesignOption = None,
+    epoch: Annotated[int | None, typer.Option(min=1, help="Default: the current one.")] = None,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Build the set again and compare its bytes: as long as the build."),
+    ] = False,
+) -> Found:
+    """Check that an epoch's set holds what was endorsed, and with --rebuild exactly that.
+
+    Exit code 1 if it does not.
+    """
+    loaded = load_design(design_of(deployment, design))
+    with building() as progress:
+        verdicts = audit_of(deployment, loaded, rebuild, epoch, progress)
+    return judged("audit", {}, verdicts)
+
+
+def judged(title: str, about: dict[str, Any], verdicts: Mapping[str, Verdict]) -> Found:
+    """Verdicts by name; exit code 1 unless all passed."""
+    failed = {name: one.reason for name, one in verdicts.items() if isinstance(one, Failed)}
+    result = about | dict.fromkeys(verdicts, "passed") | failed
+    shown = result | {name: f"failed: {reason}" for name, reason in failed.items()}
+    return found(title, result, shown, code=exit_codes.WRONG if failed else exit_codes.OK)

@@ -29,10 +29,12 @@ from msgspec.structs import asdict
 
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
 from blindmatch_simulations.cli.console import DeployedDesignOption, progress_bar, say
-from blindmatch_simulations.cli.list_build import NameArgument, build, files_of
-from blindmatch_simulations.cli.list_endorsement import (
+from blindmatch_simulations.cli.list_build import (
+    NameArgument,
     audit,
+    build,
     endorse,
+    files_of,
     policy,
     propose,
     publish,
@@ -40,9 +42,8 @@ from blindmatch_simulations.cli.list_endorsement import (
     withdraw,
 )
 from blindmatch_simulations.testbed.deployment.curating import list_path, open_named
-from blindmatch_simulations.testbed.deployment.deployed_design import design_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.registry import design_of, load_design
 
 app = Commands(no_args_is_help=True)
 

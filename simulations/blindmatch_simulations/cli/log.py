@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
-from blindmatch_proofs.epoch import DAY_S
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_client.epochs.evidence import Kind
+from blindmatch_client.epochs.transparency import evidence_file
+from blindmatch_proofs.epoch import DAY_S, EpochLeaf, EpochPolicy, verify_logged, verify_origin
+from blindmatch_proofs.split_view import SplitView
+from blindmatch_proofs.tlog_policy import Policy
+from blindmatch_proofs.tlog_proof import HEADER, TlogProof
+from blindmatch_proofs.verdict import Failed, Passed, Verdict
+from blindmatch_protocol.codec.errors import BlindmatchError
 
+from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found, found
-from blindmatch_simulations.cli.console import DeployedDesignOption
-from blindmatch_simulations.testbed.deployment.deployed_design import design_of
-from blindmatch_simulations.testbed.deployment.epoch_log import renew as renew_proof
+from blindmatch_simulations.cli.console import DeployedDesignOption, say
+from blindmatch_simulations.cli.device_status import opened
+from blindmatch_simulations.testbed.deployment.curating import renew as renew_proof
+from blindmatch_simulations.testbed.deployment.device_settings import Settings
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.registry import design_of, load_design
 from blindmatch_simulations.testbed.deployment.transparency import (
     EPOCHS,
     NO_LOG,
@@ -83,3 +93,98 @@ def _found(log: TransparencyLog | None, *lines: str) -> Found:
     shown = {name: value for name, value in result.items() if name != "most_age_s"}
     shown |= {"oldest cosignature": f"{log.most_age_s // DAY_S} days", "witnesses": ", ".join(keys)}
     return found("log", result, shown, *lines)
+
+
+_TWO_VIEWS: Final = frozenset({Kind.SPLIT, Kind.UNCONTINUED})
+"""Evidence of two checkpoints; of two sizes they show nothing until somebody asks the log for a proof."""
+ReadKey: TypeAlias = Callable[[], bytes]
+"""Gives the curator's public key, once it is needed."""
+
+
+class ProofError(BlindmatchError):
+    """A file is neither evidence nor a proof, or a file that belongs to it is missing."""
+
+
+def is_of_log(file: Path) -> bool:
+    """Whether a file is a log's proof or evidence, by its first bytes."""
+    return _read(file).startswith((HEADER.encode(), b"{"))
+
+
+def verify_of_log(file: Path, policy: Path | None, key: ReadKey, at: datetime | None, days: int) -> Found:
+    """Verify a log's proof of `epoch.leaf` beside it, or evidence; exit code 1 if it does not hold.
+
+    A split view: two histories that one log signed, with the witnesses that cosigned both and, of two leaves,
+    whose doing they are. A proof: that an epoch is the newest leaf of a log, signed by the curator and
+    cosigned by a quorum. Beside these the curator's key is read, and nobody is asked.
+    """
+    raw, held = _read(file), _policy(policy)
+    if raw.startswith(HEADER.encode()):
+        result = _proven(file, EpochPolicy(held, days * DAY_S), key(), at)
+    else:
+        result = _split(raw, held, key)
+    return found(file.name, result, code=exit_codes.OK if result["verified"] else exit_codes.WRONG)
+
+
+def verify_newest(file: Path, policy: Path, key: ReadKey, at: datetime | None, days: int) -> Verdict:
+    """Whether `verify_of_log` finds that the epoch of a log's proof is the newest one."""
+    result = _proven(file, EpochPolicy(_policy(policy), days * DAY_S), key(), at)
+    return Passed() if result["verified"] else Failed(result["why"])
+
+
+def export(
+    deployment: Deployment,
+    device: Annotated[str, typer.Argument(help="The device's name.")],
+    folder: Annotated[Path, typer.Argument(help="A new folder for the files.")],
+) -> None:
+    """Write a device's evidence of split views into files that anyone can verify."""
+    pinned = Settings.read(deployment, device).log
+    with opened(deployment, device) as of_device:
+        split = [one for one in of_device.standing().evidence if one.kind in _TWO_VIEWS]
+    if pinned is None or not split:
+        raise ProofError(f"{device} has no evidence of a split view")
+    folder.mkdir(parents=True)
+    for number, one in enumerate(split, 1):
+        path = folder / f"split-view-{number}.json"
+        path.write_bytes(evidence_file(pinned, one.shown, one.held).encode())
+        say(str(path))
+
+
+def _proven(file: Path, pinned: EpochPolicy, curator: bytes, at: datetime | None) -> dict[str, Any]:
+    proof, epoch = TlogProof.parse(_read(file)), EpochLeaf.decode(_read(file.with_suffix(".leaf")))
+    now = int((at.replace(tzinfo=UTC) if at else datetime.now(UTC)).timestamp())
+    manifest = epoch.manifest
+    seen = verify_logged(epoch, proof, pinned, now)
+    result: dict[str, Any] = {"kind": "epoch", "design": manifest.design, "epoch": manifest.epoch}
+    for one in (epoch.verify(curator), seen, verify_origin(proof.head, manifest.design)):
+        if isinstance(one, Failed):
+            return {**result, "verified": False, "why": one.reason}
+    assert not isinstance(seen, Failed)
+    return {**result, "verified": True, "witnesses": ", ".join(sorted(seen.witnesses))}
+
+
+def _split(raw: bytes, held: Policy, key: ReadKey) -> dict[str, Any]:
+    split = SplitView.parse(raw)
+    log = held.logs.get(split.log.name)
+    if log is None:
+        return {"kind": "split view", "verified": False, "why": f"{split.log.name} is no log of the policy"}
+    match split.verify(log):
+        case Failed(reason):
+            return {"kind": "split view", "verified": False, "why": reason}
+    both = ", ".join(split.cosigners(held.witnesses)) or "none in these files"
+    result = {"kind": "split view", "verified": True, "log": log.name, "cosigned both": both}
+    return result | ({"whose doing": split.blamed(key())} if split.two_leaves else {})
+
+
+def _policy(path: Path | None) -> Policy:
+    if path is None:
+        raise typer.BadParameter(
+            "a policy is needed: blindmatch log show --design NAME --policy FILE writes it"
+        )
+    return Policy.parse(_read(path).decode(errors="replace"))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ProofError(f"{path}: {error.strerror}") from error

@@ -13,10 +13,8 @@ import typer
 from blindmatch_protocol.contract import Party
 from blindmatch_server.hosting.event_log import LogFile, standard_error
 
+from blindmatch_simulations.cli.certs import CollusionOption, party_called
 from blindmatch_simulations.cli.console import OUT, DeployedDesignOption, HomeOption, complain, writable
-from blindmatch_simulations.cli.parties import CollusionOption, party_called
-from blindmatch_simulations.testbed.deployment.collusion import check_apart
-from blindmatch_simulations.testbed.deployment.deployed_design import design_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment, home_from
 from blindmatch_simulations.testbed.deployment.hosting import is_of_log, serve, servers_of
 from blindmatch_simulations.testbed.deployment.processes import (
@@ -25,7 +23,12 @@ from blindmatch_simulations.testbed.deployment.processes import (
     check_alive,
     running_servers,
 )
-from blindmatch_simulations.testbed.deployment.registry import load_design, portable_reference
+from blindmatch_simulations.testbed.deployment.registry import (
+    check_apart,
+    design_of,
+    load_design,
+    portable_reference,
+)
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on; loopback unless you know better.")]
 PortOption = Annotated[

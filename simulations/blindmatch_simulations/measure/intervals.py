@@ -5,10 +5,13 @@ What is one-sided is called so."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean, median
 from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
+
+from blindmatch_simulations.measure.results import Figure
 
 CONFIDENCE: Final = 0.95
 _RESAMPLES: Final = 2000
@@ -154,3 +157,33 @@ def resolution(runs: int) -> float:
     """The upper end of the interval if half of `runs` guesses are right: a game of so many runs can show no
     smaller bound of an opponent that only guesses, and tells no smaller advantage from guessing."""
     return advantage(runs // 2, runs).high
+
+
+def share(hits: int, trials: int, pairs: int | None = None, units: int | None = None) -> Figure:
+    """A counted share with its interval.
+
+    Args:
+        units: how many of the trials are taken to be independent, if not all: copies of one picture hang
+            together. The interval then holds for means of that many values in [0, 1], however they spread.
+    """
+    if not trials:
+        return Figure(None, "no picture of this kind in the workload")
+    if units is None or units == trials:
+        low, high = clopper_pearson(hits, trials)
+        return Figure(hits / trials, "", low, high, trials, pairs)
+    low, high = bounded_mean(hits / trials, units)
+    words = f"interval over {units} pictures, not {trials} copies: those of one hang together (Hoeffding)"
+    return Figure(hits / trials, words, low, high, trials, pairs)
+
+
+def timing(values: Sequence[float], middle: bool = True) -> Figure:
+    """Median (or mean) of repeated timings, with the lowest and the highest."""
+    if not values:
+        return Figure(None, "no picture of this kind in the workload")
+    value = median(values) if middle else fmean(values)
+    return Figure(value, "", min(values), max(values), len(values))
+
+
+def number(value: float | None, why: str = "the system does not tell", n: int | None = None) -> Figure:
+    """One reading."""
+    return Figure(None, why) if value is None else Figure(float(value), n=n)

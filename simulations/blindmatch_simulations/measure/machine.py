@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from blindmatch_protocol import group
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_server.hosting.workers import cores
+
+if TYPE_CHECKING:
+    from blindmatch_simulations.measure.meter import Meter
+
 
 PACKAGES: Final = (
     "blindmatch", "numpy", "rbcl", "cryptography", "fastconstmap", "grpcio", "protobuf", "pillow",
@@ -69,3 +76,44 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
+
+
+GROUP_BACKEND: Final = "BLINDMATCH_GROUP_BACKEND"
+
+
+class SettingError(BlindmatchError):
+    """The environment names no back end."""
+
+
+def choose_group_backend(told: str | None = None) -> None:
+    """Compute as told, else as the environment says, else as `auto` does.
+
+    Raises:
+        SettingError: if the environment's word is none of them.
+    """
+    if told is not None:
+        os.environ[GROUP_BACKEND] = told
+    word = os.environ.get(GROUP_BACKEND) or group.Setting.AUTO
+    try:
+        group.choose(group.Setting(word))
+    except ValueError:
+        raise SettingError(f"{GROUP_BACKEND} must be {', '.join(group.Setting)}, not {word!r}") from None
+
+
+def measurable() -> tuple[group.Setting, ...]:
+    """What can be measured one after the other here: libsodium, and jit if it is to be had."""
+    return (group.Setting.LIBSODIUM,) if group.missing() else (group.Setting.LIBSODIUM, group.Setting.JIT)
+
+
+@contextmanager
+def computing(meter: Meter, setting: group.Setting) -> Iterator[None]:
+    """Let this process, and those it starts, compute with one back end in a block; rows of jit are marked."""
+    before = os.environ.get(GROUP_BACKEND, "")
+    choose_group_backend(setting)
+    group.in_use()  # compiled before anything is timed
+    meter.marks = {} if setting is group.Setting.LIBSODIUM else {"backend": str(setting)}
+    try:
+        yield
+    finally:
+        meter.marks = {}
+        choose_group_backend(before or group.Setting.AUTO)

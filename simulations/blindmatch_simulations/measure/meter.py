@@ -12,10 +12,9 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Progress
 from msgspec import Struct, field
 
-from blindmatch_simulations.measure.catalogue import CATALOGUE
 from blindmatch_simulations.measure.phases import PhaseProgress, silent
-from blindmatch_simulations.measure.row import BenchRow, bench_row
-from blindmatch_simulations.measure.worker import in_own_process
+from blindmatch_simulations.measure.processes import in_own_process
+from blindmatch_simulations.measure.row import CATALOGUE, BenchRow, bench_row
 from blindmatch_simulations.measure.yardstick import (
     Cost,
     Reading,

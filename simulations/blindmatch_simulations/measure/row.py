@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from blindmatch_simulations.data import table_of
 from blindmatch_simulations.measure.results import Conditions, Figure, Row, Status, Strict, significant
 
 
@@ -137,3 +138,18 @@ def _verdict(
     if disturbed:
         return Verdict.UNSURE
     return Verdict.MET if target.holds(figures) else Verdict.MISSED
+
+
+class Kind(Strict, frozen=True):
+    """A row's words, what times are for one of, e.g. ``entry``, and the target, if it has one."""
+
+    what: str
+    per: str = ""
+    target: Target | None = None
+
+
+CATALOGUE: Final[Mapping[str, Kind]] = {
+    f"{part}/{name}": kind
+    for part, rows in msgspec.convert(table_of("bench-rows"), dict[str, dict[str, Kind]]).items()
+    for name, kind in rows.items()
+}

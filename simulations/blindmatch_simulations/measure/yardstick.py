@@ -26,7 +26,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import system_randomness
 from msgspec import Struct
 
-from blindmatch_simulations.measure.procfs import used_cpu_seconds
+from blindmatch_simulations.measure.processes import used_cpu_seconds
 from blindmatch_simulations.measure.results import Conditions, significant
 
 BATCHES: Final = 9

@@ -6,7 +6,10 @@ from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
 from html import escape
+from math import floor, log10
 from typing import Final
+
+from msgspec import Struct
 
 _RAISED: Final = str.maketrans(
     "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
@@ -51,3 +54,90 @@ def power(words: str) -> str:
         return words
     raised = str(int(exponent)).translate(_RAISED)
     return f"{digits}\u00a0\u00d7\u00a010{raised}"
+
+
+WIDTH: Final = 360
+ROW: Final = 20
+LEFT: Final = 104
+RIGHT: Final = 76
+HEIGHT: Final = 150
+SIDES: Final = (56.0, WIDTH - 30.0)
+
+STYLE: Final = (
+    "<style>.t{font:12px system-ui,sans-serif;fill:#1b1b1b}.g{stroke:#767676;stroke-width:.5}"
+    ".w{stroke:#0b57a4;stroke-width:2}.p{fill:#0b57a4}@media screen and (prefers-color-scheme:dark)"
+    "{.t{fill:#ececec}.g{stroke:#9a9a9a}.w{stroke:#8ab8f0}.p{fill:#8ab8f0}}</style>"
+)
+
+
+class Bar(Struct, frozen=True):
+    """A share of 1 with its interval; `value` is None if it was not measured."""
+
+    name: str
+    value: float | None
+    low: float
+    high: float
+    label: str
+
+
+def shares(title: str, bars: Sequence[Bar]) -> str:
+    """One line a share: a dot on a scale of 0 to 100 %, its interval, its number."""
+    height = ROW * (len(bars) + 2)
+    parts = [_line(_x(at / 4), 4, _x(at / 4), height - ROW, "g") for at in range(5)]
+    parts += [_text(_x(at / 4), height - 5, f"{25 * at} %", "middle") for at in range(0, 5, 2)]
+    for row, bar in enumerate(bars):
+        middle = ROW * row + ROW
+        parts.append(_text(LEFT - 6, middle + 4, bar.name, "end"))
+        parts.append(_text(WIDTH - RIGHT + 8, middle + 4, bar.label, "start"))
+        if bar.value is not None:
+            parts.append(_line(_x(bar.low), middle, _x(bar.high), middle, "w"))
+            parts.append(f'<circle class="p" cx="{_x(bar.value):.1f}" cy="{middle}" r="4.5"/>')
+    return _svg(title, height, parts)
+
+
+def band(title: str, low: Sequence[float], value: Sequence[float], high: Sequence[float]) -> str:
+    """A value from left to right with its band, at heights of the logarithm of one more than it."""
+    top = max(1, floor(log10(1 + max(high))) + 1)
+    parts = []
+    for at in range(top + 1):
+        y = _height(10.0**at - 1, top)
+        parts += [
+            _line(SIDES[0], y, SIDES[1], y, "g"),
+            _text(SIDES[0] - 6, y + 4, _power(at) if at else "0", "end"),
+        ]
+    outline = [*_places(high, top), *reversed(_places(low, top))]
+    parts.append(f'<polygon class="p" fill-opacity="0.25" points="{" ".join(outline)}"/>')
+    parts.append(f'<polyline class="w" fill="none" points="{" ".join(_places(value, top))}"/>')
+    return _svg(title, HEIGHT, parts)
+
+
+def _places(values: Sequence[float], top: int) -> list[str]:
+    step = (SIDES[1] - SIDES[0]) / max(1, len(values) - 1)
+    return [f"{SIDES[0] + at * step:.1f},{_height(one, top):.1f}" for at, one in enumerate(values)]
+
+
+def _height(value: float, top: int) -> float:
+    return HEIGHT - 12 - log10(1 + value) / top * (HEIGHT - 24)
+
+
+def _power(at: int) -> str:
+    return f"{10**at}" if at <= 3 else power(f"1e{at}").removeprefix("1\u00a0\u00d7\u00a0")
+
+
+def _x(share: float) -> float:
+    return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, words: str, anchor: str) -> str:
+    return f'<text class="t" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text(words)}</text>'
+
+
+def _svg(title: str, height: float, parts: Sequence[str]) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
+        f'aria-label="{text(title)}"><title>{text(title)}</title>{STYLE}{"".join(parts)}</svg>'
+    )

@@ -4,21 +4,153 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from blindmatch_protocol.contract import Severity
+from msgspec.structs import asdict, replace
+from PIL import Image, ImageDraw, ImageFilter
 
-from blindmatch_simulations.data import volumes
-from blindmatch_simulations.evaluation.assess.results import Results, write_whole
+from blindmatch_simulations.data import committed, volumes
+from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
+from blindmatch_simulations.evaluation.assess.observed import FactSeen
+from blindmatch_simulations.evaluation.assess.results import Measured, Recall, Results, Studied, write_whole
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.measure import results as measure
-from blindmatch_simulations.report.inputs import Input, inputs
-from blindmatch_simulations.report.markup import mark, number, policy, text
-from blindmatch_simulations.report.material import sources
-from blindmatch_simulations.report.tables import figure_files
+from blindmatch_simulations.measure.results import Figure, Row, csv_of
+from blindmatch_simulations.report.markup import Bar, mark, number, policy, shares, text
+from blindmatch_simulations.report.yearly import Input, inputs
+from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded, opened
+
+_SIZE: Final = (336, 252)
+_SHOWN: Final = (112, 112)
+
+
+def sources() -> dict[str, Any]:
+    """All that is the same for every run."""
+    catalogue = committed("options")
+    return {
+        **committed("plain"),
+        "options": catalogue["options"],
+        "note": f"{catalogue['source']} {catalogue['note']}",
+        "volumes": volumes(),
+        "form": committed("statistics_form")["statistics_form"],
+        "assumptions": committed("assumptions")["assumptions"],
+        "severities": [str(one) for one in Severity],
+        "figures": {name: asdict(kind) for name, kind in FIGURES.items()},
+        "inputs": [asdict(one) for one in inputs()],
+        "edits": edits(),
+    }
+
+
+@cache
+def edits() -> dict[str, dict[str, str]]:
+    """The standard edits: note, and a generated picture after the edit as a data URI."""
+    plain = encoded(_scene())
+    return {one.name: {"note": one.note, "picture": _shown(one.apply(plain))} for one in EDITS}
+
+
+def _shown(data: bytes) -> str:
+    image = opened(data)
+    image.thumbnail(_SHOWN)
+    return f"data:image/jpeg;base64,{b64encode(encoded(image, 'JPEG', quality=60)).decode()}"
+
+
+def _scene() -> Image.Image:
+    """Hills, a house and a sun, so that every edit can be seen."""
+    image = Image.linear_gradient("L").resize(_SIZE).convert("RGB")
+    image = Image.blend(image, Image.new("RGB", _SIZE, "#7fb2e5"), 0.7)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((240, 24, 292, 76), "#ffd75e")
+    draw.polygon([(0, 190), (90, 90), (190, 190)], "#6b7f5a")
+    draw.polygon([(90, 200), (230, 110), (336, 200)], "#8fa06a")
+    draw.rectangle((0, 186, 336, 252), "#4f7a3a")
+    draw.rectangle((60, 150, 130, 214), "#c9553d")
+    draw.polygon([(50, 152), (95, 112), (140, 152)], "#5a2d22")
+    draw.rectangle((84, 178, 104, 214), "#2b1b14")
+    return image.filter(ImageFilter.GaussianBlur(0.6))
+
+
+def measured(results: Results) -> list[Measured]:
+    """Rows that were measured, with the catalogue's figures; one that came into it after them is absent."""
+    absent = Figure(None, "not in this results file")
+    rows = [one for one in results.rows if isinstance(one, Measured)]
+    return [replace(one, figures={name: one.figures.get(name, absent) for name in FIGURES}) for one in rows]
+
+
+def failed(results: Results) -> list[Row]:
+    """Rows that were not."""
+    return [one for one in results.rows if not isinstance(one, Measured | Studied)]
+
+
+def figure_files(results: Results) -> dict[str, str]:
+    """Contents by path below the results folder."""
+    rows = measured(results)
+    by_edit = {f"figures/recall-{one.name}.svg": _recall_chart(one) for one in rows}
+    return {
+        **by_edit,
+        "figures/figures.csv": csv_of(FIGURE_HEAD, _figures(results)),
+        "figures/recall-by-edit.csv": csv_of(RECALL_HEAD, _recall(results, "edit")),
+        "figures/recall-by-distance.csv": csv_of(RECALL_HEAD, _recall(results, "distance")),
+        "figures/facts.csv": csv_of(FACT_HEAD, _facts(results)),
+    }
+
+
+FIGURE_HEAD = (
+    "design", "option", "criterion", "figure", "unit", "value", "low", "high", "n", "pairs",
+    "why not measured",
+)  # fmt: skip
+RECALL_HEAD = ("design", "group", "sent", "found", "share", "low", "high")
+FACT_HEAD = ("design", "parties", "adversary", "declared by", "severity", "fact", "says")
+
+
+def _figures(results: Results) -> Iterator[Sequence[object]]:
+    for one in measured(results):
+        for name, figure in one.figures.items():
+            kind = FIGURES[name]
+            head = (one.design.name, one.design.option, kind.criterion, name, kind.unit)
+            yield (*head, figure.value, figure.low, figure.high, figure.n, figure.pairs, figure.why)
+    for row in failed(results):
+        yield (row.id, *[""] * (len(FIGURE_HEAD) - 2), f"failed: {row.why}")
+
+
+def _recall(results: Results, by: str) -> Iterator[Sequence[object]]:
+    for one in measured(results):
+        groups: tuple[Recall, ...] = one.recall_by_edit if by == "edit" else one.recall_by_distance
+        for row in groups:
+            share = row.share
+            yield (one.design.name, row.name, row.sent, row.found, share.value, share.low, share.high)
+
+
+def _facts(results: Results) -> Iterator[Sequence[object]]:
+    for one in measured(results):
+        for leak in one.design.declared:
+            for fact in by_severity(leak.facts):
+                who = (one.design.name, "+".join(leak.parties), leak.adversary, leak.source)
+                yield (*who, str(fact.severity), fact.name, fact.says)
+
+
+def _recall_chart(one: Measured) -> str:
+    bars = []
+    for row in one.recall_by_edit:
+        label = f"{row.found} of {row.sent}" if row.found is not None else "not meas."
+        bars.append(Bar(row.name, row.share.value, row.share.low or 0.0, row.share.high or 0.0, label))
+    return shares(f"{one.design.name}: listed pictures found, by edit", bars)
+
+
+_ORDER: Final = tuple(Severity)
+
+
+def by_severity(facts: Iterable[FactSeen]) -> list[FactSeen]:
+    """Each fact once, the most severe first."""
+    once = {fact.name: fact for fact in facts}.values()
+    return sorted(once, key=lambda fact: _ORDER.index(fact.severity))
+
 
 REPORT: Final = "report.html"
 COMPARISON: Final = "compare.html"

@@ -22,7 +22,7 @@ from blindmatch_protocol.designs.deltas import (
     delta_file,
 )
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_simulations.testbed.inprocess.set_files import resealed
+from blindmatch_simulations.testbed.inprocess.steps import resealed
 
 from planted.mutations.hooks import Psi, planted, variant
 

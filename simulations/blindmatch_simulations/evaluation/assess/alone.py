@@ -39,12 +39,12 @@ from blindmatch_simulations.evaluation.assess.material import MadeItem, Material
 from blindmatch_simulations.evaluation.assess.observed import AloneRow, Extracted, HarnessRow, KeyUse
 from blindmatch_simulations.evaluation.assess.plan import Plan
 from blindmatch_simulations.measure.yardstick import Stopwatch, reading
-from blindmatch_simulations.testbed.inprocess.deployed import values_of
-from blindmatch_simulations.testbed.inprocess.opened import (
+from blindmatch_simulations.testbed.inprocess.deployed import (
     OpenDesign,
     new_state,
     open_published,
     unprepared_state,
+    values_of,
 )
 
 UNLIMITED: Final = 1_000_000

@@ -39,11 +39,10 @@ from nacl.signing import SigningKey
 
 from blindmatch_simulations.evaluation.assess.observed import Built, Proven, Updated
 from blindmatch_simulations.evaluation.assess.plan import Plan
-from blindmatch_simulations.measure.procfs import used_cpu_seconds
+from blindmatch_simulations.measure.processes import used_cpu_seconds
 from blindmatch_simulations.testbed.deployment.curating import publish, publish_change, throwaway_signer
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.inprocess.deployed import transcript, values_of
-from blindmatch_simulations.testbed.inprocess.opened import OpenDesign
+from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, transcript, values_of
 
 
 def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: Plan) -> Updated:

@@ -17,8 +17,7 @@ from blindmatch_simulations.evaluation.assess.privacy import privacy
 from blindmatch_simulations.evaluation.assess.results import Recall
 from blindmatch_simulations.evaluation.corpus.installed import PHOTOGRAPHS
 from blindmatch_simulations.evaluation.corpus.own import OWN
-from blindmatch_simulations.measure.figures import number, share, timing
-from blindmatch_simulations.measure.intervals import median_ratio
+from blindmatch_simulations.measure.intervals import median_ratio, number, share, timing
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 

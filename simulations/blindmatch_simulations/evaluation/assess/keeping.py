@@ -37,7 +37,7 @@ from msgspec import Struct
 from blindmatch_simulations.evaluation.assess.plan import AssessError
 from blindmatch_simulations.evaluation.assess.results import DESIGNS, write_whole
 from blindmatch_simulations.measure.machine import Machine, machine
-from blindmatch_simulations.measure.procfs import cpu_seconds, used_cpu_seconds
+from blindmatch_simulations.measure.processes import cpu_seconds, used_cpu_seconds
 from blindmatch_simulations.measure.results import Strict, decoded_or_none
 from blindmatch_simulations.testbed.deployment.curating import throwaway_signer
 from blindmatch_simulations.testbed.deployment.registry import is_path, load_design

@@ -28,9 +28,8 @@ from blindmatch_simulations.evaluation.corpus.by_kind import of_kind
 from blindmatch_simulations.evaluation.corpus.installed import FACES, PHOTOGRAPHS
 from blindmatch_simulations.evaluation.corpus.own import OWN, as_sent
 from blindmatch_simulations.measure.phases import each
-from blindmatch_simulations.testbed.pictures.crops import SamplePicture, crops
-from blindmatch_simulations.testbed.pictures.edits import BY_NAME
-from blindmatch_simulations.testbed.pictures.kinds import GENERATED
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME, SamplePicture, crops
+from blindmatch_simulations.testbed.pictures.pool import GENERATED
 
 INDEX: Final = "items.json"
 OWN_PATHS: Final = "own.json"

@@ -70,14 +70,13 @@ from blindmatch_simulations.evaluation.assess.observed import (
 )
 from blindmatch_simulations.evaluation.assess.plan import Plan
 from blindmatch_simulations.measure.phases import PhaseTimes, each
-from blindmatch_simulations.measure.procfs import reset_peak, status_mib, tree_cpu_seconds
+from blindmatch_simulations.measure.processes import reset_peak, status_mib, tree_cpu_seconds
 from blindmatch_simulations.testbed.audit import Audit, Undeclared, audit_device
 from blindmatch_simulations.testbed.deployment.curating import add_references, lend
 from blindmatch_simulations.testbed.deployment.devices import Watched
 from blindmatch_simulations.testbed.deployment.processes import ServerProcess
-from blindmatch_simulations.testbed.inprocess.deployed import values_of
-from blindmatch_simulations.testbed.inprocess.opened import open_published
-from blindmatch_simulations.testbed.scenario.seen import counterpart, evidence, sums, watching
+from blindmatch_simulations.testbed.inprocess.deployed import open_published, values_of
+from blindmatch_simulations.testbed.scenario.run import counterpart, evidence, sums, watching
 from blindmatch_simulations.testbed.scenario.world import World
 
 

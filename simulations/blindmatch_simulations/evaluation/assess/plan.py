@@ -11,7 +11,7 @@ import msgspec
 from blindmatch_protocol.codec.errors import BlindmatchError
 
 from blindmatch_simulations.data import text_at
-from blindmatch_simulations.testbed.pictures.edits import BY_NAME
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 
 PLAN_VERSION: Final = 2
 STANDARD: Final = "assess.toml"

@@ -9,8 +9,7 @@ from blindmatch_protocol.contract import ListKnowledge
 
 from blindmatch_simulations.evaluation.assess.observed import Audited, Check, Observed
 from blindmatch_simulations.evaluation.studies import hashes as depicted
-from blindmatch_simulations.measure.figures import number
-from blindmatch_simulations.measure.intervals import resolution
+from blindmatch_simulations.measure.intervals import number, resolution
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 

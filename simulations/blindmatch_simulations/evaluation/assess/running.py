@@ -55,7 +55,7 @@ from blindmatch_simulations.evaluation.assess.subjects import (
 from blindmatch_simulations.evaluation.assess.worker import CHECKED, MATERIAL, NOT_CHECKED, OBSERVED, PLAN
 from blindmatch_simulations.evaluation.corpus.by_kind import by_kind
 from blindmatch_simulations.measure.phases import PhaseProgress, Tell, as_heard
-from blindmatch_simulations.measure.procfs import group_mib
+from blindmatch_simulations.measure.processes import group_mib
 from blindmatch_simulations.measure.results import (
     ByKind,
     PairDistances,

@@ -29,9 +29,9 @@ from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.conformance.checks import CHECKS
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.run import QUICK, judged
-from blindmatch_simulations.measure.group_backend import choose_group_backend
+from blindmatch_simulations.measure.machine import choose_group_backend
 from blindmatch_simulations.measure.phases import PhaseTimes
-from blindmatch_simulations.measure.procfs import used_cpu_seconds
+from blindmatch_simulations.measure.processes import used_cpu_seconds
 from blindmatch_simulations.measure.yardstick import reading
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict

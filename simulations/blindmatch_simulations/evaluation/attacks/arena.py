@@ -20,7 +20,7 @@ from blindmatch_simulations.evaluation.attacks.budget import Spending
 from blindmatch_simulations.evaluation.attacks.figure import Figure
 from blindmatch_simulations.evaluation.attacks.needs import Need
 from blindmatch_simulations.measure.phases import each
-from blindmatch_simulations.measure.procfs import used_cpu_seconds
+from blindmatch_simulations.measure.processes import used_cpu_seconds
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, opened, publish, values_of
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from msgspec import UNSET, Struct, UnsetType
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from blindmatch_simulations.measure.procfs import used_cpu_seconds
+from blindmatch_simulations.measure.processes import used_cpu_seconds
 from blindmatch_simulations.measure.results import Strict, significant
 from blindmatch_simulations.measure.yardstick import reading
 

@@ -33,9 +33,8 @@ from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback
 from blindmatch_simulations.evaluation.attacks.needs import A_LIST, ASKS_NOBODY, CATEGORY
 from blindmatch_simulations.testbed.deployment.device_settings import Options
 from blindmatch_simulations.testbed.deployment.operators import centre_list
-from blindmatch_simulations.testbed.pictures.crops import SamplePicture, crops
-from blindmatch_simulations.testbed.pictures.edits import BY_NAME, EDITS
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME, EDITS, SamplePicture, crops
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 MILDEST_FIRST: Final = ("identical", "jpeg-50", "resize-0.5", "caption", "crop-5%", "rotate-2", "flip")
 """Of the standard suite."""

@@ -49,7 +49,7 @@ from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.evaluation.attacks.needs import LIMITED, OPRF, TOKENS, UNDER_BFV
 from blindmatch_simulations.evaluation.studies.near_bench import DEFAULT_LIMITS, extract, obtainable
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled, run_session
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 ENTRIES: Final = 64
 SHORT: Final = 8

@@ -65,7 +65,7 @@ from blindmatch_simulations.evaluation.attacks.needs import (
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, manifest_of, transcript, update
 from blindmatch_simulations.testbed.inprocess.steps import Stop, deliver, hostile, stops
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 ENTRIES: Final = 8
 ROWS: Final = 4

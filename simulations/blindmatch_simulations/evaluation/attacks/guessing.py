@@ -29,8 +29,7 @@ from blindmatch_simulations.evaluation.attacks.figure import Figure, advantages
 from blindmatch_simulations.evaluation.attacks.needs import ASKS, HALVES, ONE_KEY, TOLD
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, advantage
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, run_session
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
-from blindmatch_simulations.testbed.pictures.pool import picture
+from blindmatch_simulations.testbed.pictures.pool import HashOnly, picture
 
 GUESSES: Final = 40
 QUICK_GUESSES: Final = 10

@@ -30,8 +30,8 @@ from blindmatch_simulations.evaluation.attacks.budget import Spending
 from blindmatch_simulations.testbed.deployment.devices import Watched, credentials_of, now_ms
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.pictures import pool
-from blindmatch_simulations.testbed.pictures.edits import encoded
-from blindmatch_simulations.testbed.scenario.listing import publish_list
+from blindmatch_simulations.testbed.pictures.crops import encoded
+from blindmatch_simulations.testbed.scenario.run import publish_list
 from blindmatch_simulations.testbed.scenario.world import World
 
 T = TypeVar("T")

@@ -38,7 +38,7 @@ from blindmatch_simulations.evaluation.attacks.figure import Figure, Played, adv
 from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback
 from blindmatch_simulations.evaluation.attacks.needs import ASKS, BY_ACCOUNT, ENCRYPTED, LATER, SMALL, TOLD
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, at_least
-from blindmatch_simulations.testbed.inprocess.seeded import flag
+from blindmatch_simulations.testbed.inprocess.steps import flag
 
 SENDERS: Final = ("alice", "carol")
 MESSAGES: Final = 24

@@ -53,10 +53,9 @@ from blindmatch_simulations.evaluation.attacks.needs import (
 from blindmatch_simulations.testbed.audit import Counterpart, Evidence, audit_device
 from blindmatch_simulations.testbed.audit import audit as checks
 from blindmatch_simulations.testbed.deployment.operators import centre_list
-from blindmatch_simulations.testbed.inprocess.deployed import run_session
-from blindmatch_simulations.testbed.inprocess.opened import OpenDesign
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
-from blindmatch_simulations.testbed.scenario.seen import counterpart, evidence
+from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, run_session
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
+from blindmatch_simulations.testbed.scenario.run import counterpart, evidence
 
 ENTRIES: Final = 200
 EDITS: Final = 40

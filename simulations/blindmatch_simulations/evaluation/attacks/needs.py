@@ -17,7 +17,7 @@ from blindmatch_protocol.designs.token_psi import TokenPsi
 from blindmatch_protocol.designs.voprf import VoprfDesign
 from msgspec import Struct
 
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 
 class Need(Struct, frozen=True):

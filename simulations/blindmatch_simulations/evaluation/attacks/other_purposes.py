@@ -25,9 +25,8 @@ from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, me
 from blindmatch_simulations.evaluation.attacks.needs import A_LIST, NEAR
 from blindmatch_simulations.evaluation.attacks.recorded import ASKED
 from blindmatch_simulations.testbed.inprocess.deployed import run_session
-from blindmatch_simulations.testbed.inprocess.seeded import below
-from blindmatch_simulations.testbed.pictures.kinds import GENERATED
-from blindmatch_simulations.testbed.pictures.pool import detailed
+from blindmatch_simulations.testbed.inprocess.steps import below
+from blindmatch_simulations.testbed.pictures.pool import GENERATED, detailed
 
 SENDERS: Final = 5
 """Of the leaflet, and as many of other pictures."""

@@ -34,9 +34,8 @@ from blindmatch_simulations.evaluation.attacks.needs import ANY_ONE, WHOLE_HASH
 from blindmatch_simulations.evaluation.studies.hashes import alike, learnt, of_coefficients, of_hash
 from blindmatch_simulations.measure.intervals import clopper_pearson
 from blindmatch_simulations.testbed.inprocess.deployed import run_session
-from blindmatch_simulations.testbed.inprocess.seeded import below
-from blindmatch_simulations.testbed.pictures.kinds import GENERATED
-from blindmatch_simulations.testbed.pictures.pool import detailed
+from blindmatch_simulations.testbed.inprocess.steps import below
+from blindmatch_simulations.testbed.pictures.pool import GENERATED, detailed
 
 PICTURES: Final = 16
 

@@ -26,7 +26,7 @@ from blindmatch_simulations.evaluation.attacks.needs import IN_BUCKETS
 from blindmatch_simulations.measure.intervals import advantage, clopper_pearson
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed
 from blindmatch_simulations.testbed.inprocess.steps import Stop, deliver, hostile, sent, stops
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 ENTRIES: Final = 8
 ASKED: Final = 400

@@ -70,11 +70,8 @@ from blindmatch_simulations.evaluation.attacks.needs import (
 )
 from blindmatch_simulations.testbed.deployment.devices import STATE
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, run_session
-from blindmatch_simulations.testbed.inprocess.fields import fields_of
-from blindmatch_simulations.testbed.inprocess.seeded import below, flag
-from blindmatch_simulations.testbed.inprocess.steps import sent, stops
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
-from blindmatch_simulations.testbed.pictures.pool import picture
+from blindmatch_simulations.testbed.inprocess.steps import below, fields_of, flag, sent, stops
+from blindmatch_simulations.testbed.pictures.pool import HashOnly, picture
 
 ACCOUNTS: Final = 8
 DAYS: Final = 4

@@ -50,7 +50,7 @@ from blindmatch_simulations.evaluation.attacks.loopback import SMALL, Loopback, 
 from blindmatch_simulations.evaluation.attacks.needs import A_LIST, DELTAS, HELD, SERVED
 from blindmatch_simulations.testbed.deployment.devices import Watched
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.scenario.threads import threaded_servers
+from blindmatch_simulations.testbed.scenario.world import threaded_servers
 
 BOB: Final = "bob"
 LISTED, UNLISTED = 1, 2

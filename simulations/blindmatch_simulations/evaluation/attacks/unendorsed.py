@@ -44,7 +44,7 @@ from blindmatch_simulations.evaluation.attacks.loopback import FILLERS, Loopback
 from blindmatch_simulations.evaluation.attacks.needs import A_LIST, ANY_ONE, SERVED, SMALL, TOLD
 from blindmatch_simulations.testbed.deployment.curating import next_epoch, publish
 from blindmatch_simulations.testbed.deployment.devices import Watched
-from blindmatch_simulations.testbed.scenario.threads import threaded_servers
+from blindmatch_simulations.testbed.scenario.world import threaded_servers
 
 BOB: Final = "bob"
 NAMES: Final = ("north", "south", "west")

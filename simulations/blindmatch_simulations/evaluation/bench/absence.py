@@ -21,9 +21,8 @@ from blindmatch_simulations.evaluation.bench.queries import unlisted_picture
 from blindmatch_simulations.measure.meter import Meter, expect
 from blindmatch_simulations.testbed.deployment.building import built
 from blindmatch_simulations.testbed.deployment.curating import throwaway_signer
-from blindmatch_simulations.testbed.inprocess.deployed import transcript
-from blindmatch_simulations.testbed.inprocess.opened import open_published
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+from blindmatch_simulations.testbed.inprocess.deployed import open_published, transcript
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 NEAR: Final = 12
 """Log2 of the largest near set that is built here."""

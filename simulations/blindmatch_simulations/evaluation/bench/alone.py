@@ -19,8 +19,7 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_server.epochs.published import SIGNED
 
-from blindmatch_simulations.measure.procfs import mapped_mib, status_mib
-from blindmatch_simulations.measure.worker import AloneError
+from blindmatch_simulations.measure.processes import AloneError, mapped_mib, status_mib
 from blindmatch_simulations.measure.yardstick import Cost, timed
 
 

@@ -26,7 +26,7 @@ def started(state: Path, account: str, curator: bytes) -> dict[str, float | None
         state, DeviceConfig(account, DESIGN, curator), egress, system_randomness(), lambda: 0
     )
     cpu = time.process_time()
-    from blindmatch_simulations.measure.procfs import status_mib
+    from blindmatch_simulations.measure.processes import status_mib
 
     found = {"cpu_s": cpu, "own_mib": status_mib("RssAnon")}
     device.close()

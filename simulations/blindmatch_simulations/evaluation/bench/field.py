@@ -23,8 +23,7 @@ from blindmatch_protocol.designs.none import DESIGN
 from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
 from msgspec import Struct
 
-from blindmatch_simulations.measure.procfs import cpu_seconds, status_mib
-from blindmatch_simulations.measure.worker import Worker, working
+from blindmatch_simulations.measure.processes import Worker, cpu_seconds, status_mib, working
 from blindmatch_simulations.measure.yardstick import percentile
 from blindmatch_simulations.testbed.scenario.world import World
 

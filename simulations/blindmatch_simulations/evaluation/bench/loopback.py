@@ -31,7 +31,7 @@ from msgspec import Struct
 
 from blindmatch_simulations.evaluation.bench.queries import SEVERAL, Check, publish_random
 from blindmatch_simulations.measure.meter import BenchError, Meter
-from blindmatch_simulations.measure.procfs import cpu_seconds
+from blindmatch_simulations.measure.processes import cpu_seconds
 from blindmatch_simulations.measure.yardstick import Cost, percentile, timed
 from blindmatch_simulations.testbed.deployment.devices import credentials_of, egress_of
 from blindmatch_simulations.testbed.scenario.world import World

@@ -28,10 +28,10 @@ from blindmatch_server.hosting.workers import WorkerPool
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.bench.arithmetic import OPRF, VOPRF, arithmetic
-from blindmatch_simulations.measure.group_backend import computing, measurable
+from blindmatch_simulations.measure.machine import computing, measurable
 from blindmatch_simulations.measure.meter import BenchError, Meter
 from blindmatch_simulations.testbed.deployment.building import built
-from blindmatch_simulations.testbed.inprocess.opened import OpenDesign, open_published
+from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, open_published
 
 BATCHES: Final = (1, 16, 100)
 """Hashes that are checked together."""

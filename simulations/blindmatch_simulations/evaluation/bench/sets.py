@@ -25,7 +25,7 @@ from blindmatch_server.hosting.workers import WorkerPool, cores
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.bench.arithmetic import ENTRY, arithmetic
-from blindmatch_simulations.measure.group_backend import computing, measurable
+from blindmatch_simulations.measure.machine import computing, measurable
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.testbed.deployment.building import built, built_alone
 

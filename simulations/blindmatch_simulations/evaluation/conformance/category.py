@@ -12,7 +12,7 @@ from blindmatch_protocol.picture.item import Picture
 from PIL import Image
 
 from blindmatch_simulations.testbed.inprocess.verdict import NotComparableError
-from blindmatch_simulations.testbed.pictures.edits import BY_NAME, encoded
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME, encoded
 from blindmatch_simulations.testbed.pictures.pool import Pooled, picture
 
 LEVELS: Final = ((0.0, 0), (0.0, 255), (0.05, 0), (0.05, 242), (0.3, 0), (0.3, 178))

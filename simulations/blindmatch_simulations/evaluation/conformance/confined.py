@@ -169,8 +169,7 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
     from blindmatch_protocol.contract import Role
     from blindmatch_protocol.picture.item import Picture
 
-    from blindmatch_simulations.testbed.inprocess.deployed import run_session
-    from blindmatch_simulations.testbed.inprocess.opened import OpenDesign
+    from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, run_session
 
     design, module = _loaded(task)
     pictures = [

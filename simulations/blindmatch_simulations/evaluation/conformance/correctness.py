@@ -27,7 +27,7 @@ from blindmatch_simulations.evaluation.conformance.fixtures import CROWD, Fixtur
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, clopper_pearson
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Ran, entries_of, opened, run_session
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
-from blindmatch_simulations.testbed.pictures.edits import encoded
+from blindmatch_simulations.testbed.pictures.crops import encoded
 from blindmatch_simulations.testbed.pictures.pool import Oracle, Pooled, flipped, picture
 
 NEAR = ("near-30", "near-31", "next")

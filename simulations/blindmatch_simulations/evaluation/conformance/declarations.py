@@ -23,8 +23,8 @@ from blindmatch_server.centre.service import CentreLimits
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, lowered
 from blindmatch_simulations.evaluation.conformance.leakage.facts import names_of
 from blindmatch_simulations.testbed.audit import Counterpart
+from blindmatch_simulations.testbed.audit.audit import audit_sessions
 from blindmatch_simulations.testbed.audit.counterpart import Comparison
-from blindmatch_simulations.testbed.audit.sessions import audit_sessions
 from blindmatch_simulations.testbed.inprocess.deployed import (
     VOUCHER,
     Ran,
@@ -33,7 +33,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     seen_by,
     seers,
 )
-from blindmatch_simulations.testbed.inprocess.fields import fields_of, limits
+from blindmatch_simulations.testbed.inprocess.steps import fields_of, limits
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotComparableError, Passed
 
 QUERY_TIME: Final = "query_time"

@@ -35,8 +35,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     run_again,
     run_session,
 )
-from blindmatch_simulations.testbed.inprocess.fields import decided, limits
-from blindmatch_simulations.testbed.inprocess.steps import Stop, hostile
+from blindmatch_simulations.testbed.inprocess.steps import Stop, decided, hostile, limits
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 

@@ -35,8 +35,7 @@ from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published, lowered
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, enrolled, publish
-from blindmatch_simulations.testbed.inprocess.fields import byte_fields, fields_of, limits
-from blindmatch_simulations.testbed.inprocess.steps import sent
+from blindmatch_simulations.testbed.inprocess.steps import byte_fields, fields_of, limits, sent
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 SESSIONS: Final = 1_024

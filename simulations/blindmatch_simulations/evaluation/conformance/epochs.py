@@ -16,8 +16,7 @@ from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.testbed.inprocess.deployed import Build, enrolled, opened, run_session
-from blindmatch_simulations.testbed.inprocess.seeded import below
-from blindmatch_simulations.testbed.inprocess.set_files import set_file
+from blindmatch_simulations.testbed.inprocess.steps import below, set_file
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed, refused
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 

@@ -37,9 +37,9 @@ from blindmatch_simulations.evaluation.conformance.parties import (
     local_device,
 )
 from blindmatch_simulations.testbed.inprocess.deployed import opened
-from blindmatch_simulations.testbed.inprocess.seeded import flag
+from blindmatch_simulations.testbed.inprocess.steps import flag
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
-from blindmatch_simulations.testbed.pictures.edits import encoded
+from blindmatch_simulations.testbed.pictures.crops import encoded
 from blindmatch_simulations.testbed.pictures.pool import picture
 
 FAMILY: Final = 64

@@ -25,11 +25,8 @@ from blindmatch_protocol.contract import (
 from blindmatch_protocol.contract.outcome import Done
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published
-from blindmatch_simulations.testbed.inprocess.deployed import VOUCHER, Deployed
-from blindmatch_simulations.testbed.inprocess.fields import made_up
-from blindmatch_simulations.testbed.inprocess.opened import unprepared_state
-from blindmatch_simulations.testbed.inprocess.seeded import below
-from blindmatch_simulations.testbed.inprocess.steps import Stop, ask, deliver, hostile, stops
+from blindmatch_simulations.testbed.inprocess.deployed import VOUCHER, Deployed, unprepared_state
+from blindmatch_simulations.testbed.inprocess.steps import Stop, ask, below, deliver, hostile, made_up, stops
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed, refused
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 

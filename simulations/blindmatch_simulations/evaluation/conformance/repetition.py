@@ -33,8 +33,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     enrolled,
     run_session,
 )
-from blindmatch_simulations.testbed.inprocess.fields import decided, limits
-from blindmatch_simulations.testbed.inprocess.seeded import below
+from blindmatch_simulations.testbed.inprocess.steps import below, decided, limits
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from blindmatch_simulations.evaluation.conformance.checks import CHECKS, NOT_SEEN
 from blindmatch_simulations.evaluation.conformance.fixtures import CLOCKS, Clocks, Fixtures
-from blindmatch_simulations.testbed.deployment.errors import ReplayError
+from blindmatch_simulations.testbed.deployment.addresses import ReplayError
 from blindmatch_simulations.testbed.inprocess.verdict import (
     BrokenError,
     NotApplicableError,

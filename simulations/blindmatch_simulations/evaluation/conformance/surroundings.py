@@ -18,9 +18,9 @@ from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.evaluation.conformance import confined
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
-from blindmatch_simulations.measure.worker import AloneError, output_of
+from blindmatch_simulations.measure.processes import AloneError, output_of
 from blindmatch_simulations.testbed.inprocess.deployed import run_session
-from blindmatch_simulations.testbed.inprocess.fields import decided, limits
+from blindmatch_simulations.testbed.inprocess.steps import decided, limits
 from blindmatch_simulations.testbed.inprocess.verdict import (
     BrokenError,
     NotCheckedError,

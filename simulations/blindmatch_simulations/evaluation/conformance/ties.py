@@ -35,7 +35,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     run_again,
     run_session,
 )
-from blindmatch_simulations.testbed.inprocess.fields import made_up
+from blindmatch_simulations.testbed.inprocess.steps import made_up
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 

@@ -25,7 +25,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.list_secrecy import (
     search,
 )
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, Ran, opened, run_session
-from blindmatch_simulations.testbed.inprocess.set_files import resealed, set_file
+from blindmatch_simulations.testbed.inprocess.steps import resealed, set_file
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed, refused
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 

@@ -22,8 +22,7 @@ import msgspec
 import numpy as np
 
 from blindmatch_simulations.evaluation.corpus.pairs import BITS, REACH
-from blindmatch_simulations.measure.figures import share
-from blindmatch_simulations.measure.intervals import bounded_mean
+from blindmatch_simulations.measure.intervals import bounded_mean, share
 from blindmatch_simulations.measure.results import Figure, Strict
 
 PER_ITEM: Final = "share of items"

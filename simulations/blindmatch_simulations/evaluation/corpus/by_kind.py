@@ -22,12 +22,10 @@ from blindmatch_simulations.evaluation.corpus.hashing import fingerprint_of, pri
 from blindmatch_simulations.evaluation.corpus.installed import hashed, installed
 from blindmatch_simulations.evaluation.corpus.pairs import Prints, Tally, block_of, blocks_of
 from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
-from blindmatch_simulations.measure.figures import share
-from blindmatch_simulations.measure.intervals import bounded_mean
+from blindmatch_simulations.measure.intervals import bounded_mean, share
 from blindmatch_simulations.measure.results import ByKind, Figure, PairDistances
-from blindmatch_simulations.testbed.pictures.crops import SamplePicture
-from blindmatch_simulations.testbed.pictures.edits import EDITS, encoded
-from blindmatch_simulations.testbed.pictures.kinds import GENERATED
+from blindmatch_simulations.testbed.pictures.crops import EDITS, SamplePicture, encoded
+from blindmatch_simulations.testbed.pictures.pool import GENERATED
 
 INSTALLED: Final = "installed"
 MADE: Final = "generated"

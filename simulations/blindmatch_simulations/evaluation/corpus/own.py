@@ -26,8 +26,7 @@ from blindmatch_simulations.evaluation.corpus.cache import Cache, FileSeen, Prin
 from blindmatch_simulations.evaluation.corpus.hashing import fingerprint_of, prints
 from blindmatch_simulations.evaluation.corpus.pairs import REACH
 from blindmatch_simulations.evaluation.corpus.scan import CorpusError, check_folder, state_of
-from blindmatch_simulations.testbed.pictures.crops import SamplePicture
-from blindmatch_simulations.testbed.pictures.edits import encoded
+from blindmatch_simulations.testbed.pictures.crops import SamplePicture, encoded
 
 OWN: Final = "own pictures"
 LICENCE: Final = "the user's"

@@ -13,7 +13,7 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from msgspec.structs import replace
 
 from blindmatch_simulations.data import text_at
-from blindmatch_simulations.testbed.pictures.edits import BY_NAME
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Whole = Annotated[int, msgspec.Meta(ge=1)]

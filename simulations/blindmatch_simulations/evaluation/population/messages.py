@@ -42,8 +42,7 @@ from blindmatch_simulations.evaluation.population.model import (
     stream,
 )
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled, opened, publish, run_session
-from blindmatch_simulations.testbed.pictures.crops import SamplePicture, crops
-from blindmatch_simulations.testbed.pictures.edits import BY_NAME
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME, SamplePicture, crops
 from blindmatch_simulations.testbed.pictures.pool import random_hashes
 
 

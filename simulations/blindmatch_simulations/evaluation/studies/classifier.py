@@ -22,8 +22,7 @@ from msgspec import Struct
 from blindmatch_simulations.data import eu_photos, volumes
 from blindmatch_simulations.measure.intervals import clopper_pearson, one_sided_most_rate
 from blindmatch_simulations.testbed.deployment.registry import load_design
-from blindmatch_simulations.testbed.pictures.crops import SamplePicture, crops
-from blindmatch_simulations.testbed.pictures.edits import BY_NAME, EDITS
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME, EDITS, SamplePicture, crops
 from blindmatch_simulations.testbed.pictures.pool import picture
 
 DESIGN: Final = "device-classifier"

@@ -33,8 +33,7 @@ from blindmatch_server.centre.keys import SAME_PICTURE, KeyedHasher
 from msgspec import Struct
 from PIL import Image
 
-from blindmatch_simulations.testbed.pictures.crops import SamplePicture, crops
-from blindmatch_simulations.testbed.pictures.edits import EDITS
+from blindmatch_simulations.testbed.pictures.crops import EDITS, SamplePicture, crops
 from blindmatch_simulations.testbed.pictures.pool import detailed
 
 PICTURES: Final = 64

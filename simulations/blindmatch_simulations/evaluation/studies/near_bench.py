@@ -50,11 +50,11 @@ from blindmatch_simulations.evaluation.studies.near_tokens import (
     revealed,
     uniform_list,
 )
-from blindmatch_simulations.measure.group_backend import computing, measurable
 from blindmatch_simulations.measure.intervals import one_sided_most_rate
+from blindmatch_simulations.measure.machine import computing, measurable
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.phases import Tell, as_heard
-from blindmatch_simulations.testbed.inprocess.opened import OpenDesign, open_published
+from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, open_published
 from blindmatch_simulations.testbed.pictures.crops import SamplePicture
 
 DEFAULT_LIMITS: Final = Limits(**{parameter.name: parameter.default for parameter in LIMITS})

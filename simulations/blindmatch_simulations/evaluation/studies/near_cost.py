@@ -59,7 +59,7 @@ from blindmatch_simulations.measure.yardstick import Cost, Reading, Run, percent
 from blindmatch_simulations.testbed.deployment.building import built_alone
 from blindmatch_simulations.testbed.deployment.curating import lend
 from blindmatch_simulations.testbed.deployment.devices import egress_of
-from blindmatch_simulations.testbed.inprocess.opened import OpenDesign
+from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign
 from blindmatch_simulations.testbed.scenario.world import World
 
 FORMAT: Final = 1

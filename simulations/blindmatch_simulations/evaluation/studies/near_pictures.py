@@ -30,9 +30,8 @@ from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Finge
 from msgspec import Struct
 
 from blindmatch_simulations.measure.phases import each
-from blindmatch_simulations.testbed.pictures.crops import SamplePicture, crops
-from blindmatch_simulations.testbed.pictures.edits import EDITS, Edit
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
+from blindmatch_simulations.testbed.pictures.crops import EDITS, Edit, SamplePicture, crops
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 FOLDERS: Final = (
     ("openclipart-png", Path("/usr/share/openclipart/png")),

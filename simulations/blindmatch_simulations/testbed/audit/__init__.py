@@ -2,4 +2,4 @@
 
 from blindmatch_simulations.testbed.audit.audit import Audit, Undeclared, audit_device
 from blindmatch_simulations.testbed.audit.counterpart import Counterpart
-from blindmatch_simulations.testbed.audit.evidence import Evidence, Finding, Told
+from blindmatch_simulations.testbed.audit.records import Evidence, Finding, Told

@@ -27,10 +27,8 @@ from blindmatch_protocol.messages.sealed_message import SealedMessage
 from google.protobuf.message import Message as Wire
 from msgspec import Struct
 
-from blindmatch_simulations.testbed.audit.counterpart import Counterpart, declared_facts
-from blindmatch_simulations.testbed.audit.evidence import Evidence, Finding, found
-from blindmatch_simulations.testbed.audit.forge import Declared
-from blindmatch_simulations.testbed.audit.records import REQUESTS, name_of
+from blindmatch_simulations.testbed.audit.counterpart import Counterpart, Declared, declared_facts
+from blindmatch_simulations.testbed.audit.records import REQUESTS, Evidence, Finding, found, name_of
 
 CLEAR: Final = 4
 OPAQUE: Final = 8

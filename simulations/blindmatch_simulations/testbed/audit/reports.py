@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 
-from blindmatch_simulations.testbed.audit.evidence import Evidence, Finding, found
+from blindmatch_simulations.testbed.audit.records import Evidence, Finding, found
 
 
 class _Sealed(Redacted, Struct, frozen=True):

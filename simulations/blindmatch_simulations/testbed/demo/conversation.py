@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_client.device import Sent
@@ -14,18 +17,23 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Content, Flag, Learner, Match
 from blindmatch_protocol.picture.item import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.curator import HashList
+from blindmatch_server.curator import HashList, list_hashes, list_pictures, open_list, random_hashes
+from blindmatch_server.epochs.published import Publication
 from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.measure.phases import PhaseTimes, each
 from blindmatch_simulations.testbed.audit import Audit, audit_device
-from blindmatch_simulations.testbed.audit.sessions import audit_bundled
+from blindmatch_simulations.testbed.audit.audit import audit_bundled
+from blindmatch_simulations.testbed.deployment import endorsing
+from blindmatch_simulations.testbed.deployment.curating import open_named
 from blindmatch_simulations.testbed.deployment.devices import Options
-from blindmatch_simulations.testbed.deployment.evidence import evidence_of
-from blindmatch_simulations.testbed.inprocess.opened import open_published
+from blindmatch_simulations.testbed.deployment.endorsement_policy import make_policy
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.operators import evidence_of
+from blindmatch_simulations.testbed.inprocess.deployed import open_published
+from blindmatch_simulations.testbed.pictures.crops import ANSWER, TEXTS, Workload
 from blindmatch_simulations.testbed.pictures.pool import Oracle
-from blindmatch_simulations.testbed.pictures.workload import ANSWER, TEXTS, Workload
 from blindmatch_simulations.testbed.scenario.operations import (
     AddDevice,
     AwaitReports,
@@ -37,8 +45,7 @@ from blindmatch_simulations.testbed.scenario.operations import (
     Tick,
 )
 from blindmatch_simulations.testbed.scenario.recording import Writer
-from blindmatch_simulations.testbed.scenario.run import Player
-from blindmatch_simulations.testbed.scenario.seen import Counted, counterpart, evidence
+from blindmatch_simulations.testbed.scenario.run import Counted, Player, counterpart, evidence
 from blindmatch_simulations.testbed.scenario.world import World
 
 WAIT_SECONDS: Final = 30.0
@@ -168,3 +175,59 @@ def _wrong(traces: Sequence[SessionTrace], sent: Sequence[Sent], oracle: Sequenc
     """Pictures that a device took for a match and that are none by the design's own relation."""
     matched = {trace.item for trace in traces if isinstance(trace.outcome, Match | Flag)}
     return sum(one.item in matched and not holds for one, holds in zip(sent, oracle, strict=True))
+
+
+SUBMITTERS: Final = ("north", "south", "west")
+ENDORSERS: Final = SUBMITTERS[:2]
+
+
+class DemoList(Redacted, Struct, frozen=True):
+    """The list that a demo runs with.
+
+    Attributes:
+        entries: to be closed.
+        submitters: organisations that submitted it; empty where the curator alone made it.
+        endorsers: those that signed what was published.
+    """
+
+    entries: HashList
+    publication: Publication
+    submitters: tuple[str, ...] = ()
+    endorsers: tuple[str, ...] = ()
+
+
+def endorsed_list(world: World, workload: Workload, name: str, set_size: int, phases: PhaseTimes) -> DemoList:
+    """Make the policy, submissions, proposal, endorsements and the epoch."""
+    deployment, design, rng = world.deployment, world.design, system_randomness()
+    make_policy(deployment, len(ENDORSERS), SUBMITTERS)
+    with phases("list imported") as progress:
+        _submit(deployment, workload, name, set_size)
+        progress(len(SUBMITTERS), len(SUBMITTERS))
+    with phases("list endorsed") as progress:
+        endorsing.make_proposal(deployment, design, name, rng)
+        for one in each(ENDORSERS, progress):
+            endorsing.endorse(deployment, design, one, name)
+    with phases("set built") as progress:
+        made = endorsing.publish_endorsed(deployment, design, name, rng, progress)
+    endorsers = tuple(sorted(made.settled.endorsers))
+    return DemoList(open_named(deployment, name), made.publication, SUBMITTERS, endorsers)
+
+
+def _submit(deployment: Deployment, workload: Workload, name: str, set_size: int) -> None:
+    rng = system_randomness()
+    with tempfile.TemporaryDirectory(prefix="blindmatch-") as folder:
+        filling = Path(folder) / "filling.list"
+        list_hashes(random_hashes(set_size, rng), filling, rng)
+        pictures = [_written(Path(folder), picture.name, picture.data) for picture in workload.listed]
+        for one in SUBMITTERS:
+            own = endorsing.own_list(deployment, one, name)
+            shutil.copyfile(filling, own)
+            with open_list(own) as held:
+                list_pictures(pictures, own, rng, onto=held)
+            endorsing.hand_in(deployment, one, name)
+
+
+def _written(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / f"{name}.png"
+    path.write_bytes(data)
+    return path

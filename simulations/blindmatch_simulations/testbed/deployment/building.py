@@ -22,9 +22,8 @@ from blindmatch_server.epochs.published import Publication
 from blindmatch_server.epochs.signing import Signer
 from blindmatch_server.hosting.workers import WorkerPool, cores
 
-from blindmatch_simulations.measure.group_backend import choose_group_backend
-from blindmatch_simulations.measure.procfs import peak_with
-from blindmatch_simulations.measure.worker import in_own_process
+from blindmatch_simulations.measure.machine import choose_group_backend
+from blindmatch_simulations.measure.processes import in_own_process, peak_with
 from blindmatch_simulations.measure.yardstick import timed
 from blindmatch_simulations.testbed.deployment.curating import throwaway_signer
 from blindmatch_simulations.testbed.deployment.registry import load_design

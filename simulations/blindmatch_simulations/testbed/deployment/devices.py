@@ -26,14 +26,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.testbed.deployment.addresses import Addresses
-from blindmatch_simulations.testbed.deployment.device_settings import PASSPHRASE, SETTINGS, Settings
+from blindmatch_simulations.testbed.deployment.device_settings import (
+    PASSPHRASE,
+    SETTINGS,
+    Settings,
+    current_kind,
+    settled,
+)
 from blindmatch_simulations.testbed.deployment.device_settings import STATE as STATE
 from blindmatch_simulations.testbed.deployment.device_settings import UNLOCK_VARIABLE as UNLOCK_VARIABLE
 from blindmatch_simulations.testbed.deployment.device_settings import Options as Options
 from blindmatch_simulations.testbed.deployment.endorsement_policy import read_policy
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
 from blindmatch_simulations.testbed.deployment.registry import load_design, portable_reference
-from blindmatch_simulations.testbed.deployment.relocking import current_kind, settled
 from blindmatch_simulations.testbed.deployment.transparency import read_log
 
 

@@ -14,7 +14,7 @@ from blindmatch_protocol.contract import AnyDesign
 from blindmatch_server.curator.endorsement.batches import EndorsementError, OrganisationKey
 from blindmatch_server.storage.files import PUBLIC, replace_file
 
-from blindmatch_simulations.testbed.deployment.errors import DAMAGES
+from blindmatch_simulations.testbed.deployment.addresses import DAMAGES
 from blindmatch_simulations.testbed.deployment.folder import KEYS, Deployment, DeploymentError
 
 POLICY: Final = "endorsement.json"

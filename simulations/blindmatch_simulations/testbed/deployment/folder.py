@@ -44,8 +44,8 @@ from cryptography import x509
 from msgspec import Struct
 
 from blindmatch_simulations.testbed.deployment import addresses
-from blindmatch_simulations.testbed.deployment.endpoints import Directory
-from blindmatch_simulations.testbed.deployment.errors import DeploymentError as DeploymentError
+from blindmatch_simulations.testbed.deployment.addresses import DeploymentError as DeploymentError
+from blindmatch_simulations.testbed.deployment.addresses import Directory
 
 LAYOUT_VERSION: Final = 3
 HOME_VARIABLE: Final = "BLINDMATCH_HOME"

@@ -10,13 +10,19 @@ from typing import Any, Final, TypeVar
 
 import grpc
 from blindmatch_client.egress.egress import Credentials
-from blindmatch_protocol.codec.errors import BlindmatchError
-from blindmatch_protocol.contract import Party
+from blindmatch_proofs.endorsement import FILE, EndorsedTable, EndorsementProof, prove
+from blindmatch_proofs.epoch import EpochLeaf
+from blindmatch_proofs.report_evidence import ReportEvidence
+from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.contract import NO_LABEL, AnyDesign, Label, Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from blindmatch_server.centre.service import Backed, Backing, unbacked
+from blindmatch_server.epochs.published import LEAF, PROOF, open_publication
 from blindmatch_server.hosting.authority import Identity, Kind
 from google.protobuf.message import Message as Wire
 
+from blindmatch_simulations.testbed.deployment.endorsement_policy import read_policy, terms_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.transparency import LOG
 
@@ -141,3 +147,41 @@ def _parts(deployment: Deployment, party: Party, stub: Any, method: str, request
     with _channel(deployment, party) as channel:
         parts = getattr(stub(channel), method)(request, timeout=DEADLINE_SECONDS)
         return b"".join(part.data for part in parts)
+
+
+def backed_by(deployment: Deployment, design: AnyDesign) -> Backed:
+    """What the published epochs of this machine show; nothing where they are elsewhere."""
+    folder = deployment.published(design.info.name)
+
+    def backing(epoch: int, label: Label) -> Backing:
+        home = folder / str(epoch)
+        try:
+            leaf = EpochLeaf.decode((home / LEAF).read_bytes())
+        except (FileNotFoundError, ProtocolError):  # version 1 shows nothing
+            return Backing()
+        proof = (home / PROOF).read_bytes() if (home / PROOF).exists() else b""
+        return Backing(leaf, proof, _endorsed(deployment, design, epoch, label))
+
+    return backing if folder.is_dir() else unbacked
+
+
+def _endorsed(deployment: Deployment, design: AnyDesign, epoch: int, label: Label) -> EndorsementProof | None:
+    policy = read_policy(deployment)
+    if policy is None or label == NO_LABEL:
+        return None
+    try:
+        held = open_publication(deployment.published(design.info.name), epoch).endorsement()
+        table = EndorsedTable(held[FILE], design.info, epoch, len(policy.organisations))
+    except (KeyError, BlindmatchError):
+        return None
+    return prove(table, terms_of(deployment, design), label)
+
+
+def evidence_of(deployment: Deployment, report_id: bytes, reason: str) -> ReportEvidence:
+    """A report's evidence, fetched from the centre as an operator, whose journal has the reason before.
+
+    Raises:
+        OperatorError: if the centre cannot be asked, or refuses.
+        ProtocolError: if what it sends is none.
+    """
+    return ReportEvidence.decode(centre_export(deployment, report_id, reason))

@@ -19,7 +19,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_server.storage.files import hold
 from msgspec import Struct
 
-from blindmatch_simulations.testbed.deployment.errors import DAMAGES
+from blindmatch_simulations.testbed.deployment.addresses import DAMAGES
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
 
 START_SECONDS: Final = 180.0

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import entry_points
@@ -20,11 +21,114 @@ from weakref import WeakKeyDictionary
 
 import blindmatch_protocol.designs as built_in
 from blindmatch_protocol.codec.errors import BlindmatchError, DesignError, NotInstalledError
-from blindmatch_protocol.contract import CONTRACT_VERSION, AnyDesign, Design, Info
+from blindmatch_protocol.contract import CONTRACT_VERSION, AnyDesign, Content, Design, Info, Party, Role
+from blindmatch_server.storage.files import PUBLIC, replace_file
 from msgspec import Struct
 
 from blindmatch_simulations.data import committed
-from blindmatch_simulations.testbed.deployment.collusion import faults
+from blindmatch_simulations.testbed.deployment.folder import MARKER, Deployment, DeploymentError
+
+HOSTLESS = frozenset({Party.DEVICE, Party.CURATOR, Party.CENTRE})
+"""Parties whose servers, if they have any, host no role."""
+
+
+class CollusionError(DeploymentError):
+    """Parties that must not collude have one operator."""
+
+
+def faults(info: Info, enrolled: Collection[Role] = ()) -> Iterator[str]:
+    """What is wrong with the parties that a declaration names; devices enrol at the roles `enrolled`."""
+    for role, party in (*info.roles.items(), *info.forwarded.items()):
+        if party in HOSTLESS:
+            yield f"role {role}: the {party} neither hosts roles nor forwards to them"
+    unknown = {*frozenset[Role]().union(*info.apart), *info.forwarded} - set(info.roles)
+    if unknown:
+        yield f"apart and forwarded must name roles of info.roles, not {_listed(unknown)}"
+        return
+    for group in info.apart:
+        if len({info.roles[role] for role in group}) < max(2, len(group)):
+            yield f"apart: the roles {_listed(group)} must be at two parties or more, each at its own"
+    for role, carrier in info.forwarded.items():
+        if carrier == info.roles[role]:
+            yield f"forwarded: the {carrier} hosts {role}, so it must be another that forwards to it"
+    for role in set(info.forwarded) & set(enrolled):
+        yield f"forwarded: {role} never learns who asks, so nobody can enrol there"
+    if info.forwarded and info.sends_content is Content.CLEAR:
+        yield "forwarded: a design whose servers see pictures forwards none, since reports name the account"
+
+
+def operators_of(named: Sequence[str]) -> dict[Party, str]:
+    """Operators by party, from ``NAME=OPERATOR`` with the name of a server.
+
+    Raises:
+        DeploymentError: if one has another form.
+    """
+    found = {}
+    for one in named:
+        name, _, operator = one.partition("=")
+        try:
+            party = Party.of_server(name)
+        except DesignError as error:
+            raise DeploymentError(f"operator {one!r}: {error}") from error
+        if not operator or party in found:
+            raise DeploymentError(f"operator {one!r}: must be NAME=OPERATOR, once for each server")
+        found[party] = operator
+    return found
+
+
+def operators(deployment: Deployment) -> Mapping[Party, str]:
+    """Who runs the servers of those parties that are not their own operators.
+
+    Raises:
+        DeploymentError: if the file is damaged.
+    """
+    try:
+        named = json.loads((deployment.home / MARKER).read_text()).get("operators", {})
+        return {Party.of_server(name): str(operator) for name, operator in named.items()}
+    except (OSError, ValueError, AttributeError, RecursionError, DesignError) as error:
+        raise DeploymentError(f"{MARKER} is damaged") from error
+
+
+def collusions(info: Info, operators: Mapping[Party, str]) -> list[str]:
+    """What one operator of several parties could put together; a party without an operator is its own."""
+    found = []
+    for why, parties in _separate(info):
+        by: dict[str, list[str]] = {}
+        for party in sorted(parties):
+            by.setdefault(operators.get(party, f"={party}"), []).append(party.server)
+        found += [
+            f"{operator} operates {_listed(servers)}, and {why}"
+            for operator, servers in by.items()
+            if len(servers) > 1
+        ]
+    return found
+
+
+def check_apart(deployment: Deployment, info: Info, allowed: bool) -> None:
+    """Make sure that parties which must not collude have different operators, or that the same is `allowed`.
+
+    Raises:
+        CollusionError: if they have not.
+        DeploymentError: if it cannot be read who operates what.
+    """
+    found = [] if allowed else collusions(info, operators(deployment))
+    if found:
+        raise CollusionError(
+            f"{'; '.join(found)}; make a deployment with certs init --operator NAME=OPERATOR, or say "
+            "--allow-collusion"
+        )
+
+
+def _separate(info: Info) -> Iterator[tuple[str, frozenset[Party]]]:
+    for roles in info.apart:
+        yield f"{_listed(roles)} must not collude", frozenset(info.roles[role] for role in roles)
+    for role, carrier in info.forwarded.items():
+        yield f"{role} must not learn who asks", frozenset({carrier, info.roles[role]})
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(sorted(names))
+
 
 ENTRY_POINT_GROUP = "blindmatch.designs"
 ON_DEVICE: Final = ("blindmatch_client.device_classifier",)
@@ -201,3 +305,33 @@ def _checked(found: object, where: str) -> AnyDesign:
 def option_ids() -> tuple[str, ...]:
     """Ids of the catalogue of options, in its order."""
     return tuple(option["id"] for option in committed("options")["options"])
+
+
+DESIGN: Final = "design.json"
+FIRST_DESIGN: Final = "oprf-psi"
+"""Of a deployment for which nothing was built yet."""
+
+
+def design_of(deployment: Deployment, given: str | None = None) -> str:
+    """Reference of the design to use: the one `given`, else the one noted, else `FIRST_DESIGN`.
+
+    Raises:
+        DeploymentError: if the note is damaged.
+    """
+    if given is not None:
+        return given
+    path = deployment.home / DESIGN
+    try:
+        noted = json.loads(path.read_text())["design"]
+    except FileNotFoundError:
+        return FIRST_DESIGN
+    except (ValueError, KeyError, TypeError, RecursionError):
+        noted = None
+    if not isinstance(noted, str):
+        raise DeploymentError(f"{path} is damaged; remove it, or build again")
+    return noted
+
+
+def note_design(deployment: Deployment, reference: str) -> None:
+    """Note, in one step, the design that an epoch was published for."""
+    replace_file(deployment.home / DESIGN, (json.dumps({"design": reference}) + "\n").encode(), PUBLIC)

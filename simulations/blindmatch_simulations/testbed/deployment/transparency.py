@@ -28,9 +28,9 @@ from blindmatch_server.storage.files import PUBLIC, replace_file
 from blindmatch_server.storage.key_files import line_of, read_key
 from msgspec import Struct
 
-from blindmatch_simulations.testbed.deployment.collusion import operators
-from blindmatch_simulations.testbed.deployment.errors import DAMAGES
+from blindmatch_simulations.testbed.deployment.addresses import DAMAGES
 from blindmatch_simulations.testbed.deployment.folder import KEYS, Deployment, DeploymentError
+from blindmatch_simulations.testbed.deployment.registry import operators
 
 LOG_FILE: Final = "log.json"
 NO_LOG: Final = "none"

@@ -6,7 +6,8 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from blindmatch_proofs.absence import AbsenceProof, AbsenceReply
@@ -14,6 +15,7 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.codec.randomness import Randomness, Recording, replayed, seeded
 from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import AnyDesign, Enrolment, Request, Role, Verdict, answered
 from blindmatch_protocol.contract.entries import HeldEntries
 from blindmatch_protocol.contract.executor import Executor
 from blindmatch_protocol.messages.epoch_manifest import (
@@ -31,10 +33,81 @@ from blindmatch_protocol.messages.franking import (
     CommitmentOpening,
     Evidence,
 )
+from blindmatch_server.epochs.published import Publication
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_simulations.testbed.inprocess.opened import OpenDesign, new_state
+_MADE: Final[WeakKeyDictionary[AnyDesign, dict[tuple[str, bytes], Enrolment[Any]]]] = WeakKeyDictionary()
+
+
+def new_state(design: AnyDesign, setup: Any, rng: Randomness, account: str = "") -> Message:
+    """A new account's device state, or that of the one that is enrolled, after its offline phase."""
+    prepared: Message = design.prepare(unprepared_state(design, setup, rng, account), setup, rng)
+    return prepared
+
+
+def unprepared_state(design: AnyDesign, setup: Any, rng: Randomness, account: str = "") -> Message:
+    """The same before the offline phase."""
+    state: Message = _enrolment(design, setup, account).state if design.enrolments else design.enrol(rng)
+    return state
+
+
+def held_by_roles(design: AnyDesign, setup: Any, account: str = "") -> Mapping[Role, Message]:
+    """What the account enrolled with at each role."""
+    return _enrolment(design, setup, account).bodies if design.enrolments else {}
+
+
+def _enrolment(design: AnyDesign, setup: Any, account: str) -> Enrolment[Any]:
+    made, key = _MADE.setdefault(design, {}), (account, design.enrolment_key(setup))
+    if key not in made:
+        rng = seeded("the account that is enrolled" + account)
+        made[key] = design.enrolment(design.enrol(rng), setup, rng)
+    return made[key]
+
+
+class OpenDesign(Redacted, Struct, frozen=True):
+    """A design with one epoch of it, open.
+
+    Attributes:
+        design: the design.
+        setup: the set-up that every device has.
+        states: what each role holds.
+    """
+
+    design: AnyDesign
+    setup: Any
+    states: Mapping[Role, Any]
+
+    @property
+    def account(self) -> str:
+        """The one that is enrolled, where accounts enrol."""
+        return ""
+
+    @property
+    def held(self) -> Mapping[Role, Message]:
+        """What the account enrolled with at each role."""
+        return held_by_roles(self.design, self.setup, self.account)
+
+    def request(self, role: Role, body: Message) -> Request:
+        """`body`, with what its account enrolled with."""
+        return Request(body, self.held.get(role))
+
+    def answer(
+        self, role: Role, body: Message, rng: Randomness, executor: Executor | None = None
+    ) -> tuple[Message, Verdict | None]:
+        """The role's reply to one body, and what it learnt; raises the `ProtocolError` it answers with."""
+        return answered(self.design, role, self.states[role], self.request(role, body), rng, executor)
+
+
+def open_published(design: AnyDesign, publication: Publication) -> OpenDesign:
+    """Open an epoch for a device and for every role.
+
+    Raises:
+        SetFileError: if a file is not what it must be.
+    """
+    setup = design.open_setup(publication.setup(), publication.manifest.epoch)
+    states = {role: design.open_role(role, publication.role(role)) for role in design.info.roles}
+    return OpenDesign(design, setup, states)
 
 
 class MemoryWorkspace(Struct):

@@ -2,22 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
 from typing import Any
 
+import numpy as np
+from blindmatch_protocol import codec
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.codec.errors import ProtocolError, UnopenedError
+from blindmatch_protocol.codec.errors import ProtocolError, SetFileError, UnopenedError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import UNBOUND, Binding, Done, Item, Role, Send, concluded
+from blindmatch_protocol.contract import UNBOUND, AnyDesign, Binding, Done, Item, Role, Send, concluded
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
+from blindmatch_protocol.setfile import SetFile, SetFileWriter, layout
 from msgspec import Struct
+from msgspec.structs import replace
 
-from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled
-from blindmatch_simulations.testbed.inprocess.fields import made_up
-from blindmatch_simulations.testbed.inprocess.opened import OpenDesign
-from blindmatch_simulations.testbed.inprocess.seeded import below
+from blindmatch_simulations.testbed.inprocess.deployed import Deployed, OpenDesign, enrolled
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
+
+
+def below(rng: Randomness, bound: int) -> int:
+    """A number from 0 to `bound` - 1; the bias is below 2^-32 for bounds under 2^32."""
+    return int.from_bytes(rng.take(8), "big") % bound
+
+
+def flag(rng: Randomness) -> bool:
+    """A fair coin."""
+    return bool(rng.take(1)[0] & 1)
+
+
+def set_file(raw: bytes) -> SetFile | None:
+    """A set file of the design that its header names; None if it is no set file."""
+    try:
+        identity = layout.unpack_header(raw[: layout.HEADER.size])
+        return SetFile(raw, "a file", identity.design, identity.design_version)
+    except (SetFileError, struct.error):
+        return None
+
+
+def resealed(file: SetFile, content: Callable[[tuple[int, int], bytes], bytes], **identity: Any) -> bytes:
+    """`file` with other content of its sections, and other fields of its identity; all digests are right.
+
+    Args:
+        content: gives a section's, of its key (kind and index) and what it was.
+        identity: fields of its `Identity`.
+    """
+    out = BytesIO()
+    writer = SetFileWriter(out, replace(file.identity, **identity))
+    for key, section in file.sections.items():
+        writer.section(section.kind, [content(key, bytes(file.section(*key)))], section.items)
+    writer.finish(file.entries)
+    return out.getvalue()
+
+
+MOST_ROWS = 1024
+"""Rows and elements that are looked at one by one; the others count by their number."""
+SMALL = 40
+"""Bytes and elements that a made-up field has at most, beyond its least."""
+
+
+def fields_of(message: codec.Message) -> Iterator[tuple[str, Any]]:
+    """(path, value) of every leaf: bytes, int, bool or str; a matrix or sequence also gives its count."""
+    for name, encoding in codec.layout(type(message)):
+        yield from _leaves(name, encoding, getattr(message, name))
+
+
+def _leaves(name: str, encoding: Any, value: Any) -> Iterator[tuple[str, Any]]:
+    match encoding:
+        case codec.Matrix():
+            yield f"{name}.count", len(value)
+            yield from ((f"{name}[]", row.tobytes()) for row in value[:MOST_ROWS])
+        case codec.Sequence():
+            yield f"{name}.count", len(value)
+            for one in value[:MOST_ROWS]:
+                yield from _leaves(f"{name}[]", encoding.element, one)
+        case codec.Nested():
+            yield from ((f"{name}.{inner}", leaf) for inner, leaf in fields_of(value))
+        case _:
+            yield name, value
+
+
+def byte_fields(message: codec.Message) -> list[bytes]:
+    """The leaves that are bytes."""
+    return [value for _, value in fields_of(message) if isinstance(value, bytes)]
+
+
+def made_up(kind: type[codec.Message], rng: Randomness, tries: int = 8) -> list[codec.Message]:
+    """Random messages of `kind` that its own rules accept; maybe none."""
+    found: list[codec.Message] = []
+    for _ in range(tries):
+        try:
+            message = kind(**{name: _value(encoding, rng) for name, encoding in codec.layout(kind)})
+            found.append(kind.decode(message.encode()))
+        except ProtocolError:
+            continue
+    return found
+
+
+def _value(encoding: Any, rng: Randomness) -> Any:
+    match encoding:
+        case codec.UInt(bits):
+            return int.from_bytes(rng.take(bits // 8), "big")
+        case codec.Bool():
+            return flag(rng)
+        case codec.Fixed(length):
+            return rng.take(length)
+        case codec.Variable():
+            return rng.take(_count(encoding, rng))
+        case codec.Text(most):
+            return rng.take(min(most, SMALL)).hex()[: min(most, SMALL)]
+        case codec.Matrix():
+            rows = _count(encoding, rng)
+            return np.frombuffer(rng.take(rows * encoding.width), np.uint8).reshape(rows, encoding.width)
+        case codec.Sequence():
+            return tuple(_value(encoding.element, rng) for _ in range(_count(encoding, rng)))
+        case codec.Nested(kind):
+            return kind(**{name: _value(inner, rng) for name, inner in codec.layout(kind)})
+        case _:
+            raise ProtocolError("conformance", f"no values are made up for {type(encoding).__name__}")
+
+
+def _count(encoding: Any, rng: Randomness) -> int:
+    spread = min(SMALL, encoding.most - encoding.least)
+    return int(encoding.least) + below(rng, spread + 1)
+
+
+def decided(design: AnyDesign, value: Any) -> Any:
+    """`value`, or its form if the design declares native randomness. To be compared with another of them."""
+    return _form(value) if design.info.native_randomness else value
+
+
+def _form(value: Any) -> Any:
+    match value:
+        case bytes() | bytearray() | memoryview():
+            return len(value)
+        case np.ndarray():
+            return value.shape
+        case codec.Message():
+            return type(value), [(path, _form(part)) for path, part in fields_of(value)]
+        case Mapping():
+            return {key: _form(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_form(part) for part in value]
+    return value
+
+
+def limits(design: AnyDesign) -> str:
+    """What a verdict says of a design with native randomness; empty for others."""
+    native = design.info.native_randomness
+    return f"; native randomness ({native}): forms, lengths and outcomes, not bytes" if native else ""
 
 
 class Stop(Redacted, Struct, frozen=True):

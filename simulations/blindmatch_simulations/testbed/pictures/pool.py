@@ -16,7 +16,7 @@ Which of them should match the plaintext oracle says, by the design's own relati
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Final
 
 import numpy as np
@@ -27,7 +27,7 @@ from blindmatch_protocol.contract import Item, Relation
 from blindmatch_protocol.picture.distance import rows
 from blindmatch_protocol.picture.item import Picture
 from msgspec import Struct
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 
 class Oracle(Struct, frozen=True):
@@ -169,3 +169,185 @@ def _poor(index: int) -> Picture:
     """A faint ramp: its hash means nothing."""
     ramp = np.linspace(100 + index, 110 + 2 * index, SIDE).astype(np.uint8)
     return Picture.from_pixels(np.repeat(np.tile(ramp, (SIDE, 1))[:, :, None], 3, axis=2))
+
+
+_LETTERS: Final = "eeeetaoinshrdlucmwfgypbvk"
+_LINE: Final = 11
+"""Height in pixels of the bitmap font that comes with Pillow; a letter is 6 wide."""
+
+
+class _Dice:
+    """Numbers that one number determines."""
+
+    def __init__(self, number: int) -> None:
+        self._source = np.random.PCG64(number)
+
+    def roll(self, least: int, most: int) -> int:
+        """One of least to most; the bias of so small ranges does not matter."""
+        return least + int(self._source.random_raw()) % (most - least + 1)
+
+    def colour(self, least: int = 0, most: int = 255) -> tuple[int, int, int]:
+        return self.roll(least, most), self.roll(least, most), self.roll(least, most)
+
+    def words(self, most: int) -> str:
+        """Made-up words of at most so many letters together."""
+        made = ""
+        while True:
+            word = "".join(_LETTERS[self.roll(0, len(_LETTERS) - 1)] for _ in range(self.roll(2, 9)))
+            if len(made) + len(word) + 1 > most:
+                return made
+            made = f"{made} {word}".strip()
+
+    def point(self, width: int, height: int) -> tuple[int, int]:
+        return self.roll(0, width), self.roll(0, height)
+
+
+def document(number: int) -> Image.Image:
+    """A page, 400 x 560: a heading, paragraphs, on some a table or a dark box."""
+    dice, page = _Dice(number), Image.new("RGB", (400, 560), "white")
+    draw, top = ImageDraw.Draw(page), 30
+    heading = _text(dice.words(22), "white", "black", 2)
+    page.paste(heading, (30 + dice.roll(0, 1) * (340 - heading.width) // 2, top))
+    top += 40
+    while top < 520:
+        lines, indent = dice.roll(2, 9), dice.roll(0, 1) * 12
+        if dice.roll(0, 5) == 0:
+            draw.rectangle((30, top, 370, min(520, top + lines * 14)), fill=dice.colour(40, 220))
+        for at in range(lines):
+            text = dice.words(dice.roll(8, 56) if at == lines - 1 else 56)
+            draw.text((30 + (indent if at == 0 else 0), top + at * 14), text, "black", _font())
+        if dice.roll(0, 4) == 0:
+            for column in range(30, 371, 340 // dice.roll(2, 5)):
+                draw.line((column, top, column, top + lines * 14), fill="black")
+        top += lines * 14 + dice.roll(8, 24)
+    return page
+
+
+def screenshot(number: int) -> Image.Image:
+    """A phone's screen, 270 x 480: a bar above, a chat or a list, a bar below."""
+    dice = _Dice(number)
+    dark = dice.roll(0, 1)
+    ground, ink = (dice.colour(0, 40), "white") if dark else (dice.colour(225, 255), "black")
+    screen = Image.new("RGB", (270, 480), ground)
+    draw = ImageDraw.Draw(screen)
+    draw.rectangle((0, 0, 270, 54), fill=dice.colour(20, 200))
+    draw.text((6, 4), f"{dice.roll(0, 23):02d}:{dice.roll(0, 59):02d}", "white", _font())
+    screen.paste(_text(dice.words(14), "#303030", "white", 2), (40, 24))
+    top, chat = 64, dice.roll(0, 1)
+    while top < 420:
+        top += (_bubble if chat else _entry)(draw, dice, top, ink)
+    draw.rectangle((0, 436, 270, 480), fill=dice.colour(20, 200) if dice.roll(0, 1) else ground)
+    return screen
+
+
+def drawing(number: int) -> Image.Image:
+    """Lines by hand on paper, 400 x 300: curves, outlines, hatching."""
+    dice, paper = _Dice(number), Image.new("RGB", (400, 300), (250, 248, 242))
+    draw = ImageDraw.Draw(paper)
+    for _ in range(dice.roll(3, 9)):
+        ends = [np.array(dice.point(400, 300)) for _ in range(4)]
+        draw.line(_bezier(ends), fill=dice.colour(0, 90), width=dice.roll(1, 5))
+    for _ in range(dice.roll(1, 5)):
+        (x, y), size = dice.point(330, 230), dice.roll(20, 110)
+        draw.ellipse(
+            (x, y, x + size, y + dice.roll(20, 110)), outline=dice.colour(0, 90), width=dice.roll(1, 4)
+        )
+    for _ in range(dice.roll(0, 3)):
+        x, y = dice.point(320, 220)
+        for at in range(0, dice.roll(20, 80), 5):
+            draw.line((x + at, y, x + at - 20, y + 60), fill=dice.colour(30, 120))
+    return paper
+
+
+def clip_art(number: int) -> Image.Image:
+    """Flat shapes with outlines on white, 256 x 256; on some the left half is mirrored."""
+    dice, made = _Dice(number), Image.new("RGB", (256, 256), "white")
+    draw = ImageDraw.Draw(made)
+    for _ in range(dice.roll(3, 8)):
+        (x, y), width, height = dice.point(180, 180), dice.roll(30, 150), dice.roll(30, 150)
+        box, fill = (x, y, x + width, y + height), dice.colour()
+        shape = dice.roll(0, 2)
+        if shape == 0:
+            draw.ellipse(box, fill=fill, outline="black", width=3)
+        elif shape == 1:
+            draw.rounded_rectangle(box, dice.roll(0, 15), fill=fill, outline="black", width=3)
+        else:
+            draw.polygon([dice.point(255, 255) for _ in range(dice.roll(3, 6))], fill=fill, outline="black")
+    if dice.roll(0, 1):
+        half = made.crop((0, 0, 128, 256))
+        made.paste(half.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (128, 0))
+    return made
+
+
+GENERATED: Final[Mapping[str, Callable[[int], Image.Image]]] = {
+    "documents": document,
+    "screenshots": screenshot,
+    "drawings": drawing,
+    "clip art": clip_art,
+}
+"""By kind."""
+
+
+def _font() -> ImageFont.ImageFont:
+    return ImageFont.load_default_imagefont()
+
+
+def _text(words: str, ground: str, ink: str, scale: int) -> Image.Image:
+    """Words, `scale` times as large as the font."""
+    made = Image.new("RGB", (6 * max(1, len(words)), _LINE), ground)
+    ImageDraw.Draw(made).text((0, 0), words, ink, _font())
+    return made.resize((made.width * scale, made.height * scale))
+
+
+def _bubble(draw: ImageDraw.ImageDraw, dice: _Dice, top: int, ink: str) -> int:
+    """A message; its height."""
+    lines, own = [dice.words(30) for _ in range(dice.roll(1, 4))], dice.roll(0, 1)
+    width, height = 6 * max(map(len, lines)) + 16, 12 * len(lines) + 12
+    left = 262 - width if own else 8
+    draw.rounded_rectangle((left, top, left + width, top + height), 8, fill=dice.colour(70, 190))
+    for at, line in enumerate(lines):
+        draw.text((left + 8, top + 5 + 12 * at), line, ink, _font())
+    return height + dice.roll(6, 14)
+
+
+def _entry(draw: ImageDraw.ImageDraw, dice: _Dice, top: int, ink: str) -> int:
+    """A row of a list with an icon; its height."""
+    draw.ellipse((10, top, 42, top + 32), fill=dice.colour())
+    draw.text((54, top + 2), dice.words(24), ink, _font())
+    draw.text((54, top + 18), dice.words(34), "grey", _font())
+    draw.line((54, top + 40, 262, top + 40), fill="grey")
+    return 48
+
+
+def _bezier(ends: list[np.ndarray[tuple[int, ...], np.dtype[np.int64]]]) -> list[tuple[float, float]]:
+    """A cubic curve by its four control points, as a line of 24 pieces."""
+    at = np.linspace(0, 1, 25)[:, None]
+    weights = ((1 - at) ** 3, 3 * at * (1 - at) ** 2, 3 * at**2 * (1 - at), at**3)
+    points = sum(weight * end for weight, end in zip(weights, ends, strict=True))
+    return [(float(x), float(y)) for x, y in np.asarray(points)]
+
+
+class HashOnly(Redacted, Struct, frozen=True):
+    """An `Item` of whoever has a hash, perhaps with its coefficients, and no picture."""
+
+    hash: bytes
+    quality: int = 100
+    known: npt.NDArray[np.float32] | None = None
+
+    @property
+    def coefficients(self) -> npt.NDArray[np.float32]:
+        """Those that are known; else each equally far from the median, on the side that its bit says."""
+        if self.known is not None:
+            return self.known
+        bits = np.unpackbits(np.frombuffer(self.hash, np.uint8))
+        return (bits.astype(np.float32) * 2 - 1) * 100
+
+    @property
+    def luminance(self) -> npt.NDArray[np.float32]:
+        """There is none."""
+        raise AttributeError("there is no picture behind this hash")
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """There are none."""
+        raise AttributeError("there is no picture behind this hash")

@@ -28,8 +28,7 @@ from msgspec import Struct, field
 
 from blindmatch_simulations.testbed.audit import Evidence, Told
 from blindmatch_simulations.testbed.scenario.operations import Operation
-from blindmatch_simulations.testbed.scenario.run import Event
-from blindmatch_simulations.testbed.scenario.seen import Cost
+from blindmatch_simulations.testbed.scenario.run import Cost, Event
 
 FORMAT: Final = "blindmatch-recording"
 VERSION: Final = 1

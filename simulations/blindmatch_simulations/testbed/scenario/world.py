@@ -13,8 +13,12 @@ kept, so that an audit can hold whatever left the device against it (`seen`).
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -24,11 +28,12 @@ from blindmatch_client.messages.receiving import Received
 from blindmatch_client.settings import FailureMode
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import AnyDesign, EntrySource, Progress, no_progress
+from blindmatch_protocol.contract import AnyDesign, EntrySource, Party, Progress, no_progress
 from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.store import State
 from blindmatch_server.epochs.published import Publication, open_publication
+from blindmatch_server.hosting.serving import Listen, OpenServices, running
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -36,11 +41,154 @@ from blindmatch_simulations.testbed.audit import Told
 from blindmatch_simulations.testbed.deployment.curating import publish
 from blindmatch_simulations.testbed.deployment.devices import Options, Watched, create_device
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.deployment.operators import centre_list
-from blindmatch_simulations.testbed.deployment.registry import load_design
-from blindmatch_simulations.testbed.deployment.transparency import make_log
+from blindmatch_simulations.testbed.deployment.hosting import listen_of, parties_of, services_of
+from blindmatch_simulations.testbed.deployment.operators import centre_list, counters
+from blindmatch_simulations.testbed.deployment.processes import ServerProcess, check_alive, running_servers
+from blindmatch_simulations.testbed.deployment.registry import load_design, portable_reference
+from blindmatch_simulations.testbed.deployment.transparency import make_log, read_log
 from blindmatch_simulations.testbed.scenario.operations import ScenarioError
-from blindmatch_simulations.testbed.scenario.servers import Servers
+
+GRACE_SECONDS: Final = 0.2
+
+
+@contextmanager
+def threaded_servers(deployment: Deployment, design: AnyDesign, parties: Sequence[Party]) -> Iterator[None]:
+    """The servers of `parties` on free ports of loopback, in threads, until the block ends. The centre runs
+    before the others are opened: a provider that reports by itself must know where it is.
+
+    Raises:
+        DeploymentError: if the design is not published yet.
+        StateError: if a server's files cannot be used.
+    """
+    centre = [party for party in parties if party == Party.CENTRE]
+    others = [party for party in parties if party != Party.CENTRE]
+    with ExitStack() as stack:
+        for some in filter(None, (centre, others)):
+            stack.enter_context(_running([_server(deployment, design, party) for party in some]))
+        yield
+
+
+def _server(deployment: Deployment, design: AnyDesign, party: Party) -> tuple[str, Listen, OpenServices]:
+    """What a party's server is run with."""
+    listen = listen_of(deployment, party, grace_seconds=GRACE_SECONDS, sink=lambda line: None)
+    return party.server, listen, services_of(deployment, party, design)
+
+
+@contextmanager
+def _running(servers: Sequence[tuple[str, Listen, OpenServices]]) -> Iterator[None]:
+    ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        async with AsyncExitStack() as stack:
+            for name, listen, opens in servers:
+                await stack.enter_async_context(running(name, listen, opens))
+            ready.set_result((asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    def held() -> None:
+        try:
+            asyncio.run(run())
+        except BaseException as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+
+    thread = threading.Thread(target=held, name="servers")
+    thread.start()
+    try:
+        ready.result()
+        yield
+    finally:
+        # also if the wait was interrupted: servers that are still starting are stopped once they are up
+        if ready.exception() is None:
+            loop, stop = ready.result()
+            loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+class Servers(Redacted, Struct):
+    """A deployment and those of its servers that run.
+
+    Attributes:
+        reference: what its design is called: a name or path.py:NAME.
+        servers: those that run as processes, by party.
+        running: whose servers were started, in their order.
+    """
+
+    deployment: Deployment
+    reference: str
+    design: AnyDesign
+    servers: dict[Party, ServerProcess] = field(default_factory=dict)
+    running: tuple[Party, ...] = ()
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def parties(self) -> tuple[Party, ...]:
+        """Whose servers this design has."""
+        return parties_of(self.design)
+
+    @property
+    def log_parties(self) -> tuple[Party, ...]:
+        """The log and its witnesses; nobody without a log."""
+        log = read_log(self.deployment)
+        return log.parties if log else ()
+
+    def start(
+        self, parties: Sequence[Party] | None = None, threads: bool = False, reference: str | None = None
+    ) -> None:
+        """Start servers, by default all of the design's that do not run.
+
+        Args:
+            parties: whose; by default the log's, too, if there is one.
+            threads: in a thread of this process; else each is a process of its own.
+            reference: of what processes serve, if not this design.
+
+        Raises:
+            DeploymentError: if the design is not published, or one runs already.
+            ProcessError: if one does not come up.
+        """
+        every = (*self.log_parties, *self.parties)
+        chosen = tuple(parties or [one for one in every if one not in self.running])
+        if threads:
+            self._stack.enter_context(threaded_servers(self.deployment, self.design, chosen))
+        else:
+            options = ("--design", portable_reference(reference or self.reference))
+            started = self._stack.enter_context(running_servers(self.deployment, chosen, options))
+            self.servers |= {server.party: server for server in started}
+        self.running += chosen
+
+    def stop(self) -> None:
+        """Stop all servers that run; their state stays."""
+        self.servers.clear()
+        self.running = ()
+        self._stack.close()
+
+    def kill(self, party: Party) -> None:
+        """End a server's process as a power failure does (SIGKILL).
+
+        Raises:
+            ScenarioError: if it does not run as a process.
+        """
+        if party not in self.servers:
+            raise ScenarioError(f"the {party.server} does not run as a process")
+        process = self.servers.pop(party).process
+        self.running = tuple(one for one in self.running if one != party)
+        process.kill()
+        process.wait()
+
+    def check_alive(self) -> None:
+        """Raises `ProcessError` if a server's process has ended by itself."""
+        check_alive(list(self.servers.values()))
+
+    def counted(self) -> dict[Party, list[pb.Counter]]:
+        """What every server counted: calls and bytes by method and account.
+
+        Raises:
+            OperatorError: if one cannot be asked.
+        """
+        return {party: counters(self.deployment, party) for party in self.parties}
+
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from msgspec import Struct
 
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.worker import AloneError, output_of
+from blindmatch_simulations.measure.processes import AloneError, output_of
 from blindmatch_simulations.measure.yardstick import Cost, Reading, Run, cost_figures
 
 SCRIPT: Final = Path(__file__).with_name("outside.py")

@@ -31,7 +31,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.facts import Move
 from blindmatch_simulations.evaluation.conformance.leakage.knowledge import Guesses, guesses
 from blindmatch_simulations.evaluation.conformance.leakage.play import Behaviour, Event, Play, Table
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, opened, run_session
-from blindmatch_simulations.testbed.inprocess.set_files import resealed, set_file
+from blindmatch_simulations.testbed.inprocess.steps import resealed, set_file
 from blindmatch_simulations.testbed.pictures.pool import Pool, Pooled, picture
 
 LONE: Final = 2

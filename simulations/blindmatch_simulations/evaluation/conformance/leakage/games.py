@@ -30,7 +30,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.game_setup import Gam
 from blindmatch_simulations.evaluation.conformance.leakage.play import Behaviour, Event, Play, event_of
 from blindmatch_simulations.measure.intervals import advantage, resolution
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, run_session
-from blindmatch_simulations.testbed.inprocess.seeded import below, flag
+from blindmatch_simulations.testbed.inprocess.steps import below, flag
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.leakage.play import Event
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, run_session
-from blindmatch_simulations.testbed.inprocess.fields import byte_fields
+from blindmatch_simulations.testbed.inprocess.steps import byte_fields
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 RERUNS: Final = 2

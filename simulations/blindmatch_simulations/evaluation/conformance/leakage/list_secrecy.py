@@ -47,8 +47,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.lists import (
 )
 from blindmatch_simulations.evaluation.conformance.spellings import spells_all
 from blindmatch_simulations.testbed.inprocess.deployed import Build, opened, run_session
-from blindmatch_simulations.testbed.inprocess.seeded import flag
-from blindmatch_simulations.testbed.inprocess.set_files import set_file
+from blindmatch_simulations.testbed.inprocess.steps import flag, set_file
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 LIST_FACT: Final = "list"

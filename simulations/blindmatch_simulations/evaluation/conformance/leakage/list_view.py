@@ -33,7 +33,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.knowledge import (
 )
 from blindmatch_simulations.evaluation.conformance.leakage.play import Event, event_of, ordering
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, enrolled, opened
-from blindmatch_simulations.testbed.inprocess.set_files import set_file
+from blindmatch_simulations.testbed.inprocess.steps import set_file
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 NUMBER_BITS: Final = 24

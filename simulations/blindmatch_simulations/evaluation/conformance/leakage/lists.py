@@ -34,8 +34,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     run_session,
     update,
 )
-from blindmatch_simulations.testbed.pictures.hash_only import HashOnly
-from blindmatch_simulations.testbed.pictures.pool import Pooled, flipped, random_hashes
+from blindmatch_simulations.testbed.pictures.pool import HashOnly, Pooled, flipped, random_hashes
 
 ENTRIES: Final = 9
 """Entries of a list beside that of the picture that matches."""

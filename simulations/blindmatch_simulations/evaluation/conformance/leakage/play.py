@@ -27,8 +27,7 @@ from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.leakage.facts import Move, Moves
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled
-from blindmatch_simulations.testbed.inprocess.fields import byte_fields, fields_of
-from blindmatch_simulations.testbed.inprocess.seeded import below
+from blindmatch_simulations.testbed.inprocess.steps import below, byte_fields, fields_of
 
 ENDS: Final = 64
 """Bytes of a field of an enrolment that are looked at."""

@@ -37,8 +37,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     seen_by,
     seers,
 )
-from blindmatch_simulations.testbed.inprocess.seeded import below
-from blindmatch_simulations.testbed.inprocess.steps import sent
+from blindmatch_simulations.testbed.inprocess.steps import below, sent
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotComparableError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 

@@ -39,7 +39,7 @@ from blindmatch_simulations.evaluation.conformance.leakage.games import played, 
 from blindmatch_simulations.evaluation.conformance.leakage.list_view import NO_GUESSES
 from blindmatch_simulations.evaluation.conformance.leakage.play import Event
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled
-from blindmatch_simulations.testbed.inprocess.seeded import below, flag
+from blindmatch_simulations.testbed.inprocess.steps import below, flag
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 T = TypeVar("T")

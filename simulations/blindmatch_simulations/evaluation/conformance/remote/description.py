@@ -19,7 +19,7 @@ from blindmatch_simulations.evaluation.conformance.remote.counterpart import Hea
 from blindmatch_simulations.evaluation.conformance.remote.material import Material
 from blindmatch_simulations.evaluation.conformance.remote.refusals import must_refuse
 from blindmatch_simulations.testbed.inprocess.deployed import manifest_of
-from blindmatch_simulations.testbed.inprocess.set_files import set_file
+from blindmatch_simulations.testbed.inprocess.steps import set_file
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 NO_SETUP: Final = ("no-such-file", "", "matcher.bin", "../set.bin", "/etc/hosts", "set.bin/", "x" * 10_000)

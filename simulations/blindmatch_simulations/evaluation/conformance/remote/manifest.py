@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from blindmatch_simulations.testbed.deployment.errors import ManifestError
+from blindmatch_simulations.testbed.deployment.addresses import ManifestError
 
 FORMAT: Final = "blindmatch-conformance-manifest"
 VERSION: Final = 1

@@ -25,7 +25,7 @@ from blindmatch_simulations.evaluation.conformance.remote.manifest import (
     Manifest,
     SetupFile,
 )
-from blindmatch_simulations.testbed.deployment.errors import ManifestError
+from blindmatch_simulations.testbed.deployment.addresses import ManifestError
 
 SAMPLE: Final = 256
 """Entries named in a manifest; all of a shorter list."""

@@ -18,7 +18,7 @@ from blindmatch_simulations.evaluation.conformance.hostility import message_clas
 from blindmatch_simulations.evaluation.conformance.vectors.item import VectorItem, make_item
 from blindmatch_simulations.evaluation.conformance.vectors.refused import KINDS, broken
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, enrolled, opened, publish
-from blindmatch_simulations.testbed.inprocess.fields import made_up
+from blindmatch_simulations.testbed.inprocess.steps import made_up
 from blindmatch_simulations.testbed.pictures.pool import flipped
 
 VECTORS_VERSION: Final = 3

@@ -1,24 +1,96 @@
-"""`blindmatch device complain|status|forgive|trust-log`: what was reported or refused, what users say."""
+"""What locks a device's store: opening it for a command, and `blindmatch device relock`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
+from blindmatch_client.device import Device
 from blindmatch_client.epochs.evidence import Adopted, Evidence
+from blindmatch_client.messages.contacts import Contact, grouped
 from blindmatch_client.reports.complaints import Complaint, ComplaintState
 from blindmatch_client.reports.reporting import ReportStanding
 from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.centre_decisions import ReportArgument, id_of
 from blindmatch_simulations.cli.commands import Found, found
 from blindmatch_simulations.cli.console import details, moment, table
-from blindmatch_simulations.cli.triage import ReportArgument, id_of
-from blindmatch_simulations.cli.unlocking import NameArgument, opened
-from blindmatch_simulations.testbed.deployment.device_settings import Settings
+from blindmatch_simulations.testbed.deployment.device_settings import PASSPHRASE, Settings, current_kind
+from blindmatch_simulations.testbed.deployment.device_settings import relock as lock_again
+from blindmatch_simulations.testbed.deployment.devices import UNLOCK_VARIABLE, needs_passphrase, open_device
 from blindmatch_simulations.testbed.deployment.endorsement_policy import words_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.transparency import words_of_log
+
+NEW_VARIABLE: Final = "BLINDMATCH_NEW_PASSPHRASE"
+
+NameArgument = Annotated[str, typer.Argument(help="The device, e.g. alice.")]
+
+
+def asked_passphrase() -> str:
+    """From the environment, else asked for at the terminal."""
+    return os.environ.get(UNLOCK_VARIABLE) or asked("Passphrase", UNLOCK_VARIABLE)
+
+
+def asked(question: str, variable: str, confirm: bool = False) -> str:
+    """What a person types, unseen.
+
+    Raises:
+        typer.BadParameter: if there is nobody to ask; it names the environment's `variable` instead.
+        KeyboardInterrupt: if the person leaves the question.
+    """
+    try:
+        return str(typer.prompt(question, hide_input=True, confirmation_prompt=confirm, err=True))
+    except typer.Abort:
+        if sys.stdin is not None and sys.stdin.isatty():
+            raise KeyboardInterrupt from None
+        raise typer.BadParameter(f"no passphrase was given: set ${variable}, or use a terminal") from None
+
+
+@contextmanager
+def opened(deployment: Deployment, name: str) -> Iterator[Device]:
+    """The device called `name`; it is closed at the end. Raises what `open_device` raises."""
+    secret = asked_passphrase() if needs_passphrase(deployment, name) else None
+    device = open_device(deployment, name, secret).device
+    try:
+        yield device
+    finally:
+        device.close()
+
+
+def relock(
+    deployment: Deployment,
+    name: NameArgument,
+    key_file: Annotated[
+        Path | None, typer.Option(help="Lock the store with this file, made if missing.")
+    ] = None,
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help=f"Lock it with ${NEW_VARIABLE}, or ask.")
+    ] = False,
+    key_beside: Annotated[
+        bool, typer.Option("--key-beside", help="Lock it with a file beside it, which protects nothing.")
+    ] = False,
+) -> Found:
+    """Change what the device's store is locked with; if it is killed, the old key works or the new one.
+
+    A passphrase that locks it now is read from $BLINDMATCH_PASSPHRASE, or asked for. An older copy of the
+    device's folder still opens with the old key.
+    """
+    if (key_file is not None) + passphrase + key_beside != 1:
+        raise typer.BadParameter("give one of --passphrase, --key-file and --key-beside")
+    old = asked_passphrase() if current_kind(deployment, name) == PASSPHRASE else None
+    new = os.environ.get(NEW_VARIABLE) if passphrase else None
+    if passphrase and not new:
+        new = asked("New passphrase", NEW_VARIABLE, confirm=True)
+    lock_again(deployment, name, key_file, new, old)
+    what = PASSPHRASE if passphrase else str(key_file.absolute()) if key_file else "a key file beside it"
+    return found("relocked", {"account": name, "locked_with": what})
 
 
 def complain(
@@ -139,3 +211,49 @@ def _described_report(one: ReportStanding) -> dict[str, Any]:
     elif one.fragments_sent:
         stage = f"{one.fragments_sent} slots sent"
     return {"report": one.report_id.hex(), "made": moment(one.made_at_ms), "stage": stage}
+
+
+PeerArgument = Annotated[str, typer.Argument(help="The other account, e.g. bob.")]
+
+
+def fingerprint(
+    deployment: Deployment,
+    name: NameArgument,
+    peer: Annotated[str | None, typer.Argument(help="The other account; left out: all of them.")] = None,
+) -> Found:
+    """Show the safety number with PEER, to compare by other means: read it out, or hold the screens together.
+
+    The same 60 digits must stand on both sides. A PEER that is not known yet is asked for at the relay.
+    """
+    with opened(deployment, name) as device:
+        known = device.contacts.all() if peer is None else [device.contacts.contact(peer)]
+    standing = {True: "compared", False: "not compared"}
+    rows = [(one.peer, grouped(one.number), standing[one.verified]) for one in known]
+    rows += [(one.peer, grouped(one.offered), "another key, refused") for one in known if one.offered]
+    made = table(f"safety numbers of {name}", ("with", "number", "key"), rows)
+    return Found([_described(one) for one in known], (made,))
+
+
+def trust(
+    deployment: Deployment,
+    name: NameArgument,
+    peer: PeerArgument,
+    number: Annotated[str, typer.Option(help="The 60 digits that PEER sees; blanks do not matter.")],
+) -> Found:
+    """Take PEER's key as compared, if NUMBER is its safety number; from then on any other is refused.
+
+    After PEER's key has changed, the number of the new key puts it in the old one's place. Any other number
+    changes nothing.
+    """
+    with opened(deployment, name) as device:
+        known = device.contacts.trust(peer, number)
+    return found("trusted", _described(known), {"peer": known.peer, "number": grouped(known.number)})
+
+
+def _described(one: Contact) -> dict[str, Any]:
+    return {
+        "peer": one.peer,
+        "number": one.number,
+        "verified": one.verified,
+        "offered": one.offered or None,
+    }

@@ -12,16 +12,23 @@ from typing import Any, Final
 
 import grpc
 from blindmatch_client.egress.egress import Credentials
+from blindmatch_proofs.epoch import DAY_S, EpochLeaf, verify_logged
+from blindmatch_proofs.tlog_policy import Accepted
+from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.verdict import Failed
+from blindmatch_protocol import group
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
+from blindmatch_server.epochs.logged import read_logged
 from blindmatch_server.epochs.published import (
     SIGNED,
     DamagedPublicationError,
     NoPublicationError,
     Publication,
+    current_epoch,
     open_publication,
 )
 from blindmatch_server.hosting import authority
@@ -29,11 +36,24 @@ from blindmatch_server.hosting.authority import Identity, Kind
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from msgspec import Struct
 
-from blindmatch_simulations.testbed.deployment.doctor.certificates import SOON
-from blindmatch_simulations.testbed.deployment.doctor.finding import Finding, Status
 from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.folder_checks import (
+    SOON,
+    Finding,
+    Status,
+    centre,
+    certificates,
+    clock,
+    disk,
+    layout,
+    operators,
+    permissions,
+    policies,
+    stores,
+)
 from blindmatch_simulations.testbed.deployment.hosting import parties_of, servers_of
 from blindmatch_simulations.testbed.deployment.operators import secured
+from blindmatch_simulations.testbed.deployment.transparency import read_log
 
 SECONDS: Final = 5.0
 OPERATOR: Final = "doctor"
@@ -214,3 +234,77 @@ def _compared(check: str, told: pb.Description, epoch: Publication) -> Finding:
             "publish a newer one, for an epoch's files never change: blindmatch list build NAME",
         )
     return Finding(check, Status.OK, f"serves epoch {told.epoch}, the set published here")
+
+
+RENEW = "blindmatch log renew"
+
+
+def logged(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterator[Finding]:
+    """Hold the proof beside the served epoch against the policy that devices pin."""
+    folder = deployment.published(design.info.name)
+    try:
+        log = read_log(deployment)
+        if log is None:
+            what = "no log, so devices pin no policy: an epoch for one user alone is not noticed"
+            if not deployment.authority.is_dir():
+                yield Finding("log", Status.OK, what)
+                return
+            new = "make a new deployment, and there before its first epoch: " if folder.is_dir() else ""
+            yield Finding("log", Status.WARNING, what, f"{new}blindmatch log init")
+            return
+        if not folder.is_dir():
+            return
+        held = read_logged(folder / str(current_epoch(folder)))
+        if held is None:
+            yield Finding("log", Status.WRONG, "the served epoch is not logged", "blindmatch list build NAME")
+            return
+        pinned, proof = log.pinned(design.info.name), TlogProof.parse(held.proof)
+        leaf = EpochLeaf.decode(held.leaf)
+        signed = leaf.verify(deployment.curator_public_key())
+        found = verify_logged(leaf, proof, pinned, int(now.timestamp()))
+    except BlindmatchError as error:
+        remedy = "bring log.json back from a backup, or publish a newer epoch: blindmatch list build NAME"
+        yield Finding("log", Status.WRONG, str(error), remedy)
+        return
+    for one, remedy in ((signed, "blindmatch list build NAME"), (found, RENEW)):
+        if isinstance(one, Failed):
+            yield Finding("log", Status.WRONG, f"no device takes the epoch: {one.reason}", remedy)
+            return
+    assert isinstance(found, Accepted)
+    seen = ", ".join(sorted(found.witnesses))
+    what = f"epoch {found.head.size} is logged, cosigned by {seen}"
+    if pinned.is_due(proof, int(now.timestamp())):
+        days = pinned.most_age_s / 2 / DAY_S
+        yield Finding("log", Status.WARNING, f"{what}, which is too old in {days:g} days or less", RENEW)
+    else:
+        yield Finding("log", Status.OK, what)
+    if missing := ", ".join(sorted(pinned.policy.witnesses.keys() - found.witnesses)):
+        what = f"no cosignature of {missing}, or one that is too old"
+        yield Finding("witnesses", Status.WARNING, what, f"blindmatch serve it, then {RENEW}")
+
+
+def examine(
+    deployment: Deployment, design: AnyDesign, now: datetime, allow_collusion: bool = False
+) -> Iterator[Finding]:
+    """Look a deployment over, in the order in which things have to be put right.
+
+    Nothing is changed, but a certificate may be made to ask servers with.
+
+    Args:
+        now: with a time zone.
+        allow_collusion: whether one operator may have parties that must not collude.
+    """
+    yield from layout(deployment, design)
+    yield from operators(deployment, design, allow_collusion)
+    yield from permissions(deployment)
+    yield stores(deployment)
+    yield from clock(deployment, now)
+    yield Finding("group", Status.OK, group.described())
+    yield from certificates(deployment, now)
+    yield from centre(deployment, design)
+    yield from logged(deployment, design, now)
+    yield from policies(deployment, design)
+    found, epoch = published(deployment, design, now)
+    yield from found
+    yield from disk(deployment)
+    yield from servers(deployment, design, epoch)

@@ -25,10 +25,8 @@ from blindmatch_simulations.cli.console import (
     MoreAddressesOption,
     table,
 )
-from blindmatch_simulations.cli.redress import described_policies
-from blindmatch_simulations.cli.unlocking import NameArgument, asked_passphrase
+from blindmatch_simulations.cli.device_status import NameArgument, asked_passphrase, described_policies
 from blindmatch_simulations.testbed.deployment.addresses import given
-from blindmatch_simulations.testbed.deployment.deployed_design import design_of
 from blindmatch_simulations.testbed.deployment.device_settings import Settings
 from blindmatch_simulations.testbed.deployment.devices import (
     Options,
@@ -38,6 +36,7 @@ from blindmatch_simulations.testbed.deployment.devices import (
     remove_device,
 )
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
+from blindmatch_simulations.testbed.deployment.registry import design_of
 
 GONE: Final = (
     "its keys, its messages, and whatever waits to be sent or reported. The relay keeps the account, with "
