@@ -32,7 +32,7 @@ from blindmatch_client.messages.messages import Standing as Standing
 from blindmatch_client.messages.receiving import Received, Receiver
 from blindmatch_client.messages.recovery import Recovery
 from blindmatch_client.messages.relay import RelayClient, Upkeep
-from blindmatch_client.messages.sending import Pictures, Sender
+from blindmatch_client.messages.sending import Sender
 from blindmatch_client.messenger.state import ACCOUNT_NAME, AccountKeeper
 from blindmatch_client.reports.complaints import NO_COMPLAINTS, Complaints
 from blindmatch_client.reports.reporting import NO_REPORTS, Cover, Reporting
@@ -72,7 +72,6 @@ class Device(Messages):
         self.complaints = Complaints(base)
         self._cover = None if config.cover is None else Cover(config.cover, base, self._reporting)
         self._matcher = MatchingClient(base)
-        self._pictures = Pictures(base, self._matcher, self._outbox, self._files)
         self._upkeep = Upkeep(keeper, base.store, self._relay, base.clock_ms)
         self._recovery = Recovery(base, keeper, self._outbox, self._upkeep.hasten)
         self._receiver = Receiver(base, keeper, self._files, self._relay, self._matcher.hear, self._recovery)
@@ -82,7 +81,7 @@ class Device(Messages):
             self._files,
             self._outbox,
             self._relay,
-            self._pictures,
+            self._matcher,
             self._reporting,
             self._recovery,
             self._matcher.to_tell,
@@ -182,7 +181,7 @@ class Device(Messages):
         """Close store and channels."""
         if self._cover is not None:
             self._cover.note()
-        self._pictures.close()
+        self._sender.close()
         self._matcher.close()
         self._base.egress.close()
         self._files.touch()

@@ -32,6 +32,7 @@ from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_protocol.messages.parts import ENROLMENT, cut, pieces
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec.structs import replace
 
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.calls import ENROL, ENROLLED
@@ -322,20 +323,19 @@ class MatchingClient:
         if not self._design.info.end_to_end:
             return Decided(Undisclosed())
         try:
-            detection = self._ask(item, number, request_id, binding)
+            detection = self._ready().ask(item, number, self._exchange(number, request_id), binding)
             if self._moved_on(detection):
-                detection = self._ask(item, number, request_id, binding)
+                detection = self._ready().ask(item, number, self._exchange(number, request_id), binding)
         except (ProtocolError, MisbehavedError, DistrustError) as error:
             return Undecided(Cause.CHEATED, error)
         except DesignError as error:
             return Undecided(Cause.BROKEN, error)
         except (DeviceError, SetFileError) as error:
             return Undecided(Cause.UNAVAILABLE, error)
-        return detection if isinstance(detection, Verified) else self._judged(detection, self._epoch)
-
-    def _ask(self, item: Item, number: int, request_id: bytes, binding: Binding) -> Asked:
-        detector = self._ready()
-        return detector.ask(item, number, self._exchange(number, request_id), binding)
+        if not isinstance(detection, Verified):
+            return self._judge(detection, self._epoch)
+        conclude, epoch = detection.conclude, detection.epoch
+        return replace(detection, conclude=lambda: self._judge(conclude(), epoch))
 
     def transcript(self, item: Item, number: int) -> tuple[SignedManifest, SessionTrace]:
         """A session for no message, which others can verify later, and what it took: what it opens is of this
@@ -351,15 +351,11 @@ class MatchingClient:
         detection = detector.match(item, number, exchange, CERTIFYING)
         self._detector = None  # its account's state may be another one now
         adopted = self._record.of(self._epoch)
-        if isinstance(self._judged(detection, self._epoch), Undecided) or adopted is None:
+        if isinstance(self._judge(detection, self._epoch), Undecided) or adopted is None:
             raise DeviceError("the roles gave no answer that can be verified")
         return adopted.signed, seen[-1]
 
-    def conclude(self, verified: Verified) -> Detection:
-        """Look at the outcome. Nothing is sent, whatever comes of it."""
-        return self._judged(verified.conclude(), verified.epoch)
-
-    def _judged(self, detection: Detection, epoch: int) -> Detection:
+    def _judge(self, detection: Detection, epoch: int) -> Detection:
         """Remember what a failure with the set of `epoch` means for all pictures that follow."""
         if not isinstance(detection, Undecided):
             return detection

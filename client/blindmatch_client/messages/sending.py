@@ -51,89 +51,6 @@ from blindmatch_client.store.store_file import Files
 from blindmatch_client.trace import MessageTrace
 
 
-class Pictures(Struct, frozen=True):
-    """The pictures of one account's messages.
-
-    Attributes:
-        verified: sessions whose outcome waits for their message to be handed over, by picture. They are in
-            memory alone: after a restart the picture is asked about again.
-    """
-
-    base: Base
-    matcher: MatchingClient
-    outbox: Outbox
-    files: Files
-    verified: dict[int, Verified] = field(default_factory=dict)
-
-    def ask(self, row: Outgoing) -> Undecided | None:
-        """Ask about the picture of `row` if that is due; the failure, if it failed.
-
-        Raises:
-            PictureError: if it cannot be decoded; nothing was sent for it then.
-        """
-        attached = row.attached
-        if attached is None or attached.matching is not MatchState.DUE or attached.item in self.verified:
-            return None
-        assert attached.ref is not None
-        picture = attached.taken or self.load(attached)[1]
-        # bound to the message that it is asked about for, also where others bear the same picture
-        binding = binding_of(row.disclosed(self.base.config.account))
-        asked = self.matcher.ask(picture, attached.item, request_id_of(attached.ref.key), binding)
-        if isinstance(asked, Verified):
-            self.verified[attached.item] = asked
-            return None
-        failure = self._noted(row, attached, asked, self.matcher.epoch)
-        self.outbox.save_whole(row)
-        return failure
-
-    def look(self, row: Outgoing) -> Undecided | None:
-        """Look at the outcome, if one waits; the failure, if that failed. What comes of it is saved with the
-        message (`Outbox.save_whole`, `Outbox.done`)."""
-        attached = row.attached
-        verified = None if attached is None else self.verified.pop(attached.item, None)
-        if verified is None or attached is None:
-            return None
-        reach("device.conclude.before")
-        return self._noted(row, attached, self.matcher.conclude(verified), verified.epoch)
-
-    def given_up(self, row: Outgoing) -> None:
-        """Nobody gets this message: look once no other that bears its picture waits any more."""
-        if row.attached is not None and not self.outbox.awaits(row.attached):
-            self.look(row)
-
-    def load(self, attached: Attached) -> tuple[bytes, Picture]:
-        """A picture's file, as sealed, and the picture; only what may be matched is ever whole in memory.
-
-        Raises:
-            AttachmentError: if the file was altered on the device.
-        """
-        assert attached.file is not None and attached.ref is not None
-        data = b"".join(opened(self.files.chunks(attached.file), attached.ref))
-        return data, attached.taken or Picture.from_bytes(data)
-
-    def prepare(self, rows: Sequence[Outgoing]) -> None:
-        """The design's offline phase for the next picture, if these messages had any. Sends nothing."""
-        if any(row.attached is not None for row in rows):
-            with suppress(DesignError):
-                self.matcher.prepare()
-
-    def close(self) -> None:
-        """Give up what was asked and not handed over."""
-        for verified in self.verified.values():
-            verified.abandon()
-        self.verified.clear()
-
-    def _noted(self, row: Outgoing, attached: Attached, found: Detection, epoch: int) -> Undecided | None:
-        if isinstance(found, Decided):
-            row.problem, attached.matching, attached.outcome = "", MatchState.DECIDED, found.outcome
-            attached.epoch, attached.matched_at_ms = epoch, self.base.clock_ms()
-            return None
-        row.problem = str(found.error)
-        if self.base.config.mode is FailureMode.SEND_UNMATCHED:
-            attached.matching = MatchState.SKIPPED
-        return found
-
-
 def binding_of(evidence: Evidence) -> Binding:
     """To the message that this is the evidence of."""
     return Binding(evidence.opening.commitment, evidence.encode())
@@ -170,6 +87,8 @@ class Sender(Struct, frozen=True):
         keeper: of the messenger's keys; they are saved with every message they seal.
         recovery: keeps messages that were handed over, and begins again if the store is an older one.
         to_tell: the checkpoint that a message to a peer bears.
+        verified: sessions whose outcome waits for their message to be handed over, by picture. They are in
+            memory alone: after a restart the picture is asked about again.
     """
 
     base: Base
@@ -177,10 +96,11 @@ class Sender(Struct, frozen=True):
     files: Files
     outbox: Outbox
     relay: RelayClient
-    pictures: Pictures
+    matcher: MatchingClient
     reporting: Reporting
     recovery: Recovery
     to_tell: Callable[[str], bytes]
+    verified: dict[int, Verified] = field(default_factory=dict)
 
     def send_texts(self, message_ids: Mapping[str, bytes], text: str) -> list[Progress]:
         """Send a text to each recipient, side by side; one transaction saves all before any is sent.
@@ -223,8 +143,65 @@ class Sender(Struct, frozen=True):
             with _stopping(progress):
                 self._conclude(progress)
         self.reporting.submit_owed(one.row for one in sent)
-        self.pictures.prepare(rows)
+        if any(row.attached is not None for row in rows):
+            with suppress(DesignError):  # the offline phase for the next picture
+                self.matcher.prepare()
         return sent
+
+    def close(self) -> None:
+        """Give up what was asked and not handed over."""
+        for verified in self.verified.values():
+            verified.abandon()
+        self.verified.clear()
+
+    def ask(self, row: Outgoing) -> Undecided | None:
+        """Ask about the picture of `row` if that is due; the failure, if it failed.
+
+        Raises:
+            PictureError: if it cannot be decoded; nothing was sent for it then.
+        """
+        attached = row.attached
+        if attached is None or attached.matching is not MatchState.DUE or attached.item in self.verified:
+            return None
+        assert attached.ref is not None
+        picture = attached.taken or self._load(attached)[1]
+        # bound to the message that it is asked about for, also where others bear the same picture
+        binding = binding_of(row.disclosed(self.base.config.account))
+        asked = self.matcher.ask(picture, attached.item, request_id_of(attached.ref.key), binding)
+        if isinstance(asked, Verified):
+            self.verified[attached.item] = asked
+            return None
+        failure = self._note_outcome(row, attached, asked, self.matcher.epoch)
+        self.outbox.save_whole(row)
+        return failure
+
+    def look(self, row: Outgoing) -> Undecided | None:
+        """Look at the outcome, if one waits; the failure, if that failed. What comes of it is saved with the
+        message (`Outbox.save_whole`, `Outbox.done`)."""
+        attached = row.attached
+        verified = None if attached is None else self.verified.pop(attached.item, None)
+        if verified is None or attached is None:
+            return None
+        reach("device.conclude.before")
+        return self._note_outcome(row, attached, verified.conclude(), verified.epoch)
+
+    def _note_outcome(
+        self, row: Outgoing, attached: Attached, found: Detection, epoch: int
+    ) -> Undecided | None:
+        if isinstance(found, Decided):
+            row.problem, attached.matching, attached.outcome = "", MatchState.DECIDED, found.outcome
+            attached.epoch, attached.matched_at_ms = epoch, self.base.clock_ms()
+            return None
+        row.problem = str(found.error)
+        if self.base.config.mode is FailureMode.SEND_UNMATCHED:
+            attached.matching = MatchState.SKIPPED
+        return found
+
+    def _load(self, attached: Attached) -> tuple[bytes, Picture]:
+        """A picture's file, as sealed, and the picture; only what may be matched is ever whole in memory."""
+        assert attached.file is not None and attached.ref is not None
+        data = b"".join(opened(self.files.chunks(attached.file), attached.ref))
+        return data, attached.taken or Picture.from_bytes(data)
 
     def _hand_over_all(self, sent: Sequence[Progress]) -> None:
         failure = None
@@ -258,7 +235,7 @@ class Sender(Struct, frozen=True):
         row = progress.row
         if row.state is SendState.QUEUED:
             self._note(row, None)
-            progress.failure = known or self.pictures.ask(row)
+            progress.failure = known or self.ask(row)
             if self._is_refused(progress):
                 self._fail(row, REFUSED)
                 return
@@ -272,7 +249,7 @@ class Sender(Struct, frozen=True):
             self._hand(progress)
         self._handed(progress)
         if row.state is SendState.SENT and progress.failure is None:
-            progress.failure = self.pictures.ask(row)
+            progress.failure = self.ask(row)
 
     def _is_refused(self, progress: Progress) -> bool:
         """Must this message not be sent, by the outcome of its picture?"""
@@ -280,7 +257,7 @@ class Sender(Struct, frozen=True):
         if consequence is not Consequence.REFUSE or attached is None:
             return False
         if _is_due(progress.row) and progress.failure is None:
-            progress.failure = self.pictures.look(progress.row)
+            progress.failure = self.look(progress.row)
             self.outbox.save_whole(progress.row)
         return attached.outcome is not None and refuses(consequence, attached.outcome)
 
@@ -289,10 +266,12 @@ class Sender(Struct, frozen=True):
         row, file = progress.row, None
         with self.base.store.transaction():
             if progress.error is not None:
-                self.pictures.given_up(row)
+                # nobody gets it: look once no other message that bears its picture waits any more
+                if row.attached is not None and not self.outbox.awaits(row.attached):
+                    self.look(row)
                 self.outbox.save_whole(row)
             elif row.state is SendState.SENT:
-                failure = self.pictures.look(row)
+                failure = self.look(row)
                 progress.failure = failure or progress.failure
                 if not _is_due(row):
                     file = self._owed(progress)
@@ -306,7 +285,7 @@ class Sender(Struct, frozen=True):
         """Queue what the outcome owes and close the message; the file that is not needed any more. Where a
         report cannot be made the message stays as it is."""
         try:
-            progress.report_id = self.reporting.owe(progress.row, self.pictures.load)
+            progress.report_id = self.reporting.owe(progress.row, self._load)
         except (ReportRefusedError, AttachmentError) as error:
             progress.error = error
             self.outbox.save_whole(progress.row)

@@ -6,11 +6,10 @@ from typing import Any, ClassVar
 
 from blindmatch_client.device import Device
 from blindmatch_client.matching.detector import Undecided
-from blindmatch_client.messages.sending import Pictures
+from blindmatch_client.messages.sending import Sender
 from blindmatch_client.store.outbox import Outgoing
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Done, Match, concluded
-from msgspec.structs import replace
 
 from planted.mutations.hooks import About, Psi, planted, poor, variant
 
@@ -76,7 +75,7 @@ class QuickCover(Psi):
         return rng
 
 
-class HastyPictures(Pictures, frozen=True):
+class HastySender(Sender, frozen=True):
     """Concludes as soon as the replies are verified."""
 
     def ask(self, row: Outgoing) -> Undecided | None:
@@ -88,10 +87,7 @@ class HastyDevice(Device):
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
-        self._pictures = HastyPictures(
-            *(getattr(self._pictures, name) for name in Pictures.__struct_fields__)
-        )
-        self._sender = replace(self._sender, pictures=self._pictures)
+        self._sender = HastySender(*(getattr(self._sender, name) for name in Sender.__struct_fields__))
 
 
 planted("a device that looks first", "hand-over", "hand-over: match", device=HastyDevice)(Psi)
