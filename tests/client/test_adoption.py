@@ -15,6 +15,7 @@ from blindmatch_client.epochs.transparency import Seen, UnloggedError
 from blindmatch_client.errors import EpochRefusedError, MisbehavedError
 from blindmatch_client.matching.matching import DistrustError
 from blindmatch_client.messages.messages import OutcomeKind
+from blindmatch_client.store.vault import Vault
 from blindmatch_protocol import failpoint
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.errors import SetFileError
@@ -53,6 +54,27 @@ def at_epoch(make_world: MakeWorld, number: int, design: AnyDesign = ECHO) -> tu
 
 def findings(alice: Owned) -> list[tuple[Kind, int]]:
     return [(one.kind, one.epoch) for one in alice.device.standing().evidence]
+
+
+def test_an_epoch_is_looked_up_without_opening_all_that_were_ever_adopted(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, alice = at_epoch(make_world, 1)
+    opened: Counter[str] = Counter()
+    unseal = Vault.unseal
+
+    def count(vault: Vault, value: Any, place: str, row: Any) -> Any:
+        opened[place] += 1
+        return unseal(vault, value, place, row)
+
+    monkeypatch.setattr(Vault, "unseal", count)
+    each = []
+    for number in range(2, 12):
+        world.matcher.epoch = publish(ECHO, HASHES, number)
+        before = opened["adopted.manifest"]
+        assert alice.device.refresh() == number
+        each.append(opened["adopted.manifest"] - before)
+    assert max(each) == each[0] <= 5
 
 
 # --- A1: a set that fails for chosen pictures only ------------------------------------------------

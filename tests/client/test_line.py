@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from blindmatch_client.egress import Call, Egress, Endpoint, Recorder, Retry
+from blindmatch_client.egress import Call, Egress, Endpoint, Recorder, Retry, stream
 from blindmatch_client.egress.calls import ACKNOWLEDGE, RECEIVE, SEND
 from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceUnavailableError
 from blindmatch_client.messages.relay import RelayClient
@@ -266,3 +266,12 @@ def test_what_waits_is_asked_for_in_portions(line: Any) -> None:
     taken: list[int] = []
     RelayClient(egress).receive(0, lambda some: taken.extend(one.sequence for one in some))
     assert taken == list(range(1, 8)) and [size // (900 << 10) for size in asked] == [5, 2]
+
+
+def test_another_version_of_what_streams_are_made_of_is_found_out_at_import(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream._check_interface()
+    monkeypatch.setattr(stream, "_CODES", {})
+    with pytest.raises(ImportError, match="another version: a cancelled call ended as UNKNOWN"):
+        stream._check_interface()

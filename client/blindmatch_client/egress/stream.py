@@ -4,8 +4,8 @@
 
 gRPC's own call of this kind has threads that hand over each request, each event and each reply; this one has
 none, as its calls with one reply have none. It uses what those are made of (`grpc._cython`), which has no
-promise of its own: the lock file names the version, and tests/client/test_line.py what is relied on
-(docs/decisions/0019-the-line-has-no-threads.md).
+promise of its own: the lock file names the version, a call that goes nowhere is tried at import, and
+tests/client/test_line.py runs what is relied on (docs/decisions/0019-the-line-has-no-threads.md).
 """
 
 from __future__ import annotations
@@ -79,3 +79,24 @@ class Stream:
 
     def _begin(self, operation: Any, tag: str) -> None:
         self.due += bool(self._call.operate((operation,), tag))
+
+
+def _check_interface() -> None:
+    """Begin a call that goes nowhere, and end it: what `grpc._cython` has no more fails at import.
+
+    Raises:
+        ImportError: if it does not come to its end as it must.
+    """
+    with grpc.insecure_channel("unix:/dev/null") as channel:
+        stream, code = Stream(channel, "/"), ""
+        stream.cancel()
+        while stream.due:
+            try:
+                stream.wait()
+            except Ending as ending:
+                code = ending.code
+    if code != "CANCELLED":
+        raise ImportError(f"grpc._cython of another version: a cancelled call ended as {code or 'nothing'}")
+
+
+_check_interface()

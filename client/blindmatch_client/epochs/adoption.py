@@ -182,7 +182,8 @@ class Adoption:
         other = record.of(manifest.epoch) or record.of(manifest.predecessor_epoch) or newest
         older = verify_not_older(manifest, newest.epoch if newest else 0)
         self._expect(older, Kind.OLDER, signed, newest, _TELL)
-        self._expect(verify_consistent(manifest, record.digests()), Kind.FORKED, signed, other, SHOW)
+        digests = record.digests(min(manifest.epoch, manifest.predecessor_epoch))
+        self._expect(verify_consistent(manifest, digests), Kind.FORKED, signed, other, SHOW)
         self._expect(verify_begun(manifest, self._clock_ms() // 1000), Kind.EARLY, signed, None, _CLOCK)
         seen = self._logged(signed, described)
         return signed, EpochLeaf.decode(described.leaf) if self._transparency.pinned else None, seen

@@ -17,9 +17,9 @@ from msgspec import Struct
 
 from blindmatch_client.store.store import Store
 
+_NEWEST: Final = (1 << 63) - 1
 MOST_ROWS: Final = 1000
 """Evidence of one kind at most, but of those that are always kept."""
-_ALL: Final = -1
 
 
 class Kind(StrEnum):
@@ -125,16 +125,15 @@ class AdoptionRecord:
 
     def newest(self) -> Adopted | None:
         """The highest epoch that was ever adopted, whatever the version of its files."""
-        rows = self._adopted(1)
-        return rows[0] if rows else None
+        return next(iter(self._adopted(0, _NEWEST, 1)), None)
 
-    def digests(self) -> dict[int, bytes]:
-        """The digest of each adopted epoch's manifest."""
-        return {one.epoch: one.signed.manifest.digest for one in self._adopted(_ALL)}
+    def digests(self, since: int) -> dict[int, bytes]:
+        """The digest of each adopted epoch's manifest, from epoch `since` on."""
+        return {one.epoch: one.signed.manifest.digest for one in self._adopted(since, _NEWEST)}
 
     def of(self, epoch: int) -> Adopted | None:
         """An epoch, if it was adopted."""
-        return next((one for one in self._adopted(_ALL) if one.epoch == epoch), None)
+        return next(iter(self._adopted(epoch, epoch)), None)
 
     def adopt(self, signed: SignedManifest) -> None:
         """Note that an epoch's set was checked; durable on return. A fault of it is over."""
@@ -209,14 +208,13 @@ class AdoptionRecord:
         )
         return [Evidence(Kind(row[0]), *row[1:]) for row in rows]
 
-    def _adopted(self, most: int) -> list[Adopted]:
-        """The highest epochs."""
+    def _adopted(self, first: int, last: int, most: int = -1) -> list[Adopted]:
+        """Epochs from `first` to `last`, the highest first."""
         rows = self._store.all(
             "SELECT opened(manifest, 'adopted.manifest', ?1 || '/' || epoch),"
             " opened(fault, 'adopted.fault', ?1 || '/' || epoch), examined"
-            " FROM adopted WHERE design = ?1 ORDER BY epoch DESC LIMIT ?2",
-            self._design,
-            most,
+            " FROM adopted WHERE design = ?1 AND epoch BETWEEN ?2 AND ?3 ORDER BY epoch DESC LIMIT ?4",
+            *(self._design, first, last, most),
         )
         return [Adopted(SignedManifest.decode(row[0]), row[1], bool(row[2])) for row in rows]
 
