@@ -25,8 +25,8 @@ A_DECISION: Final = 250
 ROOMS: Final = ("client", "server", "protocol", "proofs", "simulations")
 MOVED: Final = ("tests/hostile", "tests/planted/mutations")
 """What the product had once, and counts as if it still did."""
-LINES: Final = 86_639
-FILES: Final = 511
+LINES: Final = 88_964
+FILES: Final = 528
 """Of the product, without stubs; the goal is 78,000 in 450."""
 
 
