@@ -72,7 +72,7 @@ def test_what_is_published_is_opened_and_mapped(tmp_path: Path) -> None:
     made = publish(tmp_path / "sets", 3, evaluations=2)
     for publication in (made, open_publication(tmp_path / "sets"), open_publication(tmp_path / "sets", 3)):
         assert publication.manifest.epoch == 3
-        assert publication.manifest.parameters == {"evaluations": 2, "filter": 0, "signatures": 0}
+        assert publication.parameters == {"evaluations": 2, "filter": 0, "signatures": 0}
         assert publication.setup().keys() == {"set.bin"}
         assert publication.role("matcher").keys() == {"set.bin", "matcher.bin"}
         assert DESIGN.open_setup(publication.setup(), 3).entries == COUNT
@@ -100,7 +100,7 @@ def test_the_leaf_names_what_the_epoch_is_endorsed_by_and_sealed_to(tmp_path: Pa
 
 def test_the_manifest_is_canonical_and_describes_the_files(tmp_path: Path) -> None:
     publish(tmp_path)
-    raw = (tmp_path / "1" / "manifest.json").read_text()
+    raw = (tmp_path / "1" / "files.json").read_text()
     document = json.loads(raw)
     assert raw == json.dumps(document, indent=2, sort_keys=True) + "\n"
     assert [file["name"] for file in document["files"]] == ["matcher.bin", "set.bin"]
@@ -133,7 +133,7 @@ def test_an_epoch_whose_signed_manifest_is_not_its_own_is_not_opened(tmp_path: P
     path.unlink()
     if damage != "missing":
         path.write_bytes(b"?" if damage == "garbage" else other)
-    words = {"missing": "must be signed", "garbage": "cannot be read", "of another epoch": "other files"}
+    words = {"missing": "must be signed", "garbage": "cannot be read", "of another epoch": "is for epoch 1"}
     with pytest.raises(DamagedPublicationError, match=words[damage]):
         open_publication(tmp_path)
 
@@ -155,7 +155,7 @@ def test_the_centre_counts_epochs_that_the_curator_signed_for_this_design_and_no
 def test_published_files_are_read_only_and_secret_ones_private(tmp_path: Path) -> None:
     publish(tmp_path)
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "1").iterdir()}
-    public = dict.fromkeys(("manifest.json", "epoch.manifest", "epoch.leaf", "set.bin"), 0o444)
+    public = dict.fromkeys(("files.json", "epoch.manifest", "epoch.leaf", "set.bin"), 0o444)
     assert modes == public | {"matcher.bin": 0o400}
 
 
@@ -214,19 +214,20 @@ def test_a_damaged_pointer_is_refused(tmp_path: Path, text: str) -> None:
     "change",
     [
         {"format": 2},
-        {"epoch": 2},
+        {"format": "1"},
         {"more": 1},
         {"setup": []},
         {"setup": ["../set.bin"]},
         {"files": []},
-        {"parameters": {"evaluations": "1"}},
+        {"opener": None},
+        {"roles": {"matcher": [1]}},
     ],
 )
-def test_a_damaged_manifest_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_damaged_list_of_files_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     publish(tmp_path)
-    path = writable(tmp_path / "1" / "manifest.json")
+    path = writable(tmp_path / "1" / "files.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(DamagedPublicationError, match=r"manifest\.json of epoch 1"):
+    with pytest.raises(DamagedPublicationError, match=r"files\.json of epoch 1"):
         open_publication(tmp_path)
 
 
@@ -431,7 +432,7 @@ def test_an_update_becomes_the_next_epoch_and_keeps_the_files_devices_have(tmp_p
     first = publish(tmp_path)
     second = update(tmp_path, 1, more(2), [3, 4])
     assert current_epoch(tmp_path) == 2 and second.manifest.entries == COUNT + 3
-    assert second.manifest.setup == ("set.bin", "delta-0000000002.bin")
+    assert second.contents.setup == ("set.bin", "delta-0000000002.bin")
     assert bytes(second.setup()["set.bin"]) == bytes(first.setup()["set.bin"])
     assert DESIGN.open_setup(second.setup(), 2).deltas == ((5, 2),)
     assert DESIGN.open_role(Role("matcher"), second.role("matcher")).epoch == 2

@@ -235,7 +235,7 @@ def test_a_design_builds_the_same_files_with_helpers(
                 source,
                 SetParameters(1, {}),
                 seeded("build"),
-            ).manifest.files
+            ).contents.files
         }
         for name, executor in (("alone", None), ("helped", workers))
     ]

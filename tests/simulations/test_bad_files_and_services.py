@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import Party
+from blindmatch_protocol.messages.epoch_manifest import SignedManifest
+from blindmatch_server.epochs.signing import CuratorKey
 from blindmatch_simulations.testbed.deployment.folder import Deployment
+from msgspec.structs import replace
 from PIL import Image
 from support.command import BAD_STATE, PORT_TAKEN, REFUSED, UNREACHABLE, blindmatch, in_process, refused
 
@@ -31,35 +34,36 @@ def _truncated(epoch: Path) -> None:
 
 
 def _flipped(epoch: Path) -> None:
-    manifest = json.loads((epoch / "manifest.json").read_text())
-    path = epoch / manifest["setup"][0]
+    path = epoch / json.loads((epoch / "files.json").read_text())["setup"][0]
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
 def _of_another_version(epoch: Path) -> None:
-    _claims(epoch, {"version": 99})
+    _claims(epoch, version=99)
 
 
 def _of_another_epoch(epoch: Path) -> None:
     """A whole epoch 1, put in the place of epoch 2 with a manifest that says so."""
     epoch.rename(epoch.with_name("2"))
-    _claims(epoch.with_name("2"), {"epoch": 2})
+    _claims(epoch.with_name("2"), epoch=2)
     epoch.with_name("current").write_text("2\n")
 
 
-def _without_a_manifest(epoch: Path) -> None:
-    (epoch / "manifest.json").unlink()
+def _without_a_list_of_files(epoch: Path) -> None:
+    (epoch / "files.json").unlink()
 
 
-def _claims(epoch: Path, what: dict[str, int]) -> None:
-    manifest = json.loads((epoch / "manifest.json").read_text()) | what
-    (epoch / "manifest.json").write_text(json.dumps(manifest))
+def _claims(home: Path, **what: int) -> None:
+    """Have the curator sign that it is something else."""
+    path = home / "epoch.manifest"
+    manifest = replace(SignedManifest.decode(path.read_bytes()).manifest, **what)
+    path.write_bytes(CuratorKey.read(home.parents[2] / "keys").sign(manifest).encode())
 
 
 @pytest.mark.parametrize(
-    "spoil", [_truncated, _flipped, _of_another_version, _of_another_epoch, _without_a_manifest]
+    "spoil", [_truncated, _flipped, _of_another_version, _of_another_epoch, _without_a_list_of_files]
 )
 def test_a_matcher_does_not_start_on_a_spoilt_set(spoil: Callable[[Path], None], home: Path) -> None:
     folder = _published(home)

@@ -214,7 +214,7 @@ def _first(kind: type) -> str:
 
 
 def _refusals(kind: type[RefusedError]) -> Iterator[type[RefusedError]]:
-    for own in kind.__subclasses__():
+    for own in sorted(kind.__subclasses__(), key=lambda one: one.__name__):
         yield own
         yield from _refusals(own)
 

@@ -3,6 +3,13 @@
 any failed                 -> failed(the first one's reason)
 a needed one not available -> unavailable(its reason)
 else                       -> passed
+
+One report about one thing: the first that did not fail has it, for good; a later one is its repetition.
+
+a device's report     is about the message that its commitment binds; a changed device can make several of one
+a service's report    is about a picture that an account sent
+
+A report that failed a check has none: else whoever sees a commitment pass by could take it from its sender.
 """
 
 from __future__ import annotations
@@ -84,7 +91,7 @@ class Assessment(Struct, frozen=True):
     Attributes:
         verdicts: in the order of the checks.
         facts: what the report says.
-        subject: names what was reported, 32 bytes (`subjects`); empty if the report did not open.
+        subject: names what was reported, 32 bytes (`subject_of`); empty if the report did not open.
     """
 
     verdicts: Mapping[Check, Verdict]

@@ -1,4 +1,10 @@
-"""Checks received reports in the background, one after the other, also those a crash left unchecked."""
+"""Checks received reports in the background, one after the other, also those a crash left unchecked.
+
+A device says under its certificate which identity key it has; reports are judged by a franking key that the
+identity key signed. The relay has no part in it: what it says of an account's keys does not count here. The
+first identity key under an account's name stays, so that whoever has a certificate in that name and comes
+before the account's device is taken for it; the device is refused.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,10 @@ device ---- Complain(report) -------------> centre    for its own account
 operator -- Complaints, Settle -----------> centre    an upheld one reverses a confirmation
 operator -- DueNotices, NoticeSent -------> centre    the messenger takes texts that are due
 operator -- ReadStatistics ---------------> centre    counts, nothing about anybody
+
+A = flagged automatically    reports that came in, and vouchers that were opened
+C = reviewed                 a person decided
+B = not confirmed            a person found it unfounded, at once or after a complaint
 """
 
 from __future__ import annotations
@@ -127,7 +131,7 @@ SELECT
     COUNT(*) FILTER (WHERE EXISTS (
         SELECT 1 FROM journal AS j WHERE j.report_id = r.report_id AND j.state = 'removal asked'
     )) AS removal_asked,
-    -- accounts count only where all checks passed; what those do not show: unproven.py
+    -- accounts count only where all checks passed; what those do not show: notices.py
     COUNT(DISTINCT CASE WHEN outcome = 'passed' THEN NULLIF(sender, '') END) AS accounts_sent,
     COUNT(DISTINCT CASE WHEN outcome = 'passed' THEN NULLIF(recipient, '') END) AS accounts_received
 FROM reports AS r WHERE received_at_ms >= ? AND received_at_ms < ?

@@ -1,4 +1,4 @@
-"""The `Centre` service.
+"""The centre: its service, what it needs, and what it can hand on of a report.
 
 device -- Key --------------------> centre
 device -- Submit(sealed report) --> centre     file and row on disk

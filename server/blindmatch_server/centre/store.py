@@ -1,4 +1,9 @@
-"""What the centre stores of reports, and every transaction on it; sealed ones are files (blobs.py)."""
+"""What the centre stores of reports, and every transaction on it; sealed ones are files (blobs.py).
+
+received --checks--> checked --operator--> confirmed --> forwarded <--> removal asked --> closed
+                        \\-----operator--> unfounded ------------------------------------^
+an upheld complaint takes a report that was confirmed to unfounded, wherever it is by then
+"""
 
 from __future__ import annotations
 

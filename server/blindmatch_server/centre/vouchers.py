@@ -6,6 +6,9 @@ device --voucher--> take --> digest, and row if visible, on disk --> receipt
 
 The receipt does not wait for the opening, so that its time tells the device nothing of that. Accounts are
 taken and opened side by side, the vouchers of one account one after the other.
+
+The vouchers of one account, design and period are a pile. It counts them, those with a row, and how many rows
+the opener was tried on: one that is behind is opened, also after the centre was killed in between.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Importing: sources of any format become a list file, with a summary and a side file of rejects."""
+"""Importing: sources of any format, hashes at hand, random ones and pictures become a list file, with a
+summary and a side file of rejects.
+"""
 
 from __future__ import annotations
 

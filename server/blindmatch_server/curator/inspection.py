@@ -1,4 +1,4 @@
-"""What is in a list, without showing a hash."""
+"""What is read out of a list: its figures without a hash, its difference to another, its export."""
 
 from __future__ import annotations
 

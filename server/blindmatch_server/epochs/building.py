@@ -2,11 +2,11 @@
 
     folder/lock            held while an epoch is built
     folder/current         the epoch that is served, a number and a line end
-    folder/3/              a published epoch: manifest.json, epoch.manifest (signed by the curator), its leaf
+    folder/3/              a published epoch: files.json, epoch.manifest (signed by the curator), its leaf
                            epoch.leaf, and the design's files, all read-only
-    folder/.build-4/       a build: plan.json, seed, scratch, result/ (what becomes folder/4)
+    folder/.build-4/       a build: plan, seed, scratch, result/ (what becomes folder/4)
 
-    build result/ --fsync files--> check, sign --> manifests --fsync folder--> rename to folder/4 --fsync-->
+    build result/ --fsync files--> check, sign --> manifest --fsync folder--> rename to folder/4 --fsync-->
         log it, if there is a log --> replace current in one step --> remove .build-4
 
 The old epoch is served until `current` is replaced. A build that was killed at any point is taken up
@@ -20,12 +20,12 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256, sha512
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_proofs.epoch import NOT_ENDORSED, Endorsement
-from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.errors import DesignError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import (
@@ -38,22 +38,25 @@ from blindmatch_protocol.contract import (
     no_progress,
 )
 from blindmatch_protocol.contract.executor import Executor
-from blindmatch_protocol.messages.epoch_manifest import SignedManifest
+from blindmatch_protocol.messages.epoch_manifest import (
+    NO_PREDECESSOR,
+    EpochManifest,
+    SignedManifest,
+    parameters_of,
+    role_keys_of,
+)
 from msgspec import Struct
 from msgspec.structs import replace
-from pydantic import ValidationError
 
 from blindmatch_server.epochs.published import (
     CURRENT,
+    FILES,
     LEAF,
-    MANIFEST,
-    PROOF,
+    OWN,
     SIGNED,
-    TREE,
     BuildRunningError,
+    Contents,
     EpochPublishedError,
-    Manifest,
-    Plan,
     Publication,
     current_epoch,
     open_publication,
@@ -93,10 +96,10 @@ def seed_stream(seed: bytes) -> Randomness:
 
 
 LOCK = "lock"
-PLAN = "plan.json"
+PLAN = "plan"
 SEED = "seed"
-OWN = frozenset({MANIFEST, SIGNED, LEAF, PROOF, TREE})
-"""Files of an epoch that are no design's."""
+DIGITS: Final = 64
+"""Of a SHA-256 in hex."""
 
 
 Submit: TypeAlias = Callable[[Path], None]
@@ -131,6 +134,55 @@ class Publishing(Redacted, Struct, frozen=True):
     submit: Submit = not_submitted
 
 
+class Plan(Struct, frozen=True):
+    """What a build is for; a build is taken up again only for the same plan.
+
+    Attributes:
+        draft: the epoch's manifest, as yet without keys, files and a predecessor.
+        work: SHA-256, in hex, over the list, or over what an update adds and removes.
+    """
+
+    draft: EpochManifest
+    work: str
+
+    @classmethod
+    def of(cls, how: Publishing, parameters: SetParameters, entries: int, work: str) -> Plan:
+        """The plan of a build; `DesignError` if a parameter is unknown or out of its range."""
+        info, signer = how.design.info, how.signer
+        names = {*parameters.values, *(parameter.name for parameter in info.parameters)}
+        draft = EpochManifest(
+            design=info.name,
+            version=info.version,
+            epoch=parameters.epoch,
+            predecessor_epoch=0,
+            predecessor=NO_PREDECESSOR,
+            valid_from=signer.valid_from,
+            valid_until=signer.valid_from + signer.valid_seconds,
+            entries=entries,
+            parameters=parameters_of({name: parameters.value(info, name) for name in names}),
+            role_keys=(),
+            files=(),
+        )
+        return cls(draft, work)
+
+    def continues(self, other: Plan | None) -> bool:
+        """Is this the plan `other`, at a later time?"""
+        if other is None:
+            return False
+        mine, begin = self.draft, other.draft.valid_from
+        moved = replace(mine, valid_from=begin, valid_until=begin + mine.valid_until - mine.valid_from)
+        return (moved, self.work) == (other.draft, other.work)
+
+    @classmethod
+    def read(cls, build: Path) -> Plan | None:
+        """The plan of an earlier build, if it got as far as having one; the seed is written before."""
+        try:
+            raw = (build / PLAN).read_bytes()
+            return cls(EpochManifest.decode(raw[DIGITS:]), raw[:DIGITS].decode("ascii"))
+        except (OSError, ProtocolError, UnicodeDecodeError):
+            return None
+
+
 class Job(Struct, frozen=True):
     """A build: what it is for, and how it is done.
 
@@ -151,12 +203,12 @@ def publish(job: Job, rng: Randomness) -> Publication:
     """Do a build, or finish an interrupted one, and make its epoch the current one.
 
     Raises:
-        BuildRunningError, EpochPublishedError, StorageError, DesignError: see `publication.publish_epoch`.
+        BuildRunningError, EpochPublishedError, StorageError, DesignError: see `publish_epoch`.
     """
     folder = job.how.folder
     with storage(f"making {folder.name}"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    epoch = job.plan.epoch
+    epoch = job.plan.draft.epoch
     busy = BuildRunningError(f"another build works in {folder.name}: wait for its end, then try again")
     with hold(folder / LOCK, busy, StorageError):
         build = folder / f".build-{epoch}"
@@ -164,9 +216,11 @@ def publish(job: Job, rng: Randomness) -> Publication:
         if not _renamed_before(folder, build, job.plan):
             plan, seed = _begin(build, job.plan, rng.take(SEED_BYTES))
             result = _build(replace(job, plan=plan), seed_stream(seed), build)
-            _move(result, folder / str(epoch))
+            with storage(f"renaming epoch {epoch} into place"):
+                result.rename(folder / str(epoch))
+            sync_folder(folder)
         job.how.submit(folder / str(epoch))
-        _point(folder, epoch)
+        replace_file(folder / CURRENT, f"{epoch}\n".encode())
         shutil.rmtree(build, ignore_errors=True)
     return open_publication(folder, epoch)
 
@@ -181,40 +235,33 @@ def _clean_other_builds(folder: Path, build: Path) -> None:
 def _renamed_before(folder: Path, build: Path, plan: Plan) -> bool:
     """Was this epoch's build interrupted after its files were in place?"""
     served = current_epoch(folder) if (folder / CURRENT).exists() else 0
-    if (folder / str(plan.epoch)).exists():
-        if build.is_dir() and (served == plan.epoch or plan.continues(_read_plan(build))):
+    epoch = plan.draft.epoch
+    if (folder / str(epoch)).exists():
+        if build.is_dir() and (served == epoch or plan.continues(Plan.read(build))):
             return True
-        raise EpochPublishedError(f"epoch {plan.epoch} is published already in {folder.name}")
-    if plan.epoch <= served:
-        raise EpochPublishedError(f"epoch {plan.epoch} is not later than the one served, {served}")
+        raise EpochPublishedError(f"epoch {epoch} is published already in {folder.name}")
+    if epoch <= served:
+        raise EpochPublishedError(f"epoch {epoch} is not later than the one served, {served}")
     return False
 
 
 def _begin(build: Path, plan: Plan, fresh: bytes) -> tuple[Plan, bytes]:
     """Make or take up the build's folder; plan and seed in force."""
     with storage(f"preparing {build.name}"):
-        begun = _read_plan(build)
+        begun = Plan.read(build)
         if begun is not None and plan.continues(begun):
             return begun, (build / SEED).read_bytes()
         if build.exists():
             shutil.rmtree(build)
         build.mkdir(mode=0o700)
         write_synced(build / SEED, fresh)
-        write_synced(build / PLAN, plan.encode())
+        write_synced(build / PLAN, plan.work.encode() + plan.draft.encode())
     sync_folder(build)
     return plan, fresh
 
 
-def _read_plan(build: Path) -> Plan | None:
-    """The plan of an earlier build, if it got as far as having one; the seed is written before."""
-    try:
-        return Plan.model_validate_json((build / PLAN).read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
 def _build(job: Job, rng: Randomness, build: Path) -> Path:
-    """Run the design in `build`; the folder with its files and manifests, all on the disk."""
+    """Run the design in `build`; the folder with its files and its manifest, all on the disk."""
     workspace = FolderWorkspace(build)
     try:
         published = _beside(job, workspace, job.run(workspace, rng, _relaxing(workspace, job.how.progress)))
@@ -224,12 +271,16 @@ def _build(job: Job, rng: Randomness, build: Path) -> Path:
     _check_published(job.how.design, published, records)
     if job.work() != job.plan.work:
         raise DesignError("the list changed while the set was built")
-    manifest = Manifest.of(job.plan, published, records.values())
-    signed = _signed(job, manifest, build)
+    contents = Contents.of(published, records.values())
+    try:
+        Contents.decode(contents.encode())
+    except ValueError as error:
+        raise DesignError(f"design {job.how.design.info.name} names files wrongly: {error}") from error
+    signed = _signed(job, contents, build)
     signer = job.how.signer
     leaf = signer.key.leaf(signed.manifest, job.how.endorsement, signer.sealing_key)
-    with storage(f"writing {MANIFEST}"):
-        write_synced(workspace.result / MANIFEST, manifest.encode())
+    with storage(f"writing {FILES}"):
+        write_synced(workspace.result / FILES, contents.encode())
         write_synced(workspace.result / SIGNED, signed.encode())
         write_synced(workspace.result / LEAF, leaf.encode())
         for path in workspace.result.iterdir():
@@ -248,24 +299,25 @@ def _beside(job: Job, workspace: FolderWorkspace, published: Published) -> Publi
     return replace(published, opener=(*published.opener, ENDORSEMENT))
 
 
-def _signed(job: Job, manifest: Manifest, build: Path) -> SignedManifest:
+def _signed(job: Job, contents: Contents, build: Path) -> SignedManifest:
     """Sign what a device would adopt: a set-up that opens, and passes the design's own check."""
-    sizes = {file.name: file.size for file in manifest.files}
-    own = [name for name in manifest.setup if name != ENDORSEMENT]
-    maps = {name: MappedFile(build / RESULT / name, sizes[name]) for name in own}
+    files = contents.setup_files()
+    own = [file for file in files if file.name != ENDORSEMENT]
+    maps = {file.name: MappedFile(build / RESULT / file.name, file.size) for file in own}
 
     def relax(done: int, total: int) -> None:
         for mapped in maps.values():
             mapped.relax()
 
-    design = job.how.design
-    setup = design.open_setup({name: mapped.content for name, mapped in maps.items()}, job.plan.epoch)
+    design, draft = job.how.design, job.plan.draft
+    setup = design.open_setup({name: mapped.content for name, mapped in maps.items()}, draft.epoch)
     design.check_setup(setup, relax)
     folder = build.parent
-    before = None
     if (folder / CURRENT).exists():
         before = read_signed(folder / str(current_epoch(folder))).manifest
-    return job.how.signer.key.sign(manifest.epoch_manifest(job.plan, design.stated(setup), before))
+        draft = replace(draft, predecessor_epoch=before.epoch, predecessor=before.digest)
+    keys = role_keys_of(design.stated(setup).role_keys)
+    return job.how.signer.key.sign(replace(draft, role_keys=keys, files=files))
 
 
 def _relaxing(workspace: FolderWorkspace, progress: Progress) -> Progress:
@@ -286,17 +338,6 @@ def _check_published(design: AnyDesign, published: Published, records: Mapping[s
         raise DesignError(f"design {design.info.name} wrote files for a role it does not declare")
     for name in OWN & records.keys():
         raise DesignError(f"design {design.info.name} wrote {name}, which is not its own")
-
-
-def _move(result: Path, home: Path) -> None:
-    with storage(f"renaming epoch {home.name} into place"):
-        result.rename(home)
-    sync_folder(home.parent)
-
-
-def _point(folder: Path, epoch: int) -> None:
-    """Replace the pointer in one step."""
-    replace_file(folder / CURRENT, f"{epoch}\n".encode())
 
 
 LIST_TAG = b"blindmatch/build-list/v1"
@@ -324,8 +365,7 @@ def publish_epoch(
     def run(out: FolderWorkspace, stream: Randomness, watch: Progress) -> Published:
         return how.design.publish(entries, parameters, stream, how.executor, out, watch)
 
-    plan = Plan.of(how.design.info, parameters, len(entries), work(), how.signer.validity)
-    return publish(Job(how, plan, run, work), rng)
+    return publish(Job(how, Plan.of(how, parameters, len(entries), work()), run, work), rng)
 
 
 def publish_update(
@@ -344,36 +384,20 @@ def publish_update(
         DamagedPublicationError: if a file of it is damaged.
         DesignError: if the design cannot be updated, or not by this; or a full set is due.
     """
-    base = _verified(how.folder, previous)
+    base = open_publication(how.folder, previous)
+    base.verify()
 
     def work() -> str:
         return list_digest(adds, removes, how.endorsement)
 
     def run(out: FolderWorkspace, stream: Randomness, watch: Progress) -> Published:
-        _check_current(how.folder, previous)
+        if (served := current_epoch(how.folder)) != previous:
+            raise EpochPublishedError(f"epoch {previous} is not the one served, {served}")
         return how.design.update(base.every_file(), adds, removes, out, stream, how.executor, watch)
 
-    plan = _plan_after(base, how, len(adds) - len(removes), work())
-    return publish(Job(how, plan, run, work), rng)
-
-
-def _verified(folder: Path, epoch: int) -> Publication:
-    """The epoch, none of whose files is damaged."""
-    base = open_publication(folder, epoch)
-    base.verify()
-    return base
-
-
-def _plan_after(base: Publication, how: Publishing, more: int, work: str) -> Plan:
-    """Of the epoch after `base`, with so many entries more."""
-    parameters = SetParameters(base.manifest.epoch + 1, base.manifest.parameters)
-    return Plan.of(how.design.info, parameters, base.manifest.entries + more, work, how.signer.validity)
-
-
-def _check_current(folder: Path, epoch: int) -> None:
-    """Raises `EpochPublishedError` unless it is the epoch that is served."""
-    if current_epoch(folder) != epoch:
-        raise EpochPublishedError(f"epoch {epoch} is not the one served, {current_epoch(folder)}")
+    parameters = SetParameters(previous + 1, base.parameters)
+    entries = base.manifest.entries + len(adds) - len(removes)
+    return publish(Job(how, Plan.of(how, parameters, entries, work()), run, work), rng)
 
 
 def list_digest(

@@ -1,31 +1,25 @@
-"""Opens published epochs; `publication` makes them."""
+"""A published epoch: its files, who reads which, and its manifest; `building` makes them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Final, Literal, Self
 
+import msgspec
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_proofs.epoch import verify_signature
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
-from blindmatch_protocol.contract import Info, Published, SetParameters, Stated
-from blindmatch_protocol.messages.epoch_manifest import (
-    NO_PREDECESSOR,
-    EpochManifest,
-    ManifestFile,
-    SignedManifest,
-    parameters_of,
-    role_keys_of,
-)
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from blindmatch_protocol.contract import Info, Published
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest, ManifestFile, SignedManifest
+from msgspec import Struct
 
 from blindmatch_server.storage.files import FileRecord, MappedFile, MappingError
 
-MANIFEST = "manifest.json"
+FILES = "files.json"
+"""Which files the epoch has, and who reads which."""
 SIGNED = "epoch.manifest"
 """The encoding of the signed manifest (docs/wire.md)."""
 LEAF = "epoch.leaf"
@@ -33,164 +27,9 @@ LEAF = "epoch.leaf"
 PROOF = "epoch.proof"
 TREE = "epoch.tree"
 """What a log says of the epoch (logged.py)."""
+OWN: Final = frozenset({FILES, SIGNED, LEAF, PROOF, TREE})
+"""Files of an epoch that are no design's."""
 FORMAT: Final = 1
-PLAN_FORMAT: Final = 2
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
-
-
-class _Document(BaseModel):
-    """Strict, frozen, and written in one form only: sorted keys, two blanks of indent, a line end."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    def encode(self) -> bytes:
-        """The document's bytes."""
-        return (json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True) + "\n").encode()
-
-
-class FileEntry(_Document):
-    """A file of an epoch."""
-
-    name: Name
-    size: Count
-    sha256: Digest
-
-
-class _OfEpoch(_Document):
-    """What is said of an epoch.
-
-    Attributes:
-        design: name of the design.
-        version: of the design's messages and files.
-        epoch: number of the epoch.
-        entries: entries of the list.
-        parameters: the design's parameters, defaults included.
-    """
-
-    design: str
-    version: int
-    epoch: Annotated[int, Field(ge=1)]
-    entries: Count
-    parameters: dict[str, int]
-
-
-class Plan(_OfEpoch):
-    """What a build is for; a build is taken up again only for the same plan.
-
-    Attributes:
-        format: version of this document.
-        work: SHA-256 over the list, or over what an update adds and removes.
-        valid_from, valid_seconds: of the epoch; a build that is taken up again keeps the first one's time.
-    """
-
-    format: Literal[2]
-    work: Digest
-    valid_from: Count
-    valid_seconds: Annotated[int, Field(ge=1)]
-
-    @classmethod
-    def of(
-        cls, info: Info, parameters: SetParameters, entries: int, work: str, validity: tuple[int, int]
-    ) -> Self:
-        """The plan of a build of `entries` entries, valid from a Unix time on for so many seconds.
-
-        Raises:
-            DesignError: if a parameter is unknown or out of its range.
-        """
-        valid_from, valid_seconds = validity
-        return cls(
-            format=PLAN_FORMAT, design=info.name, version=info.version, epoch=parameters.epoch,
-            entries=entries, parameters=_values(info, parameters), work=work,
-            valid_from=valid_from, valid_seconds=valid_seconds,
-        )  # fmt: skip
-
-    def continues(self, other: Plan | None) -> bool:
-        """Is this the plan `other`, at a later time?"""
-        return other is not None and self.model_copy(update={"valid_from": other.valid_from}) == other
-
-
-class Manifest(_OfEpoch):
-    """What a published epoch consists of, version 1.
-
-    Attributes:
-        format: version of this document.
-        setup: names of the files every device gets.
-        roles: names of each role's files.
-        opener: names of the centre's files.
-        files: all of them, by name.
-    """
-
-    format: Literal[1]
-    setup: tuple[Name, ...]
-    roles: dict[str, tuple[Name, ...]]
-    opener: tuple[Name, ...]
-    files: tuple[FileEntry, ...]
-
-    @classmethod
-    def of(cls, plan: Plan, published: Published, records: Iterable[FileRecord]) -> Self:
-        """The manifest of what a design has published."""
-        files = [FileEntry(name=r.name, size=r.size, sha256=r.sha256) for r in records]
-        return cls(
-            format=FORMAT, design=plan.design, version=plan.version, epoch=plan.epoch, entries=plan.entries,
-            parameters=plan.parameters, setup=tuple(published.setup),
-            roles={str(role): tuple(names) for role, names in published.roles.items()},
-            opener=tuple(published.opener), files=tuple(sorted(files, key=lambda file: file.name)),
-        )  # fmt: skip
-
-    @property
-    def setup_bytes(self) -> int:
-        """What a device fetches once."""
-        return sum(file.size for file in self.files if file.name in self.setup)
-
-    def needed(self, roles: Iterable[str], opener: bool = False) -> frozenset[str]:
-        """Names of the files that a party needs which plays `roles`, or is the centre and opens vouchers."""
-        names = (name for role in roles for name in self.roles.get(role, ()))
-        return frozenset((*self.setup, *names, *(self.opener if opener else ())))
-
-    def epoch_manifest(self, plan: Plan, stated: Stated, before: EpochManifest | None) -> EpochManifest:
-        """What the curator signs.
-
-        Args:
-            stated: what the set-up files say.
-            before: the manifest of the epoch that is current now, if there is one.
-        """
-        return EpochManifest(
-            design=self.design, version=self.version, epoch=self.epoch,
-            predecessor_epoch=before.epoch if before else 0,
-            predecessor=before.digest if before else NO_PREDECESSOR,
-            valid_from=plan.valid_from, valid_until=plan.valid_from + plan.valid_seconds,
-            entries=self.entries, parameters=parameters_of(self.parameters),
-            role_keys=role_keys_of(stated.role_keys), files=self._setup_files(),
-        )  # fmt: skip
-
-    def agrees(self, signed: EpochManifest) -> bool:
-        """Does a signed manifest say of the epoch and its set-up files what this one says?"""
-        theirs = (signed.design, signed.version, signed.epoch, signed.entries)
-        ours = (self.design, self.version, self.epoch, self.entries)
-        same = (signed.parameters, signed.files) == (parameters_of(self.parameters), self._setup_files())
-        return theirs == ours and same
-
-    def _setup_files(self) -> tuple[ManifestFile, ...]:
-        mine = (file for file in self.files if file.name in self.setup)
-        return tuple(ManifestFile(file.name, file.size, bytes.fromhex(file.sha256)) for file in mine)
-
-    @model_validator(mode="after")
-    def _names_agree(self) -> Self:
-        used = {*self.setup, *self.opener, *(name for names in self.roles.values() for name in names)}
-        names = [file.name for file in self.files]
-        if names != sorted(set(names)) or used != set(names):
-            raise ValueError("the files listed are not the files used, each once and in order")
-        return self
-
-
-def _values(info: Info, parameters: SetParameters) -> dict[str, int]:
-    names = {*parameters.values, *(parameter.name for parameter in info.parameters)}
-    return {name: parameters.value(info, name) for name in sorted(names)}
-
-
 CURRENT = "current"
 
 
@@ -214,27 +53,118 @@ class DamagedPublicationError(PublicationError):
     """A published file is missing, truncated or altered."""
 
 
+class Contents(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a published epoch consists of, as JSON for its operators; all else its signed manifest says.
+
+    Attributes:
+        format: version of this document.
+        setup: names of the files every device gets.
+        roles: names of each role's files.
+        opener: names of the centre's files.
+        files: all of them, by name.
+    """
+
+    format: Literal[1]
+    setup: tuple[str, ...]
+    roles: dict[str, tuple[str, ...]]
+    opener: tuple[str, ...]
+    files: tuple[FileRecord, ...]
+
+    def __post_init__(self) -> None:
+        used = {*self.setup, *self.opener, *(name for names in self.roles.values() for name in names)}
+        names = [file.name for file in self.files]
+        if names != sorted(set(names)) or used != set(names):
+            raise ValueError("files: must be the files used, each once and in order")
+
+    @classmethod
+    def of(cls, published: Published, records: Iterable[FileRecord]) -> Self:
+        """What a design has published."""
+        roles = {str(role): tuple(names) for role, names in published.roles.items()}
+        files = tuple(sorted(records, key=lambda file: file.name))
+        return cls(FORMAT, tuple(published.setup), roles, tuple(published.opener), files)
+
+    @classmethod
+    def read(cls, home: Path) -> Self:
+        """What the epoch in the folder `home` consists of.
+
+        Raises:
+            NoPublicationError: if there is no such folder.
+            DamagedPublicationError: if its file is missing or breaks a rule.
+        """
+        if not home.is_dir():
+            raise NoPublicationError(f"epoch {home.name} is not published in {home.parent.name}")
+        try:
+            return cls.decode((home / FILES).read_bytes())
+        except FileNotFoundError:
+            raise DamagedPublicationError(f"epoch {home.name} has no {FILES}: build a new one") from None
+        except (OSError, ValueError) as error:
+            raise DamagedPublicationError(f"{FILES} of epoch {home.name} cannot be read: {error}") from error
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """Read what `encode` wrote; raises `ValueError`, which names the field and its rule."""
+        return msgspec.json.decode(raw, type=cls)
+
+    def encode(self) -> bytes:
+        """The document's bytes, of which there is one form."""
+        return in_one_form(self)
+
+    def needed(self, roles: Iterable[str], opener: bool = False) -> frozenset[str]:
+        """Names of the files that a party needs which plays `roles`, or is the centre and opens vouchers."""
+        names = (name for role in roles for name in self.roles.get(role, ()))
+        return frozenset((*self.setup, *names, *(self.opener if opener else ())))
+
+    def setup_files(self) -> tuple[ManifestFile, ...]:
+        """The files every device gets, as the signed manifest names them."""
+        mine = (file for file in self.files if file.name in self.setup)
+        return tuple(ManifestFile(file.name, file.size, bytes.fromhex(file.sha256)) for file in mine)
+
+
+def in_one_form(document: Struct) -> bytes:
+    """JSON with sorted keys, two blanks of indent and a line end."""
+    return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=2) + b"\n"
+
+
 class Publication:
     """A published epoch, its files, or those of them that a party needs, memory-mapped read-only.
 
     Attributes:
         folder: the epoch's folder.
-        manifest: what is in it.
-        signed: what devices get to verify it with; `check_signed` says whether the curator signed it.
+        contents: the files that are in it.
+        signed: its manifest as devices get it; `check_signed` says whether the curator signed it.
     """
 
-    __slots__ = ("_files", "folder", "manifest", "signed")
+    __slots__ = ("_files", "contents", "folder", "signed")
 
     def __init__(
-        self, folder: Path, manifest: Manifest, signed: SignedManifest, needed: frozenset[str] | None = None
+        self, folder: Path, contents: Contents, signed: SignedManifest, needed: frozenset[str] | None = None
     ) -> None:
-        self.folder, self.manifest, self.signed = folder, manifest, signed
-        here = [file for file in manifest.files if needed is None or file.name in needed]
-        self._files = {file.name: _mapped(folder, file) for file in here}
+        self.folder, self.contents, self.signed = folder, contents, signed
+        with _damaged():
+            self._files = {
+                file.name: MappedFile(folder / file.name, file.size)
+                for file in contents.files
+                if needed is None or file.name in needed
+            }
+
+    @property
+    def manifest(self) -> EpochManifest:
+        """What the epoch is."""
+        return self.signed.manifest
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """The design's parameters, defaults included."""
+        return {one.name: one.value for one in self.manifest.parameters}
+
+    @property
+    def setup_bytes(self) -> int:
+        """What a device fetches once."""
+        return sum(file.size for file in self.manifest.files)
 
     def setup(self) -> dict[str, memoryview]:
         """The files every device gets."""
-        return self._named(self.manifest.setup)
+        return self._named(self.contents.setup)
 
     def role(self, role: str) -> dict[str, memoryview]:
         """The files of a role, and the set-up's.
@@ -242,13 +172,13 @@ class Publication:
         Raises:
             NoPublicationError: if the epoch has no such role.
         """
-        if role not in self.manifest.roles:
+        if role not in self.contents.roles:
             raise NoPublicationError(f"epoch {self.manifest.epoch} has no files for role {role}")
-        return self._named((*self.manifest.setup, *self.manifest.roles[role]))
+        return self._named((*self.contents.setup, *self.contents.roles[role]))
 
     def opener(self) -> dict[str, memoryview]:
         """The centre's files, and the set-up's."""
-        return self._named((*self.manifest.setup, *self.manifest.opener))
+        return self._named((*self.contents.setup, *self.contents.opener))
 
     def endorsement(self) -> dict[str, memoryview]:
         """The file of endorsements, if there is one: no design's, and so in none of the others."""
@@ -278,7 +208,7 @@ class Publication:
         """
         self.check_intact()
         with _damaged():
-            for file in self.manifest.files:
+            for file in self.contents.files:
                 if file.name in self._files:
                     self._files[file.name].check_digest(file.sha256)
 
@@ -304,11 +234,6 @@ def _damaged() -> Iterator[None]:
         yield
     except MappingError as error:
         raise DamagedPublicationError(str(error)) from error
-
-
-def _mapped(folder: Path, file: FileEntry) -> MappedFile:
-    with _damaged():
-        return MappedFile(folder / file.name, file.size)
 
 
 def current_epoch(folder: Path) -> int:
@@ -354,7 +279,7 @@ def open_publication(
     """Open an epoch, by default the current one.
 
     Args:
-        folder: see `publication`.
+        folder: see `building`.
         roles: whose files are opened, with the set-up's, and no others; None for every file there is.
         opener: with `roles`, whether the centre's are, too.
 
@@ -365,19 +290,12 @@ def open_publication(
     """
     number = current_epoch(folder) if epoch is None else epoch
     home = folder / str(number)
-    try:
-        manifest = Manifest.model_validate_json((home / MANIFEST).read_bytes())
-    except FileNotFoundError:
-        raise NoPublicationError(f"epoch {number} is not published in {folder.name}") from None
-    except (OSError, ValidationError) as error:
-        raise DamagedPublicationError(f"{MANIFEST} of epoch {number} cannot be read: {error}") from error
-    if manifest.epoch != number:
-        raise DamagedPublicationError(f"{MANIFEST} of epoch {number} is for epoch {manifest.epoch}")
-    signed = read_signed(home)
-    if not manifest.agrees(signed.manifest):
-        raise DamagedPublicationError(f"{SIGNED} of epoch {number} is for other files than {MANIFEST}")
-    needed = None if roles is None else manifest.needed(roles, opener)
-    return Publication(home, manifest, signed, needed)
+    contents, signed = Contents.read(home), read_signed(home)
+    if signed.manifest.epoch != number:
+        raise DamagedPublicationError(f"{SIGNED} of epoch {number} is for epoch {signed.manifest.epoch}")
+    if contents.setup_files() != signed.manifest.files:
+        raise DamagedPublicationError(f"{SIGNED} of epoch {number} is for other files than {FILES}")
+    return Publication(home, contents, signed, None if roles is None else contents.needed(roles, opener))
 
 
 def read_signed(home: Path) -> SignedManifest:

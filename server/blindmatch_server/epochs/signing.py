@@ -52,20 +52,14 @@ class Signer(Struct, frozen=True):
     valid_seconds: int = VALID_DAYS * DAY_S
     sealing_key: bytes = NO_SEALING_KEY
 
-    @property
-    def validity(self) -> tuple[int, int]:
-        """Beginning and length."""
-        return self.valid_from, self.valid_seconds
-
     def signed_anew(self, signed: SignedManifest) -> SignedManifest:
         """The first epoch of a chain, signed by another key before."""
-        begin, length = self.validity
         again = replace(
             signed.manifest,
             predecessor_epoch=0,
             predecessor=NO_PREDECESSOR,
-            valid_from=begin,
-            valid_until=begin + length,
+            valid_from=self.valid_from,
+            valid_until=self.valid_from + self.valid_seconds,
         )
         return self.key.sign(again)
 

@@ -1,4 +1,10 @@
-"""Who calls: the identity in the certificate of the TLS connection, never one from a message."""
+"""Whose certificate it is that a call came under, and which certificates are refused before they run out.
+
+The identity is that of the TLS connection's certificate, never one from a message. The list of refused serial
+numbers, whoever of the deployment's authorities issued them, is signed by the root (RFC 5280, section 5). A
+server looks at its file at every call and reads it again when it has changed, so a new list counts from the
+next call on.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a service is to its server: methods, their conditions, and the calls of them."""
+"""What a service is to its server: methods, their conditions, the calls of them; and channels to other
+servers.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +121,7 @@ class ServerContext(Struct, frozen=True):
         pace: how fast callers must be.
         draining: set when the server shuts down.
         hangup: set by SIGHUP; whoever reloads something then clears it.
-        is_revoked: is the certificate with this serial number refused now (revocation.py)?
+        is_revoked: is the certificate with this serial number refused now (certificates.py)?
     """
 
     clock: Clock

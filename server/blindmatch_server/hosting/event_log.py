@@ -1,4 +1,7 @@
-"""Structured logs: one JSON object a line; never content, hashes, keys or the text of an exception."""
+"""Structured logs: one JSON object a line; never content, hashes, keys or the text of an exception.
+
+Time is a parameter: services are given a clock.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token buckets: how many calls an account may make."""
+"""How often, and how many at a time, an account may call; what waits and until when; what runs beside."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What monitoring scrapes: calls by method and status, bytes and times. No account, no content.
+"""What is counted of calls: for monitoring by method and status, for operators by method and account.
 
-Prometheus's text format over plain HTTP, on loopback alone and only if a port was given: how often a method
-is called is nobody's business outside the machine, so a collector runs beside the server or tunnels to it.
+Monitoring scrapes Prometheus's text format over plain HTTP, on loopback alone and only if a port was given:
+no account, no content. How often a method is called is nobody's business outside the machine, so a collector
+runs beside the server or tunnels to it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 bind --> write the port file --> SERVING ... SIGTERM --> NOT_SERVING --> finish calls --> close --> exit
 
-The port file is there while the server can be called, and longer only if it was killed.
+The port file is there while the server can be called, and longer only if it was killed. Handlers are made
+from the .proto's descriptors, so that a method that is missing or superfluous is noticed when the server
+starts.
 """
 
 from __future__ import annotations
@@ -101,7 +103,7 @@ class Listen(Redacted, Struct, frozen=True):
         pace: how fast callers must be.
         metrics_port: where monitoring scrapes on loopback (metrics.py); 0 takes a free one, None is off.
         metrics_port_file: gets that port, as `port_file` does.
-        revoked: the list of certificates that are refused (revocation.py); None: there is none.
+        revoked: the list of certificates that are refused (certificates.py); None: there is none.
         ends_with: a descriptor of a pipe; the server stops, as for SIGTERM, once it has no writer any more.
             Whoever starts servers holds the other end, so that they go with it however it ends.
         clock: for certificates, rates and time stamps.

@@ -1,4 +1,9 @@
-"""The Witness service: cosigns what continues what it has kept of a log, and nothing else.
+"""Witnesses: how a log asks them, and the service that one is. It cosigns what continues what it has kept of
+a log, and nothing else.
+
+log --AddCheckpoint(old, proof, checkpoint)--> witness        200: its cosignature, verified here
+                                                              409: its size; asked once more from there
+                                                              409 again, 422: it has kept another tree
 
     AddCheckpoint --judge--> checkpoint, replaced in one step --> cosignature
 

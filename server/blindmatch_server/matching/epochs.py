@@ -1,4 +1,9 @@
-"""The epoch in force: its set-up files and the opened states of the roles, replaced as a whole."""
+"""The epoch in force: its set-up files and the opened states of the roles, replaced as a whole. The log's
+proof of it is kept fresh: it is cosigned anew at half the age at which devices refuse it.
+
+every ten minutes: is it due? --Prove--> log --AddCheckpoint--> witnesses
+                   would devices take what comes? --> epoch.proof, which the next Describe bears
+"""
 
 from __future__ import annotations
 
@@ -91,7 +96,7 @@ class PublishedSource(Struct, frozen=True):
 
     Attributes:
         design: whose publication it is.
-        folder: see `publication`.
+        folder: see `building`.
         party: whose roles are opened.
         curator: the public key that must have signed it, Ed25519, 32 bytes.
     """
@@ -121,7 +126,7 @@ class PublishedSource(Struct, frozen=True):
         opened = self.design.open_setup(publication.setup(), manifest.epoch)
         states = {role: self.design.open_role(role, publication.role(role)) for role in roles}
         openers = {role: partial(_published_role, role, self.folder, manifest.epoch) for role in roles}
-        digests = {file.name: bytes.fromhex(file.sha256) for file in manifest.files}
+        digests = {file.name: bytes.fromhex(file.sha256) for file in publication.contents.files}
         handed_out = publication.setup() | publication.endorsement()
         setup = {name: SetupFile(data, digests[name]) for name, data in handed_out.items()}
         signed = publication.signed.encode()

@@ -1,4 +1,5 @@
-"""Bodies that one server carries to another: opaque to the carrier, and of nobody to the role's host.
+"""Envelopes, checked; and bodies that one server carries to another: opaque to the carrier, and of nobody to
+the role's host.
 
 device --Exchange(design, version, epoch, role, body)--> carrier   checks head and account
                                                         carrier --the same, under its own certificate--> host

@@ -1,8 +1,8 @@
-"""The `MatchingService` service.
+"""Hosting a design's roles: the `Matching` service, and what it needs. The matcher does nothing else.
 
 device -- Describe, FetchSetup --------------> server      the same bytes for every device
 device -- Exchange(Envelope) ----------------> server      answered in batches, in turn (answering.py)
-             evaluations, if a key has limits  --> ledger (budget.py)
+             evaluations, if a key has limits  --> ledger (ledger.py)
              verdict, if the server learns --> ledger --> filing to the centre, if it has the picture
              role is another server's          --> that server, under this one's name (forwarding.py)
 device -- Enrolled, Enrol -------------------> server      kept on disk by account (enrolments.py)
@@ -167,7 +167,7 @@ class MatchingService:
             yield part
 
     async def exchange(self, request: wire.Envelope, call: Call) -> wire.Envelope:
-        """One body to one role. Raises what `envelopes` and `Answering.answer` raise."""
+        """One body to one role. Raises what `check_head` and `Answering.answer` raise."""
         epoch = self._epochs.current
         role = self._role_of(request, epoch, call)
         body = single(request, EXCHANGE)
@@ -176,7 +176,7 @@ class MatchingService:
     async def exchange_large(
         self, requests: AsyncIterator[wire.Envelope], call: Call
     ) -> AsyncIterator[wire.Envelope]:
-        """One large body to one role. Raises what `envelopes`, `Bodies` and `Answering.answer` raise.
+        """One large body to one role. Raises what `check_head`, `Bodies` and `Answering.answer` raise.
 
         Raises:
             QuotaError: if it is longer than any request to the role; nothing of it is kept then.

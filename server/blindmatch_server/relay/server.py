@@ -1,4 +1,10 @@
-"""The relay as a process; with a design whose role the provider plays, it hosts that too."""
+"""The relay as a process; with a design whose role the provider plays, it hosts that too.
+
+What was kept long enough is deleted, unless the clock has just jumped: one that is set forward would make
+everything that waits look old, and what was acknowledged would be lost. So wall clock and monotonic clock are
+compared: if they drift apart, nothing is deleted for a day, in which the operator, who finds it in the log,
+can set the clock right.
+"""
 
 from __future__ import annotations
 

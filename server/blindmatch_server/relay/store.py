@@ -3,7 +3,8 @@
 Each function runs inside one transaction of `database.Database`. Nothing is stored that delivery, quotas or
 the promises below do not need; a test lists every column.
 
-* What `pre_keys.py` promises.
+* An account's identity key never changes.
+* A one-time pre-key is handed out once, even if its owner publishes it again: its row stays, marked.
 * A sender's message id is accepted once within the retention time, and again for the same message alone.
 """
 

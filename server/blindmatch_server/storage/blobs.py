@@ -1,4 +1,9 @@
-"""Sealed attachments and reports as files: written aside, synced, renamed; a crash leaves no half one."""
+"""Sealed attachments, reports and bodies as files: whole or not there.
+
+A blob is written aside, synced and renamed. A body that comes in parts is a file without a name, gone with
+its call or with the process, until it is whole; then it is in memory, so many bytes at a time. A caller may
+take as long as `LeastPace` lets it; memory does not wait for it.
+"""
 
 from __future__ import annotations
 

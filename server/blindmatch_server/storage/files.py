@@ -1,4 +1,4 @@
-"""A `Workspace` of real files: a folder that nobody else sees until it is renamed into place."""
+"""Files of servers: a build's folder, which is renamed as a whole; memory maps; a lock for one process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from contextlib import ExitStack, closing, contextmanager
 from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.codec.errors import BlindmatchError
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 _REMEDY = "copy it again, or make it anew"
 
@@ -118,12 +118,12 @@ def storage(doing: str) -> Iterator[None]:
         raise StorageError(f"{doing}: {error.strerror or error}") from error
 
 
-class FileRecord(Struct, frozen=True):
-    """A finished file: its name, size and SHA-256."""
+class FileRecord(Struct, frozen=True, forbid_unknown_fields=True):
+    """A finished file: its name, size and SHA-256 in hex."""
 
-    name: str
-    size: int
-    sha256: str
+    name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}\Z")]
+    size: Annotated[int, Meta(ge=0)]
+    sha256: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class HashedWriter:

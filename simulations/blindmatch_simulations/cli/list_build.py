@@ -100,14 +100,13 @@ def published(publication: Publication, more: dict[str, Any]) -> Found:
 
 
 def _described(publication: Publication) -> dict[str, Any]:
-    manifest, signed = publication.manifest, publication.signed.manifest
-    setup = manifest.setup_bytes
+    manifest, setup = publication.manifest, publication.setup_bytes
     return {
         "design": manifest.design,
         "epoch": manifest.epoch,
         "entries": manifest.entries,
-        "manifest": signed.digest.hex(),
-        "valid_until": signed.valid_until,
+        "manifest": manifest.digest.hex(),
+        "valid_until": manifest.valid_until,
         "setup_bytes": setup,
         "setup_bytes_per_entry": round(setup / max(1, manifest.entries), 2),
         "folder": str(publication.folder),

@@ -28,8 +28,9 @@ from msgspec import Struct
 from blindmatch_server.curator.endorsement.batches import change
 from blindmatch_server.curator.endorsement.proposing import Record
 from blindmatch_server.epochs.building import Publishing, publish_epoch, publish_update
-from blindmatch_server.epochs.published import CURRENT, LEAF, FileEntry, Publication
+from blindmatch_server.epochs.published import CURRENT, LEAF, Publication
 from blindmatch_server.epochs.signing import Signer
+from blindmatch_server.storage.files import FileRecord
 
 
 class Audited(Struct, frozen=True):
@@ -76,7 +77,7 @@ class Audited(Struct, frozen=True):
         try:
             with tempfile.TemporaryDirectory(prefix="blindmatch-audit-") as folder:
                 made = self._built(Path(folder), record, before, signer, executor, progress)
-                ours = {file.name: file.sha256 for file in made.manifest.files}
+                ours = {file.name: file.sha256 for file in made.contents.files}
         except BlindmatchError as error:
             return Failed(f"the set cannot be built again: {error}")
         theirs = {file.name: file.sha256 for file in self._of_design()}
@@ -96,7 +97,7 @@ class Audited(Struct, frozen=True):
         how = Publishing(self.design, folder, signer, executor, progress)
         if not record.previous:
             entries = HeldEntries(record.batches.listed(manifest.epoch))
-            parameters = SetParameters(manifest.epoch, manifest.parameters)
+            parameters = SetParameters(manifest.epoch, self.publication.parameters)
             return publish_epoch(how, entries, parameters, rng)
         if self.before is None or before is None:
             raise SetFileError(f"epoch {record.previous}, which it changes, is not here")
@@ -105,9 +106,9 @@ class Audited(Struct, frozen=True):
         adds, removes = change(before.batches.listed(record.previous), record.batches.listed(manifest.epoch))
         return publish_update(how, record.previous, adds, removes, rng)
 
-    def _of_design(self) -> list[FileEntry]:
+    def _of_design(self) -> list[FileRecord]:
         beside = self.publication.endorsement()
-        return [file for file in self.publication.manifest.files if file.name not in beside]
+        return [file for file in self.publication.contents.files if file.name not in beside]
 
     def _table(self, publication: Publication) -> EndorsedTable:
         raw, keys = publication.endorsement(), len(self.terms.policy.organisations)

@@ -1,4 +1,13 @@
-"""From submissions to a proposal, and from endorsements to the record of an epoch."""
+"""From submissions to a proposal, and from endorsements to the record of an epoch, in a folder of the design.
+
+proposal.bin          what organisations are asked to endorse
+NAME.endorsement      an organisation's signatures of it
+7/batches.bin         what epoch 7 was published with, signed
+7/build.json          the seed of its build, and the epoch it changed: what it is built again from
+
+A record is whole before its epoch is built. Whoever has its seed and the list has every secret of the epoch,
+as whoever has the published roles' files has.
+"""
 
 from __future__ import annotations
 

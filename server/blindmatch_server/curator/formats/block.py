@@ -1,4 +1,6 @@
-"""What a format's reader yields: the records of one stretch of a source, as arrays."""
+"""What a format's reader yields, the records of one stretch of a source as arrays; and a source cut into
+blocks of whole lines, with memory bounded whatever is in it.
+"""
 
 from __future__ import annotations
 

@@ -90,8 +90,7 @@ def _changed(entries: HashList, adds: HeldEntries, removes: Sequence[int]) -> He
 
 def _sizes(publication: Publication) -> dict[str, int]:
     """Sizes of the set-up's files by digest."""
-    manifest = publication.manifest
-    return {file.sha256: file.size for file in manifest.files if file.name in manifest.setup}
+    return {file.digest.hex(): file.size for file in publication.manifest.files}
 
 
 ORIGIN: Final = "log.blindmatch.test/0123456789abcdef/epochs"

@@ -285,7 +285,7 @@ class Observer(Redacted, Struct, frozen=True):
             originals = [Picture.from_bytes(self.material.data(item)) for item in self._originals()]
             add_references(world.deployment, entries, originals, progress)
         self.seen["build_parts"] = kept.spent.parts
-        return Built(kept.spent.seconds, kept.spent.cpu_s, len(entries), publication.manifest.setup_bytes)
+        return Built(kept.spent.seconds, kept.spent.cpu_s, len(entries), publication.setup_bytes)
 
     def _originals(self) -> list[MadeItem]:
         """Listed pictures as they are."""

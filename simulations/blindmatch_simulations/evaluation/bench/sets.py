@@ -97,8 +97,8 @@ def _sizes(meter: Meter, labelled: Publication, filtered: Publication) -> None:
     whole = _set_file(labelled)
     for name, kind in (("store", store.KIND), ("label", labels.KIND)):
         meter.record(f"set/size/{name}", {"bytes": _bytes_of(whole, kind) / entries}, entries=entries)
-    meter.record("set/size/set-up", {"bytes": labelled.manifest.setup_bytes / entries}, entries=entries)
-    bits = filtered.manifest.setup_bytes * 8 / entries
+    meter.record("set/size/set-up", {"bytes": labelled.setup_bytes / entries}, entries=entries)
+    bits = filtered.setup_bytes * 8 / entries
     meter.record("set/size/filter", {"bits": bits}, entries=entries)
 
 
@@ -151,6 +151,6 @@ def _lay_out(published: Publication, root: Path) -> None:
     info, manifest = DESIGN.info, published.manifest
     folder = root / f"{info.name}-{info.version}" / f"epoch-{manifest.epoch}"
     folder.mkdir(parents=True)
-    for name in manifest.setup:
+    for name in published.contents.setup:
         (folder / name).hardlink_to(published.folder / name)
     (root / SIGNED).write_bytes(published.signed.encode())

@@ -264,7 +264,7 @@ def _build_rows(meter: Meter, held: Store) -> None:
 
 def _set_rows(meter: Meter, held: Store) -> None:
     info = DESIGN.info
-    (name,) = held.publication.manifest.setup
+    (name,) = held.publication.contents.setup
     file = SetFile(held.publication.setup()[name], name, info.name, info.version)
     for row, kinds in (("tokens", {store.KIND}), ("label", {labels.KIND, ADDRESSES_KIND})):
         size = sum(section.length for section in file.sections.values() if section.kind in kinds)

@@ -114,7 +114,7 @@ def opened_store(meter: Meter, folder: Path, entries: int, tokening: Tokening) -
 
 def _check(publication: Publication, folder: Path, entries: int, tokening: Tokening) -> None:
     manifest, info = publication.manifest, DESIGN.info
-    built_for = {name: manifest.parameters.get(name) for name in tokening.values()}
+    built_for = {name: publication.parameters.get(name) for name in tokening.values()}
     if (manifest.design, manifest.version) != (info.name, info.version):
         raise StoreError(f"{folder}: holds a set of {manifest.design} version {manifest.version}{_ELSE}")
     _check_entries(folder, manifest.entries, entries)

@@ -161,7 +161,7 @@ def _held(talk: Conversation, listed: DemoList, franking: FrankingMode) -> DemoR
         design=talk.world.design,
         entries=len(talk.entries),
         workload=talk.workload,
-        setup_bytes=listed.publication.manifest.setup_bytes,
+        setup_bytes=listed.publication.setup_bytes,
         submitters=listed.submitters,
         endorsers=listed.endorsers,
         **_seen_in_log(listed.publication),

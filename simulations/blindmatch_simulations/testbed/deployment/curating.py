@@ -185,12 +185,12 @@ def check_key_lasts_of_current(deployment: Deployment, design: AnyDesign, now: d
         DesignError: if so.
         PublicationError: if there is no epoch yet.
     """
-    manifest = open_publication(deployment.published(design.info.name)).manifest
+    publication = open_publication(deployment.published(design.info.name))
     try:
-        check_key_lasts(manifest.parameters, now)
+        check_key_lasts(publication.parameters, now)
     except DesignError as error:
         raise DesignError(
-            f"the key of epoch {manifest.epoch} has ended, and an update keeps it: "
+            f"the key of epoch {publication.manifest.epoch} has ended, and an update keeps it: "
             f"build a full set, without --from and with a new {KEY_EXPIRES}"
         ) from error
 

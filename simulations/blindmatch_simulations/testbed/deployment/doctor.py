@@ -80,9 +80,9 @@ def published(
         if list(deployment.published(name).glob(f"*/{SIGNED}")):  # else nothing can be built after it
             remedy += f"; or publish a newer one: blindmatch list build NAME --design {name}"
         return [Finding("epoch", Status.WRONG, str(error), remedy)], None
-    size = sum(file.size for file in opened.manifest.files)
+    size = sum(file.size for file in opened.contents.files)
     what = (
-        f"epoch {opened.manifest.epoch} of {name}, {len(opened.manifest.files)} files, {size:,} bytes, intact"
+        f"epoch {opened.manifest.epoch} of {name}, {len(opened.contents.files)} files, {size:,} bytes, intact"
     )
     return [Finding("epoch", Status.OK, what), *_signed(deployment, opened, now)], opened
 

@@ -17,12 +17,10 @@ from blindmatch_server.centre.references import Deployed
 from blindmatch_server.centre.service import CentreConfig, open_centre
 from blindmatch_server.centre.vouchers import OpenerFiles
 from blindmatch_server.epochs.published import (
-    LEAF,
-    MANIFEST,
-    PROOF,
+    FILES,
+    OWN,
     SIGNED,
-    TREE,
-    Manifest,
+    Contents,
     open_publication,
     signed_epochs,
 )
@@ -217,9 +215,6 @@ def _centre(deployment: Deployment, design: AnyDesign, folder: Path) -> CentreCo
     )
 
 
-OWN: Final = frozenset({MANIFEST, SIGNED, LEAF, PROOF, TREE})
-
-
 def pack_server(
     deployment: Deployment, party: Party, design: AnyDesign, folder: Path, allow_collusion: bool = False
 ) -> list[Path]:
@@ -228,6 +223,7 @@ def pack_server(
     Raises:
         CollusionError: if one operator has parties that must not collude, and may not.
         DeploymentError: if the folder exists, or a file is missing.
+        PublicationError: if it cannot be read what an epoch consists of.
     """
     check_hosts(deployment, design, party)
     check_apart(deployment, design.info, allow_collusion)
@@ -281,19 +277,11 @@ def _published(folder: Path, party: Party, design: AnyDesign) -> Iterator[Path]:
     """What `party` needs of each epoch: the set-up, and files of its own roles; no other party's secrets."""
     roles = [role for role, host in design.info.roles.items() if host == party]
     for path in _below(folder):
-        described = path.parent / MANIFEST
-        if described.exists():
-            manifest = _manifest(described)
-            if path.name not in manifest.needed(roles, _opens(party, design)) | OWN:
+        if (path.parent / FILES).exists():
+            needed = Contents.read(path.parent).needed(roles, _opens(party, design))
+            if path.name not in needed | OWN:
                 continue
         yield path
-
-
-def _manifest(path: Path) -> Manifest:
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DeploymentError(f"{path.parent.name}/{path.name} cannot be read") from error
 
 
 def _opens(party: Party, design: AnyDesign) -> bool:

@@ -71,7 +71,7 @@ def evidence(
         StateError: if the centre's keys are not here.
     """
     driven, manifest = world.of(account), world.publication().manifest
-    setup = frozenset((manifest.epoch, name) for name in manifest.setup)
+    setup = frozenset((manifest.epoch, file.name) for file in manifest.files)
     keys = CentreKeys.read(world.deployment.centre_keys)
     watched, traced = driven.watched, driven.watched.traced
     items = {number: Picture.from_bytes(data) for number, data in driven.files.items()}

@@ -44,10 +44,11 @@ def manifest_of(
     held = publication.manifest
     if held.entries != len(entries):
         raise ManifestError(f"epoch {held.epoch} has {held.entries} entries, the list has {len(entries)}")
-    files = {file.name: file for file in held.files}
     setup = [
-        SetupFile(name=name, path=_seen(publication.folder / name, folder), sha256=files[name].sha256)
-        for name in held.setup
+        SetupFile(
+            name=file.name, path=_seen(publication.folder / file.name, folder), sha256=file.digest.hex()
+        )
+        for file in held.files
     ]
     return Manifest(
         format=FORMAT,
@@ -56,7 +57,7 @@ def manifest_of(
         design=held.design,
         design_version=held.version,
         epoch=held.epoch,
-        parameters=held.parameters,
+        parameters=publication.parameters,
         public_key=_public_key(design, publication),
         setup=tuple(setup),
         listed=_listed(entries),
