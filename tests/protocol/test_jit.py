@@ -38,7 +38,7 @@ from blindmatch_protocol.group.jit import field, machine, windows
 from blindmatch_protocol.group.jit.field import TIGHT, Field, P, limbs_of
 from blindmatch_protocol.group.jit.ir import Module
 from blindmatch_protocol.group.jit.machine import Jit, code_of
-from blindmatch_protocol.group.jit.selftest import SCALAR_EDGES, check, rows_of
+from blindmatch_protocol.group.jit.selftest import SCALAR_EDGES, check, number_rows
 from support.kernels import (
     HERE,
     TARGETS,
@@ -119,7 +119,7 @@ def test_the_element_derived_in_rfc_9496_is_computed(jit: Jit) -> None:
     # appendix A.3
     label = b"Ristretto is traditionally a short shot of espresso coffee"
     rows = np.frombuffer(sha512(label).digest() * 8, np.uint8).reshape(8, 64)
-    one = rows_of([1])
+    one = number_rows([1])
     expected = "3066f82a1a747d45120d1740f14358531a8f04bbffe6a819f86dfe50f44a0a46"
     assert {row.tobytes().hex() for row in jit.hash_multiply(one, rows)} == {expected}
 
@@ -194,7 +194,7 @@ def _reference(count: int) -> tuple[Rows, Rows]:
 
 @given(st.lists(st.sampled_from(SCALAR_EDGES) | st.integers(1, group.ORDER - 1), min_size=8, max_size=8))
 def test_any_scalars_are_multiplied_by(values: list[int]) -> None:
-    scalars, rows = rows_of(values), uniform(8)
+    scalars, rows = number_rows(values), uniform(8)
     products = compiled(HERE[0]).hash_multiply(scalars, rows)
     assert np.array_equal(products, LIBSODIUM.hash_multiply(scalars, rows))
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from blindmatch_protocol.crypto.oprf import evaluate
 from blindmatch_protocol.designs import token_psi
-from blindmatch_protocol.designs.token_psi import addresses, derivation, shares
+from blindmatch_protocol.designs.token_psi import derivation
+from blindmatch_protocol.designs.token_psi.addresses import AddressIndex, index_parts
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
+from blindmatch_protocol.designs.token_psi.shares import candidates
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.setfile import SetFile
@@ -66,11 +68,11 @@ def sorted_addresses(count: int) -> Words:
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 9, 16, 17, 1000])
 def test_a_reader_made_from_the_document_finds_every_label_and_what_the_code_finds(count: int) -> None:
     listed = sorted_addresses(count)
-    content = b"".join(addresses.index_parts(listed))
+    content = b"".join(index_parts(listed))
     for number, address in enumerate(listed.tolist()):
         assert number in read_index(content, count, address)
     strangers = np.random.default_rng(7).integers(0, 2**64, 200, np.uint64, endpoint=False)
-    index = addresses.AddressIndex(memoryview(content), count)
+    index = AddressIndex(memoryview(content), count)
     for address in (*listed.tolist(), *strangers.tolist()):
         _, numbers = index.lookup(np.array([address], np.uint64))
         assert read_index(content, count, address) == sorted(numbers.tolist())
@@ -87,7 +89,7 @@ def test_a_reader_made_from_the_document_finds_the_labels_of_the_frozen_set() ->
         outputs, epoch = evaluate(key, oprf_inputs(entry_tokens(own, t.k, t.bands))), setup.epoch
         read = setup.layers[0].values(derivation.token_keys(outputs, epoch))
         opened = set()
-        for secret in shares.candidates(read.reshape(-1, 1, 16), t.needed).reshape(-1, 1, 16):
+        for secret in candidates(read.reshape(-1, 1, 16), t.needed).reshape(-1, 1, 16):
             (address,) = derivation.addresses(secret, epoch).tolist()
             for number in read_index(content, count, address):
                 found = sealed.unseal(derivation.label_keys(secret, epoch).tobytes(), number)

@@ -12,7 +12,8 @@ from blindmatch_protocol.codec.errors import DesignError, SetFileError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import UNBOUND, Label, Match, NoMatch, SetParameters, batches_of
 from blindmatch_protocol.crypto.oprf import Evaluation, finalize
-from blindmatch_protocol.designs.token_psi import DESIGN, derivation, shares, tokens
+from blindmatch_protocol.designs.token_psi import DESIGN, shares, tokens
+from blindmatch_protocol.designs.token_psi.derivation import addresses, label_keys, member_secret, token_keys
 from blindmatch_protocol.designs.token_psi.matching import opened_labels
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
 from blindmatch_protocol.sets import labels, store
@@ -134,7 +135,7 @@ def test_tokens_derivations_and_shares_are_the_frozen_ones() -> None:
     assert tokens.probe_tokens(own, coefficients, *shape).tolist() == asked["tokens"]
     for row in expected["derivation"]:
         output = np.frombuffer(bytes.fromhex(row["output"]), np.uint8).reshape(1, 64)
-        keys = derivation.token_keys(output, expected["epoch"])
+        keys = token_keys(output, expected["epoch"])
         assert (keys.store_keys.tobytes().hex(), keys.masks.tobytes().hex()) == (
             row["store_key"],
             row["mask"],
@@ -144,9 +145,9 @@ def test_tokens_derivations_and_shares_are_the_frozen_ones() -> None:
     secret = shares.secrets_of(polynomial)
     assert [row.tobytes().hex() for row in shares.values(polynomial, 10)[0]] == shared["values"]
     assert secret.tobytes().hex() == shared["secret"]
-    assert int(derivation.addresses(secret, epoch)[0]) == shared["address"]
-    assert derivation.label_keys(secret, epoch).tobytes().hex() == shared["label_key"]
-    assert derivation.member_secret(secret.tobytes(), 1, epoch).hex() == shared["second_member"]
+    assert int(addresses(secret, epoch)[0]) == shared["address"]
+    assert label_keys(secret, epoch).tobytes().hex() == shared["label_key"]
+    assert member_secret(secret.tobytes(), 1, epoch).hex() == shared["second_member"]
 
 
 @pytest.mark.parametrize("values", [{"k": 24}, {**SMALL, "needed": 9}, {**SMALL, "needed": 2, "more": 1}])

@@ -8,16 +8,12 @@ from hashlib import shake_256
 import numpy as np
 import pytest
 from blindmatch_protocol.codec.errors import DesignError, SetFileError
-from blindmatch_protocol.designs.token_psi import (
-    addresses,
-    bands,
-    derivation,
-    families,
-    gf256,
-    shares,
-    tokens,
-)
+from blindmatch_protocol.designs.token_psi import derivation, shares, tokens
+from blindmatch_protocol.designs.token_psi.addresses import AddressIndex, bucket_bits, index_parts
+from blindmatch_protocol.designs.token_psi.bands import PERMUTATION
 from blindmatch_protocol.designs.token_psi.build import oprf_input_rows, oprf_inputs
+from blindmatch_protocol.designs.token_psi.families import MOST_MEMBERS, plan
+from blindmatch_protocol.designs.token_psi.gf256 import PRODUCTS, Elements, inverse, multiply, scaled
 from blindmatch_protocol.designs.token_psi.parameters import Tokening, of_values
 from blindmatch_protocol.designs.voprf import LIMITS, Limits
 from hypothesis import given
@@ -43,22 +39,22 @@ def slow_product(left: int, right: int) -> int:
 
 def test_all_products_are_those_of_the_slow_reference() -> None:
     expected = [[slow_product(left, right) for right in range(256)] for left in range(256)]
-    assert gf256.PRODUCTS.tolist() == expected
+    assert PRODUCTS.tolist() == expected
 
 
 def test_products_and_inverses_are_those_that_fips_197_gives() -> None:
     """FIPS 197, section 4.2: {57} times {83} is {c1}, {57} times {13} is {fe}; {53} and {ca} are inverse."""
-    assert (gf256.multiply(0x57, 0x83), gf256.multiply(0x57, 0x13)) == (0xC1, 0xFE)
-    assert gf256.inverse(0x53) == 0xCA
-    assert all(gf256.multiply(value, gf256.inverse(value)) == 1 for value in range(1, 256))
+    assert (multiply(0x57, 0x83), multiply(0x57, 0x13)) == (0xC1, 0xFE)
+    assert inverse(0x53) == 0xCA
+    assert all(multiply(value, inverse(value)) == 1 for value in range(1, 256))
     with pytest.raises(ZeroDivisionError):
-        gf256.inverse(0)
+        inverse(0)
 
 
 @given(st.lists(ELEMENTS, min_size=3, max_size=3), st.binary(min_size=48, max_size=48))
 def test_rows_are_scaled_by_their_constants(constants: list[int], raw: bytes) -> None:
     values = np.frombuffer(raw, np.uint8).reshape(3, 16)
-    found = gf256.scaled(np.array(constants, np.uint8), values)
+    found = scaled(np.array(constants, np.uint8), values)
     assert found.tolist() == [
         [slow_product(c, v) for v in row] for c, row in zip(constants, values.tolist(), strict=True)
     ]
@@ -67,7 +63,7 @@ def test_rows_are_scaled_by_their_constants(constants: list[int], raw: bytes) ->
 # --- shares --------------------------------------------------------------------------------------
 
 
-def drawn(seed: int, *shape: int) -> gf256.Elements:
+def drawn(seed: int, *shape: int) -> Elements:
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
@@ -126,7 +122,7 @@ def test_candidates_come_in_the_documented_order() -> None:
 
 
 def test_the_permutation_names_every_bit_once() -> None:
-    assert sorted(bands.PERMUTATION) == list(range(256))
+    assert sorted(PERMUTATION) == list(range(256))
 
 
 @pytest.mark.parametrize(("k", "count"), [(24, 10), (20, 12), (32, 8), (4, 16)])
@@ -202,7 +198,7 @@ def test_members_of_a_family_have_secrets_of_their_own() -> None:
 def test_the_index_finds_every_label_and_hardly_anything_else(count: int) -> None:
     rng = np.random.default_rng(5)
     listed = np.sort(rng.integers(0, 2**64, count, np.uint64))
-    index = addresses.AddressIndex(memoryview(b"".join(addresses.index_parts(listed))), count)
+    index = AddressIndex(memoryview(b"".join(index_parts(listed))), count)
     others = rng.integers(0, 2**64, 5000, np.uint64)
     rows, numbers = index.lookup(np.concatenate([listed, others]))
     found = dict(zip(rows.tolist(), numbers.tolist(), strict=True))
@@ -211,31 +207,31 @@ def test_the_index_finds_every_label_and_hardly_anything_else(count: int) -> Non
 
 def test_two_labels_that_the_index_cannot_tell_apart_are_both_found() -> None:
     listed = np.array([5, 1 << 60, (1 << 60) + 1], np.uint64)
-    index = addresses.AddressIndex(memoryview(b"".join(addresses.index_parts(listed))), 3)
+    index = AddressIndex(memoryview(b"".join(index_parts(listed))), 3)
     assert index.lookup(listed[1:2])[1].tolist() in ([1], [1, 2])
 
 
 def test_an_index_of_another_length_or_order_is_refused() -> None:
     listed = np.sort(np.random.default_rng(6).integers(0, 2**64, 100, np.uint64))
-    content = bytearray(b"".join(addresses.index_parts(listed)))
+    content = bytearray(b"".join(index_parts(listed)))
     with pytest.raises(SetFileError, match="not an index of 100 labels"):
-        addresses.AddressIndex(memoryview(content[:-1]), 100)
+        AddressIndex(memoryview(content[:-1]), 100)
     content[0] = 1
     with pytest.raises(SetFileError, match="in order"):
-        addresses.AddressIndex(memoryview(content), 100)
+        AddressIndex(memoryview(content), 100)
 
 
 def test_an_index_that_would_make_some_look_ups_slow_is_refused() -> None:
     """One bucket that has all labels: whoever meets it waits for as long as there are labels."""
     count = 1000
     listed = np.sort(np.random.default_rng(6).integers(0, 2**64, count, np.uint64))
-    content = bytearray(b"".join(addresses.index_parts(listed)))
-    directory = np.frombuffer(content, "<u4", (1 << addresses.bucket_bits(count)) + 1)
+    content = bytearray(b"".join(index_parts(listed)))
+    directory = np.frombuffer(content, "<u4", (1 << bucket_bits(count)) + 1)
     directory[1:-1] = 0
     with pytest.raises(SetFileError, match="does not cover the labels in order"):
-        addresses.AddressIndex(memoryview(content), count)
+        AddressIndex(memoryview(content), count)
     with pytest.raises(DesignError, match="too many labels in one bucket"):
-        addresses.index_parts(np.arange(count, dtype=np.uint64))
+        index_parts(np.arange(count, dtype=np.uint64))
 
 
 # --- families ------------------------------------------------------------------------------------
@@ -245,7 +241,7 @@ def test_near_entries_are_one_family_and_share_their_tokens() -> None:
     hashes = random_hashes(50)
     hashes[30], hashes[40] = hashes[10], hashes[10]
     hashes[30, 0] ^= 1
-    found = families.plan(hashes, 24, 10)
+    found = plan(hashes, 24, 10)
     assert found.first[[10, 30, 40]].tolist() == [10, 10, 10]
     assert found.member[[10, 30, 40]].tolist() == [0, 1, 2]
     assert not found.lost.any()
@@ -256,14 +252,14 @@ def test_near_entries_are_one_family_and_share_their_tokens() -> None:
 
 
 def test_a_family_has_a_bounded_number_of_members() -> None:
-    found = families.plan(np.repeat(random_hashes(1), 150, axis=0), 24, 10)
-    assert found.member.max() == families.MOST_MEMBERS - 1
+    found = plan(np.repeat(random_hashes(1), 150, axis=0), 24, 10)
+    assert found.member.max() == MOST_MEMBERS - 1
     assert np.unique(found.first).tolist() == [0, 64, 128]
 
 
 def test_tokens_that_meet_go_to_one_entry_and_losses_are_spread_and_counted() -> None:
     hashes = random_hashes(3000, seed=3)
-    found = families.plan(hashes, 8, 10)  # 256 tokens a band for 3000 entries
+    found = plan(hashes, 8, 10)  # 256 tokens a band for 3000 entries
     drawn = tokens.entry_tokens(hashes, 8, 10)
     for band in range(10):
         owners = drawn[found.stored[:, band], band]

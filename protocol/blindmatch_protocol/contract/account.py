@@ -10,10 +10,9 @@ from msgspec import Struct
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.declaration import Role
-from blindmatch_protocol.contract.outcome import Step
+from blindmatch_protocol.contract.outcome import Step, X
 
 D = TypeVar("D", bound=Message)  # an account's device state
-X = TypeVar("X")  # a session between two steps
 
 
 class NoState(Message, tag=0x02, name="no-state"):

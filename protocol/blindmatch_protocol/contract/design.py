@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract.account import D, Enrolment, NoState, Started, X
+from blindmatch_protocol.contract.account import D, Enrolment, NoState, Started
 from blindmatch_protocol.contract.answering import Answer, Request
 from blindmatch_protocol.contract.binding import Binding
 from blindmatch_protocol.contract.declaration import Info, KeyLimits, Leak, Role
@@ -30,7 +30,7 @@ from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_
 from blindmatch_protocol.contract.item import Item
 from blindmatch_protocol.contract.knowledge import Extraction, ListKnowledge, Parts, WorkedOut
 from blindmatch_protocol.contract.opener import Opener
-from blindmatch_protocol.contract.outcome import Outcome, Step
+from blindmatch_protocol.contract.outcome import Outcome, Step, X
 from blindmatch_protocol.contract.party import Party
 from blindmatch_protocol.contract.publishing import Published, SetParameters, Stated
 from blindmatch_protocol.contract.relation import Category

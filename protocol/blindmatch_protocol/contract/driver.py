@@ -15,14 +15,13 @@ from msgspec import Struct
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.errors import BlindmatchError, DesignError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract.account import X
 from blindmatch_protocol.contract.answering import Request, Verdict
 from blindmatch_protocol.contract.binding import CERTIFYING, UNBOUND, Binding
 from blindmatch_protocol.contract.declaration import Role
 from blindmatch_protocol.contract.design import AnyDesign
 from blindmatch_protocol.contract.executor import Executor
 from blindmatch_protocol.contract.item import Item
-from blindmatch_protocol.contract.outcome import Done, Outcome, Ready, Send, Step
+from blindmatch_protocol.contract.outcome import Done, Outcome, Ready, Send, Step, X
 
 MOST_ROUNDS = 64
 """A design that is not done by then has broken the contract."""

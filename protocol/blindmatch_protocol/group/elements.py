@@ -11,8 +11,9 @@ import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError
 from blindmatch_protocol.contract.executor import LEAST_ROWS, Executor, spread
-from blindmatch_protocol.group import libsodium, single, sodium
+from blindmatch_protocol.group import single, sodium
 from blindmatch_protocol.group.backend import LIBSODIUM, BackendError, backend_for, drop
+from blindmatch_protocol.group.libsodium import run, total
 from blindmatch_protocol.group.rows import (
     ELEMENT_BYTES,
     UNIFORM_BYTES,
@@ -93,7 +94,7 @@ def sum_products(
     operands = matched(matrix(scalars), matrix(elements))
     backend = backend_for(rows_of(operands))
     parts = _spread(backend.sum_products, backend.task, executor, *operands)
-    return libsodium.total(np.concatenate(parts)) if parts else np.zeros((1, ELEMENT_BYTES), np.uint8)
+    return total(np.concatenate(parts)) if parts else np.zeros((1, ELEMENT_BYTES), np.uint8)
 
 
 def multiply_base(scalars: npt.NDArray[np.uint8], executor: Executor | None = None) -> Rows:
@@ -125,7 +126,7 @@ def _run(
     """What libsodium's `function` makes of every row; `checked`: operands are elements of others."""
 
     def rows(*some: Rows) -> Rows:
-        return libsodium.run(function, operation, *some, elements=some if checked else ())
+        return run(function, operation, *some, elements=some if checked else ())
 
     return _joined(rows, LEAST_ROWS, executor, *operands)
 

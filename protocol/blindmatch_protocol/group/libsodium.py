@@ -16,8 +16,8 @@ import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError
 from blindmatch_protocol.contract.executor import LEAST_ROWS
-from blindmatch_protocol.group import sodium
 from blindmatch_protocol.group.rows import ELEMENT_BYTES, addresses, rows_of, top_bits
+from blindmatch_protocol.group.sodium import ADD, FROM_HASH, MULTIPLY, SHA512
 
 DIGEST_BYTES: Final = 64
 
@@ -30,13 +30,13 @@ class Libsodium:
     sound = True
 
     def multiply(self, scalars: Rows, elements: Rows) -> Rows:
-        return run(sodium.MULTIPLY, "multiply", scalars, elements, elements=[elements])
+        return run(MULTIPLY, "multiply", scalars, elements, elements=[elements])
 
     def hash_multiply(self, scalars: Rows, uniform: Rows) -> Rows:
-        return self.multiply(scalars, run(sodium.FROM_HASH, "hash to group", uniform))
+        return self.multiply(scalars, run(FROM_HASH, "hash to group", uniform))
 
     def sum_products(self, scalars: Rows, elements: Rows) -> Rows:
-        return total(run(sodium.MULTIPLY, "sum products", scalars, elements, elements=[elements]))
+        return total(run(MULTIPLY, "sum products", scalars, elements, elements=[elements]))
 
     def sha512(self, messages: Rows, front: bytes = b"") -> Rows:
         if front:
@@ -44,7 +44,7 @@ class Libsodium:
         count, width = messages.shape
         digests = np.empty((count, DIGEST_BYTES), np.uint8)
         into, of = addresses(digests, count), addresses(messages, count)
-        deque(map(sodium.SHA512, into, of, repeat(width)), maxlen=0)
+        deque(map(SHA512, into, of, repeat(width)), maxlen=0)
         return digests
 
 
@@ -84,5 +84,5 @@ def total(elements: Rows) -> Rows:
     """The sum of valid elements (n, 32), n at least one, as (1, 32)."""
     held = elements[:1].copy()
     at = held.ctypes.data
-    deque(map(sodium.ADD, repeat(at), repeat(at), addresses(elements[1:], len(elements) - 1)), maxlen=0)
+    deque(map(ADD, repeat(at), repeat(at), addresses(elements[1:], len(elements) - 1)), maxlen=0)
     return held

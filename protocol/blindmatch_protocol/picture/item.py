@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from blindmatch_protocol.picture import decode as decoding
 from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture.decode import DEFAULT_LIMITS, Limits, decode
 
 
 class Picture:
@@ -19,7 +19,7 @@ class Picture:
         self,
         data: bytes | None = None,
         pixels: pdq.Pixels | None = None,
-        limits: decoding.Limits = decoding.DEFAULT_LIMITS,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         """Use `from_bytes` or `from_pixels`."""
         if (data is None) == (pixels is None):
@@ -31,7 +31,7 @@ class Picture:
         self._fingerprint: pdq.Fingerprint | None = None
 
     @classmethod
-    def from_bytes(cls, data: bytes, limits: decoding.Limits = decoding.DEFAULT_LIMITS) -> Picture:
+    def from_bytes(cls, data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
         """A picture file in memory, not decoded yet: bad bytes raise `PictureError` at the first view."""
         return cls(data=data, limits=limits)
 
@@ -49,7 +49,7 @@ class Picture:
         """
         if self._pixels is None:
             assert self._data is not None
-            self._pixels = decoding.decode(self._data, self._limits).pixels
+            self._pixels = decode(self._data, self._limits).pixels
         return self._pixels
 
     @property

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.codec.errors import SetFileError
-from blindmatch_protocol.setfile import layout, pages
+from blindmatch_protocol.setfile import layout
 from blindmatch_protocol.setfile.layout import Section
+from blindmatch_protocol.setfile.pages import leaves_of, root_of
 
 
 class SetFile:
@@ -72,7 +73,7 @@ class SetFile:
         row = self.row(kind, index)
         content = self._data[row.offset : row.end]
         if (kind, index) not in self._checked:
-            if not compare_digest(pages.root_of(pages.leaves_of(content)), row.digest):
+            if not compare_digest(root_of(leaves_of(content)), row.digest):
                 self._refuse(f"altered: section {index} of kind {kind:#x} does not have its digest")
             self._checked.add((kind, index))
         return content

@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from blindmatch_protocol.codec import Fixed, Matrix, Message, Rows, UInt, Variable
-from blindmatch_protocol.designs.he_hamming import packing
-from blindmatch_protocol.designs.he_hamming.packing import DATA, KEY, LEAST_DEGREE, MOST_DEGREE, SEED_BYTES
+from blindmatch_protocol.designs.he_hamming.packing import (
+    DATA,
+    KEY,
+    LEAST_DEGREE,
+    MOST_DEGREE,
+    SEED_BYTES,
+    unpacked,
+    width,
+)
 from blindmatch_protocol.designs.he_hamming.ring import PARTS
 
 REPLY_POLYNOMIALS: Final = 16
-_QUERY: Final = Matrix(packing.width(1, DATA), MOST_DEGREE, LEAST_DEGREE)
-_REPLY: Final = Matrix(packing.width(REPLY_POLYNOMIALS, 1), MOST_DEGREE, LEAST_DEGREE)
-_KEYS: Final = Matrix(packing.width(PARTS + 2, KEY), MOST_DEGREE, LEAST_DEGREE)
+_QUERY: Final = Matrix(width(1, DATA), MOST_DEGREE, LEAST_DEGREE)
+_REPLY: Final = Matrix(width(REPLY_POLYNOMIALS, 1), MOST_DEGREE, LEAST_DEGREE)
+_KEYS: Final = Matrix(width(PARTS + 2, KEY), MOST_DEGREE, LEAST_DEGREE)
 
 
 class Secret(Message, tag=0x50, name="he-hamming/secret"):
@@ -32,7 +39,7 @@ class Keys(Message, tag=0x51, name="he-hamming/keys"):
 
     def check(self) -> None:
         """Every number is below its prime."""
-        packing.unpacked(self.rows, KEY, self.NAME, "rows")
+        unpacked(self.rows, KEY, self.NAME, "rows")
 
 
 class Query(Message, tag=0x52, name="he-hamming/query"):
@@ -47,7 +54,7 @@ class Query(Message, tag=0x52, name="he-hamming/query"):
 
     def check(self) -> None:
         """Every number is below its prime."""
-        packing.unpacked(self.rows, DATA, self.NAME, "rows")
+        unpacked(self.rows, DATA, self.NAME, "rows")
 
 
 class Reply(Message, tag=0x53, name="he-hamming/reply"):
@@ -60,4 +67,4 @@ class Reply(Message, tag=0x53, name="he-hamming/reply"):
 
     def check(self) -> None:
         """Every number is below its prime."""
-        packing.unpacked(self.rows, 1, self.NAME, "rows")
+        unpacked(self.rows, 1, self.NAME, "rows")

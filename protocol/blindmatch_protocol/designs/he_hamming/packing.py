@@ -10,8 +10,8 @@ coefficient; a polynomial drawn from a seed is left out, and the seed follows.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
-from struct import Struct
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -33,8 +33,8 @@ DATA: Final = len(WIDTHS) - 1
 """Primes of a fresh ciphertext."""
 KEY: Final = len(WIDTHS)
 """Primes of keys."""
-_FRONT: Final = Struct("<32s?QQQdQ")
-_COUNT: Final = Struct("<Q")
+_FRONT: Final = struct.Struct("<32s?QQQdQ")
+_COUNT: Final = struct.Struct("<Q")
 _HEADER_BYTES: Final = 16
 
 
@@ -125,10 +125,10 @@ def parse_secret(body: bytes, degree: int) -> Polynomials:
     return np.frombuffer(body, "<u8", offset=at).reshape(1, KEY, degree)
 
 
-def secret(parms_id: Sequence[int], polynomials: Polynomials) -> bytes:
+def secret_key_form(parms_id: Sequence[int], polynomials: Polynomials) -> bytes:
     """SEAL's form of a secret key, (1, primes, degree), in NTT form."""
     raw = np.ascontiguousarray(polynomials, "<u8").tobytes()
-    front = _id(parms_id) + Struct("<Qd").pack(len(raw) // 8, 1.0)
+    front = _id(parms_id) + struct.Struct("<Qd").pack(len(raw) // 8, 1.0)
     return front + seal.framed(_COUNT.pack(len(raw) // 8) + raw)
 
 

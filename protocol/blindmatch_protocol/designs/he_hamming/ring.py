@@ -17,8 +17,20 @@ from msgspec import Struct
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.designs.he_hamming import packing, seal
-from blindmatch_protocol.designs.he_hamming.packing import DATA, Polynomials
+from blindmatch_protocol.designs.he_hamming import seal
+from blindmatch_protocol.designs.he_hamming.packing import (
+    DATA,
+    MOST_DEGREE,
+    SEED_BYTES,
+    Polynomials,
+    ciphertext,
+    packed,
+    parse_ciphertext,
+    parse_secret,
+    parse_switching_keys,
+    secret_key_form,
+    unpacked,
+)
 from blindmatch_protocol.designs.he_hamming.seal import sealapi
 
 BITS: Final = 256
@@ -40,7 +52,7 @@ class Sizes(Struct, frozen=True):
     secure: bool = True
 
 
-FULL: Final = Sizes(packing.MOST_DEGREE)
+FULL: Final = Sizes(MOST_DEGREE)
 
 
 class Ring:
@@ -64,7 +76,7 @@ class Ring:
         self, parms_id: Any, polynomials: Polynomials, ntt: bool = False, seed: bytes = b""
     ) -> Any:
         """A ciphertext; `ProtocolError` if SEAL refuses it."""
-        body = packing.ciphertext(parms_id, polynomials, ntt, seed)
+        body = ciphertext(parms_id, polynomials, ntt, seed)
         return seal.restored(sealapi.Ciphertext, self.context, body)
 
     def new_keys(self) -> tuple[bytes, bytes, Rows]:
@@ -81,10 +93,10 @@ class Ring:
         switching = [
             part
             for keys in (rotations, generator.create_relin_keys())
-            for part in packing.parse_switching_keys(seal.saved(keys))
+            for part in parse_switching_keys(seal.saved(keys))
         ]
-        whole, _, _ = packing.parse_ciphertext(seal.saved(public))
-        rows = packing.packed(np.concatenate([*(part for part, _ in switching), whole]))
+        whole, _, _ = parse_ciphertext(seal.saved(public))
+        rows = packed(np.concatenate([*(part for part, _ in switching), whole]))
         return self._trits(generator.secret_key()), b"".join(seed for _, seed in switching), rows
 
     @property
@@ -97,17 +109,17 @@ class Ring:
 
         The one encryption under a context made for it; all randomness in it follows from `rng`.
         """
-        drawn = rng.take(packing.SEED_BYTES)
+        drawn = rng.take(SEED_BYTES)
         once = Ring(self.sizes, drawn)
         encryptor = sealapi.Encryptor(once.context, once.secret_key(secret))
         slots = np.tile(vector, self.degree // BITS)
         sealed = seal.saved(encryptor.encrypt_symmetric(once.plain(slots)))
-        polynomials, seed, _ = packing.parse_ciphertext(sealed)
-        return seed, packing.packed(polynomials)
+        polynomials, seed, _ = parse_ciphertext(sealed)
+        return seed, packed(polynomials)
 
     def query(self, seed: bytes, rows: Rows) -> Any:
         """The ciphertext of what `encrypt` gave; `ProtocolError` if SEAL refuses it."""
-        polynomials = packing.unpacked(rows, DATA, "he-hamming/query", "rows")
+        polynomials = unpacked(rows, DATA, "he-hamming/query", "rows")
         return self.ciphertext(self.context.first_parms_id(), polynomials, seed=seed)
 
     def decrypt(self, secret: bytes, polynomials: Polynomials) -> npt.NDArray[np.int64]:
@@ -132,15 +144,15 @@ class Ring:
         numbers = np.where(trits == 2, bounds - np.uint64(1), trits)
         made = self.ciphertext(self.context.first_parms_id(), np.stack([numbers, numbers]))
         self.evaluator.transform_to_ntt_inplace(made)
-        held, _, _ = packing.parse_ciphertext(seal.saved(made))
+        held, _, _ = parse_ciphertext(seal.saved(made))
         whole = np.concatenate([held[:1], np.zeros((1, 1, self.degree), np.uint64)], axis=1)
-        body = packing.secret(self.context.key_parms_id(), whole)
+        body = secret_key_form(self.context.key_parms_id(), whole)
         return seal.restored(sealapi.SecretKey, self.context, body)
 
     def _trits(self, key: Any) -> bytes:
-        ntt = packing.parse_secret(seal.saved(key), self.degree)[:, :DATA]
+        ntt = parse_secret(seal.saved(key), self.degree)[:, :DATA]
         made = self.ciphertext(self.context.first_parms_id(), np.concatenate([ntt, ntt]), ntt=True)
         self.evaluator.transform_from_ntt_inplace(made)
-        numbers, _, _ = packing.parse_ciphertext(seal.saved(made))
+        numbers, _, _ = parse_ciphertext(seal.saved(made))
         trits = np.minimum(numbers[0, 0], 2).astype(np.uint8).reshape(-1, 4)
         return bytes((trits << _PLACES).sum(axis=1, dtype=np.uint8))

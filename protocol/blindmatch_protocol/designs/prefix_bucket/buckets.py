@@ -54,7 +54,7 @@ def row_bytes(signatures: int) -> int:
     return TAG_BYTES + labels.record_bytes(signatures)
 
 
-def buckets(entries: EntrySource, rows: Rows, bits: int, secret: bytes, epoch: int) -> Iterator[bytes]:
+def fill_buckets(entries: EntrySource, rows: Rows, bits: int, secret: bytes, epoch: int) -> Iterator[bytes]:
     """The buckets, in the order of their numbers.
 
     Args:
@@ -95,7 +95,7 @@ def _tags(rows: Rows) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(rows[:, :TAG_BYTES]).view(">u8").ravel().astype(np.uint64)
 
 
-def met(content: bytes, width: int, output: Rows, epoch: int) -> list[bytes]:
+def records_met(content: bytes, width: int, output: Rows, epoch: int) -> list[bytes]:
     """The records of a bucket under the tag of an OPRF output, uint8 (1, 64): one if its entry is there."""
     rows = np.frombuffer(content, np.uint8).reshape(-1, width)
     tag = _tags(labels.places(output, epoch).store_keys)
@@ -105,5 +105,5 @@ def met(content: bytes, width: int, output: Rows, epoch: int) -> list[bytes]:
 def find(content: bytes, width: int, output: Rows, own_hash: bytes, epoch: int) -> Label | None:
     """The label of `own_hash` in its bucket, if it is there."""
     key = labels.label_keys(output, epoch).tobytes()
-    opened = (labels.unseal(key, record, epoch) for record in met(content, width, output, epoch))
+    opened = (labels.unseal(key, record, epoch) for record in records_met(content, width, output, epoch))
     return next((label for label in opened if label is not None and label.entry_hash == own_hash), None)

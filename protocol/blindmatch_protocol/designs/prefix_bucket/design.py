@@ -31,7 +31,7 @@ from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.facts import EVERY_GUESS, SET_SIZE, any_hash
 from blindmatch_protocol.designs.oprf_psi import Reply, Request
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, list_build
-from blindmatch_protocol.designs.prefix_bucket import buckets
+from blindmatch_protocol.designs.prefix_bucket.buckets import bucket_of, find, records_met
 from blindmatch_protocol.designs.prefix_bucket.files import (
     BITS,
     BUCKETS_FILE,
@@ -87,7 +87,7 @@ PREFIX: Final = bm.Fact(
     "the first bits of SHA-256 of the hash, as many as the set says: whether a picture may be one that it "
     "knows; with 10 of them, so may a thousandth of all others",
     bm.Severity.HASH,
-    lambda item, setup: buckets.bucket_of(item.hash, setup.bits),
+    lambda item, setup: bucket_of(item.hash, setup.bits),
     frozenset({bm.Shows.HASH}),
     bm.Topic.SEARCH,
     "guesses which known picture was sent",
@@ -180,7 +180,7 @@ class PrefixBucket(VoprfDesign[Setup]):
         picture is asked about again, which whoever refuses to answer can bring about."""
         step = super().start(state, setup, item, binding, rng).step
         assert isinstance(step, bm.Send)
-        number = buckets.bucket_of(item.hash, setup.bits)
+        number = bucket_of(item.hash, setup.bits)
         fetching = Fetching(step.session.blinding, step.session.own_hash, step.session.certify, number)
         return bm.Started(state, bm.Send(fetching, {**step.bodies, BUCKETS: Fetch(setup.epoch, number)}))
 
@@ -194,10 +194,10 @@ class PrefixBucket(VoprfDesign[Setup]):
 
     def found(self, setup: Setup, session: Any) -> bm.Label | None:
         own: bytes = session.own_hash or b""
-        return buckets.find(session.content, setup.width, session.outputs, own, setup.epoch)
+        return find(session.content, setup.width, session.outputs, own, setup.epoch)
 
     def worked_out(self, session: Fetched, setup: Setup) -> bm.WorkedOut:
-        met = buckets.met(session.content, setup.width, session.outputs, setup.epoch)
+        met = records_met(session.content, setup.width, session.outputs, setup.epoch)
         keys = labels.places(session.outputs, setup.epoch).store_keys
         return bm.WorkedOut((session.outputs, keys), (), met=(len(met),))
 

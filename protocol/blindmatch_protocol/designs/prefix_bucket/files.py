@@ -12,7 +12,7 @@ from msgspec import Struct
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.crypto.oprf import SecretKey
-from blindmatch_protocol.designs.prefix_bucket import buckets
+from blindmatch_protocol.designs.prefix_bucket.buckets import fill_buckets, row_bytes, rows_of
 from blindmatch_protocol.designs.prefix_bucket.messages import MOST_BUCKET_BYTES, Bucket, Fetch
 from blindmatch_protocol.designs.recipe import SIGNATURES
 from blindmatch_protocol.designs.voprf import VoprfSetup
@@ -39,7 +39,7 @@ class Setup(VoprfSetup[FileLayer], frozen=True, eq=False):
     @property
     def width(self) -> int:
         """Length of a bucket's row."""
-        return buckets.row_bytes(self.parameters[SIGNATURES.name])
+        return row_bytes(self.parameters[SIGNATURES.name])
 
     def digest(self, bucket: int) -> bytes:
         """What SHA-256 of a bucket must be."""
@@ -56,7 +56,7 @@ class Setup(VoprfSetup[FileLayer], frozen=True, eq=False):
         if not isinstance(reply, Bucket):
             raise bm.ProtocolError(Bucket.NAME, f"the device does not take {reply!r}")
         bm.check_epoch(reply.epoch, self.epoch, Bucket.NAME)
-        size = buckets.rows_of(self.entries, self.bits) * self.width
+        size = rows_of(self.entries, self.bits) * self.width
         right = compare_digest(sha256(reply.content).digest(), self.digest(bucket))
         if len(reply.content) != size or not right:
             raise bm.ProtocolError(Bucket.NAME, "must be the bucket that the set-up says", "content")
@@ -116,7 +116,7 @@ def open_buckets(file: SetFile, setup: Setup | None) -> BucketHolder:
     """
     bits, signatures = (file.identity.parameters[one.name] for one in (BITS, SIGNATURES))
     content = file.section(BUCKETS_KIND)
-    if len(content) != (buckets.rows_of(file.entries, bits) * buckets.row_bytes(signatures)) << bits:
+    if len(content) != (rows_of(file.entries, bits) * row_bytes(signatures)) << bits:
         raise bm.SetFileError(f"{BUCKETS_FILE}: does not hold {1 << bits} whole buckets")
     holder = BucketHolder(file.identity.epoch, bits, content)
     if setup is not None:
@@ -138,12 +138,12 @@ def write_buckets(
 ) -> None:
     """The buckets into a file of their own, and their digests into the set."""
     bits, digests = identity.parameters[BITS.name], list[bytes]()
-    size = buckets.rows_of(len(rows), bits) * buckets.row_bytes(identity.parameters[SIGNATURES.name])
+    size = rows_of(len(rows), bits) * row_bytes(identity.parameters[SIGNATURES.name])
     if size > MOST_BUCKET_BYTES:
         raise bm.DesignError(f"a bucket of {size} bytes, more than {MOST_BUCKET_BYTES}: choose more bits")
 
     def noted() -> Iterator[bytes]:
-        for bucket in buckets.buckets(entries, rows, bits, key.reveal(), identity.epoch):
+        for bucket in fill_buckets(entries, rows, bits, key.reveal(), identity.epoch):
             digests.append(sha256(bucket).digest())
             yield bucket
             progress(len(rows), len(rows))

@@ -32,12 +32,13 @@ from blindmatch_protocol.contract.files import Progress, Workspace
 from blindmatch_protocol.crypto.ciphersuite import Mode
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.designs.recipe import Recipe
-from blindmatch_protocol.designs.token_psi import addresses, derivation, shares
-from blindmatch_protocol.designs.token_psi.addresses import Numbers
+from blindmatch_protocol.designs.token_psi import derivation
+from blindmatch_protocol.designs.token_psi.addresses import Numbers, index_parts
 from blindmatch_protocol.designs.token_psi.families import Plan, plan
 from blindmatch_protocol.designs.token_psi.gf256 import Elements
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.designs.token_psi.parameters import Tokening
+from blindmatch_protocol.designs.token_psi.shares import VALUE_BYTES, secrets_of, values
 from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens
 from blindmatch_protocol.designs.voprf.building import ListBuild
 from blindmatch_protocol.group import rowwise
@@ -96,8 +97,8 @@ def evaluated_rows(key: SecretKey, batch: EntryBatch, tokening: Tokening, recipe
     outputs = evaluate_rows(key, oprf_input_rows(tokens))
     keys = [derivation.token_keys(outputs, epoch) for epoch in recipe.epochs]
     made = polynomials(batch, key, tokening.needed, recipe.epoch)
-    keys[0].masks[:] ^= shares.values(made, tokening.bands).reshape(-1, _UNIT)
-    labels_of = derivation.label_keys(shares.secrets_of(made), recipe.epoch)
+    keys[0].masks[:] ^= values(made, tokening.bands).reshape(-1, _UNIT)
+    labels_of = derivation.label_keys(secrets_of(made), recipe.epoch)
     columns = [part for one in keys for part in (one.store_keys, one.masks)]
     return np.concatenate([part.reshape(len(batch), -1) for part in (*columns, made, labels_of)], axis=1)
 
@@ -157,8 +158,8 @@ def hold(entries: EntrySource, rows: Rows, tokening: Tokening, recipe: Recipe) -
         DesignError: if the list does not give the number of entries it said.
     """
     held = whole(entries, BATCH)
-    made = rows[:, -_OWN - tokening.needed * shares.VALUE_BYTES : -_OWN]
-    coefficients = np.ascontiguousarray(made).reshape(-1, tokening.needed, shares.VALUE_BYTES)
+    made = rows[:, -_OWN - tokening.needed * VALUE_BYTES : -_OWN]
+    coefficients = np.ascontiguousarray(made).reshape(-1, tokening.needed, VALUE_BYTES)
     found = plan(held.hashes, tokening.k, tokening.bands)
     return Held(held, found, coefficients, np.ascontiguousarray(rows[:, -_OWN:]), recipe)
 
@@ -168,8 +169,8 @@ def polynomials(entries: EntryBatch, key: SecretKey, needed: int, epoch: int) ->
     give."""
     numbers = entries.ids.astype(">u8")[:, None].view(np.uint8)
     secrets = rowwise.joined(len(entries), key.reveal(), entries.hashes, numbers, entries.salts)
-    rows = rowwise.expand(derivation.POLYNOMIAL_TAG, epoch, secrets, shares.VALUE_BYTES * needed)
-    return rows.reshape(-1, needed, shares.VALUE_BYTES)
+    rows = rowwise.expand(derivation.POLYNOMIAL_TAG, epoch, secrets, VALUE_BYTES * needed)
+    return rows.reshape(-1, needed, VALUE_BYTES)
 
 
 def _write_labels(file: SetFileWriter, held: Held, progress: Progress) -> None:
@@ -190,7 +191,7 @@ def _write_labels(file: SetFileWriter, held: Held, progress: Progress) -> None:
     for parts, items in labels.stretches(records, count):
         file.section(labels.KIND, parts, items)
         progress(count, count)
-    file.section(ADDRESSES_KIND, addresses.index_parts(where[order]), count)
+    file.section(ADDRESSES_KIND, index_parts(where[order]), count)
 
 
 def _refuse_same(secrets: Rows, where: Words, order: Numbers) -> None:
@@ -203,7 +204,7 @@ def _refuse_same(secrets: Rows, where: Words, order: Numbers) -> None:
 
 def _member_secrets(held: Held) -> Rows:
     """The secret under which each entry's label lies, uint8 (n, 16)."""
-    secrets = shares.secrets_of(held.coefficients[held.plan.first])
+    secrets = secrets_of(held.coefficients[held.plan.first])
     for row in held.plan.member.nonzero()[0].tolist():
         member = int(held.plan.member[row])
         own = derivation.member_secret(secrets[row].tobytes(), member, held.recipe.epoch)
@@ -242,7 +243,7 @@ def _evaluated(rows: Rows, held: Held, tokens: Numbers) -> tuple[Rows, Rows]:
     further = held.plan.member[entries].nonzero()[0]
     some = entries[further]
     change = held.coefficients[some] ^ held.coefficients[held.plan.first[some]]
-    masked[further] ^= shares.values(change, bands)[np.arange(len(some)), at[further]]
+    masked[further] ^= values(change, bands)[np.arange(len(some)), at[further]]
     return keys, masked
 
 

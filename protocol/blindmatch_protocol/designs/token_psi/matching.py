@@ -18,10 +18,10 @@ import numpy as np
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Label, WorkedOut
-from blindmatch_protocol.designs.token_psi import derivation, shares
-from blindmatch_protocol.designs.token_psi.derivation import TokenKeys
+from blindmatch_protocol.designs.token_psi.derivation import TokenKeys, addresses, token_keys
 from blindmatch_protocol.designs.token_psi.layers import Layer
 from blindmatch_protocol.designs.token_psi.parameters import Tokening
+from blindmatch_protocol.designs.token_psi.shares import VALUE_BYTES, candidates
 from blindmatch_protocol.designs.voprf.files import VoprfSetup
 from blindmatch_protocol.picture.distance import distance
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
@@ -60,7 +60,7 @@ def opened_labels(setup: Setup, outputs: Rows) -> list[Label]:
 
     Outputs may be of any number of tokens a band.
     """
-    return labels_under(setup, [derivation.token_keys(outputs, layer.epoch) for layer in setup.layers])
+    return labels_under(setup, [token_keys(outputs, layer.epoch) for layer in setup.layers])
 
 
 def labels_under(setup: Setup, keys: Sequence[TokenKeys]) -> list[Label]:
@@ -68,16 +68,16 @@ def labels_under(setup: Setup, keys: Sequence[TokenKeys]) -> list[Label]:
     t = setup.tokening
     found: list[Label] = []
     for place, layer in enumerate(setup.layers):
-        read = layer.values(keys[place]).reshape(-1, t.bands, shares.VALUE_BYTES).swapaxes(0, 1)
+        read = layer.values(keys[place]).reshape(-1, t.bands, VALUE_BYTES).swapaxes(0, 1)
         later = setup.layers[place + 1 :]
-        found += in_force(layer.labels_of(shares.candidates(read, t.needed)), later)
+        found += in_force(layer.labels_of(candidates(read, t.needed)), later)
     return found
 
 
 def worked_out(setup: Setup, outputs: Rows) -> WorkedOut:
     """See `Design.worked_out`; outputs as in `find_label`."""
     t, layers = setup.tokening, setup.layers
-    keys = [derivation.token_keys(outputs, layer.epoch) for layer in layers]
+    keys = [token_keys(outputs, layer.epoch) for layer in layers]
     reads = tuple(layer.store.lookup(own.store_keys) for layer, own in zip(layers, keys, strict=True))
     values = [own.values(read) for own, read in zip(keys, reads, strict=True)]
     return WorkedOut(
@@ -90,8 +90,8 @@ def worked_out(setup: Setup, outputs: Rows) -> WorkedOut:
 
 def _met(layer: Layer, read: Rows, t: Tokening) -> int:
     """How many candidate secrets lead to an address of the index."""
-    by_band = read.reshape(-1, t.bands, shares.VALUE_BYTES).swapaxes(0, 1)
-    rows, _ = layer.addresses.lookup(derivation.addresses(shares.candidates(by_band, t.needed), layer.epoch))
+    by_band = read.reshape(-1, t.bands, VALUE_BYTES).swapaxes(0, 1)
+    rows, _ = layer.addresses.lookup(addresses(candidates(by_band, t.needed), layer.epoch))
     return len(set(rows.tolist()))
 
 

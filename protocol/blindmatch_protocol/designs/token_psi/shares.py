@@ -22,8 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.designs.token_psi import gf256
-from blindmatch_protocol.designs.token_psi.gf256 import Elements
+from blindmatch_protocol.designs.token_psi.gf256 import PRODUCTS, Elements, inverse, multiply, scaled
 
 SECRET_BYTES: Final = 16
 VALUE_BYTES: Final = SECRET_BYTES
@@ -42,7 +41,7 @@ def values(coefficients: Elements, bands: int) -> Elements:
     for band in range(bands):
         total = columns[-1]
         for column in columns[-2::-1]:
-            products = total.tobytes().translate(gf256.PRODUCTS[band + 1].tobytes())
+            products = total.tobytes().translate(PRODUCTS[band + 1].tobytes())
             total = np.frombuffer(products, np.uint8).reshape(column.shape) ^ column
         found[:, band] = total
     return found
@@ -66,7 +65,7 @@ def candidates(found: Elements, needed: int) -> Rows:
     """
     bands, probes, _ = found.shape
     chosen, constants = _lagrange(bands, needed)
-    parts = gf256.scaled(constants[:, :, None], found[chosen]).view(np.uint64)
+    parts = scaled(constants[:, :, None], found[chosen]).view(np.uint64)
     total = parts[:, 0]
     for position in range(1, needed):
         total = total[:, :, None] ^ parts[:, position].reshape(len(chosen), 1, probes, 2)
@@ -86,5 +85,5 @@ def _constant(combo: tuple[int, ...], at: int) -> int:
     """The Lagrange polynomial of band `combo[at]` at x = 0: over the other bands, x / (own - x)."""
     own, product = combo[at] + 1, 1
     for band in combo[:at] + combo[at + 1 :]:
-        product = gf256.multiply(product, gf256.multiply(band + 1, gf256.inverse(own ^ (band + 1))))
+        product = multiply(product, multiply(band + 1, inverse(own ^ (band + 1))))
     return product

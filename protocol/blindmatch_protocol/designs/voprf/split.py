@@ -11,7 +11,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from blindmatch_protocol.contract import Info, Party, Role
+from blindmatch_protocol.contract.declaration import Info, Role
+from blindmatch_protocol.contract.party import Party
 from blindmatch_protocol.designs.voprf.layout import KeyLayout
 
 _A, _B, _C = (Role(f"party_{letter}") for letter in "abc")

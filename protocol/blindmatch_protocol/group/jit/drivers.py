@@ -16,8 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from blindmatch_protocol.group.jit import element
-from blindmatch_protocol.group.jit.element import from_words
+from blindmatch_protocol.group.jit.element import PREFIX, PRODUCT, ROOM, STATE, from_words
 from blindmatch_protocol.group.jit.field import LIMBS, Field
 from blindmatch_protocol.group.jit.ir import WORD, Module
 from blindmatch_protocol.group.jit.point import COORDINATES, IDENTITY, constant_point, store_point
@@ -32,7 +31,7 @@ class Room:
 
     t: Final = 0
     kept: Final = 2
-    base: Final = kept + 2 * element.ROOM
+    base: Final = kept + 2 * ROOM
     power: Final = base + 2
     powers: Final = power + 2
     point: Final = powers + 8
@@ -42,7 +41,7 @@ class Room:
     running: Final = sums + 2 * COORDINATES
     inverse: Final = running + 1
     states: Final = inverse + 1
-    tables: Final = states + element.STATE * CHUNK
+    tables: Final = states + STATE * CHUNK
 
     @classmethod
     def bytes(cls, width: int, tables: int) -> int:
@@ -88,11 +87,11 @@ def _hash(f: Field) -> None:
     words = [f.gathered("%in", k, 64) for k in range(8)]
     for k in range(2):
         f.store("%room", Room.t + k, from_words(f, words[4 * k : 4 * k + 4]))
-        kept, base = _at(f, Room.kept + k * element.ROOM), _at(f, Room.base + k)
+        kept, base = _at(f, Room.kept + k * ROOM), _at(f, Room.base + k)
         f.call("map_before", _at(f, Room.t + k), kept, base)
     f.call("fe_power_pair", _at(f, Room.power), _at(f, Room.base), _at(f, Room.powers))
     for k, point in enumerate((Room.point, Room.other)):
-        kept, power = _at(f, Room.kept + k * element.ROOM), _at(f, Room.power + k)
+        kept, power = _at(f, Room.kept + k * ROOM), _at(f, Room.power + k)
         f.call("map_after", _at(f, point), _at(f, Room.t + k), kept, power)
     f.call("add_to", _at(f, Room.point), _at(f, Room.other), "%room")
     f.store_lanes("%ok", 0, f.constant(WORD - 1))
@@ -120,20 +119,20 @@ def _multiply(f: Field) -> None:
 
 def _encode_states(f: Field) -> None:
     """Encode %count states with one inversion (Montgomery's trick)."""
-    states, size = _at(f, Room.states), element.STATE * f.size
+    states, size = _at(f, Room.states), STATE * f.size
     f.store("%room", Room.running, f.number_of(1))
 
     def forward(i: str) -> None:
         state = f.item(states, i, size)
         before = f.load("%room", Room.running)
-        f.store(state, element.PREFIX, before)
-        f.store("%room", Room.running, f.times(before, f.load(state, element.PRODUCT)))
+        f.store(state, PREFIX, before)
+        f.store("%room", Room.running, f.times(before, f.load(state, PRODUCT)))
 
     def backward(i: str) -> None:
         k = f.number("sub", f.number("sub", "%count", 1), i)
         state, inverse = f.item(states, k, size), f.load("%room", Room.running)
-        f.store("%room", Room.inverse, f.times(inverse, f.load(state, element.PREFIX)))
-        f.store("%room", Room.running, f.times(inverse, f.load(state, element.PRODUCT)))
+        f.store("%room", Room.inverse, f.times(inverse, f.load(state, PREFIX)))
+        f.store("%room", Room.running, f.times(inverse, f.load(state, PRODUCT)))
         f.call("encode", state, _at(f, Room.inverse), f.item("%out", k, 32 * f.module.width))
 
     f.loop("%count", forward)
@@ -166,7 +165,7 @@ def _products(f: Field, read: str, row: int) -> None:
             g = f.number("add", first, i)
             f.call(read, f.item("%in", g, row * width), "%room", f.item("%ok", g, 8 * width))
             f.call("group_multiply", "%room", f.item("%scalars", g, 32 * width))
-            f.call("encode_state", f.item(_at(f, Room.states), i, element.STATE * f.size), _at(f, Room.other))
+            f.call("encode_state", f.item(_at(f, Room.states), i, STATE * f.size), _at(f, Room.other))
             for total, point in zip(sums, (Room.point, Room.other), strict=True):
                 f.call("add_to", total, _at(f, point), "%room")
 
@@ -211,5 +210,5 @@ def _encode_sums(f: Field, sums: Sequence[str], out: str) -> None:
     """The sum over all lanes of each point, encoded."""
     for k, total in enumerate(sums):
         f.call("ge_fold", total, _at(f, Room.cached))
-        f.call("encode_state", f.element(_at(f, Room.states), element.STATE * k), total)
+        f.call("encode_state", f.element(_at(f, Room.states), STATE * k), total)
     f.call("encode_states", "%room", f"i64 {len(sums)}", out)

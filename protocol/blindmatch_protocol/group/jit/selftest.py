@@ -41,14 +41,14 @@ SCALAR_EDGES: Final = [
 ]  # fmt: skip
 
 
-def rows_of(numbers: Iterable[int]) -> Rows:
+def number_rows(numbers: Iterable[int]) -> Rows:
     """Numbers below 2^256 as rows, little-endian."""
     return np.frombuffer(b"".join(n.to_bytes(32, "little") for n in numbers), np.uint8).reshape(-1, 32)
 
 
 def uniform_edges() -> Rows:
     """Uniform bytes of all pairs of neighbours among the field's edges, uint8 (n, 64)."""
-    edges = rows_of(FIELD_EDGES)
+    edges = number_rows(FIELD_EDGES)
     return np.concatenate([edges, np.roll(edges, 1, axis=0)], axis=1)
 
 
@@ -67,7 +67,7 @@ def check(backend: GroupBackend) -> None:
     edges = uniform_edges()
     proper = ~zero_rows(run(FROM_HASH, "hash to group", edges))
     uniform, all_uniform = in_every_lane(edges[proper]), in_every_lane(edges)
-    own = np.resize(in_every_lane(rows_of(SCALAR_EDGES)), (len(all_uniform), 32))
+    own = np.resize(in_every_lane(number_rows(SCALAR_EDGES)), (len(all_uniform), 32))
     for rows, scalars in product((uniform, all_uniform), (own, own[5:6])):
         operands = (scalars[: len(rows)], rows)
         _compare("hash_multiply", backend.hash_multiply, LIBSODIUM.hash_multiply, operands)
@@ -77,7 +77,7 @@ def check(backend: GroupBackend) -> None:
         ours, theirs = getattr(backend, function), getattr(LIBSODIUM, function)
         for some in (own, own[:1]):
             _compare(function, ours, theirs, (some, good))
-        for bad, lane in product(rows_of(FIELD_EDGES), (0, 3)):
+        for bad, lane in product(number_rows(FIELD_EDGES), (0, 3)):
             mixed = good[:8].copy()
             mixed[lane] = bad
             _compare(function, ours, theirs, (own[:8], mixed))

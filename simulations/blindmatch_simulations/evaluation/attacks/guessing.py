@@ -20,7 +20,7 @@ from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party, Role
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate
 from blindmatch_protocol.designs.voprf import KeyLayout, Verified
-from blindmatch_protocol.picture import distance
+from blindmatch_protocol.picture.distance import rows
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
@@ -46,7 +46,7 @@ def guessing(arena: Arena) -> Figure:
     """The advantage over guessing blindly whether a hash is on the list."""
     arena, count = arena.reduced(), GUESSES if arena.thorough else QUICK_GUESSES
     guesses = [picture(1000 * arena.seed + number) for number in range(count)]
-    listed = distance.rows([guess.hash for guess in guesses[: count // 2]])
+    listed = rows([guess.hash for guess in guesses[: count // 2]])
     deployed, rng, right = arena.deployed(listed, "set", bands=4, probes=2), arena.rng("guesses"), 0
     arena.spending.list_share = 1.0
     for at, guess in enumerate(arena.each(guesses)):

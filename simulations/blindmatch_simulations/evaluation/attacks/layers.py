@@ -26,8 +26,8 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.crypto.oprf import evaluate_rows
-from blindmatch_protocol.designs.token_psi import derivation
 from blindmatch_protocol.designs.token_psi.build import oprf_input_rows
+from blindmatch_protocol.designs.token_psi.derivation import token_keys
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
 from blindmatch_protocol.group import rowwise
@@ -165,6 +165,6 @@ def _read(arena: Arena, deployed: Any, hashes: Rows, count: int) -> list[int]:
     key = deployed.design.layout.joined({role: state.key for role, state in deployed.states.items()})
     arena.spending.queries += count
     layer = deployed.setup.layers[-1]
-    keys = derivation.token_keys(evaluate_rows(key, inputs), layer.epoch)
+    keys = token_keys(evaluate_rows(key, inputs), layer.epoch)
     read: list[int] = layer.store.lookup(keys.store_keys)[:, 0].tolist()
     return read

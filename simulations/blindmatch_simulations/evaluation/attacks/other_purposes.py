@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.picture import distance
+from blindmatch_protocol.picture.distance import distances, rows
 from blindmatch_protocol.picture.item import Picture
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means
@@ -58,7 +58,7 @@ def dual_purpose(arena: Arena) -> Figure:
         Picture.from_pixels(np.asarray(GENERATED["documents"](OF_A_SEED * arena.seed + number)))
         for number in range(1 + SENDERS)
     )
-    entries = np.concatenate([arena.hashes(9, "list"), distance.rows([leaflet.hash])])
+    entries = np.concatenate([arena.hashes(9, "list"), rows([leaflet.hash])])
     deployed, found = arena.deployed(entries, "set", **ASKED), list[bool]()
     arena.spending.list_share = 1 / len(entries)
     for item in arena.each([leaflet] * SENDERS + others):
@@ -94,12 +94,12 @@ def _distances(arena: Arena, places: int) -> npt.NDArray[np.uint16]:
     for number in arena.each(range(places)):
         place = detailed(OF_A_SEED * arena.seed + number).pixels
         listed, sent = (_hashes(place, rng, count) for count in (POISON[-1], VIEWS))
-        found.append(distance.distances(sent, listed))
+        found.append(distances(sent, listed))
     return np.stack(found)
 
 
 def _hashes(place: npt.NDArray[np.uint8], rng: Randomness, count: int) -> npt.NDArray[np.uint8]:
-    return distance.rows([_view(place, rng).hash for _ in range(count)])
+    return rows([_view(place, rng).hash for _ in range(count)])
 
 
 def _view(place: npt.NDArray[np.uint8], rng: Randomness) -> Picture:
