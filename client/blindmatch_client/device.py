@@ -16,7 +16,7 @@ from typing import Final
 from blindmatch_proofs.absence import AbsenceProof
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 
 from blindmatch_client import messenger
 from blindmatch_client.egress import Egress

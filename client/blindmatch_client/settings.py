@@ -27,9 +27,9 @@ from blindmatch_protocol.contract import (
     Shows,
     Topic,
 )
-from blindmatch_protocol.messages.cover import SLOT_SIZES
-from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
-from blindmatch_protocol.messages.sender_proof import Franking
+from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
+from blindmatch_protocol.messages.report import SLOT_SIZES
+from blindmatch_protocol.messages.sealed_message import Franking
 from msgspec import Struct, field
 
 from blindmatch_client.egress import Egress
@@ -270,7 +270,7 @@ MESSENGER_FACTS: Final[Mapping[Party, tuple[Fact, ...]]] = {
         ),
         Fact("message_time", "when a message is sent, fetched and acknowledged", Severity.TIMES),
         Fact(
-            "padded_size", "the padded size of a message and of each attachment (padding.py)", Severity.SIZES
+            "padded_size", "the padded size of a message and of each attachment (content.py)", Severity.SIZES
         ),
         Fact("attachment_count", "how many attachments are uploaded before a message", Severity.SIZES),
         Fact(

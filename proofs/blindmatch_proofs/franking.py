@@ -2,7 +2,7 @@
 
 The recipient's device checks every message it decrypts as a whole; the centre checks the parts that a report
 opens, the relay's stamp, and what the sender's key says of it. What is bound, and why each part has one
-opening: `blindmatch_protocol.messages.franking`, `stamp`, `franking_mode` and `amf`.
+opening: `blindmatch_protocol.messages.franking` and `amf`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from blindmatch_protocol.messages.franking import (
     COMMITMENT_LENGTH,
     CommitmentOpening,
     Shown,
+    Stamp,
+    Stamped,
     commit,
     opened_commitment,
 )
-from blindmatch_protocol.messages.sender_proof import SenderProof, is_signed, proven
-from blindmatch_protocol.messages.stamp import Stamp, Stamped
+from blindmatch_protocol.messages.sealed_message import SenderProof, is_signed, proven
 
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 

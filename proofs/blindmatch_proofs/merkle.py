@@ -16,8 +16,8 @@ from hashlib import sha256
 from typing import Final, TypeAlias
 
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.setfile import pages
-from blindmatch_protocol.setfile.pages import node_hash
+from blindmatch_protocol.setfile import files
+from blindmatch_protocol.setfile.files import node_hash
 from msgspec import Struct
 
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
@@ -26,7 +26,7 @@ HASH_BYTES: Final = 32
 PATH_MOST: Final = 63
 """Hashes of a proof at most (tlog-witness, "add-checkpoint")."""
 EMPTY_ROOT: Final = sha256().digest()
-leaf_hash = pages.leaf_hash
+leaf_hash = files.leaf_hash
 
 Nodes: TypeAlias = Callable[[int, int], bytes]
 """The hash of leaves [i * 2**h, (i + 1) * 2**h), given h and i."""

@@ -19,10 +19,10 @@ from typing import Annotated, Final, TypeAlias
 from blindmatch_protocol.codec import Message, Nested, Sequence, Text, Variable
 from blindmatch_protocol.codec.errors import PictureError, ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.messages.franking import FrankingMode
 from blindmatch_protocol.messages.report import Report
 from blindmatch_protocol.messages.sealed_message import Curve25519Key
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct
 
 from blindmatch_proofs.endorsement import EndorsementPolicy, EndorsementProof, Terms, verify_proof

@@ -14,8 +14,8 @@ from blindmatch_protocol.codec.errors import DesignError, PictureError
 from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_protocol.contract import Match, Role, SetParameters, Verdict
 from blindmatch_protocol.contract.relation import NO_ENTRIES
-from blindmatch_protocol.picture.distance import rows
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import rows
 from blindmatch_simulations.measure.yardstick import Stopwatch
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled, opened, publish, run_session

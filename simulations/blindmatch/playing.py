@@ -12,8 +12,8 @@ from typing import Any
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.picture.distance import rows
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import rows
 from blindmatch_simulations.evaluation.assess.results import AnyResults, figures, results_in, rows_of
 from blindmatch_simulations.measure.results import read
 from blindmatch_simulations.testbed.audit import Audit, Evidence, audit_device

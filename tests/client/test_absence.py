@@ -8,7 +8,7 @@ from blindmatch_proofs.absence import AbsenceProof, open_setup, verify_absence, 
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import NoMatch
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from dummy_designs import ECHO
 from support.fakes import CURATOR, hashes_with, picture
 

@@ -29,7 +29,7 @@ from blindmatch_protocol.messages.epoch_manifest import (
     RoleKey,
     SignedManifest,
 )
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_server.epochs.signing import CuratorKey

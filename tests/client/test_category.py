@@ -13,7 +13,7 @@ from blindmatch_client.settings import Consequence
 from blindmatch_client.store.outbox import decode_outcome, encode_outcome
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import NO_LABEL, UNBOUND, Category, Done, Flag, NoMatch, Party, Started
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.evaluation.conformance.correctness import check_outcomes
 from blindmatch_simulations.evaluation.conformance.determinism import check_tape
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures

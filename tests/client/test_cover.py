@@ -15,18 +15,18 @@ from blindmatch_client.trace import Purpose
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.messages.cover import (
+from blindmatch_protocol.messages.content import padded_attachment_length
+from blindmatch_protocol.messages.report import (
     KEPT_MS,
     SLOT_SIZES,
     Slot,
     capacity,
     cover,
     fragments_of,
+    open_report,
     open_slot,
     seal_slot,
 )
-from blindmatch_protocol.messages.padding import padded_attachment_length
-from blindmatch_protocol.messages.report import open_report
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dummy_designs import ECHO
 from support.fakes import CENTRE, Owned, World, down, hashes_with, picture

@@ -20,7 +20,7 @@ from blindmatch_protocol.codec.randomness import replayed, system_randomness
 from blindmatch_protocol.contract import AnyDesign, Match, Party, Session, open_all
 from blindmatch_protocol.designs import none, third_party
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import store

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_protocol.codec.errors import NotInstalledError
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.testbed.deployment.registry import (
     RegistryError,

@@ -30,7 +30,7 @@ from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import EntryBatch, Label, SetParameters, batches_of
-from blindmatch_protocol.contract.outcome import UNCONFIRMED_ID
+from blindmatch_protocol.contract.steps import UNCONFIRMED_ID
 from blindmatch_protocol.designs import hash_upload
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest, SignedManifest

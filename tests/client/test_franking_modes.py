@@ -15,10 +15,17 @@ from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.crypto.hpke import public_key
 from blindmatch_protocol.messages.content import compose
-from blindmatch_protocol.messages.franking import commit
-from blindmatch_protocol.messages.franking_mode import FrankingMode
-from blindmatch_protocol.messages.sealed_message import SMALL_ORDER, Curve25519Key, SealedMessage
-from blindmatch_protocol.messages.sender_proof import PROOF_LENGTHS, Franking, FrankingKey, is_signed, sign
+from blindmatch_protocol.messages.franking import FrankingMode, commit
+from blindmatch_protocol.messages.sealed_message import (
+    PROOF_LENGTHS,
+    SMALL_ORDER,
+    Curve25519Key,
+    Franking,
+    FrankingKey,
+    SealedMessage,
+    is_signed,
+    sign,
+)
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from msgspec.structs import replace
 from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp

@@ -20,11 +20,9 @@ from blindmatch_client.messenger.peers import Plain, Session, start
 from blindmatch_client.messenger.state import SESSIONS_MOST, Chain
 from blindmatch_client.messenger.suite import AGREEMENT_TAG, SKIP_MOST, KeyAgreement, dumped
 from blindmatch_protocol.codec import Text
-from blindmatch_protocol.messages.content import NAME_MOST
+from blindmatch_protocol.messages.content import NAME_MOST, pad_text
 from blindmatch_protocol.messages.franking import commit
-from blindmatch_protocol.messages.padding import pad_text
-from blindmatch_protocol.messages.sealed_message import SealedMessage
-from blindmatch_protocol.messages.sender_proof import Franked
+from blindmatch_protocol.messages.sealed_message import Franked, SealedMessage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace

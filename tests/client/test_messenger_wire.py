@@ -12,8 +12,7 @@ from blindmatch_client.messenger import Account, FetchedBundle
 from blindmatch_client.messenger.state import AccountState
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.messages.content import compose
-from blindmatch_protocol.messages.sealed_message import MessageBinding, SealedMessage
-from blindmatch_protocol.messages.sender_proof import Franked
+from blindmatch_protocol.messages.sealed_message import Franked, MessageBinding, SealedMessage
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from support.reference import seal_attachment

@@ -23,7 +23,7 @@ from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, 
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
 from blindmatch_protocol.messages.attachment import AttachmentError
 from blindmatch_protocol.messages.sealed_message import SealedMessage
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dummy_designs import ECHO, SHARES, VOUCHERS, Sealed

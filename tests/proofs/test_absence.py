@@ -24,9 +24,9 @@ from blindmatch_protocol.contract import AnyDesign, Role
 from blindmatch_protocol.designs import hash_upload, oprf_psi, split_psi, third_party, token_psi
 from blindmatch_protocol.designs.he_hamming import DESIGN as HE_HAMMING
 from blindmatch_protocol.designs.prefix_bucket import DESIGN as PREFIX_BUCKET
-from blindmatch_protocol.designs.voprf.messages import CertifiedReply
+from blindmatch_protocol.designs.voprf.round import CertifiedReply
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.epochs.signing import CuratorKey
 from blindmatch_simulations.testbed.inprocess.deployed import (
     Deployed,

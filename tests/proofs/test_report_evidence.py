@@ -28,19 +28,15 @@ from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.codec.errors import PictureError, ProtocolError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import EntryBatch, Flag, Label
-from blindmatch_protocol.contract.outcome import NO_LABEL
+from blindmatch_protocol.contract.steps import NO_LABEL
 from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.crypto.hpke import public_key
 from blindmatch_protocol.messages.content import AttachmentRef, compose
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest
-from blindmatch_protocol.messages.franking import disclose
-from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.messages.franking import FrankingMode, Stamp, Stamped, disclose
 from blindmatch_protocol.messages.report import Report
-from blindmatch_protocol.messages.sealed_message import SMALL_ORDER
-from blindmatch_protocol.messages.sender_proof import FrankingKey, SenderProof, proven, sign
-from blindmatch_protocol.messages.stamp import Stamp, Stamped
-from blindmatch_protocol.picture.decode import Pixels
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.messages.sealed_message import SMALL_ORDER, FrankingKey, SenderProof, proven, sign
+from blindmatch_protocol.picture.decode import Picture, Pixels
 from blindmatch_server.storage.key_files import line_of
 from msgspec.structs import replace
 from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp

@@ -12,7 +12,7 @@ from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.crypto.amf import Elements, Keys, Witness
 from blindmatch_protocol.group import single
-from blindmatch_protocol.messages.sender_proof import DESIGNATED_LENGTH, KEY_LENGTH
+from blindmatch_protocol.messages.sealed_message import DESIGNATED_LENGTH, KEY_LENGTH
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.crypto.committing_aead import TAG_LENGTH, Opening, Sealing, seal, unseal
+from blindmatch_protocol.crypto.symmetric import TAG_LENGTH, Opening, Sealing, seal, unseal
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA512, SHA512_256
 from cryptography.hazmat.primitives.hmac import HMAC

@@ -14,8 +14,7 @@ import pytest
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.picture import container, pdq
 from blindmatch_protocol.picture import decode as decoding
-from blindmatch_protocol.picture.decode import Decoded, Limits
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Decoded, Limits, Picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

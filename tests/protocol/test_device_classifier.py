@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.randomness import seeded
-from blindmatch_protocol.contract.coalitions import told
+from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.designs.device_classifier import THRESHOLD, DeviceClassifier
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.evaluation.conformance import Options, check_design
 from blindmatch_simulations.report.declared import markdown
 from blindmatch_simulations.testbed.inprocess.deployed import opened, publish

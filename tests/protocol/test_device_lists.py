@@ -10,8 +10,7 @@ from blindmatch_protocol.contract import AnyDesign, Match, NoMatch, Outcome, Set
 from blindmatch_protocol.designs import device_list, device_list_hashed
 from blindmatch_protocol.designs.device_list import find
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
-from blindmatch_protocol.sets.multi_index import MOST_DISTANCE, MultiIndex, write_index
-from blindmatch_protocol.sets.plain_list import identity_of, nearest
+from blindmatch_protocol.sets.plain_list import MOST_DISTANCE, MultiIndex, identity_of, nearest, write_index
 from blindmatch_simulations.testbed.inprocess.deployed import run_session
 from blindmatch_simulations.testbed.pictures.pool import HashOnly
 from msgspec import structs

@@ -13,7 +13,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.crypto import dleq
-from blindmatch_protocol.crypto.ciphersuite import Mode, hash_to_scalar, prefixed
+from blindmatch_protocol.crypto.dleq import Mode, hash_to_scalar, prefixed
 from blindmatch_protocol.group import single
 from hypothesis import given, settings
 from hypothesis import strategies as st

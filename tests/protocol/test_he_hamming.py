@@ -22,13 +22,11 @@ from blindmatch_protocol.contract import (
     Ready,
     Send,
 )
-from blindmatch_protocol.contract.coalitions import told
+from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.designs.he_hamming import DESIGN, SMALL, files, packing
-from blindmatch_protocol.designs.he_hamming.batch import MANY, babies_for
-from blindmatch_protocol.designs.he_hamming.circuit import FLOOD_BITS, Evaluation, indicator
+from blindmatch_protocol.designs.he_hamming.circuit import FLOOD_BITS, MANY, Evaluation, babies_for, indicator
 from blindmatch_protocol.designs.he_hamming.design import balanced
-from blindmatch_protocol.designs.he_hamming.messages import Keys, Query, Reply, Secret
-from blindmatch_protocol.designs.he_hamming.ring import BABY, BITS, FULL, Ring
+from blindmatch_protocol.designs.he_hamming.packing import BABY, BITS, FULL, Keys, Query, Reply, Ring, Secret
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS, primes, saved, sealapi
 from blindmatch_simulations.data import committed
 from msgspec.structs import replace

@@ -3,7 +3,7 @@ from __future__ import annotations
 import hmac
 
 import pytest
-from blindmatch_protocol.crypto.hmac_sha256 import hmac_sha256, keyed
+from blindmatch_protocol.crypto.symmetric import hmac_sha256, keyed
 
 # RFC 4231, sections 4.2, 4.3 and 4.7: key, data, HMAC-SHA-256
 VECTORS = [

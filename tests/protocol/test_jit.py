@@ -21,10 +21,10 @@ from blindmatch_protocol.codec.errors import GroupError, ProtocolError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.crypto import oprf
-from blindmatch_protocol.crypto.ciphersuite import Mode, hash_inputs_to_uniform
+from blindmatch_protocol.crypto.dleq import Mode, hash_inputs_to_uniform
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.designs.token_psi import DESIGN as TOKEN_PSI
-from blindmatch_protocol.designs.voprf import building
+from blindmatch_protocol.designs.voprf import files
 from blindmatch_protocol.group import LIBSODIUM, BackendError, BackendWarning, choice
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,11 +34,10 @@ from voprf import ristretto as peer
 
 pytest.importorskip("llvmlite.binding", reason="the extra `fast` is not installed")
 
-from blindmatch_protocol.group.jit import field, machine, windows
+from blindmatch_protocol.group.jit import drivers, field, machine
 from blindmatch_protocol.group.jit.field import TIGHT, Field, P, limbs_of
 from blindmatch_protocol.group.jit.ir import Module
-from blindmatch_protocol.group.jit.machine import Jit, code_of
-from blindmatch_protocol.group.jit.selftest import SCALAR_EDGES, check, number_rows
+from blindmatch_protocol.group.jit.machine import SCALAR_EDGES, Jit, check, code_of, number_rows
 from support.kernels import (
     HERE,
     TARGETS,
@@ -290,7 +289,7 @@ def test_a_wrong_row_of_a_build_drops_the_back_end_and_nothing_of_it_is_publishe
         return products
 
     monkeypatch.setattr(jit, "hash_multiply", wrong)
-    monkeypatch.setattr(building, "SAMPLED", 500)
+    monkeypatch.setattr(files, "SAMPLED", 500)
     with group.using(jit), pytest.warns(BackendWarning, match="entry with id 18 is wrong; libsodium goes on"):
         assert build(OPRF_PSI, hashes).files == plain
         assert group.in_use() is LIBSODIUM
@@ -353,7 +352,7 @@ def test_a_kernel_that_is_wrong_fails_its_own_test(broken: str, monkeypatch: pyt
         case "a constant":
             monkeypatch.setattr(element, "D_MINUS_ONE_SQ", element.D_MINUS_ONE_SQ + 1)
         case "a window":
-            monkeypatch.setattr(windows, "CACHED_IDENTITY", (1, 1, 2, 1))
+            monkeypatch.setattr(drivers, "CACHED_IDENTITY", (1, 1, 2, 1))
         case "a carry":
             monkeypatch.setattr(Field, "times19", lambda f, value: f.add(value, f.left(value, 4)))
         case _:

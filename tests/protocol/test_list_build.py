@@ -12,9 +12,10 @@ import pytest
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import DesignError
-from blindmatch_protocol.contract.files import Progress, no_progress
-from blindmatch_protocol.designs.voprf import VoprfDesign, building
-from blindmatch_protocol.group.libsodium import Libsodium
+from blindmatch_protocol.contract.publishing import Progress, no_progress
+from blindmatch_protocol.designs.voprf import VoprfDesign
+from blindmatch_protocol.designs.voprf import files as building
+from blindmatch_protocol.group.sodium import Libsodium
 from support.memory import MemoryWorkspace, random_hashes
 from support.voprf_world import DESIGNS, published, updated
 

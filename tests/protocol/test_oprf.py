@@ -16,7 +16,7 @@ from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, replayed, system_randomness
-from blindmatch_protocol.crypto import ciphersuite, oprf
+from blindmatch_protocol.crypto import dleq, oprf
 from blindmatch_protocol.crypto.oprf import Evaluation, Mode, PublicKey, SecretKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,9 +121,9 @@ def test_message_expansion_is_the_one_of_rfc_9380(message: bytes, expanded: str)
 
 @given(st.lists(st.binary(max_size=300), max_size=3), modes)
 def test_batched_hashing_is_expansion_to_64_bytes(messages: list[bytes], mode: Mode) -> None:
-    tag = b"HashToGroup-" + ciphersuite.context_string(mode)
+    tag = b"HashToGroup-" + dleq.context_string(mode)
     expected = [expand_message_xmd(message, tag, 64) for message in messages]
-    assert [row.tobytes() for row in ciphersuite.hash_inputs_to_uniform(messages, mode)] == expected
+    assert [row.tobytes() for row in dleq.hash_inputs_to_uniform(messages, mode)] == expected
 
 
 @settings(max_examples=25)

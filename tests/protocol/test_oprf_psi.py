@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Label, Match, NoMatch, batches_of
-from blindmatch_protocol.contract.outcome import UNCONFIRMED_ID
+from blindmatch_protocol.contract.steps import UNCONFIRMED_ID
 from blindmatch_protocol.crypto.oprf import evaluate
 from blindmatch_protocol.designs.oprf_psi import DESIGN, build, design
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG

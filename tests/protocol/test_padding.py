@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.messages.padding import (
+from blindmatch_protocol.messages.content import (
     pad_attachment,
     pad_text,
     padded_attachment_length,

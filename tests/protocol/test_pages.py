@@ -9,7 +9,7 @@ from pathlib import Path
 from blindmatch_proofs.merkle import Tree, inclusion_path, verify_inclusion
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.setfile import PAGE_BYTES, leaves_of
-from blindmatch_protocol.setfile.pages import PageHash, leaf_hash, root_of
+from blindmatch_protocol.setfile.files import PageHash, leaf_hash, root_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.reference import tree_root

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_protocol.picture import distance, pdq
-from blindmatch_protocol.picture.decode import decode
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture.decode import Picture, decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -178,26 +177,26 @@ def test_a_picture_computes_each_view_once_and_shows_none() -> None:
     st.lists(st.binary(min_size=32, max_size=32), max_size=8),
 )
 def test_distances_count_the_bits_that_differ(left: list[bytes], right: list[bytes]) -> None:
-    found = distance.distances(distance.rows(left), distance.rows(right))
+    found = pdq.distances(pdq.rows(left), pdq.rows(right))
     expected = [
         [(int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).bit_count() for b in right] for a in left
     ]
     assert found.shape == (len(left), len(right)) and found.tolist() == expected
-    pairs = distance.near_pairs(distance.rows(left), distance.rows(right), 120).tolist()
+    pairs = pdq.near_pairs(pdq.rows(left), pdq.rows(right), 120).tolist()
     assert pairs == [[i, j] for i, row in enumerate(expected) for j, d in enumerate(row) if d <= 120]
 
 
 def test_many_distances_are_computed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     left = RECIPES["Stream"](1).bytes(97, 32)
-    whole = distance.distances(left, left)
-    pairs = distance.near_pairs(left, left, 110)
-    monkeypatch.setattr(distance, "_WORK_BYTES", 5 * 20 * 97)
-    assert (distance.distances(left, left) == whole).all() and not whole.diagonal().any()
-    assert (distance.near_pairs(left, left, 110) == pairs).all() and len(pairs) >= 97
+    whole = pdq.distances(left, left)
+    pairs = pdq.near_pairs(left, left, 110)
+    monkeypatch.setattr(pdq, "_WORK_BYTES", 5 * 20 * 97)
+    assert (pdq.distances(left, left) == whole).all() and not whole.diagonal().any()
+    assert (pdq.near_pairs(left, left, 110) == pairs).all() and len(pairs) >= 97
 
 
 def test_hashes_of_another_width_are_refused() -> None:
     with pytest.raises(ValueError, match="32"):
-        distance.rows([b"short"])
+        pdq.rows([b"short"])
     with pytest.raises(ValueError, match="32"):
-        distance.distances(np.zeros((2, 16), np.uint8), np.zeros((2, 32), np.uint8))
+        pdq.distances(np.zeros((2, 16), np.uint8), np.zeros((2, 32), np.uint8))

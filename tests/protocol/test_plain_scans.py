@@ -20,7 +20,7 @@ from blindmatch_protocol.contract import (
     batches_of,
     concluded,
 )
-from blindmatch_protocol.contract.coalitions import told
+from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs import partial_hash, third_party
 from blindmatch_protocol.designs.hash_upload import MATCHER, Compared

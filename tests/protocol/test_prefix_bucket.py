@@ -15,7 +15,8 @@ from blindmatch_protocol.contract import ListKnowledge, Match, NoMatch, Party, R
 from blindmatch_protocol.contract import Request as Asked
 from blindmatch_protocol.designs import prefix_bucket
 from blindmatch_protocol.designs.deltas import SET_FILE
-from blindmatch_protocol.designs.prefix_bucket import BUCKETS, DESIGN, Bucket, Fetch, buckets
+from blindmatch_protocol.designs.prefix_bucket import BUCKETS, DESIGN, Bucket, Fetch
+from blindmatch_protocol.designs.prefix_bucket import files as buckets
 from blindmatch_protocol.designs.prefix_bucket.files import BUCKETS_FILE, BUCKETS_KIND, DIGESTS_KIND
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.sets.store import DuplicateKeyError

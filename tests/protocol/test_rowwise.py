@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import replayed
-from blindmatch_protocol.crypto import ciphersuite, oprf
+from blindmatch_protocol.crypto import dleq, oprf
 from blindmatch_protocol.crypto.oprf import Mode
 from blindmatch_protocol.designs.recipe import Recipe
 from blindmatch_protocol.group import rowwise
-from blindmatch_protocol.group.tagged import cut, expand
+from blindmatch_protocol.group.rows import cut, expand
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 
@@ -59,9 +59,7 @@ def test_too_few_or_too_short_keys_are_refused() -> None:
 def test_inputs_of_one_length_are_evaluated_as_any_others(mode: Mode, width: int) -> None:
     key, inputs = oprf.SecretKey(mode, KEY.reveal()), rows(5, width)
     listed = [value.tobytes() for value in inputs]
-    assert np.array_equal(
-        ciphersuite.hash_rows_to_uniform(inputs, mode), oprf.hash_inputs_to_uniform(listed, mode)
-    )
+    assert np.array_equal(dleq.hash_rows_to_uniform(inputs, mode), oprf.hash_inputs_to_uniform(listed, mode))
     assert np.array_equal(oprf.evaluate_rows(key, inputs), oprf.evaluate(key, listed))
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from blindmatch_protocol.crypto.oprf import evaluate
 from blindmatch_protocol.designs import token_psi
-from blindmatch_protocol.designs.token_psi import derivation
-from blindmatch_protocol.designs.token_psi.addresses import AddressIndex, index_parts
+from blindmatch_protocol.designs.token_psi import shares
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
+from blindmatch_protocol.designs.token_psi.layers import AddressIndex, index_parts
 from blindmatch_protocol.designs.token_psi.shares import candidates
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
 from blindmatch_protocol.designs.voprf import MATCHER
@@ -87,12 +87,12 @@ def test_a_reader_made_from_the_document_finds_the_labels_of_the_frozen_set() ->
     for text in json.loads((VECTORS / "token-psi-v2.json").read_text())["hashes"]:
         own = np.frombuffer(bytes.fromhex(text), np.uint8).reshape(1, 32)
         outputs, epoch = evaluate(key, oprf_inputs(entry_tokens(own, t.k, t.bands))), setup.epoch
-        read = setup.layers[0].values(derivation.token_keys(outputs, epoch))
+        read = setup.layers[0].values(shares.token_keys(outputs, epoch))
         opened = set()
         for secret in candidates(read.reshape(-1, 1, 16), t.needed).reshape(-1, 1, 16):
-            (address,) = derivation.addresses(secret, epoch).tolist()
+            (address,) = shares.addresses(secret, epoch).tolist()
             for number in read_index(content, count, address):
-                found = sealed.unseal(derivation.label_keys(secret, epoch).tobytes(), number)
+                found = sealed.unseal(shares.label_keys(secret, epoch).tobytes(), number)
                 opened |= set() if found is None else {found.entry_hash.hex()}
         # members of a family share the first one's secret
         assert opened and hamming_of(text, opened.pop()) <= 31

@@ -16,7 +16,7 @@ from blindmatch_protocol.crypto.oprf import Mode, SecretKey, evaluate, generate_
 from blindmatch_protocol.designs import oprf_psi, split_psi, split_token_psi
 from blindmatch_protocol.designs.deltas import SET_FILE, SHARE_KEYS_KIND
 from blindmatch_protocol.designs.voprf import KeyLayout, PublicKeys, VoprfDesign
-from blindmatch_protocol.designs.voprf.split import ANY_TWO, HALVES
+from blindmatch_protocol.designs.voprf.layout import ANY_TWO, HALVES
 from blindmatch_simulations.testbed.inprocess.deployed import (
     Build,
     Deployed,

@@ -13,8 +13,8 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import UNBOUND, Label, Match, NoMatch, SetParameters, batches_of
 from blindmatch_protocol.crypto.oprf import Evaluation, finalize
 from blindmatch_protocol.designs.token_psi import DESIGN, shares, tokens
-from blindmatch_protocol.designs.token_psi.derivation import addresses, label_keys, member_secret, token_keys
-from blindmatch_protocol.designs.token_psi.matching import opened_labels
+from blindmatch_protocol.designs.token_psi.design import opened_labels
+from blindmatch_protocol.designs.token_psi.shares import addresses, label_keys, member_secret, token_keys
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
 from blindmatch_protocol.sets import labels, store
 from msgspec.structs import replace

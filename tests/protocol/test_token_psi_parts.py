@@ -8,13 +8,11 @@ from hashlib import shake_256
 import numpy as np
 import pytest
 from blindmatch_protocol.codec.errors import DesignError, SetFileError
-from blindmatch_protocol.designs.token_psi import derivation, shares, tokens
-from blindmatch_protocol.designs.token_psi.addresses import AddressIndex, bucket_bits, index_parts
-from blindmatch_protocol.designs.token_psi.bands import PERMUTATION
-from blindmatch_protocol.designs.token_psi.build import oprf_input_rows, oprf_inputs
-from blindmatch_protocol.designs.token_psi.families import MOST_MEMBERS, plan
-from blindmatch_protocol.designs.token_psi.gf256 import PRODUCTS, Elements, inverse, multiply, scaled
-from blindmatch_protocol.designs.token_psi.parameters import Tokening, of_values
+from blindmatch_protocol.designs.token_psi import shares, tokens
+from blindmatch_protocol.designs.token_psi.build import Tokening, of_values, oprf_input_rows, oprf_inputs
+from blindmatch_protocol.designs.token_psi.layers import AddressIndex, bucket_bits, index_parts
+from blindmatch_protocol.designs.token_psi.shares import PRODUCTS, Elements, inverse, multiply, scaled
+from blindmatch_protocol.designs.token_psi.tokens import MOST_MEMBERS, PERMUTATION, plan
 from blindmatch_protocol.designs.voprf import LIMITS, Limits
 from hypothesis import given
 from hypothesis import strategies as st
@@ -161,34 +159,34 @@ def test_a_picture_asks_for_its_own_tokens_first_and_flips_its_weakest_bit_next(
 
 
 def test_each_derivation_depends_on_every_byte_of_its_input_and_has_its_own_tag() -> None:
-    assert len(set(derivation.TAGS)) == len(derivation.TAGS)
+    assert len(set(shares.TAGS)) == len(shares.TAGS)
     secret = np.arange(16, dtype=np.uint8)
     flipped = np.stack([secret, *(secret ^ (np.arange(16) == at) for at in range(16))]).astype(np.uint8)
-    assert len(set(derivation.addresses(flipped, 1).tolist())) == 17
-    assert len({row.tobytes() for row in derivation.label_keys(flipped, 1)}) == 17
+    assert len(set(shares.addresses(flipped, 1).tolist())) == 17
+    assert len({row.tobytes() for row in shares.label_keys(flipped, 1)}) == 17
     outputs = np.zeros((65, 64), np.uint8)
     outputs[range(1, 65), range(64)] = 1
-    keys = derivation.token_keys(outputs, 1)
+    keys = shares.token_keys(outputs, 1)
     assert len({row.tobytes() for row in keys.store_keys}) == len({row.tobytes() for row in keys.masks}) == 65
 
 
 def test_each_derivation_is_another_one_under_another_epoch() -> None:
     output, secret = drawn(4, 1, 64), drawn(5, 1, 16)
-    of_token = [derivation.token_keys(output, epoch) for epoch in (1, 2)]
+    of_token = [shares.token_keys(output, epoch) for epoch in (1, 2)]
     for parts in (
         [keys.store_keys.tobytes() for keys in of_token],
         [keys.masks.tobytes() for keys in of_token],
-        [derivation.addresses(secret, epoch).tobytes() for epoch in (1, 2)],
-        [derivation.label_keys(secret, epoch).tobytes() for epoch in (1, 2)],
-        [derivation.member_secret(secret.tobytes(), 1, epoch) for epoch in (1, 2)],
+        [shares.addresses(secret, epoch).tobytes() for epoch in (1, 2)],
+        [shares.label_keys(secret, epoch).tobytes() for epoch in (1, 2)],
+        [shares.member_secret(secret.tobytes(), 1, epoch) for epoch in (1, 2)],
     ):
         assert len(set(parts)) == 2
 
 
 def test_members_of_a_family_have_secrets_of_their_own() -> None:
     first = bytes(range(16))
-    assert derivation.member_secret(first, 0, 1) == first
-    assert len({derivation.member_secret(first, member, 1) for member in range(64)}) == 64
+    assert shares.member_secret(first, 0, 1) == first
+    assert len({shares.member_secret(first, member, 1) for member in range(64)}) == 64
 
 
 # --- index of addresses --------------------------------------------------------------------------

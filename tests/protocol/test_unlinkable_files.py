@@ -13,9 +13,8 @@ import pytest
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.crypto.oprf import evaluate_rows
 from blindmatch_protocol.designs.token_psi import build as token_build
-from blindmatch_protocol.designs.token_psi import derivation
-from blindmatch_protocol.designs.token_psi.addresses import bucket_bits
-from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND, Layer
+from blindmatch_protocol.designs.token_psi import shares
+from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND, Layer, bucket_bits
 from blindmatch_protocol.designs.token_psi.shares import candidates
 from blindmatch_protocol.designs.token_psi.tokens import band_bits, entry_tokens
 from blindmatch_protocol.group import rowwise
@@ -99,7 +98,7 @@ def test_under_the_derivation_of_version_1_it_is_recognised(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rowwise, "expand", without_epoch)
-    monkeypatch.setattr(derivation, "_address_key", lambda epoch: bytes(16))
+    monkeypatch.setattr(shares, "_address_key", lambda epoch: bytes(16))
     monkeypatch.setattr(Cells, "__call__", empty)
     assert all(relisted(name, as_it_was=True).values())
 
@@ -110,7 +109,7 @@ def test_under_the_derivation_of_version_1_it_is_recognised(
 def read(layer: Layer, key: Any, hashes: Rows) -> tuple[npt.NDArray[np.uint64], Rows]:
     """What a layer's store reads for the tokens of hashes, and the values behind it."""
     outputs = evaluate_rows(key, token_build.oprf_input_rows(entry_tokens(hashes, 24, BANDS)))
-    keys = derivation.token_keys(outputs, layer.epoch)
+    keys = shares.token_keys(outputs, layer.epoch)
     return layer.store.lookup(keys.store_keys), layer.values(keys)
 
 

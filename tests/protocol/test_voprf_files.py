@@ -12,10 +12,10 @@ import pytest
 from blindmatch_protocol.codec.errors import DesignError, EpochMismatchError, SetFileError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Label, Match, NoMatch, Party, SetParameters, no_progress
-from blindmatch_protocol.contract.outcome import UNCONFIRMED_ID
+from blindmatch_protocol.contract.steps import UNCONFIRMED_ID
 from blindmatch_protocol.designs.deltas import MOST_DELTAS, PUBLIC_KEY_KIND, delta_file
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
-from blindmatch_protocol.designs.voprf.building import SCRATCH
+from blindmatch_protocol.designs.voprf.files import SCRATCH
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import labels, store
 from msgspec.structs import replace

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from blindmatch_protocol.contract import Label, Party, batches_of
 from blindmatch_protocol.messages.content import AttachmentRef, Content
-from blindmatch_protocol.messages.franking import CommitmentOpening, Shown, disclose
+from blindmatch_protocol.messages.franking import CommitmentOpening, Shown, Stamp, Stamped, disclose
 from blindmatch_protocol.messages.report import Report, seal_report
-from blindmatch_protocol.messages.stamp import Stamp, Stamped
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.centre.assessment import Assessment
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.references import Deployed, References, write_references

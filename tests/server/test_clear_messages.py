@@ -18,9 +18,8 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Party, SetParameters, batches_of
 from blindmatch_protocol.designs import hash_upload, provider_scan
 from blindmatch_protocol.messages.attachment import open_attachment
-from blindmatch_protocol.messages.clear_message import ClearMessage, clear_message
-from blindmatch_protocol.messages.content import AttachmentRef, Content, compose
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.messages.content import AttachmentRef, ClearMessage, Content, clear_message, compose
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.matching.service import MatchingConfig
 from blindmatch_server.relay.server import RelayConfig, open_relay, open_services

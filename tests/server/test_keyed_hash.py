@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.centre.keys import SAME_PICTURE, KeyedHasher, distance
 from blindmatch_simulations.evaluation.studies.hashes import measure
 from blindmatch_simulations.testbed.pictures.crops import EDITS, MILD, Edit, SamplePicture, crops

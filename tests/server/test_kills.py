@@ -19,7 +19,7 @@ import grpc
 import grpc.aio
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.messages.cover import SLOT_SIZES, fragment, fragments_of, seal_slot
+from blindmatch_protocol.messages.report import SLOT_SIZES, fragment, fragments_of, seal_slot
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Identity
 from blindmatch_server.matching.ledger import CentreAddress

@@ -11,9 +11,9 @@ from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.crypto.hpke import public_key
-from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.messages.franking import FrankingMode
 from blindmatch_protocol.messages.report import Report
-from blindmatch_protocol.messages.sender_proof import FrankingKey, SenderProof, proven, sign
+from blindmatch_protocol.messages.sealed_message import FrankingKey, SenderProof, proven, sign
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre.assessment import Check, Outcome
 from blindmatch_server.centre.service import CentreConfig, open_centre

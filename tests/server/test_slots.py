@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from blindmatch_protocol.codec.randomness import system_randomness
-from blindmatch_protocol.messages.cover import (
+from blindmatch_protocol.messages.report import (
     KEPT_MS,
     SLOT_SIZES,
     Slot,

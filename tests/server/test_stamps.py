@@ -14,8 +14,7 @@ from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.content import compose
-from blindmatch_protocol.messages.franking import commit
-from blindmatch_protocol.messages.stamp import Stamp, Stamped
+from blindmatch_protocol.messages.franking import Stamp, Stamped, commit
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre.assessment import Check, Outcome
 from blindmatch_server.relay.server import RelayConfig, open_relay

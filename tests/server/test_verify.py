@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.contract import NO_LABEL, Category, Content, Flag, Item, Label, Learner, Party
-from blindmatch_protocol.messages.padding import pad_attachment
+from blindmatch_protocol.messages.content import pad_attachment
 from blindmatch_protocol.messages.report import seal_report
 from blindmatch_server.centre.assessment import Check, Outcome, describe
 from blindmatch_server.centre.keys import CentreKeys

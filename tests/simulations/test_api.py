@@ -12,7 +12,7 @@ import blindmatch as bm
 import numpy as np
 import pytest
 from blindmatch_protocol.codec.errors import DesignError, PictureError
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.measure.results import Results as File
 from blindmatch_simulations.measure.results import ResultsError, encode, results
 from blindmatch_simulations.measure.row import BenchRow, bench_row

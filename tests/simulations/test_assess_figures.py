@@ -14,7 +14,7 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, batches_of
 from blindmatch_protocol.designs import device_list, enclave, hash_upload, oprf_psi, token_psi
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.data import committed, eu_photos
 from blindmatch_simulations.evaluation.assess import epochs, judging, observing
 from blindmatch_simulations.evaluation.assess.catalogue import FIGURES

@@ -13,8 +13,8 @@ import pytest
 from blindmatch_client.trace import SessionTrace
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Equal, Near, NoMatch, Nothing, Relation, Voucher, open_all
-from blindmatch_protocol.picture.distance import rows
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import rows
 from blindmatch_server.curator import HashList
 from blindmatch_server.epochs.published import open_publication
 from blindmatch_simulations.evaluation.assess.alone import LEAST_PAIRS, added_by_harness

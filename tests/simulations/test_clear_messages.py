@@ -15,8 +15,7 @@ from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.designs import hash_upload, provider_scan
-from blindmatch_protocol.messages.clear_message import ClearMessage, clear_message
-from blindmatch_protocol.messages.content import compose
+from blindmatch_protocol.messages.content import ClearMessage, clear_message, compose
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.evaluation.attacks.arena import Arena
 from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback

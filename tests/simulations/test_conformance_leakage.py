@@ -16,7 +16,7 @@ from blindmatch_protocol.contract import (
     Severity,
     Verdict,
 )
-from blindmatch_protocol.contract.coalitions import told
+from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan
 from blindmatch_protocol.designs.hash_upload import Compared, HashUpload
 from blindmatch_simulations.evaluation.conformance import Options, check_design

@@ -13,8 +13,8 @@ from blindmatch_protocol.codec.randomness import replayed
 from blindmatch_protocol.contract import AnyDesign, Label, Tie
 from blindmatch_protocol.crypto.oprf import Blinding, Evaluation, Mode, blind_evaluate, unblind, verified
 from blindmatch_protocol.designs import enclave, oprf_psi, prefix_bucket, split_psi
+from blindmatch_protocol.designs.enclave.attestation import Quote
 from blindmatch_protocol.designs.enclave.design import ENCLAVE, Enclave
-from blindmatch_protocol.designs.enclave.messages import Quote
 from blindmatch_protocol.designs.facts import QUERY_TIME, leaks
 from blindmatch_protocol.designs.hash_upload import HashUpload
 from blindmatch_protocol.designs.oprf_psi import Reply

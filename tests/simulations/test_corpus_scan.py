@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import pytest
 from blindmatch_protocol.picture import pdq
-from blindmatch_protocol.picture.distance import distance
+from blindmatch_protocol.picture.pdq import distance
 from blindmatch_server.storage.errors import StateError
 from blindmatch_simulations.evaluation.corpus import counting, hashing, pairs, scan
 from blindmatch_simulations.evaluation.corpus.bounds import Counts, bounds, pair_share

@@ -16,7 +16,7 @@ import pytest
 from blindmatch_client import settings as config
 from blindmatch_client.egress.calls import EXCHANGE
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.testbed.demo import run as simulated
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, load_design

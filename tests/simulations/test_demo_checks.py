@@ -11,7 +11,7 @@ from blindmatch_client.settings import Consequence
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Near, Party
 from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan, token_psi
-from blindmatch_protocol.picture.distance import rows
+from blindmatch_protocol.picture.pdq import rows
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.cli.demo import matches_words
 from blindmatch_simulations.testbed.audit import Audit, Counterpart, Undeclared

@@ -16,7 +16,7 @@ from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.randomness import Randomness, Recording, seeded
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi, provider_scan
 from blindmatch_protocol.messages.content import AttachmentRef
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.testbed.audit import Audit, Counterpart, Evidence, Told, Undeclared, audit_device
 from blindmatch_simulations.testbed.audit.replay import confirmed

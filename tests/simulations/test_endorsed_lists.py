@@ -19,9 +19,9 @@ from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Label, Party
-from blindmatch_protocol.contract.entries import HeldEntries, joined
+from blindmatch_protocol.contract.publishing import HeldEntries, joined
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.curator import open_list
 from blindmatch_server.curator.endorsement.auditing import Audited
 from blindmatch_server.epochs.published import LEAF, Publication, open_publication

@@ -8,8 +8,7 @@ from importlib.resources import files
 import msgspec
 import numpy as np
 import pytest
-from blindmatch_protocol.picture.distance import distance
-from blindmatch_protocol.picture.pdq import LEAST_QUALITY
+from blindmatch_protocol.picture.pdq import LEAST_QUALITY, distance
 from blindmatch_simulations.evaluation.corpus import by_kind as kinds
 from blindmatch_simulations.evaluation.corpus.hashing import print_of
 from blindmatch_simulations.evaluation.corpus.installed import FACES, installed

@@ -8,11 +8,10 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Match, NoMatch
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
-from blindmatch_protocol.designs.token_psi.extraction import best_share, expected_share
-from blindmatch_protocol.designs.token_psi.families import plan
-from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
+from blindmatch_protocol.designs.token_psi.build import best_share, expected_share
+from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, plan, probe_tokens
 from blindmatch_protocol.designs.voprf import Limits
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.evaluation.studies.near_bench import (
     DEFAULT_LIMITS,
     extract,

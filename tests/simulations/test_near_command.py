@@ -19,7 +19,7 @@ import pytest
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.designs.token_psi import Tokening
-from blindmatch_protocol.designs.token_psi.parameters import of_values
+from blindmatch_protocol.designs.token_psi.build import of_values
 from blindmatch_simulations.cli import design as near
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.studies.near_bench import limits_for

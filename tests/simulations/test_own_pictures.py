@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import no_progress
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.evaluation.assess import judging
 from blindmatch_simulations.evaluation.assess.material import make
 from blindmatch_simulations.evaluation.assess.observed import PictureRow

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from blindmatch_protocol.codec.errors import PictureError
-from blindmatch_protocol.picture import distance, pdq
-from blindmatch_protocol.picture.decode import decode
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture.decode import Picture, decode
 from blindmatch_simulations.data import committed
 from blindmatch_simulations.testbed.pictures import crops as pictures
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, EDITS, STRONG, Edit
@@ -38,8 +37,8 @@ def test_the_standard_crops_are_those_of_the_manifest(standard: list[pictures.Sa
 
 
 def test_crops_are_good_and_far_apart(standard: list[pictures.SamplePicture]) -> None:
-    hashes = distance.rows([picture.hash for picture in standard])
-    apart = distance.distances(hashes, hashes)[np.triu_indices(len(standard), 1)]
+    hashes = pdq.rows([picture.hash for picture in standard])
+    apart = pdq.distances(hashes, hashes)[np.triu_indices(len(standard), 1)]
     assert apart.min() > 60
     assert min(picture.quality for picture in standard) >= 50
     assert len({picture.name for picture in standard}) == len(standard)
@@ -90,8 +89,8 @@ def distances(
     edited: Callable[[str, int], bytes], name: str, standard: list[pictures.SamplePicture]
 ) -> npt.NDArray[np.int32]:
     """How far each of these crops is from itself under the edit called `name`."""
-    after = distance.rows([edited(name, place) for place in range(len(standard))])
-    return distance.distances(after, distance.rows([sample.hash for sample in standard])).diagonal()
+    after = pdq.rows([edited(name, place) for place in range(len(standard))])
+    return pdq.distances(after, pdq.rows([sample.hash for sample in standard])).diagonal()
 
 
 def test_mild_edits_leave_most_pictures_within_pdqs_distance(

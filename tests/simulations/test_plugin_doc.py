@@ -26,7 +26,7 @@ from blindmatch_protocol.codec import (
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.codec.randomness import seeded as randomness
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.sets import plain_list
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.conformance.declarations import EPOCH, QUERY_TIME

@@ -9,7 +9,7 @@ from functools import cache
 import msgspec
 import numpy as np
 import pytest
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.evaluation.population import bands, counts, messages, outputs
 from blindmatch_simulations.evaluation.population.centre import worked
 from blindmatch_simulations.evaluation.population.counts import Count, block_counts

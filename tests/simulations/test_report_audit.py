@@ -11,10 +11,20 @@ import pytest
 from blindmatch_client.reports.reporting import Reporting
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
 from blindmatch_protocol.contract import Label
-from blindmatch_protocol.messages.cover import SLOT_SIZES, Slot, capacity, fragment, fragments_of, seal_slot
+from blindmatch_protocol.messages.content import pad_attachment
 from blindmatch_protocol.messages.franking import LEAF_LENGTH, opened_commitment
-from blindmatch_protocol.messages.padding import pad_attachment
-from blindmatch_protocol.messages.report import REFUSED, Report, open_report, seal_report
+from blindmatch_protocol.messages.report import (
+    REFUSED,
+    SLOT_SIZES,
+    Report,
+    Slot,
+    capacity,
+    fragment,
+    fragments_of,
+    open_report,
+    seal_report,
+    seal_slot,
+)
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.testbed.audit.records import Evidence, Finding, Told
 from blindmatch_simulations.testbed.audit.reports import check_opened, count_reports

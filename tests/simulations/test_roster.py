@@ -15,7 +15,7 @@ from blindmatch_client.messages.relay import Upkeep
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.crypto import amf
-from blindmatch_protocol.messages.sender_proof import FrankingKey
+from blindmatch_protocol.messages.sealed_message import FrankingKey
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_simulations.testbed.deployment.devices import now_ms

@@ -11,8 +11,8 @@ import pytest
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.designs import hash_upload
-from blindmatch_protocol.picture.distance import rows
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import rows
 from blindmatch_simulations.testbed.audit import Counterpart, Evidence, audit_device
 from blindmatch_simulations.testbed.pictures.crops import crops
 from blindmatch_simulations.testbed.scenario.operations import (

@@ -10,7 +10,7 @@ from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.randomness import replayed, seeded
 from blindmatch_protocol.contract import Role
 from blindmatch_protocol.crypto.oprf import blind_evaluate
-from blindmatch_protocol.designs.voprf.messages import CertifyRequest
+from blindmatch_protocol.designs.voprf.round import CertifyRequest
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.testbed.inprocess.deployed import Build

@@ -36,10 +36,10 @@ from blindmatch_protocol.contract import (
     answered,
 )
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest
+from blindmatch_protocol.messages.franking import Stamped
 from blindmatch_protocol.messages.report import Report, open_report
 from blindmatch_protocol.messages.sealed_message import SealedMessage
-from blindmatch_protocol.messages.stamp import Stamped
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from blindmatch_server.hosting.authority import Authority, Identity, Kind

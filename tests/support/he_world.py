@@ -13,7 +13,7 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.he_hamming import DESIGN, SMALL, packing
 from blindmatch_protocol.designs.he_hamming.circuit import WEIGHT, indicator
-from blindmatch_protocol.designs.he_hamming.messages import Keys, Query, Reply, Secret
+from blindmatch_protocol.designs.he_hamming.packing import Keys, Query, Reply, Secret
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS, primes
 from msgspec.structs import replace
 

@@ -13,8 +13,8 @@ from blindmatch_protocol.codec.randomness import seeded
 
 llvm = pytest.importorskip("llvmlite.binding", reason="the extra `fast` is not installed")
 
+from blindmatch_protocol.group.jit.drivers import TARGETS, Target  # noqa: E402
 from blindmatch_protocol.group.jit.ir import Module  # noqa: E402
-from blindmatch_protocol.group.jit.kernel import TARGETS, Target  # noqa: E402
 from blindmatch_protocol.group.jit.machine import Jit  # noqa: E402
 
 FEATURES = {name for name, has in llvm.get_host_cpu_features().items() if has}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256, sha512
 
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.crypto.ciphersuite import Mode, context_string, prefixed
+from blindmatch_protocol.crypto.dleq import Mode, context_string, prefixed
 from blindmatch_protocol.crypto.oprf import SecretKey
 from blindmatch_protocol.group import ORDER
 from blindmatch_protocol.messages.attachment import AttachmentSealing

@@ -20,7 +20,7 @@ from blindmatch_protocol.designs.token_psi import layers as token_layers
 from blindmatch_protocol.designs.voprf import files as voprf_files
 from blindmatch_protocol.setfile import layout
 from blindmatch_protocol.sets import filter as filters
-from blindmatch_protocol.sets import labels, multi_index, plain_list, store
+from blindmatch_protocol.sets import labels, plain_list, store
 from blindmatch_server.curator.endorsement import batches
 from msgspec import Struct
 
@@ -46,7 +46,7 @@ FILES: Final[Mapping[str, tuple[tuple[ModuleType, str], ...]]] = {
     "hash-upload": (LISTED,),
     "partial-hash": (LISTED,),
     "provider-scan": (LISTED,),
-    "device-list": (LISTED, (multi_index, "KIND_STARTS KIND_ROWS")),
+    "device-list": (LISTED, (plain_list, "KIND_STARTS KIND_ROWS")),
     "device-list-hashed": ((device_list_hashed, "KIND_DIGESTS KIND_LABELS KIND_SALT"),),
     "third-party": (
         LISTED,

@@ -25,7 +25,7 @@ from blindmatch_protocol.contract import (
     batches_of,
     no_progress,
 )
-from blindmatch_protocol.contract.entries import HeldEntries
+from blindmatch_protocol.contract.publishing import HeldEntries
 from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
 from blindmatch_protocol.designs.voprf import VoprfDesign

@@ -25,8 +25,7 @@ from blindmatch_protocol.messages.attachment import AttachmentSealing
 from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.messages.parts import pieces
 from blindmatch_protocol.picture import container
-from blindmatch_protocol.picture.decode import DEFAULT_LIMITS
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import DEFAULT_LIMITS, Picture
 from msgspec import Struct
 
 from blindmatch_client.epochs.evidence import Adopted, Evidence

@@ -21,8 +21,8 @@ from typing import Annotated, Final
 from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Text, UInt
 from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.messages.content import NAME_MOST, Content, compose
-from blindmatch_protocol.messages.sender_proof import UNOPENED_MOST
-from blindmatch_protocol.messages.stamp import MESSAGE_ID_LENGTH
+from blindmatch_protocol.messages.franking import MESSAGE_ID_LENGTH
+from blindmatch_protocol.messages.sealed_message import UNOPENED_MOST
 from msgspec import Struct
 from msgspec.structs import replace
 

@@ -16,11 +16,10 @@ from typing import Final, TypeVar
 
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.messages.clear_message import ClearMessage
-from blindmatch_protocol.messages.content import NAME_MOST, AttachmentRef
+from blindmatch_protocol.messages.content import NAME_MOST, AttachmentRef, ClearMessage
+from blindmatch_protocol.messages.franking import MAC_LENGTH, MESSAGE_ID_LENGTH, Stamp
 from blindmatch_protocol.messages.parts import PART, Joiner, cut
-from blindmatch_protocol.messages.sender_proof import FrankingKey
-from blindmatch_protocol.messages.stamp import MAC_LENGTH, MESSAGE_ID_LENGTH, Stamp
+from blindmatch_protocol.messages.sealed_message import FrankingKey
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct
 

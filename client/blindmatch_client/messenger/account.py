@@ -20,11 +20,9 @@ import doubleratchet
 from blindmatch_proofs.franking import verify_content
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.messages.content import Content
+from blindmatch_protocol.messages.content import Content, pad_text, unpad_text
 from blindmatch_protocol.messages.franking import commit
-from blindmatch_protocol.messages.padding import pad_text, unpad_text
-from blindmatch_protocol.messages.sealed_message import InitialHeader, SealedMessage
-from blindmatch_protocol.messages.sender_proof import Franked, SenderProof
+from blindmatch_protocol.messages.sealed_message import Franked, InitialHeader, SealedMessage, SenderProof
 from msgspec.structs import replace
 from x3dh.identity_key_pair import IdentityKeyPairPriv
 

@@ -14,8 +14,8 @@ from typing import Final
 import x3dh
 from blindmatch_protocol.codec.errors import GroupError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
-from blindmatch_protocol.messages.franking_mode import FrankingMode
-from blindmatch_protocol.messages.sender_proof import (
+from blindmatch_protocol.messages.franking import FrankingMode
+from blindmatch_protocol.messages.sealed_message import (
     NONCE_LENGTH,
     PROOF_LENGTHS,
     Franking,

@@ -23,10 +23,11 @@ from blindmatch_protocol.messages.content import NAME_MOST
 from blindmatch_protocol.messages.sealed_message import (
     SESSION_ID_LENGTH,
     Curve25519Key,
+    Franking,
+    FrankingKey,
     InitialHeader,
     Version,
 )
-from blindmatch_protocol.messages.sender_proof import Franking, FrankingKey
 from msgspec import Struct
 
 from blindmatch_client import messenger

@@ -19,8 +19,7 @@ from typing import Any, Final, TypeVar
 import doubleratchet
 import x3dh
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.crypto.committing_aead import seal, unseal
-from blindmatch_protocol.crypto.hmac_sha256 import hmac_sha256
+from blindmatch_protocol.crypto.symmetric import hmac_sha256, seal, unseal
 from blindmatch_protocol.messages.sealed_message import RatchetHeader
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -81,7 +80,7 @@ class ChainKdf(doubleratchet.KDF):
 
 
 class CommittingAead(doubleratchet.AEAD):
-    """ENCRYPT and DECRYPT: a salt of 16 random bytes, then `committing_aead` under message key and salt.
+    """ENCRYPT and DECRYPT: a salt of 16 random bytes, then `symmetric.seal` under message key and salt.
 
     A message key is used once, so the specification needs no salt. It is a second line: if a device sends
     from a state that was restored from before an earlier sending, two plaintexts meet one message key, and

@@ -39,10 +39,18 @@ from blindmatch_protocol.contract import (
     Party,
     Voucher,
 )
-from blindmatch_protocol.messages.cover import KEPT_MS, Slot, cover, fragment, seal_slot
 from blindmatch_protocol.messages.parts import ENVELOPE, SUBMISSION, split
-from blindmatch_protocol.messages.report import MOST_PICTURE_BYTES, Report, seal_report
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.messages.report import (
+    KEPT_MS,
+    MOST_PICTURE_BYTES,
+    Report,
+    Slot,
+    cover,
+    fragment,
+    seal_report,
+    seal_slot,
+)
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct, field
 from msgspec.structs import replace

@@ -28,10 +28,9 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Flag, Label, Match, NoMatch, Outcome, Undisclosed, Voucher
 from blindmatch_protocol.messages.content import NAME_MOST, AttachmentRef, Content
-from blindmatch_protocol.messages.franking import Evidence
-from blindmatch_protocol.messages.sender_proof import UNOPENED_MOST
-from blindmatch_protocol.messages.stamp import MESSAGE_ID_LENGTH, Stamp
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.messages.franking import MESSAGE_ID_LENGTH, Evidence, Stamp
+from blindmatch_protocol.messages.sealed_message import UNOPENED_MOST
+from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct
 
 from blindmatch_client.store.store import Store

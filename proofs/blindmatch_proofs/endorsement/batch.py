@@ -22,9 +22,9 @@ from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UI
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntryBatch
-from blindmatch_protocol.contract.outcome import SIGNATURE_BYTES
+from blindmatch_protocol.contract.steps import SIGNATURE_BYTES
 from blindmatch_protocol.messages.epoch_manifest import NAME_MOST
-from blindmatch_protocol.setfile.pages import root_of
+from blindmatch_protocol.setfile.files import root_of
 from msgspec import Struct
 from msgspec.structs import force_setattr
 from nacl.exceptions import BadSignatureError

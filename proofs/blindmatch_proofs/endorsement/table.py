@@ -16,8 +16,8 @@ import numpy.typing as npt
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.contract import Info
-from blindmatch_protocol.contract.files import Writer
-from blindmatch_protocol.contract.outcome import SIGNATURE_BYTES
+from blindmatch_protocol.contract.publishing import Writer
+from blindmatch_protocol.contract.steps import SIGNATURE_BYTES
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 from blindmatch_proofs.endorsement.batch import LEAF_BYTES, TAIL, Action, Batch

@@ -18,7 +18,7 @@ from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, UInt
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.contract import Label
 from blindmatch_protocol.contract.executor import Executor, spread
-from blindmatch_protocol.setfile.pages import root_of
+from blindmatch_protocol.setfile.files import root_of
 
 from blindmatch_proofs import merkle
 from blindmatch_proofs.endorsement.batch import MOST_KEYS, Action, Batch, BatchStatement, Terms, leaf_of

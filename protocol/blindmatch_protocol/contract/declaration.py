@@ -1,16 +1,158 @@
-"""What a design says of itself; the harness tests it against what the design does."""
+"""What a design declares of itself, its facts and parties; the harness tests it against what it does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Hashable, Mapping
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Any, ClassVar, Final, NewType
 
 from msgspec import Struct, field
 
-from blindmatch_protocol.contract.fact import Fact
-from blindmatch_protocol.contract.party import Party
+from blindmatch_protocol.codec.errors import DesignError
+from blindmatch_protocol.codec.redacted import Described
 from blindmatch_protocol.contract.relation import Relation
+
+_NAME: Final = re.compile(r"[a-z](?:[a-z0-9_]{0,29}[a-z0-9])?")
+_RELAY: Final = "relay"
+_TAKEN: Final = frozenset({_RELAY, "operator", "authority", "devices", "operators", "all"})
+"""Names that a deployment uses otherwise: in certificates, for folders and in commands."""
+
+
+class Party(str):
+    """Who may see something: 1 to 31 of a-z 0-9 _, a letter first, no _ last.
+
+    Five parties have constants; a design names its others itself: ``Party("party_a")``. A party is equal to
+    its name.
+
+    Raises:
+        DesignError: if the name breaks the rule, or means something else in a deployment.
+    """
+
+    DEVICE: ClassVar[Party]
+    PROVIDER: ClassVar[Party]
+    MATCHER: ClassVar[Party]
+    CURATOR: ClassVar[Party]
+    CENTRE: ClassVar[Party]
+
+    __slots__ = ()
+
+    def __new__(cls, name: str) -> Party:
+        if not _NAME.fullmatch(name) or name in _TAKEN:
+            raise DesignError(
+                "party: a name is 1 to 31 of a-z 0-9 _, begins with a letter, does not end with _ and is "
+                f"none of {', '.join(sorted(_TAKEN))}"
+            )
+        return super().__new__(cls, name)
+
+    @property
+    def server(self) -> str:
+        """Name of its server in certificates, folders and commands: the provider's is the relay."""
+        return _RELAY if self == Party.PROVIDER else str(self)
+
+    @property
+    def dns_name(self) -> str:
+        """The name in its server's certificate (RFC 2606 keeps ``.test`` free)."""
+        return f"{self.server.replace('_', '-')}.blindmatch.test"
+
+    @classmethod
+    def of_server(cls, name: str) -> Party:
+        """The party whose server is called `name`.
+
+        Raises:
+            DesignError: if no server can be called so.
+        """
+        if name == _RELAY:
+            return Party.PROVIDER
+        party = cls(name)
+        if party in _SERVERLESS or party == Party.PROVIDER:
+            raise DesignError(f"party: no server is called {name}")
+        return party
+
+
+Party.DEVICE = Party("device")
+Party.PROVIDER = Party("provider")
+Party.MATCHER = Party("matcher")
+Party.CURATOR = Party("curator")
+Party.CENTRE = Party("centre")
+_SERVERLESS: Final = (Party.DEVICE, Party.CURATOR)
+
+
+class Severity(StrEnum):
+    """How much of a person's communication a fact tells, most first: an order to read by, not a score."""
+
+    CONTENT = "content"
+    HASH = "hash"
+    OUTCOME = "outcome"
+    LIST = "list"
+    LINKS = "account links"
+    SIZES = "sizes"
+    TIMES = "times"
+
+
+class Shows(StrEnum):
+    """What a fact shows of a picture that was sent; the letters in the report's matrix."""
+
+    PICTURE = "picture"
+    HASH = "hash"
+    OUTCOME = "outcome"
+    ACCOUNT = "account"
+
+
+class Topic(StrEnum):
+    """Which abuse a fact is of.
+
+    SEARCH: look for pictures that are not listed. FORCED: have a picture reported. HIDE: make matches go
+    unseen. READ: read what people write. LIST: learn the list.
+    """
+
+    SEARCH = "search"
+    FORCED = "forced"
+    HIDE = "hide"
+    READ = "read"
+    LIST = "list"
+
+
+def of_no_picture(item: object, setup: object) -> Hashable:
+    """The value of a fact that is the same for every picture."""
+    return True
+
+
+class Fact(Described, Struct, frozen=True):
+    """A fact that is disclosed.
+
+    Attributes:
+        name: e.g. ``query_time``, ``every_hash``; a plug-in's own have a dot: ``my.fact``.
+        says: one sentence for people.
+        severity: how much it tells.
+        project: its value for (item, set-up). Two items for which all declared facts are equal must be
+            indistinguishable to the party. The default is of a fact that is the same for every picture.
+        shows: what of a picture that was sent it shows.
+        topic: the abuse that it allows; None if none of those.
+        abuse: what whoever learns it can do, as the end of a sentence; empty if nothing is to be named.
+        noticed_by: who would notice that; empty if nobody found out.
+
+    Raises:
+        DesignError: if it has no severity, as under contract 2.
+    """
+
+    SHOWN: ClassVar = ("name", "says", "severity")
+
+    name: str
+    says: str
+    severity: Severity
+    project: Callable[[Any, Any], Hashable] = of_no_picture
+    shows: frozenset[Shows] = frozenset()
+    topic: Topic | None = None
+    abuse: str = ""
+    noticed_by: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.severity, Severity):
+            raise DesignError(
+                f"fact {self.name}: severity must be a Severity, third, since contract 3: see docs/plugin.md"
+            )
+
 
 CONTRACT_VERSION = 3
 

@@ -9,31 +9,142 @@ device     enrol --> prepare --> start(item) --+--> Send({role: body}) ... recei
                                   +------------------ next item <---------- any number of rounds ----+
 each role  answer(state, requests) -> replies, and verdicts where the server learns
 centre     Opener.take(account, device, period, voucher), Opener.open(account, period, rows)
+
+What becomes known of a list: what stored files show of it, what asking opens, and where to look for more.
+
+Declared as data, so that tables, checks and attacks ask every design the same question.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
-from blindmatch_protocol.codec import Message
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract.account import D, Enrolment, NoState, Started
-from blindmatch_protocol.contract.answering import Answer, Request
-from blindmatch_protocol.contract.binding import Binding
-from blindmatch_protocol.contract.declaration import Info, KeyLimits, Leak, Role
-from blindmatch_protocol.contract.entries import EntrySource
+from blindmatch_protocol.codec.redacted import Described, Redacted
+from blindmatch_protocol.contract.declaration import Adversary, Fact, Info, KeyLimits, Leak, Party, Role
 from blindmatch_protocol.contract.executor import Executor
-from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_progress
-from blindmatch_protocol.contract.item import Item
-from blindmatch_protocol.contract.knowledge import Extraction, ListKnowledge, Parts, WorkedOut
-from blindmatch_protocol.contract.opener import Opener
-from blindmatch_protocol.contract.outcome import Outcome, Step, X
-from blindmatch_protocol.contract.party import Party
-from blindmatch_protocol.contract.publishing import Published, SetParameters, Stated
-from blindmatch_protocol.contract.relation import Category
+from blindmatch_protocol.contract.publishing import (
+    Buffers,
+    EntrySource,
+    Progress,
+    Published,
+    SetParameters,
+    Stated,
+    Workspace,
+    no_progress,
+)
+from blindmatch_protocol.contract.relation import Category, Item
+from blindmatch_protocol.contract.steps import (
+    Answer,
+    Binding,
+    D,
+    Enrolment,
+    NoState,
+    Opener,
+    Outcome,
+    Request,
+    Started,
+    Step,
+    X,
+)
+
+
+class ListKnowledge(StrEnum):
+    """What the stored files and states of a coalition show of the listed pictures, offline: each value
+    includes those before it, and they compare in this order."""
+
+    NOTHING = "nothing"
+    SIZE = "size"
+    TESTABLE = "testable"
+    HASHES = "hashes"
+
+    @classmethod
+    def joined(cls, parties: frozenset[Party], alone: Mapping[Party, ListKnowledge]) -> ListKnowledge:
+        """What a coalition has if no two of its members know more together than one of them `alone`."""
+        return max((alone.get(party, cls.NOTHING) for party in parties), default=cls.NOTHING)
+
+    @property
+    def says(self) -> str:
+        """The value in a few words, for a table."""
+        return _SAYS[self]
+
+    def __lt__(self, other: str) -> bool:
+        return _rank(self) < _rank(other)
+
+    def __le__(self, other: str) -> bool:
+        return _rank(self) <= _rank(other)
+
+    def __gt__(self, other: str) -> bool:
+        return _rank(self) > _rank(other)
+
+    def __ge__(self, other: str) -> bool:
+        return _rank(self) >= _rank(other)
+
+
+_SAYS: Final = {
+    ListKnowledge.NOTHING: "nothing",
+    ListKnowledge.SIZE: "how many entries there are",
+    ListKnowledge.TESTABLE: "whether a guess is listed, for any number of guesses",
+    ListKnowledge.HASHES: "every hash",
+}
+_ORDER: Final = tuple(ListKnowledge)
+
+
+def _rank(value: str) -> int:
+    return _ORDER.index(ListKnowledge(value))
+
+
+class Extraction(Described, Struct, frozen=True):
+    """What a modified client opens of the list by asking for what it likes.
+
+    Attributes:
+        unit: what it spends, such as ``tokens``.
+        share: the expected share of a list of uniform hashes that is open after so many of them; 1 for 0
+            where the device has the list.
+    """
+
+    SHOWN: ClassVar = ("unit",)
+
+    unit: str
+    share: Callable[[int], float]
+
+
+class Parts(Redacted, Struct, frozen=True, eq=False):
+    """The parts of a hash by which a design looks entries up: an entry that agrees in too few is not found.
+
+    Attributes:
+        places: numbers of the bits of each part, the most significant first, int (parts, width).
+        asked: the values that a picture asks for in each part, the likeliest first, uint32 (parts, n).
+    """
+
+    places: npt.NDArray[np.int_]
+    asked: npt.NDArray[np.uint32]
+
+
+class WorkedOut(Redacted, Struct, frozen=True, eq=False):
+    """What a device can compute from verified replies beside the outcome: where a lone hit would show.
+
+    Attributes:
+        keys: what it derives, rows of bytes; none may stand in the set-up.
+        reads: for each layer of the set-up, the words that lie where it looks, uint64 (elements, ...).
+        values: words that follow from those, unmasked.
+        met: counts of what it meets there, such as labels.
+    """
+
+    keys: tuple[Rows, ...]
+    reads: tuple[npt.NDArray[np.uint64], ...]
+    values: tuple[npt.NDArray[np.uint64], ...] = ()
+    met: tuple[int, ...] = ()
+
 
 S = TypeVar("S")  # set-up, opened
 R = TypeVar("R")  # a role's state, opened
@@ -280,3 +391,28 @@ class Design(ABC, Generic[S, D, X, R]):
 
 
 AnyDesign: TypeAlias = Design[Any, Any, Any, Any]
+
+
+def told(design: AnyDesign, parties: frozenset[Party], adversary: Adversary) -> tuple[Fact, ...]:
+    """Facts of a coalition: those it is named with, or the union of what its parts are named with."""
+    leaks = [leak for leak in design.leakage() if leak.adversary is adversary]
+    named = [leak for leak in leaks if leak.parties == parties]
+    parts = named or [leak for leak in leaks if leak.parties <= parties]
+    return tuple({fact.name: fact for leak in parts for fact in leak.facts}.values())
+
+
+def coalitions(design: AnyDesign) -> tuple[frozenset[Party], ...]:
+    """The coalitions of servers that tables show and games play against, the small ones first.
+
+    Each party with a role alone (and the centre, if there are vouchers), each of them with the provider and
+    with the centre, all parties with roles together, and those that the design names.
+    """
+    alone = {frozenset({party}) for party in design.info.parties}
+    if design.vouchers:
+        alone.add(frozenset({Party.CENTRE}))
+    if not alone:
+        return ()
+    joined = {coalition | {more} for coalition in alone for more in (Party.PROVIDER, Party.CENTRE)}
+    named = {leak.parties for leak in design.leakage() if not leak.parties & {Party.DEVICE, Party.CURATOR}}
+    found = alone | joined | named | {frozenset[Party]().union(*alone)}
+    return tuple(sorted(found, key=lambda parties: (len(parties), sorted(parties))))

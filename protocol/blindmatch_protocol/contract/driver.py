@@ -15,13 +15,23 @@ from msgspec import Struct
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.errors import BlindmatchError, DesignError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract.answering import Request, Verdict
-from blindmatch_protocol.contract.binding import CERTIFYING, UNBOUND, Binding
 from blindmatch_protocol.contract.declaration import Role
 from blindmatch_protocol.contract.design import AnyDesign
 from blindmatch_protocol.contract.executor import Executor
-from blindmatch_protocol.contract.item import Item
-from blindmatch_protocol.contract.outcome import Done, Outcome, Ready, Send, Step, X
+from blindmatch_protocol.contract.relation import Item
+from blindmatch_protocol.contract.steps import (
+    CERTIFYING,
+    UNBOUND,
+    Binding,
+    Done,
+    Outcome,
+    Ready,
+    Request,
+    Send,
+    Step,
+    Verdict,
+    X,
+)
 
 MOST_ROUNDS = 64
 """A design that is not done by then has broken the contract."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_che
 
 if TYPE_CHECKING:
     from blindmatch_protocol.codec import Rows
-    from blindmatch_protocol.contract.entries import EntryBatch
+    from blindmatch_protocol.contract.publishing import EntryBatch
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -8,7 +8,7 @@ Relation = Equal | Near(distance)              pairs of item and entry, by their
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Final, TypeAlias
+from typing import ClassVar, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,36 @@ from msgspec import Struct
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.redacted import Described
-from blindmatch_protocol.contract.item import Item
+
+
+class Item(Protocol):
+    """One picture; each property is computed when first asked for."""
+
+    @property
+    def hash(self) -> bytes:
+        """PDQ hash, 32 bytes."""
+        ...
+
+    @property
+    def quality(self) -> int:
+        """PDQ quality, 0 to 100; below 50 the hash means nothing."""
+        ...
+
+    @property
+    def coefficients(self) -> npt.NDArray[np.float32]:
+        """Signed distance of each of the 256 DCT coefficients from their median, shape (256,)."""
+        ...
+
+    @property
+    def luminance(self) -> npt.NDArray[np.float32]:
+        """Luminance, shape (height, width), 0 to 255."""
+        ...
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """sRGB, shape (height, width, 3)."""
+        ...
+
 
 MINIMUM_QUALITY = 50
 """PDQ hashes of lower quality are discarded, never matched."""

@@ -30,7 +30,7 @@ from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.executor import Executor
 from blindmatch_protocol.crypto import dleq
-from blindmatch_protocol.crypto.ciphersuite import (
+from blindmatch_protocol.crypto.dleq import (
     HASH_BYTES,
     MOST_BATCH,
     Mode,

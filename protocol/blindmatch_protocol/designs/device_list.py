@@ -20,15 +20,17 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs.facts import leaks
 from blindmatch_protocol.designs.plain_scan import OnDevice
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
-from blindmatch_protocol.sets.multi_index import MOST_DISTANCE, MultiIndex, write_index
 from blindmatch_protocol.sets.plain_list import (
     LIST_FILE,
+    MOST_DISTANCE,
+    MultiIndex,
     PlainList,
     all_hashes,
     held_list,
     identity_of,
     nearest,
     open_file,
+    write_index,
     write_list,
 )
 

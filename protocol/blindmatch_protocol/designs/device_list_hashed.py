@@ -22,7 +22,7 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs.facts import SET_SIZE, leaks
 from blindmatch_protocol.designs.plain_scan import OnDevice
-from blindmatch_protocol.group.tagged import cut, expand
+from blindmatch_protocol.group.rows import cut, expand
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 from blindmatch_protocol.sets import labels
 from blindmatch_protocol.sets.plain_list import BATCH, column, identity_of, open_file

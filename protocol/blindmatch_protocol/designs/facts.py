@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Any, Final
 
-from blindmatch_protocol.contract.declaration import Adversary, Leak
-from blindmatch_protocol.contract.fact import Fact, Severity, Shows, Topic
-from blindmatch_protocol.contract.item import Item
-from blindmatch_protocol.contract.party import Party
+from blindmatch_protocol.contract.declaration import Adversary, Fact, Leak, Party, Severity, Shows, Topic
+from blindmatch_protocol.contract.relation import Item
 
 
 def _content(item: Item, setup: object) -> bytes:

@@ -21,8 +21,7 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs.facts import EVERY_HASH, FORCED_REPORT, QUALITY, QUERY_TIME, any_hash, leaks
 from blindmatch_protocol.designs.plain_scan import PlainScan
-from blindmatch_protocol.picture.distance import distance
-from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+from blindmatch_protocol.picture.pdq import MATCH_DISTANCE, distance
 from blindmatch_protocol.sets.plain_list import PlainList
 
 MATCHER: Final = bm.Role("matcher")

@@ -20,7 +20,7 @@ import numpy as np
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.designs.facts import CONTENT, QUERY_TIME, leaks
 from blindmatch_protocol.designs.plain_scan import PlainScan
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_protocol.sets.plain_list import PlainList
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.contract.declaration import Parameter
-from blindmatch_protocol.contract.outcome import MOST_SIGNATURES
+from blindmatch_protocol.contract.steps import MOST_SIGNATURES
 from blindmatch_protocol.setfile import SetFile
 
 SIGNATURES: Final = Parameter(

@@ -18,7 +18,7 @@ from typing import ClassVar
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
 from blindmatch_protocol.designs.voprf import KeyLayout, VoprfRound
-from blindmatch_protocol.designs.voprf.split import ANY_TWO, HALVES, declared
+from blindmatch_protocol.designs.voprf.layout import ANY_TWO, HALVES, declared
 
 _WORDS = "whether its very hash is listed"
 

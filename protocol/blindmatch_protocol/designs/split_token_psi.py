@@ -17,7 +17,7 @@ from typing import ClassVar
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.designs.token_psi import TokenPsi
 from blindmatch_protocol.designs.voprf import KeyLayout, VoprfRound
-from blindmatch_protocol.designs.voprf.split import HALVES, declared
+from blindmatch_protocol.designs.voprf.layout import HALVES, declared
 
 _WORDS = "whether a near duplicate is listed"
 

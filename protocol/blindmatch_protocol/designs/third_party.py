@@ -30,8 +30,7 @@ from blindmatch_protocol.contract.executor import spread
 from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs.facts import EVERY_HASH, QUALITY, QUERY_TIME, any_hash, leaks
 from blindmatch_protocol.designs.plain_scan import Stateless
-from blindmatch_protocol.picture.distance import distance
-from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+from blindmatch_protocol.picture.pdq import MATCH_DISTANCE, distance
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets.plain_list import (
     EPOCH_FILE,

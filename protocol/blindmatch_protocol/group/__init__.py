@@ -18,23 +18,23 @@ from blindmatch_protocol.group.backend import (
     use,
     using,
 )
-from blindmatch_protocol.group.checks import check_elements, check_scalars, check_shape
 from blindmatch_protocol.group.choice import Setting, building, choose, described, missing
 from blindmatch_protocol.group.elements import (
     add,
+    add_scalars,
+    check_elements,
+    check_scalars,
+    check_shape,
     hash_multiply,
     hash_to_group,
+    invert_scalars,
     multiply,
     multiply_base,
-    sum_products,
-)
-from blindmatch_protocol.group.rows import ELEMENT_BYTES, SCALAR_BYTES, UNIFORM_BYTES, one_row
-from blindmatch_protocol.group.scalars import (
-    add_scalars,
-    invert_scalars,
     multiply_scalars,
     random_scalars,
     reduce_scalars,
     subtract_scalars,
+    sum_products,
 )
+from blindmatch_protocol.group.rows import ELEMENT_BYTES, SCALAR_BYTES, UNIFORM_BYTES, one_row
 from blindmatch_protocol.group.single import ORDER

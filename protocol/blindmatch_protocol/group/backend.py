@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import BlindmatchError
-from blindmatch_protocol.group.libsodium import LIBSODIUM as LIBSODIUM
+from blindmatch_protocol.group.sodium import LIBSODIUM as LIBSODIUM
 
 
 class GroupBackend(Protocol):

@@ -86,8 +86,7 @@ def jit() -> GroupBackend:
         BackendError: if it is not installed, not for this processor, or computes something wrong.
     """
     _target_name()
-    from blindmatch_protocol.group.jit.machine import Jit, host_target
-    from blindmatch_protocol.group.jit.selftest import check
+    from blindmatch_protocol.group.jit.machine import Jit, check, host_target
 
     made = Jit(host_target())
     check(made)

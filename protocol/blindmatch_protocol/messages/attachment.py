@@ -16,9 +16,9 @@ from typing import Final
 
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.crypto.committing_aead import KEY_LENGTH, TAG_LENGTH, Opening, Sealing
-from blindmatch_protocol.messages.content import AttachmentRef
-from blindmatch_protocol.messages.padding import (
+from blindmatch_protocol.crypto.symmetric import KEY_LENGTH, TAG_LENGTH, Opening, Sealing
+from blindmatch_protocol.messages.content import (
+    AttachmentRef,
     AttachmentUnpadding,
     attachment_padding,
     padded_attachment_length,

@@ -20,13 +20,33 @@ Encryption", section 3). It *hides* what is not opened: the salts of closed leav
 key that is used once and never reported, so a closed leaf is pseudorandom to whoever does not have them, the
 relay and the centre among them (opening only what is abusive: Leontiadis and Vaudenay 2023, "Private Message
 Franking with After Opening Privacy"). Who has Kf can make C for any message it says it sent: that it was,
-to whom and when, is what the relay's stamp on C says (`stamp`).
+to whom and when, is what the relay's stamp on C says (`Stamp`).
+
+The relay's stamp on a message: which commitment it took, from whom, for whom, under which id, and when.
+
+::
+
+    sender ---- Send(message id, message with C) ----> relay ---- Deliver ----> recipient
+           <--- accepted_at, stamp ------------------        accepted_at, id, stamp
+    stamp = HMAC-SHA-256(key of relay and centre, tag || C, both accounts, message id, accepted_at)
+    report: message id, accepted_at, stamp ----------------------------------------------> centre
+
+The relay gives it out once the message is on disk, the same whenever it is asked again. It is the facebook
+tag of Grubbs, Lu and Ristenpart 2017 ("Message Franking via Committing Authenticated Encryption", section 1):
+whoever has the key can make one for anything, so it convinces relay and centre and nobody else.
+
+How a message is bound to its sender's key, beside commitment and stamp; one mode for a deployment.
+
+stamp        nothing more: relay and centre together can make what looks like anybody's message
+designated   asymmetric franking (`amf`): recipient and centre alone are convinced, nobody makes one of it
+             without the sender's key but for itself
+signature    the identity key's signature: whoever sees it is convinced, of every message
 """
 
 from __future__ import annotations
 
 import hashlib
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Annotated, Final
 
 from msgspec import Struct
@@ -34,7 +54,7 @@ from msgspec import Struct
 from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.crypto.hmac_sha256 import hmac_sha256, keyed
+from blindmatch_protocol.crypto.symmetric import hmac_sha256, keyed
 from blindmatch_protocol.messages.content import (
     ATTACHMENTS_MOST,
     FRANKING_KEY_LENGTH,
@@ -226,3 +246,50 @@ def _leaves(salts: tuple[bytes, ...], parts: list[bytes]) -> list[bytes]:
 
 def _root(fixed: list[bytes], places: list[bytes]) -> bytes:
     return hashlib.sha256(COMMITMENT_TAG + b"".join([*fixed, *sorted(places)])).digest()
+
+
+class FrankingMode(StrEnum):
+    """What a message bears of its sender."""
+
+    STAMP = "stamp"
+    DESIGNATED = "designated"
+    SIGNATURE = "signature"
+
+
+DEFAULT_MODE: Final = FrankingMode.STAMP
+"""Decision 14."""
+
+
+STAMP_TAG: Final = b"blindmatch/franking/stamp/v1"
+KEY_LENGTH: Final = 32
+MAC_LENGTH: Final = 32
+MESSAGE_ID_LENGTH: Final = 16
+
+
+class Stamp(Message, tag=0xA0, name="franking/stamp"):
+    """A stamp as a report carries it; what it is about stands beside it."""
+
+    message_id: Annotated[bytes, Fixed(MESSAGE_ID_LENGTH)]
+    """As the relay knows the message."""
+    accepted_at_ms: Annotated[int, UInt(64)]
+    """Milliseconds since 1970, by the relay's clock."""
+    mac: Annotated[bytes, Fixed(MAC_LENGTH)]
+
+
+class Stamped(Message, tag=0xA1, name="franking/stamped"):
+    """What a stamp binds."""
+
+    commitment: Annotated[bytes, Fixed(COMMITMENT_LENGTH)]
+    sender: Annotated[str, Text(NAME_MOST)]
+    recipient: Annotated[str, Text(NAME_MOST)]
+    message_id: Annotated[bytes, Fixed(MESSAGE_ID_LENGTH)]
+    accepted_at_ms: Annotated[int, UInt(64)]
+
+    def mac(self, key: bytes) -> bytes:
+        """The stamp's 32 bytes under the key of relay and centre, of 32 bytes.
+
+        Raises:
+            ProtocolError: if a field breaks its rule, or the key has another length (HMAC would fill it up).
+        """
+        Fixed(KEY_LENGTH).write(key, self.NAME, "key")
+        return hmac_sha256(key, STAMP_TAG + self.encode())

@@ -4,7 +4,7 @@
                                     +-- H(mask tag)   --> mask 8: hides the label's number in the store
                                     +-- H(label tag)  --> label key 32: seals the label
 
-H is that of `tagged`, under the epoch of the file the entry lies in: an entry that is removed and listed
+H is `group.rows.expand`, under the epoch of the file the entry lies in: an entry that is removed and listed
 again under one OPRF key lies elsewhere, under another mask and another key.
 
 A label is sealed by ChaCha20-Poly1305 (RFC 8439, section 2.8) under nonce zero: every entry has a label
@@ -31,8 +31,8 @@ from msgspec import Struct
 
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import SetFileError
-from blindmatch_protocol.contract.entries import EntryBatch
-from blindmatch_protocol.contract.outcome import OPEN_END, SIGNATURE_BYTES, Label
+from blindmatch_protocol.contract.publishing import EntryBatch
+from blindmatch_protocol.contract.steps import OPEN_END, SIGNATURE_BYTES, Label
 from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.setfile import SetFile
 

@@ -20,8 +20,7 @@ from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import DesignError
-from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
-from blindmatch_protocol.contract.files import Progress
+from blindmatch_protocol.contract.publishing import EntryBatch, EntrySource, Progress
 
 DIGEST_TAG = b"blindmatch/resumable-batch/v1"
 DIGEST_BYTES = 32

@@ -12,8 +12,7 @@ import asyncio
 from sqlite3 import Connection
 
 from blindmatch_proofs.verdict import Failed
-from blindmatch_protocol.messages.sealed_message import Curve25519Key
-from blindmatch_protocol.messages.sender_proof import FrankingKey
+from blindmatch_protocol.messages.sealed_message import Curve25519Key, FrankingKey
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 
 from blindmatch_server.centre import notices, store

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.crypto import amf
-from blindmatch_protocol.messages.stamp import KEY_LENGTH
+from blindmatch_protocol.messages.franking import KEY_LENGTH
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF

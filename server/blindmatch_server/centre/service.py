@@ -20,10 +20,9 @@ from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Label, Party
-from blindmatch_protocol.messages.cover import is_slot
-from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.messages.franking import FrankingMode
 from blindmatch_protocol.messages.parts import ENVELOPE, PART, SUBMISSION, Joiner, begun, split, whole
-from blindmatch_protocol.messages.report import open_report
+from blindmatch_protocol.messages.report import is_slot, open_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct, field
 

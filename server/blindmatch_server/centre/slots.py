@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from sqlite3 import Connection
 from typing import Final, TypeAlias
 
-from blindmatch_protocol.messages.cover import KEPT_MS, Slot, open_slot
+from blindmatch_protocol.messages.report import KEPT_MS, Slot, open_slot
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec import Struct, field
 

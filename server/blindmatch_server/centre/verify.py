@@ -33,9 +33,9 @@ from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import PictureError, ProtocolError
 from blindmatch_protocol.contract import Category
 from blindmatch_protocol.contract.relation import NO_ENTRIES
-from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.messages.franking import FrankingMode
 from blindmatch_protocol.messages.report import Report, open_report
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct, field
 from msgspec.structs import replace
 

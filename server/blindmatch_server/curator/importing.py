@@ -16,9 +16,9 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Progress, no_progress
-from blindmatch_protocol.contract.entries import SALT_BYTES
+from blindmatch_protocol.contract.publishing import SALT_BYTES
 from blindmatch_protocol.contract.relation import MINIMUM_QUALITY
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct, field
 from msgspec.structs import replace
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntrySource, Progress, no_progress
-from blindmatch_protocol.contract.entries import batches_of
+from blindmatch_protocol.contract.publishing import batches_of
 from msgspec import Struct
 
 from blindmatch_server.curator.duplicates import Indices, group_rows

@@ -34,7 +34,7 @@ from blindmatch_protocol.messages.parts import (
     single,
     split,
 )
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct, field
 

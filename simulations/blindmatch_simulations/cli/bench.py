@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 from blindmatch_protocol.contract import SetParameters
-from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE
+from blindmatch_protocol.messages.franking import DEFAULT_MODE
 from rich.console import Console
 
 from blindmatch_simulations.cli.commands import Commands, Found, people

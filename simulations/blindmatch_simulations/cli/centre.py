@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, TextIO
 
 import typer
 from blindmatch_protocol.codec.errors import PictureError
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.notices import IN_STATISTICS, not_shown, statute
 from blindmatch_server.log.service import Month

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE
+from blindmatch_protocol.messages.franking import DEFAULT_MODE
 from blindmatch_server.hosting.authority import Identity, Kind
 from msgspec.structs import asdict
 

@@ -15,7 +15,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 import typer
-from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.messages.franking import FrankingMode
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (

@@ -13,8 +13,8 @@ import typer
 from blindmatch_client.settings import Consequence, CoverSchedule, device_facts
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.messages.cover import SLOT_SIZES
-from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE
+from blindmatch_protocol.messages.franking import DEFAULT_MODE
+from blindmatch_protocol.messages.report import SLOT_SIZES
 from rich.console import Console
 from rich.table import Table
 

@@ -13,7 +13,7 @@ from blindmatch_client.errors import ServiceError, ServiceUnavailableError, Stor
 from blindmatch_client.settings import Consequence, CoverSchedule, FailureMode
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.messages.cover import SLOT_SIZES
+from blindmatch_protocol.messages.report import SLOT_SIZES
 from blindmatch_server.hosting.authority import AuthorityError, Identity, Kind
 from rich.table import Table
 

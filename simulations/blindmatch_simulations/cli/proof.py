@@ -16,7 +16,7 @@ from blindmatch_proofs.report_evidence import Known, NotShown, ReportEvidence, S
 from blindmatch_proofs.tlog_policy import Policy
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import PictureError, ProtocolError
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.epochs.published import LEAF, PROOF, Publication, open_publication
 from blindmatch_server.storage.key_files import read_key
 

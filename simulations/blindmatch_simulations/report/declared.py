@@ -31,8 +31,8 @@ from blindmatch_protocol.contract import (
     Role,
     Tie,
 )
-from blindmatch_protocol.contract.coalitions import coalitions, told
-from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.contract.design import coalitions, told
+from blindmatch_protocol.messages.franking import FrankingMode
 
 WIDTH: Final = 128
 LARGE: Final = 1 << 16

@@ -18,7 +18,7 @@ from blindmatch_protocol.designs.oprf_psi.design import find_label
 from blindmatch_protocol.designs.recipe import Recipe
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.build import evaluated_rows, keys_of
-from blindmatch_protocol.designs.token_psi.derivation import token_keys
+from blindmatch_protocol.designs.token_psi.shares import token_keys
 from blindmatch_protocol.designs.voprf import MATCHER, Waiting
 from blindmatch_protocol.group import hash_to_group
 from blindmatch_protocol.sets import labels

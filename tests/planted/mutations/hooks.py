@@ -18,7 +18,7 @@ from blindmatch_protocol.designs.hash_upload import HashUpload
 from blindmatch_protocol.designs.oprf_psi.design import OprfPsi
 from blindmatch_protocol.designs.token_psi import TokenPsi
 from blindmatch_protocol.designs.voprf import MATCHER
-from blindmatch_protocol.designs.voprf.messages import CertifyRequest
+from blindmatch_protocol.designs.voprf.round import CertifyRequest
 from blindmatch_simulations.evaluation.attacks.adversary import AS_BUILT, Adversary, Claim, Means, Weakness
 from blindmatch_simulations.evaluation.conformance.fixtures import CLOCKS, Clocks
 from msgspec import Struct

@@ -13,7 +13,7 @@ import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.contract import EntrySource, Published, Workspace
-from blindmatch_protocol.contract.entries import HeldEntries
+from blindmatch_protocol.contract.publishing import HeldEntries
 from blindmatch_protocol.designs.deltas import (
     DELTA_PREFIX,
     PREVIOUS_KIND,

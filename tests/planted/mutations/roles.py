@@ -16,7 +16,7 @@ from blindmatch_protocol.designs.facts import QUALITY, leaks
 from blindmatch_protocol.designs.hash_upload import Compared
 from blindmatch_protocol.designs.oprf_psi import Reply, Request
 from blindmatch_protocol.designs.voprf import MATCHER
-from blindmatch_protocol.designs.voprf.messages import BlindedRequest
+from blindmatch_protocol.designs.voprf.round import BlindedRequest
 from msgspec.structs import replace
 
 from planted.mutations.hooks import About, Psi, Upload, planted, variant

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.curator import (
     ListError,
     NothingValidError,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from blindmatch_protocol.picture.distance import near_pairs
+from blindmatch_protocol.picture.pdq import near_pairs
 from blindmatch_server.curator import Near, find_families, inspect, list_hashes, open_list, random_hashes
 from blindmatch_server.curator.duplicates import joined
 

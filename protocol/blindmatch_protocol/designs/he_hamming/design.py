@@ -30,15 +30,23 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs import facts
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.he_hamming import files, packing
-from blindmatch_protocol.designs.he_hamming.batch import THRESHOLD
-from blindmatch_protocol.designs.he_hamming.circuit import WEIGHT, Evaluation, indicator
+from blindmatch_protocol.designs.he_hamming.circuit import THRESHOLD, WEIGHT, Evaluation, indicator
 from blindmatch_protocol.designs.he_hamming.files import MatcherState, Setup
-from blindmatch_protocol.designs.he_hamming.messages import Keys, Query, Reply, Secret
-from blindmatch_protocol.designs.he_hamming.packing import DATA, SEED_BYTES, Polynomials
-from blindmatch_protocol.designs.he_hamming.ring import BITS, FULL, NATIVE, Sizes
+from blindmatch_protocol.designs.he_hamming.packing import (
+    BITS,
+    DATA,
+    FULL,
+    NATIVE,
+    SEED_BYTES,
+    Keys,
+    Polynomials,
+    Query,
+    Reply,
+    Secret,
+    Sizes,
+)
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS, primes
-from blindmatch_protocol.picture.distance import distance
-from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
+from blindmatch_protocol.picture.pdq import MATCH_DISTANCE, distance
 from blindmatch_protocol.sets.plain_list import identity_of
 
 MATCHER: Final = bm.Role("matcher")

@@ -20,12 +20,19 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import DesignError, SetFileError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract.entries import HASH_BYTES, EntrySource, whole
-from blindmatch_protocol.contract.files import Buffers, Progress, Workspace, no_progress
+from blindmatch_protocol.contract.publishing import (
+    HASH_BYTES,
+    Buffers,
+    EntrySource,
+    Progress,
+    Workspace,
+    no_progress,
+    whole,
+)
 from blindmatch_protocol.designs.deltas import SET_FILE, check_files
-from blindmatch_protocol.designs.he_hamming.batch import KEY_BYTES, Batch, babies_for
-from blindmatch_protocol.designs.he_hamming.ring import Ring, Sizes
-from blindmatch_protocol.group.tagged import cut, expand
+from blindmatch_protocol.designs.he_hamming.circuit import KEY_BYTES, Batch, babies_for
+from blindmatch_protocol.designs.he_hamming.packing import Ring, Sizes
+from blindmatch_protocol.group.rows import cut, expand
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from blindmatch_protocol.sets import labels

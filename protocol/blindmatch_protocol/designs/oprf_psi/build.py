@@ -16,13 +16,12 @@ from typing import Final
 import numpy as np
 
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract.entries import EntryBatch, EntrySource
 from blindmatch_protocol.contract.executor import Executor, begun
-from blindmatch_protocol.contract.files import Progress, Workspace
-from blindmatch_protocol.crypto.ciphersuite import Mode
+from blindmatch_protocol.contract.publishing import EntryBatch, EntrySource, Progress, Workspace
+from blindmatch_protocol.crypto.dleq import Mode
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.designs.recipe import Recipe
-from blindmatch_protocol.designs.voprf.building import ListBuild
+from blindmatch_protocol.designs.voprf.files import ListBuild
 from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.setfile import SetFileWriter
 from blindmatch_protocol.sets import filter as membership

@@ -31,16 +31,19 @@ from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.facts import EVERY_GUESS, SET_SIZE, any_hash
 from blindmatch_protocol.designs.oprf_psi import Reply, Request
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, list_build
-from blindmatch_protocol.designs.prefix_bucket.buckets import bucket_of, find, records_met
 from blindmatch_protocol.designs.prefix_bucket.files import (
     BITS,
     BUCKETS_FILE,
+    Bucket,
     Digests,
+    Fetch,
     Setup,
+    bucket_of,
+    find,
     open_buckets,
+    records_met,
     write_buckets,
 )
-from blindmatch_protocol.designs.prefix_bucket.messages import Bucket, Fetch
 from blindmatch_protocol.designs.recipe import SIGNATURES, Recipe
 from blindmatch_protocol.designs.voprf import (
     MATCHER,
@@ -51,8 +54,8 @@ from blindmatch_protocol.designs.voprf import (
     VoprfRound,
     Waiting,
 )
-from blindmatch_protocol.designs.voprf.building import ListBuild
-from blindmatch_protocol.designs.voprf.messages import CertifiedReply, CertifyRequest
+from blindmatch_protocol.designs.voprf.files import ListBuild
+from blindmatch_protocol.designs.voprf.round import CertifiedReply, CertifyRequest
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import labels
 

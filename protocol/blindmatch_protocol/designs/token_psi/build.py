@@ -1,8 +1,8 @@
-"""Builds the files of token-psi from a list.
+"""Parameters of token-psi, and the files built with them from a list.
 
     list --batches--> tokens --OPRF--> store keys and masks --> scratch, in the list's order (resumable)
            key, entry --> polynomial --> values, xor masks; secret --> label key ---^
-    hashes --> families, and which token is whose (`families`)
+    hashes --> families, and which token is whose (`tokens`)
     polynomial of the family's first entry --> secret --> addresses, label keys; values of further members
     labels in the order of their addresses, stretch by stretch --> index of addresses
     store keys and values xor masks, shard by shard --> set.bin
@@ -10,41 +10,118 @@
 Given the OPRF key every byte follows from the list: the same key and list give the same files, however
 often the build was interrupted. A token that is not stored for its entry is replaced by a key that nobody
 asks for, so the number of keys is bands times entries and tells nothing of how entries meet.
+
+What a modified client, or many that pool, gets out of a set, by formula; the attack is in the harness.
+
+It asks for tokens of its own choice, in two bands or more, reads what the store holds for them and tries all
+combinations. An entry opens if enough of its tokens were asked for: with two bands, of N uniform entries
+about N (E / 2^(k+1))^2 after E evaluations, up to E = 2^(k+1), which opens all of them. Spread over all bands
+few evaluations open more: 1.8 times that of ten bands. Real pictures share values of their bands, so whoever
+asks for the frequent ones opens far more of a list of them. Which of the bands hit is never seen on its own,
+so the trials cannot be cut down: (E / 2)^2 of them with two bands.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from math import comb
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import astuple
+from msgspec.structs import asdict, astuple
 
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract.entries import EntryBatch, EntrySource, whole
+from blindmatch_protocol.contract.declaration import Parameter
 from blindmatch_protocol.contract.executor import Executor, begun
-from blindmatch_protocol.contract.files import Progress, Workspace
-from blindmatch_protocol.crypto.ciphersuite import Mode
+from blindmatch_protocol.contract.publishing import EntryBatch, EntrySource, Progress, Workspace, whole
+from blindmatch_protocol.crypto.dleq import Mode
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate_rows
-from blindmatch_protocol.designs.recipe import Recipe
-from blindmatch_protocol.designs.token_psi import derivation
-from blindmatch_protocol.designs.token_psi.addresses import Numbers, index_parts
-from blindmatch_protocol.designs.token_psi.families import Plan, plan
-from blindmatch_protocol.designs.token_psi.gf256 import Elements
-from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
-from blindmatch_protocol.designs.token_psi.parameters import Tokening
-from blindmatch_protocol.designs.token_psi.shares import VALUE_BYTES, secrets_of, values
-from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens
-from blindmatch_protocol.designs.voprf.building import ListBuild
+from blindmatch_protocol.designs.recipe import SIGNATURES, Recipe
+from blindmatch_protocol.designs.token_psi import shares
+from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND, Numbers, index_parts
+from blindmatch_protocol.designs.token_psi.shares import (
+    VALUE_BYTES,
+    Elements,
+    candidate_count,
+    secrets_of,
+    values,
+)
+from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS, Plan, Tokens, entry_tokens, plan
+from blindmatch_protocol.designs.voprf.files import ListBuild
+from blindmatch_protocol.designs.voprf.layout import LIMITS, Limits, check_ranges
+from blindmatch_protocol.designs.voprf.round import MOST_ELEMENTS
 from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.setfile import SetFileWriter
 from blindmatch_protocol.sets import labels, store
 from blindmatch_protocol.sets.fuse_map import Words
+
+MOST_CANDIDATES: Final = 1 << 20
+"""Secrets a device tries for a picture at most, about a tenth of a second of work."""
+
+TOKENING: Final = (
+    Parameter("k", "Bits of a band.", "bits", 24, 4, 32),
+    Parameter("bands", "Bands of a hash, each giving an entry one token.", "bands", 10, 2, 16),
+    Parameter("probes", "Tokens that a picture asks for in each band.", "tokens", 16, 1, 128),
+    Parameter("needed", "Bands that must agree before a label opens.", "bands", 2, 2, 3),
+)
+DECLARED: Final = (*TOKENING, *LIMITS, SIGNATURES)
+"""With the default limits a device on its own opens a sixth of a percent of a uniform list, if it asks over
+all bands, and all that pool 26 %; of a list of real pictures, whose bands take some values more often, far
+more."""
+
+
+class Tokening(Struct, frozen=True):
+    """How hashes become tokens; see `TOKENING`.
+
+    Raises:
+        DesignError: if the values do not go together.
+    """
+
+    k: int = 24
+    bands: int = 10
+    probes: int = 16
+    needed: int = 2
+
+    def __post_init__(self) -> None:
+        check_ranges(self, TOKENING)
+        if self.k * self.bands > HASH_BITS:
+            raise DesignError(f"k times bands: must be at most {HASH_BITS}, not {self.k * self.bands}")
+        if self.probes > 1 << self.k:
+            raise DesignError(f"probes: a band of {self.k} bits has only {1 << self.k} tokens")
+        if self.tokens > MOST_ELEMENTS:
+            raise DesignError(f"bands times probes: must be at most {MOST_ELEMENTS}, not {self.tokens}")
+        if self.needed > self.bands:
+            raise DesignError("needed: must be at most the number of bands")
+        if candidate_count(self.bands, self.probes, self.needed) > MOST_CANDIDATES:
+            raise DesignError(f"more than {MOST_CANDIDATES} combinations of probes to try for a picture")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in every request."""
+        return self.bands * self.probes
+
+    def values(self) -> dict[str, int]:
+        """The parameters by name."""
+        return asdict(self)
+
+
+def of_values(values: Mapping[str, int]) -> tuple[Tokening, Limits]:
+    """Tokening and limits with these parameters; all of the tokening's must be there, and all limits or none.
+
+    Raises:
+        DesignError: if one is missing, unknown or out of range, or they do not go together.
+    """
+    tokening = {p.name: values[p.name] for p in TOKENING if p.name in values}
+    if len(tokening) < len(TOKENING) or values.keys() - {p.name for p in DECLARED}:
+        raise DesignError("parameters: must be k, bands, probes and needed, and the key's limits")
+    found = Tokening(**tokening)
+    return found, Limits.of(values, found.tokens)
+
 
 INPUT_TAG: Final = b"blindmatch/token-psi/token/v1"
 """Goes before a band's number and its bits in every OPRF input."""
@@ -55,9 +132,9 @@ SHARED: Final = 1 << 12
 """Entries from which on worker processes compute: to start them takes as long as to evaluate some 500."""
 TOKEN_BYTES: Final = 4
 _NUMBERS = struct.Struct(">4I")
-_UNIT = derivation.STORE_KEY_BYTES
+_UNIT = shares.STORE_KEY_BYTES
 """Bytes of a store key, of a mask and of a value; rows are so many times as long."""
-_OWN = derivation.LABEL_KEY_BYTES
+_OWN = shares.LABEL_KEY_BYTES
 """Bytes of the label key that a row ends with, behind a polynomial: both the family's of its first entry."""
 
 
@@ -95,10 +172,10 @@ def evaluated_rows(key: SecretKey, batch: EntryBatch, tokening: Tokening, recipe
     one XOR the value of the entry's polynomial; that polynomial, 16 times `needed`, and label key, 32."""
     tokens = entry_tokens(batch.hashes, tokening.k, tokening.bands)
     outputs = evaluate_rows(key, oprf_input_rows(tokens))
-    keys = [derivation.token_keys(outputs, epoch) for epoch in recipe.epochs]
+    keys = [shares.token_keys(outputs, epoch) for epoch in recipe.epochs]
     made = polynomials(batch, key, tokening.needed, recipe.epoch)
     keys[0].masks[:] ^= values(made, tokening.bands).reshape(-1, _UNIT)
-    labels_of = derivation.label_keys(secrets_of(made), recipe.epoch)
+    labels_of = shares.label_keys(secrets_of(made), recipe.epoch)
     columns = [part for one in keys for part in (one.store_keys, one.masks)]
     return np.concatenate([part.reshape(len(batch), -1) for part in (*columns, made, labels_of)], axis=1)
 
@@ -112,7 +189,7 @@ def rows_of(secret: bytes, batch: EntryBatch) -> Rows:
 
 def list_build(key: SecretKey, tokening: Tokening, recipe: Recipe) -> ListBuild:
     """How a list becomes the files of token-psi."""
-    numbers, tags = repr(astuple(tokening)).encode(), derivation.TAGS
+    numbers, tags = repr(astuple(tokening)).encode(), shares.TAGS
     return ListBuild(
         key,
         width=(2 * len(recipe.epochs) * tokening.bands + tokening.needed) * _UNIT + _OWN,
@@ -144,11 +221,11 @@ def _write(
         progress(len(entries), len(entries))
 
 
-def keys_of(rows: Rows, bands: int, file: int = 0) -> derivation.TokenKeys:
+def keys_of(rows: Rows, bands: int, file: int = 0) -> shares.TokenKeys:
     """The tokens' keys of evaluated rows, the bands changing fastest, in their own file (0; its masks are XOR
     values), the first of the earlier ones (1), ..."""
     columns = rows.reshape(len(rows), -1, _UNIT)[:, 2 * file * bands :]
-    return derivation.TokenKeys(*(columns[:, at : at + bands].reshape(-1, _UNIT) for at in (0, bands)))
+    return shares.TokenKeys(*(columns[:, at : at + bands].reshape(-1, _UNIT) for at in (0, bands)))
 
 
 def hold(entries: EntrySource, rows: Rows, tokening: Tokening, recipe: Recipe) -> Held:
@@ -169,14 +246,14 @@ def polynomials(entries: EntryBatch, key: SecretKey, needed: int, epoch: int) ->
     give."""
     numbers = entries.ids.astype(">u8")[:, None].view(np.uint8)
     secrets = rowwise.joined(len(entries), key.reveal(), entries.hashes, numbers, entries.salts)
-    rows = rowwise.expand(derivation.POLYNOMIAL_TAG, epoch, secrets, VALUE_BYTES * needed)
+    rows = rowwise.expand(shares.POLYNOMIAL_TAG, epoch, secrets, VALUE_BYTES * needed)
     return rows.reshape(-1, needed, VALUE_BYTES)
 
 
 def _write_labels(file: SetFileWriter, held: Held, progress: Progress) -> None:
     epoch, signatures = held.recipe.epoch, held.recipe.signatures
     secrets = _member_secrets(held)
-    where = derivation.addresses(secrets, epoch)
+    where = shares.addresses(secrets, epoch)
     order = np.argsort(where, kind="stable")
     _refuse_same(secrets, where, order)
     entries, count = held.entries, len(held.entries)
@@ -185,7 +262,7 @@ def _write_labels(file: SetFileWriter, held: Held, progress: Progress) -> None:
         rows = order[start:stop]
         part = entries.take(rows)
         keys, further = held.label_keys[held.plan.first[rows]], held.plan.member[rows] > 0
-        keys[further] = derivation.label_keys(secrets[rows[further]], epoch)
+        keys[further] = shares.label_keys(secrets[rows[further]], epoch)
         return labels.seal(keys, part, epoch, labels.unsigned(len(part), signatures))
 
     for parts, items in labels.stretches(records, count):
@@ -207,7 +284,7 @@ def _member_secrets(held: Held) -> Rows:
     secrets = secrets_of(held.coefficients[held.plan.first])
     for row in held.plan.member.nonzero()[0].tolist():
         member = int(held.plan.member[row])
-        own = derivation.member_secret(secrets[row].tobytes(), member, held.recipe.epoch)
+        own = shares.member_secret(secrets[row].tobytes(), member, held.recipe.epoch)
         secrets[row] = np.frombuffer(own, np.uint8)
     return secrets
 
@@ -230,7 +307,7 @@ def _shards(
         return keys, masked.view("<u8")
 
     fill = store.fill_key(key.reveal(), held.recipe.epoch)
-    return store.shards(fronts, content, derivation.WORDS, fill, executor=executor)
+    return store.shards(fronts, content, shares.WORDS, fill, executor=executor)
 
 
 def _evaluated(rows: Rows, held: Held, tokens: Numbers) -> tuple[Rows, Rows]:
@@ -250,4 +327,23 @@ def _evaluated(rows: Rows, held: Held, tokens: Numbers) -> tuple[Rows, Rows]:
 def _filler(gaps: Numbers, held: Held, key: SecretKey) -> Rows:
     """Pseudorandom keys and values, uint8 (m, 32), of tokens that are not stored for their entry."""
     inputs = rowwise.joined(len(gaps), key.reveal(), gaps.astype(">u8")[:, None].view(np.uint8))
-    return rowwise.expand(derivation.FILLER_TAG, held.recipe.epoch, inputs, 2 * _UNIT)
+    return rowwise.expand(shares.FILLER_TAG, held.recipe.epoch, inputs, 2 * _UNIT)
+
+
+def expected_share(evaluations: float, k: int, needed: int = 2, bands: int | None = None) -> float:
+    """The share of a uniform list's entries that so many evaluations open, of single-member families, if they
+    are spread evenly over `bands` bands; over as many as are needed without it."""
+    over = bands or needed
+    asked = min(1.0, evaluations / over / 2**k)
+    return float(sum(comb(over, n) * asked**n * (1 - asked) ** (over - n) for n in range(needed, over + 1)))
+
+
+def best_share(evaluations: float, tokening: Tokening) -> float:
+    """The same over as many bands as open most."""
+    t = tokening
+    return max(expected_share(evaluations, t.k, t.needed, n) for n in range(t.needed, t.bands + 1))
+
+
+def evaluations_for_all(k: int, needed: int = 2) -> int:
+    """Evaluations that open every entry."""
+    return int(needed * 2**k)

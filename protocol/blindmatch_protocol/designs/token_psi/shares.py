@@ -9,20 +9,89 @@ Interpolation is linear: c0 is a sum over the values, each times a constant that
 determines (Lagrange). So all combinations of all probes need few products and then only XOR:
 
     bands i < j    c0[i, j, a, b] = L[i, j] * (probe a's value at band i) + L[j, i] * (probe b's at band j)
+
+The field GF(2^8) of AES (FIPS 197, section 4): polynomials over GF(2) modulo x^8 + x^4 + x^3 + x + 1.
+
+A byte is an element, bit i the coefficient of x^i; addition is XOR. All products are one table of 65,536
+bytes, so an array times constants is one look-up an element.
+
+One-way functions of a token's OPRF output and of an entry's secret, each with a tag of its own.
+
+    output of a token, 64 bytes --+-- H(store tag)   --> store key 16: where the band's value is looked up
+                                  +-- H(mask tag)    --> mask 16: hides the value in the store
+    secret, 16 bytes -------------+-- A(address key) --> address 8: where the label lies
+                                  +-- H(label tag)   --> label key 32: seals the label
+                                  +-- H(member tag)  --> secret of the family's next members
+
+H is `group.rows.expand`, under the epoch of the file the entry lies in: what one file holds of an entry has
+nothing in common with what another holds of it. A is AES-128 under a fixed key, H of its tag and the epoch,
+XORed with its input (Matyas-Meyer-Oseas; one-way in the ideal-cipher model: Black, Rogaway and Shrimpton,
+CRYPTO 2002, section 4), cut to length: a picture has thousands of candidate secrets, and AES-NI takes them
+all in one call. Each depends on the whole secret.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations
 from math import comb
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from msgspec import Struct
 
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.designs.token_psi.gf256 import PRODUCTS, Elements, inverse, multiply, scaled
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.group import rowwise
+from blindmatch_protocol.group.rows import expand
+from blindmatch_protocol.sets.fuse_map import Words
+
+Elements: TypeAlias = npt.NDArray[np.uint8]
+"""Field elements."""
+
+_MODULUS: Final = 0x11B
+
+
+def _products() -> Elements:
+    """The product of a and b at [a, b], uint8 (256, 256)."""
+    found: npt.NDArray[np.int64] = np.zeros((256, 256), np.int64)
+    power: npt.NDArray[np.int64] = np.arange(256)
+    for bit in range(8):
+        rows = np.arange(256) >> bit & 1 == 1
+        found[rows] ^= power
+        power = power << 1 ^ np.where(power & 0x80, _MODULUS, 0)
+    return found.astype(np.uint8)
+
+
+PRODUCTS: Final = _products()
+"""The product of a and b at [a, b], uint8 (256, 256)."""
+PRODUCTS.flags.writeable = False
+
+
+def multiply(left: int, right: int) -> int:
+    """The product of two elements."""
+    return int(PRODUCTS[left, right])
+
+
+def inverse(value: int) -> int:
+    """The inverse.
+
+    Raises:
+        ZeroDivisionError: for zero.
+    """
+    if not value:
+        raise ZeroDivisionError("zero has no inverse in GF(2^8)")
+    return int((PRODUCTS[value] == 1).argmax())
+
+
+def scaled(constants: Elements, values: Elements) -> Elements:
+    """Each row of `values`, (..., w), times the constant at its place in `constants`, (...) or broadcast."""
+    places = (constants.astype(np.intp) << 8)[..., None] + values
+    products: Elements = PRODUCTS.reshape(-1).take(places)
+    return products
+
 
 SECRET_BYTES: Final = 16
 VALUE_BYTES: Final = SECRET_BYTES
@@ -87,3 +156,65 @@ def _constant(combo: tuple[int, ...], at: int) -> int:
     for band in combo[:at] + combo[at + 1 :]:
         product = multiply(product, multiply(band + 1, inverse(own ^ (band + 1))))
     return product
+
+
+STORE_TAG: Final = b"blindmatch/token-psi/store-key/v2"
+MASK_TAG: Final = b"blindmatch/token-psi/mask/v2"
+ADDRESS_TAG: Final = b"blindmatch/token-psi/address/v2"
+LABEL_TAG: Final = b"blindmatch/token-psi/label-key/v2"
+MEMBER_TAG: Final = b"blindmatch/token-psi/member/v2"
+POLYNOMIAL_TAG: Final = b"blindmatch/token-psi/polynomial/v2"
+FILLER_TAG: Final = b"blindmatch/token-psi/filler/v2"
+TAGS: Final = (STORE_TAG, MASK_TAG, ADDRESS_TAG, LABEL_TAG, MEMBER_TAG, POLYNOMIAL_TAG, FILLER_TAG)
+
+STORE_KEY_BYTES: Final = 16
+LABEL_KEY_BYTES: Final = 32
+WORDS: Final = VALUE_BYTES // 8
+"""Words of 64 bits of a value in the store: its bytes, little-endian."""
+
+
+class TokenKeys(Redacted, Struct, frozen=True, eq=False):
+    """Keys of `n` tokens in the file of an epoch.
+
+    Attributes:
+        store_keys: uint8 (n, 16).
+        masks: uint8 (n, 16).
+    """
+
+    store_keys: Rows
+    masks: Rows
+
+    def values(self, read: Words) -> Rows:
+        """The values behind what the store reads for these keys, uint64 (n, 2): uint8 (n, 16)."""
+        return read.astype("<u8", copy=False).view(np.uint8) ^ self.masks
+
+
+def token_keys(outputs: Rows, epoch: int) -> TokenKeys:
+    """Keys of the tokens with these OPRF outputs, uint8 (n, 64)."""
+    stores = rowwise.expand(STORE_TAG, epoch, outputs, STORE_KEY_BYTES)
+    return TokenKeys(stores, rowwise.expand(MASK_TAG, epoch, outputs, VALUE_BYTES))
+
+
+def addresses(secrets: Rows, epoch: int) -> Words:
+    """Label addresses of secrets, uint8 (n, 16): uint64 (n,)."""
+    encryptor = Cipher(algorithms.AES(_address_key(epoch)), modes.ECB()).encryptor()  # noqa: S305 - a permutation
+    permuted = np.frombuffer(encryptor.update(np.ascontiguousarray(secrets).data), "<u8").reshape(-1, 2)
+    found: Words = (permuted[:, 0] ^ np.ascontiguousarray(secrets).view("<u8")[:, 0]).astype(np.uint64)
+    return found
+
+
+@lru_cache(64)
+def _address_key(epoch: int) -> bytes:
+    return expand(ADDRESS_TAG, epoch, [b""], 16).tobytes()
+
+
+def label_keys(secrets: Rows, epoch: int) -> Rows:
+    """Label keys of secrets, uint8 (n, 16): uint8 (n, 32)."""
+    return rowwise.expand(LABEL_TAG, epoch, secrets, LABEL_KEY_BYTES)
+
+
+def member_secret(first: bytes, member: int, epoch: int) -> bytes:
+    """The secret of a family's member, 16 bytes; the family's own for member 0."""
+    if member == 0:
+        return first
+    return expand(MEMBER_TAG, epoch, [first + member.to_bytes(4, "big")], SECRET_BYTES).tobytes()

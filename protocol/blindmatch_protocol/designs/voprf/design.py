@@ -21,12 +21,15 @@ from blindmatch_protocol.designs import deltas
 from blindmatch_protocol.designs.facts import DELTA_SIZES, EPOCH, QUERY_TIME, SET_SIZE, query_count
 from blindmatch_protocol.designs.recipe import SIGNATURES, Recipe
 from blindmatch_protocol.designs.voprf import files as kept
-from blindmatch_protocol.designs.voprf.building import ListBuild
-from blindmatch_protocol.designs.voprf.files import KeyHolder, VoprfSetup, key_file
-from blindmatch_protocol.designs.voprf.layout import ONE_HOLDER, KeyLayout, PublicKeys
-from blindmatch_protocol.designs.voprf.limits import Limits
-from blindmatch_protocol.designs.voprf.messages import CertifiedReply, CertifyRequest
-from blindmatch_protocol.designs.voprf.round import Verified, VoprfRound, Waiting
+from blindmatch_protocol.designs.voprf.files import KeyHolder, ListBuild, VoprfSetup, key_file
+from blindmatch_protocol.designs.voprf.layout import ONE_HOLDER, KeyLayout, Limits, PublicKeys
+from blindmatch_protocol.designs.voprf.round import (
+    CertifiedReply,
+    CertifyRequest,
+    Verified,
+    VoprfRound,
+    Waiting,
+)
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 
 LOOKED_UP: Final = 1 << 16

@@ -1,10 +1,16 @@
-"""Which roles hold a VOPRF key k: one all of it, or several a share each.
+"""Which roles hold a VOPRF key k, one all of it or several a share each, and how much each is asked for.
 
     n of n   k = k_1 + ... + k_n                          all are needed
     t of n   k_i = f(i), f of degree t - 1, f(0) = k       any t are enough (Shamir, CACM 1979)
 
 Role i evaluates with k_i alone and proves it against K_i = k_i*G, which stands in the set-up; whoever asks
 adds the replies, each weighted as its share is in k. The sum is what k itself would give.
+
+A design's key in shares at third parties of their own: what the design then declares.
+
+curator   k = the design's key; shares of it to the parties; k is not kept
+device    --- C ---> party_a, party_b, ...     <-- D_i = k_i*C, proof against K_i ---
+device    every proof is checked against that party's own key; D = their sum; then as the design itself
 """
 
 from __future__ import annotations
@@ -16,12 +22,14 @@ from typing import ClassVar, Final
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract.declaration import Role
+from blindmatch_protocol.contract.declaration import KEY_EXPIRES, Info, KeyLimits, Parameter, Party, Role
 from blindmatch_protocol.contract.executor import Executor
 from blindmatch_protocol.crypto.oprf import Mode, PublicKey, SecretKey
 
@@ -128,3 +136,113 @@ def _scalar(value: int) -> Rows:
 
 
 ONE_HOLDER: Final = KeyLayout((MATCHER,), 1)
+
+
+_A, _B, _C = (Role(f"party_{letter}") for letter in "abc")
+HALVES: Final = KeyLayout((_A, _B), 2)
+"""k = k_a + k_b."""
+ANY_TWO: Final = KeyLayout((_A, _B, _C), 2)
+"""Two of three shares are enough."""
+
+
+def declared(whole: Info, layout: KeyLayout, name: str, words: str) -> Info:
+    """The declaration of `whole` with its key in shares: option 2c.
+
+    Args:
+        whole: the design with one holder of the key.
+        layout: the roles, each at a party of its name.
+        words: what the device is told, for the summary.
+    """
+    everyone = layout.needed == len(layout.roles)
+    enough = "all" if everyone else f"any {layout.needed}"
+    return replace(
+        whole,
+        name=name,
+        version=1,
+        option="2c",
+        summary=f"{len(layout.roles)} parties have a share each of a VOPRF key; replies of {enough} of them "
+        f"tell the device, and only it, {words}.",
+        roles={role: Party(role) for role in layout.roles},
+        apart=(frozenset(layout.roles),),
+        quorum=0 if everyone else layout.needed,
+    )
+
+
+MOST_LIMIT: Final = 1 << 40
+LIMITS: Final = (
+    Parameter(
+        "account_evaluations",
+        "Tokens an account may ask for under one key; 0 for no limit.",
+        "tokens",
+        1 << 20,
+        0,
+        MOST_LIMIT,
+    ),
+    Parameter(
+        "all_evaluations",
+        "Tokens all accounts together may ask for under one key; 0 for no limit.",
+        "tokens",
+        1 << 24,
+        0,
+        MOST_LIMIT,
+    ),
+    Parameter(
+        KEY_EXPIRES,
+        "Unix time from which on neither matcher nor device uses the key; 0 for never.",
+        "seconds",
+        0,
+        0,
+        MOST_LIMIT,
+    ),
+)
+
+
+class Limits(Struct, frozen=True):
+    """See `LIMITS`. 0 is no limit, and never.
+
+    Raises:
+        DesignError: if a value is out of its range.
+    """
+
+    account_evaluations: int = 0
+    all_evaluations: int = 0
+    key_expires: int = 0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, LIMITS)
+
+    @classmethod
+    def of(cls, values: Mapping[str, int], tokens: int) -> Limits:
+        """The limits among a set's parameters, for requests of so many tokens; all or none must be there.
+
+        Raises:
+            DesignError: if some are missing, out of range, or below one request.
+        """
+        held = {limit.name: values[limit.name] for limit in LIMITS if limit.name in values}
+        if held and len(held) < len(LIMITS):
+            names = ", ".join(limit.name for limit in LIMITS)
+            raise DesignError(f"parameters: the key's limits must all be there: {names}")
+        for name, value in held.items():
+            if name != KEY_EXPIRES and 0 < value < tokens:
+                raise DesignError(f"parameter {name}: must be 0 or at least the {tokens} tokens of a request")
+        return cls(**held)
+
+    def values(self) -> dict[str, int]:
+        """The parameters by name."""
+        return asdict(self)
+
+    def on(self, key: bytes, cost: int) -> KeyLimits:
+        """What the host of a role is told."""
+        account, everyone = self.account_evaluations or None, self.all_evaluations or None
+        return KeyLimits(key, cost, account, everyone, self.key_expires or None)
+
+
+def check_ranges(values: object, declared: tuple[Parameter, ...]) -> None:
+    """Make sure that the attributes of `values` are within what is declared of them.
+
+    Raises:
+        DesignError: if one is not.
+    """
+    for parameter in declared:
+        if not parameter.least <= getattr(values, parameter.name) <= parameter.most:
+            raise DesignError(f"parameter {parameter.name}: must be {parameter.least} to {parameter.most}")

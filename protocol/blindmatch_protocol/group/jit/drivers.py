@@ -9,18 +9,115 @@ The first two also encode two sums behind %sums, in lane 0: the double of the su
 twice the sum of half the scalars times them. With one scalar k for all rows, k (2H) is the double of that.
 
 `%room` is memory for points, tables and digits, which the caller wipes; its layout is `Room`.
+
+Multiplication by signed windows of four bits: 64 digits from -8 to 7, the most significant first.
+
+A digit's multiple is found by looking at all eight entries of the table, and its sign is applied by a mask:
+neither a branch nor an address depends on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from blindmatch_protocol.group.jit.element import PREFIX, PRODUCT, ROOM, STATE, from_words
-from blindmatch_protocol.group.jit.field import LIMBS, Field
-from blindmatch_protocol.group.jit.ir import WORD, Module
-from blindmatch_protocol.group.jit.point import COORDINATES, IDENTITY, constant_point, store_point
-from blindmatch_protocol.group.jit.windows import BITS, TABLE, WINDOWS
+from msgspec import Struct
+
+from blindmatch_protocol.group.jit.element import (
+    CACHED_IDENTITY,
+    COORDINATES,
+    IDENTITY,
+    PREFIX,
+    PRODUCT,
+    ROOM,
+    STATE,
+    added,
+    constant_point,
+    define_elements,
+    define_points,
+    define_powers,
+    from_words,
+    load_point,
+    store_point,
+    to_words,
+)
+from blindmatch_protocol.group.jit.field import LIMBS, Field, Fma, Ifma
+from blindmatch_protocol.group.jit.ir import WORD, Lanes, Module
+from blindmatch_protocol.group.jit.sha512 import define_sha512
+
+BITS: Final = 4
+ENTRIES: Final = 1 << BITS - 1
+WINDOWS: Final = 64
+DIGITS: Final = COORDINATES * ENTRIES
+TABLE: Final = DIGITS + 1
+"""Elements of a table: a point's multiples from 1 to 8, cached, and its scalar's digits."""
+
+
+def define_windows(module: Module) -> None:
+    """`ge_table` of a point and its scalar; `ge_add_digit`, which adds a digit's multiple to a point."""
+    with module.function("ge_table", "ptr %table", "ptr %p", "ptr %scalars", "ptr %room") as f:
+        _digits(f)
+        _multiples(f)
+    with module.function("ge_add_digit", "ptr %p", "ptr %table", "i64 %number", inline=True) as f:
+        _add_digit(f)
+
+
+def _digits(f: Field) -> None:
+    """The digits of scalars below 2^253, each with 8 added to it: so they are those from 0 to 15 of a sum."""
+    words = [f.gathered("%scalars", k, 32) for k in range(4)]
+    eights = f.number_of(int("8" * (WINDOWS - 1), 16))
+    raised = to_words(f, f.carried(f.sum(from_words(f, words), eights), False))
+    raised[3] = f.or_(raised[3], f.constant(1 << 63))  # the first digit is 0 or 1
+    for k, word in enumerate(raised):
+        f.store_lanes(f.element("%table", DIGITS), k, word)
+
+
+def _multiples(f: Field) -> None:
+    """%p's; %room is for a point."""
+    f.call("ge_cached", "%table", "%p")
+    f.call("ge_add", "%room", "%p", "%table")
+    f.call("ge_cached", f.element("%table", COORDINATES), "%room")
+
+    def following(i: str) -> None:
+        f.call("ge_add", "%room", "%room", "%table")
+        f.call("ge_cached", f.item("%table", i, COORDINATES * f.size), "%room")
+
+    f.loop(ENTRIES, following, start=2)
+
+
+def _add_digit(f: Field) -> None:
+    size, negative = _digit(f)
+    found = constant_point(f, CACHED_IDENTITY)
+    for entry in range(ENTRIES):
+        mask = _equal(f, size, entry + 1)
+        found = [f.choose(mask, a, b) for a, b in zip(load_point(f, "%table", entry), found, strict=True)]
+    y_plus_x, y_minus_x, twice_z, twice_dt = found
+    cached = [
+        f.choose(negative, y_minus_x, y_plus_x),
+        f.choose(negative, y_plus_x, y_minus_x),
+        twice_z,
+        f.choose(negative, f.negated(twice_dt), twice_dt),
+    ]
+    store_point(f, "%p", added(f, load_point(f, "%p"), cached))
+
+
+def _digit(f: Field) -> tuple[Lanes, Lanes]:
+    """The size of each lane's digit, and all ones where it is negative; %number 0 is the most significant."""
+    place = f.number("sub", str(WINDOWS - 1), "%number")
+    word = f.item(f.element("%table", DIGITS), f.number("lshr", place, 4), f.vector_bytes)
+    bits = f.number("mul", f.number("and", place, 15), BITS)
+    raised = f.and_(f.right_by(f.load_lanes(word), bits), 15)
+    negative = f.wrapped_difference(f.right(raised, BITS - 1), 1)
+    digit = f.wrapped_difference(raised, ENTRIES)
+    return f.wrapped_difference(f.xor(digit, negative), negative), negative
+
+
+def _equal(f: Field, value: Lanes, number: int) -> Lanes:
+    """All ones where a lane has this number."""
+    width, vector = f.module.width, f.module.vector
+    same = f.op(f"icmp eq {vector} {value.name}, {f.constant(number).name}")
+    return Lanes(f.op(f"sext <{width} x i1> {same} to {vector}"), (1 << 64) - 1)
+
 
 CHUNK: Final = 32
 """Groups under one inversion, or under shared doublings."""
@@ -212,3 +309,57 @@ def _encode_sums(f: Field, sums: Sequence[str], out: str) -> None:
         f.call("ge_fold", total, _at(f, Room.cached))
         f.call("encode_state", f.element(_at(f, Room.states), STATE * k), total)
     f.call("encode_states", "%room", f"i64 {len(sums)}", out)
+
+
+class Target(Struct, frozen=True):
+    """A kind of processor.
+
+    Attributes:
+        cpu: LLVM's name of the least one.
+        features: it must have, as LLVM calls them.
+        field: how it multiplies.
+        width: lanes of a vector.
+    """
+
+    name: str
+    cpu: str
+    features: frozenset[str]
+    field: type[Field]
+    width: int
+
+    def module(self) -> Module:
+        """The kernel for it."""
+        module = Module(self.field, self.width)
+        _define_field(module)
+        define_powers(module)
+        define_points(module)
+        define_windows(module)
+        define_elements(module)
+        define_drivers(module)
+        define_sha512(module)
+        return module
+
+
+_AVX512: Final = frozenset({"avx512f", "avx512dq", "avx512bw", "avx512vl"})
+TARGETS: Final = (
+    Target("avx512ifma", "x86-64-v4", _AVX512 | {"avx512ifma"}, Ifma, 8),
+    Target("avx512", "x86-64-v4", _AVX512, Fma, 8),
+    Target("avx2", "x86-64-v3", frozenset({"avx2", "fma"}), Fma, 4),
+)
+"""The fastest first."""
+
+
+def target_for(features: Iterable[str]) -> Target | None:
+    """The fastest for a processor with these features; None if there is none."""
+    held = frozenset(features)
+    return next((target for target in TARGETS if target.features <= held), None)
+
+
+def _define_field(module: Module) -> None:
+    """What is called where multiplications are not written out."""
+    with module.function("fe_mul", "ptr %result", "ptr %a", "ptr %b", inline=True) as f:
+        f.store("%result", 0, f.times(f.load("%a"), f.load("%b")))
+    with module.function("fe_square", "ptr %result", "ptr %a", inline=True) as f:
+        f.store("%result", 0, f.square(f.load("%a")))
+    with module.function("fe_canonical", "ptr %result", "ptr %a", inline=True) as f:
+        f.store("%result", 0, f.canonical(f.load("%a")))

@@ -2,15 +2,166 @@
 
 What stands before and after the power in a square root is a function of its own, so that two powers can be
 computed side by side. All conditions are masks.
+
+Points of the twisted Edwards curve behind ristretto255, -x^2 + y^2 = 1 + d x^2 y^2 (RFC 9496, section 4).
+
+In memory a point is (X, Y, Z, T) with x = X/Z, y = Y/Z, xy = T/Z, and one that is added, its "cached" form,
+(Y + X, Y - X, 2Z, 2dT). Formulas: Hisil, Wong, Carter and Dawson, "Twisted Edwards Curves Revisited"
+(ASIACRYPT 2008), sections 3.1 (addition, complete) and 3.3 (doubling), for a = -1.
+
+The two fixed powers: x^((p - 5)/8) for square roots, x^(p - 2) for inverses.
+
+Both share the addition chain to x^(2^250 - 1); 254 squarings and 11 multiplications (Bernstein, "Curve25519:
+new Diffie-Hellman speed records", PKC 2006, section 5). Elements may come in pairs, whose chains hide each
+other's latency.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
-from blindmatch_protocol.group.jit.field import BITS, LIMBS, MASK, Field, Limbs
+from blindmatch_protocol.group.jit.field import BITS, LIMBS, MASK, Field, Limbs, P
 from blindmatch_protocol.group.jit.ir import Lanes, Module
-from blindmatch_protocol.group.jit.point import D, load_point, store_point
+
+
+def define_powers(module: Module) -> None:
+    """`fe_power` and `fe_power_pair` to (p - 5)/8, `fe_invert`; the last argument is room for four each."""
+    for name, count in (("fe_squares", 1), ("fe_squares_pair", 2)):
+        with module.function(name, "ptr %result", "ptr %a", "i64 %times", inline=True) as f:
+            _squares(f, count)
+    with module.function("fe_mul_pair", "ptr %result", "ptr %a", "ptr %b") as f:
+        for k in range(2):
+            f.call("fe_mul", *(f.element(one, k) for one in ("%result", "%a", "%b")))
+    for name, count, inverts in (("fe_power", 1, False), ("fe_power_pair", 2, False), ("fe_invert", 1, True)):
+        with module.function(name, "ptr %result", "ptr %a", "ptr %room") as f:
+            _chain(f, count, inverts)
+
+
+def _squares(f: Field, count: int) -> None:
+    """%a squared %times times, at least once."""
+    for k in range(count):
+        f.call("fe_square", f.element("%result", k), f.element("%a", k))
+
+    def again(_: str) -> None:
+        squares = [f.square(f.load("%result", k)) for k in range(count)]
+        for k, one in enumerate(squares):
+            f.store("%result", k, one)
+
+    f.loop("%times", again, start=1)
+
+
+def _chain(f: Field, count: int, inverts: bool) -> None:
+    t0, t1, t2, t3 = (f.element("%room", k * count) for k in range(4))
+    pair = "_pair" if count == 2 else ""
+
+    def times(result: str, left: str, right: str) -> None:
+        f.call(f"fe_mul{pair}", result, left, right)
+
+    def squares(result: str, value: str, number: int) -> None:
+        f.call(f"fe_squares{pair}", result, value, f"i64 {number}")
+
+    squares(t0, "%a", 1)  # 2
+    squares(t1, t0, 2)  # 8
+    times(t1, "%a", t1)  # 9
+    times(t0, t0, t1)  # 11
+    squares(t2, t0, 1)
+    times(t1, t1, t2)  # 2^5 - 1
+    for before, result, squared, number in (
+        (t1, t1, t2, 5),  # 2^10 - 1
+        (t1, t2, t2, 10),  # 2^20 - 1
+        (t2, t2, t3, 20),  # 2^40 - 1
+    ):
+        squares(squared, before, number)
+        times(result, squared, before)
+    squares(t2, t2, 10)
+    times(t1, t2, t1)  # 2^50 - 1
+    for before, squared, number in ((t1, t2, 50), (t2, t3, 100)):  # 2^100 - 1, 2^200 - 1
+        squares(squared, before, number)
+        times(t2, squared, before)
+    squares(t2, t2, 50)
+    times(t1, t2, t1)  # 2^250 - 1
+    squares(t1, t1, 5 if inverts else 2)
+    times("%result", t1, t0 if inverts else "%a")
+
+
+D: Final = -121665 * pow(121666, -1, P) % P
+IDENTITY: Final = (0, 1, 1, 0)
+CACHED_IDENTITY: Final = (1, 1, 2, 0)
+COORDINATES: Final = 4
+
+Point: TypeAlias = list[Limbs]
+
+
+def load_point(f: Field, pointer: str, index: int = 0) -> Point:
+    """A point, or a cached one, behind a pointer."""
+    return [f.load(pointer, COORDINATES * index + k) for k in range(COORDINATES)]
+
+
+def store_point(f: Field, pointer: str, point: Point) -> None:
+    """Put it there."""
+    for k, coordinate in enumerate(point):
+        f.store(pointer, k, coordinate)
+
+
+def constant_point(f: Field, coordinates: tuple[int, ...]) -> Point:
+    """The same point in every lane."""
+    return [f.number_of(coordinate) for coordinate in coordinates]
+
+
+def define_points(module: Module) -> None:
+    """`ge_double`, `ge_add`, `ge_cached`, `ge_fold`, of points behind pointers."""
+    with module.function("ge_double", "ptr %p", "i64 %times", inline=True) as f:
+        e, h = f.slot("%e"), f.slot("%h")
+        f.loop("%times", lambda _: _double(f, e, h))
+        f.call("fe_mul", f.element("%p", 3), e, h)
+    with module.function("ge_add", "ptr %sum", "ptr %p", "ptr %cached") as f:
+        store_point(f, "%sum", added(f, load_point(f, "%p"), load_point(f, "%cached")))
+    with module.function("ge_cached", "ptr %cached", "ptr %p") as f:
+        x, y, z, t = load_point(f, "%p")
+        twice_dt = f.times(t, f.number_of(2 * D))
+        store_point(f, "%cached", [f.plus(y, x), f.minus(y, x), f.plus(z, z), twice_dt])
+    with module.function("ge_fold", "ptr %p", "ptr %cached") as f:
+        _fold(f)
+
+
+def _double(f: Field, e_slot: str, h_slot: str) -> None:
+    """Double X, Y and Z behind %p; T = EH is made after the last doubling alone, of what is kept here."""
+    x, y, z = (f.load("%p", k) for k in range(3))
+    xx, yy, zz = f.squared(x), f.squared(y), f.squared(z)
+    h, g = f.plus(xx, yy), f.minus(yy, xx)
+    xy = f.product(x, y)
+    e, ff = f.plus(xy, xy), f.carry(f.sum(f.sum(zz, zz), f.difference(xx, yy)))
+    for k, coordinate in enumerate((f.times(e, ff), f.times(g, h), f.times(ff, g))):
+        f.store("%p", k, coordinate)
+    f.store(e_slot, 0, e)
+    f.store(h_slot, 0, h)
+
+
+def added(f: Field, point: Point, cached: Point) -> Point:
+    """The sum of a point and a cached one."""
+    x, y, z, t = point
+    y_plus_x, y_minus_x, twice_z, twice_dt = cached
+    if f.inline:
+        plus, minus = f.product(f.plus(y, x), y_plus_x), f.product(f.minus(y, x), y_minus_x)
+        tt, zz = f.product(t, twice_dt), f.product(z, twice_z)
+    else:
+        plus, minus = f.times(f.plus(y, x), y_plus_x), f.times(f.minus(y, x), y_minus_x)
+        tt, zz = f.times(t, twice_dt), f.times(z, twice_z)
+    e, h = f.minus(plus, minus), f.plus(plus, minus)
+    g, ff = f.plus(zz, tt), f.minus(zz, tt)
+    return [f.times(e, ff), f.times(g, h), f.times(ff, g), f.times(e, h)]
+
+
+def _fold(f: Field) -> None:
+    """Add the points of all lanes behind %p; every lane then has the sum."""
+    lanes = f.module.width // 2
+    while lanes:
+        f.call("ge_cached", "%cached", "%p")
+        there = [[f.rotated(limb, lanes) for limb in one] for one in load_point(f, "%cached")]
+        store_point(f, "%cached", there)
+        f.call("ge_add", "%p", "%p", "%cached")
+        lanes //= 2
+
 
 # RFC 9496, section 4.1
 SQRT_M1: Final = 19681161376707505956807079304988542015446066515923890162744021073123829784752

@@ -24,8 +24,8 @@ from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntryBatch, Info
-from blindmatch_protocol.contract.entries import HASH_BYTES, SALT_BYTES, HeldEntries, joined
-from blindmatch_protocol.contract.outcome import SIGNATURE_BYTES
+from blindmatch_protocol.contract.publishing import HASH_BYTES, SALT_BYTES, HeldEntries, joined
+from blindmatch_protocol.contract.steps import SIGNATURE_BYTES
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from blindmatch_protocol.sets.plain_list import KIND_HASHES, KIND_IDS, KIND_SALTS
 from msgspec import Struct, field

@@ -26,7 +26,7 @@ from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntryBatch, Info
-from blindmatch_protocol.contract.entries import SALT_BYTES
+from blindmatch_protocol.contract.publishing import SALT_BYTES
 from msgspec import Struct
 from msgspec.structs import replace
 

@@ -29,7 +29,7 @@ from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Flag, Match, Progress, Role, Session
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.curator import HashList
 from blindmatch_server.epochs.published import open_publication
 from msgspec import Struct

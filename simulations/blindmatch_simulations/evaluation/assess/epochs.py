@@ -29,9 +29,9 @@ from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import BlindmatchError, DesignError
 from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_protocol.contract import AnyDesign, EntrySource, Label, Tie, batches_of
-from blindmatch_protocol.contract.entries import SALT_BYTES, HeldEntries
+from blindmatch_protocol.contract.publishing import SALT_BYTES, HeldEntries
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.curator import HashList, random_hashes
 from blindmatch_server.epochs.published import Publication, open_publication
 from msgspec.structs import replace

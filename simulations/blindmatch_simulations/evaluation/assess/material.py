@@ -17,8 +17,8 @@ import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Progress
-from blindmatch_protocol.picture.distance import distances, rows
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import distances, rows
 from blindmatch_server.curator import HashList, list_hashes, open_list, random_hashes
 from msgspec import Struct
 

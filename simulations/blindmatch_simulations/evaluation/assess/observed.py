@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from blindmatch_client.settings import FailureMode, device_facts, failure_facts
 from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Info, Party, Severity, Shows, Topic
-from blindmatch_protocol.contract.coalitions import coalitions, told
+from blindmatch_protocol.contract.design import coalitions, told
 from msgspec import UNSET, Meta, UnsetType
 
 from blindmatch_simulations.measure.results import Strict

@@ -38,9 +38,8 @@ from blindmatch_protocol.contract import (
     open_all,
 )
 from blindmatch_protocol.contract.relation import NO_ENTRIES
-from blindmatch_protocol.picture.distance import near_pairs, rows
-from blindmatch_protocol.picture.item import Picture
-from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, near_pairs, rows
 from blindmatch_server.curator import HashList
 from blindmatch_server.matching.answering import MatchingLimits
 from msgspec import Struct, field

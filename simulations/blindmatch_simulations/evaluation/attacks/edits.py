@@ -22,8 +22,8 @@ from blindmatch_client.settings import Consequence
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Item, Party
 from blindmatch_protocol.contract.relation import NO_ENTRIES
-from blindmatch_protocol.picture import distance
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture.decode import Picture
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means
 from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
@@ -117,7 +117,7 @@ def fixed_edits(arena: Arena) -> Figure:
     relation, count = arena.design.info.relation, LISTED if arena.thorough else QUICK_LISTED
     made = arena.once(("crops", count), lambda: tuple(crops(count, arena.seed)))
     rows = arena.once(("edits", count), lambda: _edited(arena, made))
-    entries = [distance.rows([row[0].hash]) for row in rows]  # the first edit is none
+    entries = [pdq.rows([row[0].hash]) for row in rows]  # the first edit is none
     out = np.array(
         [[not relation.matches(one, own) for one in row] for row, own in zip(rows, entries, strict=True)]
     )

@@ -26,10 +26,18 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import UNBOUND, Item, NoState, Party, Send
 from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs.enclave import design as host
-from blindmatch_protocol.designs.enclave.attestation import Platform, Policy, measured, signed_quote
+from blindmatch_protocol.designs.enclave.attestation import (
+    Attest,
+    Picture,
+    Platform,
+    Policy,
+    Quote,
+    SealedPicture,
+    measured,
+    signed_quote,
+)
 from blindmatch_protocol.designs.enclave.design import ENCLAVE, VENDOR, Inside, picture_info
-from blindmatch_protocol.designs.enclave.messages import Attest, Picture, Quote, SealedPicture
-from blindmatch_protocol.messages.padding import unpad_attachment
+from blindmatch_protocol.messages.content import unpad_attachment
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing

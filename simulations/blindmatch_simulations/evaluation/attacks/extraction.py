@@ -32,12 +32,10 @@ import numpy.typing as npt
 from blindmatch_protocol.contract import KeyLimits, Match, Party, Request
 from blindmatch_protocol.designs.he_hamming import files, packing, seal
 from blindmatch_protocol.designs.he_hamming.circuit import CHECKED, WEIGHT, Evaluation, indicator
-from blindmatch_protocol.designs.he_hamming.messages import Keys, Query, Reply, Secret
-from blindmatch_protocol.designs.he_hamming.packing import DATA, KEY
-from blindmatch_protocol.designs.he_hamming.ring import BITS, Ring
+from blindmatch_protocol.designs.he_hamming.packing import BITS, DATA, KEY, Keys, Query, Reply, Ring, Secret
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS
 from blindmatch_protocol.designs.token_psi import Tokening
-from blindmatch_protocol.designs.token_psi.extraction import best_share
+from blindmatch_protocol.designs.token_psi.build import best_share
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.matching import ledger
 from blindmatch_server.matching.ledger import Budget, BudgetError, MatcherStore

@@ -39,13 +39,13 @@ from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Buffers, Done, Label, Match, Party, Role
-from blindmatch_protocol.contract.entries import batches_of
+from blindmatch_protocol.contract.publishing import batches_of
 from blindmatch_protocol.crypto import dleq
 from blindmatch_protocol.crypto.oprf import Mode, blind_evaluate, generate_key_pair
 from blindmatch_protocol.designs import third_party
 from blindmatch_protocol.designs.third_party import THIRD, answered_with, signatures
 from blindmatch_protocol.designs.voprf import VoprfDesign
-from blindmatch_protocol.designs.voprf.messages import CertifiedReply
+from blindmatch_protocol.designs.voprf.round import CertifiedReply
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_server.epochs.signing import CuratorKey
 from msgspec.structs import replace

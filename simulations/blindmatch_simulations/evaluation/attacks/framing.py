@@ -35,10 +35,9 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Match, Party
 from blindmatch_protocol.designs.provider_scan import DESIGN as IN_CLEAR
 from blindmatch_protocol.messages.content import AttachmentRef, Content, compose
-from blindmatch_protocol.messages.franking import disclose
+from blindmatch_protocol.messages.franking import Stamp, Stamped, disclose
 from blindmatch_protocol.messages.parts import SUBMISSION, split
 from blindmatch_protocol.messages.report import Report, seal_report
-from blindmatch_protocol.messages.stamp import Stamp, Stamped
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre import checking, verify
 from blindmatch_server.centre.keys import PUBLIC_KEY

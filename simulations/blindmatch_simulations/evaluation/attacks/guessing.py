@@ -20,7 +20,7 @@ from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party, Role
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate
 from blindmatch_protocol.designs.voprf import KeyLayout, Verified
-from blindmatch_protocol.picture.distance import rows
+from blindmatch_protocol.picture.pdq import rows
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing

@@ -27,8 +27,8 @@ from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.crypto.oprf import evaluate_rows
 from blindmatch_protocol.designs.token_psi.build import oprf_input_rows
-from blindmatch_protocol.designs.token_psi.derivation import token_keys
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
+from blindmatch_protocol.designs.token_psi.shares import token_keys
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens
 from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.group.rowwise import expand

@@ -19,7 +19,7 @@ from blindmatch_client.egress.calls import EXCHANGE, EXCHANGE_LARGE
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.contract.relation import NO_ENTRIES
-from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
+from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
 from google.protobuf.message import Message as Wire
 from msgspec import field
 from PIL import Image

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.contract.coalitions import told
+from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.designs.enclave.design import Enclave
 from blindmatch_protocol.designs.facts import DELTA_SIZES
 from blindmatch_protocol.designs.he_hamming.design import HeHamming

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.picture.distance import distances, rows
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import distances, rows
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means
 from blindmatch_simulations.evaluation.attacks.arena import OF_A_SEED, Arena, attack

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.picture import distance
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Pixels
 from blindmatch_server.centre.keys import KEY_BYTES, SAME_PICTURE, KeyedHasher
 from blindmatch_server.centre.keys import distance as second_distance
@@ -156,7 +156,7 @@ def rebuilt_collisions(arena: Arena) -> Figure:
 
 
 def _near(one: Picture, other: Picture) -> bool:
-    apart = distance.distance(one.hash, other.hash)
+    apart = pdq.distance(one.hash, other.hash)
     return apart <= MATCH_DISTANCE and min(one.quality, other.quality) >= LEAST_QUALITY
 
 

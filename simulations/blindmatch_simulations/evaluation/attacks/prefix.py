@@ -15,7 +15,7 @@ from typing import Any, Final
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.designs.prefix_bucket import BUCKETS, Bucket, buckets
+from blindmatch_protocol.designs.prefix_bucket import BUCKETS, Bucket, files
 from blindmatch_protocol.designs.prefix_bucket import files as kept
 from msgspec.structs import replace
 
@@ -50,11 +50,11 @@ def prefix(arena: Arena) -> Figure:
     better than blindly which of the two a picture is."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
     mine, others = arena.hashes(1, "mine")[0].tobytes(), arena.hashes(OTHERS, "others")
-    wanted, rng, right = buckets.bucket_of(mine, deployed.setup.bits), arena.rng("asked"), 0
+    wanted, rng, right = files.bucket_of(mine, deployed.setup.bits), arena.rng("asked"), 0
     for at in arena.each(range(ASKED)):
         own = mine if at % 2 else others[at].tobytes()
         right += (_prefix(deployed, own, rng) == wanted) == bool(at % 2)
-    fit = sum(buckets.bucket_of(row.tobytes(), deployed.setup.bits) == wanted for row in others)
+    fit = sum(files.bucket_of(row.tobytes(), deployed.setup.bits) == wanted for row in others)
     low, high = clopper_pearson(fit, OTHERS)
     made, ratio = advantage(right, ASKED), OTHERS / max(fit, 1)
     parts = {"advantage": round(made.value, 4)}
@@ -77,7 +77,7 @@ def _own_start(own: bytes, bits: int) -> int:
     Means(_MATCHER, Conduct.SEMI_HONEST, "a picture in mind"),
     Claim("Two pictures of one prefix look the same", PAGE),
     budget=f"{GAMES} pictures, one of two",
-    weakness=replacing((buckets, "bucket_of", _own_start)),
+    weakness=replacing((files, "bucket_of", _own_start)),
     needs=(IN_BUCKETS,),
 )
 def same_prefix(arena: Arena) -> Figure:
@@ -114,7 +114,7 @@ def held_back(arena: Arena) -> Figure:
     deployed = arena.deployed(arena.hashes(ENTRIES, "listed"), "set")
     mine, others = arena.hashes(1, "mine")[0].tobytes(), arena.hashes(ASKED, "others")
     rng = arena.rng("asked")
-    wanted = buckets.bucket_of(mine, deployed.setup.bits)
+    wanted = files.bucket_of(mine, deployed.setup.bits)
     held = sum(_prefix(deployed, mine, rng) == wanted for _ in range(RETRIES))
     beside = sum(_prefix(deployed, row.tobytes(), rng) == wanted for row in arena.each(others))
     parts = {"the picture": held / RETRIES, "others": beside / ASKED}

@@ -43,15 +43,12 @@ from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Item, Match, Party, Role
 from blindmatch_protocol.crypto.oprf import Mode, blind
 from blindmatch_protocol.designs.he_hamming import packing
-from blindmatch_protocol.designs.he_hamming.batch import Batch
-from blindmatch_protocol.designs.he_hamming.circuit import WEIGHT, Evaluation, indicator
-from blindmatch_protocol.designs.he_hamming.messages import Reply
-from blindmatch_protocol.designs.he_hamming.packing import Polynomials
-from blindmatch_protocol.designs.he_hamming.ring import Ring
+from blindmatch_protocol.designs.he_hamming.circuit import WEIGHT, Batch, Evaluation, indicator
+from blindmatch_protocol.designs.he_hamming.packing import Polynomials, Reply, Ring
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS
 from blindmatch_protocol.designs.voprf import design as voprf_design
 from blindmatch_protocol.messages.content import compose
-from blindmatch_protocol.picture import distance
+from blindmatch_protocol.picture import pdq
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
@@ -173,7 +170,7 @@ def recorded_requests(arena: Arena) -> Figure:
     """Count the recorded requests of which the thief tells which of two pictures they are of."""
     arena, count = arena.reduced(), RECORDED if arena.thorough else QUICK
     pair = [picture(1000 * arena.seed + number) for number in range(2)]
-    listed, rng, told = distance.rows([one.hash for one in pair]), arena.rng("recorded"), 0
+    listed, rng, told = pdq.rows([one.hash for one in pair]), arena.rng("recorded"), 0
     deployed = arena.deployed(listed, "set", **ASKED)
     arena.spending.list_share = 1.0
     for number in arena.each(range(count)):
@@ -296,7 +293,7 @@ class _Testing(Evaluation):
 
     def tested(self, query: Any, earlier: Any, guess: bytes, batches: Sequence[Batch]) -> Polynomials:
         """The reply to `query`, of zeros unless the hash of `earlier` is near the guess."""
-        guessed = replace(batches[0], hashes=distance.rows([guess] * self._ring.degree), ready=False)
+        guessed = replace(batches[0], hashes=pdq.rows([guess] * self._ring.degree), ready=False)
         near = self._indicator(self._scan(self._babies(earlier, guessed.babies), guessed))
         self.near = self._scaled(near, pow(indicator(WEIGHT), -1, PLAIN_MODULUS))
         return self.reply(query, batches)
@@ -314,7 +311,7 @@ def earlier_pictures(arena: Arena) -> Figure:
     small, told = arena.reduced(), 0
     pictures = [picture(1000 * arena.seed + number) for number in range(3 * QUICK)]
     listed = pictures[:QUICK]
-    deployed = small.deployed(distance.rows([one.hash for one in listed]), "set")
+    deployed = small.deployed(pdq.rows([one.hash for one in listed]), "set")
     for at, later in enumerate(arena.each(listed)):
         guess, other = pictures[QUICK + 2 * at :][:2]
         reported = [_reported(small, deployed, one, guess.hash, later) for one in (guess, other)]

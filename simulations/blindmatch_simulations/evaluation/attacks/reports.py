@@ -27,10 +27,9 @@ from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.group import single
 from blindmatch_protocol.messages import franking
 from blindmatch_protocol.messages.content import AttachmentRef, Content, compose
-from blindmatch_protocol.messages.franking import LEAF_LENGTH, disclose
-from blindmatch_protocol.messages.franking_mode import FrankingMode
+from blindmatch_protocol.messages.franking import LEAF_LENGTH, FrankingMode, disclose
 from blindmatch_protocol.messages.report import Report, open_report
-from blindmatch_protocol.messages.sender_proof import NONCE_LENGTH, FrankingKey, SenderProof, proven, sign
+from blindmatch_protocol.messages.sealed_message import NONCE_LENGTH, FrankingKey, SenderProof, proven, sign
 from blindmatch_server.centre import verify
 from blindmatch_server.centre.keys import JUDGE_PUBLIC, CentreKeys
 from blindmatch_server.hosting.authority import Identity, Kind

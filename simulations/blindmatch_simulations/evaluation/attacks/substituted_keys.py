@@ -29,9 +29,8 @@ from blindmatch_client.store.outbox import Outbox
 from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.messages.clear_message import ClearMessage
-from blindmatch_protocol.messages.content import Content, compose
-from blindmatch_protocol.messages.sender_proof import Franked
+from blindmatch_protocol.messages.content import ClearMessage, Content, compose
+from blindmatch_protocol.messages.sealed_message import Franked
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing

@@ -29,9 +29,9 @@ from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntryBatch, Party
-from blindmatch_protocol.contract.entries import HeldEntries, joined
-from blindmatch_protocol.contract.outcome import UNCONFIRMED_ID
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.contract.publishing import HeldEntries, joined
+from blindmatch_protocol.contract.steps import UNCONFIRMED_ID
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.curator.endorsement.batches import Batches, Held
 from msgspec import Struct
 from msgspec.structs import replace

@@ -10,7 +10,7 @@ from blindmatch_proofs.absence import open_setup, verify_absence, verify_files
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import AnyDesign, Item
-from blindmatch_protocol.contract.entries import batches_of
+from blindmatch_protocol.contract.publishing import batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN as EXACT
 from blindmatch_protocol.designs.token_psi import DESIGN as NEARLY
 from blindmatch_server.curator import random_hashes

@@ -24,7 +24,7 @@ from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Label, SetParameters
-from blindmatch_protocol.contract.entries import HeldEntries
+from blindmatch_protocol.contract.publishing import HeldEntries
 from blindmatch_protocol.designs.hash_upload import DESIGN as UPLOAD
 from blindmatch_protocol.designs.oprf_psi import DESIGN as PSI
 from blindmatch_server.curator import random_hashes

@@ -20,7 +20,7 @@ from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party, batches_of
 from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.designs.none import DESIGN
-from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
+from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
 from msgspec import Struct
 
 from blindmatch_simulations.measure.processes import Worker, cpu_seconds, status_mib, working

@@ -10,11 +10,8 @@ from blindmatch_proofs.verdict import Passed, Verdict
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.messages.content import compose
-from blindmatch_protocol.messages.franking import commit
-from blindmatch_protocol.messages.franking_mode import FrankingMode
-from blindmatch_protocol.messages.sealed_message import SealedMessage
-from blindmatch_protocol.messages.sender_proof import PROOF_LENGTHS, Franking
-from blindmatch_protocol.messages.stamp import Stamp, Stamped
+from blindmatch_protocol.messages.franking import FrankingMode, Stamp, Stamped, commit
+from blindmatch_protocol.messages.sealed_message import PROOF_LENGTHS, Franking, SealedMessage
 
 from blindmatch_simulations.evaluation.bench.messages_worker import TEXT
 from blindmatch_simulations.measure.meter import Meter, expect

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol.picture import pdq
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from PIL import Image
 
 from blindmatch_simulations.evaluation.bench.peers.runner import PeerMissingError, Peers, runs_of

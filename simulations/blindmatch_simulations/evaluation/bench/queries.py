@@ -19,7 +19,7 @@ from blindmatch_protocol.crypto import oprf
 from blindmatch_protocol.crypto.oprf import Mode
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.voprf import MATCHER
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.curator import open_list, random_list
 from blindmatch_server.epochs.published import Publication

@@ -15,7 +15,7 @@ from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import EntrySource
 from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.designs.oprf_psi.layers import FilterLayer, Layer
+from blindmatch_protocol.designs.oprf_psi.design import FilterLayer, Layer
 from blindmatch_protocol.group import missing
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import labels, store

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from blindmatch_protocol.contract import Category
 from blindmatch_protocol.contract.relation import NO_ENTRIES
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from PIL import Image
 
 from blindmatch_simulations.testbed.inprocess.verdict import NotComparableError

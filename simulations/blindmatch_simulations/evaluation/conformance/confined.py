@@ -167,7 +167,7 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
     import numpy as np
     from blindmatch_protocol.codec.randomness import seeded
     from blindmatch_protocol.contract import Role
-    from blindmatch_protocol.picture.item import Picture
+    from blindmatch_protocol.picture.decode import Picture
 
     from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, run_session
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.messages.report import Report, seal_report
-from blindmatch_protocol.picture.distance import rows
+from blindmatch_protocol.picture.pdq import rows
 from blindmatch_server.centre.assessment import Check
 from blindmatch_server.centre.keys import CentreKeys, KeyedHasher
 from blindmatch_server.centre.references import Deployed, Reference, References

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from blindmatch_protocol.contract import UNBOUND, Adversary, Party, Voucher
-from blindmatch_protocol.contract.coalitions import told
+from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.contract.driver import MOST_ROUNDS
 from blindmatch_protocol.messages.parts import MOST_SMALL_BYTES
 from blindmatch_server.centre.service import CentreLimits

@@ -29,7 +29,7 @@ from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.codec.randomness import Recording, replayed
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Role
-from blindmatch_protocol.contract.outcome import Send
+from blindmatch_protocol.contract.steps import Send
 from blindmatch_protocol.group import single
 from msgspec import Struct
 

@@ -24,7 +24,7 @@ from blindmatch_protocol.codec.errors import BlindmatchError, DesignError
 from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.picture.distance import rows
+from blindmatch_protocol.picture.pdq import rows
 from msgspec import Struct
 from msgspec.structs import replace
 

@@ -21,7 +21,7 @@ from blindmatch_client.settings import Consequence
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Category, Learner, Party
 from blindmatch_protocol.contract.relation import NO_ENTRIES
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from PIL import Image
 
 from blindmatch_simulations.evaluation.conformance.category import of_either

@@ -22,7 +22,7 @@ from blindmatch_protocol.contract import (
     Visible,
     Voucher,
 )
-from blindmatch_protocol.contract.outcome import Done
+from blindmatch_protocol.contract.steps import Done
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published
 from blindmatch_simulations.testbed.inprocess.deployed import VOUCHER, Deployed, unprepared_state

@@ -22,7 +22,7 @@ from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import Recording, replayed
 from blindmatch_protocol.contract import UNBOUND, NoState, concluded
-from blindmatch_protocol.contract.outcome import Done, Send, Voucher
+from blindmatch_protocol.contract.steps import Done, Send, Voucher
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published
 from blindmatch_simulations.evaluation.conformance.leakage.relations import Span, groups, role_players

@@ -11,8 +11,7 @@ import numpy as np
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Progress, no_progress
-from blindmatch_protocol.picture.distance import distance
-from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Pixels
+from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Pixels, distance
 from msgspec import Struct
 from PIL import Image
 

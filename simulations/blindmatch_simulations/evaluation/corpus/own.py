@@ -16,8 +16,7 @@ from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.picture.decode import decode
-from blindmatch_protocol.picture.distance import distance
-from blindmatch_protocol.picture.pdq import LEAST_QUALITY
+from blindmatch_protocol.picture.pdq import LEAST_QUALITY, distance
 from blindmatch_server.centre.keys import SAME_PICTURE
 from msgspec import Struct, field
 from PIL import Image

@@ -24,8 +24,8 @@ from blindmatch_protocol.codec import Message as State
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Progress, no_progress
-from blindmatch_protocol.picture.distance import rows
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import rows
 from msgspec import Struct, field
 
 from blindmatch_simulations.evaluation.population.bands import totals

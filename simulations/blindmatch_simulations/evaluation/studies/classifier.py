@@ -16,7 +16,7 @@ from typing import Final
 
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Category, Item
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct
 
 from blindmatch_simulations.data import eu_photos, volumes

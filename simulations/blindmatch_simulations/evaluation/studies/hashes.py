@@ -27,8 +27,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from blindmatch_protocol.picture import distance, pdq
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.centre.keys import SAME_PICTURE, KeyedHasher
 from msgspec import Struct
 from PIL import Image
@@ -139,19 +139,19 @@ class Separation(Struct, frozen=True):
 def measure(pictures: list[SamplePicture], hashers: list[KeyedHasher]) -> Separation:
     """All distances between pictures, and between each picture and its edits."""
     planes = [Picture.from_bytes(picture.data).luminance for picture in pictures]
-    plain = [distance.rows([hasher.hash(plane) for plane in planes]) for hasher in hashers]
+    plain = [pdq.rows([hasher.hash(plane) for plane in planes]) for hasher in hashers]
     edits = {}
     for edit in EDITS:
         changed = [Picture.from_bytes(edit.apply(picture.data)).luminance for picture in pictures]
-        hashed = [distance.rows([hasher.hash(plane) for plane in changed]) for hasher in hashers]
+        hashed = [pdq.rows([hasher.hash(plane) for plane in changed]) for hasher in hashers]
         edits[edit.name] = np.concatenate(
             [np.bitwise_count(a ^ b).sum(axis=1, dtype=np.uint16) for a, b in zip(plain, hashed, strict=True)]
         )
     pairs = np.triu_indices(len(pictures), 1)
-    between = np.concatenate([distance.distances(rows, rows)[pairs] for rows in plain])
+    between = np.concatenate([pdq.distances(rows, rows)[pairs] for rows in plain])
     overlap = np.array([_overlap(pictures[i], pictures[j]) for i, j in zip(*pairs, strict=True)])
-    coarse = distance.rows([picture.hash for picture in pictures])
-    apart = np.tile(distance.distances(coarse, coarse)[pairs], len(hashers))
+    coarse = pdq.rows([picture.hash for picture in pictures])
+    apart = np.tile(pdq.distances(coarse, coarse)[pairs], len(hashers))
     overlap = np.tile(overlap, len(hashers))
     correlation = float(np.corrcoef(between[~overlap], apart[~overlap])[0, 1])
     return Separation(edits, between[~overlap], between[overlap], correlation)

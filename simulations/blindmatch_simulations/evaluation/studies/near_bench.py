@@ -16,9 +16,13 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_protocol.contract import Label
 from blindmatch_protocol.crypto.oprf import Mode, blind
-from blindmatch_protocol.designs.token_psi import DESIGN, Tokening, TokenPsi, derivation, shares
-from blindmatch_protocol.designs.token_psi.build import oprf_inputs
-from blindmatch_protocol.designs.token_psi.extraction import best_share, evaluations_for_all, expected_share
+from blindmatch_protocol.designs.token_psi import DESIGN, Tokening, TokenPsi, shares
+from blindmatch_protocol.designs.token_psi.build import (
+    best_share,
+    evaluations_for_all,
+    expected_share,
+    oprf_inputs,
+)
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.designs.voprf import LIMITS, Limits, Waiting
 from blindmatch_protocol.setfile import SetFile
@@ -114,7 +118,7 @@ def _values(parties: OpenDesign, inputs: list[bytes], rng: Randomness) -> Rows:
     most, layer = parties.setup.tokening.tokens, parties.setup.layers[0]
     starts = range(0, len(inputs), most)
     outputs = np.concatenate([_outputs(parties, inputs[at : at + most], rng) for at in starts])
-    values: Rows = layer.values(derivation.token_keys(outputs, layer.epoch))
+    values: Rows = layer.values(shares.token_keys(outputs, layer.epoch))
     return values
 
 

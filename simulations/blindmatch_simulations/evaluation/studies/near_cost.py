@@ -41,11 +41,11 @@ from blindmatch_protocol.contract import UNBOUND, Exchange, Item, NoMatch, Party
 from blindmatch_protocol.crypto.oprf import Evaluation, Mode, SecretKey, blind, blind_evaluate, finalize
 from blindmatch_protocol.designs.token_psi import DESIGN, Setup, Tokening
 from blindmatch_protocol.designs.token_psi.build import oprf_inputs
-from blindmatch_protocol.designs.token_psi.matching import find_label
+from blindmatch_protocol.designs.token_psi.design import find_label
 from blindmatch_protocol.designs.token_psi.shares import candidate_count
 from blindmatch_protocol.designs.token_psi.tokens import probe_tokens
 from blindmatch_protocol.designs.voprf import MATCHER, KeyHolder
-from blindmatch_protocol.designs.voprf.messages import BlindedRequest
+from blindmatch_protocol.designs.voprf.round import BlindedRequest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator import open_list, random_list, traces
 from blindmatch_server.epochs.published import CURRENT, Publication, open_publication

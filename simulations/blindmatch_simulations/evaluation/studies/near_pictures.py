@@ -24,8 +24,8 @@ from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS
-from blindmatch_protocol.picture import distance
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Fingerprint
 from msgspec import Struct
 
@@ -105,7 +105,7 @@ def hamming(left: Rows, right: Rows) -> npt.NDArray[np.int32]:
 def stacked(found: list[Fingerprint]) -> Fingerprints:
     """Many fingerprints as one."""
     return Fingerprints(
-        distance.rows([one.hash for one in found]),
+        pdq.rows([one.hash for one in found]),
         np.array([one.coefficients for one in found], np.float32).reshape(-1, 256),
         np.array([one.quality for one in found], np.int32),
     )

@@ -25,10 +25,9 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
-from blindmatch_protocol.designs.token_psi.extraction import evaluations_for_all
-from blindmatch_protocol.designs.token_psi.families import plan
+from blindmatch_protocol.designs.token_psi.build import evaluations_for_all
 from blindmatch_protocol.designs.token_psi.shares import candidate_count
-from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS, entry_tokens, probe_tokens
+from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS, entry_tokens, plan, probe_tokens
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from msgspec import Struct
 

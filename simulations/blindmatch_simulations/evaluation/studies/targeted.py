@@ -32,7 +32,7 @@ from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs.token_psi import shares
-from blindmatch_protocol.group.tagged import expand
+from blindmatch_protocol.group.rows import expand
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from msgspec import Struct, field

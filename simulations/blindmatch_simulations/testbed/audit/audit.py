@@ -10,7 +10,7 @@ from blindmatch_client.settings import Consequence
 from blindmatch_client.trace import EgressRecord, Purpose, Round, SessionTrace
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import AnyDesign, Binding, Item, Party, Voucher
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct, field
 from msgspec.structs import replace
 

@@ -12,7 +12,7 @@ from blindmatch_client.settings import Consequence
 from blindmatch_client.trace import EgressRecord, EnrolmentTrace, MessageTrace, Purpose, SessionTrace
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Item, Party, Role
-from blindmatch_protocol.messages.cover import SLOT_SIZES
+from blindmatch_protocol.messages.report import SLOT_SIZES
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from google.protobuf.message import DecodeError

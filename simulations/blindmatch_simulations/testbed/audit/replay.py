@@ -31,7 +31,7 @@ from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, TapeExhaustedError, replayed
 from blindmatch_protocol.contract import AnyDesign, Item, Party, Role, Session
-from blindmatch_protocol.contract.outcome import Flag, Match, Voucher
+from blindmatch_protocol.contract.steps import Flag, Match, Voucher
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct
 

@@ -20,8 +20,7 @@ from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Flag, Match, Outcome, Party
-from blindmatch_protocol.messages.cover import Slot, open_slot
-from blindmatch_protocol.messages.report import Report, open_report
+from blindmatch_protocol.messages.report import Report, Slot, open_report, open_slot
 from blindmatch_protocol.messages.sealed_message import SealedMessage
 from blindmatch_protocol.picture import container
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb

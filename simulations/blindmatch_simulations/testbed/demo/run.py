@@ -19,9 +19,9 @@ from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Learner, Party, Progress
-from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
-from blindmatch_protocol.picture.distance import rows as hash_rows
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import rows as hash_rows
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator import HashList, import_list, list_hashes, open_list, random_hashes
 from blindmatch_server.epochs.logged import read_logged

@@ -24,7 +24,7 @@ from blindmatch_protocol.contract import (
     SetParameters,
     no_progress,
 )
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.references import write_references

@@ -18,8 +18,8 @@ from blindmatch_proofs.epoch import EpochPolicy
 from blindmatch_proofs.tlog_policy import Policy
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.failpoint import reach
-from blindmatch_protocol.messages.franking_mode import FrankingMode
-from blindmatch_protocol.messages.sender_proof import Franking
+from blindmatch_protocol.messages.franking import FrankingMode
+from blindmatch_protocol.messages.sealed_message import Franking
 from msgspec import Struct, field
 from msgspec.structs import replace
 

@@ -25,7 +25,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import AnyDesign, Label, Progress, no_progress
-from blindmatch_protocol.contract.entries import HeldEntries
+from blindmatch_protocol.contract.publishing import HeldEntries
 from blindmatch_server.curator import Summary, list_hashes, list_pictures, open_list
 from blindmatch_server.curator.endorsement.auditing import Audited
 from blindmatch_server.curator.endorsement.batches import (

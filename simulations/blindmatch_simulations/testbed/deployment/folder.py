@@ -30,8 +30,8 @@ from blindmatch_client.egress.egress import Endpoint
 from blindmatch_proofs.epoch import NO_SEALING_KEY
 from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
-from blindmatch_protocol.messages.sender_proof import Franking
+from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
+from blindmatch_protocol.messages.sealed_message import Franking
 from blindmatch_server.centre.keys import JUDGE_PUBLIC, STAMP_KEY, CentreKeys
 from blindmatch_server.centre.keys import PUBLIC_KEY as CENTRE_PUBLIC_KEY
 from blindmatch_server.epochs.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey, Signer

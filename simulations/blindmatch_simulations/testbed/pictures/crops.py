@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.picture import distance, pdq
+from blindmatch_protocol.picture import pdq
 from blindmatch_protocol.picture.decode import decode
 from msgspec import Struct
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
@@ -237,8 +237,8 @@ def crops(count: int, seed: int) -> list[SamplePicture]:
             break
         pixels = _crop(photograph(source), box)
         found = pdq.fingerprint(pdq.luminance(pixels))
-        row = distance.rows([found.hash])
-        if found.quality < pdq.LEAST_QUALITY or (distance.distances(row, taken) <= LEAST_APART).any():
+        row = pdq.rows([found.hash])
+        if found.quality < pdq.LEAST_QUALITY or (pdq.distances(row, taken) <= LEAST_APART).any():
             continue
         taken = np.concatenate([taken, row])
         name = f"{Path(source).stem}-{len(chosen):04d}"

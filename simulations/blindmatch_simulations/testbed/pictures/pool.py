@@ -24,8 +24,8 @@ import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Item, Relation
-from blindmatch_protocol.picture.distance import rows
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import rows
 from msgspec import Struct
 from PIL import Image, ImageDraw, ImageFont
 

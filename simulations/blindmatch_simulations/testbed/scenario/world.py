@@ -29,7 +29,7 @@ from blindmatch_client.settings import FailureMode
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, EntrySource, Party, Progress, no_progress
-from blindmatch_protocol.messages.franking_mode import DEFAULT_MODE, FrankingMode
+from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.store import State
 from blindmatch_server.epochs.published import Publication, open_publication

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, Final, TypeAlias
 
 from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Item, Learner, Party, Relation
-from blindmatch_protocol.contract.coalitions import coalitions, told
+from blindmatch_protocol.contract.design import coalitions, told
 from msgspec import Struct
 
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed

@@ -20,8 +20,8 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError, SetFileError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Item, Match, NoMatch, Parts, Party, Voucher
-from blindmatch_protocol.picture.distance import rows
-from blindmatch_protocol.picture.item import Picture
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import rows
 from blindmatch_protocol.sets import labels
 from msgspec import Struct
 from msgspec.structs import replace

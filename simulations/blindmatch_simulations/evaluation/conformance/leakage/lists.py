@@ -15,7 +15,7 @@ from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Adversary, Party
-from blindmatch_protocol.contract.coalitions import told
+from blindmatch_protocol.contract.design import told
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, crowd

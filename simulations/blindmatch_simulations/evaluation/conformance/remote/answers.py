@@ -11,9 +11,9 @@ from blindmatch_protocol.codec import Message, layout
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Learner, Send, Tie, concluded
 from blindmatch_protocol.crypto import dleq
-from blindmatch_protocol.crypto.ciphersuite import Mode
+from blindmatch_protocol.crypto.dleq import Mode
 from blindmatch_protocol.crypto.oprf import PublicKey
-from blindmatch_protocol.designs.voprf.messages import CertifyRequest
+from blindmatch_protocol.designs.voprf.round import CertifyRequest
 from blindmatch_protocol.messages.parts import MOST_SMALL_BYTES
 
 from blindmatch_simulations.evaluation.conformance.correctness import misses

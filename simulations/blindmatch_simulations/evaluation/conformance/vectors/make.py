@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from blindmatch_protocol import codec
 from blindmatch_protocol.codec.randomness import Randomness, Recording, seeded
 from blindmatch_protocol.contract import AnyDesign, Flag, Match, Outcome, Role, Session, Verdict, Voucher
-from blindmatch_protocol.picture.distance import rows
+from blindmatch_protocol.picture.pdq import rows
 
 from blindmatch_simulations.evaluation.conformance.hostility import message_classes
 from blindmatch_simulations.evaluation.conformance.vectors.item import VectorItem, make_item

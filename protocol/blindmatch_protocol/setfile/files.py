@@ -1,19 +1,96 @@
-"""Opens a set file over a (memory-mapped) buffer; pages of a section are read when it is first used."""
+"""Writes and opens set files over (memory-mapped) buffers; a section's pages are read when it is first used.
+
+A section's digest: the root of a hash tree over its pages, so that a proof can open one page.
+
+    section --> pages of 4,096 bytes --> leaf = SHA-256(0x00 || page)
+                                         node = SHA-256(0x01 || left || right) ... --> root
+
+The tree is that of RFC 9162, section 2.1.1. Every page but the last has 4,096 bytes; how many there are
+follows from the section's length, which the table of the file says beside the root. A section without
+bytes has no page, and the digest of the empty tree: SHA-256 of nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
 from hmac import compare_digest
 from io import SEEK_END
-from typing import BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from msgspec.structs import replace
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.codec.errors import SetFileError
+from blindmatch_protocol.contract.publishing import Writer
 from blindmatch_protocol.setfile import layout
-from blindmatch_protocol.setfile.layout import Section
-from blindmatch_protocol.setfile.pages import leaves_of, root_of
+from blindmatch_protocol.setfile.layout import Identity, Section, Trailer
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+
+PAGE_BYTES: Final = 4096
+
+_leaf: Callable[[], _Hash] = sha256(b"\0").copy
+_node: Callable[[], _Hash] = sha256(b"\1").copy
+
+
+def leaves_of(content: Buffer) -> list[bytes]:
+    """The leaves of a section, one for each page."""
+    whole = memoryview(content).cast("B")
+    return [leaf_hash(whole[at : at + PAGE_BYTES]) for at in range(0, len(whole), PAGE_BYTES)]
+
+
+def root_of(leaves: Sequence[bytes]) -> bytes:
+    """The root over these leaves (RFC 9162, section 2.1.1); a node without a neighbour goes up as it is."""
+    level = [*leaves] or [sha256().digest()]
+    while len(level) > 1:
+        pairs = zip(level[::2], level[1::2], strict=False)
+        level = [*(node_hash(*pair) for pair in pairs), *level[len(level) & ~1 :]]
+    return level[0]
+
+
+class PageHash:
+    """The digest of a section whose bytes come in parts of any length."""
+
+    __slots__ = ("_leaves", "_rest")
+
+    def __init__(self) -> None:
+        self._leaves: list[bytes] = []
+        self._rest = bytearray()
+
+    def update(self, part: Buffer) -> None:
+        """Append `part`."""
+        fresh = memoryview(part).cast("B")
+        if self._rest:
+            missing = PAGE_BYTES - len(self._rest)
+            self._rest += fresh[:missing]
+            fresh = fresh[missing:]
+            if len(self._rest) < PAGE_BYTES:
+                return
+            self._leaves.append(leaf_hash(self._rest))
+        whole = len(fresh) - len(fresh) % PAGE_BYTES
+        self._leaves += leaves_of(fresh[:whole])
+        self._rest = bytearray(fresh[whole:])
+
+    def digest(self) -> bytes:
+        """The root over all parts."""
+        return root_of([*self._leaves, *leaves_of(self._rest)])
+
+
+def leaf_hash(content: Buffer) -> bytes:
+    """A leaf (RFC 9162, section 2.1.1)."""
+    state = _leaf()
+    state.update(content)
+    return state.digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """An inner node (RFC 9162, section 2.1.1)."""
+    state = _node()
+    state.update(left + right)
+    return state.digest()
 
 
 class SetFile:
@@ -152,3 +229,55 @@ def ending(file: BinaryIO) -> bytes | None:
     file.seek(length - layout.TRAILER.size)
     raw = file.read(layout.TRAILER.size)
     return raw if raw.endswith(layout.END_MAGIC) else None
+
+
+class SetFileWriter:
+    """Appends sections to `out`; `finish` writes the tables, without which nothing can be read.
+
+    Raises:
+        SetFileError: if a name is not printable ASCII of at most 32 characters.
+    """
+
+    __slots__ = ("_at", "_header", "_out", "_parameters", "_parameters_count", "_sections")
+
+    def __init__(self, out: Writer, identity: Identity) -> None:
+        self._out = out
+        self._header = layout.pack_header(identity)
+        self._parameters = layout.pack_parameters(identity.parameters)
+        self._parameters_count = len(identity.parameters)
+        self._sections: list[Section] = []
+        self._at = 0
+        self._write(self._header)
+
+    def section(self, kind: int, parts: Iterable[Buffer], items: int) -> Section:
+        """Append a section made of `parts`; it gets the next index of its kind.
+
+        Raises:
+            SetFileError: if there are too many sections.
+        """
+        if len(self._sections) == layout.MOST_SECTIONS:
+            raise SetFileError(f"more than {layout.MOST_SECTIONS} sections")
+        index = sum(section.kind == kind for section in self._sections)
+        start, digest = self._at, PageHash()
+        for part in parts:
+            digest.update(part)
+            self._write(part)
+        section = Section(kind, index, start, self._at - start, items, digest.digest())
+        self._sections.append(section)
+        self._write(bytes(layout.padded(self._at) - self._at))
+        return section
+
+    def finish(self, entries: int) -> bytes:
+        """Append parameters, table and trailer; the overall digest, 32 bytes."""
+        at, table = self._at, layout.pack_sections(self._sections)
+        self._write(self._parameters)
+        self._write(table)
+        length = self._at + layout.TRAILER.size
+        draft = Trailer(at, length, entries, len(self._sections), self._parameters_count, bytes(32))
+        digest = layout.overall_digest(self._header, self._parameters + table, layout.pack_trailer(draft))
+        self._write(layout.pack_trailer(replace(draft, digest=digest)))
+        return digest
+
+    def _write(self, data: Buffer) -> None:
+        self._out.write(data)
+        self._at += memoryview(data).nbytes

@@ -13,6 +13,11 @@ plaintext.
 
 Layout of a sealed value: ciphertext, as long as the plaintext, then the tag of 32 bytes. A key seals
 *one* value: cipher key, initial counter and MAC key all follow from it.
+
+HMAC-SHA-256 (RFC 2104) of short data.
+
+Python's own `hmac.digest` releases the interpreter's lock each time, which costs more than such a hash takes
+where other threads wait for the lock.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ import hmac
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
-from cryptography.hazmat.primitives.hashes import SHA512, SHA512_256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA512, SHA512_256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -126,3 +131,18 @@ def _start(key: bytes, associated_data: bytes) -> tuple[Cipher[modes.CTR], HMAC]
     mac.update(len(associated_data).to_bytes(8, "big"))
     mac.update(associated_data)
     return Cipher(algorithms.AES(derived[:32]), modes.CTR(derived[32:48])), mac
+
+
+_SHA256: Final = SHA256()
+
+
+def keyed(key: bytes) -> HMAC:
+    """HMAC-SHA-256 under `key`, of nothing so far."""
+    return HMAC(key, _SHA256)
+
+
+def hmac_sha256(key: bytes, data: bytes) -> bytes:
+    """HMAC-SHA-256 of `data`, 32 bytes."""
+    mac = keyed(key)
+    mac.update(data)
+    return mac.finalize()
