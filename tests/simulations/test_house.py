@@ -25,8 +25,8 @@ A_DECISION: Final = 250
 ROOMS: Final = ("client", "server", "protocol", "proofs", "simulations")
 MOVED: Final = ("tests/hostile", "tests/planted/mutations")
 """What the product had once, and counts as if it still did."""
-LINES: Final = 89_070
-FILES: Final = 528
+LINES: Final = 88_575
+FILES: Final = 472
 """Of the product, without stubs; the goal is 78,000 in 450."""
 
 

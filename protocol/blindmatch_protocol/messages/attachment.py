@@ -1,7 +1,7 @@
 """Attachments: padded by Padmé, sealed under a key of their own, named by their digest.
 
 The key seals one attachment and travels inside a message. Since the cipher commits to its key
-(committing_aead.py), a blob has one content, for the recipient and for whoever a report goes to.
+(symmetric.py), a blob has one content, for the recipient and for whoever a report goes to.
 
 Everything works piece by piece, so that an attachment is never whole in memory; `open_attachment` does the
 same for one that is.
