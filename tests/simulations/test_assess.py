@@ -15,8 +15,7 @@ import msgspec
 import pytest
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.assess import keeping
-from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
-from blindmatch_simulations.evaluation.assess.judging import NOT_TIED
+from blindmatch_simulations.evaluation.assess.figures import FIGURES, NOT_TIED
 from blindmatch_simulations.evaluation.assess.keeping import SETS
 from blindmatch_simulations.evaluation.assess.plan import (
     FULL,

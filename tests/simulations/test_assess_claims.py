@@ -14,7 +14,7 @@ import pytest
 from blindmatch_client.settings import FailureMode, device_facts, failure_facts
 from blindmatch_protocol.contract import Fact, Severity, Shows
 from blindmatch_protocol.designs import oprf_psi
-from blindmatch_simulations.evaluation.assess.judging import NOT_TIED
+from blindmatch_simulations.evaluation.assess.figures import NOT_TIED
 from blindmatch_simulations.evaluation.assess.observed import (
     Audited,
     AuditFinding,

@@ -17,8 +17,10 @@ from blindmatch_protocol.designs import device_list, enclave, hash_upload, oprf_
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.data import committed, eu_photos
 from blindmatch_simulations.evaluation.assess import epochs, judging, observing
-from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
+from blindmatch_simulations.evaluation.assess.costs import NO_ROLES
 from blindmatch_simulations.evaluation.assess.epochs import proven
+from blindmatch_simulations.evaluation.assess.figures import FIGURES, figures_of
+from blindmatch_simulations.evaluation.assess.judging import NOTHING, Case, tries_until_hidden
 from blindmatch_simulations.evaluation.assess.observed import Built, Check, KeyUse, Known, Updated
 from blindmatch_simulations.evaluation.assess.observing import Observer
 from blindmatch_simulations.evaluation.population.inputs import read_inputs
@@ -34,6 +36,8 @@ from support.assess_rows import EDITS, observed, row
 from support.fakes import picture
 from support.memory import build, opened, random_hashes, salts_of
 from support.signed import CURATOR
+
+OF_MATCHES = ("recall", "recall_pairs", "recall_identical", "false_matches", "evading", "skipped_unnoticed")
 
 
 def test_every_figure_is_of_one_of_the_five_criteria() -> None:
@@ -51,7 +55,7 @@ def test_figures_of_a_design_are_counted_from_its_rows() -> None:
     assert figures["server_cpu_ms"].value == pytest.approx(100.0)
     assert figures["update_s"].why == "cannot be updated"
     assert figures["oracle_tries"].value == 50 * 86_400 + 500
-    assert judging.tries_until_hidden(observed().pictures, EDITS) == (2,)
+    assert tries_until_hidden(observed().pictures, EDITS) == (2,)
 
 
 def test_a_process_that_grew_by_less_than_its_own_records_has_no_figure_of_memory() -> None:
@@ -101,7 +105,7 @@ def test_what_the_harness_adds_is_a_share_of_the_designs_own_work() -> None:
     assert row(dear).figures["harness_cpu"].why == "too dear here for pairs of sessions to be timed"
     alone = row(replace(dear, design=replace(dear.design, roles={}))).figures["harness_cpu"]
     assert alone.value is None
-    assert alone.why == judging.NO_ROLES
+    assert alone.why == NO_ROLES
 
 
 def test_a_build_in_parts_and_an_update_as_a_whole_set_say_so() -> None:
@@ -191,10 +195,10 @@ def test_a_design_that_matches_nothing_has_nothing_to_measure_and_no_intervals()
     )
     quiet = replace(nothing, pictures=tuple(replace(p, matched=False) for p in nothing.pictures), harness=())
     made = row(quiet, (LISTS,), "")
-    for name in (*judging.OF_MATCHES, "advantage", "list_advantage", "server_cpu_ms", "matcher_cpu_ms"):
+    for name in (*OF_MATCHES, "advantage", "list_advantage", "server_cpu_ms", "matcher_cpu_ms"):
         figure = made.figures[name]
         assert (figure.value, figure.low, figure.n) == (None, None, None), name
-        assert figure.why.startswith(judging.NOTHING), name
+        assert figure.why.startswith(NOTHING), name
     assert {one.share.value for one in (*made.recall_by_edit, *made.recall_by_distance)} == {None}
     broken = row(quiet, (replace(LISTS, verdict="failed"),), "")
     assert broken.figures["list_advantage"].value == 1.0, "a violation is not explained away"
@@ -210,7 +214,7 @@ def test_what_is_depicted_follows_from_whose_files_have_the_hashes() -> None:
         seen = observed()
         told = tuple(Known(parties, knowledge) for parties, knowledge in known)
         design = replace(seen.design, list_known=told)
-        return judging.figures(replace(seen, design=design), (), "")["depicted"]
+        return figures_of(Case(replace(seen, design=design)))["depicted"]
 
     score = hashes.measured()["hash"].own
     none = figure((("device",), "size"), (("matcher",), "testable"), (("device", "matcher"), "testable"))
@@ -266,7 +270,7 @@ def test_what_an_outsider_can_be_shown_is_made_and_verified(
     found = proven(made, manifest, entries, Picture.from_bytes(picture(9)), seeded("session"))
     assert found.ties is ties
     assert (found.endorsement is not None, found.absence is not None) == (endorsed, absent)
-    figure = judging.figures(replace(observed(), proven=found), (), "")["proof_bytes"]
+    figure = figures_of(Case(replace(observed(), proven=found)))["proof_bytes"]
     assert (figure.value, "absence" in figure.why) == (found.epoch if ties else None, absent)
     assert ("vendor vouches for" in figure.why) is (design is enclave.DESIGN)
     assert found.epoch > len(manifest.encode()) + 2 * 76

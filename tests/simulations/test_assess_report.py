@@ -15,7 +15,7 @@ import pytest
 from blindmatch_protocol.contract import Severity, Shows
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.data import committed, volumes
-from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
+from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.observed import (
     Check,
     Copies,

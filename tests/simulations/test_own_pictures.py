@@ -12,7 +12,8 @@ import pytest
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import no_progress
 from blindmatch_protocol.picture.decode import Picture
-from blindmatch_simulations.evaluation.assess import judging
+from blindmatch_simulations.evaluation.assess.figures import evading
+from blindmatch_simulations.evaluation.assess.judging import Case, tries_until_hidden
 from blindmatch_simulations.evaluation.assess.material import make
 from blindmatch_simulations.evaluation.assess.observed import PictureRow
 from blindmatch_simulations.evaluation.assess.plan import (
@@ -29,8 +30,9 @@ from blindmatch_simulations.evaluation.corpus.scan import CorpusError
 from blindmatch_simulations.evaluation.studies.near_pictures import edited_crops
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 from blindmatch_simulations.testbed.pictures.pool import picture
+from msgspec.structs import replace
 from PIL import Image
-from support.assess_rows import tiny
+from support.assess_rows import observed, tiny
 from support.command import BAD_STATE, REFUSED, USAGE, in_process
 
 
@@ -133,11 +135,11 @@ def row(kind: str, name: str, edit: str, listed: bool, matched: bool) -> Picture
 
 def test_of_own_pictures_no_edit_that_hides_one_is_told() -> None:
     hides = [row(OWN, "own-0000", "identical", True, True), row(OWN, "own-0000", "flip", True, False)]
-    assert judging.tries_until_hidden(hides, ["identical", "flip"]) == ()
-    assert judging._evading(hides, 1, 1).value is None
+    assert tries_until_hidden(hides, ["identical", "flip"]) == ()
+    assert evading(Case(replace(observed(), pictures=tuple(hides)))).value is None
     crop = [row("photographs", "a", one.edit, True, one.matched is True) for one in hides]
-    assert judging.tries_until_hidden(crop, ["identical", "flip"]) == (2,)
-    assert judging._evading(crop, 1, 1).value == 1.0
+    assert tries_until_hidden(crop, ["identical", "flip"]) == (2,)
+    assert evading(Case(replace(observed(), pictures=tuple(crop)))).value == 1.0
 
 
 def test_near_matching_takes_own_pictures_in_the_place_of_crops(folder: Path, cache: Path) -> None:

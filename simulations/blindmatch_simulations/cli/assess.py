@@ -25,7 +25,8 @@ from blindmatch_simulations.cli.console import (
     write_json,
 )
 from blindmatch_simulations.cli.corpus import PicturesOption, chosen, show_own
-from blindmatch_simulations.evaluation.assess.judging import FOUND, NOTHING
+from blindmatch_simulations.evaluation.assess.figures import FIGURES
+from blindmatch_simulations.evaluation.assess.judging import NOTHING
 from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
     QUICK,
@@ -53,17 +54,13 @@ from blindmatch_simulations.report import draw_comparison, draw_report
 from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import not_installed
 
-SHOWN: Final = {
-    "recall": "recall",
-    "false_matches": "false matches",
-    "undeclared_bytes": "undeclared bytes",
-    "checks_failed": "checks failed",
-    "device_cpu_ms": "device CPU ms",
-    "query_up_bytes": "query bytes",
-    "setup_bytes": "set-up bytes",
-}
-COLUMNS: Final = ("design", *SHOWN.values())
-COSTS: Final = COLUMNS.index("device CPU ms")
+SHOWN: Final = sorted(
+    (name for name, kind in FIGURES.items() if kind.column),
+    key=lambda name: FIGURES[name].criterion == "feasibility",
+)
+"""Figures with a column in the terminal, costs last."""
+COLUMNS: Final = ("design", *(FIGURES[name].column for name in SHOWN))
+COSTS: Final = 1 + [FIGURES[name].criterion for name in SHOWN].index("feasibility")
 NOT_MEASURED = "not measured"
 FEWER = "of fewer pictures"
 LEAST_OWN = 8
@@ -211,12 +208,13 @@ def _row(one: Design) -> tuple[object, ...]:
         words = "in process" if isinstance(one, Studied) else "failed"
         return (one.id, words, *[""] * (len(COLUMNS) - 2))
     fewer = bool(one.copies and one.copies.why)
-    return (one.design.name, *(_cell(one.figures[name], fewer and name in FOUND) for name in SHOWN))
+    return (one.design.name, *(_cell(name, one.figures[name], fewer) for name in SHOWN))
 
 
-def _cell(figure: Figure, fewer: bool = False) -> str:
+def _cell(name: str, figure: Figure, fewer: bool) -> str:
     """A figure; no share of fewer pictures than others were sent, which it does not compare with."""
-    if fewer and figure.value is not None:
+    kind = FIGURES[name]
+    if fewer and figure.value is not None and (kind.unit, kind.rows) == ("share", "pictures"):
         return FEWER
     if figure.value is None:
         return NOTHING if figure.why.startswith(NOTHING) else NOT_MEASURED

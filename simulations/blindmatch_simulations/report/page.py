@@ -17,7 +17,7 @@ from msgspec.structs import asdict, replace
 from PIL import Image, ImageDraw, ImageFilter
 
 from blindmatch_simulations.data import committed, volumes
-from blindmatch_simulations.evaluation.assess.catalogue import FIGURES
+from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.observed import FactSeen
 from blindmatch_simulations.evaluation.assess.results import Measured, Recall, Results, Studied, write_whole
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
@@ -29,6 +29,8 @@ from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded, opened
 
 _SIZE: Final = (336, 252)
 _SHOWN: Final = (112, 112)
+TOLD: Final = ("criterion", "title", "unit", "says", "rows")
+"""What the page is told of a figure."""
 
 
 def sources() -> dict[str, Any]:
@@ -42,7 +44,7 @@ def sources() -> dict[str, Any]:
         "form": committed("statistics_form")["statistics_form"],
         "assumptions": committed("assumptions")["assumptions"],
         "severities": [str(one) for one in Severity],
-        "figures": {name: asdict(kind) for name, kind in FIGURES.items()},
+        "figures": {name: {part: getattr(kind, part) for part in TOLD} for name, kind in FIGURES.items()},
         "inputs": [asdict(one) for one in inputs()],
         "edits": edits(),
     }

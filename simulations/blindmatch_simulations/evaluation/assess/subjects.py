@@ -25,7 +25,14 @@ from blindmatch_protocol.contract import SetParameters
 from msgspec import UNSET, Struct
 from msgspec.structs import asdict, replace
 
-from blindmatch_simulations.evaluation.assess import judging
+from blindmatch_simulations.evaluation.assess.figures import figures_of
+from blindmatch_simulations.evaluation.assess.judging import (
+    Case,
+    found_by_kind,
+    recall_by_distance,
+    recall_by_edit,
+    tries_until_hidden,
+)
 from blindmatch_simulations.evaluation.assess.observed import Check, Observed
 from blindmatch_simulations.evaluation.assess.plan import (
     CorpusPick,
@@ -131,7 +138,7 @@ def row_of(
     why: str,
 ) -> Measured:
     """The row of a design that was run and, unless `why` says otherwise, checked."""
-    seen = done.seen
+    seen, case = done.seen, Case(done.seen, checks, why)
     declared = seen.design.parameters
     given = {name: declared[name] for name in plan.parameters if name in declared}
     as_seen: dict[str, Any] = {name: getattr(seen, name) for name in _AS_SEEN}
@@ -139,16 +146,16 @@ def row_of(
         id=name,
         what=seen.design.summary,
         parameters={"reference": reference_words(reference), "entries": seen.entries, **given},
-        figures=judging.figures(seen, checks, why),
-        recall_by_edit=judging.recall_by_edit(seen, plan.pictures.edits),
-        recall_by_distance=judging.recall_by_distance(seen),
-        tries_until_hidden=judging.tries_until_hidden(judging.main_rows(seen), plan.pictures.edits),
+        figures=figures_of(case),
+        recall_by_edit=recall_by_edit(case, plan.pictures.edits),
+        recall_by_distance=recall_by_distance(case),
+        tries_until_hidden=tries_until_hidden(case.rows, plan.pictures.edits),
         checks=checks,
         checks_why=why,
         peak_mib_all=done.peak_mib,
         seconds=done.seconds,
-        recall_by_kind=judging.found_by_kind(seen, True) or UNSET,
-        false_by_kind=judging.found_by_kind(seen, False) or UNSET,
+        recall_by_kind=found_by_kind(case, True) or UNSET,
+        false_by_kind=found_by_kind(case, False) or UNSET,
         **as_seen,
     )
 

@@ -1,0 +1,184 @@
+"""Figures of what a design costs: work, memory and traffic; one decorated function each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from statistics import median
+from typing import Final
+
+from blindmatch_protocol.contract import Learner
+
+from blindmatch_simulations.evaluation.assess.judging import NOTHING, Case, figure, matches_nothing
+from blindmatch_simulations.measure.intervals import median_ratio, number, timing
+from blindmatch_simulations.measure.results import Figure
+
+NO_ROLES: Final = f"{NOTHING}: it asks nobody"
+HELD_BEFORE: Final = "it grew by less than the records kept: the process had had the memory before"
+
+cost = partial(figure, "feasibility")
+
+
+def asks_nobody(case: Case) -> str:
+    """Where no party answers."""
+    return "" if case.seen.design.roles else NO_ROLES
+
+
+def has_no_list(case: Case) -> str:
+    """Where no set is built."""
+    fetched = f"{NOTHING}: there is no list; what a device fetches is the harness's own manifest"
+    return fetched if matches_nothing(case) else ""
+
+
+def reads_messages(case: Case) -> str:
+    """Where there is nothing to skip, since messages are not encrypted from end to end."""
+    end_to_end = case.seen.design.end_to_end
+    return "" if end_to_end else f"{NOTHING}: the provider reads the messages themselves"
+
+
+@cost("Device time", "ms/picture", "alone")
+def device_ms(case: Case) -> Figure:
+    """Median wall time of the design's own steps on the device, in one process, after hashing."""
+    return timing([row.device_ms for row in case.seen.alone])
+
+
+@cost("Device CPU", "ms/picture", "alone", "device CPU ms")
+def device_cpu_ms(case: Case) -> Figure:
+    """Mean CPU time of the design's own steps on the device, in one process, after hashing."""
+    return timing([row.device_cpu_ms for row in case.seen.alone], middle=False)
+
+
+@cost("Decode and hash", "ms/picture", "alone")
+def hash_ms(case: Case) -> Figure:
+    """Median wall time of decoding a picture and computing its PDQ hash; the same work for all designs."""
+    return timing([row.hash_ms for row in case.seen.alone])
+
+
+@cost("Send, end to end", "ms/picture", "pictures")
+def send_ms(case: Case) -> Figure:
+    """Median wall time from handing a picture over until it is sent: matching, messenger, gRPC over TLS."""
+    return timing([row.wall_ms for row in case.seen.pictures])
+
+
+@cost("Device memory", "MiB", "pictures")
+def device_peak_mib(case: Case) -> Figure:
+    """How far the device's process grew at the most while pictures were sent, less the records kept."""
+    mib = case.seen.peak_mib
+    # a fall beside the records says nothing of what the design takes
+    return number(None, HELD_BEFORE) if mib is not None and mib < 0 else number(mib)
+
+
+@cost("Query, up", "bytes/picture", "pictures", "query bytes", [reads_messages])
+def query_up_bytes(case: Case) -> Figure:
+    """Mean matching requests for a picture, all roles together."""
+    return timing([row.up_bytes for row in case.seen.pictures], middle=False)
+
+
+@cost("Query, down", "bytes/picture", "pictures", blank=[reads_messages])
+def query_down_bytes(case: Case) -> Figure:
+    """Mean matching replies for a picture, all roles together."""
+    return timing([row.down_bytes for row in case.seen.pictures], middle=False)
+
+
+@cost("Report", "bytes/match", "pictures")
+def report_bytes(case: Case) -> Figure:
+    """Mean requests to the centre for a picture that the device reported."""
+    reported = [row.report_bytes for row in case.seen.pictures if row.report_bytes]
+    if reported:
+        return timing(reported, middle=False)
+    if list(case.seen.design.learns) == [str(Learner.SERVER)]:
+        return Figure(0.0, "the server reports by itself; the device sends nothing for a report")
+    return Figure(None, matches_nothing(case) or "no device made a report")
+
+
+@cost("Set-up", "bytes/device", column="set-up bytes", blank=[has_no_list])
+def setup_bytes(case: Case) -> Figure:
+    """What every device fetches once for this list."""
+    return number(case.seen.build.setup_bytes)
+
+
+@cost("Server CPU", "ms/query", "alone", blank=[asks_nobody])
+def matcher_cpu_ms(case: Case) -> Figure:
+    """Mean CPU time of the roles' answers to one picture, in one process, one thread."""
+    return timing([row.role_cpu_ms for row in case.seen.alone], middle=False)
+
+
+@cost("Server time", "ms/query", "alone", blank=[asks_nobody])
+def matcher_ms(case: Case) -> Figure:
+    """Median wall time of the roles' answers to one picture, in one process, one thread."""
+    return timing([row.role_ms for row in case.seen.alone])
+
+
+@cost("Server CPU, deployed", "ms/picture", blank=[asks_nobody])
+def server_cpu_ms(case: Case) -> Figure:
+    """CPU of the processes that play the design's roles, and of their workers, while the pictures were sent,
+    a picture; to the clock tick.
+    """
+    playing = {"relay" if party == "provider" else party for party in case.seen.design.roles.values()}
+    spent = [one.cpu_s for one in case.seen.servers if one.party in playing]
+    known = [value for value in spent if value is not None]
+    if len(known) < len(spent):
+        return Figure(None, "the system does not tell")
+    sent = len(case.seen.pictures)
+    return number(1000 * sum(known) / max(1, sent), n=sent)
+
+
+@cost("Set build", "s", blank=[has_no_list])
+def build_s(case: Case) -> Figure:
+    """Wall time of building and publishing the whole set."""
+    return Figure(case.seen.build.seconds, _in_parts(case), n=1)
+
+
+@cost("Set build, CPU", "s", blank=[has_no_list])
+def build_cpu_s(case: Case) -> Figure:
+    """CPU time of building and publishing the whole set."""
+    return Figure(case.seen.build.cpu_s, _in_parts(case), n=1)
+
+
+def _in_parts(case: Case) -> str:
+    parts = case.seen.build_parts
+    return f"built in {parts} parts: interrupted and taken up again" if parts > 1 else ""
+
+
+@cost("Update", "s", blank=[has_no_list])
+def update_s(case: Case) -> Figure:
+    """Wall time of publishing the plan's additions and removals, as a change of the set or, where the design
+    cannot do that, as a whole one.
+    """
+    update = case.seen.update
+    return Figure(update.built.seconds if update.built else None, update.why, n=1)
+
+
+@cost("Update, fetched", "bytes/device", blank=[has_no_list])
+def update_bytes(case: Case) -> Figure:
+    """What a device fetches for that update."""
+    update = case.seen.update
+    return Figure(float(update.fetched_bytes) if update.built else None, update.why)
+
+
+@cost("Added by the harness, CPU", "share", "harness")
+def harness_cpu(case: Case) -> Figure:
+    """CPU time that records for the audit add to the same session of device and roles in one process, of the
+    session's own; medians of pairs.
+    """
+    rows = case.seen.harness
+    return _added(case, [row.bare_cpu_ms for row in rows], [row.watched_cpu_ms for row in rows])
+
+
+@cost("Added by the harness, time", "share", "harness")
+def harness_wall(case: Case) -> Figure:
+    """Wall time that records for the audit add to the same session of device and roles in one process, of the
+    session's own; medians of pairs.
+    """
+    rows = case.seen.harness
+    return _added(case, [row.bare_ms for row in rows], [row.watched_ms for row in rows])
+
+
+def _added(case: Case, bare: Sequence[float], watched: Sequence[float]) -> Figure:
+    """As a share of the design's own work: medians over pairs, resampled intervals."""
+    if not bare:
+        return Figure(None, asks_nobody(case) or "too dear here for pairs of sessions to be timed")
+    more = [after - before for before, after in zip(bare, watched, strict=True)]
+    low, high = median_ratio(more, bare)
+    words = f"{median(more):.3f} ms on {median(bare):.3f} ms of its own, a picture"
+    return Figure(median(more) / median(bare), words, low, high, len(bare))

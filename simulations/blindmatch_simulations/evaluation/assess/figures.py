@@ -1,0 +1,186 @@
+"""Every figure of a design, and those of what others get to know, of what can be got round, and of what can
+be checked: bytes that nobody declared, games, what stored files show, tries, proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Final
+
+from blindmatch_protocol.contract import Learner, ListKnowledge
+
+from blindmatch_simulations.evaluation.assess import costs, judging
+from blindmatch_simulations.evaluation.assess.judging import NO_LEARNER, NOTHING, Case, Kind, figure
+from blindmatch_simulations.evaluation.assess.observed import KeyUse
+from blindmatch_simulations.evaluation.corpus.own import OWN
+from blindmatch_simulations.evaluation.studies import hashes
+from blindmatch_simulations.measure.intervals import number, resolution, share
+from blindmatch_simulations.measure.results import Figure
+from blindmatch_simulations.testbed.inprocess.verdict import Verdict
+
+GAMES: Final = ("games", "malicious games")
+"""Checks that play for pictures, against all parties with a role."""
+LIST_GAMES: Final = ("list games",)
+"""The check that plays for lists, against a device."""
+DAY_SECONDS: Final = 86_400
+NOT_COMPARABLE: Final = "not comparable: no other picture agrees on all that is declared"
+UNLIMITED: Final = "without limit: a device tests pictures by itself, and asks nobody"
+TESTS_ALONE: Final = ("list", "every_entry", "every_guess", "every_score")
+"""Facts by which a device finds out alone what a picture would lead to."""
+OWN_PICTURES: Final = "not looked for with pictures of the user's own"
+NO_PROOF: Final = "the run is of before proofs to outsiders were measured"
+NOT_TIED: Final = (
+    f"{NOTHING}: a role answers by what it holds, so that no logged epoch shows which list it used"
+)
+QUOTED: Final = (
+    f"{NOTHING}: a quote that the vendor vouches for ties the enclave to the epoch's list; "
+    "devices are shown it, outsiders are not"
+)
+
+private, secure, open_ = (partial(figure, one) for one in ("privacy", "security", "transparency"))
+
+
+@private("Undeclared bytes", "bytes", column="undeclared bytes")
+def undeclared_bytes(case: Case) -> Figure:
+    """Bytes that left an audited device and that nothing declared explains."""
+    audit = case.seen.audit
+    if not audit.comparable:
+        return Figure(None, NOT_COMPARABLE)
+    return number(audit.undeclared_bytes, n=audit.pictures)
+
+
+@private("Best distinguisher, at most", "of 1", "checks")
+def advantage(case: Case) -> Figure:
+    """Advantage in telling apart two pictures that agree in everything declared: 0 is guessing, 1 is being
+    always right. The largest upper bound over the leakage games of this suite; none exceeded it, which proves
+    nothing about others. Guessing alone gives the bound in brackets: few runs look worse.
+    """
+    return _bound(case, GAMES)
+
+
+@private("Best distinguisher, lists", "of 1", "checks")
+def list_advantage(case: Case) -> Figure:
+    """The upper bound over this suite's games over lists: a device is given one of two lists that agree on
+    what is declared to it; none exceeded it, which proves nothing about others.
+    """
+    return _bound(case, LIST_GAMES)
+
+
+def _bound(case: Case, games: Sequence[str]) -> Figure:
+    """The largest upper bound over all opponents of the `games` that were played, and what its runs show."""
+    every = [check for check in case.checks if check.check in games]
+    played = [check for check in every if check.verdict != Verdict.NOT_CHECKED]
+    if any(check.verdict == Verdict.FAILED for check in played):
+        return Figure(1.0, "", n=len(played))
+    if why := judging.matches_nothing(case):
+        return Figure(None, why)
+    found = [
+        (float(one["interval"][1]), int(one["held_out_runs"]))
+        for check in played
+        for one in check.figures.values()
+        if isinstance(one, dict) and "interval" in one
+    ]
+    if not found:
+        words = "; ".join(f"{check.check}: {check.reason}" for check in every) or case.unchecked
+        return Figure(None, words or "the games were not played")
+    note = "" if len(played) == len(games) else f"over the semi-honest games alone: {case.unchecked}"
+    high, runs = max(found)
+    return Figure(high, note, n=runs, resolution=round(resolution(runs), 4))
+
+
+@private("Listed picture, rebuilt from stolen files", "SSIM")
+def depicted(case: Case) -> Figure:
+    """How alike a listed picture is what can be rebuilt of it by whoever has its hash from the stored files
+    of a device or a server: structural similarity, mean of generated pictures, with no trained model; 0 where
+    no such file has a hash. Curator and centre hold the list in every design.
+    """
+    known = {one.parties: ListKnowledge(one.knowledge) for one in case.seen.design.list_known}
+    have = sorted((who for who, what in known.items() if what >= ListKnowledge.HASHES), key=len)
+    if not have:
+        return Figure(0.0, "no stored file has a hash")
+    holders = [" with ".join(who) for who in have if len(who) == len(have[0])]
+    score = hashes.measured()["hash"]
+    note = f"by whoever has the files of {' or '.join(holders)}; {score.chance:.2f} with another picture"
+    return Figure(score.own, note, n=hashes.PICTURES)
+
+
+@secure("Skipped matching, delivered", "share", blank=[judging.matches_nothing, costs.reads_messages])
+def skipped_unnoticed(case: Case) -> Figure:
+    """Of listed pictures sent by a modified client that never asks, those that arrived; what a party can
+    notice stands under 'What an offender can do'.
+    """
+    return share(case.seen.offence.delivered, case.seen.offence.sent)
+
+
+@secure(
+    "Pictures an edit hides", "share", "pictures", blank=[judging.matches_nothing, judging.flags_a_category]
+)
+def evading(case: Case) -> Figure:
+    """Of listed pictures, those that at least one edit of this suite keeps from matching."""
+    if any(row.kind == OWN for row in case.rows):
+        return Figure(None, OWN_PICTURES)
+    if any(row.matched is None for row in case.rows):
+        return Figure(None, NO_LEARNER)
+    hidden = {row.name for row in case.listed if row.matched is False}
+    return share(len(hidden), len({row.name for row in case.listed}))
+
+
+@secure("Tries an account has a day", "tries/day")
+def oracle_tries(case: Case) -> Figure:
+    """How many pictures an account may ask about in a day at the server's rate limit, and learn the outcome
+    of; 0 if the device learns nothing, without limit where it asks nobody.
+    """
+    seen, design = case.seen, case.seen.design
+    if str(Learner.DEVICE) not in design.learns:
+        return Figure(0.0)
+    alone = {fact.name for one in design.declared if one.parties == ("device",) for fact in one.facts}
+    if not design.roles or alone & {*TESTS_ALONE}:
+        return Figure(None, UNLIMITED)
+    allowed = seen.query_rate * DAY_SECONDS + seen.query_burst
+    limit = key_tries(seen.key)
+    if limit is None or allowed <= limit:
+        return Figure(allowed)
+    return Figure(float(limit), "the limits of a key allow no more under one key, however many days it lasts")
+
+
+def key_tries(key: KeyUse | None) -> int | None:
+    """Pictures that an account may ask about under one key; None without such a limit."""
+    return None if key is None or key.per_account is None else key.per_account // key.cost
+
+
+@secure("Conformance checks failed", "checks", "checks", "checks failed")
+def checks_failed(case: Case) -> Figure:
+    """Conformance checks that failed: hostile bytes, order, epochs, keys, files, bounds, leakage."""
+    finished = [check for check in case.checks if check.verdict != Verdict.NOT_CHECKED]
+    failed, why = sum(check.verdict == Verdict.FAILED for check in finished), case.unchecked
+    unfinished = f"{len(finished)} checks finished, none failed; {why}" if finished else why
+    return number(None if why and not failed else failed, unfinished, len(finished))
+
+
+@open_("Sessions derived again", "sessions")
+def audit_sessions(case: Case) -> Figure:
+    """Matching sessions of the audited device whose requests came out again from the recorded randomness."""
+    return number(case.seen.audit.sessions, n=case.seen.audit.pictures)
+
+
+@open_("Proofs to the public", "bytes", blank=[judging.matches_nothing])
+def proof_bytes(case: Case) -> Figure:
+    """Size of what shows an outsider that all have this epoch, where that says what is matched with."""
+    proven = case.seen.proven
+    if proven is None:
+        return Figure(None, NO_PROOF)
+    if not proven.ties:
+        return Figure(None, QUOTED if proven.quoted else NOT_TIED)
+    more = {"an entry's endorsement": proven.endorsement, "a picture's absence": proven.absence}
+    words = [f"{what} {size:,} bytes" for what, size in more.items() if size is not None]
+    return Figure(float(proven.epoch), "; ".join(["epoch and log, two witnesses", *words]), n=1)
+
+
+FIGURES: Final[Mapping[str, Kind]] = MappingProxyType(judging.REGISTERED)
+"""By name, in the order of the page."""
+
+
+def figures_of(case: Case) -> dict[str, Figure]:
+    """All of them, of a design's run."""
+    return {name: kind.judge(case) for name, kind in FIGURES.items()}
