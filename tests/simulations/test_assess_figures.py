@@ -16,7 +16,7 @@ from blindmatch_protocol.contract import AnyDesign, batches_of
 from blindmatch_protocol.designs import device_list, enclave, hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.data import committed, eu_photos
-from blindmatch_simulations.evaluation.assess import epochs, judging, observing
+from blindmatch_simulations.evaluation.assess import epochs, observing
 from blindmatch_simulations.evaluation.assess.costs import NO_ROLES
 from blindmatch_simulations.evaluation.assess.epochs import proven
 from blindmatch_simulations.evaluation.assess.figures import FIGURES, figures_of
