@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,8 @@ OF_A_PAGE: Final = {
 OTHERS: Final = 1_500
 A_DESIGN: Final = 800
 A_DECISION: Final = 250
+A_PATH: Final = 3_000
+"""What a reader reads in order, the README included, before looking things up."""
 ROOMS: Final = ("client", "server", "protocol", "proofs", "simulations")
 MOVED: Final = ("tests/hostile", "tests/planted/mutations")
 """What the product had once, and counts as if it still did."""
@@ -40,6 +43,20 @@ def test_pages_have_no_more_words_than_their_budgets() -> None:
     over = {str(page.relative_to(ROOT)): words for page, words in counted.items() if words > _budget(page)}
     assert over == {}
     assert sum(counted.values()) <= WORDS
+
+
+def test_the_path_of_each_kind_of_reader_is_short() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    paths = re.findall(r"^\| \*\*(.+?)\*\* \| (.+?) \|", readme, re.MULTILINE)
+    words = {
+        reader: words_by_hand(readme)
+        + sum(
+            words_by_hand((ROOT / page).read_text("utf-8")) for page in re.findall(r"\]\((\S+\.md)\)", read)
+        )
+        for reader, read in paths
+    }
+    assert len(words) == 5
+    assert {reader: count for reader, count in words.items() if count > A_PATH} == {}
 
 
 def test_the_product_grows_by_budgets_alone() -> None:
