@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +30,7 @@ from blindmatch_simulations.evaluation.studies import hashes
 from blindmatch_simulations.measure.intervals import advantage, resolution
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report.markup import number, power
+from blindmatch_simulations.report.page import asset
 from blindmatch_simulations.report.yearly import inputs
 from blindmatch_simulations.testbed.inprocess.deployed import manifest_of
 from msgspec.structs import replace
@@ -278,3 +280,11 @@ def test_what_an_outsider_can_be_shown_is_made_and_verified(
         listed = Picture.from_pixels(np.zeros((64, 64, 3), np.uint8))
         with pytest.raises(BlindmatchError, match="absence"):
             proven(made, manifest, entries, listed, seeded("session"))
+
+
+def test_every_cost_is_a_row_of_the_page() -> None:
+    rows = re.search(r"const COSTS = \[(.*?)\];", asset("cost.js"), re.DOTALL)
+    assert rows is not None
+    assert sorted(re.findall(r'"(\w+)"', rows[1])) == sorted(
+        name for name, kind in FIGURES.items() if kind.criterion == "feasibility"
+    )

@@ -49,7 +49,7 @@ from blindmatch_simulations.evaluation.assess.results import (
 from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.evaluation.assess.subjects import points
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
-from blindmatch_simulations.measure.results import Figure
+from blindmatch_simulations.measure.results import Figure, short
 from blindmatch_simulations.report import draw_comparison, draw_report
 from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import not_installed
@@ -219,8 +219,8 @@ def _cell(name: str, figure: Figure, fewer: bool) -> str:
     if figure.value is None:
         return NOTHING if figure.why.startswith(NOTHING) else NOT_MEASURED
     if figure.low is not None and figure.high is not None and figure.pairs is not None:
-        return f"{figure.value:.3g} (at most {figure.high:.3g})"
-    return f"{figure.value:,.4g}" if figure.value < 1e4 else f"{figure.value:,.0f}"
+        return f"{short(figure.value)} (at most {short(figure.high)})"
+    return short(figure.value)
 
 
 app = typer.Typer(no_args_is_help=True)

@@ -21,6 +21,7 @@ from blindmatch_simulations.evaluation.population.inputs import read_inputs
 from blindmatch_simulations.evaluation.population.model import YEAR
 from blindmatch_simulations.evaluation.population.running import Options, run
 from blindmatch_simulations.measure.phases import as_heard
+from blindmatch_simulations.measure.results import shortest
 from blindmatch_simulations.report.yearly import yearly
 
 SHOWN: Final = {
@@ -131,16 +132,8 @@ def _cell(found: Mapping[str, Any]) -> str:
     if found["value"] is None:
         return "-" if found["why"].startswith(NOTHING) else "not measured"
     if found["low"] is None:
-        return _short(found["value"])
-    return f"{_short(found['value'])}\n{_short(found['low'])} to {_short(found['high'])}"
-
-
-def _short(value: float) -> str:
-    """Three digits that count, with k, M, G or T for thousands."""
-    power = 0
-    while abs(value) >= 999.5 and power < 4:
-        value, power = value / 1000, power + 1
-    return f"{value:.3g}{' kMGT'[power].strip()}"
+        return shortest(found["value"])
+    return f"{shortest(found['value'])}\n{shortest(found['low'])} to {shortest(found['high'])}"
 
 
 def _widest(one: Mapping[str, Any]) -> list[tuple[object, ...]]:
@@ -149,8 +142,8 @@ def _widest(one: Mapping[str, Any]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     for output, group in groupby(moved, key=lambda row: row["output"]):
         for row in list(group)[:WIDEST]:
-            ends = (_short(row["at_low"]), _short(row["at_high"]))
-            rows.append((output, _short(row["base"]), row["input"], *ends))
+            ends = (shortest(row["at_low"]), shortest(row["at_high"]))
+            rows.append((output, shortest(row["base"]), row["input"], *ends))
     return rows
 
 

@@ -230,6 +230,19 @@ def significant(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.6g}")
 
 
+def short(value: float) -> str:
+    """A number for people: three significant digits, or whole numbers where those are more."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def shortest(value: float) -> str:
+    """A number for narrow columns: three digits that count, with k, M, G or T for thousands."""
+    power = 0
+    while abs(value) >= 999.5 and power < 4:
+        value, power = value / 1000, power + 1
+    return f"{value:.3g}{' kMGT'[power].strip()}"
+
+
 def csv_of(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     """A table as CSV, None as an empty cell. A text that a spreadsheet takes for a formula gets an apostrophe
     in front of it (OWASP, "CSV Injection")."""

@@ -12,6 +12,7 @@ from blindmatch_simulations.data import volumes
 from blindmatch_simulations.evaluation.population.inputs import Figure, read_inputs
 from blindmatch_simulations.evaluation.population.model import YEAR
 from blindmatch_simulations.evaluation.population.outputs import OUTPUTS
+from blindmatch_simulations.measure.results import short
 from blindmatch_simulations.report.markup import band, mark, text
 
 DRAWN: Final = ("true_reports", "false_reports", "backlog")
@@ -85,8 +86,8 @@ def _cell(found: Mapping[str, Any]) -> str:
     if found["value"] is None:
         return text(found["why"] or "not measured")
     if found["low"] is None:
-        return f"{found['value']:,.4g}"
-    return f"{found['value']:,.4g}<br>{found['low']:,.3g} to {found['high']:,.3g}"
+        return short(found["value"])
+    return f"{short(found['value'])}<br>{short(found['low'])} to {short(found['high'])}"
 
 
 def _unmeasured(designs: Iterable[Mapping[str, Any]]) -> list[list[str]]:
@@ -118,7 +119,7 @@ def _tornado(one: Mapping[str, Any]) -> str:
     moved = [row for row in one["sensitivity"] if row["output"] in TOLD]
     for output, group in groupby(moved, key=lambda row: row["output"]):
         for row in list(group)[:WIDEST]:
-            ends = (f"{row[name]:,.4g}" for name in ("base", "at_low", "at_high"))
+            ends = (short(row[name]) for name in ("base", "at_low", "at_high"))
             rows.append([text(_words(output)), text(row["input"]), *ends])
     head = ("output", "figure", "expected", "at its low end", "at its high end")
     made = _table(f"{one['design']}: the widest first", head, rows)

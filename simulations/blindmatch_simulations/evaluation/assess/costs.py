@@ -7,7 +7,7 @@ from functools import partial
 from statistics import median
 from typing import Final
 
-from blindmatch_protocol.contract import Learner
+from blindmatch_protocol.contract import Learner, Party
 
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, Case, figure, matches_nothing
 from blindmatch_simulations.measure.intervals import median_ratio, number, timing
@@ -114,7 +114,7 @@ def server_cpu_ms(case: Case) -> Figure:
     """CPU of the processes that play the design's roles, and of their workers, while the pictures were sent,
     a picture; to the clock tick.
     """
-    playing = {"relay" if party == "provider" else party for party in case.seen.design.roles.values()}
+    playing = {Party(party).server for party in case.seen.design.roles.values()}
     spent = [one.cpu_s for one in case.seen.servers if one.party in playing]
     known = [value for value in spent if value is not None]
     if len(known) < len(spent):

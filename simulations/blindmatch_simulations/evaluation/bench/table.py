@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from blindmatch_simulations.measure.results import Figure, Results, Status, read
+from blindmatch_simulations.measure.results import Figure, Results, Status, read, short
 from blindmatch_simulations.measure.row import FIGURES, BenchRow, Target, Verdict
 
 COLUMNS: Final = ("what", "with", "figures", "target", "verdict")
@@ -42,7 +42,7 @@ def _figure(name: str, figure: Figure) -> str:
         case "share":
             shown = _percent(value)
         case unit:
-            shown = f"{_short(value)} {unit}"
+            shown = f"{short(value)} {unit}"
     return f"{FIGURES[name].label} {shown}".strip()
 
 
@@ -50,8 +50,8 @@ def _duration(us: float) -> str:
     """Microseconds in a unit that is read at a glance."""
     for least, unit in ((86_400e6, "days"), (600e6, "min"), (10e6, "s"), (1e3, "ms")):
         if us >= least:
-            return f"{_short(us / _UNIT_US[unit])} {unit}"
-    return f"{_short(us)} us"
+            return f"{short(us / _UNIT_US[unit])} {unit}"
+    return f"{short(us)} us"
 
 
 def _percent(share: float) -> str:
@@ -66,11 +66,6 @@ def target_words(target: Target | None) -> str:
     where = ", ".join(f"{name} {_plain(value)}" for name, value in target.where.items())
     bound = _figure(target.figure, Figure(target.value, unit=FIGURES[target.figure].unit))
     return f"{'>=' if target.at_least else '<='} {bound}{f' at {where}' if where else ''}"
-
-
-def _short(value: float) -> str:
-    """Three significant digits, or whole numbers where those are more."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _plain(value: float | str) -> str:
