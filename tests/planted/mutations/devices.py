@@ -22,8 +22,8 @@ from blindmatch_protocol.designs.token_psi.shares import token_keys
 from blindmatch_protocol.designs.voprf import MATCHER, Waiting
 from blindmatch_protocol.group import hash_to_group
 from blindmatch_protocol.sets import labels
-from blindmatch_simulations.evaluation.attacks import layers
 from blindmatch_simulations.evaluation.attacks.adversary import replacing
+from blindmatch_simulations.evaluation.attacks.layers import lone_hit, relisting
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -63,9 +63,9 @@ planted(
     "keys that are the same in every layer",
     "list games",
     "lone hit back",
-    planted=layers.relisting.weakness,
+    planted=relisting.weakness,
 )(Psi)
-planted("cells that nothing fills", "list games", "updates of one entry", planted=layers.lone_hit.weakness)(
+planted("cells that nothing fills", "list games", "updates of one entry", planted=lone_hit.weakness)(
     SmallTokens
 )
 

@@ -69,7 +69,7 @@ def refusal_oracle(arena: Arena) -> Figure:
     return Figure("refusals before an edit is sent", float(refused), bool(sent), refused + sent, None, parts)
 
 
-PICTURES: Final = 4
+EDITED: Final = 4
 LISTED: Final = 20
 QUICK_LISTED: Final = 1
 CAPTION: Final = "caption"
@@ -82,7 +82,7 @@ NAMES: Final = tuple(edit.name for edit in EDITS)
     Claim(
         "edits can be tried on it without limit until one is not flagged", "docs/designs/device-classifier.md"
     ),
-    budget=f"{PICTURES} pictures, {len(EDITS) - 1} edits each",
+    budget=f"{EDITED} pictures, {len(EDITS) - 1} edits each",
     needs=(CATEGORY,),
 )
 def tried_edits(arena: Arena) -> Figure:
@@ -92,7 +92,7 @@ def tried_edits(arena: Arena) -> Figure:
     def flagged(data: bytes) -> bool:
         return relation.matches(Picture.from_bytes(data), NO_ENTRIES)
 
-    captioned = [BY_NAME[CAPTION].apply(one.data) for one in crops(PICTURES, arena.seed)]
+    captioned = [BY_NAME[CAPTION].apply(one.data) for one in crops(EDITED, arena.seed)]
     sent, names = [data for data in captioned if flagged(data)], [name for name in NAMES if name != CAPTION]
     out = np.array([[not flagged(BY_NAME[name].apply(data)) for name in names] for data in sent])
     _state(arena, names, sent, out)

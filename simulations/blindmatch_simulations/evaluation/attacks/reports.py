@@ -39,14 +39,20 @@ from msgspec.structs import replace
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
-from blindmatch_simulations.evaluation.attacks.framing import AGAIN, ALICE, BOB, Forgery, Reports, passed
+from blindmatch_simulations.evaluation.attacks.framing import (
+    AGAIN,
+    ALICE,
+    BOB,
+    PICTURE,
+    Forgery,
+    Reports,
+    passed,
+)
 from blindmatch_simulations.evaluation.attacks.loopback import Loopback, drawn, loopback
 from blindmatch_simulations.evaluation.attacks.needs import A_LIST, ANY_ONE, ENCRYPTED, SMALL, TOLD
 from blindmatch_simulations.testbed.deployment.devices import now_ms
 from blindmatch_simulations.testbed.deployment.hosting import STATE
 from blindmatch_simulations.testbed.deployment.operators import centre_list
-
-PICTURE: Final = 1
 
 
 @attack(

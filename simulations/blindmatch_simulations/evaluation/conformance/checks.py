@@ -7,28 +7,56 @@ from typing import Final
 
 from msgspec import Struct
 
-from blindmatch_simulations.evaluation.conformance import (
-    correctness,
-    declarations,
-    determinism,
-    draws,
-    epochs,
-    error_texts,
-    hostility,
-    repetition,
-    surroundings,
-    ties,
-    updates,
+from blindmatch_simulations.evaluation.conformance.correctness import (
+    check_entries,
+    check_full_size,
+    check_outcomes,
 )
+from blindmatch_simulations.evaluation.conformance.declarations import (
+    check_declarations,
+    check_egress,
+    check_resources,
+)
+from blindmatch_simulations.evaluation.conformance.determinism import (
+    check_batches,
+    check_executor,
+    check_setup,
+    check_tape,
+)
+from blindmatch_simulations.evaluation.conformance.draws import check_draws, check_proofs
+from blindmatch_simulations.evaluation.conformance.epochs import (
+    check_epoch_binding,
+    check_fresh_keys,
+    check_role_files,
+    check_setup_files,
+    check_state_over_epochs,
+)
+from blindmatch_simulations.evaluation.conformance.error_texts import check_error_texts
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.hand_over import check_hand_over
-from blindmatch_simulations.evaluation.conformance.leakage import (
-    games,
-    list_secrecy,
-    relations,
-    tightness,
-    timing,
+from blindmatch_simulations.evaluation.conformance.hostility import (
+    check_codec,
+    check_hostile_replies,
+    check_hostile_requests,
+    check_order,
 )
+from blindmatch_simulations.evaluation.conformance.leakage.games import (
+    check_malicious,
+    check_semi_honest,
+    check_simulator,
+)
+from blindmatch_simulations.evaluation.conformance.leakage.list_secrecy import (
+    check_list,
+    check_list_knowledge,
+    check_lists,
+)
+from blindmatch_simulations.evaluation.conformance.leakage.relations import check_relations
+from blindmatch_simulations.evaluation.conformance.leakage.tightness import check_tightness
+from blindmatch_simulations.evaluation.conformance.leakage.timing import check_timing
+from blindmatch_simulations.evaluation.conformance.repetition import check_growth, check_repetition
+from blindmatch_simulations.evaluation.conformance.surroundings import check_surroundings
+from blindmatch_simulations.evaluation.conformance.ties import check_other_key
+from blindmatch_simulations.evaluation.conformance.updates import check_updates
 from blindmatch_simulations.testbed.inprocess.verdict import Passed
 
 
@@ -41,43 +69,43 @@ class Check(Struct, frozen=True):
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    Check("outcomes", "outcomes are the plaintext oracle's", correctness.check_outcomes),
-    Check("codec", "a message has one encoding, and nothing else decodes", hostility.check_codec),
-    Check("hostile requests", "hostile requests are refused cleanly", hostility.check_hostile_requests),
-    Check("hostile replies", "hostile replies are refused cleanly", hostility.check_hostile_replies),
-    Check("error texts", "errors spell no secret", error_texts.check_error_texts),
-    Check("order", "steps out of order do no harm", hostility.check_order),
-    Check("epoch binding", "epochs are not mixed up", epochs.check_epoch_binding),
-    Check("other key", "a reply made with another key is not believed", ties.check_other_key),
-    Check("state over epochs", "an account's state outlives an epoch", epochs.check_state_over_epochs),
-    Check("fresh keys", "two epochs share no key", epochs.check_fresh_keys),
-    Check("draws", "keys, blinds and nonces are drawn long enough", draws.check_draws),
-    Check("proofs", "no key follows from two proofs", draws.check_proofs),
-    Check("repetition", "nothing counts: a thousandth call is as the first", repetition.check_repetition),
-    Check("growth", "nothing that is kept grows with pictures or matches", repetition.check_growth),
-    Check("tape", "sessions follow from their tapes", determinism.check_tape),
-    Check("one set-up", "the set-up is the same for every device", determinism.check_setup),
-    Check("executor", "threads change nothing", determinism.check_executor),
-    Check("batches", "a reply does not depend on its batch", determinism.check_batches),
-    Check("set-up files", "damaged set-up files are refused", epochs.check_setup_files),
-    Check("role files", "damaged role files are refused", epochs.check_role_files),
-    Check("update", "an update adds, removes and fits one place", updates.check_updates),
-    Check("resources", "sizes and rounds are within bounds", declarations.check_resources),
-    Check("declarations", "what follows from a request is declared", declarations.check_declarations),
-    Check("surroundings", "nothing but tape, picture and set decides", surroundings.check_surroundings),
-    Check("egress", "facts and tape explain every byte", declarations.check_egress),
-    Check("relations", "no parity of what is sent tells pictures apart", relations.check_relations),
-    Check("simulator", "the simulator's views are like real ones", games.check_simulator),
-    Check("games", "honest roles cannot tell apart what agrees on the facts", games.check_semi_honest),
-    Check("malicious games", "nor can cheating ones", games.check_malicious),
-    Check("list", "devices learn nothing of the list that is not declared", list_secrecy.check_list),
-    Check("list knowledge", "stored files show what is declared", list_secrecy.check_list_knowledge),
-    Check("list games", "two lists that agree on the facts look alike", list_secrecy.check_lists),
-    Check("timing", "times of steps are measured, and alike where that is claimed", timing.check_timing),
+    Check("outcomes", "outcomes are the plaintext oracle's", check_outcomes),
+    Check("codec", "a message has one encoding, and nothing else decodes", check_codec),
+    Check("hostile requests", "hostile requests are refused cleanly", check_hostile_requests),
+    Check("hostile replies", "hostile replies are refused cleanly", check_hostile_replies),
+    Check("error texts", "errors spell no secret", check_error_texts),
+    Check("order", "steps out of order do no harm", check_order),
+    Check("epoch binding", "epochs are not mixed up", check_epoch_binding),
+    Check("other key", "a reply made with another key is not believed", check_other_key),
+    Check("state over epochs", "an account's state outlives an epoch", check_state_over_epochs),
+    Check("fresh keys", "two epochs share no key", check_fresh_keys),
+    Check("draws", "keys, blinds and nonces are drawn long enough", check_draws),
+    Check("proofs", "no key follows from two proofs", check_proofs),
+    Check("repetition", "nothing counts: a thousandth call is as the first", check_repetition),
+    Check("growth", "nothing that is kept grows with pictures or matches", check_growth),
+    Check("tape", "sessions follow from their tapes", check_tape),
+    Check("one set-up", "the set-up is the same for every device", check_setup),
+    Check("executor", "threads change nothing", check_executor),
+    Check("batches", "a reply does not depend on its batch", check_batches),
+    Check("set-up files", "damaged set-up files are refused", check_setup_files),
+    Check("role files", "damaged role files are refused", check_role_files),
+    Check("update", "an update adds, removes and fits one place", check_updates),
+    Check("resources", "sizes and rounds are within bounds", check_resources),
+    Check("declarations", "what follows from a request is declared", check_declarations),
+    Check("surroundings", "nothing but tape, picture and set decides", check_surroundings),
+    Check("egress", "facts and tape explain every byte", check_egress),
+    Check("relations", "no parity of what is sent tells pictures apart", check_relations),
+    Check("simulator", "the simulator's views are like real ones", check_simulator),
+    Check("games", "honest roles cannot tell apart what agrees on the facts", check_semi_honest),
+    Check("malicious games", "nor can cheating ones", check_malicious),
+    Check("list", "devices learn nothing of the list that is not declared", check_list),
+    Check("list knowledge", "stored files show what is declared", check_list_knowledge),
+    Check("list games", "two lists that agree on the facts look alike", check_lists),
+    Check("timing", "times of steps are measured, and alike where that is claimed", check_timing),
     Check("hand-over", "a device hands a message over before it looks at the outcome", check_hand_over),
-    Check("tightness", "declared facts are really disclosed", tightness.check_tightness),
-    Check("entries", "every entry of a large set is found, and nothing else", correctness.check_entries),
-    Check("full size", "outcomes hold in the sizes that devices use", correctness.check_full_size),
+    Check("tightness", "declared facts are really disclosed", check_tightness),
+    Check("entries", "every entry of a large set is found, and nothing else", check_entries),
+    Check("full size", "outcomes hold in the sizes that devices use", check_full_size),
 )
 
 BY_NAME: Final = {check.name: check for check in CHECKS}

@@ -17,15 +17,13 @@ from blindmatch_simulations.evaluation.conformance.draws import leaves_of
 from blindmatch_simulations.evaluation.conformance.epochs import altered_copies, role_contents
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published
 from blindmatch_simulations.evaluation.conformance.hostility import attacked
-from blindmatch_simulations.evaluation.conformance.spellings import spelt
+from blindmatch_simulations.evaluation.conformance.spellings import LEAST_DISTINCT, spelt
 from blindmatch_simulations.testbed.inprocess.steps import Stop, hostile
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 FLIPS: Final = 16
 PIECE: Final = 8
-LEAST_DISTINCT: Final = 5
-"""Distinct bytes that a piece of a secret must have: zeros and text are in many places."""
 
 
 def check_error_texts(fixtures: Fixtures) -> Passed:

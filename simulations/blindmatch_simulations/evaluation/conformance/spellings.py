@@ -26,7 +26,8 @@ MOST_DIGITS: Final = 4300
 WIDTHS: Final = range(32, 65)
 """Widths of a row: a hash, or a hash, an id and a salt; the pad may be as short as a byte."""
 LEAST_DISTINCT: Final = 5
-"""Distinct bytes that what two entries differ by must have, so that no counter or padding meets it."""
+"""Distinct bytes that a piece of a secret, or what two entries differ by, must have: zeros, counters and text
+are in many places."""
 
 
 def spelt(text: str) -> Iterator[tuple[str, bytes]]:

@@ -29,7 +29,7 @@ from blindmatch_simulations.testbed.inprocess.verdict import (
 )
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
-KINDS: Final = ("listed/0", "near-30/0", "other/0", "poor/0")
+CONFINED: Final = ("listed/0", "near-30/0", "other/0", "poor/0")
 SECONDS: Final = 1_800.0
 """After so long the other process is given up; that is no verdict on the design."""
 CLOCK: Final = 4_070_908_800
@@ -41,7 +41,7 @@ def check_surroundings(fixtures: Fixtures) -> Passed:
     """Another process sends the same with another clock, host, environment and hash seed; files, sockets,
     processes and frames are refused; nothing stays behind."""
     fixtures.sends()
-    chosen = [one for one in fixtures.pool.pictures if one.name in KINDS]
+    chosen = [one for one in fixtures.pool.pictures if one.name in CONFINED]
     done = _confined(_task(fixtures, chosen))
     said = {"reach": ("reaches out of the design", done.refused), "state": ("leaves state behind", done.kept)}
     for step, (says, found) in said.items():

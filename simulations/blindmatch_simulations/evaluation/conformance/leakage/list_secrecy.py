@@ -70,7 +70,7 @@ def check_list(fixtures: Fixtures) -> Passed:
         for asked in ran.asked:
             searched += search(asked.reply.encode(), wanted, f"reply for {name}")
     words = f"none of {len(fixtures.pool.entries)} entries in {searched} bytes that devices get"
-    return Passed(words + _alike(fixtures))
+    return Passed(words + _words_if_alike(fixtures))
 
 
 def list_declared(fixtures: Fixtures) -> bool:
@@ -96,7 +96,7 @@ def search(raw: bytes, wanted: frozenset[bytes], where: str) -> int:
     return len(raw)
 
 
-def _alike(fixtures: Fixtures) -> str:
+def _words_if_alike(fixtures: Fixtures) -> str:
     """Set-ups of two lists of one size have the same lengths, and so have replies to one picture."""
     one, other = fixtures.build, fixtures.publish(fixtures.pool.others, "publish")
     lengths = [[len(raw) for raw in build.setup_files.values()] for build in (one, other)]

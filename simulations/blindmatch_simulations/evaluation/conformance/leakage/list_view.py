@@ -51,7 +51,7 @@ def computed(design: AnyDesign, setup: Any, session: Any, move: int) -> list[Eve
     if found is None:
         return []
     leaves = tuple(row.tobytes() for part in found.keys for row in part)
-    alike = [count for words in (*found.reads, *found.values) for count in _alike(words)]
+    alike = [count for words in (*found.reads, *found.values) for count in _count_alike(words)]
     events = [Event(Party.DEVICE, "computed", move, b"", leaves, (*alike, *found.met))]
     return [*events, Event(Party.DEVICE, "read", move, _across(found.reads))] if found.reads else events
 
@@ -68,7 +68,7 @@ def _across(reads: Sequence[Any]) -> bytes:
     return bytes(min(int(count), 255) for count in (linked, *zeros))
 
 
-def _alike(read: Any) -> tuple[int, int]:
+def _count_alike(read: Any) -> tuple[int, int]:
     """How many values are zero, and how many repeat another."""
     return int((read == 0).sum()), int(read.size - len(np.unique(read)))
 
@@ -136,7 +136,7 @@ def _own_keys(view: View, pair: Any, known: Guesses) -> int:
     return sum(not held.isdisjoint(prefixes(leaf)) for leaf in leaves)
 
 
-def _entries(view: View, pair: Any, known: Guesses) -> int:
+def _count_entries(view: View, pair: Any, known: Guesses) -> int:
     """Do more of the entries stand in the view that the left list alone has, or the right one?"""
     left, right = pair.left.hashes(), pair.right.hashes()
     held = _windows(view, ("set-up", "reply"))
@@ -191,7 +191,7 @@ LIST_DISTINGUISHERS: Final = (
     Distinguisher("numbers, tables and what is worked out", numbers),
     Distinguisher("equality and linkage", equality),
     Distinguisher("own keys in the set-up", _own_keys),
-    Distinguisher("a dictionary of entries", _entries),
+    Distinguisher("a dictionary of entries", _count_entries),
     Distinguisher("density", _density),
     Distinguisher("what layers share", _shared),
     Distinguisher("values of one element in two layers", lambda view, *_: int(_reads(view)[0])),

@@ -7,26 +7,40 @@ from typing import Final
 
 from blindmatch_protocol.contract import AnyDesign, Role
 
-from blindmatch_simulations.evaluation.conformance.remote import answers, description, refusals
+from blindmatch_simulations.evaluation.conformance.remote.answers import (
+    check_codec,
+    check_crowd,
+    check_order,
+    check_outcomes,
+    check_proofs,
+    check_replay,
+    check_resources,
+    check_shape,
+)
 from blindmatch_simulations.evaluation.conformance.remote.counterpart import Counterpart
+from blindmatch_simulations.evaluation.conformance.remote.description import check_callers, check_description
 from blindmatch_simulations.evaluation.conformance.remote.manifest import HeldManifest
 from blindmatch_simulations.evaluation.conformance.remote.material import Material
+from blindmatch_simulations.evaluation.conformance.remote.refusals import (
+    check_epoch_binding,
+    check_hostile_requests,
+)
 from blindmatch_simulations.evaluation.conformance.run import Report, gathered
 from blindmatch_simulations.testbed.inprocess.verdict import Passed, Result, Verdict
 
 REMOTE_CHECKS: Final[Mapping[str, Callable[[Material], Passed]]] = {
-    "description": description.check_description,
-    "callers": description.check_callers,
-    "outcomes": answers.check_outcomes,
-    "codec": answers.check_codec,
-    "proofs": answers.check_proofs,
-    "shape": answers.check_shape,
-    "replay": answers.check_replay,
-    "batches": answers.check_crowd,
-    "order": answers.check_order,
-    "epoch binding": refusals.check_epoch_binding,
-    "hostile requests": refusals.check_hostile_requests,
-    "resources": answers.check_resources,
+    "description": check_description,
+    "callers": check_callers,
+    "outcomes": check_outcomes,
+    "codec": check_codec,
+    "proofs": check_proofs,
+    "shape": check_shape,
+    "replay": check_replay,
+    "batches": check_crowd,
+    "order": check_order,
+    "epoch binding": check_epoch_binding,
+    "hostile requests": check_hostile_requests,
+    "resources": check_resources,
 }
 
 NOT_REMOTE: Final[Mapping[str, str]] = {
