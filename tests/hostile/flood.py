@@ -22,8 +22,8 @@ from blindmatch_client.matching.detector import MatchingExchange
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_server.hosting.workers import cores
-from blindmatch_simulations.evaluation.bench.field import Load, Outcome, messenger_field
 from blindmatch_simulations.evaluation.bench.loopback import Served, serving
+from blindmatch_simulations.evaluation.bench.messages import Load, Outcome, messenger_field
 from blindmatch_simulations.evaluation.bench.queries import SEVERAL, Check
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.phases import each

@@ -19,9 +19,8 @@ from blindmatch_simulations.evaluation.assess import alone, worker
 from blindmatch_simulations.evaluation.assess.observed import AloneRow, Check, Copies
 from blindmatch_simulations.evaluation.assess.results import Measured, check_folder
 from blindmatch_simulations.evaluation.assess.running import Assessment
-from blindmatch_simulations.evaluation.conformance import surroundings
-from blindmatch_simulations.evaluation.conformance.checks import CHECKS
-from blindmatch_simulations.evaluation.conformance.run import Options, check_design
+from blindmatch_simulations.evaluation.conformance import determinism
+from blindmatch_simulations.evaluation.conformance.run import CHECKS, Options, check_design
 from blindmatch_simulations.measure.yardstick import Reading
 from blindmatch_simulations.testbed.inprocess.verdict import Passed, Verdict
 from blindmatch_simulations.testbed.scenario.world import until
@@ -124,7 +123,7 @@ def test_shares_of_fewer_pictures_are_not_set_beside_others() -> None:
 def test_a_process_that_is_given_up_is_no_verdict_on_the_design(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(surroundings, "SECONDS", 0.001)
+    monkeypatch.setattr(determinism, "SECONDS", 0.001)
     report = check_design(none.DESIGN, Options(only=["surroundings"]))
     (result,) = report.results
     assert result.verdict in (Verdict.NOT_CHECKED, Verdict.NOT_APPLICABLE)

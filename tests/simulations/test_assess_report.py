@@ -27,7 +27,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
 from blindmatch_simulations.evaluation.assess.results import RESULTS, Measured, Recall, Results, check_folder
 from blindmatch_simulations.evaluation.assess.subjects import STUDIES
 from blindmatch_simulations.evaluation.attacks.arena import Pair
-from blindmatch_simulations.evaluation.attacks.budget import Budget
+from blindmatch_simulations.evaluation.attacks.figure import Budget
 from blindmatch_simulations.evaluation.attacks.figure import Figure as Achieved
 from blindmatch_simulations.evaluation.attacks.run import Ran, results_of
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS

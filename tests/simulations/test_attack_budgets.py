@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from blindmatch_simulations.evaluation.attacks.arena import Arena
-from blindmatch_simulations.evaluation.attacks.budget import Distortion, Spending, distortion
+from blindmatch_simulations.evaluation.attacks.figure import Distortion, Spending, distortion
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, Ran, results_of, run_attack
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.measure.results import encode

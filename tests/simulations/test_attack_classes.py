@@ -12,7 +12,7 @@ from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.he_hamming import DESIGN, SMALL
 from blindmatch_protocol.messages.content import compose
-from blindmatch_simulations.evaluation.attacks import edits, extraction, metadata, perceptual_hash, recorded
+from blindmatch_simulations.evaluation.attacks import extraction, metadata, perceptual_hash, recorded
 from blindmatch_simulations.evaluation.attacks.arena import Arena
 from blindmatch_simulations.evaluation.attacks.figure import Figure
 from blindmatch_simulations.evaluation.attacks.run import run_attack
@@ -140,8 +140,8 @@ def test_a_try_past_both_limits_is_one_try() -> None:
 
 def test_crops_of_one_photograph_are_no_independent_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     (one,) = crops(1, 1)
-    monkeypatch.setattr(edits, "QUICK_LISTED", 2)
-    monkeypatch.setattr(edits, "crops", lambda count, seed: [one] * count)
+    monkeypatch.setattr(perceptual_hash, "QUICK_LISTED", 2)
+    monkeypatch.setattr(perceptual_hash, "crops", lambda count, seed: [one] * count)
     monkeypatch.setattr(Arena, "once", lambda arena, key, make: make())
     found = figure("fixed-edits", "oprf-psi")
     assert found.interval is None and found.trials == 1, "photograph"

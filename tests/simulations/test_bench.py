@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 from blindmatch_protocol.group import missing
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.bench.field import Outcome
-from blindmatch_simulations.evaluation.bench.peers.runner import PeerMissingError, Peers, runs_of
+from blindmatch_simulations.evaluation.bench.messages import Outcome
+from blindmatch_simulations.evaluation.bench.peers import PeerMissingError, Peers, runs_of
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells, markdown
 from blindmatch_simulations.measure import meter
 from blindmatch_simulations.measure.meter import Meter

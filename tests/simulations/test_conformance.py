@@ -23,7 +23,7 @@ from blindmatch_protocol.designs import (
 )
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
-from blindmatch_simulations.evaluation.conformance.checks import BY_NAME
+from blindmatch_simulations.evaluation.conformance.run import BY_NAME
 from dummy_designs import CARRIED, ECHO, SHARES, VOUCHERS, Echo, Failing
 
 HONEST = (

@@ -16,20 +16,19 @@ from blindmatch_protocol.designs import hash_upload
 from blindmatch_protocol.designs.hash_upload import HashUpload
 from blindmatch_protocol.group import single
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design, epochs
+from blindmatch_simulations.evaluation.conformance.confined import digest
 from blindmatch_simulations.evaluation.conformance.draws import solved
-from blindmatch_simulations.evaluation.conformance.error_texts import pieces, silent
 from blindmatch_simulations.evaluation.conformance.fixtures import (
     SMALL_FILES,
     Fixtures,
     as_published,
     lowered,
 )
-from blindmatch_simulations.evaluation.conformance.kept import digest
 from blindmatch_simulations.evaluation.conformance.leakage import games
-from blindmatch_simulations.evaluation.conformance.leakage.game_setup import GameSetup
+from blindmatch_simulations.evaluation.conformance.leakage.games import GameSetup
 from blindmatch_simulations.evaluation.conformance.leakage.relations import Hull
 from blindmatch_simulations.evaluation.conformance.repetition import held_bytes
-from blindmatch_simulations.evaluation.conformance.spellings import spelt
+from blindmatch_simulations.evaluation.conformance.spellings import pieces, silent, spelt
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, Result
 from msgspec.structs import replace

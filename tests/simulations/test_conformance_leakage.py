@@ -21,9 +21,8 @@ from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan
 from blindmatch_protocol.designs.hash_upload import Compared, HashUpload
 from blindmatch_simulations.evaluation.conformance import Options, check_design
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
-from blindmatch_simulations.evaluation.conformance.leakage.facts import SCENARIOS, opponents, playable
-from blindmatch_simulations.evaluation.conformance.leakage.game_setup import game_of
-from blindmatch_simulations.evaluation.conformance.leakage.games import check_semi_honest, run_counts
+from blindmatch_simulations.evaluation.conformance.leakage.games import check_semi_honest, game_of, run_counts
+from blindmatch_simulations.evaluation.conformance.leakage.play import SCENARIOS, opponents, playable
 from blindmatch_simulations.measure.intervals import advantage, at_least, clopper_pearson
 from blindmatch_simulations.testbed.pictures.pool import make_pool
 from dummy_designs import SHARES, VOUCHERS, Shares

@@ -9,8 +9,8 @@ from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
-from blindmatch_simulations.evaluation.conformance.leakage.game_setup import game_of
-from blindmatch_simulations.evaluation.conformance.leakage.list_view import (
+from blindmatch_simulations.evaluation.conformance.leakage.games import game_of
+from blindmatch_simulations.evaluation.conformance.leakage.list_secrecy import (
     LIST_DISTINGUISHERS,
     NO_GUESSES,
     view_of,

@@ -6,17 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import blindmatch_simulations
 import jsonschema
 import pytest
 from blindmatch_protocol.designs import oprf_psi
-from blindmatch_simulations.evaluation.conformance.remote import manifest as manifests
-from blindmatch_simulations.evaluation.conformance.remote.manifest import read_manifest
+from blindmatch_simulations.evaluation.conformance.remote.counterpart import read_manifest
 from blindmatch_simulations.testbed.deployment.addresses import ManifestError
 from blindmatch_simulations.testbed.inprocess.deployed import Build
 from support.remote_world import World, built
 from support.schemas import of_manifests
 
-SCHEMA = Path(manifests.__file__).parents[2] / "data" / "conformance-manifest-v1.schema.json"
+SCHEMA = Path(blindmatch_simulations.__file__).parent / "data" / "conformance-manifest-v1.schema.json"
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ import pytest
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Binding, NoState, Session
 from blindmatch_simulations.evaluation.conformance import Options, check_design
-from blindmatch_simulations.evaluation.conformance.checks import NOT_SEEN
-from blindmatch_simulations.evaluation.conformance.run import as_json
+from blindmatch_simulations.evaluation.conformance.run import NOT_SEEN, as_json
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from dummy_designs import VOUCHERS
 from planted import Planted

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan
-from blindmatch_simulations.evaluation.conformance.checks import BY_NAME
-from blindmatch_simulations.evaluation.conformance.remote.manifest import read_manifest
+from blindmatch_simulations.evaluation.conformance.remote.counterpart import read_manifest
 from blindmatch_simulations.evaluation.conformance.remote.run import NOT_REMOTE, REMOTE_CHECKS, check_remote
+from blindmatch_simulations.evaluation.conformance.run import BY_NAME
 from blindmatch_simulations.testbed.inprocess.deployed import Build
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 from dummy_designs import ECHO, SHARES

@@ -10,8 +10,8 @@ from blindmatch_protocol.contract import NoMatch
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
-from blindmatch_simulations.evaluation.conformance.leakage.facts import Move
-from blindmatch_simulations.evaluation.conformance.leakage.game_setup import GameSetup, game_of
+from blindmatch_simulations.evaluation.conformance.leakage.games import GameSetup, game_of
+from blindmatch_simulations.evaluation.conformance.leakage.play import Move
 from blindmatch_simulations.evaluation.conformance.leakage.timing import STEPS, TIMED, claimed, timed_session
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 from planted.mutations.devices import SkippedCover

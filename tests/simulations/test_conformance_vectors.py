@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.conformance.vectors.make import SCHEMA_NAME, as_text, vectors_of
+from blindmatch_simulations.evaluation.conformance.vectors import SCHEMA_NAME, as_text, vectors_of
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, load_design
 from dummy_designs import ECHO
 from support.schemas import committed

@@ -11,11 +11,14 @@ from blindmatch_protocol.contract import Adversary, AnyDesign, Match, NoMatch
 from blindmatch_protocol.designs import hash_upload, oprf_psi, token_psi
 from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, probe_tokens
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
-from blindmatch_simulations.evaluation.conformance.leakage.facts import Move, Pair, opponents
 from blindmatch_simulations.evaluation.conformance.leakage.game import Run, equality
-from blindmatch_simulations.evaluation.conformance.leakage.game_setup import GameSetup, game_of, with_worst
-from blindmatch_simulations.evaluation.conformance.leakage.games import seen_by
-from blindmatch_simulations.evaluation.conformance.leakage.play import Behaviour, Play
+from blindmatch_simulations.evaluation.conformance.leakage.games import (
+    GameSetup,
+    game_of,
+    seen_by,
+    with_worst,
+)
+from blindmatch_simulations.evaluation.conformance.leakage.play import Behaviour, Move, Pair, Play, opponents
 from blindmatch_simulations.testbed.inprocess.deployed import opened, run_session
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 from planted.mutations.devices import HashDerivedBlind

@@ -20,7 +20,7 @@ from blindmatch_simulations.evaluation.conformance import draws, repetition
 from blindmatch_simulations.evaluation.conformance.epochs import altered_copies
 from blindmatch_simulations.evaluation.conformance.fixtures import BEYOND, CONTRASTS, CROWD, LARGE, SHAPES
 from blindmatch_simulations.evaluation.conformance.leakage.timing import GROSS
-from blindmatch_simulations.evaluation.conformance.remote.manifest import MOST_HASHES
+from blindmatch_simulations.evaluation.conformance.remote.counterpart import MOST_HASHES
 from blindmatch_simulations.evaluation.conformance.run import GAMES
 from blindmatch_simulations.report.declared import markdown
 from blindmatch_simulations.testbed.deployment.registry import all_designs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_simulations.evaluation.conformance.run import Options, check_design
-from blindmatch_simulations.evaluation.conformance.vectors.make import vectors_of
+from blindmatch_simulations.evaluation.conformance.vectors import vectors_of
 from blindmatch_simulations.testbed.inprocess.verdict import Result, Verdict
 from dummy_designs import MASKED, NATIVE, Native, SaltTells, ShowsNone
 from support.vector_replay import differences

@@ -30,11 +30,11 @@ from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.sets import plain_list
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.conformance.declarations import EPOCH, QUERY_TIME
-from blindmatch_simulations.evaluation.conformance.leakage.facts import ACCOUNT_FACT
+from blindmatch_simulations.evaluation.conformance.epochs import UNVERIFIED
 from blindmatch_simulations.evaluation.conformance.leakage.list_secrecy import LIST_FACT
 from blindmatch_simulations.evaluation.conformance.leakage.lists import NEAR_ENTRIES
+from blindmatch_simulations.evaluation.conformance.leakage.play import ACCOUNT_FACT
 from blindmatch_simulations.evaluation.conformance.leakage.timing import claimed
-from blindmatch_simulations.evaluation.conformance.ties import UNVERIFIED
 from blindmatch_simulations.testbed.deployment.registry import load_design, option_ids
 from blindmatch_simulations.testbed.inprocess.deployed import publish
 from blindmatch_simulations.testbed.pictures.crops import crops

@@ -40,8 +40,8 @@ from blindmatch_server.curator.rejects import Reason
 from blindmatch_server.hosting.limits import Rate
 from blindmatch_server.relay.store import RelayLimits
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
-from blindmatch_simulations.evaluation.conformance.checks import CHECKS, NOT_SEEN
 from blindmatch_simulations.evaluation.conformance.remote.run import REMOTE_CHECKS
+from blindmatch_simulations.evaluation.conformance.run import CHECKS, NOT_SEEN
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 from planted.mutations.table import CHEATS
 

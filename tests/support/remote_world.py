@@ -11,8 +11,8 @@ from typing import Any
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.hosting.authority import Authority, Identity, Kind
-from blindmatch_simulations.evaluation.conformance.remote import manifest as manifests
-from blindmatch_simulations.evaluation.conformance.remote.manifest import read_manifest
+from blindmatch_simulations.evaluation.conformance.remote import counterpart
+from blindmatch_simulations.evaluation.conformance.remote.counterpart import read_manifest
 from blindmatch_simulations.evaluation.conformance.remote.run import check_remote
 from blindmatch_simulations.evaluation.conformance.run import Report
 from blindmatch_simulations.testbed.inprocess.deployed import Build, publish
@@ -43,7 +43,7 @@ class World:
             (self.folder / name).write_bytes(raw)
         key = getattr(setup, "public_key", None)
         made = {
-            "format": manifests.FORMAT,
+            "format": counterpart.FORMAT,
             "version": 1,
             "contract": 3,
             "design": info.name,

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from blindmatch_simulations.evaluation.assess.results import AnyResults
-from blindmatch_simulations.evaluation.conformance.remote import manifest
+from blindmatch_simulations.evaluation.conformance.remote import counterpart
 from blindmatch_simulations.evaluation.corpus import scan
 from blindmatch_simulations.measure import results
 
@@ -35,8 +35,8 @@ def of_scans() -> dict[str, Any]:
 
 def of_manifests() -> dict[str, Any]:
     """Of manifests of counterparts, by their types."""
-    made = manifest.Manifest.model_json_schema()
-    return {"$schema": DRAFT, **made, "title": f"{manifest.FORMAT} {manifest.VERSION}"}
+    made = counterpart.Manifest.model_json_schema()
+    return {"$schema": DRAFT, **made, "title": f"{counterpart.FORMAT} {counterpart.VERSION}"}
 
 
 def _made(kind: Any, title: str) -> dict[str, Any]:

@@ -10,14 +10,13 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import replayed, seeded
 from blindmatch_protocol.contract import AnyDesign, Published, Role
 from blindmatch_simulations.evaluation.conformance.hostility import message_classes
-from blindmatch_simulations.evaluation.conformance.vectors.item import VectorItem, from_json
-from blindmatch_simulations.evaluation.conformance.vectors.make import (
+from blindmatch_simulations.evaluation.conformance.vector_cases import KINDS, Kind, VectorItem, from_json
+from blindmatch_simulations.evaluation.conformance.vectors import (
     decodes,
     fields_json,
     outcome_json,
     session_json,
 )
-from blindmatch_simulations.evaluation.conformance.vectors.refused import KINDS, Kind
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, opened, run_session
 
 

@@ -17,24 +17,23 @@ from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import FrankingOption, SetOption, phases, table, values_of
 from blindmatch_simulations.cli.corpus import PicturesOption as OwnPicturesOption
 from blindmatch_simulations.cli.corpus import chosen, show_own
-from blindmatch_simulations.evaluation.bench.absence import bench_absence
-from blindmatch_simulations.evaluation.bench.endorsements import bench_endorsements
-from blindmatch_simulations.evaluation.bench.epoch_log import bench_epoch_log
-from blindmatch_simulations.evaluation.bench.field import Load
-from blindmatch_simulations.evaluation.bench.franking import bench_franking
-from blindmatch_simulations.evaluation.bench.hashing import bench_pdq
-from blindmatch_simulations.evaluation.bench.imports import bench_import
+from blindmatch_simulations.evaluation.bench.accountability import (
+    bench_absence,
+    bench_endorsements,
+    bench_epoch_log,
+    bench_franking,
+)
 from blindmatch_simulations.evaluation.bench.loopback import bench_latency, bench_throughput, serving
-from blindmatch_simulations.evaluation.bench.messages import bench_messenger
-from blindmatch_simulations.evaluation.bench.parties import bench_parties
-from blindmatch_simulations.evaluation.bench.peers.runner import Peers, bench_openmined, bench_secretflow
+from blindmatch_simulations.evaluation.bench.messages import Load, bench_messenger
+from blindmatch_simulations.evaluation.bench.peers import Peers, bench_openmined, bench_secretflow
 from blindmatch_simulations.evaluation.bench.queries import (
     SEVERAL,
     bench_design,
+    bench_parties,
     bench_primitives,
     unlisted_picture,
 )
-from blindmatch_simulations.evaluation.bench.sets import bench_set
+from blindmatch_simulations.evaluation.bench.sets import bench_import, bench_pdq, bench_set
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.evaluation.studies.near_bench import Options as Near

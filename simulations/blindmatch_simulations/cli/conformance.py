@@ -22,10 +22,11 @@ from blindmatch_simulations.cli.console import (
     values_of,
     write_json,
 )
-from blindmatch_simulations.evaluation.conformance.checks import BY_NAME, NOT_SEEN
-from blindmatch_simulations.evaluation.conformance.remote.manifest import read_manifest
+from blindmatch_simulations.evaluation.conformance.remote.counterpart import read_manifest
 from blindmatch_simulations.evaluation.conformance.remote.run import NAMES, check_remote
 from blindmatch_simulations.evaluation.conformance.run import (
+    BY_NAME,
+    NOT_SEEN,
     Options,
     Report,
     as_json,
@@ -33,7 +34,7 @@ from blindmatch_simulations.evaluation.conformance.run import (
     read_replay,
     replay_of,
 )
-from blindmatch_simulations.evaluation.conformance.vectors.make import write_vectors
+from blindmatch_simulations.evaluation.conformance.vectors import write_vectors
 from blindmatch_simulations.testbed.deployment import addresses
 from blindmatch_simulations.testbed.deployment.registry import (
     built_in_designs,

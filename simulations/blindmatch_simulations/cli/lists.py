@@ -210,7 +210,7 @@ def manifest(
 
     The file names entries of the list and the device's key: keep it as you keep the list.
     """
-    from blindmatch_simulations.evaluation.conformance.remote.writing import manifest_of, write_manifest
+    from blindmatch_simulations.evaluation.conformance.remote.material import manifest_of, write_manifest
 
     identity = Identity(Kind.DEVICE, device)
     loaded = load_design(design_of(deployment, design))

@@ -23,7 +23,7 @@ from blindmatch_protocol.designs.voprf import MATCHER, Waiting
 from blindmatch_protocol.group import hash_to_group
 from blindmatch_protocol.sets import labels
 from blindmatch_simulations.evaluation.attacks.adversary import replacing
-from blindmatch_simulations.evaluation.attacks.layers import lone_hit, relisting
+from blindmatch_simulations.evaluation.attacks.served_sets import lone_hit, relisting
 from msgspec import Struct
 from msgspec.structs import replace
 

@@ -26,9 +26,8 @@ from blindmatch_simulations.evaluation.assess.observed import Check
 from blindmatch_simulations.evaluation.assess.observing import Observer
 from blindmatch_simulations.evaluation.assess.plan import read_plan
 from blindmatch_simulations.evaluation.assess.results import write_whole
-from blindmatch_simulations.evaluation.conformance.checks import CHECKS
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
-from blindmatch_simulations.evaluation.conformance.run import QUICK, judged
+from blindmatch_simulations.evaluation.conformance.run import CHECKS, QUICK, judged
 from blindmatch_simulations.measure.machine import choose_group_backend
 from blindmatch_simulations.measure.phases import PhaseTimes
 from blindmatch_simulations.measure.processes import used_cpu_seconds

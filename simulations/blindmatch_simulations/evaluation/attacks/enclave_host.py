@@ -41,9 +41,8 @@ from blindmatch_protocol.messages.content import unpad_attachment
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
+from blindmatch_simulations.evaluation.attacks.arena import ATTESTED, Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
-from blindmatch_simulations.evaluation.attacks.needs import ATTESTED
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed
 from blindmatch_simulations.testbed.pictures.pool import picture
 

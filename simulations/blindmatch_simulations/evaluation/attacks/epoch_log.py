@@ -30,9 +30,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
+from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
-from blindmatch_simulations.evaluation.attacks.needs import ANY_ONE
 from blindmatch_simulations.testbed.deployment.transparency import LOG
 
 NOW: Final = 1_800_000_000

@@ -27,9 +27,8 @@ from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.storage.batching import Batcher, FairQueue
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
+from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure
-from blindmatch_simulations.evaluation.attacks.needs import ANY_ONE
 
 ACCOUNTS: Final = 4
 BYSTANDER: Final = "bystander"

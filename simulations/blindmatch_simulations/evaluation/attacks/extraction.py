@@ -42,9 +42,8 @@ from blindmatch_server.matching.ledger import Budget, BudgetError, MatcherStore
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
+from blindmatch_simulations.evaluation.attacks.arena import LIMITED, OPRF, TOKENS, UNDER_BFV, Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
-from blindmatch_simulations.evaluation.attacks.needs import LIMITED, OPRF, TOKENS, UNDER_BFV
 from blindmatch_simulations.evaluation.studies.near_bench import DEFAULT_LIMITS, extract, obtainable
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled, run_session
 from blindmatch_simulations.testbed.pictures.pool import HashOnly

@@ -52,16 +52,18 @@ from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
-from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, tally
-from blindmatch_simulations.evaluation.attacks.needs import (
+from blindmatch_simulations.evaluation.attacks.arena import (
     DELTAS,
     EQUAL,
     OPEN_LABEL,
     OPRF,
     SIGNED_LABELS,
     WHOLE_HASH,
+    Arena,
+    AttackError,
+    attack,
 )
+from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, manifest_of, transcript, update
 from blindmatch_simulations.testbed.inprocess.steps import Stop, deliver, hostile, stops
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError

@@ -26,7 +26,7 @@ from PIL import Image
 
 from blindmatch_simulations.evaluation.attacks.adversary import Weakness
 from blindmatch_simulations.evaluation.attacks.arena import Arena
-from blindmatch_simulations.evaluation.attacks.budget import Spending
+from blindmatch_simulations.evaluation.attacks.figure import Spending
 from blindmatch_simulations.testbed.deployment.devices import Watched, credentials_of, now_ms
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.pictures import pool

@@ -33,10 +33,18 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing, replacing_of
-from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
+from blindmatch_simulations.evaluation.attacks.arena import (
+    ASKS,
+    BY_ACCOUNT,
+    ENCRYPTED,
+    LATER,
+    SMALL,
+    TOLD,
+    Arena,
+    attack,
+)
 from blindmatch_simulations.evaluation.attacks.figure import Figure, Played, advantages, won
 from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback
-from blindmatch_simulations.evaluation.attacks.needs import ASKS, BY_ACCOUNT, ENCRYPTED, LATER, SMALL, TOLD
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, at_least
 from blindmatch_simulations.testbed.inprocess.steps import flag
 

@@ -38,10 +38,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
-from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
-from blindmatch_simulations.evaluation.attacks.loopback import Loopback, drawn, loopback
-from blindmatch_simulations.evaluation.attacks.needs import (
+from blindmatch_simulations.evaluation.attacks.arena import (
     A_LIST,
     ASKS,
     ASKS_NOBODY,
@@ -49,7 +46,12 @@ from blindmatch_simulations.evaluation.attacks.needs import (
     SMALL,
     TOLD,
     UNSEEN,
+    Arena,
+    AttackError,
+    attack,
 )
+from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
+from blindmatch_simulations.evaluation.attacks.loopback import Loopback, drawn, loopback
 from blindmatch_simulations.testbed.audit import Counterpart, Evidence, audit_device
 from blindmatch_simulations.testbed.audit import audit as checks
 from blindmatch_simulations.testbed.deployment.operators import centre_list

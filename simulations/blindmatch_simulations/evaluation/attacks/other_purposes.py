@@ -20,9 +20,8 @@ from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import distances, rows
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means
-from blindmatch_simulations.evaluation.attacks.arena import OF_A_SEED, Arena, attack
+from blindmatch_simulations.evaluation.attacks.arena import A_LIST, NEAR, OF_A_SEED, Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, mean_of
-from blindmatch_simulations.evaluation.attacks.needs import A_LIST, NEAR
 from blindmatch_simulations.evaluation.attacks.recorded import ASKED
 from blindmatch_simulations.testbed.inprocess.deployed import run_session
 from blindmatch_simulations.testbed.inprocess.steps import below

@@ -52,10 +52,7 @@ from blindmatch_protocol.picture import pdq
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
-from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, share_of
-from blindmatch_simulations.evaluation.attacks.loopback import Tamper, loopback
-from blindmatch_simulations.evaluation.attacks.needs import (
+from blindmatch_simulations.evaluation.attacks.arena import (
     ANY_ONE,
     BLINDED,
     COVERED,
@@ -64,7 +61,11 @@ from blindmatch_simulations.evaluation.attacks.needs import (
     PART,
     SEALED,
     UNDER_BFV,
+    Arena,
+    attack,
 )
+from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, share_of
+from blindmatch_simulations.evaluation.attacks.loopback import Tamper, loopback
 from blindmatch_simulations.testbed.deployment.devices import STATE
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.testbed.inprocess.steps import below, fields_of, flag, sent, stops

@@ -9,8 +9,7 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType, to_builtins
 
 from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack, Pair
-from blindmatch_simulations.evaluation.attacks.budget import Budget
-from blindmatch_simulations.evaluation.attacks.figure import Figure
+from blindmatch_simulations.evaluation.attacks.figure import Budget, Figure
 from blindmatch_simulations.measure.results import Results, Row, Status, Strict, results
 
 

@@ -34,10 +34,9 @@ from blindmatch_protocol.messages.sealed_message import Franked
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
+from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, ENCRYPTED, Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.evaluation.attacks.loopback import loopback
-from blindmatch_simulations.evaluation.attacks.needs import ANY_ONE, ENCRYPTED
 from blindmatch_simulations.testbed.deployment.devices import now_ms
 
 ALICE, BOB = "alice", "bob"

@@ -38,10 +38,18 @@ from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
+from blindmatch_simulations.evaluation.attacks.arena import (
+    A_LIST,
+    ANY_ONE,
+    SERVED,
+    SMALL,
+    TOLD,
+    Arena,
+    AttackError,
+    attack,
+)
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.evaluation.attacks.loopback import FILLERS, Loopback, drawn
-from blindmatch_simulations.evaluation.attacks.needs import A_LIST, ANY_ONE, SERVED, SMALL, TOLD
 from blindmatch_simulations.testbed.deployment.curating import next_epoch, publish
 from blindmatch_simulations.testbed.deployment.devices import Watched
 from blindmatch_simulations.testbed.scenario.world import threaded_servers

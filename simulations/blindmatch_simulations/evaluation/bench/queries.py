@@ -1,24 +1,29 @@
-"""`blindmatch bench query` without a network: the private check of one hash, as primitives and as design.
+"""`blindmatch bench query` without a network: the private check of one hash, as primitives and as design; and
+`blindmatch bench parties`: what a set costs to build, a picture the device and each role.
 
-What is timed is a hash that is not listed, the usual case; a match opens one label more.
+What is timed is a hash that is not listed, the usual case; a match opens one label more. Beside primitives
+stands what libsodium's group arithmetic alone costs in a row: no program that calls it can take less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
+from blindmatch_protocol import group
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.codec.randomness import Randomness, Recording, replayed, system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import Item, NoMatch, Outcome, Role, Session
+from blindmatch_protocol.contract import AnyDesign, Item, NoMatch, Outcome, Role, Session
 from blindmatch_protocol.crypto import oprf
 from blindmatch_protocol.crypto.oprf import Mode
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.voprf import MATCHER
+from blindmatch_protocol.group import sodium
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.curator import open_list, random_list
@@ -27,11 +32,57 @@ from blindmatch_server.epochs.signing import Signer
 from blindmatch_server.hosting.workers import WorkerPool
 from msgspec import Struct
 
-from blindmatch_simulations.evaluation.bench.arithmetic import OPRF, VOPRF, arithmetic
 from blindmatch_simulations.measure.machine import computing, measurable
 from blindmatch_simulations.measure.meter import BenchError, Meter
 from blindmatch_simulations.testbed.deployment.building import built
-from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, open_published
+from blindmatch_simulations.testbed.inprocess.deployed import (
+    Asked,
+    Build,
+    Deployed,
+    OpenDesign,
+    open_published,
+    opened,
+    publish,
+    run_again,
+    run_session,
+)
+
+ENTRY: Final = {"hash_to_group": 1, "multiply": 1}
+"""Operations for an entry of a set."""
+OPRF: Final = {"hash_to_group": 1, "multiply": 3, "invert": 1}
+"""For a hash, both sides, RFC 9497, section 3.3.1: blinding, evaluation, unblinding."""
+VOPRF: Final = {"hash_to_group": 1, "multiply": 11, "invert": 1, "multiply_base": 2, "add": 2}
+"""With a proof for this hash alone, section 2.2: three multiplications more for the prover, who has one
+commitment by the generator, and five for the verifier, who has one by the generator and two sums."""
+
+
+def arithmetic(operations: Mapping[str, int]) -> Callable[[], None]:
+    """A task that makes so many calls of each operation, with operands that stay the same: libsodium runs in
+    constant time, so any will do."""
+    known = _operations()
+    calls = [known[name] for name, times in operations.items() for _ in range(times)]
+    result = sodium.Single()
+
+    def task() -> None:
+        for function, operands in calls:
+            function(result, *operands)
+
+    return task
+
+
+def _operations() -> Mapping[str, tuple[Any, tuple[bytes, ...]]]:
+    rng = system_randomness()
+    scalar = group.random_scalars(1, rng).tobytes()
+    element = group.multiply_base(group.random_scalars(1, rng)).tobytes()
+    named = {
+        "hash_to_group": ("crypto_core_ristretto255_from_hash", (rng.take(group.UNIFORM_BYTES),)),
+        "multiply": ("crypto_scalarmult_ristretto255", (scalar, element)),
+        "multiply_base": ("crypto_scalarmult_ristretto255_base", (scalar,)),
+        "add": ("crypto_core_ristretto255_add", (element, element)),
+        "invert": ("crypto_core_ristretto255_scalar_invert", (scalar,)),
+    }
+    return {name: (sodium.on_bytes(function), operands) for name, (function, operands) in named.items()}
+
 
 BATCHES: Final = (1, 16, 100)
 """Hashes that are checked together."""
@@ -166,3 +217,36 @@ def bench_design(meter: Meter, check: Check, evaluations: int) -> None:
     )
     for name, task in tasks:
         meter.time(f"query/design/{name}", task, entries=entries, evaluations=evaluations)
+
+
+def bench_parties(
+    meter: Meter, design: AnyDesign, item: Item, entries: int, values: Mapping[str, int]
+) -> None:
+    """Measure a list of `entries` random hashes, and a picture that is not on it: its device, then each
+    role."""
+    rng, builds = system_randomness(), list[Build]()
+    hashes = np.frombuffer(rng.take(32 * entries), np.uint8).reshape(entries, 32)
+    of: dict[str, Any] = {"design": design.info.name, "entries": entries, **values}
+    build = partial(publish, design, hashes, rng, values=values)
+    meter.time("parties/build", lambda: builds.append(build()), count=entries, repeat=False, **of)
+    deployed = opened(builds[-1])
+    ran = run_session(deployed, item, rng)
+    meter.time("parties/device", partial(run_again, deployed, item, ran), **of)
+    made = deployed.build.published
+    for what, names in {
+        "set-up": made.setup,
+        **{f"files of {r}": own for r, own in made.roles.items()},
+    }.items():
+        held = sum(len(deployed.build.files[name]) for name in names)
+        meter.record("parties/bytes", {"bytes": held}, **of, what=what)
+    for role in design.info.roles:
+        mine = [one for one in ran.asked if one.role == role]
+        meter.time("parties/role", partial(_answers, deployed, mine, rng), **of, role=role)
+        for way, bodies in (("up", [one.body for one in mine]), ("down", [one.reply for one in mine])):
+            sent = sum(len(body.encode()) for body in bodies)
+            meter.record("parties/bytes", {"bytes": sent}, **of, role=role, what=way)
+
+
+def _answers(deployed: Deployed, asked: Sequence[Asked], rng: Randomness) -> None:
+    for one in asked:
+        deployed.answer(one.role, one.body, rng)

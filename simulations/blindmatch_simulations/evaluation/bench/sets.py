@@ -1,9 +1,15 @@
-"""`blindmatch bench set`: building, size, look-up and start of the encrypted set of oprf-psi."""
+"""`blindmatch bench set`, `import`, `pdq`: a set of oprf-psi, from pictures and lists to a device's start.
+
+set       building, size, look-up and start
+import    reading lists in the formats that people have them in, on one core
+pdq       PDQ of photographs of 640 by 480 pixels, and `pdqhash` on the same ones
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -17,17 +23,24 @@ from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi.design import FilterLayer, Layer
 from blindmatch_protocol.group import missing
+from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import labels, store
-from blindmatch_server.curator import open_list, random_list
+from blindmatch_server.curator import ListFormat, import_list, open_list, random_hashes, random_list
 from blindmatch_server.epochs.published import SIGNED, Publication
 from blindmatch_server.hosting.workers import WorkerPool, cores
 from msgspec import Struct
+from PIL import Image
 
-from blindmatch_simulations.evaluation.bench.arithmetic import ENTRY, arithmetic
+from blindmatch_simulations.evaluation.bench.peers import PeerMissingError, Peers, runs_of
+from blindmatch_simulations.evaluation.bench.queries import ENTRY, arithmetic
 from blindmatch_simulations.measure.machine import computing, measurable
 from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.row import BenchRow
+from blindmatch_simulations.measure.yardstick import cost_figures
 from blindmatch_simulations.testbed.deployment.building import built, built_alone
+from blindmatch_simulations.testbed.pictures.crops import LICENCES, photograph
 
 ALONE: Final = "blindmatch_simulations.evaluation.bench.alone"
 LOOK_UPS: Final = 1000
@@ -154,3 +167,118 @@ def _lay_out(published: Publication, root: Path) -> None:
     for name in published.contents.setup:
         (folder / name).hardlink_to(published.folder / name)
     (root / SIGNED).write_bytes(published.signed.encode())
+
+
+_NCMEC_HEAD: Final = (
+    '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+    '<queryResult xmlns="https://hashsharing.ncmec.org/hashsharing/v2">\n<images>\n'
+)
+_NCMEC_RECORD: Final = """<image>
+  <member id="42">Example member</member>
+  <timestamp>2024-10-24T12:00:00Z</timestamp>
+  <id>example-{number:012}</id>
+  <classification>A1</classification>
+  <fingerprints>
+    <md5>{digits:.32}</md5>
+    <sha1>{digits:.40}</sha1>
+    <pdna>{digits}{digits}{digits}{digits}</pdna>
+    <pdq>{digits}</pdq>
+  </fingerprints>
+</image>
+"""
+_NCMEC_TAIL: Final = "</images>\n</queryResult>\n"
+
+
+def bench_import(meter: Meter, folder: Path, records: int) -> None:
+    """Measure the import of `records` random hashes in each format, in the empty `folder`."""
+    digits = random_hashes(records, system_randomness()).tobytes().hex()
+    listed = [digits[at : at + 64] for at in range(0, len(digits), 64)]
+    for name, kind, made in (
+        ("pdq-lines", ListFormat.PDQ, (f"pdq {digits}\n" for digits in listed)),
+        ("threatexchange", ListFormat.THREATEXCHANGE, _csv(listed)),
+        ("ncmec", ListFormat.NCMEC, _ncmec(listed)),
+    ):
+        source = folder / name
+        with source.open("w") as file:
+            file.writelines(made)
+        meter.time(
+            f"import/{name}",
+            _importing(source, folder / f"{name}.list", kind),
+            count=records,
+            repeat=False,
+            records=records,
+            source_bytes=source.stat().st_size,
+        )
+
+
+def _importing(source: Path, into: Path, kind: ListFormat) -> Callable[[], object]:
+    return lambda: import_list(source, into, system_randomness(), list_format=kind)
+
+
+def _csv(listed: list[str]) -> Iterator[str]:
+    yield "signal_type,signal_str,collab,category,tags\n"
+    yield from (f"pdq,{digits},bench,none,\n" for digits in listed)
+
+
+def _ncmec(listed: list[str]) -> Iterator[str]:
+    yield _NCMEC_HEAD
+    for number, digits in enumerate(listed):
+        yield _NCMEC_RECORD.format(number=number, digits=digits)
+    yield _NCMEC_TAIL
+
+
+SIZE: Final = (640, 480)
+LEAST_SAME: Final = 0.9
+"""Share of hashes that must be the same as the peer's, or the two do not do the same work."""
+
+
+def bench_pdq(meter: Meter, folder: Path, peers: Peers) -> None:
+    """Measure a batch of photographs; files for the peer go to `folder`."""
+    pixels = photographs()
+    files = [_jpeg(picture) for picture in pixels]
+    size = "{}x{}".format(*SIZE)
+    ours = meter.time("pdq/pixels", lambda: [_hash(one) for one in pixels], count=len(pixels), size=size)
+    meter.time(
+        "pdq/file", lambda: [Picture.from_bytes(data).hash for data in files], count=len(files), size=size
+    )
+    path = folder / "photographs.npy"
+    np.save(path, np.stack(pixels), allow_pickle=False)
+    try:
+        found = peers.run("pdqhash", path, meter.runs)
+        _check_same(found["hashes"], pixels)
+    except PeerMissingError as error:
+        for row in ("pdq/pdqhash", "pdq/against-pdqhash"):
+            meter.missing(row, str(error))
+        return
+    _compare(meter, ours, found, size)
+
+
+def _compare(meter: Meter, row: BenchRow, found: dict[str, Any], size: str) -> None:
+    """The peer's row, and ours over it; that one is disturbed if one of the two is."""
+    ours, theirs = meter.taken[row.id], runs_of(found["measured"])
+    figures = cost_figures(theirs, found["measured"]["count"])
+    meter.record("pdq/pdqhash", figures, theirs, size=size, version=str(found["version"]))
+    times = (row.figures["cpu_u"].value or 0.0) / figures["cpu_u"]
+    worse = max((ours, theirs), key=lambda runs: sum(run.disturbed for run in runs) / len(runs))
+    meter.record("pdq/against-pdqhash", {"times": times}, worse, size=size)
+
+
+def photographs() -> list[pdq.Pixels]:
+    """The installed photographs, scaled to 640 by 480."""
+    return [np.asarray(Image.fromarray(photograph(name)).convert("RGB").resize(SIZE)) for name in LICENCES]
+
+
+def _hash(pixels: pdq.Pixels) -> bytes:
+    return pdq.fingerprint(pdq.luminance(pixels)).hash
+
+
+def _jpeg(pixels: pdq.Pixels) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def _check_same(theirs: list[str], pixels: list[pdq.Pixels]) -> None:
+    same = np.mean([_hash(one).hex() == other for one, other in zip(pixels, theirs, strict=True)])
+    if same < LEAST_SAME:
+        raise PeerMissingError(f"only {same:.0%} of its hashes are those computed here")

@@ -4,18 +4,23 @@ Run as ``python -m``: a `Task` comes on standard input, a `Done` leaves on stand
 Clock, host name, process id and environment are what the task says, before the design is loaded.
 Once it is, whatever opens, connects, starts or inspects anything is refused and noted. Noted are also what a
 step writes to standard output, standard error or a log, threads and work for the end of the process that it
-leaves behind, and state on the design's object, its classes or its module (`kept`).
+leaves behind, and state on the design's object, its classes or its module.
 
 Read all the same: C code's clocks (`datetime`'s base class, ``numpy.datetime64("now")``, `os.times`,
 `resource`), `os.urandom` (the check of tapes finds it), user and group ids, memory addresses, frames
 through another module than the design's own, `os.cpu_count`, the processor's counters, and whatever a
 compiled extension asks the kernel for.
+
+State is compared by a digest of what an object holds, with all that hangs on it: containers, attributes,
+closures, default arguments and caches are followed; classes and functions only of the design's own modules.
+State inside of native objects (a running hash, a random generator) is not seen.
 """
 
 from __future__ import annotations
 
 import atexit
 import datetime
+import gc
 import logging
 import os
 import sys
@@ -24,12 +29,48 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import ModuleType
+from hashlib import sha256
+from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
-from blindmatch_simulations.evaluation.conformance.kept import digest
+_PLAIN: Final = (bool, int, float, complex, str, bytes, bytearray, NoneType)
+_CLOSED: Final = (*_PLAIN, ModuleType, BuiltinFunctionType)
+
+
+def digest(root: Any, modules: frozenset[str]) -> bytes:
+    """Of `root` and what is reachable from it; code of others than `modules` is not followed."""
+    seen, waiting, total = set[int](), [root], sha256()
+    while waiting:
+        one = waiting.pop()
+        total.update(type(one).__qualname__.encode() + _value(one) + b"\0")
+        if id(one) not in seen:
+            seen.add(id(one))
+            waiting += _parts(one, modules)
+    return total.digest()
+
+
+def _value(one: Any) -> bytes:
+    if isinstance(one, np.ndarray):
+        return one.tobytes() if one.dtype != object else b""
+    return repr(one).encode() if isinstance(one, _PLAIN) else b""
+
+
+def _parts(one: Any, modules: frozenset[str]) -> Iterator[Any]:
+    if isinstance(one, _CLOSED):
+        return
+    is_code = isinstance(one, FunctionType | type) or hasattr(one, "cache_info")
+    if is_code and getattr(one, "__module__", "") not in modules:
+        return
+    if isinstance(one, FunctionType):
+        yield from (one.__defaults__, one.__kwdefaults__, one.__dict__, one.__closure__)
+    elif isinstance(one, type):
+        yield from (held for name, held in vars(one).items() if not name.startswith("__"))
+    else:
+        yield from gc.get_referents(one)
+
 
 IMPORTED: Final = (".py", ".pyc", ".so")
 

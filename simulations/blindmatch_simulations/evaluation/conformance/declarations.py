@@ -21,7 +21,7 @@ from blindmatch_protocol.messages.parts import MOST_SMALL_BYTES
 from blindmatch_server.centre.service import CentreLimits
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, lowered
-from blindmatch_simulations.evaluation.conformance.leakage.facts import names_of
+from blindmatch_simulations.evaluation.conformance.leakage.play import names_of
 from blindmatch_simulations.testbed.audit import Counterpart
 from blindmatch_simulations.testbed.audit.audit import audit_sessions
 from blindmatch_simulations.testbed.audit.counterpart import Comparison

@@ -19,13 +19,13 @@ from blindmatch_protocol.contract.design import told
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, crowd
-from blindmatch_simulations.evaluation.conformance.leakage.facts import names_of
-from blindmatch_simulations.evaluation.conformance.leakage.game_setup import (
+from blindmatch_simulations.evaluation.conformance.leakage.games import (
     GameSetup,
     lone_entries,
     lone_entry,
     part_of,
 )
+from blindmatch_simulations.evaluation.conformance.leakage.play import names_of
 from blindmatch_simulations.testbed.inprocess.deployed import (
     Build,
     entry_id,

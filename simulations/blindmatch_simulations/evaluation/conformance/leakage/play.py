@@ -1,4 +1,5 @@
-"""Plays a sequence of pictures with honest or cheating roles; who sees what of it.
+"""Who is told what, and what is played: coalitions, what is declared to them, pairs of sequences of pictures
+that agree on every declared fact, the worst cases first; and one sequence with honest or cheating roles.
 
     session fails because a role cheated,   the device distrusts it: message held, nothing else is asked
     or ends in a match without its label
@@ -13,21 +14,247 @@ otherwise `match_time` tells the provider, by the messenger's own declaration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from itertools import product
+from typing import Any, Final, TypeAlias
 
 from blindmatch_client.matching.detector import is_confirmed
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import Flag, Match, Outcome, Party, Role, Session, Verdict, Voucher
+from blindmatch_protocol.contract import (
+    Adversary,
+    AnyDesign,
+    Fact,
+    Flag,
+    Item,
+    Learner,
+    Match,
+    Outcome,
+    Party,
+    Relation,
+    Role,
+    Session,
+    Verdict,
+    Voucher,
+)
+from blindmatch_protocol.contract.design import coalitions, told
 from msgspec import Struct
 
-from blindmatch_simulations.evaluation.conformance.leakage.facts import Move, Moves
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled
 from blindmatch_simulations.testbed.inprocess.steps import below, byte_fields, fields_of
+from blindmatch_simulations.testbed.pictures.pool import Pool, Pooled
+
+ACCOUNT_FACT: Final = "account"
+"""A design that declares it (or ``my.account``) says that sessions of one account can be linked."""
+ENROLMENT_FACT: Final = "enrolment"
+
+
+def names_of(facts: Iterable[Fact]) -> frozenset[str]:
+    """Names of facts, without what stands before a dot: ``my.account`` counts as ``account``."""
+    return frozenset(fact.name.rpartition(".")[2] for fact in facts)
+
+
+class Opponent(Struct, frozen=True):
+    """A coalition, what it does, what is declared to it, and whether the outcome is its output."""
+
+    parties: frozenset[Party]
+    adversary: Adversary
+    facts: tuple[Fact, ...]
+    learns_outcome: bool
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.adversary} {' with '.join(sorted(self.parties))}"
+
+    @property
+    def has_device(self) -> bool:
+        """Does it have a device of its own, beside the one it watches?"""
+        return Party.DEVICE in self.parties
+
+    @property
+    def links_accounts(self) -> bool:
+        """Is it declared that sessions of one account can be linked, maybe by what it enrolled with?"""
+        return not names_of(self.facts).isdisjoint((ACCOUNT_FACT, ENROLMENT_FACT))
+
+    def project(self, item: Item, setup: Any) -> tuple[Hashable, ...]:
+        """The declared facts of an item."""
+        return tuple(fact.project(item, setup) for fact in self.facts)
+
+
+def opponents(design: AnyDesign, adversary: Adversary) -> list[Opponent]:
+    """Every coalition that is played against: each party with a role alone, with the provider, with the
+    centre, with a device of its own, all parties with roles together, and those that the design names."""
+    servers = coalitions(design)
+    with_device = (one | {Party.DEVICE} for one in servers if len(one) == 1)
+    ordered = sorted({*servers, *with_device}, key=lambda parties: (len(parties), sorted(parties)))
+    return [_opponent(design, parties, adversary) for parties in ordered]
+
+
+def _opponent(design: AnyDesign, parties: frozenset[Party], adversary: Adversary) -> Opponent:
+    """A device of its own is told of its own pictures, so it adds only what the coalition is named with."""
+    info = design.info
+    server = Learner.SERVER in info.learns and bool(parties & set(info.roles.values()))
+    centre = Party.CENTRE in parties and info.learns != {Learner.NOBODY}
+    named = any(leak.parties == parties and leak.adversary is adversary for leak in design.leakage())
+    facts = told(design, parties if named else parties - {Party.DEVICE}, adversary)
+    return Opponent(parties, adversary, facts, server or centre)
+
+
+class Move(Struct, frozen=True):
+    """A picture, the account that sends it, and whether its first attempt gets no answer."""
+
+    one: Pooled
+    account: int = 0
+    lost: bool = False
+
+
+Moves: TypeAlias = tuple[Move, ...]
+
+
+class Pair(Struct, frozen=True):
+    """Two sequences an opponent is to tell apart."""
+
+    left: Moves
+    right: Moves
+
+    @property
+    def names(self) -> tuple[tuple[str, ...], ...]:
+        """The pictures' names."""
+        return tuple(tuple(move.one.name for move in moves) for moves in (self.left, self.right))
+
+
+class Scenario(Struct, frozen=True):
+    """A class of pairs.
+
+    Attributes:
+        name: for people.
+        pairs: all candidates, before those are dropped that differ in a declared fact.
+        links: whether telling them apart means linking an account's sessions.
+    """
+
+    name: str
+    pairs: Callable[[Pool, Relation], Iterator[Pair]]
+    links: bool = False
+
+
+def playable(
+    scenario: Scenario, pool: Pool, deployed: Deployed, opponent: Opponent, outputs: Mapping[str, object]
+) -> list[Pair]:
+    """The pairs of a scenario that agree on what is declared to `opponent`, and on its output.
+
+    Args:
+        outputs: by picture, what honest sessions give whoever learns the outcome.
+    """
+    relation = deployed.design.info.relation
+    if scenario.links and opponent.links_accounts:
+        return []
+    known: dict[str, object] = {}
+
+    def sees(moves: Moves) -> list[object]:
+        for move in moves:
+            if move.one.name not in known:
+                facts = opponent.project(move.one.item, deployed.setup)
+                known[move.one.name] = (facts, opponent.learns_outcome and outputs[move.one.name])
+        return [known[move.one.name] for move in moves]
+
+    return [pair for pair in scenario.pairs(pool, relation) if sees(pair.left) == sees(pair.right)]
+
+
+def _split(pool: Pool, relation: Relation) -> tuple[list[Pooled], list[Pooled]]:
+    """Pictures of good quality that match, and ones that do not; but for those whose label does not open."""
+    good = [one for one in pool.pictures if one.kind not in ("poor", "unopened")]
+    matching = [one for one in good if pool.matches(relation, one)]
+    return matching, [one for one in good if one not in matching]
+
+
+def _singles(left: Sequence[Pooled], right: Sequence[Pooled] | None = None) -> Iterator[Pair]:
+    """Each of some pictures against each of others, or of their own."""
+    for a, b in product(left, left if right is None else right):
+        if a is not b:
+            yield Pair((Move(a),), (Move(b),))
+
+
+def _unopened(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    """Another picture follows, so that a device which distrusts a role afterwards is seen."""
+    *others, last = pool.of("other")
+    for a, b in product(pool.of("unopened"), others):
+        yield Pair((Move(a), Move(last)), (Move(b), Move(last)))
+
+
+def _day(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    """What an account sends in a day: much that could be told of it on one side, nothing on the other."""
+    lone, near, poor = pool.of("lone")[:1], pool.of("near-30", "far-32"), pool.of("poor")
+    for other in pool.of("far-33", "other"):
+        plain = [one for one in pool.of("other", "twin-other") if one is not other]
+        for full in ((*pool.of("listed"), *lone, *near[:1], *poor[:1]), (*lone * 2, *near[2:], *poor[1:])):
+            yield Pair(tuple(map(Move, full)), tuple(map(Move, [other, *plain][: len(full)])))
+
+
+def _twins(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    twins = {f"twin/{one.name}": one for one in pool.pictures}
+    for twin in pool.of("twin-listed", "twin-other"):
+        yield Pair((Move(twins[twin.name]),), (Move(twin),))
+
+
+def _twice(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    for one, other in product(pool.of("listed", "other"), pool.pictures):
+        if other is not one:
+            yield Pair((Move(one), Move(one)), (Move(one), Move(other)))
+
+
+def _after(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    matching, others = _split(pool, relation)
+    last = pool.of("other")[-1]
+    for a, b in product(matching, others):
+        yield Pair((Move(a), Move(last)), (Move(b), Move(last)))
+
+
+def _order(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    matching, others = _split(pool, relation)
+    for a, b in product(matching, others):
+        yield Pair((Move(a), Move(b)), (Move(b), Move(a)))
+
+
+def _retry(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    everything = [one for one in pool.pictures if not one.kind.startswith("twin")]
+    for a, b in product(everything, everything):
+        if a is not b:
+            yield Pair((Move(a, lost=True),), (Move(b, lost=True),))
+
+
+def _accounts(pool: Pool, relation: Relation) -> Iterator[Pair]:
+    for a, b in product(pool.of("listed", "other"), pool.of("other", "far-32")):
+        yield Pair((Move(a), Move(b)), (Move(a), Move(b, 1)))
+
+
+SCENARIOS: Final = (
+    Scenario(
+        "a lone band hit or none", lambda pool, _: _singles(pool.of("lone"), pool.of("other", "far-33"))
+    ),
+    Scenario("a match or none", lambda pool, relation: _singles(*_split(pool, relation))),
+    Scenario(
+        "distance 30 or 32",
+        lambda pool, _: _singles(pool.of("near-30", "near-31"), pool.of("far-32", "far-33")),
+    ),
+    Scenario("a label that does not open, or a miss", _unopened),
+    Scenario("quality 0 or not", lambda pool, relation: _singles(pool.of("poor"), _split(pool, relation)[1])),
+    Scenario("the same picture twice or another", _twice),
+    Scenario("a retry", _retry),
+    Scenario("after a match or after none", _after),
+    Scenario("match first or last", _order),
+    Scenario("two that match", lambda pool, relation: _singles(_split(pool, relation)[0])),
+    Scenario("two that do not match", lambda pool, relation: _singles(_split(pool, relation)[1])),
+    Scenario("quality 0, listed or not", lambda pool, _: _singles(pool.of("poor")[:1], pool.of("poor")[1:])),
+    Scenario("twins", _twins),
+    Scenario("a day of pictures", _day),
+    Scenario("one account or two", _accounts, links=True),
+)
+"""All classes of pairs."""
+
 
 ENDS: Final = 64
 """Bytes of a field of an enrolment that are looked at."""

@@ -23,9 +23,16 @@ from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Adversary, Item, Party, Voucher
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, Setting, as_published, settings
-from blindmatch_simulations.evaluation.conformance.leakage.facts import Move, Opponent, opponents
-from blindmatch_simulations.evaluation.conformance.leakage.knowledge import Guesses, guesses
-from blindmatch_simulations.evaluation.conformance.leakage.play import Behaviour, Event, Play, Table
+from blindmatch_simulations.evaluation.conformance.leakage.game import Guesses, guesses
+from blindmatch_simulations.evaluation.conformance.leakage.play import (
+    Behaviour,
+    Event,
+    Move,
+    Opponent,
+    Play,
+    Table,
+    opponents,
+)
 from blindmatch_simulations.testbed.audit.counterpart import Counterpart, DecoyFinder
 from blindmatch_simulations.testbed.inprocess.deployed import (
     VOUCHER,

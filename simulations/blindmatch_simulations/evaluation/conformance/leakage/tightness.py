@@ -27,7 +27,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, rows_of
-from blindmatch_simulations.evaluation.conformance.leakage.knowledge import in_shares
+from blindmatch_simulations.evaluation.conformance.leakage.game import in_shares
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, Ran, opened, run_session
 from blindmatch_simulations.testbed.inprocess.steps import fields_of
 from blindmatch_simulations.testbed.inprocess.verdict import NotApplicableError, Passed

@@ -26,18 +26,17 @@ from blindmatch_protocol.contract import UNBOUND, Adversary, AnyDesign, Party, S
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Clocks, Fixtures
-from blindmatch_simulations.evaluation.conformance.leakage.facts import (
+from blindmatch_simulations.evaluation.conformance.leakage.game import Distinguisher, Finding, Run, judge
+from blindmatch_simulations.evaluation.conformance.leakage.games import game_of, played, run_counts
+from blindmatch_simulations.evaluation.conformance.leakage.list_secrecy import NO_GUESSES
+from blindmatch_simulations.evaluation.conformance.leakage.play import (
     SCENARIOS,
+    Event,
     Moves,
     Pair,
     opponents,
     playable,
 )
-from blindmatch_simulations.evaluation.conformance.leakage.game import Distinguisher, Finding, Run, judge
-from blindmatch_simulations.evaluation.conformance.leakage.game_setup import game_of
-from blindmatch_simulations.evaluation.conformance.leakage.games import played, run_counts
-from blindmatch_simulations.evaluation.conformance.leakage.list_view import NO_GUESSES
-from blindmatch_simulations.evaluation.conformance.leakage.play import Event
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled
 from blindmatch_simulations.testbed.inprocess.steps import below, flag
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed

@@ -1,5 +1,6 @@
 """Vectors of one design: its files, every message, every step of sessions, and what must be refused; in
-files, one for each built-in design, and the JSON Schema they follow."""
+files, one for each built-in design, and the JSON Schema they follow.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +16,7 @@ from blindmatch_protocol.contract import AnyDesign, Flag, Match, Outcome, Role, 
 from blindmatch_protocol.picture.pdq import rows
 
 from blindmatch_simulations.evaluation.conformance.hostility import message_classes
-from blindmatch_simulations.evaluation.conformance.vectors.item import VectorItem, make_item
-from blindmatch_simulations.evaluation.conformance.vectors.refused import KINDS, broken
+from blindmatch_simulations.evaluation.conformance.vector_cases import KINDS, VectorItem, broken, make_item
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, enrolled, opened, publish
 from blindmatch_simulations.testbed.inprocess.steps import made_up
 from blindmatch_simulations.testbed.pictures.pool import flipped

@@ -13,7 +13,7 @@ from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.processes import AloneError, output_of
 from blindmatch_simulations.measure.yardstick import Cost, Reading, Run, cost_figures
 
-SCRIPT: Final = Path(__file__).with_name("outside.py")
+SCRIPT: Final = Path(__file__).with_name("peer_outside.py")
 NOT_GIVEN: Final = "no --peer-python was given"
 MOST_SECONDS: Final = 1800.0
 OPENMINED: Final = {"set-up": "set_up", "size": "bytes", "crypto": "crypto", "look-up": "look_up"}
