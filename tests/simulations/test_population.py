@@ -45,7 +45,7 @@ from msgspec.structs import replace
 from msgspec.structs import replace as replaced
 from support.command import BAD_STATE, COMMAND, REFUSED, blindmatch, in_process, refused
 
-INPUTS = Path(running.__file__).parents[1] / "data" / "population.toml"
+INPUTS = Path(running.__file__).parents[2] / "data" / "population.toml"
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample" / "results.json"
 EU = replace(read_inputs(None), calibration=())
 """Without the years that were counted, which take longer than all else here."""
