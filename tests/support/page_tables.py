@@ -37,8 +37,6 @@ from blindmatch_protocol.contract import (
     no_progress,
 )
 from blindmatch_server.curator.rejects import Reason
-from blindmatch_server.hosting.limits import Rate
-from blindmatch_server.relay.store import RelayLimits
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.evaluation.conformance.remote.run import REMOTE_CHECKS
 from blindmatch_simulations.evaluation.conformance.run import CHECKS, NOT_SEEN
@@ -228,22 +226,6 @@ def summary(function: Callable[..., object]) -> str:
     return " ".join(said.split("\n\n")[0].split()).replace("|", "\\|")
 
 
-def limits_of_the_relay() -> str:
-    """Each attribute that `RelayLimits` explains, with its default."""
-    explained = (inspect.getdoc(RelayLimits) or "").split("Attributes:\n")[1]
-    limits, rows = RelayLimits(), []
-    for names, words in re.findall(r"^ {4}([a-z_, ]+): (.*)$", explained, re.MULTILINE):
-        values = ", ".join(as_limit(name, getattr(limits, name)) for name in names.split(", "))
-        rows.append((f"`{names.replace(', ', '`, `')}`", words.rstrip("."), values))
-    return table(("limit", "of", "default"), rows)
-
-
-def as_limit(name: str, value: float | Rate) -> str:
-    if isinstance(value, Rate):
-        return f"{value.per_second * 60:,g} a minute, {value.burst} at once"
-    return f"{value / 1024:,.0f} KiB" if name.endswith("_bytes") else f"{value:,.0f}"
-
-
 def named(path: Path) -> str:
     return f"`{path.name}/`" if path.is_dir() else f"`{path.name}`"
 
@@ -276,6 +258,5 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "the checks of a counterpart: make pages": checks_of_a_counterpart,
     "what no check sees: make pages": not_seen,
     "the planted cheats: make pages": planted_cheats,
-    "the relay's limits: make pages": limits_of_the_relay,
 }
 """What writes each block, by its name."""

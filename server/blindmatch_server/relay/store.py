@@ -113,7 +113,7 @@ class RelayLimits(Struct, frozen=True):
         most_stored_bytes: attachments of one owner together.
         most_one_time_pre_keys: of one account, in one call and not handed out yet.
         retention_seconds: after which messages, attachments and the ids of sent messages are deleted.
-        sweep_seconds: how often that is looked after.
+        sweep_seconds: time between two such deletions.
         most_wait_ms: how long `Receive` may wait for the next message.
         most_streams: calls of `Receive`, `Upload` and `Connect` that an account has at a time, each.
         calls: an account's calls of one method.
