@@ -273,5 +273,5 @@ def test_another_version_of_what_streams_are_made_of_is_found_out_at_import(
 ) -> None:
     stream._check_interface()
     monkeypatch.setattr(stream, "_CODES", {})
-    with pytest.raises(ImportError, match="another version: a cancelled call ended as UNKNOWN"):
+    with pytest.raises(ImportError, match="another version: a call to nobody ended as UNKNOWN"):
         stream._check_interface()

@@ -95,8 +95,8 @@ def _check_interface() -> None:
                 stream.wait()
             except Ending as ending:
                 code = ending.code
-    if code != "CANCELLED":
-        raise ImportError(f"grpc._cython of another version: a cancelled call ended as {code or 'nothing'}")
+    if code not in ("CANCELLED", "UNAVAILABLE"):  # whichever comes first
+        raise ImportError(f"grpc._cython of another version: a call to nobody ended as {code or 'nothing'}")
 
 
 _check_interface()
