@@ -20,7 +20,7 @@ from blindmatch_protocol.picture.decode import Picture
 
 from blindmatch_client import messenger
 from blindmatch_client.egress import Egress
-from blindmatch_client.epochs.evidence import Doubt
+from blindmatch_client.epochs.trusted import Doubt
 from blindmatch_client.errors import ServiceError, StoreError
 from blindmatch_client.matching.matching import MatchingClient
 from blindmatch_client.messages.contacts import Contacts

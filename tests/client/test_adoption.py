@@ -9,9 +9,9 @@ from typing import Any
 
 import grpc
 import pytest
-from blindmatch_client.epochs import evidence
-from blindmatch_client.epochs.evidence import Evidence, Kind
+from blindmatch_client.epochs import adoption
 from blindmatch_client.epochs.transparency import Seen, UnloggedError
+from blindmatch_client.epochs.trusted import Evidence, Kind
 from blindmatch_client.errors import EpochRefusedError, MisbehavedError
 from blindmatch_client.matching.matching import DistrustError
 from blindmatch_client.messages.messages import OutcomeKind
@@ -331,8 +331,8 @@ def test_a_log_that_is_not_shown_to_continue_is_refused_and_not_called_two_histo
     def check(*args: Any) -> Seen:
         raise UnloggedError("not shown", b"shown", b"held")
 
-    adoption = alice.device._matcher._adoption
-    adoption._transparency = SimpleNamespace(check=check, sizes=list, is_split=lambda error: split)
+    adopting = alice.device._matcher._adoption
+    adopting._transparency = SimpleNamespace(check=check, sizes=list, is_split=lambda error: split)
     world.matcher.epoch, fetched = publish(ECHO, HASHES, 8), len(world.matcher.fetched)
     with pytest.raises(EpochRefusedError, match="not shown"):
         alice.device.refresh()
@@ -345,7 +345,7 @@ def test_evidence_that_anybody_can_make_pushes_out_none_that_convicts(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, alice = at_epoch(make_world, 7)
-    monkeypatch.setattr(evidence, "MOST_ROWS", 2)
+    monkeypatch.setattr(adoption, "MOST_ROWS", 2)
     for kind in (Kind.UNSIGNED, Kind.EARLY, Kind.FORKED, Kind.SPLIT, Kind.ENTRY):
         for number in range(4):
             alice.device._matcher.record.keep(Evidence(kind, number, f"{number}", number))

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_client.epochs.evidence import Kind
-from blindmatch_client.epochs.transparency import Endorsing
+from blindmatch_client.epochs.trusted import Endorsing, Kind
 from blindmatch_client.errors import EpochRefusedError
 from blindmatch_client.messages.messages import OutcomeKind
 from blindmatch_client.settings import DeviceConfig
@@ -246,16 +245,15 @@ def test_the_check_at_a_match_is_what_stops_it(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same world as above, with a device that looks at neither table nor label: the match is reported."""
-    from blindmatch_client.epochs import adoption
-    from blindmatch_client.epochs import transparency as endorsing
+    from blindmatch_client.epochs import trusted
 
     world = endorsed(make_world, NAMES[0])
     world.device("bob")
-    monkeypatch.setattr(endorsing, "verify_table", lambda *_: Passed())
-    monkeypatch.setattr(adoption, "verify_label", lambda *_: Passed())
+    monkeypatch.setattr(trusted, "verify_table", lambda *_: Passed())
+    monkeypatch.setattr(trusted, "verify_label", lambda *_: Passed())
     alice = world.device("alice", endorsement=POLICY)
     assert alice.device.send_picture("bob", LISTED).outcome is OutcomeKind.MATCH
-    monkeypatch.setattr(adoption, "verify_label", endorsement.verify_label)
+    monkeypatch.setattr(trusted, "verify_label", endorsement.verify_label)
     again = world.device("alice", fresh=False, endorsement=POLICY)
     assert again.device.send_picture("bob", LISTED).outcome is OutcomeKind.NO_MATCH
 

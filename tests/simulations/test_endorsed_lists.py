@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.epochs.evidence import Kind
+from blindmatch_client.epochs.trusted import Kind
 from blindmatch_client.errors import StoreError, WrongKeyError
 from blindmatch_client.settings import FailureMode
 from blindmatch_proofs.epoch import EpochLeaf

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blindmatch_client.device import Device
-from blindmatch_client.epochs.evidence import Doubt, Kind
+from blindmatch_client.epochs.trusted import Doubt, Kind
 from blindmatch_client.errors import EpochRefusedError
 from blindmatch_client.matching.matching import DistrustError
 from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSigner

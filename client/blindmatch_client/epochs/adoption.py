@@ -1,35 +1,27 @@
 """How an epoch comes into use: once, as a whole, and off the path of any picture.
 
-    Describe --> signed by the curator? fits what was adopted? begun? logged? --> fetch what its manifest says
-        --> open, compare with it, check every section (`Design.check_setup`) --> adopted row --> use
+    Describe --> trusted step by step (trusted.py) --> fetch what its manifest says --> open, compare, check
+        --> adopted row --> use
     a fault in use --> the epoch's row says so: nothing is asked with it, for whatever picture
         --> every byte is compared: damaged here: fetch that, check, adopt again; else wait for a newer epoch
 
 What is done never depends on a picture. Each step can be cut off and begun again: an epoch is used only once
-its row is there. What a server should not have offered, and what failed, is kept (evidence.py).
+its row is there, by which the highest epoch and the one digest of an epoch are known. A fault in its use is
+written into it, and stays until the epoch is mended here or a newer one adopted. What a server should not
+have offered, and what failed, is kept for good, with both manifests that contradict one another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
-from blindmatch_proofs.endorsement import verify_label
-from blindmatch_proofs.epoch import (
-    EpochLeaf,
-    verify_begun,
-    verify_consistent,
-    verify_not_older,
-    verify_signature,
-    verify_stated,
-)
-from blindmatch_proofs.verdict import Failed, Passed, Verdict
-from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError, SetFileError
+from blindmatch_proofs.verdict import Failed, Verdict
+from blindmatch_protocol.codec.errors import BlindmatchError, SetFileError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party
+from blindmatch_protocol.contract import AnyDesign, Label, Match, NoMatch, Outcome, Party
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.messages.epoch_manifest import SIGNED_MOST, EpochManifest, SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -37,38 +29,161 @@ from msgspec import Struct
 
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.calls import DESCRIBE
-from blindmatch_client.epochs.evidence import Adopted, AdoptionRecord, Doubt, Evidence, Kind
 from blindmatch_client.epochs.setup import SetupFiles, SetupStore
-from blindmatch_client.epochs.transparency import Before, Endorsing, Seen, Transparency, UnloggedError
+from blindmatch_client.epochs.transparency import Transparency
+from blindmatch_client.epochs.trusted import (
+    ALWAYS_KEPT,
+    TELLING,
+    Adopted,
+    Before,
+    Demands,
+    Doubt,
+    Endorsing,
+    Evidence,
+    Held,
+    Kind,
+    RefusalError,
+    TrustedSet,
+)
 from blindmatch_client.errors import EpochRefusedError, MisbehavedError
 from blindmatch_client.settings import Base
+from blindmatch_client.store.store import Store
 from blindmatch_client.trace import Purpose
 
-T = TypeVar("T")
-
-TELLING: Final = {
-    **dict.fromkeys((Kind.UNSIGNED, Kind.OLDER, Kind.FORKED, Kind.BYTES), Doubt.ROLES),
-    **dict.fromkeys((Kind.SPLIT, Kind.UNCONTINUED), Doubt.LOG),
-}
-"""What only a party that cheats offers, and who is doubted then. A clock may be wrong, and a faulty set is
-the curator's mistake."""
-_TELL: Final = "Tell whoever runs it; nothing is asked any more until you say so."
-SHOW: Final = (
-    "Both are kept on this device, in `status`: show them to whoever oversees the list. Nothing is asked any "
-    "more until you say so."
-)
-UNWITNESSED: Final = "No quorum cosigned that, so no device takes an epoch of it. Both are kept, in `status`."
-DISMISSED: Final = (
-    "A quorum cosigned that, and you said to go on when it was held. Both are kept, in `status`: show them "
-    "to whoever oversees the list."
-)
-_OVERSEE: Final = "Its manifest is kept on this device, in `status`: show it to whoever oversees the list."
-_LOGGED: Final = "What was adopted stays in use until it ends. If the clock is right, ask the publisher."
-_LONGER: Final = (
-    "A peer was shown that, cosigned by a quorum: no other is taken before it, unless you say so."
-)
-_CLOCK: Final = "It is not used before; if that time has passed, set this device's clock."
+_NEWEST: Final = (1 << 63) - 1
+MOST_ROWS: Final = 1000
+"""Evidence of one kind at most, but of those that are always kept."""
 _NEWER: Final = "Nothing is asked with it, for any picture; a newer epoch takes its place by itself."
+
+
+class AdoptionRecord:
+    """The rows of one design, and whether the user still trusts its roles and its log."""
+
+    def __init__(self, store: Store, design: AnyDesign) -> None:
+        self._store = store
+        self._design = design.info.name
+        kept = {of: store.get(f"{of}/{self._design}") for of in Doubt}
+        self._doubts = {of: reason.decode() for of, reason in kept.items() if reason is not None}
+
+    def doubted(self, of: Doubt) -> str | None:
+        """How one of the roles, or the log, cheated, if it did and the user has not said to go on."""
+        return self._doubts.get(of)
+
+    def doubt(self, of: Doubt, reason: str) -> None:
+        """Ask nothing any more until the user says so."""
+        self._store.put(f"{of}/{self._design}", reason.encode())
+        self._doubts[of] = reason
+
+    def forgive(self, of: Doubt) -> None:
+        """Go on, after roles also with sets that failed. What was adopted, and all evidence, stays."""
+        self._doubts.pop(of, None)
+        with self._store.transaction():
+            self._store.forget(f"{of}/{self._design}")
+            if of is Doubt.ROLES:
+                self._store.run(
+                    "UPDATE adopted SET fault = NULL, examined = 0 WHERE design = ?", self._design
+                )
+
+    def newest(self) -> Adopted | None:
+        """The highest epoch that was ever adopted, whatever the version of its files."""
+        return next(iter(self._adopted(0, _NEWEST, 1)), None)
+
+    def held(self, manifest: EpochManifest) -> Held:
+        """What an epoch that is offered is held against."""
+        newest, before = self.newest(), manifest.predecessor_epoch
+        since = {one.epoch: one for one in self._adopted(min(manifest.epoch, before), _NEWEST)}
+        near = since.get(manifest.epoch) or since.get(before) or newest
+        return Held(newest, near, {epoch: one.signed.manifest.digest for epoch, one in since.items()})
+
+    def of(self, epoch: int) -> Adopted | None:
+        """An epoch, if it was adopted."""
+        return next(iter(self._adopted(epoch, epoch)), None)
+
+    def adopt(self, signed: SignedManifest) -> None:
+        """Note that an epoch's set was checked; durable on return. A fault of it is over."""
+        epoch = signed.manifest.epoch
+        self._store.run(
+            "INSERT OR REPLACE INTO adopted VALUES (?1, ?2, sealed(?3, 'adopted.manifest', ?4), NULL, 0)",
+            self._design,
+            epoch,
+            signed.encode(),
+            self._row(epoch),
+        )
+
+    def fail(self, fault: Evidence) -> None:
+        """Note that nothing must be asked with an epoch any more, for whatever picture; durable on return."""
+        with self._store.transaction():
+            self._store.run(
+                "UPDATE adopted SET fault = sealed(?3, 'adopted.fault', ?4), examined = 0"
+                " WHERE (design, epoch) = (?1, ?2)",
+                self._design,
+                fault.epoch,
+                fault.words,
+                self._row(fault.epoch),
+            )
+            self.keep(fault)
+
+    def note_endorsed(self, epoch: int, policy: bytes) -> None:
+        """Note under which policy, by its digest, an epoch was found to be endorsed."""
+        self._store.put(f"endorsed/{self._design}/{epoch}", policy)
+
+    def endorsed_under(self, epoch: int) -> bytes | None:
+        """What `note_endorsed` noted."""
+        return self._store.get(f"endorsed/{self._design}/{epoch}")
+
+    def examined(self, epoch: int) -> None:
+        """Note that every byte of an epoch that failed was compared, and is right."""
+        self._store.run("UPDATE adopted SET examined = 1 WHERE (design, epoch) = (?, ?)", self._design, epoch)
+
+    def keep(self, found: Evidence) -> None:
+        """Keep evidence for good; once, however often it is seen.
+
+        Past `MOST_ROWS` of its kind it is dropped, unless its kind is always kept.
+        """
+        if found.kind not in ALWAYS_KEPT and self._count(found.kind) >= MOST_ROWS:
+            return
+        self._store.run(
+            "INSERT OR IGNORE INTO evidence VALUES (?1, ?2, ?3, ?4, ?5, sealed(?6, 'evidence.words', ?1),"
+            " sealed(?7, 'evidence.shown_manifest', ?1), sealed(?8, 'evidence.held_manifest', ?1))",
+            found.name,
+            self._design,
+            str(found.kind),
+            found.epoch,
+            found.found_at_ms,
+            found.words,
+            found.shown,
+            found.held,
+        )
+
+    def _count(self, kind: Kind) -> int:
+        row = self._store.one(
+            "SELECT count(*) FROM evidence WHERE (design, kind) = (?, ?)", self._design, str(kind)
+        )
+        return int(row[0]) if row else 0
+
+    def evidence(self) -> list[Evidence]:
+        """All of it, oldest first."""
+        rows = self._store.all(
+            "SELECT kind, epoch, opened(words, 'evidence.words', name), found_at_ms,"
+            " opened(shown_manifest, 'evidence.shown_manifest', name),"
+            " opened(held_manifest, 'evidence.held_manifest', name)"
+            " FROM evidence WHERE design = ? ORDER BY found_at_ms, name",
+            self._design,
+        )
+        return [Evidence(Kind(row[0]), *row[1:]) for row in rows]
+
+    def _adopted(self, first: int, last: int, most: int = -1) -> list[Adopted]:
+        """Epochs from `first` to `last`, the highest first."""
+        rows = self._store.all(
+            "SELECT opened(manifest, 'adopted.manifest', ?1 || '/' || epoch),"
+            " opened(fault, 'adopted.fault', ?1 || '/' || epoch), examined"
+            " FROM adopted WHERE design = ?1 AND epoch BETWEEN ?2 AND ?3 ORDER BY epoch DESC LIMIT ?4",
+            *(self._design, first, last, most),
+        )
+        return [Adopted(SignedManifest.decode(row[0]), row[1], bool(row[2])) for row in rows]
+
+    def _row(self, epoch: int) -> str:
+        return f"{self._design}/{epoch}"
 
 
 class Opened(Redacted, Struct, frozen=True):
@@ -95,25 +210,22 @@ class Adoption:
     """
 
     def __init__(self, base: Base, party: Party, record: AdoptionRecord, transparency: Transparency) -> None:
-        self._design = base.design
+        self._demands = Demands(base.design, party, base.config.curator, Endorsing.of(base.config))
         self._egress = base.egress
-        self._party = party
         self._record, self._transparency, self._store = record, transparency, base.store
         self._setups = SetupStore(base.folder / "setup", base.design)
-        self._curator = base.config.curator
         self._clock_ms = base.clock_ms
-        self._endorsing = Endorsing.of(base.config)
 
     def here(self) -> Opened | None:
         """The adopted epoch, if it is whole and has no fault; nobody is asked."""
         adopted = self._record.newest()
-        if adopted is None or adopted.fault is not None or not self._is_mine(adopted.signed.manifest):
+        if adopted is None or adopted.fault is not None or not self._demands.is_mine(adopted.signed.manifest):
             return None
         if not (self._is_endorsed(adopted.epoch) and self._transparency.took(adopted.epoch)):
             return None
         files = self._setups.whole(adopted.signed.manifest)
         try:
-            return None if files is None else self._opened(adopted.signed, files)
+            return None if files is None else self._open(adopted.signed, files)
         except SetFileError as error:
             self.fail(adopted.epoch, error)
             return None
@@ -127,24 +239,29 @@ class Adoption:
             SetFileError: if it is of another design, or the set is faulty.
             DesignError: if the design fails on it.
         """
-        signed, leaf, seen = self._offered()
-        adopted = self._record.of(signed.manifest.epoch)
-        if not self._is_endorsed(signed.manifest.epoch):
-            adopted = None  # taken when this device had no policy, or another one
-        files = None if adopted is None else self._still_whole(adopted)
-        if adopted is not None and files is not None:
-            if adopted.fault is not None:
-                raise EpochRefusedError(adopted.fault)
-            self._transparency.keep(seen)
-            return self._opened(signed, files)
-        with self._noting(signed):
-            files = self._setups.complete(signed.manifest, self._egress, self._party)
-            self._check_endorsed(leaf, signed, files)
-            opened = self._checked(signed, files)
+        offer = TrustedSet(self._demands)
+        with self._noting():
+            call = Call(self._demands.party, DESCRIBE, Purpose.SETUP, idempotent=True)
+            request = pb.DescribeRequest(tree_sizes=self._transparency.sizes())
+            described, now = self._egress.unary(call, request), self._clock_ms() // 1000
+            manifest = offer.take_manifest(described.manifest)
+            offer.check_order(self._record.held(manifest), now)
+            offer.check_log(described, self._transparency, now)
+        files = self._adopted_files(manifest.epoch)
+        if files is not None:
+            self._transparency.keep(offer.seen)
+            return self._open(offer.signed, files)
+        with self._noting(offer.signed):
+            files = self._setups.complete(manifest, self._egress, self._demands.party)
+            offer.check_files(files.files, self._before(manifest.epoch))
+            if self._demands.endorsing is not None:
+                self._record.note_endorsed(manifest.epoch, self._demands.endorsing.terms.policy.digest)
+            opened = self._open(offer.signed, files)
+            offer.check_setup(opened.setup)
         reach("setup.adopt.before")
         with self._store.transaction():
-            self._record.adopt(signed)
-            self._transparency.keep(seen)
+            self._record.adopt(offer.signed)
+            self._transparency.keep(offer.seen)
         reach("setup.adopt.after")
         self._setups.keep_only(opened.epoch)
         return opened
@@ -155,86 +272,35 @@ class Adoption:
         self._record.fail(Evidence(Kind.FAULT, epoch, words, self._clock_ms()))
         return EpochRefusedError(words)
 
-    def _still_whole(self, adopted: Adopted) -> SetupFiles | None:
-        """Its files if they are whole, every byte of them compared if it failed since that was done."""
-        if adopted.fault is not None and not adopted.examined:
-            self._setups.suspect(adopted.epoch)
+    def _adopted_files(self, epoch: int) -> SetupFiles | None:
+        """The files of an epoch that was adopted, under this device's policy, if they are whole: every byte
+        of them compared if it failed since that was done."""
+        adopted = self._record.of(epoch)
+        if adopted is None or not self._is_endorsed(epoch):
+            return None
+        examine = adopted.fault is not None and not adopted.examined
+        if examine:
+            self._setups.suspect(epoch)
         files = self._setups.whole(adopted.signed.manifest)
-        if files is not None and adopted.fault is not None and not adopted.examined:
-            self._record.examined(adopted.epoch)
+        if files is not None and examine:
+            self._record.examined(epoch)
+        if files is not None and adopted.fault is not None:
+            raise EpochRefusedError(adopted.fault)
         return files
 
-    def _offered(self) -> tuple[SignedManifest, EpochLeaf | None, Seen]:
-        """The manifest that the host describes, held against every rule; its leaf, if that is known to be in
-        the log; and what is then seen of the log."""
-        call = Call(self._party, DESCRIBE, Purpose.SETUP, idempotent=True)
-        request = pb.DescribeRequest(tree_sizes=self._transparency.sizes())
-        described = self._egress.unary(call, request)
-        signed = self._signed(described.manifest)
-        manifest, record = signed.manifest, self._record
-        if not self._is_mine(manifest):
-            raise SetFileError(
-                f"set-up: must be of design {self._design.info.name} version {self._design.info.version}, "
-                f"not of {manifest.design!r} version {manifest.version}: the server has another design "
-                "than this device was made with"
-            )
-        newest = record.newest()
-        other = record.of(manifest.epoch) or record.of(manifest.predecessor_epoch) or newest
-        older = verify_not_older(manifest, newest.epoch if newest else 0)
-        self._expect(older, Kind.OLDER, signed, newest, _TELL)
-        digests = record.digests(min(manifest.epoch, manifest.predecessor_epoch))
-        self._expect(verify_consistent(manifest, digests), Kind.FORKED, signed, other, SHOW)
-        self._expect(verify_begun(manifest, self._clock_ms() // 1000), Kind.EARLY, signed, None, _CLOCK)
-        seen = self._logged(signed, described)
-        return signed, EpochLeaf.decode(described.leaf) if self._transparency.pinned else None, seen
-
-    def _logged(self, signed: SignedManifest, described: pb.Description) -> Seen:
-        """What is to be kept of the log once the epoch is adopted."""
-        try:
-            return self._transparency.check(signed, described, self._clock_ms() // 1000)
-        except UnloggedError as error:
-            two = Kind.SPLIT if self._transparency.is_split(error) else Kind.UNCONTINUED
-            remaining = _LONGER if error.longer else _LOGGED
-            kind, remedy = (two, SHOW) if error.held else (Kind.UNLOGGED, remaining)
-            words = f"the {self._party.server} offers a set that is refused: {error}. {remedy}"
-            self._note(kind, signed.manifest.epoch, words, error.shown, error.held or error.longer)
-            raise EpochRefusedError(words) from None
-
-    def _signed(self, raw: bytes) -> SignedManifest:
-        """The manifest that `raw` is, if the curator signed it."""
-        signed = None
-        if len(raw) <= SIGNED_MOST:
-            with suppress(ProtocolError):
-                signed = SignedManifest.decode(raw)
-        if signed is None or isinstance(verify_signature(signed, self._curator), Failed):
-            rule = "the epoch's manifest must be signed by the curator whose key this device has"
-            error = MisbehavedError(self._party, rule)
-            self._note(Kind.UNSIGNED, 0 if signed is None else signed.manifest.epoch, str(error), raw)
-            raise error
-        return signed
-
-    def _is_mine(self, manifest: EpochManifest) -> bool:
-        info = self._design.info
-        return (manifest.design, manifest.version) == (info.name, info.version)
-
-    def _expect(
-        self, verdict: Verdict, kind: Kind, signed: SignedManifest, held: Adopted | None, remedy: str
-    ) -> None:
-        match verdict:
-            case Failed(reason):
-                words = f"the {self._party.server} offers a set that is refused: {reason}. {remedy}"
-                before = b"" if held is None else held.signed.encode()
-                self._note(kind, signed.manifest.epoch, words, signed.encode(), before)
-                raise EpochRefusedError(words)
-
     @contextmanager
-    def _noting(self, signed: SignedManifest) -> Iterator[None]:
-        """What an epoch's files are refused for is kept: bytes that are not its own, or a faulty set."""
+    def _noting(self, signed: SignedManifest | None = None) -> Iterator[None]:
+        """What is refused is kept; and what the files of `signed` are refused for: bytes that are not its
+        own, or a faulty set."""
         try:
             yield
+        except RefusalError as refusal:
+            self._note(refusal.kind, refusal.epoch, str(refusal.error), refusal.shown, refusal.held)
+            raise refusal.error from None
         except (MisbehavedError, SetFileError) as error:
-            kind = Kind.FILES if isinstance(error, SetFileError) else Kind.BYTES
-            self._note(kind, signed.manifest.epoch, str(error), signed.encode())
+            if signed is not None:
+                kind = Kind.FILES if isinstance(error, SetFileError) else Kind.BYTES
+                self._note(kind, signed.manifest.epoch, str(error), signed.encode())
             raise
 
     def _note(self, kind: Kind, epoch: int, words: str, shown: bytes, held: bytes = b"") -> None:
@@ -243,67 +309,31 @@ class Adoption:
         if kind in TELLING:
             self._record.doubt(TELLING[kind], words)
 
-    def _check_endorsed(self, leaf: EpochLeaf | None, signed: SignedManifest, files: SetupFiles) -> None:
-        """Raises `EpochRefusedError` for an epoch that is not endorsed as this device asks it to be."""
-        if self._endorsing is None:
-            return
-        newest, before = self._record.newest(), None
-        if newest is not None and newest.epoch < signed.manifest.epoch and self._is_endorsed(newest.epoch):
-            held = self._setups.whole(newest.signed.manifest)
-            before = None if held is None else Before(held.epoch, held.files)
-        verdict = self._endorsing.verify(leaf, signed.manifest, files.files, before)
-        self._expect(verdict, Kind.UNENDORSED, signed, newest, _OVERSEE)
-        self._record.note_endorsed(signed.manifest.epoch, self._endorsing.terms.policy.digest)
+    def _before(self, epoch: int) -> Before | None:
+        """What the endorsements of an epoch are held against: the one before, if it is here."""
+        newest = self._record.newest()
+        if newest is None or newest.epoch >= epoch or not self._is_endorsed(newest.epoch):
+            return None
+        held = self._setups.whole(newest.signed.manifest)
+        return None if held is None else Before(held.epoch, held.files)
 
     def _is_endorsed(self, epoch: int) -> bool:
         """Was an epoch checked under this device's policy, if it has one?"""
-        mine = self._endorsing
+        mine = self._demands.endorsing
         return mine is None or self._record.endorsed_under(epoch) == mine.terms.policy.digest
 
-    def _checked(self, signed: SignedManifest, files: SetupFiles) -> Opened:
-        """The set-up, opened, as its manifest says, every section of it checked by the design."""
-        manifest, opened = signed.manifest, self._opened(signed, files)
-        match verify_stated(manifest, self._design.stated(opened.setup)):
-            case Failed(reason):
-                raise SetFileError(f"set-up of epoch {manifest.epoch}: {reason}")
-        self._guarded(lambda: self._design.check_setup(opened.setup))
-        return opened
+    def _open(self, signed: SignedManifest, files: SetupFiles) -> Opened:
+        setup, ends = self._demands.open(signed.manifest, files.files)
+        check = self._demands.label_check(files.files, files.epoch, setup)
+        return Opened(files.epoch, setup, ends, partial(self._confirm, check, signed))
 
-    def _opened(self, signed: SignedManifest, files: SetupFiles) -> Opened:
-        until = signed.manifest.valid_until
-        of_design = {name: data for name, data in files.files.items() if name != ENDORSEMENT}
-        setup = self._guarded(lambda: self._design.open_setup(of_design, files.epoch))
-        ends = self._guarded(lambda: self._design.expires(setup))
-        return Opened(files.epoch, setup, min(until, ends or until), self._confirming(signed, files, setup))
-
-    def _confirming(
-        self, signed: SignedManifest, files: SetupFiles, setup: Any
-    ) -> Callable[[Match], Outcome]:
-        if self._endorsing is None:
-            return partial(self._confirmed, lambda label: Passed(), signed)
-        if self._guarded(lambda: self._design.unconfirmed(setup)):
-            raise SetFileError("a set of kind filter opens no label, so none of its entries can be endorsed")
-        table = self._endorsing.table(files.files, files.epoch)
-        table.check_intact()  # now, for all pictures: not at the first match
-        return partial(self._confirmed, partial(verify_label, table, self._endorsing.terms), signed)
-
-    def _confirmed(self, verify: Callable[[Label], Verdict], signed: SignedManifest, found: Match) -> Outcome:
+    def _confirm(self, check: Callable[[Label], Verdict], signed: SignedManifest, found: Match) -> Outcome:
         """A match, if its label passes; else none to anybody, and evidence on this device alone."""
         bad = Failed("its label was opened, and bears the id of a match that a filter says")
-        match bad if found.label.unconfirmed else verify(found.label):
+        match bad if found.label.unconfirmed else check(found.label):
             case Failed(reason):
                 words = f"a match was dropped, since its entry is not endorsed: {reason}"
                 epoch = signed.manifest.epoch
                 self._note(Kind.ENTRY, epoch, words, found.label.encode(), signed.encode())
                 return NoMatch()
         return found
-
-    def _guarded(self, run: Callable[[], T]) -> T:
-        """Whatever a design raises on hostile files becomes `SetFileError`."""
-        try:
-            return run()
-        except BlindmatchError:
-            raise
-        except Exception as error:
-            name = self._design.info.name
-            raise SetFileError(f"set-up: design {name} cannot use it ({type(error).__name__})") from None

@@ -36,9 +36,9 @@ from msgspec.structs import replace
 
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.calls import ENROL, ENROLLED
-from blindmatch_client.epochs.adoption import DISMISSED, SHOW, UNWITNESSED, Adoption, Opened
-from blindmatch_client.epochs.evidence import AdoptionRecord, Doubt, Evidence, Kind
+from blindmatch_client.epochs.adoption import Adoption, AdoptionRecord, Opened
 from blindmatch_client.epochs.transparency import Transparency
+from blindmatch_client.epochs.trusted import DISMISSED, SHOW, UNWITNESSED, Doubt, Evidence, Kind
 from blindmatch_client.errors import DeviceError, MisbehavedError, RefusedError
 from blindmatch_client.matching.detector import (
     Asked,

@@ -28,7 +28,7 @@ from blindmatch_protocol.picture import container
 from blindmatch_protocol.picture.decode import DEFAULT_LIMITS, Picture
 from msgspec import Struct
 
-from blindmatch_client.epochs.evidence import Adopted, Evidence
+from blindmatch_client.epochs.trusted import Adopted, Evidence
 from blindmatch_client.errors import DeviceError, MalformedError, MessengerError
 from blindmatch_client.matching.detector import Cause, Undecided
 from blindmatch_client.matching.matching import MatchingClient

@@ -92,7 +92,7 @@ CREATE TABLE peer ( -- what the messenger knows of each peer
   number INTEGER PRIMARY KEY,
   state BLOB NOT NULL -- sealed
 ) STRICT;
--- epochs that were adopted, and what was refused (evidence.py)
+-- epochs that were adopted, and what was refused (adoption.py)
 CREATE TABLE adopted (
   design TEXT NOT NULL,
   epoch INTEGER NOT NULL,

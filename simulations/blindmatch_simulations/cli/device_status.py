@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from blindmatch_client.device import Device
-from blindmatch_client.epochs.evidence import Adopted, Evidence
+from blindmatch_client.epochs.trusted import Adopted, Evidence
 from blindmatch_client.messages.contacts import Contact, grouped
 from blindmatch_client.reports.complaints import Complaint, ComplaintState
 from blindmatch_client.reports.reporting import ReportStanding

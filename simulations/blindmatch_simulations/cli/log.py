@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
 import typer
-from blindmatch_client.epochs.evidence import Kind
 from blindmatch_client.epochs.transparency import evidence_file
+from blindmatch_client.epochs.trusted import Kind
 from blindmatch_proofs.epoch import DAY_S, EpochLeaf, EpochPolicy, verify_logged, verify_origin
 from blindmatch_proofs.split_view import SplitView
 from blindmatch_proofs.tlog_policy import Policy

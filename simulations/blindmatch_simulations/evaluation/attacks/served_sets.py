@@ -44,7 +44,7 @@ import numpy as np
 import numpy.typing as npt
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.egress.calls import EXCHANGE
-from blindmatch_client.epochs import adoption
+from blindmatch_client.epochs import trusted
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import BlindmatchError
@@ -93,7 +93,7 @@ BOB: Final = "bob"
 LISTED, UNLISTED = 1, 2
 NEXT: Final = 2
 _CHECKS: Final = ("verify_signature", "verify_not_older", "verify_consistent")
-_UNLOOKED: Final = replacing(*((adoption, name, lambda *_: Passed()) for name in _CHECKS))
+_UNLOOKED: Final = replacing(*((trusted, name, lambda *_: Passed()) for name in _CHECKS))
 """A device that looks at neither the curator's signature nor the epochs before."""
 
 

@@ -21,8 +21,8 @@ from typing import Final
 
 import numpy as np
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.epochs import adoption
-from blindmatch_client.epochs import transparency as endorsing
+from blindmatch_client.epochs import trusted
+from blindmatch_client.epochs.adoption import Adoption
 from blindmatch_proofs.endorsement import Action, EndorsementPolicy, Organisation, Terms, leaves_of
 from blindmatch_proofs.endorsement.batch import UNSIGNED, batch_of
 from blindmatch_proofs.verdict import Passed
@@ -215,9 +215,9 @@ _MEANS: Final = Means(
     Claim("With a policy a curator lists nothing alone"),
     budget="seven devices",
     weakness=replacing(
-        (endorsing, "verify_table", lambda *_: Passed()),
-        (endorsing, "verify_none_dropped", lambda *_: Passed()),
-        (adoption, "verify_label", lambda *_: Passed()),
+        (trusted, "verify_table", lambda *_: Passed()),
+        (trusted, "verify_none_dropped", lambda *_: Passed()),
+        (trusted, "verify_label", lambda *_: Passed()),
     ),
     needs=(A_LIST, TOLD, SERVED, SMALL, ANY_ONE),
 )
@@ -238,7 +238,7 @@ def unendorsed(arena: Arena) -> Figure:
     _MEANS,
     Claim("the match is none to everybody"),
     budget="seven devices",
-    weakness=replacing((adoption.Adoption, "_confirming", lambda *_: lambda found: found)),
+    weakness=replacing((Adoption, "_confirm", lambda self, check, signed, found: found)),
     needs=(A_LIST, TOLD, SERVED, SMALL),
 )
 def swapped_entry(arena: Arena) -> Figure:
