@@ -35,8 +35,7 @@ def of_scans() -> dict[str, Any]:
 
 def of_manifests() -> dict[str, Any]:
     """Of manifests of counterparts, by their types."""
-    made = counterpart.Manifest.model_json_schema()
-    return {"$schema": DRAFT, **made, "title": f"{counterpart.FORMAT} {counterpart.VERSION}"}
+    return _made(counterpart.Manifest, f"{counterpart.FORMAT} {counterpart.VERSION}")
 
 
 def _made(kind: Any, title: str) -> dict[str, Any]:

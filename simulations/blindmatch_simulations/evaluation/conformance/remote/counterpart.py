@@ -8,9 +8,10 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import grpc
+import msgspec
 import numpy as np
 from blindmatch_client.egress.calls import (
     DESCRIBE,
@@ -28,17 +29,9 @@ from blindmatch_protocol.contract import AnyDesign, Learner, Party, Role
 from blindmatch_protocol.contract.declaration import CONTRACT_VERSION
 from blindmatch_protocol.messages.parts import ENVELOPE, MOST_BODY_BYTES, split
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from msgspec import Struct
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from msgspec import Meta, Struct, ValidationError
 
+from blindmatch_simulations.measure.results import Strict
 from blindmatch_simulations.testbed.deployment.addresses import ManifestError
 
 FORMAT: Final = "blindmatch-conformance-manifest"
@@ -46,18 +39,15 @@ VERSION: Final = 1
 MOST_BYTES: Final = 1 << 20
 MOST_HASHES: Final = 4096
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}$")]
-HexRow = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,126}$(?!\n)")]
+DnsName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{1,253}$(?!\n)")]
+HexRow: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 """32 bytes in hexadecimal."""
-PathText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+PathText: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4096)]
 """A path; a relative one begins at the manifest's folder."""
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-
-class SetupFile(_Document):
+class SetupFile(Strict, frozen=True):
     """A set-up file: its name in the design, where it lies here, and its digest."""
 
     name: Name
@@ -65,7 +55,7 @@ class SetupFile(_Document):
     sha256: HexRow
 
 
-class Listed(_Document):
+class Listed(Strict, frozen=True):
     """Entries of the list.
 
     Attributes:
@@ -74,16 +64,14 @@ class Listed(_Document):
     """
 
     complete: bool
-    hashes: Annotated[tuple[HexRow, ...], Field(min_length=1, max_length=MOST_HASHES)]
+    hashes: Annotated[tuple[HexRow, ...], Meta(min_length=1, max_length=MOST_HASHES)]
 
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
+    def __post_init__(self) -> None:
         if len(set(self.hashes)) != len(self.hashes):
             raise ValueError("must name each entry once")
-        return self
 
 
-class CredentialFiles(_Document):
+class CredentialFiles(Strict, frozen=True):
     """Paths of PEM files: the root, and the certificate and key of a device.
 
     Attributes:
@@ -93,10 +81,10 @@ class CredentialFiles(_Document):
     root: PathText
     certificate: PathText
     key: PathText
-    server_names: dict[str, Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,253}$")]]
+    server_names: dict[str, DnsName]
 
 
-class Limits(_Document):
+class Limits(Strict, frozen=True):
     """What the counterpart declares.
 
     Attributes:
@@ -104,11 +92,11 @@ class Limits(_Document):
         answer_ms: the longest time to an answer.
     """
 
-    reply_bytes: Annotated[int, Field(ge=1, le=MOST_BODY_BYTES)]
-    answer_ms: Annotated[int, Field(ge=1, le=600_000)]
+    reply_bytes: Annotated[int, Meta(ge=1, le=MOST_BODY_BYTES)]
+    answer_ms: Annotated[int, Meta(ge=1, le=600_000)]
 
 
-class Manifest(_Document):
+class Manifest(Strict, frozen=True):
     """Version 1.
 
     Attributes:
@@ -125,23 +113,20 @@ class Manifest(_Document):
 
     format: Literal["blindmatch-conformance-manifest"]
     version: Literal[1]
-    contract: Annotated[int, Field(ge=1)]
-    design: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    design_version: Annotated[int, Field(ge=1, lt=1 << 32)]
-    epoch: Annotated[int, Field(ge=1, lt=1 << 63)]
+    contract: Annotated[int, Meta(ge=1)]
+    design: Annotated[str, Meta(min_length=1, max_length=64)]
+    design_version: Annotated[int, Meta(ge=1, le=(1 << 32) - 1)]
+    epoch: Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
     parameters: dict[str, int]
     public_key: HexRow | None
-    setup: Annotated[tuple[SetupFile, ...], Field(max_length=64)]
+    setup: Annotated[tuple[SetupFile, ...], Meta(max_length=64)]
     listed: Listed
     credentials: CredentialFiles
     limits: Limits
 
-    @field_validator("setup")
-    @classmethod
-    def _once(cls, setup: tuple[SetupFile, ...]) -> tuple[SetupFile, ...]:
-        if len({file.name for file in setup}) != len(setup):
-            raise ValueError("must name each file once")
-        return setup
+    def __post_init__(self) -> None:
+        if len({file.name for file in self.setup}) != len(self.setup):
+            raise ValueError("field setup: must name each file once")
 
 
 class HeldManifest:
@@ -223,19 +208,21 @@ def read_manifest(path: Path) -> HeldManifest:
     if len(raw) > MOST_BYTES:
         raise ManifestError(f"{path.name}: must be at most {MOST_BYTES} bytes")
     try:
-        return HeldManifest(Manifest.model_validate_json(raw), path)
-    except ValidationError as error:
-        raise ManifestError(f"{path.name}: {_first(error)}") from None
+        return HeldManifest(msgspec.json.decode(raw, type=Manifest), path)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ManifestError(f"{path.name}: {_words_of(error)}") from None
 
 
-def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, without the value it has; an unknown field before any that is missing,
-    since a misspelt name is both."""
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
-    found = min(errors, key=lambda one: one["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in found["loc"])
-    words = "unknown" if found["type"] == "extra_forbidden" else found["msg"]
-    return f"field {place}: {words}" if place else words
+def _words_of(error: Exception) -> str:
+    """Field and rule, without the value that the field has."""
+    if not isinstance(error, ValidationError):
+        return f"is no JSON: {error}"
+    rule, _, place = str(error).partition(" - at `$.")
+    place = place.rstrip("`").replace("[", ".").replace("]", "")
+    unknown = rule.partition("unknown field `")[2].rstrip("`")
+    if unknown:
+        return f"field {f'{place}.{unknown}' if place else unknown}: unknown"
+    return f"field {place}: {rule}" if place else rule
 
 
 MOST_WAITS: Final = 60

@@ -6,13 +6,13 @@ A manifest of a deployment's own counterpart is made from what the curator and t
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.codec.errors import ProtocolError
@@ -351,7 +351,7 @@ def manifest_of(
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write the file in one step, readable by its owner alone: it names entries of the list."""
-    replace_file(path, (json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n").encode())
+    replace_file(path, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 
 def _listed(entries: HashList) -> Listed:
