@@ -47,7 +47,7 @@ def test_what_is_not_installed_is_one_line_and_everything_else_goes_on(
     assert not_installed()[NAME].startswith(LINE)
     assert NAME not in all_designs()
     assert load_design("none").info.name == "none"
-    assert run(["designs"]) == 0
+    assert run(["design", "list"]) == 0
     assert LINE in " ".join(capsys.readouterr().out.split())
 
 

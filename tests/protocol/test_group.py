@@ -237,7 +237,9 @@ class TestImporting:
         limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))"
         done = _import_with_temporary_folder(tmp_path, limit)
         assert "ImportError: libsodium could not be loaded" in done.stderr
-        run = "from blindmatch_simulations.cli import main; sys.argv = ['blindmatch', 'designs']; main()"
+        run = (
+            "from blindmatch_simulations.cli import main; sys.argv = ['blindmatch', 'design', 'list']; main()"
+        )
         done = _import_with_temporary_folder(tmp_path, f"{limit}; import sys; {run}")
         assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
         assert done.stderr.startswith("error: libsodium could not be loaded")

@@ -154,7 +154,7 @@ def test_json_on_standard_output_is_json_and_nothing_else(served: Path, tmp_path
     source = tmp_path / "one.pdq"
     source.write_text(f"pdq {'3c' * 32}\n")
     for command in (
-        ["designs"],
+        ["design", "list"],
         ["list", "random", 5, "five"],
         ["list", "import", source, "one"],
         ["list", "inspect", "known"],
@@ -182,7 +182,7 @@ def test_a_json_file_that_cannot_be_written_is_refused_before_any_work(path: str
 
 
 def test_a_result_file_is_whole_or_not_there(served: Path, tmp_path: Path) -> None:
-    assert in_process(served, "designs", "--json", tmp_path / "designs.json").code == 0
+    assert in_process(served, "design", "list", "--json", tmp_path / "designs.json").code == 0
     names = {design["name"] for design in json.loads((tmp_path / "designs.json").read_text())}
     assert {"none", "provider-scan", "hash-upload", "oprf-psi"} <= names
     assert [path.name for path in tmp_path.iterdir()] == ["designs.json"]

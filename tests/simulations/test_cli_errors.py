@@ -56,7 +56,7 @@ def test_a_package_that_is_not_installed_is_one_line(
         raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
 
     monkeypatch.setattr(app, "app_for", fail)
-    assert run(["designs"]) == exit_codes.BAD_STATE
+    assert run(["design", "list"]) == exit_codes.BAD_STATE
     said = capsys.readouterr().err
     assert words in said
     assert len(said.splitlines()) == 1
@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_put_in_place_is_named_by_its_own_name(
         raise OSError(21, "Is a directory", ".x.17", None, "x")
 
     monkeypatch.setattr(app, "app_for", fail)
-    assert run(["designs"]) == exit_codes.BAD_STATE
+    assert run(["design", "list"]) == exit_codes.BAD_STATE
     assert "error: x: Is a directory" in capsys.readouterr().err
 
 
@@ -252,9 +252,20 @@ def test_the_status_line_counts_calls_of_this_start(tmp_path: Path) -> None:
     assert watched.words() == "matcher 5 calls, 1 not OK"
 
 
+@pytest.mark.parametrize("more", [(), ("oprf-psi",), ("--json", "-")])
+def test_the_earlier_name_of_a_command_is_refused_with_the_new_one(
+    more: tuple[str, ...], tmp_path: Path
+) -> None:
+    ran = in_process(tmp_path, "designs", *more)
+    assert ran.code == exit_codes.USAGE
+    assert "blindmatch design list, or blindmatch design show NAME" in " ".join(
+        re.sub("[│╭╮╰╯─]", "", ran.err).split()
+    )
+
+
 def test_the_table_of_designs_breaks_no_name(tmp_path: Path) -> None:
     parties = {str(party) for one in all_designs().values() for party in one.design.info.parties}
-    assert {*parties, *all_designs()} <= set(re.split(r"[\s,│]+", in_process(tmp_path, "designs").out))
+    assert {*parties, *all_designs()} <= set(re.split(r"[\s,│]+", in_process(tmp_path, "design", "list").out))
 
 
 @pytest.mark.parametrize(

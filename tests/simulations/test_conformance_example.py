@@ -26,7 +26,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def test_the_installed_example_is_listed_with_its_package(environment: dict[str, str]) -> None:
     shown = subprocess.run(
-        [*BLINDMATCH, "designs", "--json", "-"], env=environment, capture_output=True, check=True, timeout=120
+        [*BLINDMATCH, "design", "list", "--json", "-"],
+        env=environment,
+        capture_output=True,
+        check=True,
+        timeout=120,
     )
     sources = {row["name"]: row["source"] for row in json.loads(shown.stdout)}
     assert sources["digest-upload"] == "blindmatch-digest-upload"

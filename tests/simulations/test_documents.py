@@ -196,7 +196,7 @@ def test_commands_are_found_in_the_page_of_the_walk() -> None:
     ids=lambda one: one.info.name,
 )
 def test_the_page_of_a_design_has_its_declaration(design: AnyDesign) -> None:
-    """`blindmatch designs NAME --markdown` prints it."""
+    """`blindmatch design show NAME --markdown` prints it."""
     assert markdown(design) in (ROOT / "docs" / "designs" / f"{design.info.name}.md").read_text()
 
 
@@ -213,6 +213,8 @@ def test_a_declaration_as_markdown_has_every_party_role_parameter_and_fact() -> 
 
 
 def test_one_design_is_shown_and_a_declaration_is_of_one(tmp_path: Path) -> None:
-    assert in_process(tmp_path, "designs", "oprf-psi", "--markdown").out == markdown(oprf_psi.DESIGN)
-    assert [one["name"] for one in in_process(tmp_path, "designs", "none", "--json", "-").json] == ["none"]
-    assert in_process(tmp_path, "designs", "--markdown").code == 2
+    assert in_process(tmp_path, "design", "show", "oprf-psi", "--markdown").out == markdown(oprf_psi.DESIGN)
+    assert [one["name"] for one in in_process(tmp_path, "design", "show", "none", "--json", "-").json] == [
+        "none"
+    ]
+    assert in_process(tmp_path, "design", "show", "--markdown").code == 2

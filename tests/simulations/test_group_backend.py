@@ -24,7 +24,7 @@ def test_the_options_words_are_the_settings() -> None:
 
 
 def test_an_option_before_the_command_is_taken_and_handed_on_to_processes() -> None:
-    assert run(["--group-backend", "libsodium", "designs"]) == exit_codes.OK
+    assert run(["--group-backend", "libsodium", "design", "list"]) == exit_codes.OK
     assert os.environ[GROUP_BACKEND] == "libsodium"
     assert machine().group_backend == group.described() == "libsodium"
 
@@ -39,7 +39,9 @@ def test_without_an_option_the_environment_counts_and_then_auto(monkeypatch: pyt
     assert told == [group.Setting.AUTO, group.Setting.JIT, group.Setting.LIBSODIUM]
 
 
-@pytest.mark.parametrize("arguments", [["--group-backend", "gpu", "designs"], ["--group-backend", "designs"]])
+@pytest.mark.parametrize(
+    "arguments", [["--group-backend", "gpu", "design", "list"], ["--group-backend", "design"]]
+)
 def test_a_word_that_is_none_is_refused(arguments: list[str]) -> None:
     assert run(arguments) == exit_codes.USAGE
 
@@ -48,5 +50,5 @@ def test_a_word_of_the_environment_that_is_none_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(GROUP_BACKEND, "gpu")
-    assert run(["designs"]) == exit_codes.REFUSED_INPUT
+    assert run(["design", "list"]) == exit_codes.REFUSED_INPUT
     assert f"{GROUP_BACKEND} must be auto, libsodium, jit, not 'gpu'" in capsys.readouterr().err

@@ -20,8 +20,8 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.build import of_values
-from blindmatch_simulations.cli import design as near
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.evaluation.studies import near_pictures
 from blindmatch_simulations.evaluation.studies.near_bench import limits_for
 from blindmatch_simulations.evaluation.studies.near_cost import opened_store
 from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, edited_crops
@@ -45,7 +45,7 @@ def crops_once() -> Iterator[None]:
         return made[count, seed]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near, "edited_crops", held)
+        patch.setattr(near_pictures, "edited_crops", held)
         yield
 
 

@@ -52,7 +52,7 @@ def blocks() -> Mapping[str, Callable[[], str]]:
         "the messenger's facts: make pages": lambda: declared.of_messenger(oprf_psi.DESIGN.info),
         "the designs' facts: make pages": lambda: declared.of_designs(every_design()),
         **{
-            f"the declaration: blindmatch designs {one.info.name} --markdown": (
+            f"the declaration: blindmatch design show {one.info.name} --markdown": (
                 lambda one=one: _inner(declared.markdown(one))
             )
             for one in designs

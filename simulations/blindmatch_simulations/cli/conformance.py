@@ -169,7 +169,9 @@ def run_conformance(
 def _check(reference: str, options: Options, replays: Path, json_path: Path | None) -> None:
     """Check one design, and say what failed."""
     if not reference:
-        raise typer.BadParameter("name a design, such as oprf-psi, or path.py:NAME; see: blindmatch designs")
+        raise typer.BadParameter(
+            "name a design, such as oprf-psi, or path.py:NAME; see: blindmatch design list"
+        )
     loaded = load_design(reference)
     SetParameters(1, options.values).check(loaded.info)  # refused before any check fails over it
     report = check_design(loaded, options, lambda name: ERR.print(f"  {name}", style="dim"))

@@ -160,7 +160,7 @@ MoreAddressesOption = Annotated[
     typer.Option("--address", metavar="NAME=HOST:PORT", help="Another server's; may be given again."),
 ]
 DesignOption = Annotated[
-    str, typer.Option("--design", help="A design's name (see: blindmatch designs) or path.py:NAME.")
+    str, typer.Option("--design", help="A design's name (see: blindmatch design list) or path.py:NAME.")
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="A parameter, as NAME=VALUE; may be given again.")

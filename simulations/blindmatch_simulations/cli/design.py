@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.designs.token_psi import Tokening
-from blindmatch_protocol.designs.voprf import Limits
 from msgspec import to_builtins
 from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import phases, table
-from blindmatch_simulations.evaluation.studies.near_bench import limits_for
-from blindmatch_simulations.evaluation.studies.near_pictures import edited_crops
-from blindmatch_simulations.evaluation.studies.near_tokens import Point, Wishes, tune
-from blindmatch_simulations.report.declared import markdown
 from blindmatch_simulations.testbed.deployment.registry import (
     Registered,
     all_designs,
@@ -27,15 +20,94 @@ from blindmatch_simulations.testbed.deployment.registry import (
     not_installed,
 )
 
+if TYPE_CHECKING:
+    from blindmatch_protocol.designs.token_psi import Tokening
+    from blindmatch_protocol.designs.voprf import Limits
+
+    from blindmatch_simulations.evaluation.studies.near_tokens import Point
+
 app = Commands(no_args_is_help=True)
 
 TUNABLE: Final = "token-psi"
 SEED: Final = 23
 POINT_COLUMNS: Final = ("k", "bands", "probes", "needed", "recall %", "device u", "list costs", "bytes asked")
 
+
+COLUMNS = ("design", "option", "match", "who learns", "parties", "source")
+
+
+@app.command("list")
+def list_designs() -> Found:
+    """List the designs: the option each is, what it matches, who learns the outcome."""
+    return _show_designs(list(all_designs().values()), not_installed().values())
+
+
+@app.command("show")
+def show_design(
+    name: Annotated[str, typer.Argument(help="A design: a name, or path.py:NAME.")],
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Its declaration, messages and who learns what, for a page.")
+    ] = False,
+) -> Found:
+    """Show one design: what it declares, its parameters, and what it leaks to whom."""
+    design = load_design(name)
+    if as_markdown:
+        from blindmatch_simulations.report.declared import markdown
+
+        typer.echo(markdown(design), nl=False)
+        raise typer.Exit
+    known = all_designs().get(design.info.name)
+    source = known.source if known and known.design is design else name
+    return _show_designs([Registered(design, source)])
+
+
+def _show_designs(known: Sequence[Registered], more: Iterable[str] = ()) -> Found:
+    made = table("designs", COLUMNS, [_row(one) for one in known], whole=("design", "parties"))
+    lines = [f"{one.design.info.name}: {one.design.info.summary}" for one in known]
+    return Found([_described(one) for one in known], (made, *lines, *more))
+
+
+def _row(registered: Registered) -> tuple[object, ...]:
+    info = registered.design.info
+    option = f"{info.option} (nearest)" if info.differs else info.option
+    learners = ", ".join(sorted(info.learns))
+    parties = ",\n".join(sorted(info.parties)) or "nobody"
+    return info.name, option, info.relation.words, learners, parties, registered.source
+
+
+def _described(registered: Registered) -> dict[str, Any]:
+    info = registered.design.info
+    return {
+        "name": info.name,
+        "version": info.version,
+        "option": info.option,
+        "differs": info.differs,
+        "summary": info.summary,
+        "matches": info.relation.words,
+        "distance": info.relation.distance,
+        "learns": sorted(info.learns),
+        "roles": {str(role): str(party) for role, party in info.roles.items()},
+        "apart": [sorted(roles) for roles in info.apart],
+        "sends_content": str(info.sends_content),
+        "end_to_end": info.end_to_end,
+        "forwarded": {str(role): str(party) for role, party in info.forwarded.items()},
+        "parameters": {
+            p.name: {"says": p.says, "unit": p.unit, "default": p.default, "least": p.least, "most": p.most}
+            for p in info.parameters
+        },
+        "facts": [
+            {
+                "parties": sorted(leak.parties),
+                "adversary": str(leak.adversary),
+                "facts": {fact.name: fact.says for fact in leak.facts},
+            }
+            for leak in registered.design.leakage()
+        ],
+        "source": registered.source,
+    }
+
+
 Log2nOption = Annotated[int, typer.Option("--log2n", min=4, max=24, help="The list has 2^this entries.")]
-
-
 CropsOption = Annotated[int, typer.Option(min=5, max=600, help="Crops, each of which gets every edit.")]
 TunableArgument = Annotated[str, typer.Argument(help="The design; token-psi alone has parameters to tune.")]
 SecrecyOption = Annotated[
@@ -72,6 +144,11 @@ def tune_design(
     u is the CPU time of one ristretto255 multiplication by libsodium on this machine. Exit code 1 if nothing
     meets the wishes.
     """
+    # a list of designs needs none of these
+    from blindmatch_simulations.evaluation.studies.near_bench import limits_for
+    from blindmatch_simulations.evaluation.studies.near_pictures import edited_crops
+    from blindmatch_simulations.evaluation.studies.near_tokens import Wishes, tune
+
     if design != TUNABLE:
         raise typer.BadParameter(f"only {TUNABLE} has parameters to tune, not {design}")
     wishes = Wishes(1 << log2n, recall, device, 2.0**secrecy, alone=alone, pooled=pooled)
@@ -115,71 +192,3 @@ def _set(tokening: Tokening, limits: Limits) -> str:
 def _cells(point: Point) -> tuple[object, ...]:
     t, costs = point.tokening, (f"{point.device_u:.0f}", f"{point.secrecy:,.3g}", point.request_bytes)
     return (t.k, t.bands, t.probes, t.needed, f"{point.recall:.2f}", *costs)
-
-
-COLUMNS = ("design", "option", "match", "who learns", "parties", "source")
-
-
-def show_designs(
-    name: Annotated[str | None, typer.Argument(help="One design alone: a name, or path.py:NAME.")] = None,
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Its declaration, messages and who learns what, for a page.")
-    ] = False,
-) -> Found:
-    """List the designs: the option each is, what it matches, who learns the outcome."""
-    if as_markdown:
-        if name is None:
-            raise typer.BadParameter("--markdown is of one design: name it")
-        typer.echo(markdown(load_design(name)), nl=False)
-        raise typer.Exit
-    known = all_designs() if name is None else _one(load_design(name), name)
-    made = table("designs", COLUMNS, [_row(one) for one in known.values()], whole=("design", "parties"))
-    lines = [f"{one}: {registered.design.info.summary}" for one, registered in known.items()]
-    lines += not_installed().values() if name is None else ()
-    return Found([_described(registered) for registered in known.values()], (made, *lines))
-
-
-def _one(design: AnyDesign, reference: str) -> dict[str, Registered]:
-    known = all_designs().get(design.info.name)
-    source = known.source if known and known.design is design else reference
-    return {design.info.name: Registered(design, source)}
-
-
-def _row(registered: Registered) -> tuple[object, ...]:
-    info = registered.design.info
-    option = f"{info.option} (nearest)" if info.differs else info.option
-    learners = ", ".join(sorted(info.learns))
-    parties = ",\n".join(sorted(info.parties)) or "nobody"
-    return info.name, option, info.relation.words, learners, parties, registered.source
-
-
-def _described(registered: Registered) -> dict[str, Any]:
-    info = registered.design.info
-    return {
-        "name": info.name,
-        "version": info.version,
-        "option": info.option,
-        "differs": info.differs,
-        "summary": info.summary,
-        "matches": info.relation.words,
-        "distance": info.relation.distance,
-        "learns": sorted(info.learns),
-        "roles": {str(role): str(party) for role, party in info.roles.items()},
-        "apart": [sorted(roles) for roles in info.apart],
-        "sends_content": str(info.sends_content),
-        "end_to_end": info.end_to_end,
-        "forwarded": {str(role): str(party) for role, party in info.forwarded.items()},
-        "parameters": {
-            p.name: {"says": p.says, "unit": p.unit, "default": p.default, "least": p.least, "most": p.most}
-            for p in info.parameters
-        },
-        "facts": [
-            {
-                "parties": sorted(leak.parties),
-                "adversary": str(leak.adversary),
-                "facts": {fact.name: fact.says for fact in leak.facts},
-            }
-            for leak in registered.design.leakage()
-        ],
-        "source": registered.source,
-    }

@@ -37,7 +37,7 @@ from blindmatch_protocol.messages.franking import FrankingMode
 WIDTH: Final = 128
 LARGE: Final = 1 << 16
 LEFT: Final = "device"
-BEGIN: Final = "<!-- from the declaration: blindmatch designs {} --markdown -->"
+BEGIN: Final = "<!-- from the declaration: blindmatch design show {} --markdown -->"
 END: Final = "<!-- end of the declaration -->"
 CONTENT: Final = {
     Content.NO: "to no server",
