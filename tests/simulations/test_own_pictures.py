@@ -113,7 +113,7 @@ def test_material_of_own_pictures_reads_them_where_they_are(
     folder: Path, cache: Path, tmp_path: Path
 ) -> None:
     found = chosen(folder, cache, 8)
-    plan = read_plan(with_own(plan_text(None, QUICK), found.mark))
+    plan = read_plan(own_text(found.mark))
     material = make(plan, tmp_path / "m", no_progress, found.pictures)
     items, originals = material.items(), {one.name: one.data for one in found.pictures}
     assert {item.kind for item in items} == {OWN} and len({i.name for i in items if i.listed}) == 4
@@ -122,11 +122,17 @@ def test_material_of_own_pictures_reads_them_where_they_are(
         assert material.data(item) == BY_NAME[item.edit].apply(originals[item.name])
 
 
+def own_text(mark: str) -> str:
+    """The quick workload of own pictures with this mark."""
+    text = plan_text(None, QUICK)
+    return with_own(text, read_plan(text), mark)
+
+
 def test_a_workload_of_own_pictures_is_of_those_pictures() -> None:
-    text = with_own(plan_text(None, QUICK), "0123456789abcdef")
-    assert with_own(text, "0123456789abcdef") == text
+    text = own_text("0123456789abcdef")
+    assert with_own(text, read_plan(text), "0123456789abcdef") == text
     with pytest.raises(PlanError, match="other pictures"):
-        with_own(text, "fedcba9876543210")
+        with_own(text, read_plan(text), "fedcba9876543210")
 
 
 def row(kind: str, name: str, edit: str, listed: bool, matched: bool) -> PictureRow:
@@ -242,7 +248,7 @@ def test_a_demo_with_own_pictures_fails_for_what_bundled_ones_show(
 def test_an_assessment_needs_own_pictures_if_and_only_if_its_workload_says_so(tmp_path: Path) -> None:
     from blindmatch_simulations.evaluation.assess.running import Assessment
 
-    text = with_own(plan_text(None, QUICK), "0123456789abcdef")
+    text = own_text("0123456789abcdef")
     with pytest.raises(AssessError, match="--pictures"):
         Assessment(tmp_path, text, (), "test", lambda title: no_progress).run()
     assert issubclass(AssessError, BlindmatchError) and not list(tmp_path.iterdir())

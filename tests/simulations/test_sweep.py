@@ -46,7 +46,8 @@ TINY = tiny(unlisted=2, edits='["identical"]', run_seconds=600)
 
 @pytest.mark.parametrize("committed", [STANDARD, QUICK, FULL])
 def test_a_plan_that_is_written_reads_as_itself(committed: str) -> None:
-    plan = read_plan(with_own(plan_text(None, committed), "0123456789abcdef"))
+    text = plan_text(None, committed)
+    plan = read_plan(with_own(text, read_plan(text), "0123456789abcdef"))
     plan = replace(
         plan, name='a "name"\\', parameters={"k": 20}, sweep=Sweep({"bands": (9, 10)}, (1,), (2, 3))
     )

@@ -172,7 +172,7 @@ def _measured(
             count = plan.pictures.listed + plan.pictures.unlisted
             own = chosen(pictures, count, LEAST_OWN, plan.seed, begin)
             show_own(OUT, own)
-            text = with_own(text, own.mark)
+            text = with_own(text, plan, own.mark)
         watch = partial(draw_report, out)
         assessment = Assessment(out, text, references, command, begin, watch, own.pictures)
         try:

@@ -155,16 +155,15 @@ def read_plan(text: str) -> Plan:
     return plan
 
 
-def with_own(text: str, mark: str) -> str:
-    """The workload file's text, with the user's own pictures in the place of crops.
+def with_own(text: str, plan: Plan, mark: str) -> str:
+    """The text of the workload file of `plan`, with the user's own pictures in the place of crops.
 
     Raises:
         PlanError: if it is of other own pictures.
     """
-    own = read_plan(text).own
-    if own is not None and own.mark != mark:
+    if plan.own is not None and plan.own.mark != mark:
         raise PlanError("workload file: own: it is of other pictures than the folder has now")
-    return text if own else f'{text}\n[own]\nmark = "{mark}"\n'
+    return text if plan.own else f'{text}\n[own]\nmark = "{mark}"\n'
 
 
 def plan_digest(text: str) -> str:

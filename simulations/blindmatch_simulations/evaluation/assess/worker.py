@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from blindmatch_simulations.evaluation.assess.material import Material
 from blindmatch_simulations.evaluation.assess.observed import Check
 from blindmatch_simulations.evaluation.assess.observing import Observer
-from blindmatch_simulations.evaluation.assess.plan import read_plan
+from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
 from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.run import CHECKS, QUICK, judged
@@ -51,10 +51,11 @@ def main(arguments: list[str]) -> int:
     folder, out, sets = map(Path, arguments[1:4])
     try:
         choose_group_backend()
+        plan = read_plan((folder / PLAN).read_text("utf-8"))
         if part == "run":
-            _run(folder, out, sets, reference)
+            _run(plan, folder, out, sets, reference)
         else:
-            _check(folder, out, reference)
+            _check(plan, out, reference)
     except BlindmatchError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -69,17 +70,15 @@ def _end_with_parent() -> None:
         os.killpg(os.getpid(), signal.SIGKILL)
 
 
-def _run(folder: Path, out: Path, sets: Path, reference: str) -> None:
-    plan = read_plan((folder / PLAN).read_text("utf-8"))
+def _run(plan: Plan, folder: Path, out: Path, sets: Path, reference: str) -> None:
     with tempfile.TemporaryDirectory(prefix="home-", dir=out) as home:
         material, phases = Material(folder / MATERIAL), PhaseTimes(_tell)
         observed = Observer(Path(home) / "home", sets, reference, plan, material, phases).run()
     write_whole(out / OBSERVED, msgspec.json.encode(observed))
 
 
-def _check(folder: Path, out: Path, reference: str) -> None:
+def _check(plan: Plan, out: Path, reference: str) -> None:
     """Check after check, until the plan's work is used up; what did not run is told as not checked."""
-    plan = read_plan((folder / PLAN).read_text("utf-8"))
     fixtures = Fixtures(load_design(reference), plan.seed, QUICK)
     progress = _tell("checks")
     u_us, before, budget = reading().u_us, used_cpu_seconds(), plan.limits.check_u
