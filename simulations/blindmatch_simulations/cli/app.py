@@ -13,7 +13,6 @@ from importlib.metadata import version as installed_version
 from typing import Annotated, Final, NamedTuple
 
 import typer
-from blindmatch_protocol.codec.errors import BlindmatchError
 from msgspec import Struct
 
 from blindmatch_simulations.cli import exit_codes
@@ -216,9 +215,6 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         ERR.print("interrupted", style="yellow")
         return exit_codes.INTERRUPTED
-    except BlindmatchError as error:
-        _complain(str(error))
-        return exit_codes.code_of(error)
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if not name or name.startswith("blindmatch"):
@@ -233,6 +229,14 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         _complain(f"{error.filename2 or error.filename or 'system'}: {error.strerror or error}")
         return exit_codes.BAD_STATE
+    except Exception as error:
+        # not needed to list the commands, and slow to import
+        from blindmatch_protocol.codec.errors import BlindmatchError
+
+        if not isinstance(error, BlindmatchError):
+            raise
+        _complain(str(error))
+        return exit_codes.code_of(error)
     return exit_codes.OK
 
 

@@ -136,7 +136,6 @@ def run_assess(
 def _points(
     out: Path, plan: Plan, references: list[str], command: str, pictures: Path | None
 ) -> Iterator[Results]:
-    """Every point of a sweep, in a folder of its own."""
     found = points(plan, references)
     for number, one in enumerate(found, 1):
         OUT.print(f"point {number} of {len(found)}: {one.name or 'the only one'}", highlight=False)
@@ -185,7 +184,6 @@ def _measured(
 
 
 def _show(out: Path, results: Results) -> None:
-    """The table, and the report's files."""
     rows = [_row(one) for one in results.rows]
     OUT.print(*parts(f"{results.workload} workload, seed {results.seed}", COLUMNS, rows, COSTS))
     for one in failed(results):

@@ -243,7 +243,6 @@ def near_(
 
 
 def _own(pictures: Path, crops: int, console: Console) -> OwnPictures:
-    """As many of the user's own pictures as crops are asked for, at least five."""
     with phases(console) as begin:
         found = chosen(pictures, crops, LEAST_OWN, CROPS_SEED, begin)
     show_own(console, found)

@@ -18,7 +18,7 @@ from blindmatch_server.storage.files import PRIVATE
 from google.protobuf.message import Message
 
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.commands import Commands, Found, found
+from blindmatch_simulations.cli.commands import Commands, Found, found, listed
 from blindmatch_simulations.cli.console import DeployedDesignOption, day, moment, table, write_file
 from blindmatch_simulations.testbed.deployment.devices import now_ms
 from blindmatch_simulations.testbed.deployment.folder import Deployment
@@ -93,7 +93,6 @@ def notify(deployment: Deployment, design: DeployedDesignOption = None) -> Found
 
 
 def _move(deployment: Deployment, report: str, **values: Any) -> Found:
-    """Have the centre move a report; its row then."""
     request = pb.MoveRequest(report_id=id_of(report), **values)
     row = ask_centre(deployment, "Move", request, pb.ReportRow)
     return found(f"report {report}", describe_report(row))
@@ -270,10 +269,10 @@ def mailbox(
     if report and out is not None:
         write_file(out, box.open(id_of(report)).encode(), PRIVATE)
     names = sorted(path.stem for path in box.inbox.glob("*.sealed"))
-    held = [(name, (box.inbox / f"{name}.ack.json").exists()) for name in names]
-    rows = [(name, "acknowledged" if done else "") for name, done in held]
-    made = table(f"mailbox of {authority} (simulated)", ("report", "state"), rows)
-    return Found([{"report": name, "acknowledged": done, "simulated": True} for name, done in held], (made,))
+    held = {name: (box.inbox / f"{name}.ack.json").exists() for name in names}
+    result = [{"report": name, "acknowledged": done, "simulated": True} for name, done in held.items()]
+    columns = {"report": "report", "acknowledged": "acknowledged"}
+    return listed(f"mailbox of {authority} (simulated)", columns, result)
 
 
 def pending(
@@ -288,23 +287,20 @@ def pending(
         for what, since in waits(centre_show(deployment, row.report_id))
         if now - since >= days * DAY_MS
     ]
-    rows = [tuple(one.values()) for one in waiting]
-    return Found(waiting, (table("waiting for an answer", ("report", "for", "days"), rows),))
+    columns = {"report": "report", "waits_for": "for", "days": "days"}
+    return listed("waiting for an answer", columns, waiting)
 
 
 def waits(report: pb.ReportDetail) -> list[tuple[str, int]]:
     """What a report waits for, and since when."""
     found = []
     for what, (state, answers) in WAITED_FOR.items():
-        moved = [line.at_ms for line in report.journal if line.state == state and _moves(line)]
+        moves = [one for one in report.journal if one.event == "decided" or one.event.startswith("to ")]
+        moved = [line.at_ms for line in moves if line.state == state]
         answered = [line.at_ms for line in report.journal if line.event in answers]
         if moved and not any(at >= moved[-1] for at in answered):
             found.append((what, moved[-1]))
     return found
-
-
-def _moves(line: pb.JournalEntry) -> bool:
-    return line.event == "decided" or line.event.startswith("to ")
 
 
 def withdrawals(
@@ -321,9 +317,9 @@ def withdrawals(
     held = ask_centre(deployment, "Withdrawals", pb.WithdrawalsRequest(), pb.WithdrawalList).withdrawals
     if out is not None:
         out.write_text(json.dumps(_records(References(deployment.references), held)) + "\n")
-    rows = [(one.entry_id, one.epoch, one.report_id.hex()) for one in held]
-    made = table("entries to withdraw", ("entry", "epoch", "report"), rows)
-    return Found([dict(zip(("entry_id", "epoch", "report"), row, strict=True)) for row in rows], (made,))
+    result = [{"entry_id": one.entry_id, "epoch": one.epoch, "report": one.report_id.hex()} for one in held]
+    columns = {"entry_id": "entry", "epoch": "epoch", "report": "report"}
+    return listed("entries to withdraw", columns, result)
 
 
 def _records(known: References, held: Any) -> dict[str, Any]:

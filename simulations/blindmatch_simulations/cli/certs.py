@@ -15,7 +15,7 @@ from blindmatch_server.hosting.authority import Identity, Kind
 from msgspec.structs import asdict
 
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.commands import Commands, Found
+from blindmatch_simulations.cli.commands import Commands, Found, listed
 from blindmatch_simulations.cli.console import (
     AddressOption,
     DeployedDesignOption,
@@ -191,10 +191,10 @@ def run_doctor(
     """
     loaded = load_design(design_of(deployment, design))
     findings = list(examine(deployment, loaded, datetime.now(UTC), allow_collusion))
-    rows = [(one.check, one.status, one.what) for one in findings]
-    made = table(f"doctor: {deployment.home}", ("check", "result", "found"), rows)
     todo = [f"{one.status}: {one.check}: {one.what}\n  do: {one.remedy}" for one in findings if one.remedy]
-    return Found([asdict(one) for one in findings], (made, *todo), _code(findings))
+    columns = {"check": "check", "status": "result", "what": "found"}
+    result = [asdict(one) for one in findings]
+    return listed(f"doctor: {deployment.home}", columns, result, *todo, code=_code(findings))
 
 
 def _code(findings: Sequence[Finding]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import wraps
 from inspect import Parameter, signature
@@ -18,9 +18,11 @@ from blindmatch_simulations.cli.console import (
     OUT,
     HomeOption,
     JsonOption,
+    cell_of,
     console_for,
     details,
     say,
+    table,
     write_json,
 )
 
@@ -49,6 +51,14 @@ def found(
 ) -> Found:
     """One thing, as a table of two columns; `shown` is what people read of it, if that is not all."""
     return Found(result, (details(title, result if shown is None else shown), *lines), code)
+
+
+def listed(
+    title: str, columns: Mapping[str, str], result: Sequence[Mapping[str, Any]], *lines: str, code: int = 0
+) -> Found:
+    """Several things of one kind, as a table: `columns` are keys of each, with their headings."""
+    rows = [tuple(cell_of(key, one[key]) for key in columns) for one in result]
+    return Found(list(result), (table(title, tuple(columns.values()), rows), *lines), code)
 
 
 def people() -> Console:

@@ -167,7 +167,6 @@ def run_conformance(
 
 
 def _check(reference: str, options: Options, replays: Path, json_path: Path | None) -> None:
-    """Check one design, and say what failed."""
     if not reference:
         raise typer.BadParameter(
             "name a design, such as oprf-psi, or path.py:NAME; see: blindmatch design list"

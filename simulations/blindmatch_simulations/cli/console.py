@@ -263,6 +263,12 @@ def day(at_ms: int) -> str:
     return moment(at_ms)[:10]
 
 
+def cell_of(key: str, value: object) -> object:
+    """What a table shows of a value; numbers stay numbers, which are set to the right."""
+    counted = isinstance(value, int | float) and not isinstance(value, bool) and not key.endswith(TIME)
+    return value if counted else _shown(key, value)
+
+
 def _shown(key: str, value: object) -> str:
     if value is None or value in ({}, [], (), "") or (key.endswith(TIME) and value == 0):
         return "-"

@@ -82,11 +82,7 @@ def cache_home() -> Path:
 
 
 def chosen(folder: Path, count: int, least: int, seed: int, begin: PhaseProgress) -> OwnPictures:
-    """`count` of the folder's pictures, at least `least`, hashed on all cores.
-
-    Raises:
-        CorpusError: if there are not as many.
-    """
+    """`count` of the folder's pictures, at least `least`, hashed on all cores."""
     heard = partial(as_heard(begin), "own pictures hashed")
     return own_pictures(folder, cache_home(), count, least, seed, cores(), heard)
 

@@ -125,7 +125,6 @@ def _bundled(run: DemoRun) -> dict[str, Any] | None:
 
 
 def _findings(run: DemoRun) -> Iterator[dict[str, Any]]:
-    """What the audits of all accounts found."""
     for name, audit in run.audits.items():
         for f in audit.findings:
             yield {"account": name, "party": str(f.party), "item": f.item, "rule": f.rule, "bytes": f.size}
@@ -179,11 +178,6 @@ def picture_rows(run: DemoRun) -> Iterator[dict[str, Any]]:
         }
 
 
-def demo_tables(run: DemoRun) -> list[Table]:
-    """What was sent, matched and reported; what is declared to each party; and what each was seen to get."""
-    return [_chain_table(run), _sent_table(run), _declared_table(run), _observed_table(run)]
-
-
 def _chain_table(run: DemoRun) -> Table:
     """From who wants a picture listed to the report of it: who vouches for each step."""
     organisations = ", ".join(run.submitters) or "-"
@@ -230,11 +224,6 @@ def _counts(rows: list[dict[str, Any]]) -> tuple[object, ...]:
     words = ", ".join(f"{count} {outcome}" for outcome, count in learnt.items())
     delivered = sum(row["delivered"] for row in rows)
     return len(rows), delivered, sum(row["expected"] for row in rows), words
-
-
-def _declared_table(run: DemoRun) -> Table:
-    rows = [(party.server, ", ".join(facts_declared(run, party))) for party in parties_of(run.design)]
-    return table("what is declared to each party, in this run or not", ("party", "facts"), rows)
 
 
 def compared(run: DemoRun) -> dict[str, Any]:
@@ -349,16 +338,19 @@ def run_demo(
 
 
 def _own(pictures: Path, begin: PhaseProgress, console: Console) -> Sequence[SamplePicture]:
-    """Twelve listed and sixteen other pictures of the user's own."""
     found = chosen(pictures, LISTED + UNLISTED, LISTED + UNLISTED, 1, begin)
     show_own(console, found)
     return found.pictures
 
 
 def _show(run: DemoRun, console: Console) -> None:
-    """The tables, and what is wrong; exit code 1 if something is."""
-    for made in demo_tables(run):
-        console.print(made)
+    declared = [(party.server, ", ".join(facts_declared(run, party))) for party in parties_of(run.design)]
+    console.print(
+        _chain_table(run),
+        _sent_table(run),
+        table("what is declared to each party, in this run or not", ("party", "facts"), declared),
+        _observed_table(run),
+    )
     wrong = failures(run)
     told = [f"alice was told: {notice}" for notice in unasked(run)]
     for line in (*(f"wrong: {words}" for words in wrong), *told):

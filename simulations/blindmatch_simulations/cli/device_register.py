@@ -15,15 +15,13 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.report import SLOT_SIZES
 from blindmatch_server.hosting.authority import AuthorityError, Identity, Kind
-from rich.table import Table
 
-from blindmatch_simulations.cli.commands import Found, found
+from blindmatch_simulations.cli.commands import Found, found, listed
 from blindmatch_simulations.cli.console import (
     ERR,
     AddressOption,
     DeployedDesignOption,
     MoreAddressesOption,
-    table,
 )
 from blindmatch_simulations.cli.device_status import NameArgument, asked_passphrase, described_policies
 from blindmatch_simulations.testbed.deployment.addresses import given
@@ -146,15 +144,16 @@ def _may_have_keys(error: BlindmatchError) -> bool:
 def list_(deployment: Deployment) -> Found:
     """List the devices of this deployment; none is opened, so no passphrase is asked for."""
     held = {name: Settings.read(deployment, name) for name in device_names(deployment)}
-    rows = [(name, one.design, str(one.mode), one.options.kind) for name, one in held.items()]
-    shown: list[Table | str] = [table("devices", ("device", "design", "mode", "locked with"), rows)]
-    deployed = design_of(deployment)
-    others = [name for name, one in held.items() if one.design != deployed]
-    if others:
+    result = [
+        {"account": name, "design": one.design, "mode": str(one.mode), "locked_with": one.options.kind}
+        for name, one in held.items()
+    ]
+    deployed, notes = design_of(deployment), []
+    if others := [name for name, one in held.items() if one.design != deployed]:
         words = f"note: the last set was built for {deployed}; made for another design: {', '.join(others)}"
-        shown.append(words)
-    keys = ("account", "design", "mode", "locked_with")
-    return Found([dict(zip(keys, row, strict=True)) for row in rows], shown)
+        notes.append(words)
+    columns = {"account": "device", "design": "design", "mode": "mode", "locked_with": "locked with"}
+    return listed("devices", columns, result, *notes)
 
 
 def remove(

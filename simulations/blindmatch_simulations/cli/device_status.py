@@ -55,7 +55,7 @@ def asked(question: str, variable: str, confirm: bool = False) -> str:
 
 @contextmanager
 def opened(deployment: Deployment, name: str) -> Iterator[Device]:
-    """The device called `name`; it is closed at the end. Raises what `open_device` raises."""
+    """The device called `name`; it is closed at the end."""
     secret = asked_passphrase() if needs_passphrase(deployment, name) else None
     device = open_device(deployment, name, secret).device
     try:

@@ -14,12 +14,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from blindmatch_protocol.codec.errors import BlindmatchError, SetFileError
 from blindmatch_server.hosting import exit_codes as server_codes
 
-from blindmatch_simulations.testbed.deployment.addresses import ManifestError, ReplayError
+if TYPE_CHECKING:
+    from blindmatch_protocol.codec.errors import BlindmatchError
 
 OK: Final = server_codes.OK
 WRONG: Final = server_codes.FAILED
@@ -57,12 +57,17 @@ def code_of(error: BlindmatchError) -> int:
 def _bad_state() -> tuple[type[BlindmatchError], ...]:
     """What is raised for a file that is missing, damaged or of another version."""
     from blindmatch_client.errors import StoreError
+    from blindmatch_protocol.codec.errors import SetFileError
     from blindmatch_server.curator.errors import ListFileError
     from blindmatch_server.epochs.published import PublicationError
     from blindmatch_server.hosting.authority import AuthorityError
     from blindmatch_server.storage.errors import StateError
 
-    from blindmatch_simulations.testbed.deployment.folder import DeploymentError
+    from blindmatch_simulations.testbed.deployment.addresses import (
+        DeploymentError,
+        ManifestError,
+        ReplayError,
+    )
 
     mine = (DeploymentError, ManifestError, ReplayError)
     return (*mine, AuthorityError, ListFileError, PublicationError, SetFileError, StateError, StoreError)

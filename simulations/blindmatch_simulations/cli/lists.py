@@ -112,7 +112,6 @@ def import_(
 
 
 def _columns(pairs: Sequence[str], list_format: ListFormat | None) -> dict[str, str]:
-    """Names of columns by ours."""
     if pairs and list_format not in (None, ListFormat.THREATEXCHANGE):
         raise typer.BadParameter(f"--column is of CSV, not of --format {list_format}")
     named = [pair.partition("=") for pair in pairs]

@@ -107,7 +107,6 @@ def run_population(
 
 
 def _shown(made: Mapping[str, Any], size: str) -> Iterator[Table | str]:
-    """The tables of the simulation, and the digest of its result."""
     rows = made["designs"]
     title = f"{size}; below a value what 95 % of runs lie in"
     yield from parts(title, ("design", *SHOWN.values()), list(_rows(rows)), EFFORT)

@@ -143,11 +143,7 @@ class Watched:
 
 
 def _watch(deployment: Deployment, servers: Sequence[ServerProcess]) -> None:
-    """Say that they are ready, show on a terminal what they do, and name each that ends while others run.
-
-    Raises:
-        ProcessError: of the first that has ended, once all have or the user ends the others.
-    """
+    """Say that they are ready, show on a terminal what they do, and name each that ends while others run."""
     began, live, ended = time.monotonic(), [Watched(one) for one in servers], list[ProcessError]()
     # whoever reads "ready" may stop them at once
     with suppress(KeyboardInterrupt), OUT.status("") as status:

@@ -228,7 +228,6 @@ def working(module: str, *arguments: str, cwd: Path | None = None) -> Iterator[W
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """Its standard input ends, and so does it."""
     _pipe(process.stdin).close()
     try:
         process.wait(STOP_S)

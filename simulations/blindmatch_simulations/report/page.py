@@ -227,12 +227,10 @@ def asset(name: str) -> str:
 
 
 def _plain(value: object) -> Any:
-    """As the results file has it."""
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _fields() -> str:
-    """The form: the run, the scale, files."""
     first, *rest = map(_field, inputs())
     sizes = "".join(f'<option value="{n}">{text(words)}</option>' for n, words in _lists())
     run = '<p><label for="in-run">run</label> <select id="in-run" name="run"></select></p>'

@@ -196,7 +196,6 @@ def _drawn(evidence: Evidence) -> Iterator[tuple[EgressRecord, bytes, str, Hasha
 
 
 def _ids(record: EgressRecord) -> Iterator[tuple[str, bytes]]:
-    """The ids in the clear; a report's stands in the first of its parts, and nowhere else."""
     for at, raw in enumerate(record.requests):
         match name_of(record):
             case "Send":

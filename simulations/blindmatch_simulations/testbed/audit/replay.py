@@ -73,7 +73,6 @@ def replay(counterpart: Counterpart, trace: SessionTrace, item: Item) -> list[Fi
 
 
 def _recorded(trace: SessionTrace) -> Bodies:
-    """What a session sent: its bodies, and a voucher as one more."""
     return [*(dict(one.bodies) for one in trace.rounds), *voucher_of(trace.outcome)]
 
 

@@ -138,24 +138,19 @@ def play_demo(
     with ExitStack() as stack:
         writer = None if record is None else stack.enter_context(closing(Writer(record, design)))
         world = stack.enter_context(World.create(home, reference, design, witnesses, franking=franking))
-        _start_log(world, phases)
+        if world.log_parties:  # the list's epoch is logged before it is served
+            with phases("log started"):
+                world.start(world.log_parties)
         make = endorsed_list if endorsed else _curated_list
         listed = make(world, workload, LIST, set_size, phases)
         with listed.entries as entries:
             _taught(world, workload, entries, phases)
-            talk = Conversation(_player(world, writer), workload, entries, phases, options, writer)
+            player = Player(world) if writer is None else Player(world, tell=writer.event)
+            talk = Conversation(player, workload, entries, phases, options, writer)
             return _held(talk, listed, franking)
 
 
-def _start_log(world: World, phases: PhaseTimes) -> None:
-    """The log and its witnesses run, if there is one: the list's epoch is logged before it is served."""
-    if world.log_parties:
-        with phases("log started"):
-            world.start(world.log_parties)
-
-
 def _held(talk: Conversation, listed: DemoList, franking: FrankingMode) -> DemoRun:
-    """The run that the conversation is."""
     found = talk.run()
     return DemoRun(
         design=talk.world.design,
@@ -189,7 +184,6 @@ def _check_options(design: AnyDesign, options: Options) -> None:
 
 
 def _curated_list(world: World, workload: Workload, name: str, set_size: int, phases: PhaseTimes) -> DemoList:
-    """A list that nobody endorses, and its epoch."""
     with phases("list imported") as progress:
         entries = _made_list(world.deployment, workload, set_size, progress)
     with phases("set built") as progress:
@@ -211,16 +205,11 @@ def _made_list(deployment: Deployment, workload: Workload, set_size: int, progre
 
 
 def _taught(world: World, workload: Workload, entries: HashList, phases: PhaseTimes) -> None:
-    """The centre has the list, and all servers run."""
     with phases("centre taught") as progress:
         listed = [Picture.from_bytes(picture.data) for picture in workload.listed]
         add_references(world.deployment, entries, listed, progress)
     with phases("servers started"):
         world.start()
-
-
-def _player(world: World, writer: Writer | None) -> Player:
-    return Player(world) if writer is None else Player(world, tell=writer.event)
 
 
 PASSED: Final = "passed"

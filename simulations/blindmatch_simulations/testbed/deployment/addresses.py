@@ -38,11 +38,7 @@ def checked(party: Party, address: str) -> str:
 
 
 def given(addresses: Mapping[Party, str | None], more: Sequence[str] = ()) -> dict[Party, str]:
-    """The addresses that are not None, and those of `more` as ``NAME=host:port``, each checked.
-
-    Raises:
-        AddressError: if one is no address, or no server's.
-    """
+    """The addresses that are not None, and those of `more` as ``NAME=host:port``, each checked."""
     held = {party: checked(party, address) for party, address in addresses.items() if address is not None}
     for one in more:
         name, _, address = one.partition("=")

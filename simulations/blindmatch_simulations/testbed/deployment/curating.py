@@ -59,11 +59,7 @@ from blindmatch_simulations.testbed.deployment.transparency import (
 
 
 def logging_of(deployment: Deployment) -> Callable[[Path], None]:
-    """What is done with an epoch's folder before it is served; nothing if the deployment has no log.
-
-    Raises:
-        DeploymentError: if log.json is damaged.
-    """
+    """What is done with an epoch's folder before it is served; nothing if the deployment has no log."""
     log = read_log(deployment)
     if log is None:
         return lambda folder: None
@@ -126,7 +122,6 @@ def _checked(deployment: Deployment, log: TransparencyLog, leaf: EpochLeaf, raw:
 
 
 def _leaves(deployment: Deployment, origin: str, size: int) -> bytes:
-    """All leaf hashes of a log."""
     tiles = range((size + WIDTH - 1) // WIDTH)
     paths = [tile_path(0, index, tile_width(0, index, size)) for index in tiles]
     return b"".join(read_resource(deployment, origin, path) for path in paths)
@@ -145,7 +140,6 @@ def open_named(deployment: Deployment, name: str) -> HashList:
 
     Raises:
         DeploymentError: if there is none.
-        ListFileError: if its file is damaged or of another version.
     """
     path = list_path(deployment, name)
     if not path.is_file():
@@ -210,8 +204,6 @@ def publish(
 
     Raises:
         PublicationError: if it is published already, or another build runs.
-        DesignError: if the list or a parameter cannot be served.
-        StateError: if the curator's key is not here.
     """
     folder = deployment.published(design.info.name)
     parameters = SetParameters(epoch or next_epoch(folder), values or {})
@@ -316,10 +308,6 @@ def add_references(
     """Give the centre the list's labels, and its second hash of the listed `pictures`; how many those are.
 
     In the world outside the centre has the original of every entry; here it has those that are handed in.
-
-    Raises:
-        PictureError: if a picture cannot be decoded.
-        StateError: if the centre has no keys yet.
     """
     hasher = CentreKeys.read(deployment.centre_keys).hasher
     known = {picture.hash: picture for picture in pictures}

@@ -207,7 +207,6 @@ def relock(
         passphrase: that locks it now, if one does.
 
     Raises:
-        WrongKeyError: if it is locked with something else now.
         StoreError: if there is no such device, nothing would change, or the new key cannot be had.
     """
     settings = settled(deployment, name, passphrase)
@@ -238,7 +237,6 @@ def settled(deployment: Deployment, name: str, passphrase: str | None) -> Settin
     """A device's settings; if a change of its lock was broken off, first see how far it came.
 
     Raises:
-        StoreError: if there is no such device, or neither the old key nor the new one can be had.
         WrongKeyError: if neither opens it.
     """
     settings = Settings.read(deployment, name)

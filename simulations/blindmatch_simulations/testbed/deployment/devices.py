@@ -90,13 +90,6 @@ def create_device(
         addresses: where it calls servers, if not where the deployment says.
         passphrase: that locks its store, if `options` say so.
         more: see `connect`; nothing of it is kept in the device's settings.
-
-    Raises:
-        AuthorityError: if the name breaks the rule for names.
-        StoreError: if there is one already.
-        StateError: if a public key of the curator or the centre is not here.
-        RegistryError: if there is no such design.
-        DeploymentError: if the name is that of the centre's own account, and its identity is not given.
     """
     if "identity" not in more:
         check_not_the_centre(name)
@@ -124,13 +117,7 @@ def _policies(deployment: Deployment, design: AnyDesign) -> dict[str, Any]:
 
 
 def open_device(deployment: Deployment, name: str, passphrase: str | None = None) -> Watched:
-    """The device called `name`.
-
-    Raises:
-        StoreError: if there is none, or it needs a passphrase and none is given.
-        WrongKeyError: if it is locked with another passphrase or key.
-        RegistryError: if its design cannot be loaded any more.
-    """
+    """The device called `name`."""
     settings = settled(deployment, name, passphrase)
     return _watched(deployment, name, load_design(settings.design), settings, False, passphrase)
 
@@ -190,7 +177,6 @@ def create_or_open_device(
     Raises:
         StoreError: if there is one with another design, mode or options, or with policies that are not the
             deployment's and are not to be replaced.
-        AuthorityError, RegistryError: as `create_device`.
     """
     Identity(Kind.DEVICE, name)
     if not (deployment.device(name) / SETTINGS).exists():
@@ -272,9 +258,6 @@ def connect(
         rng: of all that it draws; the system's, if not given.
         identity: its private identity key, where others are configured with the public one.
         config: of `DeviceConfig`; the curator's key is the deployment's, if not given.
-
-    Raises:
-        StoreError: if there is one already, or none to open.
     """
     egress = egress_of(deployment, name, recorder, addresses, way_out)
     make = partial(Device.create, identity=identity) if create else Device.open

@@ -88,7 +88,6 @@ def published(
 
 
 def _signed(deployment: Deployment, epoch: Publication, now: datetime) -> Iterator[Finding]:
-    """Whether the curator of this deployment signed the epoch, and for how long it holds."""
     try:
         epoch.check_signed(deployment.curator_public_key())
     except DamagedPublicationError as error:

@@ -28,11 +28,7 @@ def policy_path(deployment: Deployment) -> Path:
 
 
 def read_policy(deployment: Deployment) -> EndorsementPolicy | None:
-    """Who must endorse entries here; None: nobody.
-
-    Raises:
-        DeploymentError: if the file is damaged, or breaks a rule.
-    """
+    """Who must endorse entries here; None: nobody."""
     path = policy_path(deployment)
     return policy_at(path) if path.exists() else None
 

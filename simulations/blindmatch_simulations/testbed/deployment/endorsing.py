@@ -84,12 +84,7 @@ def submit(
     rng: Randomness,
     progress: Progress = no_progress,
 ) -> Summary:
-    """Hash an organisation's pictures and submit the hashes, in place of what it submitted before.
-
-    Raises:
-        DeploymentError: if the policy has no such organisation.
-        ListError: if no picture can be hashed, or a file cannot be written.
-    """
+    """Hash an organisation's pictures and submit the hashes, in place of what it submitted before."""
     check_named(deployment, name)
     summary = list_pictures(pictures, own_list(deployment, name, listed), rng, progress=progress)
     hand_in(deployment, name, listed)
@@ -100,7 +95,6 @@ def withdraw(deployment: Deployment, name: str, listed: str, entry: int, rng: Ra
     """Have an organisation no longer vouch for an entry of a list; how many hashes it still submits.
 
     Raises:
-        DeploymentError: if there is no such list.
         EndorsementError: if the list has no such entry, or it is of no picture of the organisation.
     """
     with open_named(deployment, listed) as entries:
@@ -137,7 +131,6 @@ def submissions(deployment: Deployment, terms: Terms, listed: str) -> dict[str, 
 
     Raises:
         EndorsementError: if one is not.
-        ListFileError: if one is damaged.
     """
     found = dict[str, Rows]()
     for name in terms.policy.names:
@@ -163,12 +156,7 @@ def make_proposal(
     epochs: int = EPOCHS,
     batch: int = 0,
 ) -> Batches:
-    """Propose what the next epoch lists and removes, to be endorsed for so many epochs (see `Span`).
-
-    Raises:
-        DeploymentError: if there is no policy.
-        EndorsementError: if a submission is not signed.
-    """
+    """Propose what the next epoch lists and removes, to be endorsed for so many epochs (see `Span`)."""
     terms, records = terms_of(deployment, design), records_of(deployment, design)
     before = records.never_given(_before(deployment, design, listed))
     epoch = next_epoch(deployment.published(design.info.name))
@@ -179,12 +167,7 @@ def make_proposal(
 
 
 def endorse(deployment: Deployment, design: AnyDesign, name: str, listed: str) -> SignedProposal:
-    """Have an organisation sign what it knows of the proposal by its own pictures.
-
-    Raises:
-        DeploymentError: if there is no policy.
-        EndorsementError: if nothing is proposed, or it must not be signed.
-    """
+    """Have an organisation sign what it knows of the proposal by its own pictures."""
     records = records_of(deployment, design)
     with open_list(own_list(deployment, name, listed)) as own:
         made = key_of(deployment, name).endorse(
@@ -220,11 +203,6 @@ def publish_endorsed(
         rng: gives the build's seed.
         delta: whether the epoch is the change since the one before alone.
         more: see `curating.publish`.
-
-    Raises:
-        EndorsementError: if nothing is proposed for the next epoch, a signature is not good, or nothing is
-            endorsed.
-        PublicationError, DesignError, StateError: as `curating.publish`.
     """
     terms, records = terms_of(deployment, design), records_of(deployment, design)
     proposal, before = records.proposal(), _before(deployment, design, listed)
@@ -284,8 +262,6 @@ def audit(
     """What an audit of an endorsed epoch, by default the current one, comes to (see `Audited`).
 
     Raises:
-        DeploymentError: if there is no policy.
-        EndorsementError: if the curator has no record of the epoch.
         PublicationError: if there is no such epoch.
     """
     folder, records = deployment.published(design.info.name), records_of(deployment, design)
@@ -306,11 +282,7 @@ def audit(
 
 
 def endorsed_by(deployment: Deployment, design: AnyDesign) -> Callable[[int, Label], Verdict]:
-    """What the centre asks of a label in a report: whether its entry is endorsed in that epoch.
-
-    Raises:
-        DeploymentError: if the policy is damaged.
-    """
+    """What the centre asks of a label in a report: whether its entry is endorsed in that epoch."""
     if read_policy(deployment) is None:
         return lambda epoch, label: Passed()
     terms, folder = terms_of(deployment, design), deployment.published(design.info.name)

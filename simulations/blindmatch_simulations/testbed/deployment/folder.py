@@ -73,11 +73,7 @@ class Deployment(Struct, frozen=True):
         operators: Mapping[Party, str] | None = None,
         franking: FrankingMode = DEFAULT_MODE,
     ) -> Deployment:
-        """Make a new one; parties that `operators` does not name are their own operators.
-
-        Raises:
-            DeploymentError: if there is one already, or something else is in the way.
-        """
+        """Make a new one; parties that `operators` does not name are their own operators."""
         deployment = cls(home)
         _make_folder(home)
         authority = Authority.create(now)
@@ -122,7 +118,6 @@ class Deployment(Struct, frozen=True):
 
         Raises:
             DeploymentError: if it has another layout.
-            AuthorityError: if the authority is not here.
         """
         deployment, marker = cls(home), home / MARKER
         try:
@@ -164,19 +159,11 @@ class Deployment(Struct, frozen=True):
         return self.home / "curator" / "keys"
 
     def curator_public_key(self) -> bytes:
-        """The key that signs epochs here: Ed25519, 32 bytes.
-
-        Raises:
-            StateError: if its file is missing or damaged.
-        """
+        """The key that signs epochs here: Ed25519, 32 bytes."""
         return read_key(self.curator_keys / PUBLIC_KEY)
 
     def signer(self, now: datetime, days: int = VALID_DAYS) -> Signer:
-        """The curator's hand under an epoch that is built at `now` and holds for so many days.
-
-        Raises:
-            StateError: if the curator's key is not here.
-        """
+        """The curator's hand under an epoch that is built at `now` and holds for so many days."""
         known = (self.centre_keys / CENTRE_PUBLIC_KEY).exists()
         sealing = read_key(self.centre_keys / CENTRE_PUBLIC_KEY) if known else NO_SEALING_KEY
         return Signer.at(CuratorKey.read(self.curator_keys), now.timestamp(), days, sealing)
@@ -196,7 +183,6 @@ class Deployment(Struct, frozen=True):
 
         Raises:
             DeploymentError: if the deployment's file is damaged.
-            StateError: if the key is needed and not here.
         """
         try:
             mode = FrankingMode(json.loads((self.home / MARKER).read_text())["franking"])
@@ -274,7 +260,6 @@ class Deployment(Struct, frozen=True):
 
         Raises:
             DeploymentError: if there is none to be replaced.
-            AuthorityError: if the authority's files cannot be used.
         """
         if not (folder / f"{identity.slug}.crt").is_file():
             raise DeploymentError(f"{identity.words} has no certificate here to be renewed")
@@ -286,7 +271,6 @@ class Deployment(Struct, frozen=True):
 
         Raises:
             DeploymentError: if none was issued.
-            AuthorityError: if the authority's files or the list cannot be used.
         """
         authority = Authority.read(self.authority)
         issued, here = self.authority / ISSUED, self.folder_of(identity) / f"{identity.slug}.crt"
@@ -321,11 +305,7 @@ class Deployment(Struct, frozen=True):
         return self.operator(identity.name) if identity.kind is Kind.OPERATOR else self.home / identity.words
 
     def server_credentials(self, party: Party) -> Credentials:
-        """Certificate and key of a server.
-
-        Raises:
-            AuthorityError: if they are missing.
-        """
+        """Certificate and key of a server."""
         return Credentials.read(self.server(party), party.server)
 
     def caller_credentials(self, identity: Identity, folder: Path) -> DeviceCredentials:
@@ -337,17 +317,12 @@ class Deployment(Struct, frozen=True):
         """Where servers are called: `more`, else addresses.json, else the port of a local one that runs.
 
         Raises:
-            AddressError: if addresses.json is damaged.
             DeploymentError: if a port file is.
         """
         return {party: found for party, found in self.directory(more).items() if found.address}
 
     def directory(self, more: addresses.Addresses | None = None) -> Mapping[Party, Endpoint]:
-        """The same for whoever stays: a local server is looked for when it is called, and may start later.
-
-        Raises:
-            AddressError: if addresses.json is damaged.
-        """
+        """The same for whoever stays: a local server is looked for when it is called, and may start later."""
         known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
         given = {party: Endpoint(address) for party, address in known.items()}
         return Directory(given, {party: self.port_file(party) for party in self.parties()})

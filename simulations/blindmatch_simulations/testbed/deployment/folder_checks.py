@@ -322,7 +322,6 @@ def _pinned(what: str, own: object, deployments: object) -> str:
 
 
 def _endorsed(deployment: Deployment, design: AnyDesign, policy: EndorsementPolicy | None) -> Finding:
-    """Whether the epoch is endorsed under the policy, and for how many epochs more."""
     try:
         publication = open_publication(deployment.published(design.info.name), None, ())
         leaf = EpochLeaf.decode((publication.folder / LEAF).read_bytes())

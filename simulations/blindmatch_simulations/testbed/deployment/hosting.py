@@ -88,8 +88,6 @@ def serve(
         listens: see `listen_of`.
 
     Raises:
-        CollusionError: if one has, and may not.
-        DeploymentError: if the design is not published yet, the party has no server, or it runs already.
         StateError: if the server's files cannot be used.
     """
     if design is not None:
@@ -128,7 +126,7 @@ def listen_of(deployment: Deployment, party: Party, **more: Any) -> Listen:
 
 
 def services_of(deployment: Deployment, party: Party, design: AnyDesign | None) -> OpenServices:
-    """What the server of `party` serves; the caller makes sure that it is alone. As for `serve`."""
+    """What the server of `party` serves; the caller makes sure that it is alone."""
     folder = deployment.server(party) / STATE
     if design is None or is_of_log(deployment, party):
         return _of_log(deployment, party, folder)
@@ -232,7 +230,11 @@ def pack_server(
 
 
 def pack_caller(deployment: Deployment, source: Path, folder: Path) -> list[Path]:
-    """Copy a device's or operator's certificate and key, and the public keys. Raises as `pack_server`."""
+    """Copy a device's or operator's certificate and key, and the public keys.
+
+    Raises:
+        DeploymentError: if it has no certificate, the folder exists, or a file is missing.
+    """
     keys = _certificate(source)
     if not keys:
         raise DeploymentError(f"{source.name} has no certificate; make one with: blindmatch certs issue")

@@ -40,7 +40,6 @@ def deliver(deployment: Deployment, design: str) -> list[Delivered]:
         design: what the deployment's matcher serves; the device needs a set-up like any other.
 
     Raises:
-        OperatorError: if the centre cannot be asked.
         ServiceError: if the centre's account cannot be registered.
     """
     due = ask_centre(deployment, "DueNotices", pb.DueNoticesRequest(), pb.NoticeList).notices

@@ -109,11 +109,7 @@ def centre_export(deployment: Deployment, report_id: bytes, reason: str) -> byte
 
 
 def centre_list(deployment: Deployment) -> pb.CentreList:
-    """Reports and vouchers at the centre.
-
-    Raises:
-        OperatorError: if the centre cannot be asked.
-    """
+    """Reports and vouchers at the centre."""
     return ask_centre(deployment, "List", pb.ListRequest(), pb.CentreList)
 
 
@@ -182,6 +178,5 @@ def evidence_of(deployment: Deployment, report_id: bytes, reason: str) -> Report
 
     Raises:
         OperatorError: if the centre cannot be asked, or refuses.
-        ProtocolError: if what it sends is none.
     """
     return ReportEvidence.decode(centre_export(deployment, report_id, reason))

@@ -95,7 +95,6 @@ def running_servers(
     The first one is up before the others are started, since those may need its address.
 
     Raises:
-        DeploymentError: if one runs already.
         ProcessError: if one does not come up; the text has the end of its log.
     """
     deployment.admit(parties, datetime.now(UTC))

@@ -109,7 +109,6 @@ def check_apart(deployment: Deployment, info: Info, allowed: bool) -> None:
 
     Raises:
         CollusionError: if they have not.
-        DeploymentError: if it cannot be read who operates what.
     """
     found = [] if allowed else collusions(info, operators(deployment))
     if found:

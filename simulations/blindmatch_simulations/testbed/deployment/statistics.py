@@ -286,7 +286,6 @@ class Mailbox(Struct, frozen=True):
 
         Raises:
             DeploymentError: if it is not there, or was altered.
-            ProtocolError: if it is no evidence.
         """
         path = self.inbox / f"{report_id.hex()}.sealed"
         sealed = path.read_bytes() if path.exists() else b""

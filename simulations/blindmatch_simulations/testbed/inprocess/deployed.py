@@ -100,11 +100,7 @@ class OpenDesign(Redacted, Struct, frozen=True):
 
 
 def open_published(design: AnyDesign, publication: Publication) -> OpenDesign:
-    """Open an epoch for a device and for every role.
-
-    Raises:
-        SetFileError: if a file is not what it must be.
-    """
+    """Open an epoch for a device and for every role."""
     setup = design.open_setup(publication.setup(), publication.manifest.epoch)
     states = {role: design.open_role(role, publication.role(role)) for role in design.info.roles}
     return OpenDesign(design, setup, states)
@@ -355,12 +351,7 @@ def run_session(
     answering: Answering | None = None,
     binding: bm.Binding = bm.UNBOUND,
 ) -> Ran:
-    """One item's session; a new account is enrolled if no `state` is given.
-
-    Raises:
-        ProtocolError: if a role refuses or its reply is refused.
-        DesignError: if the design breaks the contract.
-    """
+    """One item's session; a new account is enrolled if no `state` is given."""
     before = enrolled(deployed, rng) if state is None else state
     ask = answering or (lambda role, body: deployed.answer(role, body, rng))
     tape = Recording(rng)

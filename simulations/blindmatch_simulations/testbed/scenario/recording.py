@@ -131,7 +131,6 @@ class Recording(Redacted, Struct, frozen=True):
 
         Raises:
             RecordingError: if there is no such device, or the design is another one.
-            ProtocolError: if an outcome is none of the design's.
         """
         if (design.info.name, design.info.version) != (self.head.design, self.head.design_version):
             raise RecordingError(f"the recording is of {self.head.design} {self.head.design_version}")

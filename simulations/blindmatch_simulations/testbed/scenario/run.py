@@ -65,10 +65,6 @@ def evidence(
     Args:
         pool: pictures to take decoys from, beside its own; None: sessions are compared with no picture.
         counted: what the servers counted; None: that is not looked at.
-
-    Raises:
-        PublicationError: if nothing is published.
-        StateError: if the centre's keys are not here.
     """
     driven, manifest = world.of(account), world.publication().manifest
     setup = frozenset((manifest.epoch, file.name) for file in manifest.files)
@@ -163,11 +159,6 @@ def publish_list(
         listed: pictures on it; the centre gets its second hash of these.
         epoch: its number, by default the next one.
         values: of the design's parameters; those that it does not have are left out.
-
-    Raises:
-        PictureError: if a picture cannot be decoded.
-        ListError: if no hash is valid.
-        DesignError: if the list or a parameter cannot be served.
     """
     deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
     pictures = [Picture.from_bytes(data) for data in listed]
@@ -243,7 +234,6 @@ class Player(Redacted, Struct):
 
         Raises:
             BlindmatchError: what the part of the world raises; `tell` has heard of it before.
-            ScenarioError: if it is no operation; nothing is played then.
         """
         operation = checked(operation)
         number, at_ms, self.played = self.played, now_ms(), self.played + 1

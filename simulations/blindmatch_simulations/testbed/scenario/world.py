@@ -69,7 +69,6 @@ def threaded_servers(deployment: Deployment, design: AnyDesign, parties: Sequenc
 
 
 def _server(deployment: Deployment, design: AnyDesign, party: Party) -> tuple[str, Listen, OpenServices]:
-    """What a party's server is run with."""
     listen = listen_of(deployment, party, grace_seconds=GRACE_SECONDS, sink=lambda line: None)
     return party.server, listen, services_of(deployment, party, design)
 
@@ -143,10 +142,6 @@ class Servers(Redacted, Struct):
             parties: whose; by default the log's, too, if there is one.
             threads: in a thread of this process; else each is a process of its own.
             reference: of what processes serve, if not this design.
-
-        Raises:
-            DeploymentError: if the design is not published, or one runs already.
-            ProcessError: if one does not come up.
         """
         every = (*self.log_parties, *self.parties)
         chosen = tuple(parties or [one for one in every if one not in self.running])
@@ -244,10 +239,6 @@ class World(Servers):
             witnesses: of a log of its epochs; 0: nothing is logged, and no device pins a policy.
             needed: how many of them; by default all.
             franking: what messages bear of their sender's key.
-
-        Raises:
-            RegistryError: if there is no such design.
-            DeploymentError: if the folder is not empty.
         """
         loaded = design or load_design(reference)
         deployment = Deployment.create(home, datetime.now(UTC), franking=franking)
@@ -376,9 +367,6 @@ class World(Servers):
         """What the centre holds once it has checked every report, at least `reports`, or the time is up.
 
         A device's reports are there as soon as they were sent; others are filed by a server, later.
-
-        Raises:
-            OperatorError: if the centre cannot be asked.
         """
 
         def look() -> tuple[int, int, pb.CentreList]:
