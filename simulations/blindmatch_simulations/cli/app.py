@@ -215,31 +215,30 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         ERR.print("interrupted", style="yellow")
         return exit_codes.INTERRUPTED
-    except ModuleNotFoundError as error:
-        name = (error.name or "").partition(".")[0]
-        if not name or name.startswith("blindmatch"):
-            raise
-        _complain(f"not installed: {name}; pip install {DISTRIBUTIONS.get(name, name)}")
-        return exit_codes.BAD_STATE
-    except ImportError as error:
-        if error.name != "rbcl":  # sodium.CARRIER, which cannot be imported now
-            raise
-        _complain(str(error))
-        return exit_codes.BAD_STATE
-    except OSError as error:
-        _complain(f"{error.filename2 or error.filename or 'system'}: {error.strerror or error}")
-        return exit_codes.BAD_STATE
     except Exception as error:
-        # not needed to list the commands, and slow to import
-        from blindmatch_protocol.codec.errors import BlindmatchError
-
-        if not isinstance(error, BlindmatchError):
+        found = _explain(error)
+        if found is None:
             raise
-        _complain(str(error))
-        return exit_codes.code_of(error)
+        complain("error: " + " ".join(found[0].split()))  # one line, whatever the text is made of
+        return found[1]
     return exit_codes.OK
 
 
-def _complain(words: str) -> None:
-    """One line on standard error, whatever an error's text is made of."""
-    complain("error: " + " ".join(words.split()))
+def _explain(error: Exception) -> tuple[str, int] | None:
+    """What is said of an error, and the exit code; None for a fault that nobody foresaw."""
+    # not needed to list the commands, and slow to import
+    from blindmatch_protocol.codec.errors import BlindmatchError
+
+    match error:
+        case BlindmatchError():
+            return str(error), exit_codes.code_of(error)
+        case ModuleNotFoundError():
+            name = (error.name or "").partition(".")[0]
+            words = f"not installed: {name}; pip install {DISTRIBUTIONS.get(name, name)}"
+            return None if not name or name.startswith("blindmatch") else (words, exit_codes.BAD_STATE)
+        case ImportError(name="rbcl"):  # sodium.CARRIER, which cannot be imported now
+            return str(error), exit_codes.BAD_STATE
+        case OSError():
+            where = error.filename2 or error.filename or "system"
+            return f"{where}: {error.strerror or error}", exit_codes.BAD_STATE
+    return None

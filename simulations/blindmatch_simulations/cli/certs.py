@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.messages.franking import DEFAULT_MODE
+from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
 from blindmatch_server.hosting.authority import Identity, Kind
 from msgspec.structs import asdict
 
@@ -19,7 +19,6 @@ from blindmatch_simulations.cli.commands import Commands, Found, listed
 from blindmatch_simulations.cli.console import (
     AddressOption,
     DeployedDesignOption,
-    FrankingOption,
     HomeOption,
     MoreAddressesOption,
     say,
@@ -33,6 +32,13 @@ from blindmatch_simulations.testbed.deployment.folder_checks import Finding, Sta
 from blindmatch_simulations.testbed.deployment.hosting import pack_caller, pack_server
 from blindmatch_simulations.testbed.deployment.registry import design_of, load_design, operators_of
 
+FrankingOption = Annotated[
+    FrankingMode,
+    typer.Option(
+        help="What messages bear of their sender beside the relay's stamp: nothing, what the centre alone "
+        "can verify, or what anybody can."
+    ),
+]
 CollusionOption = Annotated[
     bool,
     typer.Option("--allow-collusion", help="Also where one operator has parties that the design sets apart."),

@@ -15,7 +15,6 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 import typer
-from blindmatch_protocol.messages.franking import FrankingMode
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -136,13 +135,6 @@ def _opened(path: Path) -> BinaryIO:
     return path.open("ab") if stream is None else os.fdopen(os.dup(stream), "wb")
 
 
-FrankingOption = Annotated[
-    FrankingMode,
-    typer.Option(
-        help="What messages bear of their sender beside the relay's stamp: nothing, what the centre alone "
-        "can verify, or what anybody can."
-    ),
-]
 JsonOption = Annotated[
     Path | None,
     typer.Option(

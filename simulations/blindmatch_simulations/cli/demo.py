@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.certs import FrankingOption
 from blindmatch_simulations.cli.console import (
     DesignOption,
-    FrankingOption,
     JsonOption,
     console_for,
     phases,
