@@ -148,7 +148,9 @@ def kept_set(
     """
     given = dict(values or {})
     folder = root / key_of(design, entries, seed, given)
-    _remove_others(root, folder)
+    for other in root.glob("*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
     if not _whole(folder):
         _build(design, entries, seed, folder, progress, given)
     return Kept(folder, _spent(folder))
@@ -163,12 +165,6 @@ def key_of(
     source = source_of(folder_of(design))
     parts = [info.name, info.version, values, list_digest(entries), seed, source]
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _remove_others(root: Path, folder: Path) -> None:
-    for other in root.glob("*"):
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
 
 
 def _whole(folder: Path) -> bool:

@@ -6,7 +6,7 @@ Pictures of the user's own are read where they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -95,7 +95,13 @@ def make(plan: Plan, folder: Path, progress: Progress, own: Sequence[SamplePictu
     known = _write_list(
         plan, folder / LIST, [one for group in groups for one in group.pictures[: group.listed]]
     )
-    jobs = [(group, *job) for group in groups for job in _jobs(plan, group)]
+    edits = {True: plan.pictures.edits, False: plan.pictures.unlisted_edits}
+    jobs = [
+        (group, picture, edit, at < group.listed)
+        for group in groups
+        for at, picture in enumerate(group.pictures)
+        for edit in edits[at < group.listed]
+    ]
     order = np.random.Generator(np.random.PCG64(plan.seed)).permutation(len(jobs))
     items = []
     for index, at in enumerate(each(order, progress)):
@@ -116,13 +122,6 @@ def _groups(plan: Plan, own: Sequence[SamplePicture]) -> list[Group]:
     return [crop, *(Group(kind, of_kind(kind, 2 * each, plan.seed), each) for kind in kinds)]
 
 
-def _jobs(plan: Plan, group: Group) -> Iterator[tuple[SamplePicture, str, bool]]:
-    for at, picture in enumerate(group.pictures):
-        is_listed = at < group.listed
-        for edit in plan.pictures.edits if is_listed else plan.pictures.unlisted_edits:
-            yield picture, edit, is_listed
-
-
 def _item(
     folder: Path, index: int, picture: SamplePicture, edit: str, is_listed: bool, kind: str, known: Rows
 ) -> MadeItem:
@@ -131,6 +130,7 @@ def _item(
         _path(folder, index).write_bytes(data)
     fingerprint = Picture.from_bytes(data).fingerprint
     row = rows([fingerprint.hash])
+    parts = (known[at : at + _CHUNK] for at in range(0, len(known), _CHUNK))
     return MadeItem(
         index=index,
         name=picture.name,
@@ -138,14 +138,9 @@ def _item(
         listed=is_listed,
         quality=fingerprint.quality,
         origin_distance=int(distances(row, rows([picture.hash]))[0, 0]),
-        list_distance=_nearest(row, known),
+        list_distance=min(int(distances(row, part).min()) for part in parts),
         kind=kind,
     )
-
-
-def _nearest(row: Rows, known: Rows) -> int:
-    parts = (known[at : at + _CHUNK] for at in range(0, len(known), _CHUNK))
-    return min(int(distances(row, part).min()) for part in parts)
 
 
 def _write_list(plan: Plan, path: Path, listed: list[SamplePicture]) -> Rows:

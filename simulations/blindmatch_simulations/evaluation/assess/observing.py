@@ -397,7 +397,12 @@ class Observer(Redacted, Struct, frozen=True):
         with self.phases("harness timed") as progress:
             timed = [data for _, data in pictures] if not fit.dear else []
             pairs = added_by_harness(opened, timed, system_randomness(), progress)
-        absent = (Picture.from_bytes(self.material.data(one)) for one in fit.items if _is_absent(one))
+        # pictures that no relation has on the list
+        absent = (
+            Picture.from_bytes(self.material.data(one))
+            for one in fit.items
+            if one.list_distance > MATCH_DISTANCE and one.quality >= LEAST_QUALITY
+        )
         signed, rng = world.publication().signed, system_randomness()
         self.seen["proven"] = proven(opened, signed, fit.entries, next(absent, None), rng)
         key = key_use(opened)
@@ -411,11 +416,6 @@ def _copies(sent: int, in_all: int) -> Copies:
         else ""
     )
     return Copies(sent, in_all, why)
-
-
-def _is_absent(item: MadeItem) -> bool:
-    """Is it a picture that no relation has on the list?"""
-    return item.list_distance > MATCH_DISTANCE and item.quality >= LEAST_QUALITY
 
 
 def _server_cost(server: ServerProcess, before: float | None) -> ServerCost:

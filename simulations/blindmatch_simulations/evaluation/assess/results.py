@@ -142,11 +142,7 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 
 def read_design(path: Path) -> Design:
-    """A design's finished row.
-
-    Raises:
-        ResultsError: if it is none.
-    """
+    """A design's finished row; raises `ResultsError` if it is none."""
     row: Design = decoded(path, Design)  # type: ignore[arg-type]
     return row
 
@@ -186,14 +182,11 @@ COLUMNS: Final = (
     *("why", "seed", "entries", "workload", "command", "made_at", "machine"),
 )
 """In this order; parameters follow, by name. `entries` is the size of the list."""
+_TAKEN: Final = frozenset(COLUMNS) - {"entries", "design"}
 
 
 def results_below(path: Path) -> list[Path]:
-    """The file, the results file in the folder, or those in the folders of a sweep.
-
-    Raises:
-        ResultsError: if there is none.
-    """
+    """The file, the results file in the folder, those in folders of a sweep; `ResultsError` if none."""
     if not path.is_dir():
         return [path]
     found = [path / RESULTS] if (path / RESULTS).exists() else sorted(path.glob(f"*/{RESULTS}"))
@@ -203,16 +196,9 @@ def results_below(path: Path) -> list[Path]:
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    """Rows of all results at `path`, each file whole and as it was written.
-
-    Raises:
-        ResultsError: if one is not.
-    """
-    rows = []
-    for one in results_below(path):
-        loaded: AnyResults = read(one, AnyResults)
-        rows += figures(loaded)
-    return rows
+    """Rows of all results at `path`; raises `ResultsError` if a file is not whole and as it was written."""
+    loaded: list[AnyResults] = [read(one, AnyResults) for one in results_below(path)]
+    return [row for one in loaded for row in figures(one)]
 
 
 def figures(results: AnyResults) -> list[dict[str, Any]]:
@@ -229,21 +215,14 @@ def figures(results: AnyResults) -> list[dict[str, Any]]:
         named = row.parameters.get("design") or row.parameters.get("reference", "")
         design = row.design.name if isinstance(row, Measured) else named
         head = {"kind": type(row).__struct_config__.tag, "id": row.id, "design": design}
-        plain = {_column(name): value for name, value in row.parameters.items()}
+        # a parameter's name, told apart from a column of every row
+        plain = {f"parameter {key}" if key in _TAKEN else key: one for key, one in row.parameters.items()}
         for name, figure in row.figures.items() or [(None, None)]:
             shown = {} if figure is None else msgspec.structs.asdict(figure)
             why = shown.pop("why", "") or row.why
             told = {"status": str(row.status), "why": why, "figure": name, **shown}
             rows.append({**head, **told, **every, **plain})
     return rows
-
-
-def _column(parameter: str) -> str:
-    """A parameter's name, told apart from a column of every row."""
-    return f"parameter {parameter}" if parameter in _TAKEN else parameter
-
-
-_TAKEN: Final = frozenset(COLUMNS) - {"entries", "design"}
 
 
 def machine_words(machine: Machine) -> str:

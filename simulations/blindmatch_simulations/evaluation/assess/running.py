@@ -117,7 +117,9 @@ def guarded(
         try:
             why, peak = _watch(process, began + seconds, seconds, memory_mib, stop or threading.Event())
         finally:
-            _end_group(process)
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         reader.join(1.0)
     if not why and process.returncode:
         why = _reason(process.returncode, log)
@@ -144,13 +146,6 @@ def _watch(
         if stop.wait(POLL_SECONDS):
             return STOPPED, peak
     return "", peak
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the group, and take the exit code of its first process."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _follow(lines: IO[bytes], tell: Tell) -> None:
@@ -272,25 +267,16 @@ class Assessment(Struct, frozen=True):
             shutil.rmtree(stale, ignore_errors=True)
 
     def _finished(self, name: str, reference: str) -> bool:
-        """Was this design, as it is now, measured before? One that failed is tried again."""
-        if not self._is_measured(name):
-            return False
-        return reference in STUDIES or is_same_origin(self.out, name, reference)
-
-    def _begin(self, name: str, reference: str) -> None:
-        """A row of an earlier source goes before anything says that it is one of this."""
-        self._path(name).unlink(missing_ok=True)
-        note_origin(self.out, name, reference)
+        """Was this design, as it is now, measured before, and checked? One that failed is tried again."""
+        row = read_design(self._path(name)) if self._path(name).exists() else None
+        if isinstance(row, Measured) and row.checks_why != UNCHECKED:
+            return is_same_origin(self.out, name, reference)
+        return isinstance(row, Studied)
 
     def _is_seen(self, name: str, reference: str) -> bool:
         """Was this design, as it is now, run in an earlier part, and are its checks alone missing?"""
         seen = self._path(name).exists() and self._done_path(name).exists()
         return seen and is_same_origin(self.out, name, reference)
-
-    def _is_measured(self, name: str) -> bool:
-        """Is there a row, with its checks if there are to be any?"""
-        row = read_design(self._path(name)) if self._path(name).exists() else None
-        return isinstance(row, Studied) or (isinstance(row, Measured) and row.checks_why != UNCHECKED)
 
     def _path(self, name: str) -> Path:
         return self.out / DESIGNS / f"{name}.json"
@@ -304,10 +290,12 @@ class Assessment(Struct, frozen=True):
         if reference in STUDIES:
             write_whole(self._path(name), encode(STUDIES[reference](name)))
             return
-        place, limits = folder / name, plan.limits
+        place = folder / name
         place.mkdir()
-        self._begin(name, reference)
-        ran = self._guard("run", folder, name, reference, limits.run_seconds, limits.memory_mib)
+        # a row of an earlier source goes before anything says that it is one of this
+        self._path(name).unlink(missing_ok=True)
+        note_origin(self.out, name, reference)
+        ran = self._guard("run", plan, folder, name, reference)
         shutil.rmtree(self.out / SETS / name, ignore_errors=True)
         seen = decoded_or_none(place / OBSERVED, Observed) if not ran.why else None
         if seen is None:
@@ -321,8 +309,7 @@ class Assessment(Struct, frozen=True):
             return
         done = Done(seen, ran.peak_mib, ran.seconds)
         write_whole(self._done_path(name), encode(done))
-        why = UNCHECKED if limits.check_u else NO_CHECKS
-        self._write(plan, name, reference, done, (), why)
+        self._write(plan, name, reference, done, (), UNCHECKED if plan.limits.check_u else NO_CHECKS)
 
     def kept(self) -> str:
         """What an interrupted run leaves, in words."""
@@ -334,10 +321,9 @@ class Assessment(Struct, frozen=True):
 
     def _check(self, plan: Plan, folder: Path, name: str, reference: str, stop: threading.Event) -> None:
         """Check a design that was measured, and write its row again, unless it is stopped."""
-        done, limits = decoded(self._done_path(name), Done), plan.limits
-        if limits.check_u:
-            bounds = limits.run_seconds, limits.memory_mib
-            ended = self._guard("check", folder, name, reference, *bounds, stop)
+        done = decoded(self._done_path(name), Done)
+        if plan.limits.check_u:
+            ended = self._guard("check", plan, folder, name, reference, stop)
             if ended.why == STOPPED:
                 return
             checks = decoded_or_none(folder / name / CHECKED, tuple[Check, ...]) or ()
@@ -360,43 +346,35 @@ class Assessment(Struct, frozen=True):
 
     def _find_kinds(self, plan: Plan) -> None:
         """What PDQ makes of kinds of pictures; worked out once."""
-        kinds = plan.kinds
-        if not self._kinds_path.exists():
+        kinds, path = plan.kinds, self.out / SETS / KINDS
+        if not path.exists():
             progress = self.phase("kinds of pictures")
             found = by_kind(plan.corpus.most_pictures, kinds.compared, kinds.edited, progress)
-            write_whole(self._kinds_path, encode(found))
-
-    @property
-    def _kinds_path(self) -> Path:
-        return self.out / SETS / KINDS
-
-    def _kinds(self) -> tuple[tuple[PairDistances, ...], tuple[ByKind, ...]]:
-        """That, or nothing before it is known."""
-        made = decoded_or_none(self._kinds_path, tuple[tuple[PairDistances, ...], tuple[ByKind, ...]])
-        return made or ((), ())
+            write_whole(path, encode(found))
 
     def _guard(
         self,
         part: str,
+        plan: Plan,
         folder: Path,
         name: str,
         reference: str,
-        seconds: float,
-        memory_mib: float,
         stop: threading.Event | None = None,
     ) -> Ended:
-        kept = self.out.resolve() / SETS / name
+        limits, kept = plan.limits, self.out.resolve() / SETS / name
         command = [sys.executable, "-m", WORKER, part, str(folder), str(folder / name), str(kept)]
         log = folder / name / f"{part}.log"
         log.parent.mkdir(exist_ok=True)
         tell = as_heard(lambda title: self.phase(f"{name}: {title}"))
-        return guarded([*command, portable_reference(reference)], log, seconds, memory_mib, tell, stop)
+        command.append(portable_reference(reference))
+        return guarded(command, log, limits.run_seconds, limits.memory_mib, tell, stop)
 
     def _assembled(self, plan: Plan, names: Sequence[str]) -> Results:
         known = {path.stem for path in (self.out / DESIGNS).glob("*.json")}
         order = [*names, *sorted(known - set(names))]
         rows = [read_design(self._path(name)) for name in order]
-        distances, kinds = self._kinds()
+        found = decoded_or_none(self.out / SETS / KINDS, tuple[tuple[PairDistances, ...], tuple[ByKind, ...]])
+        distances, kinds = found or ((), ())
         options = {one for row in rows if (one := option_of(row)) in option_ids()}
         made: Results = results(
             Results,

@@ -61,12 +61,8 @@ class Subject(Struct, frozen=True):
 
 
 def read_results(path: Path | None) -> assess.AnyResults:
-    """A results file, or the one in a folder; by default the sample's.
-
-    Raises:
-        ResultsError: if it is edited, truncated or of another version.
-        PopulationError: if no design was assessed in it.
-    """
+    """A results file, or the one in a folder; by default the sample's; raises `ResultsError` if
+    it is edited, truncated or of another version, and `PopulationError` if no design was assessed in it."""
     if path is None:
         return read_results(next((one for one in SAMPLES if one.is_file()), SAMPLES[-1]))
     found: assess.AnyResults = read(results_in(path), assess.AnyResults)
@@ -76,11 +72,8 @@ def read_results(path: Path | None) -> assess.AnyResults:
 
 
 def subjects(results: assess.AnyResults, inputs: Inputs, chosen: list[str]) -> list[Subject]:
-    """A subject for each design of the file, and one with the literature's rate that finds everything.
-
-    Raises:
-        PopulationError: if a `chosen` one is not there.
-    """
+    """A subject for each design of the file, and one with the literature's rate that finds everything;
+    raises `PopulationError` if a `chosen` one is not there."""
     made = [_subject(row, inputs) for row in results.rows]
     made.append(Subject(LITERATURE, literature(inputs)))
     unknown = [name for name in chosen if name not in {one.design for one in made}]

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import Category, Item
+from blindmatch_protocol.contract import Category
 from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct
 
@@ -62,11 +62,7 @@ class Scores(Redacted, Struct, frozen=True):
 
 
 def category() -> Category:
-    """The installed design's.
-
-    Raises:
-        RegistryError: if it is not installed.
-    """
+    """The installed design's; raises `RegistryError` if it is not installed."""
     relation = load_design(DESIGN).info.relation
     assert isinstance(relation, Category)
     return relation
@@ -75,11 +71,12 @@ def category() -> Category:
 def scored(of: Category, samples: Sequence[SamplePicture]) -> Scores:
     """Scores of crops with and without captions, and of as many generated pictures."""
     without = {
-        "crops": [of.score(_item(one.data)) for one in samples],
+        "crops": [of.score(Picture.from_bytes(one.data)) for one in samples],
         "generated": [of.score(picture(number, (256, 256))) for number in range(len(samples))],
     }
     captioned = {
-        name: [of.score(_item(BY_NAME[name].apply(one.data))) for one in samples] for name in CAPTIONS
+        name: [of.score(Picture.from_bytes(BY_NAME[name].apply(one.data))) for one in samples]
+        for name in CAPTIONS
     }
     return Scores(without, captioned)
 
@@ -87,10 +84,12 @@ def scored(of: Category, samples: Sequence[SamplePicture]) -> Scores:
 def after_edits(of: Category, samples: Sequence[SamplePicture]) -> dict[str, Share]:
     """Captioned pictures that are flagged: how many still are after each edit."""
     plain = [BY_NAME["caption"].apply(one.data) for one in samples]
-    found = [one for one in plain if of.score(_item(one)) >= of.threshold]
+    found = [one for one in plain if of.score(Picture.from_bytes(one)) >= of.threshold]
     others = [edit for edit in EDITS if edit.name not in CAPTIONS]
     return {
-        edit.name: Share(sum(of.score(_item(edit.apply(one))) >= of.threshold for one in found), len(found))
+        edit.name: Share(
+            sum(of.score(Picture.from_bytes(edit.apply(one))) >= of.threshold for one in found), len(found)
+        )
         for edit in others
     }
 
@@ -109,10 +108,6 @@ def false_flags(measured: Share) -> list[tuple[str, float, float]]:
 def negatives_for(rate: float) -> float:
     """Pictures without a false flag that show a rate to be lower, one-sided at 95 % (rule of three)."""
     return one_sided_most_rate(0, 1.0) / rate
-
-
-def _item(data: bytes) -> Item:
-    return Picture.from_bytes(data)
 
 
 def main() -> None:
