@@ -379,3 +379,15 @@ def test_days_without_shifts_do_not_shorten_the_delay() -> None:
     assert done.delay[0, :7].tolist() == [3.0] * 7
     assert done.delay[0, 7] == pytest.approx(3 + (2 + 1 + 0) / 3)
     assert done.oldest[0, 6] == 1
+
+
+def test_a_cascade_of_known_material_is_no_larger_than_all_who_send_any() -> None:
+    its = model(
+        read_inputs(None),
+        Behaviour(Range.exactly(1), Range.exactly(0), Range.exactly(0), False),
+        450_000_000,
+        365,
+    )
+    assert its.cascades.known.sizes.max() <= its.sharers.sum() < its.cascades.benign.sizes.max()
+    for law, sends in ((its.cascades.benign, its.volume * 0.3), (its.cascades.known, its.known * 0.2)):
+        assert law.begun * float(law.sizes @ law.chances) == pytest.approx(sends)

@@ -46,7 +46,7 @@ def yearly(made: Mapping[str, Any]) -> str:
         *(_charts(one) for one in measured),
         "<h2>What matters most</h2>",
         *(_tornado(one) for one in measured),
-        _table("Years that were counted", YEARS, _years(made["calibration"])),
+        _table(COMPARED, YEARS, _years(made["calibration"])),
         _table("Inputs", INPUTS, _inputs(made["inputs"])),
     )
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -57,6 +57,7 @@ def yearly(made: Mapping[str, Any]) -> str:
     )
 
 
+COMPARED: Final = "Reports a head, beside counted years; this validates no part of the model"
 YEARS: Final = ("year", "what", "expected", "95 % by chance", "counted", "residual", "source")
 INPUTS: Final = ("figure", "value", "low", "high", "unit", "source", "provenance")
 

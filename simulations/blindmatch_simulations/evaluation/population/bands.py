@@ -139,12 +139,12 @@ def _accounts(model: Model) -> float | None:
     singles = float((1 - share) * (rates @ weights))
     cascades, burn_in = model.cascades, model.cascades.burn_in
     left = cascades.left
-    begun = cascades.begun * np.concatenate([np.full(burn_in, rates[0]), rates])
+    begun = cascades.benign.begun * np.concatenate([np.full(burn_in, rates[0]), rates])
     # the share of a cascade begun on each day that is sent in the run, after what outages cost
     padded = np.concatenate([np.zeros(burn_in), weights])
     sent = spread_out(padded[::-1], left)[::-1]
     none = np.zeros(len(model.rates))
-    for size, chance in zip(cascades.sizes, cascades.chances, strict=True):
+    for size, chance in zip(cascades.benign.sizes, cascades.benign.chances, strict=True):
         hit = -np.expm1(-np.outer(model.rates, sent) * (size / model.volume))
         none += hit @ (begun * chance)
     honest = model.counts - model.sharers * (model.modified * model.unnoticed)

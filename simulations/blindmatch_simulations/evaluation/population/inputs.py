@@ -123,7 +123,7 @@ class Cascades(Strict, frozen=True):
     Attributes:
         benign, known: share of sends, of all pictures and of known material, that belong to a cascade.
         exponent: cascades of twice the size are rarer by two to this power.
-        largest: sends of the largest one; never more than there are accounts.
+        largest: sends of the largest one; never more than there are accounts, or for known material sharers.
         left: share of a cascade's sends that is still to come after each of its days.
     """
 

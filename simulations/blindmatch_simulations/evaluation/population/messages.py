@@ -38,6 +38,7 @@ from blindmatch_simulations.evaluation.population.model import (
     Floats,
     Model,
     Range,
+    Sizes,
     model,
     stream,
 )
@@ -103,21 +104,21 @@ def messages(model: Model, everybody: People, seed: int) -> list[Message]:
         for day in range(model.days):
             senders = np.repeat(np.arange(model.accounts), rng.poisson(rates))
             send([day] * len(senders), senders, None, kind)
-    for begun, rates, kind in (
-        (model.cascades.begun, everybody.rates, Kind.BENIGN),
-        (model.cascades.begun_known, everybody.known, None),
+    for law, rates, kind in (
+        (model.cascades.benign, everybody.rates, Kind.BENIGN),
+        (model.cascades.known, everybody.known, None),
     ):
-        for day, size in _begun(model, begun, rng):
+        for day, size in _begun(model, law, rng):
             days = _days(model, day, size, rng)
             senders = rng.choice(len(rates), len(days), p=rates / rates.sum())
             send(days, senders, next(numbers), kind or of_known())
     return sorted(made, key=lambda one: one.day)
 
 
-def _begun(model: Model, begun: float, rng: np.random.Generator) -> Iterator[tuple[int, float]]:
+def _begun(model: Model, law: Sizes, rng: np.random.Generator) -> Iterator[tuple[int, float]]:
     """Cascades: the day each begins on, and its size."""
     for day in range(-model.cascades.burn_in, model.days):
-        for size in rng.choice(model.cascades.sizes, rng.poisson(begun), p=model.cascades.chances):
+        for size in rng.choice(law.sizes, rng.poisson(law.begun), p=law.chances):
             yield day, float(size)
 
 

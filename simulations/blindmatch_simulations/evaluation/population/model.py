@@ -104,21 +104,33 @@ def stream(seed: int, *words: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(sha256(text).digest()[:16], "big")))
 
 
-class Cascades(Struct, frozen=True):
-    """Sizes of cascades and how many a day are as large.
-
-    Attributes:
-        sizes: expected sends of one, float64 (j,).
-        chances: of each size, float64 (j,).
-        begun: cascades that begin in a day, of benign pictures, and of known ones.
-        left: share of the sends that is to come after each day.
-        burn_in: days before the first one, whose cascades still run.
-    """
+class Sizes(Struct, frozen=True):
+    """How large cascades are: expected sends of one, float64 (j,), the chance of each size, float64 (j,), and
+    how many begin in a day."""
 
     sizes: Floats
     chances: Floats
     begun: float
-    begun_known: float
+
+    @classmethod
+    def drawn_from(cls, inputs: Inputs, sends: float, senders: int) -> Sizes:
+        """Those of so many `sends` a day; none is larger than all `senders` together."""
+        largest = floor(log2(max(2.0, min(inputs.cascades.largest.value, senders))))
+        doublings = np.arange(1, largest + 1).astype(np.float64)
+        chances, sizes = np.exp2(-inputs.cascades.exponent.value * doublings), np.exp2(doublings)
+        chances = chances / chances.sum()
+        return cls(sizes, chances, sends / float(sizes @ chances))
+
+
+class Cascades(Struct, frozen=True):
+    """Attributes:
+    benign, known: of pictures, and of known material.
+    left: share of the sends that is to come after each day.
+    burn_in: days before the first one, whose cascades still run.
+    """
+
+    benign: Sizes
+    known: Sizes
     left: float
     burn_in: int
 
@@ -196,11 +208,16 @@ def model(inputs: Inputs, behaviour: Behaviour, accounts: int, days: int) -> Mod
     sharers = np.minimum(_rounded(counts / accounts * sharing, sharing), counts)
     volume = accounts * inputs.activity.pictures_a_day.value
     sends = volume * prevalence / sharers.sum() if sharing else 0.0
+    left = inputs.cascades.left.value
     age = np.arange(days) % int(inputs.list.epoch_days.value)
     grows = log(inputs.list.growth.value) / YEAR
     return Model(
         inputs, behaviour, accounts, days, counts, sharers, rates, sends,
-        _cascades(inputs, volume, volume * prevalence, accounts),
+        Cascades(
+            Sizes.drawn_from(inputs, volume * inputs.cascades.benign.value, accounts),
+            Sizes.drawn_from(inputs, volume * prevalence * inputs.cascades.known.value, int(sharers.sum())),
+            left, ceil(log(_REMAINS) / log(left)) if left else 0,
+        ),
         np.exp(grows * (np.arange(days) - age)),
         -np.expm1(-grows * (age + 0.5)),
     )  # fmt: skip
@@ -224,18 +241,6 @@ def _rounded(wanted: Floats, total: int) -> Counts:
     return whole
 
 
-def _cascades(inputs: Inputs, volume: float, known: float, accounts: int) -> Cascades:
-    given = inputs.cascades
-    doublings = np.arange(1, max(1, floor(log2(max(2.0, min(given.largest.value, accounts))))) + 1)
-    chances = np.exp2(-given.exponent.value * doublings.astype(np.float64))
-    sizes = np.exp2(doublings.astype(np.float64))
-    chances = chances / chances.sum()
-    mean, left = float(sizes @ chances), given.left.value
-    burn_in = ceil(log(_REMAINS) / log(left)) if left else 0
-    begun, begun_known = volume * given.benign.value / mean, known * given.known.value / mean
-    return Cascades(sizes, chances, begun, begun_known, left, burn_in)
-
-
 class Environment(Struct, frozen=True):
     """Of one run, float64 (days,), or of several, (runs, days).
 
@@ -257,13 +262,13 @@ def drawn(model: Model, seed: int, runs: int | None = None, purpose: str = "run"
     n = 1 if runs is None else runs
     material, given = model.inputs.material, model.inputs.cascades
     rates = model.false_rates
-    begun = model.cascades.begun * np.concatenate([np.full(model.cascades.burn_in, rates[0]), rates])
-    hits = _sends(model, begun, stream(seed, purpose, "false"), n) / model.volume
+    expected = np.concatenate([np.full(model.cascades.burn_in, rates[0]), rates])
+    hits = _sends(model, model.cascades.benign, expected, stream(seed, purpose, "false"), n) / model.volume
     false = (1 - given.benign.value) * rates + hits
     kinds = []
     for name, share in (("pictures", 1 - material.video.value), ("video", material.video.value)):
-        begun = np.full(model.cascades.burn_in + model.days, model.cascades.begun_known * share)
-        sends = _sends(model, begun, stream(seed, purpose, name), n)
+        expected = np.full(model.cascades.burn_in + model.days, share)
+        sends = _sends(model, model.cascades.known, expected, stream(seed, purpose, name), n)
         kinds.append((1 - given.known.value) * share + sends / (model.known or 1))
     down = _outages(model, stream(seed, purpose, "outages"), n)
     made = composed(model, false, kinds[0], kinds[1], down)
@@ -309,12 +314,12 @@ def spread_out(begun: Floats, left: float) -> Floats:
     return made
 
 
-def _sends(model: Model, begun: Floats, rng: np.random.Generator, runs: int) -> Floats:
-    """Sends of a day that belong to cascades, of which `begun` are expected to begin, (runs, days)."""
-    cascades = model.cascades
+def _sends(model: Model, law: Sizes, shares: Floats, rng: np.random.Generator, runs: int) -> Floats:
+    """Sends of a day that belong to these `shares` of cascades by the day they begin on, (runs, days)."""
+    cascades, begun = model.cascades, law.begun * shares
     total = np.zeros((runs, len(begun)))
     if begun.any():
-        for size, chance in zip(cascades.sizes, cascades.chances, strict=True):
+        for size, chance in zip(law.sizes, law.chances, strict=True):
             total += size * rng.poisson(begun * chance, (runs, len(begun)))
     return spread_out(total, cascades.left)[:, cascades.burn_in :]
 
