@@ -90,7 +90,6 @@ class Assessment(Struct, frozen=True):
 
     Attributes:
         verdicts: in the order of the checks.
-        facts: what the report says.
         subject: names what was reported, 32 bytes (`subject_of`); empty if the report did not open.
     """
 

@@ -30,21 +30,14 @@ _STEP = "centre/key"
 
 def claimed_identity(request: wire.CentreKeyRequest) -> bytes:
     """The identity key that a device says is its own; the franking key that it signed shows that it is.
-
-    Raises:
-        ProtocolError: if one has not the form of a key, or the identity key has not signed the other.
-    """
+    Raises `ProtocolError` if one has not the form of a key, or the identity key has not signed the other."""
     identity = Curve25519Key().write(request.identity_key, _STEP, "identity_key")
     FrankingKey(request.franking_key, request.franking_key_signature).check_owner(identity)
     return identity
 
 
 def note_signer(connection: Connection, account: str, identity: bytes) -> None:
-    """Keep an account's identity key.
-
-    Raises:
-        ConflictError: if it has another one.
-    """
+    """Keep an account's identity key; `ConflictError` if it has another one."""
     connection.execute("INSERT OR IGNORE INTO signers VALUES (?, ?)", (account, identity))
     if signer_of(connection, account) != identity:
         raise ConflictError(

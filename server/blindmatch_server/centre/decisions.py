@@ -90,11 +90,8 @@ def decide(connection: Connection, report_id: bytes, decision: Decision) -> stor
 
 
 def words_of(value: str, step: str, field: str, most: int = MOST_WORDS) -> str:
-    """Free text that a person must give: not empty, not too long, no control characters.
-
-    Raises:
-        ProtocolError: otherwise.
-    """
+    """Free text that a person must give: not empty, not too long, no control characters; `ProtocolError`
+    otherwise."""
     text = value.strip()
     if not 1 <= len(text) <= most:
         raise ProtocolError(step, f"must be 1 to {most} characters", field)

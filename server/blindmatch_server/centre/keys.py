@@ -76,11 +76,8 @@ class KeyedHasher:
         self._patterns = _patterns(key)
 
     def hash(self, luminance: npt.NDArray[np.float32]) -> bytes:
-        """The hash, 32 bytes, of a luminance plane (h, w), 0..255, of any size.
-
-        Raises:
-            ValueError: if it is empty or not two-dimensional.
-        """
+        """The hash, 32 bytes, of a luminance plane (h, w), 0..255, of any size; `ValueError` if it is empty
+        or not two-dimensional."""
         if luminance.ndim != 2 or 0 in luminance.shape:
             raise ValueError("luminance must have shape (h, w) and not be empty")
         height, width = luminance.shape
@@ -92,11 +89,7 @@ class KeyedHasher:
 
 
 def distance(left: bytes, right: bytes) -> int:
-    """Bits in which two hashes under one key differ, 0 to 256.
-
-    Raises:
-        ValueError: if one is not 32 bytes long.
-    """
+    """Bits in which two hashes under one key differ, 0 to 256; `ValueError` if one is not 32 bytes long."""
     if len(left) != HASH_BYTES or len(right) != HASH_BYTES:
         raise ValueError(f"hash: must have {HASH_BYTES} bytes")
     return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).bit_count()
@@ -164,11 +157,8 @@ class CentreKeys(Redacted, Struct, frozen=True):
 
     @classmethod
     def create(cls, directory: Path) -> CentreKeys:
-        """Make new keys: five secret files (mode 0600) and three public ones, each 64 hex digits.
-
-        Raises:
-            StateError: if `directory` holds keys already.
-        """
+        """Make new keys: five secret files (mode 0600) and three public ones, each 64 hex digits;
+        `StateError` if `directory` holds keys already."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if (directory / SEALING_KEY).exists() or (directory / HASHING_KEY).exists():
             raise StateError(f"{directory.name}: holds the centre's keys already")
@@ -186,11 +176,7 @@ class CentreKeys(Redacted, Struct, frozen=True):
 
     @classmethod
     def read(cls, directory: Path) -> CentreKeys:
-        """Read the secrets.
-
-        Raises:
-            StateError: if a file is missing or is not 64 hex digits.
-        """
+        """Read the secrets; `StateError` if a file is missing or is not 64 hex digits."""
         sealing = X25519PrivateKey.from_private_bytes(read_key(directory / SEALING_KEY))
         hasher = KeyedHasher(read_key(directory / HASHING_KEY))
         return cls(sealing, hasher, read_key(directory / STAMP_KEY), read_key(directory / JUDGE_KEY))

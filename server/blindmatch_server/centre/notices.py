@@ -241,12 +241,8 @@ def find(connection: Connection, notice_id: bytes) -> Notice:
 
 
 def mark_sent(connection: Connection, notice_id: bytes, at_ms: int, actor: str) -> Notice:
-    """The messenger has taken a notice; saying so again changes nothing.
-
-    Raises:
-        NotFoundError: if there is none with this id.
-        PreconditionError: if it is not due yet.
-    """
+    """The messenger has taken a notice; saying so again changes nothing. Raises `NotFoundError` if there is
+    none with this id, and `PreconditionError` if it is not due yet."""
     held = find(connection, notice_id)
     if held.sent_at_ms:
         return held

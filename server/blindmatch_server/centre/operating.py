@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from google.protobuf.message import Message
 from msgspec.structs import asdict
 
 from blindmatch_server.centre import complaints, decisions, notices, store
@@ -32,24 +33,24 @@ from blindmatch_server.storage.database import Database
 
 def report_row(row: store.Row) -> wire.ReportRow:
     """A report in one line."""
-    submission, facts = row.submission, row.facts
     return wire.ReportRow(
-        report_id=submission.report_id,
+        report_id=row.submission.report_id,
         state=row.state,
         reason=row.reason,
-        received_at_ms=submission.received_at_ms,
-        reporter=submission.submitter,
-        design=facts.design,
-        entry_id=facts.entry_id,
-        score=facts.score,
-        pdq_distance=facts.pdq_distance or 0,
-        second_distance=facts.second_distance or 0,
-        picture_bytes=facts.picture_bytes,
+        received_at_ms=row.submission.received_at_ms,
+        reporter=row.submission.submitter,
         checks=row.outcome or "",
         checks_reason=row.outcome_reason,
         decision=row.decision or "",
         decided_at_ms=row.decided_at_ms,
+        **_facts_in(wire.ReportRow, row),
     )
+
+
+def _facts_in(kind: type[Message], row: store.Row) -> dict[str, Any]:
+    """The facts of a report that a message has fields for."""
+    known = kind.DESCRIPTOR.fields_by_name
+    return {name: one for name, one in asdict(row.facts).items() if name in known and one is not None}
 
 
 def report_detail(
@@ -60,20 +61,13 @@ def report_detail(
     told: Sequence[notices.Notice],
 ) -> wire.ReportDetail:
     """A report with its checks, journal, complaints and notices."""
-    facts = row.facts
     return wire.ReportDetail(
         row=report_row(row),
-        sender=facts.sender,
-        recipient=facts.recipient,
-        sent_at_ms=facts.sent_at_ms,
-        stamped_at_ms=facts.stamped_at_ms,
-        media_type=facts.media_type,
-        width=facts.width,
-        height=facts.height,
         checks=verdicts,
         journal=[wire.JournalEntry(**asdict(entry)) for entry in journal],
         complaints=held,
         notices=[notice_of(one, row) for one in told],
+        **_facts_in(wire.ReportDetail, row),
     )
 
 
@@ -213,12 +207,7 @@ class OperatorMethods:
         return handler
 
     def move(self, c: Connection, request: wire.MoveRequest, call: Call) -> wire.ReportRow:
-        """Move a report as a person decided.
-
-        Raises:
-            ProtocolError: if a field breaks a rule.
-            NotFoundError, TransitionError, PreconditionError: see `decisions.decide`.
-        """
+        """Move a report as a person decided. Raises what `decisions.decide` raises, and for wrong fields."""
         decision = decisions.Decision(
             _state(request.state),
             decisions.words_of(request.reason, _MOVE, "reason"),
@@ -237,12 +226,7 @@ class OperatorMethods:
         return notice_of(notices.hold(c, request.report_id, entry), row)
 
     def complain(self, c: Connection, request: wire.ComplainRequest, call: Call) -> wire.Complaint:
-        """Take a complaint down.
-
-        Raises:
-            ProtocolError: if a field breaks a rule.
-            NotFoundError, ConflictError, QuotaError: see `complaints.take`.
-        """
+        """Take a complaint down. Raises what `complaints.take` raises, and for wrong fields."""
         if len(request.complaint_id) != ID_BYTES:
             raise ProtocolError(_COMPLAIN, f"must be {ID_BYTES} bytes", "complaint_id")
         new = wire.Complaint(
@@ -255,12 +239,7 @@ class OperatorMethods:
         return complaints.take(c, new, call.account)
 
     def settle(self, c: Connection, request: wire.SettleRequest, call: Call) -> wire.Complaint:
-        """Decide a complaint.
-
-        Raises:
-            ProtocolError: without a reason.
-            NotFoundError, PreconditionError: see `complaints.settle`.
-        """
+        """Decide a complaint. Raises what `complaints.settle` raises, and without a reason."""
         decision = complaints.Settlement.UPHELD if request.upheld else complaints.Settlement.REJECTED
         reason, now = decisions.words_of(request.reason, "centre/settle", "reason"), milliseconds(self._clock)
         return complaints.settle(c, request.complaint_id, decision, reason, now, call.account)

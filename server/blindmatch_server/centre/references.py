@@ -13,7 +13,7 @@ a service   reports where the design gives it pictures in the clear, and learns 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -62,11 +62,7 @@ class References:
     """Looks entries up; each look-up opens the file that is in place then. Good for any thread."""
 
     def __init__(self, path: Path) -> None:
-        """Use the file at `path`.
-
-        Raises:
-            StateError: if it is missing or of another version.
-        """
+        """Use the file at `path`; `StateError` if it is missing or of another version."""
         self._path = path
         with closing(self._open()) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -120,19 +116,10 @@ def write_references(
     temporary.replace(path)
 
 
-def _rows(batch: EntryBatch, second: Mapping[int, bytes]) -> Iterable[tuple[int, bytes, bytes, bytes | None]]:
-    ids: list[int] = batch.ids.tolist()
-
-    def rows() -> Iterator[tuple[int, bytes, bytes, bytes | None]]:
-        for place, entry_id in enumerate(ids):
-            yield (
-                signed(entry_id),
-                batch.hashes[place].tobytes(),
-                batch.salts[place].tobytes(),
-                second.get(entry_id),
-            )
-
-    return rows()
+def _rows(batch: EntryBatch, second: Mapping[int, bytes]) -> Iterator[tuple[int, bytes, bytes, bytes | None]]:
+    for place, entry_id in enumerate(batch.ids.tolist()):
+        hash_, salt = batch.hashes[place].tobytes(), batch.salts[place].tobytes()
+        yield signed(entry_id), hash_, salt, second.get(entry_id)
 
 
 class Deployed(Struct, frozen=True):

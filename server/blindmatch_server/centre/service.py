@@ -39,7 +39,7 @@ from blindmatch_server.hosting.authority import Kind
 from blindmatch_server.hosting.endpoint import DEVICES, EVERYONE, OPERATORS, Call, Method, ServerContext
 from blindmatch_server.hosting.event_log import Clock, milliseconds
 from blindmatch_server.hosting.limits import CallLimit, Rate, TokenBuckets, under_way
-from blindmatch_server.storage.blobs import Blobs, Bodies, Incoming
+from blindmatch_server.storage.blobs import Blobs, Bodies
 from blindmatch_server.storage.database import Database
 from blindmatch_server.storage.errors import ForbiddenError
 
@@ -92,12 +92,8 @@ class Exporter(Struct, frozen=True):
     backed: Backed = unbacked
 
     def export(self, submission: Submission, identity: bytes | None) -> bytes:
-        """The evidence of a report, whatever its checks came to.
-
-        Raises:
-            ProtocolError: if it does not open.
-            OSError: if its file cannot be read.
-        """
+        """The evidence of a report, whatever its checks came to. Raises `ProtocolError` if it does not open
+        and `OSError` if its file cannot be read."""
         with self.blobs.open(submission.blob_id) as file:
             report = open_report(file.read(), submission.report_id, self.keys.sealing)
         backing = self.backed(report.epoch, report.label)
@@ -169,24 +165,16 @@ class Centre:
         }
 
     async def key(self, request: wire.CentreKeyRequest, call: Call) -> wire.CentreKey:
-        """What reports are sealed to; a device may say whose key it has.
-
-        Raises:
-            ProtocolError, ConflictError: see `claimed_identity` and `note_signer`.
-        """
+        """What reports are sealed to; a device may say whose key it has. Raises what `claimed_identity` and
+        `note_signer` raise."""
         if request.identity_key and call.caller is not None and call.caller.kind is Kind.DEVICE:
             identity = claimed_identity(request)
             await self._database.run(lambda c: note_signer(c, call.account, identity))
         return wire.CentreKey(public_key=self._public_key)
 
     async def submit(self, requests: AsyncIterator[wire.SubmitPart], call: Call) -> wire.Receipt:
-        """Take a sealed report; the receipt is sent once it is on disk.
-
-        Raises:
-            ForbiddenError: for a server without a part in the design, such as the log.
-            ProtocolError: if the parts break a rule.
-            ConflictError, QuotaError: see `store.receive`.
-        """
+        """Take a sealed report; the receipt is sent once it is on disk. Raises what `store.receive` raises,
+        for wrong parts, and `ForbiddenError` for a server without a part in the design, such as a log."""
         caller = call.caller
         if caller is not None and caller.party is not None and caller.party not in self._reporting:
             raise ForbiddenError(_SUBMIT, f"not for a {caller.words}")
@@ -196,30 +184,15 @@ class Centre:
             if len(first.report_id) != REPORT_ID_BYTES:
                 raise ProtocolError(_SUBMIT, f"must be {REPORT_ID_BYTES} bytes", "report_id")
             if is_slot(joiner.size):
-                received = await self._take_slot(first.report_id, data, call.account)
-                return wire.Receipt(report_id=first.report_id, received_at_ms=received)
-            async with self._blobs.incoming() as incoming:
-                received, new = await self._keep(first.report_id, data, incoming, call.account)
-            if new:
-                self._checking.wake()
+                now, take = milliseconds(self._clock), self._take_whole
+                received = await self._slots.take(first.report_id, await whole(data), call.account, now, take)
             else:
-                incoming.discard()
+                received = await self._keep(first.report_id, data, call.account)
             return wire.Receipt(report_id=first.report_id, received_at_ms=received)
-
-    async def _take_slot(self, slot_id: bytes, data: AsyncIterator[bytes], account: str) -> int:
-        """A slot of a device's cover schedule. Raises what `Slots.take` raises."""
-        sealed = await whole(data)
-        now = milliseconds(self._clock)
-        return await self._slots.take(slot_id, sealed, account, now, self._take_whole)
 
     async def _take_whole(self, report_id: bytes, sealed: bytes, account: str) -> None:
         """Store a report that came in slots. Raises what `store.receive` raises."""
-        async with self._blobs.incoming() as incoming:
-            _, new = await self._keep(report_id, _once(sealed), incoming, account)
-        if new:
-            self._checking.wake()
-        else:
-            incoming.discard()
+        await self._keep(report_id, _once(sealed), account)
 
     async def submit_voucher(self, requests: AsyncIterator[wire.Envelope], call: Call) -> wire.Receipt:
         """Take a voucher. Raises what `Vouchers` raises, and `ProtocolError` if the parts break a rule."""
@@ -271,18 +244,22 @@ class Centre:
         for part in split(PART, wire.Part(), evidence):
             yield part
 
-    async def _keep(
-        self, report_id: bytes, data: AsyncIterator[bytes], incoming: Incoming, account: str
-    ) -> tuple[int, bool]:
+    async def _keep(self, report_id: bytes, data: AsyncIterator[bytes], account: str) -> int:
+        """Store a sealed report; when it was received, the first time. Raises what `store.receive` raises."""
         digest = hashlib.sha256()
-        async for piece in data:
-            digest.update(piece)
-            await asyncio.to_thread(incoming.write, piece)
-        await asyncio.to_thread(incoming.commit)
-        now = milliseconds(self._clock)
-        submission = store.Submission(report_id, digest.digest(), incoming.blob_id, account, now)
-        most = self._limits.most_reports_a_day
-        return await self._database.run(lambda c: store.receive(c, submission, most))
+        async with self._blobs.incoming() as incoming:
+            async for piece in data:
+                digest.update(piece)
+                await asyncio.to_thread(incoming.write, piece)
+            await asyncio.to_thread(incoming.commit)
+            now, most = milliseconds(self._clock), self._limits.most_reports_a_day
+            submission = store.Submission(report_id, digest.digest(), incoming.blob_id, account, now)
+            received, new = await self._database.run(lambda c: store.receive(c, submission, most))
+        if new:
+            self._checking.wake()
+        else:
+            incoming.discard()
+        return received
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
@@ -298,7 +275,6 @@ class CentreConfig(Struct, frozen=True):
         deployed: the design and epochs that reports may be about; None: no report can pass.
         references: what `write_references` made; None if the centre has no copy of the list.
         openers: files of the design, if it has vouchers, by its name.
-        limits: what it allows.
         franking: what messages bear of their sender's key.
         backed: what epochs show of themselves and of entries, for evidence that is handed on.
     """
@@ -315,12 +291,8 @@ class CentreConfig(Struct, frozen=True):
 
 @asynccontextmanager
 async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIterator[list[Centre]]:
-    """The centre's service over its directory, with checks under way.
-
-    Raises:
-        StateError: if keys, references or the database cannot be opened.
-        BlindmatchError: if an opener cannot be opened.
-    """
+    """The centre's service over its directory, with checks under way. Raises `StateError` if keys, references
+    or the database cannot be opened, and `BlindmatchError` if an opener cannot be opened."""
     keys = CentreKeys.read(config.keys_directory)
     references = None if config.references is None else References(config.references)
     config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -91,14 +91,9 @@ class Row(Struct, frozen=True):
     """A report as it is stored.
 
     Attributes:
-        submission: what was handed in.
-        state: where it is.
-        reason: why it is there.
         outcome: what the machine checks came to; None before them.
-        outcome_reason: why, unless all passed.
         decision: what a person decided, `State.CONFIRMED` or `State.UNFOUNDED`; None before.
         decided_at_ms: when a person first decided; 0 before.
-        facts: what it says.
     """
 
     submission: Submission
@@ -170,12 +165,8 @@ def next_received(connection: Connection) -> Submission | None:
 
 
 def record_checks(connection: Connection, report_id: bytes, assessment: Assessment, at_ms: int) -> Row:
-    """Store what the checks found; the report is checked then.
-
-    Raises:
-        NotFoundError: if there is no such report.
-        TransitionError: if it was checked already.
-    """
+    """Store what the checks found; the report is checked then. Raises `NotFoundError` if there is no such
+    report, and `TransitionError` if it was checked already."""
     check_transition(find(connection, report_id).state, State.CHECKED, Cause.CHECKS)
     outcome, reason = assessment.outcome
     values = [_stored(name, getattr(assessment.facts, name)) for name in _FACTS]
@@ -218,11 +209,7 @@ def journal(connection: Connection, report_id: bytes) -> list[Entry]:
 
 
 def find(connection: Connection, report_id: bytes) -> Row:
-    """A report.
-
-    Raises:
-        NotFoundError: if there is none with this id.
-    """
+    """A report; `NotFoundError` if there is none with this id."""
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM reports WHERE report_id = ?",  # noqa: S608 - constants
         (report_id,),

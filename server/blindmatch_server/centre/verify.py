@@ -52,7 +52,6 @@ class Verifier(Struct, frozen=True):
     """What checking needs.
 
     Attributes:
-        keys: the centre's secrets.
         deployed: what reports may be about; None if the centre was not told.
         references: the centre's copy of the list; None if it has none.
         mode: what messages bear of their sender's key.
@@ -206,10 +205,6 @@ class _Examination(Struct):
             return verify_signature(opening.commitment, proof.proof, self.identity)
         return verify_designated(opening.commitment, proof, self.identity, self.verifier.keys.judge)
 
-    def _stamped_at_ms(self) -> int:
-        is_right = isinstance(self.verdicts[Check.STAMP], Passed) and self.report.stamp
-        return self.report.stamp[0].accepted_at_ms if is_right else 0
-
     def _second(self) -> Verdict:
         if self.picture is None:
             return NotAvailable("there is no picture")
@@ -223,20 +218,17 @@ class _Examination(Struct):
             return Failed("the second hash says another picture")
         return Passed()
 
-    def _shown_score(self) -> float | None:
-        """The centre's own score of a flagged picture; the reporter's where the centre has none."""
-        claimed = self.report.flag
-        return self.score if self.score is not None or claimed is None else claimed.score
-
     def _facts(self) -> Facts:
-        report = self.report
+        report, claimed = self.report, self.report.flag
+        stamped = isinstance(self.verdicts[Check.STAMP], Passed) and report.stamp
         height, width = self.picture.pixels.shape[:2] if self.picture else (0, 0)
         return Facts(
             design=report.design,
             version=report.version,
             epoch=report.epoch,
             entry_id=report.label.entry_id,
-            score=self._shown_score(),
+            # the centre's own of a flagged picture; the reporter's where the centre has none
+            score=self.score if self.score is not None or claimed is None else claimed.score,
             pdq_distance=self.pdq_distance,
             second_distance=self.second_distance,
             sender=report.sender,
@@ -247,5 +239,5 @@ class _Examination(Struct):
             width=width,
             height=height,
             picture_bytes=len(report.picture),
-            stamped_at_ms=self._stamped_at_ms(),
+            stamped_at_ms=report.stamp[0].accepted_at_ms if stamped else 0,
         )

@@ -51,11 +51,8 @@ class VisibleRow(NamedTuple):
 
 
 def taken_at(connection: Connection, pile: Pile, digest: bytes, most: int, step: str) -> int | None:
-    """When the voucher with this digest was taken, in Unix milliseconds; None if it is a new one.
-
-    Raises:
-        QuotaError: if it is new, and the pile has `most` already.
-    """
+    """When the voucher with this digest was taken, in Unix milliseconds; None if it is a new one. Raises
+    `QuotaError` if it is new, and the pile has `most` already."""
     row = connection.execute(
         "SELECT received_at_ms FROM vouchers WHERE (account, design, period) = (?, ?, ?) AND digest = ?",
         (*pile, digest),
@@ -137,11 +134,8 @@ class OpenerFiles(Redacted, Struct, frozen=True):
 
 
 class Vouchers:
-    """Takes and opens vouchers, `most` of an account, design and period; belongs to one event loop.
-
-    Raises:
-        BlindmatchError: if an opener cannot be opened.
-    """
+    """Takes and opens vouchers, `most` of an account, design and period; belongs to one event loop. Raises
+    `BlindmatchError` if an opener cannot be opened."""
 
     def __init__(
         self,
@@ -170,12 +164,8 @@ class Vouchers:
         self._opening: set[Pile] = set()
 
     def check_head(self, head: wire.Envelope) -> None:
-        """Check the first envelope.
-
-        Raises:
-            UnsupportedError: if the centre opens no vouchers of this design and version.
-            EpochMismatchError: if it opens those of another epoch.
-        """
+        """Check the first envelope. Raises `UnsupportedError` if the centre opens no vouchers of this design
+        and version, and `EpochMismatchError` if it opens those of another epoch."""
         if head.design not in self._openers:
             raise UnsupportedError(STEP, "no vouchers of this design are opened here", "design")
         version, epoch = self._designs[head.design].info.version, self._epochs[head.design]

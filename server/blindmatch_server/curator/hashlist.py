@@ -162,11 +162,8 @@ class HashList:
             raise ListFileError(f"{self.path.name} was cut short while it was open")
 
     def verify(self) -> None:
-        """Compare every section with its digest, and the ids with each other.
-
-        Raises:
-            ListFileError: if one differs, or ids are out of order or unknown.
-        """
+        """Compare every section with its digest, and the ids with each other; `ListFileError` if one differs,
+        or ids are out of order or unknown."""
         for name, section in self.footer.sections.items():
             if self._digest(name) != section.digest:
                 raise ListFileError(f"{self.path.name}: section {name} was altered")
@@ -202,11 +199,8 @@ class HashList:
 
 
 def open_list(path: Path, *, verify: bool = True) -> HashList:
-    """Open a list file by memory map; `verify` reads it once and compares every digest.
-
-    Raises:
-        ListFileError: if it cannot be read, is truncated, altered, of another version or no list file.
-    """
+    """Open a list file by memory map; `verify` reads it once and compares every digest. Raises
+    `ListFileError` if it cannot be read, is truncated, altered, of another version or no list file."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -258,11 +252,8 @@ def _check_sections(name: str, sections: dict[str, Section], end: int) -> None:
 
 
 class Draft:
-    """A file that is written beside `path`, readable by its owner alone, until `publish` puts it in place.
-
-    Raises:
-        ListError: if the folder cannot be written.
-    """
+    """A file that is written beside `path`, readable by its owner alone, until `publish` puts it in place;
+    `ListError` if the folder cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -297,19 +288,14 @@ def replacing(into: Path, onto: HashList | None) -> Iterator[None]:
     """
     busy = ListBusyError(f"another import writes {into.name}: wait for its end, then try again")
     with hold(_lock_path(into), busy, ListError):
-        _remove_stale(into)
+        for path in _temporaries(into):  # left by killed imports; with the lock held, none of them runs
+            path.unlink(missing_ok=True)
         _check_newest(into, onto)
         yield
 
 
 def _lock_path(into: Path) -> Path:
     return into.with_name(f".{into.name}.lock")
-
-
-def _remove_stale(into: Path) -> None:
-    """Remove what killed imports left of the plaintext list; with the lock held, none of them runs."""
-    for path in _temporaries(into):
-        path.unlink(missing_ok=True)
 
 
 def _temporaries(into: Path) -> list[Path]:
@@ -352,11 +338,8 @@ class Title(Struct, frozen=True):
 
 
 def write_entries(into: Path, entries: EntryBatch, next_id: int) -> Footer:
-    """Write a list of entries that have ids and salts, in the order of their ids, in place of an older one.
-
-    Raises:
-        ListError: if the folder cannot be written.
-    """
+    """Write a list of entries that have ids and salts, in the order of their ids, in place of an older one;
+    `ListError` if the folder cannot be written."""
     none = np.zeros(0, np.uint64)
     columns: dict[str, npt.NDArray[Any]] = {
         "hashes": entries.hashes, "ids": entries.ids, "salts": entries.salts,

@@ -193,7 +193,6 @@ def import_list(
         list_format: of all sources; without it each one is looked at.
         title: name and creation time; by default the stem of `into` and now.
         onto: the list to start from, which may be the one at `into`; its entries keep ids and salts.
-        families: look for near duplicates.
         progress: called with (bytes read, bytes in all); 0 in all if a stream does not say.
         columns: names of the columns of CSV, by those of threatexchange.
 

@@ -30,8 +30,6 @@ class Inspection(Struct, frozen=True):
     Attributes:
         name, source_formats, created, next_id: as in the file.
         digest: of hashes, ids and salts, SHA-256 in hex.
-        entries: number of entries.
-        size_bytes: of the file.
         first_id, last_id: smallest and largest id in use.
         ones_least, ones_most: fewest and most ones of an entry, of 256.
         not_half: entries that have not 128 ones.
@@ -63,11 +61,7 @@ class Inspection(Struct, frozen=True):
 
 
 def inspect(listed: HashList) -> Inspection:
-    """Figures of an open list, read in batches.
-
-    Raises:
-        ListFileError: if the file was cut short underneath.
-    """
+    """Figures of an open list, read in batches; `ListFileError` if the file was cut short underneath."""
     footer = listed.footer
     least, most, not_half = 256, 0, 0
     bits = np.zeros(256, np.int64)

@@ -99,15 +99,6 @@ class Reject(NamedTuple):
     reason: Reason
 
 
-class _Line(msgspec.Struct):
-    source: str
-    record: int
-    line: int
-    offset: int
-    reason: str
-    says: str
-
-
 def rejects_path(into: Path) -> Path:
     """The side file of the list file `into`."""
     return into.with_name(into.name + ".rejects.jsonl")
@@ -124,9 +115,10 @@ class RejectFile:
     def write(self, source: str, rejects: Iterable[Reject]) -> None:
         """Append `rejects` of the source called `source`."""
         lines = []
-        for (record, line, offset), reason in rejects:
+        for place, reason in rejects:
             self.counts[reason] += 1
-            lines.append(_Line(source, record, line, offset, reason.value, reason.says))
+            told = {"reason": reason.value, "says": reason.says}
+            lines.append({"source": source, **place._asdict(), **told})
         self._draft.file.write(msgspec.json.Encoder().encode_lines(lines))
 
     def publish(self) -> Path | None:

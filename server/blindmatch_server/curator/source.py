@@ -33,12 +33,8 @@ class Source:
     """
 
     def __init__(self, origin: Origin) -> None:
-        """Open `origin`; a stream is left open for the caller to close.
-
-        Raises:
-            ListError: if a file cannot be opened.
-            FormatError: if it is of an encoding or compression that no format uses.
-        """
+        """Open `origin`; a stream is left open for the caller to close. Raises `ListError` if a file cannot
+        be opened, and `FormatError` if it is of an encoding or compression that no format uses."""
         self._path = origin if isinstance(origin, Path) else None
         self._file = _open(origin)
         self._state = _state(self._file)
@@ -82,11 +78,8 @@ class Source:
         self.offset -= len(data)
 
     def finish(self) -> str:
-        """SHA-256 of all that was read, in hex.
-
-        Raises:
-            SourceChangedError: if the file was changed or replaced since it was opened.
-        """
+        """SHA-256 of all that was read, in hex; `SourceChangedError` if the file was changed or replaced
+        since it was opened."""
         digest = self._digest.hexdigest()
         if self._path is not None and not self._unchanged(digest):
             raise SourceChangedError(f"{self.name} changed while it was being imported: import it again")

@@ -116,10 +116,8 @@ class Publishing(Redacted, Struct, frozen=True):
     """How epochs of a design are published.
 
     Attributes:
-        design: the design.
         folder: holds all epochs of it; made if it is not there.
         signer: signs an epoch's manifest and leaf, once the set-up was opened and checked.
-        executor: where the design computes.
         progress: called with (done, total) entries that are evaluated.
         endorsement: what the list's entries are endorsed by.
         submit: called with an epoch's folder before it is served.
@@ -187,9 +185,6 @@ class Job(Struct, frozen=True):
     """A build: what it is for, and how it is done.
 
     Attributes:
-        how: the result is published.
-        plan: what it is for.
-        run: the design's part.
         work: digest of what the build reads, computed again at its end.
     """
 
@@ -200,11 +195,7 @@ class Job(Struct, frozen=True):
 
 
 def publish(job: Job, rng: Randomness) -> Publication:
-    """Do a build, or finish an interrupted one, and make its epoch the current one.
-
-    Raises:
-        BuildRunningError, EpochPublishedError, StorageError, DesignError: see `publish_epoch`.
-    """
+    """Do a build, or finish an interrupted one, and make its epoch the current one; as `publish_epoch`."""
     folder = job.how.folder
     with storage(f"making {folder.name}"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -212,7 +203,8 @@ def publish(job: Job, rng: Randomness) -> Publication:
     busy = BuildRunningError(f"another build works in {folder.name}: wait for its end, then try again")
     with hold(folder / LOCK, busy, StorageError):
         build = folder / f".build-{epoch}"
-        _clean_other_builds(folder, build)
+        for stale in set(folder.glob(".build-*")) - {build}:  # with the lock held, none of them is running
+            shutil.rmtree(stale, ignore_errors=True)
         if not _renamed_before(folder, build, job.plan):
             plan, seed = _begin(build, job.plan, rng.take(SEED_BYTES))
             result = _build(replace(job, plan=plan), seed_stream(seed), build)
@@ -223,13 +215,6 @@ def publish(job: Job, rng: Randomness) -> Publication:
         replace_file(folder / CURRENT, f"{epoch}\n".encode())
         shutil.rmtree(build, ignore_errors=True)
     return open_publication(folder, epoch)
-
-
-def _clean_other_builds(folder: Path, build: Path) -> None:
-    """Remove what builds of other epochs left; with the lock held, none of them is running."""
-    for stale in folder.glob(".build-*"):
-        if stale != build:
-            shutil.rmtree(stale, ignore_errors=True)
 
 
 def _renamed_before(folder: Path, build: Path, plan: Plan) -> bool:

@@ -55,11 +55,8 @@ class Logged(Redacted, Struct, frozen=True):
 
 
 def write_logged(home: Path, logged: Logged) -> None:
-    """Write the files into an epoch's folder, each in one step, the proof last.
-
-    Raises:
-        StateError: if somebody else is writing those of the design at this time.
-    """
+    """Write the files into an epoch's folder, each in one step, the proof last; `StateError` if somebody else
+    is writing those of the design at this time."""
     busy = StateError("a proof of this design is being renewed at this time: try again")
     with hold(home.parent / _LOCK, busy, StorageError):
         replace_file(home / TREE, b"".join(logged.tree.levels[0]), _PUBLIC)
@@ -68,10 +65,7 @@ def write_logged(home: Path, logged: Logged) -> None:
 
 def read_logged(home: Path) -> Logged | None:
     """What a log says of the epoch in `home`, read again when it was renewed; None if it was never logged.
-
-    Raises:
-        StateError: if the files cannot be read, or do not fit one another.
-    """
+    Raises `StateError` if the files cannot be read, or do not fit one another."""
     try:
         return _read(home, (home / PROOF).stat().st_mtime_ns)
     except FileNotFoundError:

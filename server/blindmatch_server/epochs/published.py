@@ -57,7 +57,6 @@ class Contents(Struct, frozen=True, forbid_unknown_fields=True):
     """What a published epoch consists of, as JSON for its operators; all else its signed manifest says.
 
     Attributes:
-        format: version of this document.
         setup: names of the files every device gets.
         roles: names of each role's files.
         opener: names of the centre's files.
@@ -85,12 +84,8 @@ class Contents(Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def read(cls, home: Path) -> Self:
-        """What the epoch in the folder `home` consists of.
-
-        Raises:
-            NoPublicationError: if there is no such folder.
-            DamagedPublicationError: if its file is missing or breaks a rule.
-        """
+        """What the epoch in the folder `home` consists of. Raises `NoPublicationError` if there is no such
+        folder, and `DamagedPublicationError` if its file is missing or breaks a rule."""
         if not home.is_dir():
             raise NoPublicationError(f"epoch {home.name} is not published in {home.parent.name}")
         try:
@@ -129,8 +124,6 @@ class Publication:
     """A published epoch, its files, or those of them that a party needs, memory-mapped read-only.
 
     Attributes:
-        folder: the epoch's folder.
-        contents: the files that are in it.
         signed: its manifest as devices get it; `check_signed` says whether the curator signed it.
     """
 
@@ -167,11 +160,7 @@ class Publication:
         return self._named(self.contents.setup)
 
     def role(self, role: str) -> dict[str, memoryview]:
-        """The files of a role, and the set-up's.
-
-        Raises:
-            NoPublicationError: if the epoch has no such role.
-        """
+        """The files of a role, and the set-up's; `NoPublicationError` if the epoch has no such role."""
         if role not in self.contents.roles:
             raise NoPublicationError(f"epoch {self.manifest.epoch} has no files for role {role}")
         return self._named((*self.contents.setup, *self.contents.roles[role]))
@@ -201,11 +190,8 @@ class Publication:
                 mapped.check_intact()
 
     def verify(self) -> None:
-        """Read every file and compare it with the manifest's digest.
-
-        Raises:
-            DamagedPublicationError: if one differs.
-        """
+        """Read every file and compare it with the manifest's digest; `DamagedPublicationError` if one
+        differs."""
         self.check_intact()
         with _damaged():
             for file in self.contents.files:
@@ -213,11 +199,8 @@ class Publication:
                     self._files[file.name].check_digest(file.sha256)
 
     def check_signed(self, curator: bytes) -> None:
-        """Make sure that the key `curator`, Ed25519, 32 bytes, signed the epoch's manifest.
-
-        Raises:
-            DamagedPublicationError: if it did not: no device would take the epoch.
-        """
+        """Make sure that the key `curator`, Ed25519, 32 bytes, signed the epoch's manifest;
+        `DamagedPublicationError` if it did not: no device would take the epoch."""
         match verify_signature(self.signed, curator):
             case Failed(reason):
                 raise DamagedPublicationError(
@@ -237,12 +220,8 @@ def _damaged() -> Iterator[None]:
 
 
 def current_epoch(folder: Path) -> int:
-    """The epoch that is served.
-
-    Raises:
-        NoPublicationError: if none was published yet.
-        DamagedPublicationError: if `current` holds no number.
-    """
+    """The epoch that is served. Raises `NoPublicationError` if none was published yet, and
+    `DamagedPublicationError` if `current` holds no number."""
     try:
         text = (folder / CURRENT).read_text("ascii")
     except FileNotFoundError:
@@ -299,11 +278,7 @@ def open_publication(
 
 
 def read_signed(home: Path) -> SignedManifest:
-    """The signed manifest in an epoch's folder.
-
-    Raises:
-        DamagedPublicationError: if it is missing or is none.
-    """
+    """The signed manifest in an epoch's folder; `DamagedPublicationError` if it is missing or is none."""
     try:
         return SignedManifest.decode((home / SIGNED).read_bytes())
     except FileNotFoundError:

@@ -41,7 +41,6 @@ class Signer(Struct, frozen=True):
     """Signs an epoch that is published.
 
     Attributes:
-        key: the curator's.
         valid_from: Unix time in seconds.
         valid_seconds: how long nothing but a newer epoch ends this one.
         sealing_key: the centre's, X25519, 32 bytes, which the epoch's leaf names; zeros: it names none.

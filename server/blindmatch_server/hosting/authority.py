@@ -139,11 +139,7 @@ class Identity(Struct, frozen=True):
 
     @classmethod
     def parse(cls, uri: str) -> Identity:
-        """The identity with exactly this URI.
-
-        Raises:
-            AuthorityError: if there is none.
-        """
+        """The identity with exactly this URI; `AuthorityError` if there is none."""
         kind, _, name = uri.removeprefix(f"{SCHEME}://").partition("/")
         identity = cls(Kind(kind), name) if kind in _NAMED else cls.of(_server_of(kind))
         if identity.uri != uri:
@@ -152,11 +148,8 @@ class Identity(Struct, frozen=True):
 
 
 def identity_of(account: str) -> Identity:
-    """The device or server with this account name; a device's name is never that of a server.
-
-    Raises:
-        IdentityError: if no party can have the name.
-    """
+    """The device or server with this account name; a device's name is never that of a server. Raises
+    `IdentityError` if no party can have the name."""
     server = account.removeprefix(_SERVER)
     if account in SERVICES or (server != account and server not in SERVICES):
         return Identity.of(_server_of(server))
@@ -210,12 +203,8 @@ class Credentials(Redacted, Struct, frozen=True):
             (directory / DEVICES_CERTIFICATE).write_bytes(self.devices)
 
     def check(self) -> None:
-        """Check that they belong together.
-
-        Raises:
-            AuthorityError: if one is unreadable, the root has not signed the certificate, or the key is
-                another one's.
-        """
+        """Check that they belong together; `AuthorityError` if one is unreadable, the root has not signed the
+        certificate, or the key is another one's."""
         try:
             certificate = x509.load_pem_x509_certificate(self.certificate)
             key = serialization.load_pem_private_key(self.key, None)
@@ -228,11 +217,7 @@ class Credentials(Redacted, Struct, frozen=True):
 
     @classmethod
     def read(cls, directory: Path, stem: str) -> Credentials:
-        """Read what `write` wrote.
-
-        Raises:
-            AuthorityError: if a file is missing.
-        """
+        """Read what `write` wrote; `AuthorityError` if a file is missing."""
         names, devices = (ROOT_CERTIFICATE, f"{stem}.crt", f"{stem}.key"), directory / DEVICES_CERTIFICATE
         try:
             root, certificate, key = ((directory / name).read_bytes() for name in names)
@@ -318,11 +303,8 @@ class Authority(Redacted, Struct, frozen=True):
         return Credentials(_pem(self.root.certificate), _pem(leaf), _key_pem(key), devices)
 
     def write(self, directory: Path) -> None:
-        """Write ``ca.crt``, ``ca.key``, ``devices.crt`` and ``devices.key`` (keys with mode 0600).
-
-        Raises:
-            AuthorityError: if `directory` holds a root already.
-        """
+        """Write ``ca.crt``, ``ca.key``, ``devices.crt`` and ``devices.key`` (keys with mode 0600);
+        `AuthorityError` if `directory` holds a root already."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if (directory / ROOT_KEY).exists():
             raise AuthorityError(f"certificates: {directory} holds a root already")
@@ -331,12 +313,8 @@ class Authority(Redacted, Struct, frozen=True):
 
     @classmethod
     def read(cls, directory: Path) -> Authority:
-        """Read what `write` wrote.
-
-        Raises:
-            AuthorityError: if a file is missing or unreadable, or a key and its certificate do not belong
-                together.
-        """
+        """Read what `write` wrote; `AuthorityError` if a file is missing or unreadable, or a key and its
+        certificate do not belong together."""
         return cls(
             Root.read(directory / ROOT_CERTIFICATE, directory / ROOT_KEY),
             Root.read(directory / DEVICES_CERTIFICATE, directory / DEVICES_KEY),

@@ -58,7 +58,6 @@ class Refusal(Struct, frozen=True):
     """How a call ends.
 
     Attributes:
-        trailing: metadata sent with it.
         foreseen: False if the error is ours to look into.
     """
 
@@ -165,7 +164,6 @@ class Endpoint:
         """A call of this method on a line (line.py), under the same conditions.
 
         Args:
-            request: what is asked.
             certificate: the caller's, which may have run out since the line was opened.
             more: takes each of several replies.
 
@@ -205,7 +203,10 @@ class Endpoint:
             if place is not None:
                 place.enter_context(self._context.places.hold(call.caller, self.path))
                 placed = True
-            self._admit(call, call.caller)
+            if call.caller.kind not in self._method.callers:
+                raise ForbiddenError(self.path, f"not for a {call.caller.words}")
+            if self._method.rate is not None:
+                self._method.rate.take(call.account, self.path)
             async with asyncio.timeout(seconds):
                 request = await read()
                 async with turns.take(call.account) if turns is not None else nullcontext():
@@ -230,12 +231,6 @@ class Endpoint:
     def _holder(self, certificate: Certificate) -> Identity:
         """Who calls; asked before each of several replies, too: a stream may be older than a revocation."""
         return certificate.holder(self._context.clock(), self._context.is_revoked)
-
-    def _admit(self, call: Call, caller: Identity) -> None:
-        if caller.kind not in self._method.callers:
-            raise ForbiddenError(self.path, f"not for a {caller.words}")
-        if self._method.rate is not None:
-            self._method.rate.take(call.account, self.path)
 
     async def write(self, context: Context, reply: bytes, call: Call) -> None:
         """Send a reply; a small one counts more, as the server chose to send it by itself.

@@ -32,9 +32,7 @@ class Certificate(Struct, frozen=True):
     """What the certificate of a connection says; TLS has verified the chain.
 
     Attributes:
-        identity: whom it names.
         expires: when it runs out, in Unix time.
-        serial: its serial number.
     """
 
     identity: Identity
@@ -42,11 +40,8 @@ class Certificate(Struct, frozen=True):
     serial: int
 
     def holder(self, now: float, is_revoked: Callable[[int], bool]) -> Identity:
-        """Who calls at the Unix time `now`.
-
-        Raises:
-            UnauthenticatedError: if it has run out or is revoked; a connection outlives it, a call must not.
-        """
+        """Who calls at the Unix time `now`; `UnauthenticatedError` if it has run out or is revoked; a
+        connection outlives it, a call must not."""
         if now > self.expires:
             raise UnauthenticatedError(_STEP, "the client certificate has run out")
         if is_revoked(self.serial):
@@ -107,11 +102,8 @@ class RevocationList(Struct, frozen=True):
 
     @classmethod
     def read(cls, path: Path, root: bytes) -> RevocationList:
-        """The list in a file that the root (PEM) has signed.
-
-        Raises:
-            AuthorityError: if it is missing, damaged, or signed by somebody else.
-        """
+        """The list in a file that the root (PEM) has signed; `AuthorityError` if it is missing, damaged, or
+        signed by somebody else."""
         try:
             held = x509.load_pem_x509_crl(path.read_bytes())
             key = x509.load_pem_x509_certificate(root).public_key()

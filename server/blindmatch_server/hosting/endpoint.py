@@ -68,7 +68,6 @@ class Method(Struct, frozen=True):
     Attributes:
         handler: takes (request, call) or (async iterator of requests, call); is a coroutine function, or an
             async generator function where replies are a stream.
-        callers: who may call it.
         rate: calls an account may make.
         most_seconds: after which it is cut off, whatever deadline the caller set.
         turns: how many calls of an account are worked on at a time; others wait.
@@ -115,10 +114,7 @@ class ServerContext(Struct, frozen=True):
 
     Attributes:
         clock: Unix time in seconds.
-        log: where events go.
         count: told of every finished call.
-        places: of calls at the same time.
-        pace: how fast callers must be.
         draining: set when the server shuts down.
         hangup: set by SIGHUP; whoever reloads something then clears it.
         is_revoked: is the certificate with this serial number refused now (certificates.py)?

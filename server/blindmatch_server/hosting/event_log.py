@@ -52,11 +52,8 @@ class _StandardError:
         self._torn = False
 
     def __call__(self, line: str) -> None:
-        """Write a line.
-
-        Raises:
-            OSError: if it cannot be written, or not now: a reader that stalls must not stall the server.
-        """
+        """Write a line; `OSError` if it cannot be written, or not now: a reader that stalls must not stall
+        the server."""
         writable = select.poll()
         writable.register(2, select.POLLOUT)
         data, written = f"{chr(10) if self._torn else ''}{line}\n".encode(), 0

@@ -44,7 +44,6 @@ class TokenBuckets:
     Args:
         rate: of every account but those of `others`, which have their own.
         clock: Unix time in seconds.
-        others: rates by account.
     """
 
     def __init__(self, rate: Rate, clock: Clock, others: Mapping[str, Rate] | None = None) -> None:
@@ -59,11 +58,7 @@ class TokenBuckets:
         return len(self._buckets)
 
     def take(self, account: str, step: str) -> None:
-        """Take one token of `account`.
-
-        Raises:
-            RateError: if none is there; it says when one will be.
-        """
+        """Take one token of `account`; `RateError` if none is there; it says when one will be."""
         now = self._clock()
         if len(self._buckets) >= self._next_sweep:
             self._sweep(now)
@@ -95,7 +90,6 @@ class CallLimit:
 
     Args:
         most: of every account but those of `others`, which have their own bounds.
-        others: bounds by account.
         whose: what accounts are, for the error.
     """
 
@@ -107,11 +101,7 @@ class CallLimit:
 
     @contextmanager
     def hold(self, account: str, step: str) -> Iterator[None]:
-        """Hold a place while the context lasts.
-
-        Raises:
-            QuotaError: if the account holds all of its places.
-        """
+        """Hold a place while the context lasts; `QuotaError` if the account holds all of its places."""
         taken, most = self._taken.get(account, 0), self._others.get(account, self._most)
         if taken >= most:
             raise QuotaError(step, f"{self._whose} may have {most} of these calls at a time")
@@ -142,11 +132,8 @@ class Places:
 
     @contextmanager
     def hold(self, caller: Identity, step: str) -> Iterator[None]:
-        """Hold a place while the context lasts.
-
-        Raises:
-            QuotaError: if the account, all devices or all callers hold all of their places.
-        """
+        """Hold a place while the context lasts; `QuotaError` if the account, all devices or all callers hold
+        all of their places."""
         of_account = self._devices if caller.kind is Kind.DEVICE else self._others
         with (
             of_account.hold(caller.account, step),
@@ -174,11 +161,7 @@ class Patience(Struct):
         self.late = max(0.0, self.late - size / self.pace.per_second)
 
     async def wait(self, other: Awaitable[T], step: str) -> T:
-        """What the caller does next.
-
-        Raises:
-            SlowError: if it is too late.
-        """
+        """What the caller does next; `SlowError` if it is too late."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(self.pace.seconds - self.late):

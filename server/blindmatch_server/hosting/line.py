@@ -81,11 +81,7 @@ class _Opened(Struct):
 
     async def serve(self, source: AsyncIterator[bytes], draining: asyncio.Event) -> None:
         """Until the caller ends the line, it is idle, or the server drains: then what is under way is
-        finished.
-
-        Raises:
-            ProtocolError: if something else than a known call came.
-        """
+        finished; `ProtocolError` if something else than a known call came."""
         reading = asyncio.create_task(self._read(source))
         drained = asyncio.create_task(draining.wait())
         try:

@@ -68,11 +68,8 @@ class Metrics:
 
     @contextmanager
     def served(self, port: int) -> Iterator[int]:
-        """Serve on loopback while the context lasts; yields the port (0 takes a free one).
-
-        Raises:
-            PortTakenError: if it cannot be bound.
-        """
+        """Serve on loopback while the context lasts; yields the port (0 takes a free one). Raises
+        `PortTakenError` if it cannot be bound."""
         try:
             server, thread = start_wsgi_server(port, LOOPBACK, self._registry)
         except OSError as error:

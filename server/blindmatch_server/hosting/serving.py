@@ -53,11 +53,7 @@ from blindmatch_server.storage.errors import NotFoundError, PortTakenError, Stat
 
 
 def handlers_of(service: Service, context: ServerContext) -> grpc.GenericRpcHandler:
-    """The gRPC handlers of a service.
-
-    Raises:
-        TypeError: if its methods are not those of the descriptor.
-    """
+    """The gRPC handlers of a service; `TypeError` if its methods are not those of the descriptor."""
     described, methods = {one.name: one for one in service.descriptor.methods}, service.methods()
     if described.keys() != methods.keys():
         differing = sorted(described.keys() ^ methods.keys())
@@ -94,20 +90,17 @@ class Listen(Redacted, Struct, frozen=True):
 
     Attributes:
         credentials: certificate and key of the service, and the roots its callers must be signed by.
-        host: address to bind.
         port: 0 takes a free one.
         port_file: gets the bound port, written in one step once the server can be called; removed at the end.
         grace_seconds: how long calls may go on after SIGTERM.
         most_calls: calls at the same time; more are refused with RESOURCE_EXHAUSTED. `Places` says how many
             of them an account may have.
-        pace: how fast callers must be.
         metrics_port: where monitoring scrapes on loopback (metrics.py); 0 takes a free one, None is off.
         metrics_port_file: gets that port, as `port_file` does.
         revoked: the list of certificates that are refused (certificates.py); None: there is none.
         ends_with: a descriptor of a pipe; the server stops, as for SIGTERM, once it has no writer any more.
             Whoever starts servers holds the other end, so that they go with it however it ends.
         clock: for certificates, rates and time stamps.
-        sink: takes the log's lines.
     """
 
     SHOWN: ClassVar = ("host", "port")
@@ -200,9 +193,6 @@ async def running(
     """A running server; drains on leaving.
 
     Args:
-        name: of the service, for the log.
-        listen: where and how it listens.
-        open_services: opens what it serves.
         hangup: see `ServerContext.hangup`; whoever sets it asks the services to look for something new.
 
     Raises:
@@ -234,7 +224,9 @@ async def running(
                 yield Running(port, context)
             finally:
                 metrics.drain()
-                await _drain(server, context, listen.grace_seconds)
+                context.draining.set()
+                await server.stop(listen.grace_seconds)
+                context.log.write("drained")
 
 
 @contextmanager
@@ -246,12 +238,6 @@ def _scraped(metrics: Metrics, listen: Listen, context: ServerContext) -> Iterat
     with metrics.served(listen.metrics_port) as port, _noted(port, listen.metrics_port_file):
         context.log.write("metrics", port=port)
         yield
-
-
-async def _drain(server: grpc.aio.Server, context: ServerContext, grace_seconds: float) -> None:
-    context.draining.set()
-    await server.stop(grace_seconds)
-    context.log.write("drained")
 
 
 def _build(services: Sequence[Service], context: ServerContext, listen: Listen) -> grpc.aio.Server:

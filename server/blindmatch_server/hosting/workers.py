@@ -80,11 +80,8 @@ class Workers:
         return tuple(process.pid or 0 for process in self._processes())
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """`function(*arguments)` in a worker; `result` takes its outcome.
-
-        Raises:
-            WorkerError: if no process can be started.
-        """
+        """`function(*arguments)` in a worker; `result` takes its outcome. Raises `WorkerError` if no process
+        can be started."""
         for _ in range(2):
             pool = self._opened()
             try:
@@ -96,12 +93,8 @@ class Workers:
         raise WorkerError("worker", f"cannot be started ({failed}): try again later")
 
     def result(self, future: Future[T]) -> T:
-        """What a task came to.
-
-        Raises:
-            WorkerError: if its worker ended before.
-            TaskError: if it failed.
-        """
+        """What a task came to. Raises `WorkerError` if its worker ended before, and `TaskError` if it
+        failed."""
         try:
             return future.result()
         except BrokenProcessPool:

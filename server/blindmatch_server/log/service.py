@@ -103,12 +103,7 @@ CheckLeaf = Callable[[int, bytes, bytes], Verdict]
 
 
 class StreamRule(Struct, frozen=True):
-    """Who appends to a stream, and what.
-
-    Attributes:
-        appenders: who may.
-        check: of every leaf.
-    """
+    """Who appends to a stream, and what."""
 
     appenders: frozenset[Kind]
     check: CheckLeaf
@@ -140,8 +135,6 @@ class _Stream(Struct):
     """A stream that is open.
 
     Attributes:
-        store: its tree.
-        rule: who appends to it, and what.
         lock: of calls, one after the other, until they are answered or cancelled.
         writing: held by the thread that writes: it goes on when its call is cancelled.
         newest: whether the witnesses were seen to have no more of it since it was opened.
@@ -201,11 +194,8 @@ class Log:
             return await self._proof(stream, request.index)
 
     async def prove(self, request: wire.ProveRequest, call: Call) -> wire.LogProof:
-        """The proof of a leaf under the newest checkpoint, cosigned anew.
-
-        Raises:
-            NotFoundError: if there is no such stream or leaf.
-        """
+        """The proof of a leaf under the newest checkpoint, cosigned anew; `NotFoundError` if there is no such
+        stream or leaf."""
         stream = self._stream(request.origin, PROVE)
         async with stream.lock:
             if request.index >= stream.store.size:
@@ -213,11 +203,8 @@ class Log:
             return await self._proof(stream, request.index)
 
     async def read(self, request: wire.ResourceRequest, call: Call) -> AsyncIterator[wire.Part]:
-        """A resource of the log: its checkpoint, or a tile that the checkpoint's size has.
-
-        Raises:
-            NotFoundError: if there is none.
-        """
+        """A resource of the log: its checkpoint, or a tile that the checkpoint's size has; `NotFoundError` if
+        there is none."""
         store = self._stream(request.origin, READ).store
         raw = await asyncio.to_thread(_resource, store, request.path)
         for part in cut(PART, wire.Part(), len(raw), pieces(raw)):
@@ -230,7 +217,8 @@ class Log:
             raise NotFoundError(step, "is no stream of this log", "origin")
         if origin not in self._streams:
             store = TreeStore(self._folder / origin.replace("/", "_"), origin)
-            if store.note is not None and not self._is_mine(store.note, origin):
+            note = store.note
+            if note is not None and note.signatures[0] != self._signer(origin).sign(note.text):
                 raise StateError(f"{origin}: the checkpoint must be signed by this log's key")
             self._streams[origin] = _Stream(store, rule)
         return self._streams[origin]
@@ -264,9 +252,6 @@ class Log:
 
     def _signer(self, origin: str) -> NoteSigner:
         return NoteSigner.of(origin, ED25519, self._seed)
-
-    def _is_mine(self, note: Note, origin: str) -> bool:
-        return note.signatures[0] == self._signer(origin).sign(note.text)
 
 
 def _proven(stream: _Stream, index: int, note: Note) -> wire.LogProof:

@@ -52,7 +52,6 @@ class TreeStore:
 
     Args:
         folder: made with the first entry.
-        origin: of the log.
 
     Raises:
         StateError: if the checkpoint cannot be read, or is another log's.
@@ -128,11 +127,7 @@ class TreeStore:
         return root == self.head.root and hashes == [leaf_hash(entry) for entry in entries]
 
     def _begun(self, level: int, index: int, width: int) -> list[bytes]:
-        """What a tile that is not full has already.
-
-        Raises:
-            StateError: if it has more.
-        """
+        """What a tile that is not full has already; `StateError` if it has more."""
         if not width:
             return []
         raw = self.tile(level, index, width)

@@ -83,11 +83,8 @@ class Witness:
         return {"AddCheckpoint": Method(self.add_checkpoint, frozenset({Kind.HOST}))}
 
     async def add_checkpoint(self, request: wire.AddCheckpointRequest, call: Call) -> wire.AddCheckpointReply:
-        """Cosign a checkpoint, or say why not (c2sp.org/tlog-witness).
-
-        Raises:
-            ForbiddenError: if another server than the log asks.
-        """
+        """Cosign a checkpoint, or say why not (c2sp.org/tlog-witness); `ForbiddenError` if another server
+        than the log asks."""
         if call.caller != self._asker:
             raise ForbiddenError(_STEP, f"only the {self._asker.words} asks")
         with storage("keeping a checkpoint"):
@@ -143,7 +140,6 @@ class WitnessAt(Struct, frozen=True):
     """A witness, as its log knows it.
 
     Attributes:
-        party: whose server it is.
         key: what its cosignatures verify with.
         find: its address, ``host:port``; empty if it is not known to run. Called in a thread.
     """

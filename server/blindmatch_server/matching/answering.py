@@ -114,12 +114,7 @@ class RoleWorkers:
         return self._workers.pids
 
     def answer(self, bodies: Sequence[Body]) -> list[Reply]:
-        """Replies in the order of the bodies.
-
-        Raises:
-            WorkerError: if a worker ended before it was done, or none can be started.
-            TaskError: if the design fails.
-        """
+        """Replies in the order of the bodies. Raises what `Workers` raise."""
         size = -(-len(bodies) // self._count)
         parts = [bodies[at : at + size] for at in range(0, len(bodies), size)]
         futures = [self._workers.submit(_answer, part) for part in parts]
@@ -208,12 +203,8 @@ class Answering:
         )
 
     async def answer(self, task: Task, account: str) -> Answered:
-        """The answer to `task` of `account`.
-
-        Raises:
-            ProtocolError: if its body breaks the protocol.
-            QuotaError, DrainingError: see `Batcher.submit`.
-        """
+        """The answer to `task` of `account`. Raises `ProtocolError` if its body breaks the protocol, and what
+        `Batcher.submit` raises."""
         return await self._batcher.submit(task, account)
 
     async def close(self) -> None:

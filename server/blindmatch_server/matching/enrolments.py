@@ -82,11 +82,7 @@ class Enrolments:
 
     async def held(self, role: Role, account: str, key: bytes) -> Path | None:
         """The file of a whole enrolment under `key`, which never changes under its name; None if the role
-        takes none.
-
-        Raises:
-            NotEnrolledError: if it takes something, and there is none.
-        """
+        takes none. Raises `NotEnrolledError` if it takes something, and there is none."""
         if role not in self._design.enrolments:
             return None
         path = await asyncio.to_thread(self._whole, role, account, key)

@@ -36,14 +36,6 @@ Opener: TypeAlias = Callable[[AnyDesign], Any]
 """Opens the state of a role there; likewise."""
 
 
-def _intact() -> None:
-    """Buffers in memory do not change."""
-
-
-def _not_logged() -> Logged | None:
-    return None
-
-
 class SetupFile(Redacted, Struct, frozen=True):
     """A set-up file: its bytes (mapped) and their SHA-256."""
 
@@ -57,7 +49,6 @@ class OpenEpoch(Redacted, Struct, frozen=True):
     """An epoch that can be served.
 
     Attributes:
-        epoch: its number.
         setup: what every device gets, by name.
         roles: opened states.
         manifest: the encoding of the epoch's signed manifest.
@@ -72,10 +63,10 @@ class OpenEpoch(Redacted, Struct, frozen=True):
     setup: Mapping[str, SetupFile]
     roles: Mapping[Role, Any]
     manifest: bytes = b""
-    check: Callable[[], None] = _intact
+    check: Callable[[], None] = lambda: None
     enrolment_key: bytes = b""
     openers: Mapping[Role, Opener] = field(default_factory=dict)
-    logged: Callable[[], Logged | None] = _not_logged
+    logged: Callable[[], Logged | None] = lambda: None
     carried: Mapping[Role, KeyLimits] = field(default_factory=dict)
 
 
@@ -95,9 +86,6 @@ class PublishedSource(Struct, frozen=True):
     """The epoch that the pointer of a publication's folder names.
 
     Attributes:
-        design: whose publication it is.
-        folder: see `building`.
-        party: whose roles are opened.
         curator: the public key that must have signed it, Ed25519, 32 bytes.
     """
 

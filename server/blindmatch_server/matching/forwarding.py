@@ -75,11 +75,7 @@ def reply_to(head: wire.Envelope) -> wire.Envelope:
 
 
 def small_reply(head: wire.Envelope, body: bytes) -> wire.Envelope:
-    """The whole reply to an envelope with `head`.
-
-    Raises:
-        PreconditionError: if it is too long for one envelope.
-    """
+    """The whole reply to an envelope with `head`; `PreconditionError` if it is too long for one envelope."""
     if len(body) > MOST_SMALL_BYTES:
         raise PreconditionError(EXCHANGE, "the reply is too long for Exchange: use ExchangeLarge")
     return ENVELOPE.first(reply_to(head), len(body), body)
@@ -109,7 +105,6 @@ def check_sender(info: Info, role: Role, hosted: bool, sender: Identity | None) 
     """Make sure that a body for `role` comes from its carrier if it is forwarded, else from a device.
 
     Args:
-        role: what the body is for.
         hosted: True at the role's host, False at who carries bodies there.
 
     Raises:
@@ -127,10 +122,8 @@ class Carrying(Redacted, Struct, frozen=True):
     """What forwarding needs.
 
     Attributes:
-        party: who forwards.
         find: the address of another party's server, ``host:port``; empty if it is not known to run. Called
             in a thread, when it is first needed and after a call found nobody there.
-        credentials: the forwarder's certificate.
     """
 
     SHOWN: ClassVar = ("party", "find")

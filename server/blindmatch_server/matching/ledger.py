@@ -145,11 +145,8 @@ class MatcherStore:
         """Record a verdict, and with it the report that it makes due; False, and nothing is, if it is known.
 
         Args:
-            account: of the device that asked.
             request: see `request_of`.
             at_ms: Unix time in milliseconds.
-            matched: whether it is a match.
-            filing: the report, if one is due.
         """
 
         def transaction(connection: Connection) -> bool:
@@ -237,11 +234,8 @@ class Budget:
             _check(await self._ledger.spent(limits.key, account), limits)
 
     async def spend(self, account: str, limits: KeyLimits) -> None:
-        """Count a body; when this returns, that is on disk.
-
-        Raises:
-            BudgetError: see `check`; others may have spent since. Nothing is counted then.
-        """
+        """Count a body; when this returns, that is on disk. Raises `BudgetError` as `check`:
+        others may have spent since. Nothing is counted then."""
         if limits.per_account is not None or limits.in_all is not None:
             spent = await self._ledger.spend(limits.key, account, limits.cost, partial(_check, limits=limits))
             self._tell(spent.in_all, limits)

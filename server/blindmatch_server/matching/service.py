@@ -176,11 +176,8 @@ class MatchingService:
     async def exchange_large(
         self, requests: AsyncIterator[wire.Envelope], call: Call
     ) -> AsyncIterator[wire.Envelope]:
-        """One large body to one role. Raises what `check_head`, `Bodies` and `Answering.answer` raise.
-
-        Raises:
-            QuotaError: if it is longer than any request to the role; nothing of it is kept then.
-        """
+        """One large body to one role. Raises what `check_head`, `Bodies` and `Answering.answer` raise. Raises
+        `QuotaError` if it is longer than any request to the role; nothing of it is kept then."""
         with self._large.hold(call.account, EXCHANGE):
             joiner = Joiner(ENVELOPE, self._limits.most_body_bytes, EXCHANGE)
             first, data = await begun(joiner, requests)
@@ -212,11 +209,8 @@ class MatchingService:
         await self._enrolments.use(epoch.enrolment_key)
 
     def _role_of(self, head: wire.Envelope, epoch: OpenEpoch, call: Call) -> Role:
-        """The role that a body is for, once it is known to come from whom it must.
-
-        Raises:
-            ForbiddenError: if it does not; or if pictures are looked at in messages, which are in the clear.
-        """
+        """The role that a body is for, once it is known to come from whom it must; `ForbiddenError` if it
+        does not; or if pictures are looked at in messages, which are in the clear."""
         if not self._design.info.end_to_end:
             raise ForbiddenError(EXCHANGE, "pictures are looked at in the messages that bear them")
         role = check_head(head, self._design, epoch, self._carried)
@@ -291,11 +285,9 @@ class MatchingConfig(Struct, frozen=True):
     """What hosting a design's roles needs.
 
     Attributes:
-        design: the design.
         source: where its current epoch comes from, e.g. `PublishedSource`.
         directory: holds the ledger and enrolments; made if it is not there.
         centre: where the server's own reports go; None if it makes none.
-        limits: what it allows a device.
         rng: the roles' randomness, but for those that answer in processes.
         load: gives the design in worker processes, where it has such roles.
         carrying: how bodies reach the roles that this server forwards to; None if there are none.
@@ -317,12 +309,8 @@ class MatchingConfig(Struct, frozen=True):
 async def open_matching(
     config: MatchingConfig, context: ServerContext
 ) -> AsyncIterator[list[MatchingService]]:
-    """The matching service with its epoch open, watched, and its filings under way.
-
-    Raises:
-        StateError: if the ledger cannot be opened.
-        BlindmatchError: if the epoch cannot be opened.
-    """
+    """The matching service with its epoch open, watched, and its filings under way. Raises `StateError` if
+    the ledger cannot be opened, and `BlindmatchError` if the epoch cannot be opened."""
     epochs = Epochs(config.source)
     await epochs.load()
     config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -92,7 +92,6 @@ class RelayConfig(Redacted, Struct, frozen=True):
 
     Attributes:
         directory: holds its database and attachments; made if it is not there.
-        limits: what it allows an account.
         matching: roles of a design that the provider plays, if it has any.
         stamp_key: what the relay and the centre have in common, 32 bytes; None: messages are not stamped.
         notices_key: the identity key of the centre's own account, 32 bytes; None: it cannot be registered.

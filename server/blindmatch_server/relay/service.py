@@ -114,15 +114,7 @@ class Relay:
             _length(step, "franking_key_signature", request.franking_key_signature, SIGNATURE_BYTES)
         if call.account == NOTICES and request.identity_key != self._notices_key:
             raise ConflictError(step, "the name is the centre's, whose key is another one", "identity_key")
-        keys = store.PreKeys(
-            request.identity_key,
-            request.signed_pre_key,
-            request.signed_pre_key_signature,
-            tuple(request.one_time_pre_keys),
-            request.franking_key,
-            request.franking_key_signature,
-        )
-        held = await self._database.run(lambda c: store.register(c, call.account, keys))
+        held = await self._database.run(lambda c: store.register(c, call.account, request))
         return wire.RegisterReply(one_time_pre_keys_held=held)
 
     async def fetch_bundle(self, request: wire.BundleRequest, call: Call) -> wire.Bundle:
@@ -130,15 +122,7 @@ class Relay:
         caller has used up too many of that account's one-time pre-keys."""
         await self._database.run(lambda c: store.check_account(c, request.account))
         self._draining.take(f"{call.account} {request.account}", "relay/fetch-bundle")
-        keys = await self._database.run(lambda c: store.take_bundle(c, request.account))
-        return wire.Bundle(
-            identity_key=keys.identity_key,
-            signed_pre_key=keys.signed_pre_key,
-            signed_pre_key_signature=keys.signature,
-            one_time_pre_keys=keys.one_time,
-            franking_key=keys.franking_key,
-            franking_key_signature=keys.franking_key_signature,
-        )
+        return await self._database.run(lambda c: store.take_bundle(c, request.account))
 
     async def send(self, request: wire.SendRequest, call: Call) -> wire.SendReply:
         """Queue a message, in the clear only once it was looked at. Raises what `store.enqueue` raises, and

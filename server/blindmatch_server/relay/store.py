@@ -17,6 +17,7 @@ from sqlite3 import Connection
 from typing import ClassVar, Final
 
 from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct
 
 from blindmatch_server.hosting.limits import Rate
@@ -25,18 +26,7 @@ from blindmatch_server.storage.errors import ConflictError, NotFoundError, Quota
 _KEYS: Final = "identity_key, signed_pre_key, signed_pre_key_signature, franking_key, franking_key_signature"
 
 
-class PreKeys(Redacted, Struct, frozen=True):
-    """An account's public keys as its device publishes them."""
-
-    identity_key: bytes
-    signed_pre_key: bytes
-    signature: bytes
-    one_time: Sequence[bytes] = ()
-    franking_key: bytes = b""
-    franking_key_signature: bytes = b""
-
-
-def register(connection: Connection, account: str, keys: PreKeys) -> int:
+def register(connection: Connection, account: str, keys: wire.RegisterRequest) -> int:
     """Publish an account's keys, in place of those published before.
 
     Returns:
@@ -56,14 +46,17 @@ def register(connection: Connection, account: str, keys: PreKeys) -> int:
         "DO UPDATE SET signed_pre_key = excluded.signed_pre_key, "
         "signed_pre_key_signature = excluded.signed_pre_key_signature, "
         "franking_key = excluded.franking_key, franking_key_signature = excluded.franking_key_signature",
-        (account, keys.identity_key, keys.signed_pre_key, keys.signature, *franking),
+        (account, keys.identity_key, keys.signed_pre_key, keys.signed_pre_key_signature, *franking),
     )
     connection.execute("DELETE FROM one_time_pre_keys WHERE account = ? AND handed_out = 0", (account,))
     connection.executemany(
         "INSERT OR IGNORE INTO one_time_pre_keys (account, key) VALUES (?, ?)",
-        [(account, key) for key in keys.one_time],
+        [(account, key) for key in keys.one_time_pre_keys],
     )
-    return _available(connection, account)
+    (held,) = connection.execute(
+        "SELECT COUNT(*) FROM one_time_pre_keys WHERE account = ? AND handed_out = 0", (account,)
+    ).fetchone()
+    return int(held)
 
 
 def check_account(connection: Connection, account: str) -> None:
@@ -72,12 +65,9 @@ def check_account(connection: Connection, account: str) -> None:
         raise NotFoundError("relay/fetch-bundle", "no such account", "account")
 
 
-def take_bundle(connection: Connection, account: str) -> PreKeys:
-    """An account's keys with at most one one-time pre-key, which is never handed out again.
-
-    Raises:
-        NotFoundError: if the account has not registered.
-    """
+def take_bundle(connection: Connection, account: str) -> wire.Bundle:
+    """An account's keys with at most one one-time pre-key, which is never handed out again; `NotFoundError`
+    if the account has not registered."""
     row = connection.execute(
         f"SELECT {_KEYS} FROM accounts WHERE account = ?",  # noqa: S608 - constants
         (account,),
@@ -89,15 +79,8 @@ def take_bundle(connection: Connection, account: str) -> PreKeys:
         "(SELECT key FROM one_time_pre_keys WHERE account = ?1 AND handed_out = 0 LIMIT 1) RETURNING key",
         (account,),
     ).fetchall()
-    identity, signed_pre_key, signature, *franking = row
-    return PreKeys(identity, signed_pre_key, signature, tuple(key for (key,) in taken), *franking)
-
-
-def _available(connection: Connection, account: str) -> int:
-    row = connection.execute(
-        "SELECT COUNT(*) FROM one_time_pre_keys WHERE account = ? AND handed_out = 0", (account,)
-    ).fetchone()
-    return int(row[0])
+    keys = dict(zip(_KEYS.split(", "), row, strict=True))
+    return wire.Bundle(**keys, one_time_pre_keys=[key for (key,) in taken])
 
 
 DAY_SECONDS = 24 * 60 * 60
@@ -307,11 +290,7 @@ def add_blob(
 
 
 def blob_size(connection: Connection, blob_id: bytes) -> int:
-    """Size of an attachment.
-
-    Raises:
-        NotFoundError: if there is none with this id.
-    """
+    """Size of an attachment; `NotFoundError` if there is none with this id."""
     row = connection.execute("SELECT size FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
     if row is None:
         raise NotFoundError("relay/download", "no such attachment, or it was kept long enough", "blob_id")

@@ -78,11 +78,8 @@ class Listeners:
 
     @contextmanager
     def listen(self, account: str, step: str) -> Iterator[Listener]:
-        """A listener of `account`, which looks into the database first.
-
-        Raises:
-            QuotaError: if too many listen for it already.
-        """
+        """A listener of `account`, which looks into the database first; `QuotaError` if too many listen for
+        it already."""
         with self._places.hold(account, step):
             listener = Listener()
             listeners = self._by_account.setdefault(account, set())

@@ -89,7 +89,6 @@ class Batcher(Generic[T, R]):
         Args:
             work: results in the order of the tasks; an exception among them goes to that task alone, one
                 that is raised to all of the batch.
-            executor: where it runs.
             most: tasks in a batch.
             most_waiting: tasks that may wait; more are refused.
             most_in_turn: tasks in a batch that has tasks of accounts with more waiting; see `FairQueue`. By

@@ -132,11 +132,8 @@ class Bodies:
 
     @asynccontextmanager
     async def whole(self, data: AsyncIterator[bytes], step: str) -> AsyncIterator[bytes]:
-        """A body, once it has come; it counts while the context lasts, and should be forgotten then.
-
-        Raises:
-            QuotaError: if all that are on their way are as large as they may be.
-        """
+        """A body, once it has come; it counts while the context lasts, and should be forgotten then. Raises
+        `QuotaError` if all that are on their way are as large as they may be."""
         size = 0
         try:
             with TemporaryFile(dir=self._directory) as file:

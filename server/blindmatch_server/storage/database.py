@@ -25,10 +25,7 @@ _MOST_TOGETHER = 128
 
 def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection:
     """Open or create a database with `schema`, which is of `version`; none of another one is converted.
-
-    Raises:
-        StateError: if it cannot be opened, is no database, or is of another version.
-    """
+    Raises `StateError` if it cannot be opened, is no database, or is of another version."""
     connection: sqlite3.Connection | None = None
     try:
         # made before SQLite does, so that it and its log are the owner's alone from the first byte on
@@ -53,22 +50,15 @@ class Database:
     """Runs transactions on its own thread; belongs to one event loop."""
 
     def __init__(self, path: Path, schema: str, version: int = 1) -> None:
-        """Open or create it.
-
-        Raises:
-            StateError: see `open_connection`.
-        """
+        """Open or create it; raises as `open_connection`."""
         self._connection = open_connection(path, schema, version)
         self._name = path.stem
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{path.stem}")
         self._batcher: Batcher[Transaction, Any] = Batcher(self._commit, self._thread, _MOST_TOGETHER)
 
     async def run(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `transaction`; when this returns, what it wrote is on disk.
-
-        Raises:
-            Exception: what it raised (nothing of it is kept then), or `sqlite3.Error` of the commit.
-        """
+        """Run `transaction`; when this returns, what it wrote is on disk. Raises what it raised
+        (nothing of it is kept then), or `sqlite3.Error` of the commit."""
         result: T = await self._batcher.submit(transaction)
         return result
 

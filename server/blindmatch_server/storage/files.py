@@ -56,7 +56,8 @@ class MappedFile:
             if self._stamp[0] != size:
                 self._file.close()
                 raise MappingError(f"{path.name}: {self._stamp[0]} bytes, {size} expected: {_REMEDY}")
-            self.content = _map(self._file.fileno(), size)
+            mapped = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ) if size else b""
+            self.content = memoryview(mapped)
         except OSError as error:
             raise MappingError(f"{path.name}: {error.strerror or error}") from error
 
@@ -66,20 +67,13 @@ class MappedFile:
             drop_pages(self.content.obj)
 
     def check_intact(self) -> None:
-        """Make sure that the file was neither truncated nor written to since it was mapped.
-
-        Raises:
-            MappingError: if it was.
-        """
+        """Make sure that the file was neither truncated nor written to since it was mapped; `MappingError` if
+        it was."""
         if self._look() != self._stamp:
             raise MappingError(f"{self._name}: truncated or overwritten while in use")
 
     def check_digest(self, digest: str) -> None:
-        """Make sure that the content has this SHA-256, in hex.
-
-        Raises:
-            MappingError: if it has not.
-        """
+        """Make sure that the content has this SHA-256, in hex; `MappingError` if it has not."""
         if not compare_digest(sha256(self.content).hexdigest(), digest):
             raise MappingError(f"{self._name}: altered: it does not have its digest: {_REMEDY}")
 
@@ -87,12 +81,6 @@ class MappedFile:
         """Length and time of the last write of the file that is mapped, whatever its name is now."""
         status = os.fstat(self._file.fileno())
         return status.st_size, status.st_mtime_ns
-
-
-def _map(descriptor: int, size: int) -> memoryview:
-    if size == 0:
-        return memoryview(b"")
-    return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ))
 
 
 SCRATCH_SUFFIX = ".scratch"
@@ -140,11 +128,7 @@ class HashedWriter:
             )
 
     def write(self, data: Buffer, /) -> int:
-        """Append `data`; its length in bytes.
-
-        Raises:
-            StorageError: if the file system refuses.
-        """
+        """Append `data`; its length in bytes. Raises `StorageError` if the file system refuses."""
         view = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
         self._digest.update(view)
         with storage(f"writing {self._name}"):
@@ -188,12 +172,8 @@ class FolderWorkspace:
             self.result.mkdir(mode=0o700)
 
     def create(self, name: str) -> HashedWriter:
-        """See `Workspace.create`.
-
-        Raises:
-            WorkspaceError: if `name` is not a plain file name or was created before.
-            StorageError: if the file system refuses.
-        """
+        """See `Workspace.create`. Raises `WorkspaceError` if `name` is not a plain file name or was created
+        before, and `StorageError` if the file system refuses."""
         _check_name(name)
         if name in self._writers:
             raise WorkspaceError(f"file {name} is created twice")
@@ -275,11 +255,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes, mode: int = PRIVATE) -> None:
-    """Write a small file in place of an older one, in one step; it is on the disk when this returns.
-
-    Raises:
-        StorageError: if the file system refuses.
-    """
+    """Write a small file in place of an older one, in one step; it is on the disk when this returns. Raises
+    `StorageError` if the file system refuses."""
     new = path.with_name(f".{path.name}.new")
     with storage(f"writing {path.name}"):
         new.unlink(missing_ok=True)

@@ -21,11 +21,7 @@ def line_of(key: bytes) -> bytes:
 
 
 def read_key(path: Path) -> bytes:
-    """The key in a file.
-
-    Raises:
-        StateError: if the file is missing or is not 64 hex digits.
-    """
+    """The key in a file; `StateError` if the file is missing or is not 64 hex digits."""
     try:
         content = path.read_bytes()
         key = bytes.fromhex(content.decode("ascii"))
@@ -54,11 +50,7 @@ class Ed25519Key(Redacted, Struct, frozen=True):
 
     @classmethod
     def create(cls, directory: Path) -> Self:
-        """Make a new key in files.
-
-        Raises:
-            StateError: if `directory` holds one already.
-        """
+        """Make a new key in files; `StateError` if `directory` holds one already."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if (directory / f"{cls.NAME}.key").exists():
             raise StateError(f"{directory.name}: holds a key of the {cls.NAME} already")

@@ -30,7 +30,6 @@ from blindmatch_server.curator.endorsement.proposing import Record
 from blindmatch_server.epochs.building import Publishing, publish_epoch, publish_update
 from blindmatch_server.epochs.published import CURRENT, LEAF, Publication
 from blindmatch_server.epochs.signing import Signer
-from blindmatch_server.storage.files import FileRecord
 
 
 class Audited(Struct, frozen=True):
@@ -74,41 +73,31 @@ class Audited(Struct, frozen=True):
         progress: Progress = no_progress,
     ) -> Verdict:
         """Whether the set, built again of the record, has the published bytes; as long as the build took."""
+        beside = self.publication.endorsement()
         try:
             with tempfile.TemporaryDirectory(prefix="blindmatch-audit-") as folder:
-                made = self._built(Path(folder), record, before, signer, executor, progress)
+                how = Publishing(self.design, Path(folder), signer, executor, progress)
+                made = self._built(how, record, before)
                 ours = {file.name: file.sha256 for file in made.contents.files}
         except BlindmatchError as error:
             return Failed(f"the set cannot be built again: {error}")
-        theirs = {file.name: file.sha256 for file in self._of_design()}
+        files = self.publication.contents.files
+        theirs = {file.name: file.sha256 for file in files if file.name not in beside}
         other = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         return Failed(f"{', '.join(other)}: not what the endorsed list gives") if other else Passed()
 
-    def _built(
-        self,
-        folder: Path,
-        record: Record,
-        before: Record | None,
-        signer: Signer,
-        executor: Executor,
-        progress: Progress,
-    ) -> Publication:
+    def _built(self, how: Publishing, record: Record, before: Record | None) -> Publication:
         manifest, rng = self.publication.manifest, Randomness(lambda count: record.seed[:count])
-        how = Publishing(self.design, folder, signer, executor, progress)
         if not record.previous:
             entries = HeldEntries(record.batches.listed(manifest.epoch))
             parameters = SetParameters(manifest.epoch, self.publication.parameters)
             return publish_epoch(how, entries, parameters, rng)
         if self.before is None or before is None:
             raise SetFileError(f"epoch {record.previous}, which it changes, is not here")
-        (folder / str(record.previous)).symlink_to(self.before.folder.absolute())
-        (folder / CURRENT).write_text(f"{record.previous}\n")
+        (how.folder / str(record.previous)).symlink_to(self.before.folder.absolute())
+        (how.folder / CURRENT).write_text(f"{record.previous}\n")
         adds, removes = change(before.batches.listed(record.previous), record.batches.listed(manifest.epoch))
         return publish_update(how, record.previous, adds, removes, rng)
-
-    def _of_design(self) -> list[FileRecord]:
-        beside = self.publication.endorsement()
-        return [file for file in self.publication.contents.files if file.name not in beside]
 
     def _table(self, publication: Publication) -> EndorsedTable:
         raw, keys = publication.endorsement(), len(self.terms.policy.organisations)
@@ -119,7 +108,6 @@ class Audited(Struct, frozen=True):
     def _logged(self, table: EndorsedTable) -> Verdict:
         leaf = EpochLeaf.decode((self.publication.folder / LEAF).read_bytes())
         ours = (self.terms.root(table.batches()), self.terms.policy.encode())
-        same = (leaf.endorsement_root, leaf.endorsement_policy) == ours
-        if not same:
+        if (leaf.endorsement_root, leaf.endorsement_policy) != ours:
             return Failed("the leaf for the log names another policy or other batches")
         return leaf.verify(self.terms.deployment)

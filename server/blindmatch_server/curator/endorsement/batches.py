@@ -60,9 +60,7 @@ class Batches(Redacted, Struct, frozen=True):
     """All batches of an epoch.
 
     Attributes:
-        epoch: the epoch they are for.
         next_id: the id that the next new entry gets; one is given once.
-        held: the batches.
     """
 
     epoch: int
@@ -106,7 +104,8 @@ class Batches(Redacted, Struct, frozen=True):
             writer.section(kind, [np.ascontiguousarray(column).tobytes()], len(every))
         unsigned = (UNSIGNED,) * len(policy.organisations)
         rows = [one.batch.tail + b"".join(one.batch.signatures or unsigned) for one in self.held]
-        asked = [_mask(one.asked, policy).to_bytes(4, "little") for one in self.held]
+        masks = [sum(1 << n for n, name in enumerate(policy.names) if name in one.asked) for one in self.held]
+        asked = [mask.to_bytes(4, "little") for mask in masks]
         writer.section(KIND_BATCHES, [b"".join(rows)], len(rows))
         writer.section(KIND_ASKED, [b"".join(asked)], len(rows))
         writer.finish(len(every))
@@ -114,11 +113,8 @@ class Batches(Redacted, Struct, frozen=True):
 
     @classmethod
     def decode(cls, raw: Buffer, info: Info, policy: EndorsementPolicy) -> Self:
-        """Read a file.
-
-        Raises:
-            SetFileError: if it is altered, of another design, or its sections do not fit one another.
-        """
+        """Read a file; `SetFileError` if it is altered, of another design, or its sections do not fit one
+        another."""
         file = SetFile(raw, NAME, info.name, info.version)
         width = TAIL.size + SIGNATURE_BYTES * len(policy.organisations)
         every, content = _entries(file), bytes(file.section(KIND_BATCHES))
@@ -158,10 +154,6 @@ def _unpacked(row: bytes) -> Batch:
         return Batch.unpack(row)
     except ValueError:
         raise SetFileError(f"{NAME}: unknown action") from None
-
-
-def _mask(names: frozenset[str], policy: EndorsementPolicy) -> int:
-    return sum(1 << place for place, name in enumerate(policy.names) if name in names)
 
 
 def _names(mask: int, policy: EndorsementPolicy) -> frozenset[str]:
@@ -237,11 +229,8 @@ class SignedProposal(Struct, frozen=True):
 
 
 def check_submission(keys: Iterable[bytes], deployment: bytes, digest: str, signature: bytes) -> None:
-    """Make sure that the holder of one of `keys` submitted the list with a digest to this deployment.
-
-    Raises:
-        EndorsementError: if not.
-    """
+    """Make sure that the holder of one of `keys` submitted the list with a digest to this deployment;
+    `EndorsementError` if not."""
     for key in keys:
         with suppress(BadSignatureError, ValueError):
             VerifyKey(key).verify(_submitted(deployment, digest), signature)

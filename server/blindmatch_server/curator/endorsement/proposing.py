@@ -66,7 +66,6 @@ def propose(
     removed are entries that too few vouch for, in batches by who does not, all of them asked.
 
     Args:
-        span: when it holds.
         submissions: each organisation's hashes, uint8 (n, 32).
         rng: gives 16 bytes of salt for each new entry.
     """
@@ -140,11 +139,8 @@ class Settled(Redacted, Struct, frozen=True):
 def settle(
     terms: Terms, proposal: Batches, endorsements: Sequence[SignedProposal], before: Batches
 ) -> Settled:
-    """The batches of a proposal that have enough signatures, and those of `before` that still hold.
-
-    Raises:
-        EndorsementError: if an endorsement is by an unknown key, or a signature in it is not good.
-    """
+    """The batches of a proposal that have enough signatures, and those of `before` that still hold;
+    `EndorsementError` if an endorsement is by an unknown key, or a signature in it is not good."""
     keys = {one.key: place for place, one in enumerate(terms.policy.organisations)}
     for one in endorsements:
         if one.key not in keys or len(one.signatures) != len(proposal.held):
@@ -165,13 +161,9 @@ def settle(
             taken.append(replace(held, batch=batch))
         else:
             missing += len(held.entries)
-    record = Batches(proposal.epoch, proposal.next_id, (*_still(before, proposal.epoch), *taken))
+    still = [one for one in before.held if one.batch.holds_in(proposal.epoch)]
+    record = Batches(proposal.epoch, proposal.next_id, (*still, *taken))
     return Settled(record, missing, frozenset(endorsers))
-
-
-def _still(before: Batches, epoch: int) -> Iterator[Held]:
-    """The batches that hold in `epoch`."""
-    return (one for one in before.held if one.batch.holds_in(epoch))
 
 
 PROPOSAL: Final = "proposal.bin"
@@ -203,12 +195,8 @@ class Records(Struct, frozen=True):
     policy: EndorsementPolicy
 
     def proposal(self) -> Batches:
-        """What is proposed.
-
-        Raises:
-            EndorsementError: if nothing is.
-            SetFileError: if the file is damaged.
-        """
+        """What is proposed. Raises `EndorsementError` if nothing is, and `SetFileError` if the file is
+        damaged."""
         return self._batches(self.folder / PROPOSAL, "nothing is proposed; list propose does that")
 
     def propose(self, proposal: Batches) -> None:
@@ -243,12 +231,8 @@ class Records(Struct, frozen=True):
         return isinstance(held, dict) and held.get("policy") == self.policy.digest.hex()
 
     def record(self, epoch: int) -> Record:
-        """What an epoch was published with.
-
-        Raises:
-            EndorsementError: if there is no record of it, or it is damaged.
-            SetFileError: if its batches are damaged.
-        """
+        """What an epoch was published with. Raises `EndorsementError` if there is no record of it, or it is
+        damaged, and `SetFileError` if its batches are damaged."""
         home = self.folder / str(epoch)
         batches = self._batches(home / NAME, f"there is no record of what epoch {epoch} is endorsed by")
         try:

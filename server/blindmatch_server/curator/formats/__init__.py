@@ -43,11 +43,8 @@ def reader_of(
 
 
 def sniff(source: Source) -> ListFormat:
-    """The format of `source`, from its first 64 KiB.
-
-    Raises:
-        FormatError: if it is empty, or looks like none of the formats.
-    """
+    """The format of `source`, from its first 64 KiB; `FormatError` if it is empty, or looks like none of the
+    formats."""
     head = source.head.lstrip()
     if not head:
         raise FormatError(f"{source.name} is empty")

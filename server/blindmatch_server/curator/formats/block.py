@@ -31,7 +31,6 @@ class Block(Redacted, Struct, frozen=True):
     Attributes:
         read: records read, the rejected ones included.
         hashes: accepted records' hashes, uint8 (n, 32); zero for a deletion that names no hash.
-        rejects: the rejected records.
         removals: which of the accepted records are deletions, bool (n,); None if there are none.
         times: their times in seconds since 1970, int64 (n,); None if there are none.
         identities: digests of the ids by which later records can replace or delete them, uint8 (n, 32);

@@ -49,11 +49,8 @@ _DECODER = msgspec.json.Decoder(_Record)
 
 
 def read(source: Source) -> Iterator[Block]:
-    """Blocks of `source`; one record each element of the array, or each line.
-
-    Raises:
-        FormatError: if an array or the object around it is truncated or broken, or a record exceeds 1 MiB.
-    """
+    """Blocks of `source`; one record each element of the array, or each line. Raises `FormatError` if an
+    array or the object around it is truncated or broken, or a record exceeds 1 MiB."""
     head = source.head.lstrip(_BLANK)
     blank = len(source.head) - len(head)
     envelope = _ENVELOPE.match(head)
