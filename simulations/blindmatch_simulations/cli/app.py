@@ -1,4 +1,4 @@
-"""Puts the commands together and turns errors into one line and an exit code."""
+"""Puts the commands together, with an example each, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 

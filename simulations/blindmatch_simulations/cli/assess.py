@@ -1,4 +1,4 @@
-"""`blindmatch assess`: every design on the same work."""
+"""`blindmatch assess`, `report` and `results`: every design on the same work, drawn and as one table."""
 
 from __future__ import annotations
 

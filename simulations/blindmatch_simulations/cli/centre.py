@@ -1,4 +1,4 @@
-"""`blindmatch centre`: what reached the centre."""
+"""`blindmatch centre`: what reached the centre, its statistics, and the transparency report of a year."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`blindmatch centre confirm|unfound|ask-removal|close|hold|notify`: what people decide."""
+"""What people at the centre decide of reports and complaints, and what follows from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`blindmatch certs`: the deployment's certificate authority, addresses, and what each machine needs."""
+"""`blindmatch certs` and `doctor`: certificates, addresses, what each machine needs, and what is wrong."""
 
 from __future__ import annotations
 

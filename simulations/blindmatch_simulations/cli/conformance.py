@@ -1,4 +1,4 @@
-"""`blindmatch conformance`: what a design claims is tested, and what it leaks is measured."""
+"""`blindmatch conformance`: what a design claims is tested, here or of a counterpart in another process."""
 
 from __future__ import annotations
 

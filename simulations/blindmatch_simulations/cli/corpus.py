@@ -1,4 +1,4 @@
-"""`blindmatch corpus`: pictures that are installed, and what a folder of pictures says of false matches."""
+"""Pictures for commands: `blindmatch corpus`, `samples`, and the option ``--pictures``."""
 
 from __future__ import annotations
 

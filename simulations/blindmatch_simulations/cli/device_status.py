@@ -1,4 +1,4 @@
-"""What locks a device's store: opening it for a command, and `blindmatch device relock`."""
+"""Commands of a device that is there: its lock, its state, complaints, and whom it trusts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`blindmatch list build`: the encrypted set of a list, built, signed and published."""
+"""`blindmatch list build`, and the steps of a list that several organisations endorse."""
 
 from __future__ import annotations
 

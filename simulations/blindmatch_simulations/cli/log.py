@@ -1,4 +1,4 @@
-"""`blindmatch log`: the log of epochs and its witnesses."""
+"""`blindmatch log`: the log of epochs and its witnesses; and what of it `blindmatch proof` verifies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`blindmatch proof`: what can be shown to others, and checked with files alone (docs/accountability.md)."""
+"""`blindmatch proof` and `report verify`: what is checked with files alone (docs/accountability.md)."""
 
 from __future__ import annotations
 

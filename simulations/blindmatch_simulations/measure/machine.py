@@ -1,4 +1,4 @@
-"""What machine a measurement was made on: kind and versions, no names of hosts or people."""
+"""What machine a measurement was made on, no names of hosts or people; what computes the group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory and CPU time of processes and their groups, as Linux tells them; None on systems without /proc."""
+"""Memory and CPU time of processes, as Linux tells them, else None; processes that are measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Words and numbers as HTML; the script has the same rules for what it draws."""
+"""Words, numbers and charts as HTML and SVG; the script has the same rules for what it draws.
+
+Charts are drawn for a width of 360, so that their text can be read on a phone; every mark has its number or
+name beside it, so that no colour is needed to read them.
+"""
 
 from __future__ import annotations
 

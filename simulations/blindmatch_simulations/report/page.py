@@ -1,4 +1,4 @@
-"""Puts results and the drawing script together into one file that needs nothing else."""
+"""An assessment as one file that needs nothing else, and its figures as files: SVG and CSV."""
 
 from __future__ import annotations
 

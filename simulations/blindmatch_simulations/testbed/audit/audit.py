@@ -1,4 +1,4 @@
-"""The whole audit of one device: records, sessions, and what arrived at the servers."""
+"""The whole audit of one device, and the audit of sessions that were run in this process."""
 
 from __future__ import annotations
 

@@ -71,6 +71,10 @@ class Forge(Redacted, Struct, frozen=True):
         pixels: whether no fact changes with pixels and luminance.
         shape: whether none changes with height and width.
         quality: whether none changes with the quality.
+
+    An item is an interface, so one can be put together from views of several pictures: the hash of one, the
+    pixels of another. Where a fact depends on the hash hardly any real picture agrees on it; a forged one
+    does, and differs in the bits, coefficients, luminance and pixels that were not declared.
     """
 
     declared: Declared

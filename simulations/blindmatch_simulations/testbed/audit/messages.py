@@ -1,4 +1,4 @@
-"""Derives again what the messenger sends: commitments, attachments, request ids; and where ids come from.
+"""Derives again what the messenger sends, and bounds how often a request is sent.
 
     commitment    from the content that was sealed, and its franking key
     attachment    from the picture's file and the attachment's key: padding and ciphertext, byte for byte
@@ -8,6 +8,10 @@
 Not derived again are the ciphertext of a sealed message and the keys of X3DH and of the Double Ratchet, whose
 libraries draw randomness of their own, and what HPKE makes of a report. Of these the form, the length, the
 numbers and the dictionary are checked (`dictionary`).
+
+A number of requests can tell of a picture as well as their bytes. Each request is for something, of which
+there is so much: a message, a picture's attachment, a body of a session, a message to look for. It is sent
+once for it, and once more for each time it is recorded to have failed; nothing else explains a repetition.
 """
 
 from __future__ import annotations

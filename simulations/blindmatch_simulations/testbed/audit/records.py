@@ -1,5 +1,4 @@
-"""Holds what a device says it sent against what it should have sent, and against what arrived; the methods it
-may call, for which purposes."""
+"""What a device recorded, held against what it was told to do, should have sent, and what arrived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a design's sessions again, in process, to see which of the bytes sent are explained.
+"""Runs a design's sessions and enrolments again, in process, to see which of the bytes sent are explained.
 
 A body that left the device was recorded with the device state, the item and the tape of randomness of its
 session. From these the session is run

@@ -1,4 +1,4 @@
-"""The main job, end to end: a list is published, two devices talk through real servers, matches are reported.
+"""The main job, end to end, and what a run of it must have come to.
 
 curator publishes --> relay, matcher, centre start --> Alice and Bob register --> Alice sends
 --> each picture is matched --> Bob receives --> the centre checks --> what left the devices is audited

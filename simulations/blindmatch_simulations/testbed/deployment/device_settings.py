@@ -1,4 +1,10 @@
-"""What is kept of a device beside its state, in `device.json`."""
+"""What is kept of a device beside its state, in `device.json`; and another lock for its store.
+
+    settings name both --> one transaction replaces the store's lock --> settings name the new one alone
+
+Whenever that is killed, the old lock works or the new. What is sealed stays as it is: whoever has an older
+copy of the store, and what opened it, still has what was in it.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +116,7 @@ class Settings(Struct, frozen=True):
         mode: its failure mode.
         addresses: where it calls servers, if not where the deployment says.
         options: what else was decided.
-        following: what the options become by a change of lock that has begun (relocking.py); None otherwise.
+        following: what the options become by a change of lock that has begun (`relock`); None otherwise.
         endorsement: who must have endorsed an entry; None: nobody.
         log: what the log of its epochs must show; None: nothing.
         franking: what messages bear of their sender's key.

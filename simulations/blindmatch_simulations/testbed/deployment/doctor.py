@@ -1,4 +1,4 @@
-"""Checks of the servers themselves: a port that is open, a certificate that is right, health, the epoch.
+"""`doctor`: looks a deployment over, the folder first, then its servers and the epoch that they serve.
 
 TCP --> TLS, both ways --> health --> (matcher) Describe, held against the epoch published here
 """

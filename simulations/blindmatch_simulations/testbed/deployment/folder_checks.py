@@ -1,4 +1,4 @@
-"""Checks of the folder alone: layout, permissions, the centre's files, the clock, room on the disk."""
+"""Checks of the folder alone: layout, certificates, policies, permissions, keys, clock, disk."""
 
 from __future__ import annotations
 

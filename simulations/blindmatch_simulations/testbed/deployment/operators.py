@@ -1,4 +1,4 @@
-"""What people who work at the centre or audit servers ask them."""
+"""What people who work at the centre or audit servers ask them; evidence of reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds designs: built in, as an entry point of an installed package, or in a file.
+"""Finds designs: built in, as an entry point of an installed package, or in a file; and who must be apart.
 
 A design comes to other processes by the same name: ``oprf-psi``, or ``path/to/file.py:NAME``.
 """

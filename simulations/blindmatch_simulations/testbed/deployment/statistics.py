@@ -1,6 +1,12 @@
-"""The centre's counts in the form the law asks for (server: `centre/statute.json`), with the error rates.
+"""What the centre publishes and hands on: statistics, a year's report, mailboxes of authorities.
 
 A rate whose denominator is zero, or unknown, is not measured: never 0 and never a guess.
+
+    month over --> counts as they stand --> centre/counts/2026-11.json, once --> leaf n of the log's counts
+               --> proof, of a quorum of witnesses --> centre/counts/2026-11.proof: from now on it is logged
+    report     --> counts as they stand now, beside those that were logged
+
+A complaint that is settled later changes what a month counts: both numbers are shown, neither is rewritten.
 """
 
 from __future__ import annotations
@@ -244,7 +250,15 @@ SIMULATED: Final = {"simulated": True}
 
 
 class Mailbox(Struct, frozen=True):
-    """The mailbox of an authority; made when it is first used."""
+    """The mailbox of an authority; made when it is first used.
+
+        centre --evidence, sealed by HPKE to the authority's key--> inbox/REPORT.sealed
+               --what it is about, in the shape of a CyberTipline report--> inbox/REPORT.json
+        authority --reference--> inbox/REPORT.ack.json
+
+    There is no network and no authority. The names of JSON fields are as they are remembered of the
+    CyberTipline's interface, and were not held against its documents; `simulated` is true in every file.
+    """
 
     folder: Path
 

@@ -53,7 +53,11 @@ def unprepared_state(design: AnyDesign, setup: Any, rng: Randomness, account: st
 
 
 def held_by_roles(design: AnyDesign, setup: Any, account: str = "") -> Mapping[Role, Message]:
-    """What the account enrolled with at each role."""
+    """What the account enrolled with at each role.
+
+    In-process runs of a design that enrols are of an account that goes by a name, for each design and key: an
+    enrolment may be tens of megabytes and take a second to make, and its role knows an account by it anyway.
+    """
     return _enrolment(design, setup, account).bodies if design.enrolments else {}
 
 

@@ -1,4 +1,8 @@
-"""A session stopped at each of its steps, so that something else can be delivered there."""
+"""What checks take apart: sessions at each step, messages in fields, set files.
+
+A library that draws from its own source (`Info.native_randomness`) gives other bytes each time. What can be
+held against a second run then are numbers, texts, lengths and shapes; bytes are held against fresh runs.
+"""
 
 from __future__ import annotations
 

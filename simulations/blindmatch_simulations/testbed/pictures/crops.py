@@ -1,7 +1,11 @@
-"""The demo's pictures: crops of the ordinary photographs that scikit-image brings along.
+"""The demo's pictures: crops of scikit-image's ordinary photographs, their edits, and which of them are
+listed.
 
 Nothing is downloaded and no picture is committed; `data/pictures.json` lists hash, quality, origin and
 licence of the standard crops, so that a changed package is noticed.
+
+Edits: each is a pure, deterministic function from file to file. Lossless results are PNG, so that an edit is
+measured and not the encoder that follows it.
 """
 
 from __future__ import annotations

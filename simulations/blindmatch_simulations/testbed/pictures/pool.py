@@ -12,6 +12,10 @@ The games add two kinds that depend on the design (`leakage.worst`).
 Nothing is downloaded: a picture is a coarse random field, smoothed. PDQ gives such fields quality 100.
 
 Which of them should match the plaintext oracle says, by the design's own relation and nothing else.
+
+Documents, screenshots, drawings and clip art: each number determines a picture, from PCG64's raw stream,
+which NumPy promises not to change. They have the layout of their kind and nothing of its variety: figures on
+them are of these generators, and are called so.
 """
 
 from __future__ import annotations

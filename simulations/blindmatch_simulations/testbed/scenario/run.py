@@ -1,4 +1,4 @@
-"""Plays operations in a world, one after the other, bounded in count and time."""
+"""Plays operations in a world, bounded in count and time, and tells what is seen of its devices."""
 
 from __future__ import annotations
 

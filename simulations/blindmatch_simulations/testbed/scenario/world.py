@@ -1,4 +1,4 @@
-"""The one running deployment: its servers, its devices, and what each device was told to do.
+"""The one running deployment: servers in processes or threads, devices, and what each device was told to do.
 
     with World.create(home, "oprf-psi") as world:
         world.publish(entries, system_randomness())
