@@ -18,7 +18,6 @@ from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.picture.decode import Picture
 
-from blindmatch_client import messenger
 from blindmatch_client.egress import Egress
 from blindmatch_client.epochs.trusted import Doubt
 from blindmatch_client.errors import ServiceError, StoreError
@@ -110,7 +109,9 @@ class Device(Messages):
             StoreError: if the folder holds a device already or cannot be written.
             MessengerError: if the account's name is not one.
         """
-        account = messenger.Account.create(config.account, clock_ms(), identity=identity)
+        from blindmatch_client.messenger.account import Account  # it takes long to load
+
+        account = Account.create(config.account, clock_ms(), identity=identity)
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:

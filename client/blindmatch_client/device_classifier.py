@@ -49,11 +49,7 @@ def model_path() -> Path:
 
 @cache
 def _session() -> Any:
-    """The detector, loaded once.
-
-    Raises:
-        NotInstalledError: if the file is not the one that was chosen.
-    """
+    """The detector, loaded once."""
     import onnxruntime
 
     model = model_path().read_bytes()

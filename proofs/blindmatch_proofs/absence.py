@@ -160,11 +160,7 @@ def verify_absence(
 
 
 def _replayed(proof: AbsenceProof, design: AnyDesign, setup: Any, item: Item) -> object:
-    """The outcome of the session, run again.
-
-    Raises:
-        BlindmatchError: if it has another form, or a reply is not good.
-    """
+    """The outcome of the session, run again; raises if it has another form, or a reply is not good."""
     session = Session(design, setup, design.device_state.decode(proof.state), replayed(proof.tape))
     step, left = session.start(item, CERTIFYING), list(proof.replies)
     while isinstance(step, Mapping):

@@ -52,15 +52,15 @@ def test_one_that_could_not_leave_is_kept_and_leaves_once_with_flush(world: Worl
     alice = world.device("alice")
     world.centre.fault_after = fail
     waits = alice.device.complaints.complain(REPORT, WORDS)
-    assert waits.stage is ComplaintState.WAITING and "the centre cannot be reached" in waits.words
+    assert waits.stage == ComplaintState.WAITING and "the centre cannot be reached" in waits.words
     assert len(world.centre.complaints) == 3
     alice.device.close()
     world.centre.fault_after = lambda method: None
     again = world.device("alice", fresh=False)
-    assert again.device.standing().complaints[0].stage is ComplaintState.WAITING
+    assert again.device.standing().complaints[0].stage == ComplaintState.WAITING
     flushed = again.device.flush()
     assert (flushed.waiting, flushed.problems) == (0, ())
-    assert again.device.complaints.all()[0].stage is ComplaintState.RECEIVED
+    assert again.device.complaints.all()[0].stage == ComplaintState.RECEIVED
     again.device.flush()
     assert len(world.centre.complaints) == 4
     assert {one.SerializeToString() for one in world.centre.complaints} == {
@@ -81,23 +81,23 @@ def test_what_is_refused_for_good_is_not_sent_again(
 ) -> None:
     alice = world.device("alice")
     world.centre.fail_always(Fail(code, "no such report"))
-    if stage is ComplaintState.REFUSED:
+    if stage == ComplaintState.REFUSED:
         with pytest.raises(RefusedError, match="no such report"):
             alice.device.complaints.complain(REPORT, WORDS)
     else:
         assert "no such report" in alice.device.complaints.complain(REPORT, WORDS).words
     (held,) = alice.device.complaints.all()
-    assert held.stage is stage
+    assert held.stage == stage
     calls = len(world.centre.complaints)
-    assert alice.device.flush().waiting == (stage is ComplaintState.WAITING)
-    assert (len(world.centre.complaints) > calls) == (stage is ComplaintState.WAITING)
+    assert alice.device.flush().waiting == (stage == ComplaintState.WAITING)
+    assert (len(world.centre.complaints) > calls) == (stage == ComplaintState.WAITING)
 
 
 def test_one_that_the_centre_has_stays_there_if_asking_again_fails(world: World) -> None:
     alice = world.device("alice")
     alice.device.complaints.complain(REPORT, WORDS)
     world.centre.fail_always(down())
-    assert alice.device.complaints.complain(REPORT, WORDS).stage is ComplaintState.RECEIVED
+    assert alice.device.complaints.complain(REPORT, WORDS).stage == ComplaintState.RECEIVED
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_an_answer_about_another_complaint_is_not_believed(world: World) -> None
     alice = world.device("alice")
     world.centre.answer_complaint = lambda request: pb.Complaint(complaint_id=b"x" * 16)
     made = alice.device.complaints.complain(REPORT, WORDS)
-    assert made.stage is ComplaintState.WAITING and "broke the wire interface" in made.words
+    assert made.stage == ComplaintState.WAITING and "broke the wire interface" in made.words
 
 
 def test_it_goes_to_the_centre_alone_and_nothing_of_it_is_in_the_clear_on_the_device(world: World) -> None:
@@ -141,7 +141,7 @@ def test_a_complaint_leaves_beside_a_cover_schedule_and_is_declared_with_and_wit
 ) -> None:
     alice = world.device("alice", cover=schedule)
     before = len(alice.recorder.records())
-    assert alice.device.complaints.complain(REPORT, WORDS).stage is ComplaintState.RECEIVED
+    assert alice.device.complaints.complain(REPORT, WORDS).stage == ComplaintState.RECEIVED
     assert [one.purpose for one in alice.recorder.records()[before:]] == [Purpose.COMPLAINT]
     declared = device_facts(cover_schedule=schedule is not None)
     assert COMPLAINT_FACTS.keys() == {Party.CENTRE, Party.PROVIDER}

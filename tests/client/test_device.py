@@ -12,8 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from blindmatch_client.device import OutcomeKind
-from blindmatch_client.errors import RefusedError, ServiceUnavailableError, StoreError
-from blindmatch_client.messenger import MessengerError
+from blindmatch_client.errors import MessengerError, RefusedError, ServiceUnavailableError, StoreError
 from blindmatch_client.settings import MATCH_TIME, MESSENGER_FACTS, device_facts
 from blindmatch_client.store.outbox import decode_outcome, encode_outcome
 from blindmatch_client.store.store import Store

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import xeddsa
 from blindmatch_client.errors import BundleRefusedError, MessengerError, NotFrankedError
-from blindmatch_client.messenger import Account, FetchedBundle
+from blindmatch_client.messenger.account import Account
+from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_proofs.franking import verify_designated, verify_signature
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import ProtocolError

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from blindmatch_client.errors import StoreError
-from blindmatch_client.messenger import Account
+from blindmatch_client.messenger.account import Account
 from blindmatch_client.reports.reporting import MOST_KEPT
 from blindmatch_client.settings import Consequence
 from blindmatch_client.store.outbox import Attached, MatchState, _kept

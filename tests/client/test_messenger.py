@@ -9,13 +9,14 @@ import x3dh
 from blindmatch_client.errors import (
     CommitmentError,
     MalformedError,
+    MessengerError,
     NoSessionError,
     NotAuthenticError,
     PreKeyUnavailableError,
     ReplayedMessageError,
     TooManySkippedError,
 )
-from blindmatch_client.messenger import Account, MessengerError
+from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.peers import Plain, Session, start
 from blindmatch_client.messenger.state import SESSIONS_MOST, Chain
 from blindmatch_client.messenger.suite import AGREEMENT_TAG, SKIP_MOST, KeyAgreement, dumped

@@ -18,7 +18,7 @@ from blindmatch_client.errors import (
     StateError,
     TooManyFirstsError,
 )
-from blindmatch_client.messenger import Account
+from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.state import ACCEPTED_MOST
 from blindmatch_protocol.messages.content import Content
 from blindmatch_protocol.messages.sealed_message import SealedMessage

@@ -8,8 +8,8 @@ import json
 from typing import Any
 
 import pytest
-from blindmatch_client.messenger import Account, FetchedBundle
-from blindmatch_client.messenger.state import AccountState
+from blindmatch_client.messenger.account import Account
+from blindmatch_client.messenger.state import AccountState, FetchedBundle
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.messages.sealed_message import Franked, MessageBinding, SealedMessage

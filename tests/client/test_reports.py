@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from blindmatch_client.device import DeviceConfig, OutcomeKind
 from blindmatch_client.errors import MisbehavedError, ReportRefusedError
-from blindmatch_client.messenger import Account
+from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.reports.reporting import ConfirmedMatch, Reporting
 from blindmatch_client.settings import Base

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from blindmatch_client.errors import IdentityChangedError
 from blindmatch_client.messages.contacts import DIGITS, ContactError, digits, grouped, safety_number
-from blindmatch_client.messenger import Account
+from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.state import FetchedBundle, framed
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.messages.content import compose

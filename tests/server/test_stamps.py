@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from blindmatch_client.messenger import Account
+from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party

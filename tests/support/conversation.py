@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from blindmatch_client.messenger import Account, FetchedBundle
+from blindmatch_client.messenger.account import Account
+from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.messages.content import Content, compose
 

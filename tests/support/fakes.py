@@ -22,7 +22,7 @@ import grpc
 import numpy as np
 from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Credentials, Egress, Endpoint, Recorder, Retry
-from blindmatch_client.messenger import Account
+from blindmatch_client.messenger.account import Account
 from blindmatch_client.trace import SessionTrace, Traces
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.codec.errors import ProtocolError

@@ -11,6 +11,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from google.protobuf.message import Message as Wire
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_client.errors import RefusedError, ServiceError, ServiceUnavailableError, UnreachedError
 from blindmatch_client.trace import EgressRecord, Purpose
@@ -75,13 +76,8 @@ class Totals(Struct, frozen=True):
 class Entry(Redacted, Struct):
     """One call's record while it is being written; a retry is a call of its own."""
 
-    sequence: int
-    party: Party
-    method: str
-    purpose: Purpose
-    item: int | None
-    at_ms: int
-    keep: bool = True
+    opened: EgressRecord
+    keep: bool
     requests: list[bytes] = field(default_factory=list)
     request_bytes: int = 0
     reply_bytes: int = 0
@@ -89,17 +85,12 @@ class Entry(Redacted, Struct):
 
     def record(self) -> EgressRecord:
         """The record as it stands."""
-        return EgressRecord(
-            self.sequence,
-            self.party,
-            self.method,
-            self.purpose,
-            self.item,
-            tuple(self.requests),
-            self.reply_bytes,
-            self.at_ms,
-            0 if self.keep else self.request_bytes,
-            self.failed,
+        return replace(
+            self.opened,
+            requests=tuple(self.requests),
+            reply_bytes=self.reply_bytes,
+            unkept_bytes=0 if self.keep else self.request_bytes,
+            failed=self.failed,
         )
 
 
@@ -124,7 +115,7 @@ class Recorder:
     def open(self, party: Party, method: str, purpose: Purpose, item: int | None, at_ms: int) -> Entry:
         """Begin the record of a call that has not gone out yet."""
         with self._lock:
-            entry = Entry(self._next, party, method, purpose, item, at_ms, self._keep)
+            entry = Entry(EgressRecord(self._next, party, method, purpose, item, (), 0, at_ms), self._keep)
             self._next += 1
             self._entries.append(entry)
             if self._most is not None and len(self._entries) > self._most:
@@ -146,8 +137,9 @@ class Recorder:
 
 
 def _add(sums: dict[tuple[Party, str], Totals], entry: Entry) -> None:
-    before = sums.get((entry.party, entry.method), Totals())
-    sums[entry.party, entry.method] = Totals(
+    key = entry.opened.party, entry.opened.method
+    before = sums.get(key, Totals())
+    sums[key] = Totals(
         before.calls + 1,
         before.request_bytes + entry.request_bytes,
         before.reply_bytes + entry.reply_bytes,

@@ -178,9 +178,16 @@ class Contacts:
     def _words(self, name: str, peer: Peer) -> list[str]:
         words: list[str] = []
         if peer.identity not in peer.told and not peer.verified:
-            words.append(first_seen(name, self._number(name, peer.identity)))
+            words.append(
+                f"First contact with {name}. The relay handed out the key; whether it is {name}'s, only you "
+                f"two can tell. Compare this safety number with {name} by other means: "
+                f"{grouped(self._number(name, peer.identity))}"
+            )
+        was = "the one you compared" if peer.verified else "the one seen first"
         words += [
-            changed(name, self._number(name, key), peer.verified)
+            f"Somebody has shown another key as that of {name} than {was}; it was refused. If {name} has a "
+            "new device, compare the safety number with it by other means, then trust it: "
+            f"{grouped(self._number(name, key))}"
             for key in peer.offered
             if key not in peer.told
         ]
@@ -193,20 +200,3 @@ class Contacts:
     def _number(self, name: str, key: bytes) -> str:
         account = self._keeper.account
         return safety_number(framed(account.name), account.identity, framed(name), key)
-
-
-def first_seen(peer: str, number: str) -> str:
-    """A key was seen for the first time; nobody has compared it."""
-    return (
-        f"First contact with {peer}. The relay handed out the key; whether it is {peer}'s, only you two can "
-        f"tell. Compare this safety number with {peer} by other means: {grouped(number)}"
-    )
-
-
-def changed(peer: str, number: str, verified: bool) -> str:
-    """Another key was shown."""
-    was = "the one you compared" if verified else "the one seen first"
-    return (
-        f"Somebody has shown another key as that of {peer} than {was}; it was refused. If {peer} has a new "
-        f"device, compare the safety number with it by other means, then trust it: {grouped(number)}"
-    )

@@ -46,7 +46,7 @@ from blindmatch_client.settings import Base
 from blindmatch_client.store.store_file import Files, read_chunks
 
 if TYPE_CHECKING:
-    from blindmatch_client.messenger import Account
+    from blindmatch_client.messenger.account import Account
 
 
 class ReceivedFile(Redacted, Struct, frozen=True):
@@ -340,7 +340,7 @@ class Receiver(Struct, frozen=True):
             position,
             name,
             problem,
-            _row(sequence, position),
+            f"{sequence}/{position}",
         )
         return True
 
@@ -386,11 +386,6 @@ class Receiver(Struct, frozen=True):
         """Is it the centre's own account? What was opened of that one was under the configured key."""
         centre = self.base.config.centre
         return centre is not None and self.base.design.info.end_to_end and sender == centre.account
-
-
-def _row(sequence: int, position: int) -> str:
-    """What an attachment's sealed problem is bound to."""
-    return f"{sequence}/{position}"
 
 
 _COMPLETE: Final = (

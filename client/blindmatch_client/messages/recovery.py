@@ -188,7 +188,7 @@ class Recovery(Struct):
         return True
 
     def _add(self, row: Outgoing) -> None:
-        self.outbox.add_recovering(row)
+        self.outbox.insert(row)
         self._pending = True
 
     def _id(self) -> bytes:

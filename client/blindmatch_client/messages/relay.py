@@ -34,8 +34,13 @@ from blindmatch_client.egress.calls import (
     UPLOAD,
 )
 from blindmatch_client.errors import MisbehavedError
-from blindmatch_client.messenger import FetchedBundle, PreKeyPublication
-from blindmatch_client.messenger.state import ONE_TIME_MOST, ONE_TIME_PRE_KEYS, AccountKeeper
+from blindmatch_client.messenger.state import (
+    ONE_TIME_MOST,
+    ONE_TIME_PRE_KEYS,
+    AccountKeeper,
+    FetchedBundle,
+    PreKeyPublication,
+)
 from blindmatch_client.store.store import Store
 from blindmatch_client.trace import Purpose
 

@@ -225,12 +225,7 @@ class Sender(Struct, frozen=True):
         self._hand_over_all(taken)
 
     def _hand_over(self, progress: Progress, known: Undecided | None) -> None:
-        """Ask about a message's picture, as the failure mode says, and bring the message to the relay.
-
-        Raises:
-            RefusedError: if the relay will never take it; it is FAILED then.
-            MessengerError: if it cannot be sealed for its recipient; it is FAILED then.
-        """
+        """Ask about a message's picture, as the failure mode says, and bring the message to the relay."""
         row = progress.row
         if row.state is SendState.QUEUED:
             self._note(row, None)
@@ -351,11 +346,7 @@ class Sender(Struct, frozen=True):
             progress.problem = problem
 
     def _handed(self, progress: Progress) -> None:
-        """Note that the relay has a message, or why not.
-
-        Raises:
-            RefusedError: if it will never take it; it is FAILED then.
-        """
+        """Note that the relay has a message, or why not; what it will never take is FAILED."""
         row, problem = progress.row, progress.problem
         if problem is None:
             if row.state is SendState.SEALED:

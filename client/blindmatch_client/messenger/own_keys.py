@@ -7,6 +7,7 @@ public half is signed by the identity key, which safety numbers are of.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from secrets import token_bytes
 from typing import Final
@@ -14,6 +15,7 @@ from typing import Final
 import x3dh
 from blindmatch_protocol.codec.errors import GroupError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
+from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.messages.franking import FrankingMode
 from blindmatch_protocol.messages.sealed_message import (
     NONCE_LENGTH,
@@ -36,48 +38,6 @@ _RNG: Final[Randomness] = system_randomness()
 """The messenger's keys draw for themselves, as its libraries do (suite.py)."""
 
 
-class Designated:
-    """Of one account.
-
-    Args:
-        identity: the private identity key, which the franking key follows from and is signed by.
-
-    Attributes:
-        key: the account's public key, signed.
-    """
-
-    def __init__(self, identity: bytes, judge: bytes) -> None:
-        from blindmatch_protocol.crypto import amf  # libsodium comes with it
-
-        self._secret, self._judge = amf.secret_key(identity), judge
-        public = amf.public_key(self._secret)
-        self.key = FrankingKey.signed(public, identity, token_bytes(NONCE_LENGTH))
-
-    def __repr__(self) -> str:
-        return "<Designated>"
-
-    def frank(self, commitment: bytes, recipient_key: bytes) -> bytes:
-        """Frank a commitment for the holder of this key and the judge.
-
-        Raises:
-            NotFrankedError: if it is no key.
-        """
-        from blindmatch_protocol.crypto import amf
-
-        keys = amf.Keys(self.key.key, recipient_key, self._judge)
-        try:
-            return amf.frank(self._secret, keys, proven(commitment), _RNG)
-        except GroupError:
-            raise NotFrankedError from None
-
-    def verifies(self, commitment: bytes, proof: bytes, sender_key: bytes) -> bool:
-        """Whether the holder of this key has franked the commitment for this account and the judge."""
-        from blindmatch_protocol.crypto import amf
-
-        keys = amf.Keys(sender_key, self.key.key, self._judge)
-        return amf.verify(self._secret, keys, proven(commitment), proof)
-
-
 class OwnFranking:
     """The franking of one account.
 
@@ -97,13 +57,13 @@ class OwnFranking:
         return self._identity_of()
 
     @cached_property
-    def _designated(self) -> Designated:
-        return Designated(self._identity, self._judge)
+    def _secret(self) -> bytes:
+        return amf.secret_key(self._identity)
 
-    @property
+    @cached_property
     def key(self) -> FrankingKey:
-        """The account's public key, signed."""
-        return self._designated.key
+        """The account's public key, signed by its identity key."""
+        return FrankingKey.signed(amf.public_key(self._secret), self._identity, token_bytes(NONCE_LENGTH))
 
     @property
     def needs_keys(self) -> bool:
@@ -123,7 +83,9 @@ class OwnFranking:
                 return sign(self._identity, proven(commitment), token_bytes(NONCE_LENGTH))
             case FrankingMode.DESIGNATED:
                 for key in recipient_key:
-                    return self._designated.frank(commitment, key)
+                    keys = amf.Keys(self.key.key, key, self._judge)
+                    with suppress(GroupError):
+                        return amf.frank(self._secret, keys, proven(commitment), _RNG)
                 raise NotFrankedError
 
     def check(self, commitment: bytes, proof: bytes, identity: bytes, sender_key: tuple[bytes, ...]) -> None:
@@ -136,7 +98,8 @@ class OwnFranking:
         if self._mode is FrankingMode.SIGNATURE:
             right = right and is_signed(identity, proven(commitment), proof)
         elif self._mode is FrankingMode.DESIGNATED:
-            right = right and any(self._designated.verifies(commitment, proof, key) for key in sender_key)
+            keys = [amf.Keys(key, self.key.key, self._judge) for key in sender_key]
+            right = right and any(amf.verify(self._secret, one, proven(commitment), proof) for one in keys)
         if not right:
             raise NotFrankedError
 

@@ -30,13 +30,12 @@ from blindmatch_protocol.messages.sealed_message import (
 )
 from msgspec import Struct
 
-from blindmatch_client import messenger
 from blindmatch_client.errors import BundleRefusedError, MalformedError, StateError, StoreError
 
 if TYPE_CHECKING:
     import x3dh
 
-    from blindmatch_client.messenger import Account
+    from blindmatch_client.messenger.account import Account
     from blindmatch_client.store.store import Store
 
 
@@ -282,8 +281,10 @@ class AccountKeeper:
 
 def _saved(store: Store) -> tuple[Account, dict[str, int]]:
     """The account, and the numbers of its peers' rows."""
+    from blindmatch_client.messenger.account import Account  # it takes long to load
+
     core, rows = _read(store)
-    account = messenger.Account.load(core, [state for _, state in rows])
+    account = Account.load(core, [state for _, state in rows])
     return account, {PeerState.decode(state).name: number for number, state in rows}
 
 

@@ -19,7 +19,7 @@ from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.calls import COMPLAIN, printable
@@ -37,26 +37,6 @@ _PERMANENT: Final = frozenset({"NOT_FOUND", "INVALID_ARGUMENT", "ALREADY_EXISTS"
 _COMPLAINTS: Final = "complaints"
 
 
-class _Kept(Message, tag=0xEB, name="device/complaint"):
-    """`Complaint`, as it is kept."""
-
-    complaint_id: Annotated[bytes, Fixed(ID_BYTES)]
-    report_id: Annotated[bytes, Fixed(ID_BYTES)]
-    text: Annotated[str, Text(4 * MOST_WORDS)]
-    made_at_ms: Annotated[int, UInt(64)]
-    stage: Annotated[str, Text(32)]
-    words: Annotated[str, Text(1 << 16)]
-
-
-class _All(Message, tag=0xEC, name="device/complaints"):
-    """All complaints, oldest first: one sealed value, there from the beginning (vault.py)."""
-
-    complaints: Annotated[tuple[_Kept, ...], Several(Nested(_Kept), 1 << 16)]
-
-
-NO_COMPLAINTS: Final = _All(()).encode()
-
-
 class ComplaintError(DeviceError):
     """What was to be said, or about which report, breaks a rule; nothing was kept or sent."""
 
@@ -69,24 +49,30 @@ class ComplaintState(StrEnum):
     REFUSED = "refused"
 
 
-class Complaint(Struct, frozen=True):
-    """A complaint.
+class Complaint(Message, tag=0xEB, name="device/complaint"):
+    """A complaint, as it is kept."""
 
-    Attributes:
-        complaint_id: 16 bytes; the centre takes each once.
-        report_id: what it is about.
-        text: what the user says.
-        made_at_ms: when the user said it, Unix time in milliseconds.
-        stage: how far it is.
-        words: why it waits or was refused, or what the centre had decided when last asked; may be empty.
-    """
+    complaint_id: Annotated[bytes, Fixed(ID_BYTES)]
+    """The centre takes each once."""
+    report_id: Annotated[bytes, Fixed(ID_BYTES)]
+    """What it is about."""
+    text: Annotated[str, Text(4 * MOST_WORDS)]
+    """What the user says."""
+    made_at_ms: Annotated[int, UInt(64)]
+    """When the user said it, Unix time in milliseconds."""
+    stage: Annotated[str, Text(32)]
+    """How far it is, a `ComplaintState`."""
+    words: Annotated[str, Text(1 << 16)]
+    """Why it waits or was refused, or what the centre had decided when last asked; may be empty."""
 
-    complaint_id: bytes
-    report_id: bytes
-    text: str
-    made_at_ms: int
-    stage: ComplaintState
-    words: str
+
+class _All(Message, tag=0xEC, name="device/complaints"):
+    """All complaints, oldest first: one sealed value, there from the beginning (vault.py)."""
+
+    complaints: Annotated[tuple[Complaint, ...], Several(Nested(Complaint), 1 << 16)]
+
+
+NO_COMPLAINTS: Final = _All(()).encode()
 
 
 class Complaints(Struct, frozen=True):
@@ -115,13 +101,12 @@ class Complaints(Struct, frozen=True):
 
     def submit_all(self) -> list[ServiceError]:
         """Hand in what waits, oldest first; the errors of what has to wait on."""
-        waiting = [one for one in self.all() if one.stage is ComplaintState.WAITING]
+        waiting = [one for one in self.all() if one.stage == ComplaintState.WAITING]
         return [problem for one in waiting if (problem := self._submit(one)) is not None]
 
     def all(self) -> Sequence[Complaint]:
         """All complaints, oldest first."""
-        held = _All.decode(self.base.store.get(_COMPLAINTS) or NO_COMPLAINTS).complaints
-        return [Complaint(**(asdict(one) | {"stage": ComplaintState(one.stage)})) for one in held]
+        return list(_All.decode(self.base.store.get(_COMPLAINTS) or NO_COMPLAINTS).complaints)
 
     def get(self, complaint_id: bytes) -> Complaint:
         """The complaint with this id; KeyError if there is none."""
@@ -129,7 +114,7 @@ class Complaints(Struct, frozen=True):
 
     def waiting(self) -> int:
         """How many the centre has neither taken nor refused."""
-        return sum(one.stage is ComplaintState.WAITING for one in self.all())
+        return sum(one.stage == ComplaintState.WAITING for one in self.all())
 
     def _keep(self, report_id: bytes, text: str) -> Complaint:
         name, now = self.base.rng.take(ID_BYTES), self.base.clock_ms()
@@ -146,27 +131,29 @@ class Complaints(Struct, frozen=True):
             if (taken.complaint_id, taken.report_id) != (one.complaint_id, one.report_id):
                 raise MisbehavedError(Party.CENTRE, "an answer names the complaint that was handed in")
         except ServiceError as problem:
-            self._troubled(one, problem)
+            self._note_problem(one, problem)
             return problem
         self._note(one.complaint_id, ComplaintState.RECEIVED, _decided(taken))
         return None
 
-    def _troubled(self, one: Complaint, problem: ServiceError) -> None:
+    def _note_problem(self, one: Complaint, problem: ServiceError) -> None:
         """One that the centre has stays with it, whatever comes of asking again."""
-        if one.stage is ComplaintState.RECEIVED:
+        if one.stage == ComplaintState.RECEIVED:
             return
         final = isinstance(problem, RefusedError) and problem.status in _PERMANENT
         stage = ComplaintState.REFUSED if final else ComplaintState.WAITING
         self._note(one.complaint_id, stage, str(problem))
 
     def _note(self, complaint_id: bytes, stage: ComplaintState, words: str) -> None:
-        values = {"stage": stage, "words": words}
-        every = self.all()
-        self._save([replace(one, **values) if one.complaint_id == complaint_id else one for one in every])
+        self._save(
+            [
+                replace(one, stage=stage, words=words) if one.complaint_id == complaint_id else one
+                for one in self.all()
+            ]
+        )
 
     def _save(self, every: Sequence[Complaint]) -> None:
-        kept = tuple(_Kept(**asdict(one)) for one in every)
-        self.base.store.put(_COMPLAINTS, _All(kept).encode())
+        self.base.store.put(_COMPLAINTS, _All(tuple(every)).encode())
 
 
 def _checked(report_id: bytes, text: str) -> str:

@@ -218,18 +218,14 @@ class Outbox:
                 for to, name in message_ids.items()
             ]
             for row in rows:
-                self._insert(row)
+                self.insert(row)
         return rows
 
     def add_sealed(self, to: str, message_id: bytes, at_ms: int, content: Content, sealed: bytes) -> Outgoing:
         """Queue a text that is sealed; save the account in the same transaction."""
         row = Outgoing(0, message_id, at_ms, SendState.SEALED, to, content, sealed)
-        self._insert(row)
+        self.insert(row)
         return row
-
-    def add_recovering(self, row: Outgoing) -> None:
-        """Queue a message that asks for others again, or is sent again; it bears no attachment of its own."""
-        self._insert(row)
 
     def requeue(self, recipient: str, draw_id: Callable[[], bytes]) -> None:
         """Queue again what is sealed for `recipient`, whose sessions end in the same transaction.
@@ -349,7 +345,8 @@ class Outbox:
             *(attached.item, _kept(attached)),
         )
 
-    def _insert(self, row: Outgoing) -> None:
+    def insert(self, row: Outgoing) -> None:
+        """Queue a message, whose attachment, if it bears one, has its row."""
         row.number = self._store.insert(
             "INSERT INTO outgoing (message_id, queued_at_ms, stage, item, body) VALUES (?, ?, ?, ?, ?)",
             *(row.message_id, row.queued_at_ms, row.state, row.item),

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_bytes
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
@@ -71,32 +71,6 @@ class Lock(Redacted, Struct, frozen=True):
     def place(self) -> bytes:
         """What the sealed data key is bound to."""
         return f"{DATA_KEY_TAG}/{self.kind}/{self.operations}/{self.memory}/{self.salt.hex()}".encode()
-
-
-class KeySource(Protocol):
-    """Where the locking key comes from."""
-
-    @property
-    def kind(self) -> str:
-        """Stands in the lock, so that the wrong kind of key is named as such."""
-        ...
-
-    @property
-    def words(self) -> str:
-        """What it is called in an error; shows nothing of the key."""
-        ...
-
-    def make(self) -> Lock:
-        """A lock, without the data key, for a new store; makes the key file if that is what it is."""
-        ...
-
-    def key(self, lock: Lock) -> bytes:
-        """The locking key, 32 bytes.
-
-        Raises:
-            StoreError: if it cannot be had.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +138,11 @@ class Passphrase:
             return argon2id.kdf(KEY_BYTES, self.text.encode(), lock.salt, lock.operations, lock.memory)
         except (CryptoError, ValueError, TypeError):
             raise StoreError("the device's store has a damaged lock, or memory is short") from None
+
+
+KeySource: TypeAlias = KeyFile | Passphrase
+"""Where the locking key comes from. `kind` stands in the lock, so that the wrong kind of key is named as
+such; `words` are for errors, and show nothing of the key."""
 
 
 class Vault:

@@ -107,7 +107,7 @@ def complain(
     report_id = id_of(report)
     with opened(deployment, name) as device:
         made = device.complaints.complain(report_id, text)
-    if made.stage is not ComplaintState.WAITING:
+    if made.stage != ComplaintState.WAITING:
         return found("complaint", described_complaint(made))
     note = f"note: The complaint waits on this device: {made.words}. blindmatch device flush {name} sends it."
     return found("complaint", described_complaint(made), None, note, code=exit_codes.UNREACHABLE)

@@ -19,7 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
 
-from blindmatch_client.messenger import Account, MessengerError, account
+from blindmatch_client.errors import MessengerError
+from blindmatch_client.messenger import account
+from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.content import compose

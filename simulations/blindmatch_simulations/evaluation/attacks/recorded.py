@@ -31,8 +31,8 @@ from typing import Any, Final
 
 import numpy as np
 from blindmatch_client.egress.calls import RECEIVE
-from blindmatch_client.errors import DeviceError
-from blindmatch_client.messenger import Account, MessengerError
+from blindmatch_client.errors import DeviceError, MessengerError
+from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.state import AccountKeeper, FetchedBundle
 from blindmatch_client.store.store import Store
 from blindmatch_client.store.store_file import FILE_NAME

@@ -20,10 +20,10 @@ from typing import Any, Final
 from blindmatch_client.device import Device
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.calls import FETCH_BUNDLE, RECEIVE, REGISTER, SEND
-from blindmatch_client.errors import ServiceUnavailableError
+from blindmatch_client.errors import MessengerError, ServiceUnavailableError
 from blindmatch_client.messages.contacts import Contacts
 from blindmatch_client.messages.receiving import Receiver
-from blindmatch_client.messenger import Account, MessengerError
+from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_client.store.outbox import Outbox
 from blindmatch_protocol.account_name import NOTICES

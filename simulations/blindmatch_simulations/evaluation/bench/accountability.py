@@ -18,7 +18,8 @@ from typing import Final
 
 import numpy as np
 from blindmatch_client.epochs.transparency import Transparency
-from blindmatch_client.messenger import Account, FetchedBundle
+from blindmatch_client.messenger.account import Account
+from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_proofs.absence import open_setup, verify_absence, verify_files
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.endorsement import (

@@ -26,7 +26,7 @@ from typing import Any, Final
 import numpy as np
 from blindmatch_client.device import CentreIdentity, Device, DeviceConfig, OutcomeKind
 from blindmatch_client.egress import Call, Egress, Recorder
-from blindmatch_client.messenger import Account
+from blindmatch_client.messenger.account import Account
 from blindmatch_client.settings import Consequence
 from blindmatch_protocol.codec import Rows, decode_any
 from blindmatch_protocol.codec.randomness import Randomness
