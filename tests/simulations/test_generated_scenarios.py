@@ -1,0 +1,126 @@
+"""Whatever is sent, stopped, killed and published: all arrives once, and every match alone is reported."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import pytest
+from blindmatch_simulations.testbed.pictures.crops import crops
+from blindmatch_simulations.testbed.scenario.operations import (
+    AddDevice,
+    Flush,
+    Kill,
+    Operation,
+    Publish,
+    Receive,
+    SendPicture,
+    SendText,
+    Start,
+    Stop,
+)
+from blindmatch_simulations.testbed.scenario.run import Event, play
+from blindmatch_simulations.testbed.scenario.world import World
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+PICTURES: Final = tuple(crop.data for crop in crops(4, 1))
+LISTED: Final = PICTURES[:2]
+NAMES: Final = ("ann", "bob", "cat")
+SERVERS: Final = ("relay", "matcher", "centre")
+BEFORE: Final[tuple[Operation, ...]] = (Publish(LISTED, random=12), Start(), *map(AddDevice, NAMES))
+ROUNDS: Final = 3
+"""So often everybody flushes and receives at the end, while all servers run."""
+
+names = st.sampled_from(NAMES)
+pairs = st.permutations(NAMES).map(lambda some: some[:2])
+in_threads = st.lists(
+    st.one_of(
+        pairs.map(lambda two: SendText(*two, "")),
+        st.builds(lambda two, one: SendPicture(*two, one), pairs, st.sampled_from(PICTURES)),
+        st.builds(lambda two, one: SendPicture(*two, one), pairs, st.sampled_from(LISTED)),
+        st.builds(Flush, names),
+        st.builds(lambda name: Receive(name, 1, 0.0), names),
+        st.just(Stop()),
+        st.just(Start()),
+        st.builds(lambda seed: Publish(LISTED, random=12, seed=seed), st.integers(2, 9)),
+    ),
+    min_size=4,
+    max_size=14,
+)
+in_processes = st.lists(
+    st.one_of(
+        pairs.map(lambda two: SendText(*two, "")),
+        st.builds(lambda two, one: SendPicture(*two, one), pairs, st.sampled_from(PICTURES)),
+        st.builds(Flush, names),
+        st.builds(Kill, st.sampled_from(SERVERS)),
+        st.just(Start()),
+    ),
+    min_size=6,
+    max_size=10,
+)
+few = settings(derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.mark.slow
+@settings(few, max_examples=14)
+@given(in_threads)
+def test_servers_that_stop_and_epochs_that_change_lose_nothing(steps: list[Operation]) -> None:
+    check(steps, threads=True)
+
+
+@pytest.mark.slow
+@settings(few, max_examples=2)
+@given(in_processes)
+def test_servers_that_are_killed_lose_nothing(steps: list[Operation]) -> None:
+    check(steps, threads=False)
+
+
+def check(steps: list[Operation], threads: bool) -> None:
+    """Play `steps`, start all servers, let everything settle, and hold what came of it to what was sent."""
+    numbered = [_named(step, number) for number, step in enumerate(steps)]
+    settling = [one for name in NAMES for one in (Flush(name), Receive(name, 99, 0.4))]
+    with TemporaryDirectory() as folder, World.create(Path(folder) / "home", "oprf-psi") as world:
+        before = list(play(world, BEFORE, threads=threads))
+        assert [event.error for event in before] == [""] * len(BEFORE)
+        events = list(play(world, [*numbered, Start(), *settling * ROUNDS], threads=threads))
+        assert [event.error for event in events[-len(settling) :]] == [""] * len(settling)
+        assert _arrived(events) == _sent(numbered)
+        expected = sum(isinstance(step, SendPicture) and step.picture in LISTED for step in steps)
+        reports = world.checked(expected).reports
+        assert [row.checks for row in reports] == ["passed"] * expected
+        for name in NAMES:
+            assert world.of(name).watched.device.standing().messages == 0
+
+
+def _named(step: Operation, number: int) -> Operation:
+    """A message says which it is."""
+    match step:
+        case SendText(sender, recipient, _):
+            return SendText(sender, recipient, f"text {number}")
+        case SendPicture(sender, recipient, picture, _):
+            return SendPicture(sender, recipient, picture, f"picture {number}")
+        case _:
+            return step
+
+
+def _sent(steps: list[Operation]) -> Counter[tuple[str, str, str, tuple[bytes, ...]]]:
+    found = Counter[tuple[str, str, str, tuple[bytes, ...]]]()
+    for step in steps:
+        match step:
+            case SendText(sender, recipient, text):
+                found[sender, recipient, text, ()] += 1
+            case SendPicture(sender, recipient, picture, text):
+                found[sender, recipient, text, (picture,)] += 1
+    return found
+
+
+def _arrived(events: list[Event]) -> Counter[tuple[str, str, str, tuple[bytes, ...]]]:
+    return Counter(
+        (one.sender, event.operation.account, one.text, tuple(one.pictures))
+        for event in events
+        if isinstance(event.operation, Receive) and event.result
+        for one in event.result
+    )
