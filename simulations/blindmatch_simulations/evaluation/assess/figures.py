@@ -12,7 +12,6 @@ from blindmatch_protocol.contract import Learner, ListKnowledge
 
 from blindmatch_simulations.evaluation.assess import costs, judging
 from blindmatch_simulations.evaluation.assess.judging import NO_LEARNER, NOTHING, Case, Kind, figure
-from blindmatch_simulations.evaluation.assess.observed import KeyUse
 from blindmatch_simulations.evaluation.corpus.own import OWN
 from blindmatch_simulations.evaluation.studies import hashes
 from blindmatch_simulations.measure.intervals import number, resolution, share
@@ -138,15 +137,11 @@ def oracle_tries(case: Case) -> Figure:
     if not design.roles or alone & {*TESTS_ALONE}:
         return Figure(None, UNLIMITED)
     allowed = seen.query_rate * DAY_SECONDS + seen.query_burst
-    limit = key_tries(seen.key)
-    if limit is None or allowed <= limit:
+    key = seen.key
+    if key is None or key.per_account is None or allowed <= key.per_account // key.cost:
         return Figure(allowed)
-    return Figure(float(limit), "the limits of a key allow no more under one key, however many days it lasts")
-
-
-def key_tries(key: KeyUse | None) -> int | None:
-    """Pictures that an account may ask about under one key; None without such a limit."""
-    return None if key is None or key.per_account is None else key.per_account // key.cost
+    limit = float(key.per_account // key.cost)
+    return Figure(limit, "the limits of a key allow no more under one key, however many days it lasts")
 
 
 @secure("Conformance checks failed", "checks", "checks", "checks failed")

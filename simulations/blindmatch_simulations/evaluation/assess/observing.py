@@ -263,7 +263,8 @@ class Observer(Redacted, Struct, frozen=True):
             self._alone(world, fit)
             with self.phases("set updated"):
                 update = updated(world.deployment, world.design, entries, self.plan)
-            limits = MatchingLimits().exchanges
+            limits, sent = MatchingLimits().exchanges, len(fit.items)
+            why = f"it was sent {sent:,} of {fit.in_all:,} pictures: shares of others do not compare"
             return Observed(
                 design=described(world.design, values_of(world.design, self.plan.parameters)),
                 entries=len(entries),
@@ -272,7 +273,7 @@ class Observer(Redacted, Struct, frozen=True):
                 query_rate=limits.per_second,
                 query_burst=limits.burst,
                 lessened=fit.lessened,
-                copies=_copies(len(fit.items), fit.in_all),
+                copies=Copies(sent, fit.in_all, why if sent < fit.in_all else ""),
                 stages=self.phases.seconds,
                 **self.seen,
             )
@@ -407,15 +408,6 @@ class Observer(Redacted, Struct, frozen=True):
         self.seen["proven"] = proven(opened, signed, fit.entries, next(absent, None), rng)
         key = key_use(opened)
         self.seen.update(alone=tuple(rows), harness=tuple(pairs), key=key, extraction=extracted(opened, key))
-
-
-def _copies(sent: int, in_all: int) -> Copies:
-    why = (
-        f"it was sent {sent:,} of {in_all:,} pictures: shares of others do not compare"
-        if sent < in_all
-        else ""
-    )
-    return Copies(sent, in_all, why)
 
 
 def _server_cost(server: ServerProcess, before: float | None) -> ServerCost:

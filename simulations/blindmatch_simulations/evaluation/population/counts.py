@@ -64,7 +64,8 @@ def block_counts(model: Model, seed: int, block: int) -> Counts:
         rng = stream(seed, "block", block, at)
         others, here = (int(n * (block + 1)) // of - int(n * block) // of for n in (count - sharers, sharers))
         _crowd(model, made, rng, others, model.rates[at] * environment.false)
-        step = _chunk(model, environment, float(model.rates[at]))
+        each = model.rates[at] * environment.false.sum() + model.sends * environment.listed.sum()
+        step = max(1, int(_MATCHES / max(each, 1.0)))  # sharers to be drawn together
         for start in range(0, here, step):
             some = _sharers(model, rng, min(step, here - start))
             _missed(model, made, rng, some, environment)
@@ -100,12 +101,6 @@ def _poisson(mean: float) -> tuple[Counts, Floats]:
     numbers = np.arange(int(mean + 12 * mean**0.5 + 24))
     chances = np.exp(xlogy(numbers, mean) - mean - gammaln(numbers + 1))
     return numbers, chances / chances.sum()
-
-
-def _chunk(model: Model, environment: Environment, rate: float) -> int:
-    """Sharers to be drawn together."""
-    each = rate * environment.false.sum() + model.sends * environment.listed.sum()
-    return max(1, int(_MATCHES / max(each, 1.0)))
 
 
 def _sharers(model: Model, rng: np.random.Generator, accounts: int) -> Sharers:

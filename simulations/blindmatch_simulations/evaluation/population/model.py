@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from blindmatch_simulations.evaluation.assess.observed import KeyUse
 from blindmatch_simulations.evaluation.population.inputs import Inputs
@@ -270,13 +270,11 @@ def drawn(model: Model, seed: int, runs: int | None = None, purpose: str = "run"
         expected = np.full(model.cascades.burn_in + model.days, share)
         sends = _sends(model, model.cascades.known, expected, stream(seed, purpose, name), n)
         kinds.append((1 - given.known.value) * share + sends / (model.known or 1))
-    down = _outages(model, stream(seed, purpose, "outages"), n)
+    outages = model.inputs.outages
+    struck = stream(seed, purpose, "outages").random((n, model.days)) < outages.chance.value
+    down = np.where(struck, outages.part.value * model.behaviour.asks, 0.0)
     made = composed(model, false, kinds[0], kinds[1], down)
-    return (
-        made
-        if runs is not None
-        else Environment(*(getattr(made, name)[0] for name in made.__struct_fields__))
-    )
+    return made if runs is not None else Environment(*(rows[0] for rows in astuple(made)))
 
 
 def average_environment(model: Model) -> Environment:
@@ -322,9 +320,3 @@ def _sends(model: Model, law: Sizes, shares: Floats, rng: np.random.Generator, r
         for size, chance in zip(law.sizes, law.chances, strict=True):
             total += size * rng.poisson(begun * chance, (runs, len(begun)))
     return spread_out(total, cascades.left)[:, cascades.burn_in :]
-
-
-def _outages(model: Model, rng: np.random.Generator, runs: int) -> Floats:
-    outages = model.inputs.outages
-    struck = rng.random((runs, model.days)) < outages.chance.value
-    return np.where(struck, outages.part.value * model.behaviour.asks, 0.0)

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.population.bands import Totals, expected, totals
+from blindmatch_simulations.evaluation.population.bands import expected, totals
 from blindmatch_simulations.evaluation.population.centre import worked
 from blindmatch_simulations.evaluation.population.counts import Count
 from blindmatch_simulations.evaluation.population.inputs import Inputs, figures, with_value
@@ -97,11 +97,6 @@ def of_counts(counts: Counts, model: Model, rng: np.random.Generator) -> dict[st
     return _all(dict(zip(COUNTED, (*rows, held), strict=True)), model, rng)
 
 
-def of_totals(totals: Totals, model: Model, rng: np.random.Generator) -> dict[str, Floats]:
-    """The same of several runs, (runs, days) each."""
-    return _all(dict(zip(COUNTED, totals, strict=True)), model, rng)
-
-
 def of_expected(model: Model) -> dict[str, Floats]:
     """The same as expected, (1, days) each; the queue is that of a flow, without chance.
 
@@ -139,8 +134,8 @@ def banded(model: Model, seed: int) -> dict[str, Any]:
     for ends in CORNERS:
         its = replace(model, behaviour=model.behaviour.at(*ends))
         if not any(its.behaviour == other for other, _ in sets):
-            found = of_totals(totals(its, seed), its, stream(seed, "bands", "centre"))
-            sets.append((its.behaviour, found))
+            named = dict(zip(COUNTED, totals(its, seed), strict=True))
+            sets.append((its.behaviour, _all(named, its, stream(seed, "bands", "centre"))))
     return {
         "expected": {name: _plain(of_run(name, rows)[0]) for name, rows in of_expected(model).items()},
         "bands": {
@@ -293,14 +288,12 @@ def _ends(
             ends.append((with_value(inputs, part, field, end), its, max(1, others)))
         made.append((f"{part}.{field}", ends))
     for name in MEASURED:
-        both = [_with(behaviour, name, end) for end in ("low", "high")]
-        made.append((f"measured.{name}", [(inputs, one, accounts) for one in both]))
+        ends = []
+        for end in ("low", "high"):
+            moved: dict[str, Any] = {name: Range.exactly(getattr(behaviour, name).at(end))}
+            ends.append((inputs, replace(behaviour, **moved), accounts))
+        made.append((f"measured.{name}", ends))
     return made
-
-
-def _with(behaviour: Behaviour, name: str, end: str) -> Behaviour:
-    changed: dict[str, Any] = {name: Range.exactly(getattr(behaviour, name).at(end))}
-    return replace(behaviour, **changed)
 
 
 def _expected(inputs: Inputs, behaviour: Behaviour, accounts: int, days: int) -> Mapping[str, float]:

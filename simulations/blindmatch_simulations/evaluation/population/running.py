@@ -217,7 +217,8 @@ def run(
     made = {
         "population": VERSION, "accounts": options.accounts, "days": options.days,
         "seconds": round(time.monotonic() - began, 3), "workers": options.workers, "seed": options.seed,
-        "digest": _digest([rows, years]), "inputs": msgspec.to_builtins(inputs),
+        "digest": sha256(json.dumps([rows, years], sort_keys=True).encode()).hexdigest(),
+        "inputs": msgspec.to_builtins(inputs),
         "results": {"digest": read.digest, "made_at": read.made_at, "command": read.command},
         "designs": rows, "calibration": years,
     }  # fmt: skip
@@ -343,8 +344,3 @@ def _key(inputs: Inputs, digest: str, options: Options) -> str:
         "packages": {name: version(name) for name in ("blindmatch", "numpy", "scipy")},
     }  # fmt: skip
     return json.dumps(held, indent=1, sort_keys=True) + "\n"
-
-
-def _digest(made: Any) -> str:
-    """SHA-256 of outputs."""
-    return sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()

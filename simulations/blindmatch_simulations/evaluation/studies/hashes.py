@@ -81,7 +81,12 @@ def measured(count: int = PICTURES) -> dict[str, Score]:
         "coefficients": [of_coefficients(one.coefficients, usual) for one in shown],
         "plane": [pdq.thumbnail(one.luminance) for one in shown],
     }
-    return {held: _score(planes, shown) for held, planes in rebuilt.items()}
+    found = {}
+    for held, planes in rebuilt.items():
+        own = [alike(plane, one) for plane, one in zip(planes, shown, strict=True)]
+        other = [alike(plane, shown[at - 1]) for at, plane in enumerate(planes)]
+        found[held] = Score(float(np.mean(own)), float(np.mean(other)))
+    return found
 
 
 def of_coefficients(values: npt.NDArray[np.float32], usual: Usual) -> Floats:
@@ -107,12 +112,6 @@ def alike(plane: Floats, one: Picture) -> float:
     scaled = Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC)
     own = np.asarray(scaled, np.float32)
     return float(structural_similarity(own, one.luminance, data_range=255.0))  # type: ignore[no-untyped-call]
-
-
-def _score(planes: list[Floats], shown: list[Picture]) -> Score:
-    own = [alike(plane, one) for plane, one in zip(planes, shown, strict=True)]
-    other = [alike(plane, shown[at - 1]) for at, plane in enumerate(planes)]
-    return Score(float(np.mean(own)), float(np.mean(other)))
 
 
 Distances = npt.NDArray[np.uint16]
