@@ -15,7 +15,7 @@ from blindmatch_client.settings import FailureMode
 from blindmatch_client.store.store import Store
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party
-from blindmatch_server.relay.server import HOLD_SECONDS
+from blindmatch_server.relay.service import HOLD_SECONDS
 from blindmatch_server.relay.store import RelayLimits
 from dummy_designs import ECHO
 from support.fakes import Owned, World, down, hashes_with, picture

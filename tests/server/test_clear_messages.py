@@ -22,8 +22,7 @@ from blindmatch_protocol.messages.content import AttachmentRef, ClearMessage, Co
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.matching.service import MatchingConfig
-from blindmatch_server.relay.server import RelayConfig, open_relay, open_services
-from blindmatch_server.relay.service import Scan
+from blindmatch_server.relay.service import RelayConfig, Scan, open_relay, open_services
 from blindmatch_server.relay.store import RelayLimits
 from msgspec.structs import replace
 from support.fakes import picture

@@ -14,7 +14,7 @@ from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_server.hosting.authority import Credentials, Identity, Kind
 from blindmatch_server.matching.epochs import PublishedSource
 from blindmatch_server.matching.service import MatchingConfig, open_matching
-from blindmatch_server.relay.server import RelayConfig, open_relay
+from blindmatch_server.relay.service import RelayConfig, open_relay
 from blindmatch_simulations.evaluation.bench.queries import Check
 from hostile import HELD, LOST, MATCHER, NOTHING_REMOVED, RELAY, Attack, Service, intruding
 from support.signed import CURATOR

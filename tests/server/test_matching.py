@@ -22,7 +22,7 @@ from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.matching.epochs import EpochSource, PublishedSource
 from blindmatch_server.matching.ledger import MatcherStore
 from blindmatch_server.matching.service import MatchingConfig, open_matching
-from blindmatch_server.relay.server import RelayConfig, open_services
+from blindmatch_server.relay.service import RelayConfig, open_services
 from support.held_source import HeldSource
 from support.signed import CURATOR, SIGNER
 

@@ -19,7 +19,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.hosting.limits import Rate
 from blindmatch_server.relay import service
-from blindmatch_server.relay.server import RelayConfig, open_relay
+from blindmatch_server.relay.service import RelayConfig, open_relay
 from blindmatch_server.relay.store import RelayLimits
 
 from .deployment import ALICE, BOB, Client, Deployment, refused

@@ -21,8 +21,7 @@ from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.hosting.calls import REFUSALS
 from blindmatch_server.hosting.limits import Rate, TokenBuckets, TurnQueue
 from blindmatch_server.relay import store
-from blindmatch_server.relay.server import RelayConfig, Steadiness, open_relay
-from blindmatch_server.relay.service import Relay
+from blindmatch_server.relay.service import Relay, RelayConfig, Steadiness, open_relay
 from blindmatch_server.relay.store import RelayLimits
 from blindmatch_server.storage.errors import RateError
 

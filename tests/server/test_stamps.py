@@ -17,7 +17,7 @@ from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.messages.franking import Stamp, Stamped, commit
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre.assessment import Check, Outcome
-from blindmatch_server.relay.server import RelayConfig, open_relay
+from blindmatch_server.relay.service import RelayConfig, open_relay
 from msgspec.structs import replace
 
 from .deployment import ALICE, BOB, Deployment, refused

@@ -34,8 +34,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Credentials as ServerCredentials
 from blindmatch_server.hosting.serving import Listen, serve
-from blindmatch_server.relay.server import RelayConfig, open_services
-from blindmatch_server.relay.service import Relay
+from blindmatch_server.relay.service import Relay, RelayConfig, open_services
 from dummy_designs import ECHO
 from msgspec import Struct
 from msgspec.structs import replace

@@ -17,7 +17,7 @@ from blindmatch_server.hosting.authority import Credentials
 from blindmatch_server.hosting.serving import Listen, OpenServices, serve
 from blindmatch_server.matching.ledger import CentreAddress
 from blindmatch_server.matching.service import MatchingConfig, open_matching
-from blindmatch_server.relay.server import RelayConfig, open_services
+from blindmatch_server.relay.service import RelayConfig, open_services
 from blindmatch_server.relay.store import RelayLimits
 from msgspec import Struct
 from server.designs_for_tests import ROLE, Dummy

@@ -72,7 +72,6 @@ class Statute(msgspec.Struct, frozen=True):
 
 @cache
 def statute() -> Statute:
-    """What the file says."""
     raw = files("blindmatch_server.centre").joinpath("statute.json").read_bytes()
     return msgspec.json.decode(raw, type=Statute)
 

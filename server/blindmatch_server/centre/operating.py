@@ -72,7 +72,6 @@ def report_detail(
 
 
 def notice_of(held: notices.Notice, row: store.Row) -> wire.Notice:
-    """A notice with its text."""
     told = asdict(held)
     del told["words"]
     return wire.Notice(**told, text=notices.text_of(held, row))
@@ -245,7 +244,6 @@ class OperatorMethods:
         return complaints.settle(c, request.complaint_id, decision, reason, now, call.account)
 
     def due_notices(self, c: Connection, request: wire.DueNoticesRequest, call: Call) -> wire.NoticeList:
-        """Notices that are due and not sent, oldest first."""
         held = notices.due(c, milliseconds(self._clock))
         return wire.NoticeList(notices=[notice_of(one, store.find(c, one.report_id)) for one in held])
 

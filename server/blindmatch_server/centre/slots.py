@@ -160,7 +160,6 @@ def _joined(c: Connection, account: str, submission: bytes, count: int) -> bytes
 
 
 def _fragment(data: bytes) -> bytes:
-    """What is kept of a slot, without its padding."""
     end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "big")
     return data[_LENGTH_BYTES:end]
 

@@ -174,7 +174,6 @@ class HashList:
             raise ListFileError(f"{self.path.name}: ids are out of order or unknown")
 
     def _digest(self, name: str) -> str:
-        """SHA-256 of a section, in hex, read piece by piece."""
         state, content = hashlib.sha256(), self._section(name).reshape(-1).view(np.uint8)
         for at in range(0, len(content), _WORK_BYTES):
             self._check_whole()

@@ -92,7 +92,6 @@ class Spool:
         return flat.reshape(-1, self._width) if self._width > 1 else flat
 
     def close(self) -> None:
-        """Give the disk space back once the last array is gone."""
         self._file.close()
 
 
@@ -195,6 +194,5 @@ class ImportRecords:
         return plain
 
     def close(self) -> None:
-        """Give the disk space back."""
         for spool in (self._hashes, self._kinds, self._times, self._identities):
             spool.close()

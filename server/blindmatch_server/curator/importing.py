@@ -126,7 +126,6 @@ def assemble(
 
 
 def _ids(entries: Indices, kept: int, onto: HashList | None) -> tuple[npt.NDArray[np.uint64], int]:
-    """The entries' ids, and the next one."""
     first = onto.footer.next_id if onto else FIRST_ID
     fresh = np.arange(first, first + len(entries) - kept, dtype=np.uint64)
     old = onto.ids[entries[:kept]] if onto else np.empty(0, np.uint64)

@@ -100,7 +100,6 @@ class Reject(NamedTuple):
 
 
 def rejects_path(into: Path) -> Path:
-    """The side file of the list file `into`."""
     return into.with_name(into.name + ".rejects.jsonl")
 
 

@@ -56,7 +56,6 @@ class Source:
         return self._held
 
     def _fetch(self, count: int) -> bytes:
-        """Up to `count` bytes, fewer only at the end."""
         parts = []
         while count and (part := self._file.read(count)):
             parts.append(part)

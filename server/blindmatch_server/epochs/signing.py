@@ -24,7 +24,6 @@ class CuratorKey(Ed25519Key, frozen=True):
     NAME: ClassVar[str] = "curator"
 
     def sign(self, manifest: EpochManifest) -> SignedManifest:
-        """The manifest with its signature."""
         return sign(manifest, self._key)
 
     def leaf(

@@ -250,7 +250,6 @@ class Endpoint:
             raise GoneError(self.path, "the caller is gone") from error
 
     def _patient(self, account: str) -> bool:
-        """Is a refusal of this account answered at once?"""
         try:
             self._refusals.take(account, self.path)
         except RateError:

@@ -28,7 +28,6 @@ system_clock: Clock = time.time
 
 
 def milliseconds(clock: Clock) -> int:
-    """Unix time in whole milliseconds."""
     return int(clock() * 1000)
 
 
@@ -46,8 +45,6 @@ MOST_LOG_BYTES: Final = 64 << 20
 
 
 class _StandardError:
-    """Writes lines to the standard error stream at once."""
-
     def __init__(self) -> None:
         self._torn = False
 

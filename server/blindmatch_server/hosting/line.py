@@ -67,8 +67,6 @@ class LineEndpoint(Endpoint):
 
 
 class _Opened(Struct):
-    """One line; it belongs to one task."""
-
     endpoint: LineEndpoint
     context: Context
     call: Call

@@ -59,11 +59,9 @@ class Metrics:
         self._seconds.labels(call.method).observe(call.seconds)
 
     def drop_line(self) -> None:
-        """A log line could not be written."""
         self._dropped.inc()
 
     def drain(self) -> None:
-        """The server shuts down."""
         self._draining.set(1)
 
     @contextmanager

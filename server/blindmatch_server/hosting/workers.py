@@ -76,7 +76,6 @@ class Workers:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Of the processes there are now."""
         return tuple(process.pid or 0 for process in self._processes())
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
@@ -208,7 +207,6 @@ class WorkerPool:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Of the processes there are now."""
         return () if self._workers is None else self._workers.pids
 
     def map(self, fn: Callable[..., T], /, *iterables: Iterable[Any]) -> Iterator[T]:
@@ -234,7 +232,6 @@ class WorkerPool:
 
 
 def _asked(workers: Workers, function: RowFunction, secret: bytes, batch: EntryBatch) -> Future[Rows] | None:
-    """The rows to come; None if no worker can be started."""
     try:
         return workers.submit(_computed, f"{function.__module__}:{function.__qualname__}", secret, batch)
     except WorkerError as error:

@@ -58,7 +58,6 @@ class Month(Struct, frozen=True, order=True):
 
     @property
     def following(self) -> Month:
-        """The next one."""
         return self.after(1)
 
     def after(self, months: int) -> Month:
@@ -73,7 +72,6 @@ class Month(Struct, frozen=True, order=True):
 
 
 def leaf_of(month: Month, counts: dict[str, int]) -> bytes:
-    """The leaf of a month."""
     held = {"counts": counts, "format": FORMAT, "month": str(month), "version": VERSION}
     return (json.dumps(held, sort_keys=True, separators=(",", ":")) + "\n").encode()
 
@@ -300,7 +298,6 @@ class LogConfig(Redacted, Struct, frozen=True):
 
 @asynccontextmanager
 async def open_log(config: LogConfig, context: ServerContext) -> AsyncIterator[Sequence[Service]]:
-    """The log's service."""
     cosigning = Cosigning(config.witnesses, config.quorum, config.credentials, context.log)
     yield [Log(config.directory, config.streams, config.seed, cosigning)]
 

@@ -64,7 +64,6 @@ class TreeStore:
 
     @property
     def size(self) -> int:
-        """Leaves."""
         return self.head.size
 
     @property

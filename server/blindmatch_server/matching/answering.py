@@ -110,7 +110,6 @@ class RoleWorkers:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Of the processes there are now."""
         return self._workers.pids
 
     def answer(self, bodies: Sequence[Body]) -> list[Reply]:
@@ -227,7 +226,6 @@ class Answering:
         return [result for result in results if result is not None]
 
     def _group(self, tasks: Sequence[Task]) -> list[Result]:
-        """Results of tasks of one epoch and one role."""
         try:
             tasks[0].epoch.check()
             return [*self._answered(tasks[0], [Body(task.body, task.enrolment) for task in tasks])]

@@ -148,7 +148,6 @@ class Forwarder:
         self.roles = frozenset(role for role, party in info.forwarded.items() if party == carrying.party)
 
     async def close(self) -> None:
-        """Close the connections to hosts."""
         for channel in self._open.values():
             await channel.close()
         self._open.clear()

@@ -117,7 +117,6 @@ class MatcherStore:
         self._database = Database(path, SCHEMA, VERSION)
 
     async def close(self) -> None:
-        """Finish what waits and close."""
         await self._database.close()
 
     async def spent(self, key: bytes, account: str) -> Spent:
@@ -385,7 +384,6 @@ class Filer:
         return channel_to(Party.CENTRE, self._centre.address, self._centre.credentials, pause)
 
     async def _submit(self, channel: grpc.aio.Channel, filing: Filing) -> bool:
-        """Submit one; False if it has to be tried again."""
         stub: Any = rpc.CentreStub(channel)  # type: ignore[no-untyped-call]
         head = wire.SubmitPart(report_id=filing.report_id)
         try:

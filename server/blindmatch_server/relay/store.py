@@ -298,7 +298,6 @@ def blob_size(connection: Connection, blob_id: bytes) -> int:
 
 
 def blob_ids(connection: Connection) -> set[bytes]:
-    """Ids of all attachments."""
     return {blob_id for (blob_id,) in connection.execute("SELECT blob_id FROM blobs")}
 
 
@@ -358,7 +357,6 @@ def _check_share(connection: Connection, sender: str, recipient: str, size: int,
 
 
 def _deleted(connection: Connection, where: str, values: tuple[object, ...]) -> list[tuple[str, str, int]]:
-    """Delete messages; recipient, sender and size of those deleted."""
     query = f"DELETE FROM messages WHERE {where} RETURNING recipient, sender, LENGTH(sealed)"  # noqa: S608 - constants
     return connection.execute(query, values).fetchall()
 

@@ -42,7 +42,6 @@ class FairQueue(Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """How many tasks wait."""
         return self._waiting
 
     def append(self, account: str, task: T) -> None:

@@ -89,7 +89,6 @@ class Incoming:
         self._file = temporary.open("xb")
 
     def write(self, data: bytes) -> None:
-        """Append `data`."""
         self._file.write(data)
 
     def commit(self) -> None:

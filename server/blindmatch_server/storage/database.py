@@ -63,7 +63,6 @@ class Database:
         return result
 
     async def close(self) -> None:
-        """Finish what waits and close."""
         await self._batcher.close()
         self._thread.shutdown()
         self._connection.close()

@@ -235,7 +235,6 @@ def _check_name(name: str) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove a folder of plain files, if it is there."""
     if folder.is_dir():
         for path in folder.iterdir():
             path.unlink()

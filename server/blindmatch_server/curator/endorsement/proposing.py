@@ -104,7 +104,6 @@ def _vouchers(rows: Rows, lengths: Sequence[int]) -> tuple[Masks, npt.NDArray[np
 
 
 def _ones(masks: Masks) -> Masks:
-    """How many organisations are in each mask."""
     return sum((masks >> np.uint32(place) & np.uint32(1) for place in range(32)), np.zeros_like(masks))
 
 

@@ -169,7 +169,6 @@ def whole_lines(source: Source, size: int, most: int = MOST_LINE_BYTES) -> Itera
 
 
 def _skip_line(source: Source, size: int) -> None:
-    """Pass over the rest of a line, its end included."""
     while data := source.read(size):
         end = data.find(b"\n") + 1
         if end:

@@ -45,7 +45,7 @@ from blindmatch_server.matching.epochs import PublishedSource, Renewing
 from blindmatch_server.matching.forwarding import Carrying
 from blindmatch_server.matching.ledger import CentreAddress
 from blindmatch_server.matching.service import MatchingConfig, open_matching
-from blindmatch_server.relay.server import RelayConfig, open_services
+from blindmatch_server.relay.service import RelayConfig, open_services
 from blindmatch_server.relay.store import RelayLimits
 from blindmatch_server.storage.key_files import read_key
 
