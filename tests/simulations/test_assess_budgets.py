@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from blindmatch_protocol.designs import none
-from blindmatch_simulations.cli import console
+from blindmatch_simulations.cli import bars
 from blindmatch_simulations.cli.assess import FEWER, _row
 from blindmatch_simulations.evaluation.assess import alone, worker
 from blindmatch_simulations.evaluation.assess.observed import AloneRow, Check, Copies
@@ -182,7 +182,7 @@ def test_an_interrupted_assessment_says_what_is_kept_and_goes_on(tmp_path: Path)
 
 @pytest.mark.parametrize("shown", ["_bar", "_phase"])
 def test_without_a_terminal_a_line_tells_how_far_it_is(shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "PLAIN_SECONDS", 0.01)
+    monkeypatch.setattr(bars, "PLAIN_SECONDS", 0.01)
     file = io.StringIO()
     globals()[shown](Console(file=file, emoji=False), lambda: file.getvalue().count("after 0:00:") >= 3)
     lines = [one for one in file.getvalue().splitlines() if ", after" in one]
@@ -194,14 +194,14 @@ def test_without_a_terminal_a_line_tells_how_far_it_is(shown: str, monkeypatch: 
 
 
 def _bar(shown: Console, enough: Callable[[], bool]) -> None:
-    with console.progress_bar(shown, "building", "entries") as progress:
+    with bars.progress_bar(shown, "building", "entries") as progress:
         progress(3, 9)
         while not enough():
             time.sleep(0.01)
 
 
 def _phase(shown: Console, enough: Callable[[], bool]) -> None:
-    with console.phases(shown) as begin:
+    with bars.phases(shown) as begin:
         begin("made before")(1, 1)
         begin("building")(3, 9)
         while not enough():

@@ -14,7 +14,8 @@ from blindmatch_simulations import cli
 from blindmatch_simulations.cli import app, exit_codes
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.cli.assess import COLUMNS, COSTS
-from blindmatch_simulations.cli.console import ERR, OUT, details, parts, progress_bar, say, table
+from blindmatch_simulations.cli.bars import progress_bar
+from blindmatch_simulations.cli.console import ERR, OUT, details, parts, say, table
 from blindmatch_simulations.cli.serve import Watched
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.processes import ServerProcess, alone

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -24,6 +26,37 @@ def test_every_module_with_a_design_in_the_folder_is_found() -> None:
     found = {registered.design.info.name: registered.source for registered in built_in_designs()}
     assert {"none", "hash-upload", "provider-scan", "oprf-psi"} <= found.keys()
     assert set(found.values()) == {"built in"}
+
+
+def test_a_built_in_design_lies_in_the_module_of_its_name_and_is_loaded_by_it() -> None:
+    for registered in built_in_designs():
+        assert load_design(registered.design.info.name) is registered.design
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("oprf-psi", set()),
+        ("none", set()),
+        ("hash-upload", set()),
+        ("prefix-bucket", {"oprf_psi"}),
+        ("split-psi", {"oprf_psi"}),
+        ("split-token-psi", {"token_psi"}),
+    ],
+)
+def test_a_design_is_loaded_without_those_it_does_not_stand_on(name: str, others: set[str]) -> None:
+    """What `device send` and `device status` load, told by modules, since seconds hang on the machine."""
+    script = (
+        "import sys\nimport blindmatch_simulations.cli.device\n"
+        "from blindmatch_simulations.testbed.deployment.registry import load_design\n"
+        "load_design(sys.argv[1])\nprint(*sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, name], capture_output=True, text=True, check=True)
+    front = "blindmatch_protocol.designs."
+    loaded = [one.removeprefix(front) for one in done.stdout.split() if one.startswith(front)]
+    designs = {registered.design.info.name.replace("-", "_") for registered in built_in_designs()}
+    assert {one.partition(".")[0] for one in loaded} & designs == {name.replace("-", "_")} | others
+    assert len(loaded) <= 16
 
 
 def test_names_lead_to_designs() -> None:

@@ -72,9 +72,9 @@ def refusal_of(error: Exception) -> Refusal:
     match error:
         case RateError():
             wait = ("retry-after-ms", str(error.retry_after_ms))
-            return Refusal(error.status, str(error), (wait,))
+            return Refusal(grpc.StatusCode[error.status], str(error), (wait,))
         case RefusedError():
-            return Refusal(error.status, str(error))
+            return Refusal(grpc.StatusCode[error.status], str(error))
         case EpochMismatchError() | DesignError():
             return Refusal(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         case ProtocolError() | PictureError():

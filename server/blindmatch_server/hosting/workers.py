@@ -36,7 +36,6 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-import grpc
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import EntryBatch
 from blindmatch_protocol.contract.executor import RowFunction
@@ -53,7 +52,7 @@ _SPAWN: Final = multiprocessing.get_context("spawn")
 class WorkerError(RefusedError):
     """A worker process ended before its task was done; asking again may help."""
 
-    status = grpc.StatusCode.UNAVAILABLE
+    status = "UNAVAILABLE"
 
 
 class TaskError(Exception):

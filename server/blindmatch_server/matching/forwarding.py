@@ -206,5 +206,5 @@ def _refusal(role: str, error: grpc.aio.AioRpcError) -> HostError | RateError:
     if wait.isdecimal() and len(wait) <= _MOST_DIGITS:
         return RateError(EXCHANGE, int(wait))
     if error.code() in _PASSED_ON:
-        return HostError(EXCHANGE, f"the host of {role} refused: {error.details()}", error.code())
+        return HostError(EXCHANGE, f"the host of {role} refused: {error.details()}", error.code().name)
     return HostError(EXCHANGE, f"the host of {role} cannot be asked now")

@@ -9,7 +9,6 @@ BlindmatchError
 
 from __future__ import annotations
 
-import grpc
 from blindmatch_protocol.codec.errors import BlindmatchError
 
 
@@ -20,9 +19,12 @@ class RefusedError(BlindmatchError):
         step: the method or message, e.g. ``"relay/send"``.
         rule: the rule that was broken, in words.
         field: the field it was broken by, if one can be named.
+
+    Attributes:
+        status: of gRPC, by name: devices and commands meet these errors without loading gRPC.
     """
 
-    status = grpc.StatusCode.INVALID_ARGUMENT
+    status = "INVALID_ARGUMENT"
 
     def __init__(self, step: str, rule: str, field: str | None = None) -> None:
         super().__init__(f"{step}: {f'field {field}: ' if field else ''}{rule}")
@@ -31,55 +33,55 @@ class RefusedError(BlindmatchError):
 class UnauthenticatedError(RefusedError):
     """The caller's certificate names no identity of this deployment, has run out, or is revoked."""
 
-    status = grpc.StatusCode.UNAUTHENTICATED
+    status = "UNAUTHENTICATED"
 
 
 class ForbiddenError(RefusedError):
     """The caller is known and may not call this method."""
 
-    status = grpc.StatusCode.PERMISSION_DENIED
+    status = "PERMISSION_DENIED"
 
 
 class NotFoundError(RefusedError):
     """What a field names does not exist."""
 
-    status = grpc.StatusCode.NOT_FOUND
+    status = "NOT_FOUND"
 
 
 class ConflictError(RefusedError):
     """Something else is already stored under this name."""
 
-    status = grpc.StatusCode.ALREADY_EXISTS
+    status = "ALREADY_EXISTS"
 
 
 class PreconditionError(RefusedError):
     """The call does not fit the server's state: its epoch or key, an enrolment, a report, a log."""
 
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    status = "FAILED_PRECONDITION"
 
 
 class OutOfRangeError(RefusedError):
     """An offset lies outside what it points into."""
 
-    status = grpc.StatusCode.OUT_OF_RANGE
+    status = "OUT_OF_RANGE"
 
 
 class UnsupportedError(RefusedError):
     """The server runs another design or another version of it."""
 
-    status = grpc.StatusCode.UNIMPLEMENTED
+    status = "UNIMPLEMENTED"
 
 
 class QuotaError(RefusedError):
     """A quota is used up."""
 
-    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    status = "RESOURCE_EXHAUSTED"
 
 
 class HostError(RefusedError):
     """Another server, which a body was forwarded to, refused it or cannot be asked."""
 
-    def __init__(self, step: str, rule: str, status: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE) -> None:
+    def __init__(self, step: str, rule: str, status: str = "UNAVAILABLE") -> None:
         super().__init__(step, rule)
         self.status = status
 
@@ -87,7 +89,7 @@ class HostError(RefusedError):
 class GoneError(RefusedError):
     """The caller hung up while it was answered."""
 
-    status = grpc.StatusCode.CANCELLED
+    status = "CANCELLED"
 
 
 class RateError(QuotaError):
@@ -101,13 +103,13 @@ class RateError(QuotaError):
 class SlowError(RefusedError):
     """The caller did not send, or did not take, in time."""
 
-    status = grpc.StatusCode.DEADLINE_EXCEEDED
+    status = "DEADLINE_EXCEEDED"
 
 
 class DrainingError(RefusedError):
     """The server is shutting down."""
 
-    status = grpc.StatusCode.UNAVAILABLE
+    status = "UNAVAILABLE"
 
 
 class StateError(BlindmatchError):

@@ -13,12 +13,12 @@ import typer
 from msgspec.structs import replace
 
 from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.console import (
     ERR,
     OUT,
     JsonOption,
     parts,
-    phases,
     say,
     target,
     write_file,

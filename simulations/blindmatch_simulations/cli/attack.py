@@ -11,8 +11,9 @@ from blindmatch_protocol.contract import AnyDesign
 from msgspec import to_builtins
 
 from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Commands, Found
-from blindmatch_simulations.cli.console import ERR, complain, phases, table
+from blindmatch_simulations.cli.console import ERR, complain, table
 from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack, Pair
 from blindmatch_simulations.evaluation.attacks.run import Ran, described, not_played, results_of, run_attack
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs

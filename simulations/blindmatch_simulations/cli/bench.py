@@ -13,9 +13,10 @@ from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.messages.franking import DEFAULT_MODE
 from rich.console import Console
 
+from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.certs import FrankingOption
 from blindmatch_simulations.cli.commands import Commands, Found, people
-from blindmatch_simulations.cli.console import SetOption, phases, table, values_of
+from blindmatch_simulations.cli.console import SetOption, table, values_of
 from blindmatch_simulations.cli.corpus import PicturesOption as OwnPicturesOption
 from blindmatch_simulations.cli.corpus import chosen, show_own
 from blindmatch_simulations.evaluation.bench.accountability import (

@@ -20,6 +20,7 @@ from blindmatch_server.log.service import Month
 from blindmatch_server.storage.files import PRIVATE
 from rich.table import Table
 
+from blindmatch_simulations.cli.bars import progress_bar
 from blindmatch_simulations.cli.centre_decisions import (
     ReasonOption,
     acknowledge,
@@ -32,7 +33,6 @@ from blindmatch_simulations.cli.centre_decisions import (
     describe_report,
     forward,
     hold,
-    id_of,
     journal_line,
     mailbox,
     notice_line,
@@ -44,16 +44,7 @@ from blindmatch_simulations.cli.centre_decisions import (
     withdrawals,
 )
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
-from blindmatch_simulations.cli.console import (
-    ERR,
-    OUT,
-    JsonOption,
-    progress_bar,
-    say,
-    table,
-    write_file,
-    write_json,
-)
+from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, id_of, say, table, write_file, write_json
 from blindmatch_simulations.cli.list_build import files_of
 from blindmatch_simulations.measure.results import csv_of
 from blindmatch_simulations.testbed.deployment.curating import add_references, open_named

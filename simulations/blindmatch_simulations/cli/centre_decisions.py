@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,11 +19,11 @@ from google.protobuf.message import Message
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found, found, listed
 from blindmatch_simulations.cli.console import DeployedDesignOption, day, moment, table, write_file
+from blindmatch_simulations.cli.device_status import ReportArgument, id_of
 from blindmatch_simulations.testbed.deployment.devices import now_ms
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.notifying import deliver
 from blindmatch_simulations.testbed.deployment.operators import (
-    ReportIdError,
     ask_centre,
     centre_list,
     centre_show,
@@ -33,17 +32,7 @@ from blindmatch_simulations.testbed.deployment.operators import (
 from blindmatch_simulations.testbed.deployment.registry import design_of
 from blindmatch_simulations.testbed.deployment.statistics import Mailbox
 
-_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
-
-ReportArgument = Annotated[str, typer.Argument(help="A report's id, 32 hex digits.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the report's journal.")]
-
-
-def id_of(text: str, what: str = "report") -> bytes:
-    """An id as it is printed; `ReportIdError` if it is none."""
-    if not _ID.fullmatch(text):
-        raise ReportIdError(f"{what}: must be 32 hex digits")
-    return bytes.fromhex(text)
 
 
 def confirm(deployment: Deployment, report: ReportArgument, reason: ReasonOption) -> Found:

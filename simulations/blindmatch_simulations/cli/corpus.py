@@ -15,17 +15,9 @@ from blindmatch_server.hosting.workers import cores
 from rich.console import Console
 from rich.table import Table
 
+from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Commands, Found, people
-from blindmatch_simulations.cli.console import (
-    OUT,
-    console_for,
-    phases,
-    say,
-    several,
-    table,
-    target,
-    write_json,
-)
+from blindmatch_simulations.cli.console import OUT, console_for, say, several, table, target, write_json
 from blindmatch_simulations.evaluation.corpus import installed as pictures
 from blindmatch_simulations.evaluation.corpus.bounds import Bound, bounds
 from blindmatch_simulations.evaluation.corpus.hashing import named

@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.certs import FrankingOption
 from blindmatch_simulations.cli.console import (
     DesignOption,
     JsonOption,
     console_for,
-    phases,
     table,
     write_json,
 )

@@ -11,8 +11,9 @@ from msgspec import to_builtins
 from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Commands, Found, people
-from blindmatch_simulations.cli.console import phases, table
+from blindmatch_simulations.cli.console import table
 from blindmatch_simulations.testbed.deployment.registry import (
     Registered,
     all_designs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,10 @@ from blindmatch_client.epochs.trusted import Adopted, Evidence
 from blindmatch_client.messages.contacts import Contact, grouped
 from blindmatch_client.reports.complaints import Complaint, ComplaintState
 from blindmatch_client.reports.reporting import ReportStanding
+from blindmatch_protocol.codec.errors import BlindmatchError
 from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
-from blindmatch_simulations.cli.centre_decisions import ReportArgument, id_of
 from blindmatch_simulations.cli.commands import Found, found
 from blindmatch_simulations.cli.console import details, moment, table
 from blindmatch_simulations.testbed.deployment.device_settings import PASSPHRASE, Settings, current_kind
@@ -30,7 +31,19 @@ from blindmatch_simulations.testbed.deployment.transparency import words_of_log
 
 NEW_VARIABLE: Final = "BLINDMATCH_NEW_PASSPHRASE"
 
+ReportArgument = Annotated[str, typer.Argument(help="A report's id, 32 hex digits.")]
 NameArgument = Annotated[str, typer.Argument(help="The device, e.g. alice.")]
+
+
+class ReportIdError(BlindmatchError):
+    """A report's id is not one."""
+
+
+def id_of(text: str, what: str = "report") -> bytes:
+    """An id as it is printed; `ReportIdError` if it is none."""
+    if not re.fullmatch(r"[0-9a-fA-F]{32}", text):
+        raise ReportIdError(f"{what}: must be 32 hex digits")
+    return bytes.fromhex(text)
 
 
 def asked_passphrase() -> str:

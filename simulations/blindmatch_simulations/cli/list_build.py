@@ -17,8 +17,9 @@ from blindmatch_server.epochs.published import Publication
 from blindmatch_server.epochs.signing import VALID_DAYS
 
 from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.bars import progress_bar
 from blindmatch_simulations.cli.commands import Found, found, people
-from blindmatch_simulations.cli.console import ERR, DeployedDesignOption, SetOption, progress_bar, values_of
+from blindmatch_simulations.cli.console import ERR, DeployedDesignOption, SetOption, values_of
 from blindmatch_simulations.testbed.deployment import endorsing
 from blindmatch_simulations.testbed.deployment.curating import (
     check_key_lasts,

@@ -27,8 +27,9 @@ from blindmatch_server.epochs.published import open_publication
 from blindmatch_server.hosting.authority import Identity, Kind
 from msgspec.structs import asdict
 
+from blindmatch_simulations.cli.bars import progress_bar
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
-from blindmatch_simulations.cli.console import DeployedDesignOption, progress_bar, say
+from blindmatch_simulations.cli.console import DeployedDesignOption, say
 from blindmatch_simulations.cli.list_build import (
     NameArgument,
     audit,

@@ -12,8 +12,9 @@ import typer
 from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Found, people
-from blindmatch_simulations.cli.console import parts, phases, table
+from blindmatch_simulations.cli.console import parts, table
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
 from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.population.computing import DEVICE_DAYS

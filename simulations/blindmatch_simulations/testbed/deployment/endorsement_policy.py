@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from blindmatch_proofs.endorsement import EndorsementPolicy, Terms
 from blindmatch_proofs.endorsement.batch import NAME, policy_of
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_server.curator.endorsement.batches import EndorsementError, OrganisationKey
 from blindmatch_server.storage.files import PUBLIC, replace_file
 
 from blindmatch_simulations.testbed.deployment.addresses import DAMAGES
 from blindmatch_simulations.testbed.deployment.folder import KEYS, Deployment, DeploymentError
+
+if TYPE_CHECKING:
+    from blindmatch_server.curator.endorsement.batches import OrganisationKey
 
 POLICY: Final = "endorsement.json"
 NO_POLICY: Final = "none"
@@ -121,6 +123,10 @@ def key_of(deployment: Deployment, name: str) -> OrganisationKey:
 
 
 def _key_in(folder: Path) -> OrganisationKey:
+    from blindmatch_server.curator.endorsement.batches import (
+        OrganisationKey,  # no device needs the curator's room
+    )
+
     held = (folder / f"{OrganisationKey.NAME}.key").exists()
     return OrganisationKey.read(folder) if held else OrganisationKey.create(folder)
 
@@ -148,6 +154,10 @@ def check_not_needed(deployment: Deployment) -> None:
     Raises:
         EndorsementError: if there is one.
     """
+    from blindmatch_server.curator.endorsement.batches import (
+        EndorsementError,  # no device needs the curator's room
+    )
+
     if read_policy(deployment) is not None:
         raise EndorsementError("entries here must be endorsed: list propose, list endorse, list publish")
 

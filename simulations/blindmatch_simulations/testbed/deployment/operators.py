@@ -39,10 +39,6 @@ class OperatorError(BlindmatchError):
     """A server could not be asked, or refused."""
 
 
-class ReportIdError(BlindmatchError):
-    """A report's id is not one."""
-
-
 @contextmanager
 def secured(address: str, party: Party, held: Credentials) -> Iterator[grpc.Channel]:
     """A connection of its own to the server of `party`, both sides with certificates."""

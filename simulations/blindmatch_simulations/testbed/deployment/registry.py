@@ -147,13 +147,17 @@ class Registered(Struct, frozen=True):
     source: str
 
 
+def _modules() -> dict[str, str]:
+    """Modules that may hold a design of this repository, by the name that it then has."""
+    inside = (f"{built_in.__name__}.{one.name}" for one in pkgutil.iter_modules(built_in.__path__))
+    return {one.rpartition(".")[2].replace("_", "-"): one for one in (*sorted(inside), *ON_DEVICE)}
+
+
 def built_in_designs() -> Iterator[Registered]:
     """Every `DESIGN` in the protocol room's designs, by module name."""
-    modules = (one.name for one in pkgutil.iter_modules(built_in.__path__))
-    for name in sorted(f"{built_in.__name__}.{one}" for one in modules):
-        loaded = importlib.import_module(name)
-        if hasattr(loaded, "DESIGN"):
-            yield Registered(_checked(loaded.DESIGN, name), "built in")
+    for module in _modules().values():
+        if module not in ON_DEVICE and hasattr(loaded := importlib.import_module(module), "DESIGN"):
+            yield Registered(_checked(loaded.DESIGN, module), "built in")
 
 
 def _on_device() -> Iterator[Registered | NotInstalledError]:
@@ -197,13 +201,24 @@ def load_design(reference: str) -> AnyDesign:
         design = _from_file(Path(path), attribute)
         _REFERENCES[design] = f"{Path(path).resolve()}:{attribute}"
         return design
+    if (mine := _built_in(reference)) is not None:
+        return mine
     designs = all_designs()
     if reference not in designs:
-        if reference in (missing := not_installed()):
-            raise RegistryError(missing[reference])
         known = ", ".join(sorted(designs))
         raise RegistryError(f"no design is called {reference!r}; there are {known}, or give path.py:NAME")
     return designs[reference].design
+
+
+def _built_in(name: str) -> AnyDesign | None:
+    """The design of this repository that has this name, without a look at any other; None if none has."""
+    if (module := _modules().get(name)) is None:
+        return None
+    try:
+        loaded = importlib.import_module(module)
+    except NotInstalledError as error:
+        raise RegistryError(str(error)) from error
+    return _checked(loaded.DESIGN, module) if hasattr(loaded, "DESIGN") else None
 
 
 def loader_of(design: AnyDesign) -> Callable[[], AnyDesign]:

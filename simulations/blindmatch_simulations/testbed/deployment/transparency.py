@@ -16,14 +16,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, NoteSigner, VerifierKey
 from blindmatch_proofs.epoch import DAY_S, EpochPolicy
 from blindmatch_proofs.tlog_policy import Policy, policy_of
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import Party
-from blindmatch_server.log.service import StreamRule, counts, epochs_of
 from blindmatch_server.storage.files import PUBLIC, replace_file
 from blindmatch_server.storage.key_files import line_of, read_key
 from msgspec import Struct
@@ -31,6 +30,9 @@ from msgspec import Struct
 from blindmatch_simulations.testbed.deployment.addresses import DAMAGES
 from blindmatch_simulations.testbed.deployment.folder import KEYS, Deployment, DeploymentError
 from blindmatch_simulations.testbed.deployment.registry import operators
+
+if TYPE_CHECKING:
+    from blindmatch_server.log.service import StreamRule
 
 LOG_FILE: Final = "log.json"
 NO_LOG: Final = "none"
@@ -86,6 +88,8 @@ class TransparencyLog(Struct, frozen=True):
 
     def stream(self, origin: str, curator: bytes) -> StreamRule | None:
         """What is appended to a stream, and by whom; None if there is no such stream."""
+        from blindmatch_server.log.service import counts, epochs_of  # no device needs the log's room
+
         kind, _, design = origin.removeprefix(f"{self.name}/").partition("/")
         if origin == self.origin(COUNTS):
             return counts()
