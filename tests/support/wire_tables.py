@@ -201,7 +201,7 @@ def statuses() -> str:
     when: dict[str, list[str]] = {}
     for kind in _refusals(RefusedError):
         if kind.status is not RefusedError.status:
-            when.setdefault(kind.status.name, []).append(_first(kind))
+            when.setdefault(kind.status, []).append(_first(kind))
     for error in (EpochMismatchError("", ""), ProtocolError("", ""), TimeoutError(), OSError(ENOSPC, "")):
         refusal = refusal_of(error)
         text = _first(type(error)) if isinstance(error, ProtocolError) else f"{refusal.text}."

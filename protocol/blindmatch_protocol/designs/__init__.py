@@ -1,1 +1,1 @@
-"""The built-in designs: every module here with a `DESIGN` is one, and has the name of its design, - written _."""
+"""The built-in designs: each module here with a `DESIGN` is one, and has its name, with _ for -."""

@@ -44,7 +44,8 @@ from blindmatch_simulations.cli.centre_decisions import (
     withdrawals,
 )
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
-from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, id_of, say, table, write_file, write_json
+from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, say, table, write_file, write_json
+from blindmatch_simulations.cli.device_status import id_of
 from blindmatch_simulations.cli.list_build import files_of
 from blindmatch_simulations.measure.results import csv_of
 from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
