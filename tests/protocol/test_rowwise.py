@@ -10,7 +10,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import replayed
 from blindmatch_protocol.crypto import dleq, oprf
 from blindmatch_protocol.crypto.oprf import Mode
-from blindmatch_protocol.designs.recipe import Recipe
+from blindmatch_protocol.designs.deltas import Recipe
 from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.group.rows import cut, expand
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305

@@ -13,9 +13,9 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, replayed, seeded
 from blindmatch_protocol.crypto.oprf import Blinding, Evaluation, Mode, finalize, generate_key_pair
 from blindmatch_protocol.designs import token_psi
+from blindmatch_protocol.designs.deltas import Recipe
 from blindmatch_protocol.designs.oprf_psi import Reply, Request
 from blindmatch_protocol.designs.oprf_psi.design import find_label
-from blindmatch_protocol.designs.recipe import Recipe
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.build import evaluated_rows, keys_of
 from blindmatch_protocol.designs.token_psi.shares import token_keys

@@ -20,7 +20,7 @@ from blindmatch_protocol.contract.executor import Executor, begun
 from blindmatch_protocol.contract.publishing import EntryBatch, EntrySource, Progress, Workspace
 from blindmatch_protocol.crypto.dleq import Mode
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate_rows
-from blindmatch_protocol.designs.recipe import Recipe
+from blindmatch_protocol.designs.deltas import Recipe
 from blindmatch_protocol.designs.voprf.files import ListBuild
 from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.setfile import SetFileWriter

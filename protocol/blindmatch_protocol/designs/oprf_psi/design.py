@@ -30,10 +30,9 @@ from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.contract import Label, WorkedOut
 from blindmatch_protocol.contract.steps import UNCONFIRMED_ID
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate
-from blindmatch_protocol.designs.deltas import SET_FILE, removed_ids
+from blindmatch_protocol.designs.deltas import SET_FILE, SIGNATURES, Recipe, removed_ids, signatures_of
 from blindmatch_protocol.designs.facts import EVERY_GUESS, any_hash
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, keys_of, list_build, oprf_inputs
-from blindmatch_protocol.designs.recipe import SIGNATURES, Recipe, signatures_of
 from blindmatch_protocol.designs.voprf import MATCHER, Limits, PublicKeys, VoprfDesign, VoprfRound, VoprfSetup
 from blindmatch_protocol.designs.voprf.files import FileLayer, ListBuild
 from blindmatch_protocol.designs.voprf.round import MOST_ELEMENTS, Verified

@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.crypto.oprf import SecretKey
-from blindmatch_protocol.designs.deltas import SET_FILE
+from blindmatch_protocol.designs.deltas import SET_FILE, SIGNATURES, Recipe
 from blindmatch_protocol.designs.facts import EVERY_GUESS, SET_SIZE, any_hash
 from blindmatch_protocol.designs.oprf_psi import Reply, Request
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, list_build
@@ -44,7 +44,6 @@ from blindmatch_protocol.designs.prefix_bucket.files import (
     records_met,
     write_buckets,
 )
-from blindmatch_protocol.designs.recipe import SIGNATURES, Recipe
 from blindmatch_protocol.designs.voprf import (
     MATCHER,
     Limits,

@@ -28,7 +28,7 @@ from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntrySource, Label
 from blindmatch_protocol.crypto.oprf import SecretKey
-from blindmatch_protocol.designs.recipe import SIGNATURES
+from blindmatch_protocol.designs.deltas import SIGNATURES
 from blindmatch_protocol.designs.voprf import VoprfSetup
 from blindmatch_protocol.designs.voprf.files import FileLayer
 from blindmatch_protocol.group.rows import expand

@@ -41,7 +41,7 @@ from blindmatch_protocol.contract.executor import Executor, begun
 from blindmatch_protocol.contract.publishing import EntryBatch, EntrySource, Progress, Workspace, whole
 from blindmatch_protocol.crypto.dleq import Mode
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate_rows
-from blindmatch_protocol.designs.recipe import SIGNATURES, Recipe
+from blindmatch_protocol.designs.deltas import SIGNATURES, Recipe
 from blindmatch_protocol.designs.token_psi import shares
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND, Numbers, index_parts
 from blindmatch_protocol.designs.token_psi.shares import (

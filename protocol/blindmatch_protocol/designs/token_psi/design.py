@@ -40,8 +40,8 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Label, WorkedOut
 from blindmatch_protocol.crypto.oprf import SecretKey
+from blindmatch_protocol.designs.deltas import Recipe
 from blindmatch_protocol.designs.facts import EVERY_ENTRY
-from blindmatch_protocol.designs.recipe import Recipe
 from blindmatch_protocol.designs.token_psi.build import (
     DECLARED,
     TOKEN_BYTES,

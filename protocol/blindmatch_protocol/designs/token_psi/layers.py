@@ -26,8 +26,7 @@ from msgspec import field
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import DesignError, SetFileError
 from blindmatch_protocol.contract import Label
-from blindmatch_protocol.designs.deltas import removed_ids
-from blindmatch_protocol.designs.recipe import signatures_of
+from blindmatch_protocol.designs.deltas import removed_ids, signatures_of
 from blindmatch_protocol.designs.token_psi import shares
 from blindmatch_protocol.designs.token_psi.shares import TokenKeys
 from blindmatch_protocol.designs.token_psi.tokens import MOST_MEMBERS

@@ -18,8 +18,8 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol import group
 from blindmatch_protocol.crypto.oprf import Mode, SecretKey, blind, generate_key_pair
 from blindmatch_protocol.designs import deltas
+from blindmatch_protocol.designs.deltas import SIGNATURES, Recipe
 from blindmatch_protocol.designs.facts import DELTA_SIZES, EPOCH, QUERY_TIME, SET_SIZE, query_count
-from blindmatch_protocol.designs.recipe import SIGNATURES, Recipe
 from blindmatch_protocol.designs.voprf import files as kept
 from blindmatch_protocol.designs.voprf.files import KeyHolder, ListBuild, VoprfSetup, key_file
 from blindmatch_protocol.designs.voprf.layout import ONE_HOLDER, KeyLayout, Limits, PublicKeys
