@@ -17,6 +17,7 @@ from blindmatch_simulations.cli import bars
 from blindmatch_simulations.cli.assess import FEWER, _row
 from blindmatch_simulations.evaluation.assess import alone, worker
 from blindmatch_simulations.evaluation.assess.observed import AloneRow, Check, Copies
+from blindmatch_simulations.evaluation.assess.plan import read_plan
 from blindmatch_simulations.evaluation.assess.results import Measured, check_folder
 from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.evaluation.conformance import determinism
@@ -46,8 +47,7 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(worker, "CHECKS", [replace(one, run=check) for one in CHECKS[:5]])
         monkeypatch.setattr(worker, "used_cpu_seconds", lambda: spent)
         monkeypatch.setattr(worker, "reading", lambda: Reading(50.0, 1.0))
-        (tmp_path / worker.PLAN).write_text(tiny(check_u=budget))
-        worker._check(tmp_path, tmp_path, "none")
+        worker._check(read_plan(tiny(check_u=budget)), tmp_path, "none")
         return msgspec.json.decode((tmp_path / worker.CHECKED).read_bytes(), type=list[Check])
 
     return run
