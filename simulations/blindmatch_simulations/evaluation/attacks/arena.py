@@ -78,21 +78,9 @@ def _gives_hash(fact: bm.Fact) -> bool:
         return False
 
 
-def _limited(design: bm.AnyDesign) -> bool:
-    return {"account_evaluations", "all_evaluations"} <= {one.name for one in design.info.parameters}
-
-
 def _knows_account(design: bm.AnyDesign) -> bool:
     """Is there a role whose bodies come from devices, and to another party than the provider?"""
     return not {*design.info.roles} <= {*design.info.seen_by(bm.Party.PROVIDER)}
-
-
-def _served_apart(design: bm.AnyDesign) -> bool:
-    return bm.Party.PROVIDER not in {design.info.setup_host, *design.info.parties}
-
-
-def _shows_label(design: bm.AnyDesign) -> bool:
-    return any(hasattr(kind, "label") for kinds in design.replies.values() for kind in kinds)
 
 
 A_LIST: Final = Need("a list", lambda one: one.info.relation.distance is not None)
@@ -110,7 +98,10 @@ LATER: Final = Need(
 SMALL: Final = Need("requests of at most 960 KiB, as it has many", lambda one: not one.info.large_bodies)
 HELD: Final = Need("a list or its key on devices", lambda one: one.info.tie is bm.Tie.KEY or one.alone)
 BY_ACCOUNT: Final = Need("a role at another party than the provider, asked by account", _knows_account)
-SERVED: Final = Need("a list that other parties than the provider serve", _served_apart)
+SERVED: Final = Need(
+    "a list that other parties than the provider serve",
+    lambda one: bm.Party.PROVIDER not in {one.info.setup_host, *one.info.parties},
+)
 OPRF: Final = _built_on("a VOPRF", VoprfDesign)
 ONE_KEY: Final = Need("a VOPRF key at one role", lambda one: _held_by(one) == (1, 1))
 HALVES: Final = Need("a VOPRF key in two shares, both needed", lambda one: _held_by(one) == (2, 2))
@@ -119,7 +110,10 @@ IN_BUCKETS: Final = _built_on("a set in buckets that are asked for by a prefix",
 UNDER_BFV: Final = _built_on("distances computed under BFV", HeHamming)
 ATTESTED: Final = _built_on("an enclave that shows quotes", Enclave)
 SIGNED_LABELS: Final = _built_on("a third party with signed labels", ThirdParty)
-LIMITED: Final = Need("a key with limits for an account and for all", _limited)
+LIMITED: Final = Need(
+    "a key with limits for an account and for all",
+    lambda one: {"account_evaluations", "all_evaluations"} <= {each.name for each in one.info.parameters},
+)
 DELTAS: Final = Need("sets that deltas update", lambda one: DELTA_SIZES in _told(one, bm.Party.DEVICE))
 PART: Final = Need(
     "a role that is told a hash, or a part of one",
@@ -130,7 +124,10 @@ WHOLE_HASH: Final = Need("a role that is told whole hashes", lambda one: any(map
 BLINDED: Final = _evaluated("requests under an OPRF", bm.Evaluation.OPRF)
 COVERED: Final = _evaluated("blinded or encrypted requests", bm.Evaluation.OPRF, bm.Evaluation.HOMOMORPHIC)
 SEALED: Final = _evaluated("requests under a key that stays", bm.Evaluation.SEALED, bm.Evaluation.HOMOMORPHIC)
-OPEN_LABEL: Final = Need("replies with a label in the clear", _shows_label)
+OPEN_LABEL: Final = Need(
+    "replies with a label in the clear",
+    lambda one: any(hasattr(kind, "label") for kinds in one.replies.values() for kind in kinds),
+)
 ANY_ONE: Final = Need("one design, whichever", lambda one: True)
 """Nothing else of a design matters: the attack is played against the first that meets its other needs."""
 

@@ -202,26 +202,6 @@ def _unsigned(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
     return _offer(device, history, EPOCHS, scene), NOW
 
 
-def _older(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
-    """The epoch that the device has, in the newest tree: the newer one is held back."""
-    return scene.history(EPOCHS).described(EPOCHS - 1, scene.witnesses[:3], EPOCHS, device.sizes()), NOW
-
-
-def _rollback(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
-    """The epoch before the device's, with the proof it once had, cosigned again."""
-    return _offer(device, scene.history(EPOCHS), EPOCHS - 2, scene), NOW
-
-
-def _frozen(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
-    """The device's epoch, with its old checkpoint, when that is too old."""
-    return _offer(device, scene.history(EPOCHS), EPOCHS - 1, scene), NOW + AGE + 1
-
-
-def _fork(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
-    """A history that does not continue the device's, which a quorum of witnesses cosigns."""
-    return _offer(device, scene.history(EPOCHS, FORKED), EPOCHS, scene), NOW
-
-
 def _two_witnesses(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
     """One witness less than needed colludes."""
     forked = scene.history(EPOCHS, EPOCHS)
@@ -255,10 +235,17 @@ FORMS: Final[Mapping[str, Form]] = {
     "a set-up for one user": _one_user,
     "another sealing key": _other_key,
     "a leaf not signed by the curator": _unsigned,
-    "a newer epoch held back": _older,
-    "rollback": _rollback,
-    "freeze": _frozen,
-    "fork": _fork,
+    # the epoch that the device has, in the newest tree: the newer one is held back
+    "a newer epoch held back": lambda scene, device: (
+        scene.history(EPOCHS).described(EPOCHS - 1, scene.witnesses[:3], EPOCHS, device.sizes()),
+        NOW,
+    ),
+    # the epoch before the device's, with the proof it once had, cosigned again
+    "rollback": lambda scene, device: (_offer(device, scene.history(EPOCHS), EPOCHS - 2, scene), NOW),
+    # the device's epoch, with its old checkpoint, when that is too old
+    "freeze": lambda scene, device: (_offer(device, scene.history(EPOCHS), EPOCHS - 1, scene), NOW + AGE + 1),
+    # a history that does not continue the device's, which a quorum of witnesses cosigns
+    "fork": lambda scene, device: (_offer(device, scene.history(EPOCHS, FORKED), EPOCHS, scene), NOW),
     "w - 1 witnesses": _two_witnesses,
     "one witness counted twice": _counted_twice,
     "one operator counted twice": _one_operator,

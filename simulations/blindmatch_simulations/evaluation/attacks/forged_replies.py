@@ -158,7 +158,8 @@ def false_absence(arena: Arena) -> Figure:
     """Count the false proofs that a verifier takes."""
     first = arena.publish(arena.hashes(ENTRIES, "listed"), "set", evaluations=2)
     second = update(first, arena.hashes(ENTRIES, "added"), [], arena.rng("update"))
-    deployed, signed = arena.opened(second), _signed(second)
+    deployed = arena.opened(second)
+    signed = CURATOR.sign(manifest_of(second.design, second.setup_files, second.epoch))
     honest = transcript(
         deployed, signed, HashOnly(arena.hashes(1, "absent")[0].tobytes()), arena.rng("honest")
     )
@@ -190,10 +191,6 @@ def _proofs(
     yield "rows swapped", transcript(deployed, signed, HashOnly(listed), rng, swapped), files
     absent = HashOnly(arena.hashes(1, "absent")[0].tobytes())
     yield "another hash", replace(transcript(deployed, signed, absent, rng), hash=listed), files
-
-
-def _signed(build: Build) -> SignedManifest:
-    return CURATOR.sign(manifest_of(build.design, build.setup_files, build.epoch))
 
 
 def _proves(deployed: Deployed, proof: AbsenceProof, files: Buffers) -> bool:

@@ -216,7 +216,7 @@ def _pair(arena: Arena, bits: int) -> tuple[bytes, bytes]:
     seen: dict[int, bytes] = {}
     for row in arena.hashes(4 << bits // 2 + 2, "pair"):
         own = row.tobytes()
-        first = seen.setdefault(_sha256_start(own, bits), own)
+        first = seen.setdefault(int.from_bytes(sha256(own).digest()[:4], "big") >> (32 - bits), own)
         if first != own:
             return first, own
     raise AttackError("no two of the hashes have one prefix")
@@ -276,7 +276,3 @@ def _buckets(arena: Arena, deployed: Deployed, foreign: Deployed, stop: Stop) ->
 def _taken(arena: Arena, deployed: Deployed, stop: Stop, raw: bytes) -> bool:
     honest = stop.replies[BUCKETS].encode()
     return raw != honest and deliver(deployed, stop, BUCKETS, raw, arena.rng("receive")) is not None
-
-
-def _sha256_start(own: bytes, bits: int) -> int:
-    return int.from_bytes(sha256(own).digest()[:4], "big") >> (32 - bits)

@@ -92,13 +92,9 @@ def _distances(arena: Arena, places: int) -> npt.NDArray[np.uint16]:
     found, rng = [], arena.rng("views")
     for number in arena.each(range(places)):
         place = detailed(OF_A_SEED * arena.seed + number).pixels
-        listed, sent = (_hashes(place, rng, count) for count in (POISON[-1], VIEWS))
+        listed, sent = (rows([_view(place, rng).hash for _ in range(count)]) for count in (POISON[-1], VIEWS))
         found.append(distances(sent, listed))
     return np.stack(found)
-
-
-def _hashes(place: npt.NDArray[np.uint8], rng: Randomness, count: int) -> npt.NDArray[np.uint8]:
-    return rows([_view(place, rng).hash for _ in range(count)])
 
 
 def _view(place: npt.NDArray[np.uint8], rng: Randomness) -> Picture:

@@ -124,17 +124,15 @@ USUAL: Final = 16
 )
 def look_alikes(arena: Arena) -> Figure:
     """The share of different pictures within PDQ's distance that the second hash takes for one."""
-    makers = {"textures": _texture} | (dict(GENERATED) if arena.thorough else {})
+    makers: dict[str, Callable[[int], Image.Image]]
+    makers = {"textures": lambda number: Image.fromarray(detailed(number).pixels)}
+    makers |= GENERATED if arena.thorough else {}
     count, passed, parts = LOOK_ALIKES if arena.thorough else QUICK, list[bool](), dict[str, float]()
     for kind, make in arena.each(makers.items()):
         found = list(_patched(arena, kind, make, count))
         parts |= {f"{kind}: near": len(found), f"{kind}: taken for one": sum(found)}
         passed += found
     return share_of("share taken for the same picture", sum(passed), len(passed), parts)
-
-
-def _texture(number: int) -> Image.Image:
-    return Image.fromarray(detailed(number).pixels)
 
 
 def _patched(arena: Arena, kind: str, make: Callable[[int], Image.Image], count: int) -> Iterator[bool]:

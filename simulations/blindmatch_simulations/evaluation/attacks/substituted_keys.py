@@ -59,12 +59,9 @@ class _Relay:
         if self.stalls and call.method is SEND:
             raise ServiceUnavailableError(Party.PROVIDER, "stalled")
         if (self.active or self.reads) and call.method is SEND and request.recipient == self.own.name:
-            self._open(request.sealed)
+            with suppress(MessengerError):
+                self.read.append(self.own.decrypt(ALICE, request.sealed).text)
         return reply
-
-    def _open(self, sealed: bytes) -> None:
-        with suppress(MessengerError):
-            self.read.append(self.own.decrypt(ALICE, sealed).text)
 
 
 def bundle_of(account: Account) -> pb.Bundle:

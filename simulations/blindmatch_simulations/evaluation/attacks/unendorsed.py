@@ -164,14 +164,9 @@ def _elsewhere(curator: Curator) -> None:
     _list(curator, curator.batch(curator.victim, HONEST, terms=terms))
 
 
-def _slipped_in(curator: Curator) -> None:
+def _list(curator: Curator, *victim: Held) -> None:
     both = joined([curator.honest, curator.victim])
-    curator.publish(both, curator.batch(curator.honest, HONEST))
-
-
-def _list(curator: Curator, victim: Held) -> None:
-    both = joined([curator.honest, curator.victim])
-    curator.publish(both, curator.batch(curator.honest, HONEST), victim)
+    curator.publish(both, curator.batch(curator.honest, HONEST), *victim)
 
 
 def _adopted(curator: Curator, name: str, forge: Callable[[Curator], None]) -> bool:
@@ -201,7 +196,7 @@ FORMS: Final[dict[str, Callable[[Curator], None]]] = {
     "by one with two keys": lambda held: _list(held, held.batch(held.victim, HELD)),
     "for another deployment": _elsewhere,
     "for epochs that are over": lambda held: _list(held, held.batch(held.victim, HONEST, last=1)),
-    "slipped into the set": _slipped_in,
+    "slipped into the set": _list,
 }
 _MEANS: Final = Means(
     frozenset({Party.CURATOR, Party.MATCHER}),

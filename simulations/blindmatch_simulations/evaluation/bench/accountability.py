@@ -316,7 +316,7 @@ def _stamp(meter: Meter) -> None:
     key, commitment, name = rng.take(32), rng.take(32), rng.take(16)
     about = Stamped(commitment, SENDER, RECIPIENT, name, 1)
     stamp = Stamp(name, 1, about.mac(key))
-    sealed = _sealed(FrankingMode.STAMP)
+    sealed = _pair(FrankingMode.STAMP)[0].encrypt(RECIPIENT, compose(TEXT, (), 1, system_randomness()))
 
     def made() -> bytes:
         read = SealedMessage.decode(sealed).commitment
@@ -372,10 +372,6 @@ def _pair(mode: FrankingMode) -> tuple[Account, Account]:
     bob.decrypt(SENDER, alice.encrypt(RECIPIENT, compose(TEXT, (), 1, rng), bundle))
     alice.decrypt(RECIPIENT, bob.encrypt(SENDER, compose(TEXT, (), 1, rng)))
     return alice, bob
-
-
-def _sealed(mode: FrankingMode) -> bytes:
-    return _pair(mode)[0].encrypt(RECIPIENT, compose(TEXT, (), 1, system_randomness()))
 
 
 _JUDGE: Final = bytes([7]) + bytes(31)

@@ -71,7 +71,8 @@ def bench_set(meter: Meter, folder: Path, log2n: int) -> None:
         for setting in measurable():
             with computing(meter, setting):
                 published = _builds(meter, builder, entries)
-                _memory(meter, listed, folder / f"memory-{setting}", entries)
+                peak = built_alone(DESIGN.info.name, listed, folder / f"memory-{setting}", {})["peak_mib"]
+                meter.memory("set/build/memory", peak, entries=entries)
         if why := missing():
             meter.missing("set/build/one-thread", why, entries=entries, backend="jit")
         meter.time("set/build/arithmetic", arithmetic(ENTRY))
@@ -100,28 +101,15 @@ def _builds(meter: Meter, builder: Builder, entries: int) -> Publication:
     return last[0]
 
 
-def _memory(meter: Meter, listed: Path, folder: Path, entries: int) -> None:
-    peak = built_alone(DESIGN.info.name, listed, folder, {})["peak_mib"]
-    meter.memory("set/build/memory", peak, entries=entries)
-
-
 def _sizes(meter: Meter, labelled: Publication, filtered: Publication) -> None:
-    entries = labelled.manifest.entries
-    whole = _set_file(labelled)
+    entries, info = labelled.manifest.entries, DESIGN.info
+    whole = SetFile(labelled.setup()[SET_FILE], SET_FILE, info.name, info.version)
     for name, kind in (("store", store.KIND), ("label", labels.KIND)):
-        meter.record(f"set/size/{name}", {"bytes": _bytes_of(whole, kind) / entries}, entries=entries)
+        size = sum(section.length for section in whole.sections.values() if section.kind == kind)
+        meter.record(f"set/size/{name}", {"bytes": size / entries}, entries=entries)
     meter.record("set/size/set-up", {"bytes": labelled.setup_bytes / entries}, entries=entries)
     bits = filtered.setup_bytes * 8 / entries
     meter.record("set/size/filter", {"bits": bits}, entries=entries)
-
-
-def _set_file(publication: Publication) -> SetFile:
-    info = DESIGN.info
-    return SetFile(publication.setup()[SET_FILE], SET_FILE, info.name, info.version)
-
-
-def _bytes_of(file: SetFile, kind: int) -> int:
-    return sum(section.length for section in file.sections.values() if section.kind == kind)
 
 
 def _look_ups(meter: Meter, labelled: Publication, filtered: Publication) -> None:
@@ -203,16 +191,12 @@ def bench_import(meter: Meter, folder: Path, records: int) -> None:
             file.writelines(made)
         meter.time(
             f"import/{name}",
-            _importing(source, folder / f"{name}.list", kind),
+            partial(import_list, source, folder / f"{name}.list", system_randomness(), list_format=kind),
             count=records,
             repeat=False,
             records=records,
             source_bytes=source.stat().st_size,
         )
-
-
-def _importing(source: Path, into: Path, kind: ListFormat) -> Callable[[], object]:
-    return lambda: import_list(source, into, system_randomness(), list_format=kind)
 
 
 def _csv(listed: list[str]) -> Iterator[str]:

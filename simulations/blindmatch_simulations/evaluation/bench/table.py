@@ -40,7 +40,8 @@ def _figure(name: str, figure: Figure) -> str:
         case "us":
             shown = _duration(value)
         case "share":
-            shown = _percent(value)
+            # whole numbers in the middle; near one what is missing counts
+            shown = f"{value:.2%}" if 0.9 < value < 1 else f"{value:.0%}"
         case unit:
             shown = f"{short(value)} {unit}"
     return f"{FIGURES[name].label} {shown}".strip()
@@ -52,11 +53,6 @@ def _duration(us: float) -> str:
         if us >= least:
             return f"{short(us / _UNIT_US[unit])} {unit}"
     return f"{short(us)} us"
-
-
-def _percent(share: float) -> str:
-    """Whole numbers in the middle; near one what is missing counts."""
-    return f"{share:.2%}" if 0.9 < share < 1 else f"{share:.0%}"
 
 
 def target_words(target: Target | None) -> str:

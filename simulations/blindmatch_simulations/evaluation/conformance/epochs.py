@@ -133,16 +133,11 @@ def key_windows(build: Build) -> set[bytes]:
 
 
 def role_contents(build: Build) -> Iterator[bytes]:
-    """What stands in the roles' own files, section by section."""
+    """What stands in the roles' own files, section by section where they are set files."""
     own = {name for names in build.published.roles.values() for name in names} - set(build.published.setup)
-    for name in sorted(own):
-        yield from _contents(build.files[name])
-
-
-def _contents(raw: bytes) -> list[bytes]:
-    """The sections of a set file, or the whole of any other."""
-    file = set_file(raw)
-    return [raw] if file is None else [bytes(file.section(*key)) for key in file.sections]
+    for raw in (build.files[name] for name in sorted(own)):
+        file = set_file(raw)
+        yield from [raw] if file is None else (bytes(file.section(*key)) for key in file.sections)
 
 
 def _key_like(part: bytes) -> Iterator[bytes]:

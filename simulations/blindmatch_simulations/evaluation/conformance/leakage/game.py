@@ -125,12 +125,8 @@ def _padded(own: bytes, keys: Sequence[bytes], leaves: Sequence[bytes]) -> int:
     salts = [leaf for leaf in leaves if len(leaf) in SALT_LENGTHS][:MOST_SALTS]
     keys = [key for key in keys if len(key) in SALT_LENGTHS][:MOST_SALTS]
     pads = {pad for key in keys for salt in salts for pad in with_salt(salt, key)}
-    wanted = {_xored(own[:HALF], pad) for pad in pads}
+    wanted = {bytes(a ^ b for a, b in zip(own[:HALF], pad, strict=False)) for pad in pads}
     return sum(leaf[:HALF] in wanted for leaf in leaves)
-
-
-def _xored(one: bytes, other: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(one, other, strict=False))
 
 
 def _masked(own: bytes, leaves: Sequence[bytes]) -> int:

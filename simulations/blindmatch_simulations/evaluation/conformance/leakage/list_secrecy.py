@@ -22,7 +22,7 @@ one entry in two layers. As in `game`, nothing looks for structure in group elem
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, Final
 
@@ -319,7 +319,9 @@ def check_list_knowledge(fixtures: Fixtures) -> Passed:
     smaller = fixtures.publish(fixtures.pool.entries[:-FEWER], "list-knowledge")
     whole = {name for name, raw in fixtures.build.files.items() if spells_all(raw, fixtures.pool.entries)}
     bounds, count = list[str](), 0
-    for parties in _coalitions({Party.DEVICE, Party.PROVIDER, *info.parties}):
+    everybody = sorted({Party.DEVICE, Party.PROVIDER, *info.parties})
+    sizes = range(1, len(everybody) + 1)
+    for parties in (frozenset(some) for size in sizes for some in combinations(everybody, size)):
         declared, found = fixtures.design.list_knowledge(parties), _shown(fixtures, smaller, whole, parties)
         count, name = count + 1, " with ".join(sorted(parties))
         if found > declared:
@@ -331,11 +333,6 @@ def check_list_knowledge(fixtures: Fixtures) -> Passed:
     if bounds:
         words += f"; not shown by this suite, so an upper bound: {', '.join(bounds)}"
     return Passed(words, {"coalitions": count, "upper_bounds": bounds})
-
-
-def _coalitions(parties: set[Party]) -> Iterator[frozenset[Party]]:
-    for size in range(1, len(parties) + 1):
-        yield from map(frozenset, combinations(sorted(parties), size))
 
 
 def _shown(fixtures: Fixtures, smaller: Build, whole: set[str], parties: frozenset[Party]) -> ListKnowledge:

@@ -172,28 +172,15 @@ def _outside(held: Material) -> ListPair | None:
     return held.pair(List(held.with_last(flipped(one.item, 32))), List(held.rows), one)
 
 
-def _exchanged(held: Material) -> ListPair:
-    return held.pair(List(held.rows), List(held.with_last(held.others[0].tobytes())))
-
-
 def _close(own: bytes) -> bytes:
     """A hash `CLOSE_BITS` bits away."""
     return own[:-1] + bytes([own[-1] ^ (1 << CLOSE_BITS) - 1])
-
-
-def _family(held: Material) -> ListPair:
-    return held.pair(List(held.with_last(_close(held.rows[1].tobytes()))), List(held.rows))
 
 
 def _meeting(held: Material) -> ListPair:
     setup = held.game.table.deployed.setup
     partner = part_of(held.fixtures.design, setup, HashOnly(held.rows[1].tobytes()))
     return held.pair(List(held.with_last(partner)), List(held.rows))
-
-
-def _order(held: Material) -> ListPair:
-    turned = np.concatenate([held.rows[:1], held.rows[:0:-1]])
-    return held.pair(List(held.rows), List(turned))
 
 
 def _added(held: Material) -> ListPair:
@@ -221,10 +208,6 @@ def _lone_back(held: Material) -> ListPair | None:
     """The entry of a lone hit is removed, and is listed again as it was or another one is."""
     pair = _lone(held)
     return None if pair is None else _again(held, pair.left.entries[-1:], pair.asked)
-
-
-def _back_as_it_was(held: Material) -> ListPair:
-    return _again(held, held.others[2:3], held.pair(List(held.rows), List(held.rows)).asked)
 
 
 def _again(held: Material, own: Rows, asked: tuple[Pooled, ...]) -> ListPair:
@@ -277,12 +260,24 @@ LIST_SCENARIOS: Final = (
     ListScenario("an update that brings a lone hit back or a new entry", _lone_back),
     ListScenario("an update that takes a lone hit away or another entry", _taken),
     ListScenario("an update that brings an entry back or a new one", _back),
-    ListScenario("an update that brings an entry back as it was or a new one", _back_as_it_was),
+    ListScenario(
+        "an update that brings an entry back as it was or a new one",
+        lambda held: _again(held, held.others[2:3], held.pair(List(held.rows), List(held.rows)).asked),
+    ),
     ListScenario("an update that adds a near duplicate or a stranger", _added),
     ListScenario("an entry at distance 32 or none", _outside),
-    ListScenario("near duplicates or strangers", _family),
+    ListScenario(
+        "near duplicates or strangers",
+        lambda held: held.pair(List(held.with_last(_close(held.rows[1].tobytes()))), List(held.rows)),
+    ),
     ListScenario("entries that meet in a band or none", _meeting),
-    ListScenario("one entry or another", _exchanged),
-    ListScenario("another order", _order),
+    ListScenario(
+        "one entry or another",
+        lambda held: held.pair(List(held.rows), List(held.with_last(held.others[0].tobytes()))),
+    ),
+    ListScenario(
+        "another order",
+        lambda held: held.pair(List(held.rows), List(np.concatenate([held.rows[:1], held.rows[:0:-1]]))),
+    ),
 )
 """All classes of pairs of lists."""

@@ -37,7 +37,6 @@ from blindmatch_protocol.contract import (
     Relation,
     Role,
     Session,
-    Verdict,
     Voucher,
 )
 from blindmatch_protocol.contract.design import coalitions, told
@@ -369,7 +368,7 @@ class Play:
         reply, verdict = self._deployed.of(account).answer(role, body, self._rng)
         self.events += [event_of(one, "reply", number, reply) for one in seers]
         if verdict is not None:
-            self._see(party, "verdict", number, _label(verdict))
+            self._see(party, "verdict", number, b"" if verdict.label is None else verdict.label.encode())
         return reply if silent else self._sent(account, role, body, reply)
 
     def _sent(self, account: int, role: Role, body: Message, reply: Message) -> Message:
@@ -424,7 +423,3 @@ def ordering(rows: list[bytes]) -> str:
     if rows == sorted(rows):
         return "ascending"
     return "descending" if rows == sorted(rows, reverse=True) else "mixed"
-
-
-def _label(verdict: Verdict) -> bytes:
-    return b"" if verdict.label is None else verdict.label.encode()
