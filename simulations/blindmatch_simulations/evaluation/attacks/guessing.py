@@ -27,8 +27,7 @@ from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party, Role
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate
-from blindmatch_protocol.designs.prefix_bucket import BUCKETS, Bucket, files
-from blindmatch_protocol.designs.prefix_bucket import files as kept
+from blindmatch_protocol.designs.prefix_bucket import BUCKETS, Bucket, design, files
 from blindmatch_protocol.designs.voprf import KeyLayout, Verified
 from blindmatch_protocol.picture.pdq import rows
 from msgspec.structs import replace
@@ -197,7 +196,7 @@ def _own_start(own: bytes, bits: int) -> int:
     Means(_MATCHER, Conduct.SEMI_HONEST, "a picture in mind"),
     Claim("Two pictures of one prefix look the same", PAGE),
     budget=f"{GAMES} pictures, one of two",
-    weakness=replacing((files, "bucket_of", _own_start)),
+    weakness=replacing((files, "bucket_of", _own_start), (design, "bucket_of", _own_start)),
     needs=(IN_BUCKETS,),
 )
 def same_prefix(arena: Arena) -> Figure:
@@ -246,7 +245,7 @@ def held_back(arena: Arena) -> Figure:
     Means(_MATCHER, has="every bucket it hands out"),
     Claim("It cannot give one device another bucket", PAGE),
     budget="some 60 buckets for each of two pictures",
-    weakness=replacing((kept, "compare_digest", lambda *_: True)),
+    weakness=replacing((files, "compare_digest", lambda *_: True)),
     needs=(IN_BUCKETS,),
 )
 def other_bucket(arena: Arena) -> Figure:
