@@ -197,9 +197,7 @@ class Device(Messages):
 
         Raises:
             ServiceError: if a party cannot be reached or refuses; call it again then.
-            DeviceError: if the set that is offered must not be adopted.
-            SetFileError: if the set-up is not what it must be.
-            DesignError: if the design fails on it.
+            EpochRefusedError, SetFileError, DesignError: as `Adoption.refresh`.
         """
         epoch = self._matcher.refresh()
         self._upkeep.publish()
@@ -263,11 +261,7 @@ class Device(Messages):
 
     def tick(self) -> bool:
         """Keep the cover schedule, if there is one: to be called more often than its slots come. Whether a
-        slot's message left now.
-
-        Raises:
-            ServiceError: if the centre cannot be reached; the slot has passed all the same.
-        """
+        slot's message left now. Raises as `Cover.tick`."""
         return self._cover is not None and self._cover.tick()
 
     def inbox(self) -> list[Received]:

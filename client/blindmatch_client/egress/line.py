@@ -62,8 +62,7 @@ class Line:
         Args:
             field: of `Ask`, which names its method.
 
-        Raises:
-            ServiceError: what ended the line, if it has ended.
+        Raises what ended the line, if it has ended.
         """
         frame = _framed(field, request)
         with self._lock:
@@ -76,11 +75,8 @@ class Line:
         return replies
 
     def wait(self, answers: deque[Any], until: float) -> None:
-        """Wait until one of a call's `answers` is there, at most until `until`.
-
-        Raises:
-            ServiceError: if there is none in time, or the line has ended.
-        """
+        """Wait until one of a call's `answers` is there; `ServiceError` if the line has ended, or there is
+        none at `until`."""
         with self._lock:
             while not answers:
                 if self._end is not None:

@@ -130,11 +130,7 @@ class _Source(Struct, frozen=True):
     epoch: int
 
     def complete(self, path: Path, file: ManifestFile) -> None:
-        """Bring `path` to what `file` describes.
-
-        Raises:
-            MisbehavedError: if what was fetched from the first byte on has another digest.
-        """
+        """Bring `path` to what `file` describes; `MisbehavedError` if what was fetched is something else."""
         resumed = path.exists()
         if resumed and (path.stat().st_size > file.size or not path.is_file()):
             path.unlink()

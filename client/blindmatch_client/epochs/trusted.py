@@ -272,22 +272,15 @@ class Demands(Redacted, Struct, frozen=True):
         return (manifest.design, manifest.version) == (info.name, info.version)
 
     def open(self, manifest: EpochManifest, files: Buffers) -> tuple[Any, int]:
-        """The set-up, and from when on nothing is asked with it, in Unix seconds.
-
-        Raises:
-            SetFileError: if the design cannot use the files.
-        """
+        """The set-up, and from when on nothing is asked with it, in Unix seconds; `SetFileError` if the
+        design cannot use the files."""
         of_design = {name: data for name, data in files.items() if name != FILE}
         setup = self._guard(lambda: self.design.open_setup(of_design, manifest.epoch))
         ends = self._guard(lambda: self.design.expires(setup))
         return setup, min(manifest.valid_until, ends or manifest.valid_until)
 
     def check_setup(self, manifest: EpochManifest, setup: Any) -> None:
-        """Check that a set-up is what its manifest says, and every section of it.
-
-        Raises:
-            SetFileError: if it is not.
-        """
+        """Raise `SetFileError` unless a set-up is what its manifest says, in every section."""
         match verify_stated(manifest, self.design.stated(setup)):
             case Failed(reason):
                 raise SetFileError(f"set-up of epoch {manifest.epoch}: {reason}")
@@ -402,11 +395,7 @@ class TrustedSet:
                 self._expect(verdict, Kind.UNENDORSED, self._held.newest, _OVERSEE)
 
     def check_setup(self, setup: Any) -> None:
-        """Hold the opened files against the manifest.
-
-        Raises:
-            SetFileError: if the set is faulty.
-        """
+        """Hold the opened files against the manifest; `SetFileError` if the set is faulty."""
         with self._take(Step.SETUP):
             self._demands.check_setup(self.signed.manifest, setup)
 

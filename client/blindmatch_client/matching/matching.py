@@ -112,10 +112,6 @@ class Enrolling:
         Args:
             setup: that is about to be used.
             keeper: of the device state that goes with it.
-
-        Raises:
-            DesignError: if the design fails in it.
-            StoreError: if it cannot be kept.
         """
         if self._files is None:
             return
@@ -126,11 +122,7 @@ class Enrolling:
             keeper.save(self._made.state)
 
     def complete(self) -> None:
-        """Send what a role does not hold.
-
-        Raises:
-            ServiceError: if a role cannot be reached, refuses or misbehaves; call it again then.
-        """
+        """Send what a role does not hold; to be called again after a `ServiceError`."""
         if self._made is None:
             return
         for body in self._made.bodies:
@@ -252,10 +244,7 @@ class MatchingClient:
 
         Raises:
             DistrustError: if a role cheated and the user has not said to go on.
-            ServiceError: if its host cannot be reached, refuses or describes nonsense.
-            EpochRefusedError: if what it offers must not be adopted, or has failed here.
-            SetFileError: if the set is faulty or of another design.
-            DesignError: if the design fails on it.
+            ServiceError, EpochRefusedError, SetFileError, DesignError: as `Adoption.refresh`.
         """
         self._check_trusted()
         self._use(self._adoption.refresh())
@@ -264,11 +253,7 @@ class MatchingClient:
         return self._epoch
 
     def prepare(self) -> None:
-        """The design's offline phase, if there is a set-up. Sends nothing.
-
-        Raises:
-            DesignError: if the design fails in it.
-        """
+        """The design's offline phase, if there is a set-up, as `Detector.prepare`. Sends nothing."""
         if self._detector is not None:
             self._detector.prepare()
 
@@ -316,9 +301,6 @@ class MatchingClient:
         Args:
             number: of the picture.
             request_id: 16 bytes that name the picture to a server that learns.
-
-        Raises:
-            PictureError: if it cannot be decoded; nothing was sent for it then.
         """
         if not self._design.info.end_to_end:
             return Decided(Undisclosed())

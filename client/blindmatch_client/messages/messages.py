@@ -287,11 +287,8 @@ class Messages:
         return _only(self._attach([to], *self._take_picture(to, data), text))
 
     def send_picture_to(self, group: Sequence[str], data: bytes, text: str = "") -> list[Sent]:
-        """Match a picture once and send it to each of `group`; what cannot be sent says so.
-
-        Raises:
-            PictureError: if it cannot be decoded and the policy is to refuse; nothing was sent.
-        """
+        """Match a picture once and send it to each of `group`; what cannot be sent says so. `PictureError` as
+        `send_picture`."""
         attached, notice = self._take_picture(", ".join(group), data)
         return [sent for sent, _ in self._attach(group, attached, notice, text)]
 

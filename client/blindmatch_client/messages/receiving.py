@@ -70,12 +70,8 @@ class ReceivedFile(Redacted, Struct, frozen=True):
         return b"".join(opened(read_chunks(self.path), self.ref))
 
     def save(self, path: Path) -> None:
-        """Write it to `path`, piece by piece; nothing stands there unless all of it is authentic.
-
-        Raises:
-            AttachmentError: if the file was altered on the device.
-            StoreError: if one cannot be read or written.
-        """
+        """Write it to `path`, piece by piece; nothing stands there unless all of it is authentic. Raises as
+        `read`, and `StoreError` if it cannot be written."""
         part = path.with_name(path.name + ".part")
         try:
             with part.open("wb") as file:

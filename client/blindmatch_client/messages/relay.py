@@ -220,11 +220,7 @@ class Upkeep(Struct, frozen=True):
     clock_ms: Callable[[], int]
 
     def publish(self) -> int:
-        """Publish the pre-keys, renewed as far as that is due; how many one-time ones the relay holds.
-
-        Raises:
-            ServiceError: if the relay cannot be reached or refuses.
-        """
+        """Publish the pre-keys, renewed as far as that is due; how many one-time ones the relay holds."""
         now = self.clock_ms()
         # a clock that was set back must not keep an old key for ever
         if abs(self.keeper.account.signed_pre_key_age(now)) > ROTATE_AFTER_MS:

@@ -154,11 +154,7 @@ class Sender(Struct, frozen=True):
         self.verified.clear()
 
     def ask(self, row: Outgoing) -> Undecided | None:
-        """Ask about the picture of `row` if that is due; the failure, if it failed.
-
-        Raises:
-            PictureError: if it cannot be decoded; nothing was sent for it then.
-        """
+        """Ask about the picture of `row` if that is due; why that failed, if so. Raises as `Detector.ask`."""
         attached = row.attached
         if attached is None or attached.matching is not MatchState.DUE or attached.item in self.verified:
             return None

@@ -123,7 +123,8 @@ class Session(Redacted, Struct, frozen=True, eq=False):
             if self._is_past(message.header):
                 raise ReplayedMessageError from None
             raise
-        seen = _remember(self.seen, message.header.ratchet_key)
+        key = message.header.ratchet_key
+        seen = self.seen if key in self.seen else (*self.seen, key)[-SEEN_MOST:]
         return Session(self.id, self.agreement, (), seen, ratchet), padded
 
     def _is_past(self, header: RatchetHeader) -> bool:
@@ -204,10 +205,6 @@ def _sealed(
 
 def _encrypted(message: SealedMessage) -> doubleratchet.EncryptedMessage:
     return doubleratchet.EncryptedMessage(library_header(message.header), message.ciphertext)
-
-
-def _remember(seen: tuple[bytes, ...], key: bytes) -> tuple[bytes, ...]:
-    return seen if key in seen else (*seen, key)[-SEEN_MOST:]
 
 
 def _quiet(header: RatchetHeader) -> AbstractContextManager[object]:

@@ -133,7 +133,8 @@ class Complaints(Struct, frozen=True):
         except ServiceError as problem:
             self._note_problem(one, problem)
             return problem
-        self._note(one.complaint_id, ComplaintState.RECEIVED, _decided(taken))
+        said = f"{taken.decision}: {taken.reason}" if taken.reason else taken.decision
+        self._note(one.complaint_id, ComplaintState.RECEIVED, printable(said, 2 * MOST_WORDS))
         return None
 
     def _note_problem(self, one: Complaint, problem: ServiceError) -> None:
@@ -165,9 +166,3 @@ def _checked(report_id: bytes, text: str) -> str:
     if not words.isprintable():
         raise ComplaintError("complaint: text must be plain text in one line")
     return words
-
-
-def _decided(taken: pb.Complaint) -> str:
-    """What the centre has decided, made safe for a terminal; empty while it has not."""
-    said = f"{taken.decision}: {taken.reason}" if taken.reason else taken.decision
-    return printable(said, 2 * MOST_WORDS)

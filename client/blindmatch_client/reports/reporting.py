@@ -196,8 +196,7 @@ class Reporting:
         Args:
             load: gives a picture's file and the picture.
 
-        Raises:
-            ReportRefusedError: if a report is owed that cannot be made.
+        Raises as `queue` if a report is owed that cannot be made.
         """
         attached, outcome = row.attached, None if row.attached is None else row.attached.outcome
         if attached is None or row.content is None or not isinstance(outcome, Match | Flag | Voucher):
@@ -265,11 +264,7 @@ class Reporting:
         return any(one.report_id == report_id and not one.file for one in self._held().reports)
 
     def centre_key(self) -> bytes:
-        """The centre's key.
-
-        Raises:
-            ReportRefusedError: if it is not known.
-        """
+        """The centre's key; `ReportRefusedError` if it is not known."""
         if self._key is None:
             raise ReportRefusedError("report refused: this device is configured without the centre's key")
         return self._key

@@ -186,18 +186,14 @@ class Store:
             if armed:
                 reach("device.commit.after")
         except BaseException:
-            self._roll_back()
+            if self._db.in_transaction:  # SQLite has done so itself after some errors, such as a full disk
+                self._db.execute("ROLLBACK")
             raise
 
     def _write_later(self) -> None:
         if self._later and not self._db.in_transaction:
             with self.transaction(synced=False):
                 pass
-
-    def _roll_back(self) -> None:
-        """SQLite has done so itself after some errors, such as a full disk."""
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
 
     def run(self, statement: str, *values: Value) -> int:
         """Run one statement; the number of rows it changed."""

@@ -184,13 +184,14 @@ class Vault:
         if value is None:
             return None
         block = BLOCKS.get(place) or BLOCKS.get(f"{place}/{row!s}", BLOCK_BYTES)
-        return _seal(self._key, _padded(_tagged(value), block), _place(place, row))
+        data = _tagged(value) + b"\x80"
+        return _seal(self._key, data + bytes(-len(data) % block), _place(place, row))
 
     def unseal(self, sealed: bytes | None, place: str, row: Plain) -> Plain:
         """What `seal` was given; `CryptoError` if it was altered or stood elsewhere."""
         if sealed is None:
             return None
-        return _untagged(_unpadded(_unseal(self._key, sealed, _place(place, row))))
+        return _untagged(_unseal(self._key, sealed, _place(place, row)).rstrip(b"\0")[:-1])
 
 
 def _locked(source: KeySource, key: bytes) -> Lock:
@@ -230,14 +231,6 @@ def _untagged(data: bytes) -> Plain:
     if kind == b"t":
         return rest.decode()
     return rest if kind == b"b" else int(rest)
-
-
-def _padded(data: bytes, block: int) -> bytes:
-    return data + b"\x80" + bytes(-(len(data) + 1) % block)
-
-
-def _unpadded(data: bytes) -> bytes:
-    return data.rstrip(b"\0")[:-1]
 
 
 def _write_secret(path: Path, data: bytes) -> None:
