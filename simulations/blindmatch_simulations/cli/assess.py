@@ -24,7 +24,7 @@ from blindmatch_simulations.cli.console import (
     write_file,
     write_json,
 )
-from blindmatch_simulations.cli.corpus import PicturesOption, chosen, show_own
+from blindmatch_simulations.cli.corpus import PicturesOption, choose_own
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
 from blindmatch_simulations.evaluation.assess.plan import (
@@ -169,8 +169,7 @@ def _measured(
         if pictures is not None:
             plan = read_plan(text)
             count = plan.pictures.listed + plan.pictures.unlisted
-            own = chosen(pictures, count, LEAST_OWN, plan.seed, begin)
-            show_own(OUT, own)
+            own = choose_own(pictures, count, LEAST_OWN, plan.seed, begin, OUT)
             text = with_own(text, plan, own.mark)
         watch = partial(draw_report, out)
         assessment = Assessment(out, text, references, command, begin, watch, own.pictures)

@@ -11,14 +11,13 @@ from typing import Annotated, Final
 import typer
 from blindmatch_protocol.contract import SetParameters
 from blindmatch_protocol.messages.franking import DEFAULT_MODE
-from rich.console import Console
 
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.certs import FrankingOption
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import SetOption, table, values_of
 from blindmatch_simulations.cli.corpus import PicturesOption as OwnPicturesOption
-from blindmatch_simulations.cli.corpus import chosen, show_own
+from blindmatch_simulations.cli.corpus import choose_own
 from blindmatch_simulations.evaluation.bench.accountability import (
     bench_absence,
     bench_endorsements,
@@ -229,7 +228,10 @@ def near_(
     Rows explained as "tokens" count without cryptography on large samples. The targets are those of
     --log2n 20 --store-log2n 20, whose store takes minutes to build: keep it with --store.
     """
-    own = OwnPictures() if pictures is None else _own(pictures, crops, people())
+    own = OwnPictures()
+    if pictures is not None:
+        with phases(people()) as begin:
+            own = choose_own(pictures, crops, LEAST_OWN, CROPS_SEED, begin, people())
     options = Near(
         set_size=1 << log2n,
         crops=crops,
@@ -242,13 +244,6 @@ def near_(
     sizes = {"log2n": log2n, "crops": crops, "sessions": sessions, "store_log2n": store_log2n, "calls": calls}
     sizes |= {"own_pictures": len(own.pictures)} if pictures else {}
     return run_benches([lambda meter, folder: bench_near(meter, folder, options)], runs, seconds, sizes)
-
-
-def _own(pictures: Path, crops: int, console: Console) -> OwnPictures:
-    with phases(console) as begin:
-        found = chosen(pictures, crops, LEAST_OWN, CROPS_SEED, begin)
-    show_own(console, found)
-    return found
 
 
 @app.command("all")

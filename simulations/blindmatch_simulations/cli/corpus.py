@@ -73,14 +73,12 @@ def cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def chosen(folder: Path, count: int, least: int, seed: int, begin: PhaseProgress) -> OwnPictures:
-    """`count` of the folder's pictures, at least `least`, hashed on all cores."""
+def choose_own(
+    folder: Path, count: int, least: int, seed: int, begin: PhaseProgress, console: Console
+) -> OwnPictures:
+    """`count` of the folder's pictures, at least `least`, hashed on all cores; says what was found."""
     heard = partial(as_heard(begin), "own pictures hashed")
-    return own_pictures(folder, cache_home(), count, least, seed, cores(), heard)
-
-
-def show_own(console: Console, found: OwnPictures) -> None:
-    """What was found, and names of files that are no pictures."""
+    found = own_pictures(folder, cache_home(), count, least, seed, cores(), heard)
     console.print(
         f"{len(found.pictures)} of your own pictures are used, of {several(found.files, 'file')}: "
         f"{several(found.apart, 'copy', 'copies')} set apart, {found.poor:,} of low quality, "
@@ -89,6 +87,7 @@ def show_own(console: Console, found: OwnPictures) -> None:
     )
     for line in words_of_broken(found.broken):
         say(line, console)
+    return found
 
 
 def words_of_broken(broken: list[str]) -> list[str]:

@@ -28,8 +28,7 @@ from blindmatch_simulations.cli.console import (
     table,
     write_json,
 )
-from blindmatch_simulations.cli.corpus import PicturesOption, chosen, show_own
-from blindmatch_simulations.measure.phases import PhaseProgress
+from blindmatch_simulations.cli.corpus import PicturesOption, choose_own
 from blindmatch_simulations.testbed.audit import Undeclared
 from blindmatch_simulations.testbed.audit.counterpart import Comparison, declared_facts
 from blindmatch_simulations.testbed.demo.run import (
@@ -326,7 +325,9 @@ def run_demo(
     load_design(design)  # an unknown one is refused before any work is shown
     options = Options(cover=cover, consequence=consequence)
     with _folder(home) as folder, phases(console) as begin:
-        own = () if pictures is None else _own(pictures, begin, console)
+        own: Sequence[SamplePicture] = ()
+        if pictures is not None:
+            own = choose_own(pictures, LISTED + UNLISTED, LISTED + UNLISTED, 1, begin, console).pictures
         workload = demo_workload(own) if own else None
         witnesses = WITNESSES if log else 0
         run = play_demo(
@@ -335,12 +336,6 @@ def run_demo(
     write_json(demo_result(run), json_path)
     _show(run, console)
     _show_not_compared(run, {one.name: Path(one.source).name for one in own}, console)
-
-
-def _own(pictures: Path, begin: PhaseProgress, console: Console) -> Sequence[SamplePicture]:
-    found = chosen(pictures, LISTED + UNLISTED, LISTED + UNLISTED, 1, begin)
-    show_own(console, found)
-    return found.pictures
 
 
 def _show(run: DemoRun, console: Console) -> None:
