@@ -391,3 +391,12 @@ def test_a_cascade_of_known_material_is_no_larger_than_all_who_send_any() -> Non
     assert its.cascades.known.sizes.max() <= its.sharers.sum() < its.cascades.benign.sizes.max()
     for law, sends in ((its.cascades.benign, its.volume * 0.3), (its.cascades.known, its.known * 0.2)):
         assert law.begun * float(law.sizes @ law.chances) == pytest.approx(sends)
+
+
+def test_more_pictures_a_day_are_no_more_files_of_known_material() -> None:
+    recall, false, unnoticed = (Range.exactly(one) for one in (0.9, 1e-6, 0.0))
+    costs = {name: Figure(None, "not measured") for name in COSTS}
+    moved = tornado(read_inputs(None), Behaviour(recall, false, unnoticed, False, costs), 10_000, 30)
+    by_pictures = {one.output: one for one in moved if one.input == "activity.pictures_a_day"}
+    assert by_pictures["false_reports"].width > by_pictures["false_reports"].base / 2
+    assert "true_reports" not in by_pictures or by_pictures["true_reports"].width < 1e-9

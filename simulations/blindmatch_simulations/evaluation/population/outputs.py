@@ -236,6 +236,7 @@ def _over(model: Model) -> Figure:
 
 
 ACCOUNTS: Final = ("accounts", "number")
+PICTURES: Final = ("activity", "pictures_a_day")
 MEASURED: Final = ("recall", "false_rate", "unnoticed")
 
 
@@ -275,7 +276,10 @@ def tornado(inputs: Inputs, behaviour: Behaviour, accounts: int, days: int) -> l
 def _ends(
     inputs: Inputs, behaviour: Behaviour, accounts: int
 ) -> list[tuple[str, list[tuple[Inputs, Behaviour, int]]]]:
-    """What each figure is moved to; accounts too, in proportion if the run has others than the file."""
+    """What each figure is moved to; accounts too, in proportion if the run has others than the file.
+
+    Prevalence is files of known material over pictures: where pictures a day are moved, files stay as many.
+    """
     made = []
     for part, field, figure in figures(inputs):
         rate = part == "false_matches"
@@ -285,7 +289,11 @@ def _ends(
         for end in (figure.low, figure.high):
             others = round(accounts * end / figure.value) if (part, field) == ACCOUNTS else accounts
             its = replace(behaviour, false_rate=Range.exactly(end)) if rate else behaviour
-            ends.append((with_value(inputs, part, field, end), its, max(1, others)))
+            changed = with_value(inputs, part, field, end)
+            if (part, field) == PICTURES:
+                as_many = inputs.material.prevalence.value * figure.value / end
+                changed = with_value(changed, "material", "prevalence", min(1.0, as_many))
+            ends.append((changed, its, max(1, others)))
         made.append((f"{part}.{field}", ends))
     for name in MEASURED:
         ends = []
