@@ -16,7 +16,6 @@ from blindmatch_server.curator.errors import (
 from blindmatch_server.curator.formats import ListFormat, sniff
 from blindmatch_server.curator.hashlist import HashList, Title, open_list, traces
 from blindmatch_server.curator.importing import (
-    Near,
     Summary,
     import_list,
     list_hashes,

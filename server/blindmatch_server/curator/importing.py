@@ -22,7 +22,7 @@ from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_server.curator.duplicates import DEFAULT_PAIRS, Families, Indices, find_families
+from blindmatch_server.curator.duplicates import Families, Indices, find_families
 from blindmatch_server.curator.errors import ListError, NothingValidError
 from blindmatch_server.curator.formats import ListFormat, reader_of
 from blindmatch_server.curator.formats.block import Block
@@ -77,19 +77,13 @@ class Summary(Struct, frozen=True):
     rejects: Path | None = None
 
 
-class Near(Struct, frozen=True):
-    """That near duplicates are to be looked for, comparing about `most_pairs` pairs at most."""
-
-    most_pairs: int = DEFAULT_PAIRS
-
-
 def assemble(
     records: ImportRecords,
     into: Path,
     rng: Randomness,
     title: Title,
     onto: HashList | None,
-    near: Near | None,
+    look_for_families: bool,
 ) -> Summary:
     """Write what stands in `records` as the list file `into`.
 
@@ -105,7 +99,7 @@ def assemble(
         raise NothingValidError(f"no entry would be left in {into.name}")
     kept = int(np.searchsorted(settled.entries, records.previous))
     ids, next_id = _ids(settled.entries, kept, onto)
-    families = find_families(settled.hashes[settled.entries], near.most_pairs) if near else None
+    families = find_families(settled.hashes[settled.entries]) if look_for_families else None
     with ListWriter(into) as writer:
         _write(writer, settled, ids, families)
         writer.section("salts", _salts(settled.entries, kept, onto, rng))
@@ -179,7 +173,7 @@ def import_list(
     list_format: ListFormat | None = None,
     title: Title | None = None,
     onto: HashList | None = None,
-    families: Near | None = None,
+    families: bool = False,
     progress: Progress = no_progress,
     columns: Mapping[str, str] = MappingProxyType({}),
 ) -> Summary:
@@ -192,6 +186,7 @@ def import_list(
         list_format: of all sources; without it each one is looked at.
         title: name and creation time; by default the stem of `into` and now.
         onto: the list to start from, which may be the one at `into`; its entries keep ids and salts.
+        families: whether to look for near duplicates.
         progress: called with (bytes read, bytes in all); 0 in all if a stream does not say.
         columns: names of the columns of CSV, by those of threatexchange.
 
@@ -215,7 +210,7 @@ def build(
     *,
     title: Title | None = None,
     onto: HashList | None = None,
-    families: Near | None = None,
+    families: bool = False,
 ) -> Summary:
     """Write the list file `into` from blocks with their sources' names; else as `import_list`."""
     made = title or Title(into.stem)
@@ -285,7 +280,7 @@ def list_hashes(
     *,
     title: Title | None = None,
     onto: HashList | None = None,
-    families: Near | None = None,
+    families: bool = False,
 ) -> Summary:
     """Write a list of `hashes`, uint8 (n, 32), or add them to the list `onto`; see `import_list`.
 

@@ -12,7 +12,6 @@ from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_server.curator import (
     ExportFormat,
     ListFormat,
-    Near,
     Summary,
     diff,
     export,
@@ -105,7 +104,7 @@ def import_(
             system_randomness(),
             list_format=list_format,
             onto=onto,
-            families=Near() if families else None,
+            families=families,
             progress=progress,
             columns=_columns(column or (), list_format),
         )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from blindmatch_protocol.picture.pdq import near_pairs
-from blindmatch_server.curator import Near, find_families, inspect, list_hashes, open_list, random_hashes
+from blindmatch_server.curator import find_families, inspect, list_hashes, open_list, random_hashes
 from blindmatch_server.curator.duplicates import joined
 
 
@@ -76,7 +76,7 @@ def test_no_entries_and_one_entry_have_no_family(rng: Any, count: int) -> None:
 def test_an_import_stores_families_by_the_id_of_their_first_member(
     rng: Any, into: Path, crowd: npt.NDArray[np.uint8]
 ) -> None:
-    summary = list_hashes(crowd, into, rng, families=Near())
+    summary = list_hashes(crowd, into, rng, families=True)
     listed = open_list(into)
     assert listed.families is not None
     assert (listed.families - 1).tolist() == oracle(crowd)
