@@ -6,7 +6,7 @@ import grpc
 from blindmatch_client.messages.messages import OutcomeKind
 from blindmatch_client.settings import FailureMode
 from blindmatch_protocol.contract import Party
-from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.contract.publishing import Executor
 from dummy_designs import Echo
 from support.fakes import Fail, picture, publish
 

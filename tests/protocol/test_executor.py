@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from threading import Event
 
 import pytest
-from blindmatch_protocol.contract.executor import Executor, ahead, begun
+from blindmatch_protocol.contract.publishing import Executor, ahead, begun
 
 HERE: ContextVar[str] = ContextVar("here", default="elsewhere")
 

@@ -25,7 +25,8 @@ from blindmatch_protocol.crypto.dleq import Mode, hash_inputs_to_uniform
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.designs.token_psi import DESIGN as TOKEN_PSI
 from blindmatch_protocol.designs.voprf import files
-from blindmatch_protocol.group import LIBSODIUM, BackendError, BackendWarning, choice
+from blindmatch_protocol.group import LIBSODIUM, BackendError, BackendWarning
+from blindmatch_protocol.group import backend as choice
 from hypothesis import given
 from hypothesis import strategies as st
 from support.memory import build, random_hashes

@@ -38,7 +38,7 @@ from blindmatch_protocol.contract import (
     Workspace,
     no_progress,
 )
-from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.contract.publishing import Executor
 
 ROLE = Role("matcher")
 SECOND = Role("second")

@@ -18,7 +18,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import EntryBatch, SetParameters, batches_of
-from blindmatch_protocol.contract.executor import WorkerProcesses
+from blindmatch_protocol.contract.publishing import WorkerProcesses
 from blindmatch_protocol.designs import oprf_psi, token_psi
 from blindmatch_server.epochs.building import Publishing, publish_epoch
 from blindmatch_server.hosting.workers import WorkerPool, WorkerWarning

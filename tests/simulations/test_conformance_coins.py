@@ -14,7 +14,7 @@ from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import Recording, replayed, seeded
 from blindmatch_protocol.contract import UNBOUND, NoState, Send
-from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.contract.publishing import Executor
 from blindmatch_protocol.crypto.dleq import Mode, hash_inputs_to_uniform
 from blindmatch_protocol.designs.oprf_psi import DESIGN, Request
 from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG

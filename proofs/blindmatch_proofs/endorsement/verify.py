@@ -17,7 +17,7 @@ import numpy as np
 from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, UInt
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.contract import Label
-from blindmatch_protocol.contract.executor import Executor, spread
+from blindmatch_protocol.contract.publishing import Executor, spread
 from blindmatch_protocol.setfile.files import root_of
 
 from blindmatch_proofs import merkle

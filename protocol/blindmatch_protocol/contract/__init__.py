@@ -54,10 +54,10 @@ from blindmatch_protocol.contract.driver import Session as Session
 from blindmatch_protocol.contract.driver import SessionError as SessionError
 from blindmatch_protocol.contract.driver import answered as answered
 from blindmatch_protocol.contract.driver import concluded as concluded
-from blindmatch_protocol.contract.executor import Executor as Executor
 from blindmatch_protocol.contract.publishing import Buffers as Buffers
 from blindmatch_protocol.contract.publishing import EntryBatch as EntryBatch
 from blindmatch_protocol.contract.publishing import EntrySource as EntrySource
+from blindmatch_protocol.contract.publishing import Executor as Executor
 from blindmatch_protocol.contract.publishing import Progress as Progress
 from blindmatch_protocol.contract.publishing import Published as Published
 from blindmatch_protocol.contract.publishing import SetParameters as SetParameters

@@ -31,10 +31,10 @@ from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Described, Redacted
 from blindmatch_protocol.contract.declaration import Adversary, Fact, Info, KeyLimits, Leak, Party, Role
-from blindmatch_protocol.contract.executor import Executor
 from blindmatch_protocol.contract.publishing import (
     Buffers,
     EntrySource,
+    Executor,
     Progress,
     Published,
     SetParameters,

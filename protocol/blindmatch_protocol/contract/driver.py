@@ -17,7 +17,7 @@ from blindmatch_protocol.codec.errors import BlindmatchError, DesignError, Proto
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract.declaration import Role
 from blindmatch_protocol.contract.design import AnyDesign
-from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.contract.publishing import Executor
 from blindmatch_protocol.contract.relation import Item
 from blindmatch_protocol.contract.steps import (
     CERTIFYING,

@@ -37,7 +37,7 @@ from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.contract.publishing import Executor
 from blindmatch_protocol.group import rowwise, single
 
 HASH_BYTES = 64

@@ -28,7 +28,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.contract.publishing import Executor
 from blindmatch_protocol.crypto import dleq
 from blindmatch_protocol.crypto.dleq import (
     HASH_BYTES,

@@ -26,7 +26,7 @@ from nacl.signing import SigningKey, VerifyKey
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract.executor import spread
+from blindmatch_protocol.contract.publishing import spread
 from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs.facts import EVERY_HASH, QUALITY, QUERY_TIME, any_hash, leaks
 from blindmatch_protocol.designs.plain_scan import Stateless

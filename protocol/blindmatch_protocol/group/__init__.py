@@ -4,7 +4,7 @@ A batch of elements or scalars is a uint8 array of shape (n, 32), one canonical 
 row, of shape (32,) or (1, 32), goes with every row of the other operand. Operations that take `executor`
 cut the batch over its threads.
 
-libsodium does the arithmetic, and is the reference; `choice` says when `jit` does it instead. `single` holds
+libsodium does the arithmetic, and is the reference; `backend` says when `jit` does it instead. `single` holds
 what one row needs, and does it for batches of one.
 """
 
@@ -13,12 +13,16 @@ from blindmatch_protocol.group.backend import (
     BackendError,
     BackendWarning,
     GroupBackend,
+    Setting,
+    building,
+    choose,
+    described,
     drop,
     in_use,
+    missing,
     use,
     using,
 )
-from blindmatch_protocol.group.choice import Setting, building, choose, described, missing
 from blindmatch_protocol.group.elements import (
     add,
     add_scalars,

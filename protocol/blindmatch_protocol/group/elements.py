@@ -12,7 +12,7 @@ import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract.executor import LEAST_ROWS, Executor, spread
+from blindmatch_protocol.contract.publishing import LEAST_ROWS, Executor, spread
 from blindmatch_protocol.group import single, sodium
 from blindmatch_protocol.group.backend import LIBSODIUM, BackendError, backend_for, drop
 from blindmatch_protocol.group.rows import (

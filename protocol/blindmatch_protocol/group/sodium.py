@@ -30,7 +30,7 @@ import numpy as np
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError
-from blindmatch_protocol.contract.executor import LEAST_ROWS
+from blindmatch_protocol.contract.publishing import LEAST_ROWS
 from blindmatch_protocol.group.rows import ELEMENT_BYTES, addresses, rows_of, top_bits
 
 CARRIER: Final = "rbcl"

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import DesignError, SetFileError
-from blindmatch_protocol.contract.executor import Executor, ahead
+from blindmatch_protocol.contract.publishing import Executor, ahead
 from blindmatch_protocol.group.rows import expand
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets.fuse_map import Cells, Fitted, FuseMap, Words, key_list, open_map

@@ -37,7 +37,7 @@ from blindmatch_protocol.contract import (
     SetParameters,
     no_progress,
 )
-from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.contract.publishing import Executor
 from blindmatch_protocol.messages.epoch_manifest import (
     NO_PREDECESSOR,
     EpochManifest,

@@ -38,7 +38,7 @@ from typing import Any, Final, TypeVar
 
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import EntryBatch
-from blindmatch_protocol.contract.executor import RowFunction
+from blindmatch_protocol.contract.publishing import RowFunction
 
 from blindmatch_server.storage.errors import RefusedError
 
@@ -209,7 +209,7 @@ class WorkerPool:
         return () if self._workers is None else self._workers.pids
 
     def map(self, fn: Callable[..., T], /, *iterables: Iterable[Any]) -> Iterator[T]:
-        """See `blindmatch_protocol.contract.executor.Executor.map`; on threads."""
+        """See `blindmatch_protocol.contract.publishing.Executor.map`; on threads."""
         return self._threads.map(fn, *iterables)
 
     def rows(self, function: RowFunction, secret: bytes, batches: Iterable[EntryBatch]) -> Iterator[Rows]:

@@ -24,7 +24,7 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Answer, AnyDesign, Request, Role, Verdict
-from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.contract.publishing import Executor
 from msgspec import Struct, field
 
 from blindmatch_server.hosting.limits import Rate

@@ -16,8 +16,14 @@ from typing import Final
 import numpy as np
 
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract.executor import Executor, begun
-from blindmatch_protocol.contract.publishing import EntryBatch, EntrySource, Progress, Workspace
+from blindmatch_protocol.contract.publishing import (
+    EntryBatch,
+    EntrySource,
+    Executor,
+    Progress,
+    Workspace,
+    begun,
+)
 from blindmatch_protocol.crypto.dleq import Mode
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.designs.deltas import Recipe

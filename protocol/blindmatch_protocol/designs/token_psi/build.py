@@ -37,8 +37,15 @@ from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.declaration import Parameter
-from blindmatch_protocol.contract.executor import Executor, begun
-from blindmatch_protocol.contract.publishing import EntryBatch, EntrySource, Progress, Workspace, whole
+from blindmatch_protocol.contract.publishing import (
+    EntryBatch,
+    EntrySource,
+    Executor,
+    Progress,
+    Workspace,
+    begun,
+    whole,
+)
 from blindmatch_protocol.crypto.dleq import Mode
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.designs.deltas import SIGNATURES, Recipe

@@ -19,14 +19,17 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import ProtocolError, SetFileError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.declaration import Role
-from blindmatch_protocol.contract.executor import Executor, RowFunction, WorkerProcesses, ahead
 from blindmatch_protocol.contract.publishing import (
     Buffers,
     EntryBatch,
     EntrySource,
+    Executor,
     Progress,
+    RowFunction,
+    WorkerProcesses,
     Workspace,
     Writer,
+    ahead,
 )
 from blindmatch_protocol.crypto.oprf import Mode, PublicKey, SecretKey
 from blindmatch_protocol.designs.deltas import (

@@ -30,7 +30,7 @@ from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.declaration import KEY_EXPIRES, Info, KeyLimits, Parameter, Party, Role
-from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.contract.publishing import Executor
 from blindmatch_protocol.crypto.oprf import Mode, PublicKey, SecretKey
 
 MATCHER: Final = Role("matcher")

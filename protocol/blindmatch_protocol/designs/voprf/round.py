@@ -24,7 +24,7 @@ from blindmatch_protocol.codec.randomness import Randomness, replayed
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Answer, Role, check_epoch, tried
 from blindmatch_protocol.contract import Request as Asked
-from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.contract.publishing import Executor
 from blindmatch_protocol.crypto.dleq import PROOF_BYTES
 from blindmatch_protocol.crypto.oprf import Blinding, Evaluation, PublicKey, blind_evaluate, unblind, verified
 from blindmatch_protocol.designs.voprf.files import KeyHolder

@@ -21,8 +21,7 @@ from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import BlindmatchError, SetFileError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import AnyDesign, Progress, SetParameters, no_progress
-from blindmatch_protocol.contract.executor import Executor
-from blindmatch_protocol.contract.publishing import HeldEntries
+from blindmatch_protocol.contract.publishing import Executor, HeldEntries
 from msgspec import Struct
 
 from blindmatch_server.curator.endorsement.batches import change

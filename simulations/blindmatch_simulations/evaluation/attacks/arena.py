@@ -16,7 +16,7 @@ from blindmatch_protocol.codec.randomness import Randomness, seeded
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Progress, Role, Verdict, no_progress
 from blindmatch_protocol.contract.design import told
-from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.contract.publishing import Executor
 from blindmatch_protocol.designs.enclave.design import Enclave
 from blindmatch_protocol.designs.facts import DELTA_SIZES
 from blindmatch_protocol.designs.he_hamming.design import HeHamming

@@ -21,7 +21,7 @@ from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.codec.randomness import TapeExhaustedError, seeded, system_randomness
 from blindmatch_protocol.contract import UNBOUND, Answer, AnyDesign, Binding, Category, Role, Send, concluded
-from blindmatch_protocol.contract.executor import Executor
+from blindmatch_protocol.contract.publishing import Executor
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.conformance import confined

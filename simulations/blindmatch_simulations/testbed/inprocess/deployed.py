@@ -16,8 +16,7 @@ from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.codec.randomness import Randomness, Recording, replayed, seeded
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Enrolment, Request, Role, Verdict, answered
-from blindmatch_protocol.contract.executor import Executor
-from blindmatch_protocol.contract.publishing import HeldEntries
+from blindmatch_protocol.contract.publishing import Executor, HeldEntries
 from blindmatch_protocol.messages.epoch_manifest import (
     NO_PREDECESSOR,
     EpochManifest,
