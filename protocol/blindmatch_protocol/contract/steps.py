@@ -213,11 +213,8 @@ class Opener(Protocol):
 def open_all(
     opener: Opener, account: str, device: str, period: bytes, vouchers: Sequence[Message]
 ) -> dict[int, Label]:
-    """Take all of `vouchers` of one period and open them, as the centre does; labels by the voucher's index.
-
-    Raises:
-        ProtocolError: if one breaks the protocol.
-    """
+    """Take all of `vouchers` of one period and open them, as the centre does; labels by the voucher's index;
+    `ProtocolError` if one breaks the protocol."""
     taken = [(index, opener.take(account, device, period, voucher)) for index, voucher in enumerate(vouchers)]
     rows = [(index, one.row) for index, one in taken if isinstance(one, Visible)]
     labels = opener.open(account, period, [row for _, row in rows])
@@ -285,11 +282,7 @@ class Answer(Struct, frozen=True):
 
 
 def check_epoch(theirs: int, mine: int, step: str) -> None:
-    """Make sure that a message is for the epoch in force.
-
-    Raises:
-        EpochMismatchError: if it is not.
-    """
+    """Make sure that a message is for the epoch in force; `EpochMismatchError` if it is not."""
     if theirs != mine:
         raise EpochMismatchError(step, f"epoch {mine} is in force here, not {theirs}", "epoch")
 

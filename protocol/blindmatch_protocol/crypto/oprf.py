@@ -218,11 +218,7 @@ def verified(
     certified: bool = False,
 ) -> Rows:
     """The elements of an evaluation, once its proof was verified: the first half of `finalize` in mode VOPRF.
-    `certified` as in `dleq`.
-
-    Raises:
-        ProtocolError: as `finalize`.
-    """
+    `certified` as in `dleq`; raises as `finalize`."""
     elements = _counted(state, evaluation.elements, step)
     statement = (public_key.rows(), state.blinded, elements)
     dleq.verify_proof(*statement, evaluation.proof, executor, state.mode, step, certified)
@@ -232,11 +228,8 @@ def verified(
 def unblind(
     state: Blinding, elements: Rows, executor: Executor | None = None, step: str = "oprf/finalize"
 ) -> Rows:
-    """The outputs, uint8 (n, 64), from the key times the blinded elements: the second half of `finalize`.
-
-    Raises:
-        ProtocolError: if an element is malformed.
-    """
+    """The outputs, uint8 (n, 64), from the key times the blinded elements: the second half of `finalize`;
+    `ProtocolError` if an element is malformed."""
     unblinded = _multiply(group.invert_scalars(state.blinds), elements, executor, step, "elements")
     return _outputs(state.inputs, unblinded)
 

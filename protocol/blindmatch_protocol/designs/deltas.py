@@ -108,11 +108,7 @@ def is_among(removed: npt.NDArray[np.uint64], entry_id: int) -> bool:
 
 
 def check_files(files: Sequence[SetFile], progress: Progress) -> None:
-    """Compare every byte of these files with its digest.
-
-    Raises:
-        SetFileError: if one was altered.
-    """
+    """Compare every byte of these files with its digest; `SetFileError` if one was altered."""
     total, done = sum(file.content_bytes for file in files), 0
 
     def counted(length: int) -> None:
@@ -215,11 +211,7 @@ class Recipe(Struct, frozen=True):
 
 
 def signatures_of(name: str, file: SetFile) -> int:
-    """Signatures in the labels of a set-up file.
-
-    Raises:
-        SetFileError: if it does not say, or there are too many.
-    """
+    """Signatures in the labels of a set-up file; `SetFileError` if it does not say, or there are too many."""
     value = file.identity.parameters.get(SIGNATURES.name)
     if value is None or value > SIGNATURES.most:
         raise SetFileError(f"{name}: parameter signatures: must be there and at most {SIGNATURES.most}")

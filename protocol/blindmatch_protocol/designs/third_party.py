@@ -248,11 +248,8 @@ def signatures(key: SigningKey, epoch: int, executor: bm.Executor | None, batch:
 
 
 def check_signature(label: bm.Label, setup: Setup) -> None:
-    """Make sure that a label was published for this epoch, be it the one that says that nothing was found.
-
-    Raises:
-        ProtocolError: if it was not.
-    """
+    """Make sure that a label was published for this epoch, be it the one that says that nothing was found;
+    `ProtocolError` if it was not."""
     try:
         VerifyKey(setup.signing).verify(_signed(label, setup.epoch), label.signatures)
     except (BadSignatureError, ValueError):

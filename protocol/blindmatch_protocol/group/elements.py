@@ -104,11 +104,8 @@ def sum_products(
 
 
 def multiply_base(scalars: npt.NDArray[np.uint8], executor: Executor | None = None) -> Rows:
-    """Multiply the generator by scalars (n, 32); result (n, 32). Three times as fast as `multiply`.
-
-    Raises:
-        GroupError: for a zero scalar.
-    """
+    """Multiply the generator by scalars (n, 32); result (n, 32). Three times as fast as `multiply`;
+    `GroupError` for a zero scalar."""
     if one(scalars):
         return one_row(single.multiply_base(scalars.tobytes()))
     return _run(sodium.MULTIPLY_BASE, "multiply base", executor, matrix(scalars))
@@ -195,11 +192,7 @@ def check_scalars(scalars: npt.NDArray[np.uint8], step: str, field: str) -> None
 
 
 def check_shape(rows: npt.NDArray[np.uint8], width: int, step: str, field: str) -> None:
-    """Make sure that `rows` is uint8 (n, width).
-
-    Raises:
-        ProtocolError: naming `step` and `field`.
-    """
+    """Make sure that `rows` is uint8 (n, width); `ProtocolError` names `step` and `field`."""
     if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != width:
         raise ProtocolError(step, f"must be a uint8 matrix of {width} columns", field)
 

@@ -151,11 +151,7 @@ def pad_attachment(data: bytes) -> bytes:
 
 
 def unpad_text(padded: bytes) -> bytes:
-    """What `pad_text` was given.
-
-    Raises:
-        ProtocolError: if `padded` is not the padded form of anything.
-    """
+    """What `pad_text` was given; `ProtocolError` if `padded` is not the padded form of anything."""
     data = _unmark(padded)
     if padded_text_length(len(data)) != len(padded):
         raise ProtocolError(_STEP, f"a text is padded to the next multiple of {TEXT_BLOCK} bytes", "length")
@@ -163,11 +159,7 @@ def unpad_text(padded: bytes) -> bytes:
 
 
 def unpad_attachment(padded: bytes) -> bytes:
-    """What `pad_attachment` was given.
-
-    Raises:
-        ProtocolError: if `padded` is not the padded form of anything.
-    """
+    """What `pad_attachment` was given; `ProtocolError` if `padded` is not the padded form of anything."""
     data = _unmark(padded)
     if padded_attachment_length(len(data)) != len(padded):
         raise ProtocolError(_STEP, "an attachment is padded to the least Padmé length", "length")

@@ -126,11 +126,8 @@ def signed_bytes(manifest: EpochManifest) -> bytes:
 
 
 def sign(manifest: EpochManifest, key: SigningKey) -> SignedManifest:
-    """The manifest with its signature, which is the same each time (RFC 8032, section 5.1.6).
-
-    Raises:
-        ProtocolError: if a field breaks its rule.
-    """
+    """The manifest with its signature, which is the same each time (RFC 8032, section 5.1.6); `ProtocolError`
+    if a field breaks its rule."""
     manifest.check()
     return SignedManifest(manifest, key.sign(signed_bytes(manifest)).signature)
 

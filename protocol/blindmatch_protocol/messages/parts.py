@@ -157,11 +157,7 @@ class Joiner(Generic[W]):
         return data
 
     def finish(self) -> None:
-        """Check that all announced bytes came.
-
-        Raises:
-            ProtocolError: otherwise.
-        """
+        """Check that all announced bytes came; `ProtocolError` if not."""
         if self._left:
             raise self._broken(f"truncated: {self._left} of {self.size} bytes missing", self._form.data)
 

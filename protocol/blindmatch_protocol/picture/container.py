@@ -64,11 +64,7 @@ class Container(Redacted, Struct, frozen=True):
 
 
 def sniff(data: bytes) -> str:
-    """The format, one of `FORMATS`, by its signature.
-
-    Raises:
-        PictureError: if it is none of them.
-    """
+    """The format, one of `FORMATS`, by its signature; `PictureError` if it is none of them."""
     if data.startswith(_PNG_SIGNATURE):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):

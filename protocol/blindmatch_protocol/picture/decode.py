@@ -111,11 +111,8 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = N
 
 
 def luminance(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = None) -> pdq.Floats:
-    """`pdq.luminance` of the pixels that `decode` gives, to the last bit, but the pixels are never laid out.
-
-    Raises:
-        PictureError: as `decode`.
-    """
+    """`pdq.luminance` of the pixels that `decode` gives, to the last bit, but the pixels are never laid out;
+    raises as `decode`."""
     found, plane = _drawn(data, limits, claimed, _plane)
     return _turn(plane, found.orientation)
 

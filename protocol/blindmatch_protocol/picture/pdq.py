@@ -79,11 +79,8 @@ def fingerprint(luminance: Floats) -> Fingerprint:
 
 
 def luminance(pixels: Pixels) -> Floats:
-    """Luminance (h, w) float32 of pixels (h, w, 3) uint8 ("Luminance": 0.299 R + 0.587 G + 0.114 B).
-
-    Raises:
-        ValueError: for another shape or dtype.
-    """
+    """Luminance (h, w) float32 of pixels (h, w, 3) uint8 ("Luminance": 0.299 R + 0.587 G + 0.114 B);
+    `ValueError` for another shape or dtype."""
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError("pixels must have shape (h, w, 3) and dtype uint8")
     plane = np.empty(pixels.shape[:2], np.float32)
@@ -214,11 +211,7 @@ _WORK_BYTES: Final = 8 << 20
 
 
 def rows(hashes: list[bytes]) -> Hashes:
-    """Hashes of 32 bytes as one matrix, shape (n, 32).
-
-    Raises:
-        ValueError: if one has another length.
-    """
+    """Hashes of 32 bytes as one matrix, shape (n, 32); `ValueError` if one has another length."""
     if any(len(value) != 32 for value in hashes):
         raise ValueError("a hash has 32 bytes")
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)

@@ -132,11 +132,7 @@ class SetFile:
         return sum(section.kind == kind for section in self.sections.values())
 
     def row(self, kind: int, index: int = 0) -> Section:
-        """The table's row of a section.
-
-        Raises:
-            SetFileError: if there is none.
-        """
+        """The table's row of a section; `SetFileError` if there is none."""
         if (kind, index) not in self.sections:
             self._refuse(f"section {index} of kind {kind:#x} is missing")
         return self.sections[kind, index]

@@ -114,11 +114,7 @@ def pack_name(name: str) -> bytes:
 
 
 def unpack_name(raw: bytes, what: str) -> str:
-    """The name whose canonical form is `raw`.
-
-    Raises:
-        SetFileError: for any other bytes.
-    """
+    """The name whose canonical form is `raw`; `SetFileError` for any other bytes."""
     name = raw.rstrip(b"\0").decode("latin-1")
     if not (name.isascii() and name.isprintable() and name):
         raise SetFileError(f"{what} is not printable ASCII padded with zeros")
@@ -132,11 +128,8 @@ def pack_header(identity: Identity) -> bytes:
 
 
 def unpack_header(raw: bytes) -> Identity:
-    """Design, version and epoch of the header, without parameters.
-
-    Raises:
-        SetFileError: if it is no header of this version.
-    """
+    """Design, version and epoch of the header, without parameters; `SetFileError` if it is no header of this
+    version."""
     magic, version, zero, name, design_version, zero_too, epoch = HEADER.unpack(raw)
     if magic != MAGIC:
         raise SetFileError("not a set file: the magic number is missing")

@@ -149,11 +149,8 @@ class SealedLabels:
         return self._count
 
     def unseal(self, label_key: bytes, number: int) -> Label | None:
-        """The label with this number, 0 to `len` - 1, if the key opens it; see `unseal`.
-
-        Raises:
-            SetFileError: if its section was altered.
-        """
+        """The label with this number, 0 to `len` - 1, if the key opens it; see `unseal`; `SetFileError` if
+        its section was altered."""
         index, within = divmod(number, STRETCH)
         section = self._file.section(KIND, index)
         record = section[within * self._width : (within + 1) * self._width]

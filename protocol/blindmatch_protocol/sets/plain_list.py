@@ -122,20 +122,12 @@ def write_sections(
 
 
 def open_epoch(info: Info, files: Buffers, epoch: int | None) -> int:
-    """The epoch in `epoch.bin`.
-
-    Raises:
-        SetFileError: if it is missing, altered, or of another design or epoch.
-    """
+    """The epoch in `epoch.bin`; `SetFileError` if it is missing, altered, or of another design or epoch."""
     return open_file(info, files, EPOCH_FILE, epoch).identity.epoch
 
 
 def open_file(info: Info, files: Buffers, name: str, epoch: int | None) -> SetFile:
-    """A set file of a design.
-
-    Raises:
-        SetFileError: if it is missing, altered, or of another design or epoch.
-    """
+    """A set file of a design; `SetFileError` if it is missing, altered, or of another design or epoch."""
     if name not in files:
         raise SetFileError(f"{name}: missing")
     return SetFile(files[name], name, info.name, info.version, epoch)
@@ -176,11 +168,7 @@ def _written(
 
 
 def open_list(info: Info, files: Buffers, epoch: int | None = None) -> PlainList:
-    """Open `list.bin`.
-
-    Raises:
-        SetFileError: if it is missing, altered, or of another design or epoch.
-    """
+    """Open `list.bin`; `SetFileError` if it is missing, altered, or of another design or epoch."""
     return held_list(open_file(info, files, LIST_FILE, epoch))
 
 
@@ -263,11 +251,7 @@ class MultiIndex(Redacted, Struct, frozen=True):
         return _numbers(self.file, KIND_ROWS, band, self.file.entries)
 
     def check(self, hashes: Rows) -> None:
-        """Make sure that it is the index of these hashes.
-
-        Raises:
-            SetFileError: if it is not.
-        """
+        """Make sure that it is the index of these hashes; `SetFileError` if it is not."""
         for band, values in enumerate(_bands(hashes).T):
             rows, starts = _sorted(values)
             if not (np.array_equal(rows, self.rows(band)) and np.array_equal(starts, self.starts(band))):

@@ -87,11 +87,8 @@ def _eight(keys: Rows, start: int) -> Words:
 
 
 def bits_for(count: int) -> int:
-    """How many leading bits of a key choose its shard in a store of `count` keys.
-
-    Raises:
-        DesignError: if there are too many keys.
-    """
+    """How many leading bits of a key choose its shard in a store of `count` keys; `DesignError` if there are
+    too many keys."""
     bits = max(0, (max(count, 1) - 1).bit_length() - (MOST_SHARD_KEYS.bit_length() - 1))
     if bits > MOST_BITS:
         raise DesignError(f"at most {MOST_SHARD_KEYS << MOST_BITS} entries fit one set")
@@ -99,11 +96,8 @@ def bits_for(count: int) -> int:
 
 
 def by_shard(fronts: Fronts) -> Order:
-    """Numbers of keys with these fronts, (n,), in the order of their shards; of a shard's, ascending.
-
-    Raises:
-        DesignError: if there are too many keys.
-    """
+    """Numbers of keys with these fronts, (n,), in the order of their shards; of a shard's, ascending;
+    `DesignError` if there are too many keys."""
     return np.argsort(_owners(fronts, bits_for(len(fronts))), kind="stable").astype(np.uint32)
 
 
@@ -185,11 +179,8 @@ class Store:
         self._maps: dict[int, tuple[FuseMap, ...]] = {}
 
     def lookup(self, keys: Rows) -> Words:
-        """Values of `keys`, uint8 (n, 16); uint64 (n, words). An absent key has some value, never an error.
-
-        Raises:
-            SetFileError: if a shard was altered.
-        """
+        """Values of `keys`, uint8 (n, 16); uint64 (n, words). An absent key has some value, never an error;
+        `SetFileError` if a shard was altered."""
         if len(keys) == 1:  # of a private check: arrays would take longer than what is looked up
             name = keys.tobytes()
             maps = self._opened(int.from_bytes(name[:4], "big") >> 32 - self._bits)

@@ -118,11 +118,8 @@ MEASURED: Final = (
 
 
 def code_digest(modules: Iterable[str]) -> bytes:
-    """Digest over names and sources of modules, 32 bytes; read by the import system, once, when it is called.
-
-    Raises:
-        DesignError: if one has no source.
-    """
+    """Digest over names and sources of modules, 32 bytes; read by the import system, once, when it is called;
+    `DesignError` if one has no source."""
     digest = sha256(CODE_TAG)
     for name in sorted(modules):
         spec = find_spec(name)

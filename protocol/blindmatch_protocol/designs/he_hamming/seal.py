@@ -72,11 +72,7 @@ def saved(held: Any) -> bytes:
 
 
 def restored(kind: Any, made_for: Any, body: bytes) -> Any:
-    """The object of `kind` with these bytes.
-
-    Raises:
-        ProtocolError: if SEAL refuses them.
-    """
+    """The object of `kind` with these bytes; `ProtocolError` if SEAL refuses them."""
     held = kind()
     with _file() as (file, path):
         os.writev(file, [framed(body)])

@@ -59,11 +59,8 @@ class Layer(FileLayer, frozen=True, eq=False):
     labels: SealedLabels
 
     def find(self, output: Rows, own_hash: bytes | None) -> Label | None:
-        """The label that an OPRF output, uint8 (1, 64), opens, if there is one; it may hold any hash.
-
-        Raises:
-            SetFileError: if the file was altered.
-        """
+        """The label that an OPRF output, uint8 (1, 64), opens, if there is one; it may hold any hash;
+        `SetFileError` if the file was altered."""
         number = int(self.numbers(labels.places(output, self.epoch))[0])
         if number >= self.entries:
             return None
@@ -74,11 +71,7 @@ class Layer(FileLayer, frozen=True, eq=False):
 
     def numbers(self, places: Positions) -> Words:
         """The numbers of the labels of `n` entries, uint64 (n,); an absent one has any number, which is below
-        `entries` with a probability of entries / 2^64.
-
-        Raises:
-            SetFileError: if the file was altered.
-        """
+        `entries` with a probability of entries / 2^64; `SetFileError` if the file was altered."""
         numbers: Words = self.store.lookup(places.store_keys)[:, 0] ^ places.masks
         return numbers
 
@@ -117,11 +110,7 @@ def find(layers: Sequence[AnyLayer], output: Rows, own_hash: bytes | None) -> La
 
 
 def open_layer(name: str, file: SetFile) -> AnyLayer:
-    """Open a full set or a delta.
-
-    Raises:
-        SetFileError: if it is not what it must be.
-    """
+    """Open a full set or a delta; `SetFileError` if it is not what it must be."""
     if file.identity.parameters["filter"]:
         held = Filter.open(file.section(FILTER_KIND))
         if held.count != file.entries or name != SET_FILE:

@@ -232,11 +232,8 @@ class BucketHolder(Redacted, Struct, frozen=True, eq=False):
 
 
 def open_buckets(file: SetFile, setup: Setup | None) -> BucketHolder:
-    """The buckets in a file; if the set-up is there, they must be its.
-
-    Raises:
-        SetFileError: if they are not, or not whole.
-    """
+    """The buckets in a file; if the set-up is there, they must be its; `SetFileError` if they are not, or not
+    whole."""
     bits, signatures = (file.identity.parameters[one.name] for one in (BITS, SIGNATURES))
     content = file.section(BUCKETS_KIND)
     if len(content) != (rows_of(file.entries, bits) * row_bytes(signatures)) << bits:

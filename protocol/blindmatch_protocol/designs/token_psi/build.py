@@ -236,11 +236,8 @@ def keys_of(rows: Rows, bands: int, file: int = 0) -> shares.TokenKeys:
 
 
 def hold(entries: EntrySource, rows: Rows, tokening: Tokening, recipe: Recipe) -> Held:
-    """Read the list once more, and find families. The ends of rows are copied, to be read in any order.
-
-    Raises:
-        DesignError: if the list does not give the number of entries it said.
-    """
+    """Read the list once more, and find families. The ends of rows are copied, to be read in any order;
+    `DesignError` if the list does not give the number of entries it said."""
     held = whole(entries, BATCH)
     made = rows[:, -_OWN - tokening.needed * VALUE_BYTES : -_OWN]
     coefficients = np.ascontiguousarray(made).reshape(-1, tokening.needed, VALUE_BYTES)

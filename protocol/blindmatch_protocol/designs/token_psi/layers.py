@@ -98,11 +98,8 @@ class AddressIndex:
             raise SetFileError("addresses: the directory does not cover the labels in order")
 
     def check(self) -> None:
-        """Make sure that the labels of each bucket are in order, and that the bitmap has no bit too many.
-
-        Raises:
-            SetFileError: if not.
-        """
+        """Make sure that the labels of each bucket are in order, and that the bitmap has no bit too many;
+        `SetFileError` if not."""
         falls = (self._fingerprints[1:] < self._fingerprints[:-1]).nonzero()[0] + 1
         if not np.isin(falls, self._directory).all():
             raise SetFileError("addresses: the labels of a bucket are not in order")
@@ -160,11 +157,8 @@ class Layer(FileLayer, frozen=True, eq=False):
 
     @property
     def addresses(self) -> AddressIndex:
-        """Finds labels by address; checked and opened when first asked for.
-
-        Raises:
-            SetFileError: if the section was altered.
-        """
+        """Finds labels by address; checked and opened when first asked for; `SetFileError` if the section was
+        altered."""
         if not self._opened:
             self._opened.append(AddressIndex(self.file.section(ADDRESSES_KIND), self.entries))
         return self._opened[0]
@@ -174,11 +168,8 @@ class Layer(FileLayer, frozen=True, eq=False):
         self.addresses.check()
 
     def values(self, keys: TokenKeys) -> Rows:
-        """What the store holds for `n` tokens, whether it holds them or not, uint8 (n, 16).
-
-        Raises:
-            SetFileError: if the file was altered.
-        """
+        """What the store holds for `n` tokens, whether it holds them or not, uint8 (n, 16); `SetFileError` if
+        the file was altered."""
         return keys.values(self.store.lookup(keys.store_keys))
 
     def labels_of(self, secrets: Rows) -> list[Label]:
@@ -207,11 +198,7 @@ class Layer(FileLayer, frozen=True, eq=False):
 
 
 def open_layer(name: str, file: SetFile) -> Layer:
-    """Open a full set or a delta.
-
-    Raises:
-        SetFileError: if it is not what it must be.
-    """
+    """Open a full set or a delta; `SetFileError` if it is not what it must be."""
     file.row(ADDRESSES_KIND)
     sealed = SealedLabels(file, file.entries, signatures_of(name, file))
     return Layer(name, file, removed_ids(name, file), Store(file, shares.WORDS), sealed)

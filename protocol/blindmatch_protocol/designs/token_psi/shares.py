@@ -76,11 +76,7 @@ def multiply(left: int, right: int) -> int:
 
 
 def inverse(value: int) -> int:
-    """The inverse.
-
-    Raises:
-        ZeroDivisionError: for zero.
-    """
+    """The inverse; `ZeroDivisionError` for zero."""
     if not value:
         raise ZeroDivisionError("zero has no inverse in GF(2^8)")
     return int((PRODUCTS[value] == 1).argmax())

@@ -107,11 +107,8 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
 
     @abstractmethod
     def opened(self, files: Sequence[tuple[str, SetFile]], keys: PublicKeys) -> S:
-        """The set-up of these files, the full set first; `settle` has accepted their parameters.
-
-        Raises:
-            SetFileError: if a file is not what it must be.
-        """
+        """The set-up of these files, the full set first; `settle` has accepted their parameters;
+        `SetFileError` if a file is not what it must be."""
 
     @abstractmethod
     def inputs(self, setup: S, item: bm.Item, cover: bool, rng: bm.Randomness) -> list[bytes]:

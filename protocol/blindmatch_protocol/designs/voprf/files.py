@@ -85,11 +85,8 @@ class FileLayer(Redacted, Struct, frozen=True, eq=False):
         return is_among(self.removed, entry_id)
 
     def check(self) -> None:
-        """Open what is opened at its first use otherwise; see `Design.check_setup`.
-
-        Raises:
-            SetFileError: if it is not what it must be.
-        """
+        """Open what is opened at its first use otherwise; see `Design.check_setup`; `SetFileError` if it is
+        not what it must be."""
         raise NotImplementedError
 
 
@@ -244,11 +241,7 @@ def open_key(files: Buffers, name: str, design: str, version: int) -> tuple[SetF
 
 
 def check_belongs(name: str, file: SetFile, holder: KeyHolder, role: Role, setup: VoprfSetup[L]) -> None:
-    """Make sure that a role's file was made with the set-up beside it.
-
-    Raises:
-        SetFileError: if it was not.
-    """
+    """Make sure that a role's file was made with the set-up beside it; `SetFileError` if it was not."""
     newest = setup.layers[-1]
     if file.identity.parameters != newest.file.identity.parameters:
         raise SetFileError(f"{name}: built for other parameters than {newest.name}")

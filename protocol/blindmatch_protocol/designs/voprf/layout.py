@@ -238,11 +238,8 @@ class Limits(Struct, frozen=True):
 
 
 def check_ranges(values: object, declared: tuple[Parameter, ...]) -> None:
-    """Make sure that the attributes of `values` are within what is declared of them.
-
-    Raises:
-        DesignError: if one is not.
-    """
+    """Make sure that the attributes of `values` are within what is declared of them; `DesignError` if one is
+    not."""
     for parameter in declared:
         if not parameter.least <= getattr(values, parameter.name) <= parameter.most:
             raise DesignError(f"parameter {parameter.name}: must be {parameter.least} to {parameter.most}")

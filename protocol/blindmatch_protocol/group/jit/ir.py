@@ -163,11 +163,7 @@ class Function:
         return Lanes(self.op(f"{operation} {self.module.vector} {left.name}, {other.name}"), most)
 
     def add(self, left: Lanes, right: Lanes) -> Lanes:
-        """The sum, which cannot wrap.
-
-        Raises:
-            OverflowError: if it could.
-        """
+        """The sum, which cannot wrap; `OverflowError` if it could."""
         return self._binary("add", left, right, self.fits(left.most + right.most))
 
     def fits(self, most: int) -> int:

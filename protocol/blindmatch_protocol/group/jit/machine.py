@@ -47,11 +47,7 @@ _LEAST_PADDING: Final = 17
 
 
 def host_target() -> Target:
-    """The fastest kernel that this processor can run.
-
-    Raises:
-        BackendError: if there is none.
-    """
+    """The fastest kernel that this processor can run; `BackendError` if there is none."""
     found = target_for(name for name, has in llvm.get_host_cpu_features().items() if has)
     if found is None:
         raise BackendError(f"this processor has none of {', '.join(one.name for one in TARGETS)}")
