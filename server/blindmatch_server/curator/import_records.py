@@ -153,11 +153,12 @@ class ImportRecords:
         rank[group[entries]] = np.arange(len(entries))
         adds = (kinds == Kind.PLAIN) | (kinds == Kind.NAMED)
         adds[: self._old] = False
+        numbers = np.cumsum(kinds >= Kind.NAMED) - 1  # of identities; meaningless for rows without one
         return Settled(
             hashes=hashes,
             entries=entries,
             plain=plain[group[entries]].astype(np.uint8),
-            identities=self._identities.array()[self._named_order(kinds)[named]],
+            identities=self._identities.array()[numbers[named]],
             times=self._times.array()[named],
             vouched=rank[group[named]],
             accepted=int(adds.sum()),
@@ -168,10 +169,6 @@ class ImportRecords:
         brought = np.zeros(len(first), np.bool_)
         brought[group[adds]] = True
         return int((brought & (first >= self.previous)).sum())
-
-    def _named_order(self, kinds: npt.NDArray[np.uint8]) -> Indices:
-        """For each row, which identity is its; meaningless for rows without one."""
-        return np.asarray(np.cumsum(kinds >= Kind.NAMED) - 1)
 
     def _live_named(self, kinds: npt.NDArray[np.uint8]) -> Indices:
         """Rows of the identities that are not deleted, in order."""

@@ -98,6 +98,7 @@ def assemble(
     if not len(settled.entries):
         raise NothingValidError(f"no entry would be left in {into.name}")
     kept = int(np.searchsorted(settled.entries, records.previous))
+    listed = gathered(settled.hashes, settled.entries)
     ids, next_id = _ids(settled.entries, kept, onto)
     families = find_families(settled.hashes[settled.entries]) if look_for_families else None
     with ListWriter(into) as writer:
@@ -111,7 +112,7 @@ def assemble(
         accepted=settled.accepted,
         removals=records.removals,
         duplicates=settled.accepted - settled.fresh,
-        not_half=_not_half(settled),
+        not_half=sum(int((count_ones(part) != 128).sum()) for part in listed),
         families=families.count if families else None,
         family_members=families.members if families else None,
         families_to=families.complete_to if families else None,
@@ -145,11 +146,6 @@ def _salts(entries: Indices, kept: int, onto: HashList | None, rng: Randomness) 
     for at in range(kept, len(entries), _BATCH):
         count = min(_BATCH, len(entries) - at)
         yield np.frombuffer(rng.take(SALT_BYTES * count), np.uint8).reshape(count, SALT_BYTES)
-
-
-def _not_half(settled: Settled) -> int:
-    parts = gathered(settled.hashes, settled.entries)
-    return sum(int((count_ones(part) != 128).sum()) for part in parts)
 
 
 def gathered(rows: Rows, at: Indices) -> Iterator[Rows]:

@@ -120,7 +120,8 @@ class Identity(Struct, frozen=True):
         not every deployment has ``server/NAME``, as no device can be called."""
         if self.kind is Kind.OPERATOR:
             return f"{self.kind}/{self.name}"
-        return self.name if self.kind is Kind.DEVICE else _account(self.words)
+        own = self.kind is Kind.DEVICE or self.words in SERVICES
+        return self.name or self.words if own else _SERVER + self.words
 
     @property
     def host(self) -> str | None:
@@ -154,10 +155,6 @@ def identity_of(account: str) -> Identity:
     if account in SERVICES or (server != account and server not in SERVICES):
         return Identity.of(_server_of(server))
     return Identity(Kind.DEVICE, account)
-
-
-def _account(server: str) -> str:
-    return server if server in SERVICES else _SERVER + server
 
 
 def _server_of(name: str) -> Party:

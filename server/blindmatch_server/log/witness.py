@@ -216,7 +216,8 @@ class Cosigning(Redacted, Struct):
                 reply = await _add(channel, size, note, nodes)
         if reply.status != OK:
             kind = OtherTreeError if reply.status in (CONFLICT, UNPROCESSABLE) else ProtocolError
-            raise kind("witness", f"refused with {reply.status}: {_printable(reply.body)}")
+            said = "".join(one for one in reply.body.decode(errors="replace")[:200] if one.isprintable())
+            raise kind("witness", f"refused with {reply.status}: {said}")
         self._at[known] = head.size
         lines = [NoteSignature.parse(line) for line in reply.body.decode(errors="replace").splitlines()]
         mine = [one for one in lines if verify_signature(witness.key, one, note.text) is not None]
@@ -237,7 +238,3 @@ async def _add(channel: grpc.aio.Channel, old: int, note: Note, nodes: Nodes) ->
 
 def _words(error: Exception) -> str:
     return str(error.code().name) if isinstance(error, grpc.aio.AioRpcError) else str(error)
-
-
-def _printable(body: bytes) -> str:
-    return "".join(one for one in body.decode(errors="replace")[:200] if one.isprintable())

@@ -59,7 +59,6 @@ from blindmatch_server.matching.ledger import (
     Budget,
     CentreAddress,
     Filer,
-    Filing,
     MatcherStore,
     filing_of,
     request_of,
@@ -269,16 +268,12 @@ class MatchingService:
         """Record a verdict, and the report that it makes due, before the device is answered."""
         request = await asyncio.to_thread(request_of, request_id, verdict)
         now, matched = milliseconds(self._clock), verdict.label is not None
-        filing = await self._filing(epoch, account, verdict, now)
+        filing, facts = None, (self._design.info, epoch.epoch, account, verdict)
+        if self._centre is not None:
+            filing = await asyncio.to_thread(filing_of, *facts, self._centre, now, self._rng)
         added = await self._ledger.record(account, request, now, matched, filing)
         if added and filing is not None and self._filer is not None:
             self._filer.wake()
-
-    async def _filing(self, epoch: OpenEpoch, account: str, verdict: Verdict, now: int) -> Filing | None:
-        if self._centre is None:
-            return None
-        info, rng = self._design.info, self._rng
-        return await asyncio.to_thread(filing_of, info, epoch.epoch, account, verdict, self._centre, now, rng)
 
 
 class MatchingConfig(Struct, frozen=True):
