@@ -112,9 +112,7 @@ def skipped_unnoticed(case: Case) -> Figure:
     return share(case.seen.offence.delivered, case.seen.offence.sent)
 
 
-@secure(
-    "Pictures an edit hides", "share", "pictures", blank=[judging.matches_nothing, judging.flags_a_category]
-)
+@secure("Pictures an edit hides", "share", "pictures", blank=judging.OF_MATCHES)
 def evading(case: Case) -> Figure:
     """Of listed pictures, those that at least one edit of this suite keeps from matching."""
     if any(row.kind == OWN for row in case.rows):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
@@ -76,7 +77,8 @@ def tells_no_picture(case: Case) -> str:
     return NO_LEARNER if any(row.matched is None for row in case.rows) else ""
 
 
-OF_LISTED: Final = (matches_nothing, flags_a_category, tells_no_picture)
+OF_MATCHES: Final = (matches_nothing, flags_a_category)
+OF_LISTED: Final = (*OF_MATCHES, tells_no_picture)
 
 
 class Kind(Struct, frozen=True):
@@ -132,7 +134,10 @@ def figure(
     return register
 
 
-@figure("effectiveness", "Found, of all edited", "share", "pictures", "recall", OF_LISTED)
+effective = partial(figure, "effectiveness")
+
+
+@effective("Found, of all edited", "share", "pictures", "recall", OF_LISTED)
 def recall(case: Case) -> Figure:
     """Of all listed pictures that were sent, each once with every edit of the suite, those that led to a
     match. The crops were chosen: PDQ quality 50 or more, hashes more than 60 bits apart.
@@ -140,7 +145,7 @@ def recall(case: Case) -> Figure:
     return share_found(case.listed)
 
 
-@figure("effectiveness", "Found, of PDQ's pairs", "share", "pictures", blank=OF_LISTED)
+@effective("Found, of PDQ's pairs", "share", "pictures", blank=OF_LISTED)
 def recall_pairs(case: Case) -> Figure:
     """The same of those alone whose hash is within 31 bits of an entry, with quality 50 or more: what PDQ
     itself finds.
@@ -150,13 +155,13 @@ def recall_pairs(case: Case) -> Figure:
     )
 
 
-@figure("effectiveness", "Found when unedited", "share", "pictures", blank=OF_LISTED)
+@effective("Found when unedited", "share", "pictures", blank=OF_LISTED)
 def recall_identical(case: Case) -> Figure:
     """Of listed pictures sent as they are, those that led to a match."""
     return share_found([row for row in case.listed if row.edit == "identical"])
 
 
-@figure("effectiveness", "False matches per item", "share", "pictures", "false matches", OF_LISTED)
+@effective("False matches per item", "share", "pictures", "false matches", OF_LISTED)
 def false_matches(case: Case) -> Figure:
     """Of pictures that are not on the list, those that led to a match."""
     others = [row for row in case.rows if not row.listed]
@@ -164,13 +169,7 @@ def false_matches(case: Case) -> Figure:
     return share(false, len(others), len(others) * case.seen.entries, units_of(others))
 
 
-@figure(
-    "effectiveness",
-    "Outcomes other than the design's own rule",
-    "share",
-    "pictures",
-    blank=[tells_no_picture],
-)
+@effective("Outcomes other than the design's own rule", "share", "pictures", blank=[tells_no_picture])
 def wrong_outcomes(case: Case) -> Figure:
     """Of all pictures sent, those whose outcome was not what the design's relation gives in the clear."""
     sent = case.seen.pictures

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from blindmatch_simulations.evaluation.population.inputs import Calibration, Inputs, with_value
 from blindmatch_simulations.evaluation.population.model import (
@@ -179,8 +180,9 @@ def totals(model: Model, seed: int, runs: int = RUNS, purpose: str = "bands") ->
         true = rng.poisson(asked * model.recall * given.listed).astype(float)
         held = np.zeros_like(false)
     else:
-        all_of_them = sharers_crossing(model, given)
-        _, true = _opened(rng, int(model.sharers.sum()), _each(all_of_them, model), model.threshold)
+        all_of_them, n = sharers_crossing(model, given), int(model.sharers.sum())
+        each = Crossing(*(rows / max(1, n) for rows in astuple(all_of_them)))
+        _, true = _opened(rng, n, each, model.threshold)
         held = rng.poisson(np.maximum(all_of_them.matches - all_of_them.reports, 0)).astype(float)
     chances = (
         sent * given.video,
@@ -191,11 +193,6 @@ def totals(model: Model, seed: int, runs: int = RUNS, purpose: str = "bands") ->
     )
     missed = [rng.poisson(np.maximum(one, 0)).astype(float) for one in chances]
     return Totals._make((true, false, accounts, *missed, held))
-
-
-def _each(crossing: Crossing, model: Model) -> Crossing:
-    n = max(1, int(model.sharers.sum()))
-    return Crossing(crossing.reached / n, crossing.reports / n, crossing.matches / n)
 
 
 def _sharers(model: Model, rng: np.random.Generator, runs: int) -> tuple[Floats, Floats]:

@@ -276,7 +276,12 @@ def _check(inputs: Inputs) -> None:
         raise PopulationError(f"inputs: version: {inputs.version}; this program reads {VERSION}")
     for part, field, figure in figures(inputs):
         _check_figure(f"inputs: {part}.{field}", figure, *BOUNDS.get((part, field), (0, float("inf"))))
-    _check_mix(inputs.edits.mix)
+    mix = inputs.edits.mix
+    unknown = [name for name in mix if name not in BY_NAME]
+    if unknown:
+        raise PopulationError(f"inputs: edits.mix: no edit is called {', '.join(unknown)}")
+    if not isclose(sum(mix.values()), 1, abs_tol=1e-9):
+        raise PopulationError(f"inputs: edits.mix: must sum to 1, not {sum(mix.values()):.6g}")
 
 
 def _check_figure(where: str, figure: Figure[Any], least: float, most: float) -> None:
@@ -287,11 +292,3 @@ def _check_figure(where: str, figure: Figure[Any], least: float, most: float) ->
         raise PopulationError(f"{where}: must be {rule}")
     if len(ends) == 2 or ends != sorted(ends):
         raise PopulationError(f"{where}: needs low <= value <= high, or neither low nor high")
-
-
-def _check_mix(mix: Mapping[str, float]) -> None:
-    unknown = [name for name in mix if name not in BY_NAME]
-    if unknown:
-        raise PopulationError(f"inputs: edits.mix: no edit is called {', '.join(unknown)}")
-    if not isclose(sum(mix.values()), 1, abs_tol=1e-9):
-        raise PopulationError(f"inputs: edits.mix: must sum to 1, not {sum(mix.values()):.6g}")

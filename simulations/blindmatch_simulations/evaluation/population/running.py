@@ -96,10 +96,13 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
     """Raises `ResultsError` if what a run needs was not measured."""
     assumed = inputs.false_matches.use == "rate"
     measured = _range("false_matches", row.figures.get("false_matches"))
+    skipped = row.figures.get("skipped_unnoticed")
+    nothing = skipped is not None and skipped.value is None and skipped.why.startswith(NOTHING)
     return Behaviour(
         recall=_recall(row, inputs.edits.mix),
         false_rate=literature(inputs).false_rate if assumed else measured,
-        unnoticed=_unnoticed(row.figures.get("skipped_unnoticed")),
+        # where there is nothing to skip, nothing goes unnoticed
+        unnoticed=Range.exactly(0) if nothing else _range("skipped_unnoticed", skipped),
         asks=bool(row.design.roles),
         costs={name: _cost(row, name) for name in COSTS},
         entries=row.entries,
@@ -131,13 +134,6 @@ def _recall(row: assess.Measured, mix: Mapping[str, float]) -> Range:
         sum(mix[name] * part.at(end) for name, part in parts.items()) for end in ("value", "low", "high")
     )
     return Range(min(value, 1.0), min(low, 1.0), min(high, 1.0))
-
-
-def _unnoticed(figure: Figure | None) -> Range:
-    """Where there is nothing to skip, nothing goes unnoticed."""
-    if figure is not None and figure.value is None and figure.why.startswith(NOTHING):
-        return Range.exactly(0)
-    return _range("skipped_unnoticed", figure)
 
 
 def _range(name: str, figure: Figure | None) -> Range:
