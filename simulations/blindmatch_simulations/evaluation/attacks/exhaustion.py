@@ -37,7 +37,6 @@ BYSTANDER: Final = "bystander"
 
 
 def _one_line() -> tuple[Any, str, Any]:
-    """First come, first served."""
     append = FairQueue.append
     return FairQueue, "append", lambda self, account, task: append(self, "", task)
 

@@ -391,7 +391,6 @@ def read_report(arena: Arena) -> Figure:
 
 
 def _opened(held: Loopback) -> bytes:
-    """The one report at the centre, opened, less its picture."""
     (row,) = centre_list(held.deployment).reports
     folder = held.deployment.server(Party.CENTRE) / STATE / "reports"
     (sealed,) = (one for one in folder.rglob("*") if one.is_file())

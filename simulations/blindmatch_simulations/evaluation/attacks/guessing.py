@@ -187,7 +187,6 @@ def _prefix(deployed: Deployed, own: bytes, rng: Randomness) -> int:
 
 
 def _own_start(own: bytes, bits: int) -> int:
-    """The first bits of the perceptual hash itself."""
     return int.from_bytes(own[:4], "big") >> (32 - bits)
 
 
@@ -211,7 +210,6 @@ def same_prefix(arena: Arena) -> Figure:
 
 
 def _pair(arena: Arena, bits: int) -> tuple[bytes, bytes]:
-    """Two hashes whose SHA-256 begins with the same bits."""
     seen: dict[int, bytes] = {}
     for row in arena.hashes(4 << bits // 2 + 2, "pair"):
         own = row.tobytes()

@@ -99,17 +99,13 @@ def _figure(calls: list[_Call], pictures: Sequence[bool]) -> Figure:
 
 
 def _linked(calls: list[_Call]) -> list[tuple[int, int | None]]:
-    """The message of each request, and the one that it is taken to belong to."""
-    return [
-        (one.message, _next(calls[at:], one.account))
-        for at, one in enumerate(calls)
-        if one.method == EXCHANGE.path
-    ]
-
-
-def _next(calls: list[_Call], account: str) -> int | None:
-    """The message that an account hands over next."""
-    return next((one.message for one in calls if (one.account, one.method) == (account, SEND.path)), None)
+    """The message of each request, and the one that it is taken to belong to: the account's next."""
+    linked = []
+    for at, one in enumerate(calls):
+        if one.method == EXCHANGE.path:
+            sent = (each for each in calls[at:] if (each.account, each.method) == (one.account, SEND.path))
+            linked.append((one.message, next((each.message for each in sent), None)))
+    return linked
 
 
 KINDS: Final = {"no match": 1, "a match": 2, "a family": 3}
@@ -170,16 +166,13 @@ def relay_timing(arena: Arena) -> Figure:
     with _noting(arena, watch), loopback(arena, listed, _family()) as held:
         held.device("bob")
         alice = held.device("alice", watch.tamper)
-        for kind in arena.each(_order(arena, rounds)):
+        # each kind once a round, so that what a picture leaves behind meets all of them
+        rng = arena.rng("order")
+        order = [kind for _ in range(rounds) for kind in sorted(KINDS, key=lambda kind: rng.take(8))]
+        for kind in arena.each(order):
             alice.device.send_picture("bob", drawn(KINDS[kind]))
             watch.sent(kind)
     return _timing_figure(watch, rounds * len(KINDS))
-
-
-def _order(arena: Arena, rounds: int) -> list[str]:
-    """The kinds, each once a round, so that what a picture leaves behind meets all of them."""
-    rng = arena.rng("order")
-    return [kind for _ in range(rounds) for kind in sorted(KINDS, key=lambda kind: rng.take(8))]
 
 
 def _timing_figure(watch: _Watch, pictures: int) -> Figure:

@@ -229,7 +229,6 @@ def _honest(arena: Arena, held: Loopback, data: bytes) -> tuple[Counterpart, Evi
 
 
 def _asked(records: Records, method: methods.Method[Any, Any], requests: Sequence[Any]) -> Records:
-    """The records, and requests to the relay beside them."""
     raw = [request.SerializeToString(deterministic=True) for request in requests]
     made = EgressRecord(
         len(records), Party.PROVIDER, method.path, Purpose.MESSAGE, None, (), 0, records[-1].at_ms
@@ -241,7 +240,6 @@ def _asked(records: Records, method: methods.Method[Any, Any], requests: Sequenc
 
 
 def _each(records: Records, method: methods.Method[Any, Any], change: Callable[[bytes], bytes]) -> Records:
-    """The records, with every request of a method changed."""
     return [
         replace(one, requests=tuple(map(change, one.requests))) if one.method == method.path else one
         for one in records

@@ -152,7 +152,6 @@ def _curator(arena: Arena) -> Iterator[Curator]:
 
 
 def _one(curator: Curator) -> None:
-    """What one organisation endorsed."""
     held = curator.batch(curator.victim, HELD)
     first, *others = held.batch.signatures
     alone = (first, *(UNSIGNED for _ in others))

@@ -1,6 +1,6 @@
 """Measurements of speed and size: `blindmatch bench` (docs/performance.md).
 
-Read in this order: `yardstick` (the unit u and the clocks), `runs` (medians, and when a measurement is
-disturbed), `row` and `catalogue` (what is measured, and its target), `meter` (takes measurements),
-`results` (the file). The other modules are the benches themselves.
+`measure/` has the unit u, clocks, runs, rows with their targets, and the meter that takes measurements. Here
+`alone` and `messages_worker` are processes that a bench starts, `peer_outside` is one of an environment of its
+own, `table` shows rows, and the others are the benches.
 """

@@ -180,7 +180,6 @@ def _audit(meter: Meter, name: str, epoch: Endorsed) -> None:
 
 
 def _match(meter: Meter, epoch: Endorsed) -> None:
-    """What a device does at a match."""
     terms = epoch.audited.terms
 
     def task() -> None:
@@ -362,7 +361,6 @@ def _passed(found: Verdict) -> None:
 
 
 def _pair(mode: FrankingMode) -> tuple[Account, Account]:
-    """Two accounts with a session that was answered."""
     alice, bob = (Account.create(name, 1, 1) for name in (SENDER, RECIPIENT))
     for account in (alice, bob):
         account.frank(Franking(mode, amf.public_key(_JUDGE)))

@@ -104,7 +104,6 @@ def bench_latency(meter: Meter, served: Served, calls: int) -> None:
 
 
 def _calls(check: Check, egress: Egress) -> tuple[Callable[[], object], ...]:
-    """An empty call, a check without a network, a check over it."""
     describe = Call(Party.MATCHER, DESCRIBE, Purpose.SETUP)
     exchange = MatchingExchange(egress, DESIGN, check.epoch, 1)
     return (

@@ -260,7 +260,6 @@ def _latency(
 
 
 def _picture(path: Path) -> Path:
-    """A JPEG of a photograph, of the quality that makes it about 200 kB long."""
     image = Image.fromarray(photograph("coffee.png")).convert("RGB").resize((1024, 768))
     least, most, data = 30, 100, b""
     while least < most:

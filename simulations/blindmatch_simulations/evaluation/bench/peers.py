@@ -1,4 +1,4 @@
-"""Starts `outside.py` in an environment that has the peers' packages, and makes rows of what it found."""
+"""Starts `peer_outside.py` in an environment that has the peers' packages, and makes rows of its findings."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NOT_GIVEN: Final = "no --peer-python was given"
 MOST_SECONDS: Final = 1800.0
 OPENMINED: Final = {"set-up": "set_up", "size": "bytes", "crypto": "crypto", "look-up": "look_up"}
 SECRETFLOW: Final = {"set-up": "set_up"}
-"""Rows, and what `outside.py` calls them: OpenMined PSI, and SecretFlow's unbalanced PSI (FourQ), of which
-the server's cache of a list is measured; CPU time is that of all its threads."""
+"""Rows, and what `peer_outside.py` calls them: OpenMined PSI, and SecretFlow's unbalanced PSI (FourQ), of
+which the server's cache of a list is measured; CPU time is that of all its threads."""
 QUERY: Final = 1
 """Hashes of a query; OpenMined's set-up message grows with the largest query it must serve."""
 
@@ -36,7 +36,7 @@ class Peers(Struct, frozen=True):
     python: Path | None
 
     def run(self, peer: str, *arguments: Path | int) -> dict[str, Any]:
-        """What `outside.py` says of a peer.
+        """What `peer_outside.py` says of a peer.
 
         Raises:
             PeerMissingError: if there is no environment, it lacks a package, or the peer fails.
@@ -52,7 +52,7 @@ class Peers(Struct, frozen=True):
 
 
 def runs_of(measured: dict[str, Any]) -> list[Run]:
-    """Runs as `outside.py` prints them."""
+    """Runs as `peer_outside.py` prints them."""
     return [
         Run(Cost(*one["cost"]), Reading(*one["before"]), Reading(*one["after"])) for one in measured["runs"]
     ]

@@ -198,7 +198,7 @@ def unlisted_picture() -> Picture:
     return picture
 
 
-def publish_random(entries: int, folder: Path, evaluations: int, signer: Signer | None = None) -> Publication:
+def publish_random(entries: int, folder: Path, evaluations: int, signer: Signer) -> Publication:
     """Publish a set of random hashes into the new `folder`."""
     listed = folder.with_suffix(".list")
     random_list(entries, listed, system_randomness())

@@ -48,7 +48,6 @@ def _figure(name: str, figure: Figure) -> str:
 
 
 def _duration(us: float) -> str:
-    """Microseconds in a unit that is read at a glance."""
     for least, unit in ((86_400e6, "days"), (600e6, "min"), (10e6, "s"), (1e3, "ms")):
         if us >= least:
             return f"{short(us / _UNIT_US[unit])} {unit}"

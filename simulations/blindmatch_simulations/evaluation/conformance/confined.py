@@ -305,7 +305,6 @@ _IMPORT_PATHS: Final = tuple(path for path in {sys.prefix, sys.base_prefix, *sys
 
 
 def _is_import(event: str, arguments: tuple[Any, ...]) -> bool:
-    """A module or its folder that is read while something is imported."""
     path = arguments[0] if arguments else None
     if event in ("os.listdir", "os.scandir"):
         return isinstance(path, str) and path.startswith(_IMPORT_PATHS)

@@ -215,7 +215,6 @@ SENDER: Final = "alice"
 
 
 def _report(info: bm.Info, epoch: int, one: Pooled, outcome: bm.Outcome) -> Report | None:
-    """What a device would report of an outcome; None if nothing."""
     is_match = isinstance(outcome, bm.Match) and not outcome.label.unconfirmed
     if not is_match and not isinstance(outcome, bm.Flag):
         return None

@@ -66,7 +66,6 @@ SAYS: Final = {
 
 
 def _follows(fixtures: Fixtures, party: Party) -> list[str]:
-    """Names of the facts that follow from the requests a party gets."""
     bodies = [_numbers(fixtures, party, epoch) for epoch in EPOCHS]
     if not all(bodies):
         return []
@@ -158,11 +157,6 @@ def audited(fixtures: Fixtures, sessions: Mapping[str, Ran]) -> Passed:
 
 
 def _passed(fixtures: Fixtures, compared: Sequence[Comparison]) -> Passed:
-    """What was compared, and with how many pictures.
-
-    Raises:
-        NotComparableError: if that was nothing.
-    """
     good = [one for one in compared if one.comparable]
     left = dict.fromkeys(one.reason for one in compared if one.reason)
     if not good:

@@ -186,7 +186,6 @@ def _same_on_threads(fixtures: Fixtures, setting: Setting, one: Pooled) -> None:
 
 
 def _batch_on_threads(fixtures: Fixtures) -> None:
-    """Roles answer a batch the same with and without threads."""
     ran = fixtures.honest[fixtures.pool.of("listed")[0].name]
     for asked in ran.asked:
         state = fixtures.deployed.states[asked.role]
@@ -371,11 +370,7 @@ def _task(fixtures: Fixtures, chosen: list[Pooled]) -> confined.Task:
 
 
 def _reference(design: AnyDesign) -> tuple[str, str, str]:
-    """Module, file if it was loaded from a path, and name of the design's object or class.
-
-    Raises:
-        NotComparableError: if another process cannot find it.
-    """
+    """Module, file if it was loaded from a path, and name of the design's object or class."""
     kind = type(design)
     module = sys.modules[kind.__module__]
     held = [name for name, value in vars(module).items() if value is design]

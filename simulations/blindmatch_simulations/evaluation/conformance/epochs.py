@@ -75,7 +75,6 @@ def _opening(fixtures: Fixtures) -> None:
 
 
 def _crossed(fixtures: Fixtures, one: Pooled) -> bool:
-    """Was a session of a device of epoch 1 with roles of epoch 2 refused?"""
     crossed = replace(fixtures.deployed, states=fixtures.next_epoch.states)
     rng = fixtures.rng(f"crossed/{one.name}")
     try:
@@ -202,11 +201,7 @@ def altered_copies(
 
 
 def _refused(fixtures: Fixtures, files: Mapping[str, bytes], step: str, what: str) -> bool:
-    """Is the damage refused with a `SetFileError`, at opening or at first use?
-
-    Raises:
-        BrokenError: if it ends in another error or changes what a session does.
-    """
+    """Is the damage refused with a `SetFileError`, at opening or at first use?"""
 
     def same() -> None:
         if _sessions(fixtures, files) != _sessions(fixtures, fixtures.build.files):
@@ -299,7 +294,6 @@ class _Put(Struct, frozen=True):
 
 
 def _second(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> Ran:
-    """An account's second session of a picture, as it is in a message."""
     rng = fixtures.rng(f"tie/{one.name}")
     state = run_session(deployed, one.item, rng).state
     return run_session(

@@ -307,7 +307,6 @@ def _in_order(device: Device, parties: LocalParties, kind: str, data: bytes) -> 
 def _timed(
     fixtures: Fixtures, device: Device, parties: LocalParties, pictures: Mapping[str, bytes]
 ) -> Iterator[Finding]:
-    """Findings; `BrokenError` if the time to the first byte tells a class apart."""
     for name, (left, right) in CLASSES.items():
         rng, runs = fixtures.rng(f"hand-over/{name}"), list[Run]()
         for _ in range(fixtures.held_out // len(CLASSES) // TRAINING):

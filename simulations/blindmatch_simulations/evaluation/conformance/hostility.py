@@ -228,10 +228,7 @@ def _per_role(sessions: list[tuple[Pooled, list[Stop]]]) -> Mapping[Role, Messag
 def _not_forged(
     fixtures: Fixtures, one: Pooled, stop: Stop, step: Done | Send[Any] | None, raw: bytes
 ) -> None:
-    """A picture that matches nothing must not be made to match by an altered reply.
-
-    The device takes no label of an entry that its picture does not match, whatever a design says.
-    """
+    """The device takes no label of an entry that its picture does not match, whatever a design says."""
     if not isinstance(step, Done) or not isinstance(step.outcome, Match):
         return
     relation = fixtures.design.info.relation

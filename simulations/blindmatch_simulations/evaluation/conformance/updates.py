@@ -71,11 +71,6 @@ def changed(before: Build, after: Build) -> dict[str, bytes]:
 
 
 def _updates(fixtures: Fixtures, base: Build) -> tuple[Build, Build]:
-    """Epochs 2 and 3.
-
-    Raises:
-        NotApplicableError: if the design can only be published whole.
-    """
     try:
         second = next_epoch(fixtures, base, base, 0)
     except DesignError as error:

@@ -162,7 +162,6 @@ def _changes(raw: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _open(deployed: Deployed, vector: Vector, case: Case) -> None:
-    """Open the files as `case` has them."""
     build, name, change = deployed.build, case["file"], case["change"]
     role = None if case["role"] is None else Role(case["role"])
     files = build.setup_files if role is None else build.role_files(role)
@@ -176,7 +175,6 @@ def _open(deployed: Deployed, vector: Vector, case: Case) -> None:
 
 
 def _changed(raw: bytes, change: Mapping[str, Any]) -> bytes:
-    """`raw` cut to a length, with other bytes behind it, or with one byte replaced."""
     if "length" in change:
         return raw[: change["length"]]
     if "append" in change:

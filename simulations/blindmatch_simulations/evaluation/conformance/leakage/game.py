@@ -196,7 +196,6 @@ def _dictionary(view: View, pair: Pair, known: Guesses) -> Hashable:
 
 
 def _verdicts(view: View, pair: Pair, known: Guesses) -> Hashable:
-    """What roles learn, and what follows at the centre."""
     return tuple((event.kind, event.move, bool(event.data)) for event in view if event.kind in _LEARNT)
 
 

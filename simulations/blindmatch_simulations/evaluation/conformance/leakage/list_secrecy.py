@@ -380,7 +380,6 @@ def _testable(fixtures: Fixtures, parties: frozenset[Party]) -> bool:
 
 
 def _entries(raw: bytes) -> int | None:
-    """What a set file says of how many entries it has."""
     file = set_file(raw)
     return None if file is None else file.entries
 

@@ -145,7 +145,6 @@ def playable_pair(scenario: ListScenario, held: Material) -> ListPair | None:
 
 
 def _told(held: Material, one: List, pair: ListPair) -> list[Hashable]:
-    """What is declared to a device, and its outcomes."""
     design = held.fixtures.design
     facts = told(design, frozenset({Party.DEVICE}), Adversary.SEMI_HONEST)
     deployed = opened(built(held.fixtures, held.game, one, held.fixtures.rng("told")))
@@ -196,7 +195,6 @@ def _back(held: Material) -> ListPair:
 
 
 def _taken(held: Material) -> ListPair | None:
-    """The entry of a lone hit is removed, or that of none."""
     pair = _lone(held)
     if pair is None:
         return None

@@ -91,7 +91,8 @@ def check_relations(fixtures: Fixtures) -> Passed:
                 samples += looked.alike(opponent, group)
                 compared += len(group) - 1
             spent = 0
-            for group in () if _differ(found) else _forged(fixtures, setting, opponent):
+            differ = any(len({one.item.hash for one in group}) > 1 for group in found)
+            for group in () if differ else _forged(fixtures, setting, opponent):
                 if spent < FORGED:
                     spent += looked.alike(opponent, group)
                     compared += len(group) - 1
@@ -119,11 +120,6 @@ def groups(fixtures: Fixtures, setting: Setting, opponent: Opponent) -> list[lis
     return [group for group in found.values() if len(group) > 1]
 
 
-def _differ(found: Sequence[Sequence[Pooled]]) -> bool:
-    """Are there pictures with different hashes in one group?"""
-    return any(len({one.item.hash for one in group}) > 1 for group in found)
-
-
 def _forged(fixtures: Fixtures, setting: Setting, opponent: Opponent) -> Iterator[list[Pooled]]:
     """Where facts depend on the hash: a picture of each kind of the setting, with forged ones that agree on
     the facts and differ in all else (`audit.decoys`)."""
@@ -139,7 +135,6 @@ def _forged(fixtures: Fixtures, setting: Setting, opponent: Opponent) -> Iterato
 
 
 def _kind(one: Pooled) -> str:
-    """The front of its name: some kinds have several."""
     return one.name.partition("/")[0]
 
 
@@ -147,12 +142,8 @@ def chosen(setting: Setting) -> list[Pooled]:
     """All pictures of a small pool; of a crowd some of each kind, and those of another size."""
     if len(setting.pictures) <= MOST_COMPARED:
         return list(setting.pictures)
-    kinds = {one.name.partition("/")[0] for one in setting.pictures}
-    return [
-        one
-        for kind in sorted(kinds)
-        for one in [each for each in setting.pictures if each.name.startswith(f"{kind}/")][:4]
-    ]
+    kinds = sorted({_kind(one) for one in setting.pictures})
+    return [one for kind in kinds for one in [each for each in setting.pictures if _kind(each) == kind][:4]]
 
 
 def _output(fixtures: Fixtures, deployed: Deployed, one: Pooled) -> Hashable:

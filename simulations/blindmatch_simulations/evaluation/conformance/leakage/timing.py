@@ -116,11 +116,7 @@ def claimed(design: AnyDesign) -> frozenset[str]:
 
 
 def _pairs(fixtures: Fixtures) -> dict[str, list[Pair]]:
-    """The classes that are timed: pairs that agree on what is declared to the first party with a role.
-
-    Raises:
-        NotApplicableError: if there is no such party, or no such pair.
-    """
+    """The classes that are timed: pairs that agree on what is declared to the first party with a role."""
     found = opponents(fixtures.design, Adversary.SEMI_HONEST)
     if not found:
         raise NotApplicableError("nobody gets anything: nothing is sent for a picture")

@@ -182,7 +182,6 @@ def _names_epoch(body: Message) -> bool:
 
 
 def _of_epoch(body: Message, epoch: int) -> Message:
-    """`body` with another epoch in it, if it names one."""
     return replace(body, epoch=epoch) if _names_epoch(body) else body
 
 

@@ -369,5 +369,4 @@ def _public_key(design: AnyDesign, publication: Publication) -> str | None:
 
 
 def _seen(path: Path, folder: Path) -> str:
-    """`path` as seen from `folder`."""
     return os.path.relpath(path.absolute(), folder.absolute())

@@ -188,11 +188,7 @@ def check_resources(material: Material) -> Passed:
 
 
 def _heard(material: Material) -> Iterator[Turn]:
-    """Every turn of the honest sessions.
-
-    Raises:
-        NotApplicableError: if the design asks nobody.
-    """
+    """Every turn of the honest sessions."""
     turns = [turn for played in material.honest.values() for turn in played.turns()]
     if not turns:
         raise NotApplicableError("the design asks nobody")
