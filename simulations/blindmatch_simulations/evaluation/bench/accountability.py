@@ -64,6 +64,7 @@ from blindmatch_server.hosting.workers import WorkerPool, cores
 from blindmatch_server.log.tree_store import TreeStore
 from msgspec import Struct
 
+from blindmatch_simulations.evaluation.attacks.epoch_log import Kept
 from blindmatch_simulations.evaluation.bench.messages_worker import TEXT
 from blindmatch_simulations.evaluation.bench.queries import unlisted_picture
 from blindmatch_simulations.measure.meter import Meter, expect
@@ -229,11 +230,6 @@ NOW: Final = 1_800_000_000
 NEEDED, WITNESSES = 3, 5
 
 
-class _Kept(dict[str, bytes]):
-    def put(self, name: str, value: bytes, /) -> None:
-        self[name] = value
-
-
 def bench_epoch_log(meter: Meter, folder: Path, log2n: int) -> None:
     """Measure a log of 2^(log2n + 4) leaves, and the check of the newest of 2^16 epochs."""
     leaves = 1 << (log2n + 4)
@@ -288,7 +284,7 @@ def _check(meter: Meter) -> None:
     described.consistency.append(pb.Consistency(tree_size=seen.size, path=path))
     meter.record("log/size", {"bytes": described.ByteSize()}, entries=EPOCHS)
     described.leaf = leaf.encode()
-    device = Transparency(_Kept(), pinned, key.public, None)
+    device = Transparency(Kept(), pinned, key.public, None)
     device.hear("peer", old.encode())
 
     def check() -> None:

@@ -26,7 +26,7 @@ from blindmatch_simulations.evaluation.conformance import (
     spellings,
     updates,
 )
-from blindmatch_simulations.evaluation.conformance.fixtures import CLOCKS, Clocks, Fixtures
+from blindmatch_simulations.evaluation.conformance.fixtures import CLOCKS, STEPS, Clocks, Fixtures
 from blindmatch_simulations.evaluation.conformance.hand_over import check_hand_over
 from blindmatch_simulations.evaluation.conformance.leakage import (
     games,
@@ -234,21 +234,7 @@ def judged(name: str, act: Callable[[], Passed]) -> Result:
 
 def _step_of(error: Exception) -> str:
     """The design's step that an unforeseen error came out of: the innermost one on the stack."""
-    steps = (
-        "leakage",
-        "publish",
-        "update",
-        "open_setup",
-        "epoch_of",
-        "open_role",
-        "enrol",
-        "prepare",
-        "start",
-        "receive",
-        "conclude",
-        "answer",
-        "simulate",
-    )
+    steps = {*STEPS, "epoch_of", "simulate"}
     found, trace = "check", error.__traceback__
     while trace is not None:
         name = trace.tb_frame.f_code.co_name
