@@ -106,10 +106,9 @@ def _told(shown: Bars) -> Iterator[None]:
         while not over.wait(PLAIN_SECONDS):
             for task in shown.tasks:
                 if not task.finished:
-                    whole = "?" if task.total is None else f"{int(task.total):,}"
+                    far = f"{int(task.completed):,} of {int(task.total):,}" if task.total else "under way"
                     took = timedelta(seconds=int(task.elapsed or 0))
-                    line = f"{task.description}: {int(task.completed):,} of {whole}, after {took}"
-                    say(line, shown.console)
+                    say(f"{task.description}: {far}, after {took}", shown.console)
 
     teller = Thread(target=tell, daemon=True)
     if not shown.console.is_terminal:
