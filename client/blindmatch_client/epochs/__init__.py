@@ -1,1 +1,1 @@
-"""Which sets a device trusts, and why: trusted.py judges an offer without I/O, adoption.py fetches and keeps."""
+"""Which sets a device trusts, and why: trusted.py judges an offer without I/O, adoption.py keeps it."""
