@@ -2,8 +2,6 @@
 
 from blindmatch_protocol.codec.message import Bool as Bool
 from blindmatch_protocol.codec.message import Buffer as Buffer
-from blindmatch_protocol.codec.message import Counted as Counted
-from blindmatch_protocol.codec.message import Encoding as Encoding
 from blindmatch_protocol.codec.message import Fixed as Fixed
 from blindmatch_protocol.codec.message import Matrix as Matrix
 from blindmatch_protocol.codec.message import Message as Message

@@ -14,4 +14,4 @@ runs), the hardware root (a key in a file at the host), memory encryption, isola
 host, sealing of list and keys, revocation.
 """
 
-from blindmatch_protocol.designs.enclave.design import DESIGN, Enclave
+from blindmatch_protocol.designs.enclave.design import DESIGN

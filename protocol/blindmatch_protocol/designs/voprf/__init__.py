@@ -7,11 +7,10 @@ design   the state machine; a design adds what it asks for and how it looks outp
 """
 
 from blindmatch_protocol.designs.voprf.design import VoprfDesign
-from blindmatch_protocol.designs.voprf.files import FileLayer, KeyHolder, VoprfSetup
+from blindmatch_protocol.designs.voprf.files import KeyHolder, VoprfSetup
 from blindmatch_protocol.designs.voprf.layout import (
     LIMITS,
     MATCHER,
-    ONE_HOLDER,
     KeyLayout,
     Limits,
     PublicKeys,
