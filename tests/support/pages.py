@@ -18,7 +18,7 @@ from blindmatch_simulations.measure.row import CATALOGUE
 from blindmatch_simulations.report import declared
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 
-from support import page_tables, set_tables, wire_tables
+from support import evidence_tables, page_tables, set_tables, wire_tables
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BLOCK: Final = re.compile(r"(<!-- from (.+?) -->\n)(.*?)(<!-- end of .+? -->\n)", re.DOTALL)
@@ -46,6 +46,7 @@ def blocks() -> Mapping[str, Callable[[], str]]:
     designs = [all_designs()[name].design for name in built_in()]
     return {
         **page_tables.TABLES,
+        **evidence_tables.TABLES,
         **wire_tables.TABLES,
         **set_tables.TABLES,
         "the rows of benches: make pages": rows_of_benches,

@@ -23,8 +23,13 @@ from blindmatch_simulations.evaluation.corpus.bounds import Bound, bounds
 from blindmatch_simulations.evaluation.corpus.hashing import named
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures, own_pictures
 from blindmatch_simulations.evaluation.corpus.scan import Scan, combined, read_scan, scanned, state_of
+from blindmatch_simulations.evaluation.studies import reference
+from blindmatch_simulations.evaluation.studies.evidence import FALSE, RECALL
+from blindmatch_simulations.evaluation.studies.evidence import evidence as measured
+from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.phases import PhaseProgress, as_heard
-from blindmatch_simulations.measure.results import Figure
+from blindmatch_simulations.measure.results import Figure, Results, Row, results
+from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, crops
 
 EDITS = ("jpeg-75", "resize-0.75", "brighter", "caption")
@@ -155,6 +160,48 @@ def combine(
     """
     made = combined([read_scan(path) for path in scans])
     return Found(made, list(_shown(made)))
+
+
+@app.command("evidence")
+def evidence(
+    designs: Annotated[
+        str | None, typer.Option("--designs", help="Names, with commas between them [default: all].")
+    ] = None,
+    sessions: Annotated[
+        int, typer.Option(min=0, help="Whole sessions of each design; 0 takes hashes alone.")
+    ] = 0,
+) -> Found:
+    """Measure recall and false matches of designs on the reference corpus, by its hashes; about a minute.
+
+    The corpus is fingerprints of pictures in Debian packages and of their edits; no picture is needed.
+    Intervals are by photograph. --sessions runs whole protocols on a sample, half of it near the distance.
+    """
+    names = designs.split(",") if designs else sorted(all_designs())
+    chosen = [load_design(name) for name in names]
+    with phases(people()) as begin:
+        rows = measured(reference.read(), chosen, sessions, begin)
+    options = {"designs": names, "sessions": sessions, "corpus": reference.about()["arrays_sha256"]}
+    made = results(Results[Row], "blindmatch corpus evidence", options, rows)
+    return Found(made, list(_evidence(rows)))
+
+
+def _evidence(rows: Sequence[Row]) -> Iterator[Table]:
+    found = [row for row in rows if row.id == RECALL and row.parameters.get("kind") == PHOTOGRAPH]
+    names = ("found", "of_pdq", "beyond_24")
+    columns = ("design", "of all copies", "of PDQ's own", "of those beyond 24 bits")
+    shown = [[row.parameters["designs"], *(_percent(row.figures[name]) for name in names)] for row in found]
+    yield table("copies of photographs found, 95 % intervals by photograph", columns, shown)
+    false = [row for row in rows if row.id == FALSE]
+    names = ("item", "item_half", "item_all")
+    shown = [[*row.parameters.values(), *(_percent(row.figures[name]) for name in names)] for row in false]
+    titles = ("within", "kind", "of pictures", "half as list", "none set apart")
+    yield table("pictures with a hash that another one has nearly", titles, shown)
+
+
+def _percent(figure: Figure) -> str:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return "not measured"
+    return f"{100 * figure.value:.2f} ({100 * figure.low:.2f} to {100 * figure.high:.2f}) %, n {figure.n:,}"
 
 
 def _shown(made: Scan) -> Iterator[Table | str]:

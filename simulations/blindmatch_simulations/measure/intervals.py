@@ -15,6 +15,7 @@ from blindmatch_simulations.measure.results import Figure
 
 CONFIDENCE: Final = 0.95
 _RESAMPLES: Final = 2000
+_CLUSTER_RESAMPLES: Final = 10_000
 
 
 def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -105,6 +106,26 @@ def median_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float,
     picks = rng.integers(len(above), size=(_RESAMPLES, len(above)))
     ratios = np.median(np.array(above)[picks], axis=1) / np.median(np.array(below)[picks], axis=1)
     low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def clustered_share(hits: Sequence[int], trials: Sequence[int]) -> tuple[float, float]:
+    """The interval of a share over clusters that are independent while their trials are not, by resampling
+    whole clusters (Efron, 1979); where all trials went one way, Clopper and Pearson's over clusters.
+
+    Raises:
+        ValueError: if the lists differ in length.
+    """
+    if len(hits) != len(trials):
+        raise ValueError("hits: must be as many as trials")
+    if sum(hits) in (0, sum(trials)):
+        clusters = sum(one > 0 for one in trials)
+        return clopper_pearson(clusters if sum(hits) else 0, clusters)
+    rng = np.random.Generator(np.random.PCG64(len(hits)))
+    weights = rng.multinomial(len(hits), np.full(len(hits), 1 / len(hits)), _CLUSTER_RESAMPLES)
+    above, below = weights @ np.array(hits), weights @ np.array(trials)
+    shares = above[below > 0] / below[below > 0]
+    low, high = np.quantile(shares, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 

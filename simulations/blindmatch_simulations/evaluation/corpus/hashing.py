@@ -149,10 +149,14 @@ def print_of(pixels: pdq.Pixels) -> Print:
 def _print(plane: pdq.Floats) -> Print:
     if min(plane.shape) < _LEAST_SIDE:
         return Print(bytes(pdq.HASH_BYTES), bytes(KEY_BYTES), 0)
-    # both hashes take the small plane, which is the dear part of PDQ
+    found, second = both_of(plane)
+    return Print(found.hash, second, found.quality)
+
+
+def both_of(plane: pdq.Floats) -> tuple[pdq.Fingerprint, bytes]:
+    """PDQ and the second hash of a plane of luminance; both take the small plane, the dear part of PDQ."""
     small = pdq.thumbnail(plane)
-    found = pdq.fingerprint(small)
-    return Print(found.hash, _second().hash(small), found.quality)
+    return pdq.fingerprint(small), _second().hash(small)
 
 
 def _fingerprint(path: Path, size: int) -> Print | None:

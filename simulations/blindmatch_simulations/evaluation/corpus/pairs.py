@@ -80,7 +80,9 @@ class Block(Redacted, Struct, frozen=True):
 def listed(prints: Prints) -> npt.NDArray[np.bool_]:
     """Which half each picture is in, (n,): listed, or an item that is asked about. By a mix of its PDQ hash,
     so that it depends on nothing else."""
-    halves: npt.NDArray[np.bool_] = ((_words(prints[:, :32]) * _MIX).sum(axis=1, dtype=np.uint64) >> 63) == 1
+    halves: npt.NDArray[np.bool_] = (
+        (words_of(prints[:, :32]) * _MIX).sum(axis=1, dtype=np.uint64) >> 63
+    ) == 1
     return halves
 
 
@@ -97,12 +99,12 @@ def count_block(path: str, number: int) -> Block:
 def block_of(prints: Prints, number: int) -> Block:
     """The same of fingerprints in memory."""
     # a word of all hashes lies together: columns are read in a row
-    words, near = np.ascontiguousarray(_words(prints[:, :32]).T), _Near(prints)
+    words, near = np.ascontiguousarray(words_of(prints[:, :32]).T), _Near(prints)
     histogram = np.zeros(BITS + 1, np.int64)
     for top in range(number * ROWS, min((number + 1) * ROWS, len(prints)), _AT_ONCE):
         rows = words[:, top : top + _AT_ONCE]
         for left in range(top, len(prints), _COLUMNS):
-            found = _apart(rows, words[:, left : left + _COLUMNS])
+            found = apart(rows, words[:, left : left + _COLUMNS])
             if left == top:
                 found[np.tril_indices(rows.shape[1])] = NONE_NEAR
                 histogram[NONE_NEAR] -= rows.shape[1] * (rows.shape[1] + 1) // 2
@@ -116,7 +118,7 @@ def block_of(prints: Prints, number: int) -> Block:
 
 def histogram_of(hashes: Prints) -> Ints:
     """Pairs by distance of a few thousand hashes, (n, 32)."""
-    words, counts = _words(hashes), np.zeros(BITS + 1, np.int64)
+    words, counts = words_of(hashes), np.zeros(BITS + 1, np.int64)
     for at in range(len(words) - 1):
         apart = np.bitwise_count(words[at + 1 :] ^ words[at]).sum(axis=1, dtype=np.intp)
         counts += np.bincount(apart, minlength=BITS + 1)
@@ -154,7 +156,7 @@ class _Near:
         return items, self._different[items], self._all[items], np.flatnonzero(self._repeats)
 
 
-def _apart(rows: npt.NDArray[np.uint64], columns: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+def apart(rows: npt.NDArray[np.uint64], columns: npt.NDArray[np.uint64]) -> Prints:
     """Distances, modulo 256, of hashes whose words are (4, n) and (4, m)."""
     made = np.zeros((rows.shape[1], columns.shape[1]), np.uint8)
     for row, column in zip(rows, columns, strict=True):
@@ -162,7 +164,8 @@ def _apart(rows: npt.NDArray[np.uint64], columns: npt.NDArray[np.uint64]) -> npt
     return made
 
 
-def _words(hashes: Prints) -> npt.NDArray[np.uint64]:
+def words_of(hashes: Prints) -> npt.NDArray[np.uint64]:
+    """Hashes uint8 (n, 32) as words, (n, 4)."""
     return np.ascontiguousarray(hashes).view(np.uint64)
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +30,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 _NOISE_SEED: Final = 1
 _CAPTION: Final = "seen this one?"
 _CLOCK: Final = "12:00"
+_PNG_LEVEL: Final = ContextVar("PNG level", default=-1)
 
 
 class Edit(Struct, frozen=True):
@@ -46,8 +49,20 @@ def opened(data: bytes) -> Image.Image:
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     """The image as a file."""
     file = BytesIO()
+    if kind == "PNG":
+        options.setdefault("compress_level", _PNG_LEVEL.get())
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+@contextmanager
+def stored_quickly() -> Iterator[None]:
+    """PNG without compression while this lasts, for those who want pixels and not files."""
+    before = _PNG_LEVEL.set(0)
+    try:
+        yield
+    finally:
+        _PNG_LEVEL.reset(before)
 
 
 def _identical(data: bytes) -> bytes:

@@ -1,0 +1,355 @@
+"""What designs find of the reference corpus, by its hashes: recall of copies, false matches of others.
+
+A design's matching is its relation where it finds all that matches, and bands of tokens where it has them.
+`agreed` runs whole sessions on a sample, to see that they end as the hashes foretell. Intervals are by
+photograph: copies of one hang together, so whole photographs are resampled, or counted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.designs.token_psi import Tokening
+from blindmatch_protocol.designs.token_psi.build import TOKENING
+from blindmatch_protocol.designs.token_psi.tokens import plan
+from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
+from blindmatch_server.centre.keys import SAME_PICTURE
+from msgspec import Struct
+
+from blindmatch_simulations.evaluation.corpus.bounds import PER_ITEM, share_within
+from blindmatch_simulations.evaluation.corpus.pairs import REACH, Prints, apart, words_of
+from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
+from blindmatch_simulations.evaluation.studies.near_tokens import FAR, ranks, revealed
+from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference
+from blindmatch_simulations.measure.intervals import clustered_share, one_sided_most_rate, share
+from blindmatch_simulations.measure.phases import PhaseProgress, each
+from blindmatch_simulations.measure.results import Figure, Row, Status
+from blindmatch_simulations.testbed.inprocess.deployed import opened, publish, run_session
+from blindmatch_simulations.testbed.pictures.crops import MILD
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
+
+RECALL: Final = "evidence/recall"
+FALSE: Final = "evidence/false"
+SESSIONS: Final = "evidence/sessions"
+MILLION: Final = 1_000_000
+_TOKENS: Final = tuple(parameter.name for parameter in TOKENING)
+_ROWS: Final = 64
+TUNED_ON: Final = "clip art"
+"""Bands of tokens were chosen on crops of scikit-image, which are not in the corpus, and on openclipart."""
+Found = npt.NDArray[np.bool_]
+Parameters = dict[str, int | float | str]
+
+
+class Matching(Struct, frozen=True):
+    """How a design matches: pictures of a least quality within a distance, of which tokens must agree.
+
+    Attributes:
+        within: bits; None if nothing matches.
+        least_quality: of the picture that is asked about.
+        tokening: of the bands; None where all within the distance is found.
+    """
+
+    within: int | None
+    least_quality: int
+    tokening: Tokening | None = None
+
+    @property
+    def words(self) -> str:
+        """For a table."""
+        if self.within is None:
+            return "nothing"
+        bits = "equal hash" if self.within == 0 else f"distance <= {self.within}"
+        t = self.tokening
+        return (
+            bits if t is None else f"{bits}, {t.needed} of {t.bands} bands of {t.k} bits, {t.probes} probes"
+        )
+
+
+def matching_of(design: bm.AnyDesign) -> Matching | None:
+    """A design's at its default parameters; None if hashes do not tell what it finds."""
+    relation = design.info.relation
+    if isinstance(relation, bm.Category):
+        return None
+    values = {one.name: one.default for one in design.info.parameters if one.name in _TOKENS}
+    if len(values) == len(_TOKENS):
+        return Matching(relation.distance, relation.minimum_quality, Tokening(**values))
+    return Matching(relation.distance, relation.minimum_quality) if relation.recall == 1 else None
+
+
+def found_of(corpus: Reference, matching: Matching, fill: Rows | None = None) -> Found:
+    """Which copies are matched with their original, (m, edits); tokens that a list of the originals and
+    `fill`, uint8 (n, 32), cannot hold are lost."""
+    pairs = corpus.pairs
+    shape = len(pairs.originals), len(pairs.names)
+    if matching.within is None:
+        return np.zeros(shape, np.bool_)
+    found = (pairs.distances() <= matching.within) & (pairs.edited.qualities >= matching.least_quality)
+    if (t := matching.tokening) is not None:
+        hit = ranks(pairs, t.k, t.bands, t.probes) < t.probes
+        if fill is not None:
+            hit &= ~plan(np.concatenate([fill, pairs.originals.hashes]), t.k, t.bands).lost[
+                len(fill) + pairs.original
+            ]
+        found &= hit.sum(axis=1) >= t.needed
+    return np.asarray(found.reshape(shape))
+
+
+def pdq_of(corpus: Reference) -> Found:
+    """Which copies PDQ itself calls a match with their original, (m, edits)."""
+    return found_of(corpus, Matching(MATCH_DISTANCE, LEAST_QUALITY))
+
+
+def recall_rows(corpus: Reference, named: Parameters, matching: Matching, found: Found) -> list[Row]:
+    """What a matching finds, a row for each kind of picture, photographs first."""
+    pdq, kinds = pdq_of(corpus), corpus.kinds[corpus.edited]
+    far = pdq & (corpus.pairs.distances().reshape(pdq.shape) > FAR)
+    rows = []
+    for kind in [PHOTOGRAPH, *sorted(set(kinds.tolist()) - {PHOTOGRAPH})]:
+        of = kinds == kind
+        tuned = matching.tokening is not None and kind == TUNED_ON
+        row = Row(
+            id=RECALL,
+            parameters={**named, "kind": kind},
+            figures=recall_figures(found[of], pdq[of], far[of]),
+            why="not held out: bands were chosen on these" if tuned else "",
+        )
+        rows.append(row)
+    return rows
+
+
+def edit_rows(corpus: Reference, named: Parameters, found: Found) -> list[Row]:
+    """What is found of photographs, edit by edit; each photograph counts once."""
+    of, pdq, rows = corpus.kinds[corpus.edited] == PHOTOGRAPH, pdq_of(corpus), []
+    for at, edit in enumerate(corpus.pairs.names):
+        mine, theirs = found[of, at], pdq[of, at]
+        figures = {
+            "found": share(int(mine.sum()), len(mine)),
+            "pdq": share(int(theirs.sum()), len(theirs)),
+            "of_pdq": share(int((mine & theirs).sum()), int(theirs.sum())),
+        }
+        rows.append(Row(id="evidence/edit", parameters={**named, "edit": edit}, figures=figures))
+    return rows
+
+
+def recall_figures(found: Found, pdq: Found, far: Found) -> dict[str, Figure]:
+    """Shares over copies, (pictures, edits), with intervals by picture."""
+    mild = np.arange(found.shape[1]) < len(MILD)
+    every = np.ones_like(found)
+    return {
+        "found": by_picture(found, every),
+        "found_mild": by_picture(found, every & mild),
+        "found_strong": by_picture(found, every & ~mild),
+        "pdq": by_picture(pdq, every),
+        "of_pdq": by_picture(found, pdq),
+        "beyond_24": by_picture(found, far),
+    }
+
+
+def by_picture(hits: Found, of: Found) -> Figure:
+    """The share of `of` that are `hits`, over copies; its interval over pictures."""
+    mine, trials = (hits & of).sum(axis=1), of.sum(axis=1)
+    if not trials.sum():
+        return Figure(None, "no such copy in the corpus")
+    low, high = clustered_share(mine.tolist(), trials.tolist())
+    words = f"{int(trials.sum())} copies of {int((trials > 0).sum())} pictures, resampled by picture"
+    return Figure(int(mine.sum()) / int(trials.sum()), words, low, high, int(trials.sum()))
+
+
+class NearPairs(Struct, frozen=True):
+    """Pairs of originals within 64 bits: places, distance, whether the second hash calls them the same."""
+
+    first: npt.NDArray[np.intp]
+    second: npt.NDArray[np.intp]
+    bits: npt.NDArray[np.uint8]
+    same: npt.NDArray[np.bool_]
+
+
+def near_pairs(prints: Prints) -> NearPairs:
+    """All pairs within `REACH` of fingerprints (n, 64)."""
+    words = np.ascontiguousarray(words_of(prints[:, :32]).T)
+    first, second, bits = [], [], []
+    for top in range(0, len(prints), _ROWS):
+        found = apart(words[:, top : top + _ROWS], words[:, top:])
+        at, to = np.nonzero(found <= REACH)
+        ahead = to > at
+        at, to = at[ahead], to[ahead]
+        first.append(at + top)
+        second.append(to + top)
+        bits.append(found[at, to])
+    i, j, d = np.concatenate(first), np.concatenate(second), np.concatenate(bits)
+    # distances are modulo 256: opposite hashes are none
+    real = (d > 0) | (prints[i, :32] == prints[j, :32]).all(axis=1)
+    i, j, d = i[real], j[real], d[real]
+    same = np.bitwise_count(prints[i, 32:] ^ prints[j, 32:]).sum(axis=1, dtype=np.intp) <= SAME_PICTURE
+    return NearPairs(i, j, d, same)
+
+
+def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
+    """False matches of all pictures and kind by kind, if pictures up to a distance were called a match."""
+    kinds, packages = corpus.kinds, corpus.packages
+    repeats = np.zeros(len(kinds), np.bool_)
+    repeats[near.second[near.same]] = True
+    half = halves(corpus.prints)
+    reached = near.bits <= within
+    once = reached & ~near.same & ~repeats[near.first] & ~repeats[near.second]
+    rows = []
+    for kind in ["all", *sorted(set(kinds.tolist()))]:
+        of = np.ones(len(kinds), np.bool_) if kind == "all" else kinds == kind
+        figures = {}
+        for name, counted, which in (("item", once, ~repeats), ("item_all", reached, np.ones_like(repeats))):
+            hit, across = np.zeros(len(kinds), np.bool_), counted & (half[near.first] != half[near.second])
+            hit[near.first[counted]] = hit[near.second[counted]] = True
+            figures[name] = _item(hit[of & which], int(which.sum()) - 1)
+            ends = near.first[across], near.second[across]
+            hit = np.zeros(len(kinds), np.bool_)
+            hit[np.where(half[ends[0]], ends[1], ends[0])] = True
+            figures[f"{name}_half"] = _item(hit[of & which & ~half], int((which & half).sum()))
+            if name == "item":
+                figures["at_million"] = at_million(figures[name])
+                figures["item_by_package"] = _by_package(near, once, of & which, packages)
+        rows.append(Row(id=FALSE, parameters={"within": within, "kind": kind}, figures=figures))
+    once_prints = corpus.prints[~repeats]
+    pairs = int(once.sum()), len(once_prints) * (len(once_prints) - 1) // 2
+    histogram = (pairs[0], pairs[1] - pairs[0])
+    figures = {
+        "pair": share_within([(histogram, len(once_prints) // 2)], 0),
+        "tail": tail(groups_of(once_prints), within),
+    }
+    return [*rows, Row(id="evidence/pairs", parameters={"within": within}, figures=figures)]
+
+
+def halves(prints: Prints) -> Found:
+    """Which half each picture is in, (n,): listed, or an item. By a keyed digest of both hashes, so that a
+    picture with another's PDQ hash can be in the other half."""
+    bits = [blake2b(one.tobytes(), digest_size=1, key=b"halves").digest()[0] & 1 for one in prints]
+    return np.array(bits, np.bool_)
+
+
+def at_million(item: Figure) -> Figure:
+    """What the corpus says of a list of a million: by the union of lists like its own, at most this."""
+    assert item.n is not None and item.pairs is not None and item.value is not None
+    listed = item.pairs // max(1, item.n)
+    most = one_sided_most_rate(round(item.value * item.n), item.n) * MILLION / max(1, listed)
+    if most >= 1:
+        return Figure(None, f"not bounded by these pictures: their list has {listed:,}")
+    return Figure(None, f"{listed:,} listed pictures bound it by their union, one-sided", high=most)
+
+
+def _item(hit: Found, listed: int) -> Figure:
+    found = share(int(hit.sum()), len(hit), len(hit) * listed)
+    return Figure(found.value, found.why, found.low, found.high, found.n, found.pairs, unit=PER_ITEM)
+
+
+def _by_package(near: NearPairs, counted: Found, of: Found, packages: npt.NDArray[np.str_]) -> Figure:
+    """The same share, packages resampled: pictures of one package are alike."""
+    hit = np.zeros(len(of), np.bool_)
+    hit[near.first[counted]] = hit[near.second[counted]] = True
+    names = sorted(set(packages[of].tolist()))
+    hits = [int((hit & of & (packages == name)).sum()) for name in names]
+    many = [int((of & (packages == name)).sum()) for name in names]
+    low, high = clustered_share(hits, many)
+    return Figure(sum(hits) / sum(many), f"{len(names)} packages resampled", low, high, sum(many))
+
+
+def others_of(corpus: Reference, near: NearPairs) -> Rows:
+    """PDQ hashes of originals that are not edited, none within `REACH` of one that is."""
+    edited = np.zeros(len(corpus.rows), np.bool_)
+    edited[corpus.edited] = True
+    left = ~edited
+    left[near.first[edited[near.second]]] = left[near.second[edited[near.first]]] = False
+    return corpus.prints[left, :32]
+
+
+def token_row(corpus: Reference, named: Parameters, tokening: Tokening, fill: Rows) -> Row:
+    """What tokens lose and open beside what matches, in a list of the corpus's other originals, `fill`."""
+    pairs = corpus.pairs
+    copies = pairs.edited.take(np.asarray(np.abs(pairs.edited.coefficients).any(axis=1)))
+    met = revealed(copies, fill, tokening)
+    lost = plan(np.concatenate([fill, pairs.originals.hashes]), tokening.k, tokening.bands).lost
+    mine = lost[len(fill) :]
+    figures = {
+        "near_entries_of_10000": Figure(
+            1e4 * met.count(tokening.needed) / len(copies),
+            "other pictures' entries beyond the distance that copies open",
+            n=len(copies),
+            pairs=met.far_pairs,
+        ),
+        "tokens_lost": Figure(float(mine.mean()), f"in a list of {len(lost):,}", n=mine.size),
+    }
+    return Row(id="evidence/tokens", parameters={**named, "list": len(lost)}, figures=figures)
+
+
+def agreed(corpus: Reference, design: bm.AnyDesign, matching: Matching, sessions: int) -> Figure:
+    """The share of whole sessions that end as the hashes foretell, half of them of copies near the distance;
+    the list is all photographs."""
+    photographs = corpus.kinds[corpus.edited] == PHOTOGRAPH
+    listed = corpus.pairs.originals.hashes[photographs]
+    chosen = _sample(corpus, photographs, sessions)
+    values = matching.tokening.values() if matching.tokening else {}
+    try:
+        place = opened(publish(design, listed, seeded("set"), 1, values))
+        told = found_of(corpus, matching, np.zeros((0, 32), np.uint8)).ravel()[chosen]
+        items = [_item_of(corpus, at) for at in chosen.tolist()]
+        got = [run_session(place, item, seeded("device")).found for item in items]
+    except AttributeError:
+        return Figure(None, "it sends pictures, and the corpus has none")
+    return share(int((np.array(got) == told).sum()), len(chosen))
+
+
+def _item_of(corpus: Reference, copy: int) -> HashOnly:
+    """A copy; where its coefficients are not kept, all are equally far from the median."""
+    found = corpus.pairs.edited.item(copy)
+    return found if found.coefficients.any() else HashOnly(found.hash, found.quality)
+
+
+def _sample(corpus: Reference, photographs: Found, count: int) -> npt.NDArray[np.intp]:
+    rng = np.random.Generator(np.random.PCG64(count))
+    distances = corpus.pairs.distances()
+    mine = photographs[corpus.pairs.original]
+    hard = np.flatnonzero(mine & (distances >= 20) & (distances <= 60))
+    rest = np.setdiff1d(np.flatnonzero(mine & ((distances < 4) | (distances > REACH))), hard)
+    return np.sort(
+        np.concatenate([rng.permutation(hard)[: count // 2], rng.permutation(rest)[: count - count // 2]])
+    )
+
+
+def evidence(
+    corpus: Reference, designs: Sequence[bm.AnyDesign], sessions: int, phase: PhaseProgress
+) -> list[Row]:
+    """All rows: of false matches, of each design's recall, of tokens.
+
+    Args:
+        sessions: whole sessions of each design, or 0.
+        phase: begins a phase with a title.
+    """
+    near = near_pairs(corpus.prints)
+    fill = others_of(corpus, near)
+    rows = list[Row]()
+    for within in each((0, MATCH_DISTANCE), phase("pairs")):
+        rows += false_rows(corpus, near, within)
+    by_matching: dict[Matching | None, list[bm.AnyDesign]] = {}
+    for design in designs:
+        by_matching.setdefault(matching_of(design), []).append(design)
+    for matching, alike in each(by_matching.items(), phase("ways to match")):
+        named: Parameters = {"designs": ", ".join(one.info.name for one in alike)}
+        if matching is None:
+            why = "it looks at more than hashes, and the corpus has nothing else"
+            rows.append(Row(id=RECALL, status=Status.NOT_MEASURED, parameters=named, why=why))
+            continue
+        named["matching"] = matching.words
+        found = found_of(corpus, matching, fill)
+        rows += recall_rows(corpus, named, matching, found) + edit_rows(corpus, named, found)
+        if matching.tokening is not None:
+            rows.append(token_row(corpus, named, matching.tokening, fill))
+    for design in each(designs if sessions else (), phase("designs")):
+        if (matching := matching_of(design)) is not None:
+            figure = agreed(corpus, design, matching, sessions)
+            rows.append(Row(id=SESSIONS, parameters={"design": design.info.name}, figures={"agreed": figure}))
+    return rows

@@ -1,0 +1,158 @@
+"""The reference corpus as committed data: fingerprints of pictures in packages that anybody can install, and
+of every edit of some; never a picture. `make corpus` makes the files, `read` gives what is in them.
+
+    reference.json     how it was made: versions, counts and licences of packages, edits, digests
+    reference.csv.xz   a line for each original: package, kind, path, SHA-256 of the picture
+    reference.npz.xz   arrays in the order of those lines; `_ARRAYS` says which
+
+Coefficients, which soft probing needs, are there as float16 where a copy lies 4 to 64 bits from its original:
+nearer ones agree in most bands whatever is probed, farther ones are no match.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import lzma
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol.codec.redacted import Redacted
+from msgspec import Struct
+
+from blindmatch_simulations.data import committed
+from blindmatch_simulations.evaluation.corpus.pairs import Prints
+from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, Fingerprints
+
+PHOTOGRAPH: Final = "photograph"
+LEAST_KEPT: Final = 4
+MOST_KEPT: Final = 64
+"""Bits from the original, from the least to the most, at which a copy's coefficients are kept."""
+_FIELDS: Final = ("package", "kind", "path", "sha256")
+_ARRAYS: Final = (
+    "prints",  # (n, 64) uint8: PDQ and second hash of each original, as the file is
+    "quality",  # (n,) uint8
+    "edited",  # (m,) uint32: which originals are edited
+    "sides",  # (m, 2) uint16: width and height of the file that is edited
+    "sent",  # (m, 64) uint8: fingerprint of that file, which is the listed one
+    "sent_quality",  # (m,) uint8
+    "copies",  # (m, edits, 64) uint8: each copy's, XOR that of `sent`
+    "copy_quality",  # (m, edits) uint8
+    "coefficients",  # (2, 256, c) uint8: low and high byte of |float16|, copies at 4 to 64 bits in order
+)
+
+
+class Row(NamedTuple):
+    """An original: where it comes from, of what kind it is, SHA-256 of its file in hex."""
+
+    package: str
+    kind: str
+    path: str
+    sha256: str
+
+
+class Reference(Redacted, Struct, frozen=True):
+    """The corpus: `n` originals, of which `m` have every edit.
+
+    Attributes:
+        rows: the originals.
+        prints: (n, 64) uint8, PDQ and second hash.
+        quality: (n,) uint8, 50 or more.
+        edited: (m,) places in `rows`.
+        sides: (m, 2), width and height of the file that was edited, at most 1,024 pixels.
+        pairs: listed originals and their copies, m times the edits, in order.
+        second: (m, edits) uint8: bits in which the second hash of a copy differs from its original's.
+    """
+
+    rows: tuple[Row, ...]
+    prints: Prints
+    quality: npt.NDArray[np.uint8]
+    edited: npt.NDArray[np.intp]
+    sides: npt.NDArray[np.uint16]
+    pairs: EditedPairs
+    second: npt.NDArray[np.uint8]
+
+    @property
+    def kinds(self) -> npt.NDArray[np.str_]:
+        """The kind of each original, (n,)."""
+        return np.array([row.kind for row in self.rows])
+
+    @property
+    def packages(self) -> npt.NDArray[np.str_]:
+        """The package of each original, (n,)."""
+        return np.array([row.package for row in self.rows])
+
+
+def about() -> dict[str, Any]:
+    """What ``data/reference.json`` holds."""
+    found: dict[str, Any] = committed("reference")
+    return found
+
+
+@cache
+def read() -> Reference:
+    """The committed corpus.
+
+    Raises:
+        ValueError: if the files are not those that ``reference.json`` names.
+    """
+    data = files("blindmatch_simulations.data")
+    parts = [lzma.decompress(data.joinpath(f"reference.{end}.xz").read_bytes()) for end in ("csv", "npz")]
+    if [sha256(part).hexdigest() for part in parts] != [about()["rows_sha256"], about()["arrays_sha256"]]:
+        raise ValueError("reference: rows or arrays are not those of reference.json")
+    return unpacked(parts[0], parts[1], about()["edits"])
+
+
+def packed(rows: list[Row], arrays: dict[str, npt.NDArray[Any]]) -> tuple[bytes, bytes]:
+    """Rows and arrays as the bytes that are compressed, the same for the same content."""
+    lines, file = io.StringIO(), io.BytesIO()
+    csv.writer(lines, lineterminator="\n").writerows([_FIELDS, *rows])
+    if sorted(arrays) != sorted(_ARRAYS):
+        raise ValueError(f"arrays: must be {', '.join(_ARRAYS)}")
+    np.savez(file, allow_pickle=False, **{name: arrays[name] for name in _ARRAYS})
+    return lines.getvalue().encode(), file.getvalue()
+
+
+def unpacked(rows: bytes, arrays: bytes, edits: list[str]) -> Reference:
+    """What `packed` made them from."""
+    lines = list(csv.reader(io.StringIO(rows.decode())))
+    with np.load(io.BytesIO(arrays), allow_pickle=False) as held:
+        found = {name: held[name] for name in _ARRAYS}
+    sent, moved = found["sent"], found["copies"]
+    copies = (moved ^ sent[:, None]).reshape(-1, 64)
+    m, many = moved.shape[:2]
+    kept = near(moved)
+    coefficients = np.zeros((m * many, 256), np.float32)
+    halves = np.ascontiguousarray(found["coefficients"].transpose(2, 1, 0)).view("<f2")[:, :, 0]
+    signs = np.unpackbits(copies[kept.ravel(), :32], axis=1).astype(np.float32) * 2 - 1
+    coefficients[kept.ravel()] = halves.astype(np.float32) * signs
+    nothing = np.zeros((m, 256), np.float32)
+    pairs = EditedPairs(
+        Fingerprints(sent[:, :32], nothing, found["sent_quality"].astype(np.int32)),
+        Fingerprints(copies[:, :32], coefficients, found["copy_quality"].astype(np.int32).ravel()),
+        np.repeat(np.arange(m), many),
+        np.tile(np.arange(many), m),
+        tuple(edits),
+    )
+    second = np.bitwise_count(moved[:, :, 32:]).sum(axis=2, dtype=np.uint8)
+    return Reference(
+        tuple(map(Row._make, lines[1:])), found["prints"], found["quality"],
+        found["edited"].astype(np.intp), found["sides"], pairs, second,
+    )  # fmt: skip
+
+
+def near(moved: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Of copies XOR originals, (m, edits, 64): which have their coefficients kept, (m, edits)."""
+    apart = np.bitwise_count(moved[:, :, :32]).sum(axis=2, dtype=np.int32)
+    return np.asarray((apart >= LEAST_KEPT) & (apart <= MOST_KEPT))
+
+
+def planes(coefficients: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Their magnitudes as float16, (c, 256), byte by byte, which compresses better: (2, 256, c)."""
+    most = np.finfo(np.float16).max
+    halves = np.minimum(np.abs(coefficients), most).astype("<f2").reshape(-1, 256)
+    return np.ascontiguousarray(halves.view(np.uint8).reshape(-1, 256, 2).transpose(2, 1, 0))

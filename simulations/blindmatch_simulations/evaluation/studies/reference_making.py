@@ -1,0 +1,298 @@
+"""Makes the reference corpus again (`make corpus`): downloads Debian packages, unpacks them in a folder,
+fingerprints their pictures, edits some, and writes the committed files. An interrupted run goes on.
+
+Nothing is installed, and no picture leaves the build folder. ``data/reference.toml`` says which packages, and
+which pictures are photographs: each was looked at by eye. Other kinds go by path: a way to group, no more.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from blindmatch_protocol.codec.errors import PictureError
+from blindmatch_protocol.contract import Progress
+from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture.decode import luminance
+from blindmatch_protocol.picture.pdq import LEAST_QUALITY
+from blindmatch_server.storage.files import replace_file
+from msgspec import Struct
+from PIL import Image
+
+from blindmatch_simulations.data import table_of
+from blindmatch_simulations.evaluation.corpus.cache import Cache, FileSeen, Print
+from blindmatch_simulations.evaluation.corpus.hashing import both_of, prints
+from blindmatch_simulations.evaluation.corpus.installed import SUFFIXES, Dpkg
+from blindmatch_simulations.evaluation.corpus.own import as_sent
+from blindmatch_simulations.evaluation.corpus.pairs import Prints
+from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Row, near, packed, planes, read
+from blindmatch_simulations.measure.phases import PhaseProgress, each
+from blindmatch_simulations.testbed.pictures.crops import EDITS, stored_quickly
+
+OF_A_KIND: Final = 25
+APART: Final = 60
+"""Edited pictures of one kind differ in more bits than this."""
+_LEAST_SIDE: Final = 96
+_PRESET: Final = 9 | lzma.PRESET_EXTREME
+_MODE: Final = 0o644
+_SAID_SECONDS: Final = 10.0
+
+
+class Kinds(Struct, frozen=True):
+    """Of what kind pictures are, by paths that begin with their package.
+
+    Attributes:
+        packages: whose pictures are taken.
+        kinds: a kind and a pattern each; the first that fits a picture which is no photograph.
+        photographs: their paths.
+    """
+
+    packages: list[str]
+    kinds: list[tuple[str, str]]
+    photographs: list[str]
+
+    def of(self, name: str) -> str:
+        """Of one picture."""
+        if name in self.photographs:
+            return PHOTOGRAPH
+        return next(kind for kind, pattern in self.kinds if re.search(pattern, name))
+
+
+class Found(NamedTuple):
+    """A picture of a package: its file below the folder, its kind, its fingerprint."""
+
+    file: FileSeen
+    kind: str
+    print: Print
+
+    @property
+    def package(self) -> str:
+        """The first part of the path."""
+        return self.file.name.partition("/")[0]
+
+
+def make(
+    folder: Path, out: Path, wanted: Kinds, fetch: Callable[[Path, str], str], phase: PhaseProgress
+) -> list[Row]:
+    """Write the corpus to `out`; its originals.
+
+    Args:
+        folder: holds packages, pictures and fingerprints between runs; some 8 GB.
+        out: for reference.json, reference.csv.xz and reference.npz.xz.
+        fetch: puts a package's files into a folder of its name below `folder`/x, and tells its version; ""
+            if it is not served.
+    """
+    versions = {name: fetch(folder, name) for name in each(wanted.packages, phase("packages"))}
+    x, kept = folder / "x", Cache(folder / "state")
+    try:
+        every = list(prints(x, kept, 1, phase("pictures hashed")))
+    finally:
+        kept.close()
+    found, counts = _originals(x, every, wanted)
+    rows = [Row(one.package, one.kind, one.file.name.partition("/")[2], _digest(x, one)) for one in found]
+    arrays = _edited(folder, found, rows, _chosen(found, rows), phase("pictures edited"))
+    packages = {
+        name: {"version": told, "licence": Dpkg(x / name).licence(name), **dict(sorted(counts[name].items()))}
+        for name, told in sorted(versions.items())
+        if told
+    }
+    made_with = {name: version(name) for name in ("pillow", "numpy")}
+    about = {"corpus": 1, "made_with": made_with, "edits": [one.name for one in EDITS], "packages": packages}
+    _write(out, about, rows, arrays)
+    return rows
+
+
+def fetched(folder: Path, name: str) -> str:
+    """Download and unpack a Debian package unless it is there; its version."""
+    debs, whole = folder / "deb", folder / "x" / name
+    debs.mkdir(parents=True, exist_ok=True)
+    if not list(debs.glob(f"{name}_*.deb")):
+        subprocess.run(["apt-get", "download", "-qq", name], cwd=debs, check=False)  # noqa: S607
+    there = sorted(debs.glob(f"{name}_*.deb"))
+    if not there:
+        return ""
+    if not whole.exists():
+        part = whole.with_name(f".{name}")
+        part.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["dpkg-deb", "-x", str(there[-1]), str(part)], check=True)  # noqa: S607
+        for bundle in sorted(part.rglob("*.rcc")):
+            _carve(bundle)
+        part.rename(whole)
+    asked = ["dpkg-deb", "-f", str(there[-1]), "Version"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _carve(bundle: Path) -> None:
+    """Write the WebP files in a Qt resource beside it, by number. Bytes 4 to 7 of RIFF are its length."""
+    data, at, number = bundle.read_bytes(), 0, 0
+    while (at := data.find(b"RIFF", at)) >= 0:
+        end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at + 8 : at + 12] != b"WEBP":
+            at += 4
+            continue
+        bundle.with_name(f"{bundle.name}#{number}.webp").write_bytes(data[at:end])
+        at, number = end, number + 1
+
+
+def _originals(
+    x: Path, every: Sequence[tuple[FileSeen, Print | None]], kinds: Kinds
+) -> tuple[list[Found], dict[str, Counter[str]]]:
+    """Good pictures, each fingerprint once, by name; and what became of the files of each package."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in kinds.packages}
+    taken: dict[bytes, Found] = {}
+    by_name = sorted(every, key=lambda one: (one[0].name not in kinds.photographs, one[0].name))
+    for file, seen in by_name:
+        of = counts.get(file.name.partition("/")[0])
+        if of is None or os.path.splitext(file.name)[1].lower() not in SUFFIXES:  # noqa: PTH122
+            continue
+        if seen is None or seen.quality < LEAST_QUALITY:
+            of["broken" if seen is None else "poor"] += 1
+        elif min(Image.open(x / file.name).size) < _LEAST_SIDE:
+            of["small"] += 1
+        elif seen.hash + seen.second in taken:
+            of["repeated"] += 1
+        else:
+            of["pictures"] += 1
+            taken[seen.hash + seen.second] = Found(file, kinds.of(file.name), seen)
+    return sorted(taken.values(), key=lambda one: (one.package, one.file.name)), counts
+
+
+def _digest(x: Path, one: Found) -> str:
+    return sha256((x / one.file.name).read_bytes()).hexdigest()
+
+
+def _chosen(found: Sequence[Found], rows: Sequence[Row]) -> list[int]:
+    """Which are edited: all photographs, and some of each other kind in the order of their digests, each more
+    than `APART` bits from those of its kind before it."""
+    places = sorted(range(len(rows)), key=lambda at: (rows[at].kind, rows[at].sha256))
+    taken: dict[str, list[int]] = {}
+    for at in places:
+        mine = taken.setdefault(rows[at].kind, [])
+        if rows[at].kind != PHOTOGRAPH and len(mine) == OF_A_KIND:
+            continue
+        own = np.frombuffer(found[at].print.hash, np.uint8)
+        others = np.array([np.frombuffer(found[one].print.hash, np.uint8) for one in mine], np.uint8)
+        if np.bitwise_count(others.reshape(-1, 32) ^ own).sum(axis=1).min(initial=256) > APART:
+            mine.append(at)
+    return sorted(at for mine in taken.values() for at in mine)
+
+
+def _edited(
+    folder: Path, found: Sequence[Found], rows: Sequence[Row], chosen: Sequence[int], progress: Any
+) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of the corpus."""
+    told = [version("pillow"), *(f"{edit.name}: {edit.note}" for edit in EDITS)]
+    kept = folder / "edits" / sha256("\n".join(told).encode()).hexdigest()[:16]
+    kept.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with stored_quickly():
+        for at in each(chosen, progress):
+            path = kept / f"{rows[at].sha256}.npz"
+            if not path.exists():
+                draft = path.with_suffix(".part.npz")
+                copies: Any = _copies((folder / "x" / found[at].file.name).read_bytes())
+                np.savez(draft, **copies)
+                draft.rename(path)
+            paths.append(path)
+    each_of = [dict(np.load(path, allow_pickle=False)) for path in paths]
+    seen, quality = (np.stack([one[name] for one in each_of]) for name in ("prints", "quality"))
+    moved = seen[:, 1:] ^ seen[:, :1]
+    coefficients = np.stack([one["coefficients"] for one in each_of])
+    return {
+        "prints": np.array([np.frombuffer(one.print.hash + one.print.second, np.uint8) for one in found]),
+        "quality": np.array([one.print.quality for one in found], np.uint8),
+        "edited": np.array(chosen, np.uint32),
+        "sides": np.stack([one["side"] for one in each_of]),
+        "sent": seen[:, 0],
+        "sent_quality": quality[:, 0],
+        "copies": moved,
+        "copy_quality": quality[:, 1:],
+        "coefficients": planes(coefficients[near(moved)]),
+    }
+
+
+def _copies(data: bytes) -> dict[str, npt.NDArray[Any]]:
+    """Fingerprints of a picture as it is sent and of its copies, (1 + edits, ...)."""
+    sent = as_sent(data)
+    seen, quality, coefficients = list[Prints](), list[int](), list[pdq.Floats]()
+    side = (0, 0)
+    for file in _versions(sent):
+        plane = luminance(file) if file else np.zeros((5, 5), np.float32)
+        side = side if seen else plane.shape[::-1]
+        found, second = both_of(plane)
+        seen.append(np.frombuffer(found.hash + second, np.uint8))
+        quality.append(found.quality)
+        coefficients.append(found.coefficients)
+    return {
+        "side": np.array(side, np.uint16),
+        "prints": np.array(seen),
+        "quality": np.array(quality, np.uint8),
+        "coefficients": np.array(coefficients[1:], np.float32),
+    }
+
+
+def _versions(sent: bytes) -> Iterator[bytes]:
+    """The file, and each edit of it; nothing where an edit leaves no picture, which then has quality 0."""
+    yield sent
+    for edit in EDITS:
+        try:
+            yield edit.apply(sent)
+        except PictureError:
+            yield b""
+
+
+def _write(out: Path, about: dict[str, Any], rows: list[Row], arrays: dict[str, npt.NDArray[Any]]) -> None:
+    lines, data = packed(rows, arrays)
+    about |= {"rows_sha256": sha256(lines).hexdigest(), "arrays_sha256": sha256(data).hexdigest()}
+    replace_file(out / "reference.csv.xz", lzma.compress(lines, preset=_PRESET), _MODE)
+    replace_file(out / "reference.npz.xz", lzma.compress(data, preset=_PRESET), _MODE)
+    replace_file(out / "reference.json", (json.dumps(about, indent=1) + "\n").encode(), _MODE)
+
+
+def gone(before: Sequence[Row], now: Sequence[Row]) -> list[str]:
+    """What a corpus had that is no longer served, or is another picture now, a line each."""
+    served = {(row.package, row.path): row.sha256 for row in now}
+    return [
+        f"{row.package} {row.path}: {'changed' if (row.package, row.path) in served else 'no longer served'}"
+        for row in before
+        if served.get((row.package, row.path)) != row.sha256
+    ]
+
+
+def main() -> None:
+    """Make it (python -m blindmatch_simulations.evaluation.studies.reference_making FOLDER)."""
+    data = Path(__file__).parents[2] / "data"
+    before = read().rows if (data / "reference.json").exists() else ()
+    rows = make(Path(sys.argv[1]), data, Kinds(**table_of("reference")), fetched, _told)
+    lost = gone(before, rows)
+    print(*lost, f"{len(rows):,} pictures; of the {len(before):,} before, {len(lost):,} are gone", sep="\n")
+
+
+def _told(title: str) -> Progress:
+    """Prints how far a phase is, every ten seconds and at its end."""
+    said_at = -_SAID_SECONDS
+
+    def progress(done: int, total: int) -> None:
+        nonlocal said_at
+        if done == total or time.monotonic() - said_at > _SAID_SECONDS:
+            said_at = time.monotonic()
+            print(f"{title}: {done:,} of {total:,}", flush=True)
+
+    return progress
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""The reference corpus: made the same twice, read as it was written, and what designs find of it."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture.decode import Picture, luminance
+from blindmatch_protocol.picture.pdq import distance
+from blindmatch_simulations.data import table_of
+from blindmatch_simulations.evaluation.corpus.hashing import fingerprint_of
+from blindmatch_simulations.evaluation.studies import evidence, reference
+from blindmatch_simulations.evaluation.studies import reference_making as making
+from blindmatch_simulations.evaluation.studies.near_pictures import hamming
+from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference, Row, about, unpacked
+from blindmatch_simulations.evaluation.studies.reference_making import APART, OF_A_KIND, Kinds, gone, make
+from blindmatch_simulations.measure.intervals import clopper_pearson, clustered_share
+from blindmatch_simulations.measure.phases import silent
+from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
+from blindmatch_simulations.testbed.pictures.crops import (
+    BY_NAME,
+    EDITS,
+    crops,
+    encoded,
+    opened,
+    stored_quickly,
+)
+from blindmatch_simulations.testbed.pictures.pool import drawing
+from PIL import Image
+
+NAMES = ("reference.json", "reference.csv.xz", "reference.npz.xz")
+FEW = tuple(BY_NAME[name] for name in ("identical", "jpeg-50", "crop-2%", "rotate-2", "flip"))
+WANTED = Kinds(
+    ["camera", "gone", "pencil"],
+    [("sketch", "^pencil"), ("other", ".")],
+    [f"camera/photo-{number}.jpg" for number in range(4)],
+)
+
+
+def fetch(folder: Path, name: str) -> str:
+    """Six photographs, of which four are looked at, one of them twice; five drawings, one of them faint."""
+    if name == "gone":
+        return ""
+    into = folder / "x" / name
+    if into.exists():
+        return "1.2-3"
+    into.mkdir(parents=True)
+    if name == "pencil":
+        for number in range(4):
+            drawing(number).save(into / f"{number}.png")
+        Image.new("RGB", (128, 128), "grey").save(into / "faint.png")
+        return "1"
+    for number, one in enumerate(crops(6, 3)):
+        (into / f"photo-{number}.jpg").write_bytes(one.data)
+    (into / "again.jpg").write_bytes((into / "photo-0.jpg").read_bytes())
+    (into / "broken.jpg").write_bytes(b"no picture")
+    (into / "notes").write_text("no picture is meant")
+    return "1.2-3"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small corpus with five edits."""
+    folder = tmp_path_factory.mktemp("corpus")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(making, "EDITS", FEW)
+        make(folder, folder, WANTED, fetch, silent)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(made: Path) -> Reference:
+    return read_from(made)
+
+
+def read_from(folder: Path) -> Reference:
+    import lzma
+
+    rows, arrays = (lzma.decompress((folder / name).read_bytes()) for name in NAMES[1:])
+    return unpacked(rows, arrays, [one.name for one in FEW])
+
+
+def test_a_corpus_is_made_to_the_byte_the_same_and_goes_on_where_it_was(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "EDITS", FEW)
+    make(tmp_path, tmp_path, WANTED, fetch, silent)
+    assert [(tmp_path / name).read_bytes() for name in NAMES] == [
+        (made / name).read_bytes() for name in NAMES
+    ]
+    monkeypatch.setattr(making, "_copies", None)  # nothing is edited again
+    make(tmp_path, tmp_path, WANTED, fetch, silent)
+    assert (tmp_path / NAMES[2]).read_bytes() == (made / NAMES[2]).read_bytes()
+
+
+def test_a_corpus_counts_what_became_of_every_file_and_says_what_is_no_longer_served(
+    made: Path, small: Reference
+) -> None:
+    import json
+
+    packages = json.loads((made / "reference.json").read_text())["packages"]
+    assert packages["camera"] | {"licence": ""} == {
+        "version": "1.2-3", "licence": "", "broken": 1, "pictures": 6, "repeated": 1,
+    }  # fmt: skip
+    assert packages["pencil"]["poor"] == 1 and "gone" not in packages
+    before = [*small.rows, Row("gone", "other", "a.png", "00"), small.rows[0]._replace(sha256="11")]
+    assert [line.split(": ")[1] for line in gone(before, small.rows)] == ["no longer served", "changed"]
+
+
+def test_fingerprints_of_a_corpus_are_those_of_the_pictures_and_of_their_copies(
+    made: Path, small: Reference
+) -> None:
+    assert [small.rows[at].kind for at in small.edited].count(PHOTOGRAPH) == 4
+    for number, at in enumerate(small.edited):
+        data = (made / "x" / small.rows[at].package / small.rows[at].path).read_bytes()
+        seen = fingerprint_of(data)
+        assert small.prints[at].tobytes() == seen.hash + seen.second
+        sent = making.as_sent(data)
+        for place, edit in enumerate(FEW):
+            row, copy = number * len(FEW) + place, Picture.from_bytes(edit.apply(sent)).fingerprint
+            assert small.pairs.edited.hashes[row].tobytes() == copy.hash
+            assert small.pairs.edited.qualities[row] == copy.quality
+            kept = small.pairs.edited.coefficients[row]
+            if 4 <= small.pairs.distances()[row] <= 64:
+                assert np.allclose(kept, copy.coefficients, rtol=2e-3, atol=1e-4)
+                assert np.packbits(kept > 0).tobytes() == copy.hash
+            else:
+                assert not kept.any()
+
+
+def test_edits_stored_quickly_have_the_same_pixels() -> None:
+    data = crops(1, 5)[0].data
+    for edit in EDITS:
+        usual = edit.apply(data)
+        with stored_quickly():
+            quick = edit.apply(data)
+        assert pdq.fingerprint(luminance(usual)).hash == pdq.fingerprint(luminance(quick)).hash
+    assert encoded(opened(data)) == encoded(opened(data), compress_level=-1)
+
+
+def test_webp_files_in_a_resource_are_carved_out_one_by_one(tmp_path: Path) -> None:
+    inside = [encoded(Image.new("RGB", (9, 9), name), "WEBP") for name in ("red", "blue")]
+    bundle = tmp_path / "all.rcc"
+    bundle.write_bytes(b"qres" + inside[0] + b"RIFF\0\0\0\0WAVE--" + inside[1] + b"tail")
+    making._carve(bundle)
+    assert [(tmp_path / f"all.rcc#{n}.webp").read_bytes() for n in range(2)] == inside
+
+
+def test_a_matching_by_hashes_is_what_the_relation_holds_for(small: Reference) -> None:
+    for name in ("he-hamming", "oprf-psi", "plain-scan" if "plain-scan" in all_designs() else "device-list"):
+        design = load_design(name)
+        matching = evidence.matching_of(design)
+        assert matching is not None
+        found = evidence.found_of(small, matching).ravel()
+        for row, hit in enumerate(found):
+            listed = small.pairs.originals.hashes[small.pairs.original[row]].reshape(1, 32)
+            assert hit == design.info.relation.matches(small.pairs.edited.item(row), listed)
+
+
+def test_whole_sessions_end_as_hashes_foretell(small: Reference) -> None:
+    for name in ("token-psi", "oprf-psi", "device-list", "partial-hash"):
+        design = load_design(name)
+        matching = evidence.matching_of(design)
+        assert matching is not None
+        agreed = evidence.agreed(small, design, matching, 8)
+        assert agreed.value == 1 and agreed.n
+
+
+def test_a_design_that_hashes_do_not_tell_of_has_a_row_that_says_so(small: Reference) -> None:
+    assert evidence.matching_of(load_design("token-psi")).tokening is not None
+    nothing = evidence.matching_of(load_design("none"))
+    assert nothing is not None and not evidence.found_of(small, nothing).any()
+
+
+def test_exact_collisions_of_different_pictures_are_false_matches_of_both_halves() -> None:
+    rng = np.random.default_rng(1)
+    prints = rng.integers(0, 256, (400, 64), np.uint8)
+    prints[200:, :32] = prints[:200, :32]
+    rows = tuple(Row("p", "other", str(at), "") for at in range(len(prints)))
+    corpus = Reference(rows, prints, np.full(400, 99, np.uint8), *(None,) * 4)  # type: ignore[arg-type]
+    found = evidence.false_rows(corpus, evidence.near_pairs(prints), 0)[0].figures
+    assert found["item"].value == found["item_all"].value == 1
+    assert found["item_half"].value is not None and 0.3 < found["item_half"].value < 0.7
+
+
+def test_near_pairs_are_all_pairs_within_reach() -> None:
+    rng = np.random.default_rng(2)
+    prints = rng.integers(0, 256, (150, 64), np.uint8)
+    prints[75:] = prints[:75]
+    prints[75:, :4] ^= rng.integers(0, 256, (75, 4), np.uint8)
+    prints[149, :32] = ~prints[0, :32]  # 256 bits apart, which is 0 in 8 bits
+    near = evidence.near_pairs(prints)
+    found = set(zip(near.first.tolist(), near.second.tolist(), near.bits.tolist(), strict=True))
+    assert found == {
+        (i, j, d)
+        for i in range(150)
+        for j in range(i + 1, 150)
+        if (d := distance(prints[i, :32].tobytes(), prints[j, :32].tobytes())) <= 64
+    }
+    assert near.same.sum() == 74
+
+
+def test_an_interval_over_clusters_is_as_wide_as_clusters_are_alike() -> None:
+    alike, spread = [8, 0] * 50, [4] * 100
+    low, high = clustered_share(alike, [8] * 100)
+    exact = clopper_pearson(50, 100)
+    assert abs(low - exact[0]) < 0.03 and abs(high - exact[1]) < 0.03
+    assert clustered_share(spread, [8] * 100) == (0.5, 0.5)
+    assert clustered_share([8] * 20, [8] * 20) == clopper_pearson(20, 20)
+    assert clustered_share([0] * 20 + [0], [8] * 20 + [0]) == clopper_pearson(0, 20)
+    with pytest.raises(ValueError):
+        clustered_share([1], [1, 2])
+
+
+def test_the_committed_corpus_holds_what_its_page_says() -> None:
+    corpus, said = reference.read(), about()
+    kinds = corpus.kinds
+    edited = kinds[corpus.edited]
+    assert said["edits"] == [edit.name for edit in EDITS] == list(corpus.pairs.names)
+    assert (edited == PHOTOGRAPH).sum() >= 300
+    assert {
+        kind: int((edited == kind).sum()) for kind in set(edited.tolist()) - {PHOTOGRAPH}
+    } == dict.fromkeys({kind for kind, _ in table_of("reference")["kinds"]}, OF_A_KIND)
+    assert (kinds != PHOTOGRAPH).sum() >= 10_000
+    assert sum(one.get("pictures", 0) for one in said["packages"].values()) == len(corpus.rows)
+    assert len({row.sha256 for row in corpus.rows}) == len(corpus.rows)
+    assert len(np.unique(corpus.prints, axis=0)) == len(corpus.rows)
+    assert (corpus.quality >= pdq.LEAST_QUALITY).all()
+    assert all(one["version"] and one["licence"] for one in said["packages"].values())
+    assert not {"ukui-wallpapers", "lomiri-wallpapers"} & set(said["packages"])
+    photographs = corpus.pairs.originals.hashes[edited == PHOTOGRAPH]
+    for at, own in enumerate(photographs[:-1]):
+        rest = photographs[at + 1 :]
+        assert hamming(np.broadcast_to(own, rest.shape), rest).min() > APART // 2
+    data = files("blindmatch_simulations.data")
+    assert sum(len(data.joinpath(name).read_bytes()) for name in NAMES) < 6_000_000
+
+
+def test_the_committed_evidence_finds_copies_within_a_half_width_of_half_a_point() -> None:
+    corpus = reference.read()
+    of = corpus.kinds[corpus.edited] == PHOTOGRAPH
+    matching = evidence.matching_of(load_design("token-psi"))
+    assert matching is not None
+    found, pdqs = evidence.found_of(corpus, matching)[of], evidence.pdq_of(corpus)[of]
+    figure = evidence.by_picture(found, pdqs)
+    assert figure.low is not None and figure.high is not None and figure.high - figure.low < 0.01

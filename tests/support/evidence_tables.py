@@ -1,0 +1,85 @@
+"""Tables of the corpus's page: what is in the reference corpus, and what designs find of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import blindmatch_simulations.data
+from blindmatch_simulations.evaluation.studies import reference
+from blindmatch_simulations.evaluation.studies.evidence import FALSE, RECALL, SESSIONS
+from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
+from blindmatch_simulations.measure.results import Figure, Results, Row, read
+
+FILE: Final = Path(blindmatch_simulations.data.__file__).parent / "evidence.json"
+
+
+def committed() -> list[Row]:
+    """Rows of the committed evidence."""
+    return list(read(FILE, Results[Row]).rows)
+
+
+def _percent(figure: Figure, places: int = 1) -> str:
+    if figure.value is None:
+        return "-"
+    assert figure.low is not None and figure.high is not None
+    ends = (f"{100 * one:.{places}f}" for one in (figure.value, figure.low, figure.high))
+    return "{} ({} to {})".format(*ends)
+
+
+def contents() -> str:
+    """Originals and edited ones by kind."""
+    corpus = reference.read()
+    kinds, edited = corpus.kinds.tolist(), corpus.kinds[corpus.edited].tolist()
+    lines = ["| kind | originals | with every edit | packages |", "|---|---|---|---|"]
+    for kind in sorted(set(kinds), key=lambda one: (one != PHOTOGRAPH, -kinds.count(one))):
+        packages = {row.package for row in corpus.rows if row.kind == kind}
+        lines.append(f"| {kind} | {kinds.count(kind):,} | {edited.count(kind)} | {len(packages)} |")
+    lines.append(f"| all | {len(kinds):,} | {len(edited)} | {len(reference.about()['packages'])} |")
+    return "\n".join(lines) + "\n"
+
+
+def recall() -> str:
+    """Photographs by way to match."""
+    rows = [row for row in committed() if row.id == RECALL and row.parameters.get("kind") == PHOTOGRAPH]
+    agreed = {row.parameters["design"]: row.figures["agreed"] for row in committed() if row.id == SESSIONS}
+    head = (
+        "designs",
+        "of all copies",
+        "of PDQ's own pairs",
+        "of those beyond 24 bits",
+        "sessions that agree",
+    )
+    lines = [f"| {' | '.join(head)} |", "|---|---|---|---|---|"]
+    for row in rows:
+        names = str(row.parameters["designs"]).split(", ")
+        of = [agreed[name] for name in names if name in agreed and agreed[name].value is not None]
+        same = sum(round(one.value * one.n) for one in of if one.value is not None and one.n)
+        cells = (
+            ", ".join(names),
+            _percent(row.figures["found"]),
+            _percent(row.figures["of_pdq"], 2),
+            _percent(row.figures["beyond_24"]),
+            f"{same} of {sum(one.n or 0 for one in of)}" if of else "-",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def false_matches() -> str:
+    """By kind, within PDQ's distance."""
+    rows = [row for row in committed() if row.id == FALSE and row.parameters["within"] == 31]
+    lines = ["| kind | of pictures, % | list halved, % | none set apart, % |", "|---|---|---|---|"]
+    for row in rows:
+        figures = (row.figures[name] for name in ("item", "item_half", "item_all"))
+        cells = (f"{_percent(one, 2)}, n {one.n:,}" for one in figures)
+        lines.append(f"| {row.parameters['kind']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "the reference corpus: make pages": contents,
+    "recall on the reference corpus: make pages": recall,
+    "false matches of the reference corpus: make pages": false_matches,
+}
