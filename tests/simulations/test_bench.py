@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import mmap
+import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,14 @@ from blindmatch_simulations.evaluation.bench.peers import PeerMissingError, Peer
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells, markdown
 from blindmatch_simulations.measure import meter
 from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.measure.processes import AloneError, cpu_seconds, mapped_mib, status_mib
+from blindmatch_simulations.measure.processes import (
+    AloneError,
+    cpu_seconds,
+    group_mib,
+    mapped_mib,
+    status_mib,
+    tree_cpu_seconds,
+)
 from blindmatch_simulations.measure.results import Results, Status, encode, results
 from blindmatch_simulations.measure.row import CATALOGUE, FIGURES, BenchRow, Target, Verdict, bench_row
 from blindmatch_simulations.measure.yardstick import (
@@ -212,7 +223,21 @@ def test_memory_and_cpu_time_of_a_process_are_read(tmp_path: Path) -> None:
     if sys.platform != "linux":
         assert status_mib("VmRSS") is None or cpu_seconds(1) is None
         return
-    assert (status_mib("VmHWM") or 0) >= (status_mib("VmRSS") or 0) > 1
+    resident = status_mib("VmRSS") or 0
+    assert (status_mib("VmHWM") or 0) >= resident > 1
+    assert group_mib(os.getpgrp()) >= 0.9 * resident
+    spent = cpu_seconds(os.getpid())
+    assert spent is not None and abs(spent - time.process_time()) < 1
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert cpu_seconds(gone.pid) is None and tree_cpu_seconds(gone.pid) is None
+    (tmp_path / "mapped").write_bytes(bytes(3 << 20))
+    with (
+        (tmp_path / "mapped").open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held,
+    ):
+        assert len(bytes(held)) == 3 << 20
+        assert mapped_mib("mapped") == 3
     assert mapped_mib("no-such-file") == 0
 
 

@@ -1,4 +1,8 @@
-"""Memory and CPU time of processes, as Linux tells them, else None; processes that are measured."""
+"""Memory and CPU time of processes, and processes that are measured.
+
+Of other processes psutil tells, which nothing else here needs. The most memory there was, and how much of it
+is in no file, Linux alone tells, in /proc (None elsewhere).
+"""
 
 from __future__ import annotations
 
@@ -48,58 +52,47 @@ def reset_peak() -> bool:
 
 
 def group_mib(group: int) -> float:
-    """MiB resident in all processes of a process group; 0 where it cannot be told."""
+    """MiB resident in all processes of a process group."""
+    import psutil
+
     total = 0.0
-    for folder in _PROC.glob("[0-9]*"):
-        try:
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[2]) != group:
-                continue
-        except (OSError, IndexError, ValueError):
-            continue
-        total += status_mib("VmRSS", int(folder.name)) or 0.0
+    for pid in psutil.pids():
+        with suppress(psutil.Error, OSError):
+            total += psutil.Process(pid).memory_info().rss / MIB if os.getpgid(pid) == group else 0.0
     return total
 
 
-def mapped_mib(name: str) -> float | None:
+def mapped_mib(name: str) -> float:
     """Resident MiB of this process's maps of files called `name`."""
-    try:
-        lines = (_folder(None) / "smaps").read_text().splitlines()
-    except OSError:
-        return None
-    total, inside = 0, False
-    for line in lines:
-        words = line.split()
-        if "-" in words[0]:
-            inside = words[-1].endswith(f"/{name}")
-        elif inside and words[0] == "Rss:":
-            total += int(words[1])
-    return total * 1024 / MIB
+    import psutil
+
+    return float(sum(one.rss for one in psutil.Process().memory_maps() if Path(one.path).name == name) / MIB)
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """CPU time that process `pid` has used, all threads, to the clock tick (usually 10 ms)."""
+    """CPU time of process `pid`, all threads, to the clock tick (usually 10 ms); None if it is gone."""
+    import psutil
+
     try:
-        text = (_folder(pid) / "stat").read_text()
-    except OSError:
+        return float(sum(psutil.Process(pid).cpu_times()[:2]))
+    except psutil.NoSuchProcess:
         return None
-    user, system = text.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def tree_cpu_seconds(pid: int) -> float | None:
-    """CPU time of process `pid` and of all below it that live or were waited for, to the clock tick."""
-    spent, below = {}, dict[int, list[int]]()
-    for folder in _PROC.glob("[0-9]*"):
-        with suppress(OSError):
-            words = (folder / "stat").read_text().rpartition(")")[2].split()
-            below.setdefault(int(words[1]), []).append(int(folder.name))
-            spent[int(folder.name)] = sum(map(int, words[11:15]))
-    if pid not in spent:
+    """CPU time of process `pid` and of all below it that live or were waited for, to the clock tick; None if
+    it is gone."""
+    import psutil
+
+    try:
+        root = psutil.Process(pid)
+        spent, tree = float(sum(root.cpu_times()[:4])), root.children(recursive=True)
+    except psutil.NoSuchProcess:
         return None
-    tree = [pid]
     for one in tree:
-        tree += below.get(one, [])
-    return sum(spent.get(one, 0) for one in tree) / os.sysconf("SC_CLK_TCK")
+        with suppress(psutil.NoSuchProcess):
+            spent += sum(one.cpu_times()[:4])
+    return spent
 
 
 def used_cpu_seconds() -> float:
