@@ -19,6 +19,8 @@ from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Refe
 from blindmatch_simulations.evaluation.studies.reference_making import APART, OF_A_KIND, Kinds, gone, make
 from blindmatch_simulations.measure.intervals import clopper_pearson, clustered_share
 from blindmatch_simulations.measure.phases import silent
+from blindmatch_simulations.measure.results import Results, read
+from blindmatch_simulations.measure.results import Row as ResultRow
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from blindmatch_simulations.testbed.pictures.crops import (
     BY_NAME,
@@ -239,11 +241,38 @@ def test_the_committed_corpus_holds_what_its_page_says() -> None:
     assert sum(len(data.joinpath(name).read_bytes()) for name in NAMES) < 6_000_000
 
 
-def test_the_committed_evidence_finds_copies_within_a_half_width_of_half_a_point() -> None:
-    corpus = reference.read()
-    of = corpus.kinds[corpus.edited] == PHOTOGRAPH
-    matching = evidence.matching_of(load_design("token-psi"))
-    assert matching is not None
-    found, pdqs = evidence.found_of(corpus, matching)[of], evidence.pdq_of(corpus)[of]
-    figure = evidence.by_picture(found, pdqs)
-    assert figure.low is not None and figure.high is not None and figure.high - figure.low < 0.01
+def test_the_committed_evidence_is_of_the_committed_corpus_and_sessions_agree_with_it() -> None:
+    corpus, rows = reference.read(), evidence.committed()
+    path = Path(str(files("blindmatch_simulations.data").joinpath(evidence.FILE)))
+    assert read(path, Results[ResultRow]).options["corpus"] == about()["arrays_sha256"]
+    fill = evidence.others_of(corpus, evidence.near_pairs(corpus.prints))
+    for name in ("token-psi", "oprf-psi"):
+        matching = evidence.matching_of(load_design(name))
+        assert matching is not None
+        made = evidence.recall_rows(corpus, {}, matching, evidence.found_of(corpus, matching, fill))
+        for row in made:
+            kept = next(
+                one
+                for one in rows
+                if one.id == evidence.RECALL
+                and one.parameters.get("kind") == row.parameters["kind"]
+                and name in str(one.parameters["designs"]).split(", ")
+            )
+            for key, figure in row.figures.items():
+                assert kept.figures[key].value == pytest.approx(figure.value, rel=1e-5)
+                assert kept.figures[key].n == figure.n
+    agreed = [one.figures["agreed"] for one in rows if one.id == evidence.SESSIONS]
+    assert all(one.value in (1, None) for one in agreed)
+    assert sum(one.value == 1 for one in agreed) >= 10
+
+
+def test_the_committed_evidence_says_where_it_does_not_apply() -> None:
+    found = evidence.committed_figure(evidence.RECALL, PHOTOGRAPH, "of_pdq", "token-psi", 31, {"probes": 16})
+    assert found.high is not None and found.low is not None and found.high - found.low < 0.01
+    assert found.why.startswith("committed evidence")
+    other = evidence.committed_figure(evidence.RECALL, PHOTOGRAPH, "of_pdq", "token-psi", 31, {"probes": 8})
+    assert other.value is None and "default parameters" in other.why
+    assert evidence.committed_figure(evidence.FALSE, evidence.ALL, "item", "x", 31, {}).value is None
+    exact = evidence.committed_figure(evidence.FALSE, PHOTOGRAPH, "item", "oprf-psi", 0, {})
+    assert exact.value == 0 and exact.high is not None and exact.high < 0.011
+    assert evidence.committed_figure(evidence.FALSE, PHOTOGRAPH, "item", "oprf-psi", 7, {}).value is None

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
-import blindmatch_simulations.data
 from blindmatch_simulations.evaluation.studies import reference
-from blindmatch_simulations.evaluation.studies.evidence import FALSE, RECALL, SESSIONS
+from blindmatch_simulations.evaluation.studies.evidence import FALSE, RECALL, SESSIONS, committed
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
-from blindmatch_simulations.measure.results import Figure, Results, Row, read
-
-FILE: Final = Path(blindmatch_simulations.data.__file__).parent / "evidence.json"
-
-
-def committed() -> list[Row]:
-    """Rows of the committed evidence."""
-    return list(read(FILE, Results[Row]).rows)
+from blindmatch_simulations.measure.results import Figure
 
 
 def _percent(figure: Figure, places: int = 1) -> str:

@@ -19,6 +19,8 @@ from blindmatch_simulations.evaluation.assess.observed import Check, Observed, P
 from blindmatch_simulations.evaluation.assess.results import Recall
 from blindmatch_simulations.evaluation.corpus.installed import PHOTOGRAPHS
 from blindmatch_simulations.evaluation.corpus.own import OWN
+from blindmatch_simulations.evaluation.studies.evidence import ALL, FALSE, RECALL, committed_figure
+from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.intervals import share
 from blindmatch_simulations.measure.results import Figure
 
@@ -167,6 +169,45 @@ def false_matches(case: Case) -> Figure:
     others = [row for row in case.rows if not row.listed]
     false = sum(row.matched is True for row in others)
     return share(false, len(others), len(others) * case.seen.entries, units_of(others))
+
+
+@effective("Found, of the corpus's copies", "share", "summary", blank=OF_LISTED[:2])
+def corpus_recall(case: Case) -> Figure:
+    """Of photographs of the reference corpus with every edit, those that the design's matching finds by their
+    hashes. From the committed evidence: not measured in this run.
+    """
+    return _of_evidence(case, RECALL, PHOTOGRAPH, "found")
+
+
+@effective("Found, of the corpus's PDQ pairs", "share", "summary", blank=OF_LISTED[:2])
+def corpus_recall_pairs(case: Case) -> Figure:
+    """The same of those alone that PDQ itself finds. From the committed evidence."""
+    return _of_evidence(case, RECALL, PHOTOGRAPH, "of_pdq")
+
+
+@effective("Found, of the corpus's far pairs", "share", "summary", blank=OF_LISTED[:2])
+def corpus_recall_far(case: Case) -> Figure:
+    """The same of PDQ's pairs beyond 24 bits, the hard ones. From the committed evidence."""
+    return _of_evidence(case, RECALL, PHOTOGRAPH, "beyond_24")
+
+
+@effective("False matches, photographs of the corpus", "share", "summary", blank=OF_LISTED[:2])
+def corpus_false_photographs(case: Case) -> Figure:
+    """Of photographs of the reference corpus, those within the design's distance of another picture of it;
+    tokens find no more. From the committed evidence, for a list of the corpus's length.
+    """
+    return _of_evidence(case, FALSE, PHOTOGRAPH, "item")
+
+
+@effective("False matches, all of the corpus", "share", "summary", blank=OF_LISTED[:2])
+def corpus_false(case: Case) -> Figure:
+    """The same of pictures of every kind: clip art, cards, flags and screenshots match by accident."""
+    return _of_evidence(case, FALSE, ALL, "item")
+
+
+def _of_evidence(case: Case, row: str, kind: str, name: str) -> Figure:
+    design = case.seen.design
+    return committed_figure(row, kind, name, design.name, design.distance, design.parameters)
 
 
 @effective("Outcomes other than the design's own rule", "share", "pictures", blank=[tells_no_picture])

@@ -7,8 +7,10 @@ photograph: copies of one hang together, so whole photographs are resampled, or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from hashlib import blake2b
+from importlib.resources import as_file, files
 from typing import Final
 
 import numpy as np
@@ -22,6 +24,7 @@ from blindmatch_protocol.designs.token_psi.tokens import plan
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from blindmatch_server.centre.keys import SAME_PICTURE
 from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.corpus.bounds import PER_ITEM, share_within
 from blindmatch_simulations.evaluation.corpus.pairs import REACH, Prints, apart, words_of
@@ -30,7 +33,7 @@ from blindmatch_simulations.evaluation.studies.near_tokens import FAR, ranks, re
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference
 from blindmatch_simulations.measure.intervals import clustered_share, one_sided_most_rate, share
 from blindmatch_simulations.measure.phases import PhaseProgress, each
-from blindmatch_simulations.measure.results import Figure, Row, Status
+from blindmatch_simulations.measure.results import Figure, Results, Row, Status, read
 from blindmatch_simulations.testbed.inprocess.deployed import opened, publish, run_session
 from blindmatch_simulations.testbed.pictures.crops import MILD
 from blindmatch_simulations.testbed.pictures.pool import HashOnly
@@ -38,6 +41,8 @@ from blindmatch_simulations.testbed.pictures.pool import HashOnly
 RECALL: Final = "evidence/recall"
 FALSE: Final = "evidence/false"
 SESSIONS: Final = "evidence/sessions"
+ALL: Final = "all"
+FILE: Final = "evidence.json"
 MILLION: Final = 1_000_000
 _TOKENS: Final = tuple(parameter.name for parameter in TOKENING)
 _ROWS: Final = 64
@@ -200,8 +205,8 @@ def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
     reached = near.bits <= within
     once = reached & ~near.same & ~repeats[near.first] & ~repeats[near.second]
     rows = []
-    for kind in ["all", *sorted(set(kinds.tolist()))]:
-        of = np.ones(len(kinds), np.bool_) if kind == "all" else kinds == kind
+    for kind in [ALL, *sorted(set(kinds.tolist()))]:
+        of = np.ones(len(kinds), np.bool_) if kind == ALL else kinds == kind
         figures = {}
         for name, counted, which in (("item", once, ~repeats), ("item_all", reached, np.ones_like(repeats))):
             hit, across = np.zeros(len(kinds), np.bool_), counted & (half[near.first] != half[near.second])
@@ -353,3 +358,38 @@ def evidence(
             figure = agreed(corpus, design, matching, sessions)
             rows.append(Row(id=SESSIONS, parameters={"design": design.info.name}, figures={"agreed": figure}))
     return rows
+
+
+@cache
+def committed() -> tuple[Row, ...]:
+    """Rows of the committed evidence, ``data/evidence.json``."""
+    with as_file(files("blindmatch_simulations.data").joinpath(FILE)) as path:
+        return read(path, Results[Row]).rows
+
+
+def committed_figure(
+    row: str, kind: str, name: str, design: str, within: int | None, values: Mapping[str, int]
+) -> Figure:
+    """A figure of the committed evidence for a design; none if it has no row there, or other parameters.
+
+    Args:
+        row, kind, name: of the figure: `RECALL` or `FALSE`, a kind of picture, the name in that row.
+        within: the design's distance.
+        values: its parameters; those of tokens must be the default ones.
+    """
+    known = next((one for one in committed() if design in _names(one)), None)
+    if known is None or "matching" not in known.parameters:
+        return Figure(None, "the committed evidence does not have this design")
+    if any(values.get(one.name, one.default) != one.default for one in TOKENING):
+        return Figure(None, "the committed evidence is of the default parameters")
+    wanted = {"kind": kind} | ({"within": within} if row == FALSE else {})
+    for one in committed():
+        same = one.id == row and (row == FALSE or design in _names(one))
+        if same and all(one.parameters.get(key) == value for key, value in wanted.items()):
+            found = one.figures[name]
+            return replace(found, why="; ".join(filter(None, ("committed evidence", found.why))))
+    return Figure(None, "the committed evidence does not have this distance")
+
+
+def _names(row: Row) -> list[str]:
+    return str(row.parameters.get("designs", "")).split(", ")
