@@ -7,8 +7,8 @@ import hashlib
 import pytest
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.crypto.symmetric import seal
-from blindmatch_protocol.messages.attachment import ATTACHMENT_TAG, AttachmentError, open_attachment
 from blindmatch_protocol.messages.content import pad_attachment, padded_attachment_length
+from blindmatch_protocol.messages.parts import ATTACHMENT_TAG, AttachmentError, open_attachment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace

@@ -21,7 +21,7 @@ from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
 from blindmatch_protocol.designs.oprf_psi import OprfPsi
-from blindmatch_protocol.messages.attachment import AttachmentError
+from blindmatch_protocol.messages.parts import AttachmentError
 from blindmatch_protocol.messages.sealed_message import SealedMessage
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb

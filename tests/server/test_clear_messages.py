@@ -17,8 +17,8 @@ from blindmatch_protocol.codec.errors import DesignError, ProtocolError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Party, SetParameters, batches_of
 from blindmatch_protocol.designs import hash_upload, provider_scan
-from blindmatch_protocol.messages.attachment import open_attachment
 from blindmatch_protocol.messages.content import AttachmentRef, ClearMessage, Content, clear_message, compose
+from blindmatch_protocol.messages.parts import open_attachment
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.matching.service import MatchingConfig

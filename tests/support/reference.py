@@ -8,8 +8,8 @@ from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.crypto.dleq import Mode, context_string, prefixed
 from blindmatch_protocol.crypto.oprf import SecretKey
 from blindmatch_protocol.group import ORDER
-from blindmatch_protocol.messages.attachment import AttachmentSealing
 from blindmatch_protocol.messages.content import AttachmentRef
+from blindmatch_protocol.messages.parts import AttachmentSealing
 
 
 def expand_message_xmd(message: bytes, tag: bytes, length: int) -> bytes:

@@ -21,9 +21,8 @@ from typing import Final, TypeAlias
 from blindmatch_proofs.absence import AbsenceProof, AbsenceReply, can_prove
 from blindmatch_protocol.codec.errors import BlindmatchError, PictureError, ProtocolError
 from blindmatch_protocol.contract import AnyDesign, Flag, Match, NoMatch, Undisclosed, Voucher
-from blindmatch_protocol.messages.attachment import AttachmentSealing
 from blindmatch_protocol.messages.content import compose
-from blindmatch_protocol.messages.parts import pieces
+from blindmatch_protocol.messages.parts import AttachmentSealing, pieces
 from blindmatch_protocol.picture import container
 from blindmatch_protocol.picture.decode import DEFAULT_LIMITS, Picture
 from msgspec import Struct

@@ -21,9 +21,9 @@ from blindmatch_protocol.codec import Message, Nested, Text, Variable
 from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.messages.attachment import AttachmentError, opened, verified
 from blindmatch_protocol.messages.content import NAME_MOST, AttachmentRef, ClearMessage, Content
 from blindmatch_protocol.messages.franking import MESSAGE_ID_LENGTH, Stamp
+from blindmatch_protocol.messages.parts import AttachmentError, opened, verified
 from blindmatch_protocol.messages.sealed_message import UNOPENED_MOST, Franked
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct, field

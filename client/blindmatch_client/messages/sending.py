@@ -24,9 +24,9 @@ from typing import Final
 from blindmatch_protocol.codec.errors import BlindmatchError, DesignError
 from blindmatch_protocol.contract import Binding
 from blindmatch_protocol.failpoint import reach
-from blindmatch_protocol.messages.attachment import AttachmentError, opened
 from blindmatch_protocol.messages.content import Content, clear_message, compose
 from blindmatch_protocol.messages.franking import Evidence
+from blindmatch_protocol.messages.parts import AttachmentError, opened
 from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct, field
 from msgspec.structs import replace

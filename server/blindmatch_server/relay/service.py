@@ -26,10 +26,9 @@ from typing import ClassVar, Final, TypeAlias
 from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.messages.attachment import open_attachment
 from blindmatch_protocol.messages.content import AttachmentRef, ClearMessage, Content
 from blindmatch_protocol.messages.franking import Stamped
-from blindmatch_protocol.messages.parts import PART, PART_BYTES, Joiner, begun
+from blindmatch_protocol.messages.parts import PART, PART_BYTES, Joiner, begun, open_attachment
 from blindmatch_protocol.messages.sealed_message import Curve25519Key, SealedMessage
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct, field

@@ -31,9 +31,8 @@ from blindmatch_protocol.codec.randomness import replayed
 from blindmatch_protocol.contract import UNBOUND, AnyDesign, Binding, Learner, Party
 from blindmatch_protocol.crypto.symmetric import TAG_LENGTH
 from blindmatch_protocol.messages import franking
-from blindmatch_protocol.messages.attachment import BLOB_ID_LENGTH, AttachmentSealing
 from blindmatch_protocol.messages.content import TEXT_BLOCK, clear_message
-from blindmatch_protocol.messages.parts import pieces
+from blindmatch_protocol.messages.parts import BLOB_ID_LENGTH, AttachmentSealing, pieces
 from blindmatch_protocol.messages.sealed_message import SealedMessage
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from google.protobuf.message import DecodeError
