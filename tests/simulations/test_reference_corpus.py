@@ -109,7 +109,7 @@ def test_a_corpus_counts_what_became_of_every_file_and_says_what_is_no_longer_se
     }  # fmt: skip
     assert packages["pencil"]["poor"] == 1 and "gone" not in packages
     before = [*small.rows, Row("gone", "other", "a.png", "00"), small.rows[0]._replace(sha256="11")]
-    assert [line.split(": ")[1] for line in gone(before, small.rows)] == ["no longer served", "changed"]
+    assert [line.split(": ")[1] for line in gone(before, small.rows)] == [making.GONE, "changed"]
 
 
 def test_fingerprints_of_a_corpus_are_those_of_the_pictures_and_of_their_copies(

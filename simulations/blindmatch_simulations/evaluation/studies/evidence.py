@@ -46,6 +46,7 @@ FILE: Final = "evidence.json"
 MILLION: Final = 1_000_000
 _TOKENS: Final = tuple(parameter.name for parameter in TOKENING)
 _ROWS: Final = 64
+_LEAST_PACKAGES: Final = 5
 TUNED_ON: Final = "clip art"
 """Bands of tokens were chosen on crops of scikit-image, which are not in the corpus, and on openclipart."""
 Found = npt.NDArray[np.bool_]
@@ -257,6 +258,8 @@ def _by_package(near: NearPairs, counted: Found, of: Found, packages: npt.NDArra
     hit = np.zeros(len(of), np.bool_)
     hit[near.first[counted]] = hit[near.second[counted]] = True
     names = sorted(set(packages[of].tolist()))
+    if len(names) < _LEAST_PACKAGES:
+        return Figure(None, f"{len(names)} packages are too few to resample")
     hits = [int((hit & of & (packages == name)).sum()) for name in names]
     many = [int((of & (packages == name)).sum()) for name in names]
     low, high = clustered_share(hits, many)

@@ -49,6 +49,7 @@ _LEAST_SIDE: Final = 96
 _PRESET: Final = 9 | lzma.PRESET_EXTREME
 _MODE: Final = 0o644
 _SAID_SECONDS: Final = 10.0
+GONE: Final = "no longer served, or the same as one before it"
 
 
 class Kinds(Struct, frozen=True):
@@ -102,7 +103,9 @@ def make(
     finally:
         kept.close()
     found, counts = _originals(x, every, wanted)
-    rows = [Row(one.package, one.kind, one.file.name.partition("/")[2], _digest(x, one)) for one in found]
+    digests = (sha256((x / one.file.name).read_bytes()).hexdigest() for one in found)
+    paths = (one.file.name.partition("/")[2] for one in found)
+    rows = [Row(one.package, one.kind, *more) for one, *more in zip(found, paths, digests, strict=True)]
     arrays = _edited(folder, found, rows, _chosen(found, rows), phase("pictures edited"))
     packages = {
         name: {"version": told, "licence": Dpkg(x / name).licence(name), **dict(sorted(counts[name].items()))}
@@ -168,10 +171,6 @@ def _originals(
             of["pictures"] += 1
             taken[seen.hash + seen.second] = Found(file, kinds.of(file.name), seen)
     return sorted(taken.values(), key=lambda one: (one.package, one.file.name)), counts
-
-
-def _digest(x: Path, one: Found) -> str:
-    return sha256((x / one.file.name).read_bytes()).hexdigest()
 
 
 def _chosen(found: Sequence[Found], rows: Sequence[Row]) -> list[int]:
@@ -266,7 +265,7 @@ def gone(before: Sequence[Row], now: Sequence[Row]) -> list[str]:
     """What a corpus had that is no longer served, or is another picture now, a line each."""
     served = {(row.package, row.path): row.sha256 for row in now}
     return [
-        f"{row.package} {row.path}: {'changed' if (row.package, row.path) in served else 'no longer served'}"
+        f"{row.package} {row.path}: {'changed' if (row.package, row.path) in served else GONE}"
         for row in before
         if served.get((row.package, row.path)) != row.sha256
     ]
