@@ -217,6 +217,16 @@ def test_an_interval_over_clusters_is_as_wide_as_clusters_are_alike() -> None:
         clustered_share([1], [1, 2])
 
 
+def test_two_ways_to_match_are_compared_on_the_same_copies(small: Reference) -> None:
+    every = np.ones((len(small.edited), len(FEW)), np.bool_)
+    some, same = every.copy(), every.copy()
+    some[:, 0] = False
+    figures = evidence.difference_row(small, ("a", every), ("b", some)).figures
+    assert figures["difference"].value == pytest.approx(1 / len(FEW)) == figures["difference"].low
+    assert "photographs_needed" not in figures
+    assert evidence.difference_row(small, ("a", every), ("b", same)).figures["difference"].value == 0
+
+
 def test_the_committed_corpus_holds_what_its_page_says() -> None:
     corpus, said = reference.read(), about()
     kinds = corpus.kinds

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from blindmatch_simulations.evaluation.studies import reference
-from blindmatch_simulations.evaluation.studies.evidence import FALSE, RECALL, SESSIONS, committed
+from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, FALSE, RECALL, SESSIONS, committed
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.results import Figure
 
@@ -69,8 +69,22 @@ def false_matches() -> str:
     return "\n".join(lines) + "\n"
 
 
+def differences() -> str:
+    """Pairs of ways to match, each named by its first design."""
+    lines = ["| first | second | found more, points | resolved |", "|---|---|---|---|"]
+    for row in committed():
+        if row.id == DIFFERENCE:
+            first, second = (str(row.parameters[name]).split(", ")[0] for name in ("first", "second"))
+            figure = row.figures["difference"]
+            assert figure.low is not None and figure.high is not None
+            resolved = "no" if figure.low <= 0 <= figure.high else "yes"
+            lines.append(f"| {first} | {second} | {_percent(figure, 2)} | {resolved} |")
+    return "\n".join(lines) + "\n"
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "the reference corpus: make pages": contents,
     "recall on the reference corpus: make pages": recall,
     "false matches of the reference corpus: make pages": false_matches,
+    "differences on the reference corpus: make pages": differences,
 }

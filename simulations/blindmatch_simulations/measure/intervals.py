@@ -121,11 +121,15 @@ def clustered_share(hits: Sequence[int], trials: Sequence[int]) -> tuple[float, 
     if sum(hits) in (0, sum(trials)):
         clusters = sum(one > 0 for one in trials)
         return clopper_pearson(clusters if sum(hits) else 0, clusters)
-    rng = np.random.Generator(np.random.PCG64(len(hits)))
-    weights = rng.multinomial(len(hits), np.full(len(hits), 1 / len(hits)), _CLUSTER_RESAMPLES)
-    above, below = weights @ np.array(hits), weights @ np.array(trials)
-    shares = above[below > 0] / below[below > 0]
-    low, high = np.quantile(shares, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return resampled_ratio(hits, trials)
+
+
+def resampled_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float]:
+    """The interval of sum(above) / sum(below) over independent pairs of values, by resampling them."""
+    rng = np.random.Generator(np.random.PCG64(len(above)))
+    weights = rng.multinomial(len(above), np.full(len(above), 1 / len(above)), _CLUSTER_RESAMPLES)
+    over, under = weights @ np.array(above), weights @ np.array(below)
+    low, high = np.quantile(over[under > 0] / under[under > 0], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 

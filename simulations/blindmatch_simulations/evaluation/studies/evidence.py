@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import as_file, files
+from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -31,7 +32,12 @@ from blindmatch_simulations.evaluation.corpus.pairs import REACH, Prints, apart,
 from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
 from blindmatch_simulations.evaluation.studies.near_tokens import FAR, ranks, revealed
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference
-from blindmatch_simulations.measure.intervals import clustered_share, one_sided_most_rate, share
+from blindmatch_simulations.measure.intervals import (
+    clustered_share,
+    one_sided_most_rate,
+    resampled_ratio,
+    share,
+)
 from blindmatch_simulations.measure.phases import PhaseProgress, each
 from blindmatch_simulations.measure.results import Figure, Results, Row, Status, read
 from blindmatch_simulations.testbed.inprocess.deployed import opened, publish, run_session
@@ -41,6 +47,7 @@ from blindmatch_simulations.testbed.pictures.pool import HashOnly
 RECALL: Final = "evidence/recall"
 FALSE: Final = "evidence/false"
 SESSIONS: Final = "evidence/sessions"
+DIFFERENCE: Final = "evidence/difference"
 ALL: Final = "all"
 FILE: Final = "evidence.json"
 MILLION: Final = 1_000_000
@@ -166,6 +173,19 @@ def by_picture(hits: Found, of: Found) -> Figure:
     low, high = clustered_share(mine.tolist(), trials.tolist())
     words = f"{int(trials.sum())} copies of {int((trials > 0).sum())} pictures, resampled by picture"
     return Figure(int(mine.sum()) / int(trials.sum()), words, low, high, int(trials.sum()))
+
+
+def difference_row(corpus: Reference, first: tuple[str, Found], second: tuple[str, Found]) -> Row:
+    """Two ways to match on the same copies of photographs: what the first finds more, and of how many
+    photographs an interval would leave out 0 that does not here."""
+    of = corpus.kinds[corpus.edited] == PHOTOGRAPH
+    more = (first[1][of].astype(np.int64) - second[1][of]).mean(axis=1)
+    low, high = resampled_ratio(more.tolist(), [1] * len(more))
+    value = float(more.mean())
+    figures = {"difference": Figure(value, "photographs resampled", low, high, len(more))}
+    if low <= 0 <= high and value:
+        figures["photographs_needed"] = Figure(len(more) * ((high - low) / 2 / value) ** 2)
+    return Row(id=DIFFERENCE, parameters={"first": first[0], "second": second[0]}, figures=figures)
 
 
 class NearPairs(Struct, frozen=True):
@@ -342,6 +362,7 @@ def evidence(
     rows = list[Row]()
     for within in each((0, MATCH_DISTANCE), phase("pairs")):
         rows += false_rows(corpus, near, within)
+    known: dict[str, Found] = {}
     by_matching: dict[Matching | None, list[bm.AnyDesign]] = {}
     for design in designs:
         by_matching.setdefault(matching_of(design), []).append(design)
@@ -352,10 +373,11 @@ def evidence(
             rows.append(Row(id=RECALL, status=Status.NOT_MEASURED, parameters=named, why=why))
             continue
         named["matching"] = matching.words
-        found = found_of(corpus, matching, fill)
+        found = known[str(named["designs"])] = found_of(corpus, matching, fill)
         rows += recall_rows(corpus, named, matching, found) + edit_rows(corpus, named, found)
         if matching.tokening is not None:
             rows.append(token_row(corpus, named, matching.tokening, fill))
+    rows += [difference_row(corpus, *two) for two in combinations(known.items(), 2)]
     for design in each(designs if sessions else (), phase("designs")):
         if (matching := matching_of(design)) is not None:
             figure = agreed(corpus, design, matching, sessions)
