@@ -74,7 +74,8 @@ def test_kinds_told_without_a_link_are_no_success(monkeypatch: pytest.MonkeyPatc
         calls += [metadata._Call(metadata.SENDERS[number % 2], method, number) for method in methods]
     found = metadata._figure(calls, pictures)
     assert found.succeeded and found.value == found.trials == 4
-    monkeypatch.setattr(metadata, "_next", lambda *_: None)
+    asked = [number for number, picture in enumerate(pictures) if picture]
+    monkeypatch.setattr(metadata, "_linked", lambda _: [(number, None) for number in asked])
     blind = metadata._figure(calls, pictures)
     assert not blind.succeeded and blind.value == 0
     assert list(blind.parts.values())[1] == 2, "texts are told by chance"
