@@ -67,6 +67,11 @@ const flaggedPart = () => {
   const measured = groupsBy(rows, (row) => JSON.stringify([row.figures.false_matches.value, row.figures.false_matches.n])).map(
     (each) => h`${flagged(each[0])}: ${named(each)}`,
   );
+  const corpus = ofCorpus(
+    rows,
+    ["corpus_false_photographs", "corpus_false"],
+    (row) => h`photographs ${figFull(row, "corpus_false_photographs")}, all kinds ${figFull(row, "corpus_false")}`,
+  );
   const quoted = [
     ["perceptual hash, recalled", "fpr_perceptual"],
     ["classifier, recalled", "fpr_classifier"],
@@ -90,6 +95,9 @@ const flaggedPart = () => {
     "What is flagged wrongly?",
     para(h`<b>Measured</b>: of the pictures that are not listed, flagged in this run:`),
     list(measured.length ? measured : ["not measured"]),
+    corpus.length
+      ? [para(h`<b>Committed evidence</b>, not this run: each of the reference corpus's pictures against all others.`), list(corpus)]
+      : "",
     para(
       h`So few pictures rule out high rates alone. <b>Modelled</b>: pairs of different pictures whose hashes are near enough to match:`,
     ),

@@ -26,6 +26,12 @@ const editCard = (groups, name) => {
   const picture = known.picture ? h`<img src="${known.picture}" alt="${known.note}" width="96" height="72"/>` : "";
   return h`<li class="edit" title="${known.note}">${picture}<b>${name}</b><ul>${glue(groups.map((rows, at) => groupCell(rows, at, "recall_by_edit", name)))}</ul></li>`;
 };
+// what the committed reference corpus says of designs, if the run's rows have it: one line for those with equal figures
+const ofCorpus = (rows, names, words) => {
+  const held = rows.filter((row) => row.figures[names[0]]?.value != null);
+  const alike = groupsBy(held, (row) => JSON.stringify(names.map((name) => row.figures[name].value)));
+  return alike.map((each) => h`${words(each[0])}: ${named(each)}`);
+};
 const outcomes = (row) => JSON.stringify(row.recall_by_edit.map((one) => [one.name, one.found, one.sent]));
 const missedPart = () => {
   const rows = inOrder().filter(
@@ -39,6 +45,12 @@ const missedPart = () => {
       (each, at) =>
         h`<b>${LETTERS[at]}</b> ${named(each)}: missed ${missed(each[0])}; of ${term("PDQ")}'s own pairs found ${figFull(each[0], "recall_pairs")}`,
     ),
+  );
+  const corpus = ofCorpus(
+    rows,
+    ["corpus_recall", "corpus_recall_pairs", "corpus_recall_far"],
+    (row) =>
+      h`found ${figFull(row, "corpus_recall")}; of ${term("PDQ")}'s own pairs ${figFull(row, "corpus_recall_pairs")}, beyond 24 bits ${figFull(row, "corpus_recall_far")}`,
   );
   const cards = glue(rows[0].recall_by_edit.map((one) => editCard(groups, one.name)));
   const table_ = (by, head) =>
@@ -64,6 +76,9 @@ const missedPart = () => {
       h`${plan.listed} listed photographs were sent, each with every edit below. Designs with the same outcomes share a letter.`,
     ),
     key,
+    corpus.length
+      ? [para(h`<b>Committed evidence</b>, not this run: photographs of the reference corpus, every edit of each.`), list(corpus)]
+      : "",
     h`<ul class="edits">${cards}</ul>`,
     para(
       "Measured were photographs, chosen crops (quality 50 or more, hashes more than 60 bits apart) whose edits hang together, so true uncertainty is larger. New material is on no list: nothing here finds it.",
