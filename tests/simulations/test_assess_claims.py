@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from decimal import ROUND_HALF_UP, Context
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ def cell(made: Drawn, place: str) -> str:
 
 
 def three(value: float) -> float:
-    return float(f"{value:.3g}")
+    """To three figures, a half upwards, as the page's script rounds."""
+    return float(Context(prec=3, rounding=ROUND_HALF_UP).create_decimal_from_float(value))
 
 
 def shown_numbers(words: str) -> list[float]:

@@ -225,7 +225,7 @@ const matrix = () => {
     .filter((row) => !known.has(row.design.option))
     .map((row) => designRow({id: row.design.option, name: "not in the catalogue"}, row));
   const broken = glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`));
-  const lists = h`${to("abuse", "Whoever makes a list can put anything on it")}${designs().some(proven) ? "" : "; no proof to outsiders was measured"}. Recalled: ${to("flagged", wrongADay(now.sources.volumes.fpr_perceptual))} pictures a day flagged wrongly by a hash, ${to("flagged", wrongADay(now.sources.volumes.fpr_classifier))} by a classifier. Listed pictures from a modified client: ${to("client", skipped())}. Missed is a share of these copies, and no rate of real traffic.${given("list") ? "" : " Real lists are longer: choose one above."}`;
+  const lists = h`${to("abuse", "Whoever makes a list can put anything on it")}${designs().some(proven) ? "" : "; no proof to outsiders was measured"}. Recalled: ${to("flagged", wrongADay(now.sources.volumes.fpr_perceptual))} pictures a day flagged wrongly by a hash, ${to("flagged", wrongADay(now.sources.volumes.fpr_classifier))} by a classifier. Listed pictures from a modified client: ${to("client", skipped())}. Missed is of these copies, not of real traffic.${given("list") ? "" : " Real lists are longer: choose one above."}`;
   return section(
     "matrix",
     h`<span class="headline">${headline()}</span>`,

@@ -26,11 +26,13 @@ const editCard = (groups, name) => {
   const picture = known.picture ? h`<img src="${known.picture}" alt="${known.note}" width="96" height="72"/>` : "";
   return h`<li class="edit" title="${known.note}">${picture}<b>${name}</b><ul>${glue(groups.map((rows, at) => groupCell(rows, at, "recall_by_edit", name)))}</ul></li>`;
 };
-// what the committed reference corpus says of designs, if the run's rows have it: one line for those with equal figures
-const ofCorpus = (rows, names, words) => {
+// what the committed reference corpus says of designs, if the run's rows have it: those with equal figures, and their name
+const ofCorpus = (rows, names) => {
   const held = rows.filter((row) => row.figures[names[0]]?.value != null);
-  const alike = groupsBy(held, (row) => JSON.stringify(names.map((name) => row.figures[name].value)));
-  return alike.map((each) => h`${words(each[0])}: ${named(each)}`);
+  return groupsBy(held, (row) => JSON.stringify(names.map((name) => row.figures[name].value))).map((each) => [
+    each.length > 3 ? RELATIONS[each[0].design.relation] : named(each),
+    each[0],
+  ]);
 };
 const outcomes = (row) => JSON.stringify(row.recall_by_edit.map((one) => [one.name, one.found, one.sent]));
 const missedPart = () => {
@@ -46,12 +48,8 @@ const missedPart = () => {
         h`<b>${LETTERS[at]}</b> ${named(each)}: missed ${missed(each[0])}; of ${term("PDQ")}'s own pairs found ${figFull(each[0], "recall_pairs")}`,
     ),
   );
-  const corpus = ofCorpus(
-    rows,
-    ["corpus_recall", "corpus_recall_pairs", "corpus_recall_far"],
-    (row) =>
-      h`found ${figFull(row, "corpus_recall")}; of ${term("PDQ")}'s own pairs ${figFull(row, "corpus_recall_pairs")}, beyond 24 bits ${figFull(row, "corpus_recall_far")}`,
-  );
+  const recalls = ["corpus_recall", "corpus_recall_pairs", "corpus_recall_far"],
+    corpus = ofCorpus(rows, recalls);
   const cards = glue(rows[0].recall_by_edit.map((one) => editCard(groups, one.name)));
   const table_ = (by, head) =>
     table(
@@ -73,19 +71,27 @@ const missedPart = () => {
     "missed",
     "What is missed?",
     para(
-      h`${plan.listed} listed photographs were sent, each with every edit below. Designs with the same outcomes share a letter.`,
+      h`${plan.listed} listed photographs were sent with every edit below; designs of equal outcomes share a letter.`,
     ),
     key,
-    corpus.length
-      ? [para(h`<b>Committed evidence</b>, not this run: photographs of the reference corpus, every edit of each.`), list(corpus)]
-      : "",
+    corpus.length ? para(h`<b>Committed evidence</b>, the reference corpus: found of all copies`) : "",
+    corpus.length ? list(corpus.map(([who, row]) => h`${figFull(row, recalls[0])}: ${who}`)) : "",
     h`<ul class="edits">${cards}</ul>`,
     para(
-      "Measured were photographs, chosen crops (quality 50 or more, hashes more than 60 bits apart) whose edits hang together, so true uncertainty is larger. New material is on no list: nothing here finds it.",
+      "Edits of one photograph hang together: true uncertainty is larger. New material is on no list: nothing here finds it.",
     ),
     fold("missed-tables", "Every design, by edit and by how far the edit moved the hash", [
       table_("recall_by_edit", "edit"),
       table_("recall_by_distance", "bits of 256 that the edit changed"),
+      corpus.length
+        ? table(
+            "Committed evidence: found in the reference corpus",
+            ["design", "of all copies", "of PDQ's own pairs", "of those beyond 24 bits"],
+            rows
+              .filter((row) => row.figures.corpus_recall?.value != null)
+              .map((row) => [code(row), ...recalls.map((name) => figFull(row, name))]),
+          )
+        : "",
     ]),
   );
 };
