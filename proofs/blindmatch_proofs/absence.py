@@ -122,7 +122,7 @@ def open_setup(design: AnyDesign, manifest: EpochManifest, files: Buffers) -> An
         ProtocolError: if the manifest is of another design, or says other keys or parameters.
         SetFileError: if the files are not what they must be.
     """
-    if (manifest.design, manifest.version) != (design.info.name, design.info.version):
+    if not manifest.is_of(design.info):
         raise ProtocolError(
             "absence", f"must be of {design.info.name}, version {design.info.version}", "design"
         )

@@ -292,6 +292,11 @@ def verify_signature(key: VerifierKey, signature: NoteSignature, text: str) -> i
     return at if _ml_dsa(key, raw[TIME_BYTES:], at, Checkpoint.of(Note(text))) else None
 
 
+def signature_by(key: VerifierKey, note: Note) -> NoteSignature | None:
+    """The first signature of a note that is by `key`; raises as `verify_signature`."""
+    return next((one for one in note.signatures if verify_signature(key, one, note.text) is not None), None)
+
+
 def _cosigned(text: str, at: int) -> bytes:
     """What a cosignature covers ("Ed25519 signed message")."""
     return f"cosignature/v1\ntime {at}\n{text}".encode()

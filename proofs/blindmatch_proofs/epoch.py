@@ -107,8 +107,7 @@ ROOT_BYTES: Final = 32
 SEALING_KEY_BYTES: Final = 32
 """X25519 (RFC 7748, section 5)."""
 POLICY_MOST: Final = 16 << 10
-LEAF_MOST: Final = (1 << 16) - 1
-"""Bytes of a log entry at most (tlog-tiles, "Log entries"); every bound above reached at once is less."""
+"""Every bound above reached at once is less than a log entry may have (`merkle.ENTRY_MOST`)."""
 NO_ROOT: Final = bytes(ROOT_BYTES)
 NO_SEALING_KEY: Final = bytes(SEALING_KEY_BYTES)
 

@@ -23,6 +23,7 @@ from blindmatch_protocol.messages.franking import FrankingMode
 from blindmatch_protocol.messages.report import Report
 from blindmatch_protocol.messages.sealed_message import Curve25519Key
 from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import MATCH_DISTANCE, distance
 from msgspec import Struct
 
 from blindmatch_proofs.endorsement import EndorsementPolicy, EndorsementProof, Terms, verify_proof
@@ -37,8 +38,6 @@ from blindmatch_proofs.tlog_policy import Policy
 from blindmatch_proofs.tlog_proof import PROOF_MOST, TlogProof
 from blindmatch_proofs.verdict import Failed, Passed
 
-PDQ_MATCH: Final = 31
-"""Bits at most between hashes that PDQ calls the same picture."""
 _ANY_AGE: Final = 1 << 40
 """Seconds: of a cosignature on an epoch that is looked at later."""
 
@@ -153,10 +152,9 @@ def _match(evidence: ReportEvidence, known: Known) -> Shown:
         mine = Picture.from_bytes(report.picture).hash
     except PictureError as error:
         return Failed(str(error))
-    apart = int.from_bytes(mine, "big") ^ int.from_bytes(report.label.entry_hash, "big")
-    if (bits := apart.bit_count()) > PDQ_MATCH:
+    if (bits := distance(mine, report.label.entry_hash)) > MATCH_DISTANCE:
         return Failed(
-            f"the picture is {bits} bits from the label's hash; the same one is at most {PDQ_MATCH}"
+            f"the picture is {bits} bits from the label's hash; the same one is at most {MATCH_DISTANCE}"
         )
     return Passed()
 

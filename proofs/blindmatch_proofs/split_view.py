@@ -17,7 +17,7 @@ from typing import Any, Final
 from blindmatch_protocol.codec.errors import ProtocolError
 from msgspec import Struct
 
-from blindmatch_proofs.checkpoint import Checkpoint, Note, VerifierKey, decoded, encoded, verify_signature
+from blindmatch_proofs.checkpoint import Checkpoint, Note, VerifierKey, decoded, encoded, signature_by
 from blindmatch_proofs.epoch import EpochLeaf, verify_origin
 from blindmatch_proofs.tlog_proof import HEADER, TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
@@ -105,17 +105,15 @@ class SplitView(Struct, frozen=True):
         A signature that does not verify is nobody's: whoever showed a view may have put it there.
         """
         notes = [one.note for one in self.views]
-        return sorted(name for name, key in witnesses.items() if all(_is_by(key, note) for note in notes))
-
-
-def _is_by(key: VerifierKey, note: Note) -> bool:
-    return any(verify_signature(key, one, note.text) is not None for one in note.signatures)
+        return sorted(
+            name for name, key in witnesses.items() if all(signature_by(key, note) for note in notes)
+        )
 
 
 def _signed(log: VerifierKey, note: Note) -> Checkpoint | None:
     """What a note says, if `log` signed it."""
     head = Checkpoint.of(note)
-    return head if _is_by(log, note) and head.origin == log.name else None
+    return head if signature_by(log, note) and head.origin == log.name else None
 
 
 def _leaf(view: View) -> tuple[int, bytes] | None:

@@ -28,7 +28,7 @@ from blindmatch_proofs.checkpoint import (
     decimal,
     decoded,
     encoded,
-    verify_signature,
+    signature_by,
 )
 from blindmatch_proofs.merkle import (
     EMPTY_ROOT,
@@ -100,7 +100,7 @@ def judge(
     key, size = logs.get(head.origin), latest.size if latest else 0
     if key is None:
         return Refused(NOT_FOUND, "the origin is none that is watched here")
-    if all(verify_signature(key, one, request.note.text) is None for one in request.note.signatures):
+    if signature_by(key, request.note) is None:
         return Refused(FORBIDDEN, "the checkpoint must be signed by the log's key")
     if request.old > head.size:
         return Refused(BAD_REQUEST, "the old size must not be above the checkpoint's")

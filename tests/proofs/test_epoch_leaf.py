@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from blindmatch_proofs.epoch import LEAF_MOST, NOT_ENDORSED, POLICY_MOST, Endorsement, EpochLeaf
+from blindmatch_proofs.epoch import NOT_ENDORSED, POLICY_MOST, Endorsement, EpochLeaf
+from blindmatch_proofs.merkle import ENTRY_MOST
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.messages.epoch_manifest import (
@@ -71,7 +72,7 @@ def test_a_leaf_with_every_bound_reached_is_an_entry_that_a_log_takes() -> None:
         role_keys=tuple(RoleKey(f"{n:0{NAME_MOST}}", bytes(ROLE_KEY_MOST)) for n in range(ROLES_MOST)),
     )
     largest = CURATOR.leaf(manifest, Endorsement(b"r" * 32, bytes(POLICY_MOST)), b"k" * 32)
-    assert len(largest.encode()) <= LEAF_MOST
+    assert len(largest.encode()) <= ENTRY_MOST
 
 
 VECTORS = Path(__file__).parents[1] / "vectors"

@@ -18,7 +18,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from blindmatch_proofs.checkpoint import Checkpoint, Note, NoteSignature, VerifierKey, verify_signature
+from blindmatch_proofs.checkpoint import Checkpoint, Note, VerifierKey, signature_by
 from blindmatch_proofs.epoch import (
     EpochLeaf,
     EpochPolicy,
@@ -212,8 +212,8 @@ class Transparency:
         """A checkpoint under the signatures of the log and a quorum, of whatever time, without another line;
         None if it has none."""
         assert self._policy is not None
-        policy, own = self._policy.policy, _line(self._log, note)
-        made = {name: line for name, key in policy.witnesses.items() if (line := _line(key, note))}
+        policy, own = self._policy.policy, signature_by(self._log, note)
+        made = {name: line for name, key in policy.witnesses.items() if (line := signature_by(key, note))}
         for name in tuple(made):
             if policy.satisfied(made.keys() - {name}):
                 del made[name]
@@ -242,17 +242,12 @@ class Transparency:
         except ProtocolError:
             return None
         log = self._log
-        return note if _line(log, note) and head.origin == log.name and head.size else None
+        return note if signature_by(log, note) and head.origin == log.name and head.size else None
 
 
 def evidence_file(policy: EpochPolicy, shown: bytes, held: bytes) -> SplitView:
     """Two checkpoints that contradict one another, for others to verify."""
     return SplitView(policy.policy.logs[policy.origin], (View(held), View(shown)))
-
-
-def _line(key: VerifierKey, note: Note) -> NoteSignature | None:
-    """The first signature of a note that is by `key`."""
-    return next((one for one in note.signatures if verify_signature(key, one, note.text) is not None), None)
 
 
 def _bounded(heard: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], ...]:

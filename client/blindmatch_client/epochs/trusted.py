@@ -268,8 +268,7 @@ class Demands(Redacted, Struct, frozen=True):
 
     def is_mine(self, manifest: EpochManifest) -> bool:
         """Is it of the device's design?"""
-        info = self.design.info
-        return (manifest.design, manifest.version) == (info.name, info.version)
+        return manifest.is_of(self.design.info)
 
     def open(self, manifest: EpochManifest, files: Buffers) -> tuple[Any, int]:
         """The set-up, and from when on nothing is asked with it, in Unix seconds; `SetFileError` if the

@@ -39,13 +39,12 @@ from blindmatch_client.store.store_file import (
     FILE_NAME,
     KEY_NAME,
     SCHEMA_VERSION,
-    Value,
     add_functions,
     connect,
     insert_lock,
     make,
 )
-from blindmatch_client.store.vault import KeyFile, KeySource, Lock, Vault
+from blindmatch_client.store.vault import KeyFile, KeySource, Lock, Value, Vault
 
 CLAIM_NAME: Final = "writing.lock"
 IN_USE: Final = "another process, such as `device run`, has this device open: end that first"

@@ -13,14 +13,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Final, TypeAlias
+from typing import Final
 
 from blindmatch_protocol.failpoint import armed, reach
 from blindmatch_protocol.messages.parts import PART_BYTES
 from nacl.exceptions import CryptoError
 
 from blindmatch_client.errors import StoreError
-from blindmatch_client.store.vault import KeySource, Lock, Vault
+from blindmatch_client.store.vault import KeySource, Lock, Value, Vault, write_new
 
 SCHEMA_VERSION: Final = 13
 
@@ -141,7 +141,7 @@ class Files:
         name = token_hex(16)
         part = self.path(name + _PART)
         try:
-            _written(part, chunks)
+            write_new(part, chunks)
             if armed:
                 reach("device.file.rename.before")
             part.rename(self.path(name))
@@ -195,21 +195,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _written(path: Path, chunks: Iterable[bytes]) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 FILE_NAME: Final = "device.sqlite"
 KEY_NAME: Final = "store.key"
 NEW_SUFFIX: Final = ".new"
 CACHE_KIB: Final = 512
 ALTERED: Final = "the device's store was altered: a sealed value does not open where it stands"
-
-Value: TypeAlias = str | bytes | int | None
 
 
 def lock_kind(folder: Path) -> str:

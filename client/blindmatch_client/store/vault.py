@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_bytes
@@ -54,7 +54,7 @@ BLOCKS: Final[Mapping[str, int]] = {
 }
 """Places whose content depends on outcomes, or varies by chance: as much as they commonly hold."""
 
-Plain: TypeAlias = str | bytes | int | None
+Value: TypeAlias = str | bytes | int | None
 
 
 class Lock(Redacted, Struct, frozen=True):
@@ -93,7 +93,7 @@ class KeyFile:
         try:
             if not self.path.exists():
                 self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                _write_secret(self.path, token_bytes(KEY_BYTES))
+                write_new(self.path, [token_bytes(KEY_BYTES)])
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be made: {error.strerror}") from error
         return Lock(self.kind, b"", 0, 0, b"")
@@ -179,7 +179,7 @@ class Vault:
         """A lock by which `source` opens this vault; `StoreError` as `source`."""
         return _locked(source, self._key)
 
-    def seal(self, value: Plain, place: str, row: Plain) -> bytes | None:
+    def seal(self, value: Value, place: str, row: Value) -> bytes | None:
         """`value`, bound to where it stands; None stays None."""
         if value is None:
             return None
@@ -187,7 +187,7 @@ class Vault:
         data = _tagged(value) + b"\x80"
         return _seal(self._key, data + bytes(-len(data) % block), _place(place, row))
 
-    def unseal(self, sealed: bytes | None, place: str, row: Plain) -> Plain:
+    def unseal(self, sealed: bytes | None, place: str, row: Value) -> Value:
         """What `seal` was given; `CryptoError` if it was altered or stood elsewhere."""
         if sealed is None:
             return None
@@ -212,11 +212,11 @@ def _unseal(key: bytes, sealed: bytes, place: bytes) -> bytes:
     return crypto_aead_xchacha20poly1305_ietf_decrypt(rest, place, nonce, key)
 
 
-def _place(place: str, row: Plain) -> bytes:
+def _place(place: str, row: Value) -> bytes:
     return f"{VALUE_TAG}/{place}/".encode() + _tagged(row)
 
 
-def _tagged(value: Plain) -> bytes:
+def _tagged(value: Value) -> bytes:
     match value:
         case str():
             return b"t" + value.encode()
@@ -226,15 +226,17 @@ def _tagged(value: Plain) -> bytes:
             return b"i" + str(value).encode()
 
 
-def _untagged(data: bytes) -> Plain:
+def _untagged(data: bytes) -> Value:
     kind, rest = data[:1], data[1:]
     if kind == b"t":
         return rest.decode()
     return rest if kind == b"b" else int(rest)
 
 
-def _write_secret(path: Path, data: bytes) -> None:
+def write_new(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file that is not there yet, for its owner alone; its content is durable, its name not yet."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
+        for chunk in chunks:
+            file.write(chunk)
         file.flush()
         os.fsync(file.fileno())

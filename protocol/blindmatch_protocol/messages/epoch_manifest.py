@@ -24,7 +24,7 @@ from nacl.signing import SigningKey
 
 from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt, Variable
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.contract import Role
+from blindmatch_protocol.contract import Info, Role
 
 SIGNATURE_TAG: Final = b"blindmatch/epoch-manifest/signature/v1"
 DIGEST_TAG: Final = b"blindmatch/epoch-manifest/digest/v1"
@@ -106,6 +106,10 @@ class EpochManifest(Message, tag=0x1B, name="epoch-manifest"):
     def digest(self) -> bytes:
         """What stands for this manifest: SHA-256 of a tag and its encoding, 32 bytes."""
         return sha256(DIGEST_TAG + self.encode()).digest()
+
+    def is_of(self, info: Info) -> bool:
+        """Is it of this design, in this version?"""
+        return (self.design, self.version) == (info.name, info.version)
 
     def _expect(self, holds: bool, rule: str, field: str) -> None:
         if not holds:

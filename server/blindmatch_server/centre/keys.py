@@ -15,6 +15,7 @@ import numpy.typing as npt
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.messages.franking import KEY_LENGTH
+from blindmatch_protocol.picture import pdq
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -92,7 +93,7 @@ def distance(left: bytes, right: bytes) -> int:
     """Bits in which two hashes under one key differ, 0 to 256; `ValueError` if one is not 32 bytes long."""
     if len(left) != HASH_BYTES or len(right) != HASH_BYTES:
         raise ValueError(f"hash: must have {HASH_BYTES} bytes")
-    return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).bit_count()
+    return pdq.distance(left, right)
 
 
 def _patterns(key: bytes) -> Floats:

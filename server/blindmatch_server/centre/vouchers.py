@@ -147,7 +147,6 @@ class Vouchers:
     ) -> None:
         self._database = database
         self._designs = designs
-        self._epochs = {name: opener.epoch for name, opener in files.items()}
         self._files = files
         self._openers: dict[str, Opener] = {
             name: designs[name].open_opener(opener.files) for name, opener in files.items()
@@ -168,7 +167,7 @@ class Vouchers:
         and version, and `EpochMismatchError` if it opens those of another epoch."""
         if head.design not in self._openers:
             raise UnsupportedError(STEP, "no vouchers of this design are opened here", "design")
-        version, epoch = self._designs[head.design].info.version, self._epochs[head.design]
+        version, epoch = self._designs[head.design].info.version, self._files[head.design].epoch
         if head.version != version:
             raise UnsupportedError(STEP, f"must be {version}, not {head.version}", "version")
         if head.epoch != epoch:

@@ -347,16 +347,15 @@ def list_pictures(
     return build(named, Provenance({"pictures": None}), into, rng, onto=onto)
 
 
-def _picture_blocks(pictures: Iterable[Path], progress: Progress) -> Iterator[tuple[str, Block]]:
-    listed = list(pictures)
-    for number, path in enumerate(listed, 1):
+def _picture_blocks(pictures: Sequence[Path], progress: Progress) -> Iterator[tuple[str, Block]]:
+    for number, path in enumerate(pictures, 1):
         found = _hash_of(path)
         if isinstance(found, Reason):
             rejects = (Reject(Place(number, 0, 0), found),)
             yield path.name, Block(1, np.empty((0, 32), np.uint8), rejects)
         else:
             yield path.name, Block(1, np.frombuffer(found, np.uint8).reshape(1, 32))
-        progress(number, len(listed))
+        progress(number, len(pictures))
 
 
 def _hash_of(path: Path) -> bytes | Reason:

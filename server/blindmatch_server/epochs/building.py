@@ -257,15 +257,16 @@ def _build(job: Job, rng: Randomness, build: Path) -> Path:
     if job.work() != job.plan.work:
         raise DesignError("the list changed while the set was built")
     contents = Contents.of(published, records.values())
+    listed = contents.encode()
     try:
-        Contents.decode(contents.encode())
+        Contents.decode(listed)
     except ValueError as error:
         raise DesignError(f"design {job.how.design.info.name} names files wrongly: {error}") from error
     signed = _signed(job, contents, build)
     signer = job.how.signer
     leaf = signer.key.leaf(signed.manifest, job.how.endorsement, signer.sealing_key)
     with storage(f"writing {FILES}"):
-        write_synced(workspace.result / FILES, contents.encode())
+        write_synced(workspace.result / FILES, listed)
         write_synced(workspace.result / SIGNED, signed.encode())
         write_synced(workspace.result / LEAF, leaf.encode())
         for path in workspace.result.iterdir():

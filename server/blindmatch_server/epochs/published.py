@@ -247,7 +247,7 @@ def _signed_number(home: Path, info: Info, curator: bytes) -> int:
     except DamagedPublicationError:
         return 0
     manifest = signed.manifest
-    if (manifest.design, manifest.version) != (info.name, info.version):
+    if not manifest.is_of(info):
         return 0
     return manifest.epoch if verify_signature(signed, curator) == Passed() else 0
 

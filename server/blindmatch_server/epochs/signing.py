@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from blindmatch_proofs.epoch import NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf, leaf_of
+from blindmatch_proofs.epoch import DAY_S, NO_SEALING_KEY, NOT_ENDORSED, Endorsement, EpochLeaf, leaf_of
 from blindmatch_protocol.messages.epoch_manifest import NO_PREDECESSOR, EpochManifest, SignedManifest, sign
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from blindmatch_server.storage.key_files import Ed25519Key
 
 PUBLIC_KEY: Final = "curator.pub"
-DAY_S: Final = 86_400
 VALID_DAYS: Final = 365
 CLOCK_SKEW_S: Final = 300
 """An epoch is valid from so long before it was built, for devices whose clock is behind."""

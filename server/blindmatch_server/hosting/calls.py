@@ -30,7 +30,6 @@ from typing import Any, Final, TypeAlias, TypeVar
 import grpc
 import grpc.aio
 from blindmatch_protocol.codec.errors import (
-    BlindmatchError,
     DesignError,
     EpochMismatchError,
     PictureError,
@@ -83,7 +82,7 @@ def refusal_of(error: Exception) -> Refusal:
             return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "the call took too long")
         case _ if _is_storage(error):
             return Refusal(grpc.StatusCode.UNAVAILABLE, "storage failed: nothing was kept", (), False)
-        case BlindmatchError() | _:
+        case _:
             return Refusal(grpc.StatusCode.INTERNAL, "internal error", (), False)
 
 
@@ -131,9 +130,10 @@ class Endpoint:
         """Methods that reply with a stream."""
 
         async def work(source: Any, call: Call) -> bytes:
+            certificate = certified(context)
             async with aclosing(self._method.handler(source, call)) as replies:
                 async for reply in replies:
-                    self._holder(certified(context))
+                    self._holder(certificate)
                     await self.write(context, self._counted(reply, call).SerializeToString(), call)
             return b""
 

@@ -16,8 +16,7 @@ from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import start_wsgi_server
 
-from blindmatch_server.hosting.authority import Kind
-from blindmatch_server.hosting.endpoint import Call, Method
+from blindmatch_server.hosting.endpoint import OPERATORS, Call, Method
 from blindmatch_server.storage.errors import PortTakenError
 
 LOOPBACK: Final = "127.0.0.1"
@@ -104,7 +103,7 @@ class Audit:
         tally.bytes_out += call.bytes_out
 
     def methods(self) -> Mapping[str, Method]:
-        return {"ReadCounters": Method(self.read_counters, frozenset({Kind.OPERATOR}))}
+        return {"ReadCounters": Method(self.read_counters, OPERATORS)}
 
     async def read_counters(self, request: wire.CountersRequest, call: Call) -> wire.Counters:
         """All tallies, in the order of method and account."""

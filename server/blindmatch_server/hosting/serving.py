@@ -214,7 +214,7 @@ async def running(
         revocations = Revocations(listen.revoked, listen.credentials.root, log)
         context = replace(context, is_revoked=revocations.includes)
     async with open_services(context) as services:
-        server = _build([*services, audit], context, listen)
+        server = _build([*services, audit], context)
         port = _bind(server, listen)
         with _scraped(metrics, listen, context), ExitStack() as until_drained:
             await server.start()
@@ -240,7 +240,7 @@ def _scraped(metrics: Metrics, listen: Listen, context: ServerContext) -> Iterat
         yield
 
 
-def _build(services: Sequence[Service], context: ServerContext, listen: Listen) -> grpc.aio.Server:
+def _build(services: Sequence[Service], context: ServerContext) -> grpc.aio.Server:
     # no bound of gRPC's own: a flood of calls that get no place would count there until they are refused
     server = grpc.aio.server(options=_options())
     names = [service.descriptor.full_name for service in services]

@@ -30,7 +30,15 @@ from google.protobuf.descriptor import ServiceDescriptor
 from msgspec import Struct, field
 
 from blindmatch_server.hosting.authority import Credentials, Kind
-from blindmatch_server.hosting.endpoint import NOT_DEVICES, Call, Line, Method, ServerContext, Service
+from blindmatch_server.hosting.endpoint import (
+    NOT_DEVICES,
+    OPERATORS,
+    Call,
+    Line,
+    Method,
+    ServerContext,
+    Service,
+)
 from blindmatch_server.log.tree_store import CHECKPOINT, TreeStore
 from blindmatch_server.log.witness import APPEND, Cosigning, KnownLog, Witness, WitnessAt
 from blindmatch_server.storage.errors import (
@@ -116,7 +124,7 @@ def epochs_of(design: str, curator: bytes) -> StreamRule:
             return Failed(f"must be epoch {index + 1} of {design}")
         return leaf.verify(curator)
 
-    return StreamRule(frozenset({Kind.OPERATOR}), check)
+    return StreamRule(OPERATORS, check)
 
 
 def counts() -> StreamRule:

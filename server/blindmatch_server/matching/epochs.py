@@ -103,7 +103,7 @@ class PublishedSource(Struct, frozen=True):
         roles = [role for role, party in info.roles.items() if party == self.party]
         publication = open_publication(self.folder, roles=roles)
         manifest = publication.manifest
-        if (manifest.design, manifest.version) != (info.name, info.version):
+        if not manifest.is_of(info):
             raise StateError(
                 f"{self.folder.name}: of design {manifest.design} version {manifest.version}, "
                 f"{info.name} version {info.version} expected"

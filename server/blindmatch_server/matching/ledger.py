@@ -35,7 +35,7 @@ import grpc
 import grpc.aio
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import Info, KeyLimits, Label, Party, Verdict
+from blindmatch_protocol.contract import Info, KeyLimits, Party, Verdict
 from blindmatch_protocol.messages.parts import SUBMISSION, split
 from blindmatch_protocol.messages.report import Report, seal_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
@@ -302,35 +302,22 @@ def filing_of(
     """The sealed report that a verdict makes due; None if it is no match or there is no picture."""
     if verdict.label is None or verdict.content is None:
         return None
-    report = _report(info, epoch, account, verdict.label, verdict.content, centre.reporter, at_ms, rng)
-    return Filing(report.report_id, seal_report(report, centre.public_key))
-
-
-def _report(
-    info: Info,
-    epoch: int,
-    account: str,
-    label: Label,
-    content: tuple[int, int, bytes],
-    reporter: Identity,
-    at_ms: int,
-    rng: Randomness,
-) -> Report:
-    return Report(
+    report = Report(
         report_id=rng.take(16),
         design=info.name,
         version=info.version,
         epoch=epoch,
-        label=label,
-        reporter=reporter.account,
+        label=verdict.label,
+        reporter=centre.reporter.account,
         sender=account,
         recipient="",
         sent_at_ms=at_ms,
         matched_at_ms=at_ms,
         media_type="image/png",
         opening=(),
-        picture=_png(content),
+        picture=_png(verdict.content),
     )
+    return Filing(report.report_id, seal_report(report, centre.public_key))
 
 
 def _png(content: tuple[int, int, bytes]) -> bytes:

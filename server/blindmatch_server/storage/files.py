@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 import sqlite3
@@ -121,7 +120,7 @@ class HashedWriter:
 
     def __init__(self, path: Path) -> None:
         self._name, self._size = path.name, 0
-        self._digest = hashlib.sha256()
+        self._digest = sha256()
         with storage(f"creating {path.name}"):
             self._file: BinaryIO = os.fdopen(
                 os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb"

@@ -10,7 +10,7 @@ a hash that somebody hands it, in a proposal, is compared with these and with no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from io import BytesIO
 from typing import ClassVar, Final, Self
@@ -124,7 +124,7 @@ class Batches(Redacted, Struct, frozen=True):
         held, at = list[Held](), 0
         for number, mask in enumerate(masks):
             batch = _unpacked(content[number * width : (number + 1) * width])
-            held.append(Held(batch, every.part(at, at + batch.size), _names(mask, policy)))
+            held.append(Held(batch, every.part(at, at + batch.size), names_of(mask, policy.names)))
             at += batch.size
         if at != len(every) or not all(one.is_whole for one in held):
             raise SetFileError(f"{NAME}: batches do not have the size and root of their entries")
@@ -156,8 +156,9 @@ def _unpacked(row: bytes) -> Batch:
         raise SetFileError(f"{NAME}: unknown action") from None
 
 
-def _names(mask: int, policy: EndorsementPolicy) -> frozenset[str]:
-    return frozenset(name for place, name in enumerate(policy.names) if mask >> place & 1)
+def names_of(mask: int, names: Sequence[str]) -> frozenset[str]:
+    """Those whose bit is set in `mask`, the first one's being the lowest."""
+    return frozenset(name for place, name in enumerate(names) if mask >> place & 1)
 
 
 SUBMISSION_TAG: Final = b"blindmatch/endorsement/submission/v1"

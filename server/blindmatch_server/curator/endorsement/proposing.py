@@ -37,6 +37,7 @@ from blindmatch_server.curator.endorsement.batches import (
     EndorsementError,
     Held,
     SignedProposal,
+    names_of,
 )
 from blindmatch_server.epochs.building import SEED_BYTES
 from blindmatch_server.storage.files import replace_file
@@ -113,7 +114,7 @@ def _batches(
     everybody = np.uint32((1 << len(names)) - 1)
     for mask in np.unique(masks & everybody).tolist():
         rows = np.flatnonzero(masks & everybody == mask)
-        asked = frozenset(name for place, name in enumerate(names) if mask >> place & 1)
+        asked = names_of(mask, names)
         size = span.batch or len(rows)
         for at in range(0, len(rows), size):
             part = entries.take(rows[at : at + size])
