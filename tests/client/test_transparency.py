@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from blindmatch_client.epochs import transparency
 from blindmatch_client.epochs.transparency import HEARD_MOST, Seen, Transparency, UnloggedError
+from blindmatch_client.store.store import Store
 from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSignature, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy
 from blindmatch_proofs.tlog_policy import policy_of
@@ -27,6 +29,8 @@ PINNED = EpochPolicy(policy(2, witnesses=WITNESSES[:3]), 60)
 class Kept(dict[str, bytes]):
     """A store of values."""
 
+    undone = 0
+
     def put(self, name: str, value: bytes) -> None:
         self[name] = value
 
@@ -42,7 +46,7 @@ HELD = MemoryLog([one.encode() for one in LEAVES])
 FORK = MemoryLog([*HELD.entries[:4], *(leaf(epoch, entries=2).encode() for epoch in (5, 6, 7))])
 
 
-def device(store: Kept | None = None, pinned: EpochPolicy | None = PINNED) -> Transparency:
+def device(store: Kept | Store | None = None, pinned: EpochPolicy | None = PINNED) -> Transparency:
     kept = store if store is not None else Kept()
     return Transparency(kept, pinned, CURATOR.public, KEY)  # type: ignore[arg-type]
 
@@ -323,3 +327,38 @@ def test_no_alteration_of_what_is_offered_is_taken_or_raises_anything_else() -> 
         with pytest.raises(UnloggedError):
             one.check(manifest, altered, NOW)
     one.check(manifest, whole, NOW)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_checkpoint_whose_adoption_was_undone_is_kept_with_the_next_one(
+    tmp_path: Path, fails: bool
+) -> None:
+    store = Store(tmp_path, True)
+    one = device(store)
+    take(one, 4)
+    for broken in (True, False)[not fails :]:
+        try:
+            with store.transaction():
+                take(one, 5)
+                if broken:
+                    raise OSError("the disk is full")
+        except OSError:
+            assert one.sizes() == [4]
+    assert device(store).sizes() == [5]
+    refusal(device(store), 6, FORK)
+    store.close()
+
+
+def test_a_checkpoint_that_was_heard_in_an_undone_transaction_is_held_when_it_comes_again(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path, True)
+    one, told = device(store), FORK.note().encode()
+    take(one, 4)
+    with pytest.raises(OSError, match="full"), store.transaction():
+        one.hear("bob", told)
+        raise OSError("the disk is full")
+    one.hear("bob", told)
+    assert device(store).sizes() == [4, 7]
+    refusal(device(store), 7)
+    store.close()

@@ -63,5 +63,8 @@ def test_only_an_offer_that_took_every_step_is_trusted() -> None:
     offer = offered()
     for step in Step:
         assert offer.stage is not Stage.TRUSTED
+        with pytest.raises(RuntimeError, match="is not adopted"):
+            _ = offer.trusted
         steps()[step](offer)
     assert offer.stage is Stage.TRUSTED and offer.signed.manifest == MANIFEST
+    assert offer.trusted == (offer.signed, offer.seen)

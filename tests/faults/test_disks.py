@@ -118,13 +118,13 @@ def test_attachments_on_a_read_only_disk_are_an_error_and_nothing_is_sent(
     def read_only(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(files, "_written", read_only)
+    monkeypatch.setattr(files, "write_new", read_only)
     with pytest.raises(StoreError, match="an attachment cannot be kept: Read-only file system"):
         alice.device.send_picture("bob", picture(1))
     assert alice.methods() == before and alice.device.flush().waiting == 0
 
 
-@pytest.mark.parametrize("broken", ["_written", "sync_folder"])
+@pytest.mark.parametrize("broken", ["write_new", "sync_folder"])
 def test_an_attachment_that_cannot_be_kept_is_fetched_when_there_is_room(
     world: World, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:

@@ -258,10 +258,11 @@ class Adoption:
                 self._record.note_endorsed(manifest.epoch, self._demands.endorsing.terms.policy.digest)
             opened = self._open(offer.signed, files)
             offer.check_setup(opened.setup)
+        signed, seen = offer.trusted
         reach("setup.adopt.before")
         with self._store.transaction():
-            self._record.adopt(offer.signed)
-            self._transparency.keep(offer.seen)
+            self._record.adopt(signed)
+            self._transparency.keep(seen)
         reach("setup.adopt.after")
         self._setups.keep_only(opened.epoch)
         return opened
@@ -311,7 +312,7 @@ class Adoption:
 
     def _before(self, epoch: int) -> Before | None:
         """What the endorsements of an epoch are held against: the one before, if it is here."""
-        newest = self._record.newest()
+        newest = None if self._demands.endorsing is None else self._record.newest()
         if newest is None or newest.epoch >= epoch or not self._is_endorsed(newest.epoch):
             return None
         held = self._setups.whole(newest.signed.manifest)

@@ -46,6 +46,8 @@ TOLD_MOST: Final = 256
 class Values(Protocol):
     """What is kept by name; `Store` is one."""
 
+    undone: int
+
     def get(self, name: str, /) -> bytes | None:
         """What is kept under `name`."""
         ...
@@ -109,8 +111,15 @@ class Transparency:
     ) -> None:
         self._store, self._policy, self._curator, self._sealing_key = store, policy, curator, sealing_key
         self._name = f"log/{policy.origin}" if policy else ""
-        self._seen = Seen.load(store.get(self._name)) if policy else Seen()
+        self._undone, self._kept = -1, Seen()
         self._told: dict[str, bytes] = {}
+
+    @property
+    def _seen(self) -> Seen:
+        """What is kept, read again after any transaction was undone: it may have been kept in that one."""
+        if self._policy is not None and self._undone != (undone := self._store.undone):
+            self._kept, self._undone = Seen.load(self._store.get(self._name)), undone
+        return self._kept
 
     @property
     def pinned(self) -> bool:
@@ -159,7 +168,7 @@ class Transparency:
         """Keep what `check` returned, in the transaction that adopts the epoch, if there is one."""
         if self._policy is not None and seen != self._seen:
             self._store.put(self._name, seen.dump())
-            self._seen = seen
+            self._kept = seen
 
     def to_tell(self, peer: str) -> bytes:
         """The checkpoint for the next message to `peer`: the newest, under the signatures of the log and a

@@ -330,6 +330,13 @@ class TrustedSet:
         self.stage = Stage.ASKED
         self._demands = demands
 
+    @property
+    def trusted(self) -> tuple[SignedManifest, Seen]:
+        """What is adopted of it, and kept of the log with it; `RuntimeError` unless every step was taken."""
+        if self.stage is not Stage.TRUSTED:
+            raise RuntimeError(f"an offer that is {self.stage} is not adopted")
+        return self.signed, self.seen
+
     @contextmanager
     def _take(self, step: Step) -> Iterator[None]:
         after = TRANSITIONS.get((self.stage, step))

@@ -128,8 +128,9 @@ class Enrolling:
         for body in self._made.bodies:
             self._complete(self._made.key, body)
         if not self._made.done:
-            self._made = _Made(self._made.key, self._made.state, True, self._made.bodies)
-            self._store.put(self._row, self._made.encode())
+            made = _Made(self._made.key, self._made.state, True, self._made.bodies)
+            self._store.put(self._row, made.encode())
+            self._made = made
 
     def _keep(self, key: bytes, setup: Any, keeper: StateKeeper, files: Files) -> None:
         """Enrol; the files are there before the row that names them, and the state comes with the row."""

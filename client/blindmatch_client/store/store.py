@@ -77,6 +77,8 @@ class Store:
         if create == path.exists():
             raise StoreError(f"{folder}: {'holds a device already' if create else 'holds no device'}")
         self._lock = threading.RLock()
+        self.undone = 0
+        """Transactions that were undone: what was read or kept in one may be true no more."""
         self._later: list[tuple[str, tuple[Value, ...]]] = []
         self._synced = True
         self._unsettled = 1  # whoever had the store before may have been killed
@@ -185,6 +187,7 @@ class Store:
             if armed:
                 reach("device.commit.after")
         except BaseException:
+            self.undone += 1
             if self._db.in_transaction:  # SQLite has done so itself after some errors, such as a full disk
                 self._db.execute("ROLLBACK")
             raise

@@ -12,6 +12,7 @@ from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Binding, Item, Label, Match, Outcome, Request, Send, Started
 from blindmatch_protocol.designs.voprf import MATCHER
 
+from planted import xor
 from planted.mutations.hooks import About, Padded, PaddedPsi, Psi, planted, poor, variant
 
 BYTES: Final = 8
@@ -58,17 +59,13 @@ planted("a digest with a constant salt", "egress")(
 planted("a digest with a fresh salt beside it", "games")(
     salted(lambda about: hmac.digest(about.salt, about.item.hash, "sha256"))
 )
-planted("the hash under a pad beside it", "games")(salted(lambda about: _xored(about.salt, about.item.hash)))
+planted("the hash under a pad beside it", "games")(salted(lambda about: xor(about.salt, about.item.hash)))
 planted("the hash under a field that everybody sees", "relations", "as published")(
     variant(
         PaddedPsi,
-        padding=lambda _, about, rng: _xored(about.sent[-ELEMENT:][:16], about.item.hash[:16][::-1]),
+        padding=lambda _, about, rng: xor(about.sent[-ELEMENT:][:16], about.item.hash[:16][::-1]),
     )
 )
-
-
-def _xored(one: bytes, other: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(one, other, strict=False))
 
 
 @planted("a bit in the spare bit of an element", "relations", "as published")
