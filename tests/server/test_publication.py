@@ -24,6 +24,7 @@ from blindmatch_protocol.designs.oprf_psi.build import BATCH
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_server.epochs.building import Publishing, publish_epoch, publish_update
 from blindmatch_server.epochs.published import (
+    CURRENT,
     BuildRunningError,
     DamagedPublicationError,
     EpochPublishedError,
@@ -524,3 +525,19 @@ def test_relaxing_loses_nothing_that_was_written(tmp_path: Path) -> None:
     before = bytes(held)
     space.relax()
     assert bytes(held) == before
+
+
+@pytest.mark.parametrize("times", [{"valid_seconds": 0}, {"valid_from": -1}, {"valid_from": 1 << 64}])
+def test_a_time_that_no_manifest_can_have_is_refused_before_anything_is_built(
+    tmp_path: Path, times: dict[str, int]
+) -> None:
+    how = Publishing(DESIGN, tmp_path, replace(SIGNER, **times))
+    with pytest.raises(DesignError, match="valid_"):
+        publish_epoch(how, source(), SetParameters(1, {}), seeded("times"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_number_of_many_digits_is_no_epoch(tmp_path: Path) -> None:
+    (tmp_path / CURRENT).write_text("1" * 5_000 + "\n")
+    with pytest.raises(DamagedPublicationError, match="does not hold the number"):
+        current_epoch(tmp_path)

@@ -145,7 +145,7 @@ class Plan(Struct, frozen=True):
 
     @classmethod
     def of(cls, how: Publishing, parameters: SetParameters, entries: int, work: str) -> Plan:
-        """The plan of a build; `DesignError` if a parameter is unknown or out of its range."""
+        """The plan of a build; `DesignError` if a parameter is unknown or out of its range, or a time."""
         info, signer = how.design.info, how.signer
         names = {*parameters.values, *(parameter.name for parameter in info.parameters)}
         draft = EpochManifest(
@@ -161,6 +161,11 @@ class Plan(Struct, frozen=True):
             role_keys=(),
             files=(),
         )
+        try:
+            draft.check()
+            draft.encode()
+        except (ProtocolError, ValueError) as error:
+            raise DesignError(f"a set of {info.name} cannot be built: {error}") from error
         return cls(draft, work)
 
     def continues(self, other: Plan | None) -> bool:

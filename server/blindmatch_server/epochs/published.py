@@ -229,7 +229,7 @@ def current_epoch(folder: Path) -> int:
     except (OSError, UnicodeDecodeError) as error:
         raise DamagedPublicationError(f"{CURRENT} cannot be read") from error
     number = text.removesuffix("\n")
-    if not (number.isdecimal() and text == f"{int(number)}\n"):
+    if not (number.isdecimal() and len(number) < 20 and text == f"{int(number)}\n"):
         raise DamagedPublicationError(f"{CURRENT} does not hold the number of an epoch")
     return int(number)
 
