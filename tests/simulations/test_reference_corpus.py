@@ -182,7 +182,7 @@ def test_exact_collisions_of_different_pictures_are_false_matches_of_both_halves
     prints = rng.integers(0, 256, (400, 64), np.uint8)
     prints[200:, :32] = prints[:200, :32]
     rows = tuple(Row("p", "other", str(at), "") for at in range(len(prints)))
-    corpus = Reference(rows, prints, np.full(400, 99, np.uint8), *(None,) * 4)  # type: ignore[arg-type]
+    corpus = Reference(rows, prints, np.full(400, 99, np.uint8), *(None,) * 2)  # type: ignore[arg-type]
     found = evidence.false_rows(corpus, evidence.near_pairs(prints), 0)[0].figures
     assert found["item"].value == found["item_all"].value == 1
     assert found["item_half"].value is not None and 0.3 < found["item_half"].value < 0.7

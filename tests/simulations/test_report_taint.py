@@ -35,7 +35,6 @@ from support.tainted import MARK, Place
 MADE = tainted.whole()
 PLACES = list(tainted.places(MADE))
 WORDS = [at for at in PLACES if isinstance(tainted.value_at(MADE, at), str)]
-FREELY = ("options", "files")
 
 
 class Marks(HTMLParser):

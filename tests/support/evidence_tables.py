@@ -10,6 +10,8 @@ from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, FALSE
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.results import Figure
 
+from support.page_tables import table
+
 
 def _percent(figure: Figure, places: int = 1) -> str:
     if figure.value is None:
@@ -23,12 +25,12 @@ def contents() -> str:
     """Originals and edited ones by kind."""
     corpus = reference.read()
     kinds, edited = corpus.kinds.tolist(), corpus.kinds[corpus.edited].tolist()
-    lines = ["| kind | originals | with every edit | packages |", "|---|---|---|---|"]
+    rows = []
     for kind in sorted(set(kinds), key=lambda one: (one != PHOTOGRAPH, -kinds.count(one))):
         packages = {row.package for row in corpus.rows if row.kind == kind}
-        lines.append(f"| {kind} | {kinds.count(kind):,} | {edited.count(kind)} | {len(packages)} |")
-    lines.append(f"| all | {len(kinds):,} | {len(edited)} | {len(reference.about()['packages'])} |")
-    return "\n".join(lines) + "\n"
+        rows.append((kind, f"{kinds.count(kind):,}", str(edited.count(kind)), str(len(packages))))
+    rows.append(("all", f"{len(kinds):,}", str(len(edited)), str(len(reference.about()["packages"]))))
+    return table(("kind", "originals", "with every edit", "packages"), rows)
 
 
 def recall() -> str:
@@ -42,44 +44,48 @@ def recall() -> str:
         "of those beyond 24 bits",
         "sessions that agree",
     )
-    lines = [f"| {' | '.join(head)} |", "|---|---|---|---|---|"]
+    lines = []
     for row in rows:
         names = str(row.parameters["designs"]).split(", ")
+        left = [name for name in names if name not in agreed or agreed[name].value is None]
         of = [agreed[name] for name in names if name in agreed and agreed[name].value is not None]
         same = sum(round(one.value * one.n) for one in of if one.value is not None and one.n)
-        cells = (
-            ", ".join(names),
-            _percent(row.figures["found"]),
-            _percent(row.figures["of_pdq"], 2),
-            _percent(row.figures["beyond_24"]),
-            f"{same} of {sum(one.n or 0 for one in of)}" if of else "-",
+        lines.append(
+            (
+                ", ".join(names),
+                _percent(row.figures["found"]),
+                _percent(row.figures["of_pdq"], 2),
+                _percent(row.figures["beyond_24"]),
+                f"{same} of {sum(one.n or 0 for one in of)}"
+                + (f"; not run: {', '.join(left)}" if left else ""),
+            )
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return table(head, lines)
 
 
 def false_matches() -> str:
     """By kind, within PDQ's distance."""
     rows = [row for row in committed() if row.id == FALSE and row.parameters["within"] == 31]
-    lines = ["| kind | of pictures, % | list halved, % | none set apart, % |", "|---|---|---|---|"]
+    lines = []
     for row in rows:
-        figures = (row.figures[name] for name in ("item", "item_half", "item_all"))
-        cells = (f"{_percent(one, 2)}, n {one.n:,}" for one in figures)
-        lines.append(f"| {row.parameters['kind']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        figures = [row.figures[name] for name in ("item", "item_half", "item_all")]
+        cells = [f"{_percent(one, 2)}, n {one.n:,}" for one in figures]
+        cells.insert(1, _percent(row.figures["item_by_package"], 2))
+        lines.append((str(row.parameters["kind"]), *cells))
+    return table(("kind", "of pictures, %", "by package, %", "list halved, %", "none set apart, %"), lines)
 
 
 def differences() -> str:
     """Pairs of ways to match, each named by its first design."""
-    lines = ["| first | second | found more, points | resolved |", "|---|---|---|---|"]
+    lines = []
     for row in committed():
         if row.id == DIFFERENCE:
             first, second = (str(row.parameters[name]).split(", ")[0] for name in ("first", "second"))
             figure = row.figures["difference"]
             assert figure.low is not None and figure.high is not None
             resolved = "no" if figure.low <= 0 <= figure.high else "yes"
-            lines.append(f"| {first} | {second} | {_percent(figure, 2)} | {resolved} |")
-    return "\n".join(lines) + "\n"
+            lines.append((first, second, _percent(figure, 2), resolved))
+    return table(("first", "second", "found more, points", "resolved"), lines)
 
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {

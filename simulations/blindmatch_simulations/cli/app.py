@@ -145,9 +145,7 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         for name, command in COMMANDS.items():
             app.command(name, help=command.says, rich_help_panel=command.heading)(_listed)
         for name in MOVED:
-            app.command(
-                name, hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
-            )(_refuse_moved)
+            app.command(name, hidden=True, context_settings=ANY_ARGUMENTS)(_refuse_moved)
     return app
 
 

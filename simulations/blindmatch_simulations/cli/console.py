@@ -30,6 +30,7 @@ HomeOption = Annotated[
     Path | None,
     typer.Option("--home", help="The deployment's folder [default: $BLINDMATCH_HOME or ./blindmatch-home]."),
 ]
+NO_POLICY_WORDS = "none: the curator's word is enough"
 
 
 def writable(path: Path | None) -> Path | None:

@@ -24,11 +24,11 @@ from blindmatch_simulations.evaluation.corpus.hashing import named
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures, own_pictures
 from blindmatch_simulations.evaluation.corpus.scan import Scan, combined, read_scan, scanned, state_of
 from blindmatch_simulations.evaluation.studies import reference
-from blindmatch_simulations.evaluation.studies.evidence import FALSE, RECALL
+from blindmatch_simulations.evaluation.studies.evidence import FALSE, RECALL, SESSIONS
 from blindmatch_simulations.evaluation.studies.evidence import evidence as measured
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.phases import PhaseProgress, as_heard
-from blindmatch_simulations.measure.results import Figure, Results, Row, results
+from blindmatch_simulations.measure.results import Figure, Results, Row, Status, results
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, crops
 
@@ -185,12 +185,19 @@ def evidence(
     return Found(made, list(_evidence(rows)))
 
 
-def _evidence(rows: Sequence[Row]) -> Iterator[Table]:
+def _evidence(rows: Sequence[Row]) -> Iterator[Table | str]:
     found = [row for row in rows if row.id == RECALL and row.parameters.get("kind") == PHOTOGRAPH]
     names = ("found", "of_pdq", "beyond_24")
     columns = ("design", "of all copies", "of PDQ's own", "of those beyond 24 bits")
     shown = [[row.parameters["designs"], *(_percent(row.figures[name]) for name in names)] for row in found]
     yield table("copies of photographs found, 95 % intervals by photograph", columns, shown)
+    for row in rows:
+        if row.id == RECALL and row.status is Status.NOT_MEASURED:
+            yield f"{row.parameters['designs']}: not measured: {row.why}"
+    agreed = [(row.parameters["design"], row.figures["agreed"]) for row in rows if row.id == SESSIONS]
+    if agreed:
+        shown = [[name, found.why if found.value is None else _percent(found)] for name, found in agreed]
+        yield table("whole sessions that end as the hashes foretell", ("design", "sessions"), shown)
     false = [row for row in rows if row.id == FALSE]
     names = ("item", "item_half", "item_all")
     shown = [[*row.parameters.values(), *(_percent(row.figures[name]) for name in names)] for row in false]

@@ -22,6 +22,7 @@ from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.certs import FrankingOption
 from blindmatch_simulations.cli.console import (
+    NO_POLICY_WORDS,
     DesignOption,
     JsonOption,
     console_for,
@@ -180,7 +181,7 @@ def picture_rows(run: DemoRun) -> Iterator[dict[str, Any]]:
 def _chain_table(run: DemoRun) -> Table:
     """From who wants a picture listed to the report of it: who vouches for each step."""
     organisations = ", ".join(run.submitters) or "-"
-    endorsers = ", ".join(run.endorsers) or "none: the curator's word is enough"
+    endorsers = ", ".join(run.endorsers) or NO_POLICY_WORDS
     rows = [
         ("submitted by", organisations),
         ("endorsed by", endorsers),

@@ -19,7 +19,13 @@ from blindmatch_server.epochs.signing import VALID_DAYS
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import progress_bar
 from blindmatch_simulations.cli.commands import Found, found, people
-from blindmatch_simulations.cli.console import ERR, DeployedDesignOption, SetOption, values_of
+from blindmatch_simulations.cli.console import (
+    ERR,
+    NO_POLICY_WORDS,
+    DeployedDesignOption,
+    SetOption,
+    values_of,
+)
 from blindmatch_simulations.testbed.deployment import endorsing
 from blindmatch_simulations.testbed.deployment.curating import (
     check_key_lasts,
@@ -131,8 +137,6 @@ def building() -> Iterator[Progress]:
 
 
 OrganisationArgument = Annotated[str, typer.Argument(help="An organisation of the policy.")]
-
-NO_POLICY_WORDS = "none: the curator's word is enough"
 
 
 def policy(

@@ -5,10 +5,12 @@ What is one-sided is called so."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import fmean, median
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 
 from blindmatch_simulations.measure.results import Figure
@@ -126,11 +128,17 @@ def clustered_share(hits: Sequence[int], trials: Sequence[int]) -> tuple[float, 
 
 def resampled_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float]:
     """The interval of sum(above) / sum(below) over independent pairs of values, by resampling them."""
-    rng = np.random.Generator(np.random.PCG64(len(above)))
-    weights = rng.multinomial(len(above), np.full(len(above), 1 / len(above)), _CLUSTER_RESAMPLES)
+    weights = _weights(len(above))
     over, under = weights @ np.array(above), weights @ np.array(below)
     low, high = np.quantile(over[under > 0] / under[under > 0], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=1)
+def _weights(count: int) -> npt.NDArray[np.int64]:
+    """How often each of `count` is drawn in each resample; the same each time, and not to be changed."""
+    rng = np.random.Generator(np.random.PCG64(count))
+    return rng.multinomial(count, np.full(count, 1 / count), _CLUSTER_RESAMPLES)
 
 
 def _low(hits: int, trials: int, tail: float) -> float:

@@ -7,17 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import Final
 
-from blindmatch_client.settings import (
-    COMPLAINT_FACTS,
-    FRANKING_FACTS,
-    MATCH_TIME,
-    MESSAGE,
-    MESSENGER_FACTS,
-    NOTICE_TIME,
-    FailureMode,
-    failure_facts,
-)
-from blindmatch_client.settings import OUTCOME as OUTCOME_FACT
 from blindmatch_protocol.codec import Message, layout
 from blindmatch_protocol.contract import (
     Adversary,
@@ -32,7 +21,6 @@ from blindmatch_protocol.contract import (
     Tie,
 )
 from blindmatch_protocol.contract.design import coalitions, told
-from blindmatch_protocol.messages.franking import FrankingMode
 
 WIDTH: Final = 128
 LARGE: Final = 1 << 16
@@ -65,56 +53,6 @@ def markdown(design: AnyDesign) -> str:
     return "\n\n".join((BEGIN.format(design.info.name), *filter(None, parts), END)) + "\n"
 
 
-def of_messenger(info: Info) -> str:
-    """What the messenger discloses, whatever the design, as a table; `info` is of any design that asks."""
-    given = [
-        *((party, "", fact) for party, facts in MESSENGER_FACTS.items() for fact in facts),
-        *((Party.CENTRE, f"franking by `{mode}`", FRANKING_FACTS[mode]) for mode in FrankingMode),
-        *((party, "without a cover schedule", MATCH_TIME) for party in (Party.CENTRE, Party.PROVIDER)),
-        (Party.PROVIDER, "once the centre tells a user", NOTICE_TIME),
-        *((party, "once a user complains", fact) for party, told in COMPLAINT_FACTS.items() for fact in told),
-        (Party.PROVIDER, "without end-to-end encryption", MESSAGE),
-        (Party.PROVIDER, "under the consequence `refuse`", OUTCOME_FACT),
-        *_of_failures(info),
-    ]
-    rows = [
-        (str(party), f"`{fact.name}`", str(fact.severity), when, fact.says) for party, when, fact in given
-    ]
-    return _table(("party", "fact", "severity", "when", "what it says"), rows) + "\n"
-
-
-def _of_failures(info: Info) -> Iterator[tuple[Party, str, Fact]]:
-    """Whoever is asked and the provider, the modes in which each learns a fact once something fails, it."""
-    told = {mode: failure_facts(mode, info) for mode in FailureMode}
-    for party, fact in dict.fromkeys((p, f) for one in told.values() for p in one for f in one[p]):
-        modes = ", ".join(f"`{mode}`" for mode in told if fact in told[mode].get(party, ()))
-        yield party, f"once something fails, in mode {modes}", fact
-
-
-def of_designs(designs: Iterable[AnyDesign]) -> str:
-    """What each design discloses beyond that: who learns which facts, and what those say. A coalition is
-    left out that learns what one of its members does."""
-    rows, said = list[tuple[str, ...]](), dict[str, dict[str, str]]()
-    for design in designs:
-        name = design.info.name
-        shown = {frozenset[Party](): ["nothing"] * len(Adversary)}
-        for parties in (frozenset({Party.DEVICE}), *coalitions(design)):
-            cells = [_told(design, parties, adversary) for adversary in Adversary]
-            if not any(part <= parties and each == cells for part, each in shown.items()):
-                shown[parties] = cells
-                rows.append((f"[`{name}`](designs/{name}.md)", " with ".join(sorted(parties)), *cells))
-            for kind in Adversary:
-                for fact in told(design, parties, kind):
-                    said.setdefault(fact.name, {}).setdefault(fact.says, name)
-    facts = [
-        (f"`{name}`", first if len(words) > 1 else "", says)
-        for name, words in sorted(said.items())
-        for says, first in words.items()
-    ]
-    who = _table(("design", "who", "semi-honest", "malicious"), rows)
-    return who + "\n\n" + _table(("fact", "first of", "what it says"), facts) + "\n"
-
-
 def _declared(design: AnyDesign) -> str:
     info = design.info
     option = f"nearest to {info.option}: {info.differs}" if info.differs else info.option
@@ -132,7 +70,7 @@ def _declared(design: AnyDesign) -> str:
         ("randomness that no tape covers", info.native_randomness),
         ("a device can test guesses alone", "yes, without limit" if design.alone else "no"),
     ]  # fmt: skip
-    return "## Declaration\n" + _table(("", ""), [row for row in rows if row[1]])
+    return "## Declaration\n" + markdown_table(("", ""), [row for row in rows if row[1]])
 
 
 def _role(info: Info, role: Role) -> str:
@@ -173,7 +111,11 @@ def _parameters(info: Info) -> str:
     for p in info.parameters:
         least, most = _count(p.least), _count(p.most)
         rows.append((f"`{p.name}`", _count(p.default), f"{least} to {most}", p.unit, p.says))
-    return "## Parameters\n" + _table(("parameter", "default", "range", "unit", ""), rows) if rows else ""
+    return (
+        "## Parameters\n" + markdown_table(("parameter", "default", "range", "unit", ""), rows)
+        if rows
+        else ""
+    )
 
 
 def _count(value: int) -> str:
@@ -191,7 +133,7 @@ def _learns(design: AnyDesign) -> str:
     }
     words = "What the messenger tells, whatever the design: [threat model](../threat-model.md)."
     parts = [
-        "## Who learns what\n" + _table(head, [_coalition(design, parties) for parties in found]),
+        "## Who learns what\n" + markdown_table(head, [_coalition(design, parties) for parties in found]),
         "\n".join(_fact(fact) for fact in facts.values()),
         words,
     ]
@@ -199,11 +141,11 @@ def _learns(design: AnyDesign) -> str:
 
 
 def _coalition(design: AnyDesign, parties: frozenset[Party]) -> tuple[str, ...]:
-    cells = [_told(design, parties, adversary) for adversary in Adversary]
+    cells = [names_told(design, parties, adversary) for adversary in Adversary]
     return (" with ".join(sorted(parties)), *cells, design.list_knowledge(parties).says)
 
 
-def _told(design: AnyDesign, parties: frozenset[Party], adversary: Adversary) -> str:
+def names_told(design: AnyDesign, parties: frozenset[Party], adversary: Adversary) -> str:
     names = [fact.name for fact in told(design, parties, adversary)]
     outcome = [OUTCOME] if learns_outcome(design.info, parties) else []
     return ", ".join(f"`{name}`" for name in (*outcome, *names)) or "nothing"
@@ -223,7 +165,7 @@ def _fact(fact: Fact) -> str:
     return "\n  ".join(wrap(f"- `{_plain(fact.name)}`: {_plain(fact.says)}", WIDTH))
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     ruled = "|" + "---|" * len(head)
     lines = ["| " + " | ".join(map(_plain, cells)) + " |" for cells in (head, *rows)]
     return "\n".join((lines[0].replace("|  |", "| |").replace("|  |", "| |"), ruled, *lines[1:]))

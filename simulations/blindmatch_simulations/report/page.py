@@ -39,7 +39,6 @@ def sources() -> dict[str, Any]:
     return {
         **committed("plain"),
         "options": catalogue["options"],
-        "note": f"{catalogue['source']} {catalogue['note']}",
         "volumes": volumes(),
         "form": committed("statistics_form")["statistics_form"],
         "assumptions": committed("assumptions")["assumptions"],

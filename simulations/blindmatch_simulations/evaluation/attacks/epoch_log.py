@@ -44,6 +44,8 @@ SEALING: Final = b"s" * 32
 class Kept(dict[str, bytes]):
     """What a device keeps."""
 
+    undone = 0
+
     def put(self, name: str, value: bytes, /) -> None:
         self[name] = value
 

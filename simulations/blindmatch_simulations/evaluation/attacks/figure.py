@@ -22,7 +22,6 @@ import numpy as np
 from blindmatch_protocol.picture.decode import decode
 from msgspec import UNSET, Struct, UnsetType, field
 from PIL import Image
-from skimage.metrics import structural_similarity
 
 from blindmatch_simulations.measure import results
 from blindmatch_simulations.measure.intervals import (
@@ -241,6 +240,8 @@ def distortion(edit: str, pairs: Sequence[Pair]) -> Distortion:
 
 
 def _apart(original: bytes, edited: bytes) -> tuple[float, float, float, int]:
+    from skimage.metrics import structural_similarity  # loads scipy, which nothing else here needs
+
     first, second = (decode(data).pixels for data in (original, edited))
     if first.shape != second.shape:
         size = first.shape[1], first.shape[0]

@@ -27,6 +27,7 @@ from blindmatch_server.hosting.workers import cores
 from msgspec import Struct
 from PIL import Image
 
+from blindmatch_simulations.evaluation.bench.sets import ALONE
 from blindmatch_simulations.measure.meter import NO_PROC, Meter
 from blindmatch_simulations.measure.processes import Worker, cpu_seconds, status_mib, working
 from blindmatch_simulations.measure.yardstick import Run, percentile
@@ -165,7 +166,6 @@ PICTURE_KB: Final = 200
 """Kilobytes (1,000 bytes) of a picture file, to within 5 %."""
 LATENCY_S: Final = 8.0
 """About how long latency is measured."""
-START: Final = "blindmatch_simulations.evaluation.bench.alone"
 MEMORY_AT: Final = (20, 60, 100)
 """Percent of the texts after which memory is read; the rate is that of those after the first reading."""
 MOST_AT_ONCE: Final = 5000
@@ -184,7 +184,7 @@ def bench_messenger(meter: Meter, folder: Path, load: Load) -> None:
 
 def _starts(meter: Meter, field: Field) -> None:
     """Start a device with a session, in fresh processes."""
-    found, runs = meter.starts(START, "open", *field.device)
+    found, runs = meter.starts(ALONE, "open", *field.device)
     cpu, wall = median(one["cpu_s"] for one in found), median(run.cost.wall_s for run in runs)
     meter.record("messenger/start", {"cpu_us": cpu * 1e6, "wall_us": wall * 1e6}, runs)
     own = [one["own_mib"] for one in found]

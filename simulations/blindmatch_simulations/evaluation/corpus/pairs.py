@@ -19,6 +19,7 @@ from blindmatch_server.centre.keys import SAME_PICTURE
 from msgspec import Struct
 
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 Prints = npt.NDArray[np.uint8]
 """Fingerprints, (n, 64): PDQ and the second hash; no two alike."""
 
@@ -125,6 +126,12 @@ def histogram_of(hashes: Prints) -> Ints:
     return counts
 
 
+def judged(one: Prints, other: Prints, far: npt.NDArray[np.uint8]) -> tuple[Flags, Flags]:
+    """Of pairs at distances modulo 256: which are opposite, and which the second hash calls the same."""
+    wrapped = (far == 0) & (one[:, :32] != other[:, :32]).any(axis=1)
+    return wrapped, np.bitwise_count(one[:, 32:] ^ other[:, 32:]).sum(axis=1, dtype=np.intp) <= SAME_PICTURE
+
+
 class _Near:
     """Pairs within reach, one by one."""
 
@@ -139,8 +146,7 @@ class _Near:
         at, to = np.nonzero(found <= REACH)
         far = found[at, to]
         one, other = self._prints[at + top], self._prints[to + left]
-        wrapped = (far == 0) & (one[:, :32] != other[:, :32]).any(axis=1)
-        alike = np.bitwise_count(one[:, 32:] ^ other[:, 32:]).sum(axis=1, dtype=np.intp) <= SAME_PICTURE
+        wrapped, alike = judged(one, other, far)
         self.opposite += int(wrapped.sum())
         self.same += np.bincount(far[alike & ~wrapped], minlength=REACH + 1)
         first, second = listed(one), listed(other)

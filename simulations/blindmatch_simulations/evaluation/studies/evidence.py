@@ -23,15 +23,14 @@ from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.build import TOKENING
 from blindmatch_protocol.designs.token_psi.tokens import plan
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
-from blindmatch_server.centre.keys import SAME_PICTURE
 from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.corpus.bounds import PER_ITEM, share_within
-from blindmatch_simulations.evaluation.corpus.pairs import REACH, Prints, apart, words_of
+from blindmatch_simulations.evaluation.corpus.pairs import REACH, Prints, apart, judged, words_of
 from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
 from blindmatch_simulations.evaluation.studies.near_tokens import FAR, ranks, revealed
-from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference
+from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference, about
 from blindmatch_simulations.measure.intervals import (
     clustered_share,
     one_sided_most_rate,
@@ -39,7 +38,7 @@ from blindmatch_simulations.measure.intervals import (
     share,
 )
 from blindmatch_simulations.measure.phases import PhaseProgress, each
-from blindmatch_simulations.measure.results import Figure, Results, Row, Status, read
+from blindmatch_simulations.measure.results import Figure, Results, ResultsError, Row, Status, read
 from blindmatch_simulations.testbed.inprocess.deployed import opened, publish, run_session
 from blindmatch_simulations.testbed.pictures.crops import MILD
 from blindmatch_simulations.testbed.pictures.pool import HashOnly
@@ -139,7 +138,7 @@ def recall_rows(corpus: Reference, named: Parameters, matching: Matching, found:
 
 def edit_rows(corpus: Reference, named: Parameters, found: Found) -> list[Row]:
     """What is found of photographs, edit by edit; each photograph counts once."""
-    of, pdq, rows = corpus.kinds[corpus.edited] == PHOTOGRAPH, pdq_of(corpus), []
+    of, pdq, rows = corpus.photographs, pdq_of(corpus), []
     for at, edit in enumerate(corpus.pairs.names):
         mine, theirs = found[of, at], pdq[of, at]
         figures = {
@@ -178,7 +177,7 @@ def by_picture(hits: Found, of: Found) -> Figure:
 def difference_row(corpus: Reference, first: tuple[str, Found], second: tuple[str, Found]) -> Row:
     """Two ways to match on the same copies of photographs: what the first finds more, and of how many
     photographs an interval would leave out 0 that does not here."""
-    of = corpus.kinds[corpus.edited] == PHOTOGRAPH
+    of = corpus.photographs
     more = (first[1][of].astype(np.int64) - second[1][of]).mean(axis=1)
     low, high = resampled_ratio(more.tolist(), [1] * len(more))
     value = float(more.mean())
@@ -196,6 +195,12 @@ class NearPairs(Struct, frozen=True):
     bits: npt.NDArray[np.uint8]
     same: npt.NDArray[np.bool_]
 
+    def hit(self, counted: Found, originals: int) -> Found:
+        """Which of the originals are in a counted pair."""
+        found = np.zeros(originals, np.bool_)
+        found[self.first[counted]] = found[self.second[counted]] = True
+        return found
+
 
 def near_pairs(prints: Prints) -> NearPairs:
     """All pairs within `REACH` of fingerprints (n, 64)."""
@@ -210,11 +215,9 @@ def near_pairs(prints: Prints) -> NearPairs:
         second.append(to + top)
         bits.append(found[at, to])
     i, j, d = np.concatenate(first), np.concatenate(second), np.concatenate(bits)
-    # distances are modulo 256: opposite hashes are none
-    real = (d > 0) | (prints[i, :32] == prints[j, :32]).all(axis=1)
-    i, j, d = i[real], j[real], d[real]
-    same = np.bitwise_count(prints[i, 32:] ^ prints[j, 32:]).sum(axis=1, dtype=np.intp) <= SAME_PICTURE
-    return NearPairs(i, j, d, same)
+    wrapped, same = judged(prints[i], prints[j], d)
+    real = ~wrapped
+    return NearPairs(i[real], j[real], d[real], same[real])
 
 
 def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
@@ -230,9 +233,8 @@ def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
         of = np.ones(len(kinds), np.bool_) if kind == ALL else kinds == kind
         figures = {}
         for name, counted, which in (("item", once, ~repeats), ("item_all", reached, np.ones_like(repeats))):
-            hit, across = np.zeros(len(kinds), np.bool_), counted & (half[near.first] != half[near.second])
-            hit[near.first[counted]] = hit[near.second[counted]] = True
-            figures[name] = _item(hit[of & which], int(which.sum()) - 1)
+            across = counted & (half[near.first] != half[near.second])
+            figures[name] = _item(near.hit(counted, len(kinds))[of & which], int(which.sum()) - 1)
             ends = near.first[across], near.second[across]
             hit = np.zeros(len(kinds), np.bool_)
             hit[np.where(half[ends[0]], ends[1], ends[0])] = True
@@ -269,14 +271,12 @@ def at_million(item: Figure) -> Figure:
 
 
 def _item(hit: Found, listed: int) -> Figure:
-    found = share(int(hit.sum()), len(hit), len(hit) * listed)
-    return Figure(found.value, found.why, found.low, found.high, found.n, found.pairs, unit=PER_ITEM)
+    return replace(share(int(hit.sum()), len(hit), len(hit) * listed), unit=PER_ITEM)
 
 
 def _by_package(near: NearPairs, counted: Found, of: Found, packages: npt.NDArray[np.str_]) -> Figure:
     """The same share, packages resampled: pictures of one package are alike."""
-    hit = np.zeros(len(of), np.bool_)
-    hit[near.first[counted]] = hit[near.second[counted]] = True
+    hit = near.hit(counted, len(of))
     names = sorted(set(packages[of].tolist()))
     if len(names) < _LEAST_PACKAGES:
         return Figure(None, f"{len(names)} packages are too few to resample")
@@ -317,17 +317,15 @@ def token_row(corpus: Reference, named: Parameters, tokening: Tokening, fill: Ro
 def agreed(corpus: Reference, design: bm.AnyDesign, matching: Matching, sessions: int) -> Figure:
     """The share of whole sessions that end as the hashes foretell, half of them of copies near the distance;
     the list is all photographs."""
-    photographs = corpus.kinds[corpus.edited] == PHOTOGRAPH
-    listed = corpus.pairs.originals.hashes[photographs]
-    chosen = _sample(corpus, photographs, sessions)
-    values = matching.tokening.values() if matching.tokening else {}
-    try:
-        place = opened(publish(design, listed, seeded("set"), 1, values))
-        told = found_of(corpus, matching, np.zeros((0, 32), np.uint8)).ravel()[chosen]
-        items = [_item_of(corpus, at) for at in chosen.tolist()]
-        got = [run_session(place, item, seeded("device")).found for item in items]
-    except AttributeError:
+    if design.info.sends_content is not bm.Content.NO:
         return Figure(None, "it sends pictures, and the corpus has none")
+    listed = corpus.pairs.originals.hashes[corpus.photographs]
+    chosen = _sample(corpus, sessions, design.info.name)
+    values = matching.tokening.values() if matching.tokening else {}
+    place = opened(publish(design, listed, seeded("set"), 1, values))
+    told = found_of(corpus, matching, np.zeros((0, 32), np.uint8)).ravel()[chosen]
+    items = [_item_of(corpus, at) for at in chosen.tolist()]
+    got = [run_session(place, item, seeded("device")).found for item in items]
     return share(int((np.array(got) == told).sum()), len(chosen))
 
 
@@ -337,10 +335,10 @@ def _item_of(corpus: Reference, copy: int) -> HashOnly:
     return found if found.coefficients.any() else HashOnly(found.hash, found.quality)
 
 
-def _sample(corpus: Reference, photographs: Found, count: int) -> npt.NDArray[np.intp]:
-    rng = np.random.Generator(np.random.PCG64(count))
+def _sample(corpus: Reference, count: int, name: str) -> npt.NDArray[np.intp]:
+    rng = np.random.Generator(np.random.PCG64(list(name.encode())))
     distances = corpus.pairs.distances()
-    mine = photographs[corpus.pairs.original]
+    mine = corpus.photographs[corpus.pairs.original]
     hard = np.flatnonzero(mine & (distances >= 20) & (distances <= 60))
     rest = np.setdiff1d(np.flatnonzero(mine & ((distances < 4) | (distances > REACH))), hard)
     return np.sort(
@@ -369,7 +367,7 @@ def evidence(
     for matching, alike in each(by_matching.items(), phase("ways to match")):
         named: Parameters = {"designs": ", ".join(one.info.name for one in alike)}
         if matching is None:
-            why = "it looks at more than hashes, and the corpus has nothing else"
+            why = "hashes alone do not tell what it finds"
             rows.append(Row(id=RECALL, status=Status.NOT_MEASURED, parameters=named, why=why))
             continue
         named["matching"] = matching.words
@@ -387,26 +385,36 @@ def evidence(
 
 @cache
 def committed() -> tuple[Row, ...]:
-    """Rows of the committed evidence, ``data/evidence.json``."""
+    """Rows of the committed evidence, ``data/evidence.json``.
+
+    Raises:
+        ResultsError: if the file is not whole, or of another corpus than the committed one.
+    """
     with as_file(files("blindmatch_simulations.data").joinpath(FILE)) as path:
-        return read(path, Results[Row]).rows
+        found = read(path, Results[Row])
+    if found.options.get("corpus") != about()["arrays_sha256"]:
+        raise ResultsError(f"{FILE}: is of another corpus than reference.json: run `corpus evidence` again")
+    return found.rows
 
 
 def committed_figure(
     row: str, kind: str, name: str, design: str, within: int | None, values: Mapping[str, int]
 ) -> Figure:
-    """A figure of the committed evidence for a design; none if it has no row there, or other parameters.
+    """A figure of the committed evidence for a design; none if it has no row there, or matches otherwise.
 
     Args:
         row, kind, name: of the figure: `RECALL` or `FALSE`, a kind of picture, the name in that row.
         within: the design's distance.
-        values: its parameters; those of tokens must be the default ones.
+        values: its parameters.
     """
     known = next((one for one in committed() if design in _names(one)), None)
     if known is None or "matching" not in known.parameters:
         return Figure(None, "the committed evidence does not have this design")
-    if any(values.get(one.name, one.default) != one.default for one in TOKENING):
-        return Figure(None, "the committed evidence is of the default parameters")
+    tokens = Tokening(**{one.name: values.get(one.name, one.default) for one in TOKENING})
+    of_tokens = "bands" in str(known.parameters["matching"])
+    if Matching(within, LEAST_QUALITY, tokens if of_tokens else None).words != known.parameters["matching"]:
+        at = f"{known.parameters['matching']}, the default parameters"
+        return Figure(None, f"the committed evidence is of another way to match: {at}")
     wanted = {"kind": kind} | ({"within": within} if row == FALSE else {})
     for one in committed():
         same = one.id == row and (row == FALSE or design in _names(one))

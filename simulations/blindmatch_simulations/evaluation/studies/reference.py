@@ -27,6 +27,7 @@ from msgspec import Struct
 from blindmatch_simulations.data import committed
 from blindmatch_simulations.evaluation.corpus.pairs import Prints
 from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, Fingerprints
+from blindmatch_simulations.measure.results import ResultsError
 
 PHOTOGRAPH: Final = "photograph"
 LEAST_KEPT: Final = 4
@@ -63,23 +64,24 @@ class Reference(Redacted, Struct, frozen=True):
         prints: (n, 64) uint8, PDQ and second hash.
         quality: (n,) uint8, 50 or more.
         edited: (m,) places in `rows`.
-        sides: (m, 2), width and height of the file that was edited, at most 1,024 pixels.
         pairs: listed originals and their copies, m times the edits, in order.
-        second: (m, edits) uint8: bits in which the second hash of a copy differs from its original's.
     """
 
     rows: tuple[Row, ...]
     prints: Prints
     quality: npt.NDArray[np.uint8]
     edited: npt.NDArray[np.intp]
-    sides: npt.NDArray[np.uint16]
     pairs: EditedPairs
-    second: npt.NDArray[np.uint8]
 
     @property
     def kinds(self) -> npt.NDArray[np.str_]:
         """The kind of each original, (n,)."""
         return np.array([row.kind for row in self.rows])
+
+    @property
+    def photographs(self) -> npt.NDArray[np.bool_]:
+        """Which of the edited ones are photographs, (m,)."""
+        return np.array([self.rows[at].kind == PHOTOGRAPH for at in self.edited])
 
     @property
     def packages(self) -> npt.NDArray[np.str_]:
@@ -98,12 +100,16 @@ def read() -> Reference:
     """The committed corpus.
 
     Raises:
-        ValueError: if the files are not those that ``reference.json`` names.
+        ResultsError: if the files are not those that ``reference.json`` names.
     """
     data = files("blindmatch_simulations.data")
-    parts = [lzma.decompress(data.joinpath(f"reference.{end}.xz").read_bytes()) for end in ("csv", "npz")]
-    if [sha256(part).hexdigest() for part in parts] != [about()["rows_sha256"], about()["arrays_sha256"]]:
-        raise ValueError("reference: rows or arrays are not those of reference.json")
+    try:
+        parts = [lzma.decompress(data.joinpath(f"reference.{end}.xz").read_bytes()) for end in ("csv", "npz")]
+        named = [about()["rows_sha256"], about()["arrays_sha256"]]
+    except (lzma.LZMAError, EOFError, ValueError, KeyError) as error:
+        raise ResultsError(f"the reference corpus is broken: {error}: install blindmatch again") from error
+    if [sha256(part).hexdigest() for part in parts] != named:
+        raise ResultsError("reference: rows or arrays are not those of reference.json: run `make corpus`")
     return unpacked(parts[0], parts[1], about()["edits"])
 
 
@@ -138,11 +144,8 @@ def unpacked(rows: bytes, arrays: bytes, edits: list[str]) -> Reference:
         np.tile(np.arange(many), m),
         tuple(edits),
     )
-    second = np.bitwise_count(moved[:, :, 32:]).sum(axis=2, dtype=np.uint8)
-    return Reference(
-        tuple(map(Row._make, lines[1:])), found["prints"], found["quality"],
-        found["edited"].astype(np.intp), found["sides"], pairs, second,
-    )  # fmt: skip
+    listed = tuple(map(Row._make, lines[1:]))
+    return Reference(listed, found["prints"], found["quality"], found["edited"].astype(np.intp), pairs)
 
 
 def near(moved: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

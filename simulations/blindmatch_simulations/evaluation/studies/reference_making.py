@@ -38,6 +38,7 @@ from blindmatch_simulations.evaluation.corpus.hashing import both_of, prints
 from blindmatch_simulations.evaluation.corpus.installed import SUFFIXES, Dpkg
 from blindmatch_simulations.evaluation.corpus.own import as_sent
 from blindmatch_simulations.evaluation.corpus.pairs import Prints
+from blindmatch_simulations.evaluation.studies.near_pictures import hamming
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Row, near, packed, planes, read
 from blindmatch_simulations.measure.phases import PhaseProgress, each
 from blindmatch_simulations.testbed.pictures.crops import EDITS, stored_quickly
@@ -184,7 +185,7 @@ def _chosen(found: Sequence[Found], rows: Sequence[Row]) -> list[int]:
             continue
         own = np.frombuffer(found[at].print.hash, np.uint8)
         others = np.array([np.frombuffer(found[one].print.hash, np.uint8) for one in mine], np.uint8)
-        if np.bitwise_count(others.reshape(-1, 32) ^ own).sum(axis=1).min(initial=256) > APART:
+        if hamming(others.reshape(-1, 32), own).min(initial=256) > APART:
             mine.append(at)
     return sorted(at for mine in taken.values() for at in mine)
 

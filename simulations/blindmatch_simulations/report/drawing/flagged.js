@@ -67,7 +67,6 @@ const flaggedPart = () => {
   const measured = groupsBy(rows, (row) => JSON.stringify([row.figures.false_matches.value, row.figures.false_matches.n])).map(
     (each) => h`${flagged(each[0])}: ${named(each)}`,
   );
-  const corpus = ofCorpus(rows, ["corpus_false_photographs", "corpus_false"]);
   const quoted = [
     ["perceptual hash, recalled", "fpr_perceptual"],
     ["classifier, recalled", "fpr_classifier"],
@@ -91,21 +90,19 @@ const flaggedPart = () => {
     "What is flagged wrongly?",
     para(h`<b>Measured</b>, of pictures not listed:`),
     list(measured.length ? measured : ["not measured"]),
-    corpus.length ? para(h`<b>Committed evidence</b>: each of the reference corpus against all others`) : "",
-    corpus.length
-      ? list(
-          corpus.map(
-            ([who, row]) =>
-              h`photographs ${figFull(row, "corpus_false_photographs")}, all ${figFull(row, "corpus_false")}: ${who}`,
-          ),
-        )
-      : "",
+    ofCorpus(
+      rows,
+      ["corpus_false_photographs", "corpus_false", "corpus_false_all"],
+      ", the reference corpus: pictures that a second hash tells apart",
+      (row) =>
+        h`photographs ${figFull(row, "corpus_false_photographs")}, all ${figFull(row, "corpus_false")}, of all pairs ${figFull(row, "corpus_false_all")}`,
+    ),
     para(
-      h`<b>Modelled</b>: pairs of different pictures whose hashes are near enough to match:`,
+      h`<b>Modelled</b>: pairs of pictures near enough to match:`,
     ),
     nearPairs(),
     para(
-      h`<b>Recalled</b>, a range without a source, the default where a run cannot say: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers:`,
+      h`<b>Recalled</b>, a range without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers:`,
     ),
     table("Reports a day, if no listed picture were missed", head, quoted),
     fold("flagged-tables", "The same from each design's own interval; thresholds", [

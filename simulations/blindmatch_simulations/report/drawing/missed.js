@@ -26,13 +26,23 @@ const editCard = (groups, name) => {
   const picture = known.picture ? h`<img src="${known.picture}" alt="${known.note}" width="96" height="72"/>` : "";
   return h`<li class="edit" title="${known.note}">${picture}<b>${name}</b><ul>${glue(groups.map((rows, at) => groupCell(rows, at, "recall_by_edit", name)))}</ul></li>`;
 };
-// what the committed reference corpus says of designs, if the run's rows have it: those with equal figures, and their name
-const ofCorpus = (rows, names) => {
-  const held = rows.filter((row) => row.figures[names[0]]?.value != null);
-  return groupsBy(held, (row) => JSON.stringify(names.map((name) => row.figures[name].value))).map((each) => [
-    each.length > 3 ? RELATIONS[each[0].design.relation] : named(each),
-    each[0],
-  ]);
+// what the committed reference corpus says of designs, if the run's rows have it: a line for those with equal figures,
+// named, but for the most of those that match alike, if each of these has a line
+const ofCorpus = (rows, names, words, line) => {
+  const held = rows.filter((row) => valueOf(row, names[0]) !== null);
+  const groups = groupsBy(held, (row) => JSON.stringify(names.map((name) => valueOf(row, name))));
+  const who = (each) => {
+    const {relation} = each[0].design,
+      alike = rows.filter((row) => row.design.relation === relation);
+    if (alike.some((row) => !held.includes(row)) || 2 * each.length <= alike.length) return named(each);
+    return h`${each.length < alike.length ? "other " : ""}${RELATIONS[relation]}`;
+  };
+  return groups.length
+    ? [
+        para(h`<b>Committed evidence</b>${words}`),
+        list(groups.map((each) => h`${line(each[0])}: ${who(each)}`)),
+      ]
+    : "";
 };
 const outcomes = (row) => JSON.stringify(row.recall_by_edit.map((one) => [one.name, one.found, one.sent]));
 const missedPart = () => {
@@ -48,8 +58,7 @@ const missedPart = () => {
         h`<b>${LETTERS[at]}</b> ${named(each)}: missed ${missed(each[0])}; of ${term("PDQ")}'s own pairs found ${figFull(each[0], "recall_pairs")}`,
     ),
   );
-  const recalls = ["corpus_recall", "corpus_recall_pairs", "corpus_recall_far"],
-    corpus = ofCorpus(rows, recalls);
+  const recalls = ["corpus_recall", "corpus_recall_pairs", "corpus_recall_far"];
   const cards = glue(rows[0].recall_by_edit.map((one) => editCard(groups, one.name)));
   const table_ = (by, head) =>
     table(
@@ -74,8 +83,7 @@ const missedPart = () => {
       h`${plan.listed} listed photographs were sent with every edit below; designs of equal outcomes share a letter.`,
     ),
     key,
-    corpus.length ? para(h`<b>Committed evidence</b>, the reference corpus: found of all copies`) : "",
-    corpus.length ? list(corpus.map(([who, row]) => h`${figFull(row, recalls[0])}: ${who}`)) : "",
+    ofCorpus(rows, recalls, ", the reference corpus: found of copies", (row) => figFull(row, recalls[0])),
     h`<ul class="edits">${cards}</ul>`,
     para(
       "Edits of one photograph hang together: true uncertainty is larger. New material is on no list: nothing here finds it.",
@@ -83,15 +91,11 @@ const missedPart = () => {
     fold("missed-tables", "Every design, by edit and by how far the edit moved the hash", [
       table_("recall_by_edit", "edit"),
       table_("recall_by_distance", "bits of 256 that the edit changed"),
-      corpus.length
-        ? table(
-            "Committed evidence: found in the reference corpus",
-            ["design", "of all copies", "of PDQ's own pairs", "of those beyond 24 bits"],
-            rows
-              .filter((row) => row.figures.corpus_recall?.value != null)
-              .map((row) => [code(row), ...recalls.map((name) => figFull(row, name))]),
-          )
-        : "",
+      table(
+        "Committed evidence: found in the reference corpus",
+        ["design", "of all copies", "of PDQ's own pairs", "of those beyond 24 bits"],
+        rows.map((row) => [code(row), ...recalls.map((name) => figFull(row, name))]),
+      ),
     ]),
   );
 };
