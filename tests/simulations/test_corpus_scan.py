@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from hashlib import sha256
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
@@ -111,7 +112,16 @@ def test_blocks_count_what_all_pairs_at_once_give() -> None:
     assert int(tally.repeats.sum()) == sum(bool(same[:at, at].any()) for at in range(len(made)))
 
 
-def test_halves_depend_on_the_hash_alone_and_are_even() -> None:
+def test_different_pictures_of_one_hash_fall_into_both_halves_and_are_seen() -> None:
+    made = np.concatenate([random_hashes(1000, 1), random_hashes(1000, 2)], axis=1)
+    made[500:, :32] = made[:500, :32]
+    tally = tallied(np.unique(made, axis=0))
+    assert tally.histogram[0] == 500 and not tally.same[0]
+    seen = int((tally.nearest == 0).sum())
+    assert seen == int((tally.nearest_all == 0).sum()) and 200 < seen < 300
+
+
+def test_halves_depend_on_both_hashes_alone_and_are_even() -> None:
     made = planted()
     order = np.random.default_rng(1).permutation(len(made))
     assert (pairs.listed(made[order]) == pairs.listed(made)[order]).all()
@@ -232,6 +242,13 @@ def test_counts_that_are_damaged_or_of_other_pictures_are_counted_again(
     whole = counting.counted(made, tmp_path, 1, lambda *_: None)
     other = counting.counted(planted()[50:90], tmp_path, 1, lambda *_: None)
     assert whole.histogram.sum() == 50 * 49 // 2 and other.histogram.sum() == 40 * 39 // 2
+
+
+def test_counts_kept_of_other_halves_are_counted_again(tmp_path: Path) -> None:
+    made = planted()[:50]
+    false = replace(pairs.Tally.empty(50), nearest=np.zeros(50, np.uint8), blocks=1)
+    counting._keep(tmp_path / counting.KEPT, sha256(made.tobytes()).digest(), false)
+    assert counting.counted(made, tmp_path, 1, lambda *_: None).nearest.any()
 
 
 def test_a_state_of_another_version_in_use_or_no_state_is_refused(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ PRINTS: Final = "prints.npy"
 KEPT: Final = "pairs.npz"
 KEEP_SECONDS: Final = 20.0
 _AHEAD: Final = 3
+_COUNTED: Final = b"halves by both hashes"
+"""What is kept of another way to count is counted again."""
 _ARRAYS: Final = ("histogram", "same", "nearest", "nearest_all", "repeats")
 
 
@@ -46,7 +48,7 @@ def counted(prints: Prints, state: Path, workers: int, progress: Progress) -> Ta
     Raises:
         StateError: if a worker dies. What was counted before is not lost.
     """
-    digest, blocks = sha256(prints.tobytes()).digest(), blocks_of(len(prints))
+    digest, blocks = sha256(_COUNTED + prints.tobytes()).digest(), blocks_of(len(prints))
     tally, kept_at = _kept(state / KEPT, digest, len(prints)), time.monotonic()
     progress(tally.blocks, blocks)
     try:

@@ -9,6 +9,7 @@ other whose second hashes agree are taken for the same picture, edited: such pai
 from __future__ import annotations
 
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,6 @@ ROWS: Final = 1024
 _COLUMNS: Final = 4096
 _AT_ONCE: Final = 64
 NONE_NEAR: Final = 255
-_MIX: Final = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], "u8")
 
 
 class Tally(Redacted, Struct, frozen=True):
@@ -78,13 +78,11 @@ class Block(Redacted, Struct, frozen=True):
     repeats: npt.NDArray[np.intp]
 
 
-def listed(prints: Prints) -> npt.NDArray[np.bool_]:
-    """Which half each picture is in, (n,): listed, or an item that is asked about. By a mix of its PDQ hash,
-    so that it depends on nothing else."""
-    halves: npt.NDArray[np.bool_] = (
-        (words_of(prints[:, :32]) * _MIX).sum(axis=1, dtype=np.uint64) >> 63
-    ) == 1
-    return halves
+def listed(prints: Prints) -> Flags:
+    """Which half each picture is in, (n,): listed, or an item that is asked about. By a keyed digest of both
+    hashes, so that a picture with another's PDQ hash can be in the other half."""
+    bits = (blake2b(one.tobytes(), digest_size=1, key=b"halves").digest()[0] & 1 for one in prints)
+    return np.fromiter(bits, np.bool_, len(prints))
 
 
 def blocks_of(count: int) -> int:

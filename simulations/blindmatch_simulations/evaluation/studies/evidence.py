@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from hashlib import blake2b
 from importlib.resources import as_file, files
 from itertools import combinations
 from typing import Final
@@ -27,7 +26,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.corpus.bounds import PER_ITEM, share_within
-from blindmatch_simulations.evaluation.corpus.pairs import REACH, Prints, apart, judged, words_of
+from blindmatch_simulations.evaluation.corpus.pairs import REACH, Prints, apart, judged, listed, words_of
 from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
 from blindmatch_simulations.evaluation.studies.near_tokens import FAR, ranks, revealed
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference, about
@@ -225,7 +224,7 @@ def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
     kinds, packages = corpus.kinds, corpus.packages
     repeats = np.zeros(len(kinds), np.bool_)
     repeats[near.second[near.same]] = True
-    half = halves(corpus.prints)
+    half = listed(corpus.prints)
     reached = near.bits <= within
     once = reached & ~near.same & ~repeats[near.first] & ~repeats[near.second]
     rows = []
@@ -251,13 +250,6 @@ def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
         "tail": tail(groups_of(once_prints), within),
     }
     return [*rows, Row(id="evidence/pairs", parameters={"within": within}, figures=figures)]
-
-
-def halves(prints: Prints) -> Found:
-    """Which half each picture is in, (n,): listed, or an item. By a keyed digest of both hashes, so that a
-    picture with another's PDQ hash can be in the other half."""
-    bits = [blake2b(one.tobytes(), digest_size=1, key=b"halves").digest()[0] & 1 for one in prints]
-    return np.array(bits, np.bool_)
 
 
 def at_million(item: Figure) -> Figure:
