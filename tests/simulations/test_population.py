@@ -38,8 +38,9 @@ from blindmatch_simulations.evaluation.population.running import (
     run,
     subjects,
 )
-from blindmatch_simulations.measure.intervals import share
+from blindmatch_simulations.measure.intervals import one_sided_most_rate, share
 from blindmatch_simulations.measure.results import Figure, encode, read, sealed
+from blindmatch_simulations.report.yearly import unseen
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 from msgspec.structs import replace
 from msgspec.structs import replace as replaced
@@ -184,7 +185,7 @@ def test_a_folder_of_another_processor_is_refused(tmp_path: Path, monkeypatch: p
         ("value = 0.001", "value = 0.0", ("material.sharers", "from 1e-09")),
         ("value = 12\nlow = 1\n", "value = 12\n", ("accounts.setups_a_year", "neither low nor high")),
         ('mode = "hold"', 'mode = "drop"', ("outages.mode", "drop")),
-        ("version = 1", "version = 2", ("version", "reads 1")),
+        ("version = 2", "version = 1", ("version", "reads 2")),
         ("[clients.modified]", "[clients.modified", ("not TOML",)),
     ],
 )
@@ -219,7 +220,8 @@ def test_pictures_a_day_say_that_they_are_of_a_peak_day_and_go_down_to_those_of_
 
 
 def test_what_a_design_does_is_read_from_the_results_file(tmp_path: Path) -> None:
-    """Everything that a run takes from a design moves with the file, and with nothing else."""
+    """Everything that a run takes from a design moves with the file, and with nothing else, at a distance
+    that the committed evidence does not have."""
     results = read(SAMPLE, AnyResults)
     (row,) = (one for one in results.rows if isinstance(one, Measured) and one.id == "token-psi")
     share = Figure(0.5, "", 0.4, 0.6, 10)
@@ -227,13 +229,15 @@ def test_what_a_design_does_is_read_from_the_results_file(tmp_path: Path) -> Non
     changed = {"false_matches": Figure(0.25, "", 0.2, 0.3, 4), "server_cpu_ms": Figure(7.0)}
     changed["matcher_cpu_ms"] = Figure(3.0)
     other = replace(row, recall_by_edit=recalls, figures={**row.figures, **changed})
+    other = replace(other, design=replace(other.design, distance=30))
     path = tmp_path / "results.json"
     path.write_bytes(encode(sealed(replace(results, rows=(other,)))))
     made = run(EU, path, ["token-psi"], Options(1000, 5))
     (design,) = made["designs"]
     assert design["behaviour"]["recall"]["value"] == pytest.approx(0.5)
     assert design["behaviour"]["recall"]["low"] == pytest.approx(0.4)
-    assert design["behaviour"]["false_rate"] == {"value": 0.25, "low": 0.2, "high": 0.3}
+    false = {"value": 0.25, "low": 0.2, "high": 0.3, "source": "results file, 4 pictures"}
+    assert (design["behaviour"]["false_rate"], design["behaviour"]["false_other"]) == (false, None)
     pictures = 1000 * 1.6
     assert design["run"]["server_cores"]["value"] == pytest.approx(pictures * 7 * 3 / 86_400_000)
     assert design["run"]["false_reports"]["expected"] == pytest.approx(5 * pictures * 0.25, rel=0.01)
@@ -281,9 +285,37 @@ def recall_of(shares: dict[str, Figure]) -> Range:
     """The recall for the inputs' mix of a row with these recalls by edit."""
     row = sample_row("oprf-psi")
     recalls = tuple(replace(one, share=shares[one.name]) for one in row.recall_by_edit)
-    behaviour = _subject(replace(row, recall_by_edit=recalls), EU).behaviour
+    elsewhere = replace(row.design, distance=7)
+    behaviour = _subject(replace(row, recall_by_edit=recalls, design=elsewhere), EU).behaviour
     assert behaviour is not None
     return behaviour.recall
+
+
+def test_a_run_takes_what_the_committed_evidence_has_of_a_design_and_says_so() -> None:
+    """Four photographs and sixteen innocents gave 0 to 65 billion false reports a year."""
+    made = run(EU, None, ["token-psi", "oprf-psi"], Options(1000, 5))
+    near, exact = sorted(made["designs"], key=lambda one: one["design"], reverse=True)
+    for design, recall, other in ((near, 0.916, 0.00839), (exact, 0.502, 0.00042)):
+        told = design["behaviour"]
+        assert told["recall"]["value"] == pytest.approx(recall, abs=1e-3)
+        assert told["recall"]["high"] - told["recall"]["low"] < 0.06
+        assert told["false_rate"]["value"] == 0
+        assert told["false_rate"]["high"] == pytest.approx(1 - 0.025 ** (1 / 350))
+        assert told["false_other"]["value"] == pytest.approx(other, rel=0.02)
+        assert "not known, but not above 1 in 95" in told["false_rate"]["source"]
+        assert "a list of 18,826" in told["false_other"]["source"]
+        assert told["recall"]["source"].startswith("committed evidence")
+        assert told["unnoticed"]["source"] == "results file, 4 pictures"
+    expected = 5 * 1600 * 0.3 * near["behaviour"]["false_other"]["value"]
+    assert near["run"]["false_reports"]["expected"] == pytest.approx(expected, rel=0.01)
+
+
+def test_a_rate_of_one_in_a_million_is_said_to_be_no_small_one() -> None:
+    made = run(EU, None, [LITERATURE], Options(450_000_000, 1))["unseen"]
+    assert one_sided_most_rate(0, made["pictures"]) == pytest.approx(1e-6, rel=1e-4)
+    assert made["false_reports"] == pytest.approx(720)
+    year = {"unseen": {"pictures": made["pictures"], "false_reports": 365 * made["false_reports"]}}
+    assert "still is 262,800 false reports" in unseen(year)
 
 
 @pytest.mark.parametrize("pictures", [4, 50])
@@ -337,7 +369,8 @@ def test_a_rate_of_the_inputs_has_no_interval_and_is_moved_as_an_input(design: s
     given = replace(EU, false_matches=replace(EU.false_matches, use=use))
     rate, options = EU.false_matches.rate, Options(1_000_000, 30)
     (row,) = run(given, None, [design], options)["designs"]
-    assert row["behaviour"]["false_rate"] == dict.fromkeys(("value", "low", "high"), rate.value)
+    told = dict.fromkeys(("value", "low", "high"), rate.value) | {"source": "inputs"}
+    assert (row["behaviour"]["false_rate"], row["behaviour"]["false_other"]) == (told, None)
     moved = {(one["output"], one["input"]): one for one in row["sensitivity"]}
     assert ("false_reports", "measured.false_rate") not in moved
     one = moved["false_reports", "false_matches.rate"]
@@ -351,7 +384,7 @@ def test_an_inputs_rate_that_a_design_does_not_have_does_not_move_it() -> None:
     (row,) = run(EU, None, ["oprf-psi"], Options(1000, 5))["designs"]
     inputs = {one["input"] for one in row["sensitivity"] if one["output"] == "false_reports"}
     assert "false_matches.rate" not in inputs
-    assert "measured.false_rate" in inputs
+    assert {"measured.false_rate", "measured.false_other", "false_matches.others"} <= inputs
 
 
 def test_counted_years_are_foretold_with_their_residuals() -> None:

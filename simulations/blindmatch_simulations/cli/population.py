@@ -23,7 +23,7 @@ from blindmatch_simulations.evaluation.population.model import YEAR
 from blindmatch_simulations.evaluation.population.running import Options, run
 from blindmatch_simulations.measure.phases import as_heard
 from blindmatch_simulations.measure.results import shortest
-from blindmatch_simulations.report.yearly import COMPARED, yearly
+from blindmatch_simulations.report.yearly import COMPARED, unseen, yearly
 
 SHOWN: Final = {
     "true_reports": "true reports", "false_reports": "false reports", "accounts_wrong": "wrong accounts",
@@ -111,6 +111,7 @@ def _shown(made: Mapping[str, Any], size: str) -> Iterator[Table | str]:
     rows = made["designs"]
     title = f"{size}; below a value what 95 % of runs lie in"
     yield from parts(title, ("design", *SHOWN.values()), list(_rows(rows)), EFFORT)
+    yield unseen(made)
     yield from (f"{one['design']}: {one['why']}" for one in rows if one["status"] != "measured")
     yield table(f"what matters most: {rows[-1]['design']}", TORNADO, _widest(rows[-1]), TORNADO[:3])
     yield table(COMPARED, COUNTED, list(_years(made["calibration"])))

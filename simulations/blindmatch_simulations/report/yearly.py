@@ -41,6 +41,8 @@ def yearly(made: Mapping[str, Any]) -> str:
         f"{text(made['digest'])}. A band is where 95 % of runs lie at either end of what was measured; "
         "errors of the inputs are not in it.</p>",
         _table("The run, by design", ["design", *map(_words, TOLD)], map(_told, measured)),
+        f"<p>{text(unseen(made))}</p>",
+        _table(BEHAVIOUR, ["design", "what", "value", "from", "to", "source"], _behaviour(measured)),
         _table("Not measured", ["design", "why"], _unmeasured(made["designs"])),
         "<h2>By day</h2>",
         *(_charts(one) for one in measured),
@@ -58,6 +60,11 @@ def yearly(made: Mapping[str, Any]) -> str:
 
 
 COMPARED: Final = "Reports a head, beside counted years; this validates no part of the model"
+BEHAVIOUR: Final = "How designs behave, and where that is from"
+WHAT: Final = {
+    "recall": "found of known pictures", "false_rate": "false matches a picture, photographs if told apart",
+    "false_other": "false matches a picture, other kinds", "unnoticed": "unnoticed if a client never asks",
+}  # fmt: skip
 YEARS: Final = ("year", "what", "expected", "95 % by chance", "counted", "residual", "source")
 INPUTS: Final = ("figure", "value", "low", "high", "unit", "source", "provenance")
 
@@ -93,6 +100,24 @@ def _cell(found: Mapping[str, Any]) -> str:
 
 def _unmeasured(designs: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     return [[text(one["design"]), text(one["why"])] for one in designs if one["status"] != "measured"]
+
+
+def unseen(made: Mapping[str, Any]) -> str:
+    """What pictures without a match bound, and what that still allows."""
+    one = made["unseen"]
+    return (
+        f"{one['pictures']:,} pictures without a match bound false matches at 1 in 1,000,000, which still is "
+        f"{short(one['false_reports'])} false reports here. That a longer list matches more, in proportion, "
+        "is a model."
+    )
+
+
+def _behaviour(measured: Iterable[Mapping[str, Any]]) -> Iterable[list[str]]:
+    for one in measured:
+        for name, found in one["behaviour"].items():
+            if found is not None:
+                ends = (short(found[end]) for end in ("value", "low", "high"))
+                yield [text(one["design"]), text(WHAT[name]), *ends, text(found["source"])]
 
 
 def _charts(one: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ are those of the thinned counts; above it, false matches do not add to what shar
 
 from __future__ import annotations
 
+from math import ceil, log, log1p
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from blindmatch_simulations.evaluation.population.model import (
     spread_out,
     stream,
 )
+from blindmatch_simulations.measure.intervals import CONFIDENCE
 
 
 class Crossing(Struct, frozen=True):
@@ -230,6 +232,13 @@ def _opened(
     new = drawn_days[:, :-1].astype(float)
     more = count * (daily(crossing.reports) - threshold * chances)
     return new, threshold * new + rng.poisson(np.maximum(more, 0))
+
+
+def unseen(model: Model) -> dict[str, float]:
+    """How many pictures without a match bound a rate at 1 in 1,000,000, one-sided at 95 % (Clopper and
+    Pearson), and the false reports of the run that such a rate still allows."""
+    pictures = ceil(log(1 - CONFIDENCE) / log1p(-1e-6))
+    return {"pictures": pictures, "false_reports": 1e-6 * model.volume * model.days}
 
 
 def calibrated(inputs: Inputs, seed: int) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ Positive = Figure[Annotated[float, msgspec.Meta(gt=0)]]
 Counted = Figure[Whole]
 
 
-VERSION: Final = 1
+VERSION: Final = 2
 COMMITTED: Final = "population.toml"
 
 BOUNDS: Final[Mapping[tuple[str, str], tuple[float, float]]] = {
@@ -135,10 +135,15 @@ class Cascades(Strict, frozen=True):
 
 
 class FalseMatches(Strict, frozen=True):
-    """The rate of each design as measured, or `rate`, per picture, for all; `literature` has it anyway."""
+    """Attributes:
+    use: the rate of each design as measured, or `rate` for all.
+    rate: per picture; `literature` has it anyway.
+    others: share of pictures sent that are no photographs, for rates that differ by kind.
+    """
 
     use: Literal["measured", "rate"]
     rate: Share
+    others: Share
 
 
 class Listing(Strict, frozen=True):
@@ -219,7 +224,7 @@ class Calibration(Sourced, frozen=True):
 
 
 class Inputs(Strict, frozen=True):
-    """An inputs file, version 1."""
+    """An inputs file, version 2."""
 
     version: int
     name: str

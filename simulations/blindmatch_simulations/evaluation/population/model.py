@@ -32,11 +32,12 @@ COSTS: Final = (
 
 
 class Range(Struct, frozen=True):
-    """An estimate with the ends of its 95 % interval."""
+    """An estimate with the ends of its 95 % interval, and in words where it is from."""
 
     value: float
     low: float
     high: float
+    source: str = ""
 
     @staticmethod
     def exactly(value: float) -> Range:
@@ -51,13 +52,14 @@ class Range(Struct, frozen=True):
 class Behaviour(Struct, frozen=True):
     """Attributes:
     recall: share of known pictures found, for the mix of edits of the inputs.
-    false_rate: false matches for each picture that is not known.
+    false_rate: false matches for each picture that is not known, of photographs if `false_other` is given.
     unnoticed: share of what a client that never asks sends, of which nobody learns.
     asks: whether anything is asked of a server, so that an outage matters.
     costs: figures of cost by name; None with a reason where they were not measured.
     entries: of the list it was measured with.
     key: limits of a role's key, if the design has any.
     assumed: whether `false_rate` is the rate of the inputs, which no assessment measured.
+    false_other: of pictures of all other kinds; None if kinds are not told apart.
     """
 
     recall: Range
@@ -68,20 +70,25 @@ class Behaviour(Struct, frozen=True):
     entries: int = 0
     key: KeyUse | None = None
     assumed: bool = False
+    false_other: Range | None = None
 
     def at(self, end: str, unnoticed: str) -> Behaviour:
-        """The same with `recall` and `false_rate` at an end of their intervals, and `unnoticed` at one."""
-        recall, false = Range.exactly(self.recall.at(end)), Range.exactly(self.false_rate.at(end))
+        """The same with recall and false matches at an end of their intervals, and `unnoticed` at one."""
         return replace(
-            self, recall=recall, false_rate=false, unnoticed=Range.exactly(self.unnoticed.at(unnoticed))
+            self,
+            recall=Range.exactly(self.recall.at(end)),
+            false_rate=Range.exactly(self.false_rate.at(end)),
+            unnoticed=Range.exactly(self.unnoticed.at(unnoticed)),
+            false_other=self.false_other and Range.exactly(self.false_other.at(end)),
         )
 
 
 def literature(inputs: Inputs) -> Behaviour:
     """A matcher that finds everything, with the false matches of the literature."""
-    one, zero, rate = Range.exactly(1), Range.exactly(0), Range.exactly(inputs.false_matches.rate.value)
+    rate = inputs.false_matches.rate.value
+    one, zero = Range(1, 1, 1, "assumed"), Range(0, 0, 0, "assumed")
     unknown = {name: Figure(None, "not measured: no design") for name in COSTS}
-    return Behaviour(one, rate, zero, False, unknown, assumed=True)
+    return Behaviour(one, Range(rate, rate, rate, "inputs"), zero, False, unknown, assumed=True)
 
 
 Floats = npt.NDArray[np.float64]
@@ -192,7 +199,9 @@ class Model(Struct, frozen=True):
     @property
     def false_rates(self) -> Floats:
         """False matches for each picture in a day, as the list grows, float64 (days,)."""
-        return np.minimum(1.0, self.behaviour.false_rate.value * self.growth)
+        rate, other = self.behaviour.false_rate, self.behaviour.false_other or self.behaviour.false_rate
+        mean = rate.value + self.inputs.false_matches.others.value * (other.value - rate.value)
+        return np.minimum(1.0, mean * self.growth)
 
     @property
     def held_over(self) -> bool:

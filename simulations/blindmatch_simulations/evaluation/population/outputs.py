@@ -237,7 +237,7 @@ def _over(model: Model) -> Figure:
 
 ACCOUNTS: Final = ("accounts", "number")
 PICTURES: Final = ("activity", "pictures_a_day")
-MEASURED: Final = ("recall", "false_rate", "unnoticed")
+MEASURED: Final = ("recall", "false_rate", "false_other", "unnoticed")
 
 
 class Moved(Struct, frozen=True):
@@ -282,7 +282,7 @@ def _ends(
     """
     made = []
     for part, field, figure in figures(inputs):
-        rate = part == "false_matches"
+        rate = (part, field) == ("false_matches", "rate")
         if figure.low is None or figure.high is None or (rate and not behaviour.assumed):
             continue
         ends = []
@@ -296,6 +296,8 @@ def _ends(
             ends.append((changed, its, max(1, others)))
         made.append((f"{part}.{field}", ends))
     for name in MEASURED:
+        if getattr(behaviour, name) is None:
+            continue
         ends = []
         for end in ("low", "high"):
             moved: dict[str, Any] = {name: Range.exactly(getattr(behaviour, name).at(end))}

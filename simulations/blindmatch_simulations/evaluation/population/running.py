@@ -15,17 +15,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
-from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec import Struct, to_builtins
 
 from blindmatch_simulations.evaluation.assess import results as assess
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
 from blindmatch_simulations.evaluation.assess.results import RESULTS, results_in, write_whole
-from blindmatch_simulations.evaluation.population.bands import calibrated
+from blindmatch_simulations.evaluation.population.bands import calibrated, unseen
 from blindmatch_simulations.evaluation.population.computing import Cluster, Work, blocks_of, computed
 from blindmatch_simulations.evaluation.population.counts import Count
 from blindmatch_simulations.evaluation.population.inputs import Inputs, PopulationError
@@ -39,7 +37,15 @@ from blindmatch_simulations.evaluation.population.model import (
     model,
     stream,
 )
-from blindmatch_simulations.evaluation.population.outputs import described, of_counts
+from blindmatch_simulations.evaluation.population.outputs import MEASURED, described, of_counts
+from blindmatch_simulations.evaluation.studies.evidence import (
+    ALL,
+    EDIT,
+    FALSE,
+    MILLION,
+    committed_figure,
+)
+from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.machine import machine
 from blindmatch_simulations.measure.results import Figure, ResultsError, Row, read
 
@@ -49,6 +55,9 @@ SAMPLES: Final = (
     _PACKAGE.parents[1] / "docs" / "sample" / RESULTS,
 )
 """The sample's results file as a wheel has it, and as a checkout has it."""
+
+EVIDENCE: Final = "committed evidence"
+FILE: Final = "results file"
 
 
 class Subject(Struct, frozen=True):
@@ -96,13 +105,15 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
     """Raises `ResultsError` if what a run needs was not measured."""
     assumed = inputs.false_matches.use == "rate"
     measured = _range("false_matches", row.figures.get("false_matches"))
+    rate, other = (literature(inputs).false_rate, None) if assumed else _false(row, measured)
     skipped = row.figures.get("skipped_unnoticed")
     nothing = skipped is not None and skipped.value is None and skipped.why.startswith(NOTHING)
     return Behaviour(
         recall=_recall(row, inputs.edits.mix),
-        false_rate=literature(inputs).false_rate if assumed else measured,
+        false_rate=rate,
+        false_other=other,
         # where there is nothing to skip, nothing goes unnoticed
-        unnoticed=Range.exactly(0) if nothing else _range("skipped_unnoticed", skipped),
+        unnoticed=Range(0, 0, 0, NOTHING) if nothing else _range("skipped_unnoticed", skipped),
         asks=bool(row.design.roles),
         costs={name: _cost(row, name) for name in COSTS},
         entries=row.entries,
@@ -126,24 +137,55 @@ def _cost(row: assess.Measured, name: str) -> Figure:
     return found if found.value is not None and found.value >= matcher.value else matcher
 
 
+def _false(row: assess.Measured, measured: Range) -> tuple[Range, Range | None]:
+    """Of photographs and of other kinds, by the committed evidence; where it does not have the design, as
+    `measured`, all kinds alike.
+
+    Of other kinds the truth lies between what the second hash tells apart, packages resampled, and all.
+    """
+    photographs, million = (_evidence(row, FALSE, PHOTOGRAPH, name) for name in ("item", "at_million"))
+    least, most = (_evidence(row, FALSE, ALL, name) for name in ("item_by_package", "item_all"))
+    if not photographs.n or not photographs.pairs or least.value is None:
+        return measured, None
+    lists, high = f"a list of {photographs.pairs // photographs.n:,}", photographs.high or 1.0
+    seen = "some seen" if photographs.value else f"not known, but not above 1 in {1 / high:.0f}"
+    first = (
+        f"{photographs.n:,} photographs, {lists}: {seen}; of {MILLION:,}: not above {million.high or 1:.0%}"
+    )
+    second = f"{lists}, all kinds, from {least.n:,} that the second hash tells apart to all {most.n:,}"
+    return (
+        Range(photographs.value or 0.0, photographs.low or 0.0, high, f"{EVIDENCE}, {first}"),
+        Range(least.value, least.low or 0.0, most.high or 1.0, f"{EVIDENCE}, {second}"),
+    )
+
+
+def _evidence(row: assess.Measured, kind: str, of: str, name: str) -> Figure:
+    return committed_figure(kind, of, name, row.design.name, row.design.distance, row.design.parameters)
+
+
 def _recall(row: assess.Measured, mix: Mapping[str, float]) -> Range:
     """The mean over the mix; its ends are those of the edits' own intervals, so that it errs to be wide."""
-    measured = {one.name: one.share for one in row.recall_by_edit}
-    parts = {name: _range(f"recall of {name}", measured.get(name)) for name, share in mix.items() if share}
+    figures: dict[str, Figure | None] = {name: _evidence(row, EDIT, name, "found") for name in mix}
+    source = EVIDENCE
+    if any(one is None or one.value is None for one in figures.values()):
+        measured = {one.name: one.share for one in row.recall_by_edit}
+        figures, source = {name: measured.get(name) for name, share in mix.items() if share}, FILE
+    parts = {name: _range(f"recall of {name}", figure) for name, figure in figures.items()}
     value, low, high = (
         sum(mix[name] * part.at(end) for name, part in parts.items()) for end in ("value", "low", "high")
     )
-    return Range(min(value, 1.0), min(low, 1.0), min(high, 1.0))
+    n = min(figure.n or 0 for figure in figures.values() if figure)
+    return Range(min(value, 1.0), min(low, 1.0), min(high, 1.0), f"{source}, {n:,} pictures with each edit")
 
 
 def _range(name: str, figure: Figure | None) -> Range:
     if figure is None or figure.value is None:
         raise ResultsError(f"not measured: {name}{': ' + figure.why if figure and figure.why else ''}")
     low, high = (figure.value if one is None else one for one in (figure.low, figure.high))
-    return Range(figure.value, low, high)
+    return Range(figure.value, low, high, f"{FILE}, {figure.n or '?'} pictures")
 
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the JSON; goes up when a key changes its meaning or goes."""
 PARTS: Final = "parts"
 KEY: Final = "run.json"
@@ -214,8 +256,9 @@ def run(
         "population": VERSION, "accounts": options.accounts, "days": options.days,
         "seconds": round(time.monotonic() - began, 3), "workers": options.workers, "seed": options.seed,
         "digest": sha256(json.dumps([rows, years], sort_keys=True).encode()).hexdigest(),
-        "inputs": msgspec.to_builtins(inputs),
+        "inputs": to_builtins(inputs),
         "results": {"digest": read.digest, "made_at": read.made_at, "command": read.command},
+        "unseen": unseen(model(inputs, literature(inputs), options.accounts, options.days)),
         "designs": rows, "calibration": years,
     }  # fmt: skip
     kept.finish(made)
@@ -231,7 +274,7 @@ def _row(
     value = of_counts(counts[one.design], work.its, stream(work.seed, "centre"))
     found = told[one.design]
     year, day = described(value, found, work.its)
-    behaviour = {name: asdict(getattr(one.behaviour, name)) for name in ("recall", "false_rate", "unnoticed")}
+    behaviour = {name: to_builtins(getattr(one.behaviour, name)) for name in MEASURED}
     return {
         "design": one.design, "status": "measured", "entries_measured": one.behaviour.entries,
         "behaviour": behaviour, "run": year, "daily": day, "sensitivity": found["sensitivity"],
@@ -334,7 +377,7 @@ class _Kept:
 def _key(inputs: Inputs, digest: str, options: Options) -> str:
     """What decides every bit of a run, so that blocks of two runs are not mixed."""
     held = {
-        "run": VERSION, "inputs": msgspec.to_builtins(inputs), "results": digest,
+        "run": VERSION, "inputs": to_builtins(inputs), "results": digest,
         "accounts": options.accounts, "days": options.days, "seed": options.seed, "devices": options.devices,
         "machine": platform.machine(), "processor": machine().processor,
         "packages": {name: version(name) for name in ("blindmatch", "numpy", "scipy")},

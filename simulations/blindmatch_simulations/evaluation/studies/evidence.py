@@ -44,6 +44,7 @@ from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 RECALL: Final = "evidence/recall"
 FALSE: Final = "evidence/false"
+EDIT: Final = "evidence/edit"
 SESSIONS: Final = "evidence/sessions"
 DIFFERENCE: Final = "evidence/difference"
 ALL: Final = "all"
@@ -145,7 +146,7 @@ def edit_rows(corpus: Reference, named: Parameters, found: Found) -> list[Row]:
             "pdq": share(int(theirs.sum()), len(theirs)),
             "of_pdq": share(int((mine & theirs).sum()), int(theirs.sum())),
         }
-        rows.append(Row(id="evidence/edit", parameters={**named, "edit": edit}, figures=figures))
+        rows.append(Row(id=EDIT, parameters={**named, "edit": edit}, figures=figures))
     return rows
 
 
@@ -395,7 +396,8 @@ def committed_figure(
     """A figure of the committed evidence for a design; none if it has no row there, or matches otherwise.
 
     Args:
-        row, kind, name: of the figure: `RECALL` or `FALSE`, a kind of picture, the name in that row.
+        row, kind, name: of the figure: `RECALL` or `FALSE`, a kind of picture (of `EDIT`, an edit), the name
+            in that row.
         within: the design's distance.
         values: its parameters.
     """
@@ -407,7 +409,7 @@ def committed_figure(
     if Matching(within, LEAST_QUALITY, tokens if of_tokens else None).words != known.parameters["matching"]:
         at = f"{known.parameters['matching']}, the default parameters"
         return Figure(None, f"the committed evidence is of another way to match: {at}")
-    wanted = {"kind": kind} | ({"within": within} if row == FALSE else {})
+    wanted = {"edit" if row == EDIT else "kind": kind} | ({"within": within} if row == FALSE else {})
     for one in committed():
         same = one.id == row and (row == FALSE or design in _names(one))
         if same and all(one.parameters.get(key) == value for key, value in wanted.items()):
