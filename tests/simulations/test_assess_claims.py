@@ -25,14 +25,14 @@ from blindmatch_simulations.evaluation.assess.observed import (
     Traffic,
 )
 from blindmatch_simulations.evaluation.assess.results import Measured, check_folder
-from blindmatch_simulations.measure.intervals import resolution
+from blindmatch_simulations.measure.intervals import advantage
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report import page as tables
 from blindmatch_simulations.report.yearly import inputs
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs
 from msgspec.structs import replace
 from support.assess_page import outline, results_folder
-from support.assess_rows import observed, row
+from support.assess_rows import game_figures, observed, row
 from support.drawn import Drawn, called, drawn
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
@@ -268,10 +268,10 @@ def test_the_forms_fields_have_the_bounds_of_its_inputs(folder: Path) -> None:
 
 
 def test_the_resolution_of_a_game_stands_beside_its_bound(folder: Path) -> None:
-    game = Check("games", "", "passed", "", {"m": {"interval": [-0.3, 0.4135], "held_out_runs": 48}}, 1.0)
+    game = Check("games", "", "passed", "", {"m": game_figures(0.4135, 48)}, 1.0)
     made = page_of(folder, row(observed(), (game,), ""))
-    assert f"({three(resolution(48))} by guessing, 48 runs)" in made.words("learns")
-    few = replace(game, figures={"m": {"interval": [-0.3, 0.4135], "held_out_runs": 48, "pairs": 7}})
+    assert f"({three(advantage(24, 48).resolution)} by guessing, 48 runs a class)" in made.words("learns")
+    few = replace(game, figures={"m": {**game_figures(0.4135, 48), "pairs": 7}})
     assert "not measured, 7 pairs" in page_of(folder, row(observed(), (few,), "")).opened("quoted.status")
 
 

@@ -27,14 +27,14 @@ from blindmatch_simulations.evaluation.assess.observing import Observer
 from blindmatch_simulations.evaluation.population.inputs import read_inputs
 from blindmatch_simulations.evaluation.population.model import YEAR, literature, model
 from blindmatch_simulations.evaluation.studies import hashes
-from blindmatch_simulations.measure.intervals import advantage, resolution
+from blindmatch_simulations.measure.intervals import advantage
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report.markup import number, power
 from blindmatch_simulations.report.page import asset
 from blindmatch_simulations.report.yearly import inputs
 from blindmatch_simulations.testbed.inprocess.deployed import manifest_of
 from msgspec.structs import replace
-from support.assess_rows import EDITS, observed, row
+from support.assess_rows import EDITS, game_figures, observed, row
 from support.fakes import picture
 from support.memory import build, opened, random_hashes, salts_of
 from support.signed import CURATOR
@@ -138,10 +138,10 @@ def test_unfinished_checks_are_not_counted_as_passed() -> None:
 
 def test_the_advantage_is_the_largest_upper_bound_of_the_games() -> None:
     def game(name: str, high: float) -> Check:
-        return Check(name, "", "passed", "", {"m": {"interval": [0.0, high], "held_out_runs": 9}}, 1.0)
+        return Check(name, "", "passed", "", {"m": game_figures(high, 9)}, 1.0)
 
     both = row(observed(), (game("games", 0.2), game("malicious games", 0.3)), "").figures["advantage"]
-    assert (both.value, both.n, both.why) == (0.3, 9, "")
+    assert (both.value, both.n, both.why) == (0.3, 9, "an advantage of 0.99 in one class is caught with 95 %")
     one = row(observed(), (game("games", 0.2),), "took too long").figures["advantage"]
     assert one.value == 0.2
     assert "alone: took too long" in one.why
@@ -179,16 +179,17 @@ def test_recall_of_all_edited_pictures_and_of_pdqs_own_pairs_stand_apart() -> No
 
 
 def test_an_advantage_says_what_as_many_runs_can_show() -> None:
-    check = Check("games", "", "passed", "", {"m": {"interval": [-0.3, 0.4135], "held_out_runs": 48}}, 1.0)
-    figure = row(observed(), (check,), "").figures["advantage"]
+    check = Check("games", "", "passed", "", {"m": game_figures(0.4135, 48)}, 1.0)
+    figure, of_48 = row(observed(), (check,), "").figures["advantage"], advantage(24, 48)
     assert (figure.value, figure.n, figure.resolution) == (
         0.4135,
         48,
-        pytest.approx(resolution(48), abs=1e-4),
+        pytest.approx(of_48.resolution, abs=1e-4),
     )
-    assert resolution(48) == pytest.approx(advantage(24, 48).high) == pytest.approx(-advantage(24, 48).low)
-    assert 0.35 < resolution(48) < 0.4 < 0.98 < resolution(1)
-    assert resolution(10_000) < 0.03
+    assert figure.why.startswith("an advantage of 0.59 in one class is caught with 95 %")
+    assert of_48.resolution == pytest.approx(of_48.high) == pytest.approx(-of_48.low)
+    assert 0.35 < of_48.resolution < 0.4 < 0.98 < advantage(0, 1).resolution
+    assert advantage(0, 10_000).resolution < 0.03
 
 
 def test_a_design_that_matches_nothing_has_nothing_to_measure_and_no_intervals() -> None:
@@ -208,7 +209,7 @@ def test_a_design_that_matches_nothing_has_nothing_to_measure_and_no_intervals()
     assert liar["recall"].value == 0.5, "what matches all the same is counted"
 
 
-LISTS = Check("list games", "", "passed", "", {"device": {"interval": [0.0, 0.3], "held_out_runs": 9}}, 1.0)
+LISTS = Check("list games", "", "passed", "", {"device": game_figures(0.3, 9)}, 1.0)
 
 
 def test_what_is_depicted_follows_from_whose_files_have_the_hashes() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
+import numpy as np
 import pytest
 from blindmatch_protocol.contract import (
     Adversary,
@@ -21,9 +23,21 @@ from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan
 from blindmatch_protocol.designs.hash_upload import Compared, HashUpload
 from blindmatch_simulations.evaluation.conformance import Options, check_design
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
+from blindmatch_simulations.evaluation.conformance.leakage.game import (
+    DISTINGUISHERS,
+    ERROR,
+    Finding,
+    Run,
+    bound,
+    judge,
+    together,
+)
 from blindmatch_simulations.evaluation.conformance.leakage.games import check_semi_honest, game_of, run_counts
-from blindmatch_simulations.evaluation.conformance.leakage.play import SCENARIOS, opponents, playable
+from blindmatch_simulations.evaluation.conformance.leakage.list_secrecy import NO_GUESSES
+from blindmatch_simulations.evaluation.conformance.leakage.play import SCENARIOS, Event, opponents, playable
+from blindmatch_simulations.evaluation.conformance.run import GAMES, QUICK
 from blindmatch_simulations.measure.intervals import advantage, at_least, clopper_pearson
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
 from blindmatch_simulations.testbed.pictures.pool import make_pool
 from dummy_designs import SHARES, VOUCHERS, Shares
 from hypothesis import given, settings
@@ -170,7 +184,7 @@ def test_the_large_games_hold_out_ten_thousand_runs_for_each_coalition() -> None
     figures = check_semi_honest(fixtures).figures
     fixtures.close()
     assert all(figures[name]["held_out_runs"] >= 10_000 for name in figures if name != "parameters")
-    assert figures["semi-honest matcher"]["advantage"] < 0.05
+    assert figures["semi-honest matcher"]["together_advantage"] < 0.05
 
 
 @settings(max_examples=4)
@@ -200,5 +214,86 @@ def test_many_classes_have_fewer_quick_runs_each(classes: int, counts: tuple[int
 def test_large_games_have_ten_thousand_held_out_runs_whatever_the_classes() -> None:
     fixtures = Fixtures(hash_upload.DESIGN, runs=(32, 48))
     fixtures.held_out = 10_000
-    assert run_counts(fixtures, 42, 2) == (47, 239)
+    assert run_counts(fixtures, 42, 2) == (79, 239)
     assert all(run_counts(fixtures, k)[1] * k >= 10_000 for k in range(1, 60))
+
+
+CLASSES: Final = 42
+"""As many as oprf-psi has."""
+QUICK_GAMES: Final = Fixtures(oprf_psi.DESIGN, runs=QUICK)
+LARGE_GAMES: Final = Fixtures(oprf_psi.DESIGN, runs=QUICK)
+LARGE_GAMES.held_out = GAMES[1]
+
+
+def planted(counts: tuple[int, int], leaks: Callable[[int], float], seed: int) -> list[Finding]:
+    """A finding for each class, whose views have one byte that is the coin with the class's advantage."""
+    rng, findings = np.random.Generator(np.random.PCG64(seed)), []
+    for at in range(CLASSES):
+        coins = rng.integers(2, size=sum(counts)).astype(bool)
+        kept = rng.random(sum(counts)) < (1 + leaks(at)) / 2
+        runs = [
+            Run([Event(Party.MATCHER, "request", 0, bytes([int(bit)]))], None, bool(coin))
+            for coin, bit in zip(coins, coins == kept, strict=True)
+        ]
+        tried = DISTINGUISHERS[:4]
+        findings.append(judge(str(at), runs[: counts[0]], runs[counts[0] :], NO_GUESSES, CLASSES, tried))
+    return findings
+
+
+def is_caught(findings: list[Finding]) -> bool:
+    try:
+        together("together", [one.not_told("class", "{!r}") for one in findings])
+    except BrokenError:
+        return True
+    return False
+
+
+def test_an_advantage_in_one_class_of_many_stays_below_the_bound_and_is_caught_as_often_as_is_said() -> None:
+    """One half in one class of 42: the bound over all runs together was 0.11, and no word told that quick
+    games catch it 4 times in 100."""
+    sizes = {"quick": run_counts(QUICK_GAMES, CLASSES), "large": run_counts(LARGE_GAMES, CLASSES)}
+    found = {
+        size: [planted(counts, lambda at: 0.5 if at == 7 else 0.0, seed) for seed in range(20)]
+        for size, counts in sizes.items()
+    }
+    told = {size: [bound(one) for one in every] for size, every in found.items()}
+    caught = {size: sum(map(is_caught, every)) for size, every in found.items()}
+    assert caught["quick"] <= 3 and caught["large"] == 20
+    assert {one["caught"] > 0.9 for one in told["quick"]} == {True}
+    assert {0.3 < one["caught"] < 0.4 for one in told["large"]} == {True}
+    for one in (*told["quick"], *told["large"]):
+        assert one["interval"][1] > 0.5 and one["resolution"] <= one["interval"][1]
+
+
+def test_what_is_said_to_be_caught_is_caught_with_95_percent() -> None:
+    """Of guesses at that advantage, by the binomial distribution, and not at one that is smaller by 0.05."""
+    for runs, classes in ((24, 42), (48, 1), (239, 42), (10_000, 1)):
+        one = advantage(runs // 2, runs, 1 - ERROR / classes)
+        least = next(n for n in range(runs + 1) if advantage(n, runs, one.confidence).told_apart)
+        assert one.caught is not None
+        assert at_least(least, runs, (1 + one.caught) / 2) == pytest.approx(0.95)
+        assert at_least(least, runs, (1 + one.caught - 0.05) / 2) < 0.94
+    assert advantage(2, 4, 0.99).caught is None, "four runs tell nothing, not even four right guesses"
+
+
+def test_a_little_in_every_class_is_caught_by_all_of_them_together() -> None:
+    counts, alone = run_counts(QUICK_GAMES, CLASSES), 0
+    for seed in range(5):
+        findings = planted(counts, lambda at: 0.3, seed)
+        alone += any(one.measured.told_apart for one in findings)
+        with pytest.raises(BrokenError, match="told apart over all 42 classes"):
+            together("together", findings)
+    assert alone < 3, "in most games no class alone tells"
+
+
+def test_honest_games_of_many_classes_fail_in_few_of_a_hundred() -> None:
+    counts = run_counts(QUICK_GAMES, CLASSES)
+    assert sum(is_caught(planted(counts, lambda at: 0.0, seed)) for seed in range(60)) <= 1
+
+
+def test_no_bound_lies_below_what_guessing_gives() -> None:
+    lucky = Finding("lucky", "by chance", advantage(5, 48, 1 - ERROR), 5)
+    assert lucky.measured.high < lucky.measured.resolution
+    assert (
+        bound([lucky])["interval"][1] == bound([lucky])["resolution"] == round(lucky.measured.resolution, 4)
+    )

@@ -24,6 +24,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
 from blindmatch_simulations.evaluation.assess.plan import plan_text, read_plan
 from blindmatch_simulations.evaluation.assess.results import Measured
 from blindmatch_simulations.evaluation.assess.subjects import Done, row_of
+from blindmatch_simulations.measure.intervals import advantage
 from msgspec.structs import replace
 
 TINY = """
@@ -113,3 +114,10 @@ def row(seen: Observed, checks: tuple[Check, ...] = (), why: str = "no time") ->
     plan = read_plan(plan_text(None))
     edited = replace(plan, pictures=replace(plan.pictures, edits=EDITS))
     return row_of(edited, seen.design.name, seen.design.name, Done(seen, 0.0, 1.0), checks, why)
+
+
+def game_figures(high: float, runs: int) -> dict[str, object]:
+    """Of an opponent of a game of one class, whose bound is `high`."""
+    one = advantage(runs // 2, runs)
+    found = {"resolution": round(one.resolution, 4), "caught": one.caught}
+    return {**found, "interval": [0.0, high], "held_out_runs": runs, "class_runs": runs, "classes": 1}

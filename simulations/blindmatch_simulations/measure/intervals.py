@@ -158,17 +158,34 @@ class Advantage(Struct, frozen=True):
         value: 0 is guessing, 1 is always right; negative values are chance.
         low, high: the interval.
         runs: held-out runs behind it.
+        confidence: of the interval.
     """
 
     value: float
     low: float
     high: float
     runs: int
+    confidence: float
 
     @property
     def told_apart(self) -> bool:
         """Is guessing ruled out at the interval's confidence?"""
         return self.low > 0
+
+    @property
+    def resolution(self) -> float:
+        """The upper end if half of the guesses are right: so many runs can show no smaller bound of an
+        opponent that only guesses, and tell no smaller advantage from guessing."""
+        return advantage(self.runs // 2, self.runs, self.confidence).high
+
+    @property
+    def caught(self) -> float | None:
+        """The least true advantage that so many runs tell from guessing with a probability of 95 %; None if
+        they are too few for any."""
+        for right in range(self.runs // 2, self.runs + 1):
+            if advantage(right, self.runs, self.confidence).told_apart:
+                return 2 * _low(right, self.runs, CONFIDENCE) - 1
+        return None
 
     def figures(self) -> dict[str, Any]:
         """As JSON values, to four places."""
@@ -183,13 +200,7 @@ class Advantage(Struct, frozen=True):
 def advantage(right: int, runs: int, confidence: float = GAME_CONFIDENCE) -> Advantage:
     """The advantage of `right` right guesses in `runs` independent runs of a fair coin."""
     low, high = clopper_pearson(right, runs, confidence)
-    return Advantage(2 * right / runs - 1, 2 * low - 1, 2 * high - 1, runs)
-
-
-def resolution(runs: int) -> float:
-    """The upper end of the interval if half of `runs` guesses are right: a game of so many runs can show no
-    smaller bound of an opponent that only guesses, and tells no smaller advantage from guessing."""
-    return advantage(runs // 2, runs).high
+    return Advantage(2 * right / runs - 1, 2 * low - 1, 2 * high - 1, runs, confidence)
 
 
 def share(hits: int, trials: int, pairs: int | None = None, units: int | None = None) -> Figure:

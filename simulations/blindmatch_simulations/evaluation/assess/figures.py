@@ -14,7 +14,7 @@ from blindmatch_simulations.evaluation.assess import costs, judging
 from blindmatch_simulations.evaluation.assess.judging import NO_LEARNER, NOTHING, Case, Kind, figure
 from blindmatch_simulations.evaluation.corpus.own import OWN
 from blindmatch_simulations.evaluation.studies import hashes
-from blindmatch_simulations.measure.intervals import number, resolution, share
+from blindmatch_simulations.measure.intervals import number, share
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 
@@ -52,8 +52,8 @@ def undeclared_bytes(case: Case) -> Figure:
 @private("Best distinguisher, at most", "of 1", "checks")
 def advantage(case: Case) -> Figure:
     """Advantage in telling apart two pictures that agree in everything declared: 0 is guessing, 1 is being
-    always right. The largest upper bound over the leakage games of this suite; none exceeded it, which proves
-    nothing about others. Guessing alone gives the bound in brackets: few runs look worse.
+    always right. The largest upper bound over all classes of this suite's leakage games; none exceeded it,
+    which proves nothing about others. Guessing alone gives the bound in brackets: few runs look worse.
     """
     return _bound(case, GAMES)
 
@@ -75,7 +75,7 @@ def _bound(case: Case, games: Sequence[str]) -> Figure:
     if why := judging.matches_nothing(case):
         return Figure(None, why)
     found = [
-        (float(one["interval"][1]), int(one["held_out_runs"]))
+        one
         for check in played
         for one in check.figures.values()
         if isinstance(one, dict) and "interval" in one
@@ -83,9 +83,15 @@ def _bound(case: Case, games: Sequence[str]) -> Figure:
     if not found:
         words = "; ".join(f"{check.check}: {check.reason}" for check in every) or case.unchecked
         return Figure(None, words or "the games were not played")
-    note = "" if len(played) == len(games) else f"over the semi-honest games alone: {case.unchecked}"
-    high, runs = max(found)
-    return Figure(high, note, n=runs, resolution=round(resolution(runs), 4))
+    note = "" if len(played) == len(games) else f"; over the semi-honest games alone: {case.unchecked}"
+    worst = max(found, key=lambda one: float(one["interval"][1]))
+    caught = "no advantage" if worst["caught"] is None else f"an advantage of {worst['caught']:.2f}"
+    return Figure(
+        worst["interval"][1],
+        f"{caught} in one class is caught with 95 %{note}",
+        n=worst["class_runs"],
+        resolution=worst["resolution"],
+    )
 
 
 @private("Listed picture, rebuilt from stolen files", "SSIM")

@@ -243,7 +243,7 @@ def _step_of(error: Exception) -> str:
     return found
 
 
-RESULT_VERSION: Final = 1
+RESULT_VERSION: Final = 2
 REPLAY_VERSION: Final = 1
 REPORTED: Final = ("check", "verdict", "reason", "figures", "step", "rule")
 

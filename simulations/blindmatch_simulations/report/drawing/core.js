@@ -199,7 +199,7 @@ const figFull = (row, name) => {
       ? !ofFewer(row, name, figure) && spread(figure, unit)
       : figure.resolution == null
         ? ""
-        : `${number(figure.resolution)} by guessing, ${number(figure.n)} runs`;
+        : `${number(figure.resolution)} by guessing, ${number(figure.n)} runs a class`;
   return h`${fig(row, name)}${figure.value !== null && beside ? h` ${soft(`(${beside})`)}` : ""}`;
 };
 

@@ -5,7 +5,8 @@
     held-out runs   the chosen one guesses; its advantage has a Clopper-Pearson interval
 
 Each class of pairs has a distinguisher of its own. A class counts as told apart if its interval excludes
-guessing; the intervals are widened by the number of classes (Bonferroni), so that all of them together
+guessing; the intervals are widened by the number of classes (Bonferroni). So do all classes together, where a
+little in each adds up. Classes, and their sum, have half of the error each, so that all intervals together
 are right with 99 percent.
 
 A distinguisher makes one value of a view; what the value means is learnt. None of them looks for structure in
@@ -39,6 +40,8 @@ from blindmatch_simulations.testbed.inprocess.steps import byte_fields
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
+ERROR: Final = (1 - GAME_CONFIDENCE) / 2
+"""Of all classes, and of their sum."""
 RERUNS: Final = 2
 PREFIX: Final = 8
 """Bytes that entries and their digests are looked for by."""
@@ -271,8 +274,34 @@ def judge(
     scores = [sum(rule(run) == run.coin for run in choose) for _, rule in rules]
     name, best = rules[int(np.argmax(scores))]
     right = sum(best(run) == run.coin for run in held)
-    confidence = 1 - (1 - GAME_CONFIDENCE) / classes
-    return Finding(scenario, name, advantage(right, len(held), confidence), right)
+    return Finding(scenario, name, advantage(right, len(held), 1 - ERROR / classes), right)
+
+
+def together(step: str, findings: Sequence[Finding]) -> Advantage:
+    """The advantage over all classes.
+
+    Raises:
+        BrokenError: at `step`, if they are told apart together, though none may be alone.
+    """
+    runs = sum(finding.measured.runs for finding in findings)
+    found = advantage(sum(finding.right for finding in findings), runs, 1 - ERROR)
+    if found.told_apart:
+        raise BrokenError(step, f"told apart over all {len(findings)} classes, advantage {found.words()}")
+    return found
+
+
+def bound(findings: Sequence[Finding]) -> dict[str, Any]:
+    """The largest advantage of any class by the intervals that hold for all of them, not below what guessing
+    alone would give; and what in one class would have been caught."""
+    worst = max((finding.measured for finding in findings), key=lambda one: max(one.high, one.resolution))
+    caught = worst.caught
+    return {
+        "advantage": round(worst.value, 4),
+        "interval": [round(worst.low, 4), round(max(worst.high, worst.resolution), 4)],
+        "resolution": round(worst.resolution, 4),
+        "class_runs": worst.runs,
+        "caught": None if caught is None else round(caught, 4),
+    }
 
 
 def _learnt(one: Distinguisher, runs: Sequence[Run], known: Guesses) -> Rule:

@@ -43,7 +43,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published, lowered, once
-from blindmatch_simulations.evaluation.conformance.leakage.game import Finding, Guesses, Run, guesses, judge
+from blindmatch_simulations.evaluation.conformance.leakage.game import (
+    Finding,
+    Guesses,
+    Run,
+    bound,
+    guesses,
+    judge,
+    together,
+)
 from blindmatch_simulations.evaluation.conformance.leakage.play import (
     SCENARIOS,
     Behaviour,
@@ -57,7 +65,6 @@ from blindmatch_simulations.evaluation.conformance.leakage.play import (
     opponents,
     playable,
 )
-from blindmatch_simulations.measure.intervals import advantage, resolution
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, opened, run_session
 from blindmatch_simulations.testbed.inprocess.steps import below, flag, resealed, set_file
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
@@ -331,7 +338,7 @@ def run_counts(fixtures: Fixtures, classes: int, most: float = 3) -> tuple[int, 
     large games, all classes together have 10,000."""
     training, held = fixtures.runs
     if fixtures.held_out:
-        return max(training, fixtures.held_out // 5 // classes), -(-fixtures.held_out // classes)
+        return max(training, fixtures.held_out // 3 // classes), -(-fixtures.held_out // classes)
     parts = min(most, next((parts for limit, parts in FEWER if classes <= limit), 1.5))
     return int(training * parts) // 3, int(held * parts) // 3
 
@@ -348,21 +355,28 @@ def seen_by(opponent: Opponent, game: GameSetup, run: Run) -> list[Event]:
 
 def summary(opponent: str, findings: Sequence[Finding], figures: dict[str, Any], pairs: int) -> str:
     """What came out for one opponent over so many different pairs; its figures are added to `figures`."""
-    runs = sum(finding.measured.runs for finding in findings)
-    overall = advantage(sum(finding.right for finding in findings), runs)
-    worst = max(findings, key=lambda finding: finding.measured.value)
+    overall, worst = together(opponent, findings), max(findings, key=lambda finding: finding.measured.high)
+    found = bound(findings)
     figures[opponent] = {
-        **overall.figures(),
-        "held_out_runs": runs,
+        **found,
+        "held_out_runs": overall.runs,
         "classes": len(findings),
         "pairs": pairs,
         "worst_class": worst.scenario,
-        **{f"worst_{name}": value for name, value in worst.measured.figures().items()},
+        **{f"together_{name}": value for name, value in overall.figures().items()},
     }
     return (
-        f"{opponent}: no distinguisher in this suite exceeded {overall.high:.3f} ({resolution(runs):.3f} by "
-        f"guessing) over all {len(findings)} classes of {pairs} pairs ({overall.words()}), "
-        f"{max(finding.measured.high for finding in findings):.3f} in any one"
+        f"{opponent}: {bounded(found)} in any of {len(findings)} classes of {pairs} pairs, "
+        f"{overall.high:.3f} over all of them together ({overall.words()})"
+    )
+
+
+def bounded(found: Mapping[str, Any]) -> str:
+    """What no distinguisher exceeded, and what would have been caught."""
+    caught = "no advantage" if found["caught"] is None else f"an advantage of {found['caught']:.3f}"
+    return (
+        f"no distinguisher in this suite exceeded {found['interval'][1]:.3f} ({found['resolution']:.3f} by "
+        f"guessing, {found['class_runs']} runs, in which {caught} is caught with 95 %)"
     )
 
 
@@ -405,10 +419,9 @@ def _role(fixtures: Fixtures, game: GameSetup, role: Role, classes: int, figures
         finding = judge(kind, *made, game.known, classes)
         says = "real and simulated views told apart by {!r}"
         findings.append(finding.not_told(f"simulate, role {role}, {kind}", says))
-    runs = sum(finding.measured.runs for finding in findings)
-    overall = advantage(sum(finding.right for finding in findings), runs)
-    figures[str(role)] = {"advantage": round(overall.value, 4), "high": round(overall.high, 4), "runs": runs}
-    return f"role {role}: no distinguisher in this suite exceeded {overall.high:.3f} ({overall.words()})"
+    together(f"simulate, role {role}", findings)
+    found = figures[str(role)] = bound(findings)
+    return f"role {role}: {bounded(found)} of any kind of picture"
 
 
 def _view(game: GameSetup, role: Role, kind: str, rng: Randomness) -> Run:
