@@ -18,6 +18,8 @@ from blindmatch_simulations.testbed.deployment.registry import (
     load_design,
     portable_reference,
 )
+from dummy_designs import Echo
+from msgspec.structs import replace
 
 TESTS = Path(__file__).parents[1]
 
@@ -135,6 +137,18 @@ def test_designs_of_packages_are_found(packages: list[EntryPoint]) -> None:
 def test_two_designs_of_one_name_are_refused(packages: list[EntryPoint]) -> None:
     packages += [_point("dummy_designs:ECHO"), _point("dummy_designs:ECHO")]
     with pytest.raises(RegistryError, match="two designs are called dummy-echo"):
+        all_designs()
+
+
+@pytest.mark.parametrize("name", ["oprf-psi", "device-classifier"])
+def test_a_package_cannot_take_the_name_of_a_built_in_design(
+    packages: list[EntryPoint], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It would be listed, and the built-in design loaded; also where that is not installed."""
+    named = type("Named", (Echo,), {"info": replace(dummy_designs.ECHO.info, name=name)})()
+    monkeypatch.setattr(dummy_designs, "NAMED", named, raising=False)
+    packages.append(_point("dummy_designs:NAMED"))
+    with pytest.raises(RegistryError, match=f"{name} is blindmatch's own"):
         all_designs()
 
 

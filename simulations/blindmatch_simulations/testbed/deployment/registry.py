@@ -247,7 +247,10 @@ def _entry_points() -> Iterator[Registered]:
             loaded = point.load()
         except (Exception, SystemExit) as error:
             raise RegistryError(f"design {point.name} of {source} cannot be loaded: {error}") from error
-        yield Registered(_checked(loaded, point.name), source)
+        design = _checked(loaded, point.name)
+        if (name := design.info.name) in _modules():
+            raise RegistryError(f"{source}: {name} is blindmatch's own; give the design another name")
+        yield Registered(design, source)
 
 
 def check_file(path: Path) -> None:
