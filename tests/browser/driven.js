@@ -24,7 +24,8 @@ const close = async () => {
   await until(() => !by("evidence").open);
 };
 const everyLink = async () => {
-  const done = new Set(), links = () => [...inside().document.querySelectorAll('a[href^="#"]:not([download])')];
+  const done = new Set(), links = (within = "body") =>
+    [...inside().document.querySelectorAll(`${within} a[href^="#"]:not([download])`)].filter((one) => placeOf(one) !== "sheet");
   const click = async (link) => {
     const place = placeOf(link);
     done.add(place);
@@ -45,7 +46,15 @@ const everyLink = async () => {
     told(await until(() => isShown(place)), `the address ${place} opens nothing`);
     if (by("evidence").open) await close();
   }
-  return [count, done.size];
+  const clicked = done.size;
+  inside().document.querySelector('a[href^="#sheet"]').click();
+  told(await until(() => isShown("sheet") && !by("matrix")), "the sheet does not stand alone");
+  const numbers = links("#sheet").filter((one) => one.className === "n");
+  for (const link of numbers) await click(link);
+  told(by("sheet") && !by("matrix"), "a number leads away from the sheet");
+  inside().document.querySelector('nav a[href^="#missed"]').click();
+  told(await until(() => isShown("missed") && !by("sheet")), "no way back from the sheet");
+  return [count + numbers.length, clicked + numbers.length];
 };
 const back = async () => {
   const field = by("in-volume"), choose = (value) => {

@@ -19,9 +19,10 @@ _CALL = """
 const drawnText = (text) => {
   const {data, given, run} = JSON.parse(text);
   const inputs = Object.fromEntries(data.sources.inputs.map((one) => [one.ident, one.value]));
-  const made = draw(data, {run, given: {...inputs, ...given}, open: [], kept: ""});
+  const state = {run, given: {...inputs, ...given}, open: [], kept: ""};
+  const made = draw(data, state);
   const opened = Object.fromEntries([...made.evidence].map(([place, held]) => [place, held()]));
-  return JSON.stringify({...made, evidence: opened});
+  return JSON.stringify({...made, evidence: opened, sheet: draw(data, {...state, sheet: true}).main});
 };
 const checkedText = (text) => {
   const {file, schema} = JSON.parse(text);
@@ -29,8 +30,8 @@ const checkedText = (text) => {
 };
 const attemptedText = (text) => {
   try {
-    const {main, nav, foot, evidence} = JSON.parse(drawnText(text));
-    return [main, nav, foot, ...Object.values(evidence), pictureOf(JSON.parse(text).data)].join("");
+    const {main, nav, foot, evidence, sheet} = JSON.parse(drawnText(text));
+    return [main, nav, foot, sheet, ...Object.values(evidence), pictureOf(JSON.parse(text).data)].join("");
   } catch (error) {
     return `refused: ${error.message}`;
   }
@@ -49,12 +50,13 @@ const picturedText = (text) => {
 
 
 class Drawn(Struct, frozen=True):
-    """The page's parts as text: `evidence` by place."""
+    """The page's parts as text: `evidence` by place; and the decision sheet."""
 
     main: str
     nav: str
     foot: str
     evidence: dict[str, str]
+    sheet: str
 
     def tree(self) -> Element:
         """The parts, which must be well formed."""

@@ -50,7 +50,7 @@ from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.evaluation.assess.subjects import points
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.measure.results import Figure, short
-from blindmatch_simulations.report import draw_comparison, draw_report
+from blindmatch_simulations.report import draw_comparison, draw_report, print_sheet
 from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import not_installed
 
@@ -257,11 +257,15 @@ def run_report(
         list[Path] | None,
         typer.Option("--compare", help="Another results folder, to be shown beside it (repeatable)."),
     ] = None,
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="Also print the decision sheet, one A4 page, as sheet.pdf.")
+    ] = False,
 ) -> None:
     """Draw report.html, figures and tables of a results folder again; it is checked first.
 
     An attacks.json in the folder (blindmatch attack run --json) is drawn with it. With --compare,
-    compare.html in the first folder shows the runs side by side.
+    compare.html in the first folder shows the runs side by side. The decision sheet is report.html#sheet;
+    --sheet prints it with Chromium.
 
     What the file of a report of a match shows: blindmatch report verify FILE.
     """
@@ -269,5 +273,7 @@ def run_report(
     paths = draw_report(folder, results)
     if others:
         paths.append(draw_comparison(folder, [results, *others]))
+    if sheet:
+        paths.append(print_sheet(folder))
     for path in paths:
         OUT.print(f"written: {path}", soft_wrap=True, highlight=False)

@@ -1,3 +1,3 @@
 """Draws an assessment: one self-contained page, figures as SVG, tables as CSV."""
 
-from blindmatch_simulations.report.page import draw_comparison, draw_report
+from blindmatch_simulations.report.page import draw_comparison, draw_report, print_sheet

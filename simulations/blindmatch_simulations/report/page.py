@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import tempfile
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -12,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Severity
 from msgspec.structs import asdict, replace
 from PIL import Image, ImageDraw, ImageFilter
@@ -153,6 +158,18 @@ def by_severity(facts: Iterable[FactSeen]) -> list[FactSeen]:
     return sorted(once, key=lambda fact: _ORDER.index(fact.severity))
 
 
+class ReportError(BlindmatchError):
+    """The report cannot be printed."""
+
+
+BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+PRINTING: Final = (
+    "--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
+    "--disable-component-update", "--no-pdf-header-footer", "--virtual-time-budget=60000",
+)  # fmt: skip
+FOR_ROOT: Final = ("--no-sandbox",) if getattr(os, "geteuid", lambda: 1)() == 0 else ()
+"""Chromium does not start for root with its sandbox; it opens our own page alone."""
+PRINT_SECONDS: Final = 120
 REPORT: Final = "report.html"
 COMPARISON: Final = "compare.html"
 LISTS: Final = ("iwf_list", "iwf_list_2024", "ncmec_list")
@@ -164,7 +181,7 @@ WORDS: Final = ("description", "title")
 """Of a schema, for people alone."""
 SCRIPTS: Final = (
     "core", "sees", "scale", "matrix", "missed", "kinds", "flagged", "cost", "abuse", "client",
-    "unmeasured", "learns", "rights", "runs", "picture", "browser",
+    "unmeasured", "learns", "rights", "runs", "sheet", "picture", "browser",
 )  # fmt: skip
 """In this order; all but the last draw text from data, and know of no document."""
 
@@ -175,6 +192,35 @@ def draw_report(folder: Path, results: Results) -> list[Path]:
     for name, content in made.items():
         write_whole(folder / name, content.encode())
     return [folder / REPORT, folder / "figures"]
+
+
+def print_sheet(folder: Path) -> Path:
+    """Print the decision sheet of a drawn report as ``sheet.pdf``; its path.
+
+    Raises:
+        ReportError: if there is no browser, or it fails.
+    """
+    if (browser := next(filter(None, map(shutil.which, BROWSERS)), None)) is None:
+        raise ReportError(f"no Chromium to print with: install it, or print {folder / REPORT}#sheet by hand")
+    paper, page = folder / "sheet.pdf", f"{(folder / REPORT).resolve().as_uri()}#sheet"
+    with tempfile.TemporaryDirectory() as profile:
+        made = Path(profile) / paper.name
+        command = [
+            browser,
+            *PRINTING,
+            *FOR_ROOT,
+            f"--user-data-dir={profile}",
+            f"--print-to-pdf={made}",
+            page,
+        ]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=PRINT_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise ReportError(f"{browser} did not print within {PRINT_SECONDS} seconds") from None
+        if not made.exists():
+            raise ReportError(f"{browser} printed nothing: exit code {done.returncode}")
+        write_whole(paper, made.read_bytes())
+    return paper
 
 
 def draw_comparison(folder: Path, runs: Sequence[Results]) -> Path:

@@ -197,7 +197,7 @@ class Input(Struct, frozen=True):
 
 def inputs() -> list[Input]:
     """The inputs with their defaults; of `list`, 0 is the run's own."""
-    year, rate = read_inputs(None), volumes()["fpr_perceptual"]
+    year, rate, price = read_inputs(None), volumes()["fpr_perceptual"], volumes()["data_price"]
     accounts, sent, centre = year.accounts.number, year.activity.pictures_a_day, year.centre
     each = f"{sent.value} for each of {accounts.value:,} accounts: {sent.source}"
     yearly = f"{YEAR} days of {sent.value}: {sent.source}"
@@ -221,6 +221,7 @@ def inputs() -> list[Input]:
         Input("threshold", "matches before anything is opened", 30, 1, 1000, "a published design"),
         Input("items", "pictures an account and year", sent.value * YEAR, 0, 1e9, yearly),
         Input("rate", "false matches a picture", rate["high"], 0, 1, upper, rate["provenance"]),
+        Input("price", "euro a gigabyte", price["value"], 0, 1e6, price["source"], price["provenance"]),
     ]
 
 

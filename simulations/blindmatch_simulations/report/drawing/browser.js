@@ -13,6 +13,7 @@ const start = () => {
     open: [],
     place: "",
     kept: "",
+    sheet: false,
   };
   const OURS = {ours: true};
   const policy = window.trustedTypes?.createPolicy("page", {createHTML: (text) => text}) || {createHTML: (text) => text};
@@ -23,6 +24,7 @@ const start = () => {
     const words = changed.concat(
       state.run ? [["run", state.run + 1]] : [],
       state.open.length ? [["open", state.open.join(",")]] : [],
+      state.sheet ? [["sheet", 1]] : [],
     );
     return words.map(([name, value]) => `&${name}=${value}`).join("");
   };
@@ -36,6 +38,14 @@ const start = () => {
     state.run = Math.min(Math.max(0, (Number(asked.run) || 1) - 1), data.runs.length - 1);
     state.open = (asked.open || "").split(",").filter(Boolean);
     state.place = where;
+    state.sheet = Boolean(asked.sheet);
+    turn();
+  };
+  // the sheet stands alone: its numbers open on it, every other place leads back to the page
+  const turn = () => {
+    const held = now ? now.evidence.has(state.place) : state.place.includes(".");
+    state.sheet = state.place === "sheet" || (state.sheet && held);
+    document.body.className = state.sheet ? "sheet" : "";
   };
   const write = () => history.replaceState(OURS, "", `#${state.place}${(state.kept = kept())}`);
   const put = (id, html) => (by(id).innerHTML = policy.createHTML(markup(html)));
@@ -67,8 +77,10 @@ const start = () => {
   // from where an address was given, or from a step in our history
   const follow = (ours) => {
     const was = kept();
-    if (ours) state.place = location.hash.slice(1).split("&")[0];
-    else read();
+    if (ours) {
+      state.place = location.hash.slice(1).split("&")[0];
+      turn();
+    } else read();
     fields();
     if (!now || kept() !== was) redraw();
     write();

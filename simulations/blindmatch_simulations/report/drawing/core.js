@@ -230,9 +230,11 @@ const fold = (id, title, body) =>
   h`<details id="${id}"${now.open.has(id) ? h` open=""` : ""}><summary>${title}</summary>${body}</details>`;
 const table = (caption, head, rows, kind = "") => {
   const top = head.map((one) => h`<th scope="col" role="columnheader">${one}</th>`);
-  const body = rows.map(
-    (row) =>
-      h`<tr role="row"><th scope="row" role="rowheader">${row[0]}</th>${row
+  // a row of one cell heads those below it
+  const body = rows.map((row) =>
+    row.length === 1
+      ? h`<tr role="row"><th scope="colgroup" role="rowheader" colspan="${head.length}">${row[0]}</th></tr>`
+      : h`<tr role="row"><th scope="row" role="rowheader">${row[0]}</th>${row
         .slice(1)
         .map((one, at) => h`<td role="cell" data-label="${wordsOf(head[at + 1])}">${one}</td>`)}</tr>`,
   );

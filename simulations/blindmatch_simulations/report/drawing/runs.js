@@ -99,17 +99,15 @@ const PARTS = [
   ["glossary", "Glossary", more],
 ];
 
-// data: {runs, attacks, sources}; state: {run, given, open, kept} -> {main, nav, foot, evidence}
+// data: {runs, attacks, sources}; state: {run, given, open, kept, sheet} -> {main, nav, foot, evidence}
 const draw = (data, state) => {
   const run = data.runs[state.run] || data.runs[0];
   now = {...data, run, given: state.given, open: new Set(state.open), kept: state.kept, evidence: new Map()};
   const drawn = PARTS.map(([id, name, part]) => [id, name, part()]).filter((one) => one[2]);
+  const sheet_ = sheetPart(); // its numbers open on the other view, too
   const nav = glue(drawn.map(([id, name]) => h`<li>${to(id, name, "part")}</li>`));
   return {
-    main: glue(
-      drawn.map((one) => one[2]),
-      "\n",
-    ),
+    main: glue(state.sheet ? [sheet_] : drawn.map((one) => one[2]), "\n"),
     nav: h`<ul>${nav}</ul>`,
     foot: origin(),
     evidence: now.evidence,
