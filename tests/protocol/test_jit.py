@@ -179,17 +179,20 @@ def test_the_voprf_package_agrees_with_both_sides_computed_by_it(jit: Jit) -> No
 def test_a_hundred_thousand_random_rows_are_libsodiums(target: Target) -> None:
     count = 100_000
     scalars, rows = some_scalars(count), uniform(count)
-    hashed, multiplied = _reference(count)
-    assert np.array_equal(compiled(target).hash_multiply(scalars, rows), hashed)
-    assert np.array_equal(compiled(target).multiply(scalars, hashed), multiplied)
-    total = group.sum_products(scalars, hashed)
-    assert np.array_equal(compiled(target).sum_products(scalars, hashed), total)
+    elements, products, total = _reference(count)
+    assert np.array_equal(compiled(target).hash_multiply(scalars, rows), products)
+    assert np.array_equal(compiled(target).multiply(scalars, elements), products)
+    assert np.array_equal(compiled(target).sum_products(scalars, elements), total)
 
 
 @cache
-def _reference(count: int) -> tuple[Rows, Rows]:
-    hashed = LIBSODIUM.hash_multiply(some_scalars(count), uniform(count))
-    return hashed, LIBSODIUM.multiply(some_scalars(count), hashed)
+def _reference(count: int) -> tuple[Rows, Rows, Rows]:
+    """Elements, their products and the products' sum, which is added up pair by pair."""
+    elements = group.hash_to_group(uniform(count))
+    products = total = LIBSODIUM.multiply(some_scalars(count), elements)
+    while (half := len(total) // 2) > 0:
+        total = np.vstack([group.add(total[:half], total[half : 2 * half]), total[2 * half :]])
+    return elements, products, total
 
 
 @given(st.lists(st.sampled_from(SCALAR_EDGES) | st.integers(1, group.ORDER - 1), min_size=8, max_size=8))

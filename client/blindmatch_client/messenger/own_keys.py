@@ -6,13 +6,13 @@ public half is signed by the identity key, which safety numbers are of.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from secrets import token_bytes
 from typing import Final
 
 import x3dh
+import xeddsa
 from blindmatch_protocol.codec.errors import GroupError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.crypto import amf
@@ -43,18 +43,14 @@ class OwnFranking:
 
     Args:
         franking: the mode, and the judge.
-        identity: gives the private identity key when it is first needed.
+        identity: the private identity key.
     """
 
-    def __init__(self, franking: Franking, identity: Callable[[], bytes]) -> None:
-        self._mode, self._judge, self._identity_of = franking.mode, franking.judge, identity
+    def __init__(self, franking: Franking, identity: bytes) -> None:
+        self._mode, self._judge, self._identity = franking.mode, franking.judge, identity
 
     def __repr__(self) -> str:
         return "<OwnFranking>"
-
-    @cached_property
-    def _identity(self) -> bytes:
-        return self._identity_of()
 
     @cached_property
     def _secret(self) -> bytes:
@@ -143,11 +139,13 @@ class OwnKeys(Peers):
         super().__init__()
         self._name = name
         self._keys = keys
-        self._identity = keys.bundle.identity_key
+        # the library's bundle would compute the public key of every one-time pre-key
+        own = private_identity(keys)
+        self._identity = xeddsa.priv_to_curve25519_pub(own)
         self._rotated_at = rotated_at
         self._withdrawn: dict[bytes, int] = {}
         self._core_changed = True
-        self._franking = OwnFranking(Franking(), lambda: private_identity(self._keys))
+        self._franking = OwnFranking(Franking(), own)
 
     @property
     def name(self) -> str:
@@ -158,6 +156,11 @@ class OwnKeys(Peers):
     def identity(self) -> bytes:
         """The public identity key, 32 bytes."""
         return self._identity
+
+    @property
+    def franking_key(self) -> FrankingKey:
+        """The key for franking, with the identity key's signature."""
+        return self._franking.key
 
     @property
     def one_time_left(self) -> int:
@@ -182,20 +185,14 @@ class OwnKeys(Peers):
 
     def frank(self, franking: Franking) -> None:
         """Frank and demand franking in this mode from now on; an account that was just made does neither."""
-        self._franking = OwnFranking(franking, lambda: private_identity(self._keys))
+        self._franking = OwnFranking(franking, private_identity(self._keys))
 
-    def add_one_time_pre_keys(self, count: int) -> tuple[bytes, ...]:
-        """Make `count` more one-time pre-keys; their public keys, for the relay to add.
-
-        Raises:
-            ValueError: if the account would hold more than 1,000.
-        """
+    def add_one_time_pre_keys(self, count: int) -> None:
+        """Make `count` more one-time pre-keys; `ValueError` if the account would hold more than 1,000."""
         if not 0 <= count <= ONE_TIME_MOST - self.one_time_kept:
             raise ValueError(f"an account holds up to {ONE_TIME_MOST} one-time pre-keys")
         self._core_changed = True
-        before = self._keys.bundle.pre_keys
         self._keys.generate_pre_keys(count)
-        return tuple(sorted(self._keys.bundle.pre_keys - before))
 
     def withdraw_one_time_pre_keys(self) -> None:
         """Publish none of the present one-time pre-keys any more; they still serve messages under way. Which

@@ -183,7 +183,7 @@ class Reporting:
         if self._key is None:
             return
         call = Call(Party.CENTRE, CENTRE_KEY, Purpose.ACCOUNT, idempotent=True)
-        own = self._keeper.account.published()
+        own = self._keeper.account
         request = pb.CentreKeyRequest(identity_key=own.identity, franking_key=own.franking_key.key)
         request.franking_key_signature = own.franking_key.signature
         if self._base.egress.unary(call, request).public_key != self._key:
