@@ -19,7 +19,7 @@ from blindmatch_server.epochs.signing import CuratorKey
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from msgspec.structs import replace
 from PIL import Image
-from support.command import BAD_STATE, PORT_TAKEN, REFUSED, UNREACHABLE, blindmatch, in_process, refused
+from support.command import BAD_STATE, PORT_TAKEN, REFUSED, UNREACHABLE, in_process, refused
 
 # sets
 
@@ -65,14 +65,16 @@ def _claims(home: Path, **what: int) -> None:
 @pytest.mark.parametrize(
     "spoil", [_truncated, _flipped, _of_another_version, _of_another_epoch, _without_a_list_of_files]
 )
-def test_a_matcher_does_not_start_on_a_spoilt_set(spoil: Callable[[Path], None], home: Path) -> None:
+def test_a_matcher_does_not_start_on_a_spoilt_set(
+    spoil: Callable[[Path], None], home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = _published(home)
     for path in folder.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
     spoil(folder / "1")
-    ran = blindmatch(home, "serve", "matcher", "--port", 0)
+    ran = in_process(home, "serve", "matcher", "--port", 0)
     assert ran.code == BAD_STATE
-    said = ran.err + ran.out
+    said = ran.err + ran.out + capfd.readouterr().err
     assert "Traceback" not in said
     assert "stopped" in said or said.startswith("error: ")
     assert not (home / "matcher" / "port").exists()
@@ -98,12 +100,12 @@ def test_a_device_notices_that_its_own_set_was_altered_and_fetches_it_again(serv
 
 
 @pytest.mark.parametrize("name", ["relay", "matcher", "centre"])
-def test_a_taken_port_is_named(name: str, home: Path) -> None:
+def test_a_taken_port_is_named(name: str, home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ran = blindmatch(home, "serve", name, "--port", port)
+        ran = in_process(home, "serve", name, "--port", port)
     assert ran.code == PORT_TAKEN
-    assert f"127.0.0.1:{port}" in ran.err + ran.out
+    assert f"127.0.0.1:{port}" in ran.err + ran.out + capfd.readouterr().err
 
 
 def test_servers_that_do_not_run_are_named(home: Path) -> None:
