@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +20,7 @@ from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.processes import ServerProcess, alone
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 from rich.console import Console
-from support.command import in_process, refused
-
-COMMAND = [sys.executable, "-m", "blindmatch_simulations"]
+from support.command import COMMAND, in_process, processes_of, refused
 
 
 @pytest.mark.parametrize(
@@ -84,18 +81,6 @@ def test_help_and_version_end_right(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("blindmatch ")
     assert run(["demo", "--help"]) == exit_codes.OK
     assert "[default: a temporary one]" in " ".join(capsys.readouterr().out.replace("│", " ").split())
-
-
-def test_servers_end_with_the_command_that_started_them(home: Path) -> None:
-    serve = [*COMMAND, "serve", "all", "--home", str(home)]
-    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        ready = next(line for line in iter(process.stdout.readline, "") if "ready" in line)
-        assert ready.startswith("ready")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == exit_codes.OK
-    last = [(home / name / "log.jsonl").read_text() for name in ("relay", "matcher", "centre")]
-    assert all("drained" in log for log in last)
 
 
 def test_a_server_is_not_started_twice_on_one_folder(home: Path) -> None:
@@ -222,15 +207,15 @@ def test_the_table_of_an_assessment_breaks_no_word_and_no_number_on_80_columns()
     assert {word for cell in (*COLUMNS, *row) for word in cell.split()} <= set(words)
 
 
-def test_only_this_start_s_log_says_why_a_server_ended(home: Path) -> None:
+def test_a_server_that_does_not_come_up_ends_all_and_this_start_s_log_says_why(home: Path) -> None:
     (home / "matcher" / "log.jsonl").write_text('{"event":"stopped","reason":"an old story"}\n')
     (home / "matcher" / "matcher.key").write_bytes(b"")
     ran = in_process(home, "serve", "all")
     assert ran.code == exit_codes.BAD_STATE
     said = " ".join(ran.err.split())
-    assert "matcher ended with exit code 4: " in said
-    assert "an old story" not in said
-    assert "{" not in said
+    assert said.startswith("error: matcher ended with exit code 4: ")
+    assert not any(words in said for words in ("an old story", "{", "Traceback"))
+    assert processes_of(home) == []
 
 
 def test_the_status_line_counts_calls_of_this_start(tmp_path: Path) -> None:
