@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import pytest
+from blindmatch_protocol.contract import Severity
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.data import committed, volumes
 from blindmatch_simulations.evaluation.assess.results import Measured, Results, Studied, check_folder
@@ -74,15 +75,12 @@ def test_every_number_of_the_sheet_opens_what_it_stands_on(made: Drawn) -> None:
     assert {one.get("href", "")[1:] for one in links} <= {*made.evidence}
 
 
-def test_reports_restored_are_the_share_of_what_the_provider_would_find(
-    results: Results, made: Drawn
-) -> None:
-    for name in ("token-psi", "oprf-psi", "provider-scan"):
+def test_found_is_the_share_of_what_the_provider_would_find(results: Results, made: Drawn) -> None:
+    for name in ("token-psi", "oprf-psi"):
         figure = _of(results, name).figures["corpus_recall_pairs"]
-        assert figure.value is not None and figure.low is not None
-        assert _rows(made)[name][2].startswith(
-            f"{100 * figure.value:.3g} % ({100 * figure.low:.3g}".replace(" (99.9", " (99")
-        )
+        assert figure.value is not None and figure.low is not None and figure.high is not None
+        value, low, high = (f"{100 * one:.3g}" for one in (figure.value, figure.low, figure.high))
+        assert _rows(made)[name][2] == f"{value} % ({low}\u2013{high} %)"
     assert _rows(made)["none"][2] == "none"
 
 
@@ -93,38 +91,88 @@ def test_what_a_user_pays_in_a_year_is_computed_from_the_row_and_the_scale(
     query = sum(row[name].value or 0 for name in ("query_up_bytes", "query_down_bytes"))
     setup, update = (row[name].value or 0 for name in ("setup_bytes", "update_bytes"))
     total = GIVEN["items"] * query + GIVEN["setups"] * setup + 365 * GIVEN["updates"] * update
-    euro = total / 1e9 * volumes()["data_price"]["value"]
+    price = volumes()["data_price"]["value"] / 1e9
     cpu = (row["device_cpu_ms"].value or 0) * GIVEN["items"] / 1000
-    assert _rows(made)["token-psi"][4].startswith(
-        f"{cpu:.2g} s; {total / 1e6:.3g} MB, \u20ac{euro:.2g} (real list: up to "
+    real = volumes()["iwf_list_2024"]["value"] / 3_004 * setup * GIVEN["setups"]
+    words = f"{cpu:.2g} s; {total / 1e6:.3g} MB, \u20ac{total * price:.2f} "
+    assert _rows(made)["token-psi"][4] == (
+        f"{words}(set-ups for a real list: up to {real / 1e9:.3g} GB, \u20ac{real * price:.2f})"
     )
+    assert "real list" not in _rows(made)["enclave"][4], "a sealed picture does not grow with the list"
 
 
-def test_innocents_reported_follow_the_chosen_volume(results: Results) -> None:
+def test_innocents_follow_the_chosen_volume_and_a_zero_says_of_how_many(results: Results) -> None:
     figure = _of(results, "token-psi").figures["corpus_false_photographs"]
     for photos in (1e6, 1e9):
-        (high,) = re.findall(
-            r"^0 to (\S+ \S+);", _rows(drawn(SAMPLE, results, given={"volume": photos}))["token-psi"][3]
-        )
-        size, word = high.split()
-        scale = {"million": 1e6, "billion": 1e9}[word]
+        words = _rows(drawn(SAMPLE, results, given={"volume": photos}))["token-psi"][3]
+        (found,) = re.findall(r"^photographs: none of 350, so under (\S+) (million|billion)", words)
         expected = 365 * photos * (1 - GIVEN["prevalence"]) * (figure.high or 0)
-        assert float(size) * scale == pytest.approx(expected, rel=0.05)
-
-
-def test_what_was_not_measured_is_said_and_a_stand_in_is_named(results: Results) -> None:
-    rows = [
-        replace(
-            one,
-            figures={**one.figures, "device_cpu_ms": Figure(None, "no"), "setup_bytes": Figure(None, "no")},
+        assert float(found[0]) * {"million": 1e6, "billion": 1e9}[found[1]] == pytest.approx(
+            expected, rel=0.05
         )
-        if isinstance(one, Measured)
-        else one
+
+
+def test_all_kinds_are_told_from_the_least_to_the_most_they_can_be(results: Results) -> None:
+    part = {
+        "corpus_false": Figure(0.01, low=0.004, high=0.02, n=9),
+        "corpus_false_all": Figure(0.2, low=0.1, high=0.3, n=9),
+    }
+    found = _rows(drawn(SAMPLE, _with(results, part), given={"volume": 1e6, "prevalence": 0}))
+    assert found["token-psi"][3].endswith("; all kinds: 1.5 million to 110 million")
+
+
+def test_a_classifier_flags_innocents_as_the_literature_says(made: Drawn) -> None:
+    assert _rows(made)["device-classifier"][3].startswith("not measured; recalled ")
+
+
+def _with(results: Results, figures: dict[str, Figure]) -> Results:
+    rows = [
+        replace(one, figures={**one.figures, **figures}) if isinstance(one, Measured) else one
         for one in results.rows
     ]
-    found = _rows(drawn(SAMPLE, replace(results, rows=tuple(rows))))
-    assert found["oprf-psi"][4] == "not measured; not measured"
-    assert "a stand-in ran" in found["enclave"][8]
+    return replace(results, rows=tuple(rows))
+
+
+def test_what_was_not_measured_is_said_and_never_counted_as_nothing(results: Results) -> None:
+    names = ("device_cpu_ms", "query_up_bytes", "server_cpu_ms", "matcher_cpu_ms", "proof_bytes")
+    absent = {name: Figure(None, "no") for name in names}
+    found = _rows(drawn(SAMPLE, _with(results, absent)))
+    assert found["enclave"][4] == "not measured; not measured"
+    assert found["oprf-psi"][5].endswith("; not measured") and found["oprf-psi"][8] == "not measured"
+    assert "a stand-in ran" in found["enclave"][9]
+
+
+def test_without_committed_evidence_the_runs_own_few_pictures_stand_for_no_year(results: Results) -> None:
+    names = ("corpus_recall_pairs", "corpus_false_photographs", "corpus_false", "corpus_false_all")
+    found = _rows(drawn(SAMPLE, _with(results, {name: Figure(None, "no") for name in names})))
+    pairs = _of(results, "oprf-psi").figures["recall_pairs"].n
+    assert found["oprf-psi"][2].endswith(f"of {pairs}")
+    assert found["oprf-psi"][3].startswith("not measured at scale; 0 of 16")
+
+
+def test_of_equally_severe_abuses_one_that_nobody_would_notice_is_told(results: Results, made: Drawn) -> None:
+    order = list(Severity)
+    for name, cells in _rows(made).items():
+        if name == "targeted-access" or "(" not in cells[7]:
+            continue
+        facts = [
+            fact
+            for leak in _of(results, name).design.declared
+            for fact in leak.facts
+            if fact.abuse and fact.topic != "read"
+        ]
+        top = min(order.index(fact.severity) for fact in facts)
+        if any(fact.noticed_by == "nobody" and order.index(fact.severity) == top for fact in facts):
+            assert cells[7].endswith("(nobody)"), name
+
+
+def test_a_design_outside_the_catalogue_and_a_failed_one_are_told(tmp_path: Path, results: Results) -> None:
+    first = _of(results, "oprf-psi")
+    other = replace(first, design=replace(first.design, option="9z"))
+    page_ = drawn(SAMPLE, replace(results, rows=(other,)))
+    assert "Not in the catalogue" in page_.sheet and "Baselines" not in page_.sheet
+    folder = results_folder(tmp_path)
+    assert "<code>bad</code> failed: " in drawn(folder, check_folder(folder)).sheet
 
 
 @pytest.mark.parametrize("there", [True, False])

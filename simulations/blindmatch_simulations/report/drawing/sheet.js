@@ -1,4 +1,4 @@
-// The decision sheet: one printed page, a row for each option's designs, in words. It shows what other parts show.
+// The decision sheet: one printed page, a row for each design, in words. It shows what other parts show.
 const LEVELS = {
   baseline: "Baselines",
   device: "Device level",
@@ -6,182 +6,252 @@ const LEVELS = {
   encryption: "Protocol level",
 };
 const FINDS = {
-  near: "known pictures, and copies that look alike",
-  equal: "known pictures, and copies whose hash is the same",
-  category: "what a model takes for its category; new pictures too",
+  near: "known pictures, many near copies",
+  equal: "known pictures of the same hash",
+  category: "what a model takes for its category",
   nothing: "nothing",
 };
 const SCALES = [
-  [1e9, "billion"],
-  [1e6, "million"],
-  [1e3, "thousand"],
+  [1e9, " billion"],
+  [1e6, " million"],
+  [1e4, " thousand"],
 ];
+const REAL = "iwf_list_2024";
+const TESTABLE = ["testable", "hashes"];
+const two = (v) => number(Number(v.toPrecision(2)));
 const rounded = (v) => {
   const [size, name] = SCALES.find(([least]) => v >= least) || [1, ""];
-  return `${number(Number((v / size).toPrecision(2)))}${name && ` ${name}`}`;
+  return `${two(v / (name === " thousand" ? 1e3 : size))}${name}`;
 };
-const two = (v) => number(Number(v.toPrecision(2)));
-const REAL = "iwf_list_2024";
-const roundedBetween = (low, high) => (rounded(low) === rounded(high) ? rounded(low) : `${rounded(low)} to ${rounded(high)}`);
-const INNOCENT = {picture: "picture", hash: "hash", outcome: "no match"};
-// what an innocent picture tells whom; a centre hears of reported pictures alone
+const oneIn = (rate) => `one in ${rounded(1 / rate)}`;
+const euro = (v) => (v < 0.01 ? "under 1 cent" : `\u20ac${v < 10 ? v.toFixed(2) : two(v)}`);
+const realList = () => given("list") || sizeOf(REAL);
+const wrongAYear = (rate) => DAYS * flood([1, 1, 1], [rate, rate, rate]).wrong[0];
+const clause = (says) => says.split(/[,:;(]/)[0].trim();
+const noList = (row) => ["nothing", "category"].includes(row.design.relation);
+
+// what whoever is neither end nor centre learns of a picture that does not match
+const innocentTo = (row, party) => {
+  const found = seenBy(row, party),
+    asked = Object.values(row.design.roles).includes(party);
+  const facts_ = told(row, party).flatMap((leak) => leak.facts);
+  const shows = unique(
+    facts_.filter((one) => one.shows.some((thing) => thing === "picture" || thing === "hash")).map((one) => clause(one.says)),
+  );
+  const unsure = ["picture", "hash", "outcome"].some((thing) => found[thing]?.state === "unchecked");
+  return [
+    ...(found.picture?.state === "sealed" ? ["the sealed picture"] : shows),
+    ...(found.outcome && asked ? ["that nothing matched"] : []),
+    ...(found.account && asked && party !== "provider" ? ["whose it is"] : []),
+    ...(unsure && asked ? ["(not checked)"] : []),
+  ];
+};
 const innocent = (row) => {
-  const told_ = sight(row)
-    .filter((box) => box.party !== "device" && !AFTER.includes(box.party))
-    .map((box) => {
-      const things = THINGS.filter((thing) => thing !== "account" && box.things[thing]).map(
-        (thing) => (box.things[thing].state === "sealed" ? "sealed picture" : INNOCENT[thing]),
-      );
-      return things.length ? h`${partyName(box.party)}: ${glue(things, ", ")}` : "";
-    })
-    .filter(Boolean);
-  const words = told_.length ? glue(told_, "; ") : "nobody anything of the picture";
-  return h`${to(place(row.id, "sees"), words)}`;
+  const parties = sight(row)
+    .map((box) => box.party)
+    .filter((party) => party !== "device" && !AFTER.includes(party));
+  const said = parties
+    .map((party) => [party, innocentTo(row, party)])
+    .filter(([, words]) => words.length)
+    .map(([party, words]) => h`${partyName(party)}: ${glue(words, ", ")}`);
+  return to(place(row.id, "sees"), said.length ? glue(said, "; ") : "nobody anything more than in every design");
 };
-const restoredName = (row) => (valueOf(row, "corpus_recall_pairs") === null ? "recall_pairs" : "corpus_recall_pairs");
+const bounded = (figure) => figure.value !== null && figure.low !== null && figure.high !== null;
+const ofThese = (figure) => soft(h`of ${number(figure.n)}`);
 const restored = (row) => {
   if (row.design.relation === "nothing") return "none";
-  const name = restoredName(row),
+  const own = figureOf(row, "corpus_recall_pairs");
+  const name = own.value === null ? "recall_pairs" : "corpus_recall_pairs",
     figure = figureOf(row, name);
-  if (figure.value === null || ofFewer(row, name, figure)) return fig(row, name);
-  return fig(row, name, h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}`);
+  if (!bounded(figure) || ofFewer(row, name, figure)) return fig(row, name);
+  return fig(
+    row,
+    name,
+    h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}${own.value === null ? h` ${ofThese(figure)}` : ""}`,
+  );
 };
-const wrongName = (row) => (valueOf(row, "corpus_false_photographs") === null ? "false_matches" : "corpus_false_photographs");
+const atMost = (figure) => (figure.value ? "" : "none of ") + (figure.value ? "" : `${number(figure.n)}, so under `);
 const wrongly = (row) => {
   if (row.design.relation === "nothing") return "none";
-  const name = wrongName(row),
-    rate = triple(figureOf(row, name));
-  if (!rate) return fig(row, name);
-  const yearly = (figure) => roundedBetween(...figure.slice(1).map(wrongAYear)),
-    all = triple(figureOf(row, "corpus_false"));
-  return h`${fig(row, name, yearly(rate))}${name !== "false_matches" && all ? h`; ${fig(row, "corpus_false", yearly(all))}` : ""}`;
+  if (row.design.relation === "category") {
+    const {low, high} = now.sources.volumes.fpr_classifier;
+    return h`not measured; recalled ${rounded(wrongAYear(low))} to ${rounded(wrongAYear(high))}`;
+  }
+  const [photographs, least, most] = ["corpus_false_photographs", "corpus_false", "corpus_false_all"].map((name) => figureOf(row, name));
+  if (!bounded(photographs)) return h`not measured at scale; ${flagged(row)}`;
+  const all = bounded(least) && bounded(most);
+  return h`photographs: ${fig(row, "corpus_false_photographs", h`${atMost(photographs)}${rounded(wrongAYear(photographs.high))}`)}${
+    all ? h`; all kinds: ${fig(row, "corpus_false", rounded(wrongAYear(least.low)))} to ${fig(row, "corpus_false_all", rounded(wrongAYear(most.high)))}` : ""
+  }`;
 };
-const wrongAYear = (rate) => DAYS * flood([1, 1, 1], [rate, rate, rate]).wrong[0];
-// bytes of a user and year, at a list of `n`
-const ofUser = (row, n) => {
-  const of = (name) => (valueOf(row, name) === null ? null : bytesAt(row, name, n));
-  const [up, down, setup, update] = ["query_up_bytes", "query_down_bytes", "setup_bytes", "update_bytes"].map(of);
-  if (!setup || !update) return null;
-  return ends(
-    (end) =>
-      given("items") * ((up?.[end] || 0) + (down?.[end] || 0)) +
-      given("setups") * setup[end] +
-      DAYS * given("updates") * update[end],
+// bytes of a user and year at the run's own list
+const ofUser = (row) => {
+  const value = (name) => figureOf(row, name).value ?? (figureOf(row, name).why.startsWith(NOTHING) ? 0 : NaN);
+  return (
+    given("items") * (value("query_up_bytes") + value("query_down_bytes")) +
+    given("setups") * value("setup_bytes") +
+    DAYS * given("updates") * value("update_bytes")
   );
 };
 const userPays = (row) => {
   if (row.design.relation === "nothing") return "nothing";
   const cpu = valueOf(row, "device_cpu_ms"),
-    all = ofUser(row, target(row));
-  const real = sizeOf(REAL),
-    longer = ofUser(row, real);
-  const euro = (v) => (v < 0.01 ? "under 1 cent" : `\u20ac${two(v)}`);
+    all = ofUser(row),
+    grown = valueOf(row, "setup_bytes") === null ? 0 : given("setups") * bytesAt(row, "setup_bytes", realList())[1];
   const paid = (v) => h`${bytes(v)}, ${euro((v / 1e9) * given("price"))}`;
-  const grown = all && longer[1] > all[1] ? h` ${soft(h`(real list: up to ${paid(longer[1])})`)}` : "";
+  const longer = grown > all ? h` ${soft(h`(set-ups for a real list: up to ${paid(grown)})`)}` : "";
   return opens(
     place(row.id, "user"),
-    h`${cpu === null ? absent("") : h`${two((cpu * given("items")) / 1000)} s`}; ${all ? h`${paid(all[1])}${grown}` : absent("")}`,
+    h`${cpu === null ? absent("") : h`${two((cpu * given("items")) / 1000)} s`}; ${Number.isFinite(all) ? h`${paid(all)}${longer}` : absent("")}`,
     () =>
       evidence(h`${row.id}: what a user pays in a year`, [
-        ["CPU of the device, a picture", fig(row, "device_cpu_ms")],
-        [
-          "bytes for matching",
-          all ? h`${bytesBetween(all)} at ${number(target(row))} entries; ${bytesBetween(longer)} at ${number(real)}` : absent(""),
-        ],
+        ["CPU of the device, a picture, at this run's list", fig(row, "device_cpu_ms")],
+        ["bytes for matching, at this run's list", h`${Number.isFinite(all) ? bytes(all) : absent("")}, ${number(entries(row))} entries`],
+        ["set-ups alone, if they grow in proportion", h`${bytes(grown)} at ${number(realList())} entries`],
         ...now.sources.inputs
           .filter((one) => ["items", "setups", "updates", "price"].includes(one.ident))
           .map((one) => [one.label, h`${number(given(one.ident))}: ${one.source} ${mark(one.provenance)}`]),
-        ["not counted", "energy of the device; reports; the messages themselves"],
+        ["not counted", "energy of the device; reports; messages; longer updates, queries and replies of a longer list"],
       ]),
   );
 };
 const ROUND = 1e6;
-const runs_ = (row) => {
+const mustRun = (row) => {
   const parties = unique(Object.values(row.design.roles)).filter((party) => party !== "provider");
   const who =
     parties.length > 1
-      ? h`${glue(parties.map(partyName), " and ")}, apart`
+      ? h`${glue(parties.map(partyName), " and ")}, which must not join`
       : parties.length
-        ? `a ${partyName(parties[0])} besides the provider`
-        : Object.keys(row.design.roles).length
-          ? "the provider alone"
-          : "nobody: no server matches";
-  const found = asksNobody(row) ? null : cpuAt(row, target(row));
-  const cores_ = found && found.slice(0, 2).map((one) => (one * ROUND) / DAY_MS);
-  return h`${who}${cores_ ? h`; ${opens(place(row.id, "cost"), h`${between(...cores_, two)} cores`, () => costEvidence(row, target(row)))}` : ""}`;
+        ? h`a ${partyName(parties[0])} beside the provider`
+        : row.design.content === "sealed"
+          ? "the provider, on a vendor's hardware"
+          : asksNobody(row)
+            ? "no matching server"
+            : "the provider";
+  if (asksNobody(row)) return who;
+  const at = (n) => cpuAt(row, n)?.slice(0, 2).map((one) => (one * ROUND) / DAY_MS);
+  const [own, real] = [at(entries(row)), at(realList())];
+  const words = own
+    ? h`${two(own[1])} cores${real[1] > own[1] ? h` ${soft(h`(real list: up to ${two(real[1])})`)}` : ""}`
+    : absent(figureOf(row, "server_cpu_ms").why);
+  return h`${who}; ${opens(place(row.id, "cost"), words, () => costEvidence(row, target(row)))}`;
 };
-const depictedTold = (row) => {
-  const figure = figureOf(row, "depicted");
-  if (figure.value === null) return fig(row, "depicted");
-  return fig(row, "depicted", figure.value ? "its hash, and from it a blurred likeness" : "no hash of it");
+// of an entry of the list, to whoever has the files of the fewest parties; curator and centre hold the list anyway
+const stolen = (row) => {
+  const holding = (level) =>
+    smallest(row.design.list_known.filter((one) => one.knowledge === level && !one.parties.includes("centre")).map((one) => one.parties));
+  const [testable, hashes] = TESTABLE.map(holding);
+  const files = (groups) => glue(groups.map((one) => glue(one.map((party) => (party === "device" ? "any device" : partyName(party))), " with ")), "; ");
+  if (hashes.length) return fig(row, "depicted", h`${files(hashes)}: its hash, and from it a blurred likeness`);
+  return testable.length ? fig(row, "depicted", h`${files(testable)}: whether a guess is it`) : fig(row, "depicted", "nothing");
+};
+// the most severe; of these one that nobody would notice, by the fewest parties
+const worstOf = (row) => {
+  const all = abuses(row).filter((one) => one.fact.topic !== "read"),
+    top = all.filter((one) => one.severity === all[0].severity);
+  const rank = (one) => [notice(one) === "nobody" ? 0 : 1, Math.min(...one.by.map((parties) => parties.length))];
+  return top.sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1])[0];
 };
 const worst = (row) => {
-  const first_ = abuses(row).find((one) => one.fact.topic !== "read");
-  const words = first_ ? abuseLine(first_) : row.design.relation === "nothing" ? "none declared" : "the list itself";
-  return h`${opens(place(row.id, "abuse"), words, () => abuseEvidence(row))}${
-    row.design.relation === "nothing" ? "" : proven(row) ? "; outsiders can check the list" : "; no proof to outsiders"
-  }`;
+  const one = worstOf(row);
+  const words = one
+    ? h`${glue(one.by.map((parties) => glue(parties.map((party) => (party === "device" ? "any client" : partyName(party))), " with ")), "; or ")} ${abuseOf(one.fact)} ${soft(h`(${notice(one)})`)}`
+    : noList(row)
+      ? "none declared"
+      : "the list itself";
+  return opens(place(row.id, "abuse"), words, () => abuseEvidence(row));
 };
+const sameList = (row) => {
+  if (row.design.relation === "nothing") return "there is none";
+  const figure = figureOf(row, "proof_bytes");
+  return fig(row, "proof_bytes", figure.value !== null ? "yes" : figure.why.startsWith(NOTHING) ? "no" : absent(figure.why));
+};
+const LOOKED = {undeclared_bytes: "undeclared bytes", advantage: "telling pictures apart"};
 const unknown = (row) => {
   const open = row.checks.filter((one) => one.verdict === "not checked").length;
   const words = [
-    row.design.differs ? "the option itself: a stand-in ran" : "",
-    open ? `${open} of ${row.checks.length} leakage checks` : "",
-    row.design.end_to_end && figureOf(row, "undeclared_bytes").value === null ? "whether undeclared bytes leave" : "",
+    row.design.differs ? "the option: a stand-in ran" : "",
+    row.lessened ? clause(row.lessened) : "",
+    open ? `${open} of ${row.checks.length} checks` : "",
+    ...Object.keys(LOOKED).map((name) => {
+      const figure = figureOf(row, name);
+      return figure.value === null && !figure.why.startsWith(NOTHING) ? LOOKED[name] : "";
+    }),
   ].filter(Boolean);
-  return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "none of its own";
+  return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "see above";
 };
 const SHEET = () => [
   ["Option, design", null],
-  ["An innocent picture tells", innocent],
+  ["Who learns what of an innocent picture", innocent],
   ["Can find", (row) => FINDS[row.design.relation]],
-  ["Reports restored (0a is 100\u00a0%)", restored],
-  ["Innocent pictures reported a year: photographs; all kinds", wrongly],
-  ["A user and year: CPU; data, price", userPays],
-  ["Must be run by; cores a million photos a day", runs_],
-  ["Stolen files tell of a depicted child", depictedTold],
+  ["Found, of what 0a finds", restored],
+  ["Innocent pictures matched a year", wrongly],
+  ["A user's year: CPU; data, price", userPays],
+  ["Run by; cores a million pictures a day", mustRun],
+  ["Stolen files of whom tell what of a listed picture", stolen],
   ["Worst abuse declared (who would notice)", worst],
-  ["Not measured, beside what nobody measured", unknown],
+  ["All have one list: shown to outsiders", sameList],
+  ["Not measured", unknown],
 ];
-const sheetStudy = (row) => [
-  h`<b>${row.option}</b> ${code(row)}`,
-  "nothing, unless the account is opened",
-  "nothing: opens messages of accounts",
-  "none",
-  "none",
-  absent(""),
-  "authorities, with keys in shares",
-  "no list",
-  h`${row.opened.reduce((a, b) => (b.messages > a.messages ? b : a)).who}: all messages`,
-  "everything but the study",
-];
+const sheetName = (option, row, at) => h`<b>${option.id}</b> ${at ? "" : h`${option.name} `}<code>${row.id}</code>`;
+const sheetStudy = (option, row, at) => {
+  const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
+  const escrow = row.figures.escrow_bytes;
+  return [
+    sheetName(option, row, at),
+    "nobody anything, unless the account is opened",
+    "nothing: opens messages",
+    "none",
+    "none",
+    escrow ? to(place(row.id, "cost"), h`${number(escrow.value)} ${escrow.unit} a message, kept by the provider`) : absent(""),
+    "authorities, with keys in shares",
+    "there is no list",
+    to(place(row.id, "abuse"), h`${most.who}, with ${most.holders}: ${most.messages} of ${most.of_messages} messages ${soft("(not measured)")}`),
+    "there is none",
+    "all but the study",
+  ];
+};
 const sheetRows = (option) => [
   ...designs()
     .filter((row) => row.design.option === option.id)
-    .map((row) =>
-      SHEET().map(([, cell], at) => (at ? cell(row) : h`<b title="${option.name}">${option.id}</b> <code>${row.id}</code>`)),
-    ),
+    .map((row, index) => SHEET().map(([, cell], at) => (at ? cell(row) : sheetName(option, row, index)))),
   ...studies()
     .filter((row) => row.option === option.id)
-    .map(sheetStudy),
+    .map((row, index) => sheetStudy(option, row, index)),
 ];
 const sheetPart = () => {
-  const head = SHEET().map(([name]) => name);
-  const literature = now.sources.volumes.fpr_perceptual;
-  const rows = Object.entries(LEVELS).flatMap(([level, name]) => [
-    [name],
-    ...now.sources.options.filter((one) => one.level === level).flatMap(sheetRows),
-  ]);
-  const pairs = Math.max(0, ...designs().map((row) => figureOf(row, restoredName(row)).n || 0));
+  const head = SHEET().map(([name]) => name),
+    known = now.sources.options.map((one) => one.id),
+    {fpr_perceptual: literature, data_price: price} = now.sources.volumes;
+  const others = unique(designs().map((row) => row.design.option)).filter((id) => !known.includes(id));
+  const groups = [
+    ...Object.entries(LEVELS).map(([level, name]) => [name, now.sources.options.filter((one) => one.level === level)]),
+    ["Not in the catalogue", others.map((id) => ({id, name: ""}))],
+  ];
+  const rows = groups.flatMap(([name, options]) => {
+    const own = options.flatMap(sheetRows);
+    return own.length ? [[name], ...own] : [];
+  });
+  const scan = designs().find((row) => valueOf(row, "corpus_recall") !== null && row.design.relation === "near");
+  const found = scan ? h`; of the corpus's ${number(figureOf(scan, "corpus_recall").n)} copies that is at most ${fig(scan, "corpus_recall")}` : "";
+  const photos = rounded(DAYS * given("volume"));
+  const parts = [
+    h`<b>No design here looks for</b> new material, but for 1d, nor for grooming, live streams or video.`,
+    h`<b>Found, of what 0a finds</b>: of copies within 31 bits of a listed photograph, each edit counted alike${found}. A modified client sends unseen.`,
+    h`<b>Innocents</b>: at ${photos} pictures a year (a peak day's, times an assumed share, times 365) against a list as long as the corpus's half; all kinds from the least to the most it can be. What decides is unknown: the error rate of a long list on real traffic. One error in a million is ${rounded(wrongAYear(1e-6))} a year; recalled: ${oneIn(literature.high)} to ${oneIn(literature.low)}. If ${rounded(given("volume") * given("prevalence"))} known pictures a day are sent and all found, most matches are wrong above ${oneIn(given("prevalence") / (1 - given("prevalence")))}.`,
+    h`<b>A person wrongly reported</b>: a second hash must agree and a person decide; the sender is told and can complain; in 0a the provider's word says who sent it. How often each errs was not measured.`,
+    h`<b>Prevention</b>: a device that learns the outcome can warn its user in place of a report, and nothing leaves; or refuse to send, and the provider can tell that something matched.`,
+    h`<b>In every design</b> the provider knows who sends to whom, when and how much, and whether a report follows, and can read those who never compared keys; curator and ${term("centre")} hold the list, and its maker can list anything.`,
+    h`<b>Nobody measured</b> real lists, real traffic, decisions of people, side channels, a country's scale. Nothing is ranked.`,
+  ];
   return section(
     "sheet",
     "Decision sheet",
-    para(
-      h`<b>No option sees</b> grooming or live streams; a list sees no new material; video was not measured. <b>Restored</b>: of ${number(pairs)} copies of listed photographs that the provider's own matching would find, every edit alike; a modified client, which sends unseen, is not in it. <b>Innocents</b>: at ${rounded(DAYS * given("volume"))} photos a year, the ends of the measured intervals. What decides is unknown: the error rate of a long list on real traffic. At one error in a million it is ${rounded(wrongAYear(1e-6))} a year; recalled for hashes: ${number(literature.low)} to ${number(literature.high)} a picture. Whoever makes a list, and the ${term("centre")}, hold it in every design. Nothing is ranked.`,
-    ),
+    para(glue(parts, " ")),
     table("Options by level", head, rows, "decision"),
+    glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`)),
     para(
-      h`${designs().map(entries).length ? h`List of ${listed()}; ` : ""}real list: ${number(sizeOf(REAL))}, ${now.sources.volumes[REAL].source}. Price: ${now.sources.volumes.data_price.source}. Run of ${now.run.made_at}, <code>${now.run.command}</code>, digest ${now.run.digest.slice(0, 16)}.`,
+      h`List of this run: ${listed()}; real list: ${number(realList())}. Assumed: ${number(given("items"))} pictures, ${number(given("setups"))} set-ups and ${number(DAYS * given("updates"))} updates a user and year. Price: what networks may charge each other for roaming (${price.source}), no tariff. Run of ${now.run.made_at}: <code>${now.run.command}</code>, digest ${now.run.digest.slice(0, 16)}.`,
     ),
   );
 };
