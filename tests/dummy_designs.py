@@ -612,7 +612,7 @@ class Sealed(Message, tag=0xE9, name="vouchers/voucher"):
 def veiled(evidence: bytes, commitment: bytes) -> bytes:
     """Evidence under a mask, or out of it."""
     mask = hashlib.shake_256(b"dummy-vouchers/evidence" + commitment).digest(len(evidence))
-    return bytes(a ^ b for a, b in zip(evidence, mask, strict=True))
+    return (int.from_bytes(evidence, "big") ^ int.from_bytes(mask, "big")).to_bytes(len(mask), "big")
 
 
 class ThresholdOpener(Redacted, Struct, frozen=True):

@@ -283,9 +283,10 @@ def drawn_binding(design: bm.AnyDesign, rng: Randomness) -> bm.Binding:
     """Of a message of the picture's own; none where the design hands in no vouchers, and is told of none."""
     if not design.vouchers:
         return bm.UNBOUND
-    key, *tags = (rng.take(32) for _ in range(1 + OPENED + CLOSED))
+    drawn = rng.take(32 * (2 + OPENED + CLOSED))
+    unnamed, key, *tags = (drawn[at : at + 32] for at in range(0, len(drawn), 32))
     opening = CommitmentOpening(key, tuple(tags[:OPENED]), tuple(tags[OPENED:]))
-    digest = AttachmentDigest(rng.take(32), "image/png")
+    digest = AttachmentDigest(unnamed, "image/png")
     sender, recipient, time = (rng.take(5) for _ in range(3))
     sent_at = 1 << 40 | int.from_bytes(time, "big")
     evidence = Evidence(sender.hex(), recipient.hex(), sent_at, digest, opening)
