@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
-from itertools import islice
 
 import numpy as np
 from blindmatch_client.egress.calls import ENROL, ENROLLED
@@ -46,10 +45,8 @@ from blindmatch_simulations.testbed.audit.records import ENROLMENTS, Evidence, F
 from blindmatch_simulations.testbed.inprocess.deployed import VOUCHER, seen_by, seers
 from blindmatch_simulations.testbed.inprocess.steps import decided
 
-FRESH_TAPES = 8
-"""A random byte stays the same over this many tapes with probability 2^-64,"""
-MORE_TAPES = 56
-"""a random bit over these, too, that are tried before a byte is called unexplained."""
+FRESH_TAPES = 64
+"""The most that are tried of one picture: a random bit stays the same over them with probability 2^-64."""
 
 
 def replay(counterpart: Counterpart, trace: SessionTrace, item: Item) -> list[Finding]:
@@ -144,7 +141,7 @@ def explain(finder: DecoyFinder, trace: SessionTrace, item: Item) -> tuple[list[
         try:
             others = [run(decoy, rounds, trace.tape) for decoy in decoys.items]
             deep = max(map(len, [actual, *others]), default=0)
-            again = (run(item, 1 if deep <= 1 else rounds) for _ in range(FRESH_TAPES + MORE_TAPES))
+            again = (run(item, 1 if deep <= 1 else rounds) for _ in range(FRESH_TAPES))
             findings += _compare(counterpart, party, trace.item, actual, again, others)
         except BlindmatchError as error:
             findings.append(Finding(party, trace.item, f"cannot be run again: {error}", _size(actual)))
@@ -160,7 +157,7 @@ def _compare(
     others: Sequence[Bodies],
 ) -> list[Finding]:
     """`again` are runs of the same picture on fresh tapes; they are made as far as they are needed."""
-    findings, fresh = [], list(islice(again, FRESH_TAPES))
+    findings, fresh = [], [next(again)]
     for at in range(max(map(len, [actual, *others]), default=0)):
         for role in seen_by(counterpart.design, party):
             mine = _body(actual, at, role)
@@ -168,12 +165,11 @@ def _compare(
             gap = max((abs(len(mine) - len(body)) for body in theirs), default=0)
             if gap:
                 findings.append(Finding(party, item, f"round {at + 1}: length depends on the picture", gap))
-            if not _unexplained(mine, [_body(bodies, at, role) for bodies in fresh], theirs):
-                continue
-            fresh += again
-            told = _unexplained(mine, [_body(bodies, at, role) for bodies in fresh], theirs)
-            if told:
-                findings.append(Finding(party, item, f"round {at + 1}: bytes tell of the picture", told))
+            while told := _unexplained(mine, [_body(bodies, at, role) for bodies in fresh], theirs):
+                if (one := next(again, None)) is None:
+                    findings.append(Finding(party, item, f"round {at + 1}: bytes tell of the picture", told))
+                    break
+                fresh.append(one)
     return findings
 
 
