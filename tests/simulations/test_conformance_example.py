@@ -49,11 +49,3 @@ def test_the_installed_example_fails_nothing(environment: dict[str, str], tmp_pa
     verdicts = {check["check"]: check["verdict"] for check in result["checks"]}
     unpassed = {name for name, verdict in verdicts.items() if verdict != "passed"}
     assert unpassed == {"other key", "update", "timing", "proofs", "full size"}
-
-
-def test_the_example_of_one_file_fails_nothing(tmp_path: Path) -> None:
-    reference = f"{EXAMPLE.parent / 'exact_upload.py'}:DESIGN"
-    checked = subprocess.run(
-        [*BLINDMATCH, "conformance", reference], capture_output=True, timeout=240, cwd=tmp_path
-    )
-    assert checked.returncode == 0, checked.stderr.decode()

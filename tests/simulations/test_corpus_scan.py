@@ -34,7 +34,6 @@ from blindmatch_simulations.testbed.pictures.pool import SIDE, picture, random_h
 from msgspec.structs import replace
 from PIL import Image
 from scipy.special import gammaln
-from scipy.stats import binom
 from support.command import BAD_STATE, COMMAND, REFUSED, in_process, refused
 from support.schemas import of_scans
 
@@ -130,6 +129,8 @@ def test_halves_depend_on_both_hashes_alone_and_are_even() -> None:
 
 @pytest.mark.parametrize("p", [0.001, 0.05, 0.3, 0.5, 0.93])
 def test_the_bound_of_a_mean_holds_as_often_as_it_says(p: float) -> None:
+    from scipy.stats import binom  # takes long to import
+
     hits = np.arange(41)
     held = [low <= p <= high for low, high in (bounded_mean(hit / 40, 40) for hit in hits)]
     assert binom.pmf(hits, 40, p)[np.array(held)].sum() >= 0.95

@@ -146,7 +146,7 @@ def test_a_design_in_one_new_file_runs_with_no_other_change(tmp_path: Path, work
     path = tmp_path / "mine.py"
     shutil.copy(EXAMPLE, path)
     record = tmp_path / "run.jsonl"
-    done = by_processes(tmp_path, f"{path}:DESIGN", "--record", record)
+    done = demo(tmp_path, f"{path}:DESIGN", "--record", record)
     check_right(done, workload, load_design(f"{path}:DESIGN"))
     recording = read_recording(record)
     sent = [one for one in recording.events if isinstance(one.operation, SendPicture)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from blindmatch_simulations.evaluation.studies.targeted import (
     TARGET,
     Authority,
     Kept,
+    Opened,
     Scheme,
     attempts,
     read,
@@ -26,11 +28,15 @@ from blindmatch_simulations.evaluation.studies.targeted import (
 from msgspec.structs import replace
 
 SCHEME = Scheme(n=4, k=3, accounts=3, messages=4, periods=2)
-ROWS = list(attempts(SCHEME))
+
+
+@cache
+def rows() -> tuple[Opened, ...]:
+    return tuple(attempts(SCHEME))
 
 
 def opened(who: str) -> list[tuple[int, int, int]]:
-    return [(row.holders, row.messages, row.accounts) for row in ROWS if row.who.startswith(who)]
+    return [(row.holders, row.messages, row.accounts) for row in rows() if row.who.startswith(who)]
 
 
 def test_a_warrant_opens_one_account_to_k_authorities_and_nothing_to_fewer() -> None:
