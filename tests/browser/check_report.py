@@ -49,6 +49,7 @@ OWN_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 DARK = "--blink-settings=preferredColorScheme=0"
 REPORT, LEAST_PARTS = "report.html", 10
 MOST_WORDS, MOST_SCREENS, SCREEN, MOST_PAGES = 2500, 10, 800, 15
+MOST_SHEET = 14
 LEAST_PAGES = 10  # rights sheets, assumptions and glossary are printed: without them it is six
 
 
@@ -334,6 +335,8 @@ def _clean(name: str, view: View, told: dict[str, Any] | None, alone: bool) -> b
     screens = told["height"] / SCREEN
     if name == "wide" and alone and (told["words"] > MOST_WORDS or screens > MOST_SCREENS):
         faults.append(f"{told['words']} words on {screens:.1f} screens before anything is opened")
+    if view.place and screens > MOST_SHEET:
+        faults.append(f"the sheet takes {screens:.1f} screens")
     print(f"{name}: {told['words']} words, {screens:.1f} screens")  # noqa: T201
     print(f"{name}: {told['passes']} rules passed, {len(faults)} faults")  # noqa: T201
     for fault in faults:
