@@ -251,8 +251,9 @@ def _driven(browser: str, folder: Path, plain: str) -> int:
         ),
     }
     bad = 0
-    for name, (page, asked) in jobs.items():
-        told = _asked(browser, folder, page, asked)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(lambda job: _asked(browser, folder, *job), jobs.values()))
+    for name, told in zip(jobs, answers, strict=True):
         faults = told["faults"] if told else [f"no answer within {SECONDS} s"]
         print(f"{name}: {told['links'] if told else 0} links clicked, {len(faults)} faults")  # noqa: T201
         for fault in faults:
