@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from itertools import pairwise
@@ -16,6 +17,7 @@ from blindmatch_protocol.contract import Severity, Shows
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.data import committed, volumes
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
+from blindmatch_simulations.evaluation.assess.judging import told
 from blindmatch_simulations.evaluation.assess.observed import (
     Check,
     Copies,
@@ -33,14 +35,14 @@ from blindmatch_simulations.evaluation.attacks.run import Ran, results_of
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.measure.results import ByKind, Figure, encode
 from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
-from blindmatch_simulations.report.page import asset, report
+from blindmatch_simulations.report.page import asset, figure_files, report
 from blindmatch_simulations.report.yearly import ASSUMPTION, inputs
 from blindmatch_simulations.testbed.pictures.crops import EDITS as SUITE
 from defusedxml.ElementTree import fromstring
 from msgspec.structs import replace
 from support.assess_page import outline, results_folder
 from support.assess_rows import HOSTILE, observed, row
-from support.drawn import Drawn, cells, drawn, pictured
+from support.drawn import Drawn, called, cells, drawn, pictured
 
 MOST_BYTES = 3 << 20
 MOST_WORDS = 2_500
@@ -153,11 +155,11 @@ def test_the_page_is_short_before_anything_is_opened(sample: Drawn) -> None:
 
 def test_first_things_stand_first(sample: Drawn) -> None:
     parts = [one.get("id") for one in sample.tree().iter("section")]
-    parts.remove("kinds") if "kinds" in parts else None
     assert parts == [
         "matrix",
         "missed",
         "flagged",
+        "kinds",
         "cost",
         "abuse",
         "client",
@@ -231,7 +233,7 @@ def test_runs_that_differ_are_marked_and_those_that_do_not_are_not(folder: Path)
     larger = replace(one, figures={**one.figures, "setup_bytes": Figure(9000.0)})
     found = replace(one, figures={**one.figures, "recall": Figure(1.0, low=0.99, high=1.0, n=9)})
     near = replace(one, figures={**one.figures, "recall": Figure(0.6, low=0.1, high=0.9, n=9)})
-    for other, name in ((larger, "Set-up"), (found, "Found, of all edited")):
+    for other, name in ((larger, "Set-up"), (found, "Found, of copies sent")):
         two = drawn(folder, whole, replace(whole, rows=(other, *whole.rows[1:])))
         assert "quoted: figures differ" in two.words("runs") and name in two.words("run-quoted")
         assert "\u2260 run 2" in two.words("matrix" if other is found else "cost")
@@ -299,7 +301,7 @@ def test_a_rights_sheet_asks_every_question_and_rates_nothing(sample: Drawn) -> 
     for right in committed("plain")["rights"]:
         assert right["right"] in sheet and all(one["ask"] in sheet for one in right["questions"])
     assert (
-        re.search(r"Found, of all edited: \d", sheet)
+        re.search(r"Found, of the corpus's copies: \d", sheet)
         and "not measured: no design here looks for them" in sheet
     )
     assert not re.search(r"proportionate|violates|unlawful|score|rated|recommend", sample.words("rights"))
@@ -330,12 +332,14 @@ def kind_of_picture(**changes: Any) -> ByKind:
 
 def test_kinds_of_picture_are_drawn_where_the_run_looked_at_them(folder: Path) -> None:
     whole = check_folder(folder)
-    assert "kinds" not in [one.get("id") for one in drawn(folder, whole).tree().iter("section")]
+    assert "kinds-run" not in drawn(folder, whole).main
     assert "Errors by kind of picture: this run looked at none." in drawn(folder, whole).words("unmeasured")
     blank = kind_of_picture(kind="faces", tail=Figure(None, "too few"), origin="installed", packages=("p",))
     made = drawn(folder, replace(whole, kinds=(kind_of_picture(), blank)))
-    rows = made.words("kinds")
-    assert "documents generated50 % (25\u201375 %)0 % (0\u201312.5 %)0 % (0\u201312.5 %)1.0 \u00d7 10" in rows
+    rows = made.words("kinds-run")
+    assert (
+        "documents generated50 % (25\u201375 %)0 % (0\u201312.5 %)0 % (0\u201312.5 %)1 in 1 million" in rows
+    )
     assert "faces p50 %" in rows and "not measured" in rows
     assert "40, generated" in made.opened("kind.documents.generated.recall")
     assert "780 pairs" in made.opened("kind.documents.generated.false_matches")
@@ -344,6 +348,115 @@ def test_kinds_of_picture_are_drawn_where_the_run_looked_at_them(folder: Path) -
     sent = replace(row(observed()), recall_by_kind=(found,), false_by_kind=(replace(found, found=0),))
     own = drawn(folder, replace(whole, rows=(sent,))).words("kinds-designs")
     assert "quoted6 of 8 (35\u201397 %)" in own and "quoted0 of 8" in own
+
+
+CORPUS = {
+    "corpus_recall": Figure(0.72, "committed evidence", 0.715, 0.725, 9100),
+    "corpus_recall_pairs": Figure(0.99, "committed evidence", 0.985, 0.995, 6000),
+    "corpus_recall_far": Figure(0.9, "committed evidence", 0.85, 0.95, 265),
+    "corpus_false": Figure(0.008, "committed evidence", 0.004, 0.014, 18_000, 18_000 * 17_999),
+    "corpus_false_all": Figure(0.2, "committed evidence", 0.19, 0.21, 24_000, 24_000 * 23_999),
+    "corpus_false_photographs": Figure(0.0, "committed evidence", 0.0, 0.0105, 350, 350 * 17_999),
+}
+
+
+def test_what_the_reference_corpus_says_of_a_design_stands_before_the_runs_own_few(folder: Path) -> None:
+    """In every view the same number; the run's own count is beside it, and whether it agrees."""
+    whole, seen = check_folder(folder), row(observed())
+    own = {"recall": Figure(0.75, low=0.1, high=0.9, n=8), "false_matches": Figure(0.0, low=0, high=0.3, n=9)}
+    agreeing = {"wrong_outcomes": Figure(0.0, low=0.0, high=0.2, n=17)}
+    one = replace(seen, figures={**seen.figures, **own, **CORPUS, **agreeing})
+    made = drawn(folder, replace(whole, rows=(one,)))
+    matrix = made.words("matrix")
+    assert "28 % (27.5\u201328.5)run 2/8, agrees" in matrix and "0.8 % (0.4\u20131.4)run 0/9" in matrix
+    assert "of 9 100 copies in the reference corpus" in matrix and "18 000 pictures of 10 kinds" in matrix
+    assert "25 %" not in matrix and "30 %" not in matrix
+    missed, flagged = made.words("missed"), made.words("flagged")
+    assert "28 % (27.5\u201328.5)" in missed and "99 % (98.5\u201399.5 %)" in missed
+    assert "0.8 % (0.4\u20131.4)" in flagged and "20 % (19\u201321 %)" in flagged and "0 of 350" in flagged
+    assert "0.72" not in made.words("rights-quoted") and "copies: 72 % (71.5" in made.words("rights-quoted")
+    card = made.opened("quoted.corpus_recall")
+    assert "found 6 of 8; of 17 pictures sent in all, the hash level says the same for each" in card
+    assert "blindmatch corpus evidence" in card and "9 100 trials" in card
+    assert "18 000 trials, each against 17 999 listed" in made.opened("quoted.corpus_false")
+    unlike = replace(one, figures={**one.figures, "wrong_outcomes": Figure(3 / 17, n=17)})
+    made = drawn(folder, replace(whole, rows=(unlike,)))
+    assert "run 2/8, 3 differ" in made.words("matrix")
+    assert "of 17 pictures sent in all, 3 differ from what hashes say" in made.opened("quoted.corpus_recall")
+    table = list(
+        csv.DictReader(io.StringIO(figure_files(replace(whole, rows=(one,)))["figures/figures.csv"]))
+    )
+    shown = {each["figure"]: each["pages show"] for each in table}
+    assert shown["recall"] == "corpus_recall" == shown["corpus_recall"]
+    assert (shown["false_matches"], shown["setup_bytes"]) == ("corpus_false", "setup_bytes")
+
+
+def test_a_design_without_evidence_shows_the_runs_own_figure_and_of_how_many_it_is(folder: Path) -> None:
+    whole, seen = check_folder(folder), row(observed())
+    own = {"recall": Figure(0.75, low=0.1, high=0.9, n=8), "false_matches": Figure(0.0, low=0, high=0.3, n=9)}
+    lacking = {name: Figure(None, "the committed evidence is of another way to match") for name in CORPUS}
+    made = drawn(folder, replace(whole, rows=(replace(seen, figures={**seen.figures, **own, **lacking}),)))
+    matrix = made.words("matrix")
+    assert "25 % (10\u201390)of 8 sent" in matrix and "0 % (0\u201330)of 9 sent" in matrix
+    assert "reference corpus" not in matrix and "run 2/8" not in matrix
+    assert "another way to match" in made.opened("quoted.corpus_recall_far")
+    assert "copies sent: 75 %" in made.words("rights-quoted")
+
+
+def test_the_pages_and_the_tables_show_the_same_figure(sample: Drawn) -> None:
+    results: Results = check_folder(SAMPLE)
+    for one in results.rows:
+        if isinstance(one, Measured):
+            held = {name: one.figures.get(name, Figure(None)) for name in FIGURES}
+            for name in ("recall", "false_matches"):
+                if held[name].value is not None:
+                    assert f"{one.id}.{told(name, held)}" in sample.evidence
+                    assert ("corpus" in told(name, held)) == (held[FIGURES[name].evidence].value is not None)
+
+
+def test_a_figure_of_other_evidence_is_not_taken_apart_by_edits_of_this_one(
+    sample: Drawn, folder: Path
+) -> None:
+    assert "of 350 photographs" in sample.opened("edit.jpeg-90.provider-scan").replace("350 of", "349 of")
+    results: Results = check_folder(SAMPLE)
+    rows = [
+        replace(one, figures={**one.figures, "corpus_recall": Figure(0.5, low=0.4, high=0.6, n=100)})
+        for one in results.rows
+        if isinstance(one, Measured) and one.id == "token-psi"
+    ]
+    made = drawn(SAMPLE, replace(results, rows=tuple(rows)))
+    assert "of 350 photographs" not in made.opened("edit.jpeg-90.token-psi") and "50 %" in made.words(
+        "missed"
+    )
+
+
+def test_differences_between_designs_are_paired_and_those_that_are_not_resolved_say_so(
+    sample: Drawn,
+) -> None:
+    words = sample.words("differences")
+    assert "9 of 9 are more than chance" in words and "0.264 (0.165\u20130.374)" in words
+    assert "8.68" in words, "beyond 24 bits, exact designs and tokens"
+    held = sample.opened("difference.AC.beyond_24")
+    assert "265 copies of 200 pictures, paired" in held and "token-psi" in held
+    open_ = {"value": 0.0, "low": -0.01, "high": 0.02, "n": 9, "why": "w"}
+    pair = {
+        "names": ["A", "B"],
+        "first": "a",
+        "second": "b",
+        "found": open_,
+        "found_needed": {"value": 4321, "why": "if"},
+    }
+    assert called("saidDifference", pair, "found") == "0 (\u22121 to 2), not resolved; 4\u202f321 needed"
+
+
+def test_no_number_of_the_page_is_in_scientific_notation(sample: Drawn) -> None:
+    words = " ".join("".join(sample.tree().itertext()).split())
+    assert "\u00d7\u00a010" not in words and not re.search(r"\d[eE][+-]\d", words)
+    assert called("number", 1.5e15) == "1.5 quadrillion" and called("number", -2e-6).endswith(
+        "1 in 500\u202f000"
+    )
+    assert called("percent", 1e-7) == "1 in 10 million"
+    assert called("between", 1e-8, 1e-3) == "1 in 100 million to 1 in 1\u202f000"
 
 
 def test_asking_is_priced_as_the_row_says(folder: Path) -> None:

@@ -222,9 +222,29 @@ def test_two_ways_to_match_are_compared_on_the_same_copies(small: Reference) -> 
     some, same = every.copy(), every.copy()
     some[:, 0] = False
     figures = evidence.difference_row(small, ("a", every), ("b", some)).figures
-    assert figures["difference"].value == pytest.approx(1 / len(FEW)) == figures["difference"].low
-    assert "photographs_needed" not in figures
-    assert evidence.difference_row(small, ("a", every), ("b", same)).figures["difference"].value == 0
+    assert figures["found"].value == pytest.approx(1 / len(FEW)) == figures["found"].low
+    assert {"found", "of_pdq"} <= figures.keys() and "found_needed" not in figures
+    alike = evidence.difference_row(small, ("a", every), ("b", same)).figures
+    low, high = alike["found"].low, alike["found"].high
+    assert alike["found"].value == 0 and low is not None and high is not None
+    assert low == -high < 0, "that none of a few differs does not show that none does"
+    assert alike["found_needed"].value == evidence.NONE_DIFFERS
+
+
+def test_a_difference_that_is_not_resolved_says_how_many_pictures_would_tell() -> None:
+    found, needed = evidence.paired([1, 0, 0, -1, 1] * 8, [10] * 40)
+    assert found.low is not None and found.high is not None and found.value == pytest.approx(0.02)
+    assert found.low < 0 < found.high and needed is not None and needed.value is not None
+    assert needed.value > 40 and "square root" in needed.why
+    more, none = evidence.paired(
+        [1, 0, 0, -1, 1] * 8 * int(2 * needed.value / 40), [10] * 40 * int(2 * needed.value / 40)
+    )
+    assert none is None and more.low is not None and more.low > 0
+    assert evidence.paired([1, -1] * 10, [10] * 20)[1].value is None  # type: ignore[union-attr]
+    every, none = evidence.paired([-10] * 20, [10] * 20)
+    assert none is None and every.high is not None and -1 < every.high < -0.8, "no interval without width"
+    most = clopper_pearson(0, evidence.NONE_DIFFERS)[1]
+    assert most < evidence.LEAST_DIFFERENCE < clopper_pearson(0, evidence.NONE_DIFFERS - 1)[1]
 
 
 def test_the_committed_corpus_holds_what_its_page_says() -> None:

@@ -29,7 +29,8 @@ def contents() -> str:
     for kind in sorted(set(kinds), key=lambda one: (one != PHOTOGRAPH, -kinds.count(one))):
         packages = {row.package for row in corpus.rows if row.kind == kind}
         rows.append((kind, f"{kinds.count(kind):,}", str(edited.count(kind)), str(len(packages))))
-    rows.append(("all", f"{len(kinds):,}", str(len(edited)), str(len(reference.about()["packages"]))))
+    packages = {row.package for row in corpus.rows}
+    rows.append(("all", f"{len(kinds):,}", str(len(edited)), str(len(packages))))
     return table(("kind", "originals", "with every edit", "packages"), rows)
 
 
@@ -76,16 +77,18 @@ def false_matches() -> str:
 
 
 def differences() -> str:
-    """Pairs of ways to match, each named by its first design."""
+    """Pairs of ways to match, each named by its first design: points that the first finds more of."""
     lines = []
     for row in committed():
         if row.id == DIFFERENCE:
             first, second = (str(row.parameters[name]).split(", ")[0] for name in ("first", "second"))
-            figure = row.figures["difference"]
-            assert figure.low is not None and figure.high is not None
-            resolved = "no" if figure.low <= 0 <= figure.high else "yes"
-            lines.append((first, second, _percent(figure, 2), resolved))
-    return table(("first", "second", "found more, points", "resolved"), lines)
+            cells = []
+            for name in ("found", "of_pdq", "beyond_24"):
+                needed = row.figures.get(f"{name}_needed")
+                open_ = "" if needed is None else f"; not resolved, {needed.value:.0f} needed"
+                cells.append(_percent(row.figures[name], 2) + open_)
+            lines.append((first, second, *cells))
+    return table(("first", "second", "of all copies", "of PDQ's own pairs", "of those beyond 24 bits"), lines)
 
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {

@@ -26,7 +26,7 @@ from blindmatch_simulations.cli.console import (
 )
 from blindmatch_simulations.cli.corpus import PicturesOption, choose_own
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
-from blindmatch_simulations.evaluation.assess.judging import NOTHING
+from blindmatch_simulations.evaluation.assess.judging import NOTHING, told
 from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
     QUICK,
@@ -185,6 +185,7 @@ def _measured(
 def _show(out: Path, results: Results) -> None:
     rows = [_row(one) for one in results.rows]
     OUT.print(*parts(f"{results.workload} workload, seed {results.seed}", COLUMNS, rows, COSTS))
+    OUT.print("recall, false matches: of the reference corpus where the committed evidence has the design")
     for one in failed(results):
         OUT.print(f"{one.id} failed: {one.why}", highlight=False)
     for path in draw_report(out, results):
@@ -205,7 +206,8 @@ def _row(one: Design) -> tuple[object, ...]:
         words = "in process" if isinstance(one, Studied) else "failed"
         return (one.id, words, *[""] * (len(COLUMNS) - 2))
     fewer = bool(one.copies and one.copies.why)
-    return (one.design.name, *(_cell(name, one.figures[name], fewer) for name in SHOWN))
+    shown = (told(name, one.figures) for name in SHOWN)
+    return (one.design.name, *(_cell(name, one.figures[name], fewer) for name in shown))
 
 
 def _cell(name: str, figure: Figure, fewer: bool) -> str:

@@ -23,9 +23,12 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from blindmatch_simulations.data import committed, volumes
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
+from blindmatch_simulations.evaluation.assess.judging import told
 from blindmatch_simulations.evaluation.assess.observed import FactSeen
 from blindmatch_simulations.evaluation.assess.results import Measured, Recall, Results, Studied, write_whole
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
+from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, EDIT, FALSE, RECALL, SESSIONS
+from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.measure.results import Figure, Row, csv_of
 from blindmatch_simulations.report.markup import Bar, mark, number, policy, shares, text
@@ -34,7 +37,8 @@ from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded, opened
 
 _SIZE: Final = (336, 252)
 _SHOWN: Final = (112, 112)
-TOLD: Final = ("criterion", "title", "unit", "says", "rows")
+DRAWN: Final = (RECALL, EDIT, FALSE, DIFFERENCE, SESSIONS)
+TOLD: Final = ("criterion", "title", "unit", "says", "rows", "evidence")
 """What the page is told of a figure."""
 
 
@@ -50,8 +54,19 @@ def sources() -> dict[str, Any]:
         "severities": [str(one) for one in Severity],
         "figures": {name: {part: getattr(kind, part) for part in TOLD} for name, kind in FIGURES.items()},
         "inputs": [asdict(one) for one in inputs()],
+        "evidence": evidence(),
         "edits": edits(),
     }
+
+
+@cache
+def evidence() -> list[dict[str, Any]]:
+    """Rows of the committed evidence that are drawn beside a run's, parameters and figures together."""
+    return [
+        {"id": row.id, **row.parameters, **{name: asdict(one) for name, one in row.figures.items()}}
+        for row in committed_evidence()
+        if row.id in DRAWN
+    ]
 
 
 @cache
@@ -109,7 +124,7 @@ def figure_files(results: Results) -> dict[str, str]:
 
 FIGURE_HEAD = (
     "design", "option", "criterion", "figure", "unit", "value", "low", "high", "n", "pairs",
-    "why not measured",
+    "why not measured", "pages show",
 )  # fmt: skip
 RECALL_HEAD = ("design", "group", "sent", "found", "share", "low", "high")
 FACT_HEAD = ("design", "parties", "adversary", "declared by", "severity", "fact", "says")
@@ -120,9 +135,10 @@ def _figures(results: Results) -> Iterator[Sequence[object]]:
         for name, figure in one.figures.items():
             kind = FIGURES[name]
             head = (one.design.name, one.design.option, kind.criterion, name, kind.unit)
-            yield (*head, figure.value, figure.low, figure.high, figure.n, figure.pairs, figure.why)
+            shown = told(name, one.figures)
+            yield (*head, figure.value, figure.low, figure.high, figure.n, figure.pairs, figure.why, shown)
     for row in failed(results):
-        yield (row.id, *[""] * (len(FIGURE_HEAD) - 2), f"failed: {row.why}")
+        yield (row.id, *[""] * (len(FIGURE_HEAD) - 3), f"failed: {row.why}", "")
 
 
 def _recall(results: Results, by: str) -> Iterator[Sequence[object]]:

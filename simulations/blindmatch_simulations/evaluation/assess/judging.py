@@ -7,7 +7,7 @@ Nothing is taken on a design's word.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -28,6 +28,8 @@ DISTANCES: Final = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 31), (32, 48), (49, 
 """Ranges of the distance between an edited picture and its original, both ends included."""
 
 NO_LEARNER: Final = "what whoever learns of matches learnt could not be told apart by picture"
+CORPUS: Final = "corpus"
+"""The rows of figures that the committed evidence has."""
 NOTHING: Final = "nothing to measure"
 """How the reason begins where there is nothing a figure could be of: no gap in the run."""
 
@@ -93,6 +95,8 @@ class Kind(Struct, frozen=True):
         says: how it was measured, in a sentence.
         rows: the kind of raw rows it is made from.
         column: head of its column in the terminal; empty for none.
+        evidence: the figure of the reference corpus that every view shows in its place where it has a value
+            (`told`); empty for none.
         judge: counts it.
     """
 
@@ -102,6 +106,7 @@ class Kind(Struct, frozen=True):
     says: str
     rows: str
     column: str
+    evidence: str
     judge: Judge
 
 
@@ -116,11 +121,12 @@ def figure(
     rows: str = "summary",
     column: str = "",
     blank: Sequence[Reason] = (),
+    evidence: str = "",
 ) -> Callable[[Judge], Judge]:
     """A figure of the report, by the name of the function that counts it; what it says is the docstring.
 
     Args:
-        criterion, title, unit, rows, column: as in `Kind`.
+        criterion, title, unit, rows, column, evidence: as in `Kind`.
         blank: reasons for which it is not counted, the first one that there is.
     """
 
@@ -130,16 +136,22 @@ def figure(
             return replace(Figure(None, why) if why else count(case), unit=unit)
 
         says = " ".join((count.__doc__ or "").split())
-        REGISTERED[count.__name__] = Kind(criterion, title, unit, says, rows, column, judge)
+        REGISTERED[count.__name__] = Kind(criterion, title, unit, says, rows, column, evidence, judge)
         return judge
 
     return register
 
 
+def told(name: str, held: Mapping[str, Figure]) -> str:
+    """The figure that every view shows for `name`: that of the reference corpus where it has a value."""
+    other = REGISTERED[name].evidence
+    return other if other and held[other].value is not None else name
+
+
 effective = partial(figure, "effectiveness")
 
 
-@effective("Found, of all edited", "share", "pictures", "recall", OF_LISTED)
+@effective("Found, of copies sent", "share", "pictures", "recall", OF_LISTED, "corpus_recall")
 def recall(case: Case) -> Figure:
     """Of all listed pictures that were sent, each once with every edit of the suite, those that led to a
     match. The crops were chosen: PDQ quality 50 or more, hashes more than 60 bits apart.
@@ -147,7 +159,7 @@ def recall(case: Case) -> Figure:
     return share_found(case.listed)
 
 
-@effective("Found, of PDQ's pairs", "share", "pictures", blank=OF_LISTED)
+@effective("Found, of PDQ's pairs sent", "share", "pictures", blank=OF_LISTED, evidence="corpus_recall_pairs")
 def recall_pairs(case: Case) -> Figure:
     """The same of those alone whose hash is within 31 bits of an entry, with quality 50 or more: what PDQ
     itself finds.
@@ -163,7 +175,7 @@ def recall_identical(case: Case) -> Figure:
     return share_found([row for row in case.listed if row.edit == "identical"])
 
 
-@effective("False matches per item", "share", "pictures", "false matches", OF_LISTED)
+@effective("False matches per item sent", "share", "pictures", "false matches", OF_LISTED, "corpus_false")
 def false_matches(case: Case) -> Figure:
     """Of pictures that are not on the list, those that led to a match."""
     others = [row for row in case.rows if not row.listed]
@@ -171,7 +183,7 @@ def false_matches(case: Case) -> Figure:
     return share(false, len(others), len(others) * case.seen.entries, units_of(others))
 
 
-@effective("Found, of the corpus's copies", "share", blank=OF_MATCHES)
+@effective("Found, of the corpus's copies", "share", CORPUS, blank=OF_MATCHES)
 def corpus_recall(case: Case) -> Figure:
     """Of photographs of the reference corpus with every edit, those that the design's matching finds by their
     hashes. From the committed evidence: not measured in this run.
@@ -179,19 +191,19 @@ def corpus_recall(case: Case) -> Figure:
     return _of_evidence(case, RECALL, PHOTOGRAPH, "found")
 
 
-@effective("Found, of the corpus's PDQ pairs", "share", blank=OF_MATCHES)
+@effective("Found, of the corpus's PDQ pairs", "share", CORPUS, blank=OF_MATCHES)
 def corpus_recall_pairs(case: Case) -> Figure:
     """The same of those alone that PDQ itself finds. From the committed evidence."""
     return _of_evidence(case, RECALL, PHOTOGRAPH, "of_pdq")
 
 
-@effective("Found, of the corpus's far pairs", "share", blank=OF_MATCHES)
+@effective("Found, of the corpus's far pairs", "share", CORPUS, blank=OF_MATCHES)
 def corpus_recall_far(case: Case) -> Figure:
     """The same of PDQ's pairs beyond 24 bits, the hard ones. From the committed evidence."""
     return _of_evidence(case, RECALL, PHOTOGRAPH, "beyond_24")
 
 
-@effective("False matches, photographs of the corpus", "share", blank=OF_MATCHES)
+@effective("False matches, photographs of the corpus", "share", CORPUS, blank=OF_MATCHES)
 def corpus_false_photographs(case: Case) -> Figure:
     """Of photographs of the reference corpus, those within the design's distance of another picture of it;
     tokens find no more. From the committed evidence, for a list of the corpus's length.
@@ -199,7 +211,7 @@ def corpus_false_photographs(case: Case) -> Figure:
     return _of_evidence(case, FALSE, PHOTOGRAPH, "item")
 
 
-@effective("False matches, all of the corpus", "share", blank=OF_MATCHES)
+@effective("False matches, all of the corpus", "share", CORPUS, blank=OF_MATCHES)
 def corpus_false(case: Case) -> Figure:
     """The same of pictures of every kind: clip art, cards, flags and screenshots match by accident. Those
     that the second hash calls the same are left out, also where they differ: the least it can be. The
@@ -208,7 +220,7 @@ def corpus_false(case: Case) -> Figure:
     return _of_evidence(case, FALSE, ALL, "item_by_package")
 
 
-@effective("False matches, none set apart", "share", blank=OF_MATCHES)
+@effective("False matches, none set apart", "share", CORPUS, blank=OF_MATCHES)
 def corpus_false_all(case: Case) -> Figure:
     """The same with none left out, copies of one picture included: the most it can be."""
     return _of_evidence(case, FALSE, ALL, "item_all")

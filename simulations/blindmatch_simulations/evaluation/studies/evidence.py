@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import as_file, files
 from itertools import combinations
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -50,6 +51,9 @@ DIFFERENCE: Final = "evidence/difference"
 ALL: Final = "all"
 FILE: Final = "evidence.json"
 MILLION: Final = 1_000_000
+LEAST_DIFFERENCE: Final = 0.01
+NONE_DIFFERS: Final = 368
+"""Of so many pictures: then a larger difference than that is excluded (Clopper and Pearson)."""
 _TOKENS: Final = tuple(parameter.name for parameter in TOKENING)
 _ROWS: Final = 64
 _LEAST_PACKAGES: Final = 5
@@ -175,16 +179,45 @@ def by_picture(hits: Found, of: Found) -> Figure:
 
 
 def difference_row(corpus: Reference, first: tuple[str, Found], second: tuple[str, Found]) -> Row:
-    """Two ways to match on the same copies of photographs: what the first finds more, and of how many
-    photographs an interval would leave out 0 that does not here."""
+    """Two ways to match on the same copies of photographs: what the first finds more, of all copies and of
+    those of `recall_figures`; where an interval has 0 in it, how many photographs would tell."""
     of = corpus.photographs
-    more = (first[1][of].astype(np.int64) - second[1][of]).mean(axis=1)
-    low, high = resampled_ratio(more.tolist(), [1] * len(more))
-    value = float(more.mean())
-    figures = {"difference": Figure(value, "photographs resampled", low, high, len(more))}
-    if low <= 0 <= high and value:
-        figures["photographs_needed"] = Figure(len(more) * ((high - low) / 2 / value) ** 2)
+    one, other, pdq = first[1][of], second[1][of], pdq_of(corpus)[of]
+    far = pdq & (corpus.pairs.distances().reshape(-1, pdq.shape[1])[of] > FAR)
+    figures = {}
+    for name, copies in (("found", np.ones_like(pdq)), ("of_pdq", pdq), ("beyond_24", far)):
+        more = (one & copies).sum(axis=1) - (other & copies).sum(axis=1)
+        figures[name], needed = paired(more.tolist(), copies.sum(axis=1).tolist())
+        if needed is not None:
+            figures[f"{name}_needed"] = needed
     return Row(id=DIFFERENCE, parameters={"first": first[0], "second": second[0]}, figures=figures)
+
+
+def paired(more: Sequence[int], copies: Sequence[int]) -> tuple[Figure, Figure | None]:
+    """What one way to match finds more than another of the same copies, a share of them, and how many
+    pictures would tell if these do not.
+
+    Args:
+        more: copies of each picture that the first found, less those that the second found.
+        copies: of each picture.
+    """
+    n, total = sum(one > 0 for one in copies), sum(more)
+    value = total / sum(copies)
+    if min(more) < 0 < max(more):
+        low, high = resampled_ratio(more, copies)
+    else:
+        low, high = clustered_share(list(map(abs, more)), copies)
+        low, high = (-high, high) if not total else (low, high) if total > 0 else (-high, -low)
+    found = Figure(value, f"{sum(copies)} copies of {n} pictures, paired, by picture", low, high, n)
+    if not low <= 0 <= high:
+        return found, None
+    if not any(more):
+        words = f"if none of them differs, either, it is below {LEAST_DIFFERENCE:.0%}"
+        return found, Figure(float(NONE_DIFFERS), words)
+    if not total:
+        return found, Figure(None, "they differ both ways alike: no number would tell")
+    words = "if the difference is as seen, and its interval narrows with the square root"
+    return found, Figure(float(ceil(n * ((high - low) / 2 / value) ** 2)), words)
 
 
 class NearPairs(Struct, frozen=True):
@@ -234,14 +267,15 @@ def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
         figures = {}
         for name, counted, which in (("item", once, ~repeats), ("item_all", reached, np.ones_like(repeats))):
             across = counted & (half[near.first] != half[near.second])
-            figures[name] = _item(near.hit(counted, len(kinds))[of & which], int(which.sum()) - 1)
+            got = near.hit(counted, len(kinds))[of & which]
+            figures[name] = _item(got, int(which.sum()) - 1)
             ends = near.first[across], near.second[across]
             hit = np.zeros(len(kinds), np.bool_)
             hit[np.where(half[ends[0]], ends[1], ends[0])] = True
             figures[f"{name}_half"] = _item(hit[of & which & ~half], int((which & half).sum()))
             if name == "item":
                 figures["at_million"] = at_million(figures[name])
-                figures["item_by_package"] = _by_package(near, once, of & which, packages)
+                figures["item_by_package"] = _by_package(figures[name], got, packages[of & which])
         rows.append(Row(id=FALSE, parameters={"within": within, "kind": kind}, figures=figures))
     once_prints = corpus.prints[~repeats]
     pairs = int(once.sum()), len(once_prints) * (len(once_prints) - 1) // 2
@@ -267,16 +301,14 @@ def _item(hit: Found, listed: int) -> Figure:
     return replace(share(int(hit.sum()), len(hit), len(hit) * listed), unit=PER_ITEM)
 
 
-def _by_package(near: NearPairs, counted: Found, of: Found, packages: npt.NDArray[np.str_]) -> Figure:
-    """The same share, packages resampled: pictures of one package are alike."""
-    hit = near.hit(counted, len(of))
-    names = sorted(set(packages[of].tolist()))
+def _by_package(item: Figure, hit: Found, packages: npt.NDArray[np.str_]) -> Figure:
+    """The same figure, packages resampled: pictures of one package are alike."""
+    names = sorted(set(packages.tolist()))
     if len(names) < _LEAST_PACKAGES:
         return Figure(None, f"{len(names)} packages are too few to resample")
-    hits = [int((hit & of & (packages == name)).sum()) for name in names]
-    many = [int((of & (packages == name)).sum()) for name in names]
-    low, high = clustered_share(hits, many)
-    return Figure(sum(hits) / sum(many), f"{len(names)} packages resampled", low, high, sum(many))
+    of = [packages == name for name in names]
+    low, high = clustered_share([int(hit[one].sum()) for one in of], [int(one.sum()) for one in of])
+    return replace(item, why=f"{len(names)} packages resampled", low=low, high=high)
 
 
 def others_of(corpus: Reference, near: NearPairs) -> Rows:

@@ -31,7 +31,7 @@ const clientPart = () => {
     "client",
     "What does a modified client do?",
     para(
-      "It sends without asking. A party would notice only if it held an account's requests against its attachments; none here does. Edits: those of the suite.",
+      "It sends without asking. A party would notice only if it held an account's requests against its attachments; none here does.",
     ),
     lifted(
       "Ways around detection",

@@ -40,27 +40,37 @@ const list = (items) => h`<ul>${items.map((one) => h`<li>${one}</li>`)}</ul>`;
 const unique = (items) => [...new Map(items.map((one) => [one?.isHtml ? one.text : one, one])).values()];
 
 // ---- numbers, as people read them
-const RAISED = "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079";
-const power = (words) =>
-  words.replace(
-    /e([+-]\d+)$/,
-    (_, exponent) =>
-      `\u00a0\u00d7\u00a010${[...String(Number(exponent))].map((one) => RAISED["-0123456789".indexOf(one)]).join("")}`,
-  );
 const apart = (digits) => digits.replace(/\B(?=(\d{3})+$)/g, "\u202f");
+// powers of ten stand in words
+const LARGE = [
+  [1e18, ""],
+  [1e15, "quadrillion"],
+  [1e12, "trillion"],
+  [1e9, "billion"],
+  [1e6, "million"],
+  [1, ""],
+];
+const large = (v) => {
+  const [size, word] = LARGE.find(([one]) => v >= one) || [1, ""];
+  if (size === 1e18) return "more than 1\u202f000 quadrillion";
+  const digits = apart(String(Math.round(Number((v / size).toPrecision(3)) * 100) / 100));
+  return word ? `${digits} ${word}` : apart(String(Math.round(Number(v.toPrecision(3)))));
+};
+const wordsOneIn = (v) => `1 in ${large(1 / v)}`;
 const number = (v) => {
   const size = Math.abs(v);
   if (v === 0) return "0";
   if (Number.isInteger(v) && size < 1e7) return apart(String(v));
-  if (size < 0.001 || size >= 1e12) return power(v.toExponential(1));
+  if (size < 0.001 || size >= 1e12) return (v < 0 ? "\u2212" : "") + (size < 1 ? wordsOneIn(size) : large(size));
   return size >= 1000 ? apart(String(Math.round(Number(v.toPrecision(3))))) : String(Number(v.toPrecision(3)));
 };
 const PERCENT = "\u00a0%";
-const percent = (share) => `${number(100 * share)}${PERCENT}`;
+const percent = (share) => (share > 0 && share < 1e-5 ? number(share) : `${number(100 * share)}${PERCENT}`);
 const between = (low, high, shown = number) => {
   const [least, most] = [shown(low), shown(high)];
   if (least === most) return least;
-  return low < 0 || /10[\u2070-\u207b]/.test(least) ? `${least} to ${most}` : `${least.replace(PERCENT, "")}\u2013${most}`;
+  if (/^1 in/.test(least)) return `${least} to ${high < 0.01 ? wordsOneIn(high) : most}`;
+  return low < 0 ? `${least} to ${most}` : `${least.replace(PERCENT, "")}\u2013${most}`;
 };
 const bytes = (v) => {
   const at = v < 1000 ? 0 : Math.min(6, Math.floor(Math.log10(v) / 3));
@@ -161,7 +171,51 @@ const spread = (figure, unit) => {
   return between(figure.low, figure.high, unit === "share" ? percent : number);
 };
 const rawRows = (row, rows) =>
-  rows === "summary" ? "one reading, in the row itself" : h`<code>rows/${row.id}.jsonl</code>, kind <code>${rows}</code>`;
+  rows === "summary"
+    ? "one reading, in the row itself"
+    : rows === CORPUS
+      ? h`none of this run: <code>evidence.json</code> of the program`
+      : h`<code>rows/${row.id}.jsonl</code>, kind <code>${rows}</code>`;
+// ---- the reference corpus: its figure of a design stands in the place of the run's own, wherever it has a value
+const CORPUS = "corpus";
+const best = (row, name) => {
+  const other = kindOf(name).evidence;
+  return other && valueOf(row, other) !== null ? other : name;
+};
+const corpus = (part) => now.sources.evidence.filter((one) => one.id === `evidence/${part}`);
+const kindsOfCorpus = (within = 31) => corpus("false").filter((one) => one.within === within && one.kind !== "all");
+// how a design matches, a row of the evidence; nothing if the run's figure is not of this evidence
+const wayOf = (row) =>
+  corpus("recall").find(
+    (one) =>
+      one.kind === "photograph" && one.designs.split(", ").includes(row.design.name) && one.found?.value === valueOf(row, "corpus_recall"),
+  );
+// whether this run's whole protocols ended as the hashes say, picture by picture
+const asHashes = (row) => {
+  const {value, n} = figureOf(row, "wrong_outcomes");
+  return value === null ? "not compared" : value ? `${number(Math.round(value * n))} differ` : "agrees";
+};
+const countOf = (figure, missed = false, between = " of ") =>
+  h`${number(Math.round((missed ? 1 - figure.value : figure.value) * figure.n))}${between}${number(figure.n)}`;
+const beside = (row, name) => {
+  const own = Object.keys(now.sources.figures).find((one) => kindOf(one).evidence === name) || "recall",
+    figure = figureOf(row, own),
+    all = figureOf(row, "wrong_outcomes"),
+    whole = corpus("sessions").find((one) => one.design === row.design.name)?.agreed;
+  const says = {agrees: "the hash level says the same for each", "not compared": "not compared with hashes"}[asHashes(row)];
+  return [
+    [
+      "whole protocols of this run",
+      figure.value === null
+        ? absent(figure.why)
+        : h`${own === "false_matches" ? "flagged" : "found"} ${countOf(figure)}; of ${number(all.n)} pictures sent in all, ${says || `${asHashes(row)} from what hashes say`}`,
+    ],
+    [
+      "whole protocols on the corpus that end as the hashes say",
+      !whole || whole.value === null ? h`${absent("")}: ${whole?.why}` : countOf(whole),
+    ],
+  ];
+};
 const figureEvidence = (row, name, figure = figureOf(row, name), rows = kindOf(name).rows, command = now.run.command) => {
   const kind = kindOf(name),
     unit = kind.unit || figure.unit || "";
@@ -174,13 +228,14 @@ const figureEvidence = (row, name, figure = figureOf(row, name), rows = kindOf(n
       "behind it",
       figure.n == null
         ? ""
-        : `${number(figure.n)} trials${figure.pairs == null ? "" : `, ${number(figure.pairs)} pairs of picture and entry`}`,
+        : `${number(figure.n)} trials${figure.pairs == null ? "" : `, each against ${number(Math.round(figure.pairs / figure.n))} listed`}`,
     ],
+    ...(rows === CORPUS && figure.value !== null ? beside(row, name) : []),
     ["by guessing alone", figure.resolution == null ? "" : number(figure.resolution)],
     row.lessened ? ["too dear for the whole workload", row.lessened] : null,
     ["row in results.json", h`rows, id <code>${row.id}</code>, figures, <code>${name}</code>: ${json(figure)}`],
     ["raw rows", rawRows(row, rows)],
-    ["command", h`<code>${command}</code>`],
+    ["command", h`<code>${rows === CORPUS ? "blindmatch corpus evidence" : command}</code>`],
   ]);
 };
 const others = (row, name) =>

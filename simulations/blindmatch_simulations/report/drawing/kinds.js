@@ -1,4 +1,4 @@
-// Errors by kind of picture: what the hash itself makes of them, no design asked; where the run has it.
+// Errors by kind of picture: what the hash itself makes of them, no design asked.
 const kindFigure = (one, at, name, figure = one[name], show = percent) => {
   const range = figure.low === null ? "" : h` ${soft(h`(${between(figure.low, figure.high, show)})`)}`;
   const words = figure.value === null ? absent(figure.why) : h`${show(figure.value)}${range}`;
@@ -16,7 +16,7 @@ const kindFigure = (one, at, name, figure = one[name], show = percent) => {
   );
 };
 const kindName = (one) => h`${one.kind} ${soft(one.packages.join(", ") || one.origin)}`;
-const modelled = (log) => power((10 ** log).toExponential(1));
+const modelled = (log) => number(10 ** log);
 const kindRow = (one, at) => [
   kindName(one),
   kindFigure(one, at, "recall"),
@@ -52,14 +52,49 @@ const hashKinds = (kinds) => {
     "different pictures that match",
     "the same by a model, not measured",
   ];
-  return [
-    para(
-      h`What the ${term("perceptual hash")} itself makes of each kind, no design asked; intervals are over pictures. Generated kinds have the layout of their kind and nothing of its variety. Groups of people were not told apart.`,
-    ),
+  return fold("kinds-run", "This run\u2019s pictures; a model", [
+    para("Generated kinds have the layout of their kind and nothing of its variety."),
     table("Errors by kind of picture", head, kinds.map(kindRow)),
-    fold("kinds-edits", "Found, by edit and kind", table("Found, by edit and kind", ["edit", ...kinds.map(kindName)], byEdit)),
-  ];
+    table("Found, by edit and kind", ["edit", ...kinds.map(kindName)], byEdit),
+  ]);
 };
+// the reference corpus, kind by kind
+const corpusCell = (one, name) => {
+  const figure = one?.[name];
+  if (!figure) return absent("");
+  return opens(
+    place("corpus", one.kind, String(one.within ?? ""), name),
+    figure.value === null ? absent(figure.why) : h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}`,
+    () =>
+      evidence(h`${one.kind}, reference corpus`, [
+        ["value", figure.value === null ? absent(figure.why) : interval(figure)],
+        ["of", figure.n === null ? "" : h`${number(figure.n)}`],
+        ["listed", figure.pairs === null ? "" : number(Math.round(figure.pairs / figure.n))],
+        ["note", figure.why],
+        ["row in evidence.json", h`<code>${one.id}</code>, kind ${one.kind}, <code>${name}</code>: ${json(figure)}`],
+        ["command", h`<code>blindmatch corpus evidence</code>`],
+      ]),
+  );
+};
+const corpusKinds = () => [
+  para(
+    h`What the ${term("perceptual hash")} itself makes of the ${term("reference corpus")}, no design asked; flagged at least and at most as above. Groups of people were not told apart.`,
+  ),
+  table(
+    "Errors by kind of picture",
+    ["kind", "found, of copies", "flagged, at least", "at most"],
+    kindsOfCorpus().map((one) => [
+      one.kind,
+      corpusCell(
+        corpus("recall").find((each) => each.kind === one.kind),
+        "pdq",
+      ),
+      corpusCell(one, "item"),
+      corpusCell(one, "item_all"),
+    ]),
+    "short",
+  ),
+];
 const kindsPart = () => {
   const rows = inOrder().filter((row) => row.recall_by_kind || row.false_by_kind);
   const own = glue(
@@ -68,6 +103,6 @@ const kindsPart = () => {
       byDesign(rows, "false_by_kind", "Other pictures flagged, by kind"),
     ].filter(Boolean),
   );
-  const body = [...hashKinds(now.run.kinds || []), ...(own ? [fold("kinds-designs", "The same by design", own)] : [])];
-  return body.length && section("kinds", "Does it err alike for all kinds of picture?", body);
+  const body = [...corpusKinds(), hashKinds(now.run.kinds || []), ...(own ? [fold("kinds-designs", "The same by design", own)] : [])];
+  return section("kinds", "Does it err alike for all kinds of picture?", body);
 };

@@ -26,25 +26,29 @@ const headline = (run = now.run) => {
   return `Of ${ids.length} options, from a catalogue that is recalled: ${words.join(", ")}`;
 };
 
-const missed = (row) => {
-  const figure = figureOf(row, "recall");
-  if (figure.value === null) return fig(row, "recall");
-  if (ofFewer(row, "recall", figure))
-    return fig(
-      row,
-      "recall",
-      h`<b>${number(figure.n - Math.round(figure.value * figure.n))} of ${number(figure.n)}</b><br/>${soft("no share")}`,
-    );
-  const words = h`<b>${percent(1 - figure.value)}</b> ${soft(h`(${between(1 - figure.high, 1 - figure.low, (one) => number(Math.round(100 * one)))})`)}`;
-  return fig(row, "recall", words);
+// a share, of the reference corpus where it has one; of the run's own pictures it says of how many
+const shareOf = (row, base, missing) => {
+  const name = best(row, base),
+    figure = figureOf(row, name);
+  if (figure.value === null) return fig(row, name);
+  if (ofFewer(row, name, figure)) return fig(row, name, h`<b>${countOf(figure, missing)}</b><br/>${soft("no share")}`);
+  const of = (one) => {
+    const shown = 100 * (missing ? 1 - one : one);
+    return number(Number(shown.toPrecision(shown < 1 ? 2 : 3)));
+  };
+  const ends = [figure.low, figure.high].map(of);
+  const range = soft(`(${(missing ? ends.reverse() : ends).join("\u2013")})`);
+  const share = of(figure.value) + PERCENT;
+  if (name !== base) return fig(row, name, h`<b>${share}</b> ${range}`);
+  return fig(row, name, h`<b>${share}</b> ${range}<br/>${soft(h`of ${number(figure.n)} sent`)}`);
 };
-const flagged = (row) => {
-  const figure = figureOf(row, "false_matches");
-  if (figure.value === null) return fig(row, "false_matches");
-  const count = Math.round(figure.value * figure.n);
-  if (ofFewer(row, "false_matches", figure)) return fig(row, "false_matches", h`<b>${count} of ${figure.n}</b>`);
-  return fig(row, "false_matches", h`<b>${count} of ${figure.n}</b> ${soft(h`(rate \u2264\u202f${percent(figure.high)})`)}`);
-};
+const missedShare = (row) => shareOf(row, "recall", true);
+const flaggedShare = (row) => shareOf(row, "false_matches", false);
+// beside a share of the reference corpus: what this run's own pictures came to, and whether that agrees
+const alsoRun = (row, base, missing, says = "") =>
+  best(row, base) === base || valueOf(row, base) === null
+    ? ""
+    : h`<br/>${fig(row, base, h`<span class="soft run">run ${countOf(figureOf(row, base), missing, "/")}${says}</span>`)}`;
 
 // what whoever learns a fact can do; of one that shows the picture or its hash, at least what it says
 const abuseOf = (fact) => fact.abuse || (fact.shows.some((one) => one === "picture" || one === "hash") ? fact.says : "");
@@ -101,7 +105,7 @@ const outside = (row) => {
 };
 const LISTED = {nothing: "there is no list", category: "whoever makes the model chooses what it flags"};
 const listAbuse = (row) =>
-  LISTED[row.design.relation] || h`in this run whoever makes the list can put anything on it; ${outside(row)}`;
+  LISTED[row.design.relation] || h`whoever makes the list can put anything on it; ${outside(row)}`;
 const abuse = (row) => {
   const shownFirst = abuses(row)
     .filter((one) => one.fact.topic !== "read")
@@ -124,8 +128,8 @@ const designRow = (option, row, at = 0) => [
     row.design.differs ? h` ${soft(to(place(row.id, "stand-in"), "stand-in"))}` : ""
   }`,
   sees(row),
-  missed(row),
-  flagged(row),
+  h`${missedShare(row)}${alsoRun(row, "recall", true, `, ${asHashes(row)}`)}`,
+  h`${flaggedShare(row)}${alsoRun(row, "false_matches", false)}`,
   costAt(row, target(row), place(row.id, "cost")),
   abuse(row),
 ];
@@ -206,16 +210,22 @@ const legend = () =>
         h`<svg class="sees key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true"><g class="s-${state}" transform="translate(1 -13.5)"><rect x="0" y="14" width="12" height="13" rx="2"/></g></svg> ${words}`,
     ),
     "; ",
-  )}. Dashed box: of reported pictures (${term("centre")}) or opened accounts alone. Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save as a picture</a></p>`;
+  )}. Dashed box: of reported pictures (${term("centre")}) or opened accounts alone. Brackets: 95 % intervals. Run: pictures sent in this run; agrees: each ended as its hash says. <a id="picture" download="options.svg" href="#matrix">Save as a picture</a></p>`;
 const listed = () => {
   const lengths = given("list") ? [given("list")] : unique(designs().map(entries));
   return h`${lengths.length ? between(Math.min(...lengths), Math.max(...lengths)) : "no"} entries`;
 };
-const HEAD = (most = Math.max(0, ...designs().map((row) => figureOf(row, "recall").n || 0))) => [
+// of how many a column's shares are: of the reference corpus's, else at most of so many
+const ofHowMany = (base, name, words) => {
+  const whole = designs().find((row) => best(row, base) === name);
+  const most = Math.max(0, ...designs().map((row) => figureOf(row, base).n || 0));
+  return whole ? words(figureOf(whole, name)) : h`of ${most ? number(most) : "the"} sent`;
+};
+const HEAD = () => [
   h`Option, and <code>design</code>`,
   "Who sees what",
-  h`Missed, of ${most ? number(most) : "the"} copies sent`,
-  "Flagged wrongly",
+  h`Missed, ${ofHowMany("recall", "corpus_recall", (one) => h`of ${number(one.n)} copies in the ${term("reference corpus")}; run: sent here`)}`,
+  h`Flagged wrongly, ${ofHowMany("false_matches", "corpus_false", (one) => h`at least, of the corpus\u2019s ${number(one.n)} pictures of ${kindsOfCorpus().length} kinds, each against the others`)}`,
   h`Server cores; all up- and downloads for matching a day, at ${number(given("volume") / 1e6)} million photos, list of ${listed()}`,
   "Abuse it allows (who would notice)",
 ];
@@ -225,7 +235,7 @@ const matrix = () => {
     .filter((row) => !known.has(row.design.option))
     .map((row) => designRow({id: row.design.option, name: "not in the catalogue"}, row));
   const broken = glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`));
-  const lists = h`${to("abuse", "Whoever makes a list can put anything on it")}${designs().some(proven) ? "" : "; no proof to outsiders was measured"}. Recalled: ${to("flagged", wrongADay(now.sources.volumes.fpr_perceptual))} pictures a day flagged wrongly by a hash, ${to("flagged", wrongADay(now.sources.volumes.fpr_classifier))} by a classifier. Listed pictures from a modified client: ${to("client", skipped())}. Missed is of these copies, not of real traffic.${given("list") ? "" : " Real lists are longer: choose one above."}`;
+  const lists = h`${to("abuse", "Whoever makes a list can put anything on it")}${designs().some(proven) ? "" : "; no proof to outsiders was measured"}. Listed pictures from a modified client: ${to("client", skipped())}. Missed is of these copies, not of real traffic.${given("list") ? "" : " Real lists are longer: choose one above."}`;
   return section(
     "matrix",
     h`<span class="headline">${headline()}</span>`,

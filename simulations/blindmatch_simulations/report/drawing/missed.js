@@ -1,48 +1,111 @@
-// What is missed: recall by edit, designs with the same outcomes together.
-const recallEvidence = (rows, by, name) => () =>
-  evidence(
+// What is missed: recall by edit, designs that match alike together.
+const interval = (figure) => h`${percent(figure.value)} (${spread(figure, "share")})`;
+const editOf = (row, name) => {
+  const way = wayOf(row);
+  return way && corpus("edit").find((one) => one.designs === way.designs && one.edit === name)?.found;
+};
+const recallEvidence = (rows, by, name) => () => {
+  const figure = by === "recall_by_edit" && editOf(rows[0], name);
+  return evidence(
     h`${name}: listed pictures found`,
-    rows.map((row) => {
-      const one = row[by].find((each) => each.name === name),
-        share = one.share;
-      return [
-        row.id,
-        h`${share.value === null ? h`${absent(share.why)} ${share.why}` : h`${one.found} of ${one.sent}, ${percent(share.value)} (${spread(share, "share")})`}; rows, id ${code(row)}, <code>${by}</code>; ${rawRows(row, "pictures")}`,
-      ];
-    }),
+    [
+      figure
+        ? ["reference corpus", h`${countOf(figure)} photographs, ${interval(figure)}; evidence.json, <code>evidence/edit</code>`]
+        : null,
+    ].concat(
+      rows.map((row) => {
+        const one = row[by].find((each) => each.name === name),
+          share = one.share;
+        return [
+          h`${row.id}, this run`,
+          h`${share.value === null ? h`${absent(share.why)} ${share.why}` : h`${one.found} of ${one.sent}, ${interval(share)}`}; rows, id ${code(row)}, <code>${by}</code>; ${rawRows(row, "pictures")}`,
+        ];
+      }),
+    ),
   );
+};
 const meter = (found, sent) =>
   h`<svg class="meter" aria-hidden="true" viewBox="0 0 100 1" preserveAspectRatio="none"><rect width="${sent ? Math.round((100 * found) / sent) : 0}" height="1"/></svg>`;
-const groupCell = (rows, at, by, name) => {
-  const one = rows[0][by].find((each) => each.name === name),
-    where = place(by === "recall_by_edit" ? "edit" : "distance", name, rows[0].id);
-  const words = one.found === null ? absent(one.share.why) : h`${one.found}/${one.sent}`;
-  return one.sent === 0
-    ? ""
-    : h`<li><b>${LETTERS[at]}</b> ${one.sent && one.found !== null ? meter(one.found, one.sent) : ""} ${opens(where, words, recallEvidence(rows, by, name))}</li>`;
+// letters of which an edit's words are the same stand together
+const editCells = (groups, name) => {
+  const known = groups.map((rows, at) => {
+    const one = rows[0].recall_by_edit.find((each) => each.name === name),
+      figure = editOf(rows[0], name) || one.share,
+      own = figure === one.share;
+    if (own && !one.sent) return null;
+    const words = figure.value === null ? absent(figure.why) : own ? h`${one.found}/${one.sent}` : percent(figure.value);
+    return {rows, letter: LETTERS[at], figure, words};
+  });
+  return groupsBy(known.filter(Boolean), (one) => saying(one.words)).map((same) => {
+    const [{rows, figure, words}] = same,
+      every = same.flatMap((one) => one.rows);
+    return h`<li><b>${same.map((one) => one.letter).join("")}</b> ${figure.value === null ? "" : meter(figure.value, 1)} ${opens(place("edit", name, rows[0].id), words, recallEvidence(every, "recall_by_edit", name))}</li>`;
+  });
 };
 const editCard = (groups, name) => {
   const known = now.sources.edits[name] || {note: "", picture: ""};
   const picture = known.picture ? h`<img src="${known.picture}" alt="${known.note}" width="96" height="72"/>` : "";
-  return h`<li class="edit" title="${known.note}">${picture}<b>${name}</b><ul>${glue(groups.map((rows, at) => groupCell(rows, at, "recall_by_edit", name)))}</ul></li>`;
+  return h`<li class="edit" title="${known.note}">${picture}<b>${name}</b><ul>${editCells(groups, name)}</ul></li>`;
 };
-// what the committed reference corpus says of designs, if the run's rows have it: a line for those with equal figures,
-// named, but for the most of those that match alike, if each of these has a line
-const ofCorpus = (rows, names, words, line) => {
-  const held = rows.filter((row) => valueOf(row, names[0]) !== null);
-  const groups = groupsBy(held, (row) => JSON.stringify(names.map((name) => valueOf(row, name))));
-  const who = (each) => {
-    const {relation} = each[0].design,
-      alike = rows.filter((row) => row.design.relation === relation);
-    if (alike.some((row) => !held.includes(row)) || 2 * each.length <= alike.length) return named(each);
-    return h`${each.length < alike.length ? "other " : ""}${RELATIONS[relation]}`;
-  };
-  return groups.length
-    ? [
-        para(h`<b>Committed evidence</b>${words}`),
-        list(groups.map((each) => h`${line(each[0])}: ${who(each)}`)),
-      ]
-    : "";
+// ---- paired differences between ways to match: of all copies, of PDQ's own pairs, of those beyond 24 bits
+const MEASURES = [
+  ["recall", "found", "of all copies"],
+  ["recall_pairs", "of_pdq", "of PDQ\u2019s own pairs"],
+  ["corpus_recall_far", "beyond_24", "of those beyond 24 bits"],
+];
+const resolved = (figure) => figure.low > 0 || figure.high < 0;
+const differences = (groups) => {
+  const letter = (designs) => LETTERS[groups.findIndex((rows) => wayOf(rows[0])?.designs === designs)];
+  return corpus("difference")
+    .map((one) => ({...one, names: [letter(one.first), letter(one.second)]}))
+    .filter((one) => one.names.every(Boolean));
+};
+const saidDifference = (one, of) => {
+  const figure = one[of],
+    needed = one[`${of}_needed`];
+  const points = (v) => (v < 0 ? "\u2212" : "") + number(Number(Math.abs(100 * v).toPrecision(3)));
+  const words = `${points(figure.value)} (${between(figure.low, figure.high, points)})`;
+  if (resolved(figure)) return words;
+  return `${words}, not resolved${needed?.value == null ? "" : `; ${number(needed.value)} needed`}`;
+};
+const differenceCell = (one, of) => {
+  const figure = one[of],
+    needed = one[`${of}_needed`];
+  return opens(
+    place("difference", one.names.join(""), of),
+    saidDifference(one, of),
+    () =>
+      evidence(h`${one.names[0]} and ${one.names[1]}: difference, percentage points`, [
+        [one.names[0], one.first],
+        [one.names[1], one.second],
+        ["how", figure.why],
+        ["pictures that would resolve it", !needed ? "" : h`${needed.value === null ? absent("") : number(needed.value)}: ${needed.why}`],
+        ["row in evidence.json", h`<code>evidence/difference</code>, <code>${of}</code>: ${json(figure)}`],
+        ["command", h`<code>blindmatch corpus evidence</code>`],
+      ]),
+  );
+};
+const differencesPart = (groups) => {
+  const found = differences(groups),
+    each = found.flatMap((one) => MEASURES.map(([, of]) => one[of]));
+  if (!found.length) return "";
+  const without = groups.filter((rows) => !wayOf(rows[0])).map(named);
+  const count = opens("resolved", h`${each.filter(resolved).length} of ${each.length}`, () =>
+    evidence("Resolved", [["what it is", "the 95 % interval of the paired difference leaves out 0; photographs are drawn again"]]),
+  );
+  return fold(
+    "differences",
+    h`Differences between letters, on the same copies: ${count} are more than chance`,
+    [
+      table(
+        "Percentage points that the first finds more of",
+        ["pair", ...MEASURES.map(([, , words]) => words)],
+        found.map((one) => [one.names.join(" \u2212 "), ...MEASURES.map(([, of]) => differenceCell(one, of))]),
+        "short",
+      ),
+      without.length ? para(h`Not compared, since the corpus has no figure of them: ${glue(without, "; ")}.`) : "",
+    ],
+  );
 };
 const outcomes = (row) => JSON.stringify(row.recall_by_edit.map((one) => [one.name, one.found, one.sent]));
 const missedPart = () => {
@@ -50,19 +113,23 @@ const missedPart = () => {
     (row) => row.design.relation !== "category" && row.recall_by_edit.some((one) => one.found !== null),
   );
   if (!rows.length) return section("missed", "What is missed?", para("Not measured."));
-  const groups = groupsBy(rows, outcomes),
-    plan = now.run.options.pictures;
-  const key = list(
-    groups.map(
-      (each, at) =>
-        h`<b>${LETTERS[at]}</b> ${named(each)}: missed ${missed(each[0])}; of ${term("PDQ")}'s own pairs found ${figFull(each[0], "recall_pairs")}`,
-    ),
+  const groups = groupsBy(rows, (row) => wayOf(row)?.designs ?? outcomes(row)),
+    plan = now.run.options.pictures,
+    whole = corpus("edit")[0].found.n;
+  const key = table(
+    "Missed and found, by how designs match",
+    ["designs that match alike", "missed", h`found of ${term("PDQ")}\u2019s own pairs`, "of those beyond 24 bits"],
+    groups.map((each, at) => [
+      h`<b>${LETTERS[at]}</b> ${named(each)}`,
+      missedShare(each[0]),
+      figFull(each[0], best(each[0], "recall_pairs")),
+      figFull(each[0], "corpus_recall_far"),
+    ]),
   );
-  const recalls = ["corpus_recall", "corpus_recall_pairs", "corpus_recall_far"];
   const cards = glue(rows[0].recall_by_edit.map((one) => editCard(groups, one.name)));
   const table_ = (by, head) =>
     table(
-      h`Found, by ${head}`,
+      h`Found in this run, by ${head}`,
       [head, ...rows.map(code)],
       rows[0][by].map((one) => [
         one.name,
@@ -80,21 +147,42 @@ const missedPart = () => {
     "missed",
     "What is missed?",
     para(
-      h`${plan.listed} listed photographs were sent with every edit below; designs of equal outcomes share a letter.`,
+      groups.some((each) => wayOf(each[0]))
+        ? h`Of ${number(whole)} photographs of the ${term("reference corpus")} with every edit below, by their hashes. This run sent ${plan.listed}.`
+        : h`${plan.listed} listed photographs were sent with every edit below; designs of equal outcomes share a letter.`,
     ),
     key,
-    ofCorpus(rows, recalls, ", the reference corpus: found of copies", (row) => figFull(row, recalls[0])),
+    differencesPart(groups),
     h`<ul class="edits">${cards}</ul>`,
     para(
-      "Edits of one photograph hang together: true uncertainty is larger. New material is on no list: nothing here finds it.",
+      h`${groups.every((each) => wayOf(each[0])) ? "" : "Edits of one photograph hang together: of this run\u2019s few, true uncertainty is larger. "}New material is on no list: nothing here finds it.`,
     ),
-    fold("missed-tables", "Every design, by edit and by how far the edit moved the hash", [
+    fold("missed-tables", "By design, edit and distance", [
       table_("recall_by_edit", "edit"),
       table_("recall_by_distance", "bits of 256 that the edit changed"),
       table(
-        "Committed evidence: found in the reference corpus",
-        ["design", "of all copies", "of PDQ's own pairs", "of those beyond 24 bits"],
-        rows.map((row) => [code(row), ...recalls.map((name) => figFull(row, name))]),
+        "Found, by design",
+        ["design", ...MEASURES.map(([, , words]) => words), "in this run"],
+        rows.map((row) => [
+          code(row),
+          ...MEASURES.map(([name]) => figFull(row, best(row, name))),
+          fig(row, "recall", valueOf(row, "recall") === null ? null : h`${countOf(figureOf(row, "recall"))}, ${asHashes(row)}`),
+        ]),
+      ),
+      table(
+        "Found in the reference corpus, by edit",
+        ["edit", ...groups.map((_, at) => LETTERS[at])],
+        rows[0].recall_by_edit.map(({name}) => [
+          name,
+          ...groups.map((each) => {
+            const figure = editOf(each[0], name);
+            return opens(
+              place("corpus-edit", name, each[0].id),
+              figure ? interval(figure) : absent(""),
+              recallEvidence(each, "recall_by_edit", name),
+            );
+          }),
+        ]),
       ),
     ]),
   );

@@ -1,12 +1,12 @@
 // The first screen as one SVG file, for pages that show a picture of it.
-const PICTURE = {width: 1180, line: 13, style: ""};
+const PICTURE = {width: 1220, line: 13, style: ""};
 const ACROSS = [
-  [8, 46],
-  [292, 0],
-  [566, 13],
-  [646, 13],
-  [738, 22],
-  [872, 50],
+  [8, 44],
+  [262, 0],
+  [536, 18],
+  [658, 18],
+  [780, 20],
+  [908, 50],
 ];
 const PICTURE_STYLE =
   "text{font:11px system-ui,sans-serif;fill:#1b1b1b}.b{font-weight:700}.h{font:700 18px system-ui,sans-serif}.g{stroke:#9a9a9a}" +

@@ -16,7 +16,10 @@ const factsTo = (row, kinds, parties) =>
   );
 const answer = (row, question) => {
   if (row.kind === "study") return question.encrypted && question.facts.length === 1 ? studyOpens(row) : absent("");
-  const parts = (question.figures || []).map((name) => h`${kindOf(name).title}: ${figFull(row, name)}`);
+  const parts = (question.figures || []).map((base) => {
+    const name = best(row, base);
+    return h`${kindOf(name).title}: ${figFull(row, name)}`;
+  });
   if (question.encrypted)
     parts.unshift(row.design.end_to_end ? "messages are end-to-end encrypted" : "messages are not end-to-end encrypted");
   if (question.facts) {
@@ -95,7 +98,7 @@ const rightsPart = () =>
   );
 const figureNames = (names) =>
   glue(
-    names.map((name) => kindOf(name).title),
+    names.flatMap((name) => [kindOf(name).evidence, name].filter(Boolean)).map((name) => kindOf(name).title),
     "; ",
   );
 const frameworks = () =>

@@ -60,17 +60,20 @@ const bounded = (figure) => figure.value !== null && figure.low !== null && figu
 const ofThese = (figure) => soft(h`of ${number(figure.n)}`);
 const restored = (row) => {
   if (row.design.relation === "nothing") return "none";
-  const own = figureOf(row, "corpus_recall_pairs");
-  const name = own.value === null ? "recall_pairs" : "corpus_recall_pairs",
+  const name = best(row, "recall_pairs"),
     figure = figureOf(row, name);
   if (!bounded(figure) || ofFewer(row, name, figure)) return fig(row, name);
   return fig(
     row,
     name,
-    h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}${own.value === null ? h` ${ofThese(figure)}` : ""}`,
+    h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}${name === "recall_pairs" ? h` ${ofThese(figure)}` : ""}`,
   );
 };
 const atMost = (figure) => (figure.value ? "" : "none of ") + (figure.value ? "" : `${number(figure.n)}, so under `);
+const sentFlagged = (row) => {
+  const figure = figureOf(row, "false_matches");
+  return fig(row, "false_matches", figure.value === null ? null : countOf(figure));
+};
 const wrongly = (row) => {
   if (row.design.relation === "nothing") return "none";
   if (row.design.relation === "category") {
@@ -78,7 +81,7 @@ const wrongly = (row) => {
     return h`not measured; recalled ${rounded(wrongAYear(low))} to ${rounded(wrongAYear(high))}`;
   }
   const [photographs, least, most] = ["corpus_false_photographs", "corpus_false", "corpus_false_all"].map((name) => figureOf(row, name));
-  if (!bounded(photographs)) return h`not measured at scale; ${flagged(row)}`;
+  if (!bounded(photographs)) return h`not measured at scale; ${sentFlagged(row)}`;
   const all = bounded(least) && bounded(most);
   return h`photographs: ${fig(row, "corpus_false_photographs", h`${atMost(photographs)}${rounded(wrongAYear(photographs.high))}`)}${
     all ? h`; all kinds: ${fig(row, "corpus_false", rounded(wrongAYear(least.low)))} to ${fig(row, "corpus_false_all", rounded(wrongAYear(most.high)))}` : ""
