@@ -18,9 +18,9 @@ import pytest
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError, ProtocolError
-from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.codec.randomness import seeded, system_randomness
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.crypto import oprf
+from blindmatch_protocol.crypto import dleq, oprf
 from blindmatch_protocol.crypto.dleq import Mode, hash_inputs_to_uniform
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.designs.token_psi import DESIGN as TOKEN_PSI
@@ -327,6 +327,32 @@ def test_a_wrong_product_is_found_and_named_and_libsodiums_are_returned(
     assert not jit.sound
 
 
+@pytest.mark.parametrize("left_out", [[2], [0], [19], [*range(0, 20, 2)], [*range(16, 20)]])
+def test_a_kernel_that_leaves_rows_out_of_both_sums_of_a_proof_lets_no_wrong_row_pass(
+    jit: Jit, left_out: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prover and verifier leave out the same rows by their place, and the proof would hold over the rest."""
+    right = jit.sum_products
+
+    def lessened(scalars: Rows, rows: Rows) -> Rows:
+        kept = np.delete(np.arange(20), left_out)
+        return right(scalars[kept], rows[kept])
+
+    monkeypatch.setattr(jit, "sum_products", lessened)
+    key, inputs = some_scalars(1), LIBSODIUM.hash_multiply(some_scalars(20), uniform(20))
+    public, outputs = group.multiply_base(key), LIBSODIUM.multiply(key, inputs)
+    outputs[left_out] = inputs[left_out]
+    with group.using(jit):
+        with pytest.warns(BackendWarning, match="two sums of the same 20 rows differ; libsodium goes on"):
+            proof = dleq.generate_proof(key, public, inputs, outputs, system_randomness())
+        jit.sound = True
+        with (
+            pytest.warns(BackendWarning, match="two sums of the same 20 rows differ"),
+            pytest.raises(ProtocolError, match="does not hold"),
+        ):
+            dleq.verify_proof(public, inputs, outputs, proof)
+
+
 @pytest.mark.parametrize("scalars", [1, 20])
 def test_a_good_row_that_is_refused_is_found(jit: Jit, scalars: int, monkeypatch: pytest.MonkeyPatch) -> None:
     right = jit._rows
@@ -392,6 +418,31 @@ class TestChoice:
             assert group.in_use() is backend
         assert group.in_use() is LIBSODIUM
 
+    def test_auto_takes_jit_for_public_sums_alone_once_there_were_many(
+        self, jit: Jit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+        choice.jit()
+        for name in ("sum_products", "multiply", "hash_multiply"):
+            right = getattr(jit, name)
+            monkeypatch.setattr(
+                jit, name, lambda *rows, name=name, right=right: asked.append(name) or right(*rows)
+            )
+        monkeypatch.setattr(choice, "PUBLIC_ROWS", 40)
+        group.choose(group.Setting.AUTO)
+        scalars, rows = some_scalars(20), LIBSODIUM.hash_multiply(some_scalars(20), uniform(20))
+        sums = []
+        for _ in range(2):
+            assert asked == []
+            sums.append(group.sum_products(scalars, rows).tobytes())
+        group.multiply(scalars, rows)
+        group.hash_multiply(scalars, uniform(20))
+        assert asked == ["sum_products"] * 2 and len({*sums}) == 1
+        group.sum_products(scalars[:3], rows[:3])
+        jit.sound = False
+        group.sum_products(scalars, rows)
+        assert len(asked) == 2
+
     @pytest.mark.parametrize("why", ["llvmlite is not installed", "this processor has none of"])
     def test_without_it_jit_says_so_once_and_libsodium_computes(
         self, why: str, monkeypatch: pytest.MonkeyPatch
@@ -408,6 +459,7 @@ class TestChoice:
         group.choose(group.Setting.AUTO)
         with group.building(1 << 30) as backend:
             assert backend is LIBSODIUM
+        assert choice.backend_for_public(choice.PUBLIC_ROWS) is LIBSODIUM
 
     def test_a_failed_self_test_is_said_once_and_libsodium_computes(
         self, monkeypatch: pytest.MonkeyPatch

@@ -3,7 +3,8 @@
 The choice is the process's (`use`), because the results are the same bytes either way. Rows that are too few
 for the chosen one to pay, and single ones, are libsodium's.
 
-Which back end a process takes: libsodium, `jit`, or under `auto` jit for large builds alone.
+Which back end a process takes: libsodium, `jit`, or under `auto` jit for large builds and, once there were
+enough to pay for compiling, for sums of public rows.
 
 A build is a curator's, its key is on one machine, and every batch of it is checked by sample and by sum. What
 a device or a matcher does with its secrets stays libsodium's unless `jit` is asked for (docs/group.md).
@@ -140,14 +141,30 @@ class Setting(StrEnum):
     JIT = "jit"
 
 
+PUBLIC_ROWS: Final = 1 << 15
+"""Products in sums of public rows after which `auto` takes jit for such sums: by then they have cost what
+compiling does."""
 _setting = Setting.LIBSODIUM
+_public_rows = 0
 
 
 def choose(setting: Setting) -> None:
     """Let this process compute as `setting` says from now on. Compiling waits for the first batch."""
-    global _setting
-    _setting = setting
+    global _setting, _public_rows
+    _setting, _public_rows = setting, 0
     use(_jit_or_libsodium if setting is Setting.JIT else LIBSODIUM)
+
+
+def backend_for_public(rows: int) -> GroupBackend:
+    """The back end for a sum of so many public rows."""
+    global _public_rows
+    if _setting is not Setting.AUTO or rows < LEAST_ROWS or _here.get():
+        return backend_for(rows)
+    _public_rows += rows
+    if _public_rows < PUBLIC_ROWS or missing() is not None:
+        return LIBSODIUM
+    made = _jit_or_libsodium()
+    return made if made.sound else LIBSODIUM
 
 
 @contextmanager
@@ -166,7 +183,7 @@ def described() -> str:
         case (Setting.LIBSODIUM, _):
             return "libsodium"
         case (Setting.AUTO, None):
-            return f"libsodium; large builds jit ({_target_name()})"
+            return f"libsodium; large builds and many public sums jit ({_target_name()})"
         case (Setting.JIT, None):
             return f"jit ({_target_name()})"
         case _:

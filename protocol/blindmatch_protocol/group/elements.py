@@ -14,7 +14,7 @@ from blindmatch_protocol.codec.errors import GroupError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract.publishing import LEAST_ROWS, Executor, spread
 from blindmatch_protocol.group import single, sodium
-from blindmatch_protocol.group.backend import LIBSODIUM, BackendError, backend_for, drop
+from blindmatch_protocol.group.backend import LIBSODIUM, BackendError, backend_for, backend_for_public, drop
 from blindmatch_protocol.group.rows import (
     ELEMENT_BYTES,
     SCALAR_BYTES,
@@ -88,9 +88,10 @@ def _scaled(function: str, executor: Executor | None, scalars: Rows, rows: Rows)
 def sum_products(
     scalars: npt.NDArray[np.uint8], elements: npt.NDArray[np.uint8], executor: Executor | None = None
 ) -> Rows:
-    """The sum of scalar times element over all rows, (n, 32) each, as one row (1, 32).
+    """The sum of scalar times element over all rows, (n, 32) each, as one row (1, 32); of public rows alone.
 
-    No rows sum to the identity.
+    No rows sum to the identity. Another back end than libsodium sums twice, the rows shifted by one: whatever
+    rows it leaves out by their place, unless it is all or none, the sums differ.
 
     Raises:
         GroupError: for a non-canonical encoding, the identity or a zero scalar.
@@ -98,8 +99,19 @@ def sum_products(
     if one(scalars, elements):
         return one_row(single.multiply(scalars.tobytes(), elements.tobytes()))
     operands = matched(matrix(scalars), matrix(elements))
-    backend = backend_for(rows_of(operands))
-    parts = _spread(backend.sum_products, backend.task, executor, *operands)
+    backend = backend_for_public(rows_of(operands))
+
+    def checked(*some: Rows) -> Rows:
+        made = backend.sum_products(*some)
+        if backend is LIBSODIUM:
+            return made
+        again = backend.sum_products(*(np.roll(one, 1, axis=0) for one in some))
+        if np.array_equal(made, again):
+            return made
+        drop(backend, f"two sums of the same {rows_of(some)} rows differ")
+        return LIBSODIUM.sum_products(*some)
+
+    parts = _spread(checked, backend.task, executor, *operands)
     return total(np.concatenate(parts)) if parts else np.zeros((1, ELEMENT_BYTES), np.uint8)
 
 
