@@ -16,7 +16,7 @@ from blindmatch_server.matching.epochs import PublishedSource
 from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.relay.service import RelayConfig, open_relay
 from blindmatch_simulations.evaluation.bench.queries import Check
-from hostile import HELD, LOST, MATCHER, NOTHING_REMOVED, RELAY, Attack, Service, intruding
+from hostile import HELD, LOST, MATCHER, NOTHING_REMOVED, RELAY, Attack, Intruder, Service, intruding
 from support.signed import CURATOR
 
 from .deployment import ALICE, Deployment
@@ -39,19 +39,26 @@ AT_THE_MATCHER = {
     "forged": {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"},
 }
 """How attempts of each kind may end."""
+ATTEMPTS = 150
 
 
 async def attacked(
     service: Service, kind: str, deployment: Deployment, port: int, request: bytes = b""
 ) -> Mapping[str, int]:
-    """How attempts of one intruder ended within a second and a half."""
+    """How `ATTEMPTS` of one intruder ended, or as many as end within a second and a half."""
     root, foreign = deployment.credentials(ALICE).root, Deployment().credentials(ALICE)
     accounts = {"mallory": deployment.credentials(Identity(Kind.DEVICE, "mallory"))}
     forged = Credentials(root, foreign.certificate, foreign.key)
     made, stop, address = Attack(), asyncio.Event(), f"127.0.0.1:{port}"
+
+    async def counted(intruder: Intruder, number: int) -> str:
+        if made.outcomes.total() >= ATTEMPTS:
+            stop.set()
+        return await service.kinds[kind].move(intruder, number)
+
     async with intruding(service, accounts, address, forged, [ALICE.name], request) as intruders:
         asyncio.get_running_loop().call_later(1.5, stop.set)
-        await made.run(service.kinds[kind].move, intruders, 12, stop)
+        await made.run(counted, intruders, 12, stop)
     return made.outcomes
 
 
