@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+from collections import Counter
 from collections.abc import Generator
 
 import pytest
@@ -31,6 +32,27 @@ settings.load_profile("blindmatch")
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """One worker more than there are cores, since tests wait for processes."""
     return (yield) + 1
+
+
+FEW = 5
+"""A file that has no more slow tests has long ones."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Every worker begins with its share of the files of long tests, so that none of these runs alone at the
+    end; the rest are neighbours, as they were. Workers get equal numbers, one after the other."""
+    workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    if workers == 1 or config.option.markexpr != "slow":
+        return
+    of = Counter(one.path for one in items)
+    long, rest = ([one for one in items if (of[one.path] <= FEW) is few] for few in (True, False))
+    total, items[:], files = len(items), [], list(dict.fromkeys(one.path for one in long))
+    for worker in range(workers):
+        part = [one for one in long if files.index(one.path) % workers == worker]
+        more = max(0, (total - len(items)) // (workers - worker) - len(part))
+        items += [*part, *rest[:more]]
+        del rest[:more]
 
 
 @pytest.hookimpl(tryfirst=True)
