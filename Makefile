@@ -23,7 +23,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench corpus soak flood mutation-score interop pages docs vectors clean
+.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench checks corpus soak flood mutation-score interop pages docs vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -172,6 +172,9 @@ pages: $(DEV) ## write the parts of pages again that follow from code
 
 vectors: $(STAMP) ## write the test vectors of every built-in design again
 	$(BIN)/blindmatch conformance --write-vectors tests/vectors/designs
+
+checks: $(STAMP) ## check every design for data/checks.json, with large games: an hour of a core; goes on
+	$(BIN)/blindmatch conformance --games --keep simulations/blindmatch_simulations/data/checks.json
 
 corpus: $(STAMP) ## make the reference corpus again from Debian packages: 3 GB to fetch, 20 CPU-minutes; goes on (needs apt-get)
 	$(BIN)/python -m blindmatch_simulations.evaluation.studies.reference_making build/corpus

@@ -27,6 +27,7 @@ from blindmatch_simulations.cli.console import (
 from blindmatch_simulations.cli.corpus import PicturesOption, choose_own
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, told
+from blindmatch_simulations.evaluation.assess.observed import COMMITTED
 from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
     QUICK,
@@ -186,6 +187,9 @@ def _show(out: Path, results: Results) -> None:
     rows = [_row(one) for one in results.rows]
     OUT.print(*parts(f"{results.workload} workload, seed {results.seed}", COLUMNS, rows, COSTS))
     OUT.print("recall, false matches: of the reference corpus where the committed evidence has the design")
+    checks = [check for one in results.rows if isinstance(one, Measured) for check in one.checks]
+    taken = sum(COMMITTED in check.figures for check in checks)
+    OUT.print(f"checks: {taken} of committed evidence, {len(checks) - taken} of this run", highlight=False)
     for one in failed(results):
         OUT.print(f"{one.id} failed: {one.why}", highlight=False)
     for path in draw_report(out, results):

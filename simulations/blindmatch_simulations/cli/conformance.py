@@ -22,11 +22,15 @@ from blindmatch_simulations.cli.console import (
     values_of,
     write_json,
 )
+from blindmatch_simulations.evaluation.assess.keeping import keep_checks
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.remote.counterpart import read_manifest
 from blindmatch_simulations.evaluation.conformance.remote.run import NAMES, check_remote
 from blindmatch_simulations.evaluation.conformance.run import (
     BY_NAME,
+    GAMES,
     NOT_SEEN,
+    QUICK,
     Options,
     Report,
     as_json,
@@ -44,6 +48,8 @@ from blindmatch_simulations.testbed.deployment.registry import (
 
 COLUMNS = ("check", "verdict", "why", "seconds")
 NOTHING = "nothing failed"
+WORK_U = 18_000_000
+"""For the checks of a design that are kept: 15 CPU minutes, where u is 50 microseconds."""
 
 
 def run_remote(
@@ -126,6 +132,12 @@ ManifestOption = Annotated[
 ]
 
 
+KeepOption = Annotated[
+    Path | None,
+    typer.Option("--keep", help="Keep what finishes here, and go on [DESIGN: all]."),
+]
+
+
 def run_conformance(
     design: Annotated[str, typer.Argument(help="A design's name, or path.py:NAME.")] = "",
     json_path: JsonOption = None,
@@ -138,6 +150,7 @@ def run_conformance(
     vectors: VectorsOption = None,
     remote: RemoteOption = None,
     manifest: ManifestOption = None,
+    keep: KeepOption = None,
 ) -> None:
     """Check a design: correctness, codec, hostile bytes, epochs, files, bounds, and what it leaks.
 
@@ -153,6 +166,13 @@ def run_conformance(
         reference = portable_reference(design)
         run_remote(load_design(design), reference, remote, manifest, seed, only or (), json_path)
         return
+    if keep is not None:
+        if only or values or replay or vectors or json_path:
+            raise typer.BadParameter("--keep takes a design, --games and --seed alone")
+        designs = [load_design(design)] if design else [one.design for one in built_in_designs()]
+        for one in designs:
+            _keep(keep, one, seed, games)
+        return
     options = Options(seed, games, None, values_of(values), _known(only or []))
     if vectors is not None:
         designs = [load_design(design)] if design else [one.design for one in built_in_designs()]
@@ -164,6 +184,15 @@ def run_conformance(
         _check(held.design, held.options, replays, json_path)
     else:
         _check(design, options, replays, json_path)
+
+
+def _keep(path: Path, design: AnyDesign, seed: int, games: bool) -> None:
+    """Check a design; large games are not for one that is checked in reduced sizes."""
+    fixtures = Fixtures(design, seed, QUICK)
+    fixtures.held_out = GAMES[1] if games and fixtures.whole is None else 0
+    name = design.info.name
+    keep_checks(path, fixtures, WORK_U, lambda one: say(f"{name}: {one.check}: {one.verdict}", ERR))
+    fixtures.close()
 
 
 def _check(reference: str, options: Options, replays: Path, json_path: Path | None) -> None:

@@ -9,9 +9,11 @@ from types import MappingProxyType
 from typing import Final
 
 from blindmatch_protocol.contract import Learner, ListKnowledge
+from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess import costs, judging
 from blindmatch_simulations.evaluation.assess.judging import NO_LEARNER, NOTHING, Case, Kind, figure
+from blindmatch_simulations.evaluation.assess.observed import COMMITTED
 from blindmatch_simulations.evaluation.corpus.own import OWN
 from blindmatch_simulations.evaluation.studies import hashes
 from blindmatch_simulations.measure.intervals import number, share
@@ -75,7 +77,7 @@ def _bound(case: Case, games: Sequence[str]) -> Figure:
     if why := judging.matches_nothing(case):
         return Figure(None, why)
     found = [
-        one
+        (one, COMMITTED in check.figures)
         for check in played
         for one in check.figures.values()
         if isinstance(one, dict) and "interval" in one
@@ -84,11 +86,11 @@ def _bound(case: Case, games: Sequence[str]) -> Figure:
         words = "; ".join(f"{check.check}: {check.reason}" for check in every) or case.unchecked
         return Figure(None, words or "the games were not played")
     note = "" if len(played) == len(games) else f"; over the semi-honest games alone: {case.unchecked}"
-    worst = max(found, key=lambda one: float(one["interval"][1]))
+    worst, committed = max(found, key=lambda one: float(one[0]["interval"][1]))
     caught = "no advantage" if worst["caught"] is None else f"an advantage of {worst['caught']:.2f}"
     return Figure(
         worst["interval"][1],
-        f"{caught} in one class is caught with 95 %{note}",
+        f"{'committed evidence; ' * committed}{caught} in one class is caught with 95 %{note}",
         n=worst["class_runs"],
         resolution=worst["resolution"],
     )
@@ -154,7 +156,10 @@ def checks_failed(case: Case) -> Figure:
     finished = [check for check in case.checks if check.verdict != Verdict.NOT_CHECKED]
     failed, why = sum(check.verdict == Verdict.FAILED for check in finished), case.unchecked
     unfinished = f"{len(finished)} checks finished, none failed; {why}" if finished else why
-    return number(None if why and not failed else failed, unfinished, len(finished))
+    found = number(None if why and not failed else failed, unfinished, len(finished))
+    committed = sum(COMMITTED in check.figures for check in finished)
+    words = f"{committed} of {len(finished)} checks are of committed evidence, the others of this run"
+    return replace(found, why="; ".join(filter(None, (found.why, words)))) if committed else found
 
 
 @open_("Sessions derived again", "sessions")

@@ -10,19 +10,30 @@ stopped. The set is lent to a deployment by hard links, so that an update there 
     DIR/.origins/NAME.json       machine and source of the row designs/NAME.json
 
 A row of another machine, or of other code, is no row of this run.
+
+    DIR/.sets/NAME-checks.json   checks that came to their end, each with its key
+    data/checks.json             the same, committed: written by ``blindmatch conformance --keep``
+
+A check's key follows from all that its verdict depends on: design, version, seed, parameters, runs, and the
+code of design and check with the modules that they import, comments and docstrings left out. Under another
+key nothing is taken: a changed design is checked, or is not checked.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache, partial
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import blindmatch_protocol
 import msgspec
@@ -33,14 +44,21 @@ from blindmatch_server.epochs.building import Publishing, list_digest, publish_e
 from blindmatch_server.epochs.published import CURRENT, PublicationError, open_publication
 from blindmatch_server.hosting.workers import WorkerPool
 from msgspec import Struct
+from msgspec.structs import replace
 
+from blindmatch_simulations.data import text_of
+from blindmatch_simulations.evaluation.assess.observed import COMMITTED, Check
 from blindmatch_simulations.evaluation.assess.plan import AssessError
 from blindmatch_simulations.evaluation.assess.results import DESIGNS, write_whole
+from blindmatch_simulations.evaluation.conformance import run
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.measure.machine import Machine, machine
 from blindmatch_simulations.measure.processes import cpu_seconds, used_cpu_seconds
-from blindmatch_simulations.measure.results import Strict, decoded_or_none
+from blindmatch_simulations.measure.results import Strict, decoded, decoded_or_none
+from blindmatch_simulations.measure.yardstick import reading
 from blindmatch_simulations.testbed.deployment.curating import throwaway_signer
 from blindmatch_simulations.testbed.deployment.registry import is_path, load_design
+from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 
 ORIGINS: Final = ".origins"
 SETS: Final = ".sets"
@@ -227,3 +245,129 @@ class _Clock:
 
 def _spent(folder: Path) -> Spent:
     return decoded_or_none(folder / _SPENT, Spent) or Spent()
+
+
+UNFINISHED: Final = str(Verdict.NOT_CHECKED)
+CHECKS_FILE: Final = "checks.json"
+PLAYED: Final = ("simulator", "games", "malicious games", "list games")
+"""Checks that have more runs in large games; those count for quick ones, too."""
+HERE: Final = ("timing", "hand-over")
+"""Checks of this machine, and of the client: they are never taken from elsewhere."""
+_OF_DESIGNS: Final = ("blindmatch_protocol", "blindmatch_client")
+_TESTBED: Final = "blindmatch_simulations.testbed"
+_OF_CHECKS: Final = (
+    "blindmatch_simulations.evaluation.conformance", "blindmatch_simulations.measure.intervals",
+    "blindmatch_client.matching", f"{_TESTBED}.inprocess", f"{_TESTBED}.audit", f"{_TESTBED}.pictures",
+)  # fmt: skip
+
+
+class KeptCheck(Strict, frozen=True):
+    """A check that came to its end, and the work it took in u; 0 of committed ones."""
+
+    check: Check
+    key: str
+    work_u: int
+
+
+class KeptChecks(Strict, frozen=True):
+    """Checks by design."""
+
+    version: Literal[1]
+    designs: dict[str, tuple[KeptCheck, ...]]
+
+
+def committed_checks(design: str) -> list[KeptCheck]:
+    """Committed checks of a built-in design, which say that they are."""
+    told = []
+    for kept in msgspec.json.decode(text_of(CHECKS_FILE), type=KeptChecks).designs.get(design, ()):
+        reason = f"committed evidence; {kept.check.reason}"
+        check = replace(kept.check, reason=reason, figures={**kept.check.figures, COMMITTED: True})
+        told += [KeptCheck(check, kept.key, 0)] if check.check not in HERE else []
+    return told
+
+
+def kept_checks(path: Path) -> dict[str, tuple[KeptCheck, ...]]:
+    """Checks that were kept in a file, by design; none if there is no file.
+
+    Raises:
+        ResultsError: if it is not such a file.
+    """
+    return decoded(path, KeptChecks).designs if path.exists() else {}
+
+
+def keep_checks(
+    path: Path,
+    fixtures: Fixtures,
+    budget_u: int,
+    tell: Callable[[Check], object],
+    committed: Sequence[KeptCheck] = (),
+) -> None:
+    """Check a design, and keep each check in a file as soon as it came to its end. What was kept or committed
+    under the same key is not run again; no check begins once the budget is used up."""
+    design, held = (fixtures.whole or fixtures.design).info.name, kept_checks(path)
+    keys = {
+        one.name: [key_of_check(fixtures, one, runs) for runs in (run.GAMES[1], fixtures.held_out)]
+        for one in run.CHECKS
+    }
+    known = {one.key: one for one in (*committed, *held.get(design, ())) if one.check.verdict != UNFINISHED}
+    made = {name: known[key] for name, both in keys.items() for key in both[::-1] if key in known}
+    u_us, spent = reading().u_us, sum(one.work_u for one in made.values())
+    for check in run.CHECKS:
+        if check.name not in made:
+            if spent > budget_u:
+                continue
+            before, began = used_cpu_seconds(), time.perf_counter()
+            result = run.judged(check.name, partial(check.run, fixtures))
+            work = round(1e6 * (used_cpu_seconds() - before) / u_us)
+            told = str(result.verdict), result.reason, dict(result.figures)
+            seconds, key = round(time.perf_counter() - began, 2), keys[check.name][1]
+            made[check.name] = KeptCheck(Check(check.name, check.says, *told, seconds), key, work)
+            spent += work
+        tell(made[check.name].check)
+        held[design] = tuple(made[one.name] for one in run.CHECKS if one.name in made)
+        write_whole(path, msgspec.json.format(msgspec.json.encode(KeptChecks(1, held)), indent=1))
+
+
+def key_of_check(fixtures: Fixtures, check: run.Check, held_out: int) -> str:
+    """What the verdict of a check follows from, with so many held-out runs of a large game or 0, as 16 hex
+    digits."""
+    design = fixtures.whole or fixtures.design
+    code = code_of(type(design).__module__, _OF_DESIGNS), code_of(check.run.__module__, _OF_CHECKS)
+    runs = fixtures.runs, held_out if check.name in PLAYED else 0, fixtures.seed, fixtures.values
+    parts = [design.info.name, design.info.version, check.name, *runs, *code]
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def code_of(module: str, within: tuple[str, ...]) -> str:
+    """SHA-256 of a module and of all that it imports of packages whose names begin with `within`, without
+    comments and what docstrings say, in hex."""
+    found, waiting = dict[str, str](), [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and (path := _file_of(name)) is not None:
+            tree = ast.parse(path.read_bytes())
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                    node.value = ast.Constant(None)
+            found[name] = ast.dump(tree)
+            waiting += [one for one in _imported(tree) if one.startswith(within)]
+    return sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _file_of(module: str) -> Path | None:
+    with suppress(ImportError, ValueError):
+        spec = find_spec(module)
+        if spec is not None and spec.has_location and spec.origin is not None:
+            return Path(spec.origin)
+    return None
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """Modules that are imported anywhere in a module, and names that may be modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (node.module, *(f"{node.module}.{one.name}" for one in node.names))

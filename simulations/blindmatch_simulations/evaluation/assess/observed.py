@@ -283,6 +283,10 @@ RECOVERED: Final = {
 }
 
 
+COMMITTED: Final = "committed"
+"""Among the figures of a check that is of committed evidence."""
+
+
 class Check(Strict, frozen=True):
     """A conformance check's verdict: passed, failed, not applicable, not comparable, or not checked."""
 

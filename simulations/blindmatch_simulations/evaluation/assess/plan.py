@@ -108,6 +108,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         parameters: of the designs that have them, in the place of their defaults.
         sweep: what is measured at each point of a grid (`assess.sweep`).
+        committed_checks: take conformance checks of committed evidence, where the code is the same.
     """
 
     version: int
@@ -124,6 +125,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     own: Own | None = None
     parameters: dict[str, int] = {}
     sweep: Sweep | None = None
+    committed_checks: bool = False
 
 
 def plan_text(path: Path | None, committed: str = STANDARD) -> str:

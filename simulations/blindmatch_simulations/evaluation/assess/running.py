@@ -25,7 +25,14 @@ from typing import IO, Final
 import msgspec
 from msgspec import UNSET, Struct
 
-from blindmatch_simulations.evaluation.assess.keeping import SETS, check_machine, is_same_origin, note_origin
+from blindmatch_simulations.evaluation.assess.keeping import (
+    SETS,
+    UNFINISHED,
+    check_machine,
+    is_same_origin,
+    kept_checks,
+    note_origin,
+)
 from blindmatch_simulations.evaluation.assess.material import make
 from blindmatch_simulations.evaluation.assess.observed import Check, Observed
 from blindmatch_simulations.evaluation.assess.plan import AssessError, Plan, plan_digest, read_plan
@@ -52,7 +59,8 @@ from blindmatch_simulations.evaluation.assess.subjects import (
     reference_words,
     row_of,
 )
-from blindmatch_simulations.evaluation.assess.worker import CHECKED, MATERIAL, NOT_CHECKED, OBSERVED, PLAN
+from blindmatch_simulations.evaluation.assess.worker import CHECKED, MATERIAL, OBSERVED, PLAN
+from blindmatch_simulations.evaluation.conformance.run import CHECKS
 from blindmatch_simulations.evaluation.corpus.by_kind import by_kind
 from blindmatch_simulations.measure.phases import PhaseProgress, Tell, as_heard
 from blindmatch_simulations.measure.processes import group_mib
@@ -295,6 +303,7 @@ class Assessment(Struct, frozen=True):
         # a row of an earlier source goes before anything says that it is one of this
         self._path(name).unlink(missing_ok=True)
         note_origin(self.out, name, reference)
+        (self.out / SETS / f"{name}-{CHECKED}").unlink(missing_ok=True)
         ran = self._guard("run", plan, folder, name, reference)
         shutil.rmtree(self.out / SETS / name, ignore_errors=True)
         seen = decoded_or_none(place / OBSERVED, Observed) if not ran.why else None
@@ -326,9 +335,14 @@ class Assessment(Struct, frozen=True):
             ended = self._guard("check", plan, folder, name, reference, stop)
             if ended.why == STOPPED:
                 return
-            checks = decoded_or_none(folder / name / CHECKED, tuple[Check, ...]) or ()
-            left = (one.reason for one in checks if one.verdict == NOT_CHECKED)
-            self._write(plan, name, reference, done, checks, ended.why or next(left, ""))
+            kept = kept_checks(self.out / SETS / f"{name}-{CHECKED}")
+            found = {one.check.check: one.check for every in kept.values() for one in every}
+            used_up = f"the work for checks, {plan.limits.check_u:,} u, was used up before"
+            why = "the process of the checks ended before" if ended.why else used_up
+            left = {one.name: Check(one.name, one.says, UNFINISHED, why, {}, 0.0) for one in CHECKS}
+            checks = tuple((left | found).values())
+            unfinished = next((one.reason for one in checks if one.verdict == UNFINISHED), "")
+            self._write(plan, name, reference, done, checks, ended.why or unfinished)
 
     def _write(
         self, plan: Plan, name: str, reference: str, done: Done, checks: tuple[Check, ...], why: str

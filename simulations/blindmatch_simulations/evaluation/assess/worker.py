@@ -1,7 +1,7 @@
 """The process of one design: ``python -m ...assess.worker run|check FOLDER OUT SETS REFERENCE``.
 
 It reads ``plan.toml`` and ``material/`` in FOLDER, tells its progress as JSON lines on standard output, and
-leaves ``observed.json`` or ``checks.json`` in OUT, in one step each. The design's set is kept below SETS.
+leaves ``observed.json`` in OUT, in one step. The design's set is kept below SETS, its checks beside it.
 """
 
 from __future__ import annotations
@@ -12,36 +12,30 @@ import signal
 import sys
 import tempfile
 import threading
-from functools import partial
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 
 import msgspec
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Progress
-from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.assess.keeping import CHECKS_FILE, committed_checks, keep_checks
 from blindmatch_simulations.evaluation.assess.material import Material
-from blindmatch_simulations.evaluation.assess.observed import Check
 from blindmatch_simulations.evaluation.assess.observing import Observer
 from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
 from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
-from blindmatch_simulations.evaluation.conformance.run import CHECKS, QUICK, judged
+from blindmatch_simulations.evaluation.conformance.run import CHECKS, QUICK
 from blindmatch_simulations.measure.machine import choose_group_backend
 from blindmatch_simulations.measure.phases import PhaseTimes
-from blindmatch_simulations.measure.processes import used_cpu_seconds
-from blindmatch_simulations.measure.yardstick import reading
 from blindmatch_simulations.testbed.deployment.registry import load_design
-from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 
 PLAN = "plan.toml"
 MATERIAL = "material"
 OBSERVED = "observed.json"
-CHECKED = "checks.json"
+CHECKED = CHECKS_FILE
 EVERY_SECONDS = 0.2
-NOT_CHECKED = str(Verdict.NOT_CHECKED)
-ENDED = "the process of the checks ended before"
 
 
 def main(arguments: list[str]) -> int:
@@ -55,7 +49,7 @@ def main(arguments: list[str]) -> int:
         if part == "run":
             _run(plan, folder, out, sets, reference)
         else:
-            _check(plan, out, reference)
+            _check(plan, sets.with_name(f"{sets.name}-{CHECKED}"), reference)
     except BlindmatchError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -78,27 +72,13 @@ def _run(plan: Plan, folder: Path, out: Path, sets: Path, reference: str) -> Non
 
 
 def _check(plan: Plan, out: Path, reference: str) -> None:
-    """Check after check, until the plan's work is used up; what did not run is told as not checked."""
-    fixtures = Fixtures(load_design(reference), plan.seed, QUICK)
-    progress = _tell("checks")
-    u_us, before, budget = reading().u_us, used_cpu_seconds(), plan.limits.check_u
-    found = [Check(one.name, one.says, NOT_CHECKED, ENDED, {}, 0.0) for one in CHECKS]
-    write_whole(out / CHECKED, msgspec.json.encode(found))
+    """Check after check, until the plan's work is used up; some are committed, if the plan takes these."""
+    fixtures, progress = Fixtures(load_design(reference), plan.seed, QUICK), _tell("checks")
+    done, committed = count(1), committed_checks(reference) if plan.committed_checks else ()
+    budget = plan.limits.check_u
     try:
-        for at, check in enumerate(CHECKS):
-            if 1e6 * (used_cpu_seconds() - before) > budget * u_us:
-                why = f"the work for checks, {budget:,} u, was used up before"
-                found[at:] = [replace(one, reason=why) for one in found[at:]]
-                break
-            began = perf_counter()
-            result = judged(check.name, partial(check.run, fixtures))
-            seconds = round(perf_counter() - began, 2)
-            figures = dict(result.figures)
-            found[at] = Check(check.name, check.says, str(result.verdict), result.reason, figures, seconds)
-            write_whole(out / CHECKED, msgspec.json.encode(found))
-            progress(at + 1, len(CHECKS))
+        keep_checks(out, fixtures, budget, lambda _: progress(next(done), len(CHECKS)), committed)
     finally:
-        write_whole(out / CHECKED, msgspec.json.encode(found))
         fixtures.close()
 
 

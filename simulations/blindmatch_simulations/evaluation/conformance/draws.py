@@ -35,7 +35,7 @@ from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published, lowered
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, enrolled, publish
-from blindmatch_simulations.testbed.inprocess.steps import byte_fields, fields_of, limits, sent
+from blindmatch_simulations.testbed.inprocess.steps import fields_of, limits, sent
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 
 SESSIONS: Final = 1_024
@@ -216,7 +216,7 @@ def check_proofs(fixtures: Fixtures) -> Passed:
     public = windows(fixtures)
     found = 0
     for role in fixtures.design.info.roles:
-        proofs = [proof for reply in _replies(fixtures, deployed, role) for proof in proofs_in(reply)]
+        proofs = proofs_in(_replies(fixtures, deployed, role))
         found += len(proofs)
         if solved(proofs, public):
             raise BrokenError(f"answer of {role}", "two proofs share a nonce: the key follows from them")
@@ -231,15 +231,23 @@ def windows(fixtures: Fixtures) -> frozenset[bytes]:
     return frozenset(raw[at : at + BYTES] for raw in raws for at in range(len(raw) - BYTES + 1))
 
 
-def proofs_in(reply: Message) -> Iterator[Proof]:
-    """Fields of a reply that are two scalars, or two fields in a row that are one each."""
-    leaves = byte_fields(reply)
-    pairs = [leaf for leaf in leaves if len(leaf) == 2 * BYTES]
-    pairs += [a + b for a, b in pairwise(leaves) if len(a) == len(b) == BYTES]
-    for raw in pairs:
-        challenge, response = (int.from_bytes(raw[at : at + BYTES], "little") for at in (0, BYTES))
-        if 0 < challenge < ORDER and 0 < response < ORDER:
-            yield challenge, response
+def proofs_in(replies: Iterable[Message]) -> list[Proof]:
+    """What can be read as proofs: fields that are two scalars, or two in a row that are one each, in all
+    replies that have them."""
+    found: dict[tuple[str, str], list[Proof]] = defaultdict(list)
+    for reply in replies:
+        leaves = [(path, value) for path, value in fields_of(reply) if isinstance(value, bytes)]
+        raws = [((path, path), leaf) for path, leaf in leaves if len(leaf) == 2 * BYTES]
+        raws += [((path, q), a + b) for (path, a), (q, b) in pairwise(leaves) if len(a) == len(b) == BYTES]
+        for paths, raw in raws:
+            challenge, response = (int.from_bytes(raw[at : at + BYTES], "little") for at in (0, BYTES))
+            found[paths].append((challenge, response))
+    return [
+        proof
+        for proofs in found.values()
+        if all(0 < number < ORDER for proof in proofs for number in proof)
+        for proof in proofs
+    ]
 
 
 def solved(proofs: Sequence[Proof], public: frozenset[bytes]) -> bool:

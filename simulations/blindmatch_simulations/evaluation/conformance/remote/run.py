@@ -20,7 +20,7 @@ from blindmatch_protocol.designs.voprf.round import CertifyRequest
 from blindmatch_protocol.messages.parts import MOST_SMALL_BYTES
 
 from blindmatch_simulations.evaluation.conformance.correctness import misses
-from blindmatch_simulations.evaluation.conformance.draws import Proof, proofs_in, solved
+from blindmatch_simulations.evaluation.conformance.draws import proofs_in, solved
 from blindmatch_simulations.evaluation.conformance.remote.counterpart import Counterpart, Heard, HeldManifest
 from blindmatch_simulations.evaluation.conformance.remote.description import (
     check_callers,
@@ -221,7 +221,6 @@ def check_proofs(material: Material) -> Passed:
     if material.manifest.public_key is None:
         raise BrokenError("manifest", "field public_key: replies bear proofs, so it must name the key")
     key = PublicKey(Mode.VOPRF, bytes.fromhex(material.manifest.public_key)).rows()
-    proofs: list[Proof] = []
     for name, request, reply in found:
         step = f"reply of {name}"
         try:
@@ -230,8 +229,7 @@ def check_proofs(material: Material) -> Passed:
         except ProtocolError as error:
             words = f"under the manifest's public key: {error.rule}"
             raise BrokenError(step, f"field {error.field}: {words}", reply=reply.encode()[:4096]) from error
-        proofs += proofs_in(reply)
-    if solved(proofs, frozenset({key.tobytes()})):
+    if solved(proofs_in(reply for *_, reply in found), frozenset({key.tobytes()})):
         raise BrokenError("replies", "two proofs share a nonce: the key follows from them")
     return Passed(f"{len(found)} proofs hold, no key follows from two", {"proofs": len(found)})
 

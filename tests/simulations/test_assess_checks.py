@@ -1,0 +1,271 @@
+"""Checks that are kept: what was interrupted goes on, and nothing is taken of a design that changed."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from blindmatch_protocol.designs import hash_upload, none, oprf_psi
+from blindmatch_simulations.evaluation.assess import keeping, running, worker
+from blindmatch_simulations.evaluation.assess.keeping import (
+    HERE,
+    KeptCheck,
+    KeptChecks,
+    code_of,
+    committed_checks,
+    keep_checks,
+    kept_checks,
+    key_of_check,
+)
+from blindmatch_simulations.evaluation.assess.observed import COMMITTED, Check
+from blindmatch_simulations.evaluation.assess.plan import QUICK as QUICK_PLAN
+from blindmatch_simulations.evaluation.assess.plan import plan_text, read_plan
+from blindmatch_simulations.evaluation.conformance import run
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
+from blindmatch_simulations.evaluation.conformance.run import CHECKS, GAMES, QUICK
+from blindmatch_simulations.measure.results import ResultsError
+from blindmatch_simulations.testbed.inprocess.verdict import Passed
+from msgspec.structs import replace
+from support.assess_rows import game_figures, observed, row, tiny
+from support.command import COMMAND, in_process
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], dict[str, Callable[[], None]]]:
+    """Four checks that note that they ran, and do what is said of them."""
+    ran, acts = list[str](), dict[str, Callable[[], None]]()
+
+    def check(name: str) -> Any:
+        def made(fixtures: object) -> Passed:
+            acts.get(name, lambda: None)()
+            ran.append(name)
+            return Passed("done")
+
+        return made
+
+    found = tuple(replace(one, run=check(one.name)) for one in CHECKS[:4])
+    for module in (run, worker, running):
+        monkeypatch.setattr(module, "CHECKS", found)
+    return ran, acts
+
+
+def fixtures(design: Any = oprf_psi.DESIGN, seed: int = 1) -> Fixtures:
+    return Fixtures(design, seed, QUICK)
+
+
+def quiet(check: Check) -> None:
+    """Nothing is told."""
+
+
+def kill() -> None:
+    raise KilledError
+
+
+def test_a_check_that_was_finished_before_a_kill_is_not_run_again(counted: Any, tmp_path: Path) -> None:
+    ran, acts = counted
+    plan = replace(read_plan(plan_text(None, QUICK_PLAN)), committed_checks=False)
+    acts[CHECKS[2].name] = kill
+    with pytest.raises(KilledError):
+        worker._check(plan, tmp_path / "kept", "none")
+    assert [one.check.check for one in kept_checks(tmp_path / "kept")["none"]] == ran
+    acts.clear()
+    worker._check(plan, tmp_path / "kept", "none")
+    assert ran == [one.name for one in CHECKS[:4]], "each ran once"
+    assert {one.check.verdict for one in kept_checks(tmp_path / "kept")["none"]} == {"passed"}
+
+
+def test_kept_checks_outlive_a_kill_of_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "checks.json"
+    line = [*COMMAND, "conformance", "hash-upload", "--keep", str(path)]
+    process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 60
+        while len(kept_checks(path).get("hash-upload", ())) < 3 and time.monotonic() < until:
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    before = kept_checks(path)["hash-upload"]
+    assert 3 <= len(before) < len(CHECKS)
+    assert in_process(tmp_path, "conformance", "hash-upload", "--keep", path).code == 0
+    after = kept_checks(path)["hash-upload"]
+    assert after[: len(before)] == before, "seconds and work included"
+    assert [one.check.check for one in after] == [one.name for one in CHECKS]
+    assert {one.check.verdict for one in after} <= {"passed", "not applicable", "not comparable"}
+
+
+def test_a_check_under_its_key_is_not_run_and_under_another_it_is(counted: Any, tmp_path: Path) -> None:
+    ran, _ = counted
+    path = tmp_path / "kept"
+    keep_checks(path, fixtures(), 1 << 40, quiet)
+    before = path.read_bytes()
+    ran.clear()
+    keep_checks(path, fixtures(), 1 << 40, quiet)
+    assert path.read_bytes() == before and not ran
+    newer = copy(oprf_psi.DESIGN)
+    newer.info = replace(newer.info, version=newer.info.version + 1)  # type: ignore[misc]
+    for other in (fixtures(newer), fixtures(hash_upload.DESIGN), fixtures(seed=2)):
+        ran.clear()
+        keep_checks(path, other, 1 << 40, quiet)
+        assert len(ran) == 4
+    assert set(kept_checks(path)) == {"oprf-psi", "hash-upload"}
+
+
+def test_what_was_kept_counts_for_the_budget_and_what_is_of_other_code_goes(
+    counted: Any, tmp_path: Path
+) -> None:
+    ran, _ = counted
+    path = tmp_path / "kept"
+    keep_checks(path, fixtures(), 1 << 40, quiet)
+    dear = [replace(one, work_u=1_000) for one in kept_checks(path)["oprf-psi"]]
+    dear[3] = replace(dear[3], key="of other code")
+    path.write_bytes(msgspec.json.encode(KeptChecks(1, {"oprf-psi": tuple(dear)})))
+    ran.clear()
+    keep_checks(path, fixtures(), 2_999, quiet)
+    assert not ran and [one.check.check for one in kept_checks(path)["oprf-psi"]] == [
+        c.name for c in CHECKS[:3]
+    ]
+    keep_checks(path, fixtures(), 3_001, quiet)
+    assert ran == [CHECKS[3].name]
+
+
+def test_large_games_count_for_quick_ones_and_not_the_other_way(tmp_path: Path) -> None:
+    by_name = {one.name: one for one in CHECKS}
+    large = fixtures()
+    large.held_out = GAMES[1]
+    key = key_of_check(fixtures(), by_name["games"], GAMES[1])
+    assert (
+        key
+        == key_of_check(large, by_name["games"], large.held_out)
+        != key_of_check(fixtures(), by_name["games"], 0)
+    )
+    assert key_of_check(large, by_name["codec"], GAMES[1]) == key_of_check(fixtures(), by_name["codec"], 0)
+    kept = KeptCheck(Check("games", "", "passed", "of a large game", {}, 1.0), key, 1)
+    (tmp_path / "kept").write_bytes(msgspec.json.encode(KeptChecks(1, {"oprf-psi": (kept,)})))
+    keep_checks(tmp_path / "kept", fixtures(), -1, quiet)
+    assert kept_checks(tmp_path / "kept")["oprf-psi"] == (kept,)
+
+
+def test_a_key_follows_from_code_and_from_what_it_imports_and_not_from_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    first, second = tmp_path / "kept_first.py", tmp_path / "kept_second.py"
+
+    def digest(one: str, other: str) -> str:
+        first.write_text(one)
+        second.write_text(other)
+        keeping._file_of.cache_clear()
+        return code_of.__wrapped__("kept_first", ("kept_",))
+
+    imports, told = '"""Words."""\nfrom kept_second import x\n', 'x = 1\n"""Told."""\n'
+    here = digest(imports, told)
+    assert here == digest(imports.replace("Words", "So") + "# so\n", "# what\n" + told.replace("Told", "It"))
+    assert here != digest(imports, told.replace("1", "2"))
+    assert here != digest(imports.replace("import x", "import y as x"), told)
+    nested = "def f():\n    import kept_second\n"
+    assert digest(nested, "x = 1\n") != digest(nested, "x = 2\n")
+
+
+@pytest.mark.parametrize("module", ["designs.token_psi.tokens", "group", "codec", "contract"])
+def test_the_key_of_a_design_follows_from_all_that_it_imports(
+    module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = f"blindmatch_protocol.{module}"
+    design = type(__import__("blindmatch_protocol.designs.token_psi", fromlist=["DESIGN"]).DESIGN).__module__
+    before = code_of.__wrapped__(design, ("blindmatch_protocol",))
+    real = keeping._file_of(name)
+    assert real is not None
+    changed = tmp_path / "changed.py"
+    changed.write_text(real.read_text("utf-8") + "\nCHANGED = 1\n")
+    known = keeping._file_of
+    monkeypatch.setattr(keeping, "_file_of", lambda one: changed if one == name else known(one))
+    assert code_of.__wrapped__(design, ("blindmatch_protocol",)) != before
+
+
+def test_committed_evidence_is_told_as_such_and_only_where_the_plan_says_so(
+    counted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran, _ = counted
+    keep_checks(tmp_path / "data", fixtures(), 1 << 40, quiet)
+    monkeypatch.setattr(keeping, "text_of", lambda name: (tmp_path / "data").read_text("utf-8"))
+    plan = read_plan(plan_text(None, QUICK_PLAN))
+    assert plan.committed_checks and not read_plan(plan_text(None)).committed_checks
+    ran.clear()
+    worker._check(plan, tmp_path / "kept", "oprf-psi")
+    told = [one.check for one in kept_checks(tmp_path / "kept")["oprf-psi"]]
+    assert not ran and {one.reason for one in told} == {"committed evidence; done"}
+    assert {one.figures[COMMITTED] for one in told} == {True}
+    worker._check(replace(plan, committed_checks=False), tmp_path / "here", "oprf-psi")
+    assert len(ran) == 4
+    monkeypatch.setattr(keeping, "key_of_check", lambda fixtures, check, runs: f"{check.name} changed")
+    worker._check(plan, tmp_path / "more", "oprf-psi")
+    assert len(ran) == 8, "of a changed design nothing is taken"
+
+
+def test_an_assessment_takes_up_checks_and_says_what_is_committed(
+    counted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the checks' process left, killed or not, is in the row; what is missing is not checked."""
+    kept = [
+        KeptCheck(Check(one.name, "", "passed", "", {COMMITTED: True}, 1.0), "k", 0) for one in CHECKS[:2]
+    ]
+    place = tmp_path / running.SETS / f"none-{worker.CHECKED}"
+    place.parent.mkdir()
+    place.write_bytes(msgspec.json.encode(KeptChecks(1, {"none": tuple(kept)})))
+    found: list[Any] = []
+    phase = lambda title: lambda done, total: None  # noqa: E731
+    run_of = running.Assessment(tmp_path, tiny(check_u=5), ["none"], "test", phase)
+    monkeypatch.setattr(running, "decoded", lambda *_: None)
+    monkeypatch.setattr(running.Assessment, "_write", lambda self, *told: found.append(told[-2:]))
+    for why in ("", "ended by signal SIGKILL"):
+        monkeypatch.setattr(running.Assessment, "_guard", lambda *_, why=why: running.Ended(why, 1.0, 1.0))
+        run_of._check(read_plan(tiny(check_u=5)), tmp_path, "none", "none", threading.Event())
+    (checks, used_up), (_, killed) = found
+    assert [one.verdict for one in checks] == ["passed", "passed", "not checked", "not checked"]
+    assert used_up == "the work for checks, 5 u, was used up before" and killed == "ended by signal SIGKILL"
+
+
+def test_a_row_says_which_of_its_figures_are_of_committed_evidence() -> None:
+    game = Check("games", "", "passed", "", {"m": game_figures(0.4, 48), COMMITTED: True}, 1.0)
+    figures = row(
+        observed(),
+        (game, replace(game, check="malicious games"), replace(game, check="order", figures={})),
+        "",
+    ).figures
+    assert figures["advantage"].why.startswith("committed evidence; an advantage of")
+    assert figures["checks_failed"].value == 0
+    assert figures["checks_failed"].why == "2 of 3 checks are of committed evidence, the others of this run"
+
+
+def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "checks.json").write_text('{"version": 2, "designs": {}}')
+    with pytest.raises(ResultsError, match="not by its schema"):
+        kept_checks(tmp_path / "checks.json")
+
+
+def test_no_committed_check_failed_and_each_is_kept_once() -> None:
+    held = msgspec.json.decode(keeping.text_of(keeping.CHECKS_FILE), type=KeptChecks)
+    for design, every in held.designs.items():
+        names = [one.check.check for one in every]
+        assert len(names) == len(set(names)), design
+        assert "failed" not in {one.check.verdict for one in every}, design
+        taken = [one.check.check for one in committed_checks(design)]
+        assert taken == [name for name in names if name not in HERE], design
+
+
+def test_what_has_no_design_of_its_own_takes_nothing() -> None:
+    assert committed_checks("path.py:DESIGN") == []
+    assert fixtures(none.DESIGN).whole is None
