@@ -24,8 +24,8 @@ from blindmatch_simulations.evaluation.assess.figures import FIGURES, figures_of
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, Case, tries_until_hidden
 from blindmatch_simulations.evaluation.assess.observed import Built, Check, KeyUse, Known, Updated
 from blindmatch_simulations.evaluation.assess.observing import Observer
-from blindmatch_simulations.evaluation.population.inputs import read_inputs
-from blindmatch_simulations.evaluation.population.model import YEAR, literature, model
+from blindmatch_simulations.evaluation.population.inputs import YEAR, read_inputs
+from blindmatch_simulations.evaluation.population.model import literature, model
 from blindmatch_simulations.evaluation.studies import hashes
 from blindmatch_simulations.measure.intervals import advantage
 from blindmatch_simulations.measure.results import Figure
@@ -164,7 +164,7 @@ def test_the_page_supposes_of_a_year_what_population_does() -> None:
     volume = model(year, literature(year), year.accounts.number.value, YEAR).volume
     assert page["volume"] == eu_photos() == volume == 720_000_000
     assert (page["devices"], page["items"]) == (year.accounts.number.value, volume * YEAR / page["devices"])
-    assert page["prevalence"] == year.material.prevalence.value
+    assert page["prevalence"] == year.material.files.value / YEAR / year.activity.pictures_a_day.value
 
 
 def test_recall_of_all_edited_pictures_and_of_pdqs_own_pairs_stand_apart() -> None:

@@ -49,7 +49,7 @@ def inputs(**changes: float) -> Inputs:
     """Of a small population in which everything happens; changes are ``part__field``."""
     held = read_inputs(None)
     usual = {
-        "material__prevalence": 0.01, "material__sharers": 0.1, "clients__modified": 0.3,
+        "material__files": 5.84, "material__sharers": 0.1, "clients__modified": 0.3,
         "outages__chance": 0.2, "list__epoch_days": 7, "list__growth": 2.0, "cascades__largest": 64,
         "material__shape": 0.5,
     }  # fmt: skip
@@ -115,7 +115,7 @@ def test_thinned_counts_have_the_means_of_the_closed_form() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("threshold", [1, 3])
+@pytest.mark.parametrize("threshold", [1, 5])
 def test_explicit_messages_come_to_the_same_as_thinned_counts(threshold: int) -> None:
     told, thinned = runs("messages", threshold, 100), runs("counts", threshold, 400)
     for row in Count:
@@ -146,10 +146,38 @@ def test_ninety_five_percent_bands_hold_as_many_runs() -> None:
         assert 0.88 <= inside <= 0.995, (row.name, inside)
 
 
+@pytest.mark.parametrize(("series", "threshold"), [(1, 1), (7, 1), (1, 4), (3, 4), (4, 4)])
+def test_series_of_false_matches_leave_reports_and_gather_them_in_fewer_accounts(
+    series: int, threshold: int
+) -> None:
+    its = small(false_matches__series=series, centre__threshold=threshold, material__sharers=0.01)
+    ran = np.array([block_counts(its, seed, 0).sum(axis=1) for seed in range(60)], float)
+    drawn, told = bands.totals(its, 2, 2000), bands.expected(its)
+    for row, total in ((Count.FALSE, drawn.false), (Count.ACCOUNTS, drawn.accounts)):
+        # sharers' own matches reach a threshold, too, which totals leave out
+        assert alike(ran[:, row], total.sum(axis=1)) or threshold > 1, row.name
+        assert ran[:, row].mean() == pytest.approx(total.sum(axis=1).mean(), rel=0.2), row.name
+    if threshold == 1:
+        assert alike(ran[:, Count.FALSE], float(told.false.sum()))
+    assert (told.accounts is None) == (threshold > series)
+    if told.accounts is not None and threshold == 1:
+        assert alike(ran[:, Count.ACCOUNTS], told.accounts)
+
+
+def test_a_threshold_is_crossed_by_series_where_single_matches_would_not() -> None:
+    alone, together = (
+        small(false_matches__series=series, centre__threshold=10, material__sharers=0.01)
+        for series in (1, 10)
+    )
+    few, many = (bands.totals(its, 4, 500).accounts.sum(axis=1).mean() for its in (alone, together))
+    assert many > 5 * few
+
+
 def test_without_cascades_bands_would_be_too_narrow_for_what_cascades_do() -> None:
     """The planted defect of the coverage above: matches taken for independent ones."""
-    alone = bands.totals(small(cascades__benign=0.0, outages__chance=0.0), 3, 1000)
-    low, high = np.quantile(alone.false.sum(axis=1), [0.025, 0.975])
+    alone = small(cascades__benign=0.0, outages__chance=0.0, false_matches__series=1)
+    drawn = bands.totals(alone, 3, 1000)
+    low, high = np.quantile(drawn.false.sum(axis=1), [0.025, 0.975])
     ran = runs("counts", 1, 120)[:, Count.FALSE]
     assert ((ran >= low) & (ran <= high)).mean() < 0.75
 
@@ -164,7 +192,9 @@ def test_a_band_holds_what_happens_though_rates_are_only_measured() -> None:
             assert found.value is not None and found.low is not None and found.high is not None
             ends.append(Range(found.value, found.low, found.high))
         seen = replace(behaviour(), recall=ends[0], false_rate=ends[1])
-        sets = [bands.totals(model(inputs(), seen.at(end, end), 400, 10), 5, 100) for end in ("low", "high")]
+        sets = [
+            bands.totals(model(inputs(), seen.at(end, end, end), 400, 10), 5, 100) for end in ("low", "high")
+        ]
         year = block_counts(model(inputs(), behaviour(recall, false), 400, 10), 1000 + at, 0).sum(axis=1)
         for kind, name in enumerate(("true", "false")):
             totals = [getattr(one, name).sum(axis=1) for one in sets]
@@ -178,13 +208,13 @@ def test_a_band_holds_what_happens_at_either_end_of_what_goes_unnoticed(end: str
     """Reasons to miss a picture, too: most unrecognised ones come of a low recall with few unnoticed."""
     held, whole = inputs(clients__modified=0.9), Range(0.8, 0.3, 0.9)
     seen = replace(behaviour(recall=0.5), recall=whole, unnoticed=Range(0.9, 0.4, 1.0))
-    found = outputs.banded(model(held, seen, 4000, 10), 1)["bands"]
+    found = outputs.banded(model(held, seen, 4000, 10), 1)
     names = ("true_reports", "missed_modified", "missed_unrecognised")
     for recall in ("low", "high"):
         true = replace(
             seen, recall=Range.exactly(whole.at(recall)), unnoticed=Range.exactly(seen.unnoticed.at(end))
         )
-        told = outputs.of_expected(model(held, true, 4000, 10))
+        told = outputs.of_expected([model(held, true, 4000, 10)])
         for name in names:
             (low,), (high,) = found[name]["run"]
             assert low < told[name].sum() < high, (name, recall)
@@ -192,10 +222,10 @@ def test_a_band_holds_what_happens_at_either_end_of_what_goes_unnoticed(end: str
 
 def test_the_sensitivity_moves_what_goes_unnoticed_the_other_way() -> None:
     seen = replace(behaviour(), unnoticed=Range(0.9, 0.4, 1.0))
-    found = {(one.output, one.input): one for one in tornado(inputs(), seen, 400, 10)}
+    found = {(one.output, one.input): one for one in tornado(inputs(), seen, 400, 10)[1]}
     one = found["true_reports", "measured.unnoticed"]
     assert one.at_low > one.base > one.at_high
-    low = outputs.of_expected(model(inputs(), behaviour(unnoticed=0.4), 400, 10))["true_reports"].sum()
+    low = outputs.of_expected([model(inputs(), behaviour(unnoticed=0.4), 400, 10)])["true_reports"].sum()
     assert one.at_low == pytest.approx(low)
 
 
@@ -352,7 +382,7 @@ def test_whatever_the_file_allows_gives_finite_numbers_that_add_up(
     held = read_inputs(None)
     for (part, field, _), value in zip(ENDS, values, strict=True):
         held = with_value(held, part, field, value)
-    held = with_value(held, "material", "prevalence", 0.05)
+    held = with_value(held, "material", "files", 14.6)
     held = with_value(held, "centre", "threshold", threshold)
     held = msgspec.structs.replace(held, outages=msgspec.structs.replace(held.outages, mode=mode))
     its = model(held, behaviour(recall, false), *size)
@@ -361,7 +391,7 @@ def test_whatever_the_file_allows_gives_finite_numbers_that_add_up(
     assert counts[Count.ACCOUNTS].sum() <= size[0]
     assert counts[Count.ACCOUNTS].sum() <= counts[Count.FALSE].sum()
     assert counts[Count.TRUE].sum() <= counts[Count.MATCHED].sum()
-    for found in (outputs.of_counts(counts, its, stream(1, "test")), outputs.of_expected(its)):
+    for found in (outputs.of_counts(counts, its, stream(1, "test")), outputs.of_expected([its])):
         assert found["held_by_threshold"].min() >= -1e-6
         for name, rows in found.items():
             assert np.isfinite(rows).all(), name
@@ -396,7 +426,7 @@ def test_a_cascade_of_known_material_is_no_larger_than_all_who_send_any() -> Non
 def test_more_pictures_a_day_are_no_more_files_of_known_material() -> None:
     recall, false, unnoticed = (Range.exactly(one) for one in (0.9, 1e-6, 0.0))
     costs = {name: Figure(None, "not measured") for name in COSTS}
-    moved = tornado(read_inputs(None), Behaviour(recall, false, unnoticed, False, costs), 10_000, 30)
+    _, moved = tornado(read_inputs(None), Behaviour(recall, false, unnoticed, False, costs), 10_000, 30)
     by_pictures = {one.output: one for one in moved if one.input == "activity.pictures_a_day"}
     assert by_pictures["false_reports"].width > by_pictures["false_reports"].base / 2
     assert "true_reports" not in by_pictures or by_pictures["true_reports"].width < 1e-9

@@ -18,12 +18,11 @@ from blindmatch_simulations.cli.console import parts, table
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
 from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.population.computing import DEVICE_DAYS
-from blindmatch_simulations.evaluation.population.inputs import read_inputs
-from blindmatch_simulations.evaluation.population.model import YEAR
+from blindmatch_simulations.evaluation.population.inputs import YEAR, read_inputs
 from blindmatch_simulations.evaluation.population.running import Options, run
 from blindmatch_simulations.measure.phases import as_heard
 from blindmatch_simulations.measure.results import shortest
-from blindmatch_simulations.report.yearly import COMPARED, unseen, yearly
+from blindmatch_simulations.report.yearly import BANDS, COMPARED, unseen, yearly
 
 SHOWN: Final = {
     "true_reports": "true reports", "false_reports": "false reports", "accounts_wrong": "wrong accounts",
@@ -109,7 +108,7 @@ def run_population(
 
 def _shown(made: Mapping[str, Any], size: str) -> Iterator[Table | str]:
     rows = made["designs"]
-    title = f"{size}; below a value what 95 % of runs lie in"
+    title = f"{size}; {BANDS}"
     yield from parts(title, ("design", *SHOWN.values()), list(_rows(rows)), EFFORT)
     yield unseen(made)
     yield from (f"{one['design']}: {one['why']}" for one in rows if one["status"] != "measured")
@@ -134,7 +133,9 @@ def _cell(found: Mapping[str, Any]) -> str:
         return "-" if found["why"].startswith(NOTHING) else "not measured"
     if found["low"] is None:
         return shortest(found["value"])
-    return f"{shortest(found['value'])}\n{shortest(found['low'])} to {shortest(found['high'])}"
+    ends = ((found["low"], found["high"]), found["joint"] or ())
+    bands = (" to ".join(map(shortest, two)) for two in ends if two)
+    return "\n".join((found.get("verdict", shortest(found["value"])), *bands))
 
 
 def _widest(one: Mapping[str, Any]) -> list[tuple[object, ...]]:

@@ -7,10 +7,10 @@ from itertools import groupby
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.data import volumes
-from blindmatch_simulations.evaluation.population.inputs import Figure, read_inputs
-from blindmatch_simulations.evaluation.population.model import YEAR
+from blindmatch_simulations.evaluation.population.inputs import YEAR, Figure, read_inputs
 from blindmatch_simulations.evaluation.population.outputs import OUTPUTS
 from blindmatch_simulations.measure.results import short
 from blindmatch_simulations.report.markup import band, mark, text
@@ -38,8 +38,7 @@ def yearly(made: Mapping[str, Any]) -> str:
     parts = (
         f"<h1>{text(title)}</h1><p>Simulated, not observed: behaviour of designs from a results file of "
         f"{text(made['results']['made_at'])}, all else from the inputs below. Seed {made['seed']}, digest "
-        f"{text(made['digest'])}. A band is where 95 % of runs lie at either end of what was measured; "
-        "errors of the inputs are not in it.</p>",
+        f"{text(made['digest'])}. {BANDS}</p>",
         _table("The run, by design", ["design", *map(_words, TOLD)], map(_told, measured)),
         f"<p>{text(unseen(made))}</p>",
         _table(BEHAVIOUR, ["design", "what", "value", "from", "to", "source"], _behaviour(measured)),
@@ -59,6 +58,10 @@ def yearly(made: Mapping[str, Any]) -> str:
     )
 
 
+BANDS: Final = (
+    "Below a value is what 95 % of runs lie in, by chance, at either end of what was measured; below that, "
+    "with every input drawn between its ends, too."
+)
 COMPARED: Final = "Reports a head, beside counted years; this validates no part of the model"
 BEHAVIOUR: Final = "How designs behave, and where that is from"
 WHAT: Final = {
@@ -95,7 +98,9 @@ def _cell(found: Mapping[str, Any]) -> str:
         return text(found["why"] or "not measured")
     if found["low"] is None:
         return short(found["value"])
-    return f"{short(found['value'])}<br>{short(found['low'])} to {short(found['high'])}"
+    ends = ((found["low"], found["high"]), found["joint"] or ())
+    bands = (" to ".join(map(short, two)) for two in ends if two)
+    return "<br>".join((found.get("verdict", short(found["value"])), *bands))
 
 
 def _unmeasured(designs: Iterable[Mapping[str, Any]]) -> list[list[str]]:
@@ -199,6 +204,7 @@ def inputs() -> list[Input]:
     """The inputs with their defaults; of `list`, 0 is the run's own."""
     year, rate, price = read_inputs(None), volumes()["fpr_perceptual"], volumes()["data_price"]
     accounts, sent, centre = year.accounts.number, year.activity.pictures_a_day, year.centre
+    files = year.material.files
     each = f"{sent.value} for each of {accounts.value:,} accounts: {sent.source}"
     yearly = f"{YEAR} days of {sent.value}: {sent.source}"
     upper = f"{rate['source']}: the upper end of {rate['low']} to {rate['high']}"
@@ -212,7 +218,9 @@ def inputs() -> list[Input]:
             each,
         ),
         Input("list", "entries of the list; 0: this run's", 0, 0, 1e10, "the run"),
-        _of_year("prevalence", "share that is listed", year.material.prevalence, 0, 1),
+        _of_year(
+            "prevalence", "share that is listed", replace(files, value=files.value / YEAR / sent.value), 0, 1
+        ),
         _of_year("minutes", "minutes of review a report", centre.minutes, 0, 1e5),
         _of_year("day", "minutes of review a person and day", centre.day_minutes, 1, 1440),
         _of_year("devices", "devices", accounts, 0, 1e11),

@@ -7,17 +7,17 @@ are those of the thinned counts; above it, false matches do not add to what shar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil, log, log1p
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import astuple
 
-from blindmatch_simulations.evaluation.population.inputs import Calibration, Inputs, with_value
+from blindmatch_simulations.evaluation.population.inputs import YEAR, Calibration, Inputs, with_value
 from blindmatch_simulations.evaluation.population.model import (
-    YEAR,
     Behaviour,
+    Counts,
     Environment,
     Floats,
     Model,
@@ -121,17 +121,18 @@ def _expect_false(model: Model, given: Environment) -> Floats:
     made = np.zeros(model.days)
     honest = model.counts - model.sharers * (model.modified * model.unnoticed)
     for count, rate in zip(honest, model.rates, strict=True):
-        made += count * daily(poisson_crossing(rate * until, model.threshold).reports)
-    return made
+        made += count * daily(poisson_crossing(rate * until / model.series, model.needed).reports)
+    return made * model.series
 
 
 def _accounts(model: Model) -> float | None:
-    """Accounts with a false report, at threshold 1: none has one with the chance of a Laplace functional.
+    """Accounts with a false report, where one series reaches the threshold: none has one with the chance of a
+    Laplace functional.
 
     Cascades are a Poisson process (Campbell): E exp(-r X) = exp(-r x - sum of b (1 - exp(-r m w / V))) for
     the part x of singles and b cascades of size m begun on a day, of which a share w is sent in the run.
     """
-    if model.threshold > 1:
+    if model.needed > 1:
         return None
     part = model.inputs.outages
     up = 1 - part.chance.value * part.part.value * model.behaviour.asks
@@ -148,13 +149,14 @@ def _accounts(model: Model) -> float | None:
     sent = spread_out(padded[::-1], left)[::-1]
     none = np.zeros(len(model.rates))
     for size, chance in zip(cascades.benign.sizes, cascades.benign.chances, strict=True):
-        hit = -np.expm1(-np.outer(model.rates, sent) * (size / model.volume))
+        hit = -np.expm1(-np.outer(model.rates, sent) * (size / model.volume / model.series))
         none += hit @ (begun * chance)
     honest = model.counts - model.sharers * (model.modified * model.unnoticed)
-    return float(honest @ -np.expm1(-(model.rates * singles + none)))
+    return float(honest @ -np.expm1(-(model.rates * singles / model.series + none)))
 
 
-RUNS = 200
+RUNS: Final = 5_000
+"""Of a year; of more days so many fewer, of fewer days no more."""
 
 
 class Totals(NamedTuple):
@@ -171,30 +173,37 @@ class Totals(NamedTuple):
     held: Floats
 
 
-def totals(model: Model, seed: int, runs: int = RUNS, purpose: str = "bands") -> Totals:
-    """`runs` populations, each in an environment of its own."""
+def totals(
+    model: Model, seed: int, runs: int = RUNS, purpose: str = "bands", had: Mapping[str, Floats] | None = None
+) -> Totals:
+    """`runs` populations, each in an environment of its own, every row with random numbers of its own; rows
+    that the caller `had` are not drawn again."""
+    runs = max(1, min(runs, RUNS * YEAR // model.days))
     given = drawn(model, seed, runs, purpose)
-    rng = stream(seed, purpose, "totals")
-    false, accounts = _draw_false(model, given, rng)
-    sent, modified = _sharers(model, rng, runs)
+    sent, modified = _sharers(model, stream(seed, purpose, "sharers"), runs)
     asked = sent - modified * model.unnoticed
+    means = {
+        "video": sent * given.video,
+        "late": sent * given.late,
+        "modified": modified * model.unnoticed * given.listed,
+        "down": sent * given.down,
+        "unrecognised": asked * (1 - model.recall) * given.listed,
+    }
     if model.threshold == 1:
-        true = rng.poisson(asked * model.recall * given.listed).astype(float)
-        held = np.zeros_like(false)
+        means["true"], means["held"] = asked * model.recall * given.listed, np.zeros(given.listed.shape)
     else:
-        all_of_them, n = sharers_crossing(model, given), int(model.sharers.sum())
-        each = Crossing(*(rows / max(1, n) for rows in astuple(all_of_them)))
-        _, true = _opened(rng, n, each, model.threshold)
-        held = rng.poisson(np.maximum(all_of_them.matches - all_of_them.reports, 0)).astype(float)
-    chances = (
-        sent * given.video,
-        sent * given.late,
-        modified * model.unnoticed * given.listed,
-        sent * given.down,
-        asked * (1 - model.recall) * given.listed,
-    )
-    missed = [rng.poisson(np.maximum(one, 0)).astype(float) for one in chances]
-    return Totals._make((true, false, accounts, *missed, held))
+        sharing, n = sharers_crossing(model, given), int(model.sharers.sum())
+        means["held"] = sharing.matches - sharing.reports
+    made = dict(had or {})
+    for name in means.keys() - made.keys():
+        made[name] = stream(seed, purpose, name).poisson(np.maximum(means[name], 0)).astype(float)
+    if model.threshold > 1:
+        rng = stream(seed, purpose, "true")
+        opened = rng.binomial(n, np.minimum(sharing.reached[:, -1] / max(1, n), 1.0))
+        _, made["true"] = _opened(rng, opened, sharing, model.threshold)
+    if "false" not in made:
+        made["false"], made["accounts"] = _draw_false(model, given, stream(seed, purpose, "reports"))
+    return Totals(**made)
 
 
 def _sharers(model: Model, rng: np.random.Generator, runs: int) -> tuple[Floats, Floats]:
@@ -209,29 +218,31 @@ def _sharers(model: Model, rng: np.random.Generator, runs: int) -> tuple[Floats,
 
 
 def _draw_false(model: Model, given: Environment, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """False reports, and accounts with their first one."""
-    reports, accounts = np.zeros_like(given.false), np.zeros_like(given.false)
+    """False reports, and accounts with their first one: how many each class has, and then on which days."""
     if not given.false.any():
-        return reports, accounts
-    until = np.cumsum(given.false, axis=1)
-    silent = np.round(model.sharers * (model.modified * model.unnoticed)).astype(np.int64)
-    for count, rate in zip(model.counts - silent, model.rates, strict=True):
-        new, made = _opened(rng, int(count), poisson_crossing(rate * until, model.threshold), model.threshold)
-        accounts += new
-        reports += made
-    return reports, accounts
+        return np.zeros_like(given.false), np.zeros_like(given.false)
+    until, silent = np.cumsum(given.false, axis=1), model.sharers * (model.modified * model.unnoticed)
+    reached, reports, opened = np.zeros_like(until), np.zeros_like(until), np.zeros(len(until), np.int64)
+    for count, rate in zip(model.counts - np.round(silent).astype(np.int64), model.rates, strict=True):
+        one = poisson_crossing(rate * until / model.series, model.needed)
+        reached += count * one.reached
+        reports += count * one.reports
+        opened += rng.binomial(count, one.reached[:, -1])
+    new, made = _opened(rng, opened, Crossing(reached, reports, until), model.needed)
+    return made * model.series, new
 
 
 def _opened(
-    rng: np.random.Generator, count: int, crossing: Crossing, threshold: int
+    rng: np.random.Generator, opened: Counts, crossing: Crossing, threshold: int
 ) -> tuple[Floats, Floats]:
-    """Of `count` accounts: those that reach the threshold on each day, and reports, (runs, days)."""
+    """Of accounts that `opened` in each run, the day; and reports of all, (runs, days).
+
+    `crossing` is that of all accounts together.
+    """
     chances = np.maximum(daily(crossing.reached), 0)
-    never = np.maximum(1 - chances.sum(axis=1, keepdims=True), 0)
-    drawn_days = rng.multinomial(count, np.concatenate([chances, never], axis=1))
-    new = drawn_days[:, :-1].astype(float)
-    more = count * (daily(crossing.reports) - threshold * chances)
-    return new, threshold * new + rng.poisson(np.maximum(more, 0))
+    new = rng.multinomial(opened, chances / np.maximum(chances.sum(axis=1, keepdims=True), 1e-300))
+    more = daily(crossing.reports) - threshold * chances
+    return new.astype(float), threshold * new + rng.poisson(np.maximum(more, 0)).astype(float)
 
 
 def unseen(model: Model) -> dict[str, float]:
@@ -252,15 +263,14 @@ def calibrated(inputs: Inputs, seed: int) -> list[dict[str, Any]]:
 
 def _year(inputs: Inputs, one: Calibration, seed: int) -> dict[str, Any]:
     a_head = one.eu_reports / one.eu_inhabitants
-    prevalence = a_head / YEAR / inputs.activity.pictures_a_day.value
     for part, field, value in (
-        ("material", "prevalence", prevalence), ("material", "video", 0.0), ("outages", "chance", 0.0),
+        ("material", "files", a_head), ("material", "video", 0.0), ("outages", "chance", 0.0),
         ("list", "growth", 1.0), ("clients", "modified", 0.0), ("centre", "threshold", 1),
     ):  # fmt: skip
         inputs = with_value(inputs, part, field, value)
     zero = Range.exactly(0)
     found = totals(
-        model(inputs, Behaviour(Range.exactly(1), zero, zero, False), one.inhabitants, YEAR), seed,
+        model(inputs, Behaviour(Range.exactly(1), zero, zero, False), one.inhabitants, YEAR), seed, RUNS // 5,
         purpose=f"calibration {one.name}",
     )  # fmt: skip
     expected = a_head * one.inhabitants

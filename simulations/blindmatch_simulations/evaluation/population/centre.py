@@ -38,29 +38,30 @@ class _Queue:
 
     def __init__(self, true: Floats, false: Floats, whole: bool) -> None:
         self._whole = whole
-        self._came = true + false
-        self._false = false
-        days = np.arange(true.shape[1])
+        self.came, self._false = np.ascontiguousarray((true + false).T), np.ascontiguousarray(false.T)
+        days, runs = self.came.shape
         self._until = [
-            np.concatenate([np.zeros((len(true), 1)), np.cumsum(rows, axis=1)], axis=1)
-            for rows in (self._came, false, self._came * days)
+            np.concatenate([np.zeros((1, runs)), np.cumsum(rows, axis=0)])
+            for rows in (self.came, self._false, self.came * np.arange(days)[:, None])
         ]
-        self._at = np.arange(len(true))
-        self._decided = np.zeros((3, len(true)))
-        self.first = np.zeros(len(true), np.int64)
+        self._at = np.arange(runs)
+        self._decided = np.zeros((3, runs))
+        self.first = np.zeros(runs, np.int64)
 
     def waiting(self, day: int) -> Floats:
         """Reports that came by this day and are not decided."""
-        left: Floats = self._until[0][:, day + 1] - self._decided[0]
+        left: Floats = self._until[0][day + 1] - self._decided[0]
         return left
 
     def decide(self, number: Floats) -> tuple[Floats, Floats, Floats]:
         """So many more: how many there are, how many of them false, and the sum of the days they came on."""
-        done = self._decided[0] + number
+        done, last = self._decided[0] + number, len(self.came) - 1
         came, false, days = self._until
-        self.first = np.minimum((came[:, 1:] <= done[:, None]).sum(1), self._came.shape[1] - 1)
-        part, here = done - came[self._at, self.first], (self._at, self.first)
-        share = self._false[here] / np.maximum(self._came[here], 1e-300)
+        while (over := (self.first < last) & (came[self.first + 1, self._at] <= done)).any():
+            self.first = self.first + over
+        here = (self.first, self._at)
+        part = done - came[here]
+        share = self._false[here] / np.maximum(self.came[here], 1e-300)
         found = false[here] + part * share
         found = np.floor(found + 0.5) if self._whole else found
         now = np.stack([done, found, days[here] + part * self.first])
@@ -93,7 +94,7 @@ def worked(true: Floats, false: Floats, centre: Centre, rng: np.random.Generator
         wait = np.where(
             decided > 0, day - came / np.maximum(decided, 1e-300) + centre.transfer_days.value, wait
         )
-        busy = (true + false)[:, day] * centre.minutes.value + complaints * centre.complaint_minutes.value
+        busy = queue.came[day] * centre.minutes.value + complaints * centre.complaint_minutes.value
         rows[:, day] = (
             left, np.where(left > 0, day - queue.first, 0),
             busy / centre.day_minutes.value * WEEK / centre.days_a_week.value,

@@ -23,16 +23,17 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from blindmatch_server.hosting.workers import TaskError, WorkerError
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from blindmatch_simulations.evaluation.population.counts import block_counts, blocks
 from blindmatch_simulations.evaluation.population.inputs import PopulationError
 from blindmatch_simulations.evaluation.population.model import Model
-from blindmatch_simulations.evaluation.population.outputs import banded, tornado
+from blindmatch_simulations.evaluation.population.outputs import banded, jointly, tornado
 
-ENDS: Final = -1
+BANDS: Final = -1
 DEVICES: Final = -2
-"""No blocks: what needs no counts, and what real devices count."""
+ENDS: Final = -3
+"""No blocks: what needs no counts, what real devices count, and what figures moved to their ends give."""
 DEVICE_DAYS: Final = 10
 
 
@@ -51,10 +52,16 @@ class Work(NamedTuple):
     seed: int
     devices: int
 
+    def alike(self, other: Work) -> bool:
+        """Do the two differ in costs at the most, so that counts and bands are the same?"""
+        one, two = (replace(each.its.behaviour, costs={}, entries=0, key=None) for each in (self, other))
+        return one == two
 
-def blocks_of(work: Work) -> list[int]:
-    """What is to be done for a design, the longest first."""
-    return [*[DEVICES] * bool(work.devices), ENDS, *range(blocks(work.its.accounts))]
+
+def blocks_of(work: Work, shared: bool) -> list[int]:
+    """What is to be done for a design, the longest first; not again what is `shared` with another."""
+    counted = () if shared else (BANDS, *range(blocks(work.its.accounts)))
+    return [*[DEVICES] * bool(work.devices), *counted, ENDS]
 
 
 def computed(work: Work, block: int) -> bytes:
@@ -67,9 +74,12 @@ def computed(work: Work, block: int) -> bytes:
         days = min(its.days, DEVICE_DAYS)
         counted = lived(load_design(work.reference), its.inputs, work.devices, days, work.seed)
         return json.dumps({"devices": counted}).encode()
+    if block == BANDS:
+        return json.dumps({"bands": banded(its, work.seed), "joint": jointly(its, work.seed, False)}).encode()
     if block == ENDS:
-        moved = [asdict(one) for one in tornado(its.inputs, its.behaviour, its.accounts, its.days)]
-        return json.dumps({**banded(its, work.seed), "sensitivity": moved}).encode()
+        expects, moved = tornado(its.inputs, its.behaviour, its.accounts, its.days)
+        made = {"expected": expects, "sensitivity": [asdict(one) for one in moved]}
+        return json.dumps({**made, "loads": jointly(its, work.seed, True)}).encode()
     held = io.BytesIO()
     np.save(held, block_counts(its, work.seed, block), allow_pickle=False)
     return held.getvalue()

@@ -7,6 +7,7 @@ the same distribution. Sharers differ from one another, and are drawn account by
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -24,7 +25,7 @@ from blindmatch_simulations.evaluation.population.model import (
 
 Flags = npt.NDArray[np.bool_]
 
-BLOCK: Final = 1 << 24
+BLOCK: Final = 1 << 27
 """Accounts of a block, at the most."""
 _MATCHES: Final = 2_000_000
 """Matches of sharers that are expected to be held in memory at once."""
@@ -44,6 +45,16 @@ class Count(IntEnum):
     UNRECOGNISED = 8
 
 
+STREAMS: Final = (
+    "crowd",
+    "rates",
+    "modified",
+    "reported",
+    *(row.name for row in Count if row > Count.MATCHED),
+)
+"""Purposes with random numbers of their own, so that designs differ by what a design does alone."""
+
+
 class Sharers(NamedTuple):
     """Of one class: sends of known material a day, and the share of their pictures that is asked about."""
 
@@ -61,35 +72,37 @@ def block_counts(model: Model, seed: int, block: int) -> Counts:
     environment, of = drawn(model, seed), blocks(model.accounts)
     made = np.zeros((len(Count), model.days), np.int64)
     for at, (count, sharers) in enumerate(zip(model.counts, model.sharers, strict=True)):
-        rng = stream(seed, "block", block, at)
+        rngs = {name: stream(seed, "block", block, at, name) for name in STREAMS}
         others, here = (int(n * (block + 1)) // of - int(n * block) // of for n in (count - sharers, sharers))
-        _crowd(model, made, rng, others, model.rates[at] * environment.false)
-        each = model.rates[at] * environment.false.sum() + model.sends * environment.listed.sum()
-        step = max(1, int(_MATCHES / max(each, 1.0)))  # sharers to be drawn together
+        _crowd(model, made, rngs["crowd"], others, model.rates[at] * environment.false / model.series)
+        each = (model.rates[at] + model.sends) * model.days
+        step = max(
+            1, int(_MATCHES / max(each, 1.0))
+        )  # sharers to be drawn together, the same for all designs
         for start in range(0, here, step):
-            some = _sharers(model, rng, min(step, here - start))
-            _missed(model, made, rng, some, environment)
-            _reported(model, made, rng, some, environment, float(model.rates[at]))
+            some = _sharers(model, rngs, min(step, here - start))
+            _missed(model, made, rngs, some, environment)
+            _reported(model, made, rngs["reported"], some, environment, float(model.rates[at]))
     return made
 
 
 def _crowd(model: Model, made: Counts, rng: np.random.Generator, accounts: int, means: Floats) -> None:
-    """Accounts without known material: `states[j]` of them have j matches, the last one the threshold's."""
-    most = model.threshold
+    """Accounts without known material: `states[j]` have j series of matches, the last one the threshold's."""
+    most = model.needed
     states = np.zeros(most + 1, np.int64)
     states[0] = accounts
     for day in np.flatnonzero(means) if accounts else ():
         mean = float(means[day])
         numbers, chances = _poisson(mean)
         again = int(rng.poisson(mean * states[most])) if states[most] else 0
-        made[Count.FALSE, day] += again
+        made[Count.FALSE, day] += again * model.series
         for state in range(most - 1, -1, -1):
             if not states[state]:
                 continue
             moved = rng.multinomial(states[state], chances)
             reach = np.minimum(numbers + state, most)
             made[Count.ACCOUNTS, day] += moved[reach == most].sum()
-            made[Count.FALSE, day] += (moved * (numbers + state))[reach == most].sum()
+            made[Count.FALSE, day] += model.series * (moved * (numbers + state))[reach == most].sum()
             states[state] = 0
             np.add.at(states, reach, moved)
 
@@ -103,14 +116,19 @@ def _poisson(mean: float) -> tuple[Counts, Floats]:
     return numbers, chances / chances.sum()
 
 
-def _sharers(model: Model, rng: np.random.Generator, accounts: int) -> Sharers:
+def _sharers(model: Model, rngs: Mapping[str, np.random.Generator], accounts: int) -> Sharers:
     shape = model.inputs.material.shape.value
-    rates = model.sends * rng.gamma(shape, 1 / shape, accounts)
-    return Sharers(rates, np.where(rng.random(accounts) < model.modified, 1 - model.unnoticed, 1.0))
+    rates = model.sends * rngs["rates"].gamma(shape, 1 / shape, accounts)
+    modified = rngs["modified"].random(accounts) < model.modified
+    return Sharers(rates, np.where(modified, 1 - model.unnoticed, 1.0))
 
 
 def _missed(
-    model: Model, made: Counts, rng: np.random.Generator, some: Sharers, environment: Environment
+    model: Model,
+    made: Counts,
+    rngs: Mapping[str, np.random.Generator],
+    some: Sharers,
+    environment: Environment,
 ) -> None:
     """Known material of which no match comes, by the first reason there is."""
     sent, asked = some.rates.sum(), (some.rates * some.seen).sum()
@@ -121,7 +139,7 @@ def _missed(
         (Count.MODIFIED, (sent - asked) * environment.listed),
         (Count.UNRECOGNISED, asked * (1 - model.recall) * environment.listed),
     ):
-        made[row] += rng.poisson(np.maximum(means, 0.0))
+        made[row] += rngs[row.name].poisson(np.maximum(means, 0.0))
 
 
 def _reported(
@@ -134,13 +152,14 @@ def _reported(
 ) -> None:
     """Matches of each sharer, true and false, and which of them the threshold lets go, on what day."""
     kinds = []
-    for weights, means in (
-        (some.rates * some.seen * model.recall, environment.listed),
-        (rate * some.seen, environment.false),
+    for weights, means, series in (
+        (some.rates * some.seen * model.recall, environment.listed, 1),
+        (rate * some.seen, environment.false, model.series),
     ):
-        matches = rng.poisson(weights * means.sum())
+        matches = rng.poisson(weights * means.sum() / series)
         accounts = np.repeat(np.arange(len(matches)), matches)
-        kinds.append((accounts, _days(rng, means, len(accounts))))
+        days = _days(rng, means, len(accounts))
+        kinds.append((np.repeat(accounts, series), np.repeat(days, series)))
     made[Count.MATCHED] += np.bincount(kinds[0][1], minlength=model.days)
     accounts, days = (np.concatenate(parts) for parts in zip(*kinds, strict=True))
     false = np.repeat([False, True], [len(kinds[0][0]), len(kinds[1][0])])

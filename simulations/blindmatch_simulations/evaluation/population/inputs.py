@@ -51,6 +51,7 @@ Counted = Figure[Whole]
 
 
 VERSION: Final = 2
+YEAR: Final = 365
 COMMITTED: Final = "population.toml"
 
 BOUNDS: Final[Mapping[tuple[str, str], tuple[float, float]]] = {
@@ -97,13 +98,13 @@ class Material(Strict, frozen=True):
     """Known material.
 
     Attributes:
-        prevalence: sends of known material, pictures and videos, for each picture that is sent.
+        files: sends of known material, pictures and videos, an account and year.
         sharers: share of accounts that send any of it.
         shape: of the gamma distribution of a sharer's rate; the smaller, the fewer send most of it.
         video: share of it that is video, which no design looks at.
     """
 
-    prevalence: Share
+    files: Amount
     sharers: Share
     shape: Positive
     video: Share
@@ -139,11 +140,13 @@ class FalseMatches(Strict, frozen=True):
     use: the rate of each design as measured, or `rate` for all.
     rate: per picture; `literature` has it anyway.
     others: share of pictures sent that are no photographs, for rates that differ by kind.
+    series: like pictures that an account sends on one day, all of which match or none.
     """
 
     use: Literal["measured", "rate"]
     rate: Share
     others: Share
+    series: Counted
 
 
 class Listing(Strict, frozen=True):
@@ -281,6 +284,8 @@ def _check(inputs: Inputs) -> None:
         raise PopulationError(f"inputs: version: {inputs.version}; this program reads {VERSION}")
     for part, field, figure in figures(inputs):
         _check_figure(f"inputs: {part}.{field}", figure, *BOUNDS.get((part, field), (0, float("inf"))))
+    if inputs.material.files.value > YEAR * inputs.activity.pictures_a_day.value:
+        raise PopulationError("inputs: material.files: must not be more than the pictures of a year")
     mix = inputs.edits.mix
     unknown = [name for name in mix if name not in BY_NAME]
     if unknown:

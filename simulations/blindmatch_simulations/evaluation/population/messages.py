@@ -30,9 +30,8 @@ from msgspec import Struct, field
 
 from blindmatch_simulations.evaluation.population.bands import totals
 from blindmatch_simulations.evaluation.population.counts import Count
-from blindmatch_simulations.evaluation.population.inputs import Inputs, with_value
+from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs, with_value
 from blindmatch_simulations.evaluation.population.model import (
-    YEAR,
     Behaviour,
     Counts,
     Floats,
@@ -95,12 +94,14 @@ def messages(model: Model, everybody: People, seed: int) -> list[Message]:
     def send(days: list[int], senders: Iterable[Any], picture: int | None, kind: Kind | None) -> None:
         for day, sender in zip(days, senders, strict=True):
             number = next(numbers) if picture is None else picture
-            made.append(Message(day, int(sender), number, kind or of_known()))
+            alike = model.series if kind is Kind.BENIGN else 1
+            made.extend([Message(day, int(sender), number, kind or of_known())] * alike)
 
     def of_known() -> Kind:
         return Kind.VIDEO if rng.random() < video else Kind.KNOWN
 
-    for rates, kind in ((everybody.rates * (1 - share), Kind.BENIGN), (everybody.known * (1 - known), None)):
+    alone = everybody.rates * (1 - share) / model.series
+    for rates, kind in ((alone, Kind.BENIGN), (everybody.known * (1 - known), None)):
         for day in range(model.days):
             senders = np.repeat(np.arange(model.accounts), rng.poisson(rates))
             send([day] * len(senders), senders, None, kind)
@@ -109,7 +110,7 @@ def messages(model: Model, everybody: People, seed: int) -> list[Message]:
         (model.cascades.known, everybody.known, None),
     ):
         for day, size in _begun(model, law, rng):
-            days = _days(model, day, size, rng)
+            days = _days(model, day, size / (model.series if kind else 1), rng)
             senders = rng.choice(len(rates), len(days), p=rates / rates.sum())
             send(days, senders, next(numbers), kind or of_known())
     return sorted(made, key=lambda one: one.day)
@@ -136,9 +137,11 @@ def counted(
     outages = model.inputs.outages
     down = (rng.random(model.days) < outages.chance.value) * outages.part.value * model.behaviour.asks
     matched: list[tuple[int, Message]] = []
+    last, hit = None, 0.0
     for message in sent:
         row = _lost_early(model, message, rng)
-        cut = row is None and rng.random() < down[message.day]
+        hit, last = (hit if message is last else rng.random()), message  # a series is cut off as one
+        cut = row is None and hit < down[message.day]
         day = message.day + cut
         if cut and (not model.held_over or day == model.days):
             row = Count.DOWN
@@ -189,7 +192,7 @@ BENIGN: Final = 12
 help."""
 RANDOM: Final = 200
 DENSE: Final = {
-    ("material", "prevalence"): 0.05, ("material", "sharers"): 0.2, ("cascades", "largest"): 16.0,
+    ("material", "files"): 29.2, ("material", "sharers"): 0.2, ("cascades", "largest"): 16.0,
     ("clients", "modified"): 0.2, ("outages", "chance"): 0.1, ("list", "epoch_days"): 5,
 }  # fmt: skip
 """A few hundred accounts must send enough known material to be counted."""

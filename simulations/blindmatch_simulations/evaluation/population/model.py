@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 from math import ceil, floor, log, log2
 from typing import Final
@@ -22,13 +23,16 @@ from msgspec import Struct, field
 from msgspec.structs import astuple, replace
 
 from blindmatch_simulations.evaluation.assess.observed import KeyUse
-from blindmatch_simulations.evaluation.population.inputs import Inputs
+from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs
 from blindmatch_simulations.measure.results import Figure
 
 LITERATURE: Final = "literature"
 COSTS: Final = (
     "server_cpu_ms", "query_up_bytes", "query_down_bytes", "report_bytes", "setup_bytes", "update_bytes",
 )  # fmt: skip
+
+
+MEASURED: Final = ("recall", "false_rate", "false_other", "unnoticed")
 
 
 class Range(Struct, frozen=True):
@@ -72,15 +76,12 @@ class Behaviour(Struct, frozen=True):
     assumed: bool = False
     false_other: Range | None = None
 
-    def at(self, end: str, unnoticed: str) -> Behaviour:
-        """The same with recall and false matches at an end of their intervals, and `unnoticed` at one."""
-        return replace(
-            self,
-            recall=Range.exactly(self.recall.at(end)),
-            false_rate=Range.exactly(self.false_rate.at(end)),
-            unnoticed=Range.exactly(self.unnoticed.at(unnoticed)),
-            false_other=self.false_other and Range.exactly(self.false_other.at(end)),
-        )
+    def at(self, recall: str, false: str, unnoticed: str) -> Behaviour:
+        """The same with recall, false matches and `unnoticed` each at an end of its interval."""
+        ends = zip(MEASURED, (recall, false, false, unnoticed), strict=True)
+        held = ((name, getattr(self, name), end) for name, end in ends)
+        changed = {name: one and Range.exactly(one.at(end)) for name, one, end in held}
+        return replace(self, **changed)
 
 
 def literature(inputs: Inputs) -> Behaviour:
@@ -94,11 +95,12 @@ def literature(inputs: Inputs) -> Behaviour:
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
-YEAR: Final = 365
 _EDGES: Final = np.concatenate([[-np.inf], np.arange(-2.5, 4.75, 0.25), [np.inf]])
 """Of the classes of activity, in standard deviations of the logarithm."""
 _REMAINS: Final = 1e-6
 """Of a cascade's sends, after which it is taken to have ended."""
+_RARE: Final = 0.1
+"""Cascades of a size a day, below which all of them are drawn at once, and then where they are."""
 
 
 def stream(seed: int, *words: str | int) -> np.random.Generator:
@@ -187,6 +189,16 @@ class Model(Struct, frozen=True):
         return int(self.inputs.centre.threshold.value)
 
     @property
+    def series(self) -> int:
+        """False matches of an account that come together."""
+        return int(self.inputs.false_matches.series.value)
+
+    @property
+    def needed(self) -> int:
+        """Series of false matches that reach the threshold by themselves."""
+        return -(-self.threshold // self.series)
+
+    @property
     def modified(self) -> float:
         """Share of sharers of whose known pictures nobody learns as often as `unnoticed` says."""
         return self.inputs.clients.modified.value
@@ -212,11 +224,11 @@ class Model(Struct, frozen=True):
 def model(inputs: Inputs, behaviour: Behaviour, accounts: int, days: int) -> Model:
     """The model of `behaviour` in a population of `accounts` over `days`."""
     counts, rates = _classes(accounts, inputs.activity.pictures_a_day.value, inputs.activity.spread.value)
-    prevalence = inputs.material.prevalence.value
-    sharing = max(1, round(accounts * inputs.material.sharers.value)) if prevalence else 0
+    known = accounts * inputs.material.files.value / YEAR
+    sharing = max(1, round(accounts * inputs.material.sharers.value)) if known else 0
     sharers = np.minimum(_rounded(counts / accounts * sharing, sharing), counts)
     volume = accounts * inputs.activity.pictures_a_day.value
-    sends = volume * prevalence / sharers.sum() if sharing else 0.0
+    sends = known / sharers.sum() if sharing else 0.0
     left = inputs.cascades.left.value
     age = np.arange(days) % int(inputs.list.epoch_days.value)
     grows = log(inputs.list.growth.value) / YEAR
@@ -224,7 +236,7 @@ def model(inputs: Inputs, behaviour: Behaviour, accounts: int, days: int) -> Mod
         inputs, behaviour, accounts, days, counts, sharers, rates, sends,
         Cascades(
             Sizes.drawn_from(inputs, volume * inputs.cascades.benign.value, accounts),
-            Sizes.drawn_from(inputs, volume * prevalence * inputs.cascades.known.value, int(sharers.sum())),
+            Sizes.drawn_from(inputs, known * inputs.cascades.known.value, int(sharers.sum())),
             left, ceil(log(_REMAINS) / log(left)) if left else 0,
         ),
         np.exp(grows * (np.arange(days) - age)),
@@ -272,12 +284,12 @@ def drawn(model: Model, seed: int, runs: int | None = None, purpose: str = "run"
     material, given = model.inputs.material, model.inputs.cascades
     rates = model.false_rates
     expected = np.concatenate([np.full(model.cascades.burn_in, rates[0]), rates])
-    hits = _sends(model, model.cascades.benign, expected, stream(seed, purpose, "false"), n) / model.volume
+    hits = _sends(model, model.cascades.benign, expected, (seed, purpose, "false"), n) / model.volume
     false = (1 - given.benign.value) * rates + hits
     kinds = []
     for name, share in (("pictures", 1 - material.video.value), ("video", material.video.value)):
         expected = np.full(model.cascades.burn_in + model.days, share)
-        sends = _sends(model, model.cascades.known, expected, stream(seed, purpose, name), n)
+        sends = _sends(model, model.cascades.known, expected, (seed, purpose, name), n)
         kinds.append((1 - given.known.value) * share + sends / (model.known or 1))
     outages = model.inputs.outages
     struck = stream(seed, purpose, "outages").random((n, model.days)) < outages.chance.value
@@ -313,19 +325,32 @@ def composed(model: Model, false: Floats, pictures: Floats, video: Floats, down:
 
 def spread_out(begun: Floats, left: float) -> Floats:
     """Sends of each day, of cascades by the day they began on, (..., days)."""
-    if not left:
-        return begun
-    made = np.array(begun, np.float64) * (1 - left)
-    for day in range(1, made.shape[-1]):
-        made[..., day] += left * made[..., day - 1]
+    from scipy.signal import lfilter
+
+    made: Floats = lfilter([1 - left], [1, -left], begun)
     return made
 
 
-def _sends(model: Model, law: Sizes, shares: Floats, rng: np.random.Generator, runs: int) -> Floats:
+def _sends(model: Model, law: Sizes, shares: Floats, words: tuple[int, str, str], runs: int) -> Floats:
     """Sends of a day that belong to these `shares` of cascades by the day they begin on, (runs, days)."""
-    cascades, begun = model.cascades, law.begun * shares
-    total = np.zeros((runs, len(begun)))
-    if begun.any():
-        for size, chance in zip(law.sizes, law.chances, strict=True):
-            total += size * rng.poisson(begun * chance, (runs, len(begun)))
-    return spread_out(total, cascades.left)[:, cascades.burn_in :]
+    laws = tuple(zip(law.sizes.tolist(), law.chances.tolist(), strict=True))
+    spread = (_spread if runs > 1 else _spread.__wrapped__)(  # one run is cheap, and would drive out others
+        laws, tuple((law.begun * shares).tolist()), model.cascades.left, words, runs
+    )
+    return spread[:, model.cascades.burn_in :]
+
+
+@lru_cache(maxsize=8)
+def _spread(
+    laws: tuple[tuple[float, float], ...], begun: tuple[float, ...], left: float, words: tuple[int, str, str],
+    runs: int,
+) -> Floats:  # fmt: skip
+    """Not to be changed: designs, and the ends of what was measured of one, share it."""
+    rng, total, days = stream(*words), np.zeros((runs, len(begun))), np.array(begun)
+    for size, chance in laws if any(begun) else ():
+        if runs == 1 or days.max() * chance > _RARE:
+            total += size * rng.poisson(days * chance, total.shape)
+            continue
+        where = rng.choice(len(days), rng.poisson(runs * days.sum() * chance), p=days / days.sum())
+        np.add.at(total, (rng.integers(runs, size=len(where)), where), size)
+    return spread_out(total, left)

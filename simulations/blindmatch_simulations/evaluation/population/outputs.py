@@ -4,19 +4,20 @@ and which unknown matters: every output with one figure at a time moved to its e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import floor
+from math import ceil, floor
 from typing import Any, Final, Literal
 
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
-from blindmatch_simulations.evaluation.population.bands import expected, totals
+from blindmatch_simulations.evaluation.population.bands import Totals, expected, totals
 from blindmatch_simulations.evaluation.population.centre import worked
 from blindmatch_simulations.evaluation.population.counts import Count
-from blindmatch_simulations.evaluation.population.inputs import Inputs, figures, with_value
+from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs, figures, with_value
+from blindmatch_simulations.evaluation.population.inputs import Figure as InputFigure
 from blindmatch_simulations.evaluation.population.model import (
-    YEAR,
+    MEASURED,
     Behaviour,
     Counts,
     Floats,
@@ -31,9 +32,14 @@ Reduce = Literal["sum", "mean", "last", "max"]
 MS_PER_DAY: Final = 86_400_000
 NO_LIMIT: Final = "nothing to measure: the design limits no key"
 REPORTS: Final = "report_bytes"
+UNKNOWN: Final = "not determinable"
 QUANTILES: Final = (0.025, 0.975)
-CORNERS: Final = (("value", "value"), ("low", "high"), ("high", "low"), ("low", "low"), ("high", "high"))
-"""Ends of the rates, and of the share that goes unnoticed: the less goes unnoticed, the more is reported."""
+CORNERS: Final = (
+    ("low", "low", "high"), ("high", "high", "low"), ("high", "low", "low"), ("low", "high", "high"),
+    ("low", "low", "low"), ("high", "high", "high"),
+)  # fmt: skip
+"""Ends of recall, of false matches, and of what goes unnoticed: the less does, the more is reported. At the
+first four the centre's work is at its ends, too: false reports delay true ones."""
 
 
 class Output(Struct, frozen=True):
@@ -94,100 +100,191 @@ def of_counts(counts: Counts, model: Model, rng: np.random.Generator) -> dict[st
     """Outputs of a day, from the sums over all blocks, (1, days) each; what was not measured is left out."""
     rows = [counts[row].astype(float)[None] for row in Count if row is not Count.MATCHED]
     held = np.cumsum(counts[Count.MATCHED] - counts[Count.TRUE]).astype(float)[None]
-    return _all(dict(zip(COUNTED, (*rows, held), strict=True)), model, rng)
+    return _all(dict(zip(COUNTED, (*rows, held), strict=True)), [model], rng)
 
 
-def of_expected(model: Model) -> dict[str, Floats]:
-    """The same as expected, (1, days) each; the queue is that of a flow, without chance.
+def of_expected(models: Sequence[Model]) -> dict[str, Floats]:
+    """The same as expected of each model, (models, days); the queue is that of a flow, without chance.
 
     Left out is also what has no closed form: accounts with a false report, at a threshold above 1.
     """
-    found = expected(model)
-    accounts = None if found.accounts is None else np.full(model.days, found.accounts / model.days)
-    missed = (found.video, found.late, found.modified, found.down, found.unrecognised)
-    rows = (found.true, found.false, accounts, *missed, np.cumsum(found.matched - found.true))
-    named = {name: row[None] for name, row in zip(COUNTED, rows, strict=True) if row is not None}
-    return _all(named, model, None)
+    named: dict[str, list[Floats]] = {}
+    for one in models:
+        found = expected(one)
+        accounts = None if found.accounts is None else np.full(one.days, found.accounts / one.days)
+        missed = (found.video, found.late, found.modified, found.down, found.unrecognised)
+        rows = (found.true, found.false, accounts, *missed, np.cumsum(found.matched - found.true))
+        for name, row in zip(COUNTED, rows, strict=True):
+            if row is not None:
+                named.setdefault(name, []).append(row)
+    return _all({name: np.array(rows) for name, rows in named.items()}, models, None)
 
 
-def _all(named: dict[str, Floats], model: Model, rng: np.random.Generator | None) -> dict[str, Floats]:
-    """With queue and load."""
-    made = worked(named["true_reports"], named["false_reports"], model.inputs.centre, rng)
-    queued = {name: getattr(made, field) for name, field in zip(QUEUED, made.__struct_fields__, strict=True)}
-    loads = {
-        name: figure.value * number[None]
-        for name, (figure, number) in load(model).items()
-        if figure.value is not None
+def _all(
+    named: dict[str, Floats], models: Sequence[Model], rng: np.random.Generator | None
+) -> dict[str, Floats]:
+    """With queue and load; a model for each run, or one for all."""
+    centres = [one.inputs.centre for one in models]
+    together = {
+        name: replace(figure, value=np.array([getattr(one, name).value for one in centres]))
+        for name, figure in asdict(centres[0]).items()
     }
+    made = worked(named["true_reports"], named["false_reports"], replace(centres[0], **together), rng)
+    queued = {name: getattr(made, field) for name, field in zip(QUEUED, made.__struct_fields__, strict=True)}
+    loads = _loads(models)
     if REPORTS in loads:
         loads[REPORTS] = loads[REPORTS] * (named["true_reports"] + named["false_reports"])
     return {**named, **queued, **loads}
 
 
-def banded(model: Model, seed: int) -> dict[str, Any]:
-    """By output: what is expected of a run, and where 95 % of runs lie at either end of what was measured.
-
-    The ends are those of the design's measured rates together, and of what goes unnoticed; costs have no
-    band but what reports give.
-    """
-    sets: list[tuple[Behaviour, dict[str, Floats]]] = []
-    for ends in CORNERS:
-        its = replace(model, behaviour=model.behaviour.at(*ends))
-        if not any(its.behaviour == other for other, _ in sets):
-            named = dict(zip(COUNTED, totals(its, seed), strict=True))
-            sets.append((its.behaviour, _all(named, its, stream(seed, "bands", "centre"))))
+def _loads(models: Sequence[Model]) -> dict[str, Floats]:
+    """Of each model, (models, days); of `REPORTS` what one has. What was not measured is left out."""
+    costs = [load(one) for one in models]
     return {
-        "expected": {name: _plain(of_run(name, rows)[0]) for name, rows in of_expected(model).items()},
-        "bands": {
-            name: {"days": _quantiles([found[name] for _, found in sets]),
-                   "run": _quantiles([of_run(name, found[name])[:, None] for _, found in sets])}
-            for name in sets[0][1]
-            if name not in LOADS or name == REPORTS
-        },
-    }  # fmt: skip
+        name: np.array([(one[name][0].value or 0.0) * one[name][1] for one in costs])
+        for name, (figure, _) in costs[0].items()
+        if figure.value is not None
+    }
 
 
-def _quantiles(sets: Sequence[Floats]) -> list[list[float | int]]:
-    """The lower and the upper ends, (runs, n) each, the widest of all sets."""
-    ends = [np.quantile(rows, QUANTILES, axis=0) for rows in sets]
-    return [
-        [_plain(one) for one in np.min([low for low, _ in ends], axis=0)],
-        [_plain(one) for one in np.max([high for _, high in ends], axis=0)],
-    ]
+def banded(model: Model, seed: int) -> dict[str, Any]:
+    """By output, where 95 % of runs lie at either end of what was measured, of days and of the run: from the
+    lowest to the highest end at all `CORNERS`. Costs have none; of `REPORTS`, for a byte a report.
+    """
+    made: dict[str, Any] = {}
+    done: list[Behaviour] = []
+    had: dict[str, dict[str, Floats]] = {end: {} for end in ("low", "high", "")}
+    for at, (recall, false, unnoticed) in enumerate(CORNERS):
+        its = replace(model, behaviour=model.behaviour.at(recall, false, unnoticed))
+        if its.behaviour in done:
+            continue
+        done.append(its.behaviour)
+        known = {**had[""], **had[false]}
+        drawn = totals(its, seed, had=known)
+        had[""] = {name: getattr(drawn, name) for name in ("video", "late", "down")}
+        had[false] = {"false": drawn.false, "accounts": drawn.accounts}
+        named = dict(zip(COUNTED, drawn, strict=True))
+        if at < 4:
+            named = _all(named, [its], stream(seed, "bands", "centre"))
+            named[REPORTS] = named["true_reports"] + named["false_reports"]
+        seen = {name for name, field in zip(COUNTED, Totals._fields, strict=True) if field in known}
+        for name in (one for one in named if one not in seen and (one not in LOADS or one == REPORTS)):
+            band = made.setdefault(name, {"days": [], "run": []})
+            band["days"] = _widened(band["days"], named[name])
+            band["run"] = _widened(band["run"], of_run(name, named[name])[:, None])
+    return {name: {of: np.array(ends).tolist() for of, ends in band.items()} for name, band in made.items()}
+
+
+def _widened(band: Sequence[Floats], rows: Floats) -> Sequence[Floats]:
+    """The band with what 95 % of `rows`, (runs, n), lie in: its lower ends and its upper ends."""
+    low, high = np.quantile(rows, QUANTILES, axis=0)
+    return (np.minimum(band[0], low), np.maximum(band[1], high)) if band else (low, high)
+
+
+JOINT: Final = 500
+"""Runs whose inputs are drawn, too."""
+
+
+def jointly(its: Model, seed: int, costs: bool) -> dict[str, list[float]]:
+    """By output, where 95 % of runs lie if each input and each measured figure is drawn on its own, besides
+    chance: of loads, for what a report is multiplied with, or of all others."""
+    models = [_supposed(its, seed, at) for at in range(JOINT)]
+    if costs:
+        found = {name: rows for name, rows in _loads(models).items() if name != REPORTS}
+    else:
+        drawn = (totals(one, seed, 1, f"joint {at}") for at, one in enumerate(models))
+        rows = [np.concatenate(each) for each in zip(*drawn, strict=True)]
+        found = _all(dict(zip(COUNTED, rows, strict=True)), models, stream(seed, "joint", "centre"))
+        found = {name: one for name, one in found.items() if name not in LOADS}
+        found[REPORTS] = found["true_reports"] + found["false_reports"]
+    return {name: np.quantile(of_run(name, one), QUANTILES).tolist() for name, one in found.items()}
+
+
+def _supposed(its: Model, seed: int, at: int) -> Model:
+    """The model with every input that has ends and every measured figure between its ends: as often below its
+    value as above, there uniform in the logarithm, or where an end is 0 in the figure itself."""
+    rng, inputs, behaviour = stream(seed, "joint", at), its.inputs, its.behaviour
+
+    def between(one: Any) -> float:
+        part = 2 * rng.random()
+        low, high = (one.low, one.value) if part < 1 else (one.value, one.high)
+        part %= 1
+        return float(low * (high / low) ** part if low > 0 else low + (high - low) * part)
+
+    for part, field, figure in figures(its.inputs):
+        if figure.low is not None and figure.high is not None:
+            value = between(figure)
+            whole = isinstance(figure.value, int)
+            inputs = with_value(inputs, part, field, round(value) if whole else value)
+    for name in MEASURED:
+        if (one := getattr(behaviour, name)) is not None:
+            behaviour = replace(behaviour, **{name: Range.exactly(between(one))})
+    if behaviour.assumed:
+        behaviour = replace(behaviour, false_rate=Range.exactly(inputs.false_matches.rate.value))
+    if (cpu := behaviour.costs["server_cpu_ms"]).low is not None:
+        behaviour = replace(
+            behaviour, costs={**behaviour.costs, "server_cpu_ms": replace(cpu, value=between(cpu))}
+        )
+    number = its.inputs.accounts.number.value
+    return model(inputs, behaviour, round(its.accounts * inputs.accounts.number.value / number), its.days)
 
 
 def described(
-    value: Mapping[str, Floats], found: Mapping[str, Any], model: Model
+    value: Mapping[str, Floats], told: Mapping[str, Any], model: Model
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the JSON says of a run and of its days; a band is widened to hold the run that is shown.
 
     Args:
         value: of the one run, (1, days) each.
-        found: as `banded` gives it.
+        told: `bands` as `banded` gives them, `joint` as `jointly` does, and what is `expected` of a run.
     """
-    whys = {name: figure.why for name, (figure, _) in load(model).items()}
     run: dict[str, Any] = {}
     day: dict[str, Any] = {}
+    costs = load(model)
     for name, output in OUTPUTS.items():
         about = {"unit": output.unit, "of_days": output.run, "value": None}
         if name not in value:
-            run[name] = {**about, "why": whys[name]}
+            run[name] = {**about, "why": costs[name][0].why}
             continue
-        band = found["bands"].get(name, {"days": None, "run": None})
-        whole = _shown(of_run(name, value[name])[:, None], band["run"])
+        band, joint = told["bands"].get(name), told["joint"].get(name)
+        if name == REPORTS:
+            joint = [costs[name][0].value * end for end in joint]
+            band = {of: np.array(ends) * costs[name][0].value for of, ends in band.items()}
+        elif name in costs:
+            band = _of_cost(name, *costs[name])
+        whole = _shown(of_run(name, value[name])[:, None], band and band["run"])
         run[name] = {**about, **{end: row and row[0] for end, row in whole.items()}}
-        run[name]["expected"] = found["expected"].get(name)
-        day[name] = _shown(value[name], band["days"])
+        run[name] |= {"joint": joint and [*map(_plain, joint)], "expected": told["expected"].get(name)}
+        day[name] = _shown(value[name], band and band["days"])
+    _judge(run, model.inputs.centre.staff)
     return run, day
 
 
-def _shown(value: Floats, band: Sequence[Sequence[float]] | None) -> dict[str, list[float | int] | None]:
+def _of_cost(name: str, figure: Figure, number: Floats) -> dict[str, Any] | None:
+    """The band of a load whose figure has one."""
+    if figure.low is None or figure.high is None:
+        return None
+    days = np.array([figure.low * number, figure.high * number])
+    return {"days": days, "run": of_run(name, days)[:, None]}
+
+
+def _judge(run: dict[str, Any], staff: InputFigure[Any]) -> None:
+    """Say what no band within any capacity can be told of: more people than the inputs' highest number."""
+    most, people = staff.high or staff.value, run["people_needed"]
+    if people["high"] > most:
+        beyond = people["low"] > most
+        people["verdict"] = f"beyond any capacity ({most:g})" if beyond else UNKNOWN
+        for name in () if beyond else ("backlog", "oldest_days", "delay_days"):
+            run[name]["verdict"] = UNKNOWN
+
+
+def _shown(value: Floats, band: Any) -> dict[str, list[float | int] | None]:
     """A value, (1, n), with its band."""
     shown = [_plain(one) for one in value[0]]
     if band is None:
         return {"value": shown, "low": None, "high": None}
     low, high = np.minimum(value[0], band[0]), np.maximum(value[0], band[1])
-    return {"value": shown, "low": [_plain(one) for one in low], "high": [_plain(one) for one in high]}
+    return {"value": shown, "low": [*map(_plain, low)], "high": [*map(_plain, high)]}
 
 
 def _plain(value: float) -> float | int:
@@ -199,13 +296,16 @@ def _plain(value: float) -> float | int:
 def load(model: Model) -> dict[str, tuple[Figure, Floats]]:
     """By output: what it is for one picture, set-up, account or report, and of how many on each day.
 
-    How many reports there are is not known here: the number of `REPORTS` is 1.
+    How many reports there are is not known here: the number of `REPORTS` is 1. Lowest and highest bytes
+    are of single pictures, and no band of a mean.
     """
-    costs, volume = model.behaviour.costs, np.full(model.days, model.volume)
+    volume = np.full(model.days, model.volume)
+    costs = {name: replace(one, low=None, high=None) for name, one in model.behaviour.costs.items()}
     setups = np.full(model.days, model.accounts * model.inputs.accounts.setups_a_year.value / YEAR)
     epochs = model.accounts * (np.arange(model.days) % model.inputs.list.epoch_days.value == 0)
+    cores = volume * model.inputs.activity.peak.value / MS_PER_DAY
     return {
-        "server_cores": (costs["server_cpu_ms"], volume * model.inputs.activity.peak.value / MS_PER_DAY),
+        "server_cores": (model.behaviour.costs["server_cpu_ms"], cores),
         "query_up_bytes": (costs["query_up_bytes"], volume),
         "query_down_bytes": (costs["query_down_bytes"], volume),
         REPORTS: (costs[REPORTS], np.ones(model.days)),
@@ -217,27 +317,31 @@ def load(model: Model) -> dict[str, tuple[Figure, Floats]]:
 
 
 def _keys(model: Model) -> Figure:
-    """Keys that a picture uses up."""
+    """Keys that a picture uses up; by declaration, so that the band is the value."""
     key = model.behaviour.key
     if key is None or key.in_all is None:
         return Figure(None, NO_LIMIT)
-    return Figure(key.cost / key.in_all)
+    each = key.cost / key.in_all
+    return Figure(each, low=each, high=each)
 
 
 def _over(model: Model) -> Figure:
-    """Accounts that send more in a key's life than it answers them."""
-    from scipy.special import pdtrc
+    """Accounts that send more in a key's life than it answers them, and how many by chance (Poisson); over
+    the log-normal activity itself, since few classes reach so far."""
+    from scipy.special import ndtr, pdtrc, pdtrik
 
-    key = model.behaviour.key
+    key, activity = model.behaviour.key, model.inputs.activity
     if key is None or key.per_account is None:
         return Figure(None, NO_LIMIT)
-    life = model.inputs.keys.life_days.value
-    return Figure(float(model.counts @ pdtrc(floor(key.per_account / key.cost), model.rates * life)))
+    edges, spread = np.linspace(-9, 9, 3601), activity.spread.value
+    rates = activity.pictures_a_day.value * np.exp(spread * (edges[1:] + edges[:-1]) / 2 - spread**2 / 2)
+    more = pdtrc(floor(key.per_account / key.cost), rates * model.inputs.keys.life_days.value)
+    mean = float(model.accounts * np.diff(ndtr(edges)) @ more)
+    low, high = (float(pdtrik(q, mean)) if mean > 1e-9 else 0.0 for q in QUANTILES)
+    return Figure(mean, low=float(floor(low)), high=float(ceil(high)))
 
 
 ACCOUNTS: Final = ("accounts", "number")
-PICTURES: Final = ("activity", "pictures_a_day")
-MEASURED: Final = ("recall", "false_rate", "false_other", "unnoticed")
 
 
 class Moved(Struct, frozen=True):
@@ -259,18 +363,25 @@ class Moved(Struct, frozen=True):
         return abs(self.at_high - self.at_low)
 
 
-def tornado(inputs: Inputs, behaviour: Behaviour, accounts: int, days: int) -> list[Moved]:
-    """All outputs that move at all, the widest first for each output, by the closed form."""
-    base = _expected(inputs, behaviour, accounts, days)
-    moved = []
-    for name, ends in _ends(inputs, behaviour, accounts):
-        low, high = (_expected(*end, days) for end in ends)
-        for output, value in base.items():
-            if output in low and output in high:
-                moved.append(Moved(output, name, low[output], high[output], value))
+def tornado(
+    inputs: Inputs, behaviour: Behaviour, accounts: int, days: int
+) -> tuple[dict[str, float], list[Moved]]:
+    """What is expected of a run, by the closed form; and all outputs that move at all, the widest first for
+    each output."""
+    ends = _ends(inputs, behaviour, accounts)
+    models = [
+        model(*one, days) for one in ((inputs, behaviour, accounts), *(e for _, two in ends for e in two))
+    ]
+    found = {name: of_run(name, rows).tolist() for name, rows in of_expected(models).items()}
+    moved = [
+        Moved(output, name, row[2 * at + 1], row[2 * at + 2], row[0])
+        for output, row in found.items()
+        for at, (name, _) in enumerate(ends)
+    ]
     order = list(OUTPUTS)
     kept = [one for one in moved if one.width > 0]
-    return sorted(kept, key=lambda one: (order.index(one.output), -one.width, one.input))
+    kept.sort(key=lambda one: (order.index(one.output), -one.width, one.input))
+    return {name: _plain(row[0]) for name, row in found.items()}, kept
 
 
 def _ends(
@@ -289,11 +400,7 @@ def _ends(
         for end in (figure.low, figure.high):
             others = round(accounts * end / figure.value) if (part, field) == ACCOUNTS else accounts
             its = replace(behaviour, false_rate=Range.exactly(end)) if rate else behaviour
-            changed = with_value(inputs, part, field, end)
-            if (part, field) == PICTURES:
-                as_many = inputs.material.prevalence.value * figure.value / end
-                changed = with_value(changed, "material", "prevalence", min(1.0, as_many))
-            ends.append((changed, its, max(1, others)))
+            ends.append((with_value(inputs, part, field, end), its, max(1, others)))
         made.append((f"{part}.{field}", ends))
     for name in MEASURED:
         if getattr(behaviour, name) is None:
@@ -304,8 +411,3 @@ def _ends(
             ends.append((inputs, replace(behaviour, **moved), accounts))
         made.append((f"measured.{name}", ends))
     return made
-
-
-def _expected(inputs: Inputs, behaviour: Behaviour, accounts: int, days: int) -> Mapping[str, float]:
-    found = of_expected(model(inputs, behaviour, accounts, days))
-    return {name: float(of_run(name, rows)[0]) for name, rows in found.items()}
