@@ -170,8 +170,7 @@ def test_the_readme_says_what_each_design_matches_and_its_parameters() -> None:
     row = re.compile(r"^\| \[`([a-z-]+)`\]\(\S+\) \| .*? \| (.*?) \| .*? \| (.*?) \|$", re.MULTILINE)
     rows = row.findall((ROOT / "README.md").read_text())
     told = {name: (match, set(re.findall("`([a-z_]+)`", given))) for name, match, given in rows}
-    for name in (name for name, one in all_designs().items() if one.source == "built in"):
-        info = all_designs()[name].design.info
+    for name, info in ((n, one.design.info) for n, one in all_designs().items() if one.source == "built in"):
         assert told[name] == (info.relation.words, {one.name for one in info.parameters}), name
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,8 @@ def built_in() -> list[str]:
 
 def every_design() -> list[AnyDesign]:
     """The built-in designs by name, installed or not: what the classifier's declare needs no model."""
-    designs = [all_designs()[name].design for name in built_in() if name != device_classifier.NAME]
+    known = all_designs()
+    designs = [known[name].design for name in built_in() if name != device_classifier.NAME]
     return sorted(
         [*designs, device_classifier.DeviceClassifier(lambda item: 0.0)], key=lambda one: one.info.name
     )
@@ -41,9 +43,11 @@ def _inner(text: str) -> str:
     return "".join(text.splitlines(keepends=True)[1:-1])
 
 
+@cache
 def blocks() -> Mapping[str, Callable[[], str]]:
     """What writes each block, by its name."""
-    designs = [all_designs()[name].design for name in built_in()]
+    known = all_designs()
+    designs = [known[name].design for name in built_in()]
     return {
         **page_tables.TABLES,
         **evidence_tables.TABLES,
