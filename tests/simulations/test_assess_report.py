@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from blindmatch_protocol.contract import Severity, Shows
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.cli.assess import _difference
 from blindmatch_simulations.data import committed, volumes
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import told
@@ -33,6 +34,7 @@ from blindmatch_simulations.evaluation.attacks.figure import Budget
 from blindmatch_simulations.evaluation.attacks.figure import Figure as Achieved
 from blindmatch_simulations.evaluation.attacks.run import Ran, results_of
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
+from blindmatch_simulations.evaluation.studies.evidence import differences
 from blindmatch_simulations.measure.results import ByKind, Figure, encode
 from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
 from blindmatch_simulations.report.page import asset, figure_files, report
@@ -199,13 +201,12 @@ def test_every_outside_figure_has_a_title_and_a_known_mark(sample: Drawn) -> Non
     assert {"verified", "secondary", "recalled"} <= marks <= {"verified", "secondary", "recalled", ASSUMPTION}
 
 
-def test_figures_stand_beside_the_page_as_svg_and_csv(folder: Path) -> None:
+def test_figures_stand_beside_the_page_as_csv(folder: Path) -> None:
     rows = list(csv.DictReader((folder / "figures" / "figures.csv").open()))
     known = {(one["design"], one["figure"]): one for one in rows}
     assert float(known["quoted", "recall"]["value"]) == 0.5
     assert known["silent", "recall"]["value"] == ""
     assert known["silent", "recall"]["why not measured"]
-    assert (folder / "figures" / "recall-quoted.svg").read_text().startswith("<svg xmlns=")
 
 
 def test_a_report_is_drawn_again_and_beside_others(folder: Path) -> None:
@@ -433,8 +434,9 @@ def test_a_figure_of_other_evidence_is_not_taken_apart_by_edits_of_this_one(
 def test_differences_between_designs_are_paired_and_those_that_are_not_resolved_say_so(
     sample: Drawn,
 ) -> None:
+    assert "9 of 9 are more than chance" in sample.words("missed")
     words = sample.words("differences")
-    assert "9 of 9 are more than chance" in words and "0.264 (0.165\u20130.374)" in words
+    assert "0.264 (0.165\u20130.374)" in words
     assert "8.68" in words, "beyond 24 bits, exact designs and tokens"
     held = sample.opened("difference.AC.beyond_24")
     assert "265 copies of 200 pictures, paired" in held and "token-psi" in held
@@ -447,6 +449,21 @@ def test_differences_between_designs_are_paired_and_those_that_are_not_resolved_
         "found_needed": {"value": 4321, "why": "if"},
     }
     assert called("saidDifference", pair, "found") == "0 (\u22121 to 2), not resolved; 4\u202f321 needed"
+
+
+def test_the_command_compares_designs_of_the_evidence_and_says_why_it_has_no_others(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["results", "compare", str(SAMPLE), "--json", str(tmp_path / "compared.json")]) == 0
+    shown = " ".join("".join(capfd.readouterr()).split())
+    assert "none: not compared: nothing to measure" in shown and "0.26 (0.16" in shown
+    made = json.loads((tmp_path / "compared.json").read_text())
+    assert len(made["differences"]) == 3 and set(made["not_compared"]) == {"none", "device-classifier"}
+    assert {"found", "of_pdq", "beyond_24"} <= made["differences"][0]["figures"].keys()
+    names = {"oprf-psi", "none"}
+    (row,) = differences(names)
+    assert {*row.parameters.values()} == names and row.figures["beyond_24_needed"].value == 368
+    assert _difference(row, "beyond_24") == "0.00 (-1.83 to 1.83), not resolved; 368 needed"
 
 
 def test_no_number_of_the_page_is_in_scientific_notation(sample: Drawn) -> None:

@@ -17,7 +17,13 @@ from blindmatch_simulations.evaluation.studies import reference_making as making
 from blindmatch_simulations.evaluation.studies.near_pictures import hamming
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference, Row, about, unpacked
 from blindmatch_simulations.evaluation.studies.reference_making import APART, OF_A_KIND, Kinds, gone, make
-from blindmatch_simulations.measure.intervals import clopper_pearson, clustered_share
+from blindmatch_simulations.measure.intervals import (
+    LEAST_DIFFERENCE,
+    NONE_DIFFERS,
+    clopper_pearson,
+    clustered_share,
+    paired,
+)
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Results, read
 from blindmatch_simulations.measure.results import Row as ResultRow
@@ -228,23 +234,23 @@ def test_two_ways_to_match_are_compared_on_the_same_copies(small: Reference) -> 
     low, high = alike["found"].low, alike["found"].high
     assert alike["found"].value == 0 and low is not None and high is not None
     assert low == -high < 0, "that none of a few differs does not show that none does"
-    assert alike["found_needed"].value == evidence.NONE_DIFFERS
+    assert alike["found_needed"].value == NONE_DIFFERS
 
 
 def test_a_difference_that_is_not_resolved_says_how_many_pictures_would_tell() -> None:
-    found, needed = evidence.paired([1, 0, 0, -1, 1] * 8, [10] * 40)
+    found, needed = paired([1, 0, 0, -1, 1] * 8, [10] * 40)
     assert found.low is not None and found.high is not None and found.value == pytest.approx(0.02)
     assert found.low < 0 < found.high and needed is not None and needed.value is not None
     assert needed.value > 40 and "square root" in needed.why
-    more, none = evidence.paired(
+    more, none = paired(
         [1, 0, 0, -1, 1] * 8 * int(2 * needed.value / 40), [10] * 40 * int(2 * needed.value / 40)
     )
     assert none is None and more.low is not None and more.low > 0
-    assert evidence.paired([1, -1] * 10, [10] * 20)[1].value is None  # type: ignore[union-attr]
-    every, none = evidence.paired([-10] * 20, [10] * 20)
+    assert paired([1, -1] * 10, [10] * 20)[1].value is None  # type: ignore[union-attr]
+    every, none = paired([-10] * 20, [10] * 20)
     assert none is None and every.high is not None and -1 < every.high < -0.8, "no interval without width"
-    most = clopper_pearson(0, evidence.NONE_DIFFERS)[1]
-    assert most < evidence.LEAST_DIFFERENCE < clopper_pearson(0, evidence.NONE_DIFFERS - 1)[1]
+    most = clopper_pearson(0, NONE_DIFFERS)[1]
+    assert most < LEAST_DIFFERENCE < clopper_pearson(0, NONE_DIFFERS - 1)[1]
 
 
 def test_the_committed_corpus_holds_what_its_page_says() -> None:

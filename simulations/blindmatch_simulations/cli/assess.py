@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
+from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import (
     ERR,
     OUT,
     JsonOption,
     parts,
     say,
+    table,
     target,
     write_file,
     write_json,
@@ -50,7 +53,8 @@ from blindmatch_simulations.evaluation.assess.results import (
 from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.evaluation.assess.subjects import points
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
-from blindmatch_simulations.measure.results import Figure, short
+from blindmatch_simulations.evaluation.studies.evidence import differences
+from blindmatch_simulations.measure.results import Figure, Row, short
 from blindmatch_simulations.report import draw_comparison, draw_report, print_sheet
 from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import not_installed
@@ -226,19 +230,21 @@ def _cell(name: str, figure: Figure, fewer: bool) -> str:
     return short(figure.value)
 
 
-app = typer.Typer(no_args_is_help=True)
+app = Commands(no_args_is_help=True)
+ResultsArgument = Annotated[
+    list[Path], typer.Argument(help="Results files, folders of assess, or folders of a sweep.")
+]
+COPIES: Final = {"found": "all copies", "of_pdq": "PDQ's own pairs", "beyond_24": "those beyond 24 bits"}
 
 
 @app.callback()
 def results() -> None:
-    """Put results of many runs into one table."""
+    """Put results of many runs into one table; compare designs."""
 
 
 @app.command("to-csv")
 def to_csv(
-    paths: Annotated[
-        list[Path], typer.Argument(help="Results files, folders of assess, or folders of a sweep.")
-    ],
+    paths: ResultsArgument,
     out: Annotated[
         Path, typer.Option("--out", callback=target, help="Write the table here; - for output.")
     ] = Path("-"),
@@ -255,6 +261,35 @@ def to_csv(
         write_file(out, as_csv(rows).encode())
     write_json(rows, json_path)
     ERR.print(f"{len(rows):,} figures", highlight=False)
+
+
+@app.command("compare")
+def compare(paths: ResultsArgument) -> Found:
+    """Show what designs find more than others of the same copies, and which differences are resolved.
+
+    Of the committed evidence (`corpus evidence`), for designs that it has as the results have them; of others
+    the reason is told. An interval without 0 resolves a difference; else so many pictures would.
+    """
+    held = [row for path in paths for row in rows_of(path) if row["figure"] == "corpus_recall"]
+    rows = differences({row["design"] for row in held if row["value"] is not None})
+    lacking = {row["design"]: row["why"] for row in held if row["value"] is None}
+    shown = [(*row.parameters.values(), *(_difference(row, name) for name in COPIES)) for row in rows]
+    made = table(
+        "percentage points that the first finds more, 95 % intervals",
+        ("first", "second", *COPIES.values()),
+        shown,
+    )
+    lines = [f"{design}: not compared: {why}" for design, why in lacking.items()]
+    return Found({"differences": to_builtins(rows), "not_compared": lacking}, [made, *lines])
+
+
+def _difference(row: Row, name: str) -> str:
+    one, needed = row.figures[name], row.figures.get(f"{name}_needed")
+    assert one.value is not None and one.low is not None and one.high is not None
+    words = f"{100 * one.value:.2f} ({100 * one.low:.2f} to {100 * one.high:.2f})"
+    if needed is None:
+        return words
+    return f"{words}, not resolved; {'no number' if needed.value is None else short(needed.value)} needed"
 
 
 def run_report(

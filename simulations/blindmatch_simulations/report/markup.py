@@ -13,8 +13,6 @@ from html import escape
 from math import floor, log10
 from typing import Final
 
-from msgspec import Struct
-
 _RAISED: Final = str.maketrans(
     "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
 )
@@ -61,9 +59,6 @@ def power(words: str) -> str:
 
 
 WIDTH: Final = 360
-ROW: Final = 20
-LEFT: Final = 104
-RIGHT: Final = 76
 HEIGHT: Final = 150
 SIDES: Final = (56.0, WIDTH - 30.0)
 
@@ -72,31 +67,6 @@ STYLE: Final = (
     ".w{stroke:#0b57a4;stroke-width:2}.p{fill:#0b57a4}@media screen and (prefers-color-scheme:dark)"
     "{.t{fill:#ececec}.g{stroke:#9a9a9a}.w{stroke:#8ab8f0}.p{fill:#8ab8f0}}</style>"
 )
-
-
-class Bar(Struct, frozen=True):
-    """A share of 1 with its interval; `value` is None if it was not measured."""
-
-    name: str
-    value: float | None
-    low: float
-    high: float
-    label: str
-
-
-def shares(title: str, bars: Sequence[Bar]) -> str:
-    """One line a share: a dot on a scale of 0 to 100 %, its interval, its number."""
-    height = ROW * (len(bars) + 2)
-    parts = [_line(_x(at / 4), 4, _x(at / 4), height - ROW, "g") for at in range(5)]
-    parts += [_text(_x(at / 4), height - 5, f"{25 * at} %", "middle") for at in range(0, 5, 2)]
-    for row, bar in enumerate(bars):
-        middle = ROW * row + ROW
-        parts.append(_text(LEFT - 6, middle + 4, bar.name, "end"))
-        parts.append(_text(WIDTH - RIGHT + 8, middle + 4, bar.label, "start"))
-        if bar.value is not None:
-            parts.append(_line(_x(bar.low), middle, _x(bar.high), middle, "w"))
-            parts.append(f'<circle class="p" cx="{_x(bar.value):.1f}" cy="{middle}" r="4.5"/>')
-    return _svg(title, height, parts)
 
 
 def band(title: str, low: Sequence[float], value: Sequence[float], high: Sequence[float]) -> str:
@@ -126,10 +96,6 @@ def _height(value: float, top: int) -> float:
 
 def _power(at: int) -> str:
     return f"{10**at}" if at <= 3 else power(f"1e{at}").removeprefix("1\u00a0\u00d7\u00a0")
-
-
-def _x(share: float) -> float:
-    return LEFT + share * (WIDTH - LEFT - RIGHT)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:

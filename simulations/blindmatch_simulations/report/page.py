@@ -1,4 +1,4 @@
-"""An assessment as one file that needs nothing else, and its figures as files: SVG and CSV."""
+"""An assessment as one file that needs nothing else, and its figures as CSV files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, EDIT,
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.measure.results import Figure, Row, csv_of
-from blindmatch_simulations.report.markup import Bar, mark, number, policy, shares, text
+from blindmatch_simulations.report.markup import mark, number, policy, text
 from blindmatch_simulations.report.yearly import Input, inputs
 from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded, opened
 
@@ -111,10 +111,7 @@ def failed(results: Results) -> list[Row]:
 
 def figure_files(results: Results) -> dict[str, str]:
     """Contents by path below the results folder."""
-    rows = measured(results)
-    by_edit = {f"figures/recall-{one.name}.svg": _recall_chart(one) for one in rows}
     return {
-        **by_edit,
         "figures/figures.csv": csv_of(FIGURE_HEAD, _figures(results)),
         "figures/recall-by-edit.csv": csv_of(RECALL_HEAD, _recall(results, "edit")),
         "figures/recall-by-distance.csv": csv_of(RECALL_HEAD, _recall(results, "distance")),
@@ -155,14 +152,6 @@ def _facts(results: Results) -> Iterator[Sequence[object]]:
             for fact in by_severity(leak.facts):
                 who = (one.design.name, "+".join(leak.parties), leak.adversary, leak.source)
                 yield (*who, str(fact.severity), fact.name, fact.says)
-
-
-def _recall_chart(one: Measured) -> str:
-    bars = []
-    for row in one.recall_by_edit:
-        label = f"{row.found} of {row.sent}" if row.found is not None else "not meas."
-        bars.append(Bar(row.name, row.share.value, row.share.low or 0.0, row.share.high or 0.0, label))
-    return shares(f"{one.design.name}: listed pictures found, by edit", bars)
 
 
 _ORDER: Final = tuple(Severity)

@@ -7,11 +7,10 @@ photograph: copies of one hang together, so whole photographs are resampled, or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib.resources import as_file, files
 from itertools import combinations
-from math import ceil
 from typing import Final
 
 import numpy as np
@@ -34,7 +33,7 @@ from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Refe
 from blindmatch_simulations.measure.intervals import (
     clustered_share,
     one_sided_most_rate,
-    resampled_ratio,
+    paired,
     share,
 )
 from blindmatch_simulations.measure.phases import PhaseProgress, each
@@ -51,9 +50,6 @@ DIFFERENCE: Final = "evidence/difference"
 ALL: Final = "all"
 FILE: Final = "evidence.json"
 MILLION: Final = 1_000_000
-LEAST_DIFFERENCE: Final = 0.01
-NONE_DIFFERS: Final = 368
-"""Of so many pictures: then a larger difference than that is excluded (Clopper and Pearson)."""
 _TOKENS: Final = tuple(parameter.name for parameter in TOKENING)
 _ROWS: Final = 64
 _LEAST_PACKAGES: Final = 5
@@ -191,33 +187,6 @@ def difference_row(corpus: Reference, first: tuple[str, Found], second: tuple[st
         if needed is not None:
             figures[f"{name}_needed"] = needed
     return Row(id=DIFFERENCE, parameters={"first": first[0], "second": second[0]}, figures=figures)
-
-
-def paired(more: Sequence[int], copies: Sequence[int]) -> tuple[Figure, Figure | None]:
-    """What one way to match finds more than another of the same copies, a share of them, and how many
-    pictures would tell if these do not.
-
-    Args:
-        more: copies of each picture that the first found, less those that the second found.
-        copies: of each picture.
-    """
-    n, total = sum(one > 0 for one in copies), sum(more)
-    value = total / sum(copies)
-    if min(more) < 0 < max(more):
-        low, high = resampled_ratio(more, copies)
-    else:
-        low, high = clustered_share(list(map(abs, more)), copies)
-        low, high = (-high, high) if not total else (low, high) if total > 0 else (-high, -low)
-    found = Figure(value, f"{sum(copies)} copies of {n} pictures, paired, by picture", low, high, n)
-    if not low <= 0 <= high:
-        return found, None
-    if not any(more):
-        words = f"if none of them differs, either, it is below {LEAST_DIFFERENCE:.0%}"
-        return found, Figure(float(NONE_DIFFERS), words)
-    if not total:
-        return found, Figure(None, "they differ both ways alike: no number would tell")
-    words = "if the difference is as seen, and its interval narrows with the square root"
-    return found, Figure(float(ceil(n * ((high - low) / 2 / value) ** 2)), words)
 
 
 class NearPairs(Struct, frozen=True):
@@ -448,6 +417,19 @@ def committed_figure(
             found = one.figures[name]
             return replace(found, why="; ".join(filter(None, ("committed evidence", found.why))))
     return Figure(None, "the committed evidence does not have this distance")
+
+
+def differences(designs: Collection[str]) -> list[Row]:
+    """Of the committed evidence, between ways to match that some of `designs` have, and named by them."""
+    rows = []
+    for row in committed():
+        sides = {
+            side: ", ".join(one for one in str(row.parameters.get(side, "")).split(", ") if one in designs)
+            for side in ("first", "second")
+        }
+        if row.id == DIFFERENCE and all(sides.values()):
+            rows.append(replace(row, parameters=dict(sides)))
+    return rows
 
 
 def _names(row: Row) -> list[str]:

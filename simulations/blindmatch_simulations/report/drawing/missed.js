@@ -93,9 +93,10 @@ const differencesPart = (groups) => {
   const count = opens("resolved", h`${each.filter(resolved).length} of ${each.length}`, () =>
     evidence("Resolved", [["what it is", "the 95 % interval of the paired difference leaves out 0; photographs are drawn again"]]),
   );
-  return fold(
+  const said = para(h`Differences between letters, on the same copies: ${count} are more than chance.`);
+  const all = fold(
     "differences",
-    h`Differences between letters, on the same copies: ${count} are more than chance`,
+    "Each difference",
     [
       table(
         "Percentage points that the first finds more of",
@@ -106,6 +107,7 @@ const differencesPart = (groups) => {
       without.length ? para(h`Not compared, since the corpus has no figure of them: ${glue(without, "; ")}.`) : "",
     ],
   );
+  return [said, all];
 };
 const outcomes = (row) => JSON.stringify(row.recall_by_edit.map((one) => [one.name, one.found, one.sent]));
 const missedPart = () => {
