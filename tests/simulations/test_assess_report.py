@@ -27,14 +27,17 @@ from blindmatch_simulations.evaluation.assess.observed import (
     FactSeen,
     Traffic,
 )
+from blindmatch_simulations.evaluation.assess.plan import plan_text, read_plan
 from blindmatch_simulations.evaluation.assess.results import RESULTS, Measured, Recall, Results, check_folder
-from blindmatch_simulations.evaluation.assess.subjects import STUDIES
+from blindmatch_simulations.evaluation.assess.subjects import STUDIES, Done, row_of
 from blindmatch_simulations.evaluation.attacks.arena import Pair
 from blindmatch_simulations.evaluation.attacks.figure import Budget
 from blindmatch_simulations.evaluation.attacks.figure import Figure as Achieved
 from blindmatch_simulations.evaluation.attacks.run import Ran, results_of
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
-from blindmatch_simulations.evaluation.studies.evidence import differences
+from blindmatch_simulations.evaluation.population.running import _evidence as population_evidence
+from blindmatch_simulations.evaluation.studies.evidence import RECALL, differences
+from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.results import ByKind, Figure, encode
 from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
 from blindmatch_simulations.report.page import asset, figure_files, report
@@ -402,6 +405,16 @@ def test_a_design_without_evidence_shows_the_runs_own_figure_and_of_how_many_it_
     assert "reference corpus" not in matrix and "run 2/8" not in matrix
     assert "another way to match" in made.opened("quoted.corpus_recall_far")
     assert "copies sent: 75 %" in made.words("rights-quoted")
+
+
+def test_a_design_of_a_file_has_no_evidence_whatever_its_name() -> None:
+    plan = read_plan(plan_text(None))
+    seen = observed()
+    seen = replace(seen, design=replace(seen.design, name="hash-upload", distance=31, parameters={}))
+    for reference, has in (("hash-upload", True), ("copied.py:DESIGN", False)):
+        one = row_of(plan, "x", reference, Done(seen, 0.0, 1.0), (), "")
+        assert (one.figures["corpus_recall"].value is not None) is has
+        assert (population_evidence(one, RECALL, PHOTOGRAPH, "found").value is not None) is has
 
 
 def test_the_pages_and_the_tables_show_the_same_figure(sample: Drawn) -> None:

@@ -28,8 +28,7 @@ DISTANCES: Final = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 31), (32, 48), (49, 
 """Ranges of the distance between an edited picture and its original, both ends included."""
 
 NO_LEARNER: Final = "what whoever learns of matches learnt could not be told apart by picture"
-CORPUS: Final = "corpus"
-"""The rows of figures that the committed evidence has."""
+CORPUS: Final = "corpus"  # the rows of what the committed evidence says
 NOTHING: Final = "nothing to measure"
 """How the reason begins where there is nothing a figure could be of: no gap in the run."""
 
@@ -41,11 +40,13 @@ class Case(Struct, frozen=True):
         seen: the design's run.
         checks: those that were made.
         unchecked: why not all were, if not.
+        reference: of the design; empty for its name.
     """
 
     seen: Observed
     checks: Sequence[Check] = ()
     unchecked: str = ""
+    reference: str = ""
 
     @property
     def rows(self) -> list[PictureRow]:
@@ -228,7 +229,8 @@ def corpus_false_all(case: Case) -> Figure:
 
 def _of_evidence(case: Case, row: str, kind: str, name: str) -> Figure:
     design = case.seen.design
-    return committed_figure(row, kind, name, design.name, design.distance, design.parameters)
+    of = case.reference or design.name  # a file's design may have the name of a built-in one
+    return committed_figure(row, kind, name, of, design.distance, design.parameters)
 
 
 @effective("Outcomes other than the design's own rule", "share", "pictures", blank=[tells_no_picture])

@@ -138,7 +138,7 @@ def row_of(
     why: str,
 ) -> Measured:
     """The row of a design that was run and, unless `why` says otherwise, checked."""
-    seen, case = done.seen, Case(done.seen, checks, why)
+    seen, case = done.seen, Case(done.seen, checks, why, reference_words(reference))
     declared = seen.design.parameters
     given = {name: declared[name] for name in plan.parameters if name in declared}
     as_seen: dict[str, Any] = {name: getattr(seen, name) for name in _AS_SEEN}

@@ -168,7 +168,8 @@ def _false(row: assess.Measured, measured: Range) -> tuple[Range, Range | None]:
 
 
 def _evidence(row: assess.Measured, kind: str, of: str, name: str) -> Figure:
-    return committed_figure(kind, of, name, row.design.name, row.design.distance, row.design.parameters)
+    design = str(row.parameters.get("reference", row.design.name))
+    return committed_figure(kind, of, name, design, row.design.distance, row.design.parameters)
 
 
 def _recall(row: assess.Measured, mix: Mapping[str, float]) -> Range:
