@@ -35,7 +35,6 @@ from blindmatch_server.epochs.published import (
     signed_epochs,
 )
 from blindmatch_server.epochs.signing import CuratorKey
-from blindmatch_server.storage import files
 from blindmatch_server.storage.files import FolderWorkspace, StorageError, WorkspaceError
 from msgspec.structs import replace
 from support.forked import lived
@@ -377,7 +376,7 @@ def test_a_full_disk_is_an_error_and_the_old_epoch_stays(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "_allocate", full)
+        patch.setattr(os, "posix_fallocate", full, raising=False)
         with pytest.raises(StorageError, match=r"making room for scratch evaluated.*No space left"):
             publish(tmp_path, 2)
     assert current_epoch(tmp_path) == 1

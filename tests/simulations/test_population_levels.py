@@ -17,7 +17,6 @@ from blindmatch_simulations.evaluation.population.inputs import Inputs, figures,
 from blindmatch_simulations.evaluation.population.model import (
     COSTS,
     Behaviour,
-    Counts,
     Floats,
     Model,
     Range,
@@ -77,19 +76,22 @@ def by_chance(its: Model, seed: int) -> Callable[[messages.Message], bool]:
     return find
 
 
-def explicit(its: Model, seed: int) -> Counts:
-    """One run of messages."""
-    everybody = messages.people(its, seed)
-    sent = messages.messages(its, everybody, seed)
-    return messages.counted(its, everybody, sent, by_chance(its, seed), seed)
+def explicit(seed: int, *thresholds: int) -> Floats:
+    """Sums of one run of messages, which do not depend on the threshold, by threshold and row."""
+    everybody = messages.people(small(), seed)
+    sent = messages.messages(small(), everybody, seed)
+    every = [small(centre__threshold=threshold) for threshold in thresholds]
+    return np.array(
+        [messages.counted(its, everybody, sent, by_chance(its, seed), seed).sum(axis=1) for its in every],
+        float,
+    )
 
 
 @cache
-def runs(level: str, threshold: int, many: int) -> Floats:
-    """Sums of a run by row, (many, rows)."""
+def runs(threshold: int, many: int) -> Floats:
+    """Sums of a run of thinned counts by row, (many, rows)."""
     its = small(centre__threshold=threshold)
-    make = explicit if level == "messages" else lambda one, seed: block_counts(one, seed, 0)
-    return np.array([make(its, seed).sum(axis=1) for seed in range(many)], float)
+    return np.array([block_counts(its, seed, 0).sum(axis=1) for seed in range(many)], float)
 
 
 def alike(these: Floats, those: Floats | float) -> bool:
@@ -107,7 +109,7 @@ EXPECTED = {
 
 
 def test_thinned_counts_have_the_means_of_the_closed_form() -> None:
-    expected, ran = bands.expected(small()), runs("counts", 1, 120)
+    expected, ran = bands.expected(small()), runs(1, 120)
     for row, name in EXPECTED.items():
         assert alike(ran[:, row], float(getattr(expected, name).sum())), row.name
     assert expected.accounts is not None
@@ -115,19 +117,22 @@ def test_thinned_counts_have_the_means_of_the_closed_form() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("threshold", [1, 5])
-def test_explicit_messages_come_to_the_same_as_thinned_counts(threshold: int) -> None:
-    told, thinned = runs("messages", threshold, 100), runs("counts", threshold, 400)
-    for row in Count:
-        assert alike(told[:, row], thinned[:, row]), row.name
-        if thinned[:, row].std() > 2:
-            assert 0.6 < told[:, row].std() / thinned[:, row].std() < 1.67, row.name
+def test_explicit_messages_come_to_the_same_as_thinned_counts() -> None:
+    sent = [messages.messages(its, messages.people(its, 0), 0) for its in (small(), small(centre__threshold=5))]
+    assert sent[0] == sent[1]
+    every = np.array([explicit(seed, 1, 5) for seed in range(100)])
+    for at, threshold in enumerate((1, 5)):
+        told, thinned = every[:, at], runs(threshold, 400)
+        for row in Count:
+            assert alike(told[:, row], thinned[:, row]), (row.name, threshold)
+            if thinned[:, row].std() > 2:
+                assert 0.6 < told[:, row].std() / thinned[:, row].std() < 1.67, (row.name, threshold)
 
 
 def test_a_few_runs_of_explicit_messages_lie_where_the_bands_are() -> None:
     totals = bands.totals(small(), 1)
     rows = [row for row in Count if row is not Count.MATCHED]
-    told = np.array([explicit(small(), seed).sum(axis=1) for seed in range(5)])
+    told = np.array([explicit(seed, 1)[0] for seed in range(5)])
     for row, total in zip(rows, totals, strict=False):
         low, high = np.quantile(total.sum(axis=1), [0.001, 0.999])
         assert (told[:, row] >= low).all(), row.name
@@ -135,7 +140,7 @@ def test_a_few_runs_of_explicit_messages_lie_where_the_bands_are() -> None:
 
 
 def test_ninety_five_percent_bands_hold_as_many_runs() -> None:
-    totals, ran = bands.totals(small(), 3, 1000), runs("counts", 1, 120)
+    totals, ran = bands.totals(small(), 3, 1000), runs(1, 120)
     for row, total in (
         (Count.TRUE, totals.true),
         (Count.FALSE, totals.false),
@@ -178,7 +183,7 @@ def test_without_cascades_bands_would_be_too_narrow_for_what_cascades_do() -> No
     alone = small(cascades__benign=0.0, outages__chance=0.0, false_matches__series=1)
     drawn = bands.totals(alone, 3, 1000)
     low, high = np.quantile(drawn.false.sum(axis=1), [0.025, 0.975])
-    ran = runs("counts", 1, 120)[:, Count.FALSE]
+    ran = runs(1, 120)[:, Count.FALSE]
     assert ((ran >= low) & (ran <= high)).mean() < 0.75
 
 
