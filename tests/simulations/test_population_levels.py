@@ -118,8 +118,10 @@ def test_thinned_counts_have_the_means_of_the_closed_form() -> None:
 
 @pytest.mark.slow
 def test_explicit_messages_come_to_the_same_as_thinned_counts() -> None:
-    sent = [messages.messages(its, messages.people(its, 0), 0) for its in (small(), small(centre__threshold=5))]
-    assert sent[0] == sent[1]
+    one, other = small(), small(centre__threshold=5)
+    assert messages.messages(one, messages.people(one, 0), 0) == messages.messages(
+        other, messages.people(other, 0), 0
+    )
     every = np.array([explicit(seed, 1, 5) for seed in range(100)])
     for at, threshold in enumerate((1, 5)):
         told, thinned = every[:, at], runs(threshold, 400)
