@@ -378,6 +378,8 @@ def test_what_the_reference_corpus_says_of_a_design_stands_before_the_runs_own_f
     missed, flagged = made.words("missed"), made.words("flagged")
     assert "28 % (27.5\u201328.5)" in missed and "99 % (98.5\u201399.5 %)" in missed
     assert "0.8 % (0.4\u20131.4)" in flagged and "20 % (19\u201321 %)" in flagged and "0 of 350" in flagged
+    rate = made.opened("flood.quoted.2")
+    assert "0.008 (0\u20130.21)" in rate and "72 % (71.5\u201372.5 %)" in rate, "photographs to all kinds"
     assert "0.72" not in made.words("rights-quoted") and "copies: 72 % (71.5" in made.words("rights-quoted")
     card = made.opened("quoted.corpus_recall")
     assert "found 6 of 8; of 17 pictures sent in all, the hash level says the same for each" in card

@@ -160,8 +160,6 @@ const missedPart = () => {
       h`${groups.every((each) => wayOf(each[0])) ? "" : "Edits of one photograph hang together: of this run\u2019s few, true uncertainty is larger. "}New material is on no list: nothing here finds it.`,
     ),
     fold("missed-tables", "By design, edit and distance", [
-      table_("recall_by_edit", "edit"),
-      table_("recall_by_distance", "bits of 256 that the edit changed"),
       table(
         "Found, by design",
         ["design", ...MEASURES.map(([, , words]) => words), "in this run"],
@@ -186,6 +184,8 @@ const missedPart = () => {
           }),
         ]),
       ),
+      table_("recall_by_edit", "edit"),
+      table_("recall_by_distance", "bits of 256 that the edit changed"),
     ]),
   );
 };
