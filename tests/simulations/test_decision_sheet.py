@@ -114,11 +114,14 @@ def test_innocents_follow_the_chosen_volume_and_a_zero_says_of_how_many(results:
 
 def test_all_kinds_are_told_from_the_least_to_the_most_they_can_be(results: Results) -> None:
     part = {
+        "corpus_false_photographs": Figure(0.001, low=0.0005, high=0.002, n=9),
         "corpus_false": Figure(0.01, low=0.004, high=0.02, n=9),
         "corpus_false_all": Figure(0.2, low=0.1, high=0.3, n=9),
     }
     found = _rows(drawn(SAMPLE, _with(results, part), given={"volume": 1e6, "prevalence": 0}))
-    assert found["token-psi"][3].endswith("; all kinds: 1.5 million to 110 million")
+    assert found["token-psi"][3] == (
+        "photographs: 180 thousand to 730 thousand; all kinds: 1.5 million to 110 million"
+    )
 
 
 def test_a_classifier_flags_innocents_as_the_literature_says(made: Drawn) -> None:

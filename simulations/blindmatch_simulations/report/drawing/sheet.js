@@ -27,6 +27,7 @@ const oneIn = (rate) => `one in ${rounded(1 / rate)}`;
 const euro = (v) => (v < 0.01 ? "under 1 cent" : `\u20ac${v < 10 ? v.toFixed(2) : two(v)}`);
 const realList = () => given("list") || sizeOf(REAL);
 const wrongAYear = (rate) => DAYS * flood([1, 1, 1], [rate, rate, rate]).wrong[0];
+const roundedBetween = ({low, high}) => `${rounded(wrongAYear(low))} to ${rounded(wrongAYear(high))}`;
 const clause = (says) => says.split(/[,:;(]/)[0].trim();
 const noList = (row) => ["nothing", "category"].includes(row.design.relation);
 
@@ -69,7 +70,6 @@ const restored = (row) => {
     h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}${name === "recall_pairs" ? h` ${ofThese(figure)}` : ""}`,
   );
 };
-const atMost = (figure) => (figure.value ? "" : "none of ") + (figure.value ? "" : `${number(figure.n)}, so under `);
 const sentFlagged = (row) => {
   const figure = figureOf(row, "false_matches");
   return fig(row, "false_matches", figure.value === null ? null : countOf(figure));
@@ -83,7 +83,7 @@ const wrongly = (row) => {
   const [photographs, least, most] = ["corpus_false_photographs", "corpus_false", "corpus_false_all"].map((name) => figureOf(row, name));
   if (!bounded(photographs)) return h`not measured at scale; ${sentFlagged(row)}`;
   const all = bounded(least) && bounded(most);
-  return h`photographs: ${fig(row, "corpus_false_photographs", h`${atMost(photographs)}${rounded(wrongAYear(photographs.high))}`)}${
+  return h`photographs: ${fig(row, "corpus_false_photographs", photographs.value ? roundedBetween(photographs) : h`none of ${number(photographs.n)}, so under ${rounded(wrongAYear(photographs.high))}`)}${
     all ? h`; all kinds: ${fig(row, "corpus_false", rounded(wrongAYear(least.low)))} to ${fig(row, "corpus_false_all", rounded(wrongAYear(most.high)))}` : ""
   }`;
 };
