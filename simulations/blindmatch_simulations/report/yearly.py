@@ -64,10 +64,6 @@ BANDS: Final = (
 )
 COMPARED: Final = "Reports a head, beside counted years; this validates no part of the model"
 BEHAVIOUR: Final = "How designs behave, and where that is from"
-WHAT: Final = {
-    "recall": "found of known pictures", "false_rate": "false matches a picture, photographs if told apart",
-    "false_other": "false matches a picture, other kinds", "unnoticed": "unnoticed if a client never asks",
-}  # fmt: skip
 YEARS: Final = ("year", "what", "expected", "95 % by chance", "counted", "residual", "source")
 INPUTS: Final = ("figure", "value", "low", "high", "unit", "source", "provenance")
 
@@ -122,7 +118,7 @@ def _behaviour(measured: Iterable[Mapping[str, Any]]) -> Iterable[list[str]]:
         for name, found in one["behaviour"].items():
             if found is not None:
                 ends = (short(found[end]) for end in ("value", "low", "high"))
-                yield [text(one["design"]), text(WHAT[name]), *ends, text(found["source"])]
+                yield [text(one["design"]), _words(name), *ends, text(found["source"])]
 
 
 def _charts(one: Mapping[str, Any]) -> str:

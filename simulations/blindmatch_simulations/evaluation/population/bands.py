@@ -8,7 +8,7 @@ are those of the thinned counts; above it, false matches do not add to what shar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import ceil, log, log1p
+from math import ceil, log, log1p, nan
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -82,37 +82,42 @@ def sharers_crossing(model: Model, given: Environment) -> Crossing:
     return Crossing(*(n * ((1 - m) * getattr(honest, f) + m * getattr(other, f)) for f in fields))
 
 
-class Expected(Struct, frozen=True):
-    """Expected values, float64 (days,); `accounts` of the whole run, None if there is no closed form."""
+class Totals(NamedTuple):
+    """Of all accounts, float64 (runs, days), or as expected, (days,).
+
+    Attributes:
+        accounts: with their first false report; not a number where there is no closed form.
+        held: true matches that no threshold has let go.
+    """
 
     true: Floats
     false: Floats
-    matched: Floats
+    accounts: Floats
     video: Floats
     late: Floats
     modified: Floats
     down: Floats
     unrecognised: Floats
-    accounts: float | None
+    held: Floats
 
 
-def expected(model: Model) -> Expected:
+def expected(model: Model) -> Totals:
     """Of every count. A threshold's false reports are those of an average environment."""
     given = average_environment(model)
     true = sharers_crossing(model, given)
     sent = model.known
     skipped = sent * model.modified * model.unnoticed * given.listed
     asked = sent * given.listed - skipped
-    return Expected(
+    return Totals(
         true=daily(true.reports),
         false=_expect_false(model, given),
-        matched=daily(true.matches),
+        accounts=np.full(model.days, _accounts(model) / model.days),
         video=sent * given.video,
         late=sent * given.late,
         modified=skipped,
         down=sent * given.down,
         unrecognised=asked * (1 - model.recall),
-        accounts=_accounts(model),
+        held=true.matches - true.reports,
     )
 
 
@@ -125,7 +130,7 @@ def _expect_false(model: Model, given: Environment) -> Floats:
     return made * model.series
 
 
-def _accounts(model: Model) -> float | None:
+def _accounts(model: Model) -> float:
     """Accounts with a false report, where one series reaches the threshold: none has one with the chance of a
     Laplace functional.
 
@@ -133,7 +138,7 @@ def _accounts(model: Model) -> float | None:
     the part x of singles and b cascades of size m begun on a day, of which a share w is sent in the run.
     """
     if model.needed > 1:
-        return None
+        return nan
     part = model.inputs.outages
     up = 1 - part.chance.value * part.part.value * model.behaviour.asks
     cut = 0.0 if not model.held_over else 1 - up
@@ -157,20 +162,6 @@ def _accounts(model: Model) -> float | None:
 
 RUNS: Final = 5_000
 """Of a year; of more days so many fewer, of fewer days no more."""
-
-
-class Totals(NamedTuple):
-    """Of all accounts, float64 (runs, days); `held` are true matches that no threshold has let go."""
-
-    true: Floats
-    false: Floats
-    accounts: Floats
-    video: Floats
-    late: Floats
-    modified: Floats
-    down: Floats
-    unrecognised: Floats
-    held: Floats
 
 
 def totals(

@@ -24,6 +24,7 @@ from blindmatch_simulations.evaluation.population.model import (
 )
 
 Flags = npt.NDArray[np.bool_]
+Streams = Mapping[str, np.random.Generator]
 
 BLOCK: Final = 1 << 27
 """Accounts of a block, at the most."""
@@ -116,20 +117,14 @@ def _poisson(mean: float) -> tuple[Counts, Floats]:
     return numbers, chances / chances.sum()
 
 
-def _sharers(model: Model, rngs: Mapping[str, np.random.Generator], accounts: int) -> Sharers:
+def _sharers(model: Model, rngs: Streams, accounts: int) -> Sharers:
     shape = model.inputs.material.shape.value
     rates = model.sends * rngs["rates"].gamma(shape, 1 / shape, accounts)
     modified = rngs["modified"].random(accounts) < model.modified
     return Sharers(rates, np.where(modified, 1 - model.unnoticed, 1.0))
 
 
-def _missed(
-    model: Model,
-    made: Counts,
-    rngs: Mapping[str, np.random.Generator],
-    some: Sharers,
-    environment: Environment,
-) -> None:
+def _missed(model: Model, made: Counts, rngs: Streams, some: Sharers, environment: Environment) -> None:
     """Known material of which no match comes, by the first reason there is."""
     sent, asked = some.rates.sum(), (some.rates * some.seen).sum()
     for row, means in (

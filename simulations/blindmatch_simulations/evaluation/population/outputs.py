@@ -106,18 +106,12 @@ def of_counts(counts: Counts, model: Model, rng: np.random.Generator) -> dict[st
 def of_expected(models: Sequence[Model]) -> dict[str, Floats]:
     """The same as expected of each model, (models, days); the queue is that of a flow, without chance.
 
-    Left out is also what has no closed form: accounts with a false report, at a threshold above 1.
+    Left out is also what has no closed form of the first: accounts with a false report, if one series of them
+    does not reach the threshold.
     """
-    named: dict[str, list[Floats]] = {}
-    for one in models:
-        found = expected(one)
-        accounts = None if found.accounts is None else np.full(one.days, found.accounts / one.days)
-        missed = (found.video, found.late, found.modified, found.down, found.unrecognised)
-        rows = (found.true, found.false, accounts, *missed, np.cumsum(found.matched - found.true))
-        for name, row in zip(COUNTED, rows, strict=True):
-            if row is not None:
-                named.setdefault(name, []).append(row)
-    return _all({name: np.array(rows) for name, rows in named.items()}, models, None)
+    rows = map(np.array, zip(*map(expected, models), strict=True))
+    named = {name: row for name, row in zip(COUNTED, rows, strict=True) if np.isfinite(row[0]).all()}
+    return _all(named, models, None)
 
 
 def _all(
