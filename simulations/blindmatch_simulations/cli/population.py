@@ -83,8 +83,9 @@ def run_population(
 ) -> Found:
     """Simulate a messenger with many accounts over many days: what each design reports, misses and costs.
 
-    How a design behaves is read from a results file of assess; what people and the centre do from a file of
-    inputs, each figure with its source. A band is where 95 % of runs lie at either end of what was measured.
+    How a design behaves is read from the committed evidence and a results file of assess; what people and the
+    centre do from a file of inputs, each figure with its source. Bands are where 95 % of runs lie: by chance,
+    and with inputs drawn, too.
     Exit code 1 if real devices (--devices) count what the model excludes.
     """
     given = read_inputs(inputs)

@@ -151,12 +151,15 @@ def _false(row: assess.Measured, measured: Range) -> tuple[Range, Range | None]:
 
     Of other kinds the truth lies between what the second hash tells apart, packages resampled, and all.
     """
-    photographs, million = (_evidence(row, FALSE, PHOTOGRAPH, name) for name in ("item", "at_million"))
+    photographs, packages, million = (
+        _evidence(row, FALSE, PHOTOGRAPH, name) for name in ("item", "item_by_package", "at_million")
+    )
     least, most = (_evidence(row, FALSE, ALL, name) for name in ("item_by_package", "item_all"))
     if not photographs.n or not photographs.pairs or least.value is None:
         return measured, None
     lists, high = f"a list of {photographs.pairs // photographs.n:,}", photographs.high or 1.0
     seen = "some seen" if photographs.value else f"not known, but not above 1 in {1 / high:.0f}"
+    seen += f" (packages resampled: {packages.high or 1:.0%})"
     first = (
         f"{photographs.n:,} photographs, {lists}: {seen}; of {MILLION:,}: not above {million.high or 1:.0%}"
     )
