@@ -30,6 +30,7 @@ from blindmatch_simulations.measure.row import CATALOGUE, Target
 from blindmatch_simulations.testbed.pictures.crops import EDITS
 from msgspec import to_builtins
 from msgspec.structs import replace
+from support.forked_servers import forked_servers
 from support.readings import short_readings
 from support.schemas import committed
 
@@ -119,7 +120,7 @@ def measured(tmp_path: Path, store: Path, *more: str) -> list[dict[str, Any]]:
     result = tmp_path / "near.json"
     sizes = ["--log2n", "8", "--crops", "5", "--sessions", "2", "--store-log2n", "4", "--calls", "2"]
     quick = ["--runs", "1", "--seconds", "0", "--store", str(store), "--json", str(result)]
-    with short_readings():
+    with short_readings(), forked_servers():
         assert run(["bench", "near", *sizes, *quick, *more]) == 0
     found = json.loads(result.read_text())
     jsonschema.validate(found, committed("results-v4"))
