@@ -11,19 +11,14 @@ from blindmatch_protocol.picture import pdq
 from blindmatch_protocol.picture.decode import Picture, luminance
 from blindmatch_protocol.picture.pdq import distance
 from blindmatch_simulations.data import table_of
+from blindmatch_simulations.evaluation.corpus.bounds import LEAST_DIFFERENCE, NONE_DIFFERS, paired
 from blindmatch_simulations.evaluation.corpus.hashing import fingerprint_of
 from blindmatch_simulations.evaluation.studies import evidence, reference
 from blindmatch_simulations.evaluation.studies import reference_making as making
 from blindmatch_simulations.evaluation.studies.near_pictures import hamming
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference, Row, about, unpacked
 from blindmatch_simulations.evaluation.studies.reference_making import APART, OF_A_KIND, Kinds, gone, make
-from blindmatch_simulations.measure.intervals import (
-    LEAST_DIFFERENCE,
-    NONE_DIFFERS,
-    clopper_pearson,
-    clustered_share,
-    paired,
-)
+from blindmatch_simulations.measure.intervals import clopper_pearson, clustered_share
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Results, read
 from blindmatch_simulations.measure.results import Row as ResultRow

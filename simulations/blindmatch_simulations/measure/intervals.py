@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import ceil
 from statistics import fmean, median
 from typing import Any, Final
 
@@ -19,9 +18,6 @@ from blindmatch_simulations.measure.results import Figure
 CONFIDENCE: Final = 0.95
 _RESAMPLES: Final = 2000
 _CLUSTER_RESAMPLES: Final = 10_000
-LEAST_DIFFERENCE: Final = 0.01
-NONE_DIFFERS: Final = 368
-"""Of so many pictures: then a larger difference than that is excluded (Clopper and Pearson)."""
 
 
 def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -136,33 +132,6 @@ def resampled_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[flo
     over, under = weights @ np.array(above), weights @ np.array(below)
     low, high = np.quantile(over[under > 0] / under[under > 0], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
-
-
-def paired(more: Sequence[int], copies: Sequence[int]) -> tuple[Figure, Figure | None]:
-    """What one way to match finds more than another of the same copies, a share of them, and how many
-    pictures would tell if these do not.
-
-    Args:
-        more: copies of each picture that the first found, less those that the second found.
-        copies: of each picture.
-    """
-    n, total = sum(one > 0 for one in copies), sum(more)
-    value = total / sum(copies)
-    if min(more) < 0 < max(more):
-        low, high = resampled_ratio(more, copies)
-    else:
-        low, high = clustered_share(list(map(abs, more)), copies)
-        low, high = (-high, high) if not total else (low, high) if total > 0 else (-high, -low)
-    found = Figure(value, f"{sum(copies)} copies of {n} pictures, paired, by picture", low, high, n)
-    if not low <= 0 <= high:
-        return found, None
-    if not any(more):
-        words = f"if none of them differs, either, it is below {LEAST_DIFFERENCE:.0%}"
-        return found, Figure(float(NONE_DIFFERS), words)
-    if not total:
-        return found, Figure(None, "they differ both ways alike: no number would tell")
-    words = "if the difference is as seen, and its interval narrows with the square root"
-    return found, Figure(float(ceil(n * ((high - low) / 2 / value) ** 2)), words)
 
 
 @lru_cache(maxsize=1)

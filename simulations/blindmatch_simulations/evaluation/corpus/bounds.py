@@ -16,17 +16,21 @@ a series of one scene, each of which looks different, is not found, and makes th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Final
 
 import msgspec
 import numpy as np
 
 from blindmatch_simulations.evaluation.corpus.pairs import BITS, REACH
-from blindmatch_simulations.measure.intervals import bounded_mean, share
+from blindmatch_simulations.measure.intervals import bounded_mean, clustered_share, resampled_ratio, share
 from blindmatch_simulations.measure.results import Figure, Strict
 
 PER_ITEM: Final = "share of items"
 PER_PAIR: Final = "share of pairs"
+LEAST_DIFFERENCE: Final = 0.01
+NONE_DIFFERS: Final = 368
+"""Of so many pictures: then a larger difference than that is excluded (Clopper and Pearson)."""
 
 
 class Counts(Strict, frozen=True):
@@ -166,3 +170,30 @@ def share_within(parts: Sequence[tuple[tuple[int, ...], int]], distance: int) ->
     mean = float(np.average(shares, weights=[each for _, each in parts]))
     low, high = bounded_mean(mean, units)
     return Figure(mean, "", low, high, units, sum(sum(pairs) for pairs, _ in parts), unit=PER_PAIR)
+
+
+def paired(more: Sequence[int], copies: Sequence[int]) -> tuple[Figure, Figure | None]:
+    """What one way to match finds more than another of the same copies, a share of them, and how many
+    pictures would tell if these do not.
+
+    Args:
+        more: copies of each picture that the first found, less those that the second found.
+        copies: of each picture.
+    """
+    n, total = sum(one > 0 for one in copies), sum(more)
+    value = total / sum(copies)
+    if min(more) < 0 < max(more):
+        low, high = resampled_ratio(more, copies)
+    else:
+        low, high = clustered_share(list(map(abs, more)), copies)
+        low, high = (-high, high) if not total else (low, high) if total > 0 else (-high, -low)
+    found = Figure(value, f"{sum(copies)} copies of {n} pictures, paired, by picture", low, high, n)
+    if not low <= 0 <= high:
+        return found, None
+    if not any(more):
+        words = f"if none of them differs, either, it is below {LEAST_DIFFERENCE:.0%}"
+        return found, Figure(float(NONE_DIFFERS), words)
+    if not total:
+        return found, Figure(None, "they differ both ways alike: no number would tell")
+    words = "if the difference is as seen, and its interval narrows with the square root"
+    return found, Figure(float(ceil(n * ((high - low) / 2 / value) ** 2)), words)

@@ -25,17 +25,12 @@ from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.corpus.bounds import PER_ITEM, share_within
+from blindmatch_simulations.evaluation.corpus.bounds import PER_ITEM, paired, share_within
 from blindmatch_simulations.evaluation.corpus.pairs import REACH, Prints, apart, judged, listed, words_of
 from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
 from blindmatch_simulations.evaluation.studies.near_tokens import FAR, ranks, revealed
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference, about
-from blindmatch_simulations.measure.intervals import (
-    clustered_share,
-    one_sided_most_rate,
-    paired,
-    share,
-)
+from blindmatch_simulations.measure.intervals import clustered_share, one_sided_most_rate, share
 from blindmatch_simulations.measure.phases import PhaseProgress, each
 from blindmatch_simulations.measure.results import Figure, Results, ResultsError, Row, Status, read
 from blindmatch_simulations.testbed.inprocess.deployed import opened, publish, run_session
