@@ -109,7 +109,7 @@ def run_population(
 
 def _shown(made: Mapping[str, Any], size: str) -> Iterator[Table | str]:
     rows = made["designs"]
-    title = f"{size}; {BANDS}"
+    title = f"{size}. {BANDS}"
     yield from parts(title, ("design", *SHOWN.values()), list(_rows(rows)), EFFORT)
     yield unseen(made)
     yield from (f"{one['design']}: {one['why']}" for one in rows if one["status"] != "measured")
