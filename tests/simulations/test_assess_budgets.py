@@ -85,7 +85,8 @@ def test_figures_count_what_was_checked_alone() -> None:
     assert "1 checks finished, none failed; used up" in found["checks_failed"].why
     assert (found["advantage"].value, found["advantage"].why) == (
         0.1,
-        "an advantage of 0.59 in one class is caught with 95 %; over the semi-honest games alone: used up",
+        "an advantage of 0.59 in one class, once learnt, is caught with 95 %; "
+        "over the semi-honest games alone: used up",
     )
     assert (
         row(observed(), (replace(passed, verdict="not checked", figures={}), left), "used up")

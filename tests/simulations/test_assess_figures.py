@@ -141,7 +141,11 @@ def test_the_advantage_is_the_largest_upper_bound_of_the_games() -> None:
         return Check(name, "", "passed", "", {"m": game_figures(high, 9)}, 1.0)
 
     both = row(observed(), (game("games", 0.2), game("malicious games", 0.3)), "").figures["advantage"]
-    assert (both.value, both.n, both.why) == (0.3, 9, "an advantage of 0.99 in one class is caught with 95 %")
+    assert (both.value, both.n, both.why) == (
+        0.3,
+        9,
+        "an advantage of 0.99 in one class, once learnt, is caught with 95 %",
+    )
     one = row(observed(), (game("games", 0.2),), "took too long").figures["advantage"]
     assert one.value == 0.2
     assert "alone: took too long" in one.why
@@ -186,7 +190,7 @@ def test_an_advantage_says_what_as_many_runs_can_show() -> None:
         48,
         pytest.approx(of_48.resolution, abs=1e-4),
     )
-    assert figure.why.startswith("an advantage of 0.59 in one class is caught with 95 %")
+    assert figure.why.startswith("an advantage of 0.59 in one class, once learnt, is caught with 95 %")
     assert of_48.resolution == pytest.approx(of_48.high) == pytest.approx(-of_48.low)
     assert 0.35 < of_48.resolution < 0.4 < 0.98 < advantage(0, 1).resolution
     assert advantage(0, 10_000).resolution < 0.03

@@ -90,7 +90,7 @@ def _bound(case: Case, games: Sequence[str]) -> Figure:
     caught = "no advantage" if worst["caught"] is None else f"an advantage of {worst['caught']:.2f}"
     return Figure(
         worst["interval"][1],
-        f"{'committed evidence; ' * committed}{caught} in one class is caught with 95 %{note}",
+        f"{'committed evidence; ' * committed}{caught} in one class, once learnt, is caught with 95 %{note}",
         n=worst["class_runs"],
         resolution=worst["resolution"],
     )

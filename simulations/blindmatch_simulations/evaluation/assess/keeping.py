@@ -16,7 +16,8 @@ A row of another machine, or of other code, is no row of this run.
 
 A check's key follows from all that its verdict depends on: design, version, seed, parameters, runs, and the
 code of design and check with the modules that they import, comments and docstrings left out. Under another
-key nothing is taken: a changed design is checked, or is not checked.
+key nothing is taken: a changed design is checked, or is not checked. Other packages' versions, and data that
+code reads, are not in it.
 """
 
 from __future__ import annotations
