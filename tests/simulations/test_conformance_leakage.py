@@ -277,13 +277,10 @@ def test_what_is_said_to_be_caught_is_caught_with_95_percent() -> None:
 
 
 def test_a_little_in_every_class_is_caught_by_all_of_them_together() -> None:
-    counts, alone = run_counts(QUICK_GAMES, CLASSES), 0
-    for seed in range(5):
-        findings = planted(counts, lambda at: 0.3, seed)
-        alone += any(one.measured.told_apart for one in findings)
-        with pytest.raises(BrokenError, match="told apart over all 42 classes"):
-            together("together", findings)
-    assert alone < 3, "in most games no class alone tells"
+    counts = run_counts(QUICK_GAMES, CLASSES)
+    games = [planted(counts, lambda at: 0.4, seed) for seed in range(10)]
+    alone = sum(any(one.measured.told_apart for one in findings) for findings in games)
+    assert alone <= 3 and sum(map(is_caught, games)) == 10
 
 
 def test_honest_games_of_many_classes_fail_in_few_of_a_hundred() -> None:
@@ -297,3 +294,14 @@ def test_no_bound_lies_below_what_guessing_gives() -> None:
     assert (
         bound([lucky])["interval"][1] == bound([lucky])["resolution"] == round(lucky.measured.resolution, 4)
     )
+
+
+def test_what_one_of_many_honest_games_meets_by_chance_does_not_fail_all_classes_together() -> None:
+    """551 of 1,008: token-psi with cheating roles and seed 1; seeds 2 and 3 had 510 and 474."""
+    of_24 = [Finding(str(at), "", advantage(13, 24, 1 - ERROR / 42), 13) for at in range(41)]
+    findings = [*of_24, Finding("last", "", advantage(18, 24, 1 - ERROR / 42), 18)]
+    assert sum(one.right for one in findings) == 551
+    assert together("matcher", findings).low > 0
+    worse = [*findings[:-12], *(Finding("more", "", advantage(15, 24), 15) for _ in range(12))]
+    with pytest.raises(BrokenError, match="told apart over all"):
+        together("matcher", worse)

@@ -42,6 +42,8 @@ from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 ERROR: Final = (1 - GAME_CONFIDENCE) / 2
 """Of all classes, and of their sum."""
+CERTAIN: Final = 0.9995
+"""Of the sum, before it fails: so many opponents' games are played that one in 200 is met by chance."""
 RERUNS: Final = 2
 PREFIX: Final = 8
 """Bytes that entries and their digests are looked for by."""
@@ -284,8 +286,9 @@ def together(step: str, findings: Sequence[Finding]) -> Advantage:
         BrokenError: at `step`, if they are told apart together, though none may be alone.
     """
     runs = sum(finding.measured.runs for finding in findings)
-    found = advantage(sum(finding.right for finding in findings), runs, 1 - ERROR)
-    if found.told_apart:
+    right = sum(finding.right for finding in findings)
+    found = advantage(right, runs, 1 - ERROR)
+    if advantage(right, runs, CERTAIN).told_apart:
         raise BrokenError(step, f"told apart over all {len(findings)} classes, advantage {found.words()}")
     return found
 
