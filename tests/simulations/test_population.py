@@ -350,6 +350,23 @@ def test_what_a_rate_still_allows_is_what_the_model_makes_of_it() -> None:
         assert told < most if most else told == pytest.approx(grown, rel=1e-3)
 
 
+def test_the_page_says_what_the_evidence_and_the_model_say() -> None:
+    """It gave the figures of one distance as those of all, and took five packages for 350 pictures."""
+    page = " ".join((SAMPLE.parents[1] / "population.md").read_text().split())
+    near, equal = (sample_row(design) for design in ("token-psi", "oprf-psi"))
+    apart, every = (
+        [100 * (running._evidence(row, running.FALSE, running.ALL, name).value or 0) for row in (near, equal)]
+        for name in ("item_by_package", "item_all")
+    )
+    assert f"({apart[0]:.2f} %; if equal, {apart[1]:.2f} %)" in page
+    assert f"all ({every[0]:.1f} %; {every[1]:.1f} %)" in page
+    packages = running._evidence(near, running.FALSE, running.PHOTOGRAPH, "item_by_package")
+    assert packages.high is not None
+    assert f"1 in 95 if independent (being of five packages, {100 * packages.high:.0f} %" in page
+    told = bands.unseen(model(EU, literature_of(EU), 450_000_000, 365))["false_reports"]
+    assert f"{told / 1000:.0f} thousand false reports a year" in page
+
+
 def test_one_account_has_a_joint_band() -> None:
     """Of fewer than half an account nothing could be drawn, and the command ended in a traceback."""
     (row,) = run(EU, None, ["oprf-psi"], Options(1, 2))["designs"]
