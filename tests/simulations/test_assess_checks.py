@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from blindmatch_protocol.designs import hash_upload, none, oprf_psi
+from blindmatch_simulations.cli import conformance, exit_codes
 from blindmatch_simulations.evaluation.assess import keeping, running, worker
 from blindmatch_simulations.evaluation.assess.keeping import (
     HERE,
@@ -31,7 +33,8 @@ from blindmatch_simulations.evaluation.conformance import run
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.run import CHECKS, GAMES, QUICK
 from blindmatch_simulations.measure.results import ResultsError
-from blindmatch_simulations.testbed.inprocess.verdict import Passed
+from blindmatch_simulations.testbed.deployment.registry import Registered, built_in_designs
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, Passed
 from msgspec.structs import replace
 from support.assess_rows import game_figures, observed, row, tiny
 from support.command import COMMAND, in_process
@@ -55,7 +58,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], dict[str, Calla
         return made
 
     found = tuple(replace(one, run=check(one.name)) for one in CHECKS[:4])
-    for module in (run, worker, running):
+    for module in (run, worker, running, conformance):
         monkeypatch.setattr(module, "CHECKS", found)
     return ran, acts
 
@@ -254,6 +257,104 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checks.json").write_text('{"version": 2, "designs": {}}')
     with pytest.raises(ResultsError, match="not by its schema"):
         kept_checks(tmp_path / "checks.json")
+
+
+def test_keep_ends_with_an_error_if_a_check_failed_or_is_missing(
+    counted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended with 0, whatever came out; the page says that this is only where nothing failed."""
+    _, acts = counted
+
+    def fail() -> None:
+        raise BrokenError("step", "rule")
+
+    acts[CHECKS[1].name] = fail
+    code = in_process(tmp_path, "conformance", "none", "--keep", tmp_path / "kept").code
+    assert code == exit_codes.WRONG
+    verdicts = [one.check.verdict for one in kept_checks(tmp_path / "kept")["none"]]
+    assert verdicts == ["passed", "failed", "passed", "passed"]
+    acts.clear()
+    assert in_process(tmp_path, "conformance", "none", "--keep", tmp_path / "new").code == 0
+    monkeypatch.setattr(conformance, "WORK_U", -1)
+    assert in_process(tmp_path, "conformance", "none", "--keep", tmp_path / "none").code == exit_codes.WRONG
+
+
+def test_nothing_is_kept_of_a_plug_in_whose_code_no_key_follows_from(counted: Any, tmp_path: Path) -> None:
+    """An object of a built-in class had the key of the built-in design, whatever its file does to it."""
+    path, plug_in = tmp_path / "kept", tmp_path / "plug_in.py"
+    assert in_process(tmp_path, "conformance", "none", "--keep", path).code == 0
+    lines = (
+        "from copy import copy",
+        "from blindmatch_protocol.designs import none",
+        "DESIGN = copy(none.DESIGN)",
+    )
+    plug_in.write_text("\n".join((*lines, "DESIGN.publish = None\n")))
+    before = path.read_bytes()
+    told = in_process(tmp_path, "conformance", f"{plug_in}:DESIGN", "--keep", path)
+    assert told.code == 2 and path.read_bytes() == before
+
+
+def test_a_design_that_is_edited_before_its_turn_is_kept_under_the_key_of_the_code_that_ran(
+    counted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, acts = counted
+    name, known = "blindmatch_protocol.designs.hash_upload", keeping._file_of
+    edited = tmp_path / "edited.py"
+    edited.write_text(f"{known(name).read_text('utf-8')}\nEDITED = 1\n")  # type: ignore[union-attr]
+    both = {one.info.name: Registered(one, "built in") for one in (none.DESIGN, hash_upload.DESIGN)}
+    monkeypatch.setattr(conformance, "all_designs", lambda: both)
+    ran = key_of_check(fixtures(hash_upload.DESIGN), run.CHECKS[0], 0)
+    code_of.cache_clear()
+
+    def edit() -> None:
+        monkeypatch.setattr(keeping, "_file_of", lambda one: edited if one == name else known(one))
+
+    acts[CHECKS[0].name] = edit
+    try:
+        assert in_process(tmp_path, "conformance", "--keep", tmp_path / "kept").code == 0
+        code_of.cache_clear()
+        assert key_of_check(fixtures(hash_upload.DESIGN), run.CHECKS[0], 0) != ran, "of other code now"
+    finally:
+        code_of.cache_clear()
+    assert kept_checks(tmp_path / "kept")["hash-upload"][0].key == ran
+
+
+def test_designs_that_other_processes_keep_in_the_file_stay(counted: Any, tmp_path: Path) -> None:
+    _, acts = counted
+    path = tmp_path / "kept"
+
+    def other() -> None:
+        acts.clear()
+        keep_checks(path, fixtures(hash_upload.DESIGN), 1 << 40, quiet)
+
+    acts[CHECKS[1].name] = other
+    keep_checks(path, fixtures(), 1 << 40, quiet)
+    assert {name: len(every) for name, every in kept_checks(path).items()} == {
+        "hash-upload": 4,
+        "oprf-psi": 4,
+    }
+
+
+def modules_of(module: str, within: tuple[str, ...]) -> dict[str, ast.Module]:
+    """Modules whose code is in a key."""
+    found, waiting = dict[str, ast.Module](), [module]
+    while waiting:
+        if (name := waiting.pop()) not in found and (path := keeping._file_of(name)) is not None:
+            found[name] = ast.parse(path.read_bytes())
+            waiting += [one for one in keeping._imported(found[name]) if one.startswith(within)]
+    return found
+
+
+def test_packages_whose_code_is_in_no_key_do_nothing_but_import() -> None:
+    """A module's import runs its packages, which are not in the key unless they are imported by name."""
+    starts = {(type(one.design).__module__, keeping._OF_DESIGNS) for one in built_in_designs()}
+    for start in starts | {(one.run.__module__, keeping._OF_CHECKS) for one in CHECKS}:
+        found = modules_of(*start)
+        packages = {name.rsplit(".", depth)[0] for name in found for depth in range(1, name.count(".") + 1)}
+        for package in packages - {*found, "blindmatch_simulations"}:
+            for one in modules_of(package, ())[package].body:
+                words = isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)
+                assert words or isinstance(one, ast.Import | ast.ImportFrom), f"{start[0]}: {package}"
 
 
 def test_no_committed_check_failed_and_each_is_kept_once() -> None:

@@ -22,12 +22,13 @@ from blindmatch_simulations.cli.console import (
     values_of,
     write_json,
 )
-from blindmatch_simulations.evaluation.assess.keeping import keep_checks
+from blindmatch_simulations.evaluation.assess.keeping import keep_checks, key_of_check
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.remote.counterpart import read_manifest
 from blindmatch_simulations.evaluation.conformance.remote.run import NAMES, check_remote
 from blindmatch_simulations.evaluation.conformance.run import (
     BY_NAME,
+    CHECKS,
     GAMES,
     NOT_SEEN,
     QUICK,
@@ -41,6 +42,7 @@ from blindmatch_simulations.evaluation.conformance.run import (
 from blindmatch_simulations.evaluation.conformance.vectors import write_vectors
 from blindmatch_simulations.testbed.deployment import addresses
 from blindmatch_simulations.testbed.deployment.registry import (
+    all_designs,
     built_in_designs,
     load_design,
     portable_reference,
@@ -130,11 +132,8 @@ RemoteOption = Annotated[
 ManifestOption = Annotated[
     Path | None, typer.Option(help="With --remote: what the counterpart claims (see: list manifest).")
 ]
-
-
 KeepOption = Annotated[
-    Path | None,
-    typer.Option("--keep", help="Keep what finishes here, and go on [DESIGN: all]."),
+    Path | None, typer.Option("--keep", help="Keep what finishes here, and go on [DESIGN: all].")
 ]
 
 
@@ -169,9 +168,7 @@ def run_conformance(
     if keep is not None:
         if only or values or replay or vectors or json_path:
             raise typer.BadParameter("--keep takes a design, --games and --seed alone")
-        designs = [load_design(design)] if design else [one.design for one in built_in_designs()]
-        for one in designs:
-            _keep(keep, one, seed, games)
+        _keep(keep, design, seed, games)
         return
     options = Options(seed, games, None, values_of(values), _known(only or []))
     if vectors is not None:
@@ -186,13 +183,22 @@ def run_conformance(
         _check(design, options, replays, json_path)
 
 
-def _keep(path: Path, design: AnyDesign, seed: int, games: bool) -> None:
-    """Check a design; large games are not for one that is checked in reduced sizes."""
-    fixtures = Fixtures(design, seed, QUICK)
-    fixtures.held_out = GAMES[1] if games and fixtures.whole is None else 0
-    name = design.info.name
-    keep_checks(path, fixtures, WORK_U, lambda one: say(f"{name}: {one.check}: {one.verdict}", ERR))
-    fixtures.close()
+def _keep(path: Path, design: str, seed: int, games: bool) -> None:
+    """Check a design or all; large games are not for one that is checked in reduced sizes."""
+    own = {name: one.design for name, one in all_designs().items() if one.source == "built in"}
+    if design and design not in own:
+        raise typer.BadParameter("--keep is for blindmatch's own designs, whose code a key follows from")
+    every = {name: Fixtures(own[name], seed, QUICK) for name in ([design] if design else own)}
+    for fixtures in every.values():
+        key_of_check(fixtures, CHECKS[0], 0)  # of the code that was loaded, if it is edited before its turn
+    good = True
+    for name, fixtures in every.items():
+        fixtures.held_out = GAMES[1] if games and fixtures.whole is None else 0
+        say(name, ERR)
+        good &= keep_checks(path, fixtures, WORK_U, lambda one: say(f"  {one.check}: {one.verdict}", ERR))
+        fixtures.close()
+    if not good:
+        raise typer.Exit(exit_codes.WRONG)
 
 
 def _check(reference: str, options: Options, replays: Path, json_path: Path | None) -> None:

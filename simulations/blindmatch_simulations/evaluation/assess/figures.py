@@ -54,8 +54,8 @@ def undeclared_bytes(case: Case) -> Figure:
 @private("Best distinguisher, at most", "of 1", "checks")
 def advantage(case: Case) -> Figure:
     """Advantage in telling apart two pictures that agree in everything declared: 0 is guessing, 1 is being
-    always right. The largest upper bound over all classes of this suite's leakage games; none exceeded it,
-    which proves nothing about others. Guessing alone gives the bound in brackets: few runs look worse.
+    always right. The largest upper bound over all classes of this suite's leakage games, of what training
+    chose, which proves nothing about others. Guessing alone gives the bound in brackets: few runs look worse.
     """
     return _bound(case, GAMES)
 

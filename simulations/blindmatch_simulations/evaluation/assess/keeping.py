@@ -302,9 +302,9 @@ def keep_checks(
     budget_u: int,
     tell: Callable[[Check], object],
     committed: Sequence[KeptCheck] = (),
-) -> None:
-    """Check a design, and keep each check in a file as soon as it came to its end. What was kept or committed
-    under the same key is not run again; no check begins once the budget is used up."""
+) -> bool:
+    """Check a design, keep each check in a file as soon as it came to its end, and say if all did and none
+    failed. What has its key is not run again; no check begins once the budget is used up."""
     design, held = (fixtures.whole or fixtures.design).info.name, kept_checks(path)
     keys = {
         one.name: [key_of_check(fixtures, one, runs) for runs in (run.GAMES[1], fixtures.held_out)]
@@ -325,8 +325,11 @@ def keep_checks(
             made[check.name] = KeptCheck(Check(check.name, check.says, *told, seconds), key, work)
             spent += work
         tell(made[check.name].check)
+        held = kept_checks(path)  # another process may keep other designs there
         held[design] = tuple(made[one.name] for one in run.CHECKS if one.name in made)
         write_whole(path, msgspec.json.format(msgspec.json.encode(KeptChecks(1, held)), indent=1))
+    bad = UNFINISHED, Verdict.FAILED
+    return len(made) == len(run.CHECKS) and not any(one.check.verdict in bad for one in made.values())
 
 
 def key_of_check(fixtures: Fixtures, check: run.Check, held_out: int) -> str:
