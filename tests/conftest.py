@@ -34,10 +34,6 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     return (yield) + 1
 
 
-FEW = 5
-"""A file that has no more slow tests has long ones."""
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Every worker begins with its share of the files of long tests, so that none of these runs alone at the
@@ -45,8 +41,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
     if workers == 1 or config.option.markexpr != "slow":
         return
-    of = Counter(one.path for one in items)
-    long, rest = ([one for one in items if (of[one.path] <= FEW) is few] for few in (True, False))
+    of = Counter(one.path for one in items)  # a file that has few slow tests has long ones
+    long, rest = ([one for one in items if (of[one.path] <= 5) is few] for few in (True, False))
     total, items[:], files = len(items), [], list(dict.fromkeys(one.path for one in long))
     for worker in range(workers):
         part = [one for one in long if files.index(one.path) % workers == worker]

@@ -215,7 +215,7 @@ def test_a_server_that_does_not_come_up_ends_all_and_this_start_s_log_says_why(h
     said = " ".join(ran.err.split())
     assert said.startswith("error: matcher ended with exit code 4: ")
     assert not any(words in said for words in ("an old story", "{", "Traceback"))
-    assert processes_of(home) == []
+    assert processes_of(home) == [] and "ready" not in ran.out
 
 
 def test_the_status_line_counts_calls_of_this_start(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_simulations.cli.population import _rows
 from blindmatch_simulations.evaluation.assess.results import AnyResults, Measured, write_whole
-from blindmatch_simulations.evaluation.population import messages, outputs, running
+from blindmatch_simulations.evaluation.population import bands, messages, outputs, running
 from blindmatch_simulations.evaluation.population.bands import calibrated
 from blindmatch_simulations.evaluation.population.computing import BANDS, ENDS
 from blindmatch_simulations.evaluation.population.counts import blocks
@@ -30,7 +30,8 @@ from blindmatch_simulations.evaluation.population.inputs import (
     read_inputs,
     with_value,
 )
-from blindmatch_simulations.evaluation.population.model import LITERATURE, Range
+from blindmatch_simulations.evaluation.population.model import LITERATURE, Range, model
+from blindmatch_simulations.evaluation.population.model import literature as literature_of
 from blindmatch_simulations.evaluation.population.running import (
     PARTS,
     RESULT,
@@ -337,6 +338,50 @@ def test_a_rate_of_one_in_a_million_is_said_to_be_no_small_one() -> None:
     assert "still is 262,800 false reports" in unseen(year)
 
 
+def test_what_a_rate_still_allows_is_what_the_model_makes_of_it() -> None:
+    """It left out that the list grows, and said 262,800 at a threshold that no account reaches."""
+    for threshold, most in ((1, None), (30, 1e-3)):
+        held = with_value(EU, "centre", "threshold", threshold)
+        told = bands.unseen(model(held, literature_of(held), 450_000_000, 365))["false_reports"]
+        rate = with_value(held, "false_matches", "rate", 1e-6)
+        its = model(rate, literature_of(rate), 450_000_000, 365)
+        assert told == pytest.approx(bands.expected(its).false.sum())
+        grown = 262_800 * np.mean(1.43 ** (np.arange(365) / 365))
+        assert told < most if most else told == pytest.approx(grown, rel=1e-3)
+
+
+def test_the_page_says_what_the_evidence_and_the_model_say() -> None:
+    """It gave the figures of one distance as those of all, and took five packages for 350 pictures."""
+    page = " ".join((SAMPLE.parents[1] / "population.md").read_text().split())
+    near, equal = (sample_row(design) for design in ("token-psi", "oprf-psi"))
+    apart, every = (
+        [100 * (running._evidence(row, running.FALSE, running.ALL, name).value or 0) for row in (near, equal)]
+        for name in ("item_by_package", "item_all")
+    )
+    assert f"({apart[0]:.2f} %; if equal, {apart[1]:.2f} %)" in page
+    assert f"all ({every[0]:.1f} %; {every[1]:.1f} %)" in page
+    packages = running._evidence(near, running.FALSE, running.PHOTOGRAPH, "item_by_package")
+    assert packages.high is not None
+    assert f"1 in 95 if independent (being of five packages, {100 * packages.high:.0f} %" in page
+    told = bands.unseen(model(EU, literature_of(EU), 450_000_000, 365))["false_reports"]
+    assert f"{told / 1000:.0f} thousand false reports a year" in page
+
+
+def test_one_account_has_a_joint_band() -> None:
+    """Of fewer than half an account nothing could be drawn, and the command ended in a traceback."""
+    (row,) = run(EU, None, ["oprf-psi"], Options(1, 2))["designs"]
+    assert row["run"]["server_cores"]["joint"][0] > 0
+    assert np.isfinite([end for one in row["run"].values() for end in one.get("joint") or ()]).all()
+
+
+def test_no_kind_of_pictures_matches_more_than_all_of_its_pictures() -> None:
+    """A list that grew for ten years matched others more than all, so that photographs matched as well."""
+    exact = Range.exactly
+    behaviour = replace(literature_of(EU), false_rate=exact(0.0), false_other=exact(0.2))
+    last = model(EU, behaviour, 1000, 3650).false_rates[-1]
+    assert last == pytest.approx(EU.false_matches.others.value)
+
+
 @pytest.mark.parametrize("pictures", [4, 50])
 def test_the_interval_of_a_mixs_recall_holds_the_truth_as_often_as_it_says(pictures: int) -> None:
     rng, mix, held = np.random.default_rng(7), EU.edits.mix, 0
@@ -423,6 +468,8 @@ def test_the_joint_band_holds_the_band_of_chance_and_what_the_inputs_ends_give()
     low, high = one["joint"]
     assert high - low > 3 * (one["high"] - one["low"])
     assert high > 50 * low
+    ends = [end for one in row["run"].values() for end in one.get("joint") or ()]
+    assert ends == [float(f"{end:.2g}") for end in ends], "more digits than 500 runs have"
     again, other = (run(EU, None, ["token-psi"], Options(450_000_000, 20, seed=seed)) for seed in (1, 2))
     assert again["designs"][0]["run"]["true_reports"]["joint"] == [low, high]
     assert other["designs"][0]["run"]["true_reports"]["joint"] == pytest.approx([low, high], rel=0.5)

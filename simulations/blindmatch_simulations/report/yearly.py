@@ -60,7 +60,7 @@ def yearly(made: Mapping[str, Any]) -> str:
 
 BANDS: Final = (
     "Below a value is what 95 % of runs lie in, by chance, at either end of what was measured; below that, "
-    "with every input drawn between its ends, too."
+    "with every input and measured figure drawn between its ends, too."
 )
 COMPARED: Final = "Reports a head, beside counted years; this validates no part of the model"
 BEHAVIOUR: Final = "How designs behave, and where that is from"

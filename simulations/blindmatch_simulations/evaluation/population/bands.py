@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Calibration, Inputs, with_value
 from blindmatch_simulations.evaluation.population.model import (
@@ -238,9 +239,10 @@ def _opened(
 
 def unseen(model: Model) -> dict[str, float]:
     """How many pictures without a match bound a rate at 1 in 1,000,000, one-sided at 95 % (Clopper and
-    Pearson), and the false reports of the run that such a rate still allows."""
+    Pearson), and the false reports that are expected of the run at that rate."""
     pictures = ceil(log(1 - CONFIDENCE) / log1p(-1e-6))
-    return {"pictures": pictures, "false_reports": 1e-6 * model.volume * model.days}
+    its = replace(model, behaviour=replace(model.behaviour, false_rate=Range.exactly(1e-6), false_other=None))
+    return {"pictures": pictures, "false_reports": float(expected(its).false.sum())}
 
 
 def calibrated(inputs: Inputs, seed: int) -> list[dict[str, Any]]:

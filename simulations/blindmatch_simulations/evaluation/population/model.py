@@ -212,8 +212,8 @@ class Model(Struct, frozen=True):
     def false_rates(self) -> Floats:
         """False matches for each picture in a day, as the list grows, float64 (days,)."""
         rate, other = self.behaviour.false_rate, self.behaviour.false_other or self.behaviour.false_rate
-        mean = rate.value + self.inputs.false_matches.others.value * (other.value - rate.value)
-        return np.minimum(1.0, mean * self.growth)
+        photographs, others = (np.minimum(1.0, one.value * self.growth) for one in (rate, other))
+        return photographs + self.inputs.false_matches.others.value * (others - photographs)
 
     @property
     def held_over(self) -> bool:

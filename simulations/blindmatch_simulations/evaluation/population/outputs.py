@@ -219,8 +219,8 @@ def _supposed(its: Model, seed: int, at: int) -> Model:
         behaviour = replace(
             behaviour, costs={**behaviour.costs, "server_cpu_ms": replace(cpu, value=between(cpu))}
         )
-    number = its.inputs.accounts.number.value
-    return model(inputs, behaviour, round(its.accounts * inputs.accounts.number.value / number), its.days)
+    accounts = its.accounts * inputs.accounts.number.value / its.inputs.accounts.number.value
+    return model(inputs, behaviour, max(1, round(accounts)), its.days)
 
 
 def described(
@@ -248,7 +248,8 @@ def described(
             band = _of_cost(name, *costs[name])
         whole = _shown(of_run(name, value[name])[:, None], band and band["run"])
         run[name] = {**about, **{end: row and row[0] for end, row in whole.items()}}
-        run[name] |= {"joint": joint and [*map(_plain, joint)], "expected": told["expected"].get(name)}
+        joint = joint and [_plain(float(f"{end:.2g}")) for end in joint]
+        run[name] |= {"joint": joint, "expected": told["expected"].get(name)}
         day[name] = _shown(value[name], band and band["days"])
     _judge(run, model.inputs.centre.staff)
     return run, day
@@ -381,10 +382,7 @@ def tornado(
 def _ends(
     inputs: Inputs, behaviour: Behaviour, accounts: int
 ) -> list[tuple[str, list[tuple[Inputs, Behaviour, int]]]]:
-    """What each figure is moved to; accounts too, in proportion if the run has others than the file.
-
-    Prevalence is files of known material over pictures: where pictures a day are moved, files stay as many.
-    """
+    """What each figure is moved to; accounts too, in proportion if the run has others than the file."""
     made = []
     for part, field, figure in figures(inputs):
         rate = (part, field) == ("false_matches", "rate")
