@@ -391,6 +391,24 @@ def test_a_kernel_that_is_wrong_fails_its_own_test(broken: str, monkeypatch: pyt
         check(Jit(HERE[0]))
 
 
+FULL_MEMORY = """
+import mmap
+from blindmatch_protocol.group.jit.machine import Jit, check, host_target
+UNUSED = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, "prot": mmap.PROT_READ}  # none is reserved
+held = [Jit(host_target())]
+for _ in range(4):
+    held.append(mmap.mmap(-1, 3 << 30, **UNUSED))
+    held += [mmap.mmap(-1, 4096 * pages, **UNUSED) for pages in (1, 2, 3, 5, 8, 16, 32) for _ in range(3)]
+    held.append(Jit(host_target()))
+check(held[-1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fills its address space as Linux does")
+def test_a_process_whose_memory_is_far_apart_is_not_ended_by_the_linker() -> None:
+    subprocess.run([sys.executable, "-c", FULL_MEMORY], check=True, capture_output=True)
+
+
 # --- which one is taken ---
 
 

@@ -86,7 +86,8 @@ class Jit:
         builder = llvm.JITLibraryBuilder().add_object_img(code_of(target))
         for name in _SIGNATURES:
             builder.export_symbol(name)
-        self._linker = llvm.create_lljit_compiler()
+        # code and constants in one stretch of memory: apart by 2 GiB, LLVM's other linker ends the process
+        self._linker = llvm.create_lljit_compiler(use_jit_link=True)
         self._library = builder.link(self._linker, "kernel")
         self._call = {name: self._bound(name) for name in _SIGNATURES}
         self._state: Callable[[bytes], _Words] = lru_cache(64)(self._state_behind)
