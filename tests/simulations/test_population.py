@@ -177,6 +177,17 @@ def test_a_folder_of_another_processor_is_refused(tmp_path: Path, monkeypatch: p
         literature(small)
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_folder_of_other_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a checkout before a change were mixed with those after it, and the digest was nobody's."""
+    small = Options(1000, 2, folder=tmp_path / "year")
+    literature(small)
+    (tmp_path / "model.py").write_text("changed")
+    monkeypatch.setattr(running, "__file__", str(tmp_path / "running.py"))
+    with pytest.raises(PopulationError, match="another run, or one of another processor or versions"):
+        literature(small)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

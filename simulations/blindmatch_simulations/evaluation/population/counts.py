@@ -77,9 +77,8 @@ def block_counts(model: Model, seed: int, block: int) -> Counts:
         others, here = (int(n * (block + 1)) // of - int(n * block) // of for n in (count - sharers, sharers))
         _crowd(model, made, rngs["crowd"], others, model.rates[at] * environment.false / model.series)
         each = (model.rates[at] + model.sends) * model.days
-        step = max(
-            1, int(_MATCHES / max(each, 1.0))
-        )  # sharers to be drawn together, the same for all designs
+        # sharers to be drawn together, the same for all designs
+        step = max(1, int(_MATCHES / max(each, 1.0)))
         for start in range(0, here, step):
             some = _sharers(model, rngs, min(step, here - start))
             _missed(model, made, rngs, some, environment)

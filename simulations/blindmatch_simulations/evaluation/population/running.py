@@ -396,6 +396,7 @@ def _key(inputs: Inputs, digest: str, options: Options) -> str:
         "run": VERSION, "inputs": to_builtins(inputs), "results": digest,
         "accounts": options.accounts, "days": options.days, "seed": options.seed, "devices": options.devices,
         "machine": platform.machine(), "processor": machine().processor,
+        "code": [sha256(one.read_bytes()).hexdigest() for one in sorted(Path(__file__).parent.glob("*.py"))],
         "packages": {name: version(name) for name in ("blindmatch", "numpy", "scipy")},
     }  # fmt: skip
     return json.dumps(held, indent=1, sort_keys=True) + "\n"
