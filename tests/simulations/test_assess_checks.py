@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from blindmatch_protocol.designs import hash_upload, none, oprf_psi
+from blindmatch_protocol.designs import device_list, hash_upload, none, oprf_psi
 from blindmatch_simulations.cli import conformance, exit_codes
 from blindmatch_simulations.evaluation.assess import keeping, running, worker
 from blindmatch_simulations.evaluation.assess.keeping import (
@@ -216,6 +216,23 @@ def test_committed_evidence_is_told_as_such_and_only_where_the_plan_says_so(
     monkeypatch.setattr(keeping, "key_of_check", lambda fixtures, check, runs: f"{check.name} changed")
     worker._check(plan, tmp_path / "more", "oprf-psi")
     assert len(ran) == 8, "of a changed design nothing is taken"
+
+
+def test_checks_of_a_row_are_of_the_parameters_of_the_row(
+    counted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --set a row had the checks, committed ones too, of the default parameters."""
+    ran, _ = counted
+    keep_checks(tmp_path / "data", fixtures(device_list.DESIGN), 1 << 40, quiet)
+    monkeypatch.setattr(keeping, "text_of", lambda name: (tmp_path / "data").read_text("utf-8"))
+    plan = read_plan(plan_text(None, QUICK_PLAN))
+    for parameters, new in (({}, 0), ({"index": 0}, 4), ({"index": 1}, 4), ({"bits": 4}, 0)):
+        ran.clear()
+        path = tmp_path / f"kept{parameters}"
+        worker._check(replace(plan, parameters=parameters), path, "device-list")
+        assert len(ran) == new, parameters
+        told = {one.check.figures.get(COMMITTED, False) for one in kept_checks(path)["device-list"]}
+        assert told == {not new}
 
 
 def test_an_assessment_takes_up_checks_and_says_what_is_committed(

@@ -30,6 +30,7 @@ from blindmatch_simulations.evaluation.conformance.run import CHECKS, QUICK
 from blindmatch_simulations.measure.machine import choose_group_backend
 from blindmatch_simulations.measure.phases import PhaseTimes
 from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.inprocess.deployed import values_of
 
 PLAN = "plan.toml"
 MATERIAL = "material"
@@ -73,9 +74,9 @@ def _run(plan: Plan, folder: Path, out: Path, sets: Path, reference: str) -> Non
 
 def _check(plan: Plan, out: Path, reference: str) -> None:
     """Check after check, until the plan's work is used up; some are committed, if the plan takes these."""
-    fixtures, progress = Fixtures(load_design(reference), plan.seed, QUICK), _tell("checks")
-    done, committed = count(1), committed_checks(reference) if plan.committed_checks else ()
-    budget = plan.limits.check_u
+    design, done, progress = load_design(reference), count(1), _tell("checks")
+    fixtures = Fixtures(design, plan.seed, QUICK, values_of(design, plan.parameters))
+    committed, budget = committed_checks(reference) if plan.committed_checks else (), plan.limits.check_u
     try:
         keep_checks(out, fixtures, budget, lambda _: progress(next(done), len(CHECKS)), committed)
     finally:
