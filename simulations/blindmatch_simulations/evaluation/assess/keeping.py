@@ -14,10 +14,9 @@ A row of another machine, or of other code, is no row of this run.
     DIR/.sets/NAME-checks.json   checks that came to their end, each with its key
     data/checks.json             the same, committed: written by ``blindmatch conformance --keep``
 
-A check's key follows from all that its verdict depends on: design, version, seed, parameters, runs, and the
-code of design and check with the modules that they import, comments and docstrings left out. Under another
-key nothing is taken: a changed design is checked, or is not checked. Other packages' versions, and data that
-code reads, are not in it.
+A check's key follows from design, version, seed, parameters, runs, and the code of design and check with what
+they import, words left out; not from other packages, data, and what checks alone use of client, proofs,
+server and PDQ. Under another key nothing is taken: a changed design is checked, or is not checked.
 """
 
 from __future__ import annotations
