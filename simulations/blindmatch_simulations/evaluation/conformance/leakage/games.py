@@ -375,8 +375,8 @@ def bounded(found: Mapping[str, Any]) -> str:
     """What no distinguisher exceeded, and what would have been caught."""
     caught = "no advantage" if found["caught"] is None else f"an advantage of {found['caught']:.3f}"
     return (
-        f"no distinguisher in this suite exceeded {found['interval'][1]:.3f} ({found['resolution']:.3f} by "
-        f"guessing, {found['class_runs']} runs, in which {caught} is caught with 95 %)"
+        f"none that training chose exceeded {found['interval'][1]:.3f} ({found['resolution']:.3f} by "
+        f"guessing, {found['class_runs']} runs; {caught} is caught with 95 %, if training finds it)"
     )
 
 
