@@ -119,9 +119,7 @@ def test_all_kinds_are_told_from_the_least_to_the_most_they_can_be(results: Resu
         "corpus_false_all": Figure(0.2, low=0.1, high=0.3, n=9),
     }
     found = _rows(drawn(SAMPLE, _with(results, part), given={"volume": 1e6, "prevalence": 0}))
-    assert found["token-psi"][3] == (
-        "photographs: 180 thousand to 730 thousand; all kinds: 1.5 million to 110 million"
-    )
+    assert found["token-psi"][3] == ("photographs: 180 to 730 thousand; all kinds: 1.5 to 110 million")
 
 
 def test_a_classifier_flags_innocents_as_the_literature_says(made: Drawn) -> None:

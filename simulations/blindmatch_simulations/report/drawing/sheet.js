@@ -27,7 +27,12 @@ const oneIn = (rate) => `one in ${rounded(1 / rate)}`;
 const euro = (v) => (v < 0.01 ? "under 1 cent" : `\u20ac${v < 10 ? v.toFixed(2) : two(v)}`);
 const realList = () => given("list") || sizeOf(REAL);
 const wrongAYear = (rate) => DAYS * flood([1, 1, 1], [rate, rate, rate]).wrong[0];
-const roundedBetween = ({low, high}) => `${rounded(wrongAYear(low))} to ${rounded(wrongAYear(high))}`;
+// the unit once, if both ends have it
+const roundedBetween = (low, high) => {
+  const [least, most] = [low, high].map((rate) => rounded(wrongAYear(rate)));
+  const [size, unit] = least.split(" ");
+  return `${unit && unit === most.split(" ")[1] ? size : least} to ${most}`;
+};
 const clause = (says) => says.split(/[,:;(]/)[0].trim();
 const noList = (row) => ["nothing", "category"].includes(row.design.relation);
 
@@ -78,13 +83,13 @@ const wrongly = (row) => {
   if (row.design.relation === "nothing") return "none";
   if (row.design.relation === "category") {
     const {low, high} = now.sources.volumes.fpr_classifier;
-    return h`not measured; recalled ${rounded(wrongAYear(low))} to ${rounded(wrongAYear(high))}`;
+    return h`not measured; recalled ${roundedBetween(low, high)}`;
   }
   const [photographs, least, most] = ["corpus_false_photographs", "corpus_false", "corpus_false_all"].map((name) => figureOf(row, name));
   if (!bounded(photographs)) return h`not measured at scale; ${sentFlagged(row)}`;
   const all = bounded(least) && bounded(most);
-  return h`photographs: ${fig(row, "corpus_false_photographs", photographs.value ? roundedBetween(photographs) : h`none of ${number(photographs.n)}, so under ${rounded(wrongAYear(photographs.high))}`)}${
-    all ? h`; all kinds: ${fig(row, "corpus_false", rounded(wrongAYear(least.low)))} to ${fig(row, "corpus_false_all", rounded(wrongAYear(most.high)))}` : ""
+  return h`photographs: ${fig(row, "corpus_false_photographs", photographs.value ? roundedBetween(photographs.low, photographs.high) : h`none of ${number(photographs.n)}, so under ${rounded(wrongAYear(photographs.high))}`)}${
+    all ? h`; all kinds: ${fig(row, "corpus_false_all", roundedBetween(least.low, most.high))}` : ""
   }`;
 };
 // bytes of a user and year at the run's own list
