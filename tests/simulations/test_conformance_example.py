@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ BLINDMATCH = [sys.executable, "-m", "blindmatch_simulations"]
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which the example is installed, in a folder of its own."""
     target = tmp_path_factory.mktemp("installed")
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    options = ["--no-build-isolation", "--no-index", "--target", str(target), str(EXAMPLE)]
-    subprocess.run([*install, *options], check=True, timeout=240)
+    # an environment that uv made has no pip
+    pip = [sys.executable, "-m", "pip", "install"]
+    install = pip if find_spec("pip") else ["uv", "pip", "install", "--python", sys.executable]
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(target)]
+    subprocess.run([*install, *options, str(EXAMPLE)], check=True, timeout=240)
     return {**os.environ, "PYTHONPATH": str(target)}
 
 
