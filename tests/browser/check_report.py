@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from blindmatch_simulations.evaluation.assess.results import Results
-from blindmatch_simulations.report.page import report
+from blindmatch_simulations.report.page import BROWSERS, report
 from msgspec import Struct
 from msgspec.json import decode, encode
 
@@ -37,7 +37,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support import tainted
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-component-update", "--disable-background-networking", "--disable-sync",

@@ -70,18 +70,20 @@ const smallest = (groups) =>
       groups.findIndex((other) => other.join() === one.join()) === at &&
       !groups.some((other) => other.length < one.length && other.every((party) => one.includes(party))),
   );
-const byWhom = (one) =>
+const together = (groups, device, between = "; ") =>
   glue(
-    one.by.map((parties) =>
+    groups.map((parties) =>
       glue(
-        parties.map((party) => (party === "device" ? "any client" : partyName(party))),
+        parties.map((party) => (party === "device" ? device : partyName(party))),
         " with ",
       ),
     ),
-    "; ",
+    between,
   );
+const byWhom = (one, between) => together(one.by, "any client", between);
 const notice = (one) => one.fact.noticed_by || "not measured";
-const abuseLine = (one) => h`${byWhom(one)} ${abuseOf(one.fact)} ${soft(h`(${notice(one)})`)}`;
+const abuseSaid = (one, whom) => h`${whom} ${abuseOf(one.fact)} ${soft(h`(${notice(one)})`)}`;
+const abuseLine = (one) => abuseSaid(one, byWhom(one));
 const abuseEvidence = (row) =>
   evidence(
     h`${row.id}: abuse that is declared, and who would notice`,

@@ -127,7 +127,6 @@ const flood = (recall, rate) => {
   };
 };
 const triple = (figure) => (figure.value === null ? null : [figure.value, figure.low, figure.high]);
-const wrongADay = (range) => between(...[range.low, range.high].map((one) => flood([1, 1, 1], [one, one, one]).wrong[0]));
 // chance that so many independent false matches a year reach a threshold (Poisson)
 const reaches = (mean, threshold) => {
   if (mean <= 0) return 0;

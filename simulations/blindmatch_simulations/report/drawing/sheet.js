@@ -149,7 +149,7 @@ const stolen = (row) => {
   const holding = (level) =>
     smallest(row.design.list_known.filter((one) => one.knowledge === level && !one.parties.includes("centre")).map((one) => one.parties));
   const [testable, hashes] = TESTABLE.map(holding);
-  const files = (groups) => glue(groups.map((one) => glue(one.map((party) => (party === "device" ? "any device" : partyName(party))), " with ")), "; ");
+  const files = (groups) => together(groups, "any device");
   if (hashes.length) return fig(row, "depicted", h`${files(hashes)}: its hash, and from it a blurred likeness`);
   return testable.length ? fig(row, "depicted", h`${files(testable)}: whether a guess is it`) : fig(row, "depicted", "nothing");
 };
@@ -163,7 +163,7 @@ const worstOf = (row) => {
 const worst = (row) => {
   const one = worstOf(row);
   const words = one
-    ? h`${glue(one.by.map((parties) => glue(parties.map((party) => (party === "device" ? "any client" : partyName(party))), " with ")), "; or ")} ${abuseOf(one.fact)} ${soft(h`(${notice(one)})`)}`
+    ? abuseSaid(one, byWhom(one, "; or "))
     : noList(row)
       ? "none declared"
       : "the list itself";
