@@ -20,6 +20,7 @@ older ones still decrypt what is under way.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Collection, Coroutine, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -100,7 +101,7 @@ class Session(Redacted, Struct, frozen=True, eq=False):
 
     def encrypt(self, plain: Plain) -> tuple[Session, SealedMessage]:
         """The next state and the sealed message."""
-        ratchet = self.ratchet.forked()
+        ratchet = copy.deepcopy(self.ratchet)
         binding = _binding(self.agreement, self.id, self.initial, plain.commitment)
         encrypted = _run(ratchet.encrypt_message(plain.padded, binding))
         sealed = _sealed(self.id, self.initial, encrypted, plain.commitment)
@@ -114,7 +115,7 @@ class Session(Redacted, Struct, frozen=True, eq=False):
             ReplayedMessageError: if it was decrypted before, or its key is no longer kept.
             TooManySkippedError: if it claims to follow more than `SKIP_MOST` lost ones.
         """
-        ratchet = self.ratchet.copied()
+        ratchet = copy.deepcopy(self.ratchet)
         binding = _binding(self.agreement, self.id, message.initial, message.commitment)
         try:
             with _quiet(message.header):

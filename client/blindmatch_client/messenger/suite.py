@@ -10,11 +10,8 @@ beside the signed pre-key and used for nothing (`Account` is told the time).
 
 from __future__ import annotations
 
-import copy
-from abc import ABCMeta
-from collections import OrderedDict
 from secrets import token_bytes
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import doubleratchet
 import x3dh
@@ -32,11 +29,8 @@ from doubleratchet.models import (
 )
 from doubleratchet.recommended import HashFunction, kdf_hkdf
 from doubleratchet.recommended.diffie_hellman_ratchet_curve25519 import DiffieHellmanRatchet
-from doubleratchet.types import SkippedMessageKeys
 
 from blindmatch_client.messenger.state import KEPT_MOST, Chain, RatchetState, SkippedKey
-
-_R = TypeVar("_R")
 
 AGREEMENT_TAG: Final = b"blindmatch/messenger/x3dh/v1"
 ROOT_TAG: Final = b"blindmatch/messenger/root-chain/v1"
@@ -101,22 +95,6 @@ class CommittingAead(doubleratchet.AEAD):
             raise doubleratchet.AuthenticationFailedException from error
 
 
-def _forked(part: _R) -> _R:
-    """A copy of a part of a ratchet that moves on by itself. Keys are immutable and shared; `copy.deepcopy`
-    alone would look at each of the skipped ones, for every message."""
-    twin: _R = object.__new__(type(part))
-    for name, value in vars(part).items():
-        kind = type(value)
-        if kind in _MOVING:
-            value = _forked(value)
-        elif kind is OrderedDict:
-            value = value.copy()  # of skipped keys, by ratchet key and number: all bytes and integers
-        elif kind not in _FIXED:
-            value = copy.deepcopy(value, {})
-        twin.__dict__[name] = value
-    return twin
-
-
 class RatchetKeys(DiffieHellmanRatchet):
     """The library's, with the public key of a chain computed once and not for each message of it."""
 
@@ -129,35 +107,15 @@ class RatchetKeys(DiffieHellmanRatchet):
             self._known = priv, DiffieHellmanRatchet._derive_pub(priv)
         return self._known[1]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> RatchetKeys:
-        return _forked(self)
-
 
 class Ratchet(doubleratchet.DoubleRatchet):
     """The Double Ratchet with the header encoding of `sealed_message`."""
-
-    def forked(self) -> Ratchet:
-        """A copy that moves on by itself."""
-        return _forked(self)
-
-    def copied(self) -> Ratchet:
-        """As much of a copy as `decrypt_message` needs, which forks what moves on by itself."""
-        twin = object.__new__(Ratchet)
-        twin.__dict__ = {
-            name: value.copy() if type(value) is OrderedDict else value for name, value in vars(self).items()
-        }
-        return twin
 
     @staticmethod
     def _build_associated_data(associated_data: bytes, header: doubleratchet.Header) -> bytes:
         """CONCAT of Double Ratchet, section 3.1; the header's encoding has one fixed length."""
         return associated_data + ratchet_header(header).encode()
 
-
-_MOVING: Final = frozenset({RatchetKeys, doubleratchet.SymmetricKeyRatchet, doubleratchet.KDFChain})
-"""Parts of a ratchet that change as it moves on."""
-
-_FIXED: Final = frozenset({bytes, int, tuple, type, ABCMeta, type(None)})
 
 RATCHET_PARTS: Final = (
     RatchetKeys,
@@ -172,22 +130,20 @@ RATCHET_PARTS: Final = (
 
 
 def dumped(ratchet: Ratchet) -> RatchetState:
-    """A ratchet for storing. Its parts are looked at as `_forked` does: the library's `model` of them checks
-    every value, and that for every message."""
-    whole = vars(ratchet)
-    moving = vars(whole["_DoubleRatchet__diffie_hellman_ratchet"])
-    chains = vars(moving["_DiffieHellmanRatchet__symmetric_key_ratchet"])
-    previous = chains["_SymmetricKeyRatchet__previous_sending_chain_length"]
-    (root,) = _chain(moving["_DiffieHellmanRatchet__root_chain"])
-    skipped: SkippedMessageKeys = whole["_DoubleRatchet__skipped_message_keys"]
+    """A ratchet for storing."""
+    whole = ratchet.model
+    moving, chains = whole.diffie_hellman_ratchet, whole.diffie_hellman_ratchet.symmetric_key_ratchet
+    (root,), previous = _chain(moving.root_chain), chains.previous_sending_chain_length
     return RatchetState(
-        own_private=moving["_DiffieHellmanRatchet__own_ratchet_priv"],
-        other_public=moving["_DiffieHellmanRatchet__other_ratchet_pub"],
+        own_private=moving.own_ratchet_priv,
+        other_public=moving.other_ratchet_pub,
         root=root,
-        receiving=_chain(chains["_SymmetricKeyRatchet__receiving_chain"]),
-        sending=_chain(chains["_SymmetricKeyRatchet__sending_chain"]),
+        receiving=_chain(chains.receiving_chain),
+        sending=_chain(chains.sending_chain),
         previous=() if previous is None else (previous,),
-        skipped=tuple([SkippedKey(pub, number, key) for (pub, number), key in skipped.items()]),
+        skipped=tuple(
+            SkippedKey(one.ratchet_pub, one.index, one.message_key) for one in whole.skipped_message_keys
+        ),
     )
 
 
@@ -212,8 +168,8 @@ def restored(state: RatchetState) -> Ratchet:
     return Ratchet.from_model(model, *RATCHET_PARTS)
 
 
-def _chain(chain: doubleratchet.KDFChain | None) -> tuple[Chain, ...]:
-    return () if chain is None else (Chain(vars(chain)["_KDFChain__length"], vars(chain)["_KDFChain__key"]),)
+def _chain(chain: KDFChainModel | None) -> tuple[Chain, ...]:
+    return () if chain is None else (Chain(chain.length, chain.key),)
 
 
 def _model(chain: tuple[Chain, ...]) -> KDFChainModel | None:
