@@ -47,3 +47,65 @@ def test_anything_else_is_not_opened(altered: str) -> None:
 def test_a_key_of_small_order_is_refused() -> None:
     with pytest.raises(ValueError, match="computing"):
         hpke.seal(bytes(32), INFO, b"truth", EPHEMERAL)
+
+
+# RFC 9458, appendix A
+GATEWAY = bytes.fromhex("3c168975674b2fa8e465970b79c8dcf09f1c741626480bd4c6162fc5b6a98e1a")
+CLIENT = bytes.fromhex("bc51d5e930bda26589890ac7032f70ad12e4ecb37abb1b65b1256c9c48999c73")
+ASKED = bytes.fromhex("00034745540568747470730b6578616d706c652e636f6d012f")
+HEADER = bytes.fromhex("01002000010001")
+ENCAPSULATED = bytes.fromhex(
+    "4b28f881333e7c164ffc499ad9796f877f4e1051ee6d31bad19dec96c208b472"
+    "6374e469135906992e1268c594d2a10c695d858c40a026e7965e7d86b83dd440b2c0185204b4d63525"
+)
+NONCE = bytes.fromhex("c789e7151fcba46158ca84b04464910d")
+ANSWER = bytes.fromhex("c789e7151fcba46158ca84b04464910d86f9013e404feea014e7be4a441f234f857fbd")
+OF_REQUESTS, OF_ANSWERS = b"message/bhttp request\0" + HEADER, b"message/bhttp response"
+
+
+def test_a_request_and_its_response_are_those_of_rfc_9458() -> None:
+    sealed, secret = hpke.seal_answered(hpke.public_key(GATEWAY), OF_REQUESTS, ASKED, CLIENT, OF_ANSWERS)
+    assert sealed == ENCAPSULATED
+    assert secret[32:] == bytes.fromhex("62d87a6ba569ee81014c2641f52bea36")
+    assert hpke.open_answered(GATEWAY, OF_REQUESTS, sealed, OF_ANSWERS) == (ASKED, secret)
+    assert hpke.seal_answer(secret, NONCE, bytes.fromhex("0140c8")) == ANSWER
+    assert hpke.open_answer(secret, ANSWER) == bytes.fromhex("0140c8")
+
+
+@given(st.binary(max_size=300), st.binary(max_size=80))
+def test_the_library_opens_what_was_sealed_for_answers(plaintext: bytes, info: bytes) -> None:
+    suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_128_GCM)
+    sealed, _ = hpke.seal_answered(PUBLIC, info, plaintext, EPHEMERAL, b"answers")
+    assert len(sealed) == len(plaintext) + hpke.OVERHEAD
+    assert suite.decrypt(sealed, X25519PrivateKey.from_private_bytes(RECEIVER), info) == plaintext
+
+
+def test_two_answers_to_one_request_share_no_key_stream() -> None:
+    _, secret = hpke.seal_answered(PUBLIC, INFO, b"truth", EPHEMERAL, b"answers")
+    one, other = bytes(64), bytes(range(64))
+    first, second = (hpke.seal_answer(secret, bytes([n]) * 16, text) for n, text in ((1, one), (2, other)))
+    assert _xor(first[16:80], second[16:80]) != _xor(one, other)
+    # what `seal_reply` is for one reply alone: the carrier of a replayed request would have the difference
+    plain = hpke.seal_reply(bytes(32), one), hpke.seal_reply(bytes(32), other)
+    assert _xor(plain[0][:64], plain[1][:64]) == _xor(one, other)
+
+
+@pytest.mark.parametrize("altered", ["info", "label", "bit", "nonce", "short", "another request"])
+def test_an_answer_that_was_altered_or_is_of_another_request_is_not_opened(altered: str) -> None:
+    sealed, secret = hpke.seal_answered(PUBLIC, INFO, b"truth", EPHEMERAL, b"answers")
+    info, label = {"info": (b"!", b"answers"), "label": (INFO, b"!")}.get(altered, (INFO, b"answers"))
+    opened = hpke.open_answered(RECEIVER, info, sealed, label)
+    if opened is None:
+        assert altered == "info"
+        return
+    answer = hpke.seal_answer(opened[1], bytes(16), b"beauty")
+    places = {"bit": -1, "nonce": 3}
+    if altered in places:
+        answer = bytes(byte ^ (at == places[altered] % len(answer)) for at, byte in enumerate(answer))
+    if altered == "another request":
+        _, secret = hpke.seal_answered(PUBLIC, INFO, b"truth", RECEIVER, b"answers")
+    assert hpke.open_answer(secret, answer[:20] if altered == "short" else answer) is None
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))

@@ -4,7 +4,13 @@
 
 RFC 9180, sections 4.1 (Encap), 5.1 (KeySchedule) and 6.1 (SealBase). The library draws the ephemeral key
 itself, which an audit could not derive again; opening is the library's. What answers a sealed message
-goes back under a key that travelled in it (`seal_reply`).
+goes back under a key that travelled in it (`seal_reply`), once.
+
+Where a message may come twice and be answered twice, as to whoever a carrier stands before, each answer has a
+key of its own (RFC 9458, section 4.4), and the AEAD is AES-128-GCM, with the shortest response nonce:
+
+    secret = Export(label, 16)        salt = enc | response nonce 16
+    answer = response nonce | ciphertext | tag 16      under HKDF(salt, secret; "key", "nonce")
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 KEY_BYTES: Final = 32
@@ -25,6 +31,11 @@ OVERHEAD: Final = 32 + TAG_BYTES
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _KEM_ID: Final = b"KEM" + (0x0020).to_bytes(2, "big")
 _SUITE_ID: Final = b"HPKE" + b"".join(number.to_bytes(2, "big") for number in (0x0020, 0x0001, 0x0003))
+_ANSWERED_ID: Final = b"HPKE" + b"".join(number.to_bytes(2, "big") for number in (0x0020, 0x0001, 0x0001))
+ANSWER_NONCE_BYTES: Final = 16
+"""The greater of the lengths of an AES-128-GCM key and nonce."""
+ANSWER_OVERHEAD: Final = ANSWER_NONCE_BYTES + TAG_BYTES
+"""Bytes that an answer is longer."""
 _BASE: Final = b"\0"
 _ONCE: Final = bytes(12)
 
@@ -46,15 +57,8 @@ def seal(public: bytes, info: bytes, plaintext: bytes, ephemeral: bytes) -> byte
     Raises:
         ValueError: if `public` is no key, or one of small order.
     """
-    own = X25519PrivateKey.from_private_bytes(ephemeral)
-    enc = own.public_key().public_bytes_raw()
-    shared = own.exchange(X25519PublicKey.from_public_bytes(public))
-    secret = _expand(_KEM_ID, _extract(_KEM_ID, b"", b"eae_prk", shared), b"shared_secret", enc + public, 32)
-    hashed = [_extract(_SUITE_ID, b"", *one) for one in ((b"psk_id_hash", b""), (b"info_hash", info))]
-    context = b"".join((_BASE, *hashed))
-    schedule = _extract(_SUITE_ID, secret, b"secret", b"")
-    key = _expand(_SUITE_ID, schedule, b"key", context, 32)
-    nonce = _expand(_SUITE_ID, schedule, b"base_nonce", context, 12)
+    enc, shared = _encapsulated(public, ephemeral)
+    key, nonce, _ = _schedule(_SUITE_ID, 32, shared, enc + public, info)
     return enc + ChaCha20Poly1305(key).encrypt(nonce, plaintext, b"")
 
 
@@ -80,6 +84,87 @@ def open_reply(key: bytes, sealed: bytes) -> bytes | None:
         return ChaCha20Poly1305(key).decrypt(_ONCE, sealed, None)
     except InvalidTag:
         return None
+
+
+def seal_answered(
+    public: bytes, info: bytes, plaintext: bytes, ephemeral: bytes, label: bytes
+) -> tuple[bytes, bytes]:
+    """Seal as `seal`, for answers: the sealed message, and the secret, 48 bytes, that they are opened with.
+
+    Args:
+        label: of the answers' secret.
+
+    Raises:
+        ValueError: if `public` is no key, or one of small order.
+    """
+    enc, shared = _encapsulated(public, ephemeral)
+    key, nonce, exporter = _schedule(_ANSWERED_ID, 16, shared, enc + public, info)
+    secret = enc + _expand(_ANSWERED_ID, exporter, b"sec", label, 16)
+    return enc + AESGCM(key).encrypt(nonce, plaintext, b""), secret
+
+
+def open_answered(private: bytes, info: bytes, sealed: bytes, label: bytes) -> tuple[bytes, bytes] | None:
+    """What `seal_answered` sealed to the holder of the 32 private bytes, and the secret of answers to it;
+    None if nothing was."""
+    own, enc = X25519PrivateKey.from_private_bytes(private), sealed[:KEY_BYTES]
+    try:
+        shared = own.exchange(X25519PublicKey.from_public_bytes(enc))
+        recipient = own.public_key().public_bytes_raw()
+        key, nonce, exporter = _schedule(_ANSWERED_ID, 16, shared, enc + recipient, info)
+        plaintext = AESGCM(key).decrypt(nonce, sealed[KEY_BYTES:], b"")
+    except (InvalidTag, ValueError):
+        return None
+    return plaintext, enc + _expand(_ANSWERED_ID, exporter, b"sec", label, 16)
+
+
+def seal_answer(secret: bytes, nonce: bytes, plaintext: bytes) -> bytes:
+    """Seal an answer, `ANSWER_OVERHEAD` bytes longer.
+
+    Args:
+        secret: of the message, 48 bytes.
+        nonce: 16 fresh random bytes; two answers to one message share no key then.
+    """
+    key, once = _answer_keys(secret, nonce)
+    return nonce + AESGCM(key).encrypt(once, plaintext, b"")
+
+
+def open_answer(secret: bytes, sealed: bytes) -> bytes | None:
+    """What `seal_answer` sealed under this secret; None if nothing was."""
+    key, once = _answer_keys(secret, sealed[:ANSWER_NONCE_BYTES])
+    try:
+        return AESGCM(key).decrypt(once, sealed[ANSWER_NONCE_BYTES:], b"")
+    except (InvalidTag, ValueError):
+        return None
+
+
+def _answer_keys(secret: bytes, nonce: bytes) -> tuple[bytes, bytes]:
+    """Key and nonce of an answer; RFC 9458, section 4.4, and RFC 5869, sections 2.2 and 2.3."""
+    prk = hmac.digest(secret[:KEY_BYTES] + nonce, secret[KEY_BYTES:], "sha256")
+    key, once = (hmac.digest(prk, info + b"\1", "sha256") for info in (b"key", b"nonce"))
+    return key[:16], once[:12]
+
+
+def _encapsulated(public: bytes, ephemeral: bytes) -> tuple[bytes, bytes]:
+    """`Encap` without its KDF: the encapsulated key and the Diffie-Hellman value; RFC 9180, section 4.1."""
+    own = X25519PrivateKey.from_private_bytes(ephemeral)
+    return own.public_key().public_bytes_raw(), own.exchange(X25519PublicKey.from_public_bytes(public))
+
+
+def _schedule(
+    suite: bytes, length: int, shared: bytes, kem: bytes, info: bytes
+) -> tuple[bytes, bytes, bytes]:
+    """Key of `length` bytes, nonce and exporter secret in base mode; RFC 9180, sections 4.1 and 5.1.
+
+    Args:
+        kem: the encapsulated key and the recipient's.
+    """
+    secret = _expand(_KEM_ID, _extract(_KEM_ID, b"", b"eae_prk", shared), b"shared_secret", kem, 32)
+    hashed = [_extract(suite, b"", *one) for one in ((b"psk_id_hash", b""), (b"info_hash", info))]
+    context = b"".join((_BASE, *hashed))
+    schedule = _extract(suite, secret, b"secret", b"")
+    lengths = ((b"key", length), (b"base_nonce", 12), (b"exp", 32))
+    key, nonce, exporter = (_expand(suite, schedule, label, context, size) for label, size in lengths)
+    return key, nonce, exporter
 
 
 def _extract(suite: bytes, salt: bytes, label: bytes, value: bytes) -> bytes:
