@@ -366,7 +366,7 @@ async def test_a_new_list_counts_at_once_and_a_worse_one_changes_nothing(tmp_pat
     deployment, path = Deployment(), tmp_path / "revoked.crl"
     path.write_bytes(revoking(deployment, 0))
     async with (
-        scripted(deployment, revoked=path) as (_, port),
+        scripted(deployment, revoked=(path, tmp_path / "number")) as (_, port),
         deployment.client(ALICE, Party.CENTRE, port) as alice,
         deployment.client(BOB, Party.CENTRE, port) as bob,
     ):
@@ -393,5 +393,29 @@ async def test_a_server_without_a_good_list_does_not_start(content: bytes | None
     if content is not None:
         path.write_bytes(revoking(Deployment(), 1) if content == b"foreign" else content)
     with pytest.raises(AuthorityError, match=r"revoked\.crl"):
-        async with scripted(deployment, revoked=path):
+        async with scripted(deployment, revoked=(path, tmp_path / "number")):
             pass
+
+
+async def test_a_list_older_than_one_that_was_read_is_refused_after_a_restart_too(tmp_path: Path) -> None:
+    deployment, path, number = Deployment(), tmp_path / "revoked.crl", tmp_path / "number"
+    held = {"revoked": (path, number)}
+    for known in (2, 3, 3):
+        path.write_bytes(revoking(deployment, known, ALICE))
+        async with scripted(deployment, **held) as (_, port):
+            code, _, _ = await refused(ask(deployment.credentials(ALICE), port))
+            assert code is STATUS.UNAUTHENTICATED
+            replace_file(path, revoking(deployment, 1))
+            code, _, _ = await refused(ask(deployment.credentials(ALICE), port))
+            assert code is STATUS.UNAUTHENTICATED
+    for content in (b"", b"three", b"-"):
+        number.write_bytes(content)
+        with pytest.raises(AuthorityError, match="must hold the highest number read"):
+            async with scripted(deployment, **held):
+                pass
+    number.write_bytes(b"3")
+    for older in (0, 2):
+        path.write_bytes(revoking(deployment, older))
+        with pytest.raises(AuthorityError, match=f"number {older} is older than number 3, which was read"):
+            async with scripted(deployment, **held):
+                pass

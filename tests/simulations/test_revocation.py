@@ -160,6 +160,9 @@ def test_a_revoked_certificate_is_named_by_doctor_and_every_server_s_pack_has_th
     device = (tmp_path / "alice", "--name", "alice")
     assert in_process(home, "certs", "pack", "device", *device).code == 0
     assert not (tmp_path / "alice" / "revoked.crl").exists()
+    (home / "relay" / "revoked.number").write_text("2")
+    assert in_process(home, "serve", "relay").code == 4
+    assert "number 1 is older than number 2" in capfd.readouterr().err
     (home / "revoked.crl").unlink()
     assert in_process(home, "serve", "relay").code == 4 and "revoked.crl" in capfd.readouterr().err
 

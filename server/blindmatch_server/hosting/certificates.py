@@ -3,7 +3,7 @@
 The identity is that of the TLS connection's certificate, never one from a message. The list of refused serial
 numbers, whoever of the deployment's authorities issued them, is signed by the root (RFC 5280, section 5). A
 server looks at its file at every call and reads it again when it has changed, so a new list counts from the
-next call on.
+next call on; an older one is refused, also after a restart.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from msgspec import Struct
 from blindmatch_server.hosting.authority import DEVICES_NAME, Authority, AuthorityError, Identity, Kind
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.storage.errors import UnauthenticatedError
+from blindmatch_server.storage.files import StorageError, replace_file
 
 _CERTIFICATE: Final = "x509_pem_cert"
 _STEP: Final = "tls"
@@ -123,13 +124,21 @@ class RevocationList(Struct, frozen=True):
 
 
 class Revocations:
-    """A server's list, read again whenever its file has changed."""
+    """A server's list, read again whenever its file has changed.
 
-    def __init__(self, path: Path, root: bytes, log: EventLog) -> None:
-        """Read it; raises as `RevocationList.read`."""
-        self._path, self._root, self._log = path, root, log
+    Args:
+        highest: where the highest number that was read is kept, so that it outlives the process.
+    """
+
+    def __init__(self, path: Path, highest: Path, root: bytes, log: EventLog) -> None:
+        """Read it; raises as `RevocationList.read`, and if it is older than what was read before."""
+        self._path, self._root, self._log, self._highest = path, root, log, highest
         self._seen = self._stamp()
-        self._held = RevocationList.read(path, root)
+        try:
+            self._held = RevocationList(int(highest.read_text()) if highest.exists() else 0)
+        except (OSError, ValueError) as error:
+            raise AuthorityError(f"certificates: {highest} must hold the highest number read") from error
+        self._read()
 
     def includes(self, serial: int) -> bool:
         """Is the certificate with this serial number refused now?
@@ -151,11 +160,16 @@ class Revocations:
 
     def _read_again(self) -> None:
         try:
-            new = RevocationList.read(self._path, self._root)
-            if new.number < self._held.number:
-                raise AuthorityError(f"certificates: {self._path.name} is older than what was read before")
-        except AuthorityError as error:
+            self._read()
+        except (AuthorityError, StorageError) as error:
             self._log.write("revocations-kept", reason=str(error))
             return
+        self._log.write("revocations-read", number=self._held.number, refused=len(self._held.serials))
+
+    def _read(self) -> None:
+        new, before = RevocationList.read(self._path, self._root), self._held.number
+        if new.number < before:
+            rule = f"number {new.number} is older than number {before}, which was read before"
+            raise AuthorityError(f"certificates: {self._path.name}: {rule} ({self._highest})")
         self._held = new
-        self._log.write("revocations-read", number=new.number, refused=len(new.serials))
+        replace_file(self._highest, b"%d" % new.number)

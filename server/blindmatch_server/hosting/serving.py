@@ -97,7 +97,8 @@ class Listen(Redacted, Struct, frozen=True):
             of them an account may have.
         metrics_port: where monitoring scrapes on loopback (metrics.py); 0 takes a free one, None is off.
         metrics_port_file: gets that port, as `port_file` does.
-        revoked: the list of certificates that are refused (certificates.py); None: there is none.
+        revoked: the list of certificates that are refused (certificates.py), and where the highest number
+            read is kept; None: there is none.
         ends_with: a descriptor of a pipe; the server stops, as for SIGTERM, once it has no writer any more.
             Whoever starts servers holds the other end, so that they go with it however it ends.
         clock: for certificates, rates and time stamps.
@@ -114,7 +115,7 @@ class Listen(Redacted, Struct, frozen=True):
     pace: LeastPace = LeastPace()
     metrics_port: int | None = None
     metrics_port_file: Path | None = None
-    revoked: Path | None = None
+    revoked: tuple[Path, Path] | None = None
     ends_with: int | None = None
     clock: Clock = system_clock
     sink: Sink = standard_error
@@ -211,7 +212,7 @@ async def running(
     log, places = EventLog(name, listen.sink, listen.clock, metrics.drop_line), Places(listen.most_calls)
     context = ServerContext(listen.clock, log, count, places, listen.pace, hangup=hangup or asyncio.Event())
     if listen.revoked is not None:
-        revocations = Revocations(listen.revoked, listen.credentials.root, log)
+        revocations = Revocations(*listen.revoked, listen.credentials.root, log)
         context = replace(context, is_revoked=revocations.includes)
     async with open_services(context) as services:
         server = _build([*services, audit], context)

@@ -131,7 +131,7 @@ def listen_of(deployment: Deployment, party: Party, **more: Any) -> Listen:
         deployment.server_credentials(party),
         port_file=port,
         metrics_port_file=metrics_port,
-        revoked=deployment.revoked,
+        revoked=(deployment.revoked, deployment.server(party) / "revoked.number"),
         **more,
     )
 
