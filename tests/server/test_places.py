@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -13,9 +13,9 @@ import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Identity, Kind
-from blindmatch_server.hosting.endpoint import DEVICES, Call, Method
-from blindmatch_server.hosting.limits import LeastPace, Patience
-from blindmatch_server.storage.errors import SlowError
+from blindmatch_server.hosting.endpoint import DEVICES, MOST_CALLS, Call, Method
+from blindmatch_server.hosting.limits import LeastPace, Patience, Places
+from blindmatch_server.storage.errors import QuotaError, SlowError
 from grpc_health.v1 import health_pb2
 
 from .deployment import ALICE, BOB, OPERATOR, Deployment, channel, refused
@@ -91,16 +91,38 @@ async def test_any_number_of_devices_leaves_places_for_operators() -> None:
     deployment = Deployment()
     async with scripted(deployment, most_calls=PLACES) as (_, port), AsyncExitStack() as stack:
         held = []
-        for number in range(PLACES // 2):
+        for number in range(36):  # half of their places to 12 of them, one of the others to each
             device = Identity(Kind.DEVICE, f"m-{number}")
             held += await stack.enter_async_context(holding(deployment, device, port, 2, connections=1))
-        assert await ended(held, 16) == [STATUS.RESOURCE_EXHAUSTED] * 16
+        assert await ended(held, 24) == [STATUS.RESOURCE_EXHAUSTED] * 24
         async with deployment.client(OPERATOR, Party.CENTRE, port) as operator:
             await operator.one("Audit/ReadCounters", wire.CountersRequest())
         with pytest.raises(
             grpc.aio.AioRpcError, match="all devices together may have 48 of these calls at a time"
         ):
             await key_of(deployment, ALICE, port)
+
+
+def test_a_few_certificates_do_not_fill_the_places_of_all_devices() -> None:
+    places, few = Places(MOST_CALLS), 0
+    with ExitStack() as stack:
+
+        def take(account: str, most: int = MOST_CALLS, kind: Kind = Kind.DEVICE) -> int:
+            for had in range(most):
+                try:
+                    stack.enter_context(places.hold(Identity(kind, account), "x"))
+                except QuotaError:
+                    return had
+            return most
+
+        assert [take(f"mallory-{number}") for number in range(24)] == [64] * 12 + [4] * 12
+        for number in range(400):  # who asks one thing at a time is served beside them, and they get no more
+            assert take(f"honest-{number}", 1) == 1 and take(f"mallory-{number % 24}") == 0
+        while take(f"mallory-{24 + few}"):
+            few += 1
+        assert 24 + few > 100
+        assert take("honest", 1) == 0 and take("olga", 1, Kind.OPERATOR) == 1
+    assert take("mallory-0", 65) == 64
 
 
 async def test_a_request_that_does_not_come_loses_its_place_in_time() -> None:

@@ -113,21 +113,27 @@ class CallLimit:
             if not self._taken[account]:
                 del self._taken[account]
 
+    def held(self, account: str) -> int:
+        """How many places an account holds."""
+        return self._taken.get(account, 0)
+
 
 class Places:
     """Bounds the calls a server has at the same time, so that no account fills it; of one event loop.
 
     A device may have 1/32 of all, another party 1/4, and all devices together 3/4, so that servers and
-    operators are let in beside any number of devices.
+    operators are let in beside any number of devices. Once devices hold half of theirs, a device may take one
+    only while it has less than 1/512 of all: a few accounts fill one half, and hundreds the other.
 
     Args:
         most: calls of all accounts.
     """
 
     def __init__(self, most: int) -> None:
-        self._devices = CallLimit(max(1, most // 32))
+        self._devices, self._few = CallLimit(max(1, most // 32)), max(1, most // 512)
         self._others = CallLimit(max(1, most // 4))
-        self._kinds = CallLimit(most, {Kind.DEVICE: max(1, most * 3 // 4)}, "all devices together")
+        self._of_devices = max(1, most * 3 // 4)
+        self._kinds = CallLimit(most, {Kind.DEVICE: self._of_devices}, "all devices together")
         self._all = CallLimit(most, whose="all callers together")
 
     @contextmanager
@@ -135,6 +141,9 @@ class Places:
         """Hold a place while the context lasts; `QuotaError` if the account, all devices or all callers hold
         all of their places."""
         of_account = self._devices if caller.kind is Kind.DEVICE else self._others
+        half_full = 2 * self._kinds.held(Kind.DEVICE) >= self._of_devices
+        if half_full and self._devices.held(caller.account) >= self._few:
+            raise QuotaError(step, f"a device may have {self._few} of these calls while devices have many")
         with (
             of_account.hold(caller.account, step),
             self._kinds.hold(caller.kind, step),
