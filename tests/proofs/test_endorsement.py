@@ -9,6 +9,7 @@ import pytest
 from blindmatch_proofs.endorsement import Action, EndorsedTable, EndorsementPolicy, Terms, leaves_of
 from blindmatch_proofs.endorsement.batch import SIGNATURE_TAG, UNSIGNED, Organisation, batch_of, policy_of
 from blindmatch_proofs.endorsement.table import KIND_BATCHES, KIND_LEAVES, KIND_NUMBERS
+from blindmatch_proofs.endorsement.tree import KIND_STARTS, KeptTrees, write_trees
 from blindmatch_proofs.endorsement.verify import (
     EndorsementProof,
     proof_of,
@@ -21,7 +22,7 @@ from blindmatch_proofs.endorsement.verify import (
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import ProtocolError, SetFileError
 from blindmatch_protocol.contract import Label
-from blindmatch_protocol.setfile import Identity, SetFileWriter
+from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 from support.endorsing import (
@@ -386,3 +387,114 @@ def test_neither_a_removal_nor_another_designs_statement_in_the_root_endorses_an
     assert "another deployment, design" in reason(
         verify_proof(crossed, TERMS, held, 1, other.root([listing]))
     )
+
+
+REMOVED = some_entries(4, 200)
+BATCHES = [
+    (signed_batch(REMOVED, NAMES, Action.REMOVE), REMOVED),
+    *[(signed_batch(part, NAMES[:2]), part) for part in (ENTRIES, MORE, some_entries(64, 300))],
+    (signed_batch(REMOVED, epochs=(1, 1)), REMOVED),
+    (signed_batch(ENTRIES, epochs=(2, 9)), ENTRIES),
+]
+"""Batches of 4, 5, 3, 64, 4 and 5 entries; the first lists none, the last holds from the next epoch on."""
+
+
+def trees_of(table: EndorsedTable, terms: Terms = TERMS) -> bytearray:
+    out = io.BytesIO()
+    write_trees(out, INFO, table, terms)
+    return bytearray(out.getvalue())
+
+
+def opened_trees(raw: bytes | bytearray, epoch: int = 1, root: bytes | None = None) -> KeptTrees:
+    root = TERMS.root(batch for batch, _ in BATCHES) if root is None else root
+    return KeptTrees(raw, INFO, epoch, root)
+
+
+def test_a_proof_by_kept_trees_has_the_same_bytes_as_one_without() -> None:
+    for epoch in (1, 2):
+        table = table_of(BATCHES, 80, epoch)
+        trees = opened_trees(trees_of(table), epoch)
+        for _, entries in BATCHES:
+            for row in range(len(entries)):
+                slow = prove(table, TERMS, label(entries, row))
+                quick = prove(table, TERMS, label(entries, row), trees)
+                assert slow is None or quick is not None
+                assert (quick and quick.encode()) == (slow and slow.encode())
+    assert prove(table, TERMS, label(some_entries(1, 7), 0), trees) is None
+
+
+def test_a_proof_by_kept_trees_compares_no_section_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(BATCHES, 80)
+    trees = opened_trees(trees_of(table))
+    slow = prove(table_of(BATCHES, 80), TERMS, label(ENTRIES, 3))
+    monkeypatch.setattr(SetFile, "section", lambda *_: pytest.fail("a whole section was read"))
+    assert prove(table, TERMS, label(ENTRIES, 3), trees) == slow
+
+
+def test_no_wrong_byte_of_kept_trees_changes_a_proof() -> None:
+    table = table_of(BATCHES, 80)
+    raw, held = trees_of(table), label(ENTRIES, 3)
+    slow, refused = prove(table, TERMS, held), 0
+    assert slow is not None
+    for at in range(len(raw)):
+        altered = bytearray(raw)
+        altered[at] ^= 1
+        try:
+            trees = opened_trees(altered)
+        except SetFileError:
+            refused += 1
+            continue
+        made = prove(table, TERMS, held, trees)
+        assert made is not None and made.encode() == slow.encode(), at
+    assert 0 < refused < len(raw)
+    for length in (0, 100, len(raw) // 2, len(raw) - 1):
+        with pytest.raises(SetFileError):
+            opened_trees(raw[:length])
+    with pytest.raises(SetFileError, match="for epoch 1, not epoch 2"):
+        opened_trees(raw, 2)
+
+
+@pytest.mark.parametrize("what", ["other set", "other terms", "other root", "too few", "far away"])
+def test_kept_trees_that_fit_by_themselves_and_are_of_something_else_change_no_proof(what: str) -> None:
+    table = table_of(BATCHES, 80)
+    slow = prove(table, TERMS, label(ENTRIES, 3))
+    other = table_of([(signed_batch(MORE, NAMES), MORE)], 3) if what == "other set" else table
+    raw = trees_of(other, OTHERS["deployment"] if what == "other terms" else TERMS)
+    if what in ("too few", "far away"):
+        out, sections = io.BytesIO(), SetFile(raw, "tree", INFO.name, INFO.version)
+        writer = SetFileWriter(out, Identity(INFO.name, INFO.version, 1, {}))
+        for kind, _ in sections.sections:
+            content = bytes(sections.section(kind))
+            if what == "too few":
+                content = content[:32]
+            elif kind == KIND_STARTS:
+                content = b"\xff" * len(content)
+            writer.section(kind, [content], 1)
+        writer.finish(80)
+        raw = bytearray(out.getvalue())
+    trees = opened_trees(raw, root=bytes(32) if what == "other root" else None)
+    assert prove(table, TERMS, label(ENTRIES, 3), trees) == slow
+
+
+def test_an_altered_table_gives_by_kept_trees_no_proof_that_does_not_hold() -> None:
+    raw = file_of(BATCHES, 80)
+    trees, held = opened_trees(trees_of(table_of(BATCHES, 80))), label(ENTRIES, 3)
+    root, refused = trees.root, 0
+    for at in range(len(raw)):
+        altered = bytearray(raw)
+        altered[at] ^= 0x81
+        try:
+            made = prove(EndorsedTable(altered, INFO, 1, 3), TERMS, held, trees)
+        except SetFileError:
+            refused += 1
+            continue
+        assert made is not None and verify_proof(made, TERMS, held, 1, root) == Passed(), at
+    assert 0 < refused < len(raw)
+
+
+def test_trees_are_kept_of_no_table_that_was_altered() -> None:
+    raw = bytearray(file_of(BATCHES, 80))
+    at = SetFile(raw, "table", INFO.name, INFO.version).row(KIND_LEAVES).offset
+    raw[at] ^= 1
+    with pytest.raises(SetFileError, match="altered"):
+        trees_of(EndorsedTable(raw, INFO, 1, 3))

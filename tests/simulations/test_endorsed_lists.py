@@ -15,6 +15,7 @@ from blindmatch_client.device import OutcomeKind
 from blindmatch_client.epochs.trusted import Kind
 from blindmatch_client.errors import StoreError, WrongKeyError
 from blindmatch_client.settings import FailureMode
+from blindmatch_proofs.endorsement import TREE_FILE, EndorsedTable
 from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.randomness import system_randomness
@@ -45,6 +46,7 @@ from blindmatch_simulations.testbed.deployment.endorsing import audit, endorsed_
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.folder_checks import Finding, Status, policies
 from blindmatch_simulations.testbed.deployment.hosting import pack_server
+from blindmatch_simulations.testbed.deployment.operators import backed_by
 from blindmatch_simulations.testbed.deployment.transparency import make_log
 from blindmatch_simulations.testbed.pictures.crops import crops
 from blindmatch_simulations.testbed.scenario.world import World
@@ -435,6 +437,31 @@ def test_the_centre_verifies_all_of_an_epochs_endorsements_before_it_goes_by_the
     label = Label(extra.hashes[0].tobytes(), int(extra.ids[0]), extra.salts[0].tobytes())
     found = endorsed_by(deployment, DESIGN)(1, label)
     assert isinstance(found, Failed) and "epoch 1 is not endorsed: batch 0" in found.reason
+
+
+def test_kept_trees_stand_beside_the_set_for_nobody_but_who_makes_proofs_and_change_none(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = Deployment.open(home)
+    publication = open_publication(deployment.published("oprf-psi"), 1)
+    tree, entries = publication.folder / TREE_FILE, endorsing.records_of(deployment, DESIGN).record(1)
+    assert tree.is_file() and TREE_FILE not in publication.every_file()
+    assert TREE_FILE not in {one.name for one in publication.manifest.files}
+    listed = entries.batches.listed(1)
+    label = Label(listed.hashes[0].tobytes(), int(listed.ids[0]), listed.salts[0].tobytes())
+    with monkeypatch.context() as patch:
+        patch.setattr(EndorsedTable, "leaves_by_batch", lambda _: pytest.fail("every leaf was read"))
+        quick = backed_by(deployment, DESIGN)(1, label)
+    assert quick.endorsement is not None
+    whole = tree.read_bytes()
+    tree.unlink()
+    for damaged in (None, b"", whole[:1000], whole[: len(whole) // 2], bytes(len(whole))):
+        if damaged is not None:
+            tree.write_bytes(damaged)
+        assert backed_by(deployment, DESIGN)(1, label) == quick
+    for packed in (Party.CENTRE, Party.MATCHER, Party.PROVIDER):
+        names = {path.name for path in pack_server(deployment, packed, DESIGN, home / f"of {packed}")}
+        assert TREE_FILE not in names
 
 
 def test_a_device_that_knows_a_policy_takes_no_epoch_without(world: World, tmp_path: Path) -> None:

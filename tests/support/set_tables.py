@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Final
 
 from blindmatch_proofs.endorsement import table as endorsements
+from blindmatch_proofs.endorsement import tree as trees
 from blindmatch_protocol.designs import deltas, device_list_hashed, third_party
 from blindmatch_protocol.designs.enclave import design as enclave
 from blindmatch_protocol.designs.he_hamming import files as he_files
@@ -59,6 +60,7 @@ FILES: Final[Mapping[str, tuple[tuple[ModuleType, str], ...]]] = {
     ),
     "he-hamming": ((labels, "KIND"), (he_files, "HASHES_KIND KEYS_KIND SET_DIGEST_KIND")),
     "endorsement.bin": ((endorsements, "KIND_BATCHES KIND_LEAVES KIND_NUMBERS"),),
+    "endorsement.tree": ((trees, "KIND_NODES KIND_STARTS KIND_STATEMENTS"),),
     "batches.bin": (LISTED, (endorsements, "KIND_BATCHES"), (batches, "KIND_ASKED")),
 }
 """Whose files have sections of which kinds, by the names of their constants."""

@@ -18,6 +18,7 @@ from blindmatch_proofs.endorsement.batch import (
     leaves_of,
 )
 from blindmatch_proofs.endorsement.table import FILE, EndorsedTable, write_table
+from blindmatch_proofs.endorsement.tree import TREE_FILE, KeptTrees, write_trees
 from blindmatch_proofs.endorsement.verify import (
     EndorsementProof,
     prove,

@@ -3,7 +3,7 @@
     folder/lock            held while an epoch is built
     folder/current         the epoch that is served, a number and a line end
     folder/3/              a published epoch: files.json, epoch.manifest (signed by the curator), its leaf
-                           epoch.leaf, and the design's files, all read-only
+                           epoch.leaf, and the design's files, all read-only, and endorsement.tree
     folder/.build-4/       a build: plan, seed, scratch, result/ (what becomes folder/4)
 
     build result/ --fsync files--> check, sign --> manifest --fsync folder--> rename to folder/4 --fsync-->
@@ -24,6 +24,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
+from blindmatch_proofs.endorsement import TREE_FILE, EndorsedTable, EndorsementPolicy, Terms, write_trees
 from blindmatch_proofs.epoch import NOT_ENDORSED, Endorsement
 from blindmatch_protocol.codec.errors import DesignError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
@@ -256,6 +257,8 @@ def _build(job: Job, rng: Randomness, build: Path) -> Path:
     try:
         published = _beside(job, workspace, job.run(workspace, rng, _relaxing(workspace, job.how.progress)))
         records = workspace.finish()
+        if job.how.endorsement.table:
+            del records[TREE_FILE]  # nobody's to read but whoever makes proofs
     finally:
         workspace.abandon()
     _check_published(job.how.design, published, records)
@@ -285,6 +288,11 @@ def _beside(job: Job, workspace: FolderWorkspace, published: Published) -> Publi
     if not job.how.endorsement.table:
         return published
     workspace.create(ENDORSEMENT).write(job.how.endorsement.table)
+    info, policy = job.how.design.info, EndorsementPolicy.decode(job.how.endorsement.policy)
+    epoch, keys = job.plan.draft.epoch, len(policy.organisations)
+    table = EndorsedTable(job.how.endorsement.table, info, epoch, keys)
+    terms = Terms(job.how.signer.key.public, info.name, policy)
+    write_trees(workspace.create(TREE_FILE), info, table, terms)
     if Learner.DEVICE in job.how.design.info.learns:
         return replace(published, setup=(*published.setup, ENDORSEMENT))
     return replace(published, opener=(*published.opener, ENDORSEMENT))

@@ -9,9 +9,10 @@ from typing import Final, Literal, Self
 
 import msgspec
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
+from blindmatch_proofs.endorsement import TREE_FILE, KeptTrees
 from blindmatch_proofs.epoch import verify_signature
 from blindmatch_proofs.verdict import Failed, Passed
-from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError, SetFileError
 from blindmatch_protocol.contract import Info, Published
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest, ManifestFile, SignedManifest
 from msgspec import Struct
@@ -172,6 +173,16 @@ class Publication:
     def endorsement(self) -> dict[str, memoryview]:
         """The file of endorsements, if there is one: no design's, and so in none of the others."""
         return {name: file.content for name, file in self._files.items() if name == ENDORSEMENT}
+
+    def kept_trees(self, info: Info, root: bytes) -> KeptTrees | None:
+        """The trees over the endorsements, by the `root` that the curator signed; None if they are not here,
+        or are damaged: proofs are then made without."""
+        path = self.folder / TREE_FILE
+        try:
+            mapped = MappedFile(path, path.stat().st_size)
+            return KeptTrees(mapped.content, info, self.manifest.epoch, root)
+        except (OSError, MappingError, SetFileError):
+            return None
 
     def every_file(self) -> dict[str, memoryview]:
         """All files: what the next epoch is made from."""

@@ -152,21 +152,25 @@ def backed_by(deployment: Deployment, design: AnyDesign) -> Backed:
         except (FileNotFoundError, ProtocolError):  # version 1 shows nothing
             return Backing()
         proof = (home / PROOF).read_bytes() if (home / PROOF).exists() else b""
-        return Backing(leaf, proof, _endorsed(deployment, design, epoch, label))
+        return Backing(leaf, proof, _endorsed(deployment, design, leaf, label))
 
     return backing if folder.is_dir() else unbacked
 
 
-def _endorsed(deployment: Deployment, design: AnyDesign, epoch: int, label: Label) -> EndorsementProof | None:
-    policy = read_policy(deployment)
+def _endorsed(
+    deployment: Deployment, design: AnyDesign, leaf: EpochLeaf, label: Label
+) -> EndorsementProof | None:
+    policy, epoch = read_policy(deployment), leaf.manifest.epoch
     if policy is None or label == NO_LABEL:
         return None
     try:
-        held = open_publication(deployment.published(design.info.name), epoch).endorsement()
-        table = EndorsedTable(held[FILE], design.info, epoch, len(policy.organisations))
+        publication = open_publication(deployment.published(design.info.name), epoch)
+        held = publication.endorsement()[FILE]
+        table = EndorsedTable(held, design.info, epoch, len(policy.organisations))
     except (KeyError, BlindmatchError):
         return None
-    return prove(table, terms_of(deployment, design), label)
+    trees = publication.kept_trees(design.info, leaf.endorsement_root)
+    return prove(table, terms_of(deployment, design), label, trees)
 
 
 def evidence_of(deployment: Deployment, report_id: bytes, reason: str) -> ReportEvidence:
