@@ -86,6 +86,7 @@ def play(
         writer = None if record is None else Writer(Path(record), world.design)
         if writer is not None:
             stack.callback(writer.close)
+            world.tell = writer.request
         events: list[Event] = []
         for event in run.play(world, map(_with_files, operations), bounds, threads):
             events.append(event)
@@ -95,7 +96,7 @@ def play(
         seen = {name: evidence(world, name, counted=counted) for name in world.driven}
         if writer is not None:
             for one in seen.values():
-                writer.device(one)
+                writer.device(one, run.shown(world, one))
         return Played(events, _audited(world, events, seen) if audit else {})
 
 

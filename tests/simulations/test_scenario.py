@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,12 +34,16 @@ from blindmatch_simulations.testbed.scenario.operations import (
     Tick,
 )
 from blindmatch_simulations.testbed.scenario.recording import (
+    Played as PlayedLine,
+)
+from blindmatch_simulations.testbed.scenario.recording import (
     Recording,
     RecordingError,
+    Request,
     Writer,
     read_recording,
 )
-from blindmatch_simulations.testbed.scenario.run import Bounds, Event, counterpart, evidence, play
+from blindmatch_simulations.testbed.scenario.run import Bounds, Event, counterpart, evidence, play, shown
 from blindmatch_simulations.testbed.scenario.world import World
 from msgspec import Struct
 from msgspec.structs import replace
@@ -74,11 +80,12 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     folder = tmp_path_factory.mktemp("scenario")
     with World.create(folder / "home", "oprf-psi") as world:
         writer, events = Writer(folder / "run.jsonl", world.design), list[Event]()
+        world.tell = writer.request
         for event in play(world, OPERATIONS, threads=True):
             writer.event(event)
             events.append(event)
         seen = evidence(world, "alice", [Picture.from_bytes(DECOY)], world.counted())
-        writer.device(seen)
+        writer.device(seen, shown(world, seen))
         writer.close()
         yield Played(world, events, folder / "run.jsonl", seen)
 
@@ -131,14 +138,85 @@ def test_a_recording_is_worth_the_same_audit(played: Played) -> None:
     assert audit_device(roles, changed).findings
 
 
+def test_requests_stand_before_the_event_they_left_in_and_are_those_of_the_records(
+    played: Played,
+) -> None:
+    recording = read_recording(played.recording)
+    asked = [at for at, one in enumerate(recording.lines) if isinstance(one, Request) and one.item == 0]
+    ends = {one.number: at for at, one in enumerate(recording.lines) if isinstance(one, PlayedLine)}
+    assert asked and all(ends[4] < at < ends[5] for at in asked)
+    bodies = [one.body for one in recording.lines if isinstance(one, Request) and one.account == "alice"]
+    assert sorted(bodies) == sorted(body for record in played.seen.records for body in record.requests)
+    check, received = recording.events[11], recording.events[9]
+    assert (check.reports, received.received) == (
+        (("checked", "passed"),),
+        (("alice", 0), ("alice", 1), ("alice", 1)),
+    )
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from blindmatch_simulations.testbed.scenario.recording import Writer
+from blindmatch_simulations.testbed.scenario.run import play
+from blindmatch_simulations.testbed.scenario.world import World
+from test_scenario import OPERATIONS
+
+with World.create(Path(sys.argv[1]) / "home", "oprf-psi") as world:
+    writer = Writer(Path(sys.argv[1]) / "run.jsonl", world.design)
+
+    def tell(account, opened, body):
+        writer.request(account, opened, body)
+        if opened.item == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    world.tell = tell
+    for event in play(world, OPERATIONS, threads=True):
+        writer.event(event)
+"""
+
+
+def test_what_left_before_a_kill_is_recorded_and_a_torn_line_is_said(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=Path(__file__).parent, check=False)
+    assert done.returncode == -9
+    path = tmp_path / "run.jsonl"
+    recording = read_recording(path)
+    last = recording.lines[-1]
+    assert isinstance(last, Request) and (last.account, last.item) == ("alice", 1) and not recording.devices
+    assert len(recording.events) == 6 and recording.events[5].outcome == "match" and not recording.torn
+    whole = path.read_bytes()
+    for cut in (1, 2, 40):
+        path.write_bytes(whole[:-cut])
+        torn = read_recording(path)
+        assert torn.torn and torn.lines == recording.lines[:-1]
+    path.write_bytes(whole[:60])
+    with pytest.raises(RecordingError, match="does not begin with the head"):
+        read_recording(path)
+
+
+def test_an_error_in_a_recording_names_line_and_field(played: Played, tmp_path: Path) -> None:
+    lines = played.recording.read_bytes().splitlines(keepends=True)
+    at, line = next((at, one) for at, one in enumerate(lines) if b'"request"' in one)
+    path = tmp_path / "spoilt.jsonl"
+    path.write_bytes(b"".join([*lines[:at], line.replace(b'"part":0', b'"part":"x"'), *lines[at + 1 :]]))
+    with pytest.raises(RecordingError, match=rf"line {at + 1}: .*`\$\.part`"):
+        read_recording(path)
+    path.write_bytes(b"".join([*lines[:at], line.replace(b'"part":0', b'"part":1'), *lines[at + 1 :]]))
+    with pytest.raises(RecordingError, match="each call's requests from 0 on"):
+        read_recording(path)
+    path.write_bytes(lines[0].replace(b'"version":2', b'"version":1'))
+    with pytest.raises(RecordingError, match=r"line 1: not by version 2: .*version"):
+        read_recording(path)
+
+
 def test_a_recording_of_another_version_or_with_a_broken_line_is_refused(
     played: Played, tmp_path: Path
 ) -> None:
     lines = played.recording.read_bytes().splitlines(keepends=True)
     spoilt = {
-        "other": [lines[0].replace(b'"version":1', b'"version":2'), *lines[1:]],
+        "other": [lines[0].replace(b'"version":2', b'"version":1'), *lines[1:]],
         "no head": lines[1:],
-        "cut": [*lines[:-1], lines[-1][:100]],
+        "cut within": [*lines[:-2], lines[-2][:100] + b"\n", lines[-1]],
         "more": [lines[0], lines[1].replace(b'"number"', b'"colour":1,"number"')],
     }
     for name, content in spoilt.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from blindmatch_protocol.codec.redacted import Redacted
@@ -78,10 +78,18 @@ class Entry(Redacted, Struct):
 
     opened: EgressRecord
     keep: bool
+    tell: Callable[[EgressRecord, bytes], object]
     requests: list[bytes] = field(default_factory=list)
     request_bytes: int = 0
     reply_bytes: int = 0
     failed: bool = False
+
+    def sending(self, body: bytes) -> None:
+        """Keep a request that is about to leave."""
+        self.request_bytes += len(body)
+        if self.keep:
+            self.requests.append(body)
+        self.tell(self.opened, body)
 
     def record(self) -> EgressRecord:
         """The record as it stands."""
@@ -102,6 +110,10 @@ class Recorder:
             as an audit needs.
         keep_requests: whether requests themselves are kept, as an audit needs, or their lengths alone. What
             is kept is in memory: without this an attachment of 100 MiB is too, part by part.
+
+    Attributes:
+        tell: hears of each request before it leaves, with the record of its call as it was opened; it may be
+            called from a thread of gRPC's.
     """
 
     def __init__(self, most_records: int | None = None, keep_requests: bool = True) -> None:
@@ -111,11 +123,13 @@ class Recorder:
         self._entries: list[Entry] = []
         self._dropped: dict[tuple[Party, str], Totals] = {}
         self._next = 0
+        self.tell: Callable[[EgressRecord, bytes], object] = lambda opened, body: None
 
     def open(self, party: Party, method: str, purpose: Purpose, item: int | None, at_ms: int) -> Entry:
         """Begin the record of a call that has not gone out yet."""
         with self._lock:
-            entry = Entry(EgressRecord(self._next, party, method, purpose, item, (), 0, at_ms), self._keep)
+            opened = EgressRecord(self._next, party, method, purpose, item, (), 0, at_ms)
+            entry = Entry(opened, self._keep, self.tell)
             self._next += 1
             self._entries.append(entry)
             if self._most is not None and len(self._entries) > self._most:

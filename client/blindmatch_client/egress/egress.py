@@ -380,9 +380,7 @@ def _sent(call: Call[Q, P], entry: Entry, request: Q) -> bytes:
     body = request.SerializeToString(deterministic=True)
     if len(body) > MOST_MESSAGE_BYTES:
         raise DeviceError(f"{call.method.path}: a request must be at most {MOST_MESSAGE_BYTES} bytes")
-    entry.request_bytes += len(body)
-    if entry.keep:
-        entry.requests.append(body)
+    entry.sending(body)
     return body
 
 

@@ -50,7 +50,7 @@ from blindmatch_simulations.testbed.scenario.operations import (
     Tick,
 )
 from blindmatch_simulations.testbed.scenario.recording import Writer
-from blindmatch_simulations.testbed.scenario.run import Counted, Player, counterpart, evidence
+from blindmatch_simulations.testbed.scenario.run import Counted, Player, counterpart, evidence, shown
 from blindmatch_simulations.testbed.scenario.world import World
 
 WAIT_SECONDS: Final = 30.0
@@ -163,7 +163,7 @@ class Conversation(Redacted, Struct, frozen=True):
                 seen = evidence(self.world, name, None if self.workload.own else pictures, counted)
                 audits[name] = audit_device(roles, seen)
                 if self.writer is not None:
-                    self.writer.device(seen)
+                    self.writer.device(seen, shown(self.world, seen))
         return audits
 
     def _audit_bundled(self) -> Audit | None:

@@ -136,8 +136,10 @@ def play_demo(
     with phases("pictures"):
         workload = workload or demo_workload()
     with ExitStack() as stack:
-        writer = None if record is None else stack.enter_context(closing(Writer(record, design)))
+        writer = None if record is None else stack.enter_context(closing(Writer(record, design, franking)))
         world = stack.enter_context(World.create(home, reference, design, witnesses, franking=franking))
+        if writer is not None:
+            world.tell = writer.request
         if world.log_parties:  # the list's epoch is logged before it is served
             with phases("log started"):
                 world.start(world.log_parties)

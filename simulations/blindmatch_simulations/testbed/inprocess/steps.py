@@ -7,9 +7,9 @@ held against a second run then are numbers, texts, lengths and shapes; bytes are
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol import codec
@@ -86,6 +86,42 @@ def _leaves(name: str, encoding: Any, value: Any) -> Iterator[tuple[str, Any]]:
             yield from ((f"{name}.{inner}", leaf) for inner, leaf in fields_of(value))
         case _:
             yield name, value
+
+
+LEAST_PART: Final = 4
+"""Bytes that a value must have to be looked for inside a field: shorter ones meet by chance."""
+
+
+def stands_in(value: Hashable, seen: list[Any]) -> bool:
+    """Does a value stand in fields, in whatever way it is written?"""
+    if isinstance(value, tuple):
+        return all(silent(part) or stands_in(part, seen) for part in value)
+    if any(type(one) is type(value) and one == value for one in seen):
+        return True
+    written = _written(value)
+    return any(
+        len(raw) >= LEAST_PART and raw in one for one in seen if isinstance(one, bytes) for raw in written
+    )
+
+
+def _written(value: Hashable) -> list[bytes]:
+    """A value as bytes: as it is, a number in both orders, text also read as hexadecimal."""
+    match value:
+        case bytes():
+            return [value]
+        case int() if value >= 0:
+            length = -(-value.bit_length() // 8)
+            return [value.to_bytes(length, "big"), value.to_bytes(length, "little")]
+        case str():
+            digits = value if len(value) % 2 == 0 and set(value) <= set("0123456789abcdefABCDEF") else ""
+            return [value.encode(), bytes.fromhex(digits)]
+        case _:
+            return []
+
+
+def silent(value: Hashable) -> bool:
+    """Does a value say nothing: is it None, or bytes without a one?"""
+    return value is None or (isinstance(value, bytes) and not any(value))
 
 
 def byte_fields(message: codec.Message) -> list[bytes]:

@@ -1,38 +1,49 @@
-"""A run as a file: what was done, and what each device recorded of itself. Version 1; docs/results.md.
+"""A run as a file: what was done, what left each device, and what it recorded. Version 2; docs/results.md.
 
-    {"line": "head", "format": "blindmatch-recording", "version": 1, "design": ..., ...}
-    {"line": "event", "number": 0, "operation": {"do": "add device", ...}, ...}       as it happens
-    {"line": "device", "account": "alice", "told": {...}, "records": [...], ...}      at the end
+    {"line": "head", "format": "blindmatch-recording", "version": 2, "design": ..., ...}
+    {"line": "request", "account": "alice", "sequence": 0, "part": 0, "body": ...}     before it leaves
+    {"line": "event", "number": 0, "operation": {"do": "add device", ...}, ...}        once it is done
+    {"line": "device", "account": "alice", "told": {...}, "calls": [...], ...}         at the end
 
-It holds what the devices' users sent, their keys and the randomness of every session: it is of generated or
-bundled pictures, and readable by its owner alone. Audits, replays and pages read this one format.
+Each line is handed to the system before anything else happens, so a killed run leaves all but its last line
+whole. It holds what the devices' users sent, their keys and the randomness of every session: it is of
+generated or bundled pictures, and readable by its owner alone. Audits, replays and pages read this format.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
+from blindmatch_client.settings import device_facts
 from blindmatch_client.store.outbox import decode_outcome, encode_outcome
-from blindmatch_client.trace import EgressRecord, EnrolmentTrace, MessageTrace, Round, SessionTrace
+from blindmatch_client.trace import EgressRecord, EnrolmentTrace, MessageTrace, Purpose, Round, SessionTrace
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import AnyDesign, Binding, Item, Party
+from blindmatch_protocol.contract import Adversary, AnyDesign, Binding, Fact, Item, Party, Severity
+from blindmatch_protocol.contract.declaration import of_no_picture
+from blindmatch_protocol.contract.design import coalitions, told
+from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.picture.decode import Picture
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_simulations.testbed.audit import Evidence, Told
-from blindmatch_simulations.testbed.scenario.operations import Operation
-from blindmatch_simulations.testbed.scenario.run import Cost, Event
+from blindmatch_simulations.testbed.deployment.hosting import parties_of
+from blindmatch_simulations.testbed.scenario.operations import AddDevice, Operation
+from blindmatch_simulations.testbed.scenario.run import Cost, Event, Shown
 
 FORMAT: Final = "blindmatch-recording"
-VERSION: Final = 1
+VERSION: Final = 2
 """Goes up when a reader of the earlier version would misread or refuse a file."""
+MOST_BYTES: Final = 1 << 30
+"""Of a recording that is read."""
 
 
 class RecordingError(BlindmatchError):
@@ -43,14 +54,78 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """Frozen and strict."""
 
 
+class Said(Struct, frozen=True, forbid_unknown_fields=True):
+    """A declared fact; `arrives` if a request that arrives is all there is to know."""
+
+    name: str
+    says: str
+    severity: Severity
+    arrives: bool
+
+    @classmethod
+    def of(cls, fact: Fact) -> Said:
+        """As it is declared."""
+        links = (Severity.TIMES, Severity.LINKS)
+        return cls(
+            fact.name, fact.says, fact.severity, fact.project is of_no_picture and fact.severity in links
+        )
+
+
+class Declared(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is declared to a coalition, or to one party; `adversary` is what it is assumed to do."""
+
+    parties: tuple[str, ...]
+    adversary: Adversary
+    facts: tuple[Said, ...]
+
+
+class Attack(Struct, frozen=True, forbid_unknown_fields=True):
+    """The attack that was played: its name, the parties that the adversary holds, and what these do."""
+
+    name: str
+    holds: tuple[str, ...]
+    does: str
+
+
 class Head(_Line, frozen=True, tag="head"):
-    """The first line: what was run, and when."""
+    """The first line: what was run, and when, and the design's declaration.
+
+    Attributes:
+        evaluation, content, end_to_end, learns, roles, forwarded: of the design's `Info`.
+        parties: whose servers there are.
+        declared: by the design; what the messenger declares stands with each device that was added.
+    """
 
     format: Literal["blindmatch-recording"]
-    version: Literal[1]
+    version: Literal[2]
     design: str
     design_version: int
     made_at: str
+    option: str
+    summary: str
+    evaluation: str
+    content: str
+    end_to_end: bool
+    learns: tuple[str, ...]
+    roles: dict[str, str]
+    forwarded: dict[str, str]
+    parties: tuple[str, ...]
+    declared: tuple[Declared, ...]
+    attack: Attack | None = None
+
+
+class Request(_Line, frozen=True, tag="request"):
+    """A request that was about to leave; of a call with several, the `part`th, from 0 on."""
+
+    account: str
+    sequence: int
+    part: int
+    party: str
+    method: str
+    purpose: Purpose
+    item: int | None
+    at_ms: int
+    body: bytes
 
 
 class Spent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +137,16 @@ class Spent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Played(_Line, frozen=True, tag="event"):
-    """An operation that was played; `outcome` is what the device learnt of a picture it sent."""
+    """An operation that was played.
+
+    Attributes:
+        outcome, item: what the device learnt of a picture it sent, and the picture's number.
+        notice: what its user was told.
+        noticed: what the device holds against somebody since then, in words.
+        received: of messages that came, the sender and how many pictures it bears.
+        reports: what the centre holds, when its machine has checked that: state, and what the checks came to.
+        declared: to each party by the messenger, where a device was added.
+    """
 
     number: int
     at_ms: int
@@ -71,6 +155,12 @@ class Played(_Line, frozen=True, tag="event"):
     outcome: str = ""
     delivered: bool | None = None
     spent: Spent | None = None
+    item: int | None = None
+    notice: str = ""
+    noticed: tuple[str, ...] = ()
+    received: tuple[tuple[str, int], ...] = ()
+    reports: tuple[tuple[str, str], ...] | None = None
+    declared: tuple[Declared, ...] = ()
 
 
 class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,20 +175,26 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DeviceLine(_Line, frozen=True, tag="device"):
-    """An `Evidence` without the pictures' pixels; `arrived` has party, method and bytes."""
+    """An `Evidence` without the pictures' pixels; `arrived` has party, method and bytes.
+
+    Attributes:
+        calls: its records, whose requests stand in lines of their own.
+        shown: what the parties with roles could read of each picture.
+    """
 
     account: str
     told: Told
-    records: tuple[EgressRecord, ...]
+    calls: tuple[EgressRecord, ...]
     sessions: tuple[Session, ...]
     messages: tuple[MessageTrace, ...]
     enrolments: tuple[EnrolmentTrace, ...]
     drawn: tuple[bytes, ...]
     files: dict[int, bytes]
     arrived: tuple[tuple[str, str, int], ...] | None = None
+    shown: tuple[Shown, ...] = ()
 
 
-Line: TypeAlias = Head | Played | DeviceLine
+Line: TypeAlias = Head | Request | Played | DeviceLine
 
 
 class Recording(Redacted, Struct, frozen=True):
@@ -108,11 +204,25 @@ class Recording(Redacted, Struct, frozen=True):
         head: what was run.
         events: what was done, in order.
         devices: what each device recorded, by account.
+        lines: requests and events, in the order in which they were written.
+        torn: whether the last line is incomplete, since the run was ended while it was written.
     """
 
     head: Head
     events: Sequence[Played]
     devices: Mapping[str, DeviceLine] = field(default_factory=dict)
+    lines: Sequence[Request | Played] = ()
+    torn: bool = False
+
+    def records(self, account: str) -> tuple[EgressRecord, ...]:
+        """All that left a device, with its requests."""
+        bodies: dict[int, list[bytes]] = {}
+        for one in self.lines:
+            if isinstance(one, Request) and one.account == account:
+                bodies.setdefault(one.sequence, []).append(one.body)
+        return tuple(
+            replace(one, requests=tuple(bodies.get(one.sequence, ()))) for one in self.devices[account].calls
+        )
 
     def evidence(
         self,
@@ -141,7 +251,7 @@ class Recording(Redacted, Struct, frozen=True):
         return Evidence(
             account=account,
             told=held.told,
-            records=held.records,
+            records=self.records(account),
             traces=[_trace(design, one) for one in held.sessions],
             items=items,
             pool=[*items.values(), *pool],
@@ -156,82 +266,180 @@ class Recording(Redacted, Struct, frozen=True):
 
 
 class Writer:
-    """Writes a recording into the new file `path`, line after line; `RecordingError` if there is one."""
+    """Writes a recording into the new file `path`, line after line; `RecordingError` if there is one.
 
-    def __init__(self, path: Path, design: AnyDesign) -> None:
+    Args:
+        franking: of the deployment.
+        attack: that is played in it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        design: AnyDesign,
+        franking: FrankingMode = DEFAULT_MODE,
+        attack: Attack | None = None,
+    ) -> None:
+        self._lock, self._written = threading.Lock(), dict[tuple[str, int], int]()
+        self._design, self._franking = design, franking
         try:
             self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         except OSError as error:
             raise RecordingError(f"{path}: cannot be written: {error.strerror}") from error
-        info, now = design.info, datetime.now(UTC).isoformat(timespec="seconds")
-        self._write(Head(FORMAT, VERSION, info.name, info.version, now))
+        self._write(_head(design, attack))
+
+    def request(self, account: str, opened: EgressRecord, body: bytes) -> None:
+        """A request that is about to leave a device; from any thread."""
+        with self._lock:
+            key = account, opened.sequence
+            part = self._written[key] = self._written.get(key, -1) + 1
+            plain = (opened.party, opened.method, opened.purpose, opened.item, opened.at_ms)
+            self._write(Request(account, opened.sequence, part, *plain, body))
 
     def event(self, event: Event) -> None:
         """An operation that was played."""
-        plain = (event.number, event.at_ms, event.operation, event.error, event.outcome, event.delivered)
-        self._write(Played(*plain, None if event.cost is None else _spent(event.cost)))
+        declared: tuple[Declared, ...] = ()
+        if isinstance(event.operation, AddDevice):
+            declared = _of_messenger(self._design, event.operation, self._franking)
+        with self._lock:
+            self._write(
+                Played(
+                    event.number,
+                    event.at_ms,
+                    event.operation,
+                    event.error,
+                    event.outcome,
+                    event.delivered,
+                    None if event.cost is None else _spent(event.cost),
+                    getattr(event.result, "item", None),
+                    getattr(event.result, "notice", ""),
+                    event.noticed,
+                    event.received,
+                    event.reports,
+                    declared,
+                )
+            )
 
-    def device(self, evidence: Evidence) -> None:
-        """What a device recorded of itself."""
+    def device(self, evidence: Evidence, shown: Sequence[Shown] = ()) -> None:
+        """What a device recorded of itself, and what `shown` of its pictures parties could read."""
+        for record in evidence.records:
+            for body in record.requests[self._written.get((evidence.account, record.sequence), -1) + 1 :]:
+                self.request(evidence.account, record, body)
         arrived = None
         if evidence.arrived is not None:
             arrived = tuple((str(party), method, size) for (party, method), size in evidence.arrived.items())
-        self._write(
-            DeviceLine(
-                account=evidence.account,
-                told=evidence.told,
-                records=tuple(evidence.records),
-                sessions=tuple(_session(one) for one in evidence.traces),
-                messages=tuple(evidence.messages),
-                enrolments=tuple(evidence.enrolments),
-                drawn=tuple(evidence.drawn),
-                files=dict(evidence.files),
-                arrived=arrived,
-            )
+        line = DeviceLine(
+            account=evidence.account,
+            told=evidence.told,
+            calls=tuple(replace(one, requests=()) for one in evidence.records),
+            sessions=tuple(_session(one) for one in evidence.traces),
+            messages=tuple(evidence.messages),
+            enrolments=tuple(evidence.enrolments),
+            drawn=tuple(evidence.drawn),
+            files=dict(evidence.files),
+            arrived=arrived,
+            shown=tuple(shown),
         )
+        with self._lock:
+            self._write(line)
 
     def close(self) -> None:
         """Nothing more comes."""
         self._file.close()
 
     def _write(self, line: Line) -> None:
-        self._file.write(msgspec.json.encode(line, enc_hook=_encoded) + b"\n")
-        self._file.flush()
+        """A line, whole; a call that is still under way once the recording is closed is not in it."""
+        if not self._file.closed:
+            self._file.write(msgspec.json.encode(line, enc_hook=_encoded) + b"\n")
+            self._file.flush()
 
 
 def read_recording(path: Path | str) -> Recording:
-    """The recording in a file.
+    """The recording in a file; a last line that was not finished is left out, and `torn` says so.
 
     Raises:
-        RecordingError: if it cannot be read, is none of this version, or its lines are not those of one run.
+        RecordingError: if it cannot be read, is too large or none of this version, or its lines are not those
+            of one run; it names the line, and the field.
     """
     path = Path(path)
     try:
-        lines = path.read_bytes().splitlines()
+        if path.stat().st_size > MOST_BYTES:
+            raise RecordingError(f"{path}: a recording must be at most {MOST_BYTES} bytes")
+        *lines, last = path.read_bytes().split(b"\n")
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror}") from error
-    found = _lines(path, lines)
+    found = list(_lines(path, lines))
     if not found or not isinstance(found[0], Head):
         raise RecordingError(f"{path.name}: does not begin with the head of a recording")
-    events = [line for line in found if isinstance(line, Played)]
+    seen = [line for line in found if isinstance(line, Request | Played)]
+    events = [line for line in seen if isinstance(line, Played)]
     devices = {line.account: line for line in found if isinstance(line, DeviceLine)}
     numbered = [line.number for line in events] == list(range(len(events)))
-    if not numbered or found != [found[0], *events, *devices.values()]:
+    plain = [line for line in found if not isinstance(line, Request)]
+    if not numbered or plain != [found[0], *events, *devices.values()] or not _in_order(seen):
         raise RecordingError(
-            f"{path.name}: edited: head, events from 0 on and devices must come once, in order"
+            f"{path.name}: edited: head, events from 0 on, each call's requests from 0 on and devices must "
+            "come once, in order"
         )
-    return Recording(found[0], events, devices)
+    return Recording(found[0], events, devices, seen, bool(last))
 
 
-def _lines(path: Path, lines: Iterable[bytes]) -> list[Line]:
+def _in_order(lines: Sequence[Request | Played]) -> bool:
+    """Does each call have its requests once, the first one first?"""
+    parts: dict[tuple[str, int], int] = {}
+    for one in lines:
+        if isinstance(one, Request):
+            if one.part != parts.get((one.account, one.sequence), 0):
+                return False
+            parts[one.account, one.sequence] = one.part + 1
+    return True
+
+
+def _lines(path: Path, lines: Sequence[bytes]) -> Iterator[Line]:
     decoder = msgspec.json.Decoder(Line, dec_hook=_decoded)
-    found: list[Line] = []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(decoder.decode(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            yield decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, BlindmatchError) as error:
             raise RecordingError(f"{path.name}, line {number}: not by version {VERSION}: {error}") from error
-    return found
+
+
+def _head(design: AnyDesign, attack: Attack | None) -> Head:
+    info, now = design.info, datetime.now(UTC).isoformat(timespec="seconds")
+    return Head(
+        format=FORMAT,
+        version=VERSION,
+        design=info.name,
+        design_version=info.version,
+        made_at=now,
+        option=info.option,
+        summary=info.summary,
+        evaluation=info.evaluation,
+        content=info.sends_content,
+        end_to_end=info.end_to_end,
+        learns=tuple(sorted(info.learns)),
+        roles={str(role): str(party) for role, party in info.roles.items()},
+        forwarded={str(role): str(party) for role, party in info.forwarded.items()},
+        parties=parties_of(design),
+        declared=tuple(_of_design(design)),
+        attack=attack,
+    )
+
+
+def _of_design(design: AnyDesign) -> Iterator[Declared]:
+    alone = (frozenset({Party.DEVICE}), frozenset({Party.PROVIDER}))
+    for parties in dict.fromkeys((*alone, *coalitions(design))):
+        for adversary in Adversary:
+            yield Declared(
+                tuple(sorted(parties)), adversary, tuple(map(Said.of, told(design, parties, adversary)))
+            )
+
+
+def _of_messenger(design: AnyDesign, added: AddDevice, franking: FrankingMode) -> tuple[Declared, ...]:
+    facts = device_facts(added.slot_s is not None, design.info, added.consequence, franking)
+    return tuple(
+        Declared((party,), Adversary.SEMI_HONEST, tuple(map(Said.of, some))) for party, some in facts.items()
+    )
 
 
 def _session(trace: SessionTrace) -> Session:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar, assert_never
 
 import numpy as np
 from blindmatch_client.settings import CoverSchedule
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
-from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec import Rows, decode_any
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import Randomness, seeded, system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import AnyDesign, Item, Party, Progress, SetParameters, no_progress
+from blindmatch_protocol.contract import (
+    Adversary,
+    AnyDesign,
+    Item,
+    Party,
+    Progress,
+    Role,
+    SetParameters,
+    Severity,
+    Shows,
+    no_progress,
+)
+from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -31,7 +43,8 @@ from blindmatch_simulations.testbed.deployment.curating import add_references, l
 from blindmatch_simulations.testbed.deployment.devices import Options, Watched, now_ms
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.operators import ask_centre, centre_list
-from blindmatch_simulations.testbed.inprocess.deployed import open_published, values_of
+from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, open_published, values_of
+from blindmatch_simulations.testbed.inprocess.steps import fields_of, stands_in
 from blindmatch_simulations.testbed.pictures.pool import random_hashes
 from blindmatch_simulations.testbed.scenario.operations import (
     AddDevice,
@@ -52,7 +65,7 @@ from blindmatch_simulations.testbed.scenario.operations import (
     account_of,
     checked,
 )
-from blindmatch_simulations.testbed.scenario.world import World
+from blindmatch_simulations.testbed.scenario.world import Driven, World
 
 Counted = Mapping[Party, Sequence[pb.Counter]]
 
@@ -92,6 +105,59 @@ def counterpart(world: World, entries: Rows) -> Counterpart:
     """The roles of the current epoch in this process; `entries`, uint8 (n, 32), say which pictures match."""
     opened = open_published(world.design, world.publication())
     return Counterpart(world.design, opened.setup, opened.states, entries, system_randomness())
+
+
+class Shown(Struct, frozen=True, forbid_unknown_fields=True):
+    """A declared fact of a picture that stands in what a party got of it.
+
+    Attributes:
+        item: the picture's number.
+        round: in which it was, from 0 on.
+        value: as it stands there: text, a number, bytes in hexadecimal; empty for the picture itself.
+    """
+
+    item: int
+    role: str
+    round: int
+    party: str
+    fact: str
+    severity: Severity
+    value: str
+
+
+def shown(world: World, seen: Evidence) -> tuple[Shown, ...]:
+    """What stands in the bodies of a device's sessions, as each role and each carrier of it reads them."""
+    opened = open_published(world.design, world.publication())
+    return tuple(
+        one
+        for trace in seen.traces
+        for at, asked in enumerate(trace.rounds)
+        for role, body in asked.bodies.items()
+        for one in _stands(opened, seen.items[trace.item], trace.item, at, role, body)
+    )
+
+
+def _stands(opened: OpenDesign, item: Item, number: int, at: int, role: Role, body: bytes) -> Iterator[Shown]:
+    design, host = opened.design, opened.design.info.roles[role]
+    for party in dict.fromkeys((design.info.asked(role), host)):
+        message = decode_any(design.requests[role], body, "recording")
+        if party == host:
+            message = design.unsealed(role, opened.states[role], message)
+        fields = [value for _, value in fields_of(message)]
+        for fact in told(design, frozenset({party}), Adversary.SEMI_HONEST):
+            value = fact.project(item, opened.setup)
+            if Shows.PICTURE in fact.shows:
+                stands, words = item.pixels.tobytes() in fields, ""
+            else:
+                stands, words = value is not True and stands_in(value, fields), as_text(value)
+            if stands:
+                yield Shown(number, role, at, party, fact.name, fact.severity, words)
+
+
+def as_text(value: Hashable, most: int = 64) -> str:
+    """A fact's value for people; of long bytes the first ones."""
+    words = value.hex() if isinstance(value, bytes) else str(value)
+    return words if len(words) <= most else f"{words[:most]}..."
 
 
 def arrived(counted: Counted, account: str) -> dict[tuple[Party, str], int]:
@@ -192,6 +258,7 @@ class Event(Redacted, Struct, frozen=True):
         result: what came of it: what `World` gives back for it; None where that is nothing.
         error: in words, if it failed; empty otherwise.
         cost: what the device did, where one was told to do something.
+        noticed: what this device holds against somebody since then, in words.
     """
 
     SHOWN: ClassVar = ("number", "at_ms", "operation", "error")
@@ -202,6 +269,7 @@ class Event(Redacted, Struct, frozen=True):
     result: Any = None
     error: str = ""
     cost: Cost | None = None
+    noticed: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -212,6 +280,20 @@ class Event(Redacted, Struct, frozen=True):
     def delivered(self) -> bool | None:
         """Whether the message was handed over; None for what is no message."""
         return getattr(self.result, "delivered", None)
+
+    @property
+    def received(self) -> tuple[tuple[str, int], ...]:
+        """Of messages that came, the sender and the number of pictures."""
+        if not isinstance(self.operation, Receive):
+            return ()
+        return tuple((one.sender, len(one.pictures)) for one in self.result or ())
+
+    @property
+    def reports(self) -> tuple[tuple[str, str], ...] | None:
+        """State and checks of the centre's reports; None where nobody asked."""
+        if not isinstance(self.result, pb.CentreList):
+            return None
+        return tuple((row.state, row.checks) for row in self.result.reports)
 
 
 class Player(Redacted, Struct):
@@ -239,16 +321,27 @@ class Player(Redacted, Struct):
         number, at_ms, self.played = self.played, now_ms(), self.played + 1
         account = account_of(operation)
         driven = self.world.driven.get(account) if account else None
+        before = _held_against(driven)
         with watching(driven.watched) if driven else nullcontext(None) as cost:
             try:
                 result, error = _do(self.world, operation, self.threads, progress), None
             except BlindmatchError as failed:
                 result, error = None, failed
         words = "" if error is None else f"{type(error).__name__}: {error}"
-        self.tell(Event(number, at_ms, operation, result, words, cost))
+        noticed = tuple(one for one in _held_against(driven) if one not in before)
+        self.tell(Event(number, at_ms, operation, result, words, cost, noticed))
         if error is not None:
             raise error
         return result
+
+
+def _held_against(driven: Driven | None) -> tuple[str, ...]:
+    """What a device holds against others: evidence, and why it asks nobody any more."""
+    if driven is None:
+        return ()
+    standing = driven.watched.device.standing()
+    doubts = filter(None, (standing.distrust, standing.log_distrust))
+    return (*(f"{one.kind}: {one.words}" for one in standing.evidence), *doubts)
 
 
 def play(

@@ -20,12 +20,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from blindmatch_client.device import Flushed, Sent
 from blindmatch_client.messages.receiving import Received
 from blindmatch_client.settings import FailureMode
+from blindmatch_client.trace import EgressRecord
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, EntrySource, Party, Progress, no_progress
@@ -218,9 +220,12 @@ class World(Servers):
 
     Attributes:
         driven: its devices, by account.
+        tell: hears of each request before it leaves a device that is made from then on: account, the record
+            of its call as it was opened, and the request; it may be called from a thread of gRPC's.
     """
 
     driven: dict[str, Driven] = field(default_factory=dict)
+    tell: Callable[[str, EgressRecord, bytes], object] = lambda account, opened, body: None
 
     @classmethod
     def create(
@@ -303,6 +308,7 @@ class World(Servers):
         slot_s = decided.cover.period_s if decided.cover else None
         told = Told(registered=1, slot_s=slot_s, consequence=decided.consequence)
         self.driven[name] = Driven(made, told)
+        made.recorder.tell = partial(self.tell, name)
         made.device.register()
         return made
 

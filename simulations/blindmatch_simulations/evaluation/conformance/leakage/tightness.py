@@ -29,13 +29,11 @@ from msgspec.structs import replace
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, rows_of
 from blindmatch_simulations.evaluation.conformance.leakage.game import in_shares
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, Ran, opened, run_session
-from blindmatch_simulations.testbed.inprocess.steps import fields_of
+from blindmatch_simulations.testbed.inprocess.steps import fields_of, silent, stands_in
 from blindmatch_simulations.testbed.inprocess.verdict import NotApplicableError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 LEAST_TELLING: Final = 2
-LEAST_PART: Final = 4
-"""Bytes that a value must have to be looked for inside a field: shorter ones meet by chance."""
 PICTURES: Final = ("listed/0", "twin/listed/0", "other/0", "twin/other/0", "far-32/0", "poor/0", "poor/1")
 
 
@@ -50,7 +48,7 @@ class Case(Redacted, Struct, frozen=True):
     @property
     def telling(self) -> dict[str, Hashable]:
         """The values that say something: not None, nor nothing but zeros."""
-        return {name: value for name, value in self.values.items() if not _silent(value)}
+        return {name: value for name, value in self.values.items() if not silent(value)}
 
     @property
     def constant(self) -> bool:
@@ -117,39 +115,7 @@ def _setup(case: Case) -> bool:
 
 
 def _field(case: Case) -> bool:
-    return all(_literal(value, case.seen(name)) for name, value in case.telling.items())
-
-
-def _literal(value: Hashable, seen: list[Any]) -> bool:
-    """Does a value stand in fields, in whatever way it is written?"""
-    if isinstance(value, tuple):
-        return all(_silent(part) or _literal(part, seen) for part in value)
-    if any(type(one) is type(value) and one == value for one in seen):
-        return True
-    written = _written(value)
-    return any(
-        len(raw) >= LEAST_PART and raw in one for one in seen if isinstance(one, bytes) for raw in written
-    )
-
-
-def _written(value: Hashable) -> list[bytes]:
-    """A value as bytes: as it is, a number in both orders, text also read as hexadecimal."""
-    match value:
-        case bytes():
-            return [value]
-        case int() if value >= 0:
-            length = -(-value.bit_length() // 8)
-            return [value.to_bytes(length, "big"), value.to_bytes(length, "little")]
-        case str():
-            digits = value if len(value) % 2 == 0 and set(value) <= set("0123456789abcdefABCDEF") else ""
-            return [value.encode(), bytes.fromhex(digits)]
-        case _:
-            return []
-
-
-def _silent(value: Hashable) -> bool:
-    """Does a value say nothing: is it None, or bytes without a one?"""
-    return value is None or (isinstance(value, bytes) and not any(value))
+    return all(stands_in(value, case.seen(name)) for name, value in case.telling.items())
 
 
 def _shares(case: Case) -> bool:
