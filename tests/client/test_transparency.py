@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from blindmatch_client.epochs import transparency
-from blindmatch_client.epochs.transparency import HEARD_MOST, Seen, Transparency, UnloggedError
+from blindmatch_client.epochs import adoption, transparency
+from blindmatch_client.epochs.adoption import Transparency
+from blindmatch_client.epochs.transparency import HEARD_MOST, Seen, UnloggedError
 from blindmatch_client.store.store import Store
 from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSignature, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy
@@ -63,8 +64,8 @@ def offered(
 
 
 def take(one: Transparency, epoch: int, log: MemoryLog = HELD, now: int = NOW, **changes: bytes) -> Seen:
-    described = offered(epoch, log, tuple(one.sizes()), **changes)
-    seen = one.check(signed(EpochLeaf.decode(log.entries[epoch - 1]).manifest), described, now)
+    described = offered(epoch, log, tuple(one.view.sizes()), **changes)
+    seen = one.view.check(signed(EpochLeaf.decode(log.entries[epoch - 1]).manifest), described, now)
     one.keep(seen)
     return seen
 
@@ -79,10 +80,10 @@ def test_epochs_are_taken_one_after_the_other_and_across_starts() -> None:
     store = Kept()
     for epoch in (1, 2, 5, 7):
         one = device(store)
-        assert not one.took(epoch)
+        assert not one.view.took(epoch)
         take(one, epoch)
-        assert one.took(epoch)
-        assert one.sizes() == [epoch]
+        assert one.view.took(epoch)
+        assert one.view.sizes() == [epoch]
     take(device(store), 7, now=NOW + 30)
 
 
@@ -106,8 +107,8 @@ def test_lines_that_a_host_adds_to_a_checkpoint_are_not_kept() -> None:
 def test_without_a_policy_nothing_is_checked_kept_or_told() -> None:
     store = Kept()
     one = device(store, None)
-    one.keep(one.check(signed(LEAVES[0].manifest), pb.Description(), NOW))
-    assert one.took(1)
+    one.keep(one.view.check(signed(LEAVES[0].manifest), pb.Description(), NOW))
+    assert one.view.took(1)
     assert one.to_tell("bob") == b""
     assert one.hear("bob", HELD.note(()).encode()) is None
     assert not store
@@ -124,7 +125,7 @@ def test_a_checkpoint_that_no_quorum_cosigned_stops_nobody(
     note = Note(text, (LOG.sign(text), *lines, stolen))
     take(one, 5)
     split = one.hear("mallory", note.encode())
-    assert (split is None) is (size != 5) and not one.stops(note)
+    assert (split is None) is (size != 5) and not one.view.stops(note)
     take(one, 7)
 
 
@@ -135,12 +136,12 @@ def test_what_was_held_when_the_user_said_to_go_on_stops_nothing_any_more(size: 
     take(device(store), 5)
     for _ in range(2):
         assert device(store).hear("mallory", note.encode()) is None
-    assert device(store).stops(note) and "7" in refusal(device(store), 7)
-    device(store).forgive()
-    assert device(store).hear("bob", note.encode()) is None and not device(store).stops(note)
+    assert device(store).view.stops(note) and "7" in refusal(device(store), 7)
+    device(store).keep(device(store).view.forgive())
+    assert device(store).hear("bob", note.encode()) is None and not device(store).view.stops(note)
     take(device(store), 7)
     assert device(store).hear("bob", HELD.note(size=6).encode()) is None
-    assert device(store).sizes() == [7, 6]
+    assert device(store).view.sizes() == [7, 6]
 
 
 @pytest.mark.parametrize("length", [1, 200])
@@ -151,10 +152,10 @@ def test_however_many_witnesses_a_quorum_has_and_however_long_their_names_peers_
     pinned = EpochPolicy(policy_of([log.key.key], operators, 15), 60)
     one, other = device(pinned=pinned), device(pinned=pinned)
     described = pb.Description(leaf=log.entries[6], proof=log.proof(6, witnesses).encode())
-    one.keep(one.check(signed(LEAVES[6].manifest), described, NOW))
+    one.keep(one.view.check(signed(LEAVES[6].manifest), described, NOW))
     told = compose("", (), 0, seeded("told"), one.to_tell("bob"))
     assert other.hear("alice", Content.decode(told.encode()).checkpoint) is None
-    assert other.sizes() == [7]
+    assert other.view.sizes() == [7]
     assert len(Note.parse(told.checkpoint).signatures) == 16, "the log's and a quorum's, no more"
 
 
@@ -176,7 +177,7 @@ def test_what_is_not_shown_to_be_everybodys_is_refused() -> None:
     assert "not met" in refusal(one, 7, proof=again)
     foreign = MemoryLog(HELD.entries, signer("foreign.example", ED25519))
     assert "no log of the policy" in refusal(one, 7, proof=foreign.proof(6).encode())
-    assert one.sizes() == []
+    assert one.view.sizes() == []
 
 
 def test_a_log_that_does_not_continue_what_was_taken_is_refused_with_both_checkpoints() -> None:
@@ -185,17 +186,18 @@ def test_a_log_that_does_not_continue_what_was_taken_is_refused_with_both_checkp
     with pytest.raises(UnloggedError, match="not shown that the log of 7 leaves continues") as caught:
         take(one, 7, FORK)
     assert caught.value.held == HELD.note(size=5).encode()
-    assert not one.is_split(caught.value)
+    assert not one.view.is_split(caught.value)
     assert caught.value.shown == FORK.note().encode()
     with pytest.raises(UnloggedError, match="does not continue") as caught:
         take(one, 5, FORK)
-    assert one.is_split(caught.value)
+    assert one.view.is_split(caught.value)
     assert "had 5 before" in refusal(one, 4)
     described = offered(7)
     with pytest.raises(UnloggedError, match="not shown") as caught:
-        one.check(signed(LEAVES[6].manifest), described, NOW)  # of the same log: its host leaves the path out
+        # of the same log: its host leaves the path out
+        one.view.check(signed(LEAVES[6].manifest), described, NOW)
     assert caught.value.held == HELD.note(size=5).encode()
-    assert not one.is_split(caught.value)
+    assert not one.view.is_split(caught.value)
     take(one, 7)
 
 
@@ -221,14 +223,14 @@ def test_a_checkpoint_of_another_size_is_held_until_the_log_continues_it() -> No
     take(one, 3)
     assert one.hear("bob", HELD.note(size=5).encode()) is None
     one = device(store)
-    assert one.sizes() == [3, 5]
+    assert one.view.sizes() == [3, 5]
     with pytest.raises(UnloggedError, match="had 5 before") as caught:
         take(one, 4)  # a newer epoch is withheld
     assert caught.value.held == b"" and caught.value.longer == HELD.note(WITNESSES[1:3], size=5).encode()
     assert one.hear("bob", HELD.note(size=2).encode()) is None  # from before this device was made
-    assert one.sizes() == [3, 5, 2]
+    assert one.view.sizes() == [3, 5, 2]
     take(one, 6)
-    assert one.sizes() == [6]
+    assert one.view.sizes() == [6]
     assert one.hear("bob", FORK.note(size=5).encode()) is None
     with pytest.raises(UnloggedError, match="not shown") as caught:
         take(one, 7)
@@ -248,7 +250,7 @@ def test_what_the_log_did_not_sign_is_passed_over() -> None:
     moved = Note(counts, (LOG.sign(counts),))
     for note in (b"", b"junk", forged.encode(), foreign.note(()).encode(), empty.encode(), moved.encode()):
         assert one.hear("bob", note) is None
-    assert one.sizes() == [6]
+    assert one.view.sizes() == [6]
 
 
 def test_no_alteration_of_what_a_peer_tells_of_raises_or_is_held() -> None:
@@ -259,23 +261,23 @@ def test_no_alteration_of_what_a_peer_tells_of_raises_or_is_held() -> None:
         raw[at] ^= drawn.take(1)[0] | 1
         assert one.hear("mallory", bytes(raw)) is None
         assert one.hear("mallory", bytes(raw[:at])) is None
-    assert one.sizes() == []
+    assert one.view.sizes() == []
 
 
 def test_what_peers_tell_of_is_bounded() -> None:
     one, long = device(), MemoryLog([str(n).encode() for n in range(40)])
     for size in range(1, 40):
         assert one.hear("bob", long.note(size=size).encode()) is None
-    assert len(one.sizes()) == HEARD_MOST
+    assert len(one.view.sizes()) == HEARD_MOST
     for number in range(100):
         assert one.hear(f"peer {number}", long.note(size=1 + number % 40).encode()) is None
-    assert len(one.sizes()) == HEARD_MOST
+    assert len(one.view.sizes()) == HEARD_MOST
 
 
 def test_whom_a_device_told_is_bounded_and_who_is_forgotten_is_told_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transparency, "TOLD_MOST", 3)
+    monkeypatch.setattr(adoption, "TOLD_MOST", 3)
     one = device()
     take(one, 5)
     for name in ("a", "b", "c", "d"):
@@ -290,13 +292,13 @@ def test_one_peer_cannot_push_out_what_another_told_of() -> None:
     for size in range(7, 60):
         one = device(store)
         assert one.hear("mallory", long.note(size=size).encode()) is None
-    assert 6 in one.sizes()
-    assert one.sizes()[-1] == 59
+    assert 6 in one.view.sizes()
+    assert one.view.sizes()[-1] == 59
     for number in range(HEARD_MOST - 2):
         assert one.hear(f"peer {number}", long.note(size=10 + number).encode()) is None
-    assert one.sizes() == [6, 59, *range(10, 10 + HEARD_MOST - 2)]
+    assert one.view.sizes() == [6, 59, *range(10, 10 + HEARD_MOST - 2)]
     assert one.hear("peer 15", long.note(size=40).encode()) is None
-    assert one.sizes() == [59, *range(10, 10 + HEARD_MOST - 2), 40], "it takes 15 other peers"
+    assert one.view.sizes() == [59, *range(10, 10 + HEARD_MOST - 2), 40], "it takes 15 other peers"
 
 
 def test_what_was_heard_before_peers_were_kept_is_still_held() -> None:
@@ -320,13 +322,25 @@ def test_no_alteration_of_what_is_offered_is_taken_or_raises_anything_else() -> 
         altered.CopyFrom(whole)
         setattr(altered, name, bytes(raw))
         with pytest.raises(UnloggedError):
-            one.check(manifest, altered, NOW)
+            one.view.check(manifest, altered, NOW)
     for path in ((), (b"",), (b"x" * 31,) * 70):
         altered = offered(6)
         altered.consistency.append(pb.Consistency(tree_size=4, path=path))
         with pytest.raises(UnloggedError):
-            one.check(manifest, altered, NOW)
-    one.check(manifest, whole, NOW)
+            one.view.check(manifest, altered, NOW)
+    one.view.check(manifest, whole, NOW)
+
+
+def test_steps_of_the_log_return_what_is_to_be_kept_and_keep_nothing() -> None:
+    store = Kept()
+    view = device(store).view
+    taken = view.check(signed(LEAVES[4].manifest), offered(5), NOW)
+    heard, split = replace(view, seen=taken).hear("bob", HELD.note(size=7).encode())
+    assert split is None and replace(view, seen=heard).sizes() == [5, 7]
+    assert replace(view, seen=replace(view, seen=heard).forgive()).sizes() == [5]
+    assert (view.seen, view.sizes(), store) == (Seen(), [], {})
+    device(store).keep(heard)
+    assert device(store).view == replace(view, seen=heard)
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -343,8 +357,8 @@ def test_a_checkpoint_whose_adoption_was_undone_is_kept_with_the_next_one(
                 if broken:
                     raise OSError("the disk is full")
         except OSError:
-            assert one.sizes() == [4]
-    assert device(store).sizes() == [5]
+            assert one.view.sizes() == [4]
+    assert device(store).view.sizes() == [5]
     refusal(device(store), 6, FORK)
     store.close()
 
@@ -359,6 +373,6 @@ def test_a_checkpoint_that_was_heard_in_an_undone_transaction_is_held_when_it_co
         one.hear("bob", told)
         raise OSError("the disk is full")
     one.hear("bob", told)
-    assert device(store).sizes() == [4, 7]
+    assert device(store).view.sizes() == [4, 7]
     refusal(device(store), 7)
     store.close()

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
+from blindmatch_proofs.epoch import EpochPolicy
+from blindmatch_proofs.split_view import SplitView
 from blindmatch_proofs.verdict import Failed, Verdict
 from blindmatch_protocol.codec.errors import BlindmatchError, SetFileError
 from blindmatch_protocol.codec.redacted import Redacted
@@ -26,11 +28,12 @@ from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.messages.epoch_manifest import SIGNED_MOST, EpochManifest, SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.calls import DESCRIBE
 from blindmatch_client.epochs.setup import SetupFiles, SetupStore
-from blindmatch_client.epochs.transparency import Transparency
+from blindmatch_client.epochs.transparency import LogView, Seen
 from blindmatch_client.epochs.trusted import (
     ALWAYS_KEPT,
     TELLING,
@@ -186,6 +189,58 @@ class AdoptionRecord:
         return f"{self._design}/{epoch}"
 
 
+TOLD_MOST: Final = 256
+"""Peers of whom it is remembered what they were told; one that is forgotten is told again."""
+
+
+class Transparency:
+    """Keeps what a device sees of the log of one design's epochs.
+
+    Args:
+        policy, curator, sealing_key: as of `LogView`.
+    """
+
+    def __init__(
+        self, store: Store, policy: EpochPolicy | None, curator: bytes, sealing_key: bytes | None
+    ) -> None:
+        self._store, self._view = store, LogView(policy, curator, sealing_key)
+        self._name = f"log/{policy.origin}" if policy else ""
+        self._undone = -1
+        self._told: dict[str, bytes] = {}
+
+    @property
+    def view(self) -> LogView:
+        """What is kept, read again after any transaction was undone: it may have been kept in that one."""
+        if self._view.policy is not None and self._undone != (undone := self._store.undone):
+            self._view = replace(self._view, seen=Seen.load(self._store.get(self._name)))
+            self._undone = undone
+        return self._view
+
+    def keep(self, seen: Seen) -> None:
+        """Keep what a step of the view returned; an epoch's in the transaction that adopts it."""
+        if self._view.policy is not None and seen != self.view.seen:
+            self._store.put(self._name, seen.dump())
+            self._view = replace(self._view, seen=seen)
+
+    def hear(self, peer: str, raw: bytes) -> SplitView | None:
+        """As `LogView.hear`; keeps what is to be kept."""
+        seen, split = self.view.hear(peer, raw)
+        self.keep(seen)
+        return split
+
+    def to_tell(self, peer: str) -> bytes:
+        """The checkpoint for the next message to `peer`: the newest, unless the peer was told of it since
+        this device was opened; then nothing."""
+        newest = self.view.seen.taken[-1:]
+        if not newest or self._told.get(peer) == newest[0]:
+            return b""
+        self._told.pop(peer, None)
+        self._told[peer] = newest[0]
+        for oldest in list(self._told)[:-TOLD_MOST]:
+            del self._told[oldest]
+        return self.view.to_tell()
+
+
 class Opened(Redacted, Struct, frozen=True):
     """An adopted epoch, opened.
 
@@ -221,7 +276,7 @@ class Adoption:
         adopted = self._record.newest()
         if adopted is None or adopted.fault is not None or not self._demands.is_mine(adopted.signed.manifest):
             return None
-        if not (self._is_endorsed(adopted.epoch) and self._transparency.took(adopted.epoch)):
+        if not (self._is_endorsed(adopted.epoch) and self._transparency.view.took(adopted.epoch)):
             return None
         files = self._setups.whole(adopted.signed.manifest)
         try:
@@ -242,11 +297,11 @@ class Adoption:
         offer = TrustedSet(self._demands)
         with self._noting():
             call = Call(self._demands.party, DESCRIBE, Purpose.SETUP, idempotent=True)
-            request = pb.DescribeRequest(tree_sizes=self._transparency.sizes())
+            request = pb.DescribeRequest(tree_sizes=self._transparency.view.sizes())
             described, now = self._egress.unary(call, request), self._clock_ms() // 1000
             manifest = offer.take_manifest(described.manifest)
             offer.check_order(self._record.held(manifest), now)
-            offer.check_log(described, self._transparency, now)
+            offer.check_log(described, self._transparency.view, now)
         files = self._adopted_files(manifest.epoch)
         if files is not None:
             self._transparency.keep(offer.seen)

@@ -8,7 +8,8 @@
 What no quorum cosigned is no device's epoch, and stops none: a log alone can sign whatever it likes.
 
 Nothing of it depends on a picture: it is looked at when a set-up is, and messages bear it whatever they are.
-A device that pins no policy keeps nothing and is told nothing.
+A device that pins no policy keeps nothing and is told nothing. Sans-IO: what is to be kept is returned, and
+adoption.py keeps it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from blindmatch_proofs.checkpoint import Checkpoint, Note, VerifierKey, signature_by
 from blindmatch_proofs.epoch import (
@@ -30,6 +31,7 @@ from blindmatch_proofs.split_view import SplitView, View
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct
@@ -39,22 +41,6 @@ TAKEN_MOST: Final = 256
 """Checkpoints that are kept of epochs that were adopted, the newest ones."""
 HEARD_MOST: Final = 15
 """Checkpoints of others that are held until the log is seen to continue them; a question has 16 at most."""
-TOLD_MOST: Final = 256
-"""Peers of whom it is remembered what they were told; one that is forgotten is told again."""
-
-
-class Values(Protocol):
-    """What is kept by name; `Store` is one."""
-
-    undone: int
-
-    def get(self, name: str, /) -> bytes | None:
-        """What is kept under `name`."""
-        ...
-
-    def put(self, name: str, value: bytes, /) -> None:
-        """Keep `value`."""
-        ...
 
 
 class UnloggedError(BlindmatchError):
@@ -98,41 +84,28 @@ class Seen(Struct, frozen=True):
                            "dismissed": self.dismissed}).encode()  # fmt: skip
 
 
-class Transparency:
+class LogView(Redacted, Struct, frozen=True):
     """The log of one design's epochs, as one device sees it.
 
-    Args:
+    Attributes:
         policy: what the device pins; None: nothing is checked.
+        curator: the key that signs epochs.
         sealing_key: the centre's, if the device has one.
+        seen: what was kept of it.
     """
 
-    def __init__(
-        self, store: Values, policy: EpochPolicy | None, curator: bytes, sealing_key: bytes | None
-    ) -> None:
-        self._store, self._policy, self._curator, self._sealing_key = store, policy, curator, sealing_key
-        self._name = f"log/{policy.origin}" if policy else ""
-        self._undone, self._kept = -1, Seen()
-        self._told: dict[str, bytes] = {}
-
-    @property
-    def _seen(self) -> Seen:
-        """What is kept, read again after any transaction was undone: it may have been kept in that one."""
-        if self._policy is not None and self._undone != (undone := self._store.undone):
-            self._kept, self._undone = Seen.load(self._store.get(self._name)), undone
-        return self._kept
-
-    @property
-    def pinned(self) -> bool:
-        """Does the device pin a log's policy?"""
-        return self._policy is not None
+    policy: EpochPolicy | None
+    curator: bytes
+    sealing_key: bytes | None
+    seen: Seen = Seen()
 
     def took(self, epoch: int) -> bool:
         """Whether an adopted epoch was seen in the log; without a policy nothing needs to be."""
-        return self._policy is None or (bool(self._seen.taken) and _head(self._seen.taken[-1]).size == epoch)
+        return self.policy is None or (bool(self.seen.taken) and _head(self.seen.taken[-1]).size == epoch)
 
     def sizes(self) -> list[int]:
         """What to ask about: the log must be seen to continue each."""
-        return [_head(one).size for one in (*self._seen.taken[-1:], *self._heard)]
+        return [_head(one).size for one in (*self.seen.taken[-1:], *self._heard)]
 
     def check(self, signed: SignedManifest, described: pb.Description, now: int) -> Seen:
         """Hold what is offered against the policy and all that was seen, at `now` in Unix seconds.
@@ -143,85 +116,74 @@ class Transparency:
         Raises:
             UnloggedError: if it must not be adopted.
         """
-        if self._policy is None:
-            return self._seen
+        if self.policy is None:
+            return self.seen
         try:
             leaf, proof = EpochLeaf.decode(described.leaf), TlogProof.parse(described.proof)
         except ProtocolError as error:
             raise UnloggedError(f"no proof that everybody is offered it: {error}", signed.encode()) from None
-        _expect(verify_leaf(leaf, signed.manifest, self._curator, self._sealing_key), described.leaf)
-        found = verify_logged(leaf, proof, self._policy, now)
+        _expect(verify_leaf(leaf, signed.manifest, self.curator, self.sealing_key), described.leaf)
+        found = verify_logged(leaf, proof, self.policy, now)
         if isinstance(found, Failed):
             raise UnloggedError(found.reason, described.proof)
         paths = {one.tree_size: tuple(one.path) for one in described.consistency}
         note = self._of_policy(proof.note).encode()
-        for seen in (*self._seen.taken[-1:], *self._heard):
+        for seen in (*self.seen.taken[-1:], *self._heard):
             path, withheld = paths.get(_head(seen).size, ()), found.head.size < _head(seen).size
             # a longer log shows no second history: a newer epoch is held back, or its host is behind
             _expect(_continues(found.head, _head(seen), path), note, *((b"", seen) if withheld else (seen,)))
-        before = self._seen.taken
+        before = self.seen.taken
         if before and _head(before[-1]).size == found.head.size:
             before = before[:-1]
-        return replace(self._seen, taken=(*before, note)[-TAKEN_MOST:], heard=())
+        return replace(self.seen, taken=(*before, note)[-TAKEN_MOST:], heard=())
 
-    def keep(self, seen: Seen) -> None:
-        """Keep what `check` returned, in the transaction that adopts the epoch, if there is one."""
-        if self._policy is not None and seen != self._seen:
-            self._store.put(self._name, seen.dump())
-            self._kept = seen
-
-    def to_tell(self, peer: str) -> bytes:
-        """The checkpoint for the next message to `peer`: the newest, under the signatures of the log and a
-        quorum, unless the peer was told of it since this device was opened; then nothing."""
-        if self._policy is None or not self._seen.taken or self._told.get(peer) == self._seen.taken[-1]:
-            return b""
-        self._told.pop(peer, None)
-        self._told[peer] = self._seen.taken[-1]
-        for oldest in list(self._told)[:-TOLD_MOST]:
-            del self._told[oldest]
-        told = self.cosigned(Note.parse(self._seen.taken[-1]))
+    def to_tell(self) -> bytes:
+        """The newest checkpoint, under the signatures of the log and a quorum; empty: none."""
+        told = self.cosigned(Note.parse(self.seen.taken[-1])) if self.policy and self.seen.taken else None
         return b"" if told is None else told.encode()
 
     def is_split(self, error: UnloggedError) -> bool:
         """Whether what was refused shows two histories to anyone; of two sizes it does not by itself."""
-        if self._policy is None or not error.held:
+        if self.policy is None or not error.held:
             return False
-        return evidence_file(self._policy, error.shown, error.held).verify(self._log) == Passed()
+        return evidence_file(self.policy, error.shown, error.held).verify(self._log) == Passed()
 
-    def hear(self, peer: str, raw: bytes) -> SplitView | None:
-        """Take note of a checkpoint that a message of `peer` bears; evidence, if it is of a second history.
+    def hear(self, peer: str, raw: bytes) -> tuple[Seen, SplitView | None]:
+        """Take note of a checkpoint that a message of `peer` bears: what is to be kept then, and evidence, if
+        it is of a second history.
 
         What the log did not sign is passed over: a peer can write whatever it likes. What no quorum cosigned
         is not held, nor what was held when the user said to go on.
         """
-        note = self._signed(raw) if raw and self._policy is not None else None
+        note = self._signed(raw) if raw and self.policy is not None else None
         if note is None:
-            return None
+            return self.seen, None
         head = Checkpoint.of(note)
-        for known in (*self._seen.taken, *self._heard):
+        for known in (*self.seen.taken, *self._heard):
             if _head(known).size == head.size:
                 same = _head(known).root == head.root
-                return None if same else SplitView(self._log, (View(known), View(raw)))
+                return self.seen, None if same else SplitView(self._log, (View(known), View(raw)))
         told = self.cosigned(note)
-        if told is not None and note.text not in self._seen.dismissed:
-            self.keep(replace(self._seen, heard=_bounded((*self._seen.heard, (peer, told.encode())))))
-        return None
+        if told is None or note.text in self.seen.dismissed:
+            return self.seen, None
+        return replace(self.seen, heard=_bounded((*self.seen.heard, (peer, told.encode())))), None
 
-    def forgive(self) -> None:
-        """Hold the log against nothing more that peers told of, nor when they tell of it again."""
-        dismissed = (*self._seen.dismissed, *(Note.parse(one).text for one in self._heard))
-        self.keep(replace(self._seen, heard=(), dismissed=dismissed[-TAKEN_MOST:]))
+    def forgive(self) -> Seen:
+        """What is to be kept so that the log is held against nothing more that peers told of, nor when they
+        tell of it again."""
+        dismissed = (*self.seen.dismissed, *(Note.parse(one).text for one in self._heard))
+        return replace(self.seen, heard=(), dismissed=dismissed[-TAKEN_MOST:])
 
     def stops(self, note: Note) -> bool:
         """Whether a checkpoint that the log signed may stop this device: a quorum cosigned it, and it was not
         held when the user said to go on."""
-        return note.text not in self._seen.dismissed and self.cosigned(note) is not None
+        return note.text not in self.seen.dismissed and self.cosigned(note) is not None
 
     def cosigned(self, note: Note) -> Note | None:
         """A checkpoint under the signatures of the log and a quorum, of whatever time, without another line;
         None if it has none."""
-        assert self._policy is not None
-        policy, own = self._policy.policy, signature_by(self._log, note)
+        assert self.policy is not None
+        policy, own = self.policy.policy, signature_by(self._log, note)
         made = {name: line for name, key in policy.witnesses.items() if (line := signature_by(key, note))}
         for name in tuple(made):
             if policy.satisfied(made.keys() - {name}):
@@ -230,18 +192,18 @@ class Transparency:
 
     def _of_policy(self, note: Note) -> Note:
         """Without lines of keys that the policy has not, which a host can add to fill the device's store."""
-        assert self._policy is not None
-        keys = (self._log, *self._policy.policy.witnesses.values())
+        assert self.policy is not None
+        keys = (self._log, *self.policy.policy.witnesses.values())
         return replace(note, signatures=tuple(one for one in note.signatures if any(map(one.is_by, keys))))
 
     @property
     def _heard(self) -> tuple[bytes, ...]:
-        return tuple(raw for _, raw in self._seen.heard)
+        return tuple(raw for _, raw in self.seen.heard)
 
     @property
     def _log(self) -> VerifierKey:
-        assert self._policy is not None
-        return self._policy.policy.logs[self._policy.origin]
+        assert self.policy is not None
+        return self.policy.policy.logs[self.policy.origin]
 
     def _signed(self, raw: bytes) -> Note | None:
         """A checkpoint of the log that is not empty; None if it did not sign one."""

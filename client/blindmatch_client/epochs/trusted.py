@@ -39,7 +39,7 @@ from blindmatch_protocol.messages.epoch_manifest import SIGNED_MOST, EpochManife
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct
 
-from blindmatch_client.epochs.transparency import Seen, Transparency, UnloggedError
+from blindmatch_client.epochs.transparency import LogView, Seen, UnloggedError
 from blindmatch_client.errors import DeviceError, EpochRefusedError, MisbehavedError
 from blindmatch_client.settings import DeviceConfig
 
@@ -380,7 +380,7 @@ class TrustedSet:
             self._expect(verify_consistent(manifest, held.digests), Kind.FORKED, held.near, SHOW)
             self._expect(verify_begun(manifest, now), Kind.EARLY, None, _CLOCK)
 
-    def check_log(self, described: pb.Description, log: Transparency, now: int) -> None:
+    def check_log(self, described: pb.Description, log: LogView, now: int) -> None:
         """Hold it against the log, at `now` in Unix seconds."""
         with self._take(Step.LOG):
             try:
@@ -390,7 +390,7 @@ class TrustedSet:
                 kind = two if error.held else Kind.UNLOGGED
                 remedy = SHOW if error.held else _LONGER if error.longer else _LOGGED
                 self._refuse(str(error), kind, remedy, error.shown, error.held or error.longer)
-            self._leaf = EpochLeaf.decode(described.leaf) if log.pinned else None
+            self._leaf = EpochLeaf.decode(described.leaf) if log.policy is not None else None
 
     def check_files(self, files: Buffers, before: Before | None) -> None:
         """Hold its endorsements, if the device demands any, against those of the epoch before."""

@@ -36,8 +36,7 @@ from msgspec.structs import replace
 
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.calls import ENROL, ENROLLED
-from blindmatch_client.epochs.adoption import Adoption, AdoptionRecord, Opened
-from blindmatch_client.epochs.transparency import Transparency
+from blindmatch_client.epochs.adoption import Adoption, AdoptionRecord, Opened, Transparency
 from blindmatch_client.epochs.trusted import DISMISSED, SHOW, UNWITNESSED, Doubt, Evidence, Kind
 from blindmatch_client.errors import DeviceError, MisbehavedError, RefusedError
 from blindmatch_client.matching.detector import (
@@ -261,7 +260,7 @@ class MatchingClient:
     def forgive(self, of: Doubt) -> None:
         """Go on with the roles, or with the log whatever peers told of it, as the user decided."""
         if of is Doubt.LOG:
-            self._transparency.forgive()
+            self._transparency.keep(self._transparency.view.forgive())
         self._record.forgive(of)
         self._detector = None
 
@@ -280,11 +279,11 @@ class MatchingClient:
         if split is None:
             return
         held, shown = split.views
-        stops = self._transparency.stops(shown.note)
-        cosigned = self._transparency.cosigned(shown.note) is not None
+        log = self._transparency.view
+        stops, cosigned = log.stops(shown.note), log.cosigned(shown.note) is not None
         before = [one for one in self._record.evidence() if one.kind is Kind.SPLIT]
         raws = (raw for one in before for raw in ((one.shown,) if stops else (one.shown, one.held)))
-        told = (one.text for one in (View(raw).note for raw in raws) if self._transparency.cosigned(one))
+        told = (one.text for one in (View(raw).note for raw in raws) if log.cosigned(one))
         if shown.note.text in told or (before and not cosigned):
             return
         size = Checkpoint.of(held.note).size

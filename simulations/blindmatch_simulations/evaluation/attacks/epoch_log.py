@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from blindmatch_client.epochs import transparency
-from blindmatch_client.epochs.transparency import Transparency, UnloggedError
+from blindmatch_client.epochs.transparency import LogView, UnloggedError
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy
 from blindmatch_proofs.merkle import Tree, consistency_path, inclusion_path, leaf_hash, root_of
@@ -41,13 +41,10 @@ NEEDED: Final = 3
 SEALING: Final = b"s" * 32
 
 
-class Kept(dict[str, bytes]):
-    """What a device keeps."""
+class Device(Struct):
+    """What a device knows of the log; what it keeps of each step is in it."""
 
-    undone = 0
-
-    def put(self, name: str, value: bytes, /) -> None:
-        self[name] = value
+    view: LogView
 
 
 class Scene(Struct, frozen=True):
@@ -73,12 +70,12 @@ class Scene(Struct, frozen=True):
         witnesses = tuple(NoteSigner.of(f"w{n}", COSIGNATURE, rng.take(32)) for n in range(1, 6))
         return cls(name, CuratorKey.of(rng.take(32)), log, foreign, witnesses)
 
-    def device(self) -> Transparency:
+    def device(self) -> Device:
         """A device that pins the log and three of four operators."""
         keys = [one.key for one in self.witnesses]
         operators = {"a": keys[:1], "b": keys[1:2], "c": keys[2:3], "d": keys[3:]}
         pinned = EpochPolicy(policy_of([self.log.key], operators, NEEDED), AGE)
-        return Transparency(Kept(), pinned, self.curator.public, SEALING)
+        return Device(LogView(pinned, self.curator.public, SEALING))
 
     def leaf(self, epoch: int, entries: int = 1, sealing: bytes = SEALING) -> EpochLeaf:
         """An epoch; another number of `entries` stands for another list, key or parameter."""
@@ -131,11 +128,11 @@ class History(Struct):
 EPOCHS: Final = 6
 FORKED: Final = 4
 """From this epoch on a history differs from everybody's."""
-Form = Callable[[Scene, Transparency], tuple[pb.Description, int]]
+Form = Callable[[Scene, Device], tuple[pb.Description, int]]
 """What a device that has taken epoch `EPOCHS` - 1 is offered, and its clock."""
 
 
-_DEAF: Final = replacing((Transparency, "hear", lambda *_: None))
+_DEAF: Final = replacing((LogView, "hear", lambda view, *_: (view.seen, None)))
 """A device that passes over what peers tell of the log."""
 _COALITION: Final = frozenset({Party.CURATOR, Party.MATCHER, LOG})
 
@@ -157,7 +154,8 @@ def two_histories(arena: Arena) -> Figure:
         alice, bob = scene.device(), scene.device()
         _take(alice, other, EPOCHS - ahead, scene)
         _take(bob, honest, EPOCHS, scene)
-        split = bob.hear("alice", alice.to_tell("bob"))
+        seen, split = bob.view.hear("alice", alice.view.to_tell())
+        bob.view = replace(bob.view, seen=seen)
         told = split is not None and split.verify(scene.log.key) == Passed()
         if not told:  # another size: the log must now show that it continues what was heard
             told = not _taken(bob, _offer(bob, honest, EPOCHS + 1, scene), NOW)
@@ -165,69 +163,69 @@ def two_histories(arena: Arena) -> Figure:
     return counted("pairs that notice nothing", cases)
 
 
-def _offer(device: Transparency, history: History, epoch: int, scene: Scene) -> pb.Description:
-    return history.described(epoch, scene.witnesses[:3], sizes=device.sizes())
+def _offer(device: Device, history: History, epoch: int, scene: Scene) -> pb.Description:
+    return history.described(epoch, scene.witnesses[:3], sizes=device.view.sizes())
 
 
-def _take(device: Transparency, history: History, epoch: int, scene: Scene) -> None:
+def _take(device: Device, history: History, epoch: int, scene: Scene) -> None:
     if not _taken(device, _offer(device, history, epoch, scene), NOW):
         raise AttackError("a device did not take what a quorum cosigned")
 
 
-def _taken(device: Transparency, described: pb.Description, now: int) -> bool:
+def _taken(device: Device, described: pb.Description, now: int) -> bool:
     try:
         signed = SignedManifest(EpochLeaf.decode(described.leaf).manifest, bytes(64))  # looked at before
-        device.keep(device.check(signed, described, now))
+        device.view = replace(device.view, seen=device.view.check(signed, described, now))
     except UnloggedError:
         return False
     return True
 
 
-def _one_user(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+def _one_user(scene: Scene, device: Device) -> tuple[pb.Description, int]:
     """Signed by the curator, for this user, beside the proof that everybody gets."""
     described = _offer(device, scene.history(EPOCHS), EPOCHS, scene)
     described.leaf = scene.leaf(EPOCHS, entries=2).encode()
     return described, NOW
 
 
-def _other_key(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+def _other_key(scene: Scene, device: Device) -> tuple[pb.Description, int]:
     """Logged for everybody, with a sealing key that is not the centre's."""
     history = scene.history(EPOCHS - 1)
     history.leaves.append(scene.leaf(EPOCHS, sealing=b"o" * 32))
     return _offer(device, history, EPOCHS, scene), NOW
 
 
-def _unsigned(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+def _unsigned(scene: Scene, device: Device) -> tuple[pb.Description, int]:
     """Logged for everybody by somebody without the curator's key, with another root and policy in it."""
     history, genuine = scene.history(EPOCHS - 1), scene.leaf(EPOCHS)
     history.leaves.append(replace(genuine, endorsement_root=b"r" * 32, endorsement_policy=b"other"))
     return _offer(device, history, EPOCHS, scene), NOW
 
 
-def _two_witnesses(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+def _two_witnesses(scene: Scene, device: Device) -> tuple[pb.Description, int]:
     """One witness less than needed colludes."""
     forked = scene.history(EPOCHS, EPOCHS)
-    return forked.described(EPOCHS, scene.witnesses[:2], sizes=device.sizes()), NOW
+    return forked.described(EPOCHS, scene.witnesses[:2], sizes=device.view.sizes()), NOW
 
 
-def _counted_twice(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+def _counted_twice(scene: Scene, device: Device) -> tuple[pb.Description, int]:
     """The second of two colluding witnesses signs three times, at different times."""
     forked, (first, second, *_) = scene.history(EPOCHS, EPOCHS), scene.witnesses
-    described = forked.described(EPOCHS, (first, second), sizes=device.sizes())
+    described = forked.described(EPOCHS, (first, second), sizes=device.view.sizes())
     proof = TlogProof.parse(described.proof)
     more = [second.sign(proof.note.text, NOW - at) for at in (1, 2)]
     described.proof = replace(proof, note=proof.note.signed(*more)).encode()
     return described, NOW
 
 
-def _one_operator(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+def _one_operator(scene: Scene, device: Device) -> tuple[pb.Description, int]:
     """Three witnesses, two of which one operator runs."""
     first, *_, fourth, fifth = scene.witnesses
     forked = scene.history(EPOCHS, EPOCHS)
-    return forked.described(EPOCHS, (first, fourth, fifth), sizes=device.sizes()), NOW
+    return forked.described(EPOCHS, (first, fourth, fifth), sizes=device.view.sizes()), NOW
 
 
-def _foreign(scene: Scene, device: Transparency) -> tuple[pb.Description, int]:
+def _foreign(scene: Scene, device: Device) -> tuple[pb.Description, int]:
     """Another log's checkpoint, which a quorum of the same witnesses cosigned."""
     history = replace(scene.history(EPOCHS, EPOCHS), log=scene.foreign)
     return _offer(device, history, EPOCHS, scene), NOW
@@ -239,7 +237,7 @@ FORMS: Final[Mapping[str, Form]] = {
     "a leaf not signed by the curator": _unsigned,
     # the epoch that the device has, in the newest tree: the newer one is held back
     "a newer epoch held back": lambda scene, device: (
-        scene.history(EPOCHS).described(EPOCHS - 1, scene.witnesses[:3], EPOCHS, device.sizes()),
+        scene.history(EPOCHS).described(EPOCHS - 1, scene.witnesses[:3], EPOCHS, device.view.sizes()),
         NOW,
     ),
     # the epoch before the device's, with the proof it once had, cosigned again

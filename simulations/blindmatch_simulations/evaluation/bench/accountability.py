@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from blindmatch_client.epochs.transparency import Transparency
+from blindmatch_client.epochs.transparency import LogView
 from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_proofs.absence import open_setup, verify_absence, verify_files
@@ -63,8 +63,8 @@ from blindmatch_server.epochs.published import Publication
 from blindmatch_server.hosting.workers import WorkerPool, cores
 from blindmatch_server.log.tree_store import TreeStore
 from msgspec import Struct
+from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.attacks.epoch_log import Kept
 from blindmatch_simulations.evaluation.bench.messages_worker import TEXT
 from blindmatch_simulations.evaluation.bench.queries import unlisted_picture
 from blindmatch_simulations.measure.meter import Meter, expect
@@ -288,8 +288,8 @@ def _check(meter: Meter) -> None:
     described.consistency.append(pb.Consistency(tree_size=seen.size, path=path))
     meter.record("log/size", {"bytes": described.ByteSize()}, entries=EPOCHS)
     described.leaf = leaf.encode()
-    device = Transparency(Kept(), pinned, key.public, None)
-    device.hear("peer", old.encode())
+    device = LogView(pinned, key.public, None)
+    device = replace(device, seen=device.hear("peer", old.encode())[0])
 
     def check() -> None:
         expect(device.sizes() == [seen.size], "the device has heard of another checkpoint")
