@@ -171,6 +171,7 @@ def test_a_key_follows_from_code_and_from_what_it_imports_and_not_from_words(
         first.write_text(one)
         second.write_text(other)
         keeping._file_of.cache_clear()
+        keeping._read.cache_clear()
         return code_of.__wrapped__("kept_first", ("kept_",))
 
     imports, told = '"""Words."""\nfrom kept_second import x\n', 'x = 1\n"""Told."""\n'
@@ -180,6 +181,19 @@ def test_a_key_follows_from_code_and_from_what_it_imports_and_not_from_words(
     assert here != digest(imports.replace("import x", "import y as x"), told)
     nested = "def f():\n    import kept_second\n"
     assert digest(nested, "x = 1\n") != digest(nested, "x = 2\n")
+
+
+def test_code_that_many_checks_import_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = list[str]()
+    monkeypatch.setattr(ast, "parse", lambda data: parsed.append("one") or ast.Module([], []))
+    keeping._read.cache_clear()
+    try:
+        for one in CHECKS:
+            code_of.__wrapped__(one.run.__module__, keeping._OF_CHECKS)
+            code_of.__wrapped__(one.run.__module__, keeping._OF_CHECKS)
+        assert len(parsed) == len({one.run.__module__ for one in CHECKS})
+    finally:
+        keeping._read.cache_clear()
 
 
 @pytest.mark.parametrize("module", ["designs.token_psi.tokens", "group", "codec", "contract"])
@@ -358,7 +372,7 @@ def modules_of(module: str, within: tuple[str, ...]) -> dict[str, ast.Module]:
     while waiting:
         if (name := waiting.pop()) not in found and (path := keeping._file_of(name)) is not None:
             found[name] = ast.parse(path.read_bytes())
-            waiting += [one for one in keeping._imported(found[name]) if one.startswith(within)]
+            waiting += [one for one in keeping._read(path)[1] if one.startswith(within)]
     return found
 
 

@@ -26,7 +26,7 @@ import inspect
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from hashlib import sha256
@@ -349,13 +349,23 @@ def code_of(module: str, within: tuple[str, ...]) -> str:
     while waiting:
         name = waiting.pop()
         if name not in found and (path := _file_of(name)) is not None:
-            tree = ast.parse(path.read_bytes())
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-                    node.value = ast.Constant(None)
-            found[name] = ast.dump(tree)
-            waiting += [one for one in _imported(tree) if one.startswith(within)]
+            found[name], imported = _read(path)
+            waiting += [one for one in imported if one.startswith(within)]
     return sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _read(path: Path) -> tuple[str, tuple[str, ...]]:
+    """The code of a module, as `code_of` takes it, and what it imports."""
+    tree, imported = ast.parse(path.read_bytes()), list[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value = ast.Constant(None)
+        elif isinstance(node, ast.Import):
+            imported += [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            imported += [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
+    return ast.dump(tree), tuple(imported)
 
 
 @cache
@@ -365,12 +375,3 @@ def _file_of(module: str) -> Path | None:
         if spec is not None and spec.has_location and spec.origin is not None:
             return Path(spec.origin)
     return None
-
-
-def _imported(tree: ast.Module) -> Iterator[str]:
-    """Modules that are imported anywhere in a module, and names that may be modules."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield from (node.module, *(f"{node.module}.{one.name}" for one in node.names))
