@@ -38,7 +38,12 @@ def _rows(made: Drawn) -> dict[str, list[str]]:
     """Words of the cells, by the design that heads them."""
     tree: Element = fromstring(made.sheet)
     rows = [one for one in tree.iter("tr") if one.find(".//td") is not None]
-    return {one.findtext(".//code", ""): [_words(cell) for cell in one.findall("td")] for one in rows}
+    return {_design(one): [_words(cell) for cell in one.findall("td")] for one in rows}
+
+
+def _design(row: Element) -> str:
+    """Its own name, whatever words stand for it."""
+    return next(one for one in row.iter() if one.get("data-design")).get("data-design", "")
 
 
 def _words(one: Element) -> str:
@@ -57,7 +62,7 @@ def test_every_design_and_study_of_the_run_has_a_row_under_its_level(results: Re
         if one.find("th[@colspan]") is not None:
             under = _words(one)
         elif one.find("td") is not None:
-            found[one.findtext(".//code", "")] = under
+            found[_design(one)] = under
     heads = {
         "baseline": "Baselines",
         "device": "Device level",
@@ -173,7 +178,7 @@ def test_a_design_outside_the_catalogue_and_a_failed_one_are_told(tmp_path: Path
     page_ = drawn(SAMPLE, replace(results, rows=(other,)))
     assert "Not in the catalogue" in page_.sheet and "Baselines" not in page_.sheet
     folder = results_folder(tmp_path)
-    assert "<code>bad</code> failed: " in drawn(folder, check_folder(folder)).sheet
+    assert ">bad</code> failed: " in drawn(folder, check_folder(folder)).sheet
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -186,7 +186,7 @@ WORDS: Final = ("description", "title")
 """Of a schema, for people alone."""
 SCRIPTS: Final = (
     "core", "sees", "scale", "matrix", "missed", "kinds", "flagged", "cost", "abuse", "client",
-    "unmeasured", "learns", "rights", "runs", "sheet", "picture", "browser",
+    "unmeasured", "learns", "rights", "sheet", "runs", "picture", "browser",
 )  # fmt: skip
 """In this order; all but the last draw text from data, and know of no document."""
 

@@ -51,7 +51,7 @@ def undeclared_bytes(case: Case) -> Figure:
     return number(audit.undeclared_bytes, n=audit.pictures)
 
 
-@private("Best distinguisher, at most", "of 1", "checks")
+@private("Pictures told apart, at most", "of 1", "checks")
 def advantage(case: Case) -> Figure:
     """Advantage in telling apart two pictures that agree in everything declared: 0 is guessing, 1 is being
     always right. The largest upper bound over all classes of this suite's leakage games, of what training
@@ -60,7 +60,7 @@ def advantage(case: Case) -> Figure:
     return _bound(case, GAMES)
 
 
-@private("Best distinguisher, lists", "of 1", "checks")
+@private("Lists told apart, at most", "of 1", "checks")
 def list_advantage(case: Case) -> Figure:
     """The upper bound over this suite's games over lists: a device is given one of two lists that agree on
     what is declared to it; none exceeded it, which proves nothing about others.

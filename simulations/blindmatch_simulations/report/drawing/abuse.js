@@ -26,7 +26,7 @@ const spentWords = ({queries, distortion, compute_u: compute, list_share: listed
     [
       queries && h`${number(queries)} requests`,
       distortion &&
-        h`edit ${distortion.edit}: L2 ${number(distortion.l2)}, L\u221e ${number(distortion.linf)}, SSIM ${number(distortion.ssim)}`,
+        h`edit ${distortion.edit}: L2 ${number(distortion.l2)}, L\u221e ${number(distortion.linf)}, likeness ${number(distortion.ssim)} of 1`,
       compute && h`${number(compute)} u of CPU`,
       listed && h`${percent(listed)} of the list known or placed`,
     ].filter(Boolean),
@@ -116,6 +116,14 @@ const topics = () => {
     lines[0][1] = h`${lines[0][1]}<br/>attacks: ${attacksSay(now.sources.listing)}`;
   return table("What can be done, and in which designs", ["abuse", "by whom (who would notice): designs"], lines);
 };
+// in which designs outsiders can be shown the list's sameness
+const listShown = () => {
+  const listed_ = inOrder().filter((row) => !LISTED[row.design.relation]),
+    shown_ = listed_.filter(proven);
+  return shown_.length
+    ? h`outsiders can be shown that all devices have one list in ${shown_.length} of ${listed_.length} designs`
+    : "no proof to outsiders was measured";
+};
 const messengers = () => {
   const found = inOrder().flatMap((row) => abuses(row).filter((one) => one.fact.topic === "read"));
   const said = glue(unique(found.map(abuseLine)), "; ") || "nothing further is declared";
@@ -155,8 +163,9 @@ const abusePart = () =>
   section(
     "abuse",
     "How can it be abused, and who would notice?",
-    topics(),
+    para(h`Whoever makes a list can put anything on it; ${listShown()}. The worst that each design allows stands on the ${to("sheet", "decision sheet")}.`),
     para(h`${messengers()} Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}.`),
+    fold("topics", "Each kind of abuse, by design", topics()),
     attacksFold(),
     fold("bugs", "\u201cBugs in our Pockets\u201d as a checklist", bugs()),
     fold("learns", "Who learns what: every declared fact, and what looked for more", learns()),

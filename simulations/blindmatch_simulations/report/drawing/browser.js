@@ -41,10 +41,10 @@ const start = () => {
     state.sheet = Boolean(asked.sheet);
     turn();
   };
-  // the sheet stands alone: its numbers open on it, every other place leads back to the page
+  // the sheet is the first view and stands alone: its numbers open on it, every other place leads to the parts
   const turn = () => {
     const held = now ? now.evidence.has(state.place) : state.place.includes(".");
-    state.sheet = state.place === "sheet" || (state.sheet && held);
+    state.sheet = ["", "sheet"].includes(state.place) || (state.sheet && held);
     document.body.className = state.sheet ? "sheet" : "";
   };
   const write = () => history.replaceState(OURS, "", `#${state.place}${(state.kept = kept())}`);

@@ -11,12 +11,12 @@ const clientCells = (row) => {
   const anyway =
     row.design.content === "clear" && !row.design.end_to_end
       ? h`${found.delivered} of ${found.sent} passed, but the provider reads messages`
-      : h`${found.delivered} of ${found.sent} passed, ${found.asked} asked about`;
+      : h`${found.delivered} of ${found.sent} passed${found.asked ? h`, ${found.asked} asked about` : ""}`;
   return [
     opens(where, anyway, held),
     opens(
       h`${where}.archive`,
-      h`${found.refused_archive ? "refused" : "not refused"} by default; under the other policy it ${found.archive_delivered ? "arrives" : "does not arrive"}, ${found.archive_asked} requests`,
+      h`${found.refused_archive ? "refused" : "not refused"} by default; under the other policy ${found.archive_delivered ? "it arrives" : "not delivered"}, ${found.archive_asked} requests`,
       held,
     ),
     valueOf(row, "evading") === null
@@ -27,23 +27,26 @@ const clientCells = (row) => {
 };
 const clientPart = () => {
   const rows = inOrder().filter((row) => row.design.relation !== "nothing");
+  const hidden = rows.filter((row) => valueOf(row, "evading") !== null),
+    all = hidden.every((row) => row.tries_until_hidden.every((one) => one)),
+    tries = rows.map((row) => valueOf(row, "oracle_tries")).filter((one) => one > 0);
   return section(
     "client",
     "What does a modified client do?",
     para(
-      "It sends without asking. A party would notice only if it held an account's requests against its attachments; none here does.",
+      h`It sends without asking: ${skipped()}. A party would notice by holding an account's requests against its attachments; none here does. Edits hid ${hidden.length ? (all ? "every picture tried" : "some pictures") : absent("")}${tries.length ? h`; an account gets ${between(Math.min(...tries), Math.max(...tries))} tries a day where somebody counts them` : ""}.`,
     ),
-    lifted(
+    fold("client-ways", "Ways around detection, by design", lifted(
       "Ways around detection",
       [
         "design",
         "listed pictures, never asked about",
-        "an archive instead of a picture",
+        "an archive",
         "hidden by an edit",
         "tries an account",
       ],
       alike(rows, clientCells),
-    ),
+    )),
   );
 };
 // ---- what happens after a false report
@@ -58,7 +61,7 @@ const attacksSay = (names) =>
         return h`${rows[0].id}: ${glue(
           ways.map(
             (each) =>
-              h`${attackLink(each[0])}${ways.length > 1 ? h` (${named(each.map((one) => ({id: one.parameters.design})))})` : ""}`,
+              h`${attackLink(each[0])}${ways.length > 1 ? h` (${named(each.map(({parameters: {design}}) => now.run.rows.find((row) => row.id === design) || {id: design}))})` : ""}`,
           ),
           ", ",
         )}`;
@@ -74,6 +77,6 @@ const afterPart = () => {
     "after",
     "What happens after a false report?",
     h`<ol>${glue(steps.map((one) => h`<li>${one}</li>`))}</ol>`,
-    para(h`Elsewhere, Switzerland: ${outsideLink("swiss_reports")}. Ireland, 2020: ${outsideLink("irish_reports_2020")}.`),
+    fold("elsewhere", "Reports elsewhere", para(h`Switzerland: ${outsideLink("swiss_reports")}. Ireland, 2020: ${outsideLink("irish_reports_2020")}.`)),
   );
 };

@@ -164,6 +164,7 @@ const shown = (name, figure, row = null) => {
   if (figure.value === null) return absent(figure.why);
   if (ofFewer(row, name, figure)) return counted(figure);
   const unit = kindOf(name).unit || figure.unit;
+  if (unit === "SSIM") return `likeness ${number(figure.value)} of 1`;
   return unit === "share" ? percent(figure.value) : `${number(figure.value)} ${unit}`;
 };
 const spread = (figure, unit) => {
@@ -320,5 +321,5 @@ const groupsBy = (rows, key) => {
   });
   return [...groups.values()];
 };
-const named = (rows) => glue(rows.map(code), ", ");
+const named = (rows) => glue(rows.map(short), ", ");
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";

@@ -44,12 +44,16 @@ const traffic = (rows) =>
 const costPart = () => {
   const rows = inOrder().filter((row) => row.design.relation !== "nothing");
   const head = ["design", ...LISTS.map((ident) => h`${now.sources.volumes[ident].source}: ${number(sizeOf(ident))}`)];
+  const longest = LISTS[0],
+    at = rows.map((row) => ({row, cores: cores(row, sizeOf(longest)), all: moved(row, sizeOf(longest))}));
+  const dearest = at.filter((one) => one.cores).sort((a, b) => b.cores[1] - a.cores[1])[0],
+    widest = at.filter((one) => one.all).sort((a, b) => b.all[1] - a.all[1])[0];
   const lines = rows.map((row) => [code(row), ...LISTS.map(sizeOf).map((n) => costAt(row, n, place(row.id, "cost", String(n))))]);
   return section(
     "cost",
     "What does it cost?",
     para(
-      h`Server cores at full load all day, and what all devices fetch and send a day for matching (set-ups, updates, queries and replies; no reports, no messages), for ${opens(
+      h`Against ${number(sizeOf(longest))} entries, ${now.sources.volumes[longest].source}: ${dearest ? h`up to ${number(dearest.cores[1])} server cores (${short(dearest.row)})` : absent("")}${widest ? h`, up to ${bytesBetween([widest.all[1], widest.all[1]])} a day to and from devices (${short(widest.row)})` : ""}, for ${opens(
         "scale",
         h`${number(given("volume"))} photos a day`,
         () =>
@@ -60,10 +64,13 @@ const costPart = () => {
               h`${number(given(one.ident))}; default ${number(one.value)}: ${one.source} ${mark(one.provenance)}`,
             ]),
           ),
-      )}. A run has one list, so a longer one is a range, from no growth to growth in proportion; a second run of another length narrows it. No peaks, no spare, no staff.`,
+      )}. No peaks, no spare, no staff.`,
     ),
-    table("Cost by length of the list", head, lines),
-    para(h`Sources of list lengths: ${glue(LISTS.map(outsideLink), "; ")}.`),
+    fold("cost-lists", "Each design at the lengths of real lists", [
+      para("Server cores at full load all day, and what all devices fetch and send a day for matching: set-ups, updates, queries and replies; no reports, no messages. A run has one list, so a longer one is a range, from no growth to growth in proportion; a second run of another length narrows it."),
+      table("Cost by length of the list", head, lines),
+      para(h`Sources of list lengths: ${glue(LISTS.map(outsideLink), "; ")}.`),
+    ]),
     fold("cost-tables", "Every cost that was measured, and bytes by party", [
       table(
         "Cost by design",

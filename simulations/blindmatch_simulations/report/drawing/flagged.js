@@ -91,7 +91,7 @@ const flaggedPart = () => {
           "Measured, of pictures not listed",
           [
             "designs",
-            h`at least, ${ofHowMany("false_matches", "corpus_false", (one) => h`of ${number(one.n)} pictures of ${kindsOfCorpus().length} ${to("kinds", "kinds", "part")}, each against all others`)}`,
+            h`at least, ${ofHowMany("false_matches", "corpus_false", (one) => h`of ${number(one.n)} pictures, each against all others`)}`,
             "at most",
             "photographs",
           ],
@@ -99,13 +99,10 @@ const flaggedPart = () => {
         )
       : para("Not measured."),
     para(
-      h`The least leaves out pairs that a second hash calls the same picture, the most leaves out none. Three million pictures without a false match bound 1 in a million, which still is ${opens("still", stillAYear(), () => evidence("False reports a year", [["how", "photos a day, times 365, over a million"]]))} false reports a year.`,
+      h`The least leaves out pairs that a second hash calls the same picture. Three million pictures without a match bound 1 in a million: still ${opens("still", stillAYear(), () => evidence("False reports a year", [["how", "photos a day, times 365, over a million"]]))} false reports a year. <b>Recalled</b>, a range without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers.`,
     ),
-    para(
-      h`<b>Recalled</b>, a range without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers:`,
-    ),
-    table("Reports a day, if no listed picture were missed", head, quoted),
-    fold("flagged-tables", "From each design's figures; thresholds", [
+    fold("flagged-tables", "Reports a day, at recalled rates and from each design's figures; thresholds", [
+      table("Reports a day, if no listed picture were missed", head, quoted),
       table("Reports a day, from each design's figures; of wrong ones the range is from photographs at least to all kinds at most", head, own),
       para(
         h`If false matches were independent, an account with ${number(given("items"))} pictures a year at ${number(given("rate"))} false matches a picture would reach ${number(given("threshold"))} matches with probability ${opens("threshold", number(reaches(given("items") * given("rate"), given("threshold"))), () => evidence("Threshold", [["how", "Poisson; one odd picture that is sent again and again is not independent"]]))}. Published: ${outsideLink("threshold_published")}; claimed: ${outsideLink("account_error_published")}.`,

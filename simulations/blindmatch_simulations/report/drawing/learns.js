@@ -74,11 +74,11 @@ const learns = () => {
         "outcome learnt by",
         "stored files show of the list",
         "looked for more",
-        "best distinguisher, at most",
-        "of lists",
+        "pictures told apart, at most",
+        "lists told apart, at most",
       ],
       lines,
     ),
-    para("Declared is not observed. No distinguisher of this suite exceeded a bound; others may: that is no proof."),
+    para("Declared is not observed. No program of this suite told pictures apart beyond a bound; others may: that is no proof."),
   ];
 };

@@ -44,11 +44,11 @@ const shareOf = (row, base, missing) => {
 };
 const missedShare = (row) => shareOf(row, "recall", true);
 const flaggedShare = (row) => shareOf(row, "false_matches", false);
-// beside a share of the reference corpus: what this run's own pictures came to, and whether that agrees
-const alsoRun = (row, base, missing, says = "") =>
-  best(row, base) === base || valueOf(row, base) === null
+// beside a share of the reference corpus: where this run's own pictures did not end as their hashes say
+const unlike = (row) =>
+  best(row, "recall") === "recall" || !valueOf(row, "wrong_outcomes")
     ? ""
-    : h`<br/>${fig(row, base, h`<span class="soft run">run ${countOf(figureOf(row, base), missing, "/")}${says}</span>`)}`;
+    : h`<br/>${fig(row, "recall", h`<span class="soft run">run: ${asHashes(row)}</span>`)}`;
 
 // what whoever learns a fact can do; of one that shows the picture or its hash, at least what it says
 const abuseOf = (fact) => fact.abuse || (fact.shows.some((one) => one === "picture" || one === "hash") ? fact.says : "");
@@ -120,18 +120,21 @@ const abuse = (row) => {
   return opens(place(row.id, "abuse"), words, () => abuseEvidence(row));
 };
 
-const optionName = (option, at = 0) => h`<b>${option.id}</b> ${at ? soft("as above") : option.name}`;
-const code = (row) => {
-  const option = now.sources.options.find((one) => one.id === row.design?.option);
-  return h`<code${option ? h` title="${h`${option.id} ${option.name}`}"` : ""}>${row.id}</code>`;
+const optionName = (option, at = 0) => h`<b>${option.id}</b>${at ? "" : h` ${option.name}`}`;
+// built-in designs have a name in plain words; any other has its own
+const inPlain = (row, words) => h`<span class="design" data-design="${row.id}" title="${row.id}: ${optionOf(optionIn(row)).name}">${words}</span>`;
+const nameOf = (row) => (now.sources.names[row.id] ? inPlain(row, now.sources.names[row.id]) : h`<code data-design="${row.id}">${row.id}</code>`);
+const code = (row) => (now.sources.names[row.id] ? inPlain(row, `${optionIn(row)} ${now.sources.names[row.id]}`) : nameOf(row));
+// of an option with one design its id is name enough
+const short = (row) => {
+  const alone = now.run.rows.filter((one) => optionIn(one) === optionIn(row)).length === 1;
+  return alone && now.sources.names[row.id] ? inPlain(row, optionIn(row)) : code(row);
 };
 const designRow = (option, row, at = 0) => [
-  h`${optionName(option, at)}<br/>${code(row)} ${soft(RELATIONS[row.design.relation] || row.design.relation)}${
-    row.design.differs ? h` ${soft(to(place(row.id, "stand-in"), "stand-in"))}` : ""
-  }`,
+  h`${optionName(option, at)}<br/>${nameOf(row)}${row.design.differs ? h` ${soft(to(place(row.id, "stand-in"), "stand-in"))}` : ""}`,
   sees(row),
-  h`${missedShare(row)}${alsoRun(row, "recall", true, `, ${asHashes(row)}`)}`,
-  h`${flaggedShare(row)}${alsoRun(row, "false_matches", false)}`,
+  h`${missedShare(row)}${unlike(row)}`,
+  flaggedShare(row),
   costAt(row, target(row), place(row.id, "cost")),
   abuse(row),
 ];
@@ -149,7 +152,7 @@ const studyRow = (option, row) => {
   );
   const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
   return [
-    h`${optionName(option)}<br/>${code(row)} ${soft("a study, no design")}`,
+    h`${optionName(option)}<br/>${nameOf(row)} ${soft("a study")}`,
     studySees(row),
     none,
     none,
@@ -201,7 +204,7 @@ const legend = () =>
   h`<p class="legend">${glue(
     THINGS.map((one) => h`<b>${one[0].toUpperCase()}</b> ${one}`),
     ", ",
-  )} (match or not). ${glue(
+  )}. ${glue(
     [
       ["observed", "observed"],
       ["declared", "declared, not seen"],
@@ -212,7 +215,7 @@ const legend = () =>
         h`<svg class="sees key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true"><g class="s-${state}" transform="translate(1 -13.5)"><rect x="0" y="14" width="12" height="13" rx="2"/></g></svg> ${words}`,
     ),
     "; ",
-  )}. Dashed box: of reported pictures (${term("centre")}) or opened accounts alone. Brackets: 95 % intervals. Run: pictures sent in this run; agrees: each ended as its hash says. <a id="picture" download="options.svg" href="#matrix">Save as a picture</a></p>`;
+  )}. Dashed: of reported pictures or opened accounts alone${centreOf() ? h`; the ${term("centre")} of every design with reports: ${glue(THINGS.filter((thing) => centreOf()[thing]).map((thing) => thing[0].toUpperCase()), ", ")}, ${centreOf().picture?.state}` : ""}. Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save as a picture</a></p>`;
 const listed = () => {
   const lengths = given("list") ? [given("list")] : unique(designs().map(entries));
   return h`${lengths.length ? between(Math.min(...lengths), Math.max(...lengths)) : "no"} entries`;
@@ -224,11 +227,11 @@ const ofHowMany = (base, name, words) => {
   return whole ? words(figureOf(whole, name)) : h`of ${most ? number(most) : "the"} sent`;
 };
 const HEAD = () => [
-  h`Option, and <code>design</code>`,
+  "Option, design",
   "Who sees what",
-  h`Missed, ${ofHowMany("recall", "corpus_recall", (one) => h`of ${number(one.n)} copies in the ${term("reference corpus")}; run: sent here`)}`,
-  h`Flagged wrongly, ${ofHowMany("false_matches", "corpus_false", (one) => h`at least, of the corpus\u2019s ${number(one.n)} pictures of ${kindsOfCorpus().length} kinds, each against the others`)}`,
-  h`Server cores; all up- and downloads for matching a day, at ${number(given("volume") / 1e6)} million photos, list of ${listed()}`,
+  h`Missed, ${ofHowMany("recall", "corpus_recall", (one) => h`of ${number(one.n)} copies in the ${term("reference corpus")}`)}`,
+  h`Flagged wrongly, ${ofHowMany("false_matches", "corpus_false", (one) => h`at least, of its ${number(one.n)} pictures of ${kindsOfCorpus().length} kinds`)}`,
+  h`Server cores; bytes a day, at ${number(given("volume") / 1e6)} million photos, ${listed()}`,
   "Abuse it allows (who would notice)",
 ];
 const matrix = () => {
@@ -237,15 +240,18 @@ const matrix = () => {
     .filter((row) => !known.has(row.design.option))
     .map((row) => designRow({id: row.design.option, name: "not in the catalogue"}, row));
   const broken = glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`));
-  const lists = h`${to("abuse", "Whoever makes a list can put anything on it")}${designs().some(proven) ? "" : "; no proof to outsiders was measured"}. Listed pictures from a modified client: ${to("client", skipped())}. Missed is of these copies, not of real traffic.${given("list") ? "" : " Real lists are longer: choose one above."}`;
+  const lists = h`Missed is of these copies, not of real traffic. From a modified client, ${to("client", skipped())}.${designs().some(proven) ? "" : " No proof to outsiders was measured."}${given("list") ? "" : " Real lists are longer: choose one above."}`;
   return section(
     "matrix",
     h`<span class="headline">${headline()}</span>`,
     legend(),
     table(
       "The options, in the catalogue's order; open any number",
-      HEAD(),
-      now.sources.options.flatMap(optionRows).concat(rest),
+      HEAD().slice(0, -1),
+      now.sources.options
+        .flatMap(optionRows)
+        .concat(rest)
+        .map((cells) => cells.slice(0, -1)), // worst abuse stands on the decision sheet
       "matrix",
     ),
     broken,
@@ -256,5 +262,5 @@ const skipped = () => {
   const own = designs().filter((row) => row.design.relation !== "nothing" && row.design.end_to_end);
   const sent = unique(own.map((row) => row.offence.sent));
   const all = sent.length === 1 && own.every((row) => row.offence.sent === row.offence.delivered);
-  return all ? h`all ${sent[0]} passed undetected in every design that is end-to-end encrypted` : "see how many passed";
+  return all ? h`all ${sent[0]} listed pictures passed in every end-to-end encrypted design` : "some listed pictures passed";
 };

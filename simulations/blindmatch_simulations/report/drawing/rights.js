@@ -68,34 +68,75 @@ const studyOpens = (row) =>
       ),
     h`<br/>`,
   );
-const optionIn = (row) => (row.kind === "study" ? row.option : row.design.option);
-const sheet = (row) =>
-  fold(
-    h`rights-${place(row.id)}`,
-    h`<b>${optionIn(row)}</b> ${code(row)}`,
-    table(
-      h`${optionOf(optionIn(row)).name}: rights`,
-      ["right", "question", "what this run says"],
-      now.sources.rights.flatMap((right) =>
-        right.questions.map((question) => [right.right, question.ask, answer(row, question)]),
-      ),
-    ),
+const optionIn = (row) => row.design?.option ?? row.option ?? "";
+// ---- the five questions: who answers alike stands together
+const beyondEnds = (row) => sight(row).filter((box) => !["device", ...AFTER].includes(box.party));
+const partiesThat = (row, holds) => glue(beyondEnds(row).filter(holds).map((box) => partyName(box.party)), ", ");
+const readers = (row) => {
+  if (row.kind === "study") return "authorities, of opened accounts";
+  const [plain, sealed] = [(state) => state && state !== "sealed", (state) => state === "sealed"].map((fits) =>
+    partiesThat(row, ({things}) => fits(things.picture?.state)),
+  );
+  return plain ? plain : sealed ? h`${sealed}, under a seal` : "nobody else";
+};
+const holders = (row) => {
+  if (row.kind === "study") return "nothing";
+  const hash = partiesThat(row, ({things}) => things.hash || things.picture),
+    asked = unique(Object.values(row.design.roles)).map(partyName).join(" and ");
+  return hash ? h`picture or hash, the ${hash}` : asked ? h`that it was asked, ${asked}` : "nothing more";
+};
+const checkable = (row) =>
+  row.kind === "study" || LISTED[row.design?.relation] ? "no list" : proven(row) ? "yes: one list for all" : outside(row).startsWith("no proof") ? absent("") : "no";
+const foundNear = (row) => {
+  if (row.kind === "study" || row.design.relation === "nothing") return "nothing";
+  const name = best(row, "recall_pairs");
+  return valueOf(row, name) === null ? (row.design.relation === "category" ? "a category" : fig(row, name)) : fig(row, name);
+};
+const FIVE = {read: readers, held: holders, checked: checkable, found: foundNear};
+const sameAnswers = (rows, cell) =>
+  glue(
+    groupsBy(rows, (row) => saying(cell(row)))
+      .sort((a, b) => a.length - b.length)
+      .map((each, at, all) => h`<b>${cell(each[0])}</b>: ${at === all.length - 1 && at ? "the others" : named(each)}`),
+    "; ",
+  );
+const withstoodOf = (names) => {
+  const played = names.map(attackNamed).filter((rows) => rows.length),
+    won = played.filter((rows) => rows.some((one) => one.succeeded));
+  return played.length ? to("after", `${won.length} of ${played.length} attacks on its checks succeeded.`) : h`Attacks: ${absent("")}.`;
+};
+const fiveQuestions = (rows) =>
+  table(
+    "Five questions",
+    ["right", "question", "what this run says"],
+    now.sources.five.map((one) => [
+      one.right,
+      one.ask,
+      h`${one.answer ? h`${sameAnswers(rows, FIVE[one.answer])}. ` : ""}${one.attacks ? h`${withstoodOf(one.attacks)} ` : ""}${one.says || ""}`,
+    ]),
+    "five",
+  );
+const inFull = (rows) =>
+  table(
+    "Every question, design by design",
+    ["question", "what this run says"],
+    rows.flatMap((row) => [
+      [h`<span id="rights-${place(row.id)}">${code(row)}</span>`],
+      ...now.sources.rights.flatMap((right) => right.questions.map((question) => [h`${soft(right.right)}<br/>${question.ask}`, answer(row, question)])),
+    ]),
   );
 const optionOf = (id) => now.sources.options.find((one) => one.id === id) || {id, name: ""};
-const rightsPart = () =>
-  section(
+const rightsPart = () => {
+  const rows = now.sources.options.flatMap((option) => [...designs(), ...studies()].filter((row) => optionIn(row) === option.id));
+  return section(
     "rights",
     "What does it mean for rights?",
-    para(
-      "A sheet for each option: questions of five rights, each with what was measured or \u201cnot measured\u201d. No legal verdict and no rating.",
-    ),
-    glue(
-      now.sources.options
-        .flatMap((option) => [...designs(), ...studies()].filter((row) => optionIn(row) === option.id))
-        .map(sheet),
-    ),
+    rows.length ? fiveQuestions(rows) : "",
+    para("No legal verdict and no rating."),
+    fold("rights-all", "Every question, design by design", inFull(rows)),
     fold("frameworks", "Criteria of REPHRAIN and of the expert process, and where their figures are", frameworks()),
   );
+};
 const figureNames = (names) =>
   glue(
     names.flatMap((name) => [kindOf(name).evidence, name].filter(Boolean)).map((name) => kindOf(name).title),

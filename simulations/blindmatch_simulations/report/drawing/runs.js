@@ -85,6 +85,7 @@ const origin = () => {
 };
 const more = () => section("more", "Words and sources", glossary(), sourcesPart());
 const PARTS = [
+  ["sheet", "Decision sheet", sheetPart],
   ["matrix", "Options", matrix],
   ["missed", "Missed", missedPart],
   ["flagged", "Flagged wrongly", flaggedPart],
@@ -103,11 +104,10 @@ const PARTS = [
 const draw = (data, state) => {
   const run = data.runs[state.run] || data.runs[0];
   now = {...data, run, given: state.given, open: new Set(state.open), kept: state.kept, evidence: new Map()};
-  const drawn = PARTS.map(([id, name, part]) => [id, name, part()]).filter((one) => one[2]);
-  const sheet_ = sheetPart(); // its numbers open on the other view, too
+  const drawn = PARTS.map(([id, name, part]) => [id, name, part()]).filter((one) => one[2]); // numbers of each view open on the other
   const nav = glue(drawn.map(([id, name]) => h`<li>${to(id, name, "part")}</li>`));
   return {
-    main: glue(state.sheet ? [sheet_] : drawn.map((one) => one[2]), "\n"),
+    main: glue(drawn.filter(([id]) => (id === "sheet") === Boolean(state.sheet)).map((one) => one[2]), "\n"),
     nav: h`<ul>${nav}</ul>`,
     foot: origin(),
     evidence: now.evidence,

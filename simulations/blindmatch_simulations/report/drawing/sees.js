@@ -104,9 +104,18 @@ const inWords = (boxes) =>
     ),
     "; ",
   );
+// what the centre sees, if that is the same in all designs that have one: said once
+const centreOf = () => {
+  const found = designs().flatMap((row) => sight(row).filter((box) => box.party === "centre")),
+    states = found.map(({things}) => JSON.stringify(THINGS.map((thing) => things[thing]?.state || "")));
+  const one = found[0]?.things,
+    known = one ? unique(THINGS.filter((thing) => one[thing]).map((thing) => one[thing].state)) : [];
+  return unique(states).length === 1 && known.length === 1 ? one : null;
+};
 const sees = (row) => {
-  const boxes = sight(row);
-  return opens(place(row.id, "sees"), diagram(boxes, inWords(boxes)), () =>
+  const boxes = sight(row),
+    drawn = now.flat || !centreOf() ? boxes : boxes.filter((box) => box.party !== "centre");
+  return opens(place(row.id, "sees"), diagram(drawn, inWords(boxes)), () =>
     evidence(
       h`${row.id}: who sees what`,
       sight(row, true)

@@ -201,7 +201,7 @@ const SHEET = () => [
   ["All have one list: shown to outsiders", sameList],
   ["Not measured", unknown],
 ];
-const sheetName = (option, row, at) => h`<b>${option.id}</b> ${at ? "" : h`${option.name} `}<code>${row.id}</code>`;
+const sheetName = (option, row, at) => h`<b>${option.id}</b> ${at ? "" : h`${option.name}: `}${nameOf(row)}`;
 const sheetStudy = (option, row, at) => {
   const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
   const escrow = row.figures.escrow_bytes;
