@@ -37,6 +37,8 @@ from blindmatch_protocol.contract import (
     no_progress,
 )
 from blindmatch_server.curator.rejects import Reason
+from blindmatch_simulations.evaluation.attacks.adversary import Actor
+from blindmatch_simulations.evaluation.attacks.run import trace_of
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.evaluation.conformance.remote.run import REMOTE_CHECKS
 from blindmatch_simulations.evaluation.conformance.run import CHECKS, NOT_SEEN
@@ -193,6 +195,24 @@ def attacks() -> str:
     return table(("attack", "adversary", "sentence", "claim", "needs", "figure"), rows)
 
 
+def actors() -> str:
+    """What each actor's attacks would expose, who notices, and the file that shows it, as declared."""
+    said = [(one, trace_of(one)) for one in ATTACKS.values()]
+    rows = [
+        (
+            str(actor),
+            trace.exposes,
+            f"`{one.name}`: " + ("withstood" if one.claimed else "declared to succeed"),
+            trace.notices,
+            f"{trace.proof.file}: `{trace.proof.command}`, to {trace.proof.to}" if trace.proof else "none",
+        )
+        for actor in Actor
+        for one, trace in said
+        if actor in trace.actors and trace.beyond_e2ee
+    ]
+    return table(("actor", "exposes", "attack", "noticed by", "file, what verifies it, to whom"), rows)
+
+
 def checks() -> str:
     """Every check of conformance: what a pass claims, and how it is found out."""
     return table(
@@ -254,6 +274,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "the reasons of rejects: make pages": reasons_of_rejects,
     "the designs in short: make pages": designs_in_short,
     "the attacks: make pages": attacks,
+    "the actors of attacks: make pages": actors,
     "the checks: make pages": checks,
     "the checks of a counterpart: make pages": checks_of_a_counterpart,
     "what no check sees: make pages": not_seen,

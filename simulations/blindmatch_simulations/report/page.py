@@ -26,6 +26,8 @@ from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import told
 from blindmatch_simulations.evaluation.assess.observed import FactSeen
 from blindmatch_simulations.evaluation.assess.results import Measured, Recall, Results, Studied, write_whole
+from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left
+from blindmatch_simulations.evaluation.attacks.arena import SAME
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, EDIT, FALSE, RECALL, SESSIONS
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
@@ -56,6 +58,9 @@ def sources() -> dict[str, Any]:
         "inputs": [asdict(one) for one in inputs()],
         "evidence": evidence(),
         "edits": edits(),
+        "actors": [str(one) for one in Actor],
+        "nobody": Left.NOTHING.notices,
+        "same": SAME,
     }
 
 
@@ -185,7 +190,7 @@ SCHEMA: Final = "results-v4.schema.json"
 WORDS: Final = ("description", "title")
 """Of a schema, for people alone."""
 SCRIPTS: Final = (
-    "core", "sees", "scale", "matrix", "missed", "kinds", "flagged", "cost", "abuse", "client",
+    "core", "sees", "scale", "matrix", "missed", "kinds", "flagged", "cost", "abuse", "actors", "client",
     "unmeasured", "learns", "rights", "sheet", "runs", "picture", "browser",
 )  # fmt: skip
 """In this order; all but the last draw text from data, and know of no document."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from enum import Enum, StrEnum
 from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from blindmatch_protocol.codec.redacted import Redacted
@@ -22,8 +23,67 @@ from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import AnyDesign, Party
 from msgspec import Struct
 
+from blindmatch_simulations.measure.results import Strict
+
 M = TypeVar("M", covariant=True)  # a move
 W = TypeVar("W", covariant=True)  # a weakness
+
+
+class Actor(StrEnum):
+    """Who orders an attack or carries it out, as people ask about it; derived from whom it holds."""
+
+    GOVERNMENT = "government order"
+    PROVIDER = "provider"
+    LIST_OWNER = "list owner"
+    CENTRE = "centre"
+    THIEF = "thief of a key"
+    USER = "user with a modified client"
+    FOREIGN = "foreign authority"
+
+
+class Proof(Strict, frozen=True):
+    """A file that shows afterwards what was done or tried.
+
+    Attributes:
+        file: what it is, in words.
+        command: what verifies it, or shows it.
+        to: whom it convinces.
+    """
+
+    file: str
+    command: str
+    to: str
+
+
+class Left(Enum):
+    """What is left of an attack, or of a try that fails: who notices, and the file that shows it, if any."""
+
+    NOTHING = ("nobody", None)
+    REFUSED = ("the device, which refuses", None)
+    KEPT = (
+        "the device, which refuses",
+        Proof("what the device keeps of the refusal", "blindmatch device status", "the device's user"),
+    )
+    SPLIT = (
+        "devices that write to one another",
+        Proof("a split view", "blindmatch proof verify", "whoever has the log's policy"),
+    )
+    ABSENCE = (
+        "whoever verifies the proof",
+        Proof("the proof of absence", "blindmatch proof verify", "whoever has the epoch's set-up"),
+    )
+    REPORTED = (
+        "people who look at a report",
+        Proof("a report's evidence", "blindmatch report verify", "whoever gets it from the centre"),
+    )
+    COMPARED = ("people who compare safety numbers", None)
+    COUNTED = ("the matcher, in its counts by account", None)
+    CHECKED = ("the centre, by its checks", None)
+    WAITS = ("the sender, whose message waits", None)
+    AUDIT = ("the audit", None)
+
+    def __init__(self, notices: str, proof: Proof | None) -> None:
+        self.notices, self.proof = notices, proof
 
 
 class Means(Struct, frozen=True):
@@ -33,11 +93,29 @@ class Means(Struct, frozen=True):
         parties: whom it holds; several are a coalition.
         conduct: semi-honest, or malicious.
         has: what it has besides, or controls, in words; empty for nothing.
+        stolen: whether keys or files of these parties are enough, so that a thief of them could do it.
     """
 
     parties: frozenset[Party]
     conduct: Conduct = Conduct.MALICIOUS
     has: str = ""
+    stolen: bool = False
+
+    @property
+    def actors(self) -> list[Actor]:
+        """Who could order it or carry it out, alone or with others. Orders go to whoever is no user; from
+        abroad to parties that need not be where the provider and the centre are."""
+        at_home = {Party.PROVIDER, Party.CENTRE, Party.DEVICE}
+        acts = {
+            Actor.GOVERNMENT: bool(self.parties - {Party.DEVICE}),
+            Actor.PROVIDER: Party.PROVIDER in self.parties,
+            Actor.LIST_OWNER: Party.CURATOR in self.parties,
+            Actor.CENTRE: Party.CENTRE in self.parties,
+            Actor.THIEF: self.stolen,
+            Actor.USER: Party.DEVICE in self.parties and self.conduct is Conduct.MALICIOUS,
+            Actor.FOREIGN: bool(self.parties - at_home),
+        }
+        return [actor for actor, does in acts.items() if does]
 
     def words(self) -> str:
         """For people."""

@@ -27,7 +27,14 @@ from blindmatch_protocol.designs.voprf import VoprfDesign
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.attacks.adversary import AS_BUILT, Adversary, Claim, Means, Weakness
+from blindmatch_simulations.evaluation.attacks.adversary import (
+    AS_BUILT,
+    Adversary,
+    Claim,
+    Left,
+    Means,
+    Weakness,
+)
 from blindmatch_simulations.evaluation.attacks.figure import Figure, Spending
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.measure.processes import used_cpu_seconds
@@ -130,6 +137,8 @@ OPEN_LABEL: Final = Need(
 )
 ANY_ONE: Final = Need("one design, whichever", lambda one: True)
 """Nothing else of a design matters: the attack is played against the first that meets its other needs."""
+SAME: Final = "goes by nothing that designs differ in"
+"""Why it is not played against the others: what it came to holds for them, too."""
 
 
 T = TypeVar("T")
@@ -209,9 +218,13 @@ class Attack(Adversary[Callable[[Arena], Figure], Weakness], frozen=True):
 
     Attributes:
         needs: what it needs of a design, in the order in which a lack of it is told.
+        exposes: what nobody can rely on any more where it succeeds, in words.
+        left: who notices, and what shows it afterwards.
     """
 
     needs: tuple[Need, ...] = ()
+    exposes: str = ""
+    left: Left = Left.NOTHING
 
 
 class Pair(Struct, frozen=True):
@@ -228,12 +241,12 @@ DECLARED: Final[list[Attack]] = []
 
 def attack(
     name: str, means: Means, claim: Claim, *, budget: str, weakness: Weakness = AS_BUILT,
-    needs: tuple[Need, ...],
+    needs: tuple[Need, ...], exposes: str, left: Left = Left.NOTHING,
 ) -> Callable[[Callable[[Arena], Figure]], Attack]:  # fmt: skip
     """Makes a function the move of an attack, and declares it; the rest as of `Adversary` and `Attack`."""
 
     def declare(move: Callable[[Arena], Figure]) -> Attack:
-        DECLARED.append(Attack(name, means, claim, budget, move, weakness, needs))
+        DECLARED.append(Attack(name, means, claim, budget, move, weakness, needs, exposes, left))
         return DECLARED[-1]
 
     return declare

@@ -40,7 +40,7 @@ from blindmatch_protocol.designs.enclave.design import ENCLAVE, VENDOR, Inside, 
 from blindmatch_protocol.messages.content import unpad_attachment
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import ATTESTED, Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed
@@ -60,6 +60,8 @@ Quoting: TypeAlias = Callable[[bytes], Quote]
     budget=f"seven ways, {PICTURES} pictures each",
     weakness=replacing((Policy, "check", lambda *_: None)),
     needs=(ATTESTED,),
+    exposes="pictures that devices seal",
+    left=Left.REFUSED,
 )
 def attested_host(arena: Arena) -> Figure:
     """Count the pictures that devices seal to a host which is not what the policy says, by what it does."""
@@ -108,6 +110,7 @@ _MEASURES: Final = (
     Claim("a host that runs other code can show the same quote", PAGE),
     budget=f"one altered file, {PICTURES} pictures",
     needs=(ATTESTED,),
+    exposes="every picture",
 )
 def unmeasured_code(arena: Arena) -> Figure:
     """Count the pictures that devices seal to an enclave whose code keeps what it opens."""
@@ -145,10 +148,11 @@ def _code_of_altered() -> bytes:
 
 @attack(
     "broken-attestation",
-    Means(frozenset({Party.PROVIDER, VENDOR}), has="the platform's signing key"),
+    Means(frozenset({Party.PROVIDER, VENDOR}), has="the platform's signing key", stolen=True),
     Claim("Whoever has the platform's signing key reads every picture", PAGE),
     budget=f"{PICTURES} pictures",
     needs=(ATTESTED,),
+    exposes="every picture",
 )
 def broken_attestation(arena: Arena) -> Figure:
     """Count the pictures that the host reads with the platform's signing key."""

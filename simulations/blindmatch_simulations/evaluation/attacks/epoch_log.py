@@ -29,7 +29,7 @@ from blindmatch_server.epochs.signing import CuratorKey
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.testbed.deployment.transparency import LOG
@@ -144,6 +144,8 @@ _COALITION: Final = frozenset({Party.CURATOR, Party.MATCHER, LOG})
     budget="two pairs of devices, a message each",
     weakness=_DEAF,
     needs=(ANY_ONE,),
+    exposes="that everybody has one list",
+    left=Left.SPLIT,
 )
 def two_histories(arena: Arena) -> Figure:
     """Count the pairs of devices that do not notice."""
@@ -268,6 +270,8 @@ _UNLOOKED: Final = replacing(
     budget=f"{len(FORMS)} devices",
     weakness=_UNLOOKED,
     needs=(ANY_ONE,),
+    exposes="that everybody has one list",
+    left=Left.KEPT,
 )
 def unlogged_epoch(arena: Arena) -> Figure:
     """Count the forms that a device takes."""

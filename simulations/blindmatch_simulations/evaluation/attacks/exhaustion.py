@@ -28,7 +28,7 @@ from blindmatch_protocol.messages.content import compose
 from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.storage.batching import Batcher, FairQueue
 
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure
 
@@ -48,6 +48,8 @@ def _one_line() -> tuple[Any, str, Any]:
     budget=f"{ACCOUNTS} accounts with as many requests waiting as one may have",
     weakness=replacing(_one_line()),
     needs=(ANY_ONE,),
+    exposes="timely answers to others",
+    left=Left.COUNTED,
 )
 def crowding(arena: Arena) -> Figure:
     """Count the requests that came before the bystander's, were waiting, and are answered first."""
@@ -98,6 +100,7 @@ NOW: Final = 1_700_000_000_000
     budget=f"{LOOKS[-1]} first messages by one account",
     weakness=replacing((account, "ACCEPTED_MOST", LOOKS[-1])),
     needs=(ANY_ONE,),
+    exposes="room on another's device",
 )
 def store_growth(arena: Arena) -> Figure:
     """Bytes that each further first message leaves with the victim for good."""

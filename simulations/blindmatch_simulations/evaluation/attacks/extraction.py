@@ -41,7 +41,7 @@ from blindmatch_server.matching import ledger
 from blindmatch_server.matching.ledger import Budget, BudgetError, MatcherStore
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import LIMITED, OPRF, TOKENS, UNDER_BFV, Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.evaluation.studies.near_bench import DEFAULT_LIMITS, extract, obtainable
@@ -59,6 +59,8 @@ SHORT: Final = 8
     Claim("each request tests a guess, or in token-psi opens a part"),
     budget="32 and 64 evaluations of oprf-psi, 256 and 512 of token-psi with tokens of 8 bits",
     needs=(OPRF,),
+    exposes="the list, guess by guess",
+    left=Left.COUNTED,
 )
 def extraction(arena: Arena) -> Figure:
     """Count the entries that open, by the number of evaluations."""
@@ -96,6 +98,8 @@ MILLION: Final = 1_000_000
     Claim("pooled over any number of devices, as far as the limits of the key allow"),
     budget=f"{', '.join(map(str, ACCOUNTS))} accounts, {ALONE} evaluations each and {TOGETHER} in all",
     needs=(TOKENS, LIMITED),
+    exposes="parts of the list",
+    left=Left.COUNTED,
 )
 def pooled_extraction(arena: Arena) -> Figure:
     """Count the entries that open, by how many accounts pool."""
@@ -118,6 +122,8 @@ def pooled_extraction(arena: Arena) -> Figure:
     budget=f"{ACCOUNTS[-1]} accounts, each {PAST} requests past its limit",
     weakness=replacing((ledger, "_check", lambda *_, **__: None)),
     needs=(OPRF, LIMITED),
+    exposes="more of the list than a key's limits allow",
+    left=Left.COUNTED,
 )
 def key_limits(arena: Arena) -> Figure:
     """Count the requests that the budget grants beyond a limit: of an account, and of all."""
@@ -180,6 +186,7 @@ _VALUES: Final = range(256)
     budget=f"{len(VECTORS)} requests, {SLOTS} entries",
     weakness=replacing((Evaluation, "_validity", lambda self, query, at: [])),
     needs=(UNDER_BFV,),
+    exposes="the list's labels",
 )
 def malformed_vector(arena: Arena) -> Figure:
     """Count the entries whose labels open."""
@@ -207,6 +214,7 @@ Forging: TypeAlias = Callable[[Ring, npt.NDArray[Any], Query, Keys], Keys]
     Claim("Towards a modified device the list is not secret", "docs/designs/he-hamming.md"),
     budget=f"one request, {SLOTS} entries",
     needs=(UNDER_BFV,),
+    exposes="the list's labels",
 )
 def own_relinearisation(arena: Arena) -> Figure:
     """Count the entries whose labels open."""

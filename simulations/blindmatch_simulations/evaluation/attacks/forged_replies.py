@@ -51,7 +51,7 @@ from blindmatch_server.epochs.signing import CuratorKey
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import (
     DELTAS,
     EQUAL,
@@ -82,6 +82,8 @@ FLIPS: Final = 32
     budget="some 150 replies to each of two requests",
     weakness=replacing((dleq, "verify_proof", lambda *_, **__: None)),
     needs=(OPRF,),
+    exposes="that an outcome is the list's",
+    left=Left.REFUSED,
 )
 def forged_replies(arena: Arena) -> Figure:
     """Count the replies that are not refused, or that end in another error than a refusal."""
@@ -153,6 +155,8 @@ CURATOR: Final = CuratorKey.of(bytes(32))
         (absence, "verify_absence", lambda *_: Passed()),
     ),
     needs=(OPRF, EQUAL, DELTAS),
+    exposes="that a proof of absence is true",
+    left=Left.ABSENCE,
 )
 def false_absence(arena: Arena) -> Figure:
     """Count the false proofs that a verifier takes."""
@@ -214,6 +218,8 @@ CHOSEN: Final = 8
     budget="five labels of the hash that was asked about",
     weakness=replacing((third_party, "check_signature", lambda *_: None)),
     needs=(SIGNED_LABELS,),
+    exposes="that a match is of an entry",
+    left=Left.REFUSED,
 )
 def forged_label(arena: Arena) -> Figure:
     """Count the forged labels that the device takes, by kind."""
@@ -260,6 +266,7 @@ def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, reply: Mess
     Claim("any picture the server chooses: it knows the hash, so it can answer with a match that is none"),
     budget=f"{CHOSEN} pictures",
     needs=(WHOLE_HASH, OPEN_LABEL),
+    exposes="that only listed pictures match",
 )
 def forced_report(arena: Arena) -> Figure:
     """Count the pictures that are not listed and match, by the reply of a matcher that saw their hashes."""

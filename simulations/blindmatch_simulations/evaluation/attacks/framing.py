@@ -62,7 +62,7 @@ from blindmatch_server.storage.key_files import read_key
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, Piece, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, Piece, replacing
 from blindmatch_simulations.evaluation.attacks.arena import (
     A_LIST,
     ANY_ONE,
@@ -109,6 +109,8 @@ class Forgery(Redacted, Struct, frozen=True):
         AGAIN,
     ),
     needs=(ENCRYPTED, A_LIST, TOLD, SMALL),
+    exposes="that nobody is reported for what they did not send",
+    left=Left.CHECKED,
 )
 def framing(arena: Arena) -> Figure:
     """Count the reports that pass every check, by case."""
@@ -210,6 +212,8 @@ def _submit(held: Loopback, forgery: Forgery) -> None:
     budget="seven reports",
     weakness=replacing((verify, "verify_stamp", lambda *_: Passed()), AGAIN),
     needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
+    exposes="that only what was sent is reported",
+    left=Left.CHECKED,
 )
 def unsent_message(arena: Arena) -> Figure:
     """Count the reports that pass every check, by case."""
@@ -244,6 +248,7 @@ ACCOUNTS: Final = 3
     Claim("whoever has several accounts stays below any threshold of matches with each"),
     budget=f"{ACCOUNTS} accounts, {THRESHOLD - 1} listed pictures each",
     needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
+    exposes="a threshold of matches",
 )
 def split_accounts(arena: Arena) -> Figure:
     """Count the matches of accounts that do not come to the threshold."""
@@ -268,6 +273,8 @@ def split_accounts(arena: Arena) -> Figure:
     budget=f"{THRESHOLD} pictures, and as many reports",
     weakness=framing.weakness,
     needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
+    exposes="whoever was sent a picture",
+    left=Left.CHECKED,
 )
 def pushed_over(arena: Arena) -> Figure:
     """Count the matches that pass against the account that the pictures were sent to."""
@@ -304,6 +311,8 @@ def _counts(held: Loopback) -> Counter[str]:
         AGAIN,
     ),
     needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
+    exposes="that nobody is reported for what they did not send",
+    left=Left.CHECKED,
 )
 def framed_sender(arena: Arena) -> Figure:
     """Count the reports that pass every check, by mode and case."""
@@ -372,11 +381,12 @@ def _all_of_it(content: Content, *arguments: Any) -> Any:
 
 @attack(
     "open-report",
-    Means(frozenset({Party.CENTRE}), Conduct.SEMI_HONEST, "its key, and reports that are right"),
+    Means(frozenset({Party.CENTRE}), Conduct.SEMI_HONEST, "its key, and reports that are right", stolen=True),
     Claim("Of a reported message it learns sender, recipient, time and the matched picture"),
     budget="one report",
     weakness=replacing((franking, "disclose", _all_of_it)),
     needs=(ENCRYPTED, A_LIST, TOLD, SMALL),
+    exposes="the rest of a reported message",
 )
 def read_report(arena: Arena) -> Figure:
     """Count what is found in a report of a text and of another attachment."""

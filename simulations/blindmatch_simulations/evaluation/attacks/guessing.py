@@ -32,7 +32,7 @@ from blindmatch_protocol.designs.voprf import KeyLayout, Verified
 from blindmatch_protocol.picture.pdq import rows
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import (
     ASKS,
     HALVES,
@@ -55,10 +55,11 @@ QUICK_GUESSES: Final = 10
 
 @attack(
     "guessing",
-    Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "the key and the set"),
+    Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "the key and the set", stolen=True),
     Claim("it can evaluate any guess and look it up"),
     budget=f"{GUESSES} guesses, half of them listed",
     needs=(ONE_KEY,),
+    exposes="whether a guess is on the list",
 )
 def guessing(arena: Arena) -> Figure:
     """The advantage over guessing blindly whether a hash is on the list."""
@@ -79,6 +80,8 @@ attack(
     Means(frozenset({Party.DEVICE}), has="hashes it would know about"),
     Claim("whoever may ask tests any hash, one request a guess"),
     budget=guessing.budget,
+    exposes=guessing.exposes,
+    left=Left.COUNTED,
     needs=(ASKS, TOLD),
 )(guessing.move)
 SMALL: Final = 2
@@ -95,11 +98,12 @@ def _of_ones(layout: KeyLayout, key: SecretKey, rng: Randomness) -> dict[Role, S
 
 @attack(
     "one-share",
-    Means(frozenset({_B}), Conduct.SEMI_HONEST, "its share, and the set"),
+    Means(frozenset({_B}), Conduct.SEMI_HONEST, "its share, and the set", stolen=True),
     Claim("No party alone can test a guess", "docs/designs/split-psi.md"),
     budget=f"{GUESSES} guesses, half of them listed, {SMALL + 1} keys for each, as either party",
     weakness=replacing((KeyLayout, "split", _of_ones)),
     needs=(HALVES,),
+    exposes="whether a guess is on the list",
 )
 def one_share(arena: Arena) -> Figure:
     """Each party's advantage over guessing blindly whether a hash is on the list."""
@@ -140,9 +144,10 @@ def _keys(own: SecretKey) -> Iterator[SecretKey]:
 
 attack(
     "all-shares",
-    Means(frozenset({_A, _B}), Conduct.SEMI_HONEST, "all shares, and the set"),
+    Means(frozenset({_A, _B}), Conduct.SEMI_HONEST, "all shares, and the set", stolen=True),
     Claim("Together they can test any guess offline", "docs/designs/split-psi.md"),
     budget=guessing.budget,
+    exposes=guessing.exposes,
     needs=(HALVES,),
 )(guessing.move)
 
@@ -163,6 +168,7 @@ _MATCHER = frozenset({Party.MATCHER})
     Claim("makes it 1,024 times as likely", PAGE),
     budget=f"{ASKED} pictures, half of them the one; {OTHERS} hashes of others",
     needs=(IN_BUCKETS,),
+    exposes="which of few pictures was sent",
 )
 def prefix(arena: Arena) -> Figure:
     """One over the share of other pictures that have the prefix of the one in mind. Success is to guess
@@ -197,6 +203,7 @@ def _own_start(own: bytes, bits: int) -> int:
     budget=f"{GAMES} pictures, one of two",
     weakness=replacing((files, "bucket_of", _own_start), (design, "bucket_of", _own_start)),
     needs=(IN_BUCKETS,),
+    exposes="which of few pictures was sent",
 )
 def same_prefix(arena: Arena) -> Figure:
     """The advantage of telling two pictures of one prefix apart, by all that the matcher gets."""
@@ -225,6 +232,8 @@ def _pair(arena: Arena, bits: int) -> tuple[bytes, bytes]:
     Claim("keeps a picture that it has in mind from being sent, for good", PAGE),
     budget=f"{RETRIES} requests of the picture, {ASKED} of others",
     needs=(IN_BUCKETS,),
+    exposes="the delivery of a picture in mind",
+    left=Left.WAITS,
 )
 def held_back(arena: Arena) -> Figure:
     """Requests of the picture that are refused by its bucket; success is all of them, and few of others."""
@@ -245,6 +254,8 @@ def held_back(arena: Arena) -> Figure:
     budget="some 60 buckets for each of two pictures",
     weakness=replacing((files, "compare_digest", lambda *_: True)),
     needs=(IN_BUCKETS,),
+    exposes="that an outcome is the list's",
+    left=Left.REFUSED,
 )
 def other_bucket(arena: Arena) -> Figure:
     """Count the buckets that are not refused, or that end in another error than a refusal."""

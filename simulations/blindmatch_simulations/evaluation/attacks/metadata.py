@@ -67,6 +67,7 @@ class _Call(NamedTuple):
     Claim("which message a query belongs to, by account and time; so who sent whom a picture"),
     budget=f"{MESSAGES} messages of {len(SENDERS)} accounts",
     needs=(ENCRYPTED, BY_ACCOUNT, SMALL),
+    exposes="who sent whom a picture",
 )
 def joined_logs(arena: Arena) -> Figure:
     """Count the requests linked to their message, against links to messages drawn at random."""
@@ -158,6 +159,7 @@ def _at_once(owner: type[AnyDesign]) -> tuple[Any, str, Any]:
     budget=f"{ROUNDS} pictures of each of three kinds",
     weakness=replacing_of(lambda design: [_at_once(type(design))]),
     needs=(ASKS, TOLD, LATER, SMALL),
+    exposes="whether a picture matched",
 )
 def relay_timing(arena: Arena) -> Figure:
     """Count the pictures whose outcome was looked at too early; in a thorough run, the advantage by time."""

@@ -37,7 +37,7 @@ from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import (
     A_LIST,
     ASKS,
@@ -65,10 +65,11 @@ EDITS: Final = 40
 
 @attack(
     "stolen-device",
-    Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the files of one device"),
+    Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the files of one device", stolen=True),
     Claim("whoever has a device tests guesses as often as they like", "docs/designs/device-list.md"),
     budget=f"a list of {ENTRIES}, {EDITS} edits of its entries, nobody who is asked",
     needs=(A_LIST, ASKS_NOBODY),
+    exposes="what a device's files tell of the list",
 )
 def stolen_device(arena: Arena) -> Figure:
     """Count what is read and what is told."""
@@ -111,6 +112,7 @@ def _no_answer(call: Call[Any, Any], request: Any, reply: Any) -> Any:
     Claim("whoever changes it sends what they like unmatched, and nobody can tell"),
     budget=f"{SENT} listed pictures",
     needs=(ENCRYPTED, ASKS, TOLD, UNSEEN, SMALL),
+    exposes="that what is sent was matched",
 )
 def unmatched(arena: Arena) -> Figure:
     """Count the listed pictures that arrive without a report."""
@@ -205,6 +207,8 @@ _LOOKS: Final = ("check_matching", "check_messages", "check_uploads", "check_ids
     budget=f"{len(CHEATS)} cheats, one picture",
     weakness=replacing(*((checks, name, lambda *_: ()) for name in _LOOKS)),
     needs=(ASKS, TOLD, SMALL),
+    exposes="that an audit finds what leaves a device",
+    left=Left.AUDIT,
 )
 def audit_evasion(arena: Arena) -> Figure:
     """Count the cheats of which the audit finds nothing."""

@@ -19,7 +19,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import distances, rows
 
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means
 from blindmatch_simulations.evaluation.attacks.arena import A_LIST, NEAR, OF_A_SEED, Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, mean_of
 from blindmatch_simulations.evaluation.attacks.recorded import ASKED
@@ -49,6 +49,8 @@ NOISE: Final = 4
     Claim("No design here can tell what a list is a list of"),
     budget=f"one entry of ten, {SENDERS} senders of it and as many of other pictures",
     needs=(A_LIST,),
+    exposes="who sends a leaflet",
+    left=Left.REPORTED,
 )
 def dual_purpose(arena: Arena) -> Figure:
     """Count the senders of the leaflet that are found, by whoever learns outcomes in the design."""
@@ -72,6 +74,8 @@ def dual_purpose(arena: Arena) -> Figure:
     Claim("nearness lets a list watch a place"),
     budget=f"1 to {POISON[-1]} views of a place beside {OTHERS} others; {PLACES} places, {VIEWS} views each",
     needs=(NEAR,),
+    exposes="who photographs a place",
+    left=Left.REPORTED,
 )
 def poisoned_list(arena: Arena) -> Figure:
     """The share of new views of a place that match, by how much of the list is views of it."""

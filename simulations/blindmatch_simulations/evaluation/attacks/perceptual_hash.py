@@ -71,6 +71,7 @@ PICTURES: Final = 16
     Claim("a coarse picture can be rebuilt from what is sent", "docs/designs/partial-hash.md"),
     budget=f"{PICTURES} generated pictures, as many others to learn from, no trained model",
     needs=(WHOLE_HASH,),
+    exposes="a coarse picture of what is sent",
 )
 def rebuilt_picture(arena: Arena) -> Figure:
     """Count the pictures that are recognised, and say how alike they are in the mean."""
@@ -120,7 +121,8 @@ USUAL: Final = 16
     Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "pictures that share most of their area"),
     Claim("look-alikes that PDQ has near pass it as a rule"),
     budget=f"{LOOK_ALIKES} generated pictures of each of five kinds, {100 * PATCH:g} % of each another's",
-    needs=(ANY_ONE,),
+    needs=(A_LIST, ANY_ONE),
+    exposes="that a match is of the listed picture",
 )
 def look_alikes(arena: Arena) -> Figure:
     """The share of different pictures within PDQ's distance that the second hash takes for one."""
@@ -162,7 +164,8 @@ def _differ(one: Pixels, other: Pixels) -> bool:
     Means(frozenset({Party.DEVICE}), has="the hashes of a list"),
     Claim("a grey picture made of the hash alone"),
     budget=f"{REBUILT} generated pictures' hashes, {USUAL} pictures to learn from, no trained model",
-    needs=(ANY_ONE,),
+    needs=(A_LIST, ANY_ONE),
+    exposes="that a match is of the listed picture",
 )
 def rebuilt_collisions(arena: Arena) -> Figure:
     """The share of pictures made of a hash alone that both hashes take for the one behind it."""
@@ -198,6 +201,7 @@ MILDEST_FIRST: Final = ("identical", "jpeg-50", "resize-0.5", "caption", "crop-5
     Claim("each refusal tells the sender which edit still matches", "docs/designs/device-list.md"),
     budget=f"{len(MILDEST_FIRST)} edits of the standard suite",
     needs=(A_LIST, ASKS_NOBODY),
+    exposes="which edit no longer matches",
 )
 def refusal_oracle(arena: Arena) -> Figure:
     """Count the edits that are told apart: the refused ones, and the first that is sent."""
@@ -236,6 +240,7 @@ NAMES: Final = tuple(edit.name for edit in EDITS)
     ),
     budget=f"{EDITED} pictures, {len(EDITS) - 1} edits each",
     needs=(CATEGORY,),
+    exposes="which edit is not flagged",
 )
 def tried_edits(arena: Arena) -> Figure:
     """Count flagged pictures of which some edit is not flagged."""
@@ -260,6 +265,7 @@ def tried_edits(arena: Arena) -> Figure:
     Claim("what a design's relation does not reach passes"),
     budget=f"{LISTED} crops of ten photographs, {len(EDITS)} fixed edits each",
     needs=(A_LIST,),
+    exposes="that edits are found",
 )
 def fixed_edits(arena: Arena) -> Figure:
     """The share of edits of listed pictures that the design's relation does not find; by edit, too.

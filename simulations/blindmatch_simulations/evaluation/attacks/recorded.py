@@ -98,6 +98,7 @@ UNBLINDED: Final = replacing((voprf_design, "blind", _blind_alike), (Ring, "encr
     budget=f"{ACCOUNTS} accounts, {DAYS} days, {TRIALS} times",
     weakness=UNBLINDED,
     needs=(COVERED, NO_PART),
+    exposes="whose a picture in mind is",
 )
 def recurring_picture(arena: Arena) -> Figure:
     """The share of trials in which one account is left, the right one; how many are left each day."""
@@ -149,7 +150,7 @@ def _shown(arena: Arena, deployed: Deployed, item: HashOnly, rng: Randomness) ->
 
 attack(
     "recurring-hash", recurring_picture.means, Claim("days add up to an account"),
-    budget=recurring_picture.budget, needs=(PART,),
+    budget=recurring_picture.budget, needs=(PART,), exposes=recurring_picture.exposes,
 )(recurring_picture.move)  # fmt: skip
 RECORDED: Final = 40
 QUICK: Final = 3
@@ -161,11 +162,12 @@ WAIT_MS: Final = 200
 
 @attack(
     "recorded-requests",
-    Means(frozenset({Party.PROVIDER}), has="recorded requests; later the states of all roles"),
+    Means(frozenset({Party.PROVIDER}), has="recorded requests; later the states of all roles", stolen=True),
     Claim("requests that were recorded stay closed to whoever gets every role's state later"),
     budget=f"{RECORDED} requests, each of one of two listed pictures",
     weakness=UNBLINDED,
     needs=(BLINDED, NO_PART),
+    exposes="what earlier requests were of",
 )
 def recorded_requests(arena: Arena) -> Figure:
     """Count the recorded requests of which the thief tells which of two pictures they are of."""
@@ -206,11 +208,14 @@ def _keeping(account: Account, sender: str, sealed: bytes) -> Any:
 
 @attack(
     "recorded-messages",
-    Means(frozenset({Party.PROVIDER}), has="recorded messages; later a device's keys, or its files"),
+    Means(
+        frozenset({Party.PROVIDER}), has="recorded messages; later a device's keys, or its files", stolen=True
+    ),
     Claim("messages that were recorded and received do not open with a device's keys of later"),
     budget=f"{MESSAGES} messages of one conversation, and of one between two devices",
     weakness=replacing((Account, "decrypt", _keeping), (Store, "settle", lambda store: None)),
     needs=(ENCRYPTED, ANY_ONE),
+    exposes="earlier messages",
 )
 def recorded_messages(arena: Arena) -> Figure:
     """Count the recorded messages that open with the account as it is after they were received, or as any
@@ -279,7 +284,7 @@ def _opens(stolen: Account, sealed: bytes, reset: bool) -> bool:
 
 attack(
     "recorded-sealed", recorded_requests.means, Claim("open with a key that is stolen later"),
-    budget=recorded_requests.budget, needs=(SEALED,),
+    budget=recorded_requests.budget, needs=(SEALED,), exposes=recorded_requests.exposes,
 )(recorded_requests.move)  # fmt: skip
 
 
@@ -306,6 +311,7 @@ class _Testing(Evaluation):
     Claim("tests any earlier picture of the account", "docs/designs/he-hamming.md"),
     budget=f"{QUICK} guesses, for each two recorded queries and two later pictures that are listed",
     needs=(UNDER_BFV,),
+    exposes="what earlier requests were of",
 )
 def earlier_pictures(arena: Arena) -> Figure:
     """Count the guesses that are told: that a query was of the picture guessed, and that one was not."""

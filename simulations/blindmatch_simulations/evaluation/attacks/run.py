@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType, to_builtins
 
-from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack, Pair
+from blindmatch_simulations.evaluation.attacks.adversary import Actor, Proof
+from blindmatch_simulations.evaluation.attacks.arena import SAME, Arena, Attack, Pair, lacking
 from blindmatch_simulations.evaluation.attacks.figure import Budget, Figure
 from blindmatch_simulations.measure.results import Results, Row, Status, Strict, results
+from blindmatch_simulations.testbed.deployment.registry import all_designs
+
+PLAIN: Final = "0b"
+"""The option that every other one is compared with: end-to-end encryption without detection."""
 
 
 class Attacker(Strict, frozen=True):
@@ -25,6 +30,24 @@ class Attacker(Strict, frozen=True):
     parties: tuple[str, ...]
 
 
+class Trace(Strict, frozen=True):
+    """What an attack exposes where it succeeds, and what is left of it.
+
+    Attributes:
+        actors: who could order it or carry it out.
+        exposes: what, in words, to the parties that the attack holds.
+        notices: who finds out, in words.
+        proof: the file that shows it afterwards, what verifies that, whom it convinces.
+        beyond_e2ee: whether it needs something that end-to-end encryption without detection has not.
+    """
+
+    actors: tuple[Actor, ...]
+    exposes: str
+    notices: str
+    proof: Proof | None
+    beyond_e2ee: bool
+
+
 class AttackRow(Row, frozen=True, kw_only=True, tag="attack"):
     """One attack against one design, which is a parameter; what it achieved is its figure `achieved`.
 
@@ -33,6 +56,7 @@ class AttackRow(Row, frozen=True, kw_only=True, tag="attack"):
         claimed: whether that is claimed to be withstood, or declared not to be.
         succeeded: whether the figure excludes chance.
         budget: what the run spent; unset in files of before it was measured.
+        trace: who acts, what is exposed and what is left; unset in files of before it was declared.
     """
 
     adversary: Attacker
@@ -40,6 +64,7 @@ class AttackRow(Row, frozen=True, kw_only=True, tag="attack"):
     claimed: bool
     succeeded: bool
     budget: Budget | UnsetType = UNSET
+    trace: Trace | UnsetType = UNSET
 
 
 class NotPlayed(Row, frozen=True, kw_only=True, tag="attack not played"):
@@ -90,7 +115,52 @@ def described(attack: Attack) -> dict[str, Any]:
 def _said(attack: Attack) -> dict[str, Any]:
     means = attack.means
     adversary = Attacker(attack.budget, str(means.conduct), means.has, tuple(sorted(map(str, means.parties))))
-    return {"adversary": adversary, "claim": to_builtins(attack.claim), "claimed": attack.claimed}
+    claimed = {"claim": to_builtins(attack.claim), "claimed": attack.claimed}
+    return {"adversary": adversary, **claimed, "trace": trace_of(attack)}
+
+
+def trace_of(attack: Attack) -> Trace:
+    """What is declared of who acts in an attack, and of what is left of it."""
+    plain = next((one.design for one in all_designs().values() if one.design.info.option == PLAIN), None)
+    beyond = plain is None or bool(lacking(attack.needs, plain))
+    left = attack.left
+    return Trace(tuple(attack.means.actors), attack.exposes, left.notices, left.proof, beyond)
+
+
+class Cell(Struct, frozen=True):
+    """What an actor can do where a design is deployed, as far as attacks were played.
+
+    Attributes:
+        exposed: attacks of the actor that succeeded and that a messenger without detection does not allow.
+        others: those that failed, and those that succeed there as well; with `exposed` none: not played.
+    """
+
+    actor: Actor
+    design: str
+    exposed: tuple[AttackRow, ...]
+    others: tuple[AttackRow, ...]
+
+
+def cells(rows: Iterable[AttackRow | NotPlayed]) -> list[Cell]:
+    """A cell for each actor and design; an attack that was played against another design, since it goes by
+    nothing that they differ in, counts for both. Rows of before traces were declared say nothing."""
+    found = list(rows)
+    once = {row.id: row for row in found if isinstance(row, AttackRow) and row.trace is not UNSET}
+    held: dict[str, list[AttackRow]] = {str(row.parameters["design"]): [] for row in found}
+    for row in found:
+        same = once.get(row.id) if isinstance(row, NotPlayed) and row.why.startswith(SAME) else row
+        if isinstance(same, AttackRow) and same.trace is not UNSET:
+            held[str(row.parameters["design"])].append(same)
+    return [
+        Cell(actor, design, *_parted([row for row in of_design if row.trace and actor in row.trace.actors]))
+        for actor in Actor
+        for design, of_design in held.items()
+    ]
+
+
+def _parted(rows: Sequence[AttackRow]) -> tuple[tuple[AttackRow, ...], tuple[AttackRow, ...]]:
+    new = [row for row in rows if row.succeeded and row.trace and row.trace.beyond_e2ee]
+    return tuple(new), tuple(row for row in rows if row not in new)
 
 
 def _row(ran: Ran) -> AttackRow:

@@ -65,6 +65,7 @@ from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import (
     Claim,
+    Left,
     Means,
     Piece,
     Weakness,
@@ -104,6 +105,8 @@ _UNLOOKED: Final = replacing(*((trusted, name, lambda *_: Passed()) for name in 
     budget="three devices",
     weakness=_UNLOOKED,
     needs=(A_LIST, HELD, SERVED),
+    exposes="that the list is the newest that was signed",
+    left=Left.KEPT,
 )
 def rollback(arena: Arena) -> Figure:
     """Count the forms in which a device goes along."""
@@ -207,6 +210,8 @@ def _unchecked(design: AnyDesign) -> list[Piece]:
     budget=f"two sets, {PICTURES} pictures each",
     weakness=replacing_of(_unchecked),
     needs=(DELTAS,),
+    exposes="that all pictures are asked about alike",
+    left=Left.KEPT,
 )
 def withholding(arena: Arena) -> Figure:
     """Count the pictures that fare otherwise than the others, by form."""
@@ -286,6 +291,7 @@ def _without_epoch(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
     budget=f"twice {TRIALS} histories of a set of {ENTRIES} entries",
     weakness=replacing((rowwise, "expand", _without_epoch)),
     needs=(DELTAS,),
+    exposes="that an entry came back",
 )
 def relisting(arena: Arena) -> Figure:
     """The advantage in telling which of two histories a set has, by how the entry comes back."""
@@ -350,6 +356,7 @@ BANDS: Final = 4
     budget=f"{LOOK_UPS} tokens a size, half of them an entry's",
     weakness=replacing((Cells, "__call__", lambda cells, word, count: np.zeros(count, np.uint64))),
     needs=(TOKENS,),
+    exposes="a part of an entry",
 )
 def lone_hit(arena: Arena) -> Figure:
     """The largest advantage in telling a lone hit from a miss, by the size of the layer."""

@@ -33,7 +33,7 @@ from blindmatch_protocol.messages.content import ClearMessage, Content, compose
 from blindmatch_protocol.messages.sealed_message import Franked
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, ENCRYPTED, Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.evaluation.attacks.loopback import loopback
@@ -88,6 +88,8 @@ _RELAY: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys of i
     Claim("A malicious relay can hand out keys of its own at first contact"),
     budget="one conversation",
     needs=(ENCRYPTED, ANY_ONE),
+    exposes="texts of a new conversation",
+    left=Left.COMPARED,
 )
 def first_contact(arena: Arena) -> Figure:
     """Count the texts that the relay reads of a conversation that begins under its eyes."""
@@ -118,6 +120,8 @@ UNCOMPARED: Final = replacing(
     budget="four conversations",
     weakness=UNCOMPARED,
     needs=(ENCRYPTED, ANY_ONE),
+    exposes="texts of a known contact",
+    left=Left.REFUSED,
 )
 def substituted_key(arena: Arena) -> Figure:
     """Count the texts that the relay reads once Alice and Bob have compared their number, by what it does."""
@@ -190,6 +194,8 @@ def _unpinned() -> tuple[Any, str, Any]:
     budget="one notice",
     weakness=replacing(_unpinned()),
     needs=(ENCRYPTED, ANY_ONE),
+    exposes="that a notice is the centre's",
+    left=Left.REFUSED,
 )
 def forged_notice(arena: Arena) -> Figure:
     """Count the notices of the centre that the relay makes up and a device shows as such."""
@@ -224,6 +230,8 @@ IN_CLEAR: Final = "never written by alice"
         (Receiver, "_plain", lambda self, _, one: Franked(ClearMessage.decode(one.clear).content, b"", ()))
     ),
     needs=(ENCRYPTED, ANY_ONE),
+    exposes="that a message was encrypted",
+    left=Left.REFUSED,
 )
 def downgrade(arena: Arena) -> Figure:
     """Count the messages in the clear that a device shows."""
@@ -283,6 +291,8 @@ _PROVIDER: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys o
     Claim("a ghost reads every text of two people who have not compared their safety number", PAGE),
     budget="one conversation",
     needs=(ENCRYPTED, ANY_ONE),
+    exposes="texts of a conversation",
+    left=Left.COMPARED,
 )
 def ghost_recipient(arena: Arena) -> Figure:
     """Count the texts that the ghost reads and Bob gets all the same."""
@@ -296,6 +306,8 @@ def ghost_recipient(arena: Arena) -> Figure:
     budget="one conversation",
     weakness=UNCOMPARED,
     needs=(ENCRYPTED, ANY_ONE),
+    exposes="texts of a conversation",
+    left=Left.REFUSED,
 )
 def compared_ghost(arena: Arena) -> Figure:
     """The same where Alice and Bob compare their number before she writes."""

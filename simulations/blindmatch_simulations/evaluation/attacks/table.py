@@ -10,7 +10,7 @@ from typing import Final
 from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.evaluation import attacks
-from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, DECLARED, Attack, Pair, lacking
+from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, DECLARED, SAME, Attack, Pair, lacking
 
 for _module in iter_modules(attacks.__path__):
     import_module(f"{attacks.__name__}.{_module.name}")
@@ -30,5 +30,5 @@ def _pairs(attack: Attack, designs: Sequence[AnyDesign]) -> list[Pair]:
     played = [one for one in made if not one.unplayed]
     if ANY_ONE not in attack.needs or not played:
         return made
-    why = f"goes by nothing that designs differ in: played against {played[0].design.info.name}"
+    why = f"{SAME}: played against {played[0].design.info.name}"
     return [Pair(attack, one.design, why) if one in played[1:] else one for one in made]

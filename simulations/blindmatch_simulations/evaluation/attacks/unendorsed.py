@@ -37,7 +37,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import (
     A_LIST,
     ANY_ONE,
@@ -214,6 +214,8 @@ _MEANS: Final = Means(
         (trusted, "verify_label", lambda *_: Passed()),
     ),
     needs=(A_LIST, TOLD, SERVED, SMALL, ANY_ONE),
+    exposes="that enough organisations endorsed an entry",
+    left=Left.KEPT,
 )
 def unendorsed(arena: Arena) -> Figure:
     """Count the forms in which a device goes along."""
@@ -234,6 +236,8 @@ def unendorsed(arena: Arena) -> Figure:
     budget="seven devices",
     weakness=replacing((Adoption, "_confirm", lambda self, check, signed, found: found)),
     needs=(A_LIST, TOLD, SERVED, SMALL),
+    exposes="that enough organisations endorsed an entry",
+    left=Left.KEPT,
 )
 def swapped_entry(arena: Arena) -> Figure:
     """Count the swaps in which a device makes anything of the picture."""

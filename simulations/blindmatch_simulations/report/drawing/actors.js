@@ -1,0 +1,54 @@
+// Who can do what beyond end-to-end encryption without detection (0b): from rows of attacks alone.
+const actorCells = () => {
+  const once = new Map(attackRows().map((row) => [row.id, row]));
+  const rows = attackRows().concat(rowsOfKind("attack not played"));
+  const held = new Map(rows.map((row) => [String(row.parameters.design), []]));
+  rows.forEach((row) => {
+    const same = row.kind === "attack" ? row : row.why.startsWith(now.sources.same) && once.get(row.id);
+    if (same?.trace) held.get(String(row.parameters.design)).push(same);
+  });
+  return (actor) =>
+    [...held].map(([design, all]) => {
+      const own = all.filter((row) => row.trace.actors.includes(actor));
+      const exposed = own.filter((row) => row.succeeded && row.trace.beyond_e2ee);
+      return {design, own, exposed};
+    });
+};
+const left = ({notices, proof}) => [notices, proof ? h`${proof.file}: <code>${proof.command}</code>, to ${proof.to}` : "none"];
+const actorLines = (actor, of) => {
+  const named_ = (rows) => glue(rows.map((one) => h`<code>${one.design}</code>`), ", ");
+  const got = of.flatMap(({design, exposed}) => exposed.map((row) => ({design, row, trace: row.trace})));
+  const lines = groupsBy(got, (one) => JSON.stringify([one.trace.exposes, ...left(one.trace)])).map((each) => [
+    h`${each[0].trace.exposes} ${soft(h`(with what ${unique(each.map((one) => one.row.adversary.parties.join(" with "))).join("; or ")} holds)`)}`,
+    glue(each.map((one) => attackLink(one.row, one.design)), ", "),
+    ...left(each[0].trace),
+  ]);
+  const rest = (words, wanted) => {
+    const found = of.filter(wanted);
+    return found.length ? [[words, named_(found), "", ""]] : [];
+  };
+  return [
+    [h`<b>${actor}</b>`],
+    ...lines,
+    ...rest("nothing more than 0b, by the attacks played", (one) => one.own.length && !one.exposed.length),
+    ...rest("not played", (one) => !one.own.length),
+  ];
+};
+const actorsPart = () => {
+  const of = actorCells();
+  if (!attackRows().some((row) => row.trace)) return [];
+  const lines = now.sources.actors.map((actor) => {
+    const rows = of(actor).flatMap((one) => one.exposed);
+    const things = (wanted) => unique(rows.filter(wanted).map((row) => row.trace.exposes)).length;
+    const counted = (n) => to("actors", number(n));
+    return of(actor).some((one) => one.own.length)
+      ? [actor, counted(things(() => true)), counted(things((row) => row.trace.notices !== now.sources.nobody)), counted(things((row) => row.trace.proof))]
+      : [actor, "not played", "", ""];
+  });
+  const head = ["who acts", "newly exposed over 0b", "of these, noticed", "shown by a file afterwards"];
+  const every = now.sources.actors.flatMap((actor) => actorLines(actor, of(actor)));
+  return [
+    table("Secrets and promises exposed, by who acts", head, lines),
+    fold("actors", "By actor: what, where, who notices, which file proves it and to whom", table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every)),
+  ];
+};

@@ -1,0 +1,185 @@
+"""By actor: what attack rows say of who can do what beyond end-to-end encryption without detection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from blindmatch_protocol import contract as bm
+from blindmatch_simulations.evaluation.assess.results import check_folder
+from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left, Means
+from blindmatch_simulations.evaluation.attacks.arena import Attack, Pair
+from blindmatch_simulations.evaluation.attacks.figure import Budget
+from blindmatch_simulations.evaluation.attacks.figure import Figure as Achieved
+from blindmatch_simulations.evaluation.attacks.run import (
+    AttackRow,
+    Cell,
+    NotPlayed,
+    Ran,
+    cells,
+    results_of,
+    trace_of,
+)
+from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
+from blindmatch_simulations.measure.results import encode, sealed
+from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
+from blindmatch_simulations.testbed.deployment.registry import all_designs
+from msgspec import UNSET
+from msgspec.structs import replace
+from support.assess_page import results_folder
+from support.command import in_process
+from support.drawn import drawn
+
+DESIGNS = [one.design for one in all_designs().values()]
+
+
+def ran(attack: Attack, design: str, succeeded: bool) -> Ran:
+    return Ran(attack, design, Achieved("pictures", float(succeeded), succeeded, 4), Budget(queries=3))
+
+
+def rows(**succeeded: bool) -> Sequence[AttackRow | NotPlayed]:
+    """Of every attack and design, each as it is claimed, but for those that are named."""
+    every = pairs(DESIGNS)
+    played = [
+        ran(
+            one.attack,
+            one.design.info.name,
+            succeeded.get(one.attack.name.replace("-", "_"), not one.attack.claimed),
+        )
+        for one in every
+        if not one.unplayed
+    ]
+    return results_of(played, unplayed=[one for one in every if one.unplayed]).rows
+
+
+def cell(found: Sequence[Cell], actor: Actor, design: str) -> tuple[set[str], set[str]]:
+    (one,) = (one for one in found if (one.actor, one.design) == (actor, design))
+    return {row.id for row in one.exposed}, {row.id for row in one.others}
+
+
+@pytest.mark.parametrize(
+    ("parties", "conduct", "stolen", "actors"),
+    [
+        ({bm.Party.DEVICE}, bm.Adversary.MALICIOUS, False, {Actor.USER}),
+        ({bm.Party.DEVICE}, bm.Adversary.SEMI_HONEST, True, {Actor.THIEF}),
+        ({bm.Party.PROVIDER}, bm.Adversary.MALICIOUS, False, {Actor.GOVERNMENT, Actor.PROVIDER}),
+        ({bm.Party.CENTRE}, bm.Adversary.SEMI_HONEST, False, {Actor.GOVERNMENT, Actor.CENTRE}),
+        (
+            {bm.Party.CURATOR},
+            bm.Adversary.MALICIOUS,
+            False,
+            {Actor.GOVERNMENT, Actor.LIST_OWNER, Actor.FOREIGN},
+        ),
+        ({bm.Party.MATCHER}, bm.Adversary.SEMI_HONEST, False, {Actor.GOVERNMENT, Actor.FOREIGN}),
+    ],
+)
+def test_who_acts_follows_from_whom_an_attack_holds(
+    parties: set[bm.Party], conduct: bm.Adversary, stolen: bool, actors: set[Actor]
+) -> None:
+    assert set(Means(frozenset(parties), conduct, "", stolen).actors) == actors
+
+
+def test_every_attack_says_what_it_exposes_and_every_actor_has_one() -> None:
+    assert all(one.exposes for one in ATTACKS.values())
+    assert {actor for one in ATTACKS.values() for actor in one.means.actors} == set(Actor)
+
+
+@pytest.mark.parametrize("left", [one for one in Left if one.proof], ids=lambda one: one.name)
+def test_what_verifies_a_file_is_a_command(left: Left, tmp_path: Path) -> None:
+    assert left.proof is not None
+    program, *words = left.proof.command.split()
+    assert program == "blindmatch" and in_process(tmp_path, *words, "--help").code == 0
+
+
+def test_what_nobody_notices_leaves_no_file() -> None:
+    assert Left.NOTHING.proof is None
+    assert {one.left for one in ATTACKS.values()} == set(Left), "one that no attack leaves is none"
+
+
+def test_only_what_a_messenger_without_detection_lacks_is_new() -> None:
+    beyond = {name for name, one in ATTACKS.items() if trace_of(one).beyond_e2ee}
+    assert {"dual-purpose", "guessing", "unmatched", "rebuilt-collisions"} <= beyond
+    assert not beyond & {"first-contact", "ghost-recipient", "substituted-key", "recorded-messages"}
+    found = cells(rows())
+    assert not any(one.exposed for one in found if one.design == "none")
+    assert "first-contact" in cell(found, Actor.PROVIDER, "none")[1], "played elsewhere, and the same here"
+
+
+def test_a_cell_has_what_succeeded_and_what_did_not() -> None:
+    exposed, others = cell(cells(rows()), Actor.LIST_OWNER, "oprf-psi")
+    assert exposed == {"dual-purpose"} and {"withholding", "unendorsed"} <= others
+    exposed, others = cell(cells(rows(withholding=True, dual_purpose=False)), Actor.LIST_OWNER, "oprf-psi")
+    assert exposed == {"withholding"} and "dual-purpose" in others
+
+
+def test_a_cell_without_a_row_is_not_played() -> None:
+    made = cells(results_of([ran(ATTACKS["guessing"], "oprf-psi", True)]).rows)
+    assert cell(made, Actor.THIEF, "oprf-psi") == ({"guessing"}, set())
+    assert cell(made, Actor.USER, "oprf-psi") == (set(), set())
+    old = [
+        replace(one, trace=UNSET) if isinstance(one, AttackRow) else one
+        for one in results_of([ran(ATTACKS["guessing"], "oprf-psi", True)]).rows
+    ]
+    assert cell(cells(old), Actor.THIEF, "oprf-psi") == (set(), set()), "a file of before says nothing"
+
+
+def test_the_command_says_by_actor_what_was_played_and_what_was_not(tmp_path: Path) -> None:
+    made = in_process(tmp_path, "attack", "run", "guessing", "--design", "oprf-psi", "--json", "-")
+    trace = made.json["rows"][0]["trace"]
+    assert trace["actors"] == [Actor.GOVERNMENT, Actor.THIEF, Actor.FOREIGN]
+    assert trace["beyond_e2ee"] is True and trace["proof"] is None and trace["notices"] == "nobody"
+    words = " ".join(made.err.split())
+    assert "By actor" in words and "not played" in words
+    planted = in_process(tmp_path, "attack", "run", "one-share", "--weakened", "--json", "-")
+    assert planted.code == 0 and "By actor" not in planted.err, "a planted weakness is nobody's"
+
+
+def drawn_table(folder: Path) -> dict[str, list[tuple[str, set[str]]]]:
+    """By actor: what its lines in the page's fold say, and of which designs."""
+    (fold,) = (one for one in drawn(folder, check_folder(folder)).tree().iter() if one.get("id") == "actors")
+    made: dict[str, list[tuple[str, set[str]]]] = {}
+    for row in fold.iter("tr"):
+        held = [" ".join("".join(one.itertext()).split()) for one in row if one.get("role") != "columnheader"]
+        if len(held) == 1:
+            at = made.setdefault(held[0], [])
+        elif held:
+            at.append((held[0].split(" (")[0], set(held[1].split(", "))))
+    return made
+
+
+@pytest.mark.parametrize("changed", [{}, {"withholding": True, "dual_purpose": False, "unmatched": False}])
+def test_the_page_has_the_cells_that_the_command_has(changed: dict[str, bool], tmp_path: Path) -> None:
+    folder, found = results_folder(tmp_path), rows(**changed)
+    (folder / ATTACKS_FILE).write_bytes(encode(sealed(replace(results_of([]), rows=tuple(found)))))
+    page = drawn_table(folder)
+    assert list(page) == list(Actor)
+    for actor in Actor:
+        own = [one for one in cells(found) if one.actor == actor]
+        wanted: dict[str, set[str]] = {}
+        for one in own:
+            for row in one.exposed:
+                assert row.trace
+                wanted.setdefault(row.trace.exposes, set()).add(one.design)
+        if nothing := {one.design for one in own if one.others and not one.exposed}:
+            wanted["nothing more than 0b, by the attacks played"] = nothing
+        if unplayed := {one.design for one in own if not one.others and not one.exposed}:
+            wanted["not played"] = unplayed
+        shown: dict[str, set[str]] = {}
+        for words, designs in page[actor]:
+            shown.setdefault(words, set()).update(designs)
+        assert shown == wanted, actor
+
+
+def test_the_page_counts_what_each_actor_newly_gets_and_who_notices(tmp_path: Path) -> None:
+    folder = results_folder(tmp_path)
+    assert "who acts" not in drawn(folder, check_folder(folder)).words("abuse"), "no attacks were played"
+    lacking = Pair(ATTACKS["framing"], SimpleNamespace(info=SimpleNamespace(name="quoted")), "needs a <list>")
+    played = [ran(ATTACKS[name], "quoted", True) for name in ("dual-purpose", "poisoned-list", "guessing")]
+    (folder / ATTACKS_FILE).write_bytes(encode(results_of(played, unplayed=[lacking])))
+    made = drawn(folder, check_folder(folder))
+    words = made.words("abuse")
+    assert "list owner222" in words and "thief of a key100" in words
+    assert "centrenot played" in words
+    assert "blindmatch report verify" in made.words("actors")
