@@ -10,9 +10,10 @@ import pytest
 from blindmatch_protocol import contract as bm
 from blindmatch_simulations.evaluation.assess.results import check_folder
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left, Means
-from blindmatch_simulations.evaluation.attacks.arena import Attack, Pair
+from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack, Pair
 from blindmatch_simulations.evaluation.attacks.figure import Budget
 from blindmatch_simulations.evaluation.attacks.figure import Figure as Achieved
+from blindmatch_simulations.evaluation.attacks.metadata import PREVENTED
 from blindmatch_simulations.evaluation.attacks.run import (
     AttackRow,
     Cell,
@@ -20,12 +21,13 @@ from blindmatch_simulations.evaluation.attacks.run import (
     Ran,
     cells,
     results_of,
+    run_attack,
     trace_of,
 )
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.measure.results import encode, sealed
 from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
-from blindmatch_simulations.testbed.deployment.registry import all_designs
+from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from msgspec import UNSET
 from msgspec.structs import replace
 from support.assess_page import results_folder
@@ -183,3 +185,44 @@ def test_the_page_counts_what_each_actor_newly_gets_and_who_notices(tmp_path: Pa
     assert "list owner222" in words and "thief of a key100" in words
     assert "centrenot played" in words
     assert "blindmatch report verify" in made.words("actors")
+
+
+def prevented(name: str, design: str = "oprf-psi") -> dict[str, float]:
+    arena = Arena(load_design(design), thorough=False)
+    return dict(run_attack(ATTACKS[name], arena).figure.parts)
+
+
+@pytest.mark.parametrize("design", ["oprf-psi", "device-list"])
+def test_a_device_that_warns_tells_its_sender_and_nobody_else(design: str) -> None:
+    assert prevented("warned", design) == {
+        "listed pictures told by other calls": 0,
+        "listed pictures of which the sender is told": PREVENTED,
+        "listed pictures that arrive": PREVENTED,
+        "other pictures that arrive": PREVENTED,
+        "reports at the centre": 0,
+    }
+
+
+def test_a_device_that_refuses_tells_by_the_missing_message() -> None:
+    found = prevented("refused")
+    assert found["listed pictures told by other calls"] == PREVENTED
+    assert found["listed pictures that arrive"] == found["reports at the centre"] == 0
+    assert found["other pictures that arrive"] == PREVENTED
+
+
+def test_a_device_that_reports_all_the_same_is_found_out() -> None:
+    figure = run_attack(ATTACKS["warned"], Arena(load_design("oprf-psi"), thorough=False), True).figure
+    assert figure.succeeded and figure.parts["reports at the centre"] == PREVENTED
+
+
+def test_prevention_stands_on_the_page_with_what_it_does_not_say(tmp_path: Path) -> None:
+    folder = results_folder(tmp_path)
+    rans = [
+        run_attack(ATTACKS[name], Arena(load_design("oprf-psi"), thorough=False))
+        for name in ("warned", "refused")
+    ]
+    (folder / ATTACKS_FILE).write_bytes(encode(results_of(rans)))
+    words = drawn(folder, check_folder(folder)).words("prevention")
+    assert "warn: oprf-psitold of 4 of 4 listed pictures4 of 4 listed, 4 of 4 others0 reports0 of 4" in words
+    assert "0 of 4 listed, 4 of 4 others0 reports4 of 4 matches, by a query without a message" in words
+    assert "Recall and false matches are those of the design" in words and "times are not looked at" in words

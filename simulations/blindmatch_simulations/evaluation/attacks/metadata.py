@@ -3,6 +3,7 @@
 joined-logs   provider and matcher join what each of them logs of calls: account, time, method, size
     relay     who sent whom how much, when       matcher    who asked, when
     joined    a request belongs to the next message of its account: so who sent whom a picture
+warned, refused   calls of a device whose consequence is a warning, or no message: do they tell of a match?
 relay-timing  the relay looks at the time from the matcher's reply to the upload: was there a match?
     reply of the matcher --> [what depends on the outcome?] --> Upload, Send to the relay
 
@@ -19,11 +20,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from blindmatch_client.device import Consequence, OutcomeKind
 from blindmatch_client.egress import Call, Egress
 from blindmatch_client.egress.calls import EXCHANGE, SEND, UPLOAD
+from blindmatch_client.reports import reporting
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import AnyDesign, Party
@@ -34,6 +38,7 @@ from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing, replacing_of
 from blindmatch_simulations.evaluation.attacks.arena import (
+    A_LIST,
     ASKS,
     BY_ACCOUNT,
     ENCRYPTED,
@@ -41,11 +46,14 @@ from blindmatch_simulations.evaluation.attacks.arena import (
     SMALL,
     TOLD,
     Arena,
+    AttackError,
     attack,
 )
 from blindmatch_simulations.evaluation.attacks.figure import Figure, Played, advantages, won
 from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, at_least
+from blindmatch_simulations.testbed.deployment.devices import Options
+from blindmatch_simulations.testbed.deployment.operators import centre_list
 from blindmatch_simulations.testbed.inprocess.steps import flag
 
 SENDERS: Final = ("alice", "carol")
@@ -219,3 +227,64 @@ def _noting(arena: Arena, watch: _Watch) -> Iterator[None]:
 
     with replacing((owner, "conclude", looking), (Egress, "upload", uploading))():
         yield
+
+
+PREVENTED: Final = 4
+TOLD_BY_CALLS: Final = "listed pictures told by other calls"
+WAIT_MS: Final = 500
+_ALL: Final = frozenset({Party.PROVIDER, Party.MATCHER, Party.CENTRE})
+
+
+@attack(
+    "warned",
+    Means(_ALL, Conduct.SEMI_HONEST, "which calls devices make, to whom and in which order"),
+    Claim("where the user is told and nothing else leaves"),
+    budget=f"{PREVENTED} listed pictures, and as many others",
+    weakness=replacing((reporting, "Consequence", SimpleNamespace(REPORT=Consequence.WARN))),
+    needs=(ENCRYPTED, A_LIST, TOLD, SMALL),
+    exposes="whether a picture matched",
+)
+def warned(arena: Arena) -> Figure:
+    """Count the listed pictures for which other calls leave a device that warns than for other pictures."""
+    return _prevented(arena, Consequence.WARN)
+
+
+@attack(
+    "refused",
+    Means(frozenset({Party.PROVIDER, Party.MATCHER}), Conduct.SEMI_HONEST, "which calls devices make"),
+    Claim("whoever sees a query without a message learns outcome"),
+    budget=warned.budget,
+    needs=(ENCRYPTED, A_LIST, ASKS, TOLD, SMALL),
+    exposes="whether a picture matched",
+)
+def refused(arena: Arena) -> Figure:
+    """The same of a device that refuses: the query is there and the message is not."""
+    return _prevented(arena, Consequence.REFUSE)
+
+
+def _prevented(arena: Arena, consequence: Consequence) -> Figure:
+    pictures, calls, sent = [drawn(number) for number in range(2 * PREVENTED)], [], []
+    with loopback(arena, pictures[:PREVENTED]) as held:
+        bob = held.device("bob")
+        alice = held.device("alice", options=Options(consequence=consequence))
+        alice.device.send_text("bob", "hello")  # its session, so that no picture begins one
+        for picture in arena.each(pictures):
+            before = len(alice.recorder.records())
+            sent.append(alice.device.send_picture("bob", picture))
+            alice.device.flush()
+            calls.append([(one.party, one.method) for one in alice.recorder.records()[before:]])
+        arrived = [one for message in bob.device.receive(WAIT_MS) for one in message.pictures]
+        reports = len(centre_list(held.deployment).reports)
+    listed, others = sent[:PREVENTED], calls[PREVENTED:]
+    if not all(one.outcome is OutcomeKind.MATCH for one in listed) or any(one != others[0] for one in others):
+        raise AttackError("a listed picture did not match, or other pictures are not asked about alike")
+    counts = {
+        TOLD_BY_CALLS: sum(one != others[0] for one in calls[:PREVENTED]),
+        "listed pictures of which the sender is told": sum(bool(one.notice) for one in listed),
+        "listed pictures that arrive": sum(one in arrived for one in pictures[:PREVENTED]),
+        "other pictures that arrive": sum(one in arrived for one in pictures[PREVENTED:]),
+        "reports at the centre": reports,
+    }
+    through = counts[TOLD_BY_CALLS]
+    parts = {name: float(count) for name, count in counts.items()}
+    return Figure(TOLD_BY_CALLS, float(through), through > 0, PREVENTED, None, parts)

@@ -166,6 +166,7 @@ const abusePart = () =>
     para(h`Whoever makes a list can put anything on it; ${listShown()}. The worst that each design allows stands on the ${to("sheet", "decision sheet")}.`),
     para(h`${messengers()} Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}.`),
     ...actorsPart(),
+    ...prevention(),
     fold("topics", "Each kind of abuse, by design", topics()),
     attacksFold(),
     fold("bugs", "\u201cBugs in our Pockets\u201d as a checklist", bugs()),

@@ -52,3 +52,28 @@ const actorsPart = () => {
     fold("actors", "By actor: what, where, who notices, which file proves it and to whom", table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every)),
   ];
 };
+// Prevention: nothing is reported. What the sender, and what others were told, by runs from end to end.
+const PREVENTION = {warned: "warn", refused: "refuse"};
+const prevention = () => {
+  const of = (id) => attackRows().filter((row) => row.id === id);
+  if (!Object.keys(PREVENTION).some((id) => of(id).length)) return [];
+  const part = (row, name) => row.figures[`achieved: ${name}`]?.value ?? 0;
+  const sum = (rows, name) => number(rows.reduce((all, row) => all + part(row, name), 0));
+  const tried = (rows) => number(rows.reduce((all, row) => all + row.figures.achieved.n, 0));
+  const lines = Object.entries(PREVENTION).flatMap(([id, consequence]) =>
+    groupsBy(of(id), (row) => JSON.stringify(row.figures)).map((rows) => {
+      const opened = (words) => attackLink(rows[0], words);
+      const told = `${sum(rows, "listed pictures told by other calls")} of ${tried(rows)}`;
+      return [
+        h`<b>${consequence}</b>: ${glue(rows.map((row) => attackLink(row, row.parameters.design)), ", ")}`,
+        opened(`told of ${sum(rows, "listed pictures of which the sender is told")} of ${tried(rows)} listed pictures`),
+        opened(`${sum(rows, "listed pictures that arrive")} of ${tried(rows)} listed, ${sum(rows, "other pictures that arrive")} of ${tried(rows)} others`),
+        opened(`${sum(rows, "reports at the centre")} reports`),
+        opened(id === "refused" ? `${told} matches, by a query without a message` : `${told} matches, by calls`),
+      ];
+    }),
+  );
+  const head = ["consequence: designs", "sender", "arrived", "centre", "provider and whoever is asked"];
+  const says = h`Recall and false matches are those of the design. A server that is shown hashes knows matches whatever follows; times are not looked at.`;
+  return [fold("prevention", "Prevention: warn the sender or refuse the picture, and report nothing", [table("Prevention", head, lines), para(says)])];
+};
