@@ -83,8 +83,9 @@ def play(
         if home is None:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="blindmatch-"))) / "home"
         world = stack.enter_context(World.create(Path(home), reference))
-        writer = None if record is None else Writer(Path(record), world.design)
-        if writer is not None:
+        franking, writer = world.deployment.franking.mode, None
+        if record is not None:
+            writer = Writer(Path(record), world.design, franking)
             stack.callback(writer.close)
             world.tell = writer.request
         events: list[Event] = []

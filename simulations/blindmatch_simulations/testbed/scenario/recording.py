@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from blindmatch_client.settings import device_facts
@@ -54,11 +54,15 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """Frozen and strict."""
 
 
+Words: TypeAlias = Annotated[str, msgspec.Meta(max_length=2_000)]
+Some: TypeAlias = Annotated[tuple[Words, ...], msgspec.Meta(max_length=50)]
+
+
 class Said(Struct, frozen=True, forbid_unknown_fields=True):
     """A declared fact; `arrives` if a request that arrives is all there is to know."""
 
-    name: str
-    says: str
+    name: Words
+    says: Words
     severity: Severity
     arrives: bool
 
@@ -74,24 +78,24 @@ class Said(Struct, frozen=True, forbid_unknown_fields=True):
 class Declared(Struct, frozen=True, forbid_unknown_fields=True):
     """What is declared to a coalition, or to one party; `adversary` is what it is assumed to do."""
 
-    parties: tuple[str, ...]
+    parties: Some
     adversary: Adversary
-    facts: tuple[Said, ...]
+    facts: Annotated[tuple[Said, ...], msgspec.Meta(max_length=100)]
 
 
 class Attack(Struct, frozen=True, forbid_unknown_fields=True):
     """The attack that was played: its name, the parties that the adversary holds, and what these do."""
 
-    name: str
-    holds: tuple[str, ...]
-    does: str
+    name: Words
+    holds: Some
+    does: Words
 
 
 class Head(_Line, frozen=True, tag="head"):
     """The first line: what was run, and when, and the design's declaration.
 
     Attributes:
-        evaluation, content, end_to_end, learns, roles, forwarded: of the design's `Info`.
+        evaluation, content, end_to_end, roles, forwarded: of the design's `Info`.
         parties: whose servers there are.
         declared: by the design; what the messenger declares stands with each device that was added.
     """
@@ -101,16 +105,15 @@ class Head(_Line, frozen=True, tag="head"):
     design: str
     design_version: int
     made_at: str
-    option: str
-    summary: str
+    option: Words
+    summary: Words
     evaluation: str
     content: str
     end_to_end: bool
-    learns: tuple[str, ...]
     roles: dict[str, str]
     forwarded: dict[str, str]
-    parties: tuple[str, ...]
-    declared: tuple[Declared, ...]
+    parties: Some
+    declared: Annotated[tuple[Declared, ...], msgspec.Meta(max_length=200)]
     attack: Attack | None = None
 
 
@@ -417,7 +420,6 @@ def _head(design: AnyDesign, attack: Attack | None) -> Head:
         evaluation=info.evaluation,
         content=info.sends_content,
         end_to_end=info.end_to_end,
-        learns=tuple(sorted(info.learns)),
         roles={str(role): str(party) for role, party in info.roles.items()},
         forwarded={str(role): str(party) for role, party in info.forwarded.items()},
         parties=parties_of(design),

@@ -1,0 +1,327 @@
+"""The page that follows a picture says what recordings hold, keeps secrets, and runs nothing of theirs."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from blindmatch_simulations.evaluation.attacks.followed import record
+from blindmatch_simulations.report import follow
+from blindmatch_simulations.report.follow import Followed, FollowError, follow_page, followed
+from blindmatch_simulations.report.page import asset
+from blindmatch_simulations.testbed.scenario.recording import Recording, Request, read_recording
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
+from py_mini_racer import MiniRacer
+
+INNOCENT, EDITED, LISTED = "not listed", "edited copy of a listed one", "listed"
+ORDER = (INNOCENT, EDITED, LISTED)
+
+
+class Run(Struct, frozen=True):
+    """A recording, where its deployment is, and what the page is told."""
+
+    path: Path
+    home: Path
+    recording: Recording
+    told: Followed
+
+
+@cache
+def _engine() -> MiniRacer:
+    engine = MiniRacer()
+    engine.eval(asset("core.js") + asset("follow.js"))
+    return engine
+
+
+def call(expression: str, *arguments: object) -> Any:
+    return json.loads(_engine().eval(f"JSON.stringify(({expression})(...{json.dumps(arguments)}))"))
+
+
+SHOWN = """(runs, what, at, parties, picture) => {
+  const view = {...follow.opening(runs), at, parties};
+  view.picture = runs[0].scenes.find((one) => one.what === what).ident;
+  const drawn = follow.draw(runs, view);
+  const entity = (_, code) => String.fromCharCode(code);
+  const plain = (text) => text.replace(/<[^>]*>/g, " ").replace(/&#(\\d+);/g, entity);
+  const words = (html) => plain(markup(html)).replace(/\\s+/g, " ").replace(/ ([:;,.)])/g, "$1");
+  return {stages: words(drawn.stages), pane: words(drawn.panes), foot: words(drawn.foot),
+          html: Object.values(drawn).map(markup).join("")};
+}"""
+
+
+def shown(
+    *runs: Followed, what: str = INNOCENT, at: int = 99, parties: Sequence[str] = ("provider",)
+) -> Mapping[str, str]:
+    """The page's words at a step, with the panes of some parties."""
+    found: Mapping[str, str] = call(SHOWN, to_builtins(runs), what, at, list(parties))
+    return found
+
+
+def of_picture(pane: str) -> str:
+    """What a pane says of the picture, and not of what was before it or is only declared."""
+    return re.split("From before it|Declared, and not seen|The bytes as", pane)[0]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("follow")
+
+    @cache
+    def make(design: str, attack: str = "none") -> Run:
+        path, home = folder / f"{design}-{attack}.jsonl", folder / f"{design}-{attack}"
+        record(path, design, attack, home=home)
+        recording = read_recording(path)
+        return Run(path, home, recording, followed(recording))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def exact(recorded: Any) -> Run:
+    made: Run = recorded("oprf-psi")
+    return made
+
+
+def _secrets(run: Run) -> Iterator[tuple[str, bytes]]:
+    """Keys of every party, and all that the devices' recordings hold and did not send."""
+    for path in [*run.home.rglob("*.key"), *run.home.rglob("matcher.bin")]:
+        data = path.read_bytes()
+        if data.startswith(b"-----BEGIN"):
+            data = b64decode(b"".join(data.splitlines()[1:-1]))[:70]
+        elif re.fullmatch(rb"[0-9a-f]{64}\n", data):
+            data = bytes.fromhex(data.decode())
+        yield path.name, data
+    sent = b"\0".join(one.body for one in run.recording.lines if isinstance(one, Request))
+    for name, held in run.recording.devices.items():
+        parts = [*held.drawn, *(one.tape for one in held.sessions), *(one.tape for one in held.enrolments)]
+        parts += [one.state_before for one in (*held.sessions, *held.enrolments)]
+        for message in held.messages:
+            parts += [message.attachment.key] if message.attachment else []
+            parts += re.findall(rb"(?s).{16,}", message.content.encode()) if message.content else []
+        yield from ((f"{name}'s", one) for one in parts if one not in sent)
+        # a small copy is shown, and has the same tables as any JPEG
+        yield from (("a picture", one[len(one) // 2 :][:64]) for one in held.files.values())
+
+
+def _all_bytes(text: str) -> bytes:
+    """The text, and what is written in it in hexadecimal or base64."""
+    hexes = [bytes.fromhex(one) for one in re.findall(r"(?:[0-9a-f]{2}){8,}", text)]
+    return b"\0".join((text.encode(), *hexes, *map(b64decode, re.findall(r"base64,([A-Za-z0-9+/=]+)", text))))
+
+
+def test_neither_export_nor_page_holds_a_secret_of_the_run(exact: Run, recorded: Any) -> None:
+    for run in (exact, recorded("provider-scan")):
+        export, page = msgspec.json.encode(run.told).decode(), follow_page([run.told])
+        blob, count = _all_bytes(export) + _all_bytes(page), 0
+        for name, secret in _secrets(run):
+            if len(set(secret)) < 8:
+                continue  # an empty state, a flag
+            count += 1
+            for at in range(0, max(1, len(secret) - 15), 8):
+                assert secret[at : at + 16] not in blob, name
+            for written in (secret.hex()[:32], b64encode(secret).decode()[:20]):
+                assert written not in export and written not in page, name
+        assert count > 20
+    assert any(secret[:16] in run.path.read_bytes() or b64encode(secret) in run.path.read_bytes()
+               for _, secret in _secrets(run)), "the recording itself holds them"  # fmt: skip
+
+
+def test_a_party_that_gets_nothing_keeps_an_empty_pane_that_says_so(exact: Run) -> None:
+    pane = shown(exact.told, parties=["curator"])["pane"]
+    assert "the curator has now Nothing. In this recording nothing has reached the curator" in pane
+    centre = shown(exact.told, parties=["centre"])["pane"]
+    assert "Nothing of this picture." in centre and "report" not in of_picture(centre)
+    assert "curator: nothing of it" in shown(exact.told)["html"]
+
+
+def test_observed_facts_are_filled_and_declared_unseen_ones_grey(exact: Run) -> None:
+    early, late = (shown(exact.told, at=at)["html"] for at in (0, 99))
+    assert 'class="seen"' in late and 'class="unseen"' in late
+    says = "how many attachments are uploaded before a message"
+    assert f'<li class="unseen">{says}' in early and f'<li class="seen">{says}: <b>1</b>' in late
+    matcher = shown(exact.told, parties=["matcher"])["pane"]
+    assert "that, and when, an account sent a picture" in of_picture(matcher)
+    assert "whether any hash it can think of is listed" in matcher.partition("Declared, and not seen")[2]
+
+
+def test_the_state_is_reduced_by_a_pure_function_and_a_step_back_is_the_state_before(exact: Run) -> None:
+    run, length = to_builtins(exact.told), exact.told.scenes[2].end - exact.told.scenes[2].first
+    pure = """(run) => {
+      const scene = run.scenes[2], freeze = (one) => {
+        Object.values(one || {}).forEach((part) => typeof part === "object" && freeze(part));
+        return Object.freeze(one);
+      };
+      const events = freeze(follow.eventsOf(run, scene, 99)), states = [follow.EMPTY];
+      for (const one of events) states.push(freeze(follow.step(states.at(-1), one)));
+      const before = events.filter((one) => one.before).length;
+      const again = events.slice(before).map((_, at) => follow.stateOf(run, scene, at));
+      return {same: again.map((one, at) => JSON.stringify(one) === JSON.stringify(states[before + at])),
+              last: states.at(-1).at};
+    }"""
+    found = call(pure, run)
+    assert found == {"same": [True] * length, "last": length}
+
+
+def test_two_designs_stand_side_by_side_on_the_same_picture(exact: Run, recorded: Any) -> None:
+    clear = recorded("provider-scan").told
+    page = shown(exact.told, clear)
+    left, right = re.split("provider-scan: the provider has now", page["pane"])
+    assert "every picture itself: it can be read" in of_picture(right)
+    assert "picture itself" not in of_picture(left) and "outcome" not in of_picture(left)
+    assert [one.ident for one in exact.told.scenes] == [one.ident for one in clear.scenes]
+    assert [one.what for one in exact.told.scenes] == list(ORDER)
+    other = replace(clear, scenes=clear.scenes[1:])
+    assert "does not have the chosen picture" in shown(exact.told, other)["stages"]
+
+
+def test_marks_say_what_the_receiver_can_read_of_a_message_by_its_bytes(exact: Run, recorded: Any) -> None:
+    def kinds(run: Run, what: int) -> list[tuple[str, str]]:
+        scene = run.told.scenes[what]
+        some = run.told.steps[scene.first : scene.end]
+        return [(one.target, one.kind) for one in some if one.source == "alice" and one.kind]
+
+    assert kinds(exact, 0) == [("matcher", "blinded"), ("provider", "ciphertext"), ("provider", "ciphertext")]
+    assert kinds(exact, 2)[-1] == ("centre", "picture")
+    assert kinds(recorded("hash-upload"), 0)[0] == ("matcher", "plain hash")
+    assert ("provider", "picture") in kinds(recorded("provider-scan"), 0)
+    assert {kind for _, kind in kinds(recorded("none"), 2)} == {"ciphertext"}
+
+
+def test_a_coalition_has_the_union_of_its_panes(exact: Run) -> None:
+    together = shown(exact.told, parties=["matcher", "provider"])["pane"]
+    assert "the matcher and the provider have together now" in together
+    union = """(run, parties) => {
+      const scene = run.scenes[0], names = (some) => some.map((one) => one.name).sort();
+      const {seen, unseen} = follow.union(run, follow.stateOf(run, scene, 99), parties);
+      return [names(seen), names(unseen)];
+    }"""
+    run, parts = to_builtins(exact.told), [["matcher"], ["provider"], ["matcher", "provider"]]
+    (matcher, _), (provider, _), (both, unseen) = (call(union, run, one) for one in parts)
+    assert {*both} == {*matcher, *provider} and {"query_time", "recipient"} <= {*both}
+    assert not {*both} & {*unseen}
+
+
+def test_only_pictures_near_a_bundled_one_are_followed(exact: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = follow._bundled()
+    monkeypatch.setattr(follow, "_bundled", lambda: [one for one in hashes if one[:2] != b"\xd2\x78"])
+    told = followed(exact.recording)
+    assert [one.what for one in told.scenes] == [EDITED, LISTED]
+    assert any("not near a bundled one" in one for one in told.left_out)
+    assert "not near a bundled one" in shown(told, what=LISTED)["foot"]
+    page = follow_page([told])
+    item = exact.recording.events[8].item
+    asked = [one.body for one in exact.recording.lines if isinstance(one, Request) and one.item == item]
+    assert asked and not any(body[-64:-32].hex() in page for body in asked)
+    monkeypatch.setattr(follow, "_bundled", lambda: [bytes(32)])
+    with pytest.raises(FollowError, match="no bundled picture"):
+        followed(exact.recording)
+
+
+def test_a_killed_run_is_followed_as_far_as_it_went_and_the_page_says_so(exact: Run, tmp_path: Path) -> None:
+    lines = exact.path.read_bytes().splitlines(keepends=True)
+    cut = next(at for at, one in enumerate(lines) if b'"number":9' in one)
+    (tmp_path / "cut.jsonl").write_bytes(b"".join(lines[:cut]) + lines[cut][:50])
+    told = followed(read_recording(tmp_path / "cut.jsonl"))
+    assert [one.what for one in told.scenes] == [INNOCENT]
+    assert "ended before its end" in shown(told)["foot"]
+    assert "blinded" in {one.kind for one in told.steps}
+
+
+def test_the_page_needs_nothing_else_and_runs_its_own_script_alone(exact: Run, recorded: Any) -> None:
+    page = follow_page([exact.told, recorded("provider-scan").told])
+    assert len(page.encode()) < 3_000_000
+    assert "default-src 'none'" in page and "unsafe" not in page
+    assert not re.findall(r"(?:src|href|action)=[\"']?(?!#|data:image/jpeg|\$\{|\[)[^\"'\s>]", page)
+    assert not re.search(
+        r"https?://|@import|url\(|fetch\(|XMLHttpRequest|eval\(", page.partition("<script type")[0]
+    )
+    assert " style=" not in page and not re.search(r"\son[a-z]+=", page)
+
+
+BAD = "</script><script>window.tainted=1</script><img src=x onerror=window.tainted=1>javascript:x()\"'"
+
+
+def test_marks_of_script_in_a_recording_are_words(exact: Run) -> None:
+    def spoilt(value: Any) -> Any:
+        match value:
+            case str():
+                return BAD
+            case dict():
+                return {key: spoilt(one) for key, one in value.items()}
+            case list() | tuple():
+                return [spoilt(one) for one in value]
+        return value
+
+    told: Any = to_builtins(exact.told)
+    for row in told["declared"]:
+        row["facts"] = [{**one, "says": BAD} for one in row["facts"]]
+    for step in told["steps"]:
+        step |= {"says": BAD, "notices": [[BAD, BAD]]}
+        step["facts"] = {names: [[name, BAD] for name, _ in some] for names, some in step["facts"].items()}
+    told |= {name: spoilt(told[name]) for name in ("design", "option", "summary", "made_at")}
+    told |= {"left_out": [BAD], "attack": {"name": BAD, "holds": [BAD], "does": BAD}}
+    for scene in told["scenes"]:
+        scene["picture"] = BAD
+    page = follow_page([msgspec.convert(told, Followed)])
+    assert page.lower().count("<script") == 2 and page.count("</script") == 2 and "<img src=x" not in page
+    html = call(SHOWN, [told], INNOCENT, 99, ["provider"])["html"]
+    assert "&#60;/script&#62;" in html and "<script" not in html and "<img src=x" not in html
+    named: Any = to_builtins(exact.told)
+    named["parties"] = [[BAD, "device"], *named["parties"][1:]]
+    named["scenes"] = [{**one, "sender": BAD} for one in named["scenes"]]
+    html = call(SHOWN, [named], INNOCENT, 99, [BAD])["html"]
+    assert "<script" not in html and "<img src=x" not in html and "&#60;/script" in html
+
+
+QUESTIONS = {
+    "What does the provider know now of an innocent picture?": (
+        "oprf-psi", INNOCENT, 99, ["provider"],
+        ["to whom a message goes, and whose pre-keys are fetched: bob", "an attachment of"],
+        ["outcome", "hash", "a report leaves"],
+    ),
+    "And once a listed one was reported?": (
+        "oprf-psi", LISTED, 99, ["provider"], ["when a report leaves", "a report leaves"], ["every picture"],
+    ),
+    "What does the matcher know of an innocent picture?": (
+        "oprf-psi", INNOCENT, 99, ["matcher"],
+        ["that, and when, an account sent a picture", "which account fetches the set-up and asks"],
+        ["the perceptual hash of every picture", "to whom a message goes"],
+    ),
+    "What does the matcher know where hashes are uploaded?": (
+        "hash-upload", INNOCENT, 99, ["matcher"], ["the perceptual hash of every picture: d278"], [],
+    ),
+    "Does the centre learn of an innocent picture?": (
+        "oprf-psi", INNOCENT, 99, ["centre"], ["Nothing of this picture."], ["for a confirmed match"],
+    ),
+    "What does the centre get of a listed one?": (
+        "oprf-psi", LISTED, 99, ["centre"], ["for a confirmed match: picture, both accounts"], ["Nothing"],
+    ),
+    "Does Alice's device learn whether her picture is listed?": (
+        "oprf-psi", LISTED, 99, ["alice"], ["whether the picture is listed: match"], [],
+    ),
+    "And where the provider scans?": (
+        "provider-scan", LISTED, 99, ["alice"], ["the picture itself: it is the sender's"], ["is listed:"],
+    ),
+    "What does the provider see where it scans?": (
+        "provider-scan", INNOCENT, 99, ["provider"], ["every picture itself: it can be read"], [],
+    ),
+    "Does an exact design find an edited copy?": (
+        "oprf-psi", EDITED, 99, ["alice"], ["whether the picture is listed: no match"], [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_page_answers_a_question_of_what_somebody_knows_now(question: str, recorded: Any) -> None:
+    design, what, at, parties, answers, absent = QUESTIONS[question]
+    pane = of_picture(shown(recorded(design).told, what=what, at=at, parties=parties)["pane"])
+    assert [one for one in answers if one not in pane] == [], pane
+    assert [one for one in absent if one in pane] == [], pane
