@@ -77,8 +77,8 @@ class Cause(StrEnum):
     """Why a picture is undecided."""
 
     UNAVAILABLE = "unavailable"
-    """A role could not be reached, was slow or refused, or what was carried from it cannot be opened: asking
-    again may help."""
+    """A role could not be reached, was slow or refused, or what was carried from it cannot be opened, or its
+    design distrusts nobody: asking again may help."""
     CHEATED = "cheated"
     """A role's answer broke the protocol: it gets nothing else."""
     BROKEN = "broken"
@@ -270,6 +270,8 @@ class Detector:
     def _failed(self, error: BlindmatchError) -> Undecided:
         match error:
             case ServiceError() | UnopenedError() if not isinstance(error, MisbehavedError):
+                return Undecided(Cause.UNAVAILABLE, error)
+            case ProtocolError() if not self._design.info.distrusts:
                 return Undecided(Cause.UNAVAILABLE, error)
             case ProtocolError() | MisbehavedError():
                 return Undecided(Cause.CHEATED, error)

@@ -297,6 +297,9 @@ class Info(Struct, frozen=True):
             parties are operated by one is refused.
         forwarded: roles whose bodies another party carries. The device sends them there, sealed by the design
             to the role; the role's host takes them from the carrier alone, and never learns the account.
+        distrusts: whether a device that a role cheated asks nobody anything until its user says so. False: it
+            asks about the picture again when it sends next, as if no reply had come, since who stops asking
+            can be seen to.
         quorum: replies of a round that are enough if some of the roles asked do not answer; 0: all must.
         tie: what shows that the roles answer by the epoch's list.
         sends_content: how the picture itself reaches a party with a role.
@@ -322,6 +325,7 @@ class Info(Struct, frozen=True):
     roles: Mapping[Role, Party]
     apart: tuple[frozenset[Role], ...] = ()
     forwarded: Mapping[Role, Party] = field(default_factory=dict)
+    distrusts: bool = True
     differs: str = ""
     tie: Tie = Tie.NONE
     sends_content: Content = Content.NO

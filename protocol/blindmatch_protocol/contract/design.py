@@ -382,6 +382,11 @@ class Design(ABC, Generic[S, D, X, R]):
         """
         return body
 
+    def inside(self) -> AnyDesign | None:
+        """The design as its roles read it, without the seals that another party carries: under the same
+        declarations, so that checks look inside as well. None, the default: there is nothing to open."""
+        return None
+
     def simulate(
         self, role: Role, facts: Mapping[str, Hashable], output: Outcome | None, rng: Randomness
     ) -> tuple[Message, ...] | None:

@@ -46,7 +46,7 @@ THIRD: Final = bm.Role("third_party")
 PARTY: Final = bm.Party("third_party")
 KEY_FILE: Final = "key.bin"
 KIND_SEALING: Final = 0x16
-"""X25519 key that requests are sealed to, 32: public in `epoch.bin`, private in `key.bin`."""
+"""X25519 keys that requests are sealed to, 32 each: public in the set-up, private in the role's file."""
 KIND_SIGNING: Final = 0x17
 """Of `epoch.bin`: Ed25519 public key that labels are signed under, 32."""
 KIND_NOTHING: Final = 0x18

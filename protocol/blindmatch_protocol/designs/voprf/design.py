@@ -238,6 +238,12 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
         self._check_role(role)
         return state.limits.on(state.whole.element, state.count) if state.limits else None
 
+    def carrier_limits(self, role: bm.Role, setup: S) -> bm.KeyLimits | None:
+        """Those of the key; each role of a key in shares is counted by itself."""
+        self._check_role(role)
+        key = setup.keys.whole.element + (role.encode() if self.layout.shared else b"")
+        return setup.limits.on(key, setup.count) if setup.limits else None
+
     def settled(self, name: str, file: SetFile) -> tuple[int, Limits | None]:
         try:
             return self.settle(file.identity.parameters)

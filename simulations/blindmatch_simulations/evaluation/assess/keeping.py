@@ -57,7 +57,7 @@ from blindmatch_simulations.measure.processes import cpu_seconds, used_cpu_secon
 from blindmatch_simulations.measure.results import Strict, decoded, decoded_or_none
 from blindmatch_simulations.measure.yardstick import reading
 from blindmatch_simulations.testbed.deployment.curating import throwaway_signer
-from blindmatch_simulations.testbed.deployment.registry import is_path, load_design
+from blindmatch_simulations.testbed.deployment.registry import is_path, load_design, path_of
 from blindmatch_simulations.testbed.inprocess.verdict import Verdict
 
 ORIGINS: Final = ".origins"
@@ -86,8 +86,7 @@ def folder_of(design: AnyDesign) -> Path:
 def origin_of(reference: str) -> Origin:
     """What a row of this design would be measured with now. A file is read and not loaded: what it does when
     it is loaded is for its own process."""
-    path = Path(reference.rpartition(":")[0])
-    folder = path.resolve().parent if is_path(reference) else folder_of(load_design(reference))
+    folder = path_of(reference).resolve().parent if is_path(reference) else folder_of(load_design(reference))
     return Origin(machine(), source_of(folder))
 
 

@@ -45,7 +45,13 @@ from blindmatch_simulations.evaluation.assess.plan import (
 from blindmatch_simulations.evaluation.assess.results import Design, Measured, Studied
 from blindmatch_simulations.evaluation.studies.targeted import Scheme, attempts, costs
 from blindmatch_simulations.measure.results import Figure, Strict
-from blindmatch_simulations.testbed.deployment.registry import all_designs, check_file, is_path, load_design
+from blindmatch_simulations.testbed.deployment.registry import (
+    all_designs,
+    check_file,
+    is_path,
+    load_design,
+    path_of,
+)
 
 UNITS: Final = {"sender_u": "u", "authority_u": "u", "escrow_bytes": "bytes"}
 
@@ -109,7 +115,7 @@ def must_be_there(reference: str) -> None:
     if reference in STUDIES:
         return
     if is_path(reference):
-        check_file(Path(reference.rpartition(":")[0]))
+        check_file(path_of(reference))
     else:
         load_design(reference)
 
@@ -119,7 +125,7 @@ def name_of(reference: str) -> str:
     path, _, attribute = reference.rpartition(":")
     if not is_path(reference):
         return re.sub(r"[^A-Za-z0-9._-]", "-", reference)
-    digest = sha256(str(Path(path).resolve()).encode()).hexdigest()[:8]
+    digest = sha256(str(path_of(reference).resolve()).encode()).hexdigest()[:8]
     return re.sub(r"[^A-Za-z0-9._-]", "-", f"{Path(path).stem}-{attribute}-{digest}")
 
 

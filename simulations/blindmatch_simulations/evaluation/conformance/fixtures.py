@@ -162,10 +162,20 @@ class Fixtures:
         if not self.design.vouchers:
             self.asks()
 
+    @cached_property
+    def inside(self) -> Fixtures | None:
+        """The same of what roles read in seals; None if nothing is sealed to them."""
+        if (design := self.design.inside()) is None:
+            return None
+        made = Fixtures(design, self.seed, self.runs, self.values, self.clocks, self.device)
+        made.held_out = self.held_out
+        return made
+
     def close(self) -> None:
         """Stop the threads, if they were started."""
-        if "executor" in vars(self):
-            self.executor.shutdown()
+        for one in (self, vars(self).get("inside")):
+            if one is not None and "executor" in vars(one):
+                one.executor.shutdown()
 
 
 def reduced(design: AnyDesign) -> AnyDesign | None:

@@ -1,5 +1,6 @@
 """Nothing counts: a call gives the same a thousand times, an account's thousandth picture is as its first.
 
+replays            of a carried request: no two replies are sealed under one key stream
 the same call      `start`, `receive` and `answer` over and over, with one tape: no object holds a state
 a long account     the state goes on from picture to picture, through offline phases: where two pictures,
                    after two histories, differ in what is sent under one tape, fresh accounts' first ones do;
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Final
 
@@ -21,7 +23,7 @@ import numpy as np
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import Recording, replayed
-from blindmatch_protocol.contract import UNBOUND, NoState, concluded
+from blindmatch_protocol.contract import UNBOUND, NoState, Role, concluded
 from blindmatch_protocol.contract.steps import Done, Send, Voucher
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published
@@ -33,8 +35,8 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     enrolled,
     run_session,
 )
-from blindmatch_simulations.testbed.inprocess.steps import below, decided, limits
-from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, Passed
+from blindmatch_simulations.testbed.inprocess.steps import below, byte_fields, decided, limits, sent
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed
 from blindmatch_simulations.testbed.pictures.pool import Pooled
 
 TIMES: Final = 1_030
@@ -60,6 +62,45 @@ def check_repetition(fixtures: Fixtures) -> Passed:
     alike = f"; an account's {pictures} pictures are alike" if pictures else ""
     words = f"the same {TIMES} times over{alike}{limits(fixtures.design)}"
     return Passed(words, {"times": TIMES, "pictures": pictures})
+
+
+WINDOW: Final = 16
+"""Bytes in which two ciphertexts under other keys agree with a probability of 2^-128 at each place."""
+COPIES: Final = 3
+
+
+def check_replays(fixtures: Fixtures) -> Passed:
+    """Where requests are carried, replies to one that comes six times, alone and in a batch, are alike or
+    share no 16 bytes in their place: no key stream seals two of them."""
+    forwarded = fixtures.design.info.forwarded
+    if not forwarded:
+        raise NotApplicableError("nobody carries what is asked")
+    deployed, compared = as_published(fixtures).deployed, 0
+    for kind in ("listed", "other"):
+        bodies = sent(deployed, fixtures.pool.of(kind)[0].item, fixtures.rng(f"replays/{kind}"))
+        for role in (one for one in sorted(bodies) if one in forwarded):
+            replies = list(_replayed(fixtures, deployed, role, bodies[role]))
+            for one, other in combinations(replies, 2):
+                _unlike(role, one, other)
+                compared += 1
+    return Passed(f"{compared} pairs of replies to one request share no key stream", {"pairs": compared})
+
+
+def _replayed(fixtures: Fixtures, deployed: Deployed, role: Role, body: Message) -> Iterator[Message]:
+    request = deployed.request(role, body)
+    for at, batch in enumerate([*[[request]] * COPIES, [request] * COPIES]):
+        rng = fixtures.rng(f"replays/{role}/{at}")
+        found = fixtures.design.answer(role, deployed.states[role], batch, rng, None)
+        yield from (reply for reply in found.replies if isinstance(reply, Message))
+
+
+def _unlike(role: Role, one: Message, other: Message) -> None:
+    for mine, theirs in zip(byte_fields(one), byte_fields(other), strict=False):
+        alike = np.frombuffer(mine, np.uint8)[: len(theirs)] == np.frombuffer(theirs, np.uint8)[: len(mine)]
+        runs = np.convolve(alike, np.ones(WINDOW, int)) if len(alike) else alike
+        if mine != theirs and runs.max(initial=0) >= WINDOW:
+            rule = "two replies to one request are sealed alike: their carrier has their difference"
+            raise BrokenError(f"answer of {role}", rule)
 
 
 def _same_calls(fixtures: Fixtures, deployed: Deployed, one: Pooled, times: int) -> None:

@@ -5,7 +5,7 @@ replay file for each failure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, Final, Literal
@@ -55,20 +55,47 @@ class Check(Struct, frozen=True):
     run: Callable[[Fixtures], Passed]
 
 
+def within(check: Callable[[Fixtures], Passed]) -> Callable[[Fixtures], Passed]:
+    """The check of what is sent, and then, where that is sealed, of what the roles read in it."""
+
+    @wraps(check)
+    def both(fixtures: Fixtures) -> Passed:
+        if fixtures.inside is None:
+            return check(fixtures)
+        found, left = list[Passed](), list[NotApplicableError | NotComparableError]()
+        for where, one in (("sealed", fixtures), ("inside the seals", fixtures.inside)):
+            try:
+                passed = check(one)
+                found.append(Passed(f"{where}: {passed.reason}", passed.figures))
+            except (NotApplicableError, NotComparableError) as reason:
+                left.append(reason)
+            except BrokenError as broken:
+                raise BrokenError(f"{where}: {broken.step}", broken.rule, **broken.evidence) from broken
+        if not found:
+            raise left[0]
+        figures = {name: value for one in found for name, value in one.figures.items()}
+        return Passed("; ".join(one.reason for one in found), figures)
+
+    return both
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     Check("outcomes", "outcomes are the plaintext oracle's", correctness.check_outcomes),
     Check("codec", "a message has one encoding, and nothing else decodes", hostility.check_codec),
-    Check("hostile requests", "hostile requests are refused cleanly", hostility.check_hostile_requests),
-    Check("hostile replies", "hostile replies are refused cleanly", hostility.check_hostile_replies),
+    Check(
+        "hostile requests", "hostile requests are refused cleanly", within(hostility.check_hostile_requests)
+    ),
+    Check("hostile replies", "hostile replies are refused cleanly", within(hostility.check_hostile_replies)),
     Check("error texts", "errors spell no secret", spellings.check_error_texts),
     Check("order", "steps out of order do no harm", hostility.check_order),
-    Check("epoch binding", "epochs are not mixed up", epochs.check_epoch_binding),
-    Check("other key", "a reply made with another key is not believed", epochs.check_other_key),
+    Check("epoch binding", "epochs are not mixed up", within(epochs.check_epoch_binding)),
+    Check("other key", "a reply made with another key is not believed", within(epochs.check_other_key)),
     Check("state over epochs", "an account's state outlives an epoch", epochs.check_state_over_epochs),
     Check("fresh keys", "two epochs share no key", epochs.check_fresh_keys),
     Check("draws", "keys, blinds and nonces are drawn long enough", draws.check_draws),
-    Check("proofs", "no key follows from two proofs", draws.check_proofs),
+    Check("proofs", "no key follows from two proofs", within(draws.check_proofs)),
     Check("repetition", "nothing counts: a thousandth call is as the first", repetition.check_repetition),
+    Check("replays", "a request that comes twice shows its carrier nothing", repetition.check_replays),
     Check("growth", "nothing that is kept grows with pictures or matches", repetition.check_growth),
     Check("tape", "sessions follow from their tapes", determinism.check_tape),
     Check("one set-up", "the set-up is the same for every device", determinism.check_setup),
@@ -78,13 +105,15 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("role files", "damaged role files are refused", epochs.check_role_files),
     Check("update", "an update adds, removes and fits one place", updates.check_updates),
     Check("resources", "sizes and rounds are within bounds", declarations.check_resources),
-    Check("declarations", "what follows from a request is declared", declarations.check_declarations),
+    Check("declarations", "what follows from a request is declared", within(declarations.check_declarations)),
     Check("surroundings", "nothing but tape, picture and set decides", determinism.check_surroundings),
-    Check("egress", "facts and tape explain every byte", declarations.check_egress),
-    Check("relations", "no parity of what is sent tells pictures apart", relations.check_relations),
-    Check("simulator", "the simulator's views are like real ones", games.check_simulator),
-    Check("games", "honest roles cannot tell apart what agrees on the facts", games.check_semi_honest),
-    Check("malicious games", "nor can cheating ones", games.check_malicious),
+    Check("egress", "facts and tape explain every byte", within(declarations.check_egress)),
+    Check("relations", "no parity of what is sent tells pictures apart", within(relations.check_relations)),
+    Check("simulator", "the simulator's views are like real ones", within(games.check_simulator)),
+    Check(
+        "games", "honest roles cannot tell apart what agrees on the facts", within(games.check_semi_honest)
+    ),
+    Check("malicious games", "nor can cheating ones", within(games.check_malicious)),
     Check("list", "devices learn nothing of the list that is not declared", list_secrecy.check_list),
     Check("list knowledge", "stored files show what is declared", list_secrecy.check_list_knowledge),
     Check("list games", "two lists that agree on the facts look alike", list_secrecy.check_lists),

@@ -9,7 +9,7 @@ from typing import Final
 from blindmatch_client.settings import Consequence
 from blindmatch_client.trace import EgressRecord, Purpose, Round, SessionTrace
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract import AnyDesign, Binding, Item, Party, Voucher
+from blindmatch_protocol.contract import Binding, Item, Party, Voucher
 from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -206,13 +206,14 @@ def _pieces(counterpart: Counterpart, sessions: Mapping[int, tuple[Item, Ran, Bi
     for party in seers(design):
         dictionary = dictionary_for(counterpart, party, items, {})
         for number, (_, ran, _) in sessions.items():
-            for body in _seen(design, party, ran):
+            for body in _seen(counterpart, party, ran):
                 if dictionary.in_opaque(body):
                     yield Finding(party, number, "a body holds a piece of a picture", len(body))
 
 
-def _seen(design: AnyDesign, party: Party, ran: Ran) -> list[bytes]:
-    bodies = [body for to, body in ran.bodies() if to in seen_by(design, party)]
+def _seen(counterpart: Counterpart, party: Party, ran: Ran) -> list[bytes]:
+    design, seen = counterpart.design, seen_by(counterpart.design, party)
+    bodies = [counterpart.read(party, to, body) for to, body in ran.bodies() if to in seen]
     carried = carried_by(design, {party})
     return bodies + [asked.reply.encode() for asked in ran.asked if asked.role in carried]
 

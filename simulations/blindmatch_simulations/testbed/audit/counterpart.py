@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.codec import Message
+from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.codec.randomness import Randomness, Recording
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Fact, Item
@@ -208,6 +208,13 @@ class Counterpart(Redacted, Struct, frozen=True):
         """The role's reply to one body; raises the `ProtocolError` it answers with."""
         request = bm.Request(body, self.enrolments.get(role))
         return bm.answered(self.design, role, self.states[role], request, self.rng)[0]
+
+    def read(self, party: bm.Party, role: bm.Role, raw: bytes) -> bytes:
+        """What a party reads of a body for a role: its host, what was sealed to the role."""
+        if not raw or self.design.info.roles.get(role) != party:
+            return raw
+        body = decode_any(self.design.requests[role], raw, self.design.info.name)
+        return self.design.unsealed(role, self.states[role], body).encode()
 
     def bodies(
         self,

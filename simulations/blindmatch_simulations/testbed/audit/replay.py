@@ -160,12 +160,15 @@ def _compare(
     findings, fresh = [], [next(again)]
     for at in range(max(map(len, [actual, *others]), default=0)):
         for role in seen_by(counterpart.design, party):
-            mine = _body(actual, at, role)
-            theirs = [_body(bodies, at, role) for bodies in others]
+
+            def read(bodies: Bodies, at: int = at, role: Role = role) -> bytes:
+                return counterpart.read(party, role, _body(bodies, at, role))
+
+            mine, theirs = read(actual), list(map(read, others))
             gap = max((abs(len(mine) - len(body)) for body in theirs), default=0)
             if gap:
                 findings.append(Finding(party, item, f"round {at + 1}: length depends on the picture", gap))
-            while told := _unexplained(mine, [_body(bodies, at, role) for bodies in fresh], theirs):
+            while told := _unexplained(mine, list(map(read, fresh)), theirs):
                 if (one := next(again, None)) is None:
                     findings.append(Finding(party, item, f"round {at + 1}: bytes tell of the picture", told))
                     break

@@ -1,6 +1,7 @@
 """Finds designs: built in, as an entry point of an installed package, or in a file; and who must be apart.
 
-A design comes to other processes by the same name: ``oprf-psi``, or ``path/to/file.py:NAME``.
+A design comes to other processes by the same name: ``oprf-psi``, or ``path/to/file.py:NAME``; each with
+``carried-`` before it is the same, with bodies that the provider carries (`designs.carried`).
 """
 
 from __future__ import annotations
@@ -132,6 +133,8 @@ def _listed(names: Iterable[str]) -> str:
 ENTRY_POINT_GROUP = "blindmatch.designs"
 ON_DEVICE: Final = ("blindmatch_client.device_classifier",)
 """Modules with the client's designs, which need what the protocol room may not have."""
+CARRIED: Final = "carried-"
+"""Before a design's name or file: the same design, with bodies that the provider carries."""
 _REFERENCES: Final[WeakKeyDictionary[AnyDesign, str]] = WeakKeyDictionary()
 """Designs that were loaded from files."""
 
@@ -191,23 +194,38 @@ def all_designs() -> dict[str, Registered]:
 
 
 def load_design(reference: str) -> AnyDesign:
-    """The design called `reference`, or the one in a file: ``path.py:NAME``.
+    """The design called `reference`, or the one in a file: ``path.py:NAME``; either after ``carried-``.
 
     Raises:
         RegistryError: if there is none, or the file cannot be loaded; the text says why.
     """
+    if (mine := _built_in(reference)) is not None:
+        return mine
+    if reference.startswith(CARRIED):
+        return _carried(reference)
     path, _, attribute = reference.rpartition(":")
     if is_path(reference):
         design = _from_file(Path(path), attribute)
         _REFERENCES[design] = f"{Path(path).resolve()}:{attribute}"
         return design
-    if (mine := _built_in(reference)) is not None:
-        return mine
     designs = all_designs()
     if reference not in designs:
         known = ", ".join(sorted(designs))
         raise RegistryError(f"no design is called {reference!r}; there are {known}, or give path.py:NAME")
     return designs[reference].design
+
+
+def _carried(reference: str) -> AnyDesign:
+    """The design that is named after the prefix, wrapped; `RegistryError` if it cannot be."""
+    from blindmatch_protocol.designs.carried import carried  # no other design stands on it
+
+    inner = load_design(reference.removeprefix(CARRIED))
+    try:
+        design = _checked(carried(inner), reference)
+    except DesignError as error:
+        raise RegistryError(str(error)) from error
+    _REFERENCES[design] = CARRIED + _REFERENCES.get(inner, inner.info.name)
+    return design
 
 
 def _built_in(name: str) -> AnyDesign | None:
@@ -232,9 +250,16 @@ def is_path(reference: str) -> bool:
     return bool(colon) and path.endswith(".py")
 
 
+def path_of(reference: str) -> Path:
+    """The file of ``path.py:NAME``, after ``carried-`` too."""
+    return Path(reference.removeprefix(CARRIED).rpartition(":")[0])
+
+
 def portable_reference(reference: str) -> str:
     """`reference` with an absolute path, so that a process in another folder finds the same file."""
     path, _, attribute = reference.rpartition(":")
+    if reference.startswith(CARRIED):
+        return CARRIED + portable_reference(reference.removeprefix(CARRIED))
     if is_path(reference):
         return f"{Path(path).resolve()}:{attribute}"
     return reference

@@ -3,7 +3,8 @@ that agree on every declared fact, the worst cases first; and one sequence with 
 
     session fails because a role cheated,   the device distrusts it: message held, nothing else is asked
     or ends in a match without its label
-    session gets no answer                  message held, then asked again
+    session gets no answer, or one that     message held, then asked again
+    does not open, or nobody is distrusted
     a confirmed match                       a report goes to the centre
     a voucher                               goes to the centre
 
@@ -21,7 +22,7 @@ from typing import Any, Final, TypeAlias
 
 from blindmatch_client.matching.detector import is_confirmed
 from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError, UnopenedError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import (
@@ -340,9 +341,11 @@ class Play:
             except LostError:
                 self._see(Party.PROVIDER, "held", number)
                 continue
-            except ProtocolError:
-                self._distrusting.add(move.account)
+            except ProtocolError as error:
                 self._see(Party.PROVIDER, "held", number)
+                if isinstance(error, UnopenedError) or not self._deployed.design.info.distrusts:
+                    continue
+                self._distrusting.add(move.account)
                 return
             self._finish(number, move, outcome)
             return

@@ -108,7 +108,10 @@ def _setup(case: Case) -> bool:
         return False
     deployed = case.fixtures.deployed
     roles = [role for role, party in case.fixtures.design.info.roles.items() if party in case.parties]
-    held = [deployed.setup] if roles or Party.DEVICE in case.parties else []
+    info = case.fixtures.design.info
+    having = {Party.DEVICE, info.setup_host, *info.forwarded.values()}
+    opened_setup = [deployed.setup, getattr(deployed.setup, "inner", None)]
+    held = opened_setup if roles or having & case.parties else []
     known = [value for one in (*held, *(deployed.states[role] for role in roles)) for value in _public(one)]
     (value,) = set(case.values.values())
     return any(type(one) is type(value) and one == value for one in known)

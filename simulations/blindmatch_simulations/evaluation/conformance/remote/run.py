@@ -270,8 +270,8 @@ REMOTE_CHECKS: Final[Mapping[str, Callable[[Material], Passed]]] = {
 NOT_REMOTE: Final[Mapping[str, str]] = {
     **dict.fromkeys(("draws", "tape", "one set-up"), "needs the counterpart's tape of randomness"),
     **dict.fromkeys(
-        ("error texts", "fresh keys", "repetition", "growth", "executor", "role files", "list knowledge",
-         "simulator", "games", "malicious games", "timing", "tightness"),
+        ("error texts", "fresh keys", "repetition", "replays", "growth", "executor", "role files",
+         "list knowledge", "simulator", "games", "malicious games", "timing", "tightness"),
         "needs the state and the keys of the counterpart",
     ),
     **dict.fromkeys(

@@ -1,0 +1,447 @@
+"""carried: any design without enrolments, whose bodies the provider carries, sealed; docs/designs/carried.md.
+
+    device                             provider (counts accounts)      role (private key)
+      HPKE(design, role, epoch; body) ----> the same bytes -----------> opens, answers as the design does
+      <------ response nonce, AEAD(HKDF(secret, nonce); reply) <--------  (RFC 9458, section 4.4)
+
+A role learns that somebody asked. Whatever is wrong with a reply, the picture is asked about again when the
+device sends next, sealed anew, and nobody is distrusted: who stops asking would be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec import decode_any, most_bytes
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract.design import told
+from blindmatch_protocol.crypto import hpke
+from blindmatch_protocol.designs.facts import ACCOUNT, QUERY_TIME
+from blindmatch_protocol.designs.third_party import KIND_SEALING, SOMEBODY
+from blindmatch_protocol.sets.plain_list import open_file, write_sections
+
+PREFIX: Final = "carried-"
+SEAL_FILE: Final = f"{PREFIX}seal.bin"
+REQUEST_TAG: Final = b"blindmatch/carried/request/v1"
+REPLY_TAG: Final = b"blindmatch/carried/reply/v1"
+MOST_SEALED: Final = 1 << 28
+CARRIER: Final = bm.Party.PROVIDER
+WHOSE: Final = bm.Fact(
+    "account", "whose each request is", bm.Severity.LINKS, shows=ACCOUNT,
+    abuse="tells whose each request is", noticed_by="nobody",
+)  # fmt: skip
+MATCH_TIME: Final = bm.Fact(
+    "match_time", "of a reported picture, when it was asked about, and so which request that was",
+    bm.Severity.LINKS,
+)  # fmt: skip
+
+
+class SealedRequest(bm.Message, tag=0x2C, name="carried/request"):
+    """A design's body, sealed to a role."""
+
+    sealed: Annotated[bytes, bm.Variable(MOST_SEALED, least=hpke.OVERHEAD + 1)]
+    """Encapsulated key 32, ciphertext, tag 16."""
+
+
+class SealedReply(bm.Message, tag=0x2D, name="carried/reply"):
+    """A design's reply, sealed under a key of its own."""
+
+    sealed: Annotated[bytes, bm.Variable(MOST_SEALED, least=hpke.ANSWER_OVERHEAD + 1)]
+    """Response nonce 16, ciphertext, tag 16."""
+
+
+class Setup(Redacted, Struct, frozen=True, eq=False):
+    """A design's set-up, and the public key, 32 bytes, of each role."""
+
+    inner: Any
+    epoch: int
+    keys: Mapping[bm.Role, bytes]
+
+
+class State(Redacted, Struct, frozen=True, eq=False):
+    """A design's state of a role, and the private key that bodies are sealed to, 32 bytes."""
+
+    inner: Any
+    epoch: int
+    key: bytes
+
+
+class Waiting(Redacted, Struct, frozen=True, eq=False):
+    """A design's session, and the secret that each role's reply is sealed under."""
+
+    inner: Any
+    secrets: Mapping[bm.Role, bytes]
+
+
+class Carried(bm.Design[Setup, Any, Any, State]):
+    """`inner` with sealed bodies; made by `carried`."""
+
+    inner: bm.AnyDesign
+
+    def __init__(self, inner: bm.AnyDesign) -> None:
+        self.inner = inner
+
+    def inside(self) -> bm.AnyDesign | None:
+        return _made(Inside, self.inner, self.info.name, {}, type(self).__module__)
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        """The design's own, of somebody instead of an account; whose it is where the carrier is in the
+        coalition, which has the set-up, and asks as a device does."""
+        holders = frozenset(self.inner.info.roles.values())
+        asked = {leak.parties - {CARRIER} for leak in self.inner.leakage() if leak.parties & holders}
+        return tuple(leak for how in bm.Adversary for leak in self._leaks(asked, how))
+
+    def _leaks(self, asked: set[frozenset[bm.Party]], how: bm.Adversary) -> Iterator[bm.Leak]:
+        devices, carrier, centre = (frozenset({one}) for one in (bm.Party.DEVICE, CARRIER, bm.Party.CENTRE))
+        named = {leak.parties for leak in self.inner.leakage() if leak.adversary is how}
+        own = self._carrier_learns(how)
+        yield bm.Leak(carrier, how, own)
+        for parties in sorted(named - asked - {carrier} - {one | carrier for one in asked}, key=sorted):
+            yield bm.Leak(parties, how, self._told(parties, how))
+        for parties in sorted(asked, key=sorted):
+            alone = tuple(SOMEBODY if f.name == SOMEBODY.name else f for f in self._told(parties, how))
+            yield bm.Leak(parties, how, alone)
+            yield bm.Leak(parties | carrier, how, _united(self._told(parties | carrier, how), own, (WHOSE,)))
+            if bm.Learner.DEVICE in self.info.learns and not parties & (centre | devices):
+                yield bm.Leak(parties | centre, how, _united(alone, self._told(centre, how), (MATCH_TIME,)))
+
+    def _carrier_learns(self, how: bm.Adversary) -> tuple[bm.Fact, ...]:
+        """What the set-up tells; if it cheats, what a device learns by asking."""
+        device = frozenset({bm.Party.DEVICE})
+        facts = self._told(device, how)
+        if how is bm.Adversary.SEMI_HONEST and self.inner.list_knowledge(device) <= bm.ListKnowledge.SIZE:
+            facts = tuple(fact for fact in facts if fact.severity is bm.Severity.SIZES)
+        unseen = (replace(fact, noticed_by="nobody") if fact.noticed_by else fact for fact in facts)
+        return _united((QUERY_TIME,), tuple(unseen))
+
+    def _told(self, parties: frozenset[bm.Party], how: bm.Adversary) -> tuple[bm.Fact, ...]:
+        return tuple(map(_lifted, told(self.inner, parties, how)))
+
+    def list_knowledge(self, parties: frozenset[bm.Party]) -> bm.ListKnowledge:
+        """The carrier serves the set-up."""
+        more = {bm.Party.DEVICE} if CARRIER in parties else frozenset[bm.Party]()
+        return self.inner.list_knowledge(parties | more)
+
+    def extraction(self, setup: Setup) -> bm.Extraction | None:
+        return self.inner.extraction(setup.inner)
+
+    def unconfirmed(self, setup: Setup) -> bool:
+        return self.inner.unconfirmed(setup.inner)
+
+    def parts(self, setup: Setup, item: bm.Item) -> bm.Parts | None:
+        return self.inner.parts(setup.inner, item)
+
+    def worked_out(self, session: Any, setup: Setup) -> bm.WorkedOut | None:
+        return self.inner.worked_out(session, setup.inner)
+
+    def publish(
+        self,
+        entries: bm.EntrySource,
+        parameters: bm.SetParameters,
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+        out: bm.Workspace,
+        progress: bm.Progress = bm.no_progress,
+    ) -> bm.Published:
+        """Takes 32 bytes of `rng` a role for its key, then what the design takes."""
+        keys = self._write_keys(parameters, rng, out)
+        return _joined(self.inner.publish(entries, parameters, rng, executor, out, progress), keys)
+
+    def update(
+        self,
+        previous: bm.Buffers,
+        adds: bm.EntrySource,
+        removes: Sequence[int],
+        out: bm.Workspace,
+        rng: bm.Randomness,
+        executor: bm.Executor | None = None,
+        progress: bm.Progress = bm.no_progress,
+    ) -> bm.Published:
+        """Bodies are sealed to new keys, drawn as in `publish`."""
+        inside = _inside(previous)
+        before = self.inner.open_setup(inside)
+        epoch, values = self.inner.epoch_of(before) + 1, self.inner.stated(before).parameters
+        keys = self._write_keys(bm.SetParameters(epoch, values), rng, out)
+        return _joined(self.inner.update(inside, adds, removes, out, rng, executor, progress), keys)
+
+    def _write_keys(
+        self, parameters: bm.SetParameters, rng: bm.Randomness, out: bm.Workspace
+    ) -> dict[bm.Role, str]:
+        """The file of each role's private key; their public keys are in `SEAL_FILE`, by the roles' names."""
+        private = {role: rng.take(hpke.KEY_BYTES) for role in sorted(self.info.roles)}
+        public = b"".join(map(hpke.public_key, private.values()))
+        for name, key in ((SEAL_FILE, public), *((_key_file(role), key) for role, key in private.items())):
+            write_sections(name, self.info, parameters, 0, out, {KIND_SEALING: key})
+        return {role: _key_file(role) for role in private}
+
+    def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
+        inner = self.inner.open_setup(_inside(files), epoch)
+        of, keys = self._keys(files, SEAL_FILE, len(self.info.roles))
+        if of != self.inner.epoch_of(inner):
+            raise bm.SetFileError(f"{SEAL_FILE}: of epoch {of}, and the set of another")
+        return Setup(inner, of, dict(zip(sorted(self.info.roles), keys, strict=True)))
+
+    def _keys(self, files: bm.Buffers, name: str, count: int) -> tuple[int, list[bytes]]:
+        """The epoch of a file, and the keys in it; `SetFileError` if there are not `count`."""
+        file = open_file(self.info, files, name, None)
+        raw = bytes(file.section(KIND_SEALING))
+        if len(raw) != hpke.KEY_BYTES * count:
+            raise bm.SetFileError(f"{name}: must have {count} keys of {hpke.KEY_BYTES} bytes")
+        return file.identity.epoch, [raw[at : at + 32] for at in range(0, len(raw), 32)]
+
+    def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
+        self.inner.check_setup(setup.inner, progress)
+        for key in setup.keys.values():
+            try:
+                hpke.seal(key, b"", b"", b"\1" * 32)
+            except ValueError:
+                raise bm.SetFileError(f"{SEAL_FILE}: nothing can be sealed to a key in it") from None
+
+    def epoch_of(self, setup: Setup) -> int:
+        return setup.epoch
+
+    def stated(self, setup: Setup) -> bm.Stated:
+        return self.inner.stated(setup.inner)
+
+    def period(self, setup: Setup) -> bytes:
+        return self.inner.period(setup.inner)
+
+    def expires(self, setup: Setup) -> int | None:
+        return self.inner.expires(setup.inner)
+
+    def with_executor(self, setup: Setup, executor: bm.Executor) -> Setup:
+        return replace(setup, inner=self.inner.with_executor(setup.inner, executor))
+
+    def open_role(self, role: bm.Role, files: bm.Buffers) -> State:
+        """Raises `SetFileError`, too, if the key is limited for each account and nobody would count them."""
+        if role not in self.info.roles:
+            raise bm.DesignError(f"design {self.info.name} has no role {role}")
+        inner = self.inner.open_role(role, _inside(files))
+        epoch, (key,) = self._keys(files, _key_file(role), 1)
+        if SEAL_FILE in files:
+            setup = self.open_setup(files)
+            if (setup.epoch, setup.keys[role]) != (epoch, hpke.public_key(key)):
+                raise bm.SetFileError(f"{_key_file(role)}: not the key of {SEAL_FILE}")
+            limits, carriers = self.inner.key_limits(role, inner), self.carrier_limits(role, setup)
+            if limits and limits.per_account and not (carriers and carriers.per_account):
+                raise bm.SetFileError(f"{self.inner.info.name}: accounts are limited, and not at a carrier")
+        return State(inner, epoch, key)
+
+    def open_opener(self, files: bm.Buffers) -> bm.Opener:
+        return self.inner.open_opener(_inside(files))
+
+    def key_limits(self, role: bm.Role, state: State) -> bm.KeyLimits | None:
+        """The design's, but for those of an account: whose a body is, the role's host does not know."""
+        limits = self.inner.key_limits(role, state.inner)
+        return None if limits is None else replace(limits, per_account=None)
+
+    def carrier_limits(self, role: bm.Role, setup: Setup) -> bm.KeyLimits | None:
+        return self.inner.carrier_limits(role, setup.inner)
+
+    def enrol(self, rng: bm.Randomness) -> Any:
+        return self.inner.enrol(rng)
+
+    def prepare(self, state: Any, setup: Setup, rng: bm.Randomness) -> Any:
+        return self.inner.prepare(state, setup.inner, rng)
+
+    def start(
+        self, state: Any, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
+    ) -> bm.Started[Any, Waiting]:
+        """Takes what the design takes, and 32 bytes of `rng` a body."""
+        begun = self.inner.start(state, setup.inner, item, binding, rng)
+        return bm.Started(begun.state, self._sealed(setup, begun.step, rng))
+
+    def receive(
+        self, session: Waiting, setup: Setup, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
+    ) -> bm.Step[Waiting]:
+        opened = {role: self._opened(role, session.secrets[role], reply) for role, reply in replies.items()}
+        return self._sealed(setup, self.inner.receive(session.inner, setup.inner, opened, rng), rng)
+
+    def conclude(self, session: Any, setup: Setup) -> bm.Outcome:
+        return self.inner.conclude(session, setup.inner)
+
+    def answer(
+        self,
+        role: bm.Role,
+        state: State,
+        requests: Sequence[bm.Request],
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+    ) -> bm.Answer:
+        """Takes 16 bytes of `rng` a body for response nonces, then what the design takes for those that
+        open. A body may come twice; no two replies have one key."""
+        nonces = [rng.take(hpke.ANSWER_NONCE_BYTES) for _ in requests]
+        opened = [self._tried(role, state, one.body) for one in requests]
+        good = [at for at, one in enumerate(opened) if not isinstance(one, bm.ProtocolError)]
+        asked = [bm.Request(opened[at][0]) for at in good]
+        answer = self.inner.answer(role, state.inner, asked, rng, executor)
+        replies = list[bm.Message | bm.ProtocolError](opened)
+        verdicts = list[bm.Verdict | None]([None]) * len(opened)
+        for place, at in enumerate(good):
+            reply = answer.replies[place]
+            if isinstance(reply, bm.Message):
+                reply = SealedReply(hpke.seal_answer(opened[at][1], nonces[at], reply.encode()))
+            replies[at] = reply
+            verdicts[at] = answer.verdicts[place] if answer.verdicts else None
+        return bm.Answer(replies, verdicts if answer.verdicts else ())
+
+    def unsealed(self, role: bm.Role, state: State, body: bm.Message) -> bm.Message:
+        return self._open(role, state, body)[0]
+
+    def _info(self, role: bm.Role, epoch: int) -> bytes:
+        named = f"{self.info.name}/{self.info.version}/{role}/".encode()
+        return REQUEST_TAG + len(named).to_bytes(4, "big") + named + epoch.to_bytes(8, "big")
+
+    def _sealed(self, setup: Setup, step: bm.Step[Any], rng: bm.Randomness) -> bm.Step[Waiting]:
+        if not isinstance(step, bm.Send):
+            return step
+        sealed = {role: self._seal(role, setup, step.bodies[role], rng) for role in sorted(step.bodies)}
+        bodies = {role: body for role, (body, _) in sealed.items()}
+        return bm.Send(Waiting(step.session, {role: secret for role, (_, secret) in sealed.items()}), bodies)
+
+    def _seal(
+        self, role: bm.Role, setup: Setup, body: bm.Message, rng: bm.Randomness
+    ) -> tuple[bm.Message, bytes]:
+        info, ephemeral = self._info(role, setup.epoch), rng.take(hpke.KEY_BYTES)
+        sealed, secret = hpke.seal_answered(setup.keys[role], info, body.encode(), ephemeral, REPLY_TAG)
+        return SealedRequest(sealed), secret
+
+    def _open(self, role: bm.Role, state: State, body: bm.Message) -> tuple[bm.Message, bytes]:
+        """A body, and the secret of replies to it; `ProtocolError` if it was not sealed to the role."""
+        kinds, opened = self.inner.requests[role], None
+        if isinstance(body, SealedRequest) and len(body.sealed) <= most_bytes(*kinds) + hpke.OVERHEAD:
+            opened = hpke.open_answered(state.key, self._info(role, state.epoch), body.sealed, REPLY_TAG)
+        if opened is None:
+            rule = f"must be sealed to {role} for epoch {state.epoch}"
+            raise bm.ProtocolError(SealedRequest.NAME, rule, "sealed")
+        return decode_any(kinds, opened[0], SealedRequest.NAME), opened[1]
+
+    def _tried(self, role: bm.Role, state: State, body: bm.Message) -> Any:
+        try:
+            return self._open(role, state, body)
+        except bm.ProtocolError as error:
+            return error
+
+    def _opened(self, role: bm.Role, secret: bytes, reply: bm.Message) -> bm.Message:
+        plain = hpke.open_answer(secret, reply.sealed) if isinstance(reply, SealedReply) else None
+        if plain is None:
+            raise bm.UnopenedError(
+                f"{SealedReply.NAME} of {role}", "must be sealed for this request", "sealed"
+            )
+        return decode_any(self.inner.replies[role], plain, f"{SealedReply.NAME} of {role}")
+
+
+class Inside(Carried):
+    """The same, unsealed: what the roles read and answer."""
+
+    def inside(self) -> None:
+        return None
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        """What is declared where the carrier, who sees nothing of this, has no part."""
+        return tuple(leak for leak in super().leakage() if CARRIER not in leak.parties)
+
+    def unsealed(self, role: bm.Role, state: State, body: bm.Message) -> bm.Message:
+        return body
+
+    def simulate(
+        self, role: bm.Role, facts: Mapping[str, Hashable], output: bm.Outcome | None, rng: bm.Randomness
+    ) -> tuple[bm.Message, ...] | None:
+        """A seal adds nothing to it: an encapsulated key that is a random element, and a length."""
+        return self.inner.simulate(role, facts, output, rng)
+
+    def start(
+        self, state: Any, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
+    ) -> bm.Started[Any, Any]:
+        return self.inner.start(state, setup.inner, item, binding, rng)
+
+    def receive(
+        self, session: Any, setup: Setup, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
+    ) -> bm.Step[Any]:
+        return self.inner.receive(session, setup.inner, replies, rng)
+
+    def answer(
+        self,
+        role: bm.Role,
+        state: State,
+        requests: Sequence[bm.Request],
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+    ) -> bm.Answer:
+        return self.inner.answer(role, state.inner, requests, rng, executor)
+
+
+@cache
+def carried(inner: bm.AnyDesign, module: str = __name__) -> Carried:
+    """The design whose bodies the provider carries, and which is `inner` otherwise.
+
+    Args:
+        module: that has it; what the design follows from is what this module imports.
+
+    Raises:
+        DesignError: if it cannot be; the text says why.
+    """
+    if (why := _obstacle(inner)) is not None:
+        raise bm.DesignError(f"{inner.info.name} cannot be carried: {why}")
+    carriers = dict.fromkeys(inner.info.roles, CARRIER)
+    return _made(Carried, inner, PREFIX + inner.info.name, carriers, module)
+
+
+def _made(
+    kind: type[Carried], inner: bm.AnyDesign, name: str, forwarded: Mapping[bm.Role, bm.Party], module: str
+) -> Carried:
+    info, roles = inner.info, inner.info.roles
+    summary = f"{info.summary} The provider carries what is asked, sealed."
+    space = {
+        "info": replace(info, name=name, summary=summary, forwarded=forwarded, distrusts=False),
+        "requests": dict.fromkeys(roles, (SealedRequest,)) if forwarded else inner.requests,
+        "replies": dict.fromkeys(roles, (SealedReply,)) if forwarded else inner.replies,
+        "vouchers": inner.vouchers,
+        "device_state": inner.device_state,
+        "__module__": module,
+    }
+    made: Carried = type(kind.__name__, (kind,), space)(inner)
+    return made
+
+
+def _obstacle(inner: bm.AnyDesign) -> str | None:
+    info = inner.info
+    reasons = {
+        "devices ask nobody": not info.roles,
+        "accounts enrol at its roles, each body is computed with one account's keys, and so shows whose it "
+        "is": bool(inner.enrolments),
+        "its bodies are forwarded already": bool(info.forwarded),
+        "the provider plays a role, and would carry to itself": CARRIER in info.roles.values(),
+        "a server sees pictures, whose reports name the account": info.sends_content is not bm.Content.NO,
+    }
+    return next((why for why, holds in reasons.items() if holds), None)
+
+
+def _lifted(fact: bm.Fact) -> bm.Fact:
+    """The same of a set-up that has the design's own inside."""
+    project = fact.project
+    return replace(fact, project=lambda item, setup: project(item, setup.inner))
+
+
+def _united(*facts: Sequence[bm.Fact]) -> tuple[bm.Fact, ...]:
+    """Each once by name, the first that has it."""
+    return tuple({fact.name: fact for some in reversed(facts) for fact in reversed(some)}.values())[::-1]
+
+
+def _inside(files: bm.Buffers) -> bm.Buffers:
+    return {name: data for name, data in files.items() if not name.startswith(PREFIX)}
+
+
+def _key_file(role: bm.Role) -> str:
+    return f"{PREFIX}{role}.bin"
+
+
+def _joined(made: bm.Published, keys: Mapping[bm.Role, str]) -> bm.Published:
+    roles = {role: (*made.roles[role], name) for role, name in keys.items()}
+    return bm.Published((*made.setup, SEAL_FILE), roles, made.opener)
