@@ -326,6 +326,25 @@ def test_a_longer_list_costs_a_range_and_two_runs_narrow_it(folder: Path) -> Non
     assert cell(page_of(folder, worker, given=given | {"list": 0}), "quoted.cost").startswith("900 cores")
 
 
+def test_a_run_of_two_lengths_costs_a_line_with_its_band(folder: Path) -> None:
+    whole, one = check_folder(folder), row(observed())
+    known = {"server_cpu_ms": Figure(100.0), "matcher_cpu_ms": Figure(1.0), "server_u": Figure(2.0)}
+    line = {"server_growth_u": Figure(4_000.0, "a line", 2_000.0, 8_000.0, 10)}
+    given = {"volume": 86_400_000, "list": 1_100}
+    made = drawn(
+        folder, replace(whole, rows=(replace(one, figures={**one.figures, **known, **line}),)), given=given
+    )
+    assert cell(made, "quoted.cost").startswith("1 100\u20134 100 cores"), "2 to 8 u an entry, half a ms each"
+    flat = {
+        "server_growth_u": Figure(-1.0, "a line", -2.0, 0.0, 10),
+        "setup_growth_bytes": Figure(0.0, "exact"),
+    }
+    made = drawn(
+        folder, replace(whole, rows=(replace(one, figures={**one.figures, **known, **flat}),)), given=given
+    )
+    assert cell(made, "quoted.cost").startswith("100 cores"), "nothing takes less over a longer list"
+
+
 def test_the_scale_multiplies_volume_prevalence_and_rates(folder: Path) -> None:
     given = {"volume": 1_000, "prevalence": 0.01, "minutes": 10, "day": 400}
     made = drawn(folder, check_folder(folder), given=given)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 from typing import Any, Final
 
 import numpy as np
@@ -92,6 +92,20 @@ def at_least(least: int, trials: int, p: float) -> float:
     from scipy.special import bdtrc
 
     return 1.0 if least <= 0 else float(bdtrc(least - 1, trials, p)) if least <= trials else 0.0
+
+
+def mean(values: Sequence[float]) -> Figure:
+    """The mean of independent repeats with its interval by Student's t; without one of fewer than two, which
+    say nothing of how they spread, and of no width where all are equal, as counted bytes are."""
+    from scipy.special import stdtrit
+
+    if not values:
+        return Figure(None, "nothing was repeated")
+    value, n = fmean(values), len(values)
+    if n < 2:
+        return Figure(value, "one reading: its spread is not known", n=1)
+    reach = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * stdev(values) / n**0.5
+    return Figure(value, "", value - reach, value + reach, n)
 
 
 def median_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float]:

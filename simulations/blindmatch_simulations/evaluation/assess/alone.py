@@ -20,32 +20,36 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from blindmatch_client.egress import Recorder
 from blindmatch_client.egress.calls import EXCHANGE
 from blindmatch_client.matching.detector import Decided, Detector, is_confirmed
 from blindmatch_client.trace import Purpose, SessionTrace
 from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.codec.errors import DesignError
-from blindmatch_protocol.codec.randomness import Randomness, system_randomness
+from blindmatch_protocol.codec.randomness import Randomness, seeded, system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import AnyDesign, Flag, Match, Progress, Role, Session
+from blindmatch_protocol.contract import AnyDesign, Flag, Match, Progress, Request, Role, Session
 from blindmatch_protocol.picture.decode import Picture
-from blindmatch_server.curator import HashList
+from blindmatch_server.curator import HashList, random_hashes
 from blindmatch_server.epochs.published import open_publication
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.assess.keeping import FIRST, Kept, kept_set
 from blindmatch_simulations.evaluation.assess.material import MadeItem, Material
-from blindmatch_simulations.evaluation.assess.observed import AloneRow, Extracted, HarnessRow, KeyUse
+from blindmatch_simulations.evaluation.assess.observed import AloneRow, Extracted, HarnessRow, KeyUse, Lengths
 from blindmatch_simulations.evaluation.assess.plan import Plan
 from blindmatch_simulations.measure.yardstick import Stopwatch, reading
 from blindmatch_simulations.testbed.inprocess.deployed import (
     OpenDesign,
     new_state,
     open_published,
+    publish,
+    run_session,
     unprepared_state,
     values_of,
 )
+from blindmatch_simulations.testbed.inprocess.deployed import opened as in_memory
 
 UNLIMITED: Final = 1_000_000
 """What is spent where nothing limits it."""
@@ -81,7 +85,7 @@ def sessions_alone(
     state = new_state(design, setup, rng)
     for index, data in pictures:
         hashing, device, roles = Stopwatch(), Stopwatch(), Stopwatch()
-        item = Picture.from_bytes(data)
+        item, size = Picture.from_bytes(data), 0
         with hashing:
             _ = item.fingerprint
         with device:
@@ -90,12 +94,14 @@ def sessions_alone(
         while isinstance(step, Mapping):
             with roles:
                 replies = {role: opened.answer(role, body, rng)[0] for role, body in step.items()}
+            size += sum(len(body.encode()) for body in (*step.values(), *replies.values()))
             with device:
                 step = session.receive(replies)
         with device:
             session.conclude()
             state = design.prepare(session.state, setup, rng)
-        yield AloneRow(index, hashing.wall_ms, device.wall_ms, device.cpu_ms, roles.wall_ms, roles.cpu_ms)
+        spent = device.wall_ms, device.cpu_ms, roles.wall_ms, roles.cpu_ms
+        yield AloneRow(index, hashing.wall_ms, *spent, size)
 
 
 LEAST_ENTRIES: Final = 1_000
@@ -129,6 +135,11 @@ class Fitted(Redacted, Struct, frozen=True):
     def dear(self) -> bool:
         """Does a picture take so long that no more are asked about than must be?"""
         return self.u > DEAR_U
+
+    @property
+    def setup_bytes(self) -> int:
+        """What a device fetches of the set."""
+        return sum(file.size for file in open_publication(self.kept.folder, FIRST).manifest.files)
 
     def most(self, pictures: int) -> int:
         """So many pictures, fewer if one is dear."""
@@ -192,9 +203,75 @@ def _lessened(entries: int, all_entries: int, count: int, pictures: int, took: f
     return f"{' and '.join(parts)}: {rate}" if parts else ""
 
 
+MOST_TIMES: Final = 8
+"""How much longer the second list is, at the most."""
+SHORTER: Final = 4
+"""By how much it is shorter where a longer one is too dear."""
+AT_ONCE: Final = 8
+REPEATS: Final = 5
+
+
+def lengths(
+    opened: OpenDesign, fit: Fitted, plan: Plan, pictures: Sequence[tuple[int, bytes]], rng: Randomness
+) -> Lengths | None:
+    """What the same pictures take over a list of a second length: a longer one if the plan's work builds it,
+    else a shorter one. Of a dear design the first sessions stand for its own list.
+
+    Raises:
+        BlindmatchError: if a step of the design fails, or it does not serve that length.
+    """
+    if not plan.alone.length_u or not pictures:
+        return None
+    hashes, before = np.array(fit.entries.hashes), reading().u_us
+    other = _second_length(len(hashes), fit, plan, before)
+    more = random_hashes(max(0, other - len(hashes)), seeded(f"assess/{plan.seed}/lengths"))
+    listed = np.concatenate([hashes, more])[:other]
+    build = publish(opened.design, listed, rng, values=values_of(opened.design, plan.parameters))
+    second = in_memory(build)
+    if fit.dear:
+        own, longer = fit.alone, list(sessions_alone(second, pictures[: len(fit.alone)], rng))
+    else:
+        # the first picture warms both up
+        again = [pictures[0], *pictures]
+        both = zip(sessions_alone(opened, again, rng), sessions_alone(second, again, rng), strict=True)
+        own, longer = ([*side] for side in zip(*list(both)[1:], strict=True))
+    asked = [] if fit.dear else [Picture.from_bytes(data) for _, data in pictures[:AT_ONCE]]
+    together = tuple(_together(opened, asked, rng)) if len(asked) > 1 else ()
+    u_us = (before + reading().u_us) / 2
+    sizes = fit.setup_bytes, sum(map(len, build.setup_files.values()))
+    return Lengths(other, u_us, tuple(own), tuple(longer), sizes, together, len(asked))
+
+
+def _second_length(entries: int, fit: Fitted, plan: Plan, u_us: float) -> int:
+    """A power of two times as many entries as fit the work, or a part."""
+    build_u = fit.kept.spent.cpu_s * 1e6 / u_us / max(1, entries)
+    times = min(MOST_TIMES, _power(plan.alone.length_u / (build_u + 1e-9) / entries))
+    return entries * times if times > 1 and not fit.dear else max(1, entries // SHORTER)
+
+
+def _together(
+    opened: OpenDesign, pictures: Sequence[Picture], rng: Randomness
+) -> Iterator[tuple[float, float]]:
+    """The answers to the same requests, of each round, one after the other and all at once, in turns."""
+    design, asked = opened.design, dict[tuple[int, Role], list[Request]]()
+    for picture in pictures:
+        for number, one in enumerate(run_session(opened, picture, rng).rounds):
+            for body in one:
+                asked.setdefault((number, body.role), []).append(opened.request(body.role, body.body))
+    for _ in range(REPEATS if asked else 0):
+        apart, at_once = Stopwatch(), Stopwatch()
+        for (_, role), requests in asked.items():
+            with apart:
+                for one in requests:
+                    design.answer(role, opened.states[role], [one], rng, None)
+            with at_once:
+                design.answer(role, opened.states[role], requests, rng, None)
+        yield apart.cpu_ms, at_once.cpu_ms
+
+
 PAIRS: Final = 200
 LEAST_PAIRS: Final = 12
-MOST_CPU_MS: Final = 5_000.0
+MOST_CPU_MS: Final = 3_000.0
 _WARM_UP: Final = 2
 
 Run = Callable[[Picture], None]

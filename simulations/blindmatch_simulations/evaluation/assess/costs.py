@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from statistics import median
+from statistics import fmean, median
 from typing import Final
 
 from blindmatch_protocol.contract import Learner, Party
+from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, Case, figure, matches_nothing
-from blindmatch_simulations.measure.intervals import median_ratio, number, timing
+from blindmatch_simulations.evaluation.assess.observed import AloneRow, Lengths
+from blindmatch_simulations.measure.intervals import mean, median_ratio, number, timing
 from blindmatch_simulations.measure.results import Figure
 
 NO_ROLES: Final = f"{NOTHING}: it asks nobody"
@@ -121,6 +123,91 @@ def server_cpu_ms(case: Case) -> Figure:
         return Figure(None, "the system does not tell")
     sent = len(case.seen.pictures)
     return number(1000 * sum(known) / max(1, sent), n=sent)
+
+
+def one_length(case: Case) -> str:
+    """Where sessions were timed over one list alone."""
+    return "" if case.seen.lengths else "timed over a list of one length"
+
+
+@cost("Server CPU, in u", "u/query", blank=[asks_nobody, one_length])
+def server_u(case: Case) -> Figure:
+    """Mean CPU of the roles' answers to one picture over the run's list, in one process, in u; interval by
+    Student's t over pictures.
+    """
+    found = mean([_in_u(case, row.role_cpu_ms) for row in _lengths(case).own])
+    return replace(found, low=found.low and max(0.0, found.low))
+
+
+@cost("Server CPU, growth", "u/1,000 entries", blank=[asks_nobody, one_length])
+def server_growth_u(case: Case) -> Figure:
+    """Slope of the line of that CPU through the run's list and one of a second length: differences over the
+    same pictures, interval by Student's t. Beyond both lengths the line is a model; where the second list is
+    the shorter one the upper end is at least growth in proportion, since a step further up is not seen.
+    """
+    return _slope(case, lambda row: _in_u(case, row.role_cpu_ms))
+
+
+@cost("Server CPU, one more at once", "u/query", blank=[asks_nobody, one_length])
+def server_more_u(case: Case) -> Figure:
+    """Slope of the line of the answers' CPU through one request and several at once: what one more takes, in
+    one process.
+    """
+    seen = _lengths(case)
+    if not seen.together:
+        return Figure(None, "too dear here, or too few pictures, for several at once")
+    n = seen.requests
+    found = mean([_in_u(case, (at_once - apart / n) / (n - 1)) for apart, at_once in seen.together])
+    alone = sum(_in_u(case, apart) for apart, _ in seen.together) / len(seen.together) / n
+    return replace(found, why=f"through 1 and {n} at once; one alone takes {alone:.3g} u")
+
+
+@cost("Device CPU, growth", "u/1,000 entries", blank=[has_no_list, one_length])
+def device_growth_u(case: Case) -> Figure:
+    """The same slope of the device's own steps."""
+    return _slope(case, lambda row: _in_u(case, row.device_cpu_ms))
+
+
+@cost("Query, growth", "bytes/1,000 entries", blank=[asks_nobody, one_length])
+def query_growth_bytes(case: Case) -> Figure:
+    """The same slope of a picture's requests and replies together, without envelopes."""
+    return _slope(case, lambda row: row.bytes)
+
+
+@cost("Set-up, growth", "bytes/1,000 entries", blank=[has_no_list, one_length])
+def setup_growth_bytes(case: Case) -> Figure:
+    """The same slope of what a device fetches once, exact at both lengths."""
+    here, other = _lengths(case).setup_bytes
+    return Figure((other - here) / _apart(case) + 0.0, _through(case, here != other), n=1)
+
+
+def _lengths(case: Case) -> Lengths:
+    assert case.seen.lengths is not None
+    return case.seen.lengths
+
+
+def _in_u(case: Case, ms: float) -> float:
+    return 1000 * ms / _lengths(case).u_us
+
+
+def _apart(case: Case) -> float:
+    """Thousands of entries between the two lengths."""
+    return (_lengths(case).entries - case.seen.entries) / 1000
+
+
+def _slope(case: Case, of: Callable[[AloneRow], float]) -> Figure:
+    seen = _lengths(case)
+    pairs = zip(seen.own, seen.other, strict=True)
+    found = mean([(of(other) - of(own)) / _apart(case) for own, other in pairs])
+    high, grows = found.high, (found.low or 0) > 0
+    if high is not None and seen.entries < case.seen.entries:
+        high = max(high, 1000 * fmean(map(of, seen.own)) / case.seen.entries)
+    return replace(found, high=high, why=_through(case, grows))
+
+
+def _through(case: Case, grows: bool) -> str:
+    told = "" if grows else "; it does not grow, as far as this resolves"
+    return f"line through {case.seen.entries:,} and {_lengths(case).entries:,} entries{told}"
 
 
 @cost("Set build", "s", blank=[has_no_list])

@@ -67,6 +67,7 @@ class AloneRow(Strict, frozen=True):
         hash_ms: decoding and hashing the picture.
         device_ms, device_cpu_ms: the device's steps.
         role_ms, role_cpu_ms: the answers of all roles together.
+        bytes: of all requests and replies.
     """
 
     index: int
@@ -75,6 +76,28 @@ class AloneRow(Strict, frozen=True):
     device_cpu_ms: float
     role_ms: float
     role_cpu_ms: float
+    bytes: int = 0
+
+
+class Lengths(Strict, frozen=True):
+    """The same pictures' sessions in one process, in turns over the run's list and one of a second length.
+
+    Attributes:
+        entries: of the second list.
+        u_us: the unit, mean of readings before and after.
+        own, other: sessions over the run's list and over the second one, the same picture at each place.
+        setup_bytes: what a device fetches, of the run's list and of the second one.
+        together: CPU ms of the roles' answers in pairs: one request after the other, and all at once.
+        requests: of each such pair.
+    """
+
+    entries: int
+    u_us: float
+    own: tuple[AloneRow, ...]
+    other: tuple[AloneRow, ...]
+    setup_bytes: tuple[int, int]
+    together: tuple[tuple[float, float], ...]
+    requests: int
 
 
 class HarnessRow(Strict, frozen=True):
@@ -344,6 +367,7 @@ class Observed(Strict, frozen=True):
     lessened: str = ""
     proven: Proven | None = None
     copies: Copies | UnsetType = UNSET
+    lengths: Lengths | None = None
 
 
 def described(design: AnyDesign, given: Mapping[str, int]) -> Described:

@@ -17,7 +17,7 @@ import numpy as np
 from blindmatch_client.device import Unreadable
 from blindmatch_client.trace import Purpose, SessionTrace
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.codec.errors import PictureError
+from blindmatch_protocol.codec.errors import DesignError, PictureError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import (
@@ -51,6 +51,7 @@ from blindmatch_simulations.evaluation.assess.alone import (
     extracted,
     fitted,
     key_use,
+    lengths,
     sessions_alone,
 )
 from blindmatch_simulations.evaluation.assess.epochs import proven, updated
@@ -392,6 +393,12 @@ class Observer(Redacted, Struct, frozen=True):
         pictures = [(item.index, self.material.data(item)) for item in items]
         with self.phases("timed alone") as progress:
             rows, rest = list(fit.alone), pictures[len(fit.alone) :]
+            try:
+                self.seen["lengths"] = found = lengths(opened, fit, self.plan, pictures, system_randomness())
+            except DesignError:
+                found = None  # no list of that length is served
+            if found is not None:
+                rows, rest = list(found.own), []
             for row in sessions_alone(opened, rest, system_randomness()) if rest else ():
                 rows.append(row)
                 progress(len(rows), len(pictures))

@@ -60,6 +60,13 @@ class Pick(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pictures: Count
 
 
+class AlonePick(Pick, frozen=True):
+    """How many pictures' sessions are timed in one process; CPU, in u, that building a list of a second
+    length may take, 0 for none."""
+
+    length_u: Count = 0
+
+
 class CorpusPick(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many pictures of each installed package are compared."""
 
@@ -118,7 +125,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     list: Listing
     update: Update
     audit: Pick
-    alone: Pick
+    alone: AlonePick
     corpus: CorpusPick
     limits: Limits
     kinds: KindsPick = KindsPick(0, 0)
