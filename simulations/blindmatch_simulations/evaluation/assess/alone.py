@@ -255,8 +255,8 @@ def _together(
     """The answers to the same requests, of each round, one after the other and all at once, in turns."""
     design, asked = opened.design, dict[tuple[int, Role], list[Request]]()
     for picture in pictures:
-        for number, one in enumerate(run_session(opened, picture, rng).rounds):
-            for body in one:
+        for number, sent in enumerate(run_session(opened, picture, rng).rounds):
+            for body in sent:
                 asked.setdefault((number, body.role), []).append(opened.request(body.role, body.body))
     for _ in range(REPEATS if asked else 0):
         apart, at_once = Stopwatch(), Stopwatch()
