@@ -17,6 +17,7 @@ from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.assess import keeping
 from blindmatch_simulations.evaluation.assess.figures import FIGURES, NOT_TIED
 from blindmatch_simulations.evaluation.assess.keeping import SETS
+from blindmatch_simulations.evaluation.assess.observed import Copies
 from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
     QUICK,
@@ -86,6 +87,7 @@ def test_honest_designs_are_measured_beside_ones_that_crash_and_eat(made: Path) 
     assert (upload.update.built is not None, upload.update.why[:11]) == (True, "a whole set")
     assert (upload.figures["harness_cpu"].n or 0) >= 12
     assert measured(results, "none").figures["recall"].why.startswith("nothing to measure")
+    assert measured(results, "none").copies == Copies(9, 9)
     assert upload.figures["proof_bytes"].why == NOT_TIED
 
 

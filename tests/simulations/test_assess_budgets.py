@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +18,13 @@ from blindmatch_simulations.cli.assess import FEWER, _row
 from blindmatch_simulations.evaluation.assess import alone, keeping, worker
 from blindmatch_simulations.evaluation.assess.observed import AloneRow, Check, Copies
 from blindmatch_simulations.evaluation.assess.plan import read_plan
-from blindmatch_simulations.evaluation.assess.results import Measured, check_folder
+from blindmatch_simulations.evaluation.assess.results import Measured, check_folder, read_design
 from blindmatch_simulations.evaluation.assess.running import Assessment
+from blindmatch_simulations.evaluation.assess.subjects import Done
 from blindmatch_simulations.evaluation.conformance import determinism
 from blindmatch_simulations.evaluation.conformance import run as run_of_checks
 from blindmatch_simulations.evaluation.conformance.run import CHECKS, Options, check_design
+from blindmatch_simulations.measure.results import encode
 from blindmatch_simulations.measure.yardstick import Reading
 from blindmatch_simulations.testbed.inprocess.verdict import Passed, Verdict
 from blindmatch_simulations.testbed.scenario.world import until
@@ -29,6 +32,8 @@ from msgspec.structs import replace
 from rich.console import Console
 from support.assess_rows import game_figures, observed, row, tiny
 from support.command import COMMAND, in_process, processes_of
+
+DONE = encode(Done(observed("none"), 0.0, 1.0))
 
 
 @pytest.fixture
@@ -66,15 +71,20 @@ def test_checks_stop_when_their_work_is_used_up(checked: Any) -> None:
 
 
 def test_a_row_names_what_was_not_checked(tmp_path: Path) -> None:
-    phase = lambda title: lambda done, total: None  # noqa: E731
-    made = Assessment(tmp_path / "out", tiny(check_u=1), ["none"], "test", phase).run()
-    (measured,) = made.rows
+    """The run is over, and the process of the checks begins."""
+    text, work = tiny(check_u=1), tmp_path / "work"
+    run = Assessment(tmp_path / "out", text, ["none"], "test", lambda title: lambda done, total: None)
+    for path, content in ((work / worker.PLAN, text.encode()), (run._done_path("none"), DONE)):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    run._check(read_plan(text), work, "none", "none", threading.Event())
+    measured = read_design(run._path("none"))
     assert isinstance(measured, Measured)
     assert len(measured.checks) == len(CHECKS)
+    assert [one.check for one in measured.checks if one.verdict == "passed"] == [CHECKS[0].name]
     left = {one.check for one in measured.checks if one.verdict == Verdict.NOT_CHECKED}
     assert "tightness" in left and measured.checks_why.startswith("the work for checks, 1 u, was used up")
     assert measured.figures["checks_failed"].value is None
-    assert measured.copies == Copies(9, 9)
 
 
 def test_figures_count_what_was_checked_alone() -> None:
