@@ -7,6 +7,8 @@ import inspect
 import os
 from collections import Counter
 from collections.abc import Generator
+from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -32,6 +34,23 @@ settings.load_profile("blindmatch")
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """One worker more than there are cores, since tests wait for processes."""
     return (yield) + 1
+
+
+@cache
+def _names_slow_tests(path: Path) -> bool:
+    return "slow" in path.read_text("utf-8")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where slow tests alone are wanted, a file that has none is not imported, in each worker."""
+    passed = config.option.markexpr == "slow" and collection_path.suffix == ".py"
+    return True if passed and not _names_slow_tests(collection_path) else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A slow test in a file that does not say so would be run by nobody."""
+    if item.get_closest_marker("slow") and not _names_slow_tests(item.path):
+        raise pytest.UsageError(f"{item.nodeid} is slow: the file must have that word")
 
 
 @pytest.hookimpl(trylast=True)

@@ -75,7 +75,7 @@ VIEWS = {
     "sheet": View(1366),
     "sheet, narrow, dark": View(360, dark=True),
 }
-SECONDS = 120
+SECONDS = 300
 AT_ONCE = 2
 PROBE = """
 <script>{axe}</script><script>

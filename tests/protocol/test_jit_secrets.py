@@ -37,7 +37,7 @@ from support.machine_code import conditional_jumps, dependent
 pytestmark = needs_vectors
 
 
-@each_kernel
+@each_kernel  # slow, but for the first
 def test_no_jump_or_address_of_the_machine_code_depends_on_data(target: Target) -> None:
     """The object that is run, disassembled: nothing that a row holds, or that is computed of it, decides."""
     code = code_of(target)

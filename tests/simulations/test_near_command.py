@@ -21,7 +21,7 @@ from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.build import of_values
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.studies import near_pictures
+from blindmatch_simulations.evaluation.studies import near_bench, near_pictures
 from blindmatch_simulations.evaluation.studies.near_bench import limits_for
 from blindmatch_simulations.evaluation.studies.near_cost import opened_store
 from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, edited_crops
@@ -37,16 +37,18 @@ from support.schemas import committed
 
 @pytest.fixture(scope="module", autouse=True)
 def crops_once() -> Iterator[None]:
-    """Crops under every edit, the same ones for each `design tune` here, are made once."""
+    """Crops under every edit, the same ones for the bench and each `design tune` here, are made once."""
     made: dict[tuple[int, int], EditedPairs] = {}
 
-    def held(count: int, seed: int, progress: Progress) -> EditedPairs:
+    def held(count: int, seed: int, progress: Progress, own: tuple[()] = ()) -> EditedPairs:
+        assert not own
         if (count, seed) not in made:
             made[count, seed] = edited_crops(count, seed, progress=progress)
         return made[count, seed]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near_pictures, "edited_crops", held)
+        for module in (near_pictures, near_bench):
+            patch.setattr(module, "edited_crops", held)
         yield
 
 
