@@ -30,6 +30,12 @@ for name, same in (("blindmatch", True), ("explore", False)):
 settings.load_profile("blindmatch")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What commands keep for their user is neither read here nor written."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """One worker more than there are cores, since tests wait for processes."""

@@ -202,6 +202,7 @@ def test_an_assessment_of_own_pictures_keeps_rates_alone(
     )
     assert "--pictures FOLDER" in results.command and "own" in results.options
     assert traces(out, folder, chosen(folder, cache)) == []
+    assert not list((cache / "blindmatch" / "assess").glob("pictures-*"))  # kept of packages' pictures alone
     assert '"kind":"pictures"' not in (out / ROWS / "hash-upload.jsonl").read_text()
     after = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     assert after == before

@@ -27,7 +27,7 @@ from blindmatch_simulations.cli.console import (
     write_file,
     write_json,
 )
-from blindmatch_simulations.cli.corpus import PicturesOption, choose_own
+from blindmatch_simulations.cli.corpus import PicturesOption, cache_home, choose_own
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, told
 from blindmatch_simulations.evaluation.assess.observed import COMMITTED
@@ -91,6 +91,9 @@ ListSizesOption = Annotated[
     str, typer.Option("--list-sizes", help="Random hashes of the list, V1,V2: measured on each.")
 ]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds of the workload, V1,V2.")]
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Make again what no design changes, and keep it nowhere.")
+]
 CheckOption = Annotated[Path | None, typer.Option("--check", help="Only check this results file or folder.")]
 
 
@@ -104,6 +107,7 @@ def run_assess(
     values: SetOption = None,
     list_sizes: ListSizesOption = "",
     seeds: SeedsOption = "",
+    fresh: FreshOption = False,
     check: CheckOption = None,
 ) -> None:
     """Measure every design on the same work, over real gRPC in processes of their own, and draw the report,
@@ -111,7 +115,8 @@ def run_assess(
 
     A design that crashes, hangs, eats memory or lies spoils its own row alone. Exit code 1 if a row failed.
     Several values of --set, --list-sizes or --seeds make a grid, with a folder in --out for each point;
-    `results to-csv` puts them into one table.
+    `results to-csv` puts them into one table. What no design changes, edited pictures and what PDQ makes of
+    kinds of pictures, is kept in the user's cache.
     """
     if check is not None:
         results = check_folder(check)
@@ -128,9 +133,9 @@ def run_assess(
     swept = _sweep(plan.sweep or Sweep(), values or (), list_sizes, seeds)
     words = _command(quick, full, workload, pictures)
     if swept == Sweep() and not plan.parameters:
-        found = [_measured(out, references, words, text, pictures)]
+        found = [_measured(out, references, words, text, pictures, fresh)]
     else:
-        found = list(_points(out, replace(plan, sweep=swept), references, words, pictures))
+        found = list(_points(out, replace(plan, sweep=swept), references, words, pictures, fresh))
     if not references:
         for line in not_installed().values():
             OUT.print(line, highlight=False)
@@ -139,13 +144,13 @@ def run_assess(
 
 
 def _points(
-    out: Path, plan: Plan, references: list[str], command: str, pictures: Path | None
+    out: Path, plan: Plan, references: list[str], command: str, pictures: Path | None, fresh: bool
 ) -> Iterator[Results]:
     found = points(plan, references)
     for number, one in enumerate(found, 1):
         OUT.print(f"point {number} of {len(found)}: {one.name or 'the only one'}", highlight=False)
         words = shlex.join([*shlex.split(command), *one.words])
-        yield _measured(out / one.name, one.references, words, one.text, pictures)
+        yield _measured(out / one.name, one.references, words, one.text, pictures, fresh)
 
 
 def _sweep(given: Sweep, values: Sequence[str], list_sizes: str, seeds: str) -> Sweep:
@@ -166,7 +171,7 @@ def _numbers(option: str, given: str, listed: str) -> tuple[int, ...]:
 
 
 def _measured(
-    out: Path, references: Sequence[str], command: str, text: str, pictures: Path | None
+    out: Path, references: Sequence[str], command: str, text: str, pictures: Path | None, fresh: bool
 ) -> Results:
     """Run it, with bars; the page is drawn for every row, and all is shown at the end."""
     own = OwnPictures()
@@ -177,7 +182,8 @@ def _measured(
             own = choose_own(pictures, count, LEAST_OWN, plan.seed, begin, OUT)
             text = with_own(text, plan, own.mark)
         watch = partial(draw_report, out)
-        assessment = Assessment(out, text, references, command, begin, watch, own.pictures)
+        cache = None if fresh else cache_home() / "blindmatch"
+        assessment = Assessment(out, text, references, command, begin, watch, own.pictures, cache)
         try:
             results = assessment.run()
         except KeyboardInterrupt:

@@ -6,11 +6,11 @@ Pictures of the user's own are read where they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import distances, rows
 from blindmatch_server.curator import HashList, list_hashes, open_list, random_hashes
 from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess.observed import Item
 from blindmatch_simulations.evaluation.assess.plan import Plan
@@ -28,12 +29,15 @@ from blindmatch_simulations.evaluation.corpus.by_kind import of_kind
 from blindmatch_simulations.evaluation.corpus.installed import FACES, PHOTOGRAPHS
 from blindmatch_simulations.evaluation.corpus.own import OWN, as_sent
 from blindmatch_simulations.measure.phases import each
+from blindmatch_simulations.measure.results import Strict
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, SamplePicture, crops
 from blindmatch_simulations.testbed.pictures.pool import GENERATED
 
 INDEX: Final = "items.json"
+EDITED: Final = "edited.json"
 OWN_PATHS: Final = "own.json"
 LIST: Final = "known.list"
+NOT_COMPARED: Final = -1
 _CHUNK: Final = 1 << 16
 
 
@@ -85,16 +89,44 @@ class Group(Struct, frozen=True):
     listed: int
 
 
-def make(plan: Plan, folder: Path, progress: Progress, own: Sequence[SamplePicture] = ()) -> Material:
+class Edited(Strict, frozen=True):
+    """What follows from the pictures alone: hashes of those listed; items, as yet at no distance from a list,
+    with their hashes."""
+
+    listed: tuple[bytes, ...]
+    items: tuple[tuple[MadeItem, bytes], ...]
+
+
+Fill: TypeAlias = Callable[[Path, Callable[[Path], object]], None]
+"""Fills a new folder by a function, or with what that function made before (`shared`)."""
+
+
+def _fresh(folder: Path, write: Callable[[Path], object]) -> None:
+    folder.mkdir(parents=True)
+    write(folder)
+
+
+def make(
+    plan: Plan, folder: Path, progress: Progress, own: Sequence[SamplePicture] = (), fill: Fill = _fresh
+) -> Material:
     """Make pictures and list in the new folder; the same plan makes the same material.
 
     Of the user's `own` pictures, which take the place of crops, their paths alone are written.
     """
-    folder.mkdir(parents=True)
+    fill(folder, lambda into: _edit(plan, into, progress, own))
+    edited = msgspec.json.decode((folder / EDITED).read_bytes(), type=Edited)
+    (folder / EDITED).unlink()
+    known = _write_list(plan, folder / LIST, edited.listed)
+    items = [replace(item, list_distance=_nearest(found, known)) for item, found in edited.items]
+    paths = {picture.name: picture.source for picture in own}
+    (folder / OWN_PATHS).write_bytes(msgspec.json.encode(paths))
+    (folder / INDEX).write_bytes(msgspec.json.encode(items))
+    return Material(folder)
+
+
+def _edit(plan: Plan, folder: Path, progress: Progress, own: Sequence[SamplePicture]) -> None:
+    """Write each picture with each of its edits, and `EDITED`."""
     groups = _groups(plan, own)
-    known = _write_list(
-        plan, folder / LIST, [one for group in groups for one in group.pictures[: group.listed]]
-    )
     edits = {True: plan.pictures.edits, False: plan.pictures.unlisted_edits}
     jobs = [
         (group, picture, edit, at < group.listed)
@@ -106,11 +138,9 @@ def make(plan: Plan, folder: Path, progress: Progress, own: Sequence[SamplePictu
     items = []
     for index, at in enumerate(each(order, progress)):
         group, picture, edit, is_listed = jobs[int(at)]
-        items.append(_item(folder, index, picture, edit, is_listed, group.kind, known))
-    paths = {picture.name: picture.source for picture in own}
-    (folder / OWN_PATHS).write_bytes(msgspec.json.encode(paths))
-    (folder / INDEX).write_bytes(msgspec.json.encode(items))
-    return Material(folder)
+        items.append(_item(folder, index, picture, edit, is_listed, group.kind))
+    listed = tuple(one.hash for group in groups for one in group.pictures[: group.listed])
+    (folder / EDITED).write_bytes(msgspec.json.encode(Edited(listed, tuple(items))))
 
 
 def _groups(plan: Plan, own: Sequence[SamplePicture]) -> list[Group]:
@@ -123,30 +153,34 @@ def _groups(plan: Plan, own: Sequence[SamplePicture]) -> list[Group]:
 
 
 def _item(
-    folder: Path, index: int, picture: SamplePicture, edit: str, is_listed: bool, kind: str, known: Rows
-) -> MadeItem:
+    folder: Path, index: int, picture: SamplePicture, edit: str, is_listed: bool, kind: str
+) -> tuple[MadeItem, bytes]:
     data = BY_NAME[edit].apply(picture.data)
     if kind != OWN:
         _path(folder, index).write_bytes(data)
     fingerprint = Picture.from_bytes(data).fingerprint
-    row = rows([fingerprint.hash])
-    parts = (known[at : at + _CHUNK] for at in range(0, len(known), _CHUNK))
-    return MadeItem(
+    item = MadeItem(
         index=index,
         name=picture.name,
         edit=edit,
         listed=is_listed,
         quality=fingerprint.quality,
-        origin_distance=int(distances(row, rows([picture.hash]))[0, 0]),
-        list_distance=min(int(distances(row, part).min()) for part in parts),
+        origin_distance=int(distances(rows([fingerprint.hash]), rows([picture.hash]))[0, 0]),
+        list_distance=NOT_COMPARED,
         kind=kind,
     )
+    return item, fingerprint.hash
 
 
-def _write_list(plan: Plan, path: Path, listed: list[SamplePicture]) -> Rows:
+def _nearest(found: bytes, known: Rows) -> int:
+    parts = (known[at : at + _CHUNK] for at in range(0, len(known), _CHUNK))
+    return min(int(distances(rows([found]), part).min()) for part in parts)
+
+
+def _write_list(plan: Plan, path: Path, listed: Sequence[bytes]) -> Rows:
     """The listed pictures' hashes first, then random ones; ids and salts follow from the seed."""
     rng = seeded(f"assess/{plan.seed}/list")
-    hashes = np.concatenate([rows([one.hash for one in listed]), random_hashes(plan.list.random, rng)])
+    hashes = np.concatenate([rows([*listed]), random_hashes(plan.list.random, rng)])
     list_hashes(hashes, path, rng)
     return hashes
 

@@ -48,6 +48,7 @@ from blindmatch_simulations.evaluation.assess.results import (
     write_rows,
     write_whole,
 )
+from blindmatch_simulations.evaluation.assess.shared import of_kinds, of_pictures
 from blindmatch_simulations.evaluation.assess.subjects import (
     STUDIES,
     Done,
@@ -188,6 +189,7 @@ class Assessment(Struct, frozen=True):
         references: designs by name or path.py:NAME; all registered ones if it is empty.
         command: the command with its workload; the report's footer adds the designs whose rows there are.
         own: pictures of the user's own, if the workload says so, in the place of crops.
+        cache: the user's, for what no design changes (`assess.shared`); None: it is made for this run alone.
         watch: gets the results so far whenever there is another row, or a row's checks.
     """
 
@@ -198,6 +200,7 @@ class Assessment(Struct, frozen=True):
     phase: PhaseProgress
     watch: Callable[[Results], object] | None = None
     own: Sequence[SamplePicture] = ()
+    cache: Path | None = None
 
     def run(self) -> Results:
         """Measure what is not measured yet, and write ``results.json``.
@@ -230,7 +233,8 @@ class Assessment(Struct, frozen=True):
         checks, and what PDQ makes of kinds of pictures."""
         if missing:
             (folder / PLAN).write_text(self.text, "utf-8")
-            make(plan, folder / MATERIAL, self.phase("material"), self.own)
+            fill = of_pictures(plan, self.cache).fill
+            make(plan, folder / MATERIAL, self.phase("material"), self.own, fill)
         progress, done = self.phase("designs"), len(wanted) - len(missing)
         progress(done, len(wanted))
         for name, reference in missing.items():
@@ -247,7 +251,7 @@ class Assessment(Struct, frozen=True):
                 if self._done_path(name).exists()
             ]
             try:
-                for one in as_completed([pool.submit(self._find_kinds, plan), *checking]):
+                for one in as_completed([pool.submit(self._find_kinds, plan, folder), *checking]):
                     one.result()
                     self._show(plan, list(wanted))
             except BaseException:
@@ -358,13 +362,18 @@ class Assessment(Struct, frozen=True):
         write_rows(self.out, name, rows)
         write_whole(self._path(name), encode(row_of(plan, name, reference, done, checks, why)))
 
-    def _find_kinds(self, plan: Plan) -> None:
+    def _find_kinds(self, plan: Plan, folder: Path) -> None:
         """What PDQ makes of kinds of pictures; worked out once."""
         kinds, path = plan.kinds, self.out / SETS / KINDS
-        if not path.exists():
+
+        def find(into: Path) -> None:
             progress = self.phase("kinds of pictures")
             found = by_kind(plan.corpus.most_pictures, kinds.compared, kinds.edited, progress)
-            write_whole(path, encode(found))
+            write_whole(into / KINDS, encode(found))
+
+        if not path.exists():
+            of_kinds(plan, self.cache).fill(folder / KINDS, find)
+            write_whole(path, (folder / KINDS / KINDS).read_bytes())
 
     def _guard(
         self,

@@ -1,0 +1,114 @@
+"""Work of an assessment that no design changes, made once and kept in the user's cache.
+
+    CACHE/assess/WHAT-CODE-GIVEN    SHA-256 of the rest, 32 bytes; files by name, as MessagePack
+
+CODE follows from the module that makes it and all of ours that it imports, words left out; GIVEN from
+parameters, pictures that packages bring, our data files, versions of every installed package, Python, system
+and processor. An entry without its digest is made again. Nothing of the user's own pictures is kept here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from hashlib import sha256
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from blindmatch_simulations import data
+from blindmatch_simulations.evaluation.assess import material
+from blindmatch_simulations.evaluation.assess.keeping import code_of
+from blindmatch_simulations.evaluation.assess.plan import Plan
+from blindmatch_simulations.evaluation.assess.results import write_whole
+from blindmatch_simulations.evaluation.corpus import by_kind
+from blindmatch_simulations.evaluation.corpus.installed import Found, installed
+from blindmatch_simulations.measure.machine import machine
+
+FOLDER: Final = "assess"
+DIGEST: Final = 32
+MOST: Final = 16
+"""Entries that are kept of one thing; those used longest ago go."""
+_ANYWHERE: Final = ("memory_mib", "cores")
+"""Of a machine, what no bit of a result depends on."""
+
+
+class Shared(Struct, frozen=True):
+    """What a module makes of parameters and pictures; without a cache nothing is taken, and nothing kept."""
+
+    cache: Path | None
+    what: str
+    module: str
+    given: Any
+    pictures: Iterable[Found]
+
+    def fill(self, folder: Path, make: Callable[[Path], object]) -> None:
+        """Fill the new `folder` with what is kept, or by `make`, whose files are then kept."""
+        folder.mkdir(parents=True)
+        if self.cache is None:
+            make(folder)
+            return
+        kept = self.cache / FOLDER / self.name
+        files = _kept(kept)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        if not files:
+            make(folder)
+        with suppress(OSError):  # without room for a cache there is none
+            if files:
+                os.utime(kept)
+                return
+            raw = msgspec.msgpack.encode({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
+            kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(kept, sha256(raw).digest() + raw)
+            _forget(kept)
+
+    @property
+    def name(self) -> str:
+        """What all of it follows from."""
+        files = {one.path for one in self.pictures} | {one for one in _data() if one.is_file()}
+        here = {key: one for key, one in msgspec.to_builtins(machine()).items() if key not in _ANYWHERE}
+        packages = sorted({f"{one.name} {one.version}" for one in distributions()})
+        digests = sorted((str(path), sha256(path.read_bytes()).hexdigest()) for path in files)
+        parts = json.dumps([msgspec.to_builtins(self.given), here, packages, digests], sort_keys=True)
+        code, given = code_of(self.module, ("blindmatch_",)), sha256(parts.encode()).hexdigest()
+        return f"{self.what}-{code[:16]}-{given[:16]}"
+
+
+def of_pictures(plan: Plan, cache: Path | None) -> Shared:
+    """Edited pictures of packages; the user's own are not kept."""
+    given, pictures = (plan.pictures, plan.seed), installed(root=by_kind.NOWHERE)
+    return Shared(None if plan.own else cache, "pictures", material.__name__, given, pictures)
+
+
+def of_kinds(plan: Plan, cache: Path | None) -> Shared:
+    """What PDQ makes of kinds of pictures."""
+    most = plan.corpus.most_pictures
+    return Shared(cache, "kinds", by_kind.__name__, (most, plan.kinds), installed(most))
+
+
+def _data() -> Iterable[Path]:
+    return Path(str(data.__file__)).parent.iterdir()
+
+
+def _kept(path: Path) -> dict[str, bytes]:
+    """Files of an entry by name; none if it is not there, or not whole."""
+    with suppress(OSError, msgspec.DecodeError):
+        raw = path.read_bytes()
+        if sha256(raw[DIGEST:]).digest() == raw[:DIGEST]:
+            return msgspec.msgpack.decode(raw[DIGEST:], type=dict[str, bytes])
+    return {}
+
+
+def _forget(kept: Path) -> None:
+    """Remove entries of the same thing by other code, and those used longest ago."""
+    what, code, _ = kept.name.split("-")
+    entries = sorted(kept.parent.glob(f"{what}-*"), key=lambda one: one.stat().st_mtime, reverse=True)
+    mine = [one for one in entries if one.name.startswith(f"{what}-{code}-")]
+    for old in {*entries} - {*mine[:MOST]}:
+        old.unlink(missing_ok=True)
