@@ -18,8 +18,9 @@ from blindmatch_client.store.store import DesignState, Store
 from blindmatch_protocol.codec.errors import DesignError, PictureError, ProtocolError, UnopenedError
 from blindmatch_protocol.codec.randomness import replayed, system_randomness
 from blindmatch_protocol.contract import AnyDesign, Match, Party, Session, open_all
-from blindmatch_protocol.designs import none, third_party
+from blindmatch_protocol.designs import carried_oprf_psi, none, third_party
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
+from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.setfile import SetFile
@@ -242,6 +243,47 @@ def test_a_third_party_whose_label_opens_and_is_not_signed_is_distrusted(make_wo
     states[third_party.THIRD] = structs.replace(held, nothing=unsigned)  # type: ignore[index]
     sent = alice.device.send_picture("bob", OTHER)
     assert not sent.delivered and "must be signed for this epoch" in (alice.device.distrust or "")
+
+
+def test_a_device_that_a_carried_role_cheated_goes_on_asking(make_world: MakeWorld) -> None:
+    """A role that cheats one request of nobody's must not see, by who stops asking, whose it was."""
+    world = make_world(carried_oprf_psi.DESIGN, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    states = world.matcher.epoch.states
+    held = states[MATCHER]
+    other = publish(carried_oprf_psi.DESIGN, HASHES, 1, "other").states[MATCHER]
+    states[MATCHER] = structs.replace(held, inner=other.inner)  # type: ignore[index]
+    for data in (LISTED, OTHER):
+        sent = alice.device.send_picture("bob", data)
+        assert not sent.delivered and alice.device.distrust is None
+    assert "proof" in (sent.notice or "")
+    assert len({one.body for one in world.matcher.asked}) == len(world.matcher.asked) == 2
+    states[MATCHER] = held  # type: ignore[index]
+    found = alice.device.flush().messages
+    assert [one.delivered for one in found] == [True, True] and [one.reported for one in found] == [
+        True,
+        False,
+    ]
+    assert len({one.body for one in world.matcher.asked}) == 4, "each request is sealed anew"
+
+
+@pytest.mark.parametrize("design", [carried_oprf_psi.DESIGN, third_party.DESIGN], ids=lambda d: d.info.name)
+@pytest.mark.parametrize("code", [STATUS.UNAVAILABLE, STATUS.INTERNAL, STATUS.RESOURCE_EXHAUSTED])
+def test_nothing_is_sent_because_a_carried_request_was_refused(
+    make_world: MakeWorld, design: AnyDesign, code: grpc.StatusCode
+) -> None:
+    world = make_world(design, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    alice.device.send_picture("bob", OTHER)
+    before = len(alice.recorder.records())
+    world.matcher.fail_next(Fail(code, retry_after_ms=5), method="Exchange")
+    sent = alice.device.send_picture("bob", LISTED)
+    assert not sent.delivered and alice.device.distrust is None
+    assert [one.method.rpartition("/")[2] for one in alice.recorder.records()[before:]] == ["Exchange"]
+    (again,) = alice.device.flush().messages
+    assert again.reported
 
 
 def test_distrust_survives_a_restart_until_the_user_ends_it(make_world: MakeWorld) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Identity
 from blindmatch_server.hosting.limits import Rate
 from blindmatch_server.matching.answering import MatchingLimits
-from blindmatch_server.matching.forwarding import Carrying, _refusal, check_sender
+from blindmatch_server.matching.forwarding import NO_REPLY, Carrying, check_sender
 from blindmatch_server.matching.service import MatchingConfig, open_matching
-from blindmatch_server.storage.errors import ForbiddenError, HostError, RateError
+from blindmatch_server.storage.errors import ForbiddenError
 from msgspec.structs import replace
 from support.held_source import HeldSource
 
@@ -170,13 +171,65 @@ async def test_the_carrier_itself_may_not_be_sent_to_by_another_server(tmp_path:
             assert code == STATUS.PERMISSION_DENIED
 
 
-async def test_what_the_host_refuses_about_a_body_is_told(tmp_path: Path) -> None:
-    async with world(tmp_path, host_epoch=6) as (_, alice, _, _):
-        code, text, _ = await refused(alice.one("Matching/Exchange", envelope(Ask(b"x").encode())))
-        assert (code, "the host of" in text) == (STATUS.FAILED_PRECONDITION, True)
-    async with world(tmp_path) as (_, alice, _, _):
-        code, text, _ = await refused(alice.one("Matching/Exchange", envelope(Ask(b"error").encode())))
-        assert (code, "the host of" in text) == (STATUS.INVALID_ARGUMENT, True)
+class SpentAtHost(Carried):
+    def key_limits(self, role: Role, state: bytes) -> KeyLimits:
+        return KeyLimits(b"key", 2, in_all=1)
+
+
+async def test_whatever_the_host_refuses_the_device_is_told_the_same(tmp_path: Path) -> None:
+    """Else a host could tell devices apart by how it refuses them, or have one come again at once."""
+    told = set()
+    good, bad = (envelope(Ask(word).encode()) for word in (b"x", b"error"))
+    async with world(tmp_path / "epoch", host_epoch=6) as (_, alice, _, _):
+        told.add(await said(alice, good))
+    async with world(tmp_path / "body") as (_, alice, _, _):
+        told.add(await said(alice, bad))
+    async with world(tmp_path / "spent", SpentAtHost()) as (_, alice, _, _):
+        told.add(await said(alice, good))
+    async with world(tmp_path / "rate", carried=Rate(0.001, 1)) as (_, alice, bob, _):
+        await alice.one("Matching/Exchange", good)
+        told.add(await said(bob, good))
+    async with world(tmp_path / "down") as (made, alice, _, _):
+        made.port = None
+        told.add(await said(alice, good))
+    assert told == {(STATUS.UNAVAILABLE, f"matching/exchange: {NO_REPLY}", ())}
+
+
+async def said(client: Client, ask: wire.Envelope) -> tuple[Any, str, tuple[str, ...]]:
+    """Status, text and what else a device is told of a refusal but for the id of its own request."""
+    code, text, trailing = await refused(client.one("Matching/Exchange", ask))
+    return code, text, tuple(sorted(set(trailing) - {"request-id"}))
+
+
+class InSlots(Carried):
+    """Notes the order in which bodies come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came = list[bytes]()
+
+    def carrier_slot(self, setup: bytes) -> float:
+        return 0.4
+
+    def answer(self, role: Role, state: bytes, requests: Any, *more: Any) -> Any:
+        self.came += [one.body.word for one in requests]
+        return super().answer(role, state, requests, *more)
+
+
+async def test_bodies_of_one_slot_go_on_together_in_an_order_of_their_own(tmp_path: Path) -> None:
+    design, orders = InSlots(), set[tuple[bytes, ...]]()
+    async with world(tmp_path, design) as (_, alice, bob, _):
+        words = [f"{number:02}".encode() for number in range(8)]
+        for _ in range(3):
+            design.came.clear()
+            asked = [
+                (alice, bob)[number % 2].one("Matching/Exchange", envelope(Ask(word).encode()))
+                for number, word in enumerate(words)
+            ]
+            replies = await asyncio.gather(*asked)
+            assert [Told.decode(one.body).word for one in replies] == [b"key of 5 " + word for word in words]
+            orders.add(tuple(design.came))
+    assert len(orders) > 1 and {frozenset(one) for one in orders} == {frozenset(words)}
 
 
 async def test_a_host_that_is_down_is_looked_for_again(tmp_path: Path) -> None:
@@ -184,7 +237,7 @@ async def test_a_host_that_is_down_is_looked_for_again(tmp_path: Path) -> None:
         made.port = None
         ask = envelope(Ask(b"x").encode())
         code, text, _ = await refused(alice.one("Matching/Exchange", ask))
-        assert (code, "is not running" in text) == (STATUS.UNAVAILABLE, True)
+        assert (code, NO_REPLY in text) == (STATUS.UNAVAILABLE, True)
         async with made.server(THIRD, SECOND) as moved:
             made.port = moved
             assert (await alice.one("Matching/Exchange", ask)).body
@@ -198,9 +251,10 @@ async def test_a_device_is_limited_by_the_carrier_and_the_carrier_by_the_host(tm
         ask = envelope(Ask(b"x").encode())
         for client in (alice, alice, bob):
             await client.one("Matching/Exchange", ask)
-        for client in (alice, bob):
-            code, _, trailing = await refused(client.one("Matching/Exchange", ask))
-            assert (code, int(trailing["retry-after-ms"]) > 0) == (STATUS.RESOURCE_EXHAUSTED, True)
+        code, _, trailing = await refused(alice.one("Matching/Exchange", ask))
+        assert (code, int(trailing["retry-after-ms"]) > 0) == (STATUS.RESOURCE_EXHAUSTED, True)
+        code, _, trailing = await refused(bob.one("Matching/Exchange", ask))
+        assert (code, "retry-after-ms" in trailing) == (STATUS.UNAVAILABLE, False)
 
 
 async def test_fields_that_are_none_of_an_envelope_are_not_carried(tmp_path: Path) -> None:
@@ -210,10 +264,3 @@ async def test_fields_that_are_none_of_an_envelope_are_not_carried(tmp_path: Pat
         await alice.one("Matching/Exchange", raw + b"\xa2\x06\x05alice")
         (sent,) = [one for one in made.deployment.events("call") if one["service"] == "third"]
         assert sent["bytes_in"] == len(raw)
-
-
-def test_a_host_that_says_nonsense_of_when_to_come_again_has_refused_and_no_more() -> None:
-    for wait, error in (("12", RateError), ("9" * 5000, HostError), ("1e9", HostError)):
-        trailing = grpc.aio.Metadata(("retry-after-ms", wait))
-        refusal = grpc.aio.AioRpcError(STATUS.RESOURCE_EXHAUSTED, grpc.aio.Metadata(), trailing, "later")
-        assert type(_refusal(SECOND, refusal)) is error

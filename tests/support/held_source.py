@@ -38,8 +38,9 @@ class HeldSource(Redacted, Struct, frozen=True):
         openers = {r: partial(_role, r, {**self.setup, **files}) for r, files in self.roles.items()}
         carried = carried_limits(design, self.party, opened)
         return OpenEpoch(
-            self.epoch, setup, states, self.manifest, enrolment_key=key, openers=openers, carried=carried
-        )
+            self.epoch, setup, states, self.manifest, enrolment_key=key, openers=openers, carried=carried,
+            slot_seconds=design.carrier_slot(opened),
+        )  # fmt: skip
 
 
 def _role(role: Role, files: Buffers, design: AnyDesign) -> Any:

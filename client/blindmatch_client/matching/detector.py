@@ -351,7 +351,9 @@ class MatchingExchange(Struct, frozen=True):
         step = f"{info.name}/reply of {role}"
         method = EXCHANGE_LARGE if info.large_bodies else EXCHANGE
         deadline_s = self.deadline_s * (IN_PROCESSES if role in info.in_processes else 1)
-        call = Call(info.asked(role), method, Purpose.MATCHING, self.item, True, deadline_s)
+        # where bodies are carried nothing is sent because of a reply, not even the same again
+        again = role not in info.forwarded
+        call = Call(info.asked(role), method, Purpose.MATCHING, self.item, again, deadline_s)
         head = pb.Envelope(
             design=info.name, version=info.version, epoch=self.epoch, role=role, request_id=self.request_id
         )

@@ -302,6 +302,11 @@ class Design(ABC, Generic[S, D, X, R]):
         account, and limits the carrier. The default has no limits."""
         return None
 
+    def carrier_slot(self, setup: S) -> float:
+        """Seconds of a time slot: whoever carries bodies sends all that came in one on at its end, in an
+        order of their own. The default, 0, sends each on at once."""
+        return 0.0
+
     @abstractmethod
     def enrol(self, rng: Randomness) -> D:
         """A new account's device state."""

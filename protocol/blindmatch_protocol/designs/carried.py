@@ -24,6 +24,7 @@ from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs.facts import ACCOUNT, QUERY_TIME
 from blindmatch_protocol.designs.third_party import KIND_SEALING, SOMEBODY
+from blindmatch_protocol.setfile import Identity
 from blindmatch_protocol.sets.plain_list import open_file, write_sections
 
 PREFIX: Final = "carried-"
@@ -32,6 +33,14 @@ REQUEST_TAG: Final = b"blindmatch/carried/request/v1"
 REPLY_TAG: Final = b"blindmatch/carried/reply/v1"
 MOST_SEALED: Final = 1 << 28
 CARRIER: Final = bm.Party.PROVIDER
+SLOT: Final = bm.Parameter(
+    "carrier_slot_ms",
+    "Time slot whose requests the carrier sends on together; 0 for at once.",
+    "ms",
+    0,
+    0,
+    10_000,
+)
 WHOSE: Final = bm.Fact(
     "account", "whose each request is", bm.Severity.LINKS, shows=ACCOUNT,
     abuse="tells whose each request is", noticed_by="nobody",
@@ -57,19 +66,21 @@ class SealedReply(bm.Message, tag=0x2D, name="carried/reply"):
 
 
 class Setup(Redacted, Struct, frozen=True, eq=False):
-    """A design's set-up, and the public key, 32 bytes, of each role."""
+    """A design's set-up, the public key, 32 bytes, of each role, and the carrier's time slot."""
 
     inner: Any
     epoch: int
     keys: Mapping[bm.Role, bytes]
+    slot_ms: int
 
 
 class State(Redacted, Struct, frozen=True, eq=False):
-    """A design's state of a role, and the private key that bodies are sealed to, 32 bytes."""
+    """A design's state of a role, and the private and public key, 32 bytes, that bodies are sealed to."""
 
     inner: Any
     epoch: int
     key: bytes
+    public: bytes
 
 
 class Waiting(Redacted, Struct, frozen=True, eq=False):
@@ -164,11 +175,12 @@ class Carried(bm.Design[Setup, Any, Any, State]):
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
         """Bodies are sealed to new keys, drawn as in `publish`."""
-        inside = _inside(previous)
-        before = self.inner.open_setup(inside)
-        epoch, values = self.inner.epoch_of(before) + 1, self.inner.stated(before).parameters
-        keys = self._write_keys(bm.SetParameters(epoch, values), rng, out)
-        return _joined(self.inner.update(inside, adds, removes, out, rng, executor, progress), keys)
+        before = self.open_setup(previous)
+        parameters = bm.SetParameters(before.epoch + 1, self.stated(before).parameters)
+        keys = self._write_keys(parameters, rng, out)
+        return _joined(
+            self.inner.update(_inside(previous), adds, removes, out, rng, executor, progress), keys
+        )
 
     def _write_keys(
         self, parameters: bm.SetParameters, rng: bm.Randomness, out: bm.Workspace
@@ -183,17 +195,22 @@ class Carried(bm.Design[Setup, Any, Any, State]):
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
         inner = self.inner.open_setup(_inside(files), epoch)
         of, keys = self._keys(files, SEAL_FILE, len(self.info.roles))
-        if of != self.inner.epoch_of(inner):
-            raise bm.SetFileError(f"{SEAL_FILE}: of epoch {of}, and the set of another")
-        return Setup(inner, of, dict(zip(sorted(self.info.roles), keys, strict=True)))
+        if of.epoch != self.inner.epoch_of(inner):
+            raise bm.SetFileError(f"{SEAL_FILE}: of epoch {of.epoch}, and the set of another")
+        slot = of.parameters.get(SLOT.name, -1)
+        if not SLOT.least <= slot <= SLOT.most:
+            raise bm.SetFileError(
+                f"{SEAL_FILE}: parameter {SLOT.name} must be there, and at most {SLOT.most}"
+            )
+        return Setup(inner, of.epoch, dict(zip(sorted(self.info.roles), keys, strict=True)), slot)
 
-    def _keys(self, files: bm.Buffers, name: str, count: int) -> tuple[int, list[bytes]]:
-        """The epoch of a file, and the keys in it; `SetFileError` if there are not `count`."""
+    def _keys(self, files: bm.Buffers, name: str, count: int) -> tuple[Identity, list[bytes]]:
+        """What a file says of itself, and the keys in it; `SetFileError` if there are not `count`."""
         file = open_file(self.info, files, name, None)
         raw = bytes(file.section(KIND_SEALING))
         if len(raw) != hpke.KEY_BYTES * count:
             raise bm.SetFileError(f"{name}: must have {count} keys of {hpke.KEY_BYTES} bytes")
-        return file.identity.epoch, [raw[at : at + 32] for at in range(0, len(raw), 32)]
+        return file.identity, [raw[at : at + 32] for at in range(0, len(raw), 32)]
 
     def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
         self.inner.check_setup(setup.inner, progress)
@@ -207,7 +224,11 @@ class Carried(bm.Design[Setup, Any, Any, State]):
         return setup.epoch
 
     def stated(self, setup: Setup) -> bm.Stated:
-        return self.inner.stated(setup.inner)
+        stated = self.inner.stated(setup.inner)
+        return replace(stated, parameters={**stated.parameters, SLOT.name: setup.slot_ms})
+
+    def carrier_slot(self, setup: Setup) -> float:
+        return setup.slot_ms / 1000
 
     def period(self, setup: Setup) -> bytes:
         return self.inner.period(setup.inner)
@@ -223,15 +244,16 @@ class Carried(bm.Design[Setup, Any, Any, State]):
         if role not in self.info.roles:
             raise bm.DesignError(f"design {self.info.name} has no role {role}")
         inner = self.inner.open_role(role, _inside(files))
-        epoch, (key,) = self._keys(files, _key_file(role), 1)
+        of, (key,) = self._keys(files, _key_file(role), 1)
+        public = hpke.public_key(key)
         if SEAL_FILE in files:
             setup = self.open_setup(files)
-            if (setup.epoch, setup.keys[role]) != (epoch, hpke.public_key(key)):
+            if (setup.epoch, setup.keys[role]) != (of.epoch, public):
                 raise bm.SetFileError(f"{_key_file(role)}: not the key of {SEAL_FILE}")
             limits, carriers = self.inner.key_limits(role, inner), self.carrier_limits(role, setup)
             if limits and limits.per_account and not (carriers and carriers.per_account):
                 raise bm.SetFileError(f"{self.inner.info.name}: accounts are limited, and not at a carrier")
-        return State(inner, epoch, key)
+        return State(inner, of.epoch, key, public)
 
     def open_opener(self, files: bm.Buffers) -> bm.Opener:
         return self.inner.open_opener(_inside(files))
@@ -295,8 +317,9 @@ class Carried(bm.Design[Setup, Any, Any, State]):
         return self._open(role, state, body)[0]
 
     def _info(self, role: bm.Role, epoch: int) -> bytes:
-        named = f"{self.info.name}/{self.info.version}/{role}/".encode()
-        return REQUEST_TAG + len(named).to_bytes(4, "big") + named + epoch.to_bytes(8, "big")
+        return b"%s/%s/%d/%s/%d" % (
+            REQUEST_TAG, self.info.name.encode(), self.info.version, role.encode(), epoch
+        )  # fmt: skip
 
     def _sealed(self, setup: Setup, step: bm.Step[Any], rng: bm.Randomness) -> bm.Step[Waiting]:
         if not isinstance(step, bm.Send):
@@ -316,7 +339,8 @@ class Carried(bm.Design[Setup, Any, Any, State]):
         """A body, and the secret of replies to it; `ProtocolError` if it was not sealed to the role."""
         kinds, opened = self.inner.requests[role], None
         if isinstance(body, SealedRequest) and len(body.sealed) <= most_bytes(*kinds) + hpke.OVERHEAD:
-            opened = hpke.open_answered(state.key, self._info(role, state.epoch), body.sealed, REPLY_TAG)
+            info = self._info(role, state.epoch)
+            opened = hpke.open_answered(state.key, state.public, info, body.sealed, REPLY_TAG)
         if opened is None:
             rule = f"must be sealed to {role} for epoch {state.epoch}"
             raise bm.ProtocolError(SealedRequest.NAME, rule, "sealed")
@@ -399,7 +423,14 @@ def _made(
     info, roles = inner.info, inner.info.roles
     summary = f"{info.summary} The provider carries what is asked, sealed."
     space = {
-        "info": replace(info, name=name, summary=summary, forwarded=forwarded, distrusts=False),
+        "info": replace(
+            info,
+            name=name,
+            summary=summary,
+            forwarded=forwarded,
+            distrusts=False,
+            parameters=(*info.parameters, SLOT),
+        ),
         "requests": dict.fromkeys(roles, (SealedRequest,)) if forwarded else inner.requests,
         "replies": dict.fromkeys(roles, (SealedReply,)) if forwarded else inner.replies,
         "vouchers": inner.vouchers,

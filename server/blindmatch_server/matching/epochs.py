@@ -57,6 +57,7 @@ class OpenEpoch(Redacted, Struct, frozen=True):
         openers: open a role's state once more, in a worker process.
         logged: what a log says of it, as it was renewed last; called in a thread.
         carried: how often each account may have a body carried to a role that this party forwards to.
+        slot_seconds: of the time slot whose bodies it sends on together; 0 for each at once.
     """
 
     epoch: int
@@ -68,6 +69,7 @@ class OpenEpoch(Redacted, Struct, frozen=True):
     openers: Mapping[Role, Opener] = field(default_factory=dict)
     logged: Callable[[], Logged | None] = lambda: None
     carried: Mapping[Role, KeyLimits] = field(default_factory=dict)
+    slot_seconds: float = 0.0
 
 
 class EpochSource(Protocol):
@@ -123,7 +125,7 @@ class PublishedSource(Struct, frozen=True):
         return OpenEpoch(
             manifest.epoch, setup, states, signed, publication.check_intact,
             self.design.enrolment_key(opened), openers, logged,
-            carried_limits(self.design, self.party, opened),
+            carried_limits(self.design, self.party, opened), self.design.carrier_slot(opened),
         )  # fmt: skip
 
 

@@ -6,7 +6,9 @@ device --Exchange(design, version, epoch, role, body)--> carrier   checks head a
 device <------------------- reply ---------------------- carrier <---------------- reply --------------- host
 
 Nothing else goes between servers. A host takes bodies of a role that is forwarded from its carrier alone; an
-account is never told to it, so it counts and limits by carrier.
+account is never told to it, so it counts and limits by carrier. Whatever it refuses, and whyever it does not
+answer, the device is told the same, without a time: by how it refuses it could tell devices apart.
+Bodies that come in one time slot, where a design has such, go on together in an order of their own.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any, ClassVar, Final
 import grpc
 import grpc.aio
 from blindmatch_protocol.codec.errors import EpochMismatchError, ProtocolError
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Info, Learner, Party, Role
 from blindmatch_protocol.messages.parts import ENVELOPE, MOST_SMALL_BYTES, Joiner, begun, single, split, whole
@@ -33,7 +36,6 @@ from blindmatch_server.storage.errors import (
     HostError,
     NotFoundError,
     PreconditionError,
-    RateError,
     UnsupportedError,
 )
 
@@ -83,17 +85,7 @@ def small_reply(head: wire.Envelope, body: bytes) -> wire.Envelope:
 
 _SMALL_SECONDS: Final = 60.0
 _LARGE_SECONDS: Final = 3600.0
-_MOST_DIGITS: Final = 9
-"""Of the milliseconds that a host has somebody wait."""
-_PASSED_ON: Final = frozenset(
-    {
-        grpc.StatusCode.INVALID_ARGUMENT,
-        grpc.StatusCode.FAILED_PRECONDITION,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.UNIMPLEMENTED,
-    }
-)
-"""What a host refuses about the body itself; any other failure is between the servers."""
+NO_REPLY: Final = "the role that this is carried to did not reply"
 
 
 def carriers(info: Info) -> frozenset[Identity]:
@@ -138,12 +130,15 @@ class Forwarder:
 
     Args:
         most_bytes: of a reply that comes in parts.
+        rng: decides the order of bodies that go on together.
     """
 
-    def __init__(self, info: Info, carrying: Carrying, most_bytes: int) -> None:
+    def __init__(self, info: Info, carrying: Carrying, most_bytes: int, rng: Randomness) -> None:
         self._info = info
         self._carrying = carrying
         self._most = most_bytes
+        self._rng = rng
+        self._waiting = list[asyncio.Future[None]]()
         self._open: dict[Party, grpc.aio.Channel] = {}
         self.roles = frozenset(role for role, party in info.forwarded.items() if party == carrying.party)
 
@@ -152,13 +147,18 @@ class Forwarder:
             await channel.close()
         self._open.clear()
 
-    async def ask(self, head: wire.Envelope, body: bytes) -> bytes:
+    async def ask(self, head: wire.Envelope, body: bytes, slot_seconds: float = 0.0) -> bytes:
         """The reply of the role's host to `body`, under the fields of `head` that it must see.
 
+        Args:
+            slot_seconds: of the time slot that it waits for the end of; 0: it goes on at once.
+
         Raises:
-            HostError: if the host refused, cannot be reached or answers something else than a reply.
-            RateError: if it was asked too often.
+            HostError: if the host refused, cannot be reached or answers something else than a reply; always
+                the same.
         """
+        if slot_seconds:
+            await self._slot_ends(slot_seconds)
         host = self._info.roles[Role(head.role)]
         first = reply_to(head)
         first.request_id = head.request_id
@@ -169,9 +169,23 @@ class Forwarder:
             return await self._small(channel, first, body)
         except grpc.aio.AioRpcError as error:
             await self._failed(host, error)
-            raise _refusal(head.role, error) from None
+            raise HostError(EXCHANGE, NO_REPLY) from None
         except ProtocolError as error:
-            raise HostError(EXCHANGE, f"the host of {head.role} sent no reply: {error}") from error
+            raise HostError(EXCHANGE, NO_REPLY) from error
+
+    async def _slot_ends(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        if len(self._waiting) == 1:
+            loop.call_later(seconds - loop.time() % seconds, self._go_on)
+        await turn
+
+    def _go_on(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for turn in sorted(waiting, key=lambda _: self._rng.take(8)):
+            if not turn.done():
+                turn.set_result(None)
 
     async def _small(self, channel: grpc.aio.Channel, head: wire.Envelope, body: bytes) -> bytes:
         head.body = body
@@ -189,7 +203,7 @@ class Forwarder:
         if host not in self._open:
             address = await asyncio.to_thread(self._carrying.find, host)
             if not address:
-                raise HostError(EXCHANGE, f"the {host.server} is not running")
+                raise HostError(EXCHANGE, NO_REPLY)
             self._open.setdefault(host, channel_to(host, address, self._carrying.credentials))
         return self._open[host]
 
@@ -197,14 +211,3 @@ class Forwarder:
         """Look for the host anew before the next body, if nobody was there."""
         if error.code() is grpc.StatusCode.UNAVAILABLE and host in self._open:
             await self._open.pop(host).close()
-
-
-def _refusal(role: str, error: grpc.aio.AioRpcError) -> HostError | RateError:
-    """What a device is told of a host's refusal."""
-    trailing = dict(error.trailing_metadata() or ())
-    wait = str(trailing.get("retry-after-ms", ""))
-    if wait.isdecimal() and len(wait) <= _MOST_DIGITS:
-        return RateError(EXCHANGE, int(wait))
-    if error.code() in _PASSED_ON:
-        return HostError(EXCHANGE, f"the host of {role} refused: {error.details()}", error.code().name)
-    return HostError(EXCHANGE, f"the host of {role} cannot be asked now")

@@ -221,7 +221,7 @@ class MatchingService:
     ) -> bytes:
         """The answer of a role that is played here, or of the one that the body is forwarded to."""
         if self._forwarder is not None and role not in epoch.roles:
-            ask = partial(self._forwarder.ask, head, body)
+            ask = partial(self._forwarder.ask, head, body, epoch.slot_seconds)
             return await self._counted(epoch.carried.get(role), call.account, ask)
         return await self._answer(epoch, role, body, head.request_id, call.account)
 
@@ -316,7 +316,8 @@ async def open_matching(
         stack.push_async_callback(answering.close)
         forwarder = None
         if config.carrying is not None:
-            forwarder = Forwarder(config.design.info, config.carrying, config.limits.most_body_bytes)
+            most = config.limits.most_body_bytes
+            forwarder = Forwarder(config.design.info, config.carrying, most, config.rng)
             stack.push_async_callback(forwarder.close)
         filer = None if config.centre is None else Filer(ledger, config.centre, context.log)
         tasks = [epochs.watch(context, config.limits.poll_seconds)]

@@ -81,9 +81,7 @@ class QuotaError(RefusedError):
 class HostError(RefusedError):
     """Another server, which a body was forwarded to, refused it or cannot be asked."""
 
-    def __init__(self, step: str, rule: str, status: str = "UNAVAILABLE") -> None:
-        super().__init__(step, rule)
-        self.status = status
+    status = "UNAVAILABLE"
 
 
 class GoneError(RefusedError):
