@@ -16,7 +16,7 @@ from blindmatch_client.settings import Base
 from blindmatch_client.store.outbox import Outgoing, SendState
 from blindmatch_client.store.store import Store
 from blindmatch_client.store.store_file import Files
-from blindmatch_proofs.franking import verify_opening
+from blindmatch_proofs.franking import verify_opening, verify_stamp
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Label, Match, NoMatch, Outcome, Party, Undisclosed, Voucher
@@ -28,7 +28,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from dummy_designs import ECHO, SHARES, VOUCHERS, Sealed
 from msgspec.structs import replace
-from support.fakes import World, down, hashes_with, picture, poor_picture
+from support.fakes import STAMP_KEY, World, down, hashes_with, picture, poor_picture
 from support.signed import CURATOR
 
 LISTED, OTHER = picture(1), picture(2)
@@ -256,3 +256,52 @@ def test_vouchers_that_could_not_leave_wait_too(make_world: MakeWorld) -> None:
     assert alice.device.send_picture("bob", LISTED).delivered
     world.centre.heal()
     assert alice.device.flush().waiting == 0 and len(world.centre.vouchers) == 1
+
+
+@pytest.mark.parametrize("people", [1, 5, 30])
+def test_a_picture_to_a_group_is_asked_about_once_and_its_report_names_nobody_who_got_it(
+    make_world: MakeWorld, people: int
+) -> None:
+    """One report named whoever was reached first, as if the others had not got it."""
+    world = make_world(ECHO, HASHES)
+    group = [f"friend_{number}" for number in range(people)]
+    for name in group:
+        world.device(name)
+    sent = world.device("alice").device.send_picture_to(group, LISTED)
+    assert all(one.delivered and one.outcome is OutcomeKind.MATCH for one in sent)
+    assert len(world.matcher.asked) == 3, "the design's rounds, once"
+    assert world.relay.calls.count("Upload") == 1
+    (report,) = world.centre.reports
+    assert (report.sender, report.recipient) == ("alice", group[0] if people == 1 else "")
+    for name in group:
+        assert (name.encode() in report.encode()) is (people == 1)
+        assert ("your name alone and the time" in sent[0].notice) is (people > 1)
+    (opening,), (stamp,) = report.opening, report.stamp
+    assert verify_opening(report.shown, opening) == Passed()
+    assert verify_stamp(stamp, opening.commitment, "alice", report.recipient, STAMP_KEY) == Passed()
+    other = "" if people == 1 else group[0]
+    assert verify_stamp(stamp, opening.commitment, "alice", other, STAMP_KEY) != Passed()
+    assert verify_opening(replace(report, recipient=other).shown, opening) != Passed()
+
+
+def test_a_group_of_which_one_alone_can_be_reached_is_nobodys_group(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    refused, sent = world.device("alice").device.send_picture_to(["nobody", "bob"], LISTED)
+    assert not refused.delivered and sent.outcome is OutcomeKind.MATCH
+    (report,) = world.centre.reports
+    assert report.recipient == "", "it was asked about for both"
+
+
+def test_a_group_is_not_named_after_a_restart_either(make_world: MakeWorld) -> None:
+    world = make_world(ECHO, HASHES)
+    for name in ("bob", "carol"):
+        world.device(name)
+    alice = world.device("alice")
+    world.relay.fail_always(down())
+    alice.device.send_picture_to(["bob", "carol"], LISTED)
+    alice.device.close()
+    world.relay.heal()
+    world.device("alice", fresh=False).device.flush()
+    (report,) = world.centre.reports
+    assert report.recipient == "" and len(report.stamp) == 1

@@ -137,6 +137,21 @@ def test_whoever_guesses_the_text_cannot_tell_from_a_report_that_the_guess_is_ri
     assert salt not in {hmac.digest(k, SALT_TAG + bytes([Kind.TEXT]), "sha256") for k in known}
 
 
+def test_a_recipient_who_is_not_named_cannot_be_guessed_from_an_opening() -> None:
+    """Its leaf is under a salt that the opening does not show; nothing else of the opening changes."""
+    shown, opening = disclose(CONTENT, "alice", "bob", 0, named=False)
+    named = disclose(CONTENT, "alice", "bob", 0)[1]
+    assert shown.recipient == "" and b"bob" not in opening.encode()
+    assert [a == b for a, b in zip(opening.salts, named.salts, strict=True)] == [True, False, True, True]
+    assert (opening.commitment, opening.closed) == (named.commitment, named.closed)
+    assert verify_opening(shown, opening) == Passed()
+    guess = LEAF_TAG + bytes([Kind.RECIPIENT]) + len(b"bob").to_bytes(4, "big") + b"bob"
+    salt = hmac.digest(CONTENT.franking_key, SALT_TAG + bytes([Kind.RECIPIENT]), "sha256")
+    assert hmac.digest(salt, guess, "sha256") == opening.salts[1] and salt not in opening.encode()
+    known = {*opening.salts, *opening.closed, opening.commitment}
+    assert opening.salts[1] not in {hmac.digest(key, guess, "sha256") for key in known}
+
+
 def test_where_an_attachment_stands_in_the_message_does_not_show() -> None:
     """All places are in one order, whichever of them is opened."""
     for number in (0, 1):

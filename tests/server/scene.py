@@ -36,7 +36,11 @@ EPOCH = (1 << 64) - 1
 
 
 def message(
-    number: int = 1, picture: bytes = LISTED, sender: str = "alice", recipient: str = "bob"
+    number: int = 1,
+    picture: bytes = LISTED,
+    sender: str = "alice",
+    recipient: str = "bob",
+    named: bool = True,
 ) -> tuple[Shown, CommitmentOpening]:
     """What its sender can open of a message with `picture`: each number has a franking key of its own."""
     digest = hashlib.sha256(picture).digest()
@@ -50,7 +54,7 @@ def message(
         ),
         number.to_bytes(32, "big"),
     )
-    return disclose(content, sender, recipient, 1)
+    return disclose(content, sender, recipient, 1, named)
 
 
 @dataclass

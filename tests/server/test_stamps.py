@@ -56,6 +56,7 @@ async def test_sender_and_recipient_get_one_stamp_and_a_second_message_under_the
         reply = await alice.one("Relay/Send", send)
         about = Stamped(commitment, "alice", "bob", b"i" * 16, reply.accepted_at_ms)
         assert reply.stamp == about.mac(KEY)
+        assert reply.group_stamp == replace(about, recipient="").mac(KEY) != reply.stamp
         assert await alice.one("Relay/Send", send) == reply
         send.sealed = second
         code, _, _ = await refused(alice.one("Relay/Send", send))
@@ -125,3 +126,19 @@ def test_a_stamp_has_one_encoding() -> None:
     stamp = Stamp(b"i" * 16, 1 << 63, b"m" * 32)
     assert Stamp.decode(stamp.encode()) == stamp
     assert len(stamp.encode()) == 57
+
+
+def test_a_report_of_a_message_to_several_names_none_and_passes(scene: Scene) -> None:
+    shown, opening = message(named=False)
+    report = scene.report(recipient=shown.recipient, opening=(opening,))
+    assert report.recipient == ""
+    assessment = scene.assess(report)
+    assert assessment.outcome == (Outcome.PASSED, "") and assessment.facts.recipient == ""
+    named = scene.report()
+    for forged in (
+        replace(named, recipient=""),
+        replace(report, recipient="bob"),
+        replace(report, stamp=named.stamp),
+        replace(report, opening=named.opening),
+    ):
+        assert scene.assess(forged).outcome[0] is Outcome.FAILED

@@ -215,11 +215,13 @@ class FakeRelay(Fake, rpc.RelayServicer):
                     )
                 )
         self.end_if(self.fault_after, "Send", context)
-        return pb.SendReply(accepted_at_ms=1, stamp=self._stamp(request, context))
+        both = self._stamp(request, context), self._stamp(request, context, "")
+        return pb.SendReply(accepted_at_ms=1, stamp=both[0], group_stamp=both[1])
 
-    def _stamp(self, request: Any, context: Any) -> bytes:
+    def _stamp(self, request: Any, context: Any, recipient: str | None = None) -> bytes:
         commitment = SealedMessage.decode(request.sealed).commitment
-        about = Stamped(commitment, account_of(context), request.recipient, request.message_id, 1)
+        to = request.recipient if recipient is None else recipient
+        about = Stamped(commitment, account_of(context), to, request.message_id, 1)
         return about.mac(STAMP_KEY)
 
     def Receive(self, request: Any, context: Any) -> Any:

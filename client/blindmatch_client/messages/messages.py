@@ -175,7 +175,7 @@ def _of_outcome(row: Outgoing, kind: OutcomeKind, found: str, config: DeviceConf
 def _of_progress(progress: Progress, found: str, received: bool, config: DeviceConfig) -> str:
     row, problem = progress.row, progress.problem
     if progress.report_id is not None:
-        return reported(row.recipient, found, progress.report_id, received, config.cover is not None)
+        return reported(row, found, progress.report_id, received, config.cover is not None)
     if progress.failure is not None:
         late = config.mode is FailureMode.HOLD and row.state is SendState.SENT
         mode = FailureMode.SEND_AND_MATCH_LATER if late else config.mode
@@ -186,7 +186,7 @@ def _of_progress(progress: Progress, found: str, received: bool, config: DeviceC
     return f"{words} It is sent as soon as that is possible."
 
 
-def reported(recipient: str, found: str, report_id: bytes, received: bool, on_schedule: bool) -> str:
+def reported(row: Outgoing, found: str, report_id: bytes, received: bool, on_schedule: bool) -> str:
     """A picture was, or will be, reported; `on_schedule` in the slots of a cover schedule."""
     how = "This device has reported it to the centre"
     if not received:
@@ -202,9 +202,10 @@ def reported(recipient: str, found: str, report_id: bytes, received: bool, on_sc
         if on_schedule
         else ""
     )
+    names = "your name, the recipient's and the time" if row.named else "your name alone and the time"
     return (
-        f"The picture you sent to {recipient} {found}. {how}, "
-        "with your name, the recipient's and the time; nothing else of the message is in the report. "
+        f"The picture you sent to {row.recipient} {found}. {how}, "
+        f"with {names}; nothing else of the message is in the report. "
         "People there check every report before anything follows from it. "
         f"You can complain at the centre under report number {report_id.hex()}.{seen}"
     )

@@ -126,8 +126,9 @@ class RelayClient:
 
         return self._egress.stream(call, lambda: request, consume)
 
-    def send(self, recipient: str, message_id: bytes, body: bytes, item: int | None) -> Stamp | None:
-        """Hand a message over; the relay's stamp on it. The id makes a second call harmless.
+    def send(self, recipient: str, message_id: bytes, body: bytes, item: int | None) -> tuple[Stamp, ...]:
+        """Hand a message over; the relay's stamps on it, the second of which names no recipient. The id makes
+        a second call harmless.
 
         Raises:
             DesignError: if it is in the clear where the design is end-to-end encrypted, or the reverse.
@@ -141,7 +142,9 @@ class RelayClient:
         else:
             request.sealed = body
         reply = self._egress.unary(call, request)
-        return stamp_of(message_id, reply.accepted_at_ms, reply.stamp)
+        macs = reply.stamp, reply.group_stamp
+        stamps = [stamp_of(message_id, reply.accepted_at_ms, mac) for mac in macs]
+        return tuple(one for one in stamps if one is not None)
 
     def receive(self, wait_ms: int, take: Callable[[Sequence[pb.Delivery]], None]) -> None:
         """Give `take` the messages that wait, and those that come until none came for `wait_ms`, together

@@ -337,7 +337,7 @@ class Sender(Struct, frozen=True):
         row = progress.row
         item = None if row.attached is None else row.attached.item
         try:
-            row.stamp = self.relay.send(row.recipient, row.message_id, row.sealed, item)
+            row.stamps = self.relay.send(row.recipient, row.message_id, row.sealed, item)
         except ServiceError as problem:
             progress.problem = problem
 

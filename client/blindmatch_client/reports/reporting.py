@@ -326,7 +326,7 @@ class Reporting:
             opening=(told.opening,),
             picture=picture,
             score=confirmed.score,
-            stamp=() if row.stamp is None else (row.stamp,),
+            stamp=row.stamps[:1] if told.recipient else row.stamps[1:],
             sender_proof=() if proof is None else (proof,),
         )
 

@@ -17,6 +17,7 @@ after a start, or to be tried again. What a row says is sealed whole.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from hashlib import sha256
@@ -85,9 +86,10 @@ class Outgoing(Redacted, Struct, eq=False):
 
     `content`, made when the message is queued, names the attachment as it was then; `sealed` is there while
     it is SEALED. Both are dropped once they are not needed. `problem` says why it waits or failed.
-    `evidence` is in memory alone: what its picture was asked about with, if that was done since. `stamp` is
-    the relay's, once it has the message. `unopened` are messages of the recipient's that it asks for again;
-    `resent` counts how often it was sent before, because the recipient could not open it.
+    `evidence` is in memory alone: what its picture was asked about with, if that was done since. `named` says
+    whether that names the recipient: if no other message bears the picture. `stamps` are the relay's, once it
+    has the message: with the recipient, and without. `unopened` are messages of the recipient's that it asks
+    for again; `resent` counts how often it was sent before, because the recipient could not open it.
     """
 
     number: int
@@ -100,7 +102,8 @@ class Outgoing(Redacted, Struct, eq=False):
     problem: str = ""
     attached: Attached | None = None
     evidence: Evidence | None = None
-    stamp: Stamp | None = None
+    named: bool = True
+    stamps: tuple[Stamp, ...] = ()
     unopened: tuple[bytes, ...] = ()
     resent: int = 0
 
@@ -118,7 +121,7 @@ class Outgoing(Redacted, Struct, eq=False):
         """What a report tells of the message beside its picture; worked out once."""
         if self.evidence is None:
             assert self.content is not None
-            self.evidence = Evidence.of(self.content, sender, self.recipient, 0)
+            self.evidence = Evidence.of(self.content, sender, self.recipient, 0, self.named)
         return self.evidence
 
 
@@ -170,7 +173,7 @@ class _Said(Message, tag=0xE0, name="device/outgoing"):
     content: Annotated[tuple[Content, ...], Several(Nested(Content), 1)]
     sealed: Annotated[bytes, Variable(1 << 20)]
     problem: Annotated[str, Text(1 << 16)]
-    stamp: Annotated[tuple[Stamp, ...], Several(Nested(Stamp), 1)]
+    stamps: Annotated[tuple[Stamp, ...], Several(Nested(Stamp), 2)]
     unopened: Annotated[tuple[bytes, ...], Several(Fixed(MESSAGE_ID_LENGTH), UNOPENED_MOST)]
     resent: Annotated[int, UInt(8)]
 
@@ -218,6 +221,7 @@ class Outbox:
                 for to, name in message_ids.items()
             ]
             for row in rows:
+                row.named = len(rows) == 1
                 self.insert(row)
         return rows
 
@@ -256,9 +260,12 @@ class Outbox:
                 known[item] = self._attached(item)
             row = Outgoing(number, message_id, at_ms, SendState(state), said.recipient)
             row.content, row.sealed, row.problem = next(iter(said.content), None), said.sealed, said.problem
-            row.stamp, row.unopened, row.resent = next(iter(said.stamp), None), said.unopened, said.resent
+            row.stamps, row.unopened, row.resent = said.stamps, said.unopened, said.resent
             row.attached = None if item is None else known[item]
             found.append(row)
+        bearing = Counter(row.item for row in found)
+        for row in found:
+            row.named = bearing[row.item] == 1
         return found
 
     def count(self) -> int:
@@ -373,9 +380,8 @@ def request_id_of(key: bytes) -> bytes:
 
 def _said(row: Outgoing) -> bytes:
     content = () if row.content is None else (row.content,)
-    stamp = () if row.stamp is None else (row.stamp,)
-    more = (row.unopened, row.resent)
-    return _Said(row.recipient, content, row.sealed, row.problem, stamp, *more).encode()
+    more = (row.stamps, row.unopened, row.resent)
+    return _Said(row.recipient, content, row.sealed, row.problem, *more).encode()
 
 
 def _kept(attached: Attached) -> bytes:

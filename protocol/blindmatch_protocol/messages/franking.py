@@ -105,7 +105,7 @@ class AttachmentDigest(Message, tag=0x62, name="franking/attachment"):
 
 
 class Shown(Redacted, Struct, frozen=True):
-    """What a report shows of a message, and all that it shows."""
+    """What a report shows of a message, and all that it shows; the recipient is empty if several got it."""
 
     sender: str
     recipient: str
@@ -118,7 +118,7 @@ class CommitmentOpening(Message, tag=0x69, name="franking/opening"):
 
     commitment: Annotated[bytes, Fixed(COMMITMENT_LENGTH)]
     salts: Annotated[tuple[bytes, ...], Sequence(Fixed(32), OPENED, OPENED)]
-    """Of sender, recipient, time and the attachment."""
+    """Of sender, recipient, time and the attachment; of a recipient who is not named, the leaf."""
     closed: Annotated[tuple[bytes, ...], Sequence(Fixed(LEAF_LENGTH), CLOSED, CLOSED)]
     """The leaves of id and text, then those of the other places in ascending order."""
 
@@ -139,9 +139,9 @@ class Evidence(Message, tag=0x6A, name="franking/evidence"):
     opening: Annotated[CommitmentOpening, Nested(CommitmentOpening)]
 
     @classmethod
-    def of(cls, content: Content, sender: str, recipient: str, number: int) -> Evidence:
+    def of(cls, content: Content, sender: str, recipient: str, number: int, named: bool = True) -> Evidence:
         """Of the message's attachment `number`; arguments and errors as for `disclose`."""
-        shown, opening = disclose(content, sender, recipient, number)
+        shown, opening = disclose(content, sender, recipient, number, named)
         return cls(shown.sender, shown.recipient, shown.sent_at, shown.attachment, opening)
 
     @property
@@ -161,8 +161,11 @@ def commit(content: Content, sender: str, recipient: str) -> bytes:
     return _root(leaves[: Kind.ATTACHMENT], leaves[Kind.ATTACHMENT :])
 
 
-def disclose(content: Content, sender: str, recipient: str, number: int) -> tuple[Shown, CommitmentOpening]:
-    """What a report says of the message's attachment `number`, from 0, and what shows it.
+def disclose(
+    content: Content, sender: str, recipient: str, number: int, named: bool = True
+) -> tuple[Shown, CommitmentOpening]:
+    """What a report says of the message's attachment `number`, from 0, and what shows it; the recipient's
+    leaf stays closed unless it is `named`.
 
     Raises:
         ProtocolError: as `commit`, and if there is no such attachment.
@@ -175,10 +178,11 @@ def disclose(content: Content, sender: str, recipient: str, number: int) -> tupl
     others = sorted(leaves[Kind.ATTACHMENT : place] + leaves[place + 1 :])
     opening = CommitmentOpening(
         _root(leaves[: Kind.ATTACHMENT], leaves[Kind.ATTACHMENT :]),
-        (salts[Kind.SENDER], salts[Kind.RECIPIENT], salts[Kind.TIME], salts[place]),
+        (salts[Kind.SENDER], (salts if named else leaves)[Kind.RECIPIENT], salts[Kind.TIME], salts[place]),
         (leaves[Kind.ID], leaves[Kind.TEXT], *others),
     )
-    return Shown(sender, recipient, content.sent_at, _digest(content, number)), opening
+    shown = Shown(sender, recipient if named else "", content.sent_at, _digest(content, number))
+    return shown, opening
 
 
 def opened_commitment(shown: Shown, opening: CommitmentOpening) -> bytes:
@@ -191,6 +195,8 @@ def opened_commitment(shown: Shown, opening: CommitmentOpening) -> bytes:
     opening.check()
     parts = [*_names(shown.sender, shown.recipient), _time(shown.sent_at), _attachment(shown.attachment)]
     sender, recipient, time, attachment = _leaves(opening.salts, parts)
+    if not shown.recipient:
+        recipient = opening.salts[Kind.RECIPIENT]
     return _root([sender, recipient, time, *opening.closed[:2]], [attachment, *opening.closed[2:]])
 
 

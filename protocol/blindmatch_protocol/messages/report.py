@@ -34,12 +34,13 @@ from blindmatch_protocol.messages.content import MEDIA_TYPE_MOST, pad_attachment
 from blindmatch_protocol.messages.franking import AttachmentDigest, CommitmentOpening, Shown, Stamp
 from blindmatch_protocol.messages.sealed_message import SenderProof
 
-REPORT_INFO: Final = b"blindmatch/report/5"
+REPORT_INFO: Final = b"blindmatch/report/6"
 REFUSED: Final = {
     b"blindmatch/report/1": "version 1, which opens the whole message, is not taken",
     b"blindmatch/report/2": "version 2, which has no flags, is not taken",
     b"blindmatch/report/3": "version 3, which has no stamp of the relay, is not taken",
     b"blindmatch/report/4": "version 4, which names no franking key of the sender, is not taken",
+    b"blindmatch/report/5": "version 5, which names one recipient of several, is not taken",
 }
 NAME_BYTES: Final = 64
 MOST_PICTURE_BYTES: Final = 32 << 20
@@ -47,7 +48,7 @@ _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 class Report(Message, tag=0x15, name="report"):
-    """A confirmed match, or a flag, as the centre gets it, version 5.
+    """A confirmed match, or a flag, as the centre gets it, version 6.
 
     A flag has the score that the item got, and zeros for a label (`NO_LABEL`). A match has no score.
 
@@ -70,7 +71,7 @@ class Report(Message, tag=0x15, name="report"):
     """Account of the certificate that submits."""
     sender: Annotated[str, Text(NAME_BYTES)]
     recipient: Annotated[str, Text(NAME_BYTES)]
-    """Empty if a provider reports."""
+    """Empty if a provider reports, or if the picture went to several."""
     sent_at_ms: Annotated[int, UInt(64)]
     """By the sender's clock; if a provider reports, when it saw the picture."""
     matched_at_ms: Annotated[int, UInt(64)]

@@ -479,23 +479,28 @@ Global___SendRequest: _TypeAlias = SendRequest  # noqa: Y015
 
 @_typing.final
 class SendReply(_message.Message):
-    """`stamp` is of the message's commitment, both accounts, `message_id` and `accepted_at_ms`; empty in the clear."""
+    """`stamp` is of the message's commitment, both accounts, `message_id` and `accepted_at_ms`; empty in the clear.
+    `group_stamp` is the same with an empty recipient: for a report that names none.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCEPTED_AT_MS_FIELD_NUMBER: _builtins.int
     STAMP_FIELD_NUMBER: _builtins.int
+    GROUP_STAMP_FIELD_NUMBER: _builtins.int
     accepted_at_ms: _builtins.int
     stamp: _builtins.bytes
+    group_stamp: _builtins.bytes
     def __init__(
         self,
         *,
         accepted_at_ms: _builtins.int = ...,
         stamp: _builtins.bytes = ...,
+        group_stamp: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at_ms", b"accepted_at_ms", "stamp", b"stamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at_ms", b"accepted_at_ms", "group_stamp", b"group_stamp", "stamp", b"stamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

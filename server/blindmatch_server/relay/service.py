@@ -32,6 +32,7 @@ from blindmatch_protocol.messages.parts import PART, PART_BYTES, Joiner, begun, 
 from blindmatch_protocol.messages.sealed_message import Curve25519Key, SealedMessage
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_server.hosting.endpoint import DEVICES, Call, Handler, Line, Method, ServerContext, Service
 from blindmatch_server.hosting.event_log import Clock, milliseconds
@@ -147,21 +148,26 @@ class Relay:
         at, stamp, new = await self._database.run(lambda c: store.enqueue(c, handed, self._limits))
         if new is not None:
             self._listeners.hand(request.recipient, new)
-        return wire.SendReply(accepted_at_ms=at, stamp=stamp)
+        unnamed = self._stamp(replace(handed, recipient="", accepted_at_ms=at)) if stamp else b""
+        return wire.SendReply(accepted_at_ms=at, stamp=stamp, group_stamp=unnamed)
 
     def _stamped(self, sender: str, request: wire.SendRequest, body: bytes) -> store.Handed:
         """The message with its place, and the stamp on its commitment; what has none, or names nobody's
         account, gets none.
         The stamp leaves with the reply, once the message is on disk."""
-        now, recipient, name = milliseconds(self._clock), request.recipient, request.message_id
-        stamp, place = b"", None
+        now, to = milliseconds(self._clock), request.recipient
+        handed = store.Handed(sender, to, request.message_id, body, now)
         if self._scan is None:
             with suppress(ProtocolError):
                 message = SealedMessage.decode(body)
-                place = message.place(recipient)
-                if self._stamp_key is not None:
-                    stamp = Stamped(message.commitment, sender, recipient, name, now).mac(self._stamp_key)
-        return store.Handed(sender, recipient, name, body, now, stamp, place)
+                handed = replace(handed, place=message.place(to), commitment=message.commitment)
+                return replace(handed, stamp=self._stamp(handed))
+        return handed
+
+    def _stamp(self, of: store.Handed) -> bytes:
+        """On the commitment of a message; empty without a key."""
+        about = Stamped(of.commitment, of.sender, of.recipient, of.message_id, of.accepted_at_ms)
+        return b"" if self._stamp_key is None else about.mac(self._stamp_key)
 
     async def _look(self, scan: Scan, content: Content, account: str) -> None:
         """Have all that a message bears looked at, under the names of its attachments: one that several

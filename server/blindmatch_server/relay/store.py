@@ -185,8 +185,8 @@ CREATE TABLE stored_by (
 
 
 class Handed(Redacted, Struct, frozen=True):
-    """A message as its sender handed it over, with the relay's stamp on it and its place in its session; in
-    the clear the one is empty, the other None."""
+    """A message as its sender handed it over, with the relay's stamp on its commitment and its place in its
+    session; in the clear these are empty, and None."""
 
     SHOWN: ClassVar = ("sender", "recipient", "message_id", "accepted_at_ms", "stamp")
 
@@ -197,6 +197,7 @@ class Handed(Redacted, Struct, frozen=True):
     accepted_at_ms: int
     stamp: bytes = b""
     place: bytes | None = None
+    commitment: bytes = b""
 
 
 class Queued(Redacted, Struct, frozen=True):

@@ -15,7 +15,7 @@ import typer
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre.notices import IN_STATISTICS, not_shown, statute
+from blindmatch_server.centre.notices import IN_STATISTICS, is_device, not_shown, statute
 from blindmatch_server.log.service import Month
 from blindmatch_server.storage.files import PRIVATE
 from rich.table import Table
@@ -315,6 +315,7 @@ def show(
         "notices": [describe_notice(one) for one in held.notices],
     }
     shown = result | {
+        "recipient": held.recipient or ("several, none named" if is_device(held.row.reporter) else ""),
         "checks": "\n".join(held.checks),
         "journal": "\n".join(map(journal_line, held.journal)),
         "complaints": "\n".join(f"{c.account}: {c.decision or 'open'}" for c in held.complaints),

@@ -119,8 +119,9 @@ def check_bindings(evidence: Evidence) -> Iterator[Finding]:
     bound: dict[int, list[Binding]] = {}
     for one in evidence.messages:
         if one.item is not None and one.content is not None:
-            told = franking.Evidence.of(one.content, evidence.account, one.recipient, 0)
-            bound.setdefault(one.item, []).append(binding_of(told))
+            of = one.content, evidence.account, one.recipient, 0
+            told = [binding_of(franking.Evidence.of(*of, named)) for named in (True, False)]
+            bound.setdefault(one.item, []).extend(told)
     for trace in evidence.traces:
         known = bound.get(trace.item, [trace.binding])
         if trace.binding not in (*known, UNBOUND):

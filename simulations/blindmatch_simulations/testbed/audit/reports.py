@@ -71,7 +71,7 @@ def _opened_beyond(report: Report, item: int, outcome: Outcome | None, evidence:
         "another picture than the one that matched": report.picture == file,
         "more than a media type": report.media_type == f"image/{container.sniff(file).lower()}",
         "another sender than the device": (report.reporter, report.sender) == (evidence.account,) * 2,
-        "a recipient to whom nothing was sent": report.recipient in evidence.told.contacts,
+        "a recipient to whom nothing was sent": report.recipient in ("", *evidence.told.contacts),
         "a time outside the run": _in_time(report, records),
         "parts of a message that did not leave": _opens_what_left(report, item, records),
         "something in place of the relay's stamp on it": _stamped(report, item, records, evidence.stamp_key),
