@@ -134,13 +134,19 @@ def test_a_report_of_version_1_is_refused_with_the_reason(scene: Scene) -> None:
     assert "version 1, which opens the whole message, is not taken" in reason
 
 
-def test_a_report_of_version_2_is_refused_with_the_reason(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    ("version", "why"), [(2, "which has no flags"), (5, "which names one recipient of several")]
+)
+def test_a_report_of_an_earlier_version_is_refused_with_the_reason(
+    scene: Scene, version: int, why: str
+) -> None:
     report = scene.report()
     suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
     public = X25519PublicKey.from_public_bytes(scene.keys.public_key)
-    sealed = suite.encrypt(pad_attachment(report.encode()), public, b"blindmatch/report/2" + report.report_id)
+    info = f"blindmatch/report/{version}".encode() + report.report_id
+    sealed = suite.encrypt(pad_attachment(report.encode()), public, info)
     _, reason = scene.verifier().assess(sealed, report.report_id, ALICE).outcome
-    assert "version 2, which has no flags, is not taken" in reason
+    assert f"version {version}, {why}, is not taken" in reason
 
 
 def recognising(threshold: float = 0.25) -> Deployed:
