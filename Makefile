@@ -100,6 +100,7 @@ test-browser: $(DEV) browser axe ## look at the sample's pages, drawn again, wit
 	@rm -rf build/sample && cp -r docs/sample build/sample
 	$(BIN)/blindmatch report build/sample --compare docs/sample >/dev/null
 	$(BIN)/python tests/browser/check_report.py build/axe/package/axe.min.js $(REPORTS)
+	$(BIN)/python tests/browser/check_follow.py build/axe/package/axe.min.js
 
 picture: $(DEV) ## draw the README's picture, the sample's first screen, again
 	PYTHONPATH=tests $(BIN)/python -m support.first_screen

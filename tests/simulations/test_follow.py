@@ -325,3 +325,101 @@ def test_the_page_answers_a_question_of_what_somebody_knows_now(question: str, r
     pane = of_picture(shown(recorded(design).told, what=what, at=at, parties=parties)["pane"])
     assert [one for one in answers if one not in pane] == [], pane
     assert [one for one in absent if one in pane] == [], pane
+
+
+NOTICED = {
+    "modified-client": (LISTED, "In this recording nobody noticed anything.", "Noticed by"),
+    "malicious-matcher": (INNOCENT, "Noticed by alice's device, at step", "nobody noticed"),
+    "added-picture": (LISTED, "Noticed by a person at the centre, at step", "nobody noticed"),
+    "pooled": (LISTED, "In this recording nobody noticed anything.", "Noticed by"),
+    "split-view": (INNOCENT, "Noticed by bob's device, at step", "nobody noticed"),
+}
+
+
+@pytest.mark.parametrize("attack", NOTICED)
+def test_an_attack_is_recorded_and_the_page_says_who_notices_and_with_what(
+    attack: str, recorded: Any
+) -> None:
+    told, (what, says, never) = recorded("oprf-psi", attack).told, NOTICED[attack]
+    stages = shown(told, what=what)["stages"]
+    assert f"The attack: {attack.replace('-', ' ')}" in stages and says in stages and never not in stages
+    assert "In this recording nobody" not in shown(told, what=what, at=0)["stages"]
+
+
+def test_what_each_attack_comes_to_is_what_was_recorded(recorded: Any) -> None:
+    def after(attack: str, what: str, party: str) -> str:
+        return of_picture(shown(recorded("oprf-psi", attack).told, what=what, parties=[party])["pane"])
+
+    assert "for a confirmed match" not in after("modified-client", LISTED, "centre")
+    assert "as it was sent" in after("modified-client", LISTED, "bob")
+    assert "Nothing" in after("malicious-matcher", LISTED, "bob"), "it is held back"
+    assert (
+        "before this picture" in shown(recorded("oprf-psi", "malicious-matcher").told, what=LISTED)["stages"]
+    )
+    assert "field proof: does not hold" in shown(recorded("oprf-psi", "malicious-matcher").told)["stages"]
+    added = recorded("oprf-psi", "added-picture").told
+    assert [one.what for one in added.scenes] == [LISTED, EDITED, LISTED]
+    split = shown(recorded("oprf-psi", "split-view").told)["stages"]
+    assert "alice was shown another log of the epochs than this device" in split
+    run = call("(runs) => follow.opening(runs).parties", [to_builtins(recorded("oprf-psi", "pooled").told)])
+    assert run == ["matcher", "provider"]
+
+
+def test_each_fact_that_an_honest_run_can_show_is_shown_by_one(recorded: Any) -> None:
+    unseen = {
+        "provider": {
+            "unverified_keys",
+            "shared_attachment",
+            "pre_key_upkeep",
+            "notice_time",
+            "complaint_time",
+        },
+        "matcher": {"every_guess", "forced_report"},
+        "centre": {"complaint"},
+    }
+    told = recorded("oprf-psi").told
+    seen = {(party, name) for one in told.steps for party, some in one.facts.items() for name, _ in some}
+    for row in told.declared:
+        if len(row.parties) == 1 and row.adversary == "semi-honest" and row.parties[0] in unseen:
+            party = row.parties[0]
+            names = {fact.name for fact in row.facts}
+            assert {name for name in names if (party, name) not in seen} <= unseen[party]
+
+
+def test_every_method_of_a_device_has_words() -> None:
+    methods = {path.rpartition("/")[2] for path in follow.REQUESTS}
+    assert methods | {"Cover"} == {*follow.CALLS}
+
+
+def test_where_a_carrier_hands_a_request_on_the_page_says_that_this_was_not_recorded(recorded: Any) -> None:
+    told = recorded("third-party").told
+    carried = [one for one in told.steps if one.supposed]
+    assert {(one.source, one.kind) for one in carried} == {("provider", "plain hash")}
+    asked = [one for one in told.steps if one.target == "provider" and "asks about the picture" in one.says]
+    assert {one.kind for one in asked} == {"ciphertext"}
+    host = carried[0].target
+    first = told.scenes[0].first
+    at = next(at for at, one in enumerate(told.steps[first:], 1) if one.supposed)
+    stages = shown(told, at=at, parties=[host])
+    assert "Servers are not recorded: this is by the design's declaration." in stages["stages"]
+    assert "line supposed" in stages["html"]
+    pane = of_picture(stages["pane"])
+    assert "hash" in pane and "which account" not in pane
+
+
+def test_a_request_that_is_none_and_a_picture_that_is_none_are_named(exact: Run, tmp_path: Path) -> None:
+    lines = exact.path.read_bytes().splitlines(keepends=True)
+    for old, new, says in (
+        (
+            b"blindmatch.v1.Matching/Describe",
+            b"blindmatch.v1.Matching/Describes",
+            "request 0 of bob: method or body",
+        ),
+        (b'"picture":"', b'"picture":"AAAA', "event 8: operation: picture"),
+    ):
+        (tmp_path / "bad.jsonl").write_bytes(b"".join(lines).replace(old, new, 1))
+        with pytest.raises(FollowError, match=says):
+            followed(read_recording(tmp_path / "bad.jsonl"))
+    (tmp_path / "bad.jsonl").write_bytes(b"".join(lines).replace(b'"says":"', b'"says":"' + b"x" * 3000, 1))
+    with pytest.raises(follow.BlindmatchError, match=r"line 1: .*length <= 2000.*says"):
+        read_recording(tmp_path / "bad.jsonl")

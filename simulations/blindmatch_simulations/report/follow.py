@@ -14,13 +14,14 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from blindmatch_client.egress.calls import printable
 from blindmatch_client.trace import Purpose
-from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
+from blindmatch_protocol.codec.errors import BlindmatchError, PictureError, ProtocolError
 from blindmatch_protocol.contract import Content, Evaluation, Party, Severity
 from blindmatch_protocol.messages.sealed_message import SealedMessage
 from blindmatch_protocol.picture.decode import Picture
@@ -30,19 +31,12 @@ from google.protobuf.message import DecodeError
 from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
-from blindmatch_simulations.data import committed
+from blindmatch_simulations.data import committed, table_of
 from blindmatch_simulations.report.markup import policy, text
 from blindmatch_simulations.report.page import asset
 from blindmatch_simulations.testbed.audit.records import REQUESTS
 from blindmatch_simulations.testbed.pictures.crops import encoded, opened
-from blindmatch_simulations.testbed.scenario.operations import (
-    AddDevice,
-    Check,
-    Publish,
-    Receive,
-    SendPicture,
-    account_of,
-)
+from blindmatch_simulations.testbed.scenario import operations as do
 from blindmatch_simulations.testbed.scenario.recording import Attack, Declared, Played, Recording, Request
 from blindmatch_simulations.testbed.scenario.run import Shown
 
@@ -54,36 +48,18 @@ MOST_WORDS: Final = 600
 HEAD_BYTES: Final = 96
 SMALL: Final = (160, 120)
 EXCHANGES: Final = ("Exchange", "ExchangeLarge")
+Facts: TypeAlias = dict[str, list[tuple[str, str]]]
+Done: TypeAlias = tuple[Sequence[Request], Played | None]
 PIECE: Final = 48
 """Bytes of a picture that a request must hold to be called one."""
 CIPHERTEXT, BLINDED, HASH, PICTURE, UPKEEP = "ciphertext", "blinded", "plain hash", "picture", "upkeep"
 LASTING: Final = (Purpose.ACCOUNT, Purpose.SETUP, Purpose.ENROLMENT)
-SAYS: Final[Mapping[str, tuple[str, str]]] = {
-    "Describe": ("asks which list is in force", ""),
-    "FetchSetup": ("fetches what devices are given of the list", "sends what devices are given of the list"),
-    "Enrolled": ("asks whether it is enrolled", ""),
-    "Enrol": ("enrols for matching", ""),
-    "Register": ("publishes its public keys", ""),
-    "FetchBundle": ("asks for the recipient's public keys", ""),
-    "Key": ("fetches the centre's public key", ""),
-    "Exchange": ("asks about the picture", "answers"),
-    "ExchangeLarge": ("asks about the picture", "answers"),
-    "Upload": ("uploads the picture", ""),
-    "Send": ("sends the message", ""),
-    "Receive": ("asks for messages", "delivers messages"),
-    "Download": ("asks for the picture", "delivers the picture"),
-    "Acknowledge": ("says that it has the messages", ""),
-    "Submit": ("reports the picture", ""),
-    "SubmitVoucher": ("hands over a voucher", ""),
-    "Complain": ("complains about a report", ""),
-}
-"""What a call is in plain words: the request, and a reply that is a step of its own."""
-AS: Final = {
-    CIPHERTEXT: "sealed, unreadable to whoever carries it",
-    BLINDED: "blinded or encrypted",
-    HASH: "as a hash, or a part of one, that can be read",
-    PICTURE: "in the clear",
-}
+_WORDS: Final = table_of("follow")
+CALLS: Final[Mapping[str, Mapping[str, Any]]] = _WORDS["calls"]
+AS: Final[Mapping[str, str]] = _WORDS["as"]
+PROOFS: Final[Sequence[str]] = _WORDS["proofs"]
+LEARNS: Final[Mapping[str, str]] = _WORDS["learns"]
+NOTHING_LEARNT: Final = "does not learn whether the picture is listed"
 
 
 class FollowError(BlindmatchError):
@@ -97,7 +73,6 @@ class Step(Struct, frozen=True):
         source, target: party or account; both the same for an end.
         kind: what the target can read of it; empty for an end.
         says: in plain words.
-        ms: since the recording began.
         size: bytes.
         head: the first bytes, in hexadecimal, as the target saw them.
         facts: by party, or parties joined by "+": name and value.
@@ -110,10 +85,9 @@ class Step(Struct, frozen=True):
     target: str
     kind: str
     says: str
-    ms: int
     size: int = 0
     head: str = ""
-    facts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
     notices: tuple[tuple[str, str], ...] = ()
     lasting: bool = False
     supposed: bool = False
@@ -131,7 +105,7 @@ class Scene(Struct, frozen=True):
 
 
 class Followed(Struct, frozen=True):
-    """What the page is told of a recording."""
+    """What the page is told of a recording; `parties` with their kind, which is `device` for accounts."""
 
     design: str
     option: str
@@ -149,7 +123,7 @@ def followed(recording: Recording) -> Followed:
     """The filtered stream of a recording: nothing of its keys, sessions and randomness.
 
     Raises:
-        FollowError: if no bundled picture was sent in it.
+        FollowError: if no bundled picture was sent in it, or a picture or a request is none.
     """
     reader, head = _Reader(recording), recording.head
     steps, scenes, left_out = reader.read()
@@ -157,21 +131,12 @@ def followed(recording: Recording) -> Followed:
         raise FollowError(f"the recording of {head.design} has no bundled picture that was sent")
     if recording.torn or not recording.devices:
         left_out.append("The run was ended before its end: replies, and what came later, are not recorded.")
-    accounts = [(name, "device") for name in reader.accounts]
-    servers = [(party, party) for party in (*head.parties, Party.CURATOR)]
+    accounts = [(name, str(Party.DEVICE)) for name in reader.accounts]
+    servers = [(_short(party), _short(party)) for party in (*head.parties, Party.CURATOR)]
     rows = {(one.parties, one.adversary, one.facts): one for one in (*head.declared, *reader.declared)}
-    return Followed(
-        design=_short(head.design),
-        option=_short(head.option),
-        summary=_short(head.summary),
-        made_at=_short(head.made_at),
-        parties=tuple((_short(name), _short(of)) for name, of in (*accounts, *servers)),
-        declared=tuple(rows.values()),
-        steps=tuple(steps),
-        scenes=tuple(scenes),
-        attack=head.attack,
-        left_out=tuple(left_out),
-    )
+    design, option, summary, at = map(_short, (head.design, head.option, head.summary, head.made_at))
+    drawn = tuple(rows.values()), tuple(steps), tuple(scenes), head.attack, tuple(left_out)
+    return Followed(design, option, summary, at, (*accounts, *servers), *drawn)
 
 
 def follow_page(recordings: Sequence[Followed]) -> str:
@@ -189,41 +154,34 @@ def follow_page(recordings: Sequence[Followed]) -> str:
         "title": text(" and ".join(dict.fromkeys(one.design for one in recordings))),
     }
     made = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], asset("follow.html"))
-    if len(made.encode()) > MOST_PAGE:
-        raise FollowError(
-            f"the page would be {len(made.encode())} bytes, at most {MOST_PAGE}: fewer recordings"
-        )
+    if (size := len(made.encode())) > MOST_PAGE:
+        raise FollowError(f"the page would be {size} bytes, at most {MOST_PAGE}: fewer recordings")
     return made
 
 
 class _Call(Struct, frozen=True):
-    """A call that left a device: its requests, as written and parsed, and what is known of the replies."""
+    """A call that left a device: its first request as recorded, all of them, parsed, and what these bear."""
 
     opened: Request
-    bodies: tuple[bytes, ...]
+    name: str
     requests: tuple[Any, ...]
+    size: int
+    content: bytes
     reply_bytes: int
-    failed: bool
 
-    @property
-    def name(self) -> str:
-        """The method's short name."""
-        return self.opened.method.rpartition("/")[2]
-
-    @property
-    def content(self) -> bytes:
-        """What the requests bear: parts, joined; else the requests themselves."""
-        if self.name in EXCHANGES:
-            return b"".join(one.body for one in self.requests)
-        return b"".join(one.data for one in self.requests) if self.name == "Upload" else b"".join(self.bodies)
-
-
-class _Sent(Struct, frozen=True):
-    """The picture that was sent last."""
-
-    item: int | None
-    picture: Picture
-    file: bytes
+    @classmethod
+    def of(cls, some: Sequence[Request], reply_bytes: int) -> _Call:
+        """The call that some requests are of."""
+        first, name = some[0], some[0].method.rpartition("/")[2]
+        try:
+            parsed = tuple(REQUESTS[one.method].FromString(one.body) for one in some)
+        except (KeyError, DecodeError):
+            where = f"request {first.sequence} of {_short(first.account)}"
+            raise FollowError(f"{where}: method or body: is none of {len(REQUESTS)} known ones") from None
+        bodies = [one.body for one in some]
+        bears = "data" if name == "Upload" else "body" if name in EXCHANGES else ""
+        content = [getattr(one, bears) for one in parsed] if bears else bodies
+        return cls(first, name, parsed, sum(map(len, bodies)), b"".join(content), reply_bytes)
 
 
 class _Reader:
@@ -236,12 +194,10 @@ class _Reader:
         self._listed: dict[bytes, bytes] = {}
         self._uploads: dict[str, int] = {}
         self._downloads: dict[bytes, str] = {}
-        self._began = next((one.at_ms for one in recording.lines), 0)
-        self._kept = {
-            (name, one.sequence): one for name, held in recording.devices.items() for one in held.calls
-        }
         self._registered: set[str] = set()
-        self._sent: _Sent | None = None
+        devices = recording.devices.values()
+        self._replies = {(d.account, one.sequence): one.reply_bytes for d in devices for one in d.calls}
+        self._sent: tuple[int | None, Picture, bytes] | None = None
         self._reports = self._before = 0
 
     def read(self) -> tuple[list[Step], list[Scene], list[str]]:
@@ -249,204 +205,155 @@ class _Reader:
         steps, scenes, left_out = list[Step](), list[Scene](), set[str]()
         for act in _acts(self.recording.lines):
             event = act[0][1]
-            if event is None or not isinstance(event.operation, SendPicture):
+            if event is None or not isinstance(event.operation, do.SendPicture):
                 steps += [replace(one, lasting=True) for one in self._steps(act)]
                 continue
-            self._sent = _Sent(
-                event.item, Picture.from_bytes(event.operation.picture), event.operation.picture
-            )
+            file = event.operation.picture
+            self._sent = event.item, (picture := _picture(file, event)), file
             self._before, first = self._reports, len(steps)
             made = self._steps(act)
-            if not _near(self._sent.picture, _bundled()):
+            if not _near(picture, _bundled()):
                 left_out.add("Pictures that are not near a bundled one, and all that left for them.")
             elif len(scenes) == MOST_SCENES or first > MOST_EVENTS:
                 left_out.add(f"All pictures but the first {len(scenes)}.")
             else:
                 steps += made
-                scenes.append(self._scene(self._sent, event.operation.sender, first, len(steps)))
+                what = self._what(picture, file), _small(file), _short(event.operation.sender)
+                scenes.append(Scene(sha256(file).hexdigest()[:16], *what, first, len(steps)))
         return steps, scenes, sorted(left_out)
 
-    def _scene(self, sent: _Sent, sender: str, first: int, end: int) -> Scene:
-        if sent.file in self._listed:
-            what = "listed"
-        elif _near(sent.picture, self._listed.values()):
-            what = "edited copy of a listed one"
-        else:
-            what = "not listed" if self._listed else "bundled"
-        small = opened(sent.file)
-        small.thumbnail(SMALL)
-        data = f"data:image/jpeg;base64,{b64encode(encoded(small, 'JPEG', quality=70)).decode()}"
-        return Scene(sha256(sent.file).hexdigest()[:16], what, data, _short(sender), first, end)
+    def _what(self, picture: Picture, file: bytes) -> str:
+        """What a picture is, by the lists that were published before."""
+        if file in self._listed:
+            return "listed"
+        if _near(picture, self._listed.values()):
+            return "edited copy of a listed one"
+        return "not listed" if self._listed else "bundled"
 
-    def _steps(self, act: Sequence[tuple[Sequence[Request], Played | None]]) -> list[Step]:
+    def _steps(self, act: Sequence[Done]) -> list[Step]:
         steps = list[Step]()
         for requests, event in act:
-            for call in self._read_calls(requests):
-                steps += self._of_call(call)
-            if event is not None:
-                steps += self._of_event(event)
+            calls: dict[tuple[str, int], list[Request]] = {}
+            for one in requests:
+                if one.item is None or (self._sent is not None and one.item == self._sent[0]):
+                    calls.setdefault((one.account, one.sequence), []).append(one)
+            for key, some in calls.items():
+                made = list(self._of_call(_Call.of(some, self._replies.get(key, 0))))
+                steps += [] if steps and made == [steps[-1]] else made
+            steps += [] if event is None else self._of_event(event)
         return steps
-
-    def _read_calls(self, requests: Sequence[Request]) -> Iterator[_Call]:
-        grouped: dict[tuple[str, int], list[Request]] = {}
-        for one in requests:
-            if one.item is None or (self._sent is not None and one.item == self._sent.item):
-                grouped.setdefault((one.account, one.sequence), []).append(one)
-        for key, some in grouped.items():
-            try:
-                parsed = tuple(REQUESTS[one.method].FromString(one.body) for one in some)
-            except (KeyError, DecodeError):
-                raise FollowError(
-                    f"request {key[1]} of {_short(key[0])}: method or body is unknown"
-                ) from None
-            kept = self._kept.get(key)
-            bodies = tuple(one.body for one in some)
-            yield _Call(some[0], bodies, parsed, kept.reply_bytes if kept else 0, bool(kept and kept.failed))
 
     def _of_call(self, call: _Call) -> Iterator[Step]:
         """A request; where a carrier hands it on, that too; and a reply that bears something."""
-        one, (asks, answers) = call.opened, SAYS[call.name]
-        target, ms, whose = str(one.party), one.at_ms - self._began, _short(one.account)
-        facts, kind = self._facts(call), self._kind(call, target)
-        first = Step(
-            source=whose,
-            target=target,
-            kind=kind,
-            says=f"{whose}'s device {asks}{_as(call, kind)}.",
-            ms=ms,
-            size=sum(map(len, call.bodies)),
-            head=call.content[:HEAD_BYTES].hex(),
-            facts=facts,
-            lasting=one.purpose in LASTING,
-        )
-        host = self._host(call)
-        yield first if host in (None, target) else replace(first, facts=_of_others(facts, host))
-        if host is not None and host != target:
-            kind = self._kind(call, host)
-            says = f"The {target} hands it on to the {host}, {AS.get(kind, '')}."
-            own = {name: some for name, some in facts.items() if name not in _of_others(facts, host)}
-            yield replace(first, source=target, target=host, kind=kind, says=says, facts=own, supposed=True)
-        if answers and call.reply_bytes:
-            yield Step(
-                target, whose, self._reply_kind(call), f"The {target} {answers}.", ms, call.reply_bytes
-            )
+        target, whose = call.opened.party, _short(call.opened.account)
+        words = CALLS["Cover" if call.opened.purpose is Purpose.COVER else call.name]
+        facts, kind, host = self._facts(call), self._kind(call, target), self._host(call)
+        says, lasting = f"{whose}'s device {words['asks']}{_as(call, kind)}.", call.opened.purpose in LASTING
+        head = call.content[:HEAD_BYTES].hex()
+        of_host = {host: facts.pop(host, [])} if host != target else {}
+        yield Step(whose, target, kind, says, call.size, head, facts, lasting=lasting)
+        if of_host:
+            read = self._kind(call, host)
+            says = f"The {target} hands it on to the {host}{_as(call, read)}."
+            yield Step(target, host, read, says, call.size, head, of_host, supposed=True)
+        if "answers" in words and call.reply_bytes:
+            read = BLINDED if kind == BLINDED else words.get("reply", UPKEEP)
+            read = PICTURE if read == CIPHERTEXT and not self.head.end_to_end else read
+            yield Step(target, whose, read, f"The {target} {words['answers']}.", call.reply_bytes)
 
-    def _host(self, call: _Call) -> str | None:
-        """Who plays the role that a request is for."""
-        if call.name not in EXCHANGES:
-            return None
-        return self.head.roles.get(call.requests[0].role, str(call.opened.party))
+    def _host(self, call: _Call) -> str:
+        """Who a request is for: who plays the role, if it is to one, or whoever got it."""
+        role = call.requests[0].role if call.name in EXCHANGES else ""
+        return self.head.roles.get(role, call.opened.party)
 
     def _kind(self, call: _Call, target: str) -> str:
         """What `target` can read: by the bytes where they show it, else by the declaration."""
-        if call.opened.purpose in (Purpose.REPORT, Purpose.COMPLAINT):
-            return PICTURE if call.opened.purpose is Purpose.REPORT else UPKEEP
+        if call.opened.purpose is Purpose.REPORT:
+            return PICTURE
         if found := self._found(call):
             return found
-        match call.name:
-            case "Exchange" | "ExchangeLarge":
-                return self._asked_kind(call, target)
-            case "Send" if any(one.clear for one in call.requests):
-                return UPKEEP if call.opened.item is None else PICTURE
-            case "Upload" | "Send" | "Submit":
-                return CIPHERTEXT
-            case "SubmitVoucher":
-                return BLINDED
-        return UPKEEP
-
-    def _asked_kind(self, call: _Call, target: str) -> str:
+        if call.name == "Send" and call.requests[0].clear:
+            return UPKEEP if call.opened.item is None else PICTURE
+        if call.name not in EXCHANGES:
+            return str(CALLS[call.name].get("kind", UPKEEP))
         severities = {one.severity for one in self._shown(call) if one.party == target}
         if severities & {Severity.CONTENT, Severity.HASH}:
             return PICTURE if Severity.CONTENT in severities else HASH
         if self.head.evaluation == Evaluation.SEALED or self.head.content == Content.SEALED:
             return CIPHERTEXT
-        if self.head.content == Content.CLEAR:
-            return PICTURE
-        return HASH if self.head.evaluation == Evaluation.CLEAR else BLINDED
-
-    def _reply_kind(self, call: _Call) -> str:
-        if call.name in EXCHANGES:
-            return BLINDED if self.head.evaluation in (Evaluation.OPRF, Evaluation.HOMOMORPHIC) else UPKEEP
-        if call.name == "FetchSetup":
-            return UPKEEP
-        return CIPHERTEXT if self.head.end_to_end else PICTURE
+        if self.head.evaluation == Evaluation.CLEAR:
+            return PICTURE if self.head.content == Content.CLEAR else HASH
+        return BLINDED
 
     def _found(self, call: _Call) -> str:
         """A picture or a hash whose bytes stand in a request; empty if neither does."""
         if self._sent is None or call.opened.item is None:
             return ""
-        content, middle = call.content, len(self._sent.file) // 2
-        pixels = self._sent.picture.pixels.tobytes()
-        pieces = self._sent.file[middle : middle + PIECE], pixels[len(pixels) // 2 :][:PIECE]
-        if any(one in content for one in pieces if len(one) == PIECE and len(set(one)) > 4):
+        _, picture, file = self._sent
+        pieces = [one[len(one) // 2 :][:PIECE] for one in (file, picture.pixels.tobytes())]
+        if any(one in call.content for one in pieces if len({*one}) > PIECE // 8):
             return PICTURE
-        return HASH if self._sent.picture.hash in content else ""
+        return HASH if picture.hash in call.content else ""
 
     def _shown(self, call: _Call) -> list[Shown]:
         """What could be read in a request about a picture, when the run was recorded."""
         held = self.recording.devices.get(call.opened.account)
         if held is None or call.name not in EXCHANGES:
             return []
-        role, content = call.requests[0].role, call.content
-        asked = [
-            (one.item, at)
-            for one in held.sessions
-            for at, round_ in enumerate(one.rounds)
-            if one.item == call.opened.item and round_.bodies.get(role) == content
-        ]
-        return [one for one in held.shown if one.role == role and (one.item, one.round) in asked]
+        of = call.requests[0].role, call.opened.item
+        return [one for one in held.shown if (one.role, one.item) == of]
 
-    def _facts(self, call: _Call) -> dict[str, list[tuple[str, str]]]:
+    def _facts(self, call: _Call) -> Facts:
         """What a request bears, by party: of its certificate, its fields, and what was read in it."""
-        party, account, purpose = str(call.opened.party), _short(call.opened.account), call.opened.purpose
-        found = {
-            party: [("account", account), ("address", "where it called from"), *self._of_messenger(call)]
-        }
+        party, purpose, account = call.opened.party, call.opened.purpose, _short(call.opened.account)
+        found: Facts = {party: [("account", account), ("address", "where it called from")]}
+        found[party] += CALLS[call.name].get("bears", {}).items()
+        found[party] += self._of_message(call) if call.name in ("Upload", "Send") else self._of_rest(call)
         traffic = found.setdefault(str(Party.PROVIDER), [])
         if purpose is Purpose.REPORT and self._declares("match_time", party):
-            found[party].append(("match_time", "a report leaves"))
-            traffic.append(("match_time", "a report leaves"))
+            for one in (found[party], traffic):
+                one.append(("match_time", "a report leaves"))
         if purpose is Purpose.COMPLAINT:
             traffic.append(("complaint_time", "a complaint leaves"))
         for read in self._shown(call):
-            found.setdefault(read.party, []).append((read.fact, read.value or "in its bytes"))
+            found.setdefault(read.party, []).append((read.fact, _short(read.value) or "in its bytes"))
         if call.name in EXCHANGES:
             self._arrived(call, found)
-        elif self._kind(call, party) in (PICTURE, HASH) and party != Party.CENTRE:
+        elif (kind := self._kind(call, party)) in (PICTURE, HASH) and party != Party.CENTRE:
             names = [one for one in ("message", "content", "query_time") if self._declares(one, party)]
-            found[party] += [(name, "it can be read") for name in names or [f"the {self._kind(call, party)}"]]
-        elif call.name == "Send" and call.requests[0].clear:
-            found[party].append(("message", "it can be read"))
+            found[party] += [(name, "it can be read") for name in names or [f"the {kind}"]]
         return {names: some for names, some in found.items() if some}
 
-    def _arrived(self, call: _Call, found: dict[str, list[tuple[str, str]]]) -> None:
+    def _arrived(self, call: _Call, found: Facts) -> None:
         """Facts that say no more than that a request came, of whoever gets it and of coalitions with them."""
-        seers = {str(call.opened.party), self._host(call)}
+        seers = {call.opened.party, self._host(call)}
         for row in self.head.declared:
             if seers & {*row.parties} and (len(row.parties) > 1 or {*row.parties} <= seers):
-                names = [one.name for one in row.facts if one.arrives]
                 alone = {name for one in row.parties for name, _ in found.get(one, ())}
-                key = "+".join(row.parties)
-                found.setdefault(key, []).extend((one, "seen") for one in names if one not in alone)
+                some = [(one.name, "seen") for one in row.facts if one.arrives and one.name not in alone]
+                found.setdefault("+".join(row.parties), []).extend(some)
 
-    def _of_messenger(self, call: _Call) -> Iterator[tuple[str, str]]:
-        """Facts of the messenger that a request bears, with their values: of a message, or of the rest."""
+    def _of_message(self, call: _Call) -> Iterator[tuple[str, str]]:
+        """Facts of the messenger that a message and its attachments bear, with their values."""
         last, account = call.requests[-1], call.opened.account
-        match call.name:
-            case "Upload":
-                self._uploads[account] = self._uploads.get(account, 0) + 1
-                yield "padded_size", f"an attachment of {len(call.content):,} bytes"
-            case "Send":
-                yield "recipient", _short(last.recipient)
-                yield "message_time", "sent"
-                yield "padded_size", f"a message of {len(last.sealed or last.clear):,} bytes"
-                if count := self._uploads.pop(account, 0):
-                    yield "attachment_count", str(count)
-                yield from _header(last.sealed)
-            case _:
-                yield from self._of_others(call)
+        if call.name == "Upload":
+            self._uploads[account] = self._uploads.get(account, 0) + 1
+            yield "padded_size", f"an attachment of {len(call.content):,} bytes"
+            return
+        yield "recipient", _short(last.recipient)
+        yield "padded_size", f"a message of {len(last.sealed or last.clear):,} bytes"
+        if count := self._uploads.pop(account, 0):
+            yield "attachment_count", str(count)
+        if last.clear and call.opened.item is None:
+            yield "message", "it can be read"
+        with suppress(ProtocolError):
+            message = SealedMessage.decode(last.sealed)
+            yield "message_order", f"number {message.header.number} under its ratchet key"
+            if message.initial:
+                yield "session_start", "it starts a session"
 
-    def _of_others(self, call: _Call) -> Iterator[tuple[str, str]]:
+    def _of_rest(self, call: _Call) -> Iterator[tuple[str, str]]:
+        """The same of what else is asked of relay and centre."""
         last, account = call.requests[-1], call.opened.account
         match call.name:
             case "FetchBundle":
@@ -455,18 +362,11 @@ class _Reader:
                 if account in self._registered:
                     yield "pre_key_upkeep", "keys replaced"
                 self._registered.add(account)
-            case "Receive" | "Acknowledge":
-                yield "message_time", "fetched" if call.name == "Receive" else "acknowledged"
-            case "Download":
-                yield "message_time", "its picture fetched"
-                if self._downloads.setdefault(last.blob_id, account) != account:
-                    yield "shared_attachment", "another account fetched it before"
+            case "Download" if self._downloads.setdefault(last.blob_id, account) != account:
+                yield "shared_attachment", "another account fetched it before"
             case "Submit" if call.opened.purpose is Purpose.REPORT:
-                yield "report", "it opens the report"
-                proofs = ("stamped_message", "designated_message", "signed_message")
-                yield from ((name, "in the report") for name in proofs if self._declares(name, Party.CENTRE))
-            case "Complain":
-                yield "complaint", "in the complaint"
+                proofs = [one for one in PROOFS if self._declares(one, Party.CENTRE)]
+                yield from ((name, "in the report") for name in ("report", *proofs))
 
     def _declares(self, name: str, party: str) -> bool:
         """Is a fact declared to a party?"""
@@ -475,89 +375,62 @@ class _Reader:
 
     def _of_event(self, event: Played) -> Iterator[Step]:
         """What an operation came to, if there is something to say."""
-        operation, who = event.operation, _short(account_of(event.operation) or "")
-        says, facts, notices = "", dict[str, list[tuple[str, str]]](), list[tuple[str, str]]()
+        operation, who = event.operation, _short(do.account_of(event.operation) or Party.CENTRE)
+        says, facts, notices = "", Facts(), [(f"{who}'s device", _short(one)) for one in event.noticed]
         match operation:
-            case Publish() if not event.error:
-                self._listed |= {one: Picture.from_bytes(one).hash for one in operation.listed}
-            case AddDevice():
-                self.accounts.append(operation.account)
+            case do.Publish() if not event.error:
+                self._listed |= {one: _picture(one, event).hash for one in operation.listed}
+            case do.AddDevice():
+                self.accounts.append(who)
                 self.declared += event.declared
-            case SendPicture():
+            case do.SendPicture():
                 says, facts = self._of_sending(event, who)
-            case Receive():
-                count = sum(pictures for _, pictures in event.received)
-                has = f"has {count} picture{'s' * (count > 1)}" if count else "has the text"
-                says = f"{who}'s device {has}." if event.received else f"Nothing came for {who}."
-                facts = {who: [("received", "the picture, as it was sent")]} if count else {}
-            case Check() if event.reports is not None:
-                says, facts, notices = self._of_check(event.reports)
-        notices += [(f"{who}'s device", _short(one)) for one in event.noticed]
+            case do.Receive():
+                pictures = sum(count for _, count in event.received)
+                says = f"{who}'s device has the message." if event.received else f"Nothing came for {who}."
+                facts = {who: [("received", "as it was sent")]} if pictures else {}
+            case do.Check() if event.reports is not None:
+                says, facts, found = self._of_check(event.reports)
+                notices += found
         if event.error:
-            says, notices = (
-                f"{says} It ends in an error.".strip(),
-                [*notices, (f"{who}'s device", _short(event.error))],
-            )
+            says += " It ends in an error."
+            notices.append((f"{who}'s device", _short(event.error)))
         if says or notices:
-            ms = event.at_ms - self._began
-            whose = who or str(Party.CENTRE)
-            yield Step(whose, whose, "", says, ms, facts=facts, notices=tuple(dict.fromkeys(notices)))
+            yield Step(who, who, "", says.strip(), facts=facts, notices=tuple(dict.fromkeys(notices)))
 
-    def _of_sending(self, event: Played, who: str) -> tuple[str, dict[str, list[tuple[str, str]]]]:
-        learns = {"match": "is listed", "no match": "is not listed", "flag": "is flagged"}.get(event.outcome)
-        words = (
-            f"learns that the picture {learns}" if learns else "does not learn whether the picture is listed"
-        )
+    def _of_sending(self, event: Played, who: str) -> tuple[str, Facts]:
+        learns = event.outcome in LEARNS
         ends = "The message is on its way." if event.delivered else "The message is not sent."
-        facts = {who: [("outcome", event.outcome)]} if learns else {}
-        refused = event.delivered is False and event.outcome in ("match", "flag")
-        if refused and self._declares("outcome", Party.PROVIDER):
+        facts: Facts = {who: [("outcome", event.outcome)]} if learns else {}
+        if event.delivered is False and learns and self._declares("outcome", Party.PROVIDER):
             facts[str(Party.PROVIDER)] = [("outcome", "asked about, and not sent")]
-        return f"{who}'s device {words}. {ends}", facts
+        return f"{who}'s device {LEARNS.get(event.outcome, NOTHING_LEARNT)}. {ends}", facts
 
-    def _of_check(self, reports: Sequence[tuple[str, str]]) -> Any:
+    def _of_check(self, reports: Sequence[tuple[str, str]]) -> tuple[str, Facts, list[tuple[str, str]]]:
         """What the centre has of this picture: the reports that came since it was sent."""
         self._reports, new = len(reports), reports[self._before :]
         if not new:
             return "The centre has no report of it.", {}, []
-        state, checks = new[-1]
-        says = f"The centre has a report of it: {_short(state)}, its machine's checks {_short(checks)}."
-        found = [("a person at the centre", "found the report unfounded")] if state == State.UNFOUNDED else []
+        state, checks = map(_short, new[-1])
+        says = f"The centre has a report of it: {state}, its machine's checks {checks}."
+        person = ("a person at the centre", "the picture: the report is unfounded")
+        found = [person] if state == State.UNFOUNDED else []
         return says, {str(Party.CENTRE): [("report", "it has the report")]}, found
 
 
-def _operations(lines: Sequence[Request | Played]) -> Iterator[tuple[list[Request], Played | None]]:
-    """Each operation with what left while it was done; the last one may have no end."""
-    requests = list[Request]()
+def _acts(lines: Sequence[Request | Played]) -> list[list[Done]]:
+    """Operations with what left meanwhile, up to the first picture, then from each picture up to the next."""
+    acts, requests = [list[Done]()], list[Request]()
     for one in lines:
         if isinstance(one, Request):
             requests.append(one)
-        else:
-            yield requests, one
-            requests = []
-    if requests:
-        yield requests, None
-
-
-def _acts(lines: Sequence[Request | Played]) -> list[list[tuple[list[Request], Played | None]]]:
-    """Operations up to the first picture, then from each picture up to the next."""
-    acts = list[list[tuple[list[Request], Played | None]]]()
-    for one in _operations(lines):
-        if not acts or (one[1] is not None and isinstance(one[1].operation, SendPicture)):
+            continue
+        if isinstance(one.operation, do.SendPicture):
             acts.append([])
-        acts[-1].append(one)
-    return acts
-
-
-def _header(sealed: bytes) -> Iterator[tuple[str, str]]:
-    """What the header of a sealed message says."""
-    try:
-        message = SealedMessage.decode(sealed)
-    except ProtocolError:
-        return
-    yield "message_order", f"number {message.header.number} under its ratchet key"
-    if message.initial:
-        yield "session_start", "it starts a session"
+        acts[-1].append((requests, one))
+        requests = []
+    acts[-1].append((requests, None))
+    return [one for one in acts if one]
 
 
 def _as(call: _Call, kind: str) -> str:
@@ -569,18 +442,27 @@ def _as(call: _Call, kind: str) -> str:
     return f", {AS[kind]}" if kind in AS else ""
 
 
-def _of_others(facts: Mapping[str, Any], host: str) -> dict[str, Any]:
-    return {names: some for names, some in facts.items() if host not in names.split("+")}
-
-
 @cache
 def _bundled() -> list[bytes]:
     return [bytes.fromhex(one["hash"]) for one in committed("pictures")["pictures"]]
 
 
+def _picture(file: bytes, event: Played) -> Picture:
+    try:
+        return Picture.from_pixels(Picture.from_bytes(file).pixels)
+    except PictureError as error:
+        raise FollowError(f"event {event.number}: operation: picture: {error}") from None
+
+
+def _small(file: bytes) -> str:
+    """A small copy, as a data URI."""
+    small = opened(file)
+    small.thumbnail(SMALL)
+    return f"data:image/jpeg;base64,{b64encode(encoded(small, 'JPEG', quality=70)).decode()}"
+
+
 def _near(picture: Picture, hashes: Iterable[bytes]) -> bool:
-    some = rows(list(hashes))
-    return bool((distances(rows([picture.hash]), some) <= MATCH_DISTANCE).any())
+    return bool((distances(rows([picture.hash]), rows(list(hashes))) <= MATCH_DISTANCE).any())
 
 
 def _short(words: str) -> str:

@@ -16,17 +16,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from blindmatch_client.egress import Call
-from blindmatch_client.egress.calls import EXCHANGE, EXCHANGE_LARGE
-from blindmatch_client.errors import ServiceUnavailableError
+from blindmatch_client.egress.calls import DESCRIBE, EXCHANGE, EXCHANGE_LARGE
 from blindmatch_client.settings import FailureMode
-from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_proofs.checkpoint import ED25519, NoteSigner
+from blindmatch_proofs.epoch import EpochLeaf
+from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_protocol.contract import Party
+from blindmatch_server.epochs.logged import read_logged
 from google.protobuf.message import Message as Wire
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.arena import AttackError
+from blindmatch_simulations.evaluation.attacks.epoch_log import History
 from blindmatch_simulations.evaluation.attacks.loopback import SMALL, Loopback, Tamper, honest
-from blindmatch_simulations.testbed.deployment.devices import Watched
+from blindmatch_simulations.evaluation.attacks.modified_device import no_answer
+from blindmatch_simulations.testbed.deployment.devices import Watched, now_ms
 from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.transparency import LOG, log_seed, witness_signer
 from blindmatch_simulations.testbed.inprocess.deployed import values_of
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, crops
 from blindmatch_simulations.testbed.scenario.operations import (
@@ -43,6 +50,7 @@ from blindmatch_simulations.testbed.scenario.operations import (
 )
 from blindmatch_simulations.testbed.scenario.recording import Attack, Writer
 from blindmatch_simulations.testbed.scenario.run import evidence, play, shown
+from blindmatch_simulations.testbed.scenario.world import World
 
 FILLERS: Final = 200
 """Random hashes on the list beside the listed picture's."""
@@ -53,13 +61,6 @@ EDIT: Final = "jpeg-50"
 ALICE, BOB = "alice", "bob"
 
 
-def _unheard(call: Call[Any, Any], request: Wire | None, reply: Any) -> Any:
-    """A modified client looks at no answer about its pictures."""
-    if call.method in (EXCHANGE, EXCHANGE_LARGE):
-        raise ServiceUnavailableError(call.party, "is not listened to")
-    return reply
-
-
 def _altered(call: Call[Any, Any], request: Wire | None, reply: Any) -> Any:
     """A matcher's answer with its last byte changed."""
     if call.method in (EXCHANGE, EXCHANGE_LARGE) and reply.body:
@@ -67,51 +68,68 @@ def _altered(call: Call[Any, Any], request: Wire | None, reply: Any) -> Any:
     return reply
 
 
+def _other_history(world: World) -> Tamper:
+    """The log shows another first epoch before the newest, under a checkpoint that all witnesses cosigned."""
+    logged = [read_logged(world.published / str(epoch)) for epoch in (1, 2)]
+    first, newest = (EpochLeaf.decode(one.leaf) for one in logged if one is not None)
+    origin = TlogProof.parse(logged[1].proof).head.origin if logged[1] else ""
+    signer = NoteSigner.of(origin, ED25519, log_seed(world.deployment))
+    history = History([replace(first, signature=bytes(64)), newest], signer, now_ms() // 1000)
+    witnesses = [witness_signer(world.deployment, one) for one in world.log_parties[1:]]
+
+    def other(call: Call[Any, Any], request: Wire | None, reply: Any) -> Any:
+        if call.method is DESCRIBE:
+            shown = history.described(2, witnesses)
+            reply.leaf, reply.proof = shown.leaf, shown.proof
+        return reply
+
+    return other
+
+
 class Staging(Struct, frozen=True):
     """What is different from an honest run.
 
     Attributes:
-        attack: as the recording names it.
+        does: what the adversary does; empty for nobody.
+        holds: the parties that it has.
         tamper: what replies become on their way to Alice's device.
         mode: of Alice's device.
         added: whether the innocent picture is put on the list, and a person at the centre decides.
+        split: whether there is a log, which shows Alice's device another history than Bob's.
     """
 
-    attack: Attack | None = None
+    does: str = ""
+    holds: tuple[Party, ...] = ()
     tamper: Tamper = honest
     mode: FailureMode = FailureMode.HOLD
     added: bool = False
+    split: bool = False
 
 
 STAGINGS: Final[Mapping[str, Staging]] = {
     "none": Staging(),
     "modified-client": Staging(
-        Attack(
-            "modified client",
-            (Party.DEVICE,),
-            "Alice has changed her device: it looks at no answer about its pictures, and sends them.",
-        ),
-        _unheard,
+        "Alice has changed her device: it looks at no answer about its pictures, and sends them.",
+        (Party.DEVICE,),
+        no_answer,
         FailureMode.SEND_UNMATCHED,
     ),
     "malicious-matcher": Staging(
-        Attack("malicious matcher", (Party.MATCHER,), "The matcher changes one byte of each of its answers."),
-        _altered,
+        "The matcher changes one byte of each of its answers.", (Party.MATCHER,), _altered
     ),
     "added-picture": Staging(
-        Attack(
-            "an added harmless picture",
-            (Party.CURATOR,),
-            "The curator puts a harmless picture on the list, and nobody else has to endorse it.",
-        ),
+        "The curator puts a harmless picture on the list, and nobody has to endorse it.",
+        (Party.CURATOR,),
         added=True,
     ),
     "pooled": Staging(
-        Attack(
-            "provider with matcher",
-            (Party.MATCHER, Party.PROVIDER),
-            "Provider and matcher follow the protocol, and put together what each of them saw.",
-        )
+        "Provider and matcher follow the protocol, and put together what each saw.",
+        (Party.MATCHER, Party.PROVIDER),
+    ),
+    "split-view": Staging(
+        "The log shows Alice's device another history than Bob's, and both witnesses cosign it.",
+        (LOG,),
+        split=True,
     ),
 }
 
@@ -136,18 +154,18 @@ def record(
         BlindmatchError: if the run cannot begin.
     """
     design, staging = load_design(reference), STAGINGS[attack]
-    holds = staging.attack.holds if staging.attack else ()
-    lacking = {*holds} - {*design.info.parties, Party.DEVICE, Party.PROVIDER, Party.CURATOR}
+    played = Attack(attack.replace("-", " "), staging.holds, staging.does) if staging.does else None
+    lacking = {*staging.holds} - {*design.info.parties, Party.DEVICE, Party.PROVIDER, Party.CURATOR, LOG}
     if lacking:
         raise AttackError(f"{attack}: in {design.info.name} no role is at the {', '.join(sorted(lacking))}")
     with ExitStack() as stack:
         if home is None:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="blindmatch-"))) / "home"
-        world = stack.enter_context(Stage.create(home, reference, design))
-        writer = Writer(path, design, world.deployment.franking.mode, staging.attack)
+        world = stack.enter_context(Stage.create(home, reference, design, 2 * staging.split))
+        writer = Writer(path, design, world.deployment.franking.mode, played)
         stack.callback(writer.close)
         world.tell, world.tampers[ALICE] = writer.request, staging.tamper
-        for event in play(world, _operations(design, staging, edit), threads=True):
+        for event in play(world, _operations(world, staging, edit), threads=True):
             if event.error and isinstance(event.operation, Publish | Start | AddDevice):
                 raise AttackError(f"the run cannot begin: {event.error}")
             writer.event(event)
@@ -156,14 +174,19 @@ def record(
             writer.device(seen, shown(world, seen))
 
 
-def _operations(design: AnyDesign, staging: Staging, edit: str) -> Iterator[Operation]:
+def _operations(world: Stage, staging: Staging, edit: str) -> Iterator[Operation]:
     innocent, listed = (crop.data for crop in crops(*CROPS)[-2:])
     on_list = (listed, innocent) if staging.added else (listed,)
-    yield Publish(on_list, random=FILLERS, values=dict(values_of(design, SMALL)))
+    if staging.split:
+        yield Start(tuple(map(str, world.log_parties)))
+    for _ in range(1 + staging.split):
+        yield Publish(on_list, random=FILLERS, values=dict(values_of(world.design, SMALL)))
+    if staging.split:
+        world.tampers[ALICE] = _other_history(world)
     yield Start()
     yield AddDevice(BOB)
     yield AddDevice(ALICE, mode=staging.mode)
-    for sender, recipient in ((ALICE, BOB), (BOB, ALICE)):
+    for sender, recipient in () if staging.split else ((ALICE, BOB), (BOB, ALICE)):
         yield SendText(sender, recipient, "hello")
         yield Receive(recipient, 1, SECONDS)
     for picture in (innocent, BY_NAME[edit].apply(listed), listed):

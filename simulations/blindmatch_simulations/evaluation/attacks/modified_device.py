@@ -99,7 +99,7 @@ SENT: Final = 3
 WAIT_MS: Final = 200
 
 
-def _no_answer(call: Call[Any, Any], request: Any, reply: Any) -> Any:
+def no_answer(call: Call[Any, Any], request: Any, reply: Any) -> Any:
     """What mallory's device does with the matcher's replies: it looks at none."""
     if call.method in (EXCHANGE, EXCHANGE_LARGE):
         raise ServiceUnavailableError(Party.MATCHER, "is not listened to")
@@ -119,7 +119,7 @@ def unmatched(arena: Arena) -> Figure:
     listed = [drawn(number) for number in range(SENT)]
     with loopback(arena, listed) as held:
         bob = held.device("bob")
-        mallory = held.device("mallory", _no_answer, mode=FailureMode.SEND_UNMATCHED)
+        mallory = held.device("mallory", no_answer, mode=FailureMode.SEND_UNMATCHED)
         for picture in arena.each(listed):
             mallory.device.send_picture("bob", picture)
         arrived = [one for message in bob.device.receive(WAIT_MS) for one in message.pictures]

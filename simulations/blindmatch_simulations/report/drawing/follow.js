@@ -20,10 +20,10 @@ const follow = (() => {
     return {at, have, got, noticed: [...state.noticed, ...event.notices.map(([who, what]) => ({who, what, at}))], last: event.before ? null : event};
   };
   const reduce = (events) => events.reduce(step, EMPTY);
-  // the steps of a scene: what was before it, of no picture, and its own up to `at`
+  // the steps of a scene: what was before it, of no picture, with all that was noticed, and its own up to `at`
   const eventsOf = (run, scene, at) => [
     {source: "", target: "", kind: "", says: "", facts: {[scene.sender]: [["own", "it is the sender's"]]}, notices: [], before: true, own: true},
-    ...run.steps.slice(0, scene.first).filter((one) => one.lasting).map((one) => ({...one, before: true})),
+    ...run.steps.slice(0, scene.first).map((one) => ({...one, ...(one.lasting ? {} : {kind: "", facts: {}}), before: true})),
     ...run.steps.slice(scene.first, Math.min(scene.end, scene.first + at)),
   ];
   const stateOf = (run, scene, at) => reduce(eventsOf(run, scene, at));
@@ -112,14 +112,14 @@ const follow = (() => {
     const at = Math.min(view.at, scene.end - scene.first), state = stateOf(run, scene, at), places = placesOf(run, view.narrow);
     const sizes = SIZES[view.narrow ? "narrow" : "wide"], said = state.last?.says || `${scene.sender} is about to send the picture to somebody.`;
     const boxes = run.parties.filter(([party]) => places[party]).map(([party]) => drawBox(run, state, side, party, places[party], view.parties, sizes));
-    return h`<section class="stage" aria-labelledby="h-${side}"><h2 id="h-${side}">${nameOf(run)} <span class="soft">option ${run.option}</span></h2><p class="soft sum">${run.summary}</p><svg viewBox="0 0 ${sizes[0]} ${sizes[1]}" role="group" aria-label="Parties of ${nameOf(run)}">${drawLine(state.last, places)}${boxes}${drawMark(state.last, places)}</svg><p class="step"><b>Step ${at} of ${scene.end - scene.first}.</b> ${upper(said)} ${state.last?.supposed ? "Servers are not recorded: this is by the design's declaration." : ""}</p>${drawNoticed(run, scene, state, at)}</section>`;
+    return h`<section class="stage"><h2>${nameOf(run)} <span class="soft">option ${run.option}; the picture: ${scene.what}</span></h2><p class="soft sum">${run.summary}</p><svg viewBox="0 0 ${sizes[0]} ${sizes[1]}" role="group" aria-label="Parties of ${nameOf(run)}">${drawLine(state.last, places)}${boxes}${drawMark(state.last, places)}</svg><p class="step"><b>Step ${at} of ${scene.end - scene.first}.</b> ${upper(said)} ${state.last?.supposed ? "Servers are not recorded: this is by the design's declaration." : ""}</p>${drawNoticed(run, scene, state, at)}</section>`;
   };
   const nameOf = (run) => (run.attack ? `${run.design}, attacked: ${run.attack.name}` : run.design);
   const drawNoticed = (run, scene, state, at) => {
     if (!run.attack && !state.noticed.length) return "";
     const ended = at === scene.end - scene.first;
     const told = run.attack ? h`<p><b>The attack: ${run.attack.name}.</b> ${run.attack.does}</p>` : "";
-    const who = state.noticed.map((one) => h`<p><b>Noticed by ${one.who}</b>${one.at ? `, at step ${one.at}` : ""}, with: ${one.what}</p>`);
+    const who = state.noticed.map((one) => h`<p><b>Noticed by ${one.who}</b>, ${one.at ? `at step ${one.at}` : "before this picture"}, with: ${one.what}</p>`);
     const nobody = h`<p>${ended ? "In this recording nobody noticed anything." : "Nobody has noticed anything so far."}</p>`;
     return h`<div class="told${state.noticed.length ? "" : " quiet"}">${told}${who.length ? who : nobody}</div>`;
   };
@@ -146,7 +146,7 @@ const follow = (() => {
     const nothing = seen.length && !of.length ? h`<p class="none"><b>Nothing of this picture${view.at ? "" : " yet"}.</b></p>` : "";
     const empty = h`<p class="none"><b>Nothing.</b> In this recording nothing has reached ${names}${unseen.length ? " so far" : ", and nothing is declared to " + (many ? "them" : "it")}.</p>`;
     const grey = unseen.map((one) => h`<li class="unseen">${one.says}${one.cheats ? " (only if it cheats)" : ""}${one.by.length > 1 ? ` (${one.by.join(" with ")})` : ""}</li>`);
-    return h`<section class="pane" aria-labelledby="p-${side}"><h2 id="p-${side}">${run.design}: ${names} ${many ? "have together" : "has"} now</h2>${seen.length ? nothing : empty}${facts("Of this picture", of)}${facts("From before it: keys, and a text each way", earlier)}${grey.length ? h`<h3>Declared, and not seen here so far</h3><ul>${grey}</ul>` : ""}${drawBytes(run, state, parties, `bytes-${side}`, view.open.includes(`bytes-${side}`))}</section>`;
+    return h`<section class="pane"><h2>${nameOf(run)}: ${names} ${many ? "have together" : "has"} now</h2>${seen.length ? nothing : empty}${facts("Of this picture", of)}${facts("From before it: keys, and a text each way", earlier)}${grey.length ? h`<h3>Declared, and not seen here so far</h3><ul>${grey}</ul>` : ""}${drawBytes(run, state, parties, `bytes-${side}`, view.open.includes(`bytes-${side}`))}</section>`;
   };
 
   // ---- what is chosen
@@ -167,17 +167,10 @@ const follow = (() => {
   };
   const SIDES = ["left", "right"];
   const lacking = (run) => h`<section class="stage"><h2>${nameOf(run)}</h2><p>This recording does not have the chosen picture.</p></section>`;
-  const CANNOT = [
-    "What servers send one another: only devices are recorded. A dashed line is the design's word, not a recording.",
-    "What somebody works out from many pictures, from times, or from traffic: one picture is followed, and earlier ones of the same recording are left out.",
-    "That a grey fact cannot be learnt: it was not seen in this run, no more. Conformance and attacks test that.",
-    "What replies hold: their lengths alone were recorded.",
-    "Pictures of your own: only bundled ones are shown, with recorded outcomes; no distance, no threshold.",
-  ];
   const drawFoot = (runs) => {
     const key = Object.keys(SHAPES).map((kind) => h`<li><svg viewBox="-18 -18 36 36" aria-hidden="true">${glyph(kind)}</svg>${WORDS[kind]}</li>`);
     const left = runs.flatMap((run) => run.left_out.map((one) => h`<li>${nameOf(run)}: ${one}</li>`));
-    return h`<section aria-labelledby="h-key"><h2 id="h-key">Marks: what the party that gets a message can read of it</h2><ul class="key">${key}</ul></section><section aria-labelledby="h-cannot"><h2 id="h-cannot">What this cannot show</h2><ul>${CANNOT.map((one) => h`<li>${one}</li>`)}${left}</ul></section><p class="soft">Recorded: ${runs.map((run) => `${nameOf(run)}, ${run.made_at}`).join("; ")}. Keys: left and right arrow step, space plays, Home and End.</p>`;
+    return h`<h2>Marks: what the party that gets a message can read of it</h2><ul class="key">${key}</ul>${left.length ? h`<p>Left out:</p><ul>${left}</ul>` : ""}<p class="soft">Recorded: ${runs.map((run) => `${nameOf(run)}, ${run.made_at}`).join("; ")}. Keys: left and right arrow step, space plays, Home and End.</p>`;
   };
   const draw = (runs, view) => ({
     chosen: drawChosen(runs, view),
@@ -186,15 +179,18 @@ const follow = (() => {
     panes: h`${sidesOf(runs, view).map(([run, scene], at) => (scene ? drawPane(run, scene, view, SIDES[at]) : ""))}`,
     foot: drawFoot(runs),
   });
-  const opening = (runs) => ({runs: [0, runs.length > 1 ? 1 : -1], picture: picturesOf(runs)[0].ident, at: 0, parties: runs[0].attack?.holds.filter((one) => kindOf(runs[0], one)).slice() || [], open: [], narrow: false});
-  return {EMPTY, step, reduce, eventsOf, stateOf, union, sidesOf, lengthOf, draw, opening, nameOf};
+  const opening = (runs) => ({runs: [0, runs.length > 1 ? 1 : -1], picture: picturesOf(runs)[0].ident, at: 0, parties: holdersOf(runs[0]), open: [], narrow: false});
+  const holdersOf = (run) => {
+    const holds = (run.attack?.holds || []).filter((one) => kindOf(run, one));
+    return holds.length ? holds : ["provider"];
+  };
+  return {EMPTY, step, reduce, eventsOf, stateOf, union, sidesOf, lengthOf, draw, opening, holdersOf};
 })();
 
 const startFollowing = () => {
   const by = (id) => document.getElementById(id), runs = JSON.parse(by("data").textContent);
   const policy = window.trustedTypes?.createPolicy("page", {createHTML: (text) => text}) || {createHTML: (text) => text};
   const view = follow.opening(runs), still = matchMedia("(prefers-reduced-motion: reduce)"), small = matchMedia("(max-width: 34rem)");
-  if (!view.parties.length) view.parties = ["provider"];
   let playing = 0;
   const put = (id, html) => {
     const focused = document.activeElement?.id;
@@ -263,6 +259,7 @@ const startFollowing = () => {
     pause();
     if (target.name === "picture") view.picture = target.value;
     else view.runs[target.id === "left" ? 0 : 1] = Number(target.value);
+    if (target.id === "left") view.parties = follow.holdersOf(runs[view.runs[0]]);
     view.at = Math.min(view.at, most());
     redraw(true);
   });

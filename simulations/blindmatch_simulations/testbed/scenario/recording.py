@@ -95,7 +95,7 @@ class Head(_Line, frozen=True, tag="head"):
     """The first line: what was run, and when, and the design's declaration.
 
     Attributes:
-        evaluation, content, end_to_end, roles, forwarded: of the design's `Info`.
+        evaluation, content, end_to_end, roles: of the design's `Info`.
         parties: whose servers there are.
         declared: by the design; what the messenger declares stands with each device that was added.
     """
@@ -111,7 +111,6 @@ class Head(_Line, frozen=True, tag="head"):
     content: str
     end_to_end: bool
     roles: dict[str, str]
-    forwarded: dict[str, str]
     parties: Some
     declared: Annotated[tuple[Declared, ...], msgspec.Meta(max_length=200)]
     attack: Attack | None = None
@@ -144,7 +143,6 @@ class Played(_Line, frozen=True, tag="event"):
 
     Attributes:
         outcome, item: what the device learnt of a picture it sent, and the picture's number.
-        notice: what its user was told.
         noticed: what the device holds against somebody since then, in words.
         received: of messages that came, the sender and how many pictures it bears.
         reports: what the centre holds, when its machine has checked that: state, and what the checks came to.
@@ -159,7 +157,6 @@ class Played(_Line, frozen=True, tag="event"):
     delivered: bool | None = None
     spent: Spent | None = None
     item: int | None = None
-    notice: str = ""
     noticed: tuple[str, ...] = ()
     received: tuple[tuple[str, int], ...] = ()
     reports: tuple[tuple[str, str], ...] | None = None
@@ -304,24 +301,10 @@ class Writer:
         declared: tuple[Declared, ...] = ()
         if isinstance(event.operation, AddDevice):
             declared = _of_messenger(self._design, event.operation, self._franking)
+        same = {name: getattr(event, name) for name in {*Played.__struct_fields__} - {"spent", "declared"}}
+        spent = None if event.cost is None else _spent(event.cost)
         with self._lock:
-            self._write(
-                Played(
-                    event.number,
-                    event.at_ms,
-                    event.operation,
-                    event.error,
-                    event.outcome,
-                    event.delivered,
-                    None if event.cost is None else _spent(event.cost),
-                    getattr(event.result, "item", None),
-                    getattr(event.result, "notice", ""),
-                    event.noticed,
-                    event.received,
-                    event.reports,
-                    declared,
-                )
-            )
+            self._write(Played(**same, spent=spent, declared=declared))
 
     def device(self, evidence: Evidence, shown: Sequence[Shown] = ()) -> None:
         """What a device recorded of itself, and what `shown` of its pictures parties could read."""
@@ -409,23 +392,10 @@ def _lines(path: Path, lines: Sequence[bytes]) -> Iterator[Line]:
 
 def _head(design: AnyDesign, attack: Attack | None) -> Head:
     info, now = design.info, datetime.now(UTC).isoformat(timespec="seconds")
-    return Head(
-        format=FORMAT,
-        version=VERSION,
-        design=info.name,
-        design_version=info.version,
-        made_at=now,
-        option=info.option,
-        summary=info.summary,
-        evaluation=info.evaluation,
-        content=info.sends_content,
-        end_to_end=info.end_to_end,
-        roles={str(role): str(party) for role, party in info.roles.items()},
-        forwarded={str(role): str(party) for role, party in info.forwarded.items()},
-        parties=parties_of(design),
-        declared=tuple(_of_design(design)),
-        attack=attack,
-    )
+    what = info.name, info.version, now, info.option, info.summary
+    how = str(info.evaluation), str(info.sends_content), info.end_to_end
+    roles = {str(role): str(party) for role, party in info.roles.items()}
+    return Head(FORMAT, VERSION, *what, *how, roles, parties_of(design), tuple(_of_design(design)), attack)
 
 
 def _of_design(design: AnyDesign) -> Iterator[Declared]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar, assert_never
 
@@ -108,17 +108,11 @@ def counterpart(world: World, entries: Rows) -> Counterpart:
 
 
 class Shown(Struct, frozen=True, forbid_unknown_fields=True):
-    """A declared fact of a picture that stands in what a party got of it.
-
-    Attributes:
-        item: the picture's number.
-        round: in which it was, from 0 on.
-        value: as it stands there: text, a number, bytes in hexadecimal; empty for the picture itself.
-    """
+    """A declared fact of a picture, by its number, that stands in what a party got of it; `value` as people
+    read it, empty for the picture itself."""
 
     item: int
     role: str
-    round: int
     party: str
     fact: str
     severity: Severity
@@ -131,13 +125,13 @@ def shown(world: World, seen: Evidence) -> tuple[Shown, ...]:
     return tuple(
         one
         for trace in seen.traces
-        for at, asked in enumerate(trace.rounds)
+        for asked in trace.rounds
         for role, body in asked.bodies.items()
-        for one in _stands(opened, seen.items[trace.item], trace.item, at, role, body)
+        for one in _stands(opened, seen.items[trace.item], trace.item, role, body)
     )
 
 
-def _stands(opened: OpenDesign, item: Item, number: int, at: int, role: Role, body: bytes) -> Iterator[Shown]:
+def _stands(opened: OpenDesign, item: Item, number: int, role: Role, body: bytes) -> Iterator[Shown]:
     design, host = opened.design, opened.design.info.roles[role]
     for party in dict.fromkeys((design.info.asked(role), host)):
         message = decode_any(design.requests[role], body, "recording")
@@ -146,18 +140,12 @@ def _stands(opened: OpenDesign, item: Item, number: int, at: int, role: Role, bo
         fields = [value for _, value in fields_of(message)]
         for fact in told(design, frozenset({party}), Adversary.SEMI_HONEST):
             value = fact.project(item, opened.setup)
+            words = value.hex() if isinstance(value, bytes) else str(value)
+            stands = value is not True and stands_in(value, fields)
             if Shows.PICTURE in fact.shows:
                 stands, words = item.pixels.tobytes() in fields, ""
-            else:
-                stands, words = value is not True and stands_in(value, fields), as_text(value)
             if stands:
-                yield Shown(number, role, at, party, fact.name, fact.severity, words)
-
-
-def as_text(value: Hashable, most: int = 64) -> str:
-    """A fact's value for people; of long bytes the first ones."""
-    words = value.hex() if isinstance(value, bytes) else str(value)
-    return words if len(words) <= most else f"{words[:most]}..."
+                yield Shown(number, role, party, fact.name, fact.severity, words)
 
 
 def arrived(counted: Counted, account: str) -> dict[tuple[Party, str], int]:
@@ -282,6 +270,11 @@ class Event(Redacted, Struct, frozen=True):
         return getattr(self.result, "delivered", None)
 
     @property
+    def item(self) -> int | None:
+        """The number of a picture that was sent."""
+        return getattr(self.result, "item", None)
+
+    @property
     def received(self) -> tuple[tuple[str, int], ...]:
         """Of messages that came, the sender and the number of pictures."""
         if not isinstance(self.operation, Receive):
@@ -340,8 +333,9 @@ def _held_against(driven: Driven | None) -> tuple[str, ...]:
     if driven is None:
         return ()
     standing = driven.watched.device.standing()
+    evidence = [f"{one.kind}: {one.words}" for one in standing.evidence]
     doubts = filter(None, (standing.distrust, standing.log_distrust))
-    return (*(f"{one.kind}: {one.words}" for one in standing.evidence), *doubts)
+    return (*evidence, *(one for one in doubts if one not in "".join(evidence)))
 
 
 def play(
