@@ -1,13 +1,16 @@
-"""Whatever is sent, stopped, killed and published: all arrives once, and every match alone is reported."""
+"""Whatever is sent, stopped, killed, published, doubted and forgiven: all arrives once, and every match alone
+is reported."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
+from blindmatch_client.epochs.trusted import Doubt
 from blindmatch_simulations.testbed.pictures.crops import crops
 from blindmatch_simulations.testbed.scenario.operations import (
     AddDevice,
@@ -25,6 +28,7 @@ from blindmatch_simulations.testbed.scenario.run import Event, play
 from blindmatch_simulations.testbed.scenario.world import World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
 
 PICTURES: Final = tuple(crop.data for crop in crops(4, 1))
 LISTED: Final = PICTURES[:2]
@@ -34,10 +38,33 @@ BEFORE: Final[tuple[Operation, ...]] = (Publish(LISTED, random=12), Start(), *ma
 ROUNDS: Final = 3
 """So often everybody flushes and receives at the end, while all servers run."""
 
+
+class Suspect(Struct, frozen=True):
+    """A device finds that its roles, or its log, cheat: it asks nothing until its user says so."""
+
+    account: str
+    of: Doubt
+
+
+class Forgive(Struct, frozen=True):
+    """The user says so."""
+
+    account: str
+
+
+Step = Operation | Suspect | Forgive
 names = st.sampled_from(NAMES)
 pairs = st.permutations(NAMES).map(lambda some: some[:2])
+to_a_group = st.builds(
+    lambda three, one: [SendPicture(three[0], other, one) for other in three[1:]],
+    st.permutations(NAMES),
+    st.sampled_from(PICTURES),
+)
 in_threads = st.lists(
     st.one_of(
+        to_a_group,
+        st.builds(Suspect, names, st.sampled_from(Doubt)),
+        st.builds(Forgive, names),
         pairs.map(lambda two: SendText(*two, "")),
         st.builds(lambda two, one: SendPicture(*two, one), pairs, st.sampled_from(PICTURES)),
         st.builds(lambda two, one: SendPicture(*two, one), pairs, st.sampled_from(LISTED)),
@@ -67,8 +94,8 @@ few = settings(derandomize=True, deadline=None, suppress_health_check=list(Healt
 @pytest.mark.slow
 @settings(few, max_examples=14)
 @given(in_threads)
-def test_servers_that_stop_and_epochs_that_change_lose_nothing(steps: list[Operation]) -> None:
-    check(steps, threads=True)
+def test_servers_that_stop_and_epochs_that_change_lose_nothing(steps: list[Step | list[Step]]) -> None:
+    check([one for step in steps for one in (step if isinstance(step, list) else [step])], threads=True)
 
 
 @pytest.mark.slow
@@ -78,14 +105,26 @@ def test_servers_that_are_killed_lose_nothing(steps: list[Operation]) -> None:
     check(steps, threads=False)
 
 
-def check(steps: list[Operation], threads: bool) -> None:
+@pytest.mark.slow
+def test_what_a_suspicious_device_holds_back_arrives_once_it_is_forgiven() -> None:
+    picture = SendPicture("ann", "bob", LISTED[0])
+    held = [Suspect("ann", Doubt.ROLES), Suspect("bob", Doubt.LOG), picture, SendText("ann", "bob", "")]
+    events = check([*held, Flush("ann"), Receive("bob", 1), Forgive("ann"), Flush("ann")], threads=True)
+    flushed = [event.result.messages for event in events if isinstance(event.operation, Flush)]
+    assert [one.delivered for (one,) in flushed[:2]] == [False, True]
+    first = next(event for event in events if isinstance(event.operation, Receive))
+    assert [one.text for one in first.result or ()] == ["text 3"]
+
+
+def check(steps: Sequence[Step], threads: bool) -> list[Event]:
     """Play `steps`, start all servers, let everything settle, and hold what came of it to what was sent."""
     numbered = [_named(step, number) for number, step in enumerate(steps)]
     settling = [one for name in NAMES for one in (Flush(name), Receive(name, 99, 0.4))]
     with TemporaryDirectory() as folder, World.create(Path(folder) / "home", "oprf-psi") as world:
         before = list(play(world, BEFORE, threads=threads))
         assert [event.error for event in before] == [""] * len(BEFORE)
-        events = list(play(world, [*numbered, Start(), *settling * ROUNDS], threads=threads))
+        all_steps = [*numbered, Start(), *map(Forgive, NAMES), *settling * ROUNDS]
+        events = list(play(world, operated(world, all_steps), threads=threads))
         assert [event.error for event in events[-len(settling) :]] == [""] * len(settling)
         assert _arrived(events) == _sent(numbered)
         expected = sum(isinstance(step, SendPicture) and step.picture in LISTED for step in steps)
@@ -93,9 +132,24 @@ def check(steps: list[Operation], threads: bool) -> None:
         assert [row.checks for row in reports] == ["passed"] * expected
         for name in NAMES:
             assert world.of(name).watched.device.standing().messages == 0
+    return events
 
 
-def _named(step: Operation, number: int) -> Operation:
+def operated(world: World, steps: Iterable[Step]) -> Iterator[Operation]:
+    """The operations among them; the others are done when their turn comes."""
+    for step in steps:
+        match step:
+            case Suspect(account, of):
+                world.of(account).watched.device._matcher.record.doubt(of, "of a test")
+            case Forgive(account):
+                device = world.of(account).watched.device
+                device.trust_again()
+                device.trust_log_again()
+            case _:
+                yield step
+
+
+def _named(step: Step, number: int) -> Step:
     """A message says which it is."""
     match step:
         case SendText(sender, recipient, _):
@@ -106,7 +160,7 @@ def _named(step: Operation, number: int) -> Operation:
             return step
 
 
-def _sent(steps: list[Operation]) -> Counter[tuple[str, str, str, tuple[bytes, ...]]]:
+def _sent(steps: Sequence[Step]) -> Counter[tuple[str, str, str, tuple[bytes, ...]]]:
     found = Counter[tuple[str, str, str, tuple[bytes, ...]]]()
     for step in steps:
         match step:
