@@ -148,6 +148,14 @@ const misled = async () => {{
   field.value = 1000;
   field.dispatchEvent(new Event("input", {{bubbles: true}}));
   told(cell() !== before && location.hash.includes("volume=1000"), `not kept: ${{location.hash}}`);
+  const slide = by("at-errors"), counts = () => by("year").textContent, year = counts();
+  const first = slide.getAttribute("aria-valuetext");
+  told(first === "as measured" && year.includes(" to "), "a slider does not say where it is");
+  slide.value = 500;
+  slide.dispatchEvent(new Event("input", {{bubbles: true}}));
+  told(await until(() => location.hash.includes("errors=")), `a slider is not kept: ${{location.hash}}`);
+  told(counts() !== year && counts().includes("as chosen"), "the year does not follow its slider");
+  told(slide.getAttribute("aria-valuetext").startsWith("one in"), "a moved slider says where it was");
   location.hash = "missed&open=missed-tables";
   told(await until(() => field.value === was && cell() === before), "the address is not followed");
   told(by("missed-tables").open, "a fold of the address is closed");

@@ -346,7 +346,7 @@ def test_a_run_of_two_lengths_costs_a_line_with_its_band(folder: Path) -> None:
 
 
 def test_the_scale_multiplies_volume_prevalence_and_rates(folder: Path) -> None:
-    given = {"volume": 1_000, "prevalence": 0.01, "minutes": 10, "day": 400}
+    given = {"volume": 1_000, "files": 365 * 10, "minutes": 10, "day": 400}
     made = drawn(folder, check_folder(folder), given=given)
     table = made.words("flagged")
     assert "a range without" in table

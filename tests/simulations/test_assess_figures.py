@@ -168,7 +168,7 @@ def test_the_page_supposes_of_a_year_what_population_does() -> None:
     volume = model(year, literature(year), year.accounts.number.value, YEAR).volume
     assert page["volume"] == eu_photos() == volume == 720_000_000
     assert (page["devices"], page["items"]) == (year.accounts.number.value, volume * YEAR / page["devices"])
-    assert page["prevalence"] == year.material.files.value / YEAR / year.activity.pictures_a_day.value
+    assert page["files"] == round(year.material.files.value * year.accounts.number.value)
 
 
 def test_recall_of_all_edited_pictures_and_of_pdqs_own_pairs_stand_apart() -> None:

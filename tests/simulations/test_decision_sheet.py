@@ -22,6 +22,7 @@ from support.drawn import Drawn, drawn
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
 GIVEN = {one.ident: one.value for one in inputs()}
+KNOWN_A_DAY = GIVEN["files"] / 365
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_innocents_follow_the_chosen_volume_and_a_zero_says_of_how_many(results:
     for photos in (1e6, 1e9):
         words = _rows(drawn(SAMPLE, results, given={"volume": photos}))["token-psi"][3]
         (found,) = re.findall(r"^photographs: none of 350, so under (\S+) (million|billion)", words)
-        expected = 365 * photos * (1 - GIVEN["prevalence"]) * (figure.high or 0)
+        expected = 365 * (photos - KNOWN_A_DAY) * (figure.high or 0)
         assert float(found[0]) * {"million": 1e6, "billion": 1e9}[found[1]] == pytest.approx(
             expected, rel=0.05
         )
@@ -123,7 +124,7 @@ def test_all_kinds_are_told_from_the_least_to_the_most_they_can_be(results: Resu
         "corpus_false": Figure(0.01, low=0.004, high=0.02, n=9),
         "corpus_false_all": Figure(0.2, low=0.1, high=0.3, n=9),
     }
-    found = _rows(drawn(SAMPLE, _with(results, part), given={"volume": 1e6, "prevalence": 0}))
+    found = _rows(drawn(SAMPLE, _with(results, part), given={"volume": 1e6, "files": 0}))
     assert found["token-psi"][3] == ("photographs: 180 to 730 thousand; all kinds: 1.5 to 110 million")
 
 

@@ -40,6 +40,16 @@ const wrongText = (text) => {
   const {file, schema} = JSON.parse(text);
   return wrong(file, schema, "", schema.$defs);
 };
+const yearsText = (text) => {
+  const {told, settings, days} = JSON.parse(text), model = yearModel(told);
+  return JSON.stringify(settings.map((one) => yearOf(model, one, days)));
+};
+const bandsText = (text) => {
+  const {told, behaviour, base, free, days, most} = JSON.parse(text), model = yearModel(told);
+  const bands = bandsOf(model, behaviour, base, days);
+  const joint = free && jointOf(model, behaviour, base, free, days);
+  return JSON.stringify({bands, joint, verdicts: verdictsOf(bands, most)});
+};
 const pictureOf = (data) => picturedText(JSON.stringify({data}));
 const picturedText = (text) => {
   const {data} = JSON.parse(text);
@@ -103,6 +113,19 @@ def wrong(made: Mapping[str, Any], file: object) -> str:
 def called(function: str, *arguments: object) -> Any:
     """One of the script's functions."""
     return json.loads(_engine().eval(f"JSON.stringify({function}(...{json.dumps(list(arguments))}))"))
+
+
+def years(told: object, settings: Sequence[Mapping[str, float]], days: int) -> list[dict[str, float]]:
+    """What the page's script expects of each of the settings."""
+    asked = json.dumps({"told": told, "settings": settings, "days": days})
+    made: list[dict[str, float]] = json.loads(_engine().call("yearsText", asked))
+    return made
+
+
+def year_bands(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The script's bands: by chance, with `free` inputs drawn, too, and verdicts."""
+    made: dict[str, Any] = json.loads(_engine().call("bandsText", json.dumps(asked)))
+    return made
 
 
 def cells(section: Element) -> Sequence[Element]:

@@ -34,7 +34,7 @@ from blindmatch_simulations.evaluation.studies.evidence import committed as comm
 from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.measure.results import Figure, Row, csv_of
 from blindmatch_simulations.report.markup import mark, number, policy, text
-from blindmatch_simulations.report.yearly import Input, inputs
+from blindmatch_simulations.report.yearly import Input, inputs, year_behaviours, year_inputs
 from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded, opened
 
 _SIZE: Final = (336, 252)
@@ -56,6 +56,7 @@ def sources() -> dict[str, Any]:
         "severities": [str(one) for one in Severity],
         "figures": {name: {part: getattr(kind, part) for part in TOLD} for name, kind in FIGURES.items()},
         "inputs": [asdict(one) for one in inputs()],
+        "year": year_inputs(),
         "evidence": evidence(),
         "edits": edits(),
         "actors": [str(one) for one in Actor],
@@ -191,7 +192,7 @@ WORDS: Final = ("description", "title")
 """Of a schema, for people alone."""
 SCRIPTS: Final = (
     "core", "sees", "scale", "matrix", "missed", "kinds", "flagged", "cost", "abuse", "actors", "client",
-    "unmeasured", "learns", "rights", "sheet", "runs", "picture", "browser",
+    "unmeasured", "learns", "rights", "sheet", "year", "runs", "picture", "browser",
 )  # fmt: skip
 """In this order; all but the last draw text from data, and know of no document."""
 
@@ -257,7 +258,10 @@ def data(folder: Path, runs: Sequence[Results]) -> dict[str, Any]:
     """What the script draws, and the schema that it holds runs to."""
     attacks = folder / ATTACKS
     rows = measure.read(attacks, measure.Results[AttackRow | NotPlayed]).rows if attacks.exists() else ()
-    return {"runs": _plain(runs), "attacks": _plain(rows), "sources": sources(), "schema": _schema()}
+    return {
+        "runs": _plain(runs), "attacks": _plain(rows), "sources": sources(), "schema": _schema(),
+        "behaviours": {one.digest: year_behaviours(one) for one in runs},
+    }  # fmt: skip
 
 
 def _schema() -> dict[str, Any]:
@@ -286,17 +290,27 @@ def _plain(value: object) -> Any:
 
 
 def _fields() -> str:
-    first, *rest = map(_field, inputs())
+    rest = map(_field, inputs())
+    slides = "".join(_slide(one) for one in inputs() if one.slide)
+    shown = '<p><label for="in-shown">of</label> <select id="in-shown"></select></p>'
     sizes = "".join(f'<option value="{n}">{text(words)}</option>' for n, words in _lists())
+    lists = f'<p><label for="lists">list</label> <select id="lists">{sizes}</select></p>'
     run = '<p><label for="in-run">run</label> <select id="in-run" name="run"></select></p>'
     opened = (
         '<p><label for="in-files">other runs: a results.json, chosen here or dropped on the page</label> '
         '<input id="in-files" type="file" accept=".json" multiple></p>'
     )
     return (
-        f'{first}<p><label for="lists">list</label> <select id="lists">{sizes}</select></p>'
+        f'<fieldset class="slides"><legend>A year</legend>{shown}{slides}</fieldset>'
         '<p id="scale-says" role="alert"></p><p id="files-say" role="status"></p><details id="assumed">'
-        f"<summary>Runs, and other assumptions</summary>{run}{opened}{''.join(rest)}</details>"
+        f"<summary>Runs, and other assumptions</summary>{run}{lists}{opened}{''.join(rest)}</details>"
+    )
+
+
+def _slide(one: Input) -> str:
+    return (
+        f'<p><label for="at-{one.ident}">{text(one.short)}</label> <input id="at-{one.ident}" type="range" '
+        f'min="0" max="1000" data-of="{one.ident}"><output for="at-{one.ident}"></output></p>'
     )
 
 

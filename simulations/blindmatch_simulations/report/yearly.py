@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import groupby
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
-from blindmatch_simulations.data import volumes
-from blindmatch_simulations.evaluation.population.inputs import YEAR, Figure, read_inputs
+from blindmatch_simulations.data import committed, volumes
+from blindmatch_simulations.evaluation.assess.results import Results
+from blindmatch_simulations.evaluation.population.inputs import YEAR, Figure, figures, read_inputs
+from blindmatch_simulations.evaluation.population.model import LITERATURE, MEASURED, literature, model
 from blindmatch_simulations.evaluation.population.outputs import OUTPUTS
+from blindmatch_simulations.evaluation.population.running import Subject, subjects
+from blindmatch_simulations.evaluation.population.year import CENTRE, parameters
 from blindmatch_simulations.measure.results import short
 from blindmatch_simulations.report.markup import band, mark, text
 
@@ -185,7 +190,7 @@ ASSUMPTION: Final = "assumption"
 
 
 class Input(Struct, frozen=True):
-    """An input: its default, its bounds, and where the default comes from."""
+    """An input: its default, its bounds, where the default comes from; a slider's ends and its label."""
 
     ident: str
     label: str
@@ -194,6 +199,8 @@ class Input(Struct, frozen=True):
     most: float
     source: str = "no source"
     provenance: str = ASSUMPTION
+    slide: tuple[float, float] | None = None
+    short: str = ""
 
 
 def inputs() -> list[Input]:
@@ -212,10 +219,53 @@ def inputs() -> list[Input]:
             0,
             1e13,
             each,
+            slide=(1e6, 1e11),
+            short="photos a day",
         ),
-        Input("list", "entries of the list; 0: this run's", 0, 0, 1e10, "the run"),
-        _of_year(
-            "prevalence", "share that is listed", replace(files, value=files.value / YEAR / sent.value), 0, 1
+        Input(
+            "list",
+            "entries of the list; 0: this run's",
+            0,
+            0,
+            1e10,
+            "the run",
+            slide=(1e3, 1e8),
+            short="list length",
+        ),
+        replace(
+            _of_year(
+                "files",
+                "known files sent a year",
+                replace(files, value=round(files.value * accounts.value)),
+                0,
+                1e12,
+            ),
+            slide=(1e4, 1e9),
+            short="known files a year",
+        ),
+        Input(
+            "errors",
+            "false matches a picture; 0: as measured",
+            0,
+            0,
+            1,
+            "committed evidence, or the run",
+            slide=(1e-9, 0.1),
+            short="false-match rate",
+        ),
+        replace(
+            _of_year("modified", "share of sharers whose client never asks", year.clients.modified, 0, 1),
+            slide=(0, 1),
+            short="modified clients",
+        ),
+        replace(_of_year("staff", "reviewers", centre.staff, 1, 1e6), slide=(10, 500), short="reviewers"),
+        Input(
+            "design",
+            "design of the year, by its place; the last: the literature's rate",
+            0,
+            0,
+            1000,
+            "the page",
         ),
         _of_year("minutes", "minutes of review a report", centre.minutes, 0, 1e5),
         _of_year("day", "minutes of review a person and day", centre.day_minutes, 1, 1440),
@@ -231,3 +281,59 @@ def inputs() -> list[Input]:
 
 def _of_year(ident: str, label: str, figure: Figure[Any], least: float, most: float) -> Input:
     return Input(ident, label, figure.value, least, most, figure.source, figure.provenance)
+
+
+JOINTLY: Final = (
+    "accounts.number", "activity.pictures_a_day", "material.files", "material.video", "material.sharers",
+    "cascades.benign", "cascades.known", "cascades.exponent", "cascades.largest", "cascades.left",
+    "false_matches.rate", "false_matches.others", "false_matches.series", "list.growth", "list.epoch_days",
+    "outages.chance", "outages.part", "clients.modified", *(f"centre.{name}" for name in CENTRE),
+)  # fmt: skip
+"""Inputs with ends that matter for what the page tells of a year."""
+RENAMED: Final = {
+    "accounts.number": "accounts", "activity.pictures_a_day": "pictures", "material.sharers": "share_sharing",
+    "cascades.benign": "cascades", "cascades.known": "cascades_known", "outages.chance": "outage_chance",
+    "outages.part": "outage_part",
+}  # fmt: skip
+"""As the model's data calls them, where that is not the field's own name."""
+
+
+@cache
+def year_inputs() -> dict[str, Any]:
+    """What the page needs to compute what `population` does: the model, parameters, inputs with ends."""
+    year = read_inputs(None)
+    found = {f"{part}.{field}": one for part, field, one in figures(year)}
+    ends = [
+        {
+            "name": RENAMED.get(name, name.partition(".")[2]), "ends": [one.value, one.low, one.high],
+            "whole": isinstance(one.value, int),
+        }
+        for name, one in found.items()
+        if name in JOINTLY and one.low is not None
+    ]  # fmt: skip
+    base = model(year, literature(year), year.accounts.number.value, YEAR)
+    return {
+        "model": committed("year"),
+        "base": {**parameters(base), "share_sharing": year.material.sharers.value},
+        "uncertain": ends,
+        "shape": year.material.shape.value,
+        "staff_most": year.centre.staff.high or year.centre.staff.value,
+        "literature": _year_behaviour(Subject(LITERATURE, literature(year))),
+    }
+
+
+def year_behaviours(results: Results) -> list[dict[str, Any]]:
+    """How each design of a run behaves, as `population` reads it; those that lack a figure are left out."""
+    found = subjects(results, read_inputs(None), [])
+    return [_year_behaviour(one) for one in found if one.behaviour is not None and one.reference]
+
+
+def _year_behaviour(one: Subject) -> dict[str, Any]:
+    behaviour = one.behaviour
+    assert behaviour is not None
+    return {
+        "name": one.design, "asks": float(behaviour.asks), "assumed": behaviour.assumed,
+        "source": f"found: {behaviour.recall.source}; wrongly matched: {behaviour.false_rate.source}",
+        "ranges": {name: to_builtins(getattr(behaviour, name)) for name in MEASURED},
+        "entries": behaviour.entries,
+    }  # fmt: skip

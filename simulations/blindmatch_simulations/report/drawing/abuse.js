@@ -163,12 +163,12 @@ const abusePart = () =>
   section(
     "abuse",
     "How can it be abused, and who would notice?",
-    para(h`Whoever makes a list can put anything on it; ${listShown()}. The worst that each design allows stands on the ${to("sheet", "decision sheet")}.`),
+    para(h`Whoever makes a list can put anything on it; ${listShown()}.`),
     para(h`${messengers()} Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}.`),
     ...actorsPart(),
     ...prevention(),
     fold("topics", "Each kind of abuse, by design", topics()),
     attacksFold(),
     fold("bugs", "\u201cBugs in our Pockets\u201d as a checklist", bugs()),
-    fold("learns", "Who learns what: every declared fact, and what looked for more", learns()),
+    fold("learns", "Every declared fact: who learns what", learns()),
   );

@@ -49,7 +49,7 @@ const actorsPart = () => {
   const every = now.sources.actors.flatMap((actor) => actorLines(actor, of(actor)));
   return [
     table("Secrets and promises exposed, by who acts", head, lines),
-    fold("actors", "By actor: what, where, who notices, which file proves it and to whom", table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every)),
+    fold("actors", "By actor: what, who notices, which file proves it", table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every)),
   ];
 };
 // Prevention: nothing is reported. What the sender, and what others were told, by runs from end to end.
@@ -75,5 +75,5 @@ const prevention = () => {
   );
   const head = ["consequence: designs", "sender", "arrived", "centre", "provider and whoever is asked"];
   const says = h`Recall and false matches are those of the design. A server that is shown hashes knows matches whatever follows; times are not looked at.`;
-  return [fold("prevention", "Prevention: warn the sender or refuse the picture, and report nothing", [table("Prevention", head, lines), para(says)])];
+  return [fold("prevention", "Prevention: warn or refuse, and report nothing", [table("Prevention", head, lines), para(says)])];
 };

@@ -53,6 +53,7 @@ const start = () => {
     state.kept = kept();
     const drawn = draw(data, state);
     for (const id of ["main", "nav", "foot"]) put(id, drawn[id]);
+    settle();
   };
   const show = () => {
     const held = now.evidence.get(state.place),
@@ -65,6 +66,26 @@ const start = () => {
       for (let one = target; one; one = one.parentElement) if (one.tagName === "DETAILS") one.open = true;
       if (target) target.scrollIntoView();
     }
+  };
+  // ---- sliders: logarithmic, or linear from 0; at the left end of one whose default is 0 stands that
+  const slides = [...document.querySelectorAll("[data-of]")].map((slide) => ({slide, one: bounds[slide.dataset.of]}));
+  const valueAt = ({slide, value: default_}, at) => {
+    const [low, high] = slide;
+    if (!default_ && !at) return 0;
+    return Number((low ? low * (high / low) ** (at / 1000) : (high * at) / 1000).toPrecision(2));
+  };
+  const placeOn = ({slide: [low, high]}, value) =>
+    Math.round(Math.min(1000, Math.max(0, value && (low ? (1000 * Math.log(value / low)) / Math.log(high / low) : (1000 * value) / high))));
+  const settle = () => {
+    for (const {slide, one} of slides) {
+      const value = state.given[one.ident],
+        words = slideSaid(one, value);
+      if (valueAt(one, Number(slide.value)) !== value) slide.value = placeOn(one, value);
+      slide.setAttribute("aria-valuetext", words);
+      slide.nextElementSibling.textContent = words;
+    }
+    put("in-shown", behaviourOptions());
+    by("in-shown").value = String(Math.min(state.given.design, by("in-shown").length - 1));
   };
   const fields = () => {
     put(
@@ -143,7 +164,18 @@ const start = () => {
     by("files-say").textContent = says.join("; ");
   };
 
-  form.addEventListener("input", (event) => (event.target.type === "file" ? take([...event.target.files]) : told()));
+  let waits = false;
+  const slid = ({target}) => {
+    if (target.id === "in-shown") form.elements.design.value = target.value;
+    else form.elements[target.dataset.of].value = valueAt(bounds[target.dataset.of], Number(target.value));
+    if (!waits) requestAnimationFrame(() => told((waits = false)));
+    waits = true;
+  };
+  form.addEventListener("input", (event) => {
+    if (event.target.type === "file") take([...event.target.files]);
+    else if (event.target.type === "range" || event.target.id === "in-shown") slid(event);
+    else told();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   by("lists").addEventListener("change", (event) => {
     form.elements.list.value = event.target.value;

@@ -71,7 +71,7 @@ const attacksSay = (names) =>
 const afterPart = () => {
   const steps = now.sources.after.map(
     (one) =>
-      h`<b>${one.who}.</b> ${terms(one.does)} ${soft(h`${terms(one.measured)} ${one.attacks.length ? h`Attacks: ${attacksSay(one.attacks)}.` : ""}`)}`,
+      h`<b>${one.who}.</b> ${terms(one.does)} ${soft(h`${terms(one.measured)} ${one.attacks.length ? withstoodOf(one.attacks, "attacks") : ""}`)}`,
   );
   return section(
     "after",

@@ -294,7 +294,7 @@ const table = (caption, head, rows, kind = "") => {
         .slice(1)
         .map((one, at) => h`<td role="cell" data-label="${wordsOf(head[at + 1])}">${one}</td>`)}</tr>`,
   );
-  return h`<div class="scroll stack ${kind}${head.length > 9 ? " many" : ""}" role="region" tabindex="0" aria-label="${wordsOf(caption)}"><table role="table"><caption>${caption}</caption><thead role="rowgroup"><tr role="row">${top}</tr></thead><tbody role="rowgroup">${body}</tbody></table></div>`;
+  return h`<div class="scroll ${kind.includes("flat") ? "" : "stack"} ${kind}${head.length > 9 ? " many" : ""}" role="region" tabindex="0" aria-label="${wordsOf(caption)}"><table role="table"><caption>${caption}</caption><thead role="rowgroup"><tr role="row">${top}</tr></thead><tbody role="rowgroup">${body}</tbody></table></div>`;
 };
 // columns in which all rows say the same become sentences
 const lifted = (caption, head, rows) => {

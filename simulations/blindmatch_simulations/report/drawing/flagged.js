@@ -6,7 +6,7 @@ const reportsRow = (name, recall, rate, estimate = true) => {
   const where = place("flood", wordsOf(name));
   const held = () =>
     evidence("Reports a day", [
-      ["photos a day; share listed", h`${number(given("volume"))}; ${number(given("prevalence"))}`],
+      ["photos a day; share listed", h`${number(given("volume"))}; ${number(prevalence())}`],
       ["found, with its interval", words(recall, percent)],
       ["flagged wrongly, of each picture, with its interval", words(rate)],
       ["how", "photos times share listed times found; the rest times the rate; minutes of review over a working day"],
@@ -101,7 +101,7 @@ const flaggedPart = () => {
     para(
       h`The least leaves out pairs that a second hash calls the same picture. Three million pictures without a match bound 1 in a million: still ${opens("still", stillAYear(), () => evidence("False reports a year", [["how", "photos a day, times 365, over a million"]]))} false reports a year. <b>Recalled</b>, a range without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers.`,
     ),
-    fold("flagged-tables", "Reports a day, at recalled rates and from each design's figures; thresholds", [
+    fold("flagged-tables", "Reports a day; thresholds", [
       table("Reports a day, if no listed picture were missed", head, quoted),
       table("Reports a day, from each design's figures; of wrong ones the range is from photographs at least to all kinds at most", head, own),
       para(

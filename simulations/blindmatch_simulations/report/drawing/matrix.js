@@ -240,7 +240,7 @@ const matrix = () => {
     .filter((row) => !known.has(row.design.option))
     .map((row) => designRow({id: row.design.option, name: "not in the catalogue"}, row));
   const broken = glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`));
-  const lists = h`Missed is of these copies, not of real traffic. From a modified client, ${to("client", skipped())}.${designs().some(proven) ? "" : " No proof to outsiders was measured."}${given("list") ? "" : " Real lists are longer: choose one above."}`;
+  const lists = h`Missed is of these copies, not of real traffic.${designs().some(proven) ? "" : " No proof to outsiders was measured."}${given("list") ? "" : " Real lists are longer: choose one above."}`;
   return section(
     "matrix",
     h`<span class="headline">${headline()}</span>`,

@@ -93,11 +93,11 @@ const differencesPart = (groups) => {
   const count = opens("resolved", h`${each.filter(resolved).length} of ${each.length}`, () =>
     evidence("Resolved", [["what it is", "the 95 % interval of the paired difference leaves out 0; photographs are drawn again"]]),
   );
-  const said = para(h`Differences between letters, on the same copies: ${count} are more than chance.`);
-  const all = fold(
+  return fold(
     "differences",
-    "Each difference",
+    `Differences between letters: ${each.filter(resolved).length} of ${each.length} are more than chance`,
     [
+      para(h`${count} are more than chance, on the same copies.`),
       table(
         "Percentage points that the first finds more of",
         ["pair", ...MEASURES.map(([, , words]) => words)],
@@ -107,7 +107,6 @@ const differencesPart = (groups) => {
       without.length ? para(h`Not compared, since the corpus has no figure of them: ${glue(without, "; ")}.`) : "",
     ],
   );
-  return [said, all];
 };
 const mostlyFound = (row) => {
   const found = row.recall_by_edit.map((one) => [one.name, (editOf(row, one.name) || one.share).value]).filter(([, share]) => share !== null);
@@ -131,7 +130,7 @@ const missedPart = () => {
     whole = corpus("edit")[0].found.n;
   const key = table(
     "Missed and found, by how designs match",
-    ["designs that match alike", "missed", "found of copies within 31 bits", "within 25 to 31", "edits found in over half"],
+    ["designs that match alike", "missed", "found of copies within 31 of 256 bits", "within 25 to 31", "edits found in over half"],
     groups.map((each, at) => [
       h`<b>${LETTERS[at]}</b> ${named(each)}`,
       missedShare(each[0]),
@@ -162,7 +161,7 @@ const missedPart = () => {
     "What is missed?",
     para(
       groups.some((each) => wayOf(each[0]))
-        ? h`Of ${number(whole)} photographs of the corpus with ${rows[0].recall_by_edit.length} edits each, by their ${term("perceptual hash", "hashes")}; this run sent ${plan.listed}. A copy within 31 of 256 bits is near. New material is on no list: nothing here finds it.`
+        ? h`Of ${number(whole)} photographs of the corpus with ${rows[0].recall_by_edit.length} edits each, by their ${term("perceptual hash", "hashes")}; this run sent ${plan.listed}. New material is on no list: nothing here finds it.`
         : h`${plan.listed} listed photographs were sent with every edit; designs of equal outcomes share a letter. New material is on no list.`,
     ),
     key,

@@ -100,10 +100,10 @@ const sameAnswers = (rows, cell) =>
       .map((each, at, all) => h`<b>${cell(each[0])}</b>: ${at === all.length - 1 && at ? "the others" : named(each)}`),
     "; ",
   );
-const withstoodOf = (names) => {
+const withstoodOf = (names, where = "after") => {
   const played = names.map(attackNamed).filter((rows) => rows.length),
     won = played.filter((rows) => rows.some((one) => one.succeeded));
-  return played.length ? to("after", `${won.length} of ${played.length} attacks on its checks succeeded.`) : h`Attacks: ${absent("")}.`;
+  return played.length ? to(where, `${won.length} of ${played.length} attacks succeeded.`) : h`Attacks: ${absent("")}.`;
 };
 const fiveQuestions = (rows) =>
   table(
@@ -132,9 +132,8 @@ const rightsPart = () => {
     "rights",
     "What does it mean for rights?",
     rows.length ? fiveQuestions(rows) : "",
-    para("No legal verdict and no rating."),
-    fold("rights-all", "Every question, design by design", inFull(rows)),
-    fold("frameworks", "Criteria of REPHRAIN and of the expert process, and where their figures are", frameworks()),
+    fold("rights-all", "Every question, design by design", [para("No legal verdict and no rating."), inFull(rows)]),
+    fold("frameworks", "Criteria of REPHRAIN and of the expert process", frameworks()),
   );
 };
 const figureNames = (names) =>

@@ -86,10 +86,11 @@ const origin = () => {
 const more = () => section("more", "Words and sources", glossary(), sourcesPart());
 const PARTS = [
   ["sheet", "Decision sheet", sheetPart],
+  ["year", "A year", yearPart],
   ["matrix", "Options", matrix],
   ["missed", "Missed", missedPart],
   ["flagged", "Flagged wrongly", flaggedPart],
-  ["kinds", "Kinds of picture", kindsPart],
+  ["kinds", "Kinds", kindsPart],
   ["cost", "Cost", costPart],
   ["abuse", "Abuse", abusePart],
   ["client", "Modified client", clientPart],

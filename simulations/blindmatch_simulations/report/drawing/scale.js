@@ -4,6 +4,8 @@ const DAY_MS = 86400000,
   CONSTANT = 1000;
 const WHOLE = "a whole set";
 const given = (name) => now.given[name];
+// known files of a year as a share of all pictures
+const prevalence = () => (given("volume") > 0 ? Math.min(1, given("files") / (DAYS * given("volume"))) : 0);
 const entries = (row) => Number(row.parameters.entries);
 const target = (row) => given("list") || entries(row);
 const cpuOf = (row) => Math.max(valueOf(row, "server_cpu_ms") ?? -1, valueOf(row, "matcher_cpu_ms") ?? -1);
@@ -130,7 +132,7 @@ const costAt = (row, n, where) => {
 // reports a day: [estimate, low, high] each, by recall and false-match rate
 const flood = (recall, rate) => {
   const sent = given("volume"),
-    known = sent * given("prevalence");
+    known = sent * prevalence();
   const right = recall.map((one) => known * one),
     wrong = rate.map((one) => (sent - known) * one);
   const part = (f, t) => (f + t > 0 ? f / (f + t) : 0);

@@ -114,7 +114,8 @@ const centreOf = () => {
 };
 const sees = (row) => {
   const boxes = sight(row),
-    drawn = now.flat || !centreOf() ? boxes : boxes.filter((box) => box.party !== "centre");
+    empty = ({party, things}) => party === "device" && !Object.keys(things).length,
+    drawn = now.flat || !centreOf() ? boxes : boxes.filter((box) => box.party !== "centre" && !empty(box));
   return opens(place(row.id, "sees"), diagram(drawn, inWords(boxes)), () =>
     evidence(
       h`${row.id}: who sees what`,

@@ -1,0 +1,345 @@
+// A year of a messenger: what `population` computes, by the same data (year.json), at the settings above.
+const OPERATORS = {
+  "+": (a, b) => (at) => a(at) + b(at),
+  "-": (a, b) => (at) => a(at) - b(at),
+  "*": (a, b) => (at) => a(at) * b(at),
+  "/": (a, b) => (at) => a(at) / b(at),
+  min: (a, b) => (at) => Math.min(a(at), b(at)),
+  max: (a, b) => (at) => Math.max(a(at), b(at)),
+  mod: (a, b) => (at) => a(at) % b(at),
+  same: (a, b) => (at) => Number(a(at) === b(at)),
+  exp: (a) => (at) => Math.exp(a(at)),
+  log: (a) => (at) => Math.log(a(at)),
+};
+// names become places in an array: thousands of years are computed at each move of a slider
+const yearModel = (told) => {
+  const places = new Map();
+  const place_ = (name) => places.get(name) ?? places.set(name, places.size).get(name);
+  const compiled = (expression) => {
+    if (typeof expression === "string") {
+      const at = place_(expression);
+      return (known) => known[at];
+    }
+    if (!Array.isArray(expression)) return () => expression;
+    const [name, first_, ...rest] = expression,
+      of = OPERATORS[name];
+    return rest.length ? rest.reduce((made, one) => of(made, compiled(one)), compiled(first_)) : of(compiled(first_));
+  };
+  const each = (rows) => rows.map(([name, expression]) => [place_(name), compiled(expression)]);
+  return {
+    fixed: each([...told.fixed, ...told.before]), daily: each(told.daily), left: Object.entries(told.left).map((two_) => two_.map(place_)),
+    told: told.told, toldAt: told.told.map(place_), day: place_("day"), last: place_("last_day"), places,
+  };
+};
+// by output the value of each day
+const daysOf = (model, parameters, days = DAYS) => {
+  const known = new Float64Array(model.places.size),
+    made = model.told.map(() => new Float64Array(days));
+  for (const [name, value] of Object.entries(parameters)) if (model.places.has(name)) known[model.places.get(name)] = value;
+  known[model.last] = days - 1;
+  for (const [at, of] of model.fixed) known[at] = of(known);
+  for (let day = 0; day < days; day++) {
+    known[model.day] = day;
+    for (const [at, of] of model.daily) known[at] = of(known);
+    model.toldAt.forEach((at, one) => (made[one][day] = known[at]));
+    for (const [before, at] of model.left) known[before] = known[at];
+  }
+  return Object.fromEntries(model.told.map((name, one) => [name, made[one]]));
+};
+// the centre: reports in order of arrival, complaints first; what waits at the end, and people kept busy, mean
+const queueOf = (trues, falses, centre) => {
+  const days = trues.length,
+    until = {came: [0], wrong: [0]};
+  for (let day = 0; day < days; day++) {
+    until.came.push(until.came[day] + trues[day] + falses[day]);
+    until.wrong.push(until.wrong[day] + falses[day]);
+  }
+  let [owed, spare, decided, found, first, people, backlog] = [0, 0, 0, 0, 0, 0, 0];
+  for (let day = 0; day < days; day++) {
+    const shift = day % 7 < centre.days_a_week ? centre.staff * centre.day_minutes : 0,
+      heard = Math.min(owed, shift),
+      waiting = until.came[day + 1] - decided;
+    spare += shift - heard;
+    const number = Math.min(waiting, spare / centre.minutes);
+    spare = number < waiting ? spare - number * centre.minutes : 0;
+    decided += number;
+    while (first < days - 1 && until.came[first + 1] <= decided) first++;
+    const came = trues[first] + falses[first],
+      now_ = until.wrong[first] + ((decided - until.came[first]) * falses[first]) / Math.max(came, 1e-300),
+      complaints = (now_ - found) * centre.passes_false * centre.complains;
+    found = now_;
+    owed += complaints * centre.complaint_minutes - heard;
+    backlog = waiting - number;
+    people += ((trues[day] + falses[day]) * centre.minutes + complaints * centre.complaint_minutes) / centre.day_minutes;
+  }
+  return {backlog, people_needed: ((people / days) * 7) / centre.days_a_week};
+};
+const sumOf = (row) => row.reduce((a, b) => a + b, 0);
+const countsOf = (days) => Object.fromEntries(Object.entries(days).map(([name, row]) => [name, sumOf(row)]));
+// with so many times the reports of both kinds
+const centreOfYear = (days, parameters, [trues, falses] = [1, 1]) =>
+  queueOf(days.true_reports.map((one) => one * trues), days.false_reports.map((one) => one * falses), parameters);
+// of the whole run, as expected
+const yearOf = (model, parameters, days) => {
+  const made = daysOf(model, parameters, days);
+  return {...countsOf(made), ...centreOfYear(made, parameters)};
+};
+
+// ---- chance: where a year's count lies with probability p, without random numbers. A count is Poisson given cascades;
+// of sizes that are many in a year the sum is normal, of the others its distribution is computed (Panjer, 1981).
+const normal = (x) => {
+  const z = Math.abs(x) / Math.SQRT2,
+    t = 1 / (1 + 0.5 * z),
+    c = [1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277];
+  const tail = t * Math.exp(-z * z - 1.26551223 + c.reduceRight((sum, one) => t * (one + sum), 0));
+  return x > 0 ? 1 - tail / 2 : tail / 2;
+};
+const MANY = 3,
+  NEVER = 3e-4,
+  MOST_STEPS = 1 << 15;
+// `share` of `total` comes in cascades, of each of whose copies `of` counts; `unit` counts come together
+const countQuantile = (p, {total, share, of, unit, sizes, spread}) => {
+  if (!(total > 0)) return 0;
+  const mean = sumOf(sizes.map(([size, chance]) => size * chance)),
+    jumps = of > 0 ? sizes.map(([size, chance]) => ({rate: (total * share * chance) / (mean * of), size: of * size})) : [];
+  let last = jumps.length; // larger ones come in fewer than `NEVER` years
+  for (let rarer = 0; last && (rarer += jumps[last - 1].rate) < NEVER; ) last--;
+  const from = jumps.findIndex((one) => one.rate < MANY),
+    [many, few] = from < 0 ? [jumps, []] : [jumps.slice(0, from), jumps.slice(from, last)],
+    weight = (rows, power) => sumOf(rows.map((one) => one.rate * one.size ** power));
+  const middle = total - weight(jumps.slice(many.length), 1),
+    deviation = Math.sqrt(unit * total + weight(many, 2) + spread),
+    step = few.length ? few[0].size : 1,
+    chances = [Math.exp(-weight(few, 0))],
+    until = [chances[0]];
+  for (let n = 1; few.length && until[n - 1] < 1 - NEVER && n < MOST_STEPS; n++) {
+    let sum = 0;
+    for (let at = 0, size = 1; at < few.length && size <= n; at++, size *= 2) sum += size * few[at].rate * chances[n - size];
+    chances.push(sum / n);
+    until.push(until[n - 1] + sum / n);
+  }
+  const below = (count) => {
+    const sure = Math.min(chances.length - 1, Math.floor((count - middle - 6 * deviation) / step)),
+      most = Math.min(chances.length - 1, Math.ceil((count - middle + 6 * deviation) / step));
+    let sum = sure >= 0 ? until[sure] : 0;
+    for (let n = Math.max(0, sure + 1); n <= most; n++) sum += chances[n] * normal((count - middle - n * step) / deviation);
+    return sum;
+  };
+  let [low, high] = [middle - 6 * deviation, middle + 6 * deviation + step * chances.length];
+  for (let at = 0; at < 50; at++) {
+    const half = (low + high) / 2;
+    if (below(half) > p) high = half;
+    else low = half;
+  }
+  return Math.max(0, low);
+};
+const ENDS_95 = [0.025, 0.975];
+const sizesOf = (exponent, largest, senders) => {
+  const doublings = Math.floor(Math.log2(Math.max(2, Math.min(largest, senders)))),
+    chances = Array.from({length: doublings}, (_, at) => 2 ** (-exponent * (at + 1))),
+    all = sumOf(chances);
+  return chances.map((chance, at) => [2 ** (at + 1), chance / all]);
+};
+const chanceOf = (name, total, at, days = DAYS) => {
+  if (name === "false_reports")
+    return {total, share: at.cascades, of: 1, unit: at.series, spread: 0, sizes: sizesOf(at.exponent, at.largest, at.accounts)};
+  const video = name === "missed_video" ? at.video : 1 - at.video,
+    sends = (at.accounts * at.files * video * days) / DAYS,
+    sharers = at.sharing * (name === "missed_modified" ? at.modified : 1);
+  return {
+    total, share: at.cascades_known, of: sends > 0 ? total / sends : 0, unit: 1, spread: sharers > 0 ? total ** 2 / (sharers * at.shape) : 0,
+    sizes: sizesOf(at.exponent, at.largest, at.sharing),
+  };
+};
+// ---- bands, as `population` has them
+const CORNERS = ["low low high", "high high low", "high low low", "low high high", "low low low", "high high high"].map((one) => one.split(" "));
+const YEARLY = ["true_reports", "false_reports", "missed_unrecognised", "missed_modified", "missed_video"];
+const REPORTED = ["true_reports", "false_reports"];
+const CENTRAL = ["people_needed", "backlog"];
+const UNKNOWN = "not determinable";
+const atEnds = ({ranges}, ends) => ({
+  recall: ranges.recall[ends[0]], false_rate: ranges.false_rate[ends[1]], false_other: (ranges.false_other || ranges.false_rate)[ends[1]], unnoticed: ranges.unnoticed[ends[2]],
+});
+const bandsOf = (model, behaviour, base, days = DAYS) => {
+  const bands = {},
+    widen = (name, values) => (bands[name] = [Math.min(...values, bands[name]?.[0] ?? Infinity), Math.max(...values, bands[name]?.[1] ?? -Infinity)]);
+  const done = new Set();
+  CORNERS.forEach((ends, corner) => {
+    const at = {...base, ...atEnds(behaviour, ends)},
+      key = JSON.stringify(at);
+    if (done.has(key)) return;
+    done.add(key);
+    const made = daysOf(model, at, days),
+      year = countsOf(made),
+      drawn = Object.fromEntries(YEARLY.map((name) => [name, ENDS_95.map((p) => countQuantile(p, chanceOf(name, year[name], at, days)))]));
+    for (const name of YEARLY) widen(name, drawn[name]);
+    if (corner > 3) return;
+    for (const end of [0, 1]) {
+      const queue = centreOfYear(made, at, REPORTED.map((name) => (year[name] > 0 ? drawn[name][end] / year[name] : 1)));
+      for (const name of CENTRAL) widen(name, [queue[name]]);
+    }
+  });
+  return bands;
+};
+// with every input that the reader left alone and every measured figure between its ends, too
+const JOINT = 150;
+const jointOf = (model, behaviour, base, free, days = DAYS) => {
+  let state = 1;
+  // mulberry32: the same numbers for every setting
+  const random = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+  const between_ = ([value, low, high]) => {
+    const part = 2 * random(),
+      [from, to_] = part < 1 ? [low, value] : [value, high];
+    return from > 0 ? from * (to_ / from) ** (part % 1) : from + (to_ - from) * (part % 1);
+  };
+  const rows = Array.from({length: JOINT}, () => {
+    const at = {...base};
+    for (const {name, ends, whole} of free) at[name] = whole ? Math.round(between_(ends)) : between_(ends);
+    at.sharing = at.share_sharing * at.accounts;
+    at.burned = at.left > 0 ? at.left ** Math.ceil(Math.log(1e-6) / Math.log(at.left)) : 0;
+    const measured = Object.fromEntries(Object.entries(behaviour.ranges).map(([name, one]) => [name, one && between_([one.value, one.low, one.high])]));
+    at.recall = measured.recall;
+    at.unnoticed = measured.unnoticed;
+    at.false_rate = behaviour.assumed && at.rate !== undefined ? at.rate : measured.false_rate;
+    at.false_other = measured.false_other ?? at.false_rate;
+    const made = daysOf(model, at, days),
+      year = countsOf(made);
+    const factors = REPORTED.map((name) => {
+      const drawn = countQuantile(0.0005 + 0.999 * random(), chanceOf(name, year[name], at, days));
+      return year[name] > 0 ? drawn / year[name] : 1;
+    });
+    const [trues, falses] = REPORTED.map((name, one) => year[name] * factors[one]);
+    return {...year, true_reports: trues, false_reports: falses, ...centreOfYear(made, at, factors)};
+  });
+  const quantile = (name, p) => {
+    const sorted = rows.map((one) => one[name]).sort((a, b) => a - b),
+      at = p * (sorted.length - 1),
+      low = Math.floor(at);
+    return sorted[low] + (at - low) * (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]);
+  };
+  return Object.fromEntries([...YEARLY, ...CENTRAL].map((name) => [name, ENDS_95.map((p) => quantile(name, p))]));
+};
+// of people and what follows from them nothing is said that no centre could be
+const verdictsOf = ({people_needed: [low, high]}, most) =>
+  high <= most ? {} : low > most ? {people_needed: `beyond any capacity (${number(most)})`} : {people_needed: UNKNOWN, backlog: UNKNOWN};
+
+// ---- at the settings of the page
+const inputOf = (ident) => now.sources.inputs.find((one) => one.ident === ident);
+const left_ = (ident) => given(ident) === inputOf(ident).value;
+const behaviours = () => {
+  const known = now.behaviours?.[now.run.digest] || [];
+  return [...inOrder().flatMap((row) => known.filter((one) => one.name === row.id)), now.sources.year.literature];
+};
+const scaled = ({value, low, high}, by) => ({value: Math.min(1, value * by), low: Math.min(1, low * by), high: Math.min(1, high * by)});
+const atSettings = () => {
+  const {base, uncertain} = now.sources.year,
+    all = behaviours(),
+    chosen = all[Math.min(given("design"), all.length - 1)],
+    rate = given("errors"),
+    exact = {value: rate, low: rate, high: rate},
+    // where kinds are told apart, the rate is the corpus's, whose half was the list
+    whole = corpus("false").find((one) => one.kind === "photograph")?.item,
+    entries_ = chosen.ranges.false_other ? whole.pairs / whole.n : chosen.entries,
+    longer = given("list") && entries_ && !rate ? given("list") / entries_ : 1;
+  const held = {
+    ...chosen,
+    assumed: Boolean(rate) || chosen.assumed,
+    ranges: rate
+      ? {...chosen.ranges, false_rate: exact, false_other: null}
+      : {...chosen.ranges, false_rate: scaled(chosen.ranges.false_rate, longer), false_other: chosen.ranges.false_other && scaled(chosen.ranges.false_other, longer)},
+  };
+  const at = {
+    ...base, asks: chosen.asks, pictures: given("volume") / base.accounts, files: given("files") / base.accounts,
+    modified: given("modified"), staff: given("staff"), minutes: given("minutes"), day_minutes: given("day"),
+  };
+  const fixed = new Set([
+    ...(left_("volume") && left_("files") ? [] : ["accounts"]),
+    ...[["volume", "pictures"], ["files", "files"], ["modified", "modified"], ["staff", "staff"], ["minutes", "minutes"], ["day", "day_minutes"]]
+      .filter(([ident]) => !left_(ident))
+      .map(([, name]) => name),
+    ...(rate ? ["rate"] : []),
+  ]);
+  return {held, at, longer, free: uncertain.filter((one) => !fixed.has(one.name))};
+};
+const remembered = {key: "", made: null};
+const yearNow = () => {
+  const {held, at, longer, free} = atSettings(),
+    key = JSON.stringify([held, at, free.length]);
+  if (remembered.key === key) return remembered.made;
+  const model = yearModel(now.sources.year.model),
+    middle = atEnds(held, ["value", "value", "value"]),
+    expected = yearOf(model, {...at, ...middle}),
+    bands = bandsOf(model, held, {...at, shape: now.sources.year.shape}),
+    joint = jointOf(model, held, {...at, shape: now.sources.year.shape}, free),
+    rare = 1e-12,
+    errors = yearOf(model, {...at, ...middle, false_rate: rare, false_other: rare}).false_reports / rare;
+  for (const name of Object.keys(bands)) bands[name] = [Math.min(bands[name][0], expected[name]), Math.max(bands[name][1], expected[name])];
+  const [least, most] = bands.true_reports.map((one) => errors / one);
+  remembered.made = {held, longer, expected, bands, joint, verdicts: verdictsOf(bands, now.sources.year.staff_most), balance: [most, least]};
+  remembered.key = key;
+  return remembered.made;
+};
+const SAID_OF = {
+  true_reports: "right reports",
+  false_reports: "wrong reports",
+  missed_unrecognised: "missed: not recognised",
+  missed_modified: "missed: modified clients",
+  missed_video: "missed: video",
+  people_needed: "reviewers needed",
+  backlog: "reports left waiting",
+};
+const some = (v) => (v >= 1000 ? large(Number(v.toPrecision(3))) : number(Number(v.toPrecision(3))));
+const someTo = ([low, high]) => (some(low) === some(high) ? some(low) : `${some(low)} to ${some(high)}`);
+const rateSaid = ({held}) => {
+  const {value, high} = held.ranges.false_rate;
+  if (held.assumed) return `one error in ${some(1 / value)} pictures, as chosen`;
+  return value ? `one photograph in ${some(1 / value)}` : `photographs: not known above ${high > 0.1 ? percent(high) : `1 in ${Math.round(1 / high)}`}`;
+};
+const yearPart = () => {
+  if (!now.sources.year || !behaviours().length) return "";
+  const made = yearNow(),
+    two_ = (one) => Number(one.toPrecision(2));
+  const held = (name) => () =>
+    evidence(h`${SAID_OF[name]}: a year of ${some(now.sources.year.base.accounts)} accounts`, [
+      ["what `population` calls it", h`<code>${name}</code>`],
+      ["expected", made.verdicts[name] || some(made.expected[name])],
+      ["behaviour", h`${made.held.name}: ${made.held.source}`],
+      ["list", made.longer === 1 ? "as measured" : `false matches times ${some(made.longer)}, in proportion: a model`],
+      ["chance", "95 % of years, at either end of what was measured, computed in place of 5\u202f000 drawn years"],
+      ["inputs, too", `every input that was left alone and every measured figure drawn between its ends, ${JOINT} times`],
+      ["command", h`<code>blindmatch population</code>`],
+    ]);
+  const cell = (name, words) => opens(place("year", name), words, held(name));
+  const lines = [...YEARLY, ...CENTRAL].map((name) => [
+    SAID_OF[name],
+    cell(name, made.verdicts[name] || some(made.expected[name])),
+    cell(name, someTo(made.bands[name])),
+    cell(name, someTo(made.joint[name].map(two_))),
+  ]);
+  return section(
+    "year",
+    "What would a year bring?",
+    para(
+      h`${optionLabel(made.held)}, simulated: ${opens(place("year", "rate"), rateSaid(made), held("false_reports"))}. <b>Above one error in ${opens(place("year", "balance"), someTo(made.balance), held("false_reports"))} pictures most reports are wrong.</b>`,
+    ),
+    table("A year at these settings", ["", "expected", "95 % by chance", "inputs drawn, too"], lines, "short flat"),
+  );
+};
+// what a slider says, and whose behaviour can be chosen
+const slideSaid = (one, value) => {
+  if (!value && one.ident === "errors") return "as measured";
+  if (!value && one.ident === "list") return "as measured";
+  if (one.ident === "errors") return `one in ${some(1 / value)}`;
+  return one.ident === "modified" ? percent(value) : some(value);
+};
+const behaviourOptions = () =>
+  h`${behaviours().map((one, at) => h`<option value="${at}">${optionLabel(one)}</option>`)}`;
+const optionLabel = (one) => {
+  const row = now.run.rows.find((each) => each.id === one.name);
+  return row && now.sources.names[one.name] ? `${optionIn(row)} ${now.sources.names[one.name]}` : one.name === "literature" ? "a perfect matcher, recalled error rate" : one.name;
+};

@@ -1,0 +1,172 @@
+"""The page's year: what `population` computes, by the same data; where that has a band, the page has one."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blindmatch_simulations.data import committed
+from blindmatch_simulations.evaluation.assess.results import check_folder
+from blindmatch_simulations.evaluation.population.inputs import Inputs, read_inputs, with_value
+from blindmatch_simulations.evaluation.population.model import Behaviour, Model, Range, literature, model
+from blindmatch_simulations.evaluation.population.outputs import _judge, banded, jointly, of_expected, of_run
+from blindmatch_simulations.evaluation.population.running import read_results, subjects
+from blindmatch_simulations.evaluation.population.year import expected_of, parameters
+from blindmatch_simulations.report.yearly import inputs, year_behaviours, year_inputs
+from msgspec.structs import replace
+from support.drawn import Drawn, drawn, year_bands, years
+
+SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
+SETTINGS = 1_000
+DAYS = 40
+
+
+def _drawn_setting(rng: np.random.Generator) -> Model:
+    """Every slider and most other inputs anywhere between far ends."""
+    held = read_inputs(None)
+
+    def anywhere(low: float, high: float) -> float:
+        return float(low * (high / low) ** rng.random())
+
+    for name, value in {
+        "activity.pictures_a_day": anywhere(0.01, 100), "material.files": anywhere(1e-5, 1),
+        "material.video": rng.random(), "clients.modified": rng.random(), "centre.staff": anywhere(10, 500),
+        "centre.minutes": anywhere(1, 60), "centre.days_a_week": int(rng.integers(1, 8)),
+        "centre.passes_false": rng.random(), "centre.complains": rng.random(),
+        "cascades.benign": rng.random(), "cascades.left": rng.random() * 0.95, "list.growth": anywhere(1, 50),
+        "list.epoch_days": int(rng.integers(1, 31)), "outages.chance": rng.random(),
+        "outages.part": rng.random(), "false_matches.others": rng.random(),
+        "false_matches.series": int(rng.integers(1, 21)),
+    }.items():  # fmt: skip
+        held = with_value(held, *name.split("."), value)
+    held = replace(held, outages=replace(held.outages, mode=str(rng.choice(["hold", "later", "unmatched"]))))
+    exact = Range.exactly
+    behaviour = replace(
+        literature(held), recall=exact(rng.random()), unnoticed=exact(rng.random()),
+        asks=bool(rng.integers(2)), false_rate=exact(anywhere(1e-9, 0.5)),
+        false_other=exact(anywhere(1e-9, 0.9)) if rng.integers(2) else None,
+    )  # fmt: skip
+    return model(held, behaviour, int(anywhere(1e5, 1e9)), DAYS)
+
+
+def test_the_page_computes_what_population_computes_at_a_thousand_settings() -> None:
+    rng = np.random.default_rng(27)
+    models = [_drawn_setting(rng) for _ in range(SETTINGS)]
+    here = {name: of_run(name, rows) for name, rows in of_expected(models).items()}
+    page = years(committed("year"), [parameters(one) for one in models], DAYS)
+    assert {"true_reports", "false_reports", "people_needed", "backlog"} <= page[0].keys() <= here.keys()
+    for name in page[0]:
+        # a report that is decided a rounding later makes the queue differ by its last digits
+        close = 1e-7 if name in ("backlog", "people_needed") else 1e-11
+        assert [one[name] for one in page] == pytest.approx(here[name], rel=close, abs=1e-6), name
+    for one, its in list(zip(page, models, strict=True))[:50]:
+        assert expected_of(its) == pytest.approx(one, rel=1e-9, abs=1e-3)
+
+
+def test_the_model_as_data_is_of_one_match() -> None:
+    held = with_value(read_inputs(None), "centre", "threshold", 30)
+    with pytest.raises(ValueError, match="threshold: the model as data is of one match"):
+        expected_of(model(held, literature(held), 1000, 2))
+
+
+def _asked(its: Model, behaviour: Behaviour, days: int, free: object = None) -> dict[str, Any]:
+    held = year_inputs()
+    names = ("recall", "false_rate", "false_other", "unnoticed")
+    ends = ("value", "low", "high")
+    ranges = {
+        name: (one := getattr(behaviour, name)) and {end: one.at(end) for end in ends} for name in names
+    }
+    base = {**parameters(its), "shape": held["shape"], "share_sharing": held["base"]["share_sharing"]}
+    return {
+        "told": held["model"], "base": base, "behaviour": {"ranges": ranges, "assumed": behaviour.assumed},
+        "free": free, "days": days, "most": held["staff_most"],
+    }  # fmt: skip
+
+
+@cache
+def _subjects() -> dict[str, Behaviour]:
+    found = subjects(read_results(None), read_inputs(None), [])
+    return {one.design: one.behaviour for one in found if one.behaviour is not None}
+
+
+@pytest.mark.parametrize(
+    ("design", "volume", "files", "rate"),
+    [
+        ("token-psi", 1.6, 6.67e-3, 0),
+        ("oprf-psi", 0.2, 6e-4, 0),
+        ("literature", 1.6, 6e-2, 3.2e-6),
+        ("literature", 5, 6e-4, 1e-7),
+    ],
+)
+def test_bands_are_those_of_population(design: str, volume: float, files: float, rate: float) -> None:
+    """Of 5,000 drawn runs, which it computes without drawing."""
+    held: Inputs = read_inputs(None)
+    held = with_value(held, "activity", "pictures_a_day", volume)
+    held = with_value(with_value(held, "material", "files", files), "false_matches", "rate", rate)
+    behaviour = literature(held) if rate else _subjects()[design]
+    its = model(held, behaviour, 450_000_000, 120)
+    there, here = banded(its, 1), year_bands(_asked(its, behaviour, 120))
+    for name, (low, high) in here["bands"].items():
+        ends = [one[0] for one in there[name]["run"]]
+        room = 0.25 if name == "backlog" else 0.12
+        assert [low, high] == pytest.approx(ends, rel=room, abs=50), name
+    people = [one[0] for one in there["people_needed"]["run"]]
+    run: dict[str, Any] = {name: {} for name in ("backlog", "oldest_days", "delay_days")}
+    run["people_needed"] = {"low": people[0], "high": people[1]}
+    _judge(run, held.centre.staff)
+    assert here["verdicts"] == {
+        name: one["verdict"] for name, one in run.items() if name in here["bands"] and "verdict" in one
+    }
+
+
+@pytest.mark.slow
+def test_with_inputs_drawn_too_bands_are_as_wide_as_those_of_population() -> None:
+    """Whose own ends move by two thirds above and sixfold below with the seed."""
+    for design in ("token-psi", "literature"):
+        behaviour = _subjects()[design]
+        its = model(read_inputs(None), behaviour, 450_000_000, 365)
+        there = jointly(its, 1, costs=False)
+        here = year_bands(_asked(its, behaviour, 365, year_inputs()["uncertain"]))["joint"]
+        for name, (low, high) in here.items():
+            assert there[name][0] / 6 <= low <= there[name][0] * 6 or there[name][0] < 100, name
+            assert there[name][1] / 2.5 <= high <= there[name][1] * 2.5 or there[name][1] == 0, name
+
+
+def _lines(made: Drawn) -> dict[str, list[str]]:
+    (table,) = [
+        one for one in made.tree().iter("table") if one.findtext("caption") == "A year at these settings"
+    ]
+    rows = [["".join(cell.itertext()).replace("\u202f", "") for cell in row] for row in table.iter("tr")]
+    return {row[0]: row[1:] for row in rows[1:]}
+
+
+def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
+    results = check_folder(SAMPLE)
+    names = [row["name"] for row in year_behaviours(results)]
+    assert "token-psi" in names and "none" not in names, "which lacks a figure"
+    made = drawn(SAMPLE, results)
+    words = made.words("year")
+    assert "photographs: not known above 1 in 95" in words
+    assert re.search(r"Above one error in \d+ 000 to \d+ 000 pictures most reports are wrong", words)
+    lines = _lines(made)
+    assert lines["reviewers needed"][0] == "beyond any capacity (500)"
+    assert all(" to " in cells[1] and " to " in cells[2] for name, cells in lines.items() if cells[0] != "0")
+    few = _lines(drawn(SAMPLE, results, given={"errors": 1e-9, "files": 1e4, "staff": 500}))
+    assert few["reviewers needed"][0] not in ("not determinable", "beyond any capacity (500)")
+    hashed = _lines(drawn(SAMPLE, results, given={"design": 2}))
+    assert hashed["reviewers needed"][0] == "not determinable" == hashed["reports left waiting"][0]
+    longer = drawn(SAMPLE, results, given={"list": 1_000_000})
+    assert "not known above 55.7 %" in longer.words("year"), "in proportion"
+    assert "times 53.1, in proportion: a model" in longer.opened("year.false_reports")
+
+
+def test_every_slider_has_ends_within_the_bounds_of_its_input() -> None:
+    slides = [one for one in inputs() if one.slide]
+    assert [one.ident for one in slides] == ["volume", "list", "files", "errors", "modified", "staff"]
+    for one in slides:
+        assert one.slide is not None and one.least <= one.slide[0] < one.slide[1] <= one.most and one.short
+        assert one.value == 0 or one.slide[0] <= one.value <= one.slide[1]
