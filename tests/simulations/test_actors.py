@@ -16,10 +16,9 @@ from blindmatch_simulations.evaluation.attacks.figure import Figure as Achieved
 from blindmatch_simulations.evaluation.attacks.metadata import PREVENTED
 from blindmatch_simulations.evaluation.attacks.run import (
     AttackRow,
-    Cell,
     NotPlayed,
     Ran,
-    cells,
+    by_actor,
     results_of,
     run_attack,
     trace_of,
@@ -56,9 +55,13 @@ def rows(**succeeded: bool) -> Sequence[AttackRow | NotPlayed]:
     return results_of(played, unplayed=[one for one in every if one.unplayed]).rows
 
 
-def cell(found: Sequence[Cell], actor: Actor, design: str) -> tuple[set[str], set[str]]:
-    (one,) = (one for one in found if (one.actor, one.design) == (actor, design))
-    return {row.id for row in one.exposed}, {row.id for row in one.others}
+def cell(found: Sequence[AttackRow | NotPlayed], actor: Actor, design: str) -> set[str]:
+    """What is newly exposed; or that it is nothing, or not played."""
+    return {words[1] for words, designs in by_actor(found).items() if words[0] == actor and design in designs}
+
+
+def exposes(*names: str) -> set[str]:
+    return {ATTACKS[name].exposes for name in names}
 
 
 @pytest.mark.parametrize(
@@ -104,27 +107,24 @@ def test_only_what_a_messenger_without_detection_lacks_is_new() -> None:
     beyond = {name for name, one in ATTACKS.items() if trace_of(one).beyond_e2ee}
     assert {"dual-purpose", "guessing", "unmatched", "rebuilt-collisions"} <= beyond
     assert not beyond & {"first-contact", "ghost-recipient", "substituted-key", "recorded-messages"}
-    found = cells(rows())
-    assert not any(one.exposed for one in found if one.design == "none")
-    assert "first-contact" in cell(found, Actor.PROVIDER, "none")[1], "played elsewhere, and the same here"
+    assert {word for actor in Actor for word in cell(rows(), actor, "none")} <= {"nothing more", "not played"}
+    assert cell(rows(), Actor.PROVIDER, "none") == {"nothing more"}, (
+        "first-contact: played elsewhere, the same here"
+    )
 
 
-def test_a_cell_has_what_succeeded_and_what_did_not() -> None:
-    exposed, others = cell(cells(rows()), Actor.LIST_OWNER, "oprf-psi")
-    assert exposed == {"dual-purpose"} and {"withholding", "unendorsed"} <= others
-    exposed, others = cell(cells(rows(withholding=True, dual_purpose=False)), Actor.LIST_OWNER, "oprf-psi")
-    assert exposed == {"withholding"} and "dual-purpose" in others
+def test_a_cell_has_what_succeeded_and_nothing_else() -> None:
+    assert cell(rows(), Actor.LIST_OWNER, "oprf-psi") == exposes("dual-purpose")
+    changed = rows(withholding=True, dual_purpose=False)
+    assert cell(changed, Actor.LIST_OWNER, "oprf-psi") == exposes("withholding")
 
 
 def test_a_cell_without_a_row_is_not_played() -> None:
-    made = cells(results_of([ran(ATTACKS["guessing"], "oprf-psi", True)]).rows)
-    assert cell(made, Actor.THIEF, "oprf-psi") == ({"guessing"}, set())
-    assert cell(made, Actor.USER, "oprf-psi") == (set(), set())
-    old = [
-        replace(one, trace=UNSET) if isinstance(one, AttackRow) else one
-        for one in results_of([ran(ATTACKS["guessing"], "oprf-psi", True)]).rows
-    ]
-    assert cell(cells(old), Actor.THIEF, "oprf-psi") == (set(), set()), "a file of before says nothing"
+    made = results_of([ran(ATTACKS["guessing"], "oprf-psi", True)]).rows
+    assert cell(made, Actor.THIEF, "oprf-psi") == exposes("guessing")
+    assert cell(made, Actor.USER, "oprf-psi") == {"not played"}
+    old = [replace(one, trace=UNSET) if isinstance(one, AttackRow) else one for one in made]
+    assert cell(old, Actor.THIEF, "oprf-psi") == {"not played"}, "a file of before says nothing"
 
 
 def test_the_command_says_by_actor_what_was_played_and_what_was_not(tmp_path: Path) -> None:
@@ -158,19 +158,13 @@ def test_the_page_has_the_cells_that_the_command_has(changed: dict[str, bool], t
     page = drawn_table(folder)
     assert list(page) == list(Actor)
     for actor in Actor:
-        own = [one for one in cells(found) if one.actor == actor]
-        wanted: dict[str, set[str]] = {}
-        for one in own:
-            for row in one.exposed:
-                assert row.trace
-                wanted.setdefault(row.trace.exposes, set()).add(one.design)
-        if nothing := {one.design for one in own if one.others and not one.exposed}:
-            wanted["nothing more than 0b, by the attacks played"] = nothing
-        if unplayed := {one.design for one in own if not one.others and not one.exposed}:
-            wanted["not played"] = unplayed
         shown: dict[str, set[str]] = {}
         for words, designs in page[actor]:
             shown.setdefault(words, set()).update(designs)
+        wanted: dict[str, set[str]] = {}
+        for said, designs in by_actor(found).items():
+            if said[0] == actor:
+                wanted.setdefault(said[1], set()).update(designs)
         assert shown == wanted, actor
 
 

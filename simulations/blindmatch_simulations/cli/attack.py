@@ -16,10 +16,8 @@ from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import ERR, complain, table
 from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack, Pair
 from blindmatch_simulations.evaluation.attacks.run import (
-    AttackRow,
-    NotPlayed,
     Ran,
-    cells,
+    by_actor,
     described,
     not_played,
     results_of,
@@ -33,9 +31,6 @@ app = Commands(no_args_is_help=True)
 
 ALL: Final = "all"
 LISTED: Final = ("attack", "claimed", "claim; adversary; budget")
-NOT_PLAYED: Final = "not played"
-NAMED: Final = 4
-"""Designs of a line, at most; --json names them all."""
 ACTORS: Final = ("actor", "exposed", "noticed by", "file that shows it", "designs")
 COLUMNS: Final = ("attack", "design", "figure", "succeeded", "spent")
 
@@ -86,25 +81,10 @@ def run(
     made = table("Attacks (their claims: blindmatch attack list)", COLUMNS, rows, whole=COLUMNS[:2])
     written = results_of(results, weakened, unplayed)
     title = "By actor: newly exposed over end-to-end encryption without detection (0b)"
-    actors = table(title, ACTORS, _by_actor(written.rows), whole=ACTORS[:1])
+    lines = [(*words, ", ".join(designs)) for words, designs in by_actor(written.rows).items()]
+    actors = table(title, ACTORS, lines, whole=ACTORS[:1])
     # what a planted weakness lets through, nobody is exposed to
     return Found(written, (made,) if weakened else (made, actors), _judged(results, weakened))
-
-
-def _by_actor(rows: Sequence[AttackRow | NotPlayed]) -> list[tuple[str, ...]]:
-    """Each thing that an actor is seen to get, once, with the designs it is got in."""
-    lines: dict[tuple[str, ...], list[str]] = {}
-    for cell in cells(rows):
-        traces = [row.trace for row in cell.exposed if row.trace]
-        new = [(one.exposes, one.notices, one.proof.file if one.proof else "none") for one in traces]
-        nothing = ("nothing more" if cell.others else NOT_PLAYED, "", "")
-        for words in dict.fromkeys(new) or (nothing,):
-            lines.setdefault((cell.actor, *words), []).append(cell.design)
-    return [(*words, _names(designs)) for words, designs in lines.items()]
-
-
-def _names(designs: Sequence[str]) -> str:
-    return ", ".join(designs) if len(designs) <= NAMED else f"{len(designs)} designs"
 
 
 def _said(attack: Attack) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +16,14 @@ from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.franking import DEFAULT_MODE
 from blindmatch_protocol.messages.report import SLOT_SIZES
+from msgspec import to_builtins
 from rich.console import Console
 from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.certs import FrankingOption
+from blindmatch_simulations.cli.commands import Found
 from blindmatch_simulations.cli.console import (
     NO_POLICY_WORDS,
     DesignOption,
@@ -47,6 +50,7 @@ from blindmatch_simulations.testbed.demo.run import (
     undeclared_bytes,
     verified_reports,
 )
+from blindmatch_simulations.testbed.demo.stories import STORIES, play_story
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.hosting import parties_of
 from blindmatch_simulations.testbed.deployment.registry import load_design
@@ -337,6 +341,23 @@ def run_demo(
     write_json(demo_result(run), json_path)
     _show(run, console)
     _show_not_compared(run, {one.name: Path(one.source).name for one in own}, console)
+
+
+def run_story(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(STORIES)} (docs/stories.md).")],
+    out: Annotated[Path, typer.Option(help="A new folder for the deployment and the files that remain.")],
+) -> Found:
+    """Play one of three stories on loopback: what it is seen to do, by simulated dates, and what remains.
+
+    What people decide is given; every sentence is filled in with what the run shows.
+    """
+    if name not in STORIES:
+        raise typer.BadParameter(f"there is no story {name!r}; there are {', '.join(STORIES)}")
+    story = play_story(name, out.resolve())
+    said = [f"{one.date} (day {one.day}, simulated): {one.says}" for one in story.told]
+    remain = [f"{one.file}, {one.shows}: {shlex.join(('blindmatch', *one.command))}" for one in story.kept]
+    told, kept = to_builtins(story.told), to_builtins(story.kept)
+    return Found({"version": 1, "story": name, "simulated": True, "told": told, "kept": kept}, said + remain)
 
 
 def _show(run: DemoRun, console: Console) -> None:

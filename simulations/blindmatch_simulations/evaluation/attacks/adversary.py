@@ -42,17 +42,16 @@ class Actor(StrEnum):
 
 
 class Proof(Strict, frozen=True):
-    """A file that shows afterwards what was done or tried.
-
-    Attributes:
-        file: what it is, in words.
-        command: what verifies it, or shows it.
-        to: whom it convinces.
-    """
+    """A file that shows afterwards what was done or tried, the command for it, and whom it convinces."""
 
     file: str
     command: str
     to: str
+
+
+_VIEWS: Final = Proof("a split view", "blindmatch proof verify", "whoever has the log's policy")
+_ABSENT: Final = Proof("the proof of absence", "blindmatch proof verify", "whoever has the epoch's set-up")
+_REPORT: Final = Proof("a report's evidence", "blindmatch report verify", "whoever gets it from the centre")
 
 
 class Left(Enum):
@@ -60,22 +59,10 @@ class Left(Enum):
 
     NOTHING = ("nobody", None)
     REFUSED = ("the device, which refuses", None)
-    KEPT = (
-        "the device, which refuses",
-        Proof("what the device keeps of the refusal", "blindmatch device status", "the device's user"),
-    )
-    SPLIT = (
-        "devices that write to one another",
-        Proof("a split view", "blindmatch proof verify", "whoever has the log's policy"),
-    )
-    ABSENCE = (
-        "whoever verifies the proof",
-        Proof("the proof of absence", "blindmatch proof verify", "whoever has the epoch's set-up"),
-    )
-    REPORTED = (
-        "people who look at a report",
-        Proof("a report's evidence", "blindmatch report verify", "whoever gets it from the centre"),
-    )
+    KEPT = ("the device, which refuses", Proof("what it keeps of it", "blindmatch device status", "its user"))
+    SPLIT = ("devices that write to one another", _VIEWS)
+    ABSENCE = ("whoever verifies the proof", _ABSENT)
+    REPORTED = ("people who look at a report", _REPORT)
     COMPARED = ("people who compare safety numbers", None)
     COUNTED = ("the matcher, in its counts by account", None)
     CHECKED = ("the centre, by its checks", None)

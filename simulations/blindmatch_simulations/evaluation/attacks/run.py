@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from itertools import product
 from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType, to_builtins
@@ -31,13 +32,9 @@ class Attacker(Strict, frozen=True):
 
 
 class Trace(Strict, frozen=True):
-    """What an attack exposes where it succeeds, and what is left of it.
+    """Who could do it or order it, what it exposes to the parties it holds, who finds out, and what shows it.
 
     Attributes:
-        actors: who could order it or carry it out.
-        exposes: what, in words, to the parties that the attack holds.
-        notices: who finds out, in words.
-        proof: the file that shows it afterwards, what verifies that, whom it convinces.
         beyond_e2ee: whether it needs something that end-to-end encryption without detection has not.
     """
 
@@ -127,40 +124,28 @@ def trace_of(attack: Attack) -> Trace:
     return Trace(tuple(attack.means.actors), attack.exposes, left.notices, left.proof, beyond)
 
 
-class Cell(Struct, frozen=True):
-    """What an actor can do where a design is deployed, as far as attacks were played.
+def by_actor(rows: Iterable[AttackRow | NotPlayed]) -> dict[tuple[str, ...], list[str]]:
+    """Of each actor: what is newly exposed, who notices, the file that shows it; and in which designs.
 
-    Attributes:
-        exposed: attacks of the actor that succeeded and that a messenger without detection does not allow.
-        others: those that failed, and those that succeed there as well; with `exposed` none: not played.
+    New is what succeeded and a messenger without detection does not allow. An attack that was played against
+    another design, since it goes by nothing that they differ in, counts for both.
     """
-
-    actor: Actor
-    design: str
-    exposed: tuple[AttackRow, ...]
-    others: tuple[AttackRow, ...]
-
-
-def cells(rows: Iterable[AttackRow | NotPlayed]) -> list[Cell]:
-    """A cell for each actor and design; an attack that was played against another design, since it goes by
-    nothing that they differ in, counts for both. Rows of before traces were declared say nothing."""
-    found = list(rows)
-    once = {row.id: row for row in found if isinstance(row, AttackRow) and row.trace is not UNSET}
-    held: dict[str, list[AttackRow]] = {str(row.parameters["design"]): [] for row in found}
+    found, lines = list(rows), dict[tuple[str, ...], list[str]]()
+    once = {row.id: row for row in found if isinstance(row, AttackRow)}
+    held: dict[str, list[Trace]] = {str(row.parameters["design"]): [] for row in found}
+    new: set[tuple[str, Trace]] = set()
     for row in found:
         same = once.get(row.id) if isinstance(row, NotPlayed) and row.why.startswith(SAME) else row
-        if isinstance(same, AttackRow) and same.trace is not UNSET:
-            held[str(row.parameters["design"])].append(same)
-    return [
-        Cell(actor, design, *_parted([row for row in of_design if row.trace and actor in row.trace.actors]))
-        for actor in Actor
-        for design, of_design in held.items()
-    ]
-
-
-def _parted(rows: Sequence[AttackRow]) -> tuple[tuple[AttackRow, ...], tuple[AttackRow, ...]]:
-    new = [row for row in rows if row.succeeded and row.trace and row.trace.beyond_e2ee]
-    return tuple(new), tuple(row for row in rows if row not in new)
+        if isinstance(same, AttackRow) and same.trace:  # one of before it was declared says nothing
+            held[design := str(row.parameters["design"])].append(same.trace)
+            new |= {(design, same.trace)} if same.succeeded and same.trace.beyond_e2ee else set()
+    for actor, (design, traces) in product(Actor, held.items()):
+        own = [one for one in traces if actor in one.actors]
+        exposed = [one for one in own if (design, one) in new]
+        said = [(one.exposes, one.notices, one.proof.file if one.proof else "none") for one in exposed]
+        for words in dict.fromkeys(said) or (("nothing more" if own else "not played", "", ""),):
+            lines.setdefault((actor, *words), []).append(design)
+    return lines
 
 
 def _row(ran: Ran) -> AttackRow:

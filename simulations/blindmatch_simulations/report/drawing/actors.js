@@ -30,7 +30,7 @@ const actorLines = (actor, of) => {
   return [
     [h`<b>${actor}</b>`],
     ...lines,
-    ...rest("nothing more than 0b, by the attacks played", (one) => one.own.length && !one.exposed.length),
+    ...rest("nothing more", (one) => one.own.length && !one.exposed.length),
     ...rest("not played", (one) => !one.own.length),
   ];
 };
@@ -53,27 +53,27 @@ const actorsPart = () => {
   ];
 };
 // Prevention: nothing is reported. What the sender, and what others were told, by runs from end to end.
-const PREVENTION = {warned: "warn", refused: "refuse"};
+const PREVENTION = {warned: ["warn", "by calls"], refused: ["refuse", "by a query without a message"]};
 const prevention = () => {
-  const of = (id) => attackRows().filter((row) => row.id === id);
-  if (!Object.keys(PREVENTION).some((id) => of(id).length)) return [];
-  const part = (row, name) => row.figures[`achieved: ${name}`]?.value ?? 0;
-  const sum = (rows, name) => number(rows.reduce((all, row) => all + part(row, name), 0));
-  const tried = (rows) => number(rows.reduce((all, row) => all + row.figures.achieved.n, 0));
-  const lines = Object.entries(PREVENTION).flatMap(([id, consequence]) =>
-    groupsBy(of(id), (row) => JSON.stringify(row.figures)).map((rows) => {
+  const lines = Object.entries(PREVENTION).flatMap(([id, [consequence, how]]) =>
+    groupsBy(attackNamed(id), (row) => JSON.stringify(row.figures)).map((rows) => {
+      const [of, count] = [number(rows[0].figures.achieved.n), (name) => number(rows[0].figures[`achieved: ${name}`]?.value ?? 0)];
       const opened = (words) => attackLink(rows[0], words);
-      const told = `${sum(rows, "listed pictures told by other calls")} of ${tried(rows)}`;
       return [
         h`<b>${consequence}</b>: ${glue(rows.map((row) => attackLink(row, row.parameters.design)), ", ")}`,
-        opened(`told of ${sum(rows, "listed pictures of which the sender is told")} of ${tried(rows)} listed pictures`),
-        opened(`${sum(rows, "listed pictures that arrive")} of ${tried(rows)} listed, ${sum(rows, "other pictures that arrive")} of ${tried(rows)} others`),
-        opened(`${sum(rows, "reports at the centre")} reports`),
-        opened(id === "refused" ? `${told} matches, by a query without a message` : `${told} matches, by calls`),
+        opened(`told of ${count("listed pictures of which the sender is told")} of ${of} listed pictures`),
+        opened(`${count("listed pictures that arrive")} of ${of} listed, ${count("other pictures that arrive")} of ${of} others`),
+        opened(`${count("reports at the centre")} reports`),
+        opened(`${count("listed pictures told by other calls")} of ${of} matches, ${how}`),
       ];
     }),
   );
   const head = ["consequence: designs", "sender", "arrived", "centre", "provider and whoever is asked"];
   const says = h`Recall and false matches are those of the design. A server that is shown hashes knows matches whatever follows; times are not looked at.`;
+<<<<<<< HEAD
   return [fold("prevention", "Prevention: warn or refuse, and report nothing", [table("Prevention", head, lines), para(says)])];
+=======
+  const title = "Prevention: warn the sender or refuse the picture, and report nothing";
+  return lines.length ? [fold("prevention", title, [table("Prevention", head, lines), para(says)])] : [];
+>>>>>>> b9c65f7a (Stories: three of them with dates, each played by one command and told of what its run shows)
 };

@@ -64,7 +64,7 @@ from blindmatch_simulations.testbed.deployment.transparency import (
 )
 
 
-def logging_of(deployment: Deployment) -> Callable[[Path], None]:
+def logging_of(deployment: Deployment, now: datetime | None = None) -> Callable[[Path], None]:
     """What is done with an epoch's folder before it is served; nothing if the deployment has no log."""
     log = read_log(deployment)
     if log is None:
@@ -76,7 +76,7 @@ def logging_of(deployment: Deployment) -> Callable[[Path], None]:
         request = pb.AppendRequest(origin=origin, index=leaf.index, leaf=leaf.encode())
         with _answering(deployment, log):
             proof = ask_log(deployment, "Append", request, pb.LogProof).proof
-            write_logged(folder, _checked(deployment, log, leaf, proof))
+            write_logged(folder, _checked(deployment, log, leaf, proof, now))
 
     return submit
 
@@ -114,12 +114,14 @@ def _answering(deployment: Deployment, log: TransparencyLog) -> Iterator[None]:
         yield
 
 
-def _checked(deployment: Deployment, log: TransparencyLog, leaf: EpochLeaf, raw: bytes) -> Logged:
+def _checked(
+    deployment: Deployment, log: TransparencyLog, leaf: EpochLeaf, raw: bytes, now: datetime | None = None
+) -> Logged:
     """The proof and the log's leaves, if devices will take them; `LogError` otherwise."""
-    manifest = leaf.manifest
+    manifest, at_s = leaf.manifest, int(now.timestamp() if now else time.time())
     try:
         proof = TlogProof.parse(raw)
-        found = verify_logged(leaf, proof, log.pinned(manifest.design), int(time.time()))
+        found = verify_logged(leaf, proof, log.pinned(manifest.design), at_s)
         if isinstance(found, Failed):
             raise LogError(f"epoch {manifest.epoch} is not served: {found.reason}")
         return Logged.of(leaf, proof, _leaves(deployment, found.head.origin, found.head.size))
@@ -205,20 +207,21 @@ def publish(
     progress: Progress = no_progress,
     days: int = VALID_DAYS,
     endorsement: Endorsement = NOT_ENDORSED,
+    at: datetime | None = None,
 ) -> Publication:
-    """Build, sign and publish an epoch of `design`, by default the next one, on all cores.
+    """Build, sign and publish an epoch of `design`, by default the next one, on all cores; `at`: if not now.
 
     Raises:
         PublicationError: if it is published already, or another build runs.
     """
     folder = deployment.published(design.info.name)
     parameters = SetParameters(epoch or next_epoch(folder), values or {})
-    now = datetime.now(UTC)
+    now = at or datetime.now(UTC)
     signer = deployment.signer(now, days)
     if deployment.authority.is_dir():
         deployment.admit(design.info.parties, now)
     with WorkerPool() as workers:
-        how = Publishing(design, folder, signer, workers, progress, endorsement, logging_of(deployment))
+        how = Publishing(design, folder, signer, workers, progress, endorsement, logging_of(deployment, at))
         return publish_epoch(how, entries, parameters, rng)
 
 

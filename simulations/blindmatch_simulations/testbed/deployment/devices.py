@@ -116,10 +116,10 @@ def _policies(deployment: Deployment, design: AnyDesign) -> dict[str, Any]:
     return {"endorsement": read_policy(deployment), "log": pinned}
 
 
-def open_device(deployment: Deployment, name: str, passphrase: str | None = None) -> Watched:
-    """The device called `name`."""
+def open_device(deployment: Deployment, name: str, passphrase: str | None = None, **more: Any) -> Watched:
+    """The device called `name`; `more` as of `connect`."""
     settings = settled(deployment, name, passphrase)
-    return _watched(deployment, name, load_design(settings.design), settings, False, passphrase)
+    return _watched(deployment, name, load_design(settings.design), settings, False, passphrase, **more)
 
 
 def device_names(deployment: Deployment) -> list[str]:
@@ -249,6 +249,7 @@ def connect(
     sink: Callable[[Trace], None] = lambda trace: None,
     way_out: WayOut = Egress,
     identity: bytes | None = None,
+    clock_ms: Callable[[], int] = now_ms,
     **config: Any,
 ) -> Device:
     """A device with a certificate and a way out, made or opened.
@@ -259,14 +260,14 @@ def connect(
         identity: its private identity key, where others are configured with the public one.
         config: of `DeviceConfig`; the curator's key is the deployment's, if not given.
     """
-    egress = egress_of(deployment, name, recorder, addresses, way_out)
+    egress = egress_of(deployment, name, recorder, addresses, way_out, clock_ms)
     make = partial(Device.create, identity=identity) if create else Device.open
     if "franking" not in config:
         config["franking"] = deployment.franking
     if "curator" not in config:
         config["curator"] = deployment.curator_public_key()
     made = DeviceConfig(account=name, **config)
-    return make(deployment.device(name) / STATE, made, egress, rng or system_randomness(), now_ms, sink)
+    return make(deployment.device(name) / STATE, made, egress, rng or system_randomness(), clock_ms, sink)
 
 
 def egress_of(
@@ -275,6 +276,7 @@ def egress_of(
     recorder: Recorder,
     addresses: Addresses | None = None,
     way_out: WayOut = Egress,
+    clock_ms: Callable[[], int] = now_ms,
 ) -> Egress:
     """The way out of the account `name`, which gets a certificate if it has none.
 
@@ -282,7 +284,7 @@ def egress_of(
         AuthorityError: if the name breaks the rule for names.
     """
     directory = deployment.directory(addresses)
-    return way_out(directory, credentials_of(deployment, name), recorder, now_ms)
+    return way_out(directory, credentials_of(deployment, name), recorder, clock_ms)
 
 
 def credentials_of(deployment: Deployment, name: str) -> Credentials:

@@ -11,6 +11,8 @@ checkpoint of the log comes with all of them or none. When one is sent, and to w
 
 from __future__ import annotations
 
+from typing import Any
+
 from blindmatch_client.device import Device
 from blindmatch_client.errors import RefusedError
 from blindmatch_protocol.account_name import NOTICE_BYTES
@@ -33,21 +35,22 @@ class Delivered(Struct, frozen=True):
     problem: str = ""
 
 
-def deliver(deployment: Deployment, design: str) -> list[Delivered]:
+def deliver(deployment: Deployment, design: str, **more: Any) -> list[Delivered]:
     """Send every notice that is due, and what waits in the centre's outbox from before.
 
     Args:
         design: what the deployment's matcher serves; the device needs a set-up like any other.
+        more: of the device, as of `connect`.
 
     Raises:
         ServiceError: if the centre's account cannot be registered.
     """
     due = ask_centre(deployment, "DueNotices", pb.DueNoticesRequest(), pb.NoticeList).notices
-    return [_sent(deployment, design, notice) for notice in due]
+    return [_sent(deployment, design, notice, more) for notice in due]
 
 
-def _sent(deployment: Deployment, design: str, notice: pb.Notice) -> Delivered:
-    device = _device(deployment, design)
+def _sent(deployment: Deployment, design: str, notice: pb.Notice, more: dict[str, Any]) -> Delivered:
+    device = _device(deployment, design, more)
     try:
         device.flush()
         device.send_text(notice.account, padded(notice.text))
@@ -64,14 +67,14 @@ def padded(text: str) -> str:
     return text.encode().ljust(NOTICE_BYTES).decode()
 
 
-def _device(deployment: Deployment, design: str) -> Device:
+def _device(deployment: Deployment, design: str, more: dict[str, Any]) -> Device:
     """The centre's device, made and registered when first needed."""
     made = (deployment.device(ACCOUNT) / "device.json").exists()
     if made:
-        watched = open_device(deployment, ACCOUNT)
+        watched = open_device(deployment, ACCOUNT, **more)
     else:
         identity = read_key(deployment.centre_keys / NOTICES_KEY)
-        watched = create_device(deployment, ACCOUNT, design, identity=identity)
+        watched = create_device(deployment, ACCOUNT, design, identity=identity, **more)
     try:
         # an earlier registration may not have come to its end
         if not watched.device.registered:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from typing import Any, ClassVar, assert_never
 
 import numpy as np
@@ -204,6 +205,7 @@ def publish_list(
     rng: Randomness,
     epoch: int | None = None,
     values: Mapping[str, int] | None = None,
+    at: datetime | None = None,
 ) -> Publication:
     """Publish an epoch of `hashes`, uint8 (n, 32), and of those of the `listed` picture files.
 
@@ -213,13 +215,14 @@ def publish_list(
         listed: pictures on it; the centre gets its second hash of these.
         epoch: its number, by default the next one.
         values: of the design's parameters; those that it does not have are left out.
+        at: when it is built, if not now.
     """
     deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
     pictures = [Picture.from_bytes(data) for data in listed]
     path = list_path(deployment, f"list-{len(list(deployment.lists.iterdir()))}")
     list_hashes(np.concatenate([hashes, rows([one.hash for one in pictures])]), path, rng)
     with open_list(path) as entries:
-        made = publish(deployment, design, entries, rng, epoch, values_of(design, values or {}))
+        made = publish(deployment, design, entries, rng, epoch, values_of(design, values or {}), at=at)
         add_references(deployment, entries, pictures)
     return made
 

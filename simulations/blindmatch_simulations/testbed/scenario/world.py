@@ -35,6 +35,7 @@ from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.store import State
 from blindmatch_server.epochs.published import Publication, open_publication
+from blindmatch_server.hosting.event_log import Clock, milliseconds, system_clock
 from blindmatch_server.hosting.serving import Listen, OpenServices, running
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -54,7 +55,9 @@ GRACE_SECONDS: Final = 0.2
 
 
 @contextmanager
-def threaded_servers(deployment: Deployment, design: AnyDesign, parties: Sequence[Party]) -> Iterator[None]:
+def threaded_servers(
+    deployment: Deployment, design: AnyDesign, parties: Sequence[Party], clock: Clock = system_clock
+) -> Iterator[None]:
     """The servers of `parties` on free ports of loopback, in threads, until the block ends. The centre runs
     before the others are opened: a provider that reports by itself must know where it is.
 
@@ -66,12 +69,15 @@ def threaded_servers(deployment: Deployment, design: AnyDesign, parties: Sequenc
     others = [party for party in parties if party != Party.CENTRE]
     with ExitStack() as stack:
         for some in filter(None, (centre, others)):
-            stack.enter_context(_running([_server(deployment, design, party) for party in some]))
+            stack.enter_context(_running([_server(deployment, design, party, clock) for party in some]))
         yield
 
 
-def _server(deployment: Deployment, design: AnyDesign, party: Party) -> tuple[str, Listen, OpenServices]:
-    listen = listen_of(deployment, party, grace_seconds=GRACE_SECONDS, sink=lambda line: None)
+def _server(
+    deployment: Deployment, design: AnyDesign, party: Party, clock: Clock
+) -> tuple[str, Listen, OpenServices]:
+    quiet = {"grace_seconds": GRACE_SECONDS, "sink": lambda line: None}
+    listen = listen_of(deployment, party, clock=clock, **quiet)
     return party.server, listen, services_of(deployment, party, design)
 
 
@@ -115,6 +121,7 @@ class Servers(Redacted, Struct):
         reference: what its design is called: a name or path.py:NAME.
         servers: those that run as processes, by party.
         running: whose servers were started, in their order.
+        clock: of servers that are threads, and of devices, Unix time in seconds.
     """
 
     deployment: Deployment
@@ -122,6 +129,7 @@ class Servers(Redacted, Struct):
     design: AnyDesign
     servers: dict[Party, ServerProcess] = field(default_factory=dict)
     running: tuple[Party, ...] = ()
+    clock: Clock = system_clock
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -148,7 +156,7 @@ class Servers(Redacted, Struct):
         every = (*self.log_parties, *self.parties)
         chosen = tuple(parties or [one for one in every if one not in self.running])
         if threads:
-            self._stack.enter_context(threaded_servers(self.deployment, self.design, chosen))
+            self._stack.enter_context(threaded_servers(self.deployment, self.design, chosen, self.clock))
         else:
             options = ("--design", portable_reference(reference or self.reference))
             started = self._stack.enter_context(running_servers(self.deployment, chosen, options))
@@ -303,6 +311,7 @@ class World(Servers):
         Raises:
             BlindmatchError: if it does not take what it is served; it is in `driven` all the same.
         """
+        more = {"clock_ms": lambda: milliseconds(self.clock), **more}
         made = create_device(self.deployment, name, self.reference, mode, options=options, **more)
         decided = options or Options()
         slot_s = decided.cover.period_s if decided.cover else None
