@@ -155,7 +155,7 @@ def test_an_update_seals_to_new_keys() -> None:
 
 def test_a_role_file_that_is_not_the_set_ups_is_refused() -> None:
     one, other = (publish(carried_oprf_psi.DESIGN, listed(), seeded(name)) for name in "ab")
-    own = f"{PREFIX}matcher.bin"
+    own = f"{PREFIX}role-matcher.bin"
     with pytest.raises(SetFileError, match="not the key of"):
         opened(replace(one, files={**one.files, own: other.files[own]}))
 

@@ -10,7 +10,7 @@ device sends next, sealed anew, and nobody is distrusted: who stops asking would
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Final
 
@@ -90,10 +90,24 @@ class Waiting(Redacted, Struct, frozen=True, eq=False):
     secrets: Mapping[bm.Role, bytes]
 
 
+def _inner(name: str) -> Any:
+    """The design's own method, of what it has inside of a set-up or a state."""
+
+    def method(self: Carried, *given: Any) -> Any:
+        return getattr(self.inner, name)(
+            *(one.inner if isinstance(one, Setup | State) else one for one in given)
+        )
+
+    return method
+
+
 class Carried(bm.Design[Setup, Any, Any, State]):
     """`inner` with sealed bodies; made by `carried`."""
 
     inner: bm.AnyDesign
+    extraction, unconfirmed, parts = map(_inner, ("extraction", "unconfirmed", "parts"))
+    worked_out, period, expires = map(_inner, ("worked_out", "period", "expires"))
+    carrier_limits, enrol, prepare, conclude = map(_inner, ("carrier_limits", "enrol", "prepare", "conclude"))
 
     def __init__(self, inner: bm.AnyDesign) -> None:
         self.inner = inner
@@ -138,18 +152,6 @@ class Carried(bm.Design[Setup, Any, Any, State]):
         """The carrier serves the set-up."""
         more = {bm.Party.DEVICE} if CARRIER in parties else frozenset[bm.Party]()
         return self.inner.list_knowledge(parties | more)
-
-    def extraction(self, setup: Setup) -> bm.Extraction | None:
-        return self.inner.extraction(setup.inner)
-
-    def unconfirmed(self, setup: Setup) -> bool:
-        return self.inner.unconfirmed(setup.inner)
-
-    def parts(self, setup: Setup, item: bm.Item) -> bm.Parts | None:
-        return self.inner.parts(setup.inner, item)
-
-    def worked_out(self, session: Any, setup: Setup) -> bm.WorkedOut | None:
-        return self.inner.worked_out(session, setup.inner)
 
     def publish(
         self,
@@ -230,12 +232,6 @@ class Carried(bm.Design[Setup, Any, Any, State]):
     def carrier_slot(self, setup: Setup) -> float:
         return setup.slot_ms / 1000
 
-    def period(self, setup: Setup) -> bytes:
-        return self.inner.period(setup.inner)
-
-    def expires(self, setup: Setup) -> int | None:
-        return self.inner.expires(setup.inner)
-
     def with_executor(self, setup: Setup, executor: bm.Executor) -> Setup:
         return replace(setup, inner=self.inner.with_executor(setup.inner, executor))
 
@@ -263,15 +259,6 @@ class Carried(bm.Design[Setup, Any, Any, State]):
         limits = self.inner.key_limits(role, state.inner)
         return None if limits is None else replace(limits, per_account=None)
 
-    def carrier_limits(self, role: bm.Role, setup: Setup) -> bm.KeyLimits | None:
-        return self.inner.carrier_limits(role, setup.inner)
-
-    def enrol(self, rng: bm.Randomness) -> Any:
-        return self.inner.enrol(rng)
-
-    def prepare(self, state: Any, setup: Setup, rng: bm.Randomness) -> Any:
-        return self.inner.prepare(state, setup.inner, rng)
-
     def start(
         self, state: Any, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
     ) -> bm.Started[Any, Waiting]:
@@ -285,9 +272,6 @@ class Carried(bm.Design[Setup, Any, Any, State]):
         opened = {role: self._opened(role, session.secrets[role], reply) for role, reply in replies.items()}
         return self._sealed(setup, self.inner.receive(session.inner, setup.inner, opened, rng), rng)
 
-    def conclude(self, session: Any, setup: Setup) -> bm.Outcome:
-        return self.inner.conclude(session, setup.inner)
-
     def answer(
         self,
         role: bm.Role,
@@ -299,7 +283,7 @@ class Carried(bm.Design[Setup, Any, Any, State]):
         """Takes 16 bytes of `rng` a body for response nonces, then what the design takes for those that
         open. A body may come twice; no two replies have one key."""
         nonces = [rng.take(hpke.ANSWER_NONCE_BYTES) for _ in requests]
-        opened = [self._tried(role, state, one.body) for one in requests]
+        opened: list[Any] = [bm.tried(self._open, role, state, one.body) for one in requests]  # type: ignore[arg-type]
         good = [at for at, one in enumerate(opened) if not isinstance(one, bm.ProtocolError)]
         asked = [bm.Request(opened[at][0]) for at in good]
         answer = self.inner.answer(role, state.inner, asked, rng, executor)
@@ -346,12 +330,6 @@ class Carried(bm.Design[Setup, Any, Any, State]):
             raise bm.ProtocolError(SealedRequest.NAME, rule, "sealed")
         return decode_any(kinds, opened[0], SealedRequest.NAME), opened[1]
 
-    def _tried(self, role: bm.Role, state: State, body: bm.Message) -> Any:
-        try:
-            return self._open(role, state, body)
-        except bm.ProtocolError as error:
-            return error
-
     def _opened(self, role: bm.Role, secret: bytes, reply: bm.Message) -> bm.Message:
         plain = hpke.open_answer(secret, reply.sealed) if isinstance(reply, SealedReply) else None
         if plain is None:
@@ -374,31 +352,7 @@ class Inside(Carried):
     def unsealed(self, role: bm.Role, state: State, body: bm.Message) -> bm.Message:
         return body
 
-    def simulate(
-        self, role: bm.Role, facts: Mapping[str, Hashable], output: bm.Outcome | None, rng: bm.Randomness
-    ) -> tuple[bm.Message, ...] | None:
-        """A seal adds nothing to it: an encapsulated key that is a random element, and a length."""
-        return self.inner.simulate(role, facts, output, rng)
-
-    def start(
-        self, state: Any, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
-    ) -> bm.Started[Any, Any]:
-        return self.inner.start(state, setup.inner, item, binding, rng)
-
-    def receive(
-        self, session: Any, setup: Setup, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
-    ) -> bm.Step[Any]:
-        return self.inner.receive(session, setup.inner, replies, rng)
-
-    def answer(
-        self,
-        role: bm.Role,
-        state: State,
-        requests: Sequence[bm.Request],
-        rng: bm.Randomness,
-        executor: bm.Executor | None,
-    ) -> bm.Answer:
-        return self.inner.answer(role, state.inner, requests, rng, executor)
+    start, receive, answer, simulate = map(_inner, ("start", "receive", "answer", "simulate"))
 
 
 @cache
@@ -470,7 +424,7 @@ def _inside(files: bm.Buffers) -> bm.Buffers:
 
 
 def _key_file(role: bm.Role) -> str:
-    return f"{PREFIX}{role}.bin"
+    return f"{PREFIX}role-{role}.bin"
 
 
 def _joined(made: bm.Published, keys: Mapping[bm.Role, str]) -> bm.Published:

@@ -135,6 +135,7 @@ OPEN_LABEL: Final = Need(
     "replies with a label in the clear",
     lambda one: any(hasattr(kind, "label") for kinds in one.replies.values() for kind in kinds),
 )
+CARRIED: Final = Need("requests that are carried in seals which checks open", lambda one: bool(one.inside()))
 ANY_ONE: Final = Need("one design, whichever", lambda one: True)
 """Nothing else of a design matters: the attack is played against the first that meets its other needs."""
 SAME: Final = "goes by nothing that designs differ in"

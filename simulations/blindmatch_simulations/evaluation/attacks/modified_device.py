@@ -166,7 +166,7 @@ def _repetition(records: Records, picture: Picture, data: bytes) -> Records:
 
 
 def _offsets(records: Records, picture: Picture, data: bytes) -> Records:
-    (fetch,) = (one for one in records if one.method == methods.FETCH_SETUP.path)
+    fetch, *_ = (one for one in records if one.method == methods.FETCH_SETUP.path)
     words = np.frombuffer(picture.hash, "<u2").tolist()
     asked = [(_changed(pb.SetupRequest, fetch.requests[0], offset=1 + word),) for word in words]
     return [*records, replace(fetch, failed=True), *(replace(fetch, requests=one) for one in asked)]

@@ -76,6 +76,7 @@ from blindmatch_simulations.evaluation.attacks.arena import (
     A_LIST,
     DELTAS,
     HELD,
+    OPRF,
     SERVED,
     TOKENS,
     Arena,
@@ -209,7 +210,7 @@ def _unchecked(design: AnyDesign) -> list[Piece]:
     Claim("every section is opened, hashed and validated before any picture is asked about"),
     budget=f"two sets, {PICTURES} pictures each",
     weakness=replacing_of(_unchecked),
-    needs=(DELTAS,),
+    needs=(OPRF, DELTAS),
     exposes="that all pictures are asked about alike",
     left=Left.KEPT,
 )
@@ -290,7 +291,7 @@ def _without_epoch(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
     Claim("nothing links an entry that is removed and listed again", "docs/set-format.md"),
     budget=f"twice {TRIALS} histories of a set of {ENTRIES} entries",
     weakness=replacing((rowwise, "expand", _without_epoch)),
-    needs=(DELTAS,),
+    needs=(OPRF, DELTAS),
     exposes="that an entry came back",
 )
 def relisting(arena: Arena) -> Figure:
