@@ -70,10 +70,6 @@ const prevention = () => {
   );
   const head = ["consequence: designs", "sender", "arrived", "centre", "provider and whoever is asked"];
   const says = h`Recall and false matches are those of the design. A server that is shown hashes knows matches whatever follows; times are not looked at.`;
-<<<<<<< HEAD
-  return [fold("prevention", "Prevention: warn or refuse, and report nothing", [table("Prevention", head, lines), para(says)])];
-=======
-  const title = "Prevention: warn the sender or refuse the picture, and report nothing";
+  const title = "Prevention: warn or refuse, and report nothing";
   return lines.length ? [fold("prevention", title, [table("Prevention", head, lines), para(says)])] : [];
->>>>>>> b9c65f7a (Stories: three of them with dates, each played by one command and told of what its run shows)
 };
