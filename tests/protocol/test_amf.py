@@ -11,7 +11,7 @@ from blindmatch_protocol.codec.errors import GroupError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.crypto.amf import Elements, Keys, Witness
-from blindmatch_protocol.group import single
+from blindmatch_protocol.group import ORDER, sodium
 from blindmatch_protocol.messages.sealed_message import DESIGNATED_LENGTH, KEY_LENGTH
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +30,7 @@ KEYS = Keys(*map(amf.public_key, (SENDER, RECIPIENT, JUDGE)))
 
 
 def scalar(rng: Randomness = RNG) -> bytes:
-    return single.reduce_scalar(rng.take(64))
+    return sodium.reduce_scalar(rng.take(64))
 
 
 def honest() -> bytes:
@@ -40,7 +40,7 @@ def honest() -> bytes:
 def forge(keys: Keys = KEYS, message: bytes = MESSAGE) -> bytes:
     """Figure 5, Forge: by anybody, with public keys alone."""
     u, w = scalar(), scalar()
-    elements = Elements(*map(single.multiply_base, (u, scalar(), w, scalar())))
+    elements = Elements(*map(sodium.multiply_base, (u, scalar(), w, scalar())))
     return amf.prove(keys, elements, (Witness(u, True), Witness(w, True)), message, RNG)
 
 
@@ -48,20 +48,20 @@ def forge_by_recipient(keys: Keys = KEYS, message: bytes = MESSAGE) -> bytes:
     """Figure 5, RForge: by whoever has the recipient's secret key."""
     u, b = scalar(), scalar()
     elements = Elements(
-        single.multiply_base(u),
-        single.multiply_base(scalar()),
-        single.multiply(b, keys.recipient),
-        single.multiply_base(b),
+        sodium.multiply_base(u),
+        sodium.multiply_base(scalar()),
+        sodium.multiply(b, keys.recipient),
+        sodium.multiply_base(b),
     )
-    w = single.multiply_scalars(b, RECIPIENT)
+    w = sodium.multiply_scalars(b, RECIPIENT)
     return amf.prove(keys, elements, (Witness(u, True), Witness(w, True)), message, RNG)
 
 
 def forge_by_judge(keys: Keys = KEYS, message: bytes = MESSAGE) -> bytes:
     """Figure 5, JForge: by whoever has the judge's secret key."""
     a, b = scalar(), scalar()
-    elements = Elements(single.multiply(a, keys.judge), *map(single.multiply_base, (a, b, scalar())))
-    u = single.multiply_scalars(a, JUDGE)
+    elements = Elements(sodium.multiply(a, keys.judge), *map(sodium.multiply_base, (a, b, scalar())))
+    u = sodium.multiply_scalars(a, JUDGE)
     return amf.prove(keys, elements, (Witness(u, True), Witness(a)), message, RNG)
 
 
@@ -129,7 +129,7 @@ def test_what_is_no_signature_convinces_nobody(signature: bytes) -> None:
 def test_a_scalar_that_is_not_reduced_is_refused() -> None:
     """Each scalar has one encoding: else a signature would have several."""
     for at in range(4, 11):
-        value = int.from_bytes(SIGNATURE[32 * at : 32 * at + 32], "little") + single.ORDER
+        value = int.from_bytes(SIGNATURE[32 * at : 32 * at + 32], "little") + ORDER
         unreduced = SIGNATURE[: 32 * at] + value.to_bytes(32, "little") + SIGNATURE[32 * at + 32 :]
         assert seen(unreduced) == (False, False)
 
@@ -145,10 +145,10 @@ class Cheat:
 def real(a: bytes, b: bytes) -> Elements:
     """J and R as they must be."""
     return Elements(
-        single.multiply(a, KEYS.judge),
-        single.multiply_base(a),
-        single.multiply(b, KEYS.recipient),
-        single.multiply_base(b),
+        sodium.multiply(a, KEYS.judge),
+        sodium.multiply_base(a),
+        sodium.multiply(b, KEYS.recipient),
+        sodium.multiply_base(b),
     )
 
 
@@ -156,15 +156,15 @@ CHEATS = {
     "provider and others, with another's secret": lambda a, b: (real(a, b), (Witness(OTHER), Witness(a))),
     "u for a J of the right form": lambda a, b: (real(a, b), (Witness(a, True), Witness(a))),
     "a sender whose J the judge cannot use": lambda a, b: (
-        replace(real(a, b), j=single.multiply_base(OTHER)),
+        replace(real(a, b), j=sodium.multiply_base(OTHER)),
         (Witness(SENDER), Witness(b, True)),
     ),
     "a sender with another E_J": lambda a, b: (
-        replace(real(a, b), e_j=single.multiply_base(OTHER)),
+        replace(real(a, b), e_j=sodium.multiply_base(OTHER)),
         (Witness(SENDER), Witness(a)),
     ),
     "a sender who hides it from the judge by w": lambda a, b: (
-        replace(real(a, b), j=single.multiply_base(a)),
+        replace(real(a, b), j=sodium.multiply_base(a)),
         (Witness(a, True), Witness(b, True)),
     ),
 }
@@ -197,7 +197,7 @@ def test_keys_are_elements() -> None:
 def test_the_equations_are_those_of_the_paper_checked_apart_from_the_code() -> None:
     """Figure 5, written out again with the transcript of one signature."""
     j, e_j, r, e_r, c, first, third, z1, z2, z3, z4 = (SIGNATURE[at : at + 32] for at in range(0, 352, 32))
-    mul, base, add, less = single.multiply, single.multiply_base, single.add, single.subtract_scalars
+    mul, base, add, less = sodium.multiply, sodium.multiply_base, sodium.add, sodium.subtract_scalars
     second, fourth = less(c, first), less(c, third)
     commitments = [
         add(base(z1), mul(first, KEYS.sender)),
@@ -208,7 +208,7 @@ def test_the_equations_are_those_of_the_paper_checked_apart_from_the_code() -> N
     ]
     hashed = b"".join([KEYS.sender, KEYS.recipient, KEYS.judge, j, e_j, r, e_r, *commitments])
     oracle = sha512(b"blindmatch/amf/challenge/v1" + hashed + MESSAGE).digest()
-    assert single.reduce_scalar(oracle) == c
+    assert sodium.reduce_scalar(oracle) == c
     assert mul(RECIPIENT, e_r) == r and mul(JUDGE, e_j) == j
 
 

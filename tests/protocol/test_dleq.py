@@ -14,7 +14,7 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.crypto import dleq
 from blindmatch_protocol.crypto.dleq import Mode, hash_to_scalar, prefixed
-from blindmatch_protocol.group import single
+from blindmatch_protocol.group import sodium
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -209,11 +209,11 @@ def test_a_certified_proof_is_what_the_page_says() -> None:
     ]  # fmt: skip
     sums = []
     for rows in (inputs, outputs):
-        parts = [single.multiply(w, rows[32 * at : 32 * at + 32]) for at, w in enumerate(weights)]
-        sums.append(single.add(single.add(parts[0], parts[1]), parts[2]))
+        parts = [sodium.multiply(w, rows[32 * at : 32 * at + 32]) for at, w in enumerate(weights)]
+        sums.append(sodium.add(sodium.add(parts[0], parts[1]), parts[2]))
     challenge, response = true.proof[:32], true.proof[32:]
-    first = single.add(single.multiply_base(response), single.multiply(challenge, public))
-    second = single.add(single.multiply(response, sums[0]), single.multiply(challenge, sums[1]))
+    first = sodium.add(sodium.multiply_base(response), sodium.multiply(challenge, public))
+    second = sodium.add(sodium.multiply(response, sums[0]), sodium.multiply(challenge, sums[1]))
     elements = FRONT + FRONT.join([public, *sums, first, second])
     assert hash_to_scalar(elements + b"Challenge", Mode.VOPRF) == challenge
 

@@ -14,7 +14,7 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Fact, Leak, Severity
 from blindmatch_protocol.designs import hash_upload
 from blindmatch_protocol.designs.hash_upload import HashUpload
-from blindmatch_protocol.group import single
+from blindmatch_protocol.group import ORDER, sodium
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design, epochs
 from blindmatch_simulations.evaluation.conformance.confined import digest
 from blindmatch_simulations.evaluation.conformance.draws import solved
@@ -35,7 +35,6 @@ from msgspec.structs import replace
 from planted.mutations.watched import Reaches
 
 SECRET = seeded("secret").take(32)
-ORDER = single.ORDER
 
 
 def _one(design: Any, check: str) -> Result:
@@ -85,7 +84,7 @@ def _proof(nonce: int, challenge: int, key: int, sign: int) -> tuple[int, int]:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_key_follows_from_two_proofs_of_one_nonce_and_from_no_others(sign: int) -> None:
     key, nonce, other = (int.from_bytes(seeded(name).take(31), "big") for name in ("k", "r", "r'"))
-    public = frozenset({single.multiply_base(key.to_bytes(32, "little"))})
+    public = frozenset({sodium.multiply_base(key.to_bytes(32, "little"))})
     first = _proof(nonce, 1234567, key, sign)
     assert solved([first, _proof(other, 99, key, sign), _proof(nonce, 7654321, key, sign)], public)
     assert not solved([first, _proof(other, 7654321, key, sign), first], public)

@@ -33,12 +33,13 @@ from msgspec import Struct
 from blindmatch_protocol.codec.errors import GroupError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.group import single
+from blindmatch_protocol.group import sodium
+from blindmatch_protocol.group.rows import ELEMENT_BYTES, ZERO
 
 CHALLENGE_TAG: Final = b"blindmatch/amf/challenge/v1"
 SECRET_TAG: Final = b"blindmatch/amf/secret/v1"
-KEY_LENGTH: Final = single.BYTES
-SIGNATURE_LENGTH: Final = 11 * single.BYTES
+KEY_LENGTH: Final = ELEMENT_BYTES
+SIGNATURE_LENGTH: Final = 11 * ELEMENT_BYTES
 """J, E_J, R, E_R; the challenge and those of the first sides; four responses."""
 
 _Equation: TypeAlias = tuple[bytes, bytes]
@@ -76,19 +77,19 @@ class Witness(Redacted, Struct, frozen=True):
 
 def secret_key(seed: bytes) -> bytes:
     """A secret key derived from 32 secret bytes that may have other uses: SHA-512 with a tag of its own."""
-    return single.reduce_scalar(sha512(SECRET_TAG + seed).digest())
+    return sodium.reduce_scalar(sha512(SECRET_TAG + seed).digest())
 
 
 def public_key(secret: bytes) -> bytes:
     """The public key of a secret one."""
-    return single.multiply_base(secret)
+    return sodium.multiply_base(secret)
 
 
 def check_key(key: bytes, step: str, field: str) -> None:
     """Raise `ProtocolError`, naming both, unless this is an element, of 32 bytes, and not the identity."""
     try:
         if len(key) == KEY_LENGTH:
-            single.multiply(_ONE, key)
+            sodium.multiply(_ONE, key)
             return
     except GroupError:
         pass
@@ -103,10 +104,10 @@ def frank(secret: bytes, keys: Keys, message: bytes, rng: Randomness) -> bytes:
     """
     a, b = _scalar(rng), _scalar(rng)
     elements = Elements(
-        single.multiply(a, keys.judge),
-        single.multiply_base(a),
-        single.multiply(b, keys.recipient),
-        single.multiply_base(b),
+        sodium.multiply(a, keys.judge),
+        sodium.multiply_base(a),
+        sodium.multiply(b, keys.recipient),
+        sodium.multiply_base(b),
     )
     return prove(keys, elements, (Witness(secret), Witness(a)), message, rng)
 
@@ -139,8 +140,8 @@ def prove(
     whole = _challenge(keys, elements, [one for side in made for one in side], message)
     firsts, responses = [], []
     for witness, (nonce, response, challenge) in zip(witnesses, drawn, strict=True):
-        own = single.subtract_scalars(whole, challenge)
-        answer = single.subtract_scalars(nonce, single.multiply_scalars(own, witness.scalar))
+        own = sodium.subtract_scalars(whole, challenge)
+        answer = sodium.subtract_scalars(nonce, sodium.multiply_scalars(own, witness.scalar))
         firsts.append(challenge if witness.second else own)
         responses += [response, answer] if witness.second else [answer, response]
     return elements.joined() + whole + b"".join(firsts + responses)
@@ -152,24 +153,24 @@ def _checked(
     """Whether the element that is for the holder of `secret` is what it must be, and the proof holds."""
     if len(signature) != SIGNATURE_LENGTH:
         return False
-    parts = [signature[at : at + single.BYTES] for at in range(0, SIGNATURE_LENGTH, single.BYTES)]
+    parts = [signature[at : at + ELEMENT_BYTES] for at in range(0, SIGNATURE_LENGTH, ELEMENT_BYTES)]
     elements, scalars = Elements(*parts[:4]), parts[4:]
     base, image = pair(elements)
     try:
-        mine = single.multiply(secret, base)
+        mine = sodium.multiply(secret, base)
         return compare_digest(mine, image) and _holds(keys, elements, scalars, message)
     except GroupError:
         return False
 
 
 def _holds(keys: Keys, elements: Elements, scalars: list[bytes], message: bytes) -> bool:
-    if not all(map(single.is_scalar, scalars)):
+    if not all(map(sodium.is_scalar, scalars)):
         return False
     whole, *firsts = scalars[:3]
     answers = iter(scalars[3:])
     made = list[bytes]()
     for sides, first in zip(_statement(keys, elements), firsts, strict=True):
-        for side, challenge in zip(sides, (first, single.subtract_scalars(whole, first)), strict=True):
+        for side, challenge in zip(sides, (first, sodium.subtract_scalars(whole, first)), strict=True):
             made += _recomputed(side, next(answers), challenge)
     return compare_digest(_challenge(keys, elements, made, message), whole)
 
@@ -183,25 +184,25 @@ def _statement(keys: Keys, it: Elements) -> tuple[tuple[_Side, _Side], tuple[_Si
 
 def _recomputed(side: _Side, response: bytes, challenge: bytes) -> list[bytes]:
     """What response and challenge imply that was committed to: response * base + challenge * image."""
-    return [single.add(_times(response, base), single.multiply(challenge, image)) for base, image in side]
+    return [sodium.add(_times(response, base), sodium.multiply(challenge, image)) for base, image in side]
 
 
 def _times(scalar: bytes, base: bytes) -> bytes:
-    return single.multiply(scalar, base) if base else single.multiply_base(scalar)
+    return sodium.multiply(scalar, base) if base else sodium.multiply_base(scalar)
 
 
 def _challenge(keys: Keys, elements: Elements, commitments: list[bytes], message: bytes) -> bytes:
     """The random oracle; all before the message has one length."""
     statement = keys.sender + keys.recipient + keys.judge + elements.joined()
     digest = sha512(CHALLENGE_TAG + statement + b"".join(commitments) + message).digest()
-    return single.reduce_scalar(digest)
+    return sodium.reduce_scalar(digest)
 
 
 def _scalar(rng: Randomness) -> bytes:
     """A uniform scalar that is not zero."""
-    while (scalar := single.reduce_scalar(rng.take(2 * single.BYTES))) == single.ZERO:
+    while (scalar := sodium.reduce_scalar(rng.take(2 * ELEMENT_BYTES))) == ZERO:
         pass
     return scalar
 
 
-_ONE: Final = (1).to_bytes(single.BYTES, "little")
+_ONE: Final = (1).to_bytes(ELEMENT_BYTES, "little")

@@ -38,7 +38,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract.publishing import Executor
-from blindmatch_protocol.group import rowwise, single
+from blindmatch_protocol.group import rowwise, sodium
 
 HASH_BYTES = 64
 BLOCK_BYTES = 128
@@ -124,7 +124,7 @@ def hash_rows_to_scalars(messages: Rows, mode: Mode) -> Rows:
 
 def hash_to_scalar(message: bytes, mode: Mode) -> bytes:
     """`HashToScalar` for one message, 32 bytes; RFC 9497, section 4.1."""
-    return single.reduce_scalar(_expanded(message, _TO_SCALAR[mode]))
+    return sodium.reduce_scalar(_expanded(message, _TO_SCALAR[mode]))
 
 
 def _expanded(message: bytes, framing: tuple[bytes, bytes]) -> bytes:
@@ -168,11 +168,11 @@ def generate_proof(
     _check_counts(inputs, outputs, "dleq/prove")
     (composite,) = _composites(public_key, inputs, outputs, [inputs], mode, executor, certified)
     secret = key.tobytes()
-    image = single.multiply(secret, composite)
+    image = sodium.multiply(secret, composite)
     nonce = group.random_scalars(1, rng).tobytes()
-    commitments = [single.multiply_base(nonce), single.multiply(nonce, composite)]
+    commitments = [sodium.multiply_base(nonce), sodium.multiply(nonce, composite)]
     challenge = _challenge(public_key.tobytes(), composite, image, *commitments, mode=mode)
-    return challenge + single.subtract_scalars(nonce, single.multiply_scalars(challenge, secret))
+    return challenge + sodium.subtract_scalars(nonce, sodium.multiply_scalars(challenge, secret))
 
 
 def verify_proof(
@@ -223,8 +223,8 @@ def _recompute(
     public_key: bytes, composite: bytes, image: bytes, challenge: bytes, response: bytes, mode: Mode
 ) -> bytes:
     """The challenge that belongs to the commitments which the response implies."""
-    first = single.add(single.multiply_base(response), single.multiply(challenge, public_key))
-    second = single.add(single.multiply(response, composite), single.multiply(challenge, image))
+    first = sodium.add(sodium.multiply_base(response), sodium.multiply(challenge, public_key))
+    second = sodium.add(sodium.multiply(response, composite), sodium.multiply(challenge, image))
     return _challenge(public_key, composite, image, first, second, mode=mode)
 
 
@@ -233,7 +233,7 @@ def _parse(proof: bytes, step: str) -> tuple[bytes, bytes]:
     if len(proof) != PROOF_BYTES:
         raise ProtocolError(step, f"must be {PROOF_BYTES} bytes, not {len(proof)}", "proof")
     challenge, response = bytes(proof[: group.SCALAR_BYTES]), bytes(proof[group.SCALAR_BYTES :])
-    if not (single.is_scalar(challenge) and single.is_scalar(response)):
+    if not (sodium.is_scalar(challenge) and sodium.is_scalar(response)):
         scalars = np.frombuffer(proof, np.uint8).reshape(2, group.SCALAR_BYTES)
         group.check_scalars(scalars, step, "proof")
     return challenge, response
@@ -267,7 +267,7 @@ def _composites(
     if count == 1:
         transcript = front + bytes(2) + _LENGTH + inputs.tobytes() + _LENGTH + outputs.tobytes() + _COMPOSITE
         weight = hash_to_scalar(transcript, mode)
-        return [single.multiply(weight, elements.tobytes()) for elements in summed]
+        return [sodium.multiply(weight, elements.tobytes()) for elements in summed]
     indices = np.arange(count, dtype=">u2")[:, None].view(np.uint8)
     transcripts = rowwise.joined(count, front, indices, _LENGTH, inputs, _LENGTH, outputs, _COMPOSITE)
     weights = hash_rows_to_scalars(transcripts, mode)

@@ -4,7 +4,7 @@ A batch of elements or scalars is a uint8 array of shape (n, 32), one canonical 
 row, of shape (32,) or (1, 32), goes with every row of the other operand. Operations that take `executor`
 cut the batch over its threads.
 
-libsodium does the arithmetic, and is the reference; `backend` says when `jit` does it instead. `single` holds
+libsodium does the arithmetic, and is the reference; `backend` says when `jit` does it instead. `sodium` holds
 what one row needs, and does it for batches of one.
 """
 
@@ -40,5 +40,4 @@ from blindmatch_protocol.group.elements import (
     subtract_scalars,
     sum_products,
 )
-from blindmatch_protocol.group.rows import ELEMENT_BYTES, SCALAR_BYTES, UNIFORM_BYTES, one_row
-from blindmatch_protocol.group.single import ORDER
+from blindmatch_protocol.group.rows import ELEMENT_BYTES, ORDER, SCALAR_BYTES, UNIFORM_BYTES, one_row

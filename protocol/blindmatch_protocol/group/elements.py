@@ -13,12 +13,13 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract.publishing import LEAST_ROWS, Executor, spread
-from blindmatch_protocol.group import single, sodium
+from blindmatch_protocol.group import sodium
 from blindmatch_protocol.group.backend import LIBSODIUM, BackendError, backend_for, backend_for_public, drop
 from blindmatch_protocol.group.rows import (
     ELEMENT_BYTES,
     SCALAR_BYTES,
     UNIFORM_BYTES,
+    ZERO,
     addresses,
     matched,
     matrix,
@@ -35,7 +36,7 @@ from blindmatch_protocol.group.sodium import run, total
 def hash_to_group(uniform: npt.NDArray[np.uint8], executor: Executor | None = None) -> Rows:
     """Map uniform bytes, uint8 (n, 64), to elements (n, 32); RFC 9496, section 4.3.4."""
     if one(uniform, width=UNIFORM_BYTES):
-        return one_row(single.hash_to_group(uniform.tobytes()))
+        return one_row(sodium.hash_to_group(uniform.tobytes()))
     return _run(sodium.FROM_HASH, "hash to group", executor, matrix(uniform, UNIFORM_BYTES))
 
 
@@ -48,7 +49,7 @@ def hash_multiply(
         GroupError: for a zero scalar, or uniform bytes that map to the identity.
     """
     if one(scalars) and one(uniform, width=UNIFORM_BYTES):
-        return one_row(single.multiply(scalars.tobytes(), single.hash_to_group(uniform.tobytes())))
+        return one_row(sodium.multiply(scalars.tobytes(), sodium.hash_to_group(uniform.tobytes())))
     return _scaled("hash_multiply", executor, matrix(scalars), matrix(uniform, UNIFORM_BYTES))
 
 
@@ -64,7 +65,7 @@ def multiply(
         GroupError: for a non-canonical encoding, the identity or a zero scalar.
     """
     if one(scalars, elements):
-        return one_row(single.multiply(scalars.tobytes(), elements.tobytes()))
+        return one_row(sodium.multiply(scalars.tobytes(), elements.tobytes()))
     return _scaled("multiply", executor, matrix(scalars), matrix(elements))
 
 
@@ -97,7 +98,7 @@ def sum_products(
         GroupError: for a non-canonical encoding, the identity or a zero scalar.
     """
     if one(scalars, elements):
-        return one_row(single.multiply(scalars.tobytes(), elements.tobytes()))
+        return one_row(sodium.multiply(scalars.tobytes(), elements.tobytes()))
     operands = matched(matrix(scalars), matrix(elements))
     backend = backend_for_public(rows_of(operands))
 
@@ -119,7 +120,7 @@ def multiply_base(scalars: npt.NDArray[np.uint8], executor: Executor | None = No
     """Multiply the generator by scalars (n, 32); result (n, 32). Three times as fast as `multiply`;
     `GroupError` for a zero scalar."""
     if one(scalars):
-        return one_row(single.multiply_base(scalars.tobytes()))
+        return one_row(sodium.multiply_base(scalars.tobytes()))
     return _run(sodium.MULTIPLY_BASE, "multiply base", executor, matrix(scalars))
 
 
@@ -130,7 +131,7 @@ def add(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8], executor: Exe
         GroupError: for a non-canonical encoding.
     """
     if one(left, right):
-        return one_row(single.add(left.tobytes(), right.tobytes()))
+        return one_row(sodium.add(left.tobytes(), right.tobytes()))
     points = matched(matrix(left), matrix(right))
     return _run(sodium.ADD, "add", executor, *points, checked=True)
 
@@ -198,8 +199,8 @@ def check_scalars(scalars: npt.NDArray[np.uint8], step: str, field: str) -> None
     raw = scalars.tobytes()
     for row, at in enumerate(range(0, len(raw), SCALAR_BYTES)):
         encoding = raw[at : at + SCALAR_BYTES]
-        if not single.is_scalar(encoding):
-            rule = "zero" if encoding == single.ZERO else "not reduced modulo the group's order"
+        if not sodium.is_scalar(encoding):
+            rule = "zero" if encoding == ZERO else "not reduced modulo the group's order"
             raise ProtocolError(step, f"row {row} is {rule}", field)
 
 
@@ -217,8 +218,8 @@ def _refuse(broken: npt.NDArray[np.bool_], what: str, step: str, field: str) -> 
 def random_scalars(count: int, rng: Randomness) -> Rows:
     """Uniform non-zero scalars (count, 32), each from 64 bytes of `rng` taken at once, in order."""
     while count == 1:
-        scalar = single.reduce_scalar(rng.take(UNIFORM_BYTES))
-        if scalar != single.ZERO:
+        scalar = sodium.reduce_scalar(rng.take(UNIFORM_BYTES))
+        if scalar != ZERO:
             return one_row(scalar)
     while True:
         uniform = np.frombuffer(rng.take(UNIFORM_BYTES * count), np.uint8)
@@ -230,7 +231,7 @@ def random_scalars(count: int, rng: Randomness) -> Rows:
 def reduce_scalars(wide: npt.NDArray[np.uint8]) -> Rows:
     """Little-endian integers, uint8 (n, 64), modulo the order; result (n, 32)."""
     if one(wide, width=UNIFORM_BYTES):
-        return one_row(single.reduce_scalar(wide.tobytes()))
+        return one_row(sodium.reduce_scalar(wide.tobytes()))
     return _each(sodium.REDUCE, matrix(wide, UNIFORM_BYTES))
 
 
@@ -242,14 +243,14 @@ def add_scalars(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8]) -> Ro
 def subtract_scalars(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8]) -> Rows:
     """Differences modulo the order, (n, 32) each."""
     if one(left, right):
-        return one_row(single.subtract_scalars(left.tobytes(), right.tobytes()))
+        return one_row(sodium.subtract_scalars(left.tobytes(), right.tobytes()))
     return _each(sodium.SUBTRACT_SCALARS, *matched(matrix(left), matrix(right)))
 
 
 def multiply_scalars(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8]) -> Rows:
     """Products modulo the order, (n, 32) each."""
     if one(left, right):
-        return one_row(single.multiply_scalars(left.tobytes(), right.tobytes()))
+        return one_row(sodium.multiply_scalars(left.tobytes(), right.tobytes()))
     return _each(sodium.MULTIPLY_SCALARS, *matched(matrix(left), matrix(right)))
 
 
@@ -262,7 +263,7 @@ def invert_scalars(scalars: npt.NDArray[np.uint8]) -> Rows:
         GroupError: for a zero scalar.
     """
     if one(scalars):
-        return one_row(single.invert_scalar(scalars.tobytes()))
+        return one_row(sodium.invert_scalar(scalars.tobytes()))
     scalars = matrix(scalars)
     zero = zero_rows(scalars)
     if zero.any():

@@ -26,6 +26,8 @@ from blindmatch_protocol.codec import Rows
 ELEMENT_BYTES = 32
 SCALAR_BYTES = 32
 UNIFORM_BYTES = 64
+ORDER = 2**252 + 27742317777372353535851937790883648493
+ZERO = bytes(SCALAR_BYTES)
 
 
 def matrix(rows: npt.NDArray[np.uint8], width: int = 32) -> Rows:

@@ -1,10 +1,13 @@
 """libsodium, as rbcl carries it: the group ristretto255, and SHA-512 and ChaCha20-Poly1305 for batches.
 
-This is the one module that talks to rbcl. Functions take addresses, for `group`; those of `on_bytes`, for
-`single`, take the 32 or 64 bytes of one operand themselves. libsodium runs in constant time, and what takes
-longer than ten microseconds runs outside Python's lock. A hash or a product of scalars takes less than one:
-to free the lock for it, and to wait for it again, would cost the threads more than the call itself.
+This is the one module that talks to rbcl. Functions take addresses, for `group`; those of `on_bytes` take the
+32 or 64 bytes of one operand themselves. libsodium runs in constant time, and what takes longer than ten
+microseconds runs outside Python's lock. A hash or a product of scalars takes less than one: to free the lock
+for it, and to wait for it again, would cost the threads more than the call itself.
 A faster backend would replace this module and nothing else.
+
+A proof and a private check of one hash are made of single rows, for which arrays cost more than they save:
+functions from `hash_to_group` on take one element or scalar, the 32 bytes of its canonical encoding.
 
 Batches by libsodium, a row a call: the reference, which every other back end must agree with.
 
@@ -31,7 +34,7 @@ import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError
 from blindmatch_protocol.contract.publishing import LEAST_ROWS
-from blindmatch_protocol.group.rows import ELEMENT_BYTES, addresses, rows_of, top_bits
+from blindmatch_protocol.group.rows import ELEMENT_BYTES, ORDER, UNIFORM_BYTES, addresses, rows_of, top_bits
 
 CARRIER: Final = "rbcl"
 """Name of the `ImportError` without libsodium, whose text says why."""
@@ -196,3 +199,97 @@ def total(elements: Rows) -> Rows:
     at = held.ctypes.data
     deque(map(ADD, repeat(at), repeat(at), addresses(elements[1:], len(elements) - 1)), maxlen=0)
     return held
+
+
+_LENGTH_RULE: Final = "elements and scalars are 32 bytes, wide scalars and uniform ones 64"
+_FROM_HASH = on_bytes("crypto_core_ristretto255_from_hash")
+_ADD = on_bytes("crypto_core_ristretto255_add")
+_MULTIPLY = on_bytes("crypto_scalarmult_ristretto255")
+_MULTIPLY_BASE = on_bytes("crypto_scalarmult_ristretto255_base")
+_REDUCE = on_bytes("crypto_core_ristretto255_scalar_reduce", short=True)
+_INVERT_SCALAR = on_bytes("crypto_core_ristretto255_scalar_invert")
+_SUBTRACT_SCALARS = on_bytes("crypto_core_ristretto255_scalar_sub", short=True)
+_MULTIPLY_SCALARS = on_bytes("crypto_core_ristretto255_scalar_mul", short=True)
+
+
+def hash_to_group(uniform: bytes) -> bytes:
+    """Map 64 uniform bytes to an element; RFC 9496, section 4.3.4."""
+    return _called(_FROM_HASH, "hash to group", _checked(uniform, UNIFORM_BYTES))
+
+
+def multiply(scalar: bytes, element: bytes) -> bytes:
+    """The scalar times the element, which is checked on the way; the scalar must be reduced.
+
+    Raises:
+        GroupError: for a non-canonical encoding, the identity or a zero scalar.
+    """
+    # written out: a private check with its proof calls this eleven times
+    if len(scalar) != ELEMENT_BYTES or len(element) != ELEMENT_BYTES:
+        raise ValueError(_LENGTH_RULE)
+    product = Single()
+    if element[31] & 0x80 or _MULTIPLY(product, scalar, element):
+        raise GroupError("multiply", 0)
+    return product.raw
+
+
+def multiply_base(scalar: bytes) -> bytes:
+    """The scalar times the generator. Raises `GroupError` for a zero scalar."""
+    return _called(_MULTIPLY_BASE, "multiply base", _checked(scalar))
+
+
+def add(left: bytes, right: bytes) -> bytes:
+    """The sum; the identity is a valid operand. Raises `GroupError` for a non-canonical encoding."""
+    return _called(_ADD, "add", _element(left), _element(right))
+
+
+def reduce_scalar(wide: bytes) -> bytes:
+    """A little-endian integer of 64 bytes modulo the group's order."""
+    return _computed(_REDUCE, _checked(wide, UNIFORM_BYTES))
+
+
+def subtract_scalars(left: bytes, right: bytes) -> bytes:
+    """The difference modulo the order."""
+    return _computed(_SUBTRACT_SCALARS, _checked(left), _checked(right))
+
+
+def multiply_scalars(left: bytes, right: bytes) -> bytes:
+    """The product modulo the order."""
+    return _computed(_MULTIPLY_SCALARS, _checked(left), _checked(right))
+
+
+def invert_scalar(scalar: bytes) -> bytes:
+    """The inverse modulo the order. Raises `GroupError` for zero."""
+    return _called(_INVERT_SCALAR, "invert", _checked(scalar))
+
+
+def is_scalar(encoding: bytes) -> bool:
+    """Whether these are the 32 bytes of a number between 1 and the order less 1."""
+    return len(encoding) == ELEMENT_BYTES and 0 < int.from_bytes(encoding, "little") < ORDER
+
+
+def _called(function: Any, operation: str, *operands: bytes) -> bytes:
+    result = Single()
+    if function(result, *operands):
+        raise GroupError(operation, 0)
+    return result.raw
+
+
+def _computed(function: Any, *operands: bytes) -> bytes:
+    """As `_called`, for a function that returns nothing."""
+    result = Single()
+    function(result, *operands)
+    return result.raw
+
+
+def _checked(operand: bytes, length: int = ELEMENT_BYTES) -> bytes:
+    """libsodium reads so many bytes from wherever it is pointed at."""
+    if len(operand) != length:
+        raise ValueError(_LENGTH_RULE)
+    return operand
+
+
+def _element(operand: bytes) -> bytes:
+    """libsodium ignores the top bit of an encoding, which RFC 9496 wants clear."""
+    if _checked(operand)[31] & 0x80:
+        raise GroupError("add", 0)
+    return operand

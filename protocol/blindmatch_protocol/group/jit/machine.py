@@ -28,6 +28,8 @@ from blindmatch_protocol.group.jit.field import P
 from blindmatch_protocol.group.jit.sha512 import BLOCK, START
 from blindmatch_protocol.group.rows import (
     ELEMENT_BYTES,
+    ORDER,
+    SCALAR_BYTES,
     addresses,
     one_row,
     rows_of,
@@ -35,10 +37,9 @@ from blindmatch_protocol.group.rows import (
     stretch,
     zero_rows,
 )
-from blindmatch_protocol.group.single import BYTES, ORDER
 from blindmatch_protocol.group.sodium import FROM_HASH, LIBSODIUM, MULTIPLY_SCALARS, run, total
 
-_HALF: Final = one_row(pow(2, -1, ORDER).to_bytes(BYTES, "little"))
+_HALF: Final = one_row(pow(2, -1, ORDER).to_bytes(SCALAR_BYTES, "little"))
 _Words: TypeAlias = npt.NDArray[np.uint64]
 _ALIGNED: Final = 64
 _DIGEST: Final = 64

@@ -47,7 +47,7 @@ from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party
 from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.designs.provider_scan import DESIGN as IN_CLEAR
-from blindmatch_protocol.group import single
+from blindmatch_protocol.group import sodium
 from blindmatch_protocol.messages import franking
 from blindmatch_protocol.messages.content import AttachmentRef, Content, compose
 from blindmatch_protocol.messages.franking import LEAF_LENGTH, FrankingMode, Stamp, Stamped, disclose
@@ -358,11 +358,11 @@ def _by_recipient(
     report: Report, secret: bytes, judge: bytes, sender: FrankingKey, rng: Randomness
 ) -> SenderProof:
     """Figure 5, RForge."""
-    u, b, other = (single.reduce_scalar(rng.take(64)) for _ in range(3))
+    u, b, other = (sodium.reduce_scalar(rng.take(64)) for _ in range(3))
     keys = amf.Keys(sender.key, amf.public_key(secret), judge)
-    mine = single.multiply(b, keys.recipient), single.multiply_base(b)
-    elements = amf.Elements(single.multiply_base(u), single.multiply_base(other), *mine)
-    witnesses = amf.Witness(u, True), amf.Witness(single.multiply_scalars(b, secret), True)
+    mine = sodium.multiply(b, keys.recipient), sodium.multiply_base(b)
+    elements = amf.Elements(sodium.multiply_base(u), sodium.multiply_base(other), *mine)
+    witnesses = amf.Witness(u, True), amf.Witness(sodium.multiply_scalars(b, secret), True)
     about = proven(report.opening[0].commitment)
     return SenderProof(amf.prove(keys, elements, witnesses, about, rng), (keys.recipient,), (sender,))
 

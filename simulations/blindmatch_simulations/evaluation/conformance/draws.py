@@ -30,7 +30,7 @@ from blindmatch_protocol.codec.randomness import Recording, replayed
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import CERTIFYING, UNBOUND, Role
 from blindmatch_protocol.contract.steps import Send
-from blindmatch_protocol.group import single
+from blindmatch_protocol.group import ORDER, sodium
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published, lowered
@@ -202,8 +202,6 @@ def _states(build: Build) -> Any:
 
 REPLIES: Final = 12
 """Bodies that are answered one by one, and as many in one batch."""
-BYTES: Final = single.BYTES
-ORDER: Final = single.ORDER
 
 Proof: TypeAlias = tuple[int, int]
 """Challenge and response."""
@@ -228,7 +226,7 @@ def check_proofs(fixtures: Fixtures) -> Passed:
 def windows(fixtures: Fixtures) -> frozenset[bytes]:
     """Everything in the set-up that may be a public key."""
     raws = as_published(fixtures).deployed.build.setup_files.values()
-    return frozenset(raw[at : at + BYTES] for raw in raws for at in range(len(raw) - BYTES + 1))
+    return frozenset(raw[at : at + SCALAR_BYTES] for raw in raws for at in range(len(raw) - SCALAR_BYTES + 1))
 
 
 def proofs_in(replies: Iterable[Message]) -> list[Proof]:
@@ -237,10 +235,14 @@ def proofs_in(replies: Iterable[Message]) -> list[Proof]:
     found: dict[tuple[str, str], list[Proof]] = defaultdict(list)
     for reply in replies:
         leaves = [(path, value) for path, value in fields_of(reply) if isinstance(value, bytes)]
-        raws = [((path, path), leaf) for path, leaf in leaves if len(leaf) == 2 * BYTES]
-        raws += [((path, q), a + b) for (path, a), (q, b) in pairwise(leaves) if len(a) == len(b) == BYTES]
+        raws = [((path, path), leaf) for path, leaf in leaves if len(leaf) == 2 * SCALAR_BYTES]
+        raws += [
+            ((path, q), a + b) for (path, a), (q, b) in pairwise(leaves) if len(a) == len(b) == SCALAR_BYTES
+        ]
         for paths, raw in raws:
-            challenge, response = (int.from_bytes(raw[at : at + BYTES], "little") for at in (0, BYTES))
+            challenge, response = (
+                int.from_bytes(raw[at : at + SCALAR_BYTES], "little") for at in (0, SCALAR_BYTES)
+            )
             found[paths].append((challenge, response))
     return [
         proof
@@ -257,7 +259,7 @@ def solved(proofs: Sequence[Proof], public: frozenset[bytes]) -> bool:
             continue
         key = (other_s - s) * pow(c - other_c, -1, ORDER) % ORDER
         for scalar in (key, ORDER - key):
-            if single.multiply_base(scalar.to_bytes(BYTES, "little")) in public:
+            if sodium.multiply_base(scalar.to_bytes(SCALAR_BYTES, "little")) in public:
                 return True
     return False
 
