@@ -19,6 +19,7 @@ from blindmatch_protocol.codec.errors import DesignError, PictureError, Protocol
 from blindmatch_protocol.codec.randomness import replayed, system_randomness
 from blindmatch_protocol.contract import AnyDesign, Match, Party, Session, open_all
 from blindmatch_protocol.designs import carried_oprf_psi, none, third_party
+from blindmatch_protocol.designs.carried import SEAL_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN as OPRF_PSI
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_protocol.picture.decode import Picture
@@ -266,6 +267,18 @@ def test_a_device_that_a_carried_role_cheated_goes_on_asking(make_world: MakeWor
         False,
     ]
     assert len({one.body for one in world.matcher.asked}) == 4, "each request is sealed anew"
+
+
+def test_an_account_that_is_served_keys_of_its_own_asks_nobody(make_world: MakeWorld) -> None:
+    """Keys of one account's alone would say whose each request is; they are files of the signed manifest."""
+    world = make_world(carried_oprf_psi.DESIGN, HASHES)
+    world.device("bob")
+    other = publish(carried_oprf_psi.DESIGN, HASHES, 1, "other")
+    world.matcher.manifest = world.matcher._signed()
+    world.matcher.epoch.setup[SEAL_FILE] = other.setup[SEAL_FILE]
+    with pytest.raises(MisbehavedError, match=SEAL_FILE):
+        world.device("alice")
+    assert world.matcher.asked == []
 
 
 @pytest.mark.parametrize("design", [carried_oprf_psi.DESIGN, third_party.DESIGN], ids=lambda d: d.info.name)

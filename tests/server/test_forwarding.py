@@ -12,14 +12,17 @@ from typing import Any, ClassVar
 
 import grpc
 import pytest
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Info, KeyLimits, Learner, Party, Role
+from blindmatch_protocol.messages.parts import MOST_SMALL_BYTES
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Identity
 from blindmatch_server.hosting.limits import Rate
+from blindmatch_server.matching import forwarding
 from blindmatch_server.matching.answering import MatchingLimits
-from blindmatch_server.matching.forwarding import NO_REPLY, Carrying, check_sender
+from blindmatch_server.matching.forwarding import NO_REPLY, Carrying, Forwarder, check_sender
 from blindmatch_server.matching.service import MatchingConfig, open_matching
-from blindmatch_server.storage.errors import ForbiddenError
+from blindmatch_server.storage.errors import ForbiddenError, HostError
 from msgspec.structs import replace
 from support.held_source import HeldSource
 
@@ -264,3 +267,24 @@ async def test_fields_that_are_none_of_an_envelope_are_not_carried(tmp_path: Pat
         await alice.one("Matching/Exchange", raw + b"\xa2\x06\x05alice")
         (sent,) = [one for one in made.deployment.events("call") if one["service"] == "third"]
         assert sent["bytes_in"] == len(raw)
+
+
+@pytest.mark.parametrize("lie", [wire.Envelope(body=bytes(MOST_SMALL_BYTES + 1)), wire.Envelope(body_size=7)])
+async def test_a_host_has_no_other_status_told_by_what_it_replies(
+    monkeypatch: pytest.MonkeyPatch, lie: wire.Envelope
+) -> None:
+    """A reply that the carrier cannot hand on would be refused by the carrier, as if its epoch were over."""
+
+    class Lying:
+        def __init__(self, channel: object) -> None:
+            pass
+
+        async def Exchange(self, *given: Any, **more: Any) -> wire.Envelope:
+            return lie
+
+    monkeypatch.setattr(forwarding.rpc, "MatchingStub", Lying)
+    carrying = Carrying(Party.PROVIDER, lambda host: "127.0.0.1:1", Deployment().credentials(ALICE))
+    forwarder = Forwarder(Carried.info, carrying, 1 << 20, seeded("order"))
+    with pytest.raises(HostError, match=NO_REPLY):
+        await forwarder.ask(envelope(b"x"), b"x")
+    await forwarder.close()

@@ -191,7 +191,9 @@ class Forwarder:
         head.body = body
         stub: Any = rpc.MatchingStub(channel)  # type: ignore[no-untyped-call]
         reply: wire.Envelope = await stub.Exchange(head, timeout=_SMALL_SECONDS)
-        return single(reply, EXCHANGE)
+        if len(told := single(reply, EXCHANGE)) > MOST_SMALL_BYTES:  # else that is refused here, by a status
+            raise ProtocolError(EXCHANGE, f"must be at most {MOST_SMALL_BYTES}", "body")
+        return told
 
     async def _large(self, channel: grpc.aio.Channel, head: wire.Envelope, body: bytes) -> bytes:
         stub: Any = rpc.MatchingStub(channel)  # type: ignore[no-untyped-call]
