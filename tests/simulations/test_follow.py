@@ -407,6 +407,19 @@ def test_where_a_carrier_hands_a_request_on_the_page_says_that_this_was_not_reco
     assert "hash" in pane and "which account" not in pane
 
 
+def test_nothing_is_seen_by_a_coalition_of_which_somebody_got_nothing(recorded: Any) -> None:
+    told = recorded("carried-token-psi").told
+    scene = told.scenes[0]
+    got, seen = set[str](), set[str]()
+    for one in told.steps[scene.first : scene.end]:
+        got |= {one.target}
+        seen |= {party for names in one.facts for party in names.split("+")}
+    assert seen <= got | {scene.sender} and "centre" not in seen
+    names = {name for one in told.steps for some in one.facts.values() for name, _ in some}
+    assert "delta_sizes" not in names, "there were none"
+    assert {"query_count", "query_time"} <= names
+
+
 def test_a_request_that_is_none_and_a_picture_that_is_none_are_named(exact: Run, tmp_path: Path) -> None:
     lines = exact.path.read_bytes().splitlines(keepends=True)
     for old, new, says in (

@@ -325,10 +325,10 @@ class _Reader:
         return {names: some for names, some in found.items() if some}
 
     def _arrived(self, call: _Call, found: Facts) -> None:
-        """Facts that say no more than that a request came, of whoever gets it and of coalitions with them."""
+        """Facts that say no more than that a request came, of whoever gets it and of those together."""
         seers = {call.opened.party, self._host(call)}
         for row in self.head.declared:
-            if seers & {*row.parties} and (len(row.parties) > 1 or {*row.parties} <= seers):
+            if {*row.parties} <= seers:
                 alone = {name for one in row.parties for name, _ in found.get(one, ())}
                 some = [(one.name, "seen") for one in row.facts if one.arrives and one.name not in alone]
                 found.setdefault("+".join(row.parties), []).extend(some)

@@ -45,7 +45,7 @@ from blindmatch_simulations.testbed.deployment.devices import Options, Watched, 
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.operators import ask_centre, centre_list
 from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, open_published, values_of
-from blindmatch_simulations.testbed.inprocess.steps import fields_of, stands_in
+from blindmatch_simulations.testbed.inprocess.steps import fields_of, silent, stands_in
 from blindmatch_simulations.testbed.pictures.pool import random_hashes
 from blindmatch_simulations.testbed.scenario.operations import (
     AddDevice,
@@ -142,7 +142,7 @@ def _stands(opened: OpenDesign, item: Item, number: int, role: Role, body: bytes
         for fact in told(design, frozenset({party}), Adversary.SEMI_HONEST):
             value = fact.project(item, opened.setup)
             words = value.hex() if isinstance(value, bytes) else str(value)
-            stands = value is not True and stands_in(value, fields)
+            stands = value is not True and value != () and not silent(value) and stands_in(value, fields)
             if Shows.PICTURE in fact.shows:
                 stands, words = item.pixels.tobytes() in fields, ""
             if stands:
