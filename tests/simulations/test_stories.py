@@ -116,7 +116,7 @@ def test_a_run_that_was_killed_is_repeated_in_its_folder(tmp_path: Path) -> None
 
 def test_a_folder_of_somebody_s_own_is_left_alone(tmp_path: Path) -> None:
     (own := tmp_path / "own").mkdir()
-    (own / "file").write_text("mine")
+    (own / "unfinished").write_text("mine")
     assert in_process(tmp_path, "story", "key", "--out", own).code == 4
-    assert [one.name for one in own.iterdir()] == ["file"]
+    assert [one.name for one in own.iterdir()] == ["unfinished"]
     assert in_process(tmp_path, "story", "nothing", "--out", tmp_path / "run").code == 2

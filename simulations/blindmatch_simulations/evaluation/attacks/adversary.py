@@ -64,7 +64,7 @@ class Left(Enum):
     ABSENCE = ("whoever verifies the proof", _ABSENT)
     REPORTED = ("people who look at a report", _REPORT)
     COMPARED = ("people who compare safety numbers", None)
-    COUNTED = ("the matcher, in its counts by account", None)
+    COUNTED = ("servers, if they look at counts by account", None)
     CHECKED = ("the centre, by its checks", None)
     WAITS = ("the sender, whose message waits", None)
     AUDIT = ("the audit", None)

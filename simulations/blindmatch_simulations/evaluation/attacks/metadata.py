@@ -242,7 +242,7 @@ _ALL: Final = frozenset({Party.PROVIDER, Party.MATCHER, Party.CENTRE})
     budget=f"{PREVENTED} listed pictures, and as many others",
     weakness=replacing((reporting, "Consequence", SimpleNamespace(REPORT=Consequence.WARN))),
     needs=(ENCRYPTED, A_LIST, TOLD, SMALL),
-    exposes="whether a picture matched",
+    exposes="whether a picture matched, where devices warn",
 )
 def warned(arena: Arena) -> Figure:
     """Count the listed pictures for which other calls leave a device that warns than for other pictures."""
@@ -255,7 +255,7 @@ def warned(arena: Arena) -> Figure:
     Claim("whoever sees a query without a message learns outcome"),
     budget=warned.budget,
     needs=(ENCRYPTED, A_LIST, ASKS, TOLD, SMALL),
-    exposes="whether a picture matched",
+    exposes="whether a picture matched, where devices refuse",
 )
 def refused(arena: Arena) -> Figure:
     """The same of a device that refuses: the query is there and the message is not."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ from blindmatch_simulations.testbed.scenario.run import publish_list
 from blindmatch_simulations.testbed.scenario.world import WAIT_SECONDS, World, until
 
 DAYS: Final = 45
-UNFINISHED: Final = "unfinished"
+UNFINISHED: Final = ".blindmatch-story-unfinished"
 DEVICES: Final = ("alice", "bob")
 
 
@@ -70,6 +70,7 @@ class Story(Struct):
 
     folder: Path
     world: World
+    began: datetime
     listed: bool = True
     upheld: bool = True
     stolen: bool = True
@@ -81,7 +82,8 @@ class Story(Struct):
         return datetime.fromtimestamp(time.time() - (DAYS - self.day) * DAY_S, UTC)
 
     def tell(self, says: str, **seen: Any) -> None:
-        self.told.append(Told(self.day, self.now().date().isoformat(), says.format(**seen), seen))
+        date = (self.began + timedelta(self.day)).date().isoformat()
+        self.told.append(Told(self.day, date, says.format(**seen), seen))
 
     def keep(self, file: Path, shows: str, *command: object) -> None:
         self.kept.append(Kept(str(file), shows, (*map(str, command),)))
@@ -259,7 +261,7 @@ def play_story(name: str, folder: Path, **choices: bool) -> Story:
     log = make_log(deployment, 2, 2, 2 * DAYS * DAY_S)
     (folder / "log.policy").write_text(log.pinned(reference).policy.text)
     world = World(deployment, reference, design, clock=lambda: story.now().timestamp())
-    story = Story(folder, world, **dict[str, Any](choices))
+    story = Story(folder, world, begun, **dict[str, Any](choices))
     with world:
         world.start(world.log_parties, threads=True)
         happen(story)
