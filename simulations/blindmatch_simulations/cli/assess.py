@@ -55,7 +55,7 @@ from blindmatch_simulations.evaluation.assess.subjects import points
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.evaluation.studies.evidence import differences
 from blindmatch_simulations.measure.results import Figure, Row, short
-from blindmatch_simulations.report import draw_comparison, draw_report, print_sheet
+from blindmatch_simulations.report import draw_briefing, draw_comparison, draw_report, print_sheet
 from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import not_installed
 
@@ -307,12 +307,15 @@ def run_report(
     sheet: Annotated[
         bool, typer.Option("--sheet", help="Also print the decision sheet, one A4 page, as sheet.pdf.")
     ] = False,
+    briefing: Annotated[
+        bool, typer.Option("--briefing", help="Also draw eight captioned figures, as SVG and PNG.")
+    ] = False,
 ) -> None:
     """Draw report.html, figures and tables of a results folder again; it is checked first.
 
     An attacks.json in the folder (blindmatch attack run --json) is drawn with it. With --compare,
-    compare.html in the first folder shows the runs side by side. The decision sheet is report.html#sheet;
-    --sheet prints it with Chromium.
+    compare.html in the first folder shows the runs side by side. The decision sheet is the first view of
+    report.html; --sheet prints it with Chromium. --briefing needs the extra `report`.
 
     What the file of a report of a match shows: blindmatch report verify FILE.
     """
@@ -322,5 +325,7 @@ def run_report(
         paths.append(draw_comparison(folder, [results, *others]))
     if sheet:
         paths.append(print_sheet(folder))
+    if briefing:
+        paths.append(draw_briefing(folder, results))
     for path in paths:
         OUT.print(f"written: {path}", soft_wrap=True, highlight=False)

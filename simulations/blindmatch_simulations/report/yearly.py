@@ -16,7 +16,7 @@ from blindmatch_simulations.evaluation.population.inputs import YEAR, Figure, fi
 from blindmatch_simulations.evaluation.population.model import LITERATURE, MEASURED, literature, model
 from blindmatch_simulations.evaluation.population.outputs import OUTPUTS
 from blindmatch_simulations.evaluation.population.running import Subject, subjects
-from blindmatch_simulations.evaluation.population.year import CENTRE, parameters
+from blindmatch_simulations.evaluation.population.year import parameters
 from blindmatch_simulations.measure.results import short
 from blindmatch_simulations.report.markup import band, mark, text
 
@@ -283,13 +283,6 @@ def _of_year(ident: str, label: str, figure: Figure[Any], least: float, most: fl
     return Input(ident, label, figure.value, least, most, figure.source, figure.provenance)
 
 
-JOINTLY: Final = (
-    "accounts.number", "activity.pictures_a_day", "material.files", "material.video", "material.sharers",
-    "cascades.benign", "cascades.known", "cascades.exponent", "cascades.largest", "cascades.left",
-    "false_matches.rate", "false_matches.others", "false_matches.series", "list.growth", "list.epoch_days",
-    "outages.chance", "outages.part", "clients.modified", *(f"centre.{name}" for name in CENTRE),
-)  # fmt: skip
-"""Inputs with ends that matter for what the page tells of a year."""
 RENAMED: Final = {
     "accounts.number": "accounts", "activity.pictures_a_day": "pictures", "material.sharers": "share_sharing",
     "cascades.benign": "cascades", "cascades.known": "cascades_known", "outages.chance": "outage_chance",
@@ -302,19 +295,16 @@ RENAMED: Final = {
 def year_inputs() -> dict[str, Any]:
     """What the page needs to compute what `population` does: the model, parameters, inputs with ends."""
     year = read_inputs(None)
-    found = {f"{part}.{field}": one for part, field, one in figures(year)}
+    its = model(year, literature(year), year.accounts.number.value, YEAR)
+    base = {**parameters(its), "share_sharing": year.material.sharers.value}
     ends = [
-        {
-            "name": RENAMED.get(name, name.partition(".")[2]), "ends": [one.value, one.low, one.high],
-            "whole": isinstance(one.value, int),
-        }
-        for name, one in found.items()
-        if name in JOINTLY and one.low is not None
-    ]  # fmt: skip
-    base = model(year, literature(year), year.accounts.number.value, YEAR)
+        {"name": name, "ends": [one.value, one.low, one.high], "whole": isinstance(one.value, int)}
+        for part, field, one in figures(year)
+        if (name := RENAMED.get(f"{part}.{field}", field)) in {*base, "rate"} and one.low is not None
+    ]
     return {
         "model": committed("year"),
-        "base": {**parameters(base), "share_sharing": year.material.sharers.value},
+        "base": base,
         "uncertain": ends,
         "shape": year.material.shape.value,
         "staff_most": year.centre.staff.high or year.centre.staff.value,

@@ -1,8 +1,7 @@
 // What is flagged wrongly: measured, modelled, and in the literature.
-const reportsRow = (name, recall, rate, estimate = true) => {
+const reportsRow = (name, recall, rate) => {
   const f = flood(recall, rate),
-    words = (v, show = number) =>
-      v[1] === v[2] || !estimate ? between(v[1], v[2], show) : h`${show(v[0])} ${soft(h`(${between(v[1], v[2], show)})`)}`;
+    words = (v, show = number) => between(v[1], v[2], show);
   const where = place("flood", wordsOf(name));
   const held = () =>
     evidence("Reports a day", [
@@ -41,12 +40,6 @@ const outsideLink = (ident) => {
   )} ${mark(one.provenance)}`;
 };
 const bestOf = (row, name) => figureOf(row, best(row, name));
-// of the reference corpus from photographs at their least to all kinds at their most: pictures sent are of no known mix
-const rateOf = (row) => {
-  const [rate, low, high] = triple(bestOf(row, "false_matches"));
-  if (best(row, "false_matches") === "false_matches") return [rate, low, high];
-  return [rate, figureOf(row, "corpus_false_photographs").low ?? low, figureOf(row, "corpus_false_all").high ?? high];
-};
 // what a bound of one in a million still comes to
 const stillAYear = () => number(Number((given("volume") * 1e-6 * DAYS).toPrecision(3)));
 const flaggedPart = () => {
@@ -69,11 +62,8 @@ const flaggedPart = () => {
     ["perceptual hash, recalled", "fpr_perceptual"],
     ["classifier, recalled", "fpr_classifier"],
   ].map(([name, ident]) =>
-    reportsRow(name, [1, 1, 1], [null, now.sources.volumes[ident].low, now.sources.volumes[ident].high], false),
+    reportsRow(name, [1, 1, 1], [null, now.sources.volumes[ident].low, now.sources.volumes[ident].high]),
   );
-  const own = rows
-    .filter((row) => triple(bestOf(row, "recall")))
-    .map((row) => reportsRow(code(row), triple(bestOf(row, "recall")), rateOf(row)));
   const head = [
     "rate from",
     "right reports a day",
@@ -103,7 +93,6 @@ const flaggedPart = () => {
     ),
     fold("flagged-tables", "Reports a day; thresholds", [
       table("Reports a day, if no listed picture were missed", head, quoted),
-      table("Reports a day, from each design's figures; of wrong ones the range is from photographs at least to all kinds at most", head, own),
       para(
         h`If false matches were independent, an account with ${number(given("items"))} pictures a year at ${number(given("rate"))} false matches a picture would reach ${number(given("threshold"))} matches with probability ${opens("threshold", number(reaches(given("items") * given("rate"), given("threshold"))), () => evidence("Threshold", [["how", "Poisson; one odd picture that is sent again and again is not independent"]]))}. Published: ${outsideLink("threshold_published")}; claimed: ${outsideLink("account_error_published")}.`,
       ),

@@ -1,73 +1,4 @@
-// Rights sheets, frameworks and the checklist: questions from data, answers from the run. No verdict, no rating.
-const factsTo = (row, kinds, parties) =>
-  bySeverity(
-    unique(
-      row.design.declared
-        .filter(
-          (one) =>
-            one.source === "design" &&
-            one.adversary === "semi-honest" &&
-            (parties === "servers" ? one.parties.join() !== "device" : one.parties.join() === parties),
-        )
-        .flatMap((one) => one.facts)
-        .filter((fact) => kinds.includes(fact.severity))
-        .map((fact) => [fact.name, fact.severity].join()),
-    ).map((one) => ({name: one.split(",")[0], severity: one.split(",")[1]})),
-  );
-const answer = (row, question) => {
-  if (row.kind === "study") return question.encrypted && question.facts.length === 1 ? studyOpens(row) : absent("");
-  const parts = (question.figures || []).map((base) => {
-    const name = best(row, base);
-    return h`${kindOf(name).title}: ${figFull(row, name)}`;
-  });
-  if (question.encrypted)
-    parts.unshift(row.design.end_to_end ? "messages are end-to-end encrypted" : "messages are not end-to-end encrypted");
-  if (question.facts) {
-    const found = factsTo(row, question.facts, "servers");
-    parts.push(
-      h`servers learn: ${opens(
-        place(row.id, "facts"),
-        glue(
-          found.map((one) => one.name),
-          ", ",
-        ) || "none of these by declaration",
-        now.evidence.get(place(row.id, "facts")),
-      )}`,
-    );
-  }
-  if (question.list) parts.push(listAbuse(row));
-  if (question.abuse) parts.push(withFact(row, () => true));
-  if (question.attacks)
-    parts.push(
-      h`attacks: ${
-        glue(
-          question.attacks
-            .flatMap(attackNamed)
-            .filter(
-              (one) =>
-                one.parameters.design === row.id || !attackNamed(one.id).some((other) => other.parameters.design === row.id),
-            )
-            .map((one) => h`${one.id} (${one.parameters.design}) ${attackLink(one)}`),
-          "; ",
-        ) || absent("")
-      }`,
-    );
-  if (question.unmeasured) parts.push(h`${absent("")}: ${question.unmeasured}`);
-  return glue(parts, h`<br/>`);
-};
-const studyOpens = (row) =>
-  glue(
-    row.opened
-      .filter((one) => one.messages)
-      .map((one) =>
-        opens(
-          place(row.id, "opened", one.who, String(one.holders)),
-          h`${one.who}, ${one.holders}: ${one.messages} of ${one.of_messages} messages`,
-          () => evidence(row.id, [["row in results.json", h`<code>opened</code>: ${json(one)}`]]),
-        ),
-      ),
-    h`<br/>`,
-  );
+// Rights in five questions, frameworks and the checklist: answers from the run. No verdict, no rating.
 const optionIn = (row) => row.design?.option ?? row.option ?? "";
 // ---- the five questions: who answers alike stands together
 const beyondEnds = (row) => sight(row).filter((box) => !["device", ...AFTER].includes(box.party));
@@ -116,15 +47,6 @@ const fiveQuestions = (rows) =>
     ]),
     "five",
   );
-const inFull = (rows) =>
-  table(
-    "Every question, design by design",
-    ["question", "what this run says"],
-    rows.flatMap((row) => [
-      [h`<span id="rights-${place(row.id)}">${code(row)}</span>`],
-      ...now.sources.rights.flatMap((right) => right.questions.map((question) => [h`${soft(right.right)}<br/>${question.ask}`, answer(row, question)])),
-    ]),
-  );
 const optionOf = (id) => now.sources.options.find((one) => one.id === id) || {id, name: ""};
 const rightsPart = () => {
   const rows = now.sources.options.flatMap((option) => [...designs(), ...studies()].filter((row) => optionIn(row) === option.id));
@@ -132,7 +54,6 @@ const rightsPart = () => {
     "rights",
     "What does it mean for rights?",
     rows.length ? fiveQuestions(rows) : "",
-    fold("rights-all", "Every question, design by design", [para("No legal verdict and no rating."), inFull(rows)]),
     fold("frameworks", "Criteria of REPHRAIN and of the expert process", frameworks()),
   );
 };

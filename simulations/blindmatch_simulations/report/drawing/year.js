@@ -332,8 +332,7 @@ const yearPart = () => {
 };
 // what a slider says, and whose behaviour can be chosen
 const slideSaid = (one, value) => {
-  if (!value && one.ident === "errors") return "as measured";
-  if (!value && one.ident === "list") return "as measured";
+  if (!value && ["errors", "list"].includes(one.ident)) return "as measured";
   if (one.ident === "errors") return `one in ${some(1 / value)}`;
   return one.ident === "modified" ? percent(value) : some(value);
 };
