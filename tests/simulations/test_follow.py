@@ -20,6 +20,7 @@ from blindmatch_simulations.testbed.scenario.recording import Recording, Request
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 from py_mini_racer import MiniRacer
+from support.command import in_process
 
 INNOCENT, EDITED, LISTED = "not listed", "edited copy of a listed one", "listed"
 ORDER = (INNOCENT, EDITED, LISTED)
@@ -436,3 +437,17 @@ def test_a_request_that_is_none_and_a_picture_that_is_none_are_named(exact: Run,
     (tmp_path / "bad.jsonl").write_bytes(b"".join(lines).replace(b'"says":"', b'"says":"' + b"x" * 3000, 1))
     with pytest.raises(follow.BlindmatchError, match=r"line 1: .*length <= 2000.*says"):
         read_recording(tmp_path / "bad.jsonl")
+
+
+def test_the_command_does_not_write_over_a_recording_and_names_what_there_is(
+    exact: Run, tmp_path: Path
+) -> None:
+    spared = in_process(tmp_path, "follow", exact.path, "--out", exact.path)
+    assert spared.code == 2 and "is a recording" in " ".join(spared.err.split())
+    assert read_recording(exact.path).events
+    unknown = in_process(tmp_path, "record", tmp_path / "new.jsonl", "--attack", "magic")
+    assert unknown.code == 2 and "split-view" in unknown.err and not (tmp_path / "new.jsonl").exists()
+    page, export = tmp_path / "page.html", tmp_path / "page.json"
+    done = in_process(tmp_path, "follow", exact.path, "--out", page, "--json", export)
+    assert done.code == 0 and page.read_text("utf-8") == follow_page([exact.told])
+    assert json.loads(export.read_text()) == to_builtins([exact.told])

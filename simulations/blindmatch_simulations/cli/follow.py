@@ -29,9 +29,10 @@ def run_record(
 
     Servers run on loopback, in this process. The recording holds keys and randomness: it is for you alone.
     """
-    for name, given, known in (("--attack", attack, STAGINGS), ("--edit", edit, BY_NAME)):
-        if given not in known:
-            raise typer.BadParameter(f"{name}: must be one of {', '.join(known)}")
+    if attack not in STAGINGS or edit not in BY_NAME:
+        raise typer.BadParameter(
+            f"--attack: one of {', '.join(STAGINGS)}; --edit: one of {', '.join(BY_NAME)}"
+        )
     record(file, design, attack, edit)
     OUT.print(f"written: {file}", soft_wrap=True, highlight=False)
 
@@ -45,6 +46,8 @@ def run_follow(
     It needs nothing else, and holds no keys, sessions or randomness; nor does --json, which has the same
     steps. Only pictures near a bundled one are shown.
     """
+    if out in recordings:
+        raise typer.BadParameter(f"--out: {out} is a recording")
     found = [followed(read_recording(path)) for path in recordings]
     write_whole(out, follow_page(found).encode())
     return Found(to_builtins(found), (f"written: {out}",))

@@ -41,9 +41,7 @@ from blindmatch_simulations.testbed.scenario.recording import Attack, Declared, 
 from blindmatch_simulations.testbed.scenario.run import Shown
 
 MOST_PAGE: Final = 3_000_000
-"""Bytes of the page."""
 MOST_SCENES: Final = 12
-MOST_EVENTS: Final = 2_000
 MOST_WORDS: Final = 600
 HEAD_BYTES: Final = 96
 SMALL: Final = (160, 120)
@@ -214,7 +212,7 @@ class _Reader:
             made = self._steps(act)
             if not _near(picture, _bundled()):
                 left_out.add("Pictures that are not near a bundled one, and all that left for them.")
-            elif len(scenes) == MOST_SCENES or first > MOST_EVENTS:
+            elif len(scenes) == MOST_SCENES:
                 left_out.add(f"All pictures but the first {len(scenes)}.")
             else:
                 steps += made
@@ -223,7 +221,6 @@ class _Reader:
         return steps, scenes, sorted(left_out)
 
     def _what(self, picture: Picture, file: bytes) -> str:
-        """What a picture is, by the lists that were published before."""
         if file in self._listed:
             return "listed"
         if _near(picture, self._listed.values()):
@@ -353,7 +350,6 @@ class _Reader:
                 yield "session_start", "it starts a session"
 
     def _of_rest(self, call: _Call) -> Iterator[tuple[str, str]]:
-        """The same of what else is asked of relay and centre."""
         last, account = call.requests[-1], call.opened.account
         match call.name:
             case "FetchBundle":
@@ -369,12 +365,10 @@ class _Reader:
                 yield from ((name, "in the report") for name in ("report", *proofs))
 
     def _declares(self, name: str, party: str) -> bool:
-        """Is a fact declared to a party?"""
         every = (*self.head.declared, *self.declared)
         return any(one.parties == (party,) and name in [fact.name for fact in one.facts] for one in every)
 
     def _of_event(self, event: Played) -> Iterator[Step]:
-        """What an operation came to, if there is something to say."""
         operation, who = event.operation, _short(do.account_of(event.operation) or Party.CENTRE)
         says, facts, notices = "", Facts(), [(f"{who}'s device", _short(one)) for one in event.noticed]
         match operation:
@@ -455,7 +449,6 @@ def _picture(file: bytes, event: Played) -> Picture:
 
 
 def _small(file: bytes) -> str:
-    """A small copy, as a data URI."""
     small = opened(file)
     small.thumbnail(SMALL)
     return f"data:image/jpeg;base64,{b64encode(encoded(small, 'JPEG', quality=70)).decode()}"

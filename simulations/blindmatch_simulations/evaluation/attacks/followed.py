@@ -21,7 +21,9 @@ from blindmatch_client.settings import FailureMode
 from blindmatch_proofs.checkpoint import ED25519, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.tlog_proof import TlogProof
-from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract import Content, Party
+from blindmatch_protocol.picture.decode import Picture
+from blindmatch_protocol.picture.pdq import rows
 from blindmatch_server.epochs.logged import read_logged
 from google.protobuf.message import Message as Wire
 from msgspec import Struct, field
@@ -36,11 +38,11 @@ from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.deployment.transparency import LOG, log_seed, witness_signer
 from blindmatch_simulations.testbed.inprocess.deployed import values_of
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, crops
+from blindmatch_simulations.testbed.pictures.pool import Oracle
 from blindmatch_simulations.testbed.scenario.operations import (
     AddDevice,
     Check,
     Decide,
-    Flush,
     Operation,
     Publish,
     Receive,
@@ -149,9 +151,8 @@ def record(
     """Play a run, and record it in the new file `path`; the deployment stays in the new folder `home`.
 
     Raises:
-        AttackError: if the design does not have all the parties that the adversary holds.
+        AttackError: if the design lacks a party that the adversary holds, or the run cannot begin.
         RecordingError: if the file cannot be written.
-        BlindmatchError: if the run cannot begin.
     """
     design, staging = load_design(reference), STAGINGS[attack]
     played = Attack(attack.replace("-", " "), staging.holds, staging.does) if staging.does else None
@@ -189,11 +190,14 @@ def _operations(world: Stage, staging: Staging, edit: str) -> Iterator[Operation
     for sender, recipient in () if staging.split else ((ALICE, BOB), (BOB, ALICE)):
         yield SendText(sender, recipient, "hello")
         yield Receive(recipient, 1, SECONDS)
+    oracle = Oracle(world.design.info.relation, rows([Picture.from_bytes(one).hash for one in on_list]))
+    by_server, filed = world.design.info.sends_content is Content.CLEAR, 0
     for picture in (innocent, BY_NAME[edit].apply(listed), listed):
         yield SendPicture(ALICE, BOB, picture)
-        yield Flush(ALICE)
-        yield Receive(BOB, 1, 2.0)
-        yield Check(0, SECONDS)
+        held_back = world.of(ALICE).watched.device.standing().messages
+        yield Receive(BOB, 1, 1.0 if held_back else SECONDS)
+        filed += by_server and oracle.matches(Picture.from_bytes(picture))
+        yield Check(filed, SECONDS)
         if staging.added:
             yield Decide("unfounded", "a person looked: a harmless picture")
-            yield Check(0, SECONDS)
+            yield Check(filed, SECONDS)

@@ -92,16 +92,15 @@ const follow = (() => {
     return places;
   };
   const between = ([x0, y0], [x1, y1], part) => [Math.round(x0 + (x1 - x0) * part), Math.round(y0 + (y1 - y0) * part)];
-  const routeOf = (event, places) => (event?.kind && places[event.source] && places[event.target] ? [places[event.source], places[event.target]] : null);
-  const drawLine = (event, places) => {
-    const route = routeOf(event, places);
-    return route ? h`<line class="line${event.supposed ? " supposed" : ""}" x1="${route[0][0]}" y1="${route[0][1]}" x2="${route[1][0]}" y2="${route[1][1]}"/>` : "";
-  };
-  const drawMark = (event, places) => {
-    const route = routeOf(event, places);
-    if (!route) return "";
-    const [x0, y0] = between(...route, 0.22), [x, y] = between(...route, 0.55);
-    return h`<g class="mark" transform="translate(${x} ${y})" data-dx="${x0 - x}" data-dy="${y0 - y}"><g class="moves">${glyph(event.kind)}<text class="word ${classOf(event.kind)}" y="30">${WORDS[event.kind] || event.kind}</text></g></g>`;
+  // the line below the boxes, and the mark above them
+  const drawRoute = (event, places) => {
+    const from = places[event?.source], to = places[event?.target];
+    if (!event?.kind || !from || !to) return ["", ""];
+    const [x0, y0] = between(from, to, 0.22), [x, y] = between(from, to, 0.55);
+    return [
+      h`<line class="line${event.supposed ? " supposed" : ""}" x1="${from[0]}" y1="${from[1]}" x2="${to[0]}" y2="${to[1]}"/>`,
+      h`<g class="mark" transform="translate(${x} ${y})" data-dx="${x0 - x}" data-dy="${y0 - y}"><g class="moves">${glyph(event.kind)}<text class="word ${classOf(event.kind)}" y="30">${WORDS[event.kind] || event.kind}</text></g></g>`,
+    ];
   };
   const drawBox = (run, state, side, party, [x, y], chosen, [, , w, hgt]) => {
     const count = union(run, state, [party]).seen.filter((one) => one.since !== null).length;
@@ -111,8 +110,9 @@ const follow = (() => {
   const drawStage = (run, scene, view, side) => {
     const at = Math.min(view.at, scene.end - scene.first), state = stateOf(run, scene, at), places = placesOf(run, view.narrow);
     const sizes = SIZES[view.narrow ? "narrow" : "wide"], said = state.last?.says || `${scene.sender} is about to send the picture to somebody.`;
+    const [line, mark] = drawRoute(state.last, places);
     const boxes = run.parties.filter(([party]) => places[party]).map(([party]) => drawBox(run, state, side, party, places[party], view.parties, sizes));
-    return h`<section class="stage"><h2>${nameOf(run)} <span class="soft">option ${run.option}; the picture: ${scene.what}</span></h2><p class="soft sum">${run.summary}</p><svg viewBox="0 0 ${sizes[0]} ${sizes[1]}" role="group" aria-label="Parties of ${nameOf(run)}">${drawLine(state.last, places)}${boxes}${drawMark(state.last, places)}</svg><p class="step"><b>Step ${at} of ${scene.end - scene.first}.</b> ${upper(said)} ${state.last?.supposed ? "Servers are not recorded: this is by the design's declaration." : ""}</p>${drawNoticed(run, scene, state, at)}</section>`;
+    return h`<section class="stage"><h2>${nameOf(run)} <span class="soft">option ${run.option}; the picture: ${scene.what}</span></h2><p class="soft sum">${run.summary}</p><svg viewBox="0 0 ${sizes[0]} ${sizes[1]}" role="group" aria-label="Parties of ${nameOf(run)}">${line}${boxes}${mark}</svg><p class="step"><b>Step ${at} of ${scene.end - scene.first}.</b> ${upper(said)} ${state.last?.supposed ? "Servers are not recorded: this is by the design's declaration." : ""}</p>${drawNoticed(run, scene, state, at)}</section>`;
   };
   const nameOf = (run) => (run.attack ? `${run.design}, attacked: ${run.attack.name}` : run.design);
   const drawNoticed = (run, scene, state, at) => {
@@ -166,7 +166,6 @@ const follow = (() => {
     return h`<legend>Look at, together</legend>${names.map((one) => h`<label><input type="checkbox" id="look-${one}" value="${one}"${view.parties.includes(one) ? h` checked=""` : ""}> ${one.replace(/_/g, " ")}</label>`)}`;
   };
   const SIDES = ["left", "right"];
-  const lacking = (run) => h`<section class="stage"><h2>${nameOf(run)}</h2><p>This recording does not have the chosen picture.</p></section>`;
   const drawFoot = (runs) => {
     const key = Object.keys(SHAPES).map((kind) => h`<li><svg viewBox="-18 -18 36 36" aria-hidden="true">${glyph(kind)}</svg>${WORDS[kind]}</li>`);
     const left = runs.flatMap((run) => run.left_out.map((one) => h`<li>${nameOf(run)}: ${one}</li>`));
@@ -174,7 +173,7 @@ const follow = (() => {
   };
   const draw = (runs, view) => ({
     chosen: drawChosen(runs, view),
-    stages: h`${sidesOf(runs, view).map(([run, scene], at) => (scene ? drawStage(run, scene, view, SIDES[at]) : lacking(run)))}`,
+    stages: h`${sidesOf(runs, view).map(([run, scene], at) => (scene ? drawStage(run, scene, view, SIDES[at]) : h`<section class="stage"><h2>${nameOf(run)}</h2><p>This recording does not have the chosen picture.</p></section>`))}`,
     parties: drawParties(runs, view),
     panes: h`${sidesOf(runs, view).map(([run, scene], at) => (scene ? drawPane(run, scene, view, SIDES[at]) : ""))}`,
     foot: drawFoot(runs),
