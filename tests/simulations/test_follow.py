@@ -450,4 +450,4 @@ def test_the_command_does_not_write_over_a_recording_and_names_what_there_is(
     page, export = tmp_path / "page.html", tmp_path / "page.json"
     done = in_process(tmp_path, "follow", exact.path, "--out", page, "--json", export)
     assert done.code == 0 and page.read_text("utf-8") == follow_page([exact.told])
-    assert json.loads(export.read_text()) == to_builtins([exact.told])
+    assert json.loads(export.read_text()) == [json.loads(msgspec.json.encode(exact.told))]
