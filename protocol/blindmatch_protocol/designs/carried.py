@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -104,13 +104,10 @@ def _inner(name: str) -> Any:
 class Carried(bm.Design[Setup, Any, Any, State]):
     """`inner` with sealed bodies; made by `carried`."""
 
-    inner: bm.AnyDesign
+    inner: ClassVar[bm.AnyDesign]
     extraction, unconfirmed, parts = map(_inner, ("extraction", "unconfirmed", "parts"))
     worked_out, period, expires = map(_inner, ("worked_out", "period", "expires"))
     carrier_limits, enrol, prepare, conclude = map(_inner, ("carrier_limits", "enrol", "prepare", "conclude"))
-
-    def __init__(self, inner: bm.AnyDesign) -> None:
-        self.inner = inner
 
     def inside(self) -> bm.AnyDesign | None:
         return _made(Inside, self.inner, self.info.name, {}, type(self).__module__)
@@ -390,8 +387,9 @@ def _made(
         "vouchers": inner.vouchers,
         "device_state": inner.device_state,
         "__module__": module,
+        "inner": inner,
     }
-    made: Carried = type(kind.__name__, (kind,), space)(inner)
+    made: Carried = type(kind.__name__, (kind,), space)()
     return made
 
 
