@@ -80,7 +80,7 @@ else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(ONLY) -r requirements/frames.txt
 endif
 
-ray: $(STAMP) ## Ray, for blocks of `population` on a cluster (--ray)
+ray: $(STAMP) ## Ray, for work on a cluster (--ray; docs/performance.md)
 ifneq ($(UV),)
 	$(UV) pip install --quiet --python $(BIN)/python $(ONLY) -r requirements/ray.txt
 else

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from blindmatch_server.hosting.workers import TaskError
-from blindmatch_simulations.evaluation.population.computing import LOCAL, Cluster
+from blindmatch_simulations.measure.cluster import LOCAL, Cluster
 
 LISTENING, LOOPBACK = "0A", "0100007F:"
 

@@ -109,7 +109,7 @@ MOVED: Final = {"designs": "blindmatch design list, or blindmatch design show NA
 """Commands by their earlier names, which are refused whatever follows."""
 ANY_ARGUMENTS: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-LEFT_OUT: Final = {("population", "--ray"): "local"}
+LEFT_OUT: Final = dict.fromkeys(((name, "--ray") for name in ("population", "corpus", "assess")), "local")
 """Options whose value may be left out, and what it is then; Typer has none."""
 
 

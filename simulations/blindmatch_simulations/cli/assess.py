@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from blindmatch_server.hosting.workers import TaskError, WorkerError, cores
 from msgspec import to_builtins
 from msgspec.structs import replace
 
@@ -27,7 +28,7 @@ from blindmatch_simulations.cli.console import (
     write_file,
     write_json,
 )
-from blindmatch_simulations.cli.corpus import PicturesOption, cache_home, choose_own
+from blindmatch_simulations.cli.corpus import PicturesOption, RayOption, cache_home, choose_own
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, told
 from blindmatch_simulations.evaluation.assess.observed import COMMITTED
@@ -35,6 +36,7 @@ from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
     QUICK,
     STANDARD,
+    AssessError,
     Plan,
     Sweep,
     plan_text,
@@ -42,6 +44,7 @@ from blindmatch_simulations.evaluation.assess.plan import (
     with_own,
 )
 from blindmatch_simulations.evaluation.assess.results import (
+    RESULTS,
     Design,
     Measured,
     Results,
@@ -49,15 +52,18 @@ from blindmatch_simulations.evaluation.assess.results import (
     as_csv,
     check_folder,
     rows_of,
+    write_whole,
 )
-from blindmatch_simulations.evaluation.assess.running import Assessment
-from blindmatch_simulations.evaluation.assess.subjects import points
+from blindmatch_simulations.evaluation.assess.running import Assessment, measured_there
+from blindmatch_simulations.evaluation.assess.subjects import Point, points
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.evaluation.studies.evidence import differences
+from blindmatch_simulations.measure.cluster import completed, room
+from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Figure, Row, short
 from blindmatch_simulations.report import draw_briefing, draw_comparison, draw_report, print_sheet
 from blindmatch_simulations.report.page import failed
-from blindmatch_simulations.testbed.deployment.registry import not_installed
+from blindmatch_simulations.testbed.deployment.registry import is_path, not_installed
 
 SHOWN: Final = sorted(
     (name for name, kind in FIGURES.items() if kind.column),
@@ -91,9 +97,7 @@ ListSizesOption = Annotated[
     str, typer.Option("--list-sizes", help="Random hashes of the list, V1,V2: measured on each.")
 ]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds of the workload, V1,V2.")]
-FreshOption = Annotated[
-    bool, typer.Option("--fresh", help="Make again what no design changes, and keep it nowhere.")
-]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Make again what no design changes.")]
 CheckOption = Annotated[Path | None, typer.Option("--check", help="Only check this results file or folder.")]
 
 
@@ -108,6 +112,7 @@ def run_assess(
     list_sizes: ListSizesOption = "",
     seeds: SeedsOption = "",
     fresh: FreshOption = False,
+    ray: RayOption = "",
     check: CheckOption = None,
 ) -> None:
     """Measure every design on the same work, over real gRPC in processes of their own, and draw the report,
@@ -115,8 +120,8 @@ def run_assess(
 
     A design that crashes, hangs, eats memory or lies spoils its own row alone. Exit code 1 if a row failed.
     Several values of --set, --list-sizes or --seeds make a grid, with a folder in --out for each point;
-    `results to-csv` puts them into one table. What no design changes, edited pictures and what PDQ makes of
-    kinds of pictures, is kept in the user's cache.
+    `results to-csv` puts them into one table. With --ray each point takes a whole node of a cluster. Edited
+    pictures and figures by kind of picture are kept in the user's cache.
     """
     if check is not None:
         results = check_folder(check)
@@ -132,7 +137,11 @@ def run_assess(
     plan = read_plan(text)
     swept = _sweep(plan.sweep or Sweep(), values or (), list_sizes, seeds)
     words = _command(quick, full, workload, pictures)
-    if swept == Sweep() and not plan.parameters:
+    if ray and (pictures or any(map(is_path, references))):
+        raise typer.BadParameter("--ray: nodes get no pictures of yours, and have designs by name alone")
+    if ray:
+        found = _on_nodes(out, points(replace(plan, sweep=swept), references), words, fresh, ray)
+    elif swept == Sweep() and not plan.parameters:
         found = [_measured(out, references, words, text, pictures, fresh)]
     else:
         found = list(_points(out, replace(plan, sweep=swept), references, words, pictures, fresh))
@@ -151,6 +160,26 @@ def _points(
         OUT.print(f"point {number} of {len(found)}: {one.name or 'the only one'}", highlight=False)
         words = shlex.join([*shlex.split(command), *one.words])
         yield _measured(out / one.name, one.references, words, one.text, pictures, fresh)
+
+
+def _on_nodes(out: Path, found: Sequence[Point], command: str, fresh: bool, ray: str) -> list[Results]:
+    """Every point on a node of its own, since timings share cores; those that are done are not measured."""
+    calls, cache = dict[str, tuple[Any, ...]](), None if fresh else cache_home() / "blindmatch"
+    for one in found:
+        words = shlex.join([*shlex.split(command), *one.words])
+        if not Assessment(out / one.name, one.text, one.references, words, silent).is_done():
+            calls[one.name] = measured_there, one.text, one.references, words, cache
+    pool, most = room(cores(), ray, whole=True)
+    try:
+        for name, files in completed(pool, calls, most):
+            for path, content in sorted(files.items(), key=lambda one: one[0] == RESULTS):
+                write_whole(out / name / path, content)
+            OUT.print(f"measured: {name or 'the only point'}", highlight=False)
+    except (WorkerError, TaskError) as error:
+        raise AssessError(f"--ray: {error}; points that are done are kept: run it again to go on") from error
+    finally:
+        pool.end()
+    return [_show(out / one.name, check_folder(out / one.name)) for one in found]
 
 
 def _sweep(given: Sweep, values: Sequence[str], list_sizes: str, seeds: str) -> Sweep:
@@ -189,11 +218,10 @@ def _measured(
         except KeyboardInterrupt:
             say(assessment.kept(), ERR)
             raise
-    _show(out, results)
-    return results
+    return _show(out, results)
 
 
-def _show(out: Path, results: Results) -> None:
+def _show(out: Path, results: Results) -> Results:
     rows = [_row(one) for one in results.rows]
     OUT.print(*parts(f"{results.workload} workload, seed {results.seed}", COLUMNS, rows, COSTS))
     OUT.print("recall, false matches: of the reference corpus where the committed evidence has the design")
@@ -204,6 +232,7 @@ def _show(out: Path, results: Results) -> None:
         OUT.print(f"{one.id} failed: {one.why}", highlight=False)
     for path in draw_report(out, results):
         OUT.print(f"written: {path}", soft_wrap=True, highlight=False)
+    return results
 
 
 def _command(quick: bool, full: bool, workload: Path | None, pictures: Path | None) -> str:

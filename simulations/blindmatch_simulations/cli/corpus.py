@@ -73,6 +73,11 @@ PicturesOption = Annotated[
 ]
 
 
+RayOption = Annotated[
+    str, typer.Option(metavar="[ADDRESS]", help="Ray cluster: auto or HOST:PORT; without, one of --workers.")
+]
+
+
 def cache_home() -> Path:
     """Where a user's caches are."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -136,16 +141,18 @@ def scan(
     workers: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Processes [default: one a core].")
     ] = None,
+    ray: RayOption = "",
 ) -> Found:
     """Hash a folder's pictures and compare all pairs: how often different ones would match by accident.
 
     For millions of pictures; a scan that was interrupted goes on. It takes no list, and the file of --json
     has counts alone, so that it can be handed on: no picture, name or hash, nor which pictures were near.
-    Fingerprints stay in --state, which its owner alone can read; remove it when it is needed no more.
+    Fingerprints stay in --state, which its owner alone can read; remove it when it is needed no more. With
+    --ray nodes hold them, too, and must see FOLDER at its path.
     """
     kept = state or state_of(folder, cache_home())
     with phases(people()) as begin:
-        made, broken = scanned(folder, kept, workers or cores(), begin)
+        made, broken = scanned(folder, kept, workers or cores(), begin, ray)
     return Found(made, (*_shown(made), *words_of_broken(broken), f"fingerprints are kept in {kept}"))
 
 

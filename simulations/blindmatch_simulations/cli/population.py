@@ -15,6 +15,7 @@ from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Found, people
 from blindmatch_simulations.cli.console import parts, table
+from blindmatch_simulations.cli.corpus import RayOption
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
 from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.population.computing import DEVICE_DAYS
@@ -50,13 +51,6 @@ AccountsOption = Annotated[
 DaysOption = Annotated[int, typer.Option("--days", min=1, max=3650, help="Days that are simulated.")]
 WorkersOption = Annotated[
     int, typer.Option("--workers", min=1, max=256, help="Processes; the result does not depend on it.")
-]
-RayOption = Annotated[
-    str,
-    typer.Option(
-        metavar="[ADDRESS]",
-        help="Compute on a Ray cluster: one of --workers if no address is given, auto, or HOST:PORT.",
-    ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Decides every random number.")]
 DevicesOption = Annotated[

@@ -7,7 +7,7 @@ Pictures of the user's own are read where they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -97,23 +97,20 @@ class Edited(Strict, frozen=True):
     items: tuple[tuple[MadeItem, bytes], ...]
 
 
-Fill: TypeAlias = Callable[[Path, Callable[[Path], object]], None]
+Fill: TypeAlias = Callable[[Path, Callable[[Path], object]], object]
 """Fills a new folder by a function, or with what that function made before (`shared`)."""
 
 
-def _fresh(folder: Path, write: Callable[[Path], object]) -> None:
-    folder.mkdir(parents=True)
-    write(folder)
-
-
 def make(
-    plan: Plan, folder: Path, progress: Progress, own: Sequence[SamplePicture] = (), fill: Fill = _fresh
+    plan: Plan, folder: Path, progress: Progress, own: Sequence[SamplePicture] = (), fill: Fill | None = None
 ) -> Material:
     """Make pictures and list in the new folder; the same plan makes the same material.
 
     Of the user's `own` pictures, which take the place of crops, their paths alone are written.
     """
-    fill(folder, lambda into: _edit(plan, into, progress, own))
+    folder.mkdir(parents=True)
+    edit = partial(_edit, plan, progress, own)
+    fill(folder, edit) if fill else edit(folder)
     edited = msgspec.json.decode((folder / EDITED).read_bytes(), type=Edited)
     (folder / EDITED).unlink()
     known = _write_list(plan, folder / LIST, edited.listed)
@@ -124,7 +121,7 @@ def make(
     return Material(folder)
 
 
-def _edit(plan: Plan, folder: Path, progress: Progress, own: Sequence[SamplePicture]) -> None:
+def _edit(plan: Plan, progress: Progress, own: Sequence[SamplePicture], folder: Path) -> None:
     """Write each picture with each of its edits, and `EDITED`."""
     groups = _groups(plan, own)
     edits = {True: plan.pictures.edits, False: plan.pictures.unlisted_edits}

@@ -63,7 +63,7 @@ from blindmatch_simulations.evaluation.assess.subjects import (
 from blindmatch_simulations.evaluation.assess.worker import CHECKED, MATERIAL, OBSERVED, PLAN
 from blindmatch_simulations.evaluation.conformance.run import CHECKS
 from blindmatch_simulations.evaluation.corpus.by_kind import by_kind
-from blindmatch_simulations.measure.phases import PhaseProgress, Tell, as_heard
+from blindmatch_simulations.measure.phases import PhaseProgress, Tell, as_heard, silent
 from blindmatch_simulations.measure.processes import group_mib
 from blindmatch_simulations.measure.results import (
     ByKind,
@@ -226,6 +226,13 @@ class Assessment(Struct, frozen=True):
         shutil.rmtree(self.out / SETS, ignore_errors=True)
         return made
 
+    def is_done(self) -> bool:
+        """Is all of it measured, by the code as it is? Raises `AssessError` if another run is there."""
+        if (self.out / WORKLOAD).exists() and (self.out / WORKLOAD).read_text("utf-8") != self.text:
+            raise AssessError(f"{self.out} holds a run of another workload; choose another --out")
+        whole = all(self._finished(name_of(one), one) for one in self.references)
+        return whole and (self.out / RESULTS).exists()
+
     def _missing(
         self, plan: Plan, folder: Path, wanted: Mapping[str, str], missing: Mapping[str, str]
     ) -> None:
@@ -372,6 +379,7 @@ class Assessment(Struct, frozen=True):
             write_whole(into / KINDS, encode(found))
 
         if not path.exists():
+            (folder / KINDS).mkdir()
             of_kinds(plan, self.cache).fill(folder / KINDS, find)
             write_whole(path, (folder / KINDS / KINDS).read_bytes())
 
@@ -414,3 +422,12 @@ class Assessment(Struct, frozen=True):
         )
         write_whole(self.out / RESULTS, encode(made))
         return made
+
+
+def measured_there(text: str, designs: Sequence[str], command: str, cache: Path | None) -> dict[str, bytes]:
+    """A whole assessment on a node of a cluster: files of its folder, by their paths in it."""
+    with tempfile.TemporaryDirectory(prefix="blindmatch-assess-") as folder:
+        out = Path(folder) / "out"
+        Assessment(out, text, designs, command, silent, None, (), cache).run()
+        files = (path for path in out.rglob("*") if path.is_file())
+        return {str(path.relative_to(out)): path.read_bytes() for path in files}

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations import data
 from blindmatch_simulations.evaluation.assess import material
@@ -31,11 +32,8 @@ from blindmatch_simulations.evaluation.corpus.installed import Found, installed
 from blindmatch_simulations.measure.machine import machine
 
 FOLDER: Final = "assess"
-DIGEST: Final = 32
 MOST: Final = 16
 """Entries that are kept of one thing; those used longest ago go."""
-_ANYWHERE: Final = ("memory_mib", "cores")
-"""Of a machine, what no bit of a result depends on."""
 
 
 class Shared(Struct, frozen=True):
@@ -48,8 +46,7 @@ class Shared(Struct, frozen=True):
     pictures: Iterable[Found]
 
     def fill(self, folder: Path, make: Callable[[Path], object]) -> None:
-        """Fill the new `folder` with what is kept, or by `make`, whose files are then kept."""
-        folder.mkdir(parents=True)
+        """Fill an empty folder with what is kept, or by `make`, whose files are then kept."""
         if self.cache is None:
             make(folder)
             return
@@ -66,13 +63,16 @@ class Shared(Struct, frozen=True):
             raw = msgspec.msgpack.encode({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
             kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(kept, sha256(raw).digest() + raw)
-            _forget(kept)
+            entries = sorted(kept.parent.glob(f"{self.what}-*"), key=lambda one: one.stat().st_mtime)
+            for old in entries[:-MOST]:
+                old.unlink(missing_ok=True)
 
     @property
     def name(self) -> str:
         """What all of it follows from."""
-        files = {one.path for one in self.pictures} | {one for one in _data() if one.is_file()}
-        here = {key: one for key, one in msgspec.to_builtins(machine()).items() if key not in _ANYWHERE}
+        ours = Path(str(data.__file__)).parent
+        files = {one.path for one in self.pictures} | {one for one in ours.iterdir() if one.is_file()}
+        here = msgspec.to_builtins(replace(machine(), memory_mib=0, cores=0))  # no bit depends on these
         packages = sorted({f"{one.name} {one.version}" for one in distributions()})
         digests = sorted((str(path), sha256(path.read_bytes()).hexdigest()) for path in files)
         parts = json.dumps([msgspec.to_builtins(self.given), here, packages, digests], sort_keys=True)
@@ -92,23 +92,10 @@ def of_kinds(plan: Plan, cache: Path | None) -> Shared:
     return Shared(cache, "kinds", by_kind.__name__, (most, plan.kinds), installed(most))
 
 
-def _data() -> Iterable[Path]:
-    return Path(str(data.__file__)).parent.iterdir()
-
-
 def _kept(path: Path) -> dict[str, bytes]:
     """Files of an entry by name; none if it is not there, or not whole."""
     with suppress(OSError, msgspec.DecodeError):
         raw = path.read_bytes()
-        if sha256(raw[DIGEST:]).digest() == raw[:DIGEST]:
-            return msgspec.msgpack.decode(raw[DIGEST:], type=dict[str, bytes])
+        if sha256(raw[32:]).digest() == raw[:32]:
+            return msgspec.msgpack.decode(raw[32:], type=dict[str, bytes])
     return {}
-
-
-def _forget(kept: Path) -> None:
-    """Remove entries of the same thing by other code, and those used longest ago."""
-    what, code, _ = kept.name.split("-")
-    entries = sorted(kept.parent.glob(f"{what}-*"), key=lambda one: one.stat().st_mtime, reverse=True)
-    mine = [one for one in entries if one.name.startswith(f"{what}-{code}-")]
-    for old in {*entries} - {*mine[:MOST]}:
-        old.unlink(missing_ok=True)

@@ -195,11 +195,9 @@ def _proof(meter: Meter, epoch: Endorsed) -> None:
     root, made = terms.root(epoch.table.batches()), list[EndorsementProof]()
 
     publication, info = epoch.audited.publication, epoch.audited.design.info
-    keys, held = len(terms.policy.organisations), publication.endorsement()[FILE]
 
     def make() -> None:
-        table = EndorsedTable(held, info, 1, keys)  # as for a report: no section was compared before
-        found = prove(table, terms, epoch.label, publication.kept_trees(info, root))
+        found = prove(epoch.table, terms, epoch.label, publication.kept_trees(info, root))
         expect(found is not None, "there is no proof")
         made[:] = [found] if found else []
 

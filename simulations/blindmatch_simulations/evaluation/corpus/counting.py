@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 from blindmatch_protocol.contract import Progress
-from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
+from blindmatch_server.hosting.workers import TaskError, WorkerError
 from blindmatch_server.storage.errors import StateError
 from blindmatch_server.storage.files import replace_file
 
@@ -26,6 +26,7 @@ from blindmatch_simulations.evaluation.corpus.pairs import (
     blocks_of,
     count_block,
 )
+from blindmatch_simulations.measure.cluster import Cluster, room
 
 PRINTS: Final = "prints.npy"
 KEPT: Final = "pairs.npz"
@@ -36,13 +37,14 @@ _COUNTED: Final = b"halves by both hashes"
 _ARRAYS: Final = ("histogram", "same", "nearest", "nearest_all", "repeats")
 
 
-def counted(prints: Prints, state: Path, workers: int, progress: Progress) -> Tally:
+def counted(prints: Prints, state: Path, workers: int, progress: Progress, ray: str = "") -> Tally:
     """All pairs of `prints`, in order and no two alike.
 
     Args:
         prints: (n, 64) uint8.
         state: folder for the fingerprints, which workers map, and for what is counted so far.
         workers: processes; 1 counts in this one.
+        ray: address of a cluster in their place.
         progress: called with (done, total) blocks of rows.
 
     Raises:
@@ -52,7 +54,7 @@ def counted(prints: Prints, state: Path, workers: int, progress: Progress) -> Ta
     tally, kept_at = _kept(state / KEPT, digest, len(prints)), time.monotonic()
     progress(tally.blocks, blocks)
     try:
-        for block in _blocks(prints, state, range(tally.blocks, blocks), workers):
+        for block in _blocks(prints, state, range(tally.blocks, blocks), workers, ray):
             tally = tally.add(block)
             progress(tally.blocks, blocks)
             if time.monotonic() - kept_at > KEEP_SECONDS:
@@ -63,17 +65,18 @@ def counted(prints: Prints, state: Path, workers: int, progress: Progress) -> Ta
     return tally
 
 
-def _blocks(prints: Prints, state: Path, numbers: range, workers: int) -> Iterator[Block]:
-    if workers == 1 or len(numbers) < 2:
+def _blocks(prints: Prints, state: Path, numbers: range, workers: int, ray: str) -> Iterator[Block]:
+    if not ray and (workers == 1 or len(numbers) < 2):
         yield from (block_of(prints, number) for number in numbers)
         return
-    path = state / PRINTS
-    replace_file(path, _npy(prints))
-    pool, asked = Workers(workers), deque[Future[Block]]()
+    path, asked = state / PRINTS, deque[Future[Block]]()
+    pool, most = room(workers, ray)
     try:
+        replace_file(path, _npy(prints))
+        held = pool.share(prints) if isinstance(pool, Cluster) else str(path)
         for number in numbers:
-            asked.append(pool.submit(count_block, str(path), number))
-            if len(asked) > _AHEAD * workers:
+            asked.append(pool.submit(count_block, held, number))
+            if len(asked) > _AHEAD * most:
                 yield pool.result(asked.popleft())
         while asked:
             yield pool.result(asked.popleft())

@@ -7,7 +7,6 @@ import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -23,6 +22,7 @@ from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
 from blindmatch_server.storage.errors import StateError
 
 from blindmatch_simulations.evaluation.corpus.cache import Cache, FileSeen, Print
+from blindmatch_simulations.measure.cluster import Cluster, room
 
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", "")
 """Of files that are taken for pictures; those of other suffixes are passed over."""
@@ -55,7 +55,7 @@ def files_below(folder: Path) -> Iterator[FileSeen]:
 
 
 def prints(
-    folder: Path, kept: Cache, workers: int, progress: Progress
+    folder: Path, kept: Cache, workers: int, progress: Progress, ray: str = ""
 ) -> Iterator[tuple[FileSeen, Print | None]]:
     """Every file of the folder with its fingerprint, from `kept` or hashed now; None if it is no picture.
 
@@ -63,6 +63,7 @@ def prints(
         folder: holds pictures, in folders or not.
         kept: takes what is hashed here, chunk by chunk.
         workers: processes; 1 hashes in this one.
+        ray: address of a cluster in their place, whose nodes see the folder at the same path.
         progress: called with (done, total) files.
 
     Raises:
@@ -70,17 +71,17 @@ def prints(
         StateError: if a worker dies, or `kept` cannot be written. What was hashed before is not lost.
     """
     total, done = sum(1 for _ in files_below(folder)), 0
-    for chunk, found in _hashed(folder, kept, workers):
+    for chunk, found in _hashed(folder.resolve(), kept, workers, ray):
         done += len(chunk)
         progress(done, total)
         yield from ((file, found[kept.key(file)]) for file in chunk)
 
 
 def _hashed(
-    folder: Path, kept: Cache, workers: int
+    folder: Path, kept: Cache, workers: int, ray: str
 ) -> Iterator[tuple[list[FileSeen], dict[bytes, Print | None]]]:
     """Chunk by chunk in order, a few of them under way at a time."""
-    pool = Workers(workers) if workers > 1 else None
+    pool, most = room(workers, ray) if workers > 1 or ray else (None, 1)
     files, asked = files_below(folder), deque[_Chunk]()
     try:
         while chunk := list(islice(files, CHUNK)):
@@ -88,12 +89,13 @@ def _hashed(
             new = [one for one in chunk if kept.key(one) not in known]
             paths = [(str(folder / one.name), one.size) for one in new]
             asked.append(_Chunk(chunk, known, new, _asked(paths, pool)))
-            if len(asked) > _AHEAD * workers:
-                yield _finished(asked.popleft(), kept)
+            if len(asked) > _AHEAD * most:
+                yield _finished(asked.popleft(), kept, pool)
         while asked:
-            yield _finished(asked.popleft(), kept)
-    except (WorkerError, TaskError, BrokenProcessPool) as error:
-        raise StateError(f"worker: {error}; what was hashed is kept: run it again to go on") from error
+            yield _finished(asked.popleft(), kept, pool)
+    except (WorkerError, TaskError) as error:
+        sees = f"; every node must see {folder}, as it is here" if ray else ""
+        raise StateError(f"worker: {error}{sees}; what was hashed is kept: run it again to go on") from error
     finally:
         if pool is not None:
             pool.end()
@@ -108,25 +110,30 @@ class _Chunk(NamedTuple):
     made: Future[list[Print | None]]
 
 
-def _asked(paths: list[tuple[str, int]], pool: Workers | None) -> Future[list[Print | None]]:
+def _asked(paths: list[tuple[str, int]], pool: Workers | Cluster | None) -> Future[list[Print | None]]:
     if pool is not None and paths:
-        return pool.submit(fingerprints, paths)
+        return pool.submit(fingerprints, paths, isinstance(pool, Cluster))
     done = Future[list[Print | None]]()
     done.set_result(fingerprints(paths))
     return done
 
 
-def _finished(chunk: _Chunk, kept: Cache) -> tuple[list[FileSeen], dict[bytes, Print | None]]:
+def _finished(
+    chunk: _Chunk, kept: Cache, pool: Workers | Cluster | None
+) -> tuple[list[FileSeen], dict[bytes, Print | None]]:
     """All of them, the new ones kept."""
-    made = chunk.made.result()
+    made = pool.result(chunk.made) if pool else chunk.made.result()
     new = {kept.key(one): found for one, found in zip(chunk.new, made, strict=True)}
     if new:
         kept.put(new.items())
     return chunk.files, chunk.known | new
 
 
-def fingerprints(paths: Sequence[tuple[str, int]]) -> list[Print | None]:
-    """Of files with their sizes in bytes; None for one that cannot be read or is no acceptable picture."""
+def fingerprints(paths: Sequence[tuple[str, int]], there: bool = False) -> list[Print | None]:
+    """Of files with their sizes in bytes; None for one that cannot be read or is no acceptable picture. On
+    another machine, `there`, raises `OSError` if it has not these files: no picture is taken for none."""
+    if there and any(Path(path).stat().st_size != size for path, size in paths):
+        raise FileNotFoundError("of that size")
     # glibc then keeps up to twice as much freed memory; else every picture faults all its pages in anew
     np.empty(_FREED_BYTES, np.uint8)
     return [_fingerprint(Path(path), size) for path, size in paths]

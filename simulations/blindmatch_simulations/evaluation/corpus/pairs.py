@@ -90,9 +90,9 @@ def blocks_of(count: int) -> int:
     return -(-count // ROWS)
 
 
-def count_block(path: str, number: int) -> Block:
-    """Pairs of one block of rows with every picture behind them, of the fingerprints in a .npy file."""
-    return block_of(_mapped(path), number)
+def count_block(prints: str | Prints, number: int) -> Block:
+    """Pairs of one block of rows with every picture behind them, of fingerprints or those in a .npy file."""
+    return block_of(_mapped(prints) if isinstance(prints, str) else prints, number)
 
 
 def block_of(prints: Prints, number: int) -> Block:

@@ -101,12 +101,15 @@ def check_folder(folder: Path) -> None:
         raise CorpusError(f"{folder}: {error.strerror}") from error
 
 
-def scanned(folder: Path, state: Path, workers: int, phase: PhaseProgress) -> tuple[Scan, list[str]]:
+def scanned(
+    folder: Path, state: Path, workers: int, phase: PhaseProgress, ray: str = ""
+) -> tuple[Scan, list[str]]:
     """Scan a folder, or go on with a scan that was interrupted; and the names of files that are no pictures.
 
     Args:
         folder: any number of pictures, in folders or not.
         state: a folder that keeps fingerprints and what is counted; another scan there at once is refused.
+        ray: address of a cluster in the place of `workers`.
 
     Raises:
         CorpusError: if the folder cannot be read, or there is no file in it that could be a picture.
@@ -115,17 +118,17 @@ def scanned(folder: Path, state: Path, workers: int, phase: PhaseProgress) -> tu
     """
     check_folder(folder)
     began = time.monotonic()
-    taken, fresh = _taken(folder, state, workers, phase)
+    taken, fresh = _taken(folder, state, workers, phase, ray)
     hashed = time.monotonic()
     if not taken.files:
         raise CorpusError(f"{folder}: no file with a picture's suffix, or without one")
     distinct = taken.distinct()
-    tally = counted(distinct, state, workers, phase("pairs compared"))
+    tally = counted(distinct, state, workers, phase("pairs compared"), ray)
     once, of_once = distinct[~tally.repeats], tally
     if len(once) < len(distinct):
         kept = state / ONCE
         kept.mkdir(mode=0o700, exist_ok=True)
-        of_once = counted(once, kept, workers, phase("pairs of pictures, each once"))
+        of_once = counted(once, kept, workers, phase("pairs of pictures, each once"), ray)
     part = _counts(taken, (distinct, tally), (once, of_once))
     took = {
         "hashed": fresh,
@@ -168,11 +171,11 @@ def state_of(folder: Path, home: Path) -> Path:
     return home / "blindmatch" / "pictures" / name
 
 
-def _taken(folder: Path, state: Path, workers: int, phase: PhaseProgress) -> tuple[Taken, int]:
+def _taken(folder: Path, state: Path, workers: int, phase: PhaseProgress, ray: str) -> tuple[Taken, int]:
     """All pictures, and how many of them were hashed now."""
     kept, taken = Cache(state), Taken()
     try:
-        for file, found in prints(folder, kept, workers, phase("pictures hashed")):
+        for file, found in prints(folder, kept, workers, phase("pictures hashed"), ray):
             taken.files += 1
             if found is None:
                 taken.broken.append(file.name)

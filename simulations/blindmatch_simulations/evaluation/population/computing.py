@@ -1,32 +1,15 @@
-"""What a worker computes: a block of a design, or what the design needs besides; it loads little else.
-
-With Ray, an extra (`make ray`), blocks are computed on a cluster, with the calls of `Workers`:
-
-    Cluster -- function, arguments --> a task of Ray, on any node; begun again elsewhere if its worker ends
-            <-- result ---------------
-
-Every node needs this package, the same versions, and the same type of machine, or the bits may differ. Ray is
-asked to open no dashboard and to report no usage.
-"""
+"""What a worker computes: a block of a design, or what the design needs besides; it loads little else."""
 
 from __future__ import annotations
 
 import io
 import json
-import logging
-import os
-import sys
-from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import redirect_stdout
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import numpy as np
-from blindmatch_server.hosting.workers import TaskError, WorkerError
 from msgspec.structs import asdict, replace
 
 from blindmatch_simulations.evaluation.population.counts import block_counts, blocks
-from blindmatch_simulations.evaluation.population.inputs import PopulationError
 from blindmatch_simulations.evaluation.population.model import Model
 from blindmatch_simulations.evaluation.population.outputs import banded, jointly, tornado
 
@@ -83,70 +66,3 @@ def computed(work: Work, block: int) -> bytes:
     held = io.BytesIO()
     np.save(held, block_counts(its, work.seed, block), allow_pickle=False)
     return held.getvalue()
-
-
-T = TypeVar("T")
-
-LOCAL: Final = "local"
-"""The address of a cluster that is started for one run, on loopback, and ends with it."""
-RETRIES: Final = 3
-
-
-class Cluster:
-    """A connection to a cluster.
-
-    Args:
-        address: `LOCAL`, ``auto`` for the one that this machine belongs to, or ``HOST:PORT``.
-
-    Attributes:
-        count: cores that the cluster has.
-
-    Raises:
-        ModuleNotFoundError: if Ray is not installed.
-        PopulationError: if there is no cluster at the address.
-    """
-
-    def __init__(self, address: str, count: int) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        where: dict[str, Any] = {"address": address}
-        if address == LOCAL:
-            # what Ray does on other systems: a node whose address is 127.0.0.1 listens there alone
-            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-            where |= {"num_cpus": count, "include_dashboard": False}
-        import ray
-
-        self._ray: Any = ray
-        # Ray tells of lost workers on standard output, which may be for JSON
-        self._quiet = redirect_stdout(sys.stderr)
-        self._quiet.__enter__()
-        try:
-            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            self.end()
-            raise PopulationError(f"--ray: no cluster at {address}: {error}") from error
-        self.count = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
-
-    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """`function(*arguments)` somewhere; `result` takes its outcome."""
-        task = self._ray.remote(max_retries=RETRIES)(function)
-        future: Future[T] = task.remote(*arguments).future()
-        return future
-
-    def result(self, future: Future[T]) -> T:
-        """What a task came to.
-
-        Raises:
-            WorkerError: if its workers ended, one after the other.
-            TaskError: if it failed; says with which class of error.
-        """
-        try:
-            return future.result()
-        except self._ray.exceptions.RayTaskError as error:
-            raise TaskError(type(error.cause).__name__) from None
-        except self._ray.exceptions.RayError as error:
-            raise WorkerError("worker", f"ended before it was done ({type(error).__name__})") from None
-
-    def end(self) -> None:
-        """Leave the cluster; a `LOCAL` one ends."""
-        self._ray.shutdown()
-        self._quiet.__exit__(None, None, None)

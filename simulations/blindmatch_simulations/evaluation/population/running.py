@@ -9,7 +9,6 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol.contract import Progress, no_progress
-from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
+from blindmatch_server.hosting.workers import TaskError, WorkerError
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
@@ -25,7 +24,7 @@ from blindmatch_simulations.evaluation.assess import results as assess
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
 from blindmatch_simulations.evaluation.assess.results import RESULTS, results_in, write_whole
 from blindmatch_simulations.evaluation.population.bands import calibrated, unseen
-from blindmatch_simulations.evaluation.population.computing import Cluster, Work, blocks_of, computed
+from blindmatch_simulations.evaluation.population.computing import Work, blocks_of, computed
 from blindmatch_simulations.evaluation.population.counts import Count
 from blindmatch_simulations.evaluation.population.inputs import Inputs, PopulationError
 from blindmatch_simulations.evaluation.population.model import (
@@ -48,6 +47,7 @@ from blindmatch_simulations.evaluation.studies.evidence import (
     committed_figure,
 )
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
+from blindmatch_simulations.measure.cluster import completed, room
 from blindmatch_simulations.measure.machine import machine
 from blindmatch_simulations.measure.results import Figure, ResultsError, Row, read
 
@@ -203,8 +203,6 @@ PARTS: Final = "parts"
 KEY: Final = "run.json"
 RESULT: Final = "population.json"
 DIGEST: Final = 32
-_ATTEMPTS: Final = 3
-"""For a block whose worker ends."""
 
 Task = tuple[str, int]
 """A design, and a block of it."""
@@ -318,26 +316,13 @@ def _done(
 def _in_workers(
     todo: Sequence[Task], works: Mapping[str, Work], options: Options
 ) -> Iterator[tuple[Task, bytes]]:
-    """The same in processes; a task whose worker ended is given to another one."""
-    left = list(reversed(todo))
-    workers = Cluster(options.ray, options.workers) if options.ray else Workers(options.workers)
-    most = 2 * (workers.count if isinstance(workers, Cluster) else options.workers)
-    asked: dict[Future[bytes], Task] = {}
-    failed = 0
+    """The same in processes."""
+    workers, count = room(options.workers, options.ray)
+    calls = {(name, block): (computed, works[name], block) for name, block in todo}
     try:
-        while left or asked:
-            while left and len(asked) < most:
-                name, block = task = left.pop()
-                asked[workers.submit(computed, works[name], block)] = task
-            for future in wait(asked, return_when=FIRST_COMPLETED).done:
-                task = asked.pop(future)
-                try:
-                    yield task, workers.result(future)
-                except WorkerError:
-                    failed += 1
-                    left.append(task)
-            if failed > _ATTEMPTS * most:
-                raise PopulationError("workers: they keep ending; run again to go on, with fewer --workers")
+        yield from completed(workers, calls, 2 * count)
+    except WorkerError as error:
+        raise PopulationError("workers: they keep ending; go on with fewer --workers") from error
     except TaskError as error:
         raise PopulationError(f"workers: a block failed: {error}") from error
     finally:

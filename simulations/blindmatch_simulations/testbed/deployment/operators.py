@@ -165,8 +165,7 @@ def _endorsed(
         return None
     try:
         publication = open_publication(deployment.published(design.info.name), epoch)
-        held = publication.endorsement()[FILE]
-        table = EndorsedTable(held, design.info, epoch, len(policy.organisations))
+        table = EndorsedTable(publication.endorsement()[FILE], design.info, epoch, len(policy.organisations))
     except (KeyError, BlindmatchError):
         return None
     trees = publication.kept_trees(design.info, leaf.endorsement_root)
