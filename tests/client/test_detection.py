@@ -269,6 +269,26 @@ def test_a_device_that_a_carried_role_cheated_goes_on_asking(make_world: MakeWor
     assert len({one.body for one in world.matcher.asked}) == 4, "each request is sealed anew"
 
 
+@pytest.mark.parametrize(
+    ("design", "asked"), [(carried_oprf_psi.DESIGN, 3), (OPRF_PSI, 1)], ids=["carried", "not"]
+)
+def test_a_refusal_holds_back_no_other_picture_where_nobody_is_distrusted(
+    make_world: MakeWorld, design: AnyDesign, asked: int
+) -> None:
+    """Else the role that refuses one of nobody's sees how many others its device has waiting."""
+    world = make_world(design, HASHES)
+    world.device("bob")
+    alice = world.device("alice")
+    world.matcher.fail_always(down(), method="Exchange")
+    for data in (LISTED, OTHER, picture(3)):
+        alice.device.send_picture("bob", data)
+    before = len({one.body for one in world.matcher.asked})
+    world.matcher.fail_next(*[down()] * (1 if asked > 1 else 3), method="Exchange")
+    found = alice.device.flush().messages
+    assert len({one.body for one in world.matcher.asked}) - before == asked
+    assert [one.delivered for one in found] == [False, *[asked > 1] * 2]
+
+
 def test_an_account_that_is_served_keys_of_its_own_asks_nobody(make_world: MakeWorld) -> None:
     """Keys of one account's alone would say whose each request is; they are files of the signed manifest."""
     world = make_world(carried_oprf_psi.DESIGN, HASHES)

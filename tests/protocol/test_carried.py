@@ -273,3 +273,10 @@ def test_a_body_longer_than_any_of_the_design_is_refused_unopened() -> None:
     body = made.design.requests[role][0](long + bytes(hpke.OVERHEAD))  # type: ignore[call-arg]
     with pytest.raises(ProtocolError, match="must be sealed to matcher for epoch 1"):
         made.answer(role, body, seeded("long"))
+
+
+def test_a_device_that_stopped_asking_would_soon_be_named_by_who_stops() -> None:
+    """Of n accounts, each off by itself in a period with probability p, as many as 1 + Bin(n - 1, p) are off
+    as often as the one; it is guessed among them with the mean of one over that."""
+    named = [(1 - (1 - p) ** 1000) / (1000 * p) for p in (0.01, 0.01**2, 0.01**3)]
+    assert [round(one, 2) for one in named] == [0.1, 0.95, 1.0]

@@ -132,8 +132,8 @@ class Sender(Struct, frozen=True):
     def advance(self, rows: Sequence[Outgoing]) -> list[Progress]:
         """Bring messages as far as they come now.
 
-        All are tried before the outcome of any picture is looked at. Once a picture could not be
-        matched no other is asked about, since each would wait as long.
+        All are tried before the outcome of any picture is looked at. Once a picture could not be matched no
+        other is asked about, since each would wait as long; where a design distrusts nobody, each is.
         """
         sent = [Progress(row) for row in rows]
         self._hand_over_all(sent)
@@ -199,11 +199,11 @@ class Sender(Struct, frozen=True):
         return data, attached.taken or Picture.from_bytes(data)
 
     def _hand_over_all(self, sent: Sequence[Progress]) -> None:
-        failure = None
+        failure, stops = None, self.base.config.design.info.distrusts
         for progress in sent:
             with _stopping(progress):
                 self._hand_over(progress, failure if _is_due(progress.row) else None)
-                if _is_due(progress.row):
+                if stops and _is_due(progress.row):
                     failure = progress.failure or failure
 
     def _begin_again(self, sent: Sequence[Progress]) -> None:
