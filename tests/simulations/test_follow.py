@@ -118,21 +118,34 @@ def _all_bytes(text: str) -> bytes:
     return b"\0".join((text.encode(), *hexes, *map(b64decode, re.findall(r"base64,([A-Za-z0-9+/=]+)", text))))
 
 
+def _leaked(run: Run, told: Followed) -> tuple[set[str], int]:
+    """Names of secrets of which 16 bytes stand in the export or on the page, and how many were looked for."""
+    export, page = msgspec.json.encode(told).decode(), follow_page([told])
+    blob, found, count = _all_bytes(export) + _all_bytes(page), set[str](), 0
+    for name, secret in _secrets(run):
+        if len(set(secret)) < 8:
+            continue  # an empty state, a flag
+        count += 1
+        written = (secret.hex()[:32], b64encode(secret).decode()[:20])
+        if any(secret[at : at + 16] in blob for at in range(0, max(1, len(secret) - 15), 8)):
+            found.add(name)
+        if any(one in export or one in page for one in written):
+            found.add(name)
+    return found, count
+
+
 def test_neither_export_nor_page_holds_a_secret_of_the_run(exact: Run, recorded: Any) -> None:
     for run in (exact, recorded("provider-scan")):
-        export, page = msgspec.json.encode(run.told).decode(), follow_page([run.told])
-        blob, count = _all_bytes(export) + _all_bytes(page), 0
-        for name, secret in _secrets(run):
-            if len(set(secret)) < 8:
-                continue  # an empty state, a flag
-            count += 1
-            for at in range(0, max(1, len(secret) - 15), 8):
-                assert secret[at : at + 16] not in blob, name
-            for written in (secret.hex()[:32], b64encode(secret).decode()[:20]):
-                assert written not in export and written not in page, name
-        assert count > 20
-    assert any(secret[:16] in run.path.read_bytes() or b64encode(secret) in run.path.read_bytes()
-               for _, secret in _secrets(run)), "the recording itself holds them"  # fmt: skip
+        found, count = _leaked(run, run.told)
+        assert found == set() and count > 20
+    tape = exact.recording.devices["alice"].sessions[0].tape
+    key = next(exact.home.rglob("matcher.key")).read_bytes()
+    for planted in (tape.hex(), b64encode(tape).decode(), b64encode(b64decode(key.splitlines()[1])).decode()):
+        assert _leaked(exact, replace(exact.told, summary=planted))[0], "it would be found"
+    for name, secret in _secrets(exact):
+        if name == "alice's" and len(set(secret)) >= 8:
+            assert b64encode(secret) in exact.path.read_bytes(), "the recording holds it"
+            break
 
 
 def test_a_party_that_gets_nothing_keeps_an_empty_pane_that_says_so(exact: Run) -> None:
@@ -280,6 +293,23 @@ def test_marks_of_script_in_a_recording_are_words(exact: Run) -> None:
     named["scenes"] = [{**one, "sender": BAD} for one in named["scenes"]]
     html = call(SHOWN, [named], INNOCENT, 99, [BAD])["html"]
     assert "<script" not in html and "<img src=x" not in html and "&#60;/script" in html
+
+
+@pytest.mark.parametrize("name", ["__proto__", "constructor", "toString", "provider", "device", "a+b", ""])
+def test_a_page_is_drawn_whatever_a_recording_calls_an_account(name: str, exact: Run) -> None:
+    text = msgspec.json.encode(exact.told).decode().replace('"alice"', json.dumps(name))
+    told: Any = json.loads(text)
+    for step in told["steps"]:
+        step["facts"] = {names: [*some, [name, name]] for names, some in step["facts"].items()}
+    for at in (0, 1, 99):
+        html = call(SHOWN, [told], LISTED, at, [name, "matcher"])["html"]
+        assert "have together" in html or "has" in html
+    assert json.dumps(told)  # nothing of it was changed
+    union = """(run, name) => {
+      const {seen} = follow.union(run, follow.stateOf(run, run.scenes[2], 99), ["matcher"]);
+      return seen.some((one) => one.name === name && one.values.includes(name));
+    }"""
+    assert call(union, told, name)
 
 
 QUESTIONS = {

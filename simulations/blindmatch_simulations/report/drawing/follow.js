@@ -2,21 +2,23 @@
 // a live view can feed it the same steps as they come. Drawing is pure, too; `start` alone knows of a document.
 const follow = (() => {
   // ---- state x event -> state
+  const under = (all, name) => (Object.hasOwn(all, name) ? all[name] : undefined); // names are a recording's
   const EMPTY = Object.freeze({at: 0, have: {}, got: {}, noticed: [], last: null});
   // a fact of the picture has the step in which it was first seen of it, 0 if the picture is the party's own; its
   // values are then those of the picture, the last four
   const held = (have, names, facts, at, earlier) => {
-    const own = {...have[names]};
+    let own = under(have, names) || {};
     for (const [name, value] of facts) {
-      const before = earlier || (own[name] && own[name].since !== null) ? own[name]?.values || [] : [];
-      own[name] = {values: [...before.filter((one) => one !== value), value].slice(-4), since: own[name]?.since ?? (earlier ? null : at)};
+      const known = under(own, name), before = known && (earlier || known.since !== null) ? known.values : [];
+      const values = [...before.filter((one) => one !== value), value].slice(-4);
+      own = {...own, [name]: {values, since: known?.since ?? (earlier ? null : at)}};
     }
     return {...have, [names]: own};
   };
   const step = (state, event) => {
     const at = state.at + (event.before ? 0 : 1);
     const have = Object.entries(event.facts).reduce((all, [names, facts]) => held(all, names, facts, at, event.before && !event.own), state.have);
-    const got = event.kind ? {...state.got, [event.target]: [...(state.got[event.target] || []), {...event, at}]} : state.got;
+    const got = event.kind ? {...state.got, [event.target]: [...(under(state.got, event.target) || []), {...event, at}]} : state.got;
     return {at, have, got, noticed: [...state.noticed, ...event.notices.map(([who, what]) => ({who, what, at}))], last: event.before ? null : event};
   };
   const reduce = (events) => events.reduce(step, EMPTY);
@@ -52,7 +54,7 @@ const follow = (() => {
           seen.set(name, {...early, values: [...new Set([...early.values, ...both])]});
         }
     const known = [...seen].map(([name, one]) => ({
-      name, ...one, says: declared.get(name)?.says || OWN[name] || name, stray: !declared.has(name) && !OWN[name] && !name.startsWith("a person"),
+      name, ...one, says: declared.get(name)?.says || under(OWN, name) || name, stray: !declared.has(name) && !under(OWN, name) && !name.startsWith("a person"),
     }));
     const order = (one) => SEVERITIES.indexOf(declared.get(one.name)?.severity);
     const sorted = (some) => some.sort((a, b) => order(a) - order(b));
@@ -83,18 +85,18 @@ const follow = (() => {
     const last = ["centre", "curator"], others = names.filter((name) => ![...devices, ...last, "provider"].includes(name));
     const rest = [...others, ...last.filter((name) => names.includes(name))];
     const rows = narrow && rest.length > 3 ? 2 : 1, perRow = Math.ceil(rest.length / rows);
-    const places = {provider: [w / 2, 32]};
-    devices.forEach((name, at) => (places[name] = [at ? w - 58 : 58, hgt / 2 - 12 + 54 * Math.max(0, at - 1)]));
+    const places = new Map([["provider", [w / 2, 32]]]);
+    devices.forEach((name, at) => places.set(name, [at ? w - 58 : 58, hgt / 2 - 12 + 54 * Math.max(0, at - 1)]));
     rest.forEach((name, at) => {
       const row = Math.floor(at / perRow), count = row ? rest.length - perRow : perRow, gap = Math.min(150, (w - 20) / count);
-      places[name] = [w / 2 + ((at % perRow) - (count - 1) / 2) * gap, hgt - 30 - (rows - 1 - row) * 62];
+      places.set(name, [w / 2 + ((at % perRow) - (count - 1) / 2) * gap, hgt - 30 - (rows - 1 - row) * 62]);
     });
     return places;
   };
   const between = ([x0, y0], [x1, y1], part) => [Math.round(x0 + (x1 - x0) * part), Math.round(y0 + (y1 - y0) * part)];
   // the line below the boxes, and the mark above them
   const drawRoute = (event, places) => {
-    const from = places[event?.source], to = places[event?.target];
+    const from = places.get(event?.source), to = places.get(event?.target);
     if (!event?.kind || !from || !to) return ["", ""];
     const [x0, y0] = between(from, to, 0.22), [x, y] = between(from, to, 0.55);
     return [
@@ -111,7 +113,7 @@ const follow = (() => {
     const at = Math.min(view.at, scene.end - scene.first), state = stateOf(run, scene, at), places = placesOf(run, view.narrow);
     const sizes = SIZES[view.narrow ? "narrow" : "wide"], said = state.last?.says || `${scene.sender} is about to send the picture to somebody.`;
     const [line, mark] = drawRoute(state.last, places);
-    const boxes = run.parties.filter(([party]) => places[party]).map(([party]) => drawBox(run, state, side, party, places[party], view.parties, sizes));
+    const boxes = run.parties.filter(([party]) => places.has(party)).map(([party]) => drawBox(run, state, side, party, places.get(party), view.parties, sizes));
     return h`<section class="stage"><h2>${nameOf(run)} <span class="soft">option ${run.option}; the picture: ${scene.what}</span></h2><p class="soft sum">${run.summary}</p><svg viewBox="0 0 ${sizes[0]} ${sizes[1]}" role="group" aria-label="Parties of ${nameOf(run)}">${line}${boxes}${mark}</svg><p class="step"><b>Step ${at} of ${scene.end - scene.first}.</b> ${upper(said)} ${state.last?.supposed ? "Servers are not recorded: this is by the design's declaration." : ""}</p>${drawNoticed(run, scene, state, at)}</section>`;
   };
   const nameOf = (run) => (run.attack ? `${run.design}, attacked: ${run.attack.name}` : run.design);
@@ -129,7 +131,7 @@ const follow = (() => {
     h`<li class="${one.stray ? "stray" : "seen"}">${one.stray ? "not declared: " : ""}${one.says}: <b>${one.values.join("; ")}</b>${one.since ? h` <span class="soft">(step ${one.since})</span>` : ""}</li>`;
   const spaced = (hex) => hex.replace(/(.{8})/g, "$1 ").trim();
   const drawBytes = (run, state, parties, id, open) => {
-    const all = parties.flatMap((party) => (state.got[party] || []).filter((one) => one.head).map((one) => ({...one, party})));
+    const all = parties.flatMap((party) => (under(state.got, party) || []).filter((one) => one.head).map((one) => ({...one, party})));
     if (!all.length) return "";
     const shown = all.slice(-4).reverse().map(
       (one) => h`<p>${one.before ? "Before" : `Step ${one.at}`}, ${WORDS[one.kind]}, ${bytes(one.size)}: ${upper(one.says)}</p><pre>${spaced(one.head)}${one.size > one.head.length / 2 ? " …" : ""}</pre>`,
@@ -165,7 +167,6 @@ const follow = (() => {
     const names = [...new Set(sidesOf(runs, view).flatMap(([run]) => run.parties.map(([name]) => name)))];
     return h`<legend>Look at, together</legend>${names.map((one) => h`<label><input type="checkbox" id="look-${one}" value="${one}"${view.parties.includes(one) ? h` checked=""` : ""}> ${one.replace(/_/g, " ")}</label>`)}`;
   };
-  const SIDES = ["left", "right"];
   const drawFoot = (runs) => {
     const key = Object.keys(SHAPES).map((kind) => h`<li><svg viewBox="-18 -18 36 36" aria-hidden="true">${glyph(kind)}</svg>${WORDS[kind]}</li>`);
     const left = runs.flatMap((run) => run.left_out.map((one) => h`<li>${nameOf(run)}: ${one}</li>`));
@@ -173,9 +174,9 @@ const follow = (() => {
   };
   const draw = (runs, view) => ({
     chosen: drawChosen(runs, view),
-    stages: h`${sidesOf(runs, view).map(([run, scene], at) => (scene ? drawStage(run, scene, view, SIDES[at]) : h`<section class="stage"><h2>${nameOf(run)}</h2><p>This recording does not have the chosen picture.</p></section>`))}`,
+    stages: h`${sidesOf(runs, view).map(([run, scene], at) => (scene ? drawStage(run, scene, view, at ? "right" : "left") : h`<section class="stage"><h2>${nameOf(run)}</h2><p>This recording does not have the chosen picture.</p></section>`))}`,
     parties: drawParties(runs, view),
-    panes: h`${sidesOf(runs, view).map(([run, scene], at) => (scene ? drawPane(run, scene, view, SIDES[at]) : ""))}`,
+    panes: h`${sidesOf(runs, view).map(([run, scene], at) => (scene ? drawPane(run, scene, view, at ? "right" : "left") : ""))}`,
     foot: drawFoot(runs),
   });
   const opening = (runs) => ({runs: [0, runs.length > 1 ? 1 : -1], picture: picturesOf(runs)[0].ident, at: 0, parties: holdersOf(runs[0]), open: [], narrow: false});
