@@ -25,6 +25,8 @@ from blindmatch_protocol.designs import (
 from blindmatch_protocol.designs.carried import PREFIX, Carried, SealedReply, carried
 from blindmatch_protocol.picture import pdq
 from blindmatch_simulations.evaluation.conformance import Options, Verdict, check_design
+from blindmatch_simulations.evaluation.conformance.declarations import check_egress
+from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.testbed.deployment.registry import (
     CARRIED,
     RegistryError,
@@ -41,6 +43,7 @@ from blindmatch_simulations.testbed.inprocess.deployed import (
     update,
 )
 from blindmatch_simulations.testbed.inprocess.steps import sent, stops
+from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
 from blindmatch_simulations.testbed.pictures.pool import picture
 from msgspec.structs import replace
 
@@ -280,3 +283,9 @@ def test_a_device_that_stopped_asking_would_soon_be_named_by_who_stops() -> None
     as often as the one; it is guessed among them with the mean of one over that."""
     named = [(1 - (1 - p) ** 1000) / (1000 * p) for p in (0.01, 0.01**2, 0.01**3)]
     assert [round(one, 2) for one in named] == [0.1, 0.95, 1.0]
+
+
+def test_the_audit_reads_what_was_sealed_to_a_role() -> None:
+    with pytest.raises(BrokenError, match="undeclared bytes to matcher"):
+        check_egress(Fixtures(carried(SaysQuality()), runs=(8, 8)))
+    assert "compared" in check_egress(Fixtures(carried_oprf_psi.DESIGN, runs=(8, 8))).figures

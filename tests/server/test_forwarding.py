@@ -174,6 +174,14 @@ async def test_the_carrier_itself_may_not_be_sent_to_by_another_server(tmp_path:
             assert code == STATUS.PERMISSION_DENIED
 
 
+async def test_a_request_of_another_epoch_than_the_carriers_reaches_no_role(tmp_path: Path) -> None:
+    """Else the one device that holds an epoch would be marked by it."""
+    async with world(tmp_path) as (made, alice, _, _):
+        code, text, _ = await refused(alice.one("Matching/Exchange", envelope(Ask(b"x").encode(), epoch=4)))
+        assert (code, "must be 5, not 4" in text) == (STATUS.FAILED_PRECONDITION, True)
+        assert made.accounts("third") == set()
+
+
 class SpentAtHost(Carried):
     def key_limits(self, role: Role, state: bytes) -> KeyLimits:
         return KeyLimits(b"key", 2, in_all=1)
