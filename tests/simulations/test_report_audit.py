@@ -52,7 +52,7 @@ class Run:
         timed = [replace(r, at_ms=r.at_ms + 1000 * (n > 0)) for n, r in enumerate(records or self.records)]
         known = Evidence(
             "alice",
-            Told(frozenset({"bob"})),
+            Told(frozenset({"bob", "carol"})),
             timed,
             self.traces,
             {},
@@ -87,13 +87,14 @@ def _part(report_id: bytes, body: bytes) -> bytes:
     return part.SerializeToString(deterministic=True)
 
 
-def run_of(folder: Path) -> Run:
+def run_of(folder: Path, group: Sequence[str] = ("bob",)) -> Run:
     world = World(folder, ECHO, hashes_with(LISTED))
     try:
-        world.device("bob")
+        for name in group:
+            world.device(name)
         alice = world.device("alice")
         for data in (OTHER, LISTED):
-            alice.device.send_picture("bob", data, TEXT)
+            alice.device.send_picture_to(group, data, TEXT)
         return Run(alice.recorder.records(), alice.traces, world.centre.key)
     finally:
         world.close()
@@ -106,6 +107,10 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 def test_an_honest_device_opens_what_it_may(honest: Run) -> None:
     assert honest.findings() == ([], 1)
+
+
+def test_a_report_that_names_none_of_a_group_opens_what_it_may(tmp_path: Path) -> None:
+    assert run_of(tmp_path, ("bob", "carol")).findings() == ([], 1)
 
 
 def in_slots(run: Run, slots: Sequence[Slot]) -> tuple[set[str], int]:
