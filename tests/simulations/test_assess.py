@@ -169,7 +169,7 @@ def lasting(row: Measured) -> object:
         name: figure
         for name, figure in row.figures.items()
         if FIGURES[name].unit not in ("s", "MiB", "ms/picture", "ms/query")
-        and name not in ("update_s", "harness_cpu", "harness_wall")
+        and name not in ("update_s", "harness_cpu")
     }
     recalls = (row.recall_by_edit, row.recall_by_distance, row.tries_until_hidden)
     return kept, recalls, row.entries, row.offence, row.audit.undeclared_bytes, row.design

@@ -309,19 +309,12 @@ def test_a_proof_that_was_measured_is_not_said_to_be_missing(folder: Path) -> No
     assert "no outsider can be shown which list" in page_of(folder, untied).words("abuse")
 
 
-def test_a_longer_list_costs_a_range_and_two_runs_narrow_it(folder: Path) -> None:
+def test_a_longer_list_costs_a_range_where_one_length_was_measured(folder: Path) -> None:
     whole = check_folder(folder)
     one = replace(row(observed()), figures={**row(observed()).figures, "server_cpu_ms": Figure(100.0)})
-    here = replace(whole, rows=(one,))
     given = {"volume": 86_400_000, "list": 1_000}
-    alone = drawn(folder, here, given=given)
+    alone = drawn(folder, replace(whole, rows=(one,)), given=given)
     assert cell(alone, "quoted.cost").startswith("100\u20131 000 cores")
-    longer = replace(one, parameters={**one.parameters, "entries": 300},
-                     figures={**one.figures, "server_cpu_ms": Figure(120.0)})  # fmt: skip
-    both = drawn(folder, here, replace(whole, rows=(longer,)), given=given)
-    assert cell(both, "quoted.cost").startswith("190 cores"), "100 + 20 / 200 * 900"
-    elsewhere = replace(whole, rows=(longer,), machine=replace(whole.machine, processor="another"))
-    assert cell(drawn(folder, here, elsewhere, given=given), "quoted.cost").startswith("100\u20131 000 cores")
     worker = replace(one, figures={**one.figures, "matcher_cpu_ms": Figure(900.0)})
     assert cell(page_of(folder, worker, given=given | {"list": 0}), "quoted.cost").startswith("900 cores")
 

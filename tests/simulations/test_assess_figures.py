@@ -53,7 +53,6 @@ def test_figures_of_a_design_are_counted_from_its_rows() -> None:
     assert figures.keys() == FIGURES.keys()
     assert (figures["recall"].value, figures["recall"].n) == (0.5, 2)
     assert (figures["false_matches"].value, figures["false_matches"].pairs) == (0.0, 200)
-    assert figures["device_ms"].value == 1.5
     assert figures["server_cpu_ms"].value == pytest.approx(100.0)
     assert figures["update_s"].why == "cannot be updated"
     assert figures["oracle_tries"].value == 50 * 86_400 + 500
@@ -98,11 +97,6 @@ def test_what_the_harness_adds_is_a_share_of_the_designs_own_work() -> None:
     figures = row(observed()).figures
     assert figures["harness_cpu"].value == pytest.approx(0.03)
     assert (figures["harness_cpu"].low, figures["harness_cpu"].high) == pytest.approx((0.03, 0.03))
-    wall = figures["harness_wall"]
-    assert (wall.value, wall.n) == (pytest.approx(0.15), 5)
-    assert wall.low is not None
-    assert wall.low < 0.15
-    assert "0.300 ms on 2.000 ms of its own" in wall.why
     dear = replace(observed(), harness=())
     assert row(dear).figures["harness_cpu"].why == "too dear here for pairs of sessions to be timed"
     alone = row(replace(dear, design=replace(dear.design, roles={}))).figures["harness_cpu"]

@@ -19,7 +19,7 @@ from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.bench.messages import Outcome
 from blindmatch_simulations.evaluation.bench.peers import PeerMissingError, Peers, runs_of
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells, markdown
-from blindmatch_simulations.measure import meter
+from blindmatch_simulations.measure import meter, yardstick
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.processes import (
     AloneError,
@@ -205,6 +205,37 @@ def test_the_meter_runs_at_least_once_and_stops_when_its_time_is_up() -> None:
     meter = Meter(runs=5, seconds=0)
     row = meter.time("import/pdq-lines", lambda: calls.append(1), repeat=False, records=1)
     assert len(calls) == 1 and row.conditions is not None and row.conditions.runs == 1
+
+
+@pytest.mark.parametrize(
+    ("runs", "verdict"),
+    [
+        ((3.0, 4.9), Verdict.MET),
+        ((3.0, 5.1), Verdict.UNSURE),
+        ((5.1, 5.0), Verdict.UNSURE),
+        ((5.1, 6), Verdict.MISSED),
+    ],
+)
+def test_a_target_between_the_runs_of_a_row_is_unsure(runs: tuple[float, float], verdict: Verdict) -> None:
+    made = bench_row("import/pdq-lines", "", "", {}, {"cpu_us": sum(runs) / 2}, None, Target("cpu_us", 5.0))
+    found = made.spread([{"cpu_us": one} for one in runs])
+    assert found.verdict is verdict
+    assert (found.figures["cpu_us"].low, found.figures["cpu_us"].high) == (min(runs), max(runs))
+
+
+def test_a_timed_row_bears_its_spread_and_what_was_not_judged_stays_so() -> None:
+    row = Meter(runs=3).time("import/pdq-lines", lambda: sum(range(20_000)), records=1)
+    for one in row.figures.values():
+        assert one.low is not None and one.high is not None and one.value is not None
+        assert 0 < one.low <= one.value <= one.high
+    assert row.verdict is Verdict.NOT_MEASURED, "at another size"
+
+
+def test_what_is_disturbed_is_one_rule_for_all_rows_and_follows_from_no_row() -> None:
+    assert (yardstick.MOST_MOVED, yardstick.MOST_LOAD) == (0.15, 1.15)
+    package = Path(yardstick.__file__).parents[1]
+    users = [path for path in package.rglob("*.py") if "MOST_MOVED" in path.read_text("utf-8")]
+    assert [path.name for path in users] == ["yardstick.py"]
 
 
 def test_a_short_task_is_repeated_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from blindmatch_simulations.measure.yardstick import (
     Run,
     conditions,
     cost_figures,
+    counting,
     reading,
     timed,
 )
@@ -102,7 +103,9 @@ class Meter(Struct):
         figures = cost_figures(runs, count * loops)
         if threads > 1:
             parameters["threads"] = threads
-        return self.record(row, figures, runs, **parameters)
+        made = self.record(row, figures, runs, **parameters)
+        self.rows[-1] = made.spread([cost_figures([run], count * loops) for run in counting(runs)])
+        return self.rows[-1]
 
     @contextmanager
     def around(self, threads: int = 1) -> Iterator[Around]:

@@ -3,11 +3,12 @@ target."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from blindmatch_simulations.data import table_of
 from blindmatch_simulations.measure.results import Conditions, Figure, Row, Status, Strict, significant
@@ -56,7 +57,7 @@ class Verdict(StrEnum):
     MET = "met"
     MISSED = "missed"
     UNSURE = "unsure"
-    """It was disturbed."""
+    """It was disturbed, or its runs lie on both sides."""
     NOT_MEASURED = "not measured"
     """It was not measured, or with other parameters than the target is for."""
     NO_TARGET = "no target"
@@ -95,6 +96,17 @@ class BenchRow(Row, frozen=True, kw_only=True, tag="bench"):
     per: str = ""
     target: Target | None = None
     verdict: Verdict = Verdict.NO_TARGET
+
+    def spread(self, each: Sequence[Mapping[str, float]]) -> BenchRow:
+        """With the lowest and the highest of `each` run; if they differ about the target, it is unsure."""
+        figures = dict(self.figures)
+        for name, one in figures.items():
+            low, high = (significant(end(run[name] for run in each)) for end in (min, max))
+            figures[name] = replace(one, low=low, high=high)
+        made, target = replace(self, figures=figures), self.target
+        if target is None or self.verdict not in (Verdict.MET, Verdict.MISSED):
+            return made
+        return made if len(set(map(target.holds, each))) == 1 else replace(made, verdict=Verdict.UNSURE)
 
 
 def bench_row(

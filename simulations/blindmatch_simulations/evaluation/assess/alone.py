@@ -136,11 +136,6 @@ class Fitted(Redacted, Struct, frozen=True):
         """Does a picture take so long that no more are asked about than must be?"""
         return self.u > DEAR_U
 
-    @property
-    def setup_bytes(self) -> int:
-        """What a device fetches of the set."""
-        return sum(file.size for file in open_publication(self.kept.folder, FIRST).manifest.files)
-
     def most(self, pictures: int) -> int:
         """So many pictures, fewer if one is dear."""
         return min(pictures, len(self.alone)) if self.dear else pictures
@@ -204,9 +199,8 @@ def _lessened(entries: int, all_entries: int, count: int, pictures: int, took: f
 
 
 MOST_TIMES: Final = 8
-"""How much longer the second list is, at the most."""
 SHORTER: Final = 4
-"""By how much it is shorter where a longer one is too dear."""
+"""How much longer the second list is at the most, and how much shorter where a longer one is too dear."""
 AT_ONCE: Final = 8
 REPEATS: Final = 5
 
@@ -238,7 +232,8 @@ def lengths(
     asked = [] if fit.dear else [Picture.from_bytes(data) for _, data in pictures[:AT_ONCE]]
     together = tuple(_together(opened, asked, rng)) if len(asked) > 1 else ()
     u_us = (before + reading().u_us) / 2
-    sizes = fit.setup_bytes, sum(map(len, build.setup_files.values()))
+    files = open_publication(fit.kept.folder, FIRST).manifest.files
+    sizes = sum(file.size for file in files), sum(map(len, build.setup_files.values()))
     return Lengths(other, u_us, tuple(own), tuple(longer), sizes, together, len(asked))
 
 

@@ -38,22 +38,10 @@ def reads_messages(case: Case) -> str:
     return "" if end_to_end else f"{NOTHING}: the provider reads the messages themselves"
 
 
-@cost("Device time", "ms/picture", "alone")
-def device_ms(case: Case) -> Figure:
-    """Median wall time of the design's own steps on the device, in one process, after hashing."""
-    return timing([row.device_ms for row in case.seen.alone])
-
-
 @cost("Device CPU", "ms/picture", "alone", "device CPU ms")
 def device_cpu_ms(case: Case) -> Figure:
     """Mean CPU time of the design's own steps on the device, in one process, after hashing."""
     return timing([row.device_cpu_ms for row in case.seen.alone], middle=False)
-
-
-@cost("Decode and hash", "ms/picture", "alone")
-def hash_ms(case: Case) -> Figure:
-    """Median wall time of decoding a picture and computing its PDQ hash; the same work for all designs."""
-    return timing([row.hash_ms for row in case.seen.alone])
 
 
 @cost("Send, end to end", "ms/picture", "pictures")
@@ -103,12 +91,6 @@ def setup_bytes(case: Case) -> Figure:
 def matcher_cpu_ms(case: Case) -> Figure:
     """Mean CPU time of the roles' answers to one picture, in one process, one thread."""
     return timing([row.role_cpu_ms for row in case.seen.alone], middle=False)
-
-
-@cost("Server time", "ms/query", "alone", blank=[asks_nobody])
-def matcher_ms(case: Case) -> Figure:
-    """Median wall time of the roles' answers to one picture, in one process, one thread."""
-    return timing([row.role_ms for row in case.seen.alone])
 
 
 @cost("Server CPU, deployed", "ms/picture", blank=[asks_nobody])
@@ -250,15 +232,6 @@ def harness_cpu(case: Case) -> Figure:
     """
     rows = case.seen.harness
     return _added(case, [row.bare_cpu_ms for row in rows], [row.watched_cpu_ms for row in rows])
-
-
-@cost("Added by the harness, time", "share", "harness")
-def harness_wall(case: Case) -> Figure:
-    """Wall time that records for the audit add to the same session of device and roles in one process, of the
-    session's own; medians of pairs.
-    """
-    rows = case.seen.harness
-    return _added(case, [row.bare_ms for row in rows], [row.watched_ms for row in rows])
 
 
 def _added(case: Case, bare: Sequence[float], watched: Sequence[float]) -> Figure:

@@ -1,8 +1,8 @@
 """Expected values in closed form, and many runs by their totals alone: how far a day or a year may come out
 by chance; and counted years, foretold by it from the EU's reports a head.
 
-Totals are drawn, not accounts, so that hundreds of years take a second. At a threshold of 1 their means
-are those of the thinned counts; above it, false matches do not add to what sharers have.
+Totals are drawn, not accounts, so that hundreds of years take a second. Their means are those of the thinned
+counts; above a threshold of 1, what sharers' false matches add is that of an average environment.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ from blindmatch_simulations.measure.intervals import CONFIDENCE
 class Crossing(Struct, frozen=True):
     """Of an account, for every day: how probably its threshold is reached by then, and reports until then.
 
-    `matches` are those until then, reported or not.
+    `matches` are those until then, reported or not; `squares` of reports, of gamma means.
     """
 
     reached: Floats
     reports: Floats
     matches: Floats
+    squares: Floats | float = 0.0
 
 
 def poisson_crossing(means: Floats, threshold: int) -> Crossing:
@@ -62,7 +63,9 @@ def gamma_crossing(means: Floats, shape: float, threshold: int) -> Crossing:
 
     p = means / (means + shape)
     before = betainc(threshold - 1, shape + 1, p) if threshold > 1 else np.ones_like(means)
-    return Crossing(betainc(threshold, shape, p), means * before, means)
+    twice = betainc(threshold - 2, shape + 2, p) if threshold > 2 else np.ones_like(means)
+    squares = means**2 * (1 + 1 / shape) * twice + means * before
+    return Crossing(betainc(threshold, shape, p), means * before, means, squares)
 
 
 def daily(cumulative: Floats) -> Floats:
@@ -79,8 +82,32 @@ def sharers_crossing(model: Model, given: Environment) -> Crossing:
     honest = gamma_crossing(until, shape, model.threshold)
     other = gamma_crossing(until * (1 - model.unnoticed), shape, model.threshold)
     n, m = int(model.sharers.sum()), model.modified
-    fields = ("reached", "reports", "matches")
+    fields = Crossing.__struct_fields__
     return Crossing(*(n * ((1 - m) * getattr(honest, f) + m * getattr(other, f)) for f in fields))
+
+
+def mixed_crossing(model: Model, given: Environment) -> Floats:
+    """Of all sharers with false matches, float64 (4, days): accounts that reach the threshold until each day,
+    true and false reports, accounts with a false one. T true matches and F series of s reach t unless, for
+    some j < t / s, F = j and T < t - s j."""
+    from scipy.special import gammaln, xlogy
+
+    shape, s, t = model.inputs.material.shape.value, model.series, model.threshold
+    until, series = np.cumsum(given.listed) * model.sends * model.recall, np.cumsum(given.false) / s
+    j = np.arange(model.needed)[:, None, None]
+    made = np.zeros((4, model.days))
+    for seen, part in ((1.0, 1 - model.modified), (1 - model.unnoticed, model.modified)):
+        met = [gamma_crossing(until * seen, shape, t - s * int(one)) for one in j[:, 0, 0]]
+        means = seen * model.rates[:, None] * series
+        chances = np.exp(xlogy(j, means) - means - gammaln(j + 1))
+        few = np.array([1 - m.reached for m in met])[:, None]
+        left = np.array([m.matches - m.reports for m in met])[:, None]
+        reached = 1 - (chances * few).sum(axis=0)
+        true = until * seen - (chances * left).sum(axis=0)
+        false = s * (means - (j * chances * few).sum(axis=0))
+        rows = np.array([reached, true, false, reached - chances[0] * met[0].reached])
+        made += part * np.einsum("c,kcd->kd", model.sharers, rows)
+    return made
 
 
 class Totals(NamedTuple):
@@ -105,12 +132,13 @@ class Totals(NamedTuple):
 def expected(model: Model) -> Totals:
     """Of every count. A threshold's false reports are those of an average environment."""
     given = average_environment(model)
-    true = sharers_crossing(model, given)
+    sharing = sharers_crossing(model, given)
+    true = sharing.reports if model.threshold == 1 else mixed_crossing(model, given)[1]
     sent = model.known
     skipped = sent * model.modified * model.unnoticed * given.listed
     asked = sent * given.listed - skipped
     return Totals(
-        true=daily(true.reports),
+        true=daily(true),
         false=_expect_false(model, given),
         accounts=np.full(model.days, _accounts(model) / model.days),
         video=sent * given.video,
@@ -118,17 +146,23 @@ def expected(model: Model) -> Totals:
         modified=skipped,
         down=sent * given.down,
         unrecognised=asked * (1 - model.recall),
-        held=true.matches - true.reports,
+        held=sharing.matches - true,
     )
 
 
 def _expect_false(model: Model, given: Environment) -> Floats:
     until = np.cumsum(given.false)
     made = np.zeros(model.days)
-    honest = model.counts - model.sharers * (model.modified * model.unnoticed)
-    for count, rate in zip(honest, model.rates, strict=True):
+    for count, rate in zip(_crowd(model), model.rates, strict=True):
         made += count * daily(poisson_crossing(rate * until / model.series, model.needed).reports)
-    return made * model.series
+    more = daily(mixed_crossing(model, given)[2]) if model.threshold > 1 else 0.0
+    return made * model.series + more
+
+
+def _crowd(model: Model) -> Floats:
+    """Accounts of each class whose false matches alone reach the threshold; at 1 sharers', too."""
+    silent = model.modified * model.unnoticed if model.threshold == 1 else 1.0
+    return model.counts - model.sharers * silent
 
 
 def _accounts(model: Model) -> float:
@@ -185,6 +219,10 @@ def totals(
         means["true"], means["held"] = asked * model.recall * given.listed, np.zeros(given.listed.shape)
     else:
         sharing, n = sharers_crossing(model, given), int(model.sharers.sum())
+        average = average_environment(model)
+        mixed, plain = mixed_crossing(model, average), sharers_crossing(model, average)
+        opening = sharing.reached + (mixed[0] - plain.reached)
+        sharing = replace(sharing, reached=opening, reports=sharing.reports + (mixed[1] - plain.reports))
         means["held"] = sharing.matches - sharing.reports
     made = dict(had or {})
     for name in means.keys() - made.keys():
@@ -192,9 +230,25 @@ def totals(
     if model.threshold > 1:
         rng = stream(seed, purpose, "true")
         opened = rng.binomial(n, np.minimum(sharing.reached[:, -1] / max(1, n), 1.0))
-        _, made["true"] = _opened(rng, opened, sharing, model.threshold)
+        # what they have beyond the threshold differs by more than a Poisson number does
+        reached = np.maximum(sharing.reached[:, -1], 1e-300)
+        mean, square = sharing.reports[:, -1] / reached, np.asarray(sharing.squares)[:, -1] / reached
+        beyond = np.maximum(mean - model.threshold, 1e-9)
+        unlike = np.maximum((square - mean**2 - beyond) / beyond**2, 1e-9) / np.maximum(opened, 1e-9)
+        more = np.asarray(rng.gamma(1 / unlike) * unlike)[:, None]
+        _, made["true"] = _opened(rng, opened, sharing, model.threshold, more)
     if "false" not in made:
         made["false"], made["accounts"] = _draw_false(model, given, stream(seed, purpose, "reports"))
+        if model.threshold > 1 and n:
+            # as many as accounts opened, whose activity differs: a gamma number of its mean and variance
+            rng, rates = stream(seed, purpose, "mixed"), model.sharers @ model.rates / max(1, n)
+            spread = (model.sharers @ model.rates**2 / max(1, n)) / rates**2 - 1 + 1e-9
+            usual = max(mixed[0, -1], 1e-9)
+            weight = rng.gamma(np.maximum(opened, 1e-9) / spread) * spread / usual
+            env = given.false.sum(axis=1) / max(average.false.sum(), 1e-300)
+            false, wrong = (np.maximum(daily(one), 0) for one in (mixed[2] / model.series, mixed[3]))
+            made["false"] = made["false"] + model.series * rng.poisson(np.outer(weight * env, false))
+            made["accounts"] = made["accounts"] + rng.poisson(np.outer(weight * env, wrong))
     return Totals(**made)
 
 
@@ -213,9 +267,9 @@ def _draw_false(model: Model, given: Environment, rng: np.random.Generator) -> t
     """False reports, and accounts with their first one: how many each class has, and then on which days."""
     if not given.false.any():
         return np.zeros_like(given.false), np.zeros_like(given.false)
-    until, silent = np.cumsum(given.false, axis=1), model.sharers * (model.modified * model.unnoticed)
+    until = np.cumsum(given.false, axis=1)
     reached, reports, opened = np.zeros_like(until), np.zeros_like(until), np.zeros(len(until), np.int64)
-    for count, rate in zip(model.counts - np.round(silent).astype(np.int64), model.rates, strict=True):
+    for count, rate in zip(np.round(_crowd(model)).astype(np.int64), model.rates, strict=True):
         one = poisson_crossing(rate * until / model.series, model.needed)
         reached += count * one.reached
         reports += count * one.reports
@@ -225,16 +279,16 @@ def _draw_false(model: Model, given: Environment, rng: np.random.Generator) -> t
 
 
 def _opened(
-    rng: np.random.Generator, opened: Counts, crossing: Crossing, threshold: int
+    rng: np.random.Generator, opened: Counts, crossing: Crossing, threshold: int, unlike: Floats | float = 1.0
 ) -> tuple[Floats, Floats]:
     """Of accounts that `opened` in each run, the day; and reports of all, (runs, days).
 
-    `crossing` is that of all accounts together.
+    `crossing` is that of all accounts together, `unlike` what they have beyond the threshold over its mean.
     """
     chances = np.maximum(daily(crossing.reached), 0)
     new = rng.multinomial(opened, chances / np.maximum(chances.sum(axis=1, keepdims=True), 1e-300))
     more = daily(crossing.reports) - threshold * chances
-    return new.astype(float), threshold * new + rng.poisson(np.maximum(more, 0)).astype(float)
+    return new.astype(float), threshold * new + rng.poisson(np.maximum(more, 0) * unlike).astype(float)
 
 
 def unseen(model: Model) -> dict[str, float]:

@@ -50,7 +50,7 @@ Positive = Figure[Annotated[float, msgspec.Meta(gt=0)]]
 Counted = Figure[Whole]
 
 
-VERSION: Final = 2
+VERSION: Final = 3
 YEAR: Final = 365
 COMMITTED: Final = "population.toml"
 
@@ -86,12 +86,14 @@ class Activity(Strict, frozen=True):
     """Attributes:
     pictures_a_day: sent by an account, mean.
     spread: of the logarithm of an account's rate (sigma of a log-normal distribution).
-    peak: busiest minute over the mean, for server cores.
+    peak: pictures of the busiest hour over the mean.
+    retries: queries that are asked again in whole, over pictures; servers and keys count each.
     """
 
     pictures_a_day: Positive
     spread: Amount
     peak: Positive
+    retries: Share
 
 
 class Material(Strict, frozen=True):
@@ -151,10 +153,12 @@ class FalseMatches(Strict, frozen=True):
 
 class Listing(Strict, frozen=True):
     """Attributes:
+    entries: of the list, for what servers take where that was measured at two lengths.
     growth: entries after a year over those before it.
     epoch_days: days between two published epochs.
     """
 
+    entries: Counted
     growth: Positive
     epoch_days: Counted
 
@@ -227,7 +231,7 @@ class Calibration(Sourced, frozen=True):
 
 
 class Inputs(Strict, frozen=True):
-    """An inputs file, version 2."""
+    """An inputs file, version 3."""
 
     version: int
     name: str

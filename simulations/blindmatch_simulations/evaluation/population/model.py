@@ -32,6 +32,8 @@ COSTS: Final = (
 )  # fmt: skip
 
 
+GROWTH: Final = "server_growth_ms"
+"""A cost where two lengths of the list were measured."""
 MEASURED: Final = ("recall", "false_rate", "false_other", "unnoticed")
 
 

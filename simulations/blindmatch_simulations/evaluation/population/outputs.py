@@ -17,6 +17,7 @@ from blindmatch_simulations.evaluation.population.counts import Count
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs, figures, with_value
 from blindmatch_simulations.evaluation.population.inputs import Figure as InputFigure
 from blindmatch_simulations.evaluation.population.model import (
+    GROWTH,
     MEASURED,
     Behaviour,
     Counts,
@@ -75,6 +76,7 @@ QUEUED: Final[Mapping[str, Output]] = {
 }
 LOADS: Final[Mapping[str, Output]] = {
     "server_cores": Output("cores", "mean"),
+    "peak_queries": Output("pictures a second", "mean"),
     "query_up_bytes": Output("bytes", "sum"),
     "query_down_bytes": Output("bytes", "sum"),
     "report_bytes": Output("bytes", "sum"),
@@ -156,7 +158,8 @@ def banded(model: Model, seed: int) -> dict[str, Any]:
         known = {**had[""], **had[false]}
         drawn = totals(its, seed, had=known)
         had[""] = {name: getattr(drawn, name) for name in ("video", "late", "down")}
-        had[false] = {"false": drawn.false, "accounts": drawn.accounts}
+        if its.threshold == 1:  # else sharers' depend on their true matches
+            had[false] = {"false": drawn.false, "accounts": drawn.accounts}
         named = dict(zip(COUNTED, drawn, strict=True))
         if at < 4:
             named = _all(named, [its], stream(seed, "bands", "centre"))
@@ -215,10 +218,11 @@ def _supposed(its: Model, seed: int, at: int) -> Model:
             behaviour = replace(behaviour, **{name: Range.exactly(between(one))})
     if behaviour.assumed:
         behaviour = replace(behaviour, false_rate=Range.exactly(inputs.false_matches.rate.value))
-    if (cpu := behaviour.costs["server_cpu_ms"]).low is not None:
-        behaviour = replace(
-            behaviour, costs={**behaviour.costs, "server_cpu_ms": replace(cpu, value=between(cpu))}
-        )
+    for name in ("server_cpu_ms", GROWTH):
+        if (cost := behaviour.costs.get(name)) is not None and cost.low is not None:
+            value = between(cost)
+            drawn = replace(cost, value=value, low=value, high=value)
+            behaviour = replace(behaviour, costs={**behaviour.costs, name: drawn})
     accounts = its.accounts * inputs.accounts.number.value / its.inputs.accounts.number.value
     return model(inputs, behaviour, max(1, round(accounts)), its.days)
 
@@ -294,13 +298,14 @@ def load(model: Model) -> dict[str, tuple[Figure, Floats]]:
     How many reports there are is not known here: the number of `REPORTS` is 1. Lowest and highest bytes
     are of single pictures, and no band of a mean.
     """
-    volume = np.full(model.days, model.volume)
+    volume = np.full(model.days, model.volume * (1 + model.inputs.activity.retries.value))
     costs = {name: replace(one, low=None, high=None) for name, one in model.behaviour.costs.items()}
     setups = np.full(model.days, model.accounts * model.inputs.accounts.setups_a_year.value / YEAR)
     epochs = model.accounts * (np.arange(model.days) % model.inputs.list.epoch_days.value == 0)
-    cores = volume * model.inputs.activity.peak.value / MS_PER_DAY
+    peak = volume * model.inputs.activity.peak.value / MS_PER_DAY
     return {
-        "server_cores": (model.behaviour.costs["server_cpu_ms"], cores),
+        "server_cores": (_server(model), peak),
+        "peak_queries": (Figure(1000.0), peak),
         "query_up_bytes": (costs["query_up_bytes"], volume),
         "query_down_bytes": (costs["query_down_bytes"], volume),
         REPORTS: (costs[REPORTS], np.ones(model.days)),
@@ -309,6 +314,22 @@ def load(model: Model) -> dict[str, tuple[Figure, Floats]]:
         "keys_used": (_keys(model), volume),
         "accounts_over_key": (_over(model), np.ones(model.days)),
     }
+
+
+def _server(model: Model) -> Figure:
+    """Servers' CPU of a picture over the inputs' list, mean of the run, by the line through two lengths; over
+    the measured list where there is none. Nothing takes less over a longer list; growth that is not resolved
+    is in the band alone."""
+    cpu, grows = model.behaviour.costs["server_cpu_ms"], model.behaviour.costs.get(GROWTH)
+    if cpu.value is None or grows is None or grows.value is None:
+        return cpu
+    more = model.inputs.list.entries.value * float(model.growth.mean()) - model.behaviour.entries
+    low, high = (grows.value if end is None else end for end in (grows.low, grows.high))
+    at = [
+        max(0.0, (cpu.value if end is None else end) + max(0.0, slope) * more)
+        for end, slope in ((cpu.value, grows.value if low > 0 else 0.0), (cpu.low, low), (cpu.high, high))
+    ]
+    return Figure(at[0], grows.why, min(at), max(at))
 
 
 def _keys(model: Model) -> Figure:
@@ -329,7 +350,8 @@ def _over(model: Model) -> Figure:
     if key is None or key.per_account is None:
         return Figure(None, NO_LIMIT)
     edges, spread = np.linspace(-9, 9, 3601), activity.spread.value
-    rates = activity.pictures_a_day.value * np.exp(spread * (edges[1:] + edges[:-1]) / 2 - spread**2 / 2)
+    each = activity.pictures_a_day.value * (1 + activity.retries.value)
+    rates = each * np.exp(spread * (edges[1:] + edges[:-1]) / 2 - spread**2 / 2)
     more = pdtrc(floor(key.per_account / key.cost), rates * model.inputs.keys.life_days.value)
     mean = float(model.accounts * np.diff(ndtr(edges)) @ more)
     low, high = (float(pdtrik(q, mean)) if mean > 1e-9 else 0.0 for q in QUANTILES)

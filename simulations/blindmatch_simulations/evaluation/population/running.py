@@ -29,6 +29,7 @@ from blindmatch_simulations.evaluation.population.counts import Count
 from blindmatch_simulations.evaluation.population.inputs import Inputs, PopulationError
 from blindmatch_simulations.evaluation.population.model import (
     COSTS,
+    GROWTH,
     LITERATURE,
     MEASURED,
     Behaviour,
@@ -118,7 +119,7 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
         # where there is nothing to skip, nothing goes unnoticed
         unnoticed=Range(0, 0, 0, NOTHING) if nothing else _range("skipped_unnoticed", skipped),
         asks=bool(row.design.roles),
-        costs={name: _cost(row, name) for name in COSTS},
+        costs={**{name: _cost(row, name) for name in COSTS}, GROWTH: _growth(row)},
         entries=row.entries,
         key=row.key,
         assumed=assumed,
@@ -143,6 +144,18 @@ def _cost(row: assess.Measured, name: str) -> Figure:
     tick = TICK_MS * len(row.design.roles) / (found.n or 1)
     low, high = ((end or matcher.value) / matcher.value * found.value for end in (matcher.low, matcher.high))
     return found if found.low is not None else replace(found, low=max(0.0, low - tick), high=high + tick)
+
+
+def _growth(row: assess.Measured) -> Figure:
+    """Milliseconds of servers' CPU that an entry more adds to a picture, by the line through two lengths."""
+    named = ("server_growth_u", "server_u", "matcher_cpu_ms")
+    grown, own, ms = (row.figures.get(name, Figure(None, "not measured")) for name in named)
+    if grown.value is None or not own.value or ms.value is None:
+        return Figure(None, grown.why)
+    value, low, high = (
+        end and end * ms.value / own.value / 1000 for end in (grown.value, grown.low, grown.high)
+    )
+    return replace(grown, value=value, low=low, high=high)
 
 
 def _false(row: assess.Measured, measured: Range) -> tuple[Range, Range | None]:
@@ -197,7 +210,7 @@ def _range(name: str, figure: Figure | None) -> Range:
     return Range(figure.value, low, high, f"{FILE}, {figure.n or '?'} pictures")
 
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the JSON; goes up when a key changes its meaning or goes."""
 PARTS: Final = "parts"
 KEY: Final = "run.json"

@@ -32,7 +32,12 @@ from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from msgspec import Struct
 
 from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, Fingerprints, hamming
-from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
+from blindmatch_simulations.measure.intervals import (
+    clustered_share,
+    one_sided_least,
+    one_sided_most_rate,
+    resampled_ratio,
+)
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, opened, publish, run_session
@@ -158,15 +163,19 @@ class Recall(Redacted, Struct, frozen=True):
         found: bool (m,), for matching pairs alone.
         edit: index of the edit, (m,).
         distance: (m,).
+        original: whose edits hang together, (m,).
         names: of the edits.
         sent: all edited pictures, matching or not.
+        originals: how many they are of.
     """
 
     found: npt.NDArray[np.bool_]
     edit: npt.NDArray[np.intp]
     distance: npt.NDArray[np.int32]
+    original: npt.NDArray[np.intp]
     names: tuple[str, ...]
     sent: int
+    originals: int
 
     @property
     def share(self) -> float:
@@ -177,8 +186,11 @@ class Recall(Redacted, Struct, frozen=True):
         """Rows over all pairs, called `row`, for far pairs, by edit and by distance; and over all "
         "pictures."""
         self._row(meter, row, np.ones(len(self.found), np.bool_), why, parameters)
-        for name, hits in (("found", int(self.found.sum())), ("pdq", len(self.found))):
-            figures = {"share": hits / self.sent, "least_share": one_sided_least(hits, self.sent)}
+        for name, which in (("found", self.found), ("pdq", np.ones(len(self.found), np.bool_))):
+            hits = np.bincount(self.original[which], minlength=self.originals)
+            sent = np.full(len(hits), self.sent / len(hits))
+            least = resampled_ratio(hits.tolist(), sent.tolist())[0] if hits.any() else 0.0
+            figures = {"share": int(hits.sum()) / self.sent, "least_share": least}
             meter.record(f"near/recall/sent-{name}", figures, None, why, pictures=self.sent, **parameters)
         self._row(meter, "near/recall/far", self.distance > FAR, why, parameters | {"beyond": FAR})
         for number, name in enumerate(self.names):
@@ -195,7 +207,9 @@ class Recall(Redacted, Struct, frozen=True):
         if not count:
             meter.missing(row, "no such pair in the sample", **named)
             return
-        figures = {"share": hits / count, "least_share": one_sided_least(hits, count)}
+        by = [np.bincount(self.original[some]).tolist() for some in (which, which & self.found)]
+        found = by[1] + [0] * (len(by[0]) - len(by[1]))
+        figures = {"share": hits / count, "least_share": clustered_share(found, by[0])[0]}
         meter.record(row, figures, None, why, pairs=count, **named)
 
 
@@ -214,7 +228,8 @@ def recall(
         hit &= ~lost[pairs.original, : tokening.bands]
     matching = pairs.matching()
     found, distances = hit.sum(axis=1) >= tokening.needed, pairs.distances()[matching]
-    return Recall(found[matching], pairs.edit[matching], distances, pairs.names, len(matching))
+    parts = pairs.edit[matching], distances, pairs.original[matching]
+    return Recall(found[matching], *parts, pairs.names, len(matching), len(pairs.originals))
 
 
 class Agreement(Struct, frozen=True):

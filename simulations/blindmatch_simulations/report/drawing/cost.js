@@ -5,16 +5,13 @@ const sizeOf = (ident) => {
   return one.value ?? Math.max(...Object.values(one.values));
 };
 const COSTS = [
-  "device_ms",
   "device_cpu_ms",
-  "hash_ms",
   "send_ms",
   "device_peak_mib",
   "query_up_bytes",
   "query_down_bytes",
   "report_bytes",
   "setup_bytes",
-  "matcher_ms",
   "matcher_cpu_ms",
   "server_cpu_ms",
   "server_u",
@@ -28,7 +25,6 @@ const COSTS = [
   "update_s",
   "update_bytes",
   "harness_cpu",
-  "harness_wall",
 ];
 const traffic = (rows) =>
   table(

@@ -16,27 +16,21 @@ const cpuAt = (row, n) => {
   if (asksNobody(row)) return [0, 0, "the design asks no server"];
   const perU = valueOf(row, "matcher_cpu_ms") / valueOf(row, "server_u"),
     grows = growthOf(row, "server_growth_u", perU);
-  return cpuOf(row) < 0 ? null : along(row, n, cpuOf, grows, (run) => run.machine.processor === now.run.machine.processor);
+  return cpuOf(row) < 0 ? null : along(row, n, cpuOf, grows);
 };
 // what an entry more adds, by the line through this run's two lengths: [least, most, why]; nothing takes less over a longer list
 const growthOf = (row, name, scale = 1) => {
   const one = figureOf(row, name);
   return one.value === null ? null : [...[one.low, one.high].map((end) => (Math.max(0, end ?? one.value) * scale) / 1000), one.why];
 };
-// a figure at a list of `n`, from what an entry more adds, or the run's own length and another run's: [least, most, why]
-const along = (row, n, of, grows, fits = () => true) => {
+// a figure at a list of `n`, from what an entry more adds: [least, most, why]
+const along = (row, n, of, grows) => {
   const here = entries(row),
     found = of(row);
   if (n === here) return [found, found, "measured at this length"];
   if (grows) {
     const [one, other] = [0, 1].map((end) => Math.max(0, found + grows[end] * (n - here)));
     return [Math.min(one, other), Math.max(one, other), grows[2]];
-  }
-  for (const run of now.runs.filter(fits)) {
-    const other = run.rows.find((one) => one.id === row.id && one.kind === "design" && entries(one) !== here);
-    if (!other || !(of(other) >= 0)) continue;
-    const grown = Math.max(0, found + ((of(other) - found) / (entries(other) - here)) * (n - here));
-    return [grown, grown, h`a line through two runs, of ${number(here)} and ${number(entries(other))} entries`];
   }
   const most = (found * n) / here;
   return [
@@ -54,9 +48,8 @@ const mayGrow = (row, name) =>
 // bytes at a list of `n`: [least, most, why]
 const bytesAt = (row, name, n) => {
   const found = valueOf(row, name) ?? 0;
-  const [growth, exact] = name.startsWith("query")
-    ? ["query_growth_bytes", figureOf(row, "query_growth_bytes").value === 0]
-    : ["setup_growth_bytes", true];
+  const growth = name.startsWith("query") ? "query_growth_bytes" : "setup_growth_bytes",
+    exact = growth === "setup_growth_bytes" || figureOf(row, growth).value === 0;
   return mayGrow(row, name)
     ? along(row, n, (one) => valueOf(one, name) ?? -1, exact ? growthOf(row, growth) : null)
     : [found, found, "does not grow with the list"];
