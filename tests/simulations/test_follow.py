@@ -188,7 +188,7 @@ def test_two_designs_stand_side_by_side_on_the_same_picture(exact: Run, recorded
     clear = recorded("provider-scan").told
     page = shown(exact.told, clear)
     left, right = re.split("provider-scan: the provider has now", page["pane"])
-    assert "every picture itself: it can be read" in of_picture(right)
+    assert "every picture itself: seen" in of_picture(right)
     assert "picture itself" not in of_picture(left) and "outcome" not in of_picture(left)
     assert [one.ident for one in exact.told.scenes] == [one.ident for one in clear.scenes]
     assert [one.what for one in exact.told.scenes] == list(ORDER)
@@ -342,7 +342,10 @@ QUESTIONS = {
         "provider-scan", LISTED, 99, ["alice"], ["the picture itself: it is the sender's"], ["is listed:"],
     ),
     "What does the provider see where it scans?": (
-        "provider-scan", INNOCENT, 99, ["provider"], ["every picture itself: it can be read"], [],
+        "provider-scan", INNOCENT, 99, ["provider"], ["every picture itself: seen"], [],
+    ),
+    "Does the provider that scans learn whether it is listed?": (
+        "provider-scan", LISTED, 99, ["provider"], ["whether the picture is listed: match"], [],
     ),
     "Does an exact design find an edited copy?": (
         "oprf-psi", EDITED, 99, ["alice"], ["whether the picture is listed: no match"], [],

@@ -57,7 +57,6 @@ CALLS: Final[Mapping[str, Mapping[str, Any]]] = _WORDS["calls"]
 AS: Final[Mapping[str, str]] = _WORDS["as"]
 PROOFS: Final[Sequence[str]] = _WORDS["proofs"]
 LEARNS: Final[Mapping[str, str]] = _WORDS["learns"]
-NOTHING_LEARNT: Final = "does not learn whether the picture is listed"
 
 
 class FollowError(BlindmatchError):
@@ -199,7 +198,6 @@ class _Reader:
         self._reports = self._before = 0
 
     def read(self) -> tuple[list[Step], list[Scene], list[str]]:
-        """All steps, the pictures, and what was left out."""
         steps, scenes, left_out = list[Step](), list[Scene](), set[str]()
         for act in _acts(self.recording.lines):
             event = act[0][1]
@@ -318,7 +316,7 @@ class _Reader:
             self._arrived(call, found)
         elif (kind := self._kind(call, party)) in (PICTURE, HASH) and party != Party.CENTRE:
             names = [one for one in ("message", "content", "query_time") if self._declares(one, party)]
-            found[party] += [(name, "it can be read") for name in names or [f"the {kind}"]]
+            found[party] += [(one, "seen") for one in names or [f"the {kind}"]]
         return {names: some for names, some in found.items() if some}
 
     def _arrived(self, call: _Call, found: Facts) -> None:
@@ -342,7 +340,7 @@ class _Reader:
         if count := self._uploads.pop(account, 0):
             yield "attachment_count", str(count)
         if last.clear and call.opened.item is None:
-            yield "message", "it can be read"
+            yield "message", "seen"
         with suppress(ProtocolError):
             message = SealedMessage.decode(last.sealed)
             yield "message_order", f"number {message.header.number} under its ratchet key"
@@ -398,7 +396,7 @@ class _Reader:
         facts: Facts = {who: [("outcome", event.outcome)]} if learns else {}
         if event.delivered is False and learns and self._declares("outcome", Party.PROVIDER):
             facts[str(Party.PROVIDER)] = [("outcome", "asked about, and not sent")]
-        return f"{who}'s device {LEARNS.get(event.outcome, NOTHING_LEARNT)}. {ends}", facts
+        return f"{who}'s device {LEARNS.get(event.outcome, LEARNS['nothing'])}. {ends}", facts
 
     def _of_check(self, reports: Sequence[tuple[str, str]]) -> tuple[str, Facts, list[tuple[str, str]]]:
         """What the centre has of this picture: the reports that came since it was sent."""
@@ -409,7 +407,9 @@ class _Reader:
         says = f"The centre has a report of it: {state}, its machine's checks {checks}."
         person = ("a person at the centre", "the picture: the report is unfounded")
         found = [person] if state == State.UNFOUNDED else []
-        return says, {str(Party.CENTRE): [("report", "it has the report")]}, found
+        facts: Facts = {str(Party.CENTRE): [("report", "it has the report")]}
+        servers = [one for one in self.head.roles.values() if self._declares("outcome", one)]
+        return says, facts | {one: [("outcome", "match, and it reported it")] for one in servers}, found
 
 
 def _acts(lines: Sequence[Request | Played]) -> list[list[Done]]:

@@ -55,7 +55,6 @@ from blindmatch_simulations.testbed.scenario.run import evidence, play, shown
 from blindmatch_simulations.testbed.scenario.world import World
 
 FILLERS: Final = 200
-"""Random hashes on the list beside the listed picture's."""
 CROPS: Final = (5, 1)
 """Number and seed; the last two are a cat and a cup of coffee."""
 SECONDS: Final = 20.0

@@ -94,7 +94,6 @@ const follow = (() => {
     return places;
   };
   const between = ([x0, y0], [x1, y1], part) => [Math.round(x0 + (x1 - x0) * part), Math.round(y0 + (y1 - y0) * part)];
-  // the line below the boxes, and the mark above them
   const drawRoute = (event, places) => {
     const from = places.get(event?.source), to = places.get(event?.target);
     if (!event?.kind || !from || !to) return ["", ""];

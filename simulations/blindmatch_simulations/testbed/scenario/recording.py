@@ -25,7 +25,7 @@ from blindmatch_client.store.outbox import decode_outcome, encode_outcome
 from blindmatch_client.trace import EgressRecord, EnrolmentTrace, MessageTrace, Purpose, Round, SessionTrace
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import Adversary, AnyDesign, Binding, Fact, Item, Party, Severity
+from blindmatch_protocol.contract import Adversary, AnyDesign, Binding, Fact, Item, Learner, Party, Severity
 from blindmatch_protocol.contract.declaration import of_no_picture
 from blindmatch_protocol.contract.design import coalitions, told
 from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
@@ -43,7 +43,6 @@ FORMAT: Final = "blindmatch-recording"
 VERSION: Final = 2
 """Goes up when a reader of the earlier version would misread or refuse a file."""
 MOST_BYTES: Final = 1 << 30
-"""Of a recording that is read."""
 
 
 class RecordingError(BlindmatchError):
@@ -73,6 +72,10 @@ class Said(Struct, frozen=True, forbid_unknown_fields=True):
         return cls(
             fact.name, fact.says, fact.severity, fact.project is of_no_picture and fact.severity in links
         )
+
+
+OUTCOME: Final = Said("outcome", "whether the picture is listed", Severity.OUTCOME, False)
+"""What a role learns of each picture, where a server is to learn outcomes."""
 
 
 class Declared(Struct, frozen=True, forbid_unknown_fields=True):
@@ -399,12 +402,13 @@ def _head(design: AnyDesign, attack: Attack | None) -> Head:
 
 
 def _of_design(design: AnyDesign) -> Iterator[Declared]:
-    alone = (frozenset({Party.DEVICE}), frozenset({Party.PROVIDER}))
+    info, alone = design.info, (frozenset({Party.DEVICE}), frozenset({Party.PROVIDER}))
+    learner = {*info.roles.values()} if Learner.SERVER in info.learns else set[Party]()
     for parties in dict.fromkeys((*alone, *coalitions(design))):
+        outcome = [OUTCOME] if parties & learner else []
         for adversary in Adversary:
-            yield Declared(
-                tuple(sorted(parties)), adversary, tuple(map(Said.of, told(design, parties, adversary)))
-            )
+            facts = (*outcome, *map(Said.of, told(design, parties, adversary)))
+            yield Declared(tuple(sorted(parties)), adversary, facts)
 
 
 def _of_messenger(design: AnyDesign, added: AddDevice, franking: FrankingMode) -> tuple[Declared, ...]:
