@@ -22,7 +22,7 @@ Found = tuple[tuple[PairDistances, ...], tuple[ByKind, ...]]
 
 @pytest.fixture(scope="module")
 def found() -> Found:
-    return kinds.by_kind(2, 9, 1, lambda *_: None)
+    return kinds.by_kind(2, 5, 1, lambda *_: None)
 
 
 def test_pictures_are_those_of_the_manifest() -> None:
@@ -47,7 +47,7 @@ def test_installed_and_generated_pictures_stand_apart(found: Found) -> None:
     distances, rows = found
     assert [(one.kind, one.origin) for one in distances] == [(one.kind, one.origin) for one in rows]
     made = {one.kind: one for one in rows if one.origin == kinds.MADE}
-    assert made.keys() == GENERATED.keys() and all(one.pictures == 9 for one in made.values())
+    assert made.keys() == GENERATED.keys() and all(one.pictures == 5 for one in made.values())
     assert {one.kind for one in rows if one.origin == kinds.INSTALLED} >= {"photographs"}
     assert any(one.kind == FACES and one.row == 99 for one in installed(root=kinds.NOWHERE))
 
