@@ -12,7 +12,7 @@ from blindmatch_client.errors import MisbehavedError, ReportRefusedError
 from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.reports.reporting import ConfirmedMatch, Reporting
-from blindmatch_client.settings import Base
+from blindmatch_client.settings import Base, FailureMode
 from blindmatch_client.store.outbox import Outgoing, SendState
 from blindmatch_client.store.store import Store
 from blindmatch_client.store.store_file import Files
@@ -302,6 +302,20 @@ def test_a_group_is_not_named_after_a_restart_either(make_world: MakeWorld) -> N
     alice.device.send_picture_to(["bob", "carol"], LISTED)
     alice.device.close()
     world.relay.heal()
+    world.device("alice", fresh=False).device.flush()
+    (report,) = world.centre.reports
+    assert report.recipient == "" and len(report.stamp) == 1
+
+
+def test_of_a_group_whose_others_are_done_with_the_last_is_not_named(make_world: MakeWorld) -> None:
+    """How many wait says nothing about how many were sent it: who is left would be named alone."""
+    world = make_world(ECHO, HASHES)
+    world.device("bob")
+    alice = world.device("alice", mode=FailureMode.SEND_AND_MATCH_LATER)
+    world.matcher.fail_always(down())
+    alice.device.send_picture_to(["nobody", "bob"], LISTED)
+    alice.device.close()
+    world.matcher.heal()
     world.device("alice", fresh=False).device.flush()
     (report,) = world.centre.reports
     assert report.recipient == "" and len(report.stamp) == 1

@@ -17,7 +17,6 @@ after a start, or to be tried again. What a row says is sealed whole.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from hashlib import sha256
@@ -87,9 +86,9 @@ class Outgoing(Redacted, Struct, eq=False):
     `content`, made when the message is queued, names the attachment as it was then; `sealed` is there while
     it is SEALED. Both are dropped once they are not needed. `problem` says why it waits or failed.
     `evidence` is in memory alone: what its picture was asked about with, if that was done since. `named` says
-    whether that names the recipient: if no other message bears the picture. `stamps` are the relay's, once it
-    has the message: with the recipient, and without. `unopened` are messages of the recipient's that it asks
-    for again; `resent` counts how often it was sent before, because the recipient could not open it.
+    whether that names the recipient: if no other message was to bear the picture. `stamps` are the relay's,
+    once it has the message: with the recipient, and without. `unopened` are messages of the recipient's that
+    it asks for again; `resent` counts how often it was sent before, because the recipient could not open it.
     """
 
     number: int
@@ -176,6 +175,7 @@ class _Said(Message, tag=0xE0, name="device/outgoing"):
     stamps: Annotated[tuple[Stamp, ...], Several(Nested(Stamp), 2)]
     unopened: Annotated[tuple[bytes, ...], Several(Fixed(MESSAGE_ID_LENGTH), UNOPENED_MOST)]
     resent: Annotated[int, UInt(8)]
+    named: Annotated[int, UInt(8)]
 
 
 class _Kept(Message, tag=0xE1, name="device/attached"):
@@ -261,11 +261,8 @@ class Outbox:
             row = Outgoing(number, message_id, at_ms, SendState(state), said.recipient)
             row.content, row.sealed, row.problem = next(iter(said.content), None), said.sealed, said.problem
             row.stamps, row.unopened, row.resent = said.stamps, said.unopened, said.resent
-            row.attached = None if item is None else known[item]
+            row.named, row.attached = bool(said.named), None if item is None else known[item]
             found.append(row)
-        bearing = Counter(row.item for row in found)
-        for row in found:
-            row.named = bearing[row.item] == 1
         return found
 
     def count(self) -> int:
@@ -380,7 +377,7 @@ def request_id_of(key: bytes) -> bytes:
 
 def _said(row: Outgoing) -> bytes:
     content = () if row.content is None else (row.content,)
-    more = (row.stamps, row.unopened, row.resent)
+    more = (row.stamps, row.unopened, row.resent, int(row.named))
     return _Said(row.recipient, content, row.sealed, row.problem, *more).encode()
 
 

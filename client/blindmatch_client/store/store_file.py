@@ -22,7 +22,7 @@ from nacl.exceptions import CryptoError
 from blindmatch_client.errors import StoreError
 from blindmatch_client.store.vault import KeySource, Lock, Value, Vault, write_new
 
-SCHEMA_VERSION: Final = 14
+SCHEMA_VERSION: Final = 15
 
 SCHEMA: Final = """
 -- columns called sealed hold what vault.py makes
