@@ -296,3 +296,70 @@ async def test_a_host_has_no_other_status_told_by_what_it_replies(
     with pytest.raises(HostError, match=NO_REPLY):
         await forwarder.ask(envelope(b"x"), b"x")
     await forwarder.close()
+
+
+class Hostile(grpc.GenericRpcHandler):
+    """A host that answers every call with what `answer` says, as bytes."""
+
+    def __init__(self, answer: Any, large: bool) -> None:
+        kind = "stream_stream" if large else "unary_unary"
+        self._method = getattr(grpc, f"{kind}_rpc_method_handler")(answer)
+
+    def service(self, handler_call_details: Any) -> Any:
+        return self._method
+
+
+@asynccontextmanager
+async def hostile_host(made: World, answer: Any, large: bool = False) -> AsyncIterator[None]:
+    held, server = made.deployment.credentials(Identity.of(THIRD)), grpc.aio.server()
+    server.add_generic_rpc_handlers((Hostile(answer, large),))
+    secured = grpc.ssl_server_credentials([(held.key, held.certificate)], held.root, True)
+    made.port = server.add_secure_port("127.0.0.1:0", secured)
+    await server.start()
+    yield
+    await server.stop(0)
+
+
+async def test_a_host_that_refuses_one_device_breaks_off_no_other_ones_call(tmp_path: Path) -> None:
+    """One UNAVAILABLE closed the channel: all that was under way hung until the devices' deadlines."""
+    slow, refuse = asyncio.Event(), asyncio.Event()
+
+    async def answer(raw: bytes, context: Any) -> bytes:
+        word = Ask.decode(wire.Envelope.FromString(raw).body).word
+        if word == b"refused":
+            await context.abort(STATUS.UNAVAILABLE, "")
+        refuse.set()
+        await slow.wait()
+        return envelope(Told(word).encode()).SerializeToString()
+
+    async with world(tmp_path) as (made, alice, bob, _), hostile_host(made, answer):
+        under_way = asyncio.ensure_future(alice.one("Matching/Exchange", envelope(Ask(b"slow").encode())))
+        await refuse.wait()
+        code, _, _ = await said(bob, envelope(Ask(b"refused").encode()))
+        slow.set()
+        assert code == STATUS.UNAVAILABLE and Told.decode((await under_way).body).word == b"slow"
+
+
+async def test_what_is_no_message_from_a_host_is_told_as_no_reply(tmp_path: Path) -> None:
+    """It was an internal error of the carrier, which a role could give to one device."""
+
+    async def small(raw: bytes, context: Any) -> bytes:
+        return b"\xff\xff"
+
+    async def large(raws: Any, context: Any) -> AsyncIterator[bytes]:
+        yield b"\xff\xff"
+
+    async def empty(raws: Any, context: Any) -> AsyncIterator[bytes]:
+        for none in ():
+            yield none
+
+    told, body = set(), Ask(b"x").encode()
+    async with world(tmp_path / "small") as (made, alice, _, _), hostile_host(made, small):
+        told.add(await said(alice, envelope(body)))
+    for answer in (large, empty):
+        design, folder = CarriedInParts(), tmp_path / answer.__name__
+        async with world(folder, design) as (made, alice, _, _), hostile_host(made, answer, large=True):
+            parts = [envelope(body, body_size=len(body))]
+            code, text, trailing = await refused(alice.all("Matching/ExchangeLarge", parts))
+            told.add((code, text, tuple(sorted(set(trailing) - {"request-id"}))))
+    assert told == {(STATUS.UNAVAILABLE, f"matching/exchange: {NO_REPLY}", ())}

@@ -140,9 +140,13 @@ class Forwarder:
         self._rng = rng
         self._waiting = list[asyncio.Future[None]]()
         self._open: dict[Party, grpc.aio.Channel] = {}
+        self._closing = set[asyncio.Task[None]]()
         self.roles = frozenset(role for role, party in info.forwarded.items() if party == carrying.party)
 
     async def close(self) -> None:
+        for closing in self._closing:
+            closing.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
         for channel in self._open.values():
             await channel.close()
         self._open.clear()
@@ -190,14 +194,15 @@ class Forwarder:
     async def _small(self, channel: grpc.aio.Channel, head: wire.Envelope, body: bytes) -> bytes:
         head.body = body
         stub: Any = rpc.MatchingStub(channel)  # type: ignore[no-untyped-call]
-        reply: wire.Envelope = await stub.Exchange(head, timeout=_SMALL_SECONDS)
+        reply = _read(await stub.Exchange(head, timeout=_SMALL_SECONDS))
         if len(told := single(reply, EXCHANGE)) > MOST_SMALL_BYTES:  # else that is refused here, by a status
             raise ProtocolError(EXCHANGE, f"must be at most {MOST_SMALL_BYTES}", "body")
         return told
 
     async def _large(self, channel: grpc.aio.Channel, head: wire.Envelope, body: bytes) -> bytes:
         stub: Any = rpc.MatchingStub(channel)  # type: ignore[no-untyped-call]
-        replies = aiter(stub.ExchangeLarge(split(ENVELOPE, head, body), timeout=_LARGE_SECONDS))
+        asked = stub.ExchangeLarge(split(ENVELOPE, head, body), timeout=_LARGE_SECONDS)
+        replies = (_read(reply) async for reply in asked)
         _, data = await begun(Joiner(ENVELOPE, self._most, EXCHANGE), replies)
         return await whole(data)
 
@@ -210,6 +215,16 @@ class Forwarder:
         return self._open[host]
 
     async def _failed(self, host: Party, error: grpc.aio.AioRpcError) -> None:
-        """Look for the host anew before the next body, if nobody was there."""
+        """Look for the host anew before the next body, if nobody was there; others that are under way there
+        are answered."""
         if error.code() is grpc.StatusCode.UNAVAILABLE and host in self._open:
-            await self._open.pop(host).close()
+            closing = asyncio.create_task(self._open.pop(host).close(_LARGE_SECONDS))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+
+def _read(reply: wire.Envelope | None) -> wire.Envelope:
+    """What came, which is None where gRPC could not parse it; `ProtocolError` then."""
+    if reply is None:
+        raise ProtocolError(EXCHANGE, "must be an Envelope")
+    return reply
