@@ -7,12 +7,13 @@ import struct
 import warnings
 import zlib
 from io import BytesIO
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 from blindmatch_protocol.codec.errors import PictureError
-from blindmatch_protocol.picture import container, pdq
+from blindmatch_protocol.picture import compiled, container, pdq
 from blindmatch_protocol.picture import decode as decoding
 from blindmatch_protocol.picture.decode import Decoded, Limits, Picture
 from hypothesis import given, settings
@@ -25,13 +26,22 @@ WHITE, RED = [255, 255, 255], [255, 0, 0]
 
 
 def decode(data: bytes, *rest: Any, **named: Any) -> Decoded:
-    """`decode`, with `luminance` held against it: the same bits, or the same refusal."""
+    """`decode`, with `luminance` and `thumbnail` held against it: the same bits, or the same refusal."""
     try:
         plane = decoding.luminance(data, *rest, **named)
     except PictureError as error:
-        with pytest.raises(PictureError, match=re.escape(str(error))):
-            decoding.decode(data, *rest, **named)
+        for view in (decoding.decode, decoding.thumbnail):
+            with pytest.raises(PictureError, match=re.escape(str(error))):
+                view(data, *rest, **named)
         raise
+    expected = pdq.thumbnail(plane).tobytes() if min(plane.shape) >= 5 else None
+    for band_bytes, saved_ns in product((0, compiled._BAND_BYTES), (-(1 << 62), 1 << 62)):
+        with pytest.MonkeyPatch.context() as patched:
+            # in bands or at once, by numpy or, where it is installed, by machine code
+            patched.setattr(compiled, "_BAND_BYTES", band_bytes)
+            patched.setattr(compiled, "_saved_ns", saved_ns)
+            small = decoding.thumbnail(data, *rest, **named)
+            assert (None if small is None else small.tobytes()) == expected
     found = decoding.decode(data, *rest, **named)
     assert plane.dtype == np.float32 and plane.shape == found.pixels.shape[:2]
     assert plane.tobytes() == pdq.luminance(found.pixels).tobytes()
@@ -375,6 +385,113 @@ def test_a_true_claim_is_accepted_and_a_false_one_refused(claim: str) -> None:
     for false in (claim.lower().replace("png", "webp"), "application/pdf"):
         with pytest.raises(PictureError, match="claimed as another format"):
             decode(FILES["PNG"], claimed=false)
+
+
+SHORT = [  # colour type, depth, bytes of a row of 16 pixels
+    pytest.param(*row, id=f"colour type {row[0]}, depth {row[1]}")
+    for row in (
+        (0, 1, 2),
+        (0, 8, 16),
+        (0, 16, 32),
+        (2, 8, 48),
+        (2, 16, 96),
+        (3, 8, 16),
+        (4, 8, 32),
+        (6, 8, 64),
+    )
+]
+
+
+def interlaced(data: bytes) -> bytes:
+    """The same PNG, saying that it is."""
+    return data[:28] + b"\x01" + struct.pack(">I", zlib.crc32(data[12:28] + b"\x01")) + data[33:]
+
+
+@pytest.mark.parametrize("checked", [True, False], ids=["sound", "a wrong checksum"])
+@pytest.mark.parametrize(("colour", "depth", "across"), SHORT)
+def test_a_png_that_lacks_a_byte_of_its_rows_is_refused_in_every_mode(
+    colour: int, depth: int, across: int, checked: bool
+) -> None:
+    """The decoder fills up with zeros; rows whose samples are all ones end where they are missing."""
+    palette = chunk(b"PLTE", bytes(range(256)) * 3) if colour == 3 else b""
+    for height in (1, 2, 3, 16):
+        whole = (b"\x00" + b"\xff" * across) * height
+        for rows, fits in ((whole, True), (whole[:-1], False), (whole[: -across - 1], False)):
+            data = png(16, height, depth, colour, rows, palette)
+            if not checked:
+                data = data[:-16] + bytes(4) + data[-12:]
+            if fits:
+                assert decode(data).pixels.any()
+            else:
+                with pytest.raises(PictureError, match="must fill the size"):
+                    decode(data)
+
+
+@pytest.mark.parametrize("missing", [1, 10, 60, 200])
+@pytest.mark.parametrize("height", range(1, 18))
+def test_an_interlaced_png_that_lacks_a_byte_is_refused(height: int, missing: int) -> None:
+    rows = b"".join(
+        (b"\x00" + b"\xff" * (3 * columns)) * lines
+        for columns, lines in (
+            (-((left - 16) // across), -((top - height) // down))
+            for left, top, across, down in container._ADAM7
+        )
+        if columns > 0
+    )
+    assert decode(interlaced(png(16, height, rows=rows))).pixels.all()
+    with pytest.raises(PictureError, match="must fill the size"):
+        decode(interlaced(png(16, height, rows=rows[:-missing])))
+
+
+def test_a_png_is_inflated_once_unless_its_end_is_black(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, complete = list[int](), container.png_is_complete
+
+    def counted(data: bytes) -> bool:
+        asked.append(len(data))
+        return complete(data)
+
+    monkeypatch.setattr(container, "png_is_complete", counted)
+    for mode in ("RGB", "L", "RGBA", "P"):
+        found = decoding.decode(written(Image.fromarray(SCENE).convert(mode), "PNG"))
+        assert found.pixels.any() and not asked
+    dark = SCENE.copy()
+    dark[-1] = 0
+    decoding.decode(written(Image.fromarray(dark), "PNG"))
+    assert len(asked) == 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["RGB", "L", "P", "RGBA"]),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4),
+    st.integers(0, 60),
+)
+def test_a_damaged_png_is_refused_as_if_its_data_were_inflated_first(
+    mode: str, changes: list[tuple[int, int]], cut: int
+) -> None:
+    """Whatever happens to a file by accident: a checksum is wrong then, and the data are inflated to see."""
+    data = bytearray(written(Image.fromarray(SCENE).convert(mode), "PNG"))
+    for at, value in changes:
+        data[at % len(data)] = value
+    damaged, limits = bytes(data[: len(data) - cut]), Limits(most_pixels=1_000_000)
+    try:
+        complete = container.png_is_complete(container.read(damaged).data)
+    except PictureError:
+        complete = False
+    try:
+        decoding.decode(damaged, limits)
+    except PictureError as error:
+        assert not (complete and "must fill" in str(error))
+    else:
+        assert complete
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_png_of_a_wrong_adler32_is_refused_whatever_the_chunks_checksum_says(checked: bool) -> None:
+    data = chunk(b"IDAT", zlib.compress((b"\x00" + b"\xff" * 48) * 16)[:-4] + bytes(4))
+    data = data if checked else data[:-4] + bytes(4)
+    with pytest.raises(PictureError, match="must fill"):
+        decode(png(16, 16)[:33] + data + chunk(b"IEND", b""))
 
 
 def test_interlaced_pngs_of_any_size_are_complete() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture import compiled, pdq
 from blindmatch_protocol.picture.pdq import distance
 from blindmatch_server.storage.errors import StateError
 from blindmatch_simulations.evaluation.corpus import counting, hashing, pairs, scan
@@ -109,6 +109,27 @@ def test_blocks_count_what_all_pairs_at_once_give() -> None:
     every = np.where(~listed[None, :] | (apart > 64), 255, apart)
     assert (tally.nearest_all[~listed] == every.min(axis=1)[~listed]).all()
     assert int(tally.repeats.sum()) == sum(bool(same[:at, at].any()) for at in range(len(made)))
+
+
+@pytest.mark.parametrize("count", [2, 3, 63, 64, 65, 129, 1023, 1024, 1025, 4100])
+def test_machine_code_finds_the_pairs_that_numpy_finds(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("llvmlite.binding", reason="the extra `fast` is not installed")
+    if compiled.loaded() is None:
+        pytest.skip("this processor has no AVX2")
+    rng = np.random.default_rng(count)
+    made = rng.integers(0, 256, (count, 64), dtype=np.uint8)
+    for at in range(0, count - 1, 3):  # near, opposite, of one hash, edited
+        made[at + 1, :32] = rng.choice([made[at, :32] ^ flips(at % 70)[:32], ~made[at, :32], made[at, :32]])
+        made[at + 1, 32:] = rng.choice([made[at + 1, 32:], made[at, 32:]])
+    made = np.unique(made, axis=0)
+    whole = dict[bool, list[pairs.Block]]()
+    for quick in (False, True):
+        monkeypatch.setattr(compiled, "_saved_ns", 1 << 62 if quick else -(1 << 62))
+        whole[quick] = [pairs.block_of(made, number) for number in range(pairs.blocks_of(len(made)))]
+    for plain, quick_one in zip(whole[False], whole[True], strict=True):
+        for name in pairs.Block.__struct_fields__:
+            assert np.array_equal(getattr(plain, name), getattr(quick_one, name)), name
+    assert sum(int(one.histogram.sum()) for one in whole[True]) == len(made) * (len(made) - 1) // 2
 
 
 def test_different_pictures_of_one_hash_fall_into_both_halves_and_are_seen() -> None:

@@ -132,7 +132,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 
 def png_is_complete(data: bytes) -> bool:
-    """Whether a PNG's image data fill the size its header claims; the decoder would pad them silently.
+    """Whether a PNG's image data fill the size its header claims; the decoder pads them silently.
 
     Inflates at most what the header claims, so check that against a limit first.
     """
@@ -146,6 +146,14 @@ def png_is_complete(data: bytes) -> bool:
     except zlib.error:
         return False
     return missing - len(inflate.flush()) <= 0
+
+
+def png_is_sound(data: bytes) -> bool:
+    """Whether the checksum of each chunk of a PNG's image data is right."""
+    return all(
+        kind != b"IDAT" or zlib.crc32(memoryview(whole)[4:-4]) == int.from_bytes(whole[-4:], "big")
+        for kind, _, whole in _png_chunks(data)
+    )
 
 
 def _png_claimed(header: bytes) -> int:

@@ -25,15 +25,19 @@ from msgspec import Struct
 
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.picture import container, pdq
+from blindmatch_protocol.picture import compiled, container, pdq
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
+_UPSIDE_DOWN: Final = (3, 4, 7, 8)
 _PNG_DEPTH: Final = 24
 """Place of the bit depth in a PNG that starts with its header chunk."""
+_PNG_INTERLACE: Final = 28
+_PNG_SHORT: Final = "picture/PNG: the image data must fill the size in the header"
 T = TypeVar("T")
 S = TypeVar("S", np.uint8, np.float32)
 
@@ -104,7 +108,7 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = N
         PictureError: if the file is empty, over a limit, of another format or of another one than claimed,
             truncated, or not decodable; the text names the rule.
     """
-    found, (flat, transparent) = _drawn(data, limits, claimed, _flatten)
+    found, (flat, transparent) = _drawn(data, limits, claimed, lambda image, _: _flatten(image))
     turned = np.ascontiguousarray(_turn(flat, found.orientation))
     turned.flags.writeable = False
     return Decoded(turned, found.format, found.orientation, transparent)
@@ -113,25 +117,32 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = N
 def luminance(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = None) -> pdq.Floats:
     """`pdq.luminance` of the pixels that `decode` gives, to the last bit, but the pixels are never laid out;
     raises as `decode`."""
-    found, plane = _drawn(data, limits, claimed, _plane)
-    return _turn(plane, found.orientation)
+    return _drawn(data, limits, claimed, lambda image, turned: _turn(_plane(image), turned))[1]
+
+
+def thumbnail(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = None) -> pdq.Floats | None:
+    """`pdq.thumbnail` of `luminance`, to the last bit; None if a side is below 5. Raises as `decode`."""
+    return _drawn(data, limits, claimed, lambda image, turned: compiled.thumbnail(*_rows(image, turned)))[1]
 
 
 def _drawn(
-    data: bytes, limits: Limits, claimed: str | None, take: Callable[[ImageFile], T]
+    data: bytes, limits: Limits, claimed: str | None, take: Callable[[ImageFile, int], T]
 ) -> tuple[container.Container, T]:
-    """The container, and what `take` makes of the loaded picture."""
+    """The container, and what `take` makes of the loaded picture and its orientation."""
     found = _admit(data, limits, claimed)
     try:
         with _plugin(found.format)(BytesIO(found.data)) as image:
             _check_size(found.format, *image.size, limits)
             image.load()
             if found.format == "PNG":
+                _check_whole(image, found.data)
                 _scale_transparent(image, found.data[_PNG_DEPTH])
-            return found, take(image)
+            return found, take(image, found.orientation)
     except PictureError:
         raise
     except Exception:
+        if found.format == "PNG" and not container.png_is_complete(found.data):
+            raise PictureError(_PNG_SHORT) from None
         # plug-ins answer hostile bytes with OSError, SyntaxError, struct.error, ValueError and more; their
         # texts quote the bytes, so neither type nor text is passed on
         raise PictureError(f"picture/{found.format}: truncated or not decodable") from None
@@ -150,8 +161,6 @@ def _admit(data: bytes, limits: Limits, claimed: str | None) -> container.Contai
         raise PictureError(f"picture: claimed as another format than the {kind} it is")
     found = container.read(data)
     _check_size(found.format, found.width, found.height, limits)
-    if kind == "PNG" and not container.png_is_complete(found.data):
-        raise PictureError("picture/PNG: the image data must fill the size in the header")
     return found
 
 
@@ -169,7 +178,20 @@ def _check_size(kind: str, width: int, height: int, limits: Limits) -> None:
         raise PictureError(f"picture/{kind}: must have at most {limits.most_pixels} pixels")
 
 
-def _flatten(image: ImageFile) -> tuple[Pixels, bool]:
+def _check_whole(image: Image, data: bytes) -> None:
+    """Make sure that a loaded PNG's data filled it; else the decoder's zeros are left at its end.
+
+    Rows are written whole, each in its turn but for Adam7. Where the last one is not all zeros, and every
+    checksum of the data is right, they are not inflated a second time.
+    """
+    width, height = image.size
+    last = np.asarray(image.crop((0, height - 1, width, height)))
+    written = not data[_PNG_INTERLACE] and last.any()
+    if not (written and container.png_is_sound(data)) and not container.png_is_complete(data):
+        raise PictureError(_PNG_SHORT)
+
+
+def _flatten(image: Image) -> tuple[Pixels, bool]:
     """Pixels (h, w, 3) uint8 on white, and whether any transparency is declared."""
     if image.mode.startswith("I"):
         return _from_16_bit(image)
@@ -190,14 +212,29 @@ def _scale_transparent(image: ImageFile, depth: int) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in key)
 
 
-def _plane(image: ImageFile) -> pdq.Floats:
+def _rows(image: ImageFile, orientation: int) -> tuple[pdq.Rows, int, int]:
+    """Rows of luminance as the picture is shown, with its height and width."""
+    width, height = image.size
+    shown = (width, height) if orientation >= 5 else (height, width)
+
+    def rows(band: slice) -> pdq.Floats:
+        top, end, _ = band.indices(shown[0])
+        if orientation in _UPSIDE_DOWN:
+            top, end = shown[0] - end, shown[0] - top
+        box = (top, 0, end, height) if orientation >= 5 else (0, top, width, end)
+        return _turn(_plane(image if box == (0, 0, *image.size) else image.crop(box)), orientation)
+
+    return rows, *shown
+
+
+def _plane(image: Image) -> pdq.Floats:
     """Pillow's "F" of "RGB" is what `pdq.luminance` computes: (299 R + 587 G + 114 B) / 1000 in float32."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return np.asarray(image.convert("F"))
     return pdq.luminance(_flatten(image)[0])
 
 
-def _from_16_bit(image: ImageFile) -> tuple[Pixels, bool]:
+def _from_16_bit(image: Image) -> tuple[Pixels, bool]:
     """A grey plane of 16 bits; one grey level may be declared transparent."""
     plane = np.asarray(image).astype(np.uint16)
     grey = np.repeat((plane >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
@@ -219,7 +256,7 @@ def _turn(pixels: npt.NDArray[S], orientation: int) -> npt.NDArray[S]:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
+    if orientation in _UPSIDE_DOWN:
         pixels = pixels[::-1]
     return pixels
 

@@ -15,7 +15,9 @@ bytes' lower-case hex is what PDQ tools print, and `numpy.packbits` of the vecto
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import islice, tee
 from typing import ClassVar, Final, TypeAlias
 
 import numpy as np
@@ -27,6 +29,9 @@ from blindmatch_protocol.codec.redacted import Redacted
 Floats: TypeAlias = npt.NDArray[np.float32]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Lines: TypeAlias = npt.NDArray[np.intp]
+Rows: TypeAlias = Callable[[slice], Floats]
+"""Some rows of a plane, (rows, width) float32."""
+Blur: TypeAlias = tuple[Callable[..., None], Callable[..., None]]
 
 HASH_BYTES: Final = 32
 MATCH_DISTANCE: Final = 31
@@ -34,11 +39,12 @@ MATCH_DISTANCE: Final = 31
 LEAST_QUALITY: Final = 50
 """Hashes of pictures of a lower quality are discarded ("Quality metric")."""
 
-_SIDE: Final = 64
-_LEAST_DIMENSION: Final = 5
+SIDE: Final = 64
+LEAST_SIDE: Final = 5
 _LUMA: Final = np.array([299, 587, 114], np.float32)
 _ROWS_AT_ONCE: Final = 32
 _STRIP: Final = 96
+_MOST_TURNED: Final = 1 << 20
 
 
 class Fingerprint(Redacted, Struct, frozen=True, eq=False):
@@ -68,7 +74,7 @@ def fingerprint(luminance: Floats) -> Fingerprint:
     """
     if luminance.ndim != 2:
         raise ValueError("luminance must have shape (h, w)")
-    if min(luminance.shape) < _LEAST_DIMENSION:
+    if min(luminance.shape) < LEAST_SIDE:
         return Fingerprint(bytes(HASH_BYTES), 0, np.zeros(256, np.float32))
     small = thumbnail(luminance.astype(np.float32, copy=False))
     matrix = transform(small).ravel()[::-1]
@@ -95,17 +101,80 @@ def luminance(pixels: Pixels) -> Floats:
 
 def thumbnail(luminance: Floats) -> Floats:
     """The blurred and decimated (64, 64) plane ("Jarosz filters", "Decimation"); each side at least 5."""
-    height, width = luminance.shape
-    if (height, width) == (_SIDE, _SIDE):
+    if luminance.shape == (SIDE, SIDE):
         return luminance
-    across, down = _window(width), _window(height)
-    # two planes, used in turns: fresh memory costs more than the sums do
-    work = np.empty((2, (_padded(width) + across) * (_padded(height) + down)), np.float32)
-    plane = _box(luminance.T, across, work[0])
-    plane = _box(plane.T, down, work[1])
-    # the last two passes need only the lines that decimation keeps
-    plane = _box(plane.T, across, work[0], _centres(width))
-    return _kept(plane, down, _centres(height))
+    return blurred(luminance.__getitem__, *luminance.shape)
+
+
+def blurred(rows: Rows, height: int, width: int, at_once: int = 0, by: Blur | None = None) -> Floats:
+    """The same of rows that are asked for from first to last, `at_once` or all; by `turned` and `slid`."""
+    (turn, slide), across, down = by or (turned, slid), _window(width), _window(height)
+    cover, covers = _cover(width, across), _cover(height, down)
+    # the last two passes need only the columns that decimation keeps, in a narrow picture several times
+    columns, back = np.unique(_centres(width), return_inverse=True)
+    at_once = min(at_once or len(covers), len(covers))
+    room, lines = _room(across + len(cover), at_once), _room(down + at_once, width)
+    kept, sums = _room(down + len(covers), len(columns)), np.zeros(width, np.float32)
+    room[across + width :], lines[:down] = 0, 0
+
+    def across_rows(band: Floats, count: int, covered: Floats | None) -> Floats:
+        room[:across], room[:, len(band) : count] = 0, 0
+        turn(band, room[across : across + width])
+        slide(room[:, :count], across, np.zeros(count, np.float32), covered)
+        return room[across // 2 : across // 2 + width, :count]
+
+    for top in range(0, len(covers), at_once):
+        count = min(at_once, len(covers) - top)
+        turn(across_rows(rows(slice(top, min(top + count, max(top, height)))), count, cover), lines[down:])
+        slide(lines[: down + count], down, sums, covers[top : top + count])
+        # a sum that is whole at row y is of row y - down // 2
+        first = down - down // 2 + top
+        last = across_rows(lines[:count], count, None)[columns] / cover[across // 2 + columns, None]
+        kept[first : first + count] = last.T
+        lines[:down] = lines[count : count + down].copy()
+    kept[:down], kept[down + height :] = 0, 0
+    slide(kept, down, np.zeros(len(columns), np.float32), None)
+    at = down // 2 + _centres(height)
+    return (kept[at] / covers[at, None])[:, back]
+
+
+def turned(rows: Floats, into: Floats) -> None:
+    """Copy rows as columns, in strips, which the cache holds."""
+    for top in range(0, len(rows), _STRIP):
+        strip = rows[top : top + _STRIP]
+        into[: rows.shape[1], top : top + len(strip)] = strip.T
+
+
+def slid(lines: Floats, window: int, sums: Floats, covered: Floats | None) -> None:
+    """Put the sum over a sliding window into lines, in place of the line that leaves it.
+
+    Running sums in float32: the one before, plus the line that enters, minus the one that leaves. The loop is
+    over lines, each step a vector operation. Summing another way would round differently, and a symmetric
+    picture has coefficients whose sign is rounding alone.
+
+    Args:
+        lines: (n + window, w); the last n enter, one by one.
+        sums: before the first one enters and, afterwards, behind the last; (w,).
+        covered: what the n sums are divided by in the end, if at all; (n,).
+    """
+    count = len(lines) - window
+    if lines.shape[1] <= SIDE and lines.size <= _MOST_TURNED:  # short vectors cost more than sums one by one
+        steps = np.empty((lines.shape[1], count, 2), np.float32)
+        steps[:, :, 0] = lines[window:].T
+        np.negative(lines[:count].T, steps[:, :, 1])
+        steps[:, 0, 0] += sums
+        lines[:count] = np.add.accumulate(steps.reshape(len(steps), -1), axis=1)[:, 1::2].T
+        sums[:] = lines[count - 1]
+    else:
+        add, subtract, before, both = np.add, np.subtract, sums, np.empty_like(sums)
+        # of a million lines, views of those within the window alone are kept
+        leaving, entering = tee(lines)
+        for leaves, enters in zip(leaving, islice(entering, window, None), strict=False):
+            add(before, enters, both)
+            before = subtract(both, leaves, leaves)
+        sums[:] = before
+    if covered is not None:
+        lines[:count] /= covered[:, None]
 
 
 def transform(small: Floats) -> Floats:
@@ -127,78 +196,32 @@ def quality(small: Floats) -> int:
 
 def _window(dimension: int) -> int:
     """Width of the box filter: half a block of the decimation, rounded up."""
-    return (dimension + 2 * _SIDE - 1) // (2 * _SIDE)
+    return (dimension + 2 * SIDE - 1) // (2 * SIDE)
 
 
+@lru_cache(64)
 def _centres(dimension: int) -> Lines:
     """The 64 lines that decimation keeps: the middles of equal blocks."""
-    return ((np.arange(_SIDE) + 0.5) * dimension / _SIDE).astype(np.intp)
+    return ((np.arange(SIDE) + 0.5) * dimension / SIDE).astype(np.intp)
 
 
-def _padded(length: int) -> int:
-    """Of rows in memory: rows a power of two apart would share few sets of the cache."""
-    return length + min(16, length // 8)
+def _room(count: int, wide: int) -> Floats:
+    """Lines with room up to whole eights; a power of two apart, they would share few sets of the cache."""
+    return np.empty((count, wide + -wide % 8 + 8 * (wide >= SIDE)), np.float32)[:, :wide]
 
 
-def _box(plane: Floats, window: int, work: Floats, keep: Lines | None = None) -> Floats:
-    """Mean over a sliding window along axis 0, cut off at the edges; of the lines `keep` only, if given.
-
-    Output line i covers lines i + window // 2 - window + 1 to i + window // 2. Without `keep`, the result
-    lies in `work`, which must have room for `window` more lines than the plane's, padded.
-    """
-    (count, across), first = plane.shape, window - window // 2
-    rows = work[: (count + window) * _padded(across)].reshape(count + window, -1)[:, :across]
-    rows[:first], rows[first + count :] = 0, 0
-    # turned in strips, which the cache holds
-    for left in range(0, across, _STRIP):
-        strip = slice(left, left + _STRIP)
-        rows[first : first + count, strip] = plane[:, strip]
-    _slide(list(rows), window)
-    sums: Floats = rows[:count]
-    covered: Floats = _covered(count, window)[:, None]
-    if keep is not None:
-        sums, covered = sums[keep], covered[keep]
-    sums /= covered
-    return sums
-
-
-def _slide(rows: list[Floats], window: int) -> None:
-    """Running sums in float32: the one before, plus the line that enters, minus the one that leaves.
-
-    Between the lines and the rows of zeros around them, each sum takes the place of the row that leaves. The
-    loop is over lines, each step a vector operation. Summing another way would round differently, and a
-    symmetric picture has coefficients whose sign is rounding alone.
-    """
-    add, subtract, before, both = np.add, np.subtract, np.zeros_like(rows[0]), np.empty_like(rows[0])
-    for line in rows[window - window // 2 : window]:
-        before += line
-    for leaves, enters in zip(rows, rows[window:], strict=False):
-        add(before, enters, both)
-        before = subtract(both, leaves, leaves)
-
-
-def _kept(lines: Floats, window: int, keep: Lines) -> Floats:
-    """As `_box`, along axis 1 of a few lines and turned: short vectors cost more than sums one by one."""
-    (across, count), lead = lines.shape, window // 2
-    steps = np.zeros((across, count + lead, 2), np.float32)
-    steps[:, :count, 0] = lines
-    np.negative(lines[:, : count + lead - window], steps[:, window:, 1])
-    sums = np.add.accumulate(steps.reshape(across, -1), axis=1)[:, 1::2]
-    return np.ascontiguousarray((sums[:, keep + lead] / _covered(count, window)[keep]).T)
-
-
-def _covered(count: int, window: int) -> Floats:
-    """How many of `count` lines the window covers at each position, (count,) float32."""
-    last = np.arange(count) + window // 2
-    first, behind = np.maximum(last - window + 1, 0), np.minimum(last + 1, count)
-    return np.asarray(behind - first, np.float32)
+@lru_cache(64)
+def _cover(count: int, window: int) -> Floats:
+    """How many of `count` lines the window has once each has entered, and window // 2 more; float32."""
+    entered = np.arange(count + window // 2)
+    return np.asarray(np.minimum(entered + 1, count) - np.maximum(entered - window + 1, 0), np.float32)
 
 
 def _dct_matrix() -> Floats:
     """Rows 1 to 16 of the 64-point DCT-II, transposed to (64, 16); the scale is rounded to float32 first."""
-    scale = float(np.float32(np.sqrt(2.0 / _SIDE)))
-    rows, columns = np.arange(1, 17)[None, :], np.arange(_SIDE)[:, None]
-    return np.asarray(scale * np.cos(np.pi / 2.0 / _SIDE * rows * (2 * columns + 1)), np.float32)
+    scale = float(np.float32(np.sqrt(2.0 / SIDE)))
+    rows, columns = np.arange(1, 17)[None, :], np.arange(SIDE)[:, None]
+    return np.asarray(scale * np.cos(np.pi / 2.0 / SIDE * rows * (2 * columns + 1)), np.float32)
 
 
 _DCT: Final[Floats] = _dct_matrix()

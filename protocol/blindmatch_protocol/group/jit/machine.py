@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import product
 from typing import Any, Final, TypeAlias
@@ -57,19 +57,36 @@ def host_target() -> Target:
 
 def code_of(target: Target, assembly: bool = False) -> Any:
     """The kernel's object file, bytes; or as assembly, str."""
+    return compiled(target.module().text(), target.cpu, target.features, assembly)
+
+
+def compiled(text: str, cpu: str, features: Iterable[str], assembly: bool = False) -> Any:
+    """IR as an object file, bytes, or as assembly, str, for a processor."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(target.module().text())
+    module = llvm.parse_assembly(text)
     module.verify()
-    features = ",".join(f"+{name}" for name in sorted(target.features))
-    host = llvm.Target.from_default_triple()
-    machine = host.create_target_machine(
-        cpu=target.cpu, features=features, opt=2, reloc="pic", codemodel="small"
-    )
+    named, host = ",".join(f"+{name}" for name in sorted(features)), llvm.Target.from_default_triple()
+    machine = host.create_target_machine(cpu=cpu, features=named, opt=2, reloc="pic", codemodel="small")
     module.triple, module.data_layout = llvm.get_process_triple(), str(machine.target_data)
     passes = llvm.create_pass_builder(machine, llvm.PipelineTuningOptions(speed_level=2))
     passes.getModulePassManager().run(module, passes)
     return machine.emit_assembly(module) if assembly else machine.emit_object(module)
+
+
+def linked(code: bytes, signatures: Mapping[str, str]) -> dict[str, Any]:
+    """Functions of an object file; for each the pointers, p, and integers, i, that it takes."""
+    builder = llvm.JITLibraryBuilder().add_object_img(code)
+    for name in signatures:
+        builder.export_symbol(name)
+    # code and constants in one stretch of memory: apart by 2 GiB, LLVM's other linker ends the process
+    linker = llvm.create_lljit_compiler(use_jit_link=True)
+    library, kinds = builder.link(linker, "kernel"), {"p": ctypes.c_void_p, "i": ctypes.c_int64}
+    found = dict[str, Any]()
+    for name, takes in signatures.items():
+        found[name] = ctypes.CFUNCTYPE(None, *(kinds[kind] for kind in takes))(library[name])
+        found[name].code = linker, library  # is there as long as the function
+    return found
 
 
 class Jit:
@@ -84,19 +101,8 @@ class Jit:
 
     def __init__(self, target: Target) -> None:
         self.target, self.sound = target, True
-        builder = llvm.JITLibraryBuilder().add_object_img(code_of(target))
-        for name in _SIGNATURES:
-            builder.export_symbol(name)
-        # code and constants in one stretch of memory: apart by 2 GiB, LLVM's other linker ends the process
-        self._linker = llvm.create_lljit_compiler(use_jit_link=True)
-        self._library = builder.link(self._linker, "kernel")
-        self._call = {name: self._bound(name) for name in _SIGNATURES}
+        self._call = linked(code_of(target), _SIGNATURES)
         self._state: Callable[[bytes], _Words] = lru_cache(64)(self._state_behind)
-
-    def _bound(self, name: str) -> Any:
-        kinds = {"p": ctypes.c_void_p, "i": ctypes.c_int64}
-        arguments = [kinds[kind] for kind in _SIGNATURES[name]]
-        return ctypes.CFUNCTYPE(None, *arguments)(self._library[name])
 
     def multiply(self, scalars: Rows, elements: Rows) -> Rows:
         return self._products("multiply", scalars, elements)

@@ -16,7 +16,7 @@ import numpy as np
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.picture import pdq
-from blindmatch_protocol.picture.decode import DEFAULT_LIMITS, luminance
+from blindmatch_protocol.picture.decode import DEFAULT_LIMITS, thumbnail
 from blindmatch_server.centre.keys import KEY_BYTES, KeyedHasher
 from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
 from blindmatch_server.storage.errors import StateError
@@ -29,7 +29,6 @@ SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", "")
 CHUNK: Final = 64
 """Pictures that a worker gets at a time, and that are on disk together: what a kill can cost."""
 _AHEAD: Final = 3
-_LEAST_SIDE: Final = 5
 _FREED_BYTES: Final = 8 << 20
 
 
@@ -145,24 +144,25 @@ def fingerprint_of(data: bytes) -> Print:
     Raises:
         PictureError: if it is none.
     """
-    return _print(luminance(data))
+    return _print(thumbnail(data))
 
 
 def print_of(pixels: pdq.Pixels) -> Print:
     """Of pixels, (h, w, 3) uint8."""
-    return _print(pdq.luminance(pixels))
+    plane = pdq.luminance(pixels)
+    return _print(pdq.thumbnail(plane) if min(plane.shape) >= pdq.LEAST_SIDE else None)
 
 
-def _print(plane: pdq.Floats) -> Print:
-    if min(plane.shape) < _LEAST_SIDE:
+def _print(small: pdq.Floats | None) -> Print:
+    if small is None:
         return Print(bytes(pdq.HASH_BYTES), bytes(KEY_BYTES), 0)
-    found, second = both_of(plane)
+    found, second = both_of(small)
     return Print(found.hash, second, found.quality)
 
 
 def both_of(plane: pdq.Floats) -> tuple[pdq.Fingerprint, bytes]:
     """PDQ and the second hash of a plane of luminance; both take the small plane, the dear part of PDQ."""
-    small = pdq.thumbnail(plane)
+    small = pdq.thumbnail(plane)  # as it is, if it is small already
     return pdq.fingerprint(small), _second().hash(small)
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from functools import cache
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.picture import compiled
 from blindmatch_server.centre.keys import SAME_PICTURE
 from msgspec import Struct
 
@@ -99,18 +101,23 @@ def block_of(prints: Prints, number: int) -> Block:
     """The same of fingerprints in memory."""
     # a word of all hashes lies together: columns are read in a row
     words, near = np.ascontiguousarray(words_of(prints[:, :32]).T), _Near(prints)
-    histogram = np.zeros(BITS + 1, np.int64)
+    histogram, counts = np.zeros(BITS + 1, np.int64), np.zeros((8, BITS), np.int64)
+    kernels = compiled.once_it_pays(compiled.PAIR_NS * ROWS * (len(prints) - number * ROWS))
     for top in range(number * ROWS, min((number + 1) * ROWS, len(prints)), _AT_ONCE):
         rows = words[:, top : top + _AT_ONCE]
-        for left in range(top, len(prints), _COLUMNS):
-            found = apart(rows, words[:, left : left + _COLUMNS])
-            if left == top:
-                found[np.tril_indices(rows.shape[1])] = NONE_NEAR
-                histogram[NONE_NEAR] -= rows.shape[1] * (rows.shape[1] + 1) // 2
-            counts = np.bincount(found.ravel(), minlength=BITS + 1)
-            histogram += counts
-            if counts[: REACH + 1].any():
+        for left, end in pairwise([top, *range(top + _AT_ONCE, len(prints), _COLUMNS), len(prints)]):
+            columns = words[:, left:end]
+            if kernels and left > top and not columns.shape[1] % 8:
+                found = kernels.apart(np.ascontiguousarray(rows.T), columns, counts)
+            else:
+                found = apart(rows, columns)
+                if left == top:
+                    found[np.tril_indices(rows.shape[1])] = NONE_NEAR
+                    histogram[NONE_NEAR] -= rows.shape[1] * (rows.shape[1] + 1) // 2
+                histogram += np.bincount(found.ravel(), minlength=BITS + 1)
+            if found.min() <= REACH:
                 histogram[0] -= near.take(found, top, left)
+    histogram[:BITS] += counts.sum(axis=0)
     histogram[BITS] += near.opposite
     return Block(histogram, near.same, *near.found())
 
