@@ -95,7 +95,7 @@ class Kernels(NamedTuple):
         sums[:] = padded[: len(sums)]
 
     def apart(self, rows: Words, columns: Words, counts: npt.NDArray[np.int64]) -> pdq.Hashes:
-        """Distances modulo 256 of hashes, words (n, 4) and (4, 8 k); `counts`, (8, 256), takes them by lane."""
+        """Distances modulo 256 of hashes, words (n, 4) and (4, 8 k); `counts`, (8, 256), takes them."""
         found = np.empty((len(rows), columns.shape[1]), np.uint8)
         where = (rows.ctypes.data, len(rows), columns.ctypes.data, columns.strides[0], found.shape[1] // 8)
         self.call["apart"](*where, found.ctypes.data, counts.ctypes.data)
