@@ -48,7 +48,7 @@ const actorsPart = () => {
   const head = ["who acts", "newly exposed over 0b", "of these, noticed", "shown by a file afterwards"];
   const every = now.sources.actors.flatMap((actor) => actorLines(actor, of(actor)));
   return [
-    table("Secrets and promises exposed, by who acts", head, lines),
+    table("Secrets and promises exposed, by who acts", head, lines, "flat"),
     fold("actors", "By actor: what, who notices, which file proves it", table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every)),
   ];
 };

@@ -120,18 +120,17 @@ const abuse = (row) => {
   return opens(place(row.id, "abuse"), words, () => abuseEvidence(row));
 };
 
-const optionName = (option, at = 0) => h`<b>${option.id}</b>${at ? "" : h` ${option.name}`}`;
 // built-in designs have a name in plain words; any other has its own
 const inPlain = (row, words) => h`<span class="design" data-design="${row.id}" title="${row.id}: ${optionOf(optionIn(row)).name}">${words}</span>`;
 const nameOf = (row) => (now.sources.names[row.id] ? inPlain(row, now.sources.names[row.id]) : h`<code data-design="${row.id}">${row.id}</code>`);
 const code = (row) => (now.sources.names[row.id] ? inPlain(row, `${optionIn(row)} ${now.sources.names[row.id]}`) : nameOf(row));
-// of an option with one design its id is name enough
-const short = (row) => {
-  const alone = now.run.rows.filter((one) => optionIn(one) === optionIn(row)).length === 1;
-  return alone && now.sources.names[row.id] ? inPlain(row, optionIn(row)) : code(row);
-};
+// of an option with one design its name or id is enough
+const alone = (row) => now.sources.names[row.id] && now.run.rows.filter((one) => optionIn(one) === optionIn(row)).length === 1;
+const short = (row) => (alone(row) ? inPlain(row, optionIn(row)) : code(row));
+const rowName = (option, row, at = 0) =>
+  h`<b>${option.id}</b> ${alone(row) ? inPlain(row, option.name) : h`${at ? "" : h`${option.name}: `}${nameOf(row)}`}`;
 const designRow = (option, row, at = 0) => [
-  h`${optionName(option, at)}<br/>${nameOf(row)}${row.design.differs ? h` ${soft(to(place(row.id, "stand-in"), "stand-in"))}` : ""}`,
+  h`${rowName(option, row, at)}${row.design.differs ? h` ${soft(to(place(row.id, "stand-in"), "stand-in"))}` : ""}`,
   sees(row),
   h`${missedShare(row)}${unlike(row)}`,
   flaggedShare(row),
@@ -152,7 +151,7 @@ const studyRow = (option, row) => {
   );
   const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
   return [
-    h`${optionName(option)}<br/>${nameOf(row)} ${soft("a study")}`,
+    h`${rowName(option, row)} ${soft("a study")}`,
     studySees(row),
     none,
     none,
@@ -185,7 +184,7 @@ const emptyRow = (option) => {
   const none = opens(place(option.id, "none"), absent(""), () =>
     evidence(h`Option ${option.id}`, [["why not measured", "no design of this option was measured in this run"]]),
   );
-  return [optionName(option), recalled(option), none, none, none, none];
+  return [h`<b>${option.id}</b> ${option.name}`, recalled(option), none, none, none, none];
 };
 const optionRows = (option) => {
   const own = designs().filter((one) => one.design.option === option.id),

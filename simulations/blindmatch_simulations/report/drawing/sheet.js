@@ -186,7 +186,7 @@ const unknown = (row) => {
       return figure.value === null && !figure.why.startsWith(NOTHING) ? LOOKED[name] : "";
     }),
   ].filter(Boolean);
-  return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "see above";
+  return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "as for all";
 };
 const SHEET = () => [
   ["Option, design", null],
@@ -198,15 +198,14 @@ const SHEET = () => [
   ["Run by; cores a million pictures a day", mustRun],
   ["Stolen files of whom tell what of a listed picture", stolen],
   ["Worst abuse declared (who would notice)", worst],
-  ["All have one list: shown to outsiders", sameList],
+  ["All get one list, provably", sameList],
   ["Not measured", unknown],
 ];
-const sheetName = (option, row, at) => h`<b>${option.id}</b> ${at ? "" : h`${option.name}: `}${nameOf(row)}`;
 const sheetStudy = (option, row, at) => {
   const most = row.opened.reduce((a, b) => (b.messages > a.messages ? b : a));
   const escrow = row.figures.escrow_bytes;
   return [
-    sheetName(option, row, at),
+    rowName(option, row, at),
     "nobody anything, unless the account is opened",
     "nothing: opens messages",
     "none",
@@ -222,7 +221,7 @@ const sheetStudy = (option, row, at) => {
 const sheetRows = (option) => [
   ...designs()
     .filter((row) => row.design.option === option.id)
-    .map((row, index) => SHEET().map(([, cell], at) => (at ? cell(row) : sheetName(option, row, index)))),
+    .map((row, index) => SHEET().map(([, cell], at) => (at ? cell(row) : rowName(option, row, index)))),
   ...studies()
     .filter((row) => row.option === option.id)
     .map((row, index) => sheetStudy(option, row, index)),
@@ -249,13 +248,13 @@ const sheetPart = () => {
     h`<b>Innocents</b>: at ${photos} pictures a year (a peak day's, times an assumed share, times 365) against a list as long as the corpus's half; all kinds from the least to the most it can be. What decides is unknown: the error rate of a long list on real traffic. One error in a million is ${rounded(wrongAYear(1e-6))} a year; recalled: ${oneIn(literature.high)} to ${oneIn(literature.low)}. If ${rounded(given("volume") * prevalence())} known pictures a day are sent and all found, most matches are wrong above ${oneIn(prevalence() / (1 - prevalence()))}.`,
     h`<b>A person wrongly reported</b>: a second hash must agree and a person decide; the sender is told and can complain; in 0a the provider's word says who sent it. How often each errs was not measured.`,
     h`<b>Prevention</b>: a device that learns the outcome can warn its user in place of a report, and nothing leaves; or refuse to send, and the provider can tell that something matched.`,
-    h`<b>In every design</b> the provider knows who sends to whom, when and how much, and whether a report follows, and can read those who never compared keys; curator and ${term("centre")} hold the list, and its maker can list anything.`,
+    h`<b>In every design</b> the provider knows who sends to whom, when and how much, and whether a report follows, and can read those who never compared keys; curator and ${term("centre")} hold the list, and its maker can list anything. What each actor newly gets, who notices, and which file shows it: ${to("abuse", "abuse", "part")}.`,
     h`<b>Nobody measured</b> real lists, real traffic, decisions of people, side channels, a country's scale. Nothing is ranked.`,
   ];
   return section(
     "sheet",
     "Decision sheet",
-    para(glue(parts, " ")),
+    list(parts),
     table("Options by level", head, rows, "decision"),
     glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`)),
     para(
