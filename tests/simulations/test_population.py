@@ -480,6 +480,24 @@ def test_people_that_nobody_has_are_not_told_as_a_number(tmp_path: Path) -> None
     assert "not determinable" in str(list(_rows(made["designs"])))
 
 
+def test_what_is_known_is_told_beside_what_is_not_determinable() -> None:
+    def band(low: float, high: float) -> dict[str, Any]:
+        return {"value": low, "low": low, "high": high}
+
+    for people, told in ((band(400, 600), True), (band(501, 600), False), (band(10, 500), False)):
+        held = {
+            "people_needed": people,
+            "backlog": band(0, 9),
+            "oldest_days": band(3, 3),
+            "delay_days": band(1, 2),
+        }
+        outputs._judge(held, EU.centre.staff)
+        assert [name for name, one in held.items() if one.get("verdict") == outputs.UNKNOWN] == (
+            ["people_needed", "backlog", "delay_days"] if told else []
+        )
+        assert ("verdict" in held["people_needed"]) is (people["high"] > 500)
+
+
 @pytest.mark.usefixtures("quick")
 def test_cores_have_the_spread_of_what_was_measured_and_limits_of_a_key_chance() -> None:
     (row,) = run(EU, None, ["token-psi"], Options(450_000_000, 5))["designs"]

@@ -274,7 +274,8 @@ def _judge(run: dict[str, Any], staff: InputFigure[Any]) -> None:
         beyond = people["low"] > most
         people["verdict"] = f"beyond any capacity ({most:g})" if beyond else UNKNOWN
         for name in () if beyond else ("backlog", "oldest_days", "delay_days"):
-            run[name]["verdict"] = UNKNOWN
+            if run[name]["low"] < run[name]["high"]:  # else it is known, whatever is not
+                run[name]["verdict"] = UNKNOWN
 
 
 def _shown(value: Floats, band: Any) -> dict[str, list[float | int] | None]:
