@@ -11,13 +11,16 @@ import grpc
 import pytest
 from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.state import FetchedBundle
+from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.messages.franking import Stamp, Stamped, commit
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre.assessment import Check, Outcome
+from blindmatch_server.centre.notices import not_shown
 from blindmatch_server.relay.service import RelayConfig, open_relay
+from blindmatch_simulations.cli.proof import says
 from msgspec.structs import replace
 
 from .deployment import ALICE, BOB, Deployment, refused
@@ -142,3 +145,12 @@ def test_a_report_of_a_message_to_several_names_none_and_passes(scene: Scene) ->
         replace(report, opening=named.opening),
     ):
         assert scene.assess(forged).outcome[0] is Outcome.FAILED
+
+
+def test_that_an_unnamed_recipient_was_one_of_several_is_not_shown_and_nothing_says_so(scene: Scene) -> None:
+    """A changed device reports a message to bob alone like one to several; it passes."""
+    shown, opening = message(recipient="bob", named=False)
+    report = scene.report(recipient=shown.recipient, opening=(opening,))
+    assert scene.assess(report).outcome == (Outcome.PASSED, "")
+    assert "where no recipient is named, that it went to several" in not_shown("alice")
+    assert "several" not in says(ReportEvidence(report, "stamp", (), (), b"", ()))

@@ -105,7 +105,7 @@ class AttachmentDigest(Message, tag=0x62, name="franking/attachment"):
 
 
 class Shown(Redacted, Struct, frozen=True):
-    """What a report shows of a message, and all that it shows; the recipient is empty if several got it."""
+    """What a report shows of a message, and all that it shows; the recipient is empty if it names none."""
 
     sender: str
     recipient: str

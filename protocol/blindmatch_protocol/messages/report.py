@@ -71,7 +71,7 @@ class Report(Message, tag=0x15, name="report"):
     """Account of the certificate that submits."""
     sender: Annotated[str, Text(NAME_BYTES)]
     recipient: Annotated[str, Text(NAME_BYTES)]
-    """Empty if a provider reports, or if the picture went to several."""
+    """Empty if a provider reports, or if the device says that the picture went to several."""
     sent_at_ms: Annotated[int, UInt(64)]
     """By the sender's clock; if a provider reports, when it saw the picture."""
     matched_at_ms: Annotated[int, UInt(64)]

@@ -87,7 +87,8 @@ def months_after(at_ms: int, months: int) -> int:
 
 BY_DEVICE: Final = (
     "that the recipient received the message, or could open it: the relay's stamp says that it took it then, "
-    "for that account; and that relay and centre, who share the stamp's key, did not make the stamp together"
+    "for that account; where no recipient is named, that it went to several, as the device says; and that "
+    "relay and centre, who share the stamp's key, did not make the stamp together"
 )
 BY_SERVICE: Final = (
     "who sent the picture, when, or whether anybody did: a service that sees pictures in the clear says so, "

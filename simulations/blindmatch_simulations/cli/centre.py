@@ -315,7 +315,7 @@ def show(
         "notices": [describe_notice(one) for one in held.notices],
     }
     shown = result | {
-        "recipient": held.recipient or ("several, none named" if is_device(held.row.reporter) else ""),
+        "recipient": held.recipient or ("none named" if is_device(held.row.reporter) else ""),
         "checks": "\n".join(held.checks),
         "journal": "\n".join(map(journal_line, held.journal)),
         "complaints": "\n".join(f"{c.account}: {c.decision or 'open'}" for c in held.complaints),
