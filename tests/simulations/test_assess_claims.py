@@ -328,6 +328,8 @@ def test_a_run_of_two_lengths_costs_a_line_with_its_band(folder: Path) -> None:
         folder, replace(whole, rows=(replace(one, figures={**one.figures, **known, **line}),)), given=given
     )
     assert cell(made, "quoted.cost").startswith("1 100\u20134 100 cores"), "2 to 8 u an entry, half a ms each"
+    costs = " ".join(made.words("cost").split())
+    assert "4000 u/1,000 entries (2000\u20138000)" in costs, "a slope has its band"
     flat = {
         "server_growth_u": Figure(-1.0, "a line", -2.0, 0.0, 10),
         "setup_growth_bytes": Figure(0.0, "exact"),

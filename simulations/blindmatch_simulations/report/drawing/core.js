@@ -160,16 +160,18 @@ const ofFewer = (row, name, figure) =>
   kindOf(name).rows === "pictures" &&
   figure.value !== null;
 const counted = (figure) => `${number(Math.round(figure.value * figure.n))} of ${number(figure.n)}, no share`;
+const plain = (v) => String(Number(v.toPrecision(3)));
+const isSlope = (unit) => unit.startsWith("u/") || unit.endsWith("1,000 entries");
 const shown = (name, figure, row = null) => {
   if (figure.value === null) return absent(figure.why);
   if (ofFewer(row, name, figure)) return counted(figure);
   const unit = kindOf(name).unit || figure.unit;
   if (unit === "SSIM") return `likeness ${number(figure.value)} of 1`;
-  return unit === "share" ? percent(figure.value) : `${number(figure.value)} ${unit}`;
+  return unit === "share" ? percent(figure.value) : `${(isSlope(unit) ? plain : number)(figure.value)} ${unit}`;
 };
 const spread = (figure, unit) => {
   if (figure.low === null || figure.low === undefined || figure.low === figure.high) return "";
-  return between(figure.low, figure.high, unit === "share" ? percent : number);
+  return between(figure.low, figure.high, unit === "share" ? percent : isSlope(unit) ? plain : number);
 };
 const rawRows = (row, rows) =>
   rows === "summary"
@@ -224,7 +226,7 @@ const figureEvidence = (row, name, figure = figureOf(row, name), rows = kindOf(n
     ["value", figure.value === null ? absent(figure.why) : shown(name, figure, row)],
     ["what it is", kind.says || row.what],
     [figure.value === null ? "why not measured" : "note", figure.why || ""],
-    [unit === "share" ? "95 % interval" : "lowest to highest", ofFewer(row, name, figure) ? "" : spread(figure, unit)],
+    [unit === "share" || isSlope(unit) ? "95 % interval" : "lowest to highest", ofFewer(row, name, figure) ? "" : spread(figure, unit)],
     [
       "behind it",
       figure.n == null
@@ -251,7 +253,7 @@ const figFull = (row, name) => {
   const figure = figureOf(row, name),
     unit = kindOf(name).unit;
   const beside =
-    unit === "share"
+    unit === "share" || isSlope(unit)
       ? !ofFewer(row, name, figure) && spread(figure, unit)
       : figure.resolution == null
         ? ""
