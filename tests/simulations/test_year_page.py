@@ -17,6 +17,7 @@ from blindmatch_simulations.evaluation.population.outputs import _judge, banded,
 from blindmatch_simulations.evaluation.population.running import read_results, subjects
 from blindmatch_simulations.evaluation.population.year import expected_of, parameters
 from blindmatch_simulations.report.yearly import inputs, year_behaviours, year_inputs
+from defusedxml.ElementTree import fromstring
 from msgspec.structs import replace
 from support.drawn import Drawn, drawn, year_bands, years
 
@@ -152,6 +153,9 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
     words = made.words("year")
     assert "photographs: not known above 1 in 95" in words
     assert re.search(r"Above one error in \d+ 000 to \d+ 000 pictures most reports are wrong", words)
+    (balance,) = re.findall(r"Above one error in (\d+ 000 to \d+ 000) pictures", words)
+    sheet = " ".join("".join(fromstring(made.sheet).itertext()).split())
+    assert f"above one error in {balance} pictures" in sheet, "the same on both views"
     lines = _lines(made)
     assert lines["reviewers needed"][0] == "beyond any capacity (500)"
     assert all(" to " in cells[1] and " to " in cells[2] for name, cells in lines.items() if cells[0] != "0")
@@ -159,6 +163,8 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
     assert few["reviewers needed"][0] not in ("not determinable", "beyond any capacity (500)")
     hashed = _lines(drawn(SAMPLE, results, given={"design": 2}))
     assert hashed["reviewers needed"][0] == "not determinable" == hashed["reports left waiting"][0]
+    refused = drawn(SAMPLE, results, given={"files": 1e9, "volume": 1e6}).words("year")
+    assert "Not computed: more known files than pictures" in refused, "as the command refuses them"
     longer = drawn(SAMPLE, results, given={"list": 1_000_000})
     assert "not known above 55.7 %" in longer.words("year"), "in proportion"
     assert "times 53.1, in proportion: a model" in longer.opened("year.false_reports")

@@ -301,11 +301,11 @@ const rateSaid = ({held}) => {
   return value ? `one photograph in ${some(1 / value)}` : `photographs: not known above ${high > 0.1 ? percent(high) : `1 in ${Math.round(1 / high)}`}`;
 };
 const yearPart = () => {
-  if (!now.sources.year || !behaviours().length) return "";
+  if (given("files") > DAYS * given("volume")) return section("year", "What would a year bring?", para("Not computed: more known files than pictures."));
   const made = yearNow(),
     two_ = (one) => Number(one.toPrecision(2));
   const held = (name) => () =>
-    evidence(h`${SAID_OF[name]}: a year of ${some(now.sources.year.base.accounts)} accounts`, [
+    evidence(h`${SAID_OF[name]}: a year of ${some(now.sources.year.base.accounts)} accounts, one match a report`, [
       ["what `population` calls it", h`<code>${name}</code>`],
       ["expected", made.verdicts[name] || some(made.expected[name])],
       ["behaviour", h`${made.held.name}: ${made.held.source}`],
