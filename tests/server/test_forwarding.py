@@ -65,7 +65,9 @@ class World:
     port: int | None = None
 
     @asynccontextmanager
-    async def server(self, party: Party, role: Role | None = None, epoch: int = 5) -> AsyncIterator[int]:
+    async def server(
+        self, party: Party, role: Role | None = None, epoch: int = 5, **options: Any
+    ) -> AsyncIterator[int]:
         held = {} if role is None else {role: {"key": b"key of 5"}}
         carrying = None
         if party == Party.PROVIDER:
@@ -79,7 +81,7 @@ class World:
             carrying=carrying,
         )
         services = partial(open_matching, config)
-        async with self.deployment.server(party, services) as port:
+        async with self.deployment.server(party, services, **options) as port:
             yield port
 
     def accounts(self, server: str) -> set[str]:
@@ -292,7 +294,7 @@ async def test_a_host_has_no_other_status_told_by_what_it_replies(
 
     monkeypatch.setattr(forwarding.rpc, "MatchingStub", Lying)
     carrying = Carrying(Party.PROVIDER, lambda host: "127.0.0.1:1", Deployment().credentials(ALICE))
-    forwarder = Forwarder(Carried.info, carrying, 1 << 20, seeded("order"))
+    forwarder = Forwarder(Carried.info, carrying, MatchingLimits(), seeded("order"))
     with pytest.raises(HostError, match=NO_REPLY):
         await forwarder.ask(envelope(b"x"), b"x")
     await forwarder.close()
@@ -363,3 +365,19 @@ async def test_what_is_no_message_from_a_host_is_told_as_no_reply(tmp_path: Path
             code, text, trailing = await refused(alice.all("Matching/ExchangeLarge", parts))
             told.add((code, text, tuple(sorted(set(trailing) - {"request-id"}))))
     assert told == {(STATUS.UNAVAILABLE, f"matching/exchange: {NO_REPLY}", ())}
+
+
+async def test_a_slot_with_more_bodies_than_the_host_takes_at_once_loses_none(tmp_path: Path) -> None:
+    """A carrier has a quarter of a host's places: what went on beyond them was refused."""
+    design = InSlots()
+    async with (
+        world(tmp_path, design, most_carried=4) as (made, alice, bob, _),
+        made.server(THIRD, SECOND, most_calls=16) as made.port,
+    ):
+        words = [f"{number:02}".encode() for number in range(16)]
+        asked = [
+            (alice, bob)[number % 2].one("Matching/Exchange", envelope(Ask(word).encode()))
+            for number, word in enumerate(words)
+        ]
+        replies = await asyncio.gather(*asked)
+        assert [Told.decode(one.body).word for one in replies] == [b"key of 5 " + word for word in words]

@@ -30,6 +30,8 @@ from msgspec import Struct
 
 from blindmatch_server.hosting.authority import Credentials, Identity, Kind
 from blindmatch_server.hosting.endpoint import channel_to
+from blindmatch_server.hosting.limits import TurnQueue
+from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.matching.epochs import OpenEpoch
 from blindmatch_server.storage.errors import (
     ForbiddenError,
@@ -128,15 +130,20 @@ class Carrying(Redacted, Struct, frozen=True):
 class Forwarder:
     """Carries bodies to the hosts of roles.
 
+    Each host has as many under way as 3/4 of its calls from a carrier, and the others wait here: beyond them
+    it refuses.
+
     Args:
-        most_bytes: of a reply that comes in parts.
+        limits: as the hosts have them.
         rng: decides the order of bodies that go on together.
     """
 
-    def __init__(self, info: Info, carrying: Carrying, most_bytes: int, rng: Randomness) -> None:
+    def __init__(self, info: Info, carrying: Carrying, limits: MatchingLimits, rng: Randomness) -> None:
         self._info = info
         self._carrying = carrying
-        self._most = most_bytes
+        self._most = limits.most_body_bytes
+        at_once = limits.most_carried_large if info.large_bodies else limits.most_carried
+        self._turns = TurnQueue(max(1, at_once * 3 // 4))
         self._rng = rng
         self._waiting = list[asyncio.Future[None]]()
         self._open: dict[Party, grpc.aio.Channel] = {}
@@ -167,10 +174,10 @@ class Forwarder:
         first = reply_to(head)
         first.request_id = head.request_id
         try:
-            channel = await self._channel(host)
-            if self._info.large_bodies:
-                return await self._large(channel, first, body)
-            return await self._small(channel, first, body)
+            async with self._turns.take(host):
+                channel = await self._channel(host)
+                ask = self._large if self._info.large_bodies else self._small
+                return await ask(channel, first, body)
         except grpc.aio.AioRpcError as error:
             await self._failed(host, error)
             raise HostError(EXCHANGE, NO_REPLY) from None

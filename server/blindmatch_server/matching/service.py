@@ -316,8 +316,7 @@ async def open_matching(
         stack.push_async_callback(answering.close)
         forwarder = None
         if config.carrying is not None:
-            most = config.limits.most_body_bytes
-            forwarder = Forwarder(config.design.info, config.carrying, most, config.rng)
+            forwarder = Forwarder(config.design.info, config.carrying, config.limits, config.rng)
             stack.push_async_callback(forwarder.close)
         filer = None if config.centre is None else Filer(ledger, config.centre, context.log)
         tasks = [epochs.watch(context, config.limits.poll_seconds)]
