@@ -269,9 +269,7 @@ MESSENGER_FACTS: Final[Mapping[Party, tuple[Fact, ...]]] = {
             shows=_ACCOUNT,
         ),
         Fact("message_time", "when a message is sent, fetched and acknowledged", Severity.TIMES),
-        Fact(
-            "padded_size", "the padded size of a message and of each attachment (content.py)", Severity.SIZES
-        ),
+        Fact("padded_size", "the padded size of a message and of each attachment", Severity.SIZES),
         Fact("attachment_count", "how many attachments are uploaded before a message", Severity.SIZES),
         Fact(
             "shared_attachment",

@@ -50,7 +50,7 @@ def main(axe: Path) -> int:
         return 2
     with tempfile.TemporaryDirectory() as name:
         folder, told = Path(name), list[Followed]()
-        for attack in ("malicious-matcher", "none"):
+        for attack in ("malicious-matcher", "nobody"):
             record(folder / f"{attack}.jsonl", "oprf-psi", attack)
             told.append(followed(read_recording(folder / f"{attack}.jsonl")))
         scripts = "</script><script>".join((axe.read_text("utf-8"), PROBE.read_text("utf-8")))

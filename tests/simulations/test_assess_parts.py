@@ -29,7 +29,7 @@ PYTHON = sys.executable
         ("seed = 1", "", "missing required field `seed`"),
         ("version = 2", "version = 9", "version 9; this program reads 2"),
         ("version = 2", "version = 1", "version 1; this program reads 2"),
-        ('"gif"', '"gift"', "no edit is called gift"),
+        ('"flip"', '"flap"', "no edit is called flap"),
         ("listed = 4", "listed = -1", "listed"),
         ("[list]", "[list", "workload file: not TOML: "),
     ],

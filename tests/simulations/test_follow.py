@@ -76,7 +76,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("follow")
 
     @cache
-    def make(design: str, attack: str = "none") -> Run:
+    def make(design: str, attack: str = "nobody") -> Run:
         path, home = folder / f"{design}-{attack}.jsonl", folder / f"{design}-{attack}"
         record(path, design, attack, home=home)
         recording = read_recording(path)

@@ -22,7 +22,7 @@ def run_record(
     design: DesignOption = "oprf-psi",
     attack: Annotated[
         str, typer.Option("--attack", help=f"What is attacked: {', '.join(STAGINGS)}.")
-    ] = "none",
+    ] = "nobody",
     edit: Annotated[str, typer.Option("--edit", help="The standard edit that the copy went through.")] = EDIT,
 ) -> None:
     """Record a run to follow: one picture as it is, edited, and another one; honest, or under an attack.

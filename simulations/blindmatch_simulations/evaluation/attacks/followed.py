@@ -108,7 +108,7 @@ class Staging(Struct, frozen=True):
 
 
 STAGINGS: Final[Mapping[str, Staging]] = {
-    "none": Staging(),
+    "nobody": Staging(),
     "modified-client": Staging(
         "Alice has changed her device: it looks at no answer about its pictures, and sends them.",
         (Party.DEVICE,),
@@ -145,7 +145,7 @@ class Stage(Loopback):
 
 
 def record(
-    path: Path, reference: str, attack: str = "none", edit: str = EDIT, home: Path | None = None
+    path: Path, reference: str, attack: str = "nobody", edit: str = EDIT, home: Path | None = None
 ) -> None:
     """Play a run, and record it in the new file `path`; the deployment stays in the new folder `home`.
 
