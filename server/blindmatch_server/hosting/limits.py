@@ -123,7 +123,7 @@ class Places:
 
     A device may have 1/32 of all, another party 1/4, and all devices together 3/4, so that servers and
     operators are let in beside any number of devices. Once devices hold half of theirs, a device may take one
-    only while it has less than 1/512 of all: a few accounts fill one half, and hundreds the other.
+    only while it has less than 1/512 of all: a dozen accounts fill one half, and 192 more the other.
 
     Args:
         most: calls of all accounts.
