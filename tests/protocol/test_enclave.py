@@ -33,6 +33,7 @@ from blindmatch_protocol.designs.enclave.attestation import (
 from blindmatch_protocol.designs.enclave.attestation import Picture as Asking
 from blindmatch_protocol.designs.enclave.design import BLOCK, ENCLAVE, POLICY_FILE, Inside, nearest
 from blindmatch_protocol.messages.content import pad_attachment
+from blindmatch_protocol.picture import compiled
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.sets.plain_list import PlainList
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, opened, publish, run_session
@@ -144,7 +145,7 @@ def test_code_is_measured_by_its_source_and_must_have_one(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("name", MEASURED)
 def test_what_a_measured_module_takes_from_this_room_is_measured_or_named(name: str) -> None:
     """A module that sees a picture or the list in the clear and is not measured could keep them."""
-    named = {"designs.facts"}
+    named = {"designs.facts", "picture.compiled"}  # which no enclave runs: see the next test
     tree = ast.parse(Path(import_module(name).__file__ or "").read_text())
     taken = {one.module for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)}
     taken |= {f"{one.module}.{part.name}" for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)
@@ -152,6 +153,14 @@ def test_what_a_measured_module_takes_from_this_room_is_measured_or_named(name: 
     room = {one.removeprefix("blindmatch_protocol.") for one in taken if one and _is_module(one)}
     known = {one.removeprefix("blindmatch_protocol.") for one in MEASURED} | named
     assert not {one for one in room if one not in known and not one.startswith(("codec.", "contract."))}
+
+
+def test_an_enclave_sees_pictures_by_measured_code_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machine code hashes files of a scan; an enclave is given pixels, which it hashes by numpy."""
+    for name in ("thumbnail", "once_it_pays", "loaded"):
+        monkeypatch.setattr(compiled, name, lambda *_: pytest.fail("an enclave runs what is not measured"))
+    session, body = sealed(picture(1))
+    assert isinstance(told(session, INSIDE.reply(body)), bm.Done | bm.Ready)
 
 
 def _is_module(name: str) -> bool:
