@@ -23,7 +23,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench checks corpus soak flood mutation-score interop pages docs vectors clean
+.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench growth checks corpus soak flood mutation-score interop pages docs vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -147,6 +147,9 @@ stubs: ## generate the gRPC stubs again from the .proto (in a virtual environmen
 
 bench: $(STAMP) ## measure speed and size into bench.json (ARGS="--log2n 20 --peer-python PATH")
 	$(BIN)/blindmatch bench all --json bench.json $(ARGS)
+
+growth: $(DEV) ## how costs grow with list, accounts, designs, pictures: some minutes; writes docs/growth.json
+	PYTHONPATH=tests $(BIN)/python -m support.growth
 
 flood: $(STAMP) ## hostile clients of relay and matcher: everybody else's latency (ARGS="--server relay --json FILE")
 	PYTHONPATH=tests $(BIN)/python -m hostile $(ARGS)
