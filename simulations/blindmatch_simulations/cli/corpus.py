@@ -74,7 +74,8 @@ PicturesOption = Annotated[
 
 
 RayOption = Annotated[
-    str, typer.Option(metavar="[ADDRESS]", help="Ray cluster: auto or HOST:PORT; without, one of --workers.")
+    str,
+    typer.Option(metavar="[ADDRESS]", help="Ray cluster: auto or HOST:PORT; without, one on this machine."),
 ]
 
 
