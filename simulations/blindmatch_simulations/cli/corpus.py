@@ -74,8 +74,7 @@ PicturesOption = Annotated[
 
 
 RayOption = Annotated[
-    str,
-    typer.Option(metavar="[ADDRESS]", help="Ray cluster: auto or HOST:PORT; without, one on this machine."),
+    str, typer.Option(metavar="[ADDRESS]", help="Ray cluster: auto or HOST:PORT; without, one started here.")
 ]
 
 
