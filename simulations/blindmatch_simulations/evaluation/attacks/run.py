@@ -142,7 +142,7 @@ def by_actor(rows: Iterable[AttackRow | NotPlayed]) -> dict[tuple[str, ...], lis
     for actor, (design, traces) in product(Actor, held.items()):
         own = [one for one in traces if actor in one.actors]
         exposed = [one for one in own if (design, one) in new]
-        said = [(one.exposes, one.notices, one.proof.file if one.proof else "none") for one in exposed]
+        said = [(one.exposes, one.notices, one.proof.file if one.proof else "no file") for one in exposed]
         for words in dict.fromkeys(said) or (("nothing more" if own else "not played", "", ""),):
             lines.setdefault((actor, *words), []).append(design)
     return lines
