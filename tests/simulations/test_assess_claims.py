@@ -30,6 +30,7 @@ from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report import page as tables
 from blindmatch_simulations.report.yearly import inputs
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs
+from defusedxml.ElementTree import fromstring
 from msgspec.structs import replace
 from support.assess_page import outline, results_folder
 from support.assess_rows import game_figures, observed, row
@@ -88,10 +89,11 @@ def declaring(*leaks: tuple[str, str, str], **changes: Any) -> Measured:
     return row(replace(seen, design=replace(seen.design, declared=declared, **changes)))
 
 
-def cell(made: Drawn, place: str) -> str:
-    """What stands in the matrix where a number opens `place`."""
-    matrix = next(one for one in made.tree().iter("section") if one.get("id") == "matrix")
-    found = next(one for one in matrix.iter("a") if one.get("href") == f"#{place}")
+def cell(made: Drawn, place: str, view: str = "matrix") -> str:
+    """What stands in the matrix, or on the sheet, where a number opens `place`."""
+    whole = fromstring(made.sheet) if view == "sheet" else made.tree()
+    section = next(one for one in whole.iter("section") if one.get("id") == view)
+    found = next(one for one in section.iter("a") if one.get("href") == f"#{place}")
     return " ".join("".join(found.itertext()).split())
 
 
@@ -112,7 +114,7 @@ def test_what_is_missed_and_flagged_is_what_the_results_file_says(
     for one in rows:
         figures = one["figures"]
         if figures["recall"]["value"] is None:
-            assert cell(sample, f"{one['id']}.recall").startswith("nothing to measure")
+            assert cell(sample, f"{one['id']}.recall").startswith("nothing to measure"), one["id"]
             continue
         recall, false = figures["corpus_recall"], figures["corpus_false"]
         shown = shown_numbers(cell(sample, f"{one['id']}.corpus_recall"))
@@ -121,12 +123,13 @@ def test_what_is_missed_and_flagged_is_what_the_results_file_says(
         assert shown == pytest.approx(
             [100 * false[end] for end in ("value", "low", "high")], rel=0.05, abs=1e-9
         )
-        for name, missed in (("recall", True), ("false_matches", False)):
+        for name, says in (("recall", "found"), ("false_matches", "flagged")):
             own = figures[name]
-            found = round((1 - own["value"] if missed else own["value"]) * own["n"])
-            assert cell(sample, f"{one['id']}.{name}").startswith(f"run {found}/{own['n']}")
+            found = round(own["value"] * own["n"])
+            words = " ".join(sample.opened(f"{one['id']}.corpus_{name.split('_')[0]}").split())
+            assert f"{says} {found} of {own['n']}; of " in words, one["id"]
+            assert "the hash level says the same for each" in words
         assert figures["wrong_outcomes"]["value"] == 0
-        assert cell(sample, f"{one['id']}.recall").endswith(", agrees")
 
 
 def test_cost_is_computed_from_the_larger_cpu_and_from_what_is_fetched(
@@ -212,8 +215,8 @@ def test_facts_are_named_most_severe_first_and_not_counted(folder: Path) -> None
         "every_hash", "my.own", "query_count", "query_time",
     ]  # fmt: skip
     made = page_of(folder, one)
-    assert re.match(r"matcher looks for any picture.*matcher that is my.own", cell(made, "quoted.abuse"))
-    assert "my.own (hash)" in made.opened("quoted.abuse")
+    assert cell(made, "quoted.abuse", "sheet") == "matcher looks for any picture, listed or not (nobody)"
+    assert re.search(r"every_hash \(hash\).*my.own \(hash\)", made.opened("quoted.abuse"))
     assert not re.search(r"\d+ facts", made.main)
 
 
@@ -221,10 +224,9 @@ def test_an_abuse_is_that_of_the_smallest_coalition_that_can(folder: Path) -> No
     one = declaring(("centre+matcher", "malicious", "forced_report"), ("matcher", "malicious", "every_entry"),
                     ("matcher+provider", "malicious", "every_entry"))  # fmt: skip
     made = page_of(folder, one)
-    assert (
-        cell(made, "quoted.abuse")
-        == "centre with matcher has any picture reported (its sender)matcher reads the whole list (nobody)"
-    )
+    assert cell(made, "quoted.abuse", "sheet") == "centre with matcher has any picture reported (its sender)"
+    assert "matcher: every_entry (" in made.opened("quoted.abuse"), "not of the two together"
+    assert "matcher with provider: every_entry" not in made.opened("quoted.abuse")
     assert "Forced reports centre with matcher has any picture reported" in made.words("abuse").replace(
         "Forced reports", "Forced reports "
     )
@@ -270,7 +272,9 @@ def test_the_forms_fields_have_the_bounds_of_its_inputs(folder: Path) -> None:
 def test_the_resolution_of_a_game_stands_beside_its_bound(folder: Path) -> None:
     game = Check("games", "", "passed", "", {"m": game_figures(0.4135, 48)}, 1.0)
     made = page_of(folder, row(observed(), (game,), ""))
-    assert f"({three(advantage(24, 48).resolution)} by guessing, 48 runs a class)" in made.words("learns")
+    assert f"(guessing shows up to {three(advantage(24, 48).resolution)} in 48 runs a class)" in made.words(
+        "learns"
+    )
     few = replace(game, figures={"m": {**game_figures(0.4135, 48), "pairs": 7}})
     assert "not measured, 7 pairs" in page_of(folder, row(observed(), (few,), "")).opened("quoted.status")
 

@@ -311,6 +311,11 @@ def test_every_term_that_is_used_is_in_the_glossary(sample: Drawn) -> None:
     assert "[[" not in sample.main
 
 
+def test_a_share_that_is_too_small_to_be_drawn_is_no_one_in_nought(sample: Drawn) -> None:
+    assert not re.search(r"1 in 0\b", sample.main)
+    assert "to 1 in 2\u202f920" in sample.words("kinds-run").replace(" 920", "\u202f920")
+
+
 def test_five_questions_on_rights_are_answered_for_every_design_in_one_table(sample: Drawn) -> None:
     (five,) = [one for one in sample.tree().iter("div") if one.get("aria-label") == "Five questions"]
     lines = [cells(one)[-1] for one in five.iter("tr") if cells(one)]
@@ -324,7 +329,9 @@ def test_five_questions_on_rights_are_answered_for_every_design_in_one_table(sam
     assert read.startswith(
         "provider: 0a; authorities, of opened accounts: 0c; provider, under a seal: 2a; nobody else"
     )
-    assert "0 of 4 attacks succeeded" in "".join(lines[4].itertext())
+    remedy = "".join(lines[4].itertext())
+    assert "4 of 4 attacks failed: framing, forged-label, unsent-message, forged-notice." in remedy
+    assert "Forced reports are declared: 1b hash sent, 1c part sent." in remedy
     folded = [
         one
         for fold in sample.tree().iter("details")

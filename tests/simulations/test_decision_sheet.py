@@ -81,12 +81,15 @@ def test_every_number_of_the_sheet_opens_what_it_stands_on(made: Drawn) -> None:
     assert {one.get("href", "")[1:] for one in links} <= {*made.evidence}
 
 
-def test_found_is_the_share_of_what_the_provider_would_find(results: Results, made: Drawn) -> None:
-    for name in ("token-psi", "oprf-psi"):
-        figure = _of(results, name).figures["corpus_recall_pairs"]
-        assert figure.value is not None and figure.low is not None and figure.high is not None
+def test_found_is_the_share_of_all_edited_copies_with_that_of_the_providers_beside(
+    results: Results, made: Drawn
+) -> None:
+    for name in ("token-psi", "oprf-psi", "provider-scan"):
+        figures = _of(results, name).figures
+        figure, part = figures["corpus_recall"], figures["corpus_recall_pairs"].value
+        assert figure.value is not None and figure.low is not None and figure.high is not None and part
         value, low, high = (f"{100 * one:.3g}" for one in (figure.value, figure.low, figure.high))
-        assert _rows(made)[name][2] == f"{value} % ({low}\u2013{high} %)"
+        assert _rows(made)[name][2] == f"{value} % ({low}\u2013{high} %); {100 * part:.3g} % of 0a's"
     assert _rows(made)["none"][2] == "none"
 
 
@@ -132,6 +135,20 @@ def test_a_classifier_flags_innocents_as_the_literature_says(made: Drawn) -> Non
     assert _rows(made)["device-classifier"][3].startswith("not measured; recalled ")
 
 
+def test_the_sheet_says_of_a_party_what_the_other_views_say(made: Drawn) -> None:
+    found = _rows(made)
+    assert found["device-classifier"][8] == found["none"][8] == "no list"
+    for name in ("device-list", "device-classifier"):
+        assert found[name][0] == "matcher: only who fetches the set-up"
+        assert found[name][5] == "matcher, for the set-up alone"
+        assert "matcher account" in made.opened(f"{name}.sees")
+    assert found["enclave"][0] == "provider: the sealed picture", "only its report shows that one matched"
+    assert "that nothing matched" in found["hash-upload"][0]
+    assert found["he-hamming"][9].startswith("112 of 120 pictures; "), "which were not sent"
+    assert "the first bits of SHA-256 of the hash, matcher: 1c prefix sent" in made.words("rights")
+    assert found["targeted-access"][7].endswith("opens 96 of 96 messages (who notices: not measured)")
+
+
 def _with(results: Results, figures: dict[str, Figure]) -> Results:
     rows = [
         replace(one, figures={**one.figures, **figures}) if isinstance(one, Measured) else one
@@ -150,10 +167,11 @@ def test_what_was_not_measured_is_said_and_never_counted_as_nothing(results: Res
 
 
 def test_without_committed_evidence_the_runs_own_few_pictures_stand_for_no_year(results: Results) -> None:
-    names = ("corpus_recall_pairs", "corpus_false_photographs", "corpus_false", "corpus_false_all")
-    found = _rows(drawn(SAMPLE, _with(results, {name: Figure(None, "no") for name in names})))
-    pairs = _of(results, "oprf-psi").figures["recall_pairs"].n
-    assert found["oprf-psi"][2].endswith(f"of {pairs}")
+    names = ("recall", "recall_pairs", "false_photographs", "false", "false_all")
+    absent = {f"corpus_{name}": Figure(None, "no") for name in names}
+    found = _rows(drawn(SAMPLE, _with(results, absent)))
+    sent = _of(results, "oprf-psi").figures["recall"].n
+    assert f" %) of {sent}; " in found["oprf-psi"][2]
     assert found["oprf-psi"][3].startswith("not measured at scale; 0 of 16")
 
 

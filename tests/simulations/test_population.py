@@ -360,7 +360,7 @@ def test_a_run_takes_what_the_committed_evidence_has_of_a_design_and_says_so() -
         assert told["false_rate"]["value"] == 0
         assert told["false_rate"]["high"] == pytest.approx(1 - 0.025 ** (1 / 350))
         assert told["false_other"]["value"] == pytest.approx(other, rel=0.02)
-        assert "not known, but not above 1 in 95 (packages resampled: 52%)" in told["false_rate"]["source"]
+        assert "not known, but not above 1 in 95 (packages drawn again: 52%)" in told["false_rate"]["source"]
         assert "a list of 18,826" in told["false_other"]["source"]
         assert told["recall"]["source"].startswith("committed evidence")
         assert told["unnoticed"]["source"] == "results file, 4 pictures"

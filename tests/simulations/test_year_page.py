@@ -155,9 +155,26 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
     assert re.search(r"Above one error in \d+ 000 to \d+ 000 pictures most reports are wrong", words)
     (balance,) = re.findall(r"Above one error in (\d+ 000 to \d+ 000) pictures", words)
     sheet = " ".join("".join(fromstring(made.sheet).itertext()).split())
-    assert f"above one error in {balance} pictures" in sheet, "the same on both views"
+    assert f"above one error in {balance} pictures (0a " in sheet, (
+        "the same on both views, and for which design"
+    )
+    right = [
+        1e6 * float(one) for one in _lines(made)["right reports"][1].replace("million", "").split(" to ")
+    ]
+    photos = 365 * next(one.value for one in inputs() if one.ident == "volume")
+    ends = [float(one.replace(" ", "")) for one in balance.split(" to ")]
+    assert ends == pytest.approx([photos / right[1], photos / right[0]], rel=0.01), "as anybody divides them"
     lines = _lines(made)
     assert lines["reviewers needed"][0] == "beyond any capacity (500)"
+    assert lines["wrong reports"][0] == lines["reports left waiting"][0] == "not known", (
+        "no photograph matched"
+    )
+    assert "if no photograph matches 795 million" in made.opened("year.false_reports").replace("\u202f", "")
+    assert "Least wrong reports: no photograph matches, 30 % are other kinds (assumed)" in words.replace(
+        "\u00a0", " "
+    )
+    chosen = drawn(SAMPLE, results, given={"errors": 1e-6})
+    assert "not known" not in _lines(chosen)["wrong reports"][0] and "Least wrong" not in chosen.words("year")
     assert all(" to " in cells[1] and " to " in cells[2] for name, cells in lines.items() if cells[0] != "0")
     few = _lines(drawn(SAMPLE, results, given={"errors": 1e-9, "files": 1e4, "staff": 500}))
     assert few["reviewers needed"][0] not in ("not determinable", "beyond any capacity (500)")

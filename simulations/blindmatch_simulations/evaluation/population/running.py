@@ -172,7 +172,7 @@ def _false(row: assess.Measured, measured: Range) -> tuple[Range, Range | None]:
         return measured, None
     lists, high = f"a list of {photographs.pairs // photographs.n:,}", photographs.high or 1.0
     seen = "some seen" if photographs.value else f"not known, but not above 1 in {1 / high:.0f}"
-    seen += f" (packages resampled: {packages.high or 1:.0%})"
+    seen += f" (packages drawn again: {packages.high or 1:.0%})"
     first = (
         f"{photographs.n:,} photographs, {lists}: {seen}; of {MILLION:,}: not above {million.high or 1:.0%}"
     )

@@ -69,7 +69,7 @@ const percent = (share) => (share > 0 && share < 1e-5 ? number(share) : `${numbe
 const between = (low, high, shown = number) => {
   const [least, most] = [shown(low), shown(high)];
   if (least === most) return least;
-  if (/^1 in/.test(least)) return `${least} to ${high < 0.01 ? wordsOneIn(high) : most}`;
+  if (/^1 in/.test(least)) return `${least} to ${high > 0 && high < 0.01 ? wordsOneIn(high) : most}`;
   return low < 0 ? `${least} to ${most}` : `${least.replace(PERCENT, "")}\u2013${most}`;
 };
 const bytes = (v) => {
@@ -234,7 +234,7 @@ const figureEvidence = (row, name, figure = figureOf(row, name), rows = kindOf(n
         : `${number(figure.n)} trials${figure.pairs == null ? "" : `, each against ${number(Math.round(figure.pairs / figure.n))} listed`}`,
     ],
     ...(rows === CORPUS && figure.value !== null ? beside(row, name) : []),
-    ["by guessing alone", figure.resolution == null ? "" : number(figure.resolution)],
+    ["guessing shows up to", figure.resolution == null ? "" : number(figure.resolution)],
     row.lessened ? ["too dear for the whole workload", row.lessened] : null,
     ["row in results.json", h`rows, id <code>${row.id}</code>, figures, <code>${name}</code>: ${json(figure)}`],
     ["raw rows", rawRows(row, rows)],
@@ -257,7 +257,7 @@ const figFull = (row, name) => {
       ? !ofFewer(row, name, figure) && spread(figure, unit)
       : figure.resolution == null
         ? ""
-        : `${number(figure.resolution)} by guessing, ${number(figure.n)} runs a class`;
+        : `guessing shows up to ${number(figure.resolution)} in ${number(figure.n)} runs a class`;
   return h`${fig(row, name)}${figure.value !== null && beside ? h` ${soft(`(${beside})`)}` : ""}`;
 };
 

@@ -142,6 +142,8 @@ const STUDY_COSTS = {
   authority_u: "CPU of an authority that opens",
   escrow_bytes: "kept by the provider",
 };
+const openedSaid = (one) =>
+  h`${one.who}, with ${one.holders} of them, opens ${one.messages} of ${one.of_messages} messages ${soft("(who notices: not measured)")}`;
 const studyRow = (option, row) => {
   const none = opens(place(row.id, "finds"), absent(NOTHING), () =>
     evidence(row.id, [
@@ -171,7 +173,7 @@ const studyRow = (option, row) => {
     ),
     opens(
       place(row.id, "abuse"),
-      h`${most.who}: ${most.messages} of ${most.of_messages} messages ${soft("(not measured who notices)")}`,
+      openedSaid(most),
       () =>
         evidence(
           h`${row.id}: what opens`,

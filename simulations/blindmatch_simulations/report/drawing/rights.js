@@ -12,9 +12,9 @@ const readers = (row) => {
 };
 const holders = (row) => {
   if (row.kind === "study") return "nothing";
-  const hash = partiesThat(row, ({things}) => things.hash || things.picture),
+  const shown_ = beyondEnds(row).map(({party}) => [party, shownTo(row, party)[0]]).filter(([, words]) => words),
     asked = unique(Object.values(row.design.roles)).map(partyName).join(" and ");
-  return hash ? h`picture or hash, the ${hash}` : asked ? h`that it was asked, ${asked}` : "nothing more";
+  return shown_.length ? glue(shown_.map(([party, words]) => h`${to(place(row.id, "sees"), words)}, ${partyName(party)}`), "; ") : asked ? h`that it was asked, ${asked}` : "nothing more";
 };
 const checkable = (row) =>
   row.kind === "study" || LISTED[row.design?.relation] ? "no list" : proven(row) ? "yes: one list for all" : outside(row).startsWith("no proof") ? absent("") : "no";
@@ -33,8 +33,13 @@ const sameAnswers = (rows, cell) =>
   );
 const withstoodOf = (names, where = "after") => {
   const played = names.map(attackNamed).filter((rows) => rows.length),
-    won = played.filter((rows) => rows.some((one) => one.succeeded));
-  return played.length ? to(where, `${won.length} of ${played.length} attacks succeeded.`) : h`Attacks: ${absent("")}.`;
+    lost = played.filter((rows) => !rows.some((one) => one.succeeded));
+  return played.length ? to(where, `${lost.length} of ${played.length} attacks failed: ${played.map((rows) => rows[0].id).join(", ")}.`) : h`Attacks: ${absent("")}.`;
+};
+// a server that answers with a match that is none
+const forcedIn = (rows) => {
+  const found = rows.filter((row) => row.kind === "design" && abuses(row).some((one) => one.name === "forced_report"));
+  return found.length ? h`${to("abuse", "Forced reports")} are declared: ${named(found)}. ` : "";
 };
 const fiveQuestions = (rows) =>
   table(
@@ -43,7 +48,7 @@ const fiveQuestions = (rows) =>
     now.sources.five.map((one) => [
       one.right,
       one.ask,
-      h`${one.answer ? h`${sameAnswers(rows, FIVE[one.answer])}. ` : ""}${one.attacks ? h`${withstoodOf(one.attacks)} ` : ""}${one.says || ""}`,
+      h`${one.answer ? h`${sameAnswers(rows, FIVE[one.answer])}. ` : ""}${one.attacks ? h`${withstoodOf(one.attacks)} ${forcedIn(rows)}` : ""}${one.says || ""}`,
     ]),
     "five",
   );

@@ -82,7 +82,7 @@ const icon = (thing, state, x) =>
   h`<g class="s-${state}"><rect x="${x}" y="14" width="12" height="13" rx="2"/><text x="${x + 6}" y="24.5" text-anchor="middle">${thing[0].toUpperCase()}</text></g>`;
 const boxed = (box, x) => {
   const icons = THINGS.map((thing, at) => (box.things[thing] ? icon(thing, box.things[thing].state, x + 0.5 + 12.6 * at) : ""));
-  return h`<rect class="box${AFTER.includes(box.party) ? " after" : ""}" x="${x}" y="0.5" width="${BOX - 3}" height="29" rx="3"/><text class="party" x="${x + 25.5}" y="10.5" text-anchor="middle">${partyName(box.party)}</text>${icons}`;
+  return h`<rect class="box${AFTER.includes(box.party) ? " after" : ""}" x="${x}" y="0.5" width="${BOX - 3}" height="29" rx="3"/><text class="party" x="${x + 25.5}" y="10.5" text-anchor="middle"${partyName(box.party).length > 9 ? h` textLength="46" lengthAdjust="spacingAndGlyphs"` : ""}>${partyName(box.party)}</text>${icons}`;
 };
 const diagram = (boxes, words) => {
   const width = BOX * boxes.length;

@@ -34,21 +34,27 @@ const roundedBetween = (low, high) => {
   return `${unit && unit === most.split(" ")[1] ? size : least} to ${most}`;
 };
 const clause = (says) => says.split(/[,:;(]/)[0].trim();
+// who serves the set-up of a design that asks nobody
+const handsOut = (row) => (asksNobody(row) ? servers(row).find((party) => met(row, party)) : undefined);
 const noList = (row) => ["nothing", "category"].includes(row.design.relation);
 
 // what whoever is neither end nor centre learns of a picture that does not match
+const shownTo = (row, party) => {
+  if (seenBy(row, party).picture?.state === "sealed") return ["the sealed picture"];
+  const facts_ = told(row, party).flatMap((leak) => leak.facts);
+  return unique(
+    facts_.filter((one) => one.shows.some((thing) => thing === "picture" || thing === "hash")).map((one) => clause(one.says)),
+  );
+};
 const innocentTo = (row, party) => {
   const found = seenBy(row, party),
     asked = Object.values(row.design.roles).includes(party);
-  const facts_ = told(row, party).flatMap((leak) => leak.facts);
-  const shows = unique(
-    facts_.filter((one) => one.shows.some((thing) => thing === "picture" || thing === "hash")).map((one) => clause(one.says)),
-  );
   const unsure = ["picture", "hash", "outcome"].some((thing) => found[thing]?.state === "unchecked");
   return [
-    ...(found.picture?.state === "sealed" ? ["the sealed picture"] : shows),
-    ...(found.outcome && asked ? ["that nothing matched"] : []),
+    ...shownTo(row, party),
+    ...(asked && row.design.learns.includes("server") ? ["that nothing matched"] : []),
     ...(found.account && asked && party !== "provider" ? ["whose it is"] : []),
+    ...(handsOut(row) === party ? ["only who fetches the set-up"] : []),
     ...(unsure && asked ? ["(not checked)"] : []),
   ];
 };
@@ -66,14 +72,11 @@ const bounded = (figure) => figure.value !== null && figure.low !== null && figu
 const ofThese = (figure) => soft(h`of ${number(figure.n)}`);
 const restored = (row) => {
   if (row.design.relation === "nothing") return "none";
-  const name = best(row, "recall_pairs"),
-    figure = figureOf(row, name);
+  const [name, pairs] = ["recall", "recall_pairs"].map((one) => best(row, one)),
+    [figure, part] = [name, pairs].map((one) => figureOf(row, one));
   if (!bounded(figure) || ofFewer(row, name, figure)) return fig(row, name);
-  return fig(
-    row,
-    name,
-    h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}${name === "recall_pairs" ? h` ${ofThese(figure)}` : ""}`,
-  );
+  const words = h`${percent(figure.value)} ${soft(h`(${between(figure.low, figure.high, percent)})`)}${name === "recall" ? h` ${ofThese(figure)}` : ""}`;
+  return h`${fig(row, name, words)}${bounded(part) ? h`; ${fig(row, pairs, h`${percent(part.value)} of 0a's`)}` : ""}`;
 };
 const sentFlagged = (row) => {
   const figure = figureOf(row, "false_matches");
@@ -134,7 +137,7 @@ const mustRun = (row) => {
         : row.design.content === "sealed"
           ? "the provider, on a vendor's hardware"
           : asksNobody(row)
-            ? "no matching server"
+            ? handsOut(row) ? h`${partyName(handsOut(row))}, for the set-up alone` : "no matching server"
             : "the provider";
   if (asksNobody(row)) return who;
   const at = (n) => cpuAt(row, n)?.slice(0, 2).map((one) => (one * ROUND) / DAY_MS);
@@ -170,7 +173,7 @@ const worst = (row) => {
   return opens(place(row.id, "abuse"), words, () => abuseEvidence(row));
 };
 const sameList = (row) => {
-  if (row.design.relation === "nothing") return "there is none";
+  if (LISTED[row.design.relation]) return "no list";
   const figure = figureOf(row, "proof_bytes");
   return fig(row, "proof_bytes", figure.value !== null ? "yes" : figure.why.startsWith(NOTHING) ? "no" : absent(figure.why));
 };
@@ -179,7 +182,7 @@ const unknown = (row) => {
   const open = row.checks.filter((one) => one.verdict === "not checked").length;
   const words = [
     row.design.differs ? "the option: a stand-in ran" : "",
-    row.lessened ? clause(row.lessened) : "",
+    row.lessened ? clause(row.lessened).replace(/^(\d+) of (\d+)/, (_, ran, all) => `${all - ran} of ${all}`) : "",
     open ? `${open} of ${row.checks.length} checks` : "",
     ...Object.keys(LOOKED).map((name) => {
       const figure = figureOf(row, name);
@@ -192,13 +195,13 @@ const SHEET = () => [
   ["Option, design", null],
   ["Who learns what of an innocent picture", innocent],
   ["Can find", (row) => FINDS[row.design.relation]],
-  ["Found, of what 0a finds", restored],
+  ["Found, of edited copies", restored],
   ["Innocent pictures matched a year", wrongly],
   ["A user's year: CPU; data, price", userPays],
   ["Run by; cores a million pictures a day", mustRun],
   ["Stolen files of whom tell what of a listed picture", stolen],
   ["Worst abuse declared (who would notice)", worst],
-  ["All get one list, provably", sameList],
+  ["All get one list, proven", sameList],
   ["Not measured", unknown],
 ];
 const sheetStudy = (option, row, at) => {
@@ -213,8 +216,8 @@ const sheetStudy = (option, row, at) => {
     escrow ? to(place(row.id, "cost"), h`${number(escrow.value)} ${escrow.unit} a message, kept by the provider`) : absent(""),
     "authorities, with keys in shares",
     "there is no list",
-    to(place(row.id, "abuse"), h`${most.who}, with ${most.holders}: ${most.messages} of ${most.of_messages} messages ${soft("(not measured)")}`),
-    "there is none",
+    to(place(row.id, "abuse"), openedSaid(most)),
+    "no list",
     "all but the study",
   ];
 };
@@ -240,12 +243,12 @@ const sheetPart = () => {
     return own.length ? [[name], ...own] : [];
   });
   const scan = designs().find((row) => valueOf(row, "corpus_recall") !== null && row.design.relation === "near");
-  const found = scan ? h`; of the corpus's ${number(figureOf(scan, "corpus_recall").n)} copies that is at most ${fig(scan, "corpus_recall")}` : "";
+  const found = scan ? h` the corpus's ${number(figureOf(scan, "corpus_recall").n)}` : "";
   const photos = rounded(DAYS * given("volume"));
   const parts = [
     h`<b>No design here looks for</b> new material, but for 1d, nor for grooming, live streams or video.`,
-    h`<b>Found, of what 0a finds</b>: of copies within 31 bits of a listed photograph, each edit counted alike${found}. A modified client sends unseen.`,
-    h`<b>Innocents</b>: at ${photos} pictures a year (a peak day's, times an assumed share, times 365) against a list as long as the corpus's half; all kinds from the least to the most it can be. What decides is unknown: the error rate of a long list on real traffic. One error in a million is ${rounded(wrongAYear(1e-6))} a year; recalled: ${oneIn(literature.high)} to ${oneIn(literature.low)}. With ${rounded(given("files"))} known files a year, most reports are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")}.`,
+    h`<b>Found</b>: of${found} copies, each edit counted alike; then of those that 0a finds, within 31 bits of a listed photograph. A modified client sends unseen.`,
+    h`<b>Innocents</b>: at ${photos} pictures a year (a peak day's, times an assumed share, times 365) against a list of ${number(corpusList())}; all kinds, as mixed in the corpus: lowest to highest possible. Decisive and unknown: the error rate of a long list on real traffic. One error in a million is ${rounded(wrongAYear(1e-6))} a year; recalled: ${oneIn(literature.high)} to ${oneIn(literature.low)}. With ${rounded(given("files"))} known files a year, most reports are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
     h`<b>A person wrongly reported</b>: a second hash must agree and a person decide; the sender is told and can complain; in 0a the provider's word says who sent it. How often each errs was not measured.`,
     h`<b>Prevention</b>: a device that learns the outcome can warn its user in place of a report, and nothing leaves; or refuse to send, and the provider can tell that something matched.`,
     h`<b>In every design</b> the provider knows who sends to whom, when and how much, and whether a report follows, and can read those who never compared keys; curator and ${term("centre")} hold the list, and its maker can list anything. What each actor newly gets, who notices, and which file shows it: ${to("abuse", "abuse", "part")}.`,

@@ -243,8 +243,7 @@ const atSettings = () => {
     rate = given("errors"),
     exact = {value: rate, low: rate, high: rate},
     // where kinds are told apart, the rate is the corpus's, whose half was the list
-    whole = corpus("false").find((one) => one.kind === "photograph")?.item,
-    entries_ = chosen.ranges.false_other ? whole.pairs / whole.n : chosen.entries,
+    entries_ = chosen.ranges.false_other ? corpusList() : chosen.entries,
     longer = given("list") && entries_ && !rate ? given("list") / entries_ : 1;
   const held = {
     ...chosen,
@@ -266,6 +265,10 @@ const atSettings = () => {
   ]);
   return {held, at, longer, free: uncertain.filter((one) => !fixed.has(one.name))};
 };
+const corpusList = () => {
+  const {pairs, n} = corpus("false").find((one) => one.kind === "photograph").item;
+  return pairs / n;
+};
 const remembered = {key: "", made: null};
 const yearNow = () => {
   const {held, at, longer, free} = atSettings(),
@@ -277,7 +280,8 @@ const yearNow = () => {
     bands = bandsOf(model, held, {...at, shape: now.sources.year.shape}),
     joint = jointOf(model, held, {...at, shape: now.sources.year.shape}, free),
     rare = 1e-12,
-    errors = yearOf(model, {...at, ...middle, false_rate: rare, false_other: rare}).false_reports / rare;
+    // of a rate that is the year's mean: the list's growth is in it
+    errors = yearOf(model, {...at, ...middle, growth: 1, false_rate: rare, false_other: rare}).false_reports / rare;
   for (const name of Object.keys(bands)) bands[name] = [Math.min(bands[name][0], expected[name]), Math.max(bands[name][1], expected[name])];
   const [least, most] = bands.true_reports.map((one) => errors / one);
   remembered.made = {held, longer, expected, bands, joint, verdicts: verdictsOf(bands, now.sources.year.staff_most), balance: [most, least]};
@@ -287,7 +291,7 @@ const yearNow = () => {
 const SAID_OF = {
   true_reports: "right reports",
   false_reports: "wrong reports",
-  missed_unrecognised: "missed: not recognised",
+  missed_unrecognised: "missed: not recognised, edits as shared (assumed)",
   missed_modified: "missed: modified clients",
   missed_video: "missed: video",
   people_needed: "reviewers needed",
@@ -295,6 +299,9 @@ const SAID_OF = {
 };
 const some = (v) => (v >= 1000 ? large(Number(v.toPrecision(3))) : number(Number(v.toPrecision(3))));
 const someTo = ([low, high]) => (some(low) === some(high) ? some(low) : `${some(low)} to ${some(high)}`);
+// where no photograph matched, wrong reports are not known, nor what follows from them
+const unseen = ({held}, name) => ["false_reports", ...CENTRAL].includes(name) && !held.ranges.false_rate.value && held.ranges.false_rate.high > 0;
+const expectedOf = (made, name) => made.verdicts[name] || (unseen(made, name) ? "not known" : some(made.expected[name]));
 const rateSaid = ({held}) => {
   const {value, high} = held.ranges.false_rate;
   if (held.assumed) return `one error in ${some(1 / value)} pictures, as chosen`;
@@ -303,11 +310,14 @@ const rateSaid = ({held}) => {
 const yearPart = () => {
   if (given("files") > DAYS * given("volume")) return section("year", "What would a year bring?", para("Not computed: more known files than pictures."));
   const made = yearNow(),
+    {others, growth} = now.sources.year.base,
     two_ = (one) => Number(one.toPrecision(2));
   const held = (name) => () =>
     evidence(h`${SAID_OF[name]}: a year of ${some(now.sources.year.base.accounts)} accounts, one match a report`, [
       ["what `population` calls it", h`<code>${name}</code>`],
-      ["expected", made.verdicts[name] || some(made.expected[name])],
+      ["expected", expectedOf(made, name)],
+      ["if no photograph matches", unseen(made, name) ? some(made.expected[name]) : ""],
+      ["mix, growth", h`${percent(others)} of pictures are no photographs (assumed); the list, and false matches with it, grow ${number(growth)}-fold in the year`],
       ["behaviour", h`${made.held.name}: ${made.held.source}`],
       ["list", made.longer === 1 ? "as measured" : `false matches times ${some(made.longer)}, in proportion: a model`],
       ["chance", "95 % of years, at either end of what was measured, computed in place of 5\u202f000 drawn years"],
@@ -317,7 +327,7 @@ const yearPart = () => {
   const cell = (name, words) => opens(place("year", name), words, held(name));
   const lines = [...YEARLY, ...CENTRAL].map((name) => [
     SAID_OF[name],
-    cell(name, made.verdicts[name] || some(made.expected[name])),
+    cell(name, expectedOf(made, name)),
     cell(name, someTo(made.bands[name])),
     cell(name, someTo(made.joint[name].map(two_))),
   ]);
@@ -325,7 +335,11 @@ const yearPart = () => {
     "year",
     "What would a year bring?",
     para(
-      h`${optionLabel(made.held)}, simulated: ${opens(place("year", "rate"), rateSaid(made), held("false_reports"))}. <b>Above one error in ${opens(place("year", "balance"), someTo(made.balance), held("false_reports"))} pictures most reports are wrong.</b>`,
+      h`${optionLabel(made.held)}, simulated: ${opens(place("year", "rate"), rateSaid(made), held("false_reports"))}. <b>Above one error in ${opens(place("year", "balance"), someTo(made.balance), held("false_reports"))} pictures most reports are wrong.</b>${
+        unseen(made, "false_reports") && made.held.ranges.false_other
+          ? h` Least wrong reports: no photograph matches, ${percent(others)} are other kinds (assumed); the sheet takes the corpus's mix.`
+          : ""
+      }`,
     ),
     table("A year at these settings", ["", "expected", "95 % by chance", "inputs drawn, too"], lines, "short flat"),
   );
