@@ -602,7 +602,7 @@ def test_a_design_that_finds_nothing_has_no_traffic_of_the_harness(folder: Path)
     assert one.figures["setup_bytes"].why.startswith("nothing to measure")
     made = drawn(folder, replace(check_folder(folder), rows=(one,)))
     assert "matcher" not in made.opened("quoted.sees") and "centre:" not in made.opened("quoted.sees")
-    assert "no server;" not in made.words("matrix")
+    assert "no server asked;" not in made.words("matrix")
 
 
 def test_bytes_a_day_are_those_up_and_down() -> None:

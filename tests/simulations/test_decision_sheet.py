@@ -135,7 +135,7 @@ def test_a_classifier_flags_innocents_as_the_literature_says(made: Drawn) -> Non
     assert _rows(made)["device-classifier"][3].startswith("not measured; recalled ")
 
 
-def test_the_sheet_says_of_a_party_what_the_other_views_say(made: Drawn) -> None:
+def test_the_sheet_says_of_a_party_what_the_other_views_say(results: Results, made: Drawn) -> None:
     found = _rows(made)
     assert found["device-classifier"][8] == found["none"][8] == "no list"
     for name in ("device-list", "device-classifier"):
@@ -146,6 +146,9 @@ def test_the_sheet_says_of_a_party_what_the_other_views_say(made: Drawn) -> None
     assert "that nothing matched" in found["hash-upload"][0]
     assert found["he-hamming"][9].startswith("112 of 120 pictures; "), "which were not sent"
     assert "the first bits of SHA-256 of the hash, matcher: 1c prefix sent" in made.words("rights")
+    alone = replace(_of(results, "device-list"), traffic=())
+    cells = _rows(drawn(SAMPLE, replace(results, rows=(alone,))))["device-list"]
+    assert cells[0].startswith("nobody anything more") and cells[5] == "no matching server"
     assert found["targeted-access"][7].endswith("opens 96 of 96 messages (who notices: not measured)")
 
 

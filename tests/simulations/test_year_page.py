@@ -170,11 +170,14 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
         "no photograph matched"
     )
     assert "if no photograph matches 795 million" in made.opened("year.false_reports").replace("\u202f", "")
-    assert "Least wrong reports: no photograph matches, 30 % are other kinds (assumed)" in words.replace(
-        "\u00a0", " "
+    assert (
+        "The least of wrong reports: no photograph matches, and 30 % of pictures are of other kinds"
+        in words.replace("\u00a0", " ")
     )
     chosen = drawn(SAMPLE, results, given={"errors": 1e-6})
-    assert "not known" not in _lines(chosen)["wrong reports"][0] and "Least wrong" not in chosen.words("year")
+    assert "not known" not in _lines(chosen)["wrong reports"][0] and "The least of" not in chosen.words(
+        "year"
+    )
     assert all(" to " in cells[1] and " to " in cells[2] for name, cells in lines.items() if cells[0] != "0")
     few = _lines(drawn(SAMPLE, results, given={"errors": 1e-9, "files": 1e4, "staff": 500}))
     assert few["reviewers needed"][0] not in ("not determinable", "beyond any capacity (500)")

@@ -35,7 +35,7 @@ const roundedBetween = (low, high) => {
 };
 const clause = (says) => says.split(/[,:;(]/)[0].trim();
 // who serves the set-up of a design that asks nobody
-const handsOut = (row) => (asksNobody(row) ? servers(row).find((party) => met(row, party)) : undefined);
+const handsOut = (row) => (asksNobody(row) ? row.traffic.find((one) => one.purpose === "setup" && !ofHarness(row, one))?.party : undefined);
 const noList = (row) => ["nothing", "category"].includes(row.design.relation);
 
 // what whoever is neither end nor centre learns of a picture that does not match
