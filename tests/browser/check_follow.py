@@ -22,8 +22,8 @@ from typing import Any
 
 import msgspec
 from blindmatch_simulations.evaluation.attacks.followed import record
-from blindmatch_simulations.report.follow import Followed, follow_page, followed
-from blindmatch_simulations.report.page import BROWSERS
+from blindmatch_simulations.report.follow import Followed, followed
+from blindmatch_simulations.report.page import BROWSERS, follow_page
 from blindmatch_simulations.testbed.scenario.recording import read_recording
 from msgspec.structs import replace
 

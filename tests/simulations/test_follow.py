@@ -14,8 +14,8 @@ import msgspec
 import pytest
 from blindmatch_simulations.evaluation.attacks.followed import record
 from blindmatch_simulations.report import follow
-from blindmatch_simulations.report.follow import Followed, FollowError, follow_page, followed
-from blindmatch_simulations.report.page import asset
+from blindmatch_simulations.report.follow import Followed, FollowError, followed
+from blindmatch_simulations.report.page import asset, follow_page
 from blindmatch_simulations.testbed.scenario.recording import Recording, Request, read_recording
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
@@ -68,7 +68,8 @@ def shown(
 
 def of_picture(pane: str) -> str:
     """What a pane says of the picture, and not of what was before it or is only declared."""
-    return re.split("From before it|Declared, and not seen|The bytes as", pane)[0]
+    pane = re.sub("The design declares, and .*?(?=Its hash:|Of this picture|Beside it|The bytes)", "", pane)
+    return re.split("Beside it|Declared, and not seen|The bytes as", pane)[0]
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +188,7 @@ def test_the_state_is_reduced_by_a_pure_function_and_a_step_back_is_the_state_be
 def test_two_designs_stand_side_by_side_on_the_same_picture(exact: Run, recorded: Any) -> None:
     clear = recorded("provider-scan").told
     page = shown(exact.told, clear)
-    left, right = re.split("provider-scan: the provider has now", page["pane"])
+    left, right = re.split("0a provider looks: the provider has now", page["pane"])
     assert "every picture itself: seen" in of_picture(right)
     assert "picture itself" not in of_picture(left) and "outcome" not in of_picture(left)
     assert [one.ident for one in exact.told.scenes] == [one.ident for one in clear.scenes]
@@ -224,8 +225,8 @@ def test_a_coalition_has_the_union_of_its_panes(exact: Run) -> None:
 
 
 def test_only_pictures_near_a_bundled_one_are_followed(exact: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    hashes = follow._bundled()
-    monkeypatch.setattr(follow, "_bundled", lambda: [one for one in hashes if one[:2] != b"\xd2\x78"])
+    hashes = follow.bundled()
+    monkeypatch.setattr(follow, "bundled", lambda: [one for one in hashes if one[:2] != b"\xd2\x78"])
     told = followed(exact.recording)
     assert [one.what for one in told.scenes] == [EDITED, LISTED]
     assert any("not near a bundled one" in one for one in told.left_out)
@@ -234,7 +235,7 @@ def test_only_pictures_near_a_bundled_one_are_followed(exact: Run, monkeypatch: 
     item = exact.recording.events[8].item
     asked = [one.body for one in exact.recording.lines if isinstance(one, Request) and one.item == item]
     assert asked and not any(body[-64:-32].hex() in page for body in asked)
-    monkeypatch.setattr(follow, "_bundled", lambda: [bytes(32)])
+    monkeypatch.setattr(follow, "bundled", lambda: [bytes(32)])
     with pytest.raises(FollowError, match="no bundled picture"):
         followed(exact.recording)
 
@@ -315,8 +316,8 @@ def test_a_page_is_drawn_whatever_a_recording_calls_an_account(name: str, exact:
 QUESTIONS = {
     "What does the provider know now of an innocent picture?": (
         "oprf-psi", INNOCENT, 99, ["provider"],
-        ["to whom a message goes, and whose pre-keys are fetched: bob", "an attachment of"],
-        ["outcome", "hash", "a report leaves"],
+        ["to whom a message goes, and whose public keys are fetched: bob", "an attachment of"],
+        ["outcome", "Its hash: got", "the perceptual hash", "a report leaves"],
     ),
     "And once a listed one was reported?": (
         "oprf-psi", LISTED, 99, ["provider"], ["when a report leaves", "a report leaves"], ["every picture"],
@@ -330,10 +331,10 @@ QUESTIONS = {
         "hash-upload", INNOCENT, 99, ["matcher"], ["the perceptual hash of every picture: d278"], [],
     ),
     "Does the centre learn of an innocent picture?": (
-        "oprf-psi", INNOCENT, 99, ["centre"], ["Nothing of this picture."], ["for a confirmed match"],
+        "oprf-psi", INNOCENT, 99, ["centre"], ["Nothing of this picture."], ["confirmed by a person"],
     ),
     "What does the centre get of a listed one?": (
-        "oprf-psi", LISTED, 99, ["centre"], ["for a confirmed match: picture, both accounts"], ["Nothing"],
+        "oprf-psi", LISTED, 99, ["centre"], ["confirmed by a person or not: picture,"], ["Nothing"],
     ),
     "Does Alice's device learn whether her picture is listed?": (
         "oprf-psi", LISTED, 99, ["alice"], ["whether the picture is listed: match"], [],
@@ -345,7 +346,8 @@ QUESTIONS = {
         "provider-scan", INNOCENT, 99, ["provider"], ["every picture itself: seen"], [],
     ),
     "Does the provider that scans learn whether it is listed?": (
-        "provider-scan", LISTED, 99, ["provider"], ["whether the picture is listed: match"], [],
+        "provider-scan", LISTED, 99, ["provider"],
+        ["whether the picture is listed: it compares each one itself; match"], [],
     ),
     "Does an exact design find an edited copy?": (
         "oprf-psi", EDITED, 99, ["alice"], ["whether the picture is listed: no match"], [],
@@ -384,7 +386,7 @@ def test_what_each_attack_comes_to_is_what_was_recorded(recorded: Any) -> None:
     def after(attack: str, what: str, party: str) -> str:
         return of_picture(shown(recorded("oprf-psi", attack).told, what=what, parties=[party])["pane"])
 
-    assert "for a confirmed match" not in after("modified-client", LISTED, "centre")
+    assert "confirmed by a person or not" not in after("modified-client", LISTED, "centre")
     assert "as it was sent" in after("modified-client", LISTED, "bob")
     assert "Nothing" in after("malicious-matcher", LISTED, "bob"), "it is held back"
     assert (
@@ -397,6 +399,100 @@ def test_what_each_attack_comes_to_is_what_was_recorded(recorded: Any) -> None:
     assert "alice was shown another log of the epochs than this device" in split
     run = call("(runs) => follow.opening(runs).parties", [to_builtins(recorded("oprf-psi", "pooled").told)])
     assert run == ["matcher", "provider"]
+
+
+def has(told: Followed, what: str, at: int = 99) -> dict[str, str]:
+    """What the boxes say."""
+    html = shown(told, what=what, at=at)["html"].replace("&#39;", "'")
+    return {
+        one[0].removesuffix("'s device").removeprefix("the "): one[1]
+        for one in re.findall(r'aria-label="([^":]+): ([^"]+)"', html)
+    }
+
+
+def test_boxes_say_what_is_had_of_the_picture_and_count_nothing(exact: Run, recorded: Any) -> None:
+    listed, other = has(exact.told, LISTED), has(exact.told, INNOCENT)
+    assert {
+        "provider": "sealed only",
+        "matcher": "blinded only",
+        "centre": "has the picture",
+    }.items() <= listed.items()
+    assert other["centre"] == other["curator"] == "nothing of it" and other["bob"] == "has the picture"
+    assert has(recorded("provider-scan").told, INNOCENT)["provider"] == "has the picture"
+    assert has(recorded("hash-upload").told, INNOCENT)["matcher"] == "has its hash"
+    held_back = recorded("oprf-psi", "malicious-matcher").told
+    assert has(held_back, LISTED)["provider"] == "nothing of it", "Bob asked, and nothing was sent"
+    assert "facts of it" not in shown(exact.told)["html"]
+
+
+def test_a_pane_says_what_is_not_had_by_declaration_and_recording(exact: Run, recorded: Any) -> None:
+    def pane(told: Followed, party: str) -> str:
+        return shown(told, parties=[party])["pane"]
+
+    matcher = pane(exact.told, "matcher")
+    assert "The picture: not got." in matcher and "Its hash: not got." in matcher
+    assert "The picture: not so far. The design declares, and nothing showed it so far: if it cheats" in pane(
+        exact.told, "provider"
+    )
+    sent = pane(recorded("hash-upload").told, "matcher")
+    assert "The picture: not got." in sent and "Its hash: got." in sent
+    row = exact.told.declared[0]
+    more = [
+        replace(one, facts=(*one.facts, replace(row.facts[0], name="x", says="a hash", severity="hash")))
+        for one in exact.told.declared
+    ]
+    assert "Its hash: not so far. The design declares, and nothing showed it so far: a hash" in pane(
+        replace(exact.told, declared=tuple(more)), "matcher"
+    )
+
+
+def test_a_complaint_is_not_the_picture(exact: Run) -> None:
+    told = exact.told
+    scene = told.scenes[0]
+    steps = list(told.steps)
+    steps[scene.end - 1] = replace(
+        steps[scene.end - 1], facts={"centre": [("complaint", "in the complaint")]}
+    )
+    assert has(replace(told, steps=tuple(steps)), INNOCENT)["centre"] == "not the picture"
+
+
+def test_a_device_learns_before_it_reports_and_a_scanning_provider_as_it_gets_the_picture(
+    exact: Run, recorded: Any
+) -> None:
+    def says(told: Followed, what: int) -> list[str]:
+        scene = told.scenes[what]
+        return [one.says for one in told.steps[scene.first : scene.end]]
+
+    some = says(exact.told, 2)
+    learns = next(
+        at
+        for at, one in enumerate(some)
+        if "learns that the picture is listed. When, is not recorded." in one
+    )
+    assert "reports the picture" in some[learns + 1]
+    scan = recorded("provider-scan").told
+    some = says(scan, 0)
+    assert "sends the message" in some[1] and "compares the picture with the list" in some[2]
+    pane = of_picture(shown(scan)["pane"])
+    assert "no match, by the declaration" in pane and "a report left" not in pane
+    assert "when a report leaves" in of_picture(shown(scan, what=LISTED)["pane"])
+
+
+def test_words_are_plain_and_those_of_today(exact: Run, recorded: Any) -> None:
+    facts = [
+        one
+        for run in (exact, recorded("provider-scan"))
+        for row in run.recording.events
+        for mine in row.declared
+        for one in mine.facts
+    ]
+    assert {*follow.PLAIN} == {*follow.PLAIN} & {one.says for one in facts}
+    told = recorded("oprf-psi", "malicious-matcher").told
+    page = shown(told, parties=["provider", "centre", "matcher"])
+    assert "1b blinded hash, attacked: malicious matcher oprf-psi" in page["stages"]
+    assert "with: the answer's proof does not hold As recorded oprf-psi/reply: field proof" in page["stages"]
+    for word in ("ratchet", "pre-key", "cover schedule", "confirmed match"):
+        assert word not in page["html"]
 
 
 def test_each_fact_that_an_honest_run_can_show_is_shown_by_one(recorded: Any) -> None:
@@ -428,7 +524,7 @@ def test_every_method_of_a_device_has_words() -> None:
 def test_where_a_carrier_hands_a_request_on_the_page_says_that_this_was_not_recorded(recorded: Any) -> None:
     told = recorded("third-party").told
     carried = [one for one in told.steps if one.supposed]
-    assert {(one.source, one.kind) for one in carried} == {("provider", "plain hash")}
+    assert {(one.source, one.kind) for one in carried if one.kind} == {("provider", "plain hash")}
     asked = [one for one in told.steps if one.target == "provider" and "asks about the picture" in one.says]
     assert {one.kind for one in asked} == {"ciphertext"}
     host = carried[0].target

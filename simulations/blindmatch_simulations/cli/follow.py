@@ -12,7 +12,8 @@ from blindmatch_simulations.cli.commands import Found
 from blindmatch_simulations.cli.console import OUT, DesignOption
 from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.attacks.followed import EDIT, STAGINGS, record
-from blindmatch_simulations.report.follow import follow_page, followed
+from blindmatch_simulations.report.follow import followed
+from blindmatch_simulations.report.page import follow_page
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 from blindmatch_simulations.testbed.scenario.recording import read_recording
 

@@ -10,12 +10,8 @@ bundled one are left out with all that left for them: the page is no place to tr
 
 from __future__ import annotations
 
-import json
-import re
-from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
@@ -25,26 +21,21 @@ from blindmatch_protocol.codec.errors import BlindmatchError, PictureError, Prot
 from blindmatch_protocol.contract import Content, Evaluation, Party, Severity
 from blindmatch_protocol.messages.sealed_message import SealedMessage
 from blindmatch_protocol.picture.decode import Picture
-from blindmatch_protocol.picture.pdq import MATCH_DISTANCE, distances, rows
 from blindmatch_server.centre.store import State
 from google.protobuf.message import DecodeError
-from msgspec import Struct, field, to_builtins
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from blindmatch_simulations.data import committed, table_of
-from blindmatch_simulations.report.markup import policy, text
-from blindmatch_simulations.report.page import asset
 from blindmatch_simulations.testbed.audit.records import REQUESTS
-from blindmatch_simulations.testbed.pictures.crops import encoded, opened
+from blindmatch_simulations.testbed.pictures.crops import bundled, near, thumbnail
 from blindmatch_simulations.testbed.scenario import operations as do
 from blindmatch_simulations.testbed.scenario.recording import Attack, Declared, Played, Recording, Request
 from blindmatch_simulations.testbed.scenario.run import Shown
 
-MOST_PAGE: Final = 3_000_000
 MOST_SCENES: Final = 12
 MOST_WORDS: Final = 600
 HEAD_BYTES: Final = 96
-SMALL: Final = (160, 120)
 EXCHANGES: Final = ("Exchange", "ExchangeLarge")
 Facts: TypeAlias = dict[str, list[tuple[str, str]]]
 Done: TypeAlias = tuple[Sequence[Request], Played | None]
@@ -54,9 +45,11 @@ CIPHERTEXT, BLINDED, HASH, PICTURE, UPKEEP = "ciphertext", "blinded", "plain has
 LASTING: Final = (Purpose.ACCOUNT, Purpose.SETUP, Purpose.ENROLMENT)
 _WORDS: Final = table_of("follow")
 CALLS: Final[Mapping[str, Mapping[str, Any]]] = _WORDS["calls"]
+OPENS: Final = ", sealed to the centre, which opens it."
 AS: Final[Mapping[str, str]] = _WORDS["as"]
 PROOFS: Final[Sequence[str]] = _WORDS["proofs"]
 LEARNS: Final[Mapping[str, str]] = _WORDS["learns"]
+PLAIN: Final[Mapping[str, str]] = _WORDS["plain"]
 
 
 class FollowError(BlindmatchError):
@@ -102,7 +95,7 @@ class Scene(Struct, frozen=True):
 
 
 class Followed(Struct, frozen=True):
-    """What the page is told of a recording; `parties` with their kind, which is `device` for accounts."""
+    """What the page is told of a recording: `parties` with their kind; `called`, the design's plain name."""
 
     design: str
     option: str
@@ -114,6 +107,7 @@ class Followed(Struct, frozen=True):
     scenes: tuple[Scene, ...]
     attack: Attack | None
     left_out: tuple[str, ...]
+    called: str = ""
 
 
 def followed(recording: Recording) -> Followed:
@@ -131,29 +125,11 @@ def followed(recording: Recording) -> Followed:
     accounts = [(name, str(Party.DEVICE)) for name in reader.accounts]
     servers = [(_short(party), _short(party)) for party in (*head.parties, Party.CURATOR)]
     rows = {(one.parties, one.adversary, one.facts): one for one in (*head.declared, *reader.declared)}
-    design, option, summary, at = map(_short, (head.design, head.option, head.summary, head.made_at))
-    drawn = tuple(rows.values()), tuple(steps), tuple(scenes), head.attack, tuple(left_out)
-    return Followed(design, option, summary, at, (*accounts, *servers), *drawn)
-
-
-def follow_page(recordings: Sequence[Followed]) -> str:
-    """The page.
-
-    Raises:
-        FollowError: if it were larger than `MOST_PAGE`.
-    """
-    style, script = asset("page.css") + asset("follow.css"), asset("core.js") + asset("follow.js")
-    parts = {
-        "policy": policy([style], script),
-        "style": style,
-        "data": json.dumps(to_builtins(recordings), separators=(",", ":")).replace("<", "\\u003c"),
-        "script": script,
-        "title": text(" and ".join(dict.fromkeys(one.design for one in recordings))),
-    }
-    made = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], asset("follow.html"))
-    if (size := len(made.encode())) > MOST_PAGE:
-        raise FollowError(f"the page would be {size} bytes, at most {MOST_PAGE}: fewer recordings")
-    return made
+    says = f"{_WORDS['sums'].get(head.design, '')} {head.summary}".strip()
+    design, option, summary, at = map(_short, (head.design, head.option, says, head.made_at))
+    drawn = tuple(map(_plain, rows.values())), tuple(steps), tuple(scenes), head.attack, tuple(left_out)
+    called = committed("plain")["names"].get(head.design, "")
+    return Followed(design, option, summary, at, (*accounts, *servers), *drawn, called)
 
 
 class _Call(Struct, frozen=True):
@@ -196,6 +172,7 @@ class _Reader:
         self._replies = {(d.account, one.sequence): one.reply_bytes for d in devices for one in d.calls}
         self._sent: tuple[int | None, Picture, bytes] | None = None
         self._reports = self._before = 0
+        self._compared: set[str] = set()
 
     def read(self) -> tuple[list[Step], list[Scene], list[str]]:
         steps, scenes, left_out = list[Step](), list[Scene](), set[str]()
@@ -206,22 +183,22 @@ class _Reader:
                 continue
             file = event.operation.picture
             self._sent = event.item, (picture := _picture(file, event)), file
-            self._before, first = self._reports, len(steps)
+            self._before, self._compared, first = self._reports, set(), len(steps)
             made = self._steps(act)
-            if not _near(picture, _bundled()):
+            if not near(picture.hash, bundled()):
                 left_out.add("Pictures that are not near a bundled one, and all that left for them.")
             elif len(scenes) == MOST_SCENES:
                 left_out.add(f"All pictures but the first {len(scenes)}.")
             else:
                 steps += made
-                what = self._what(picture, file), _small(file), _short(event.operation.sender)
+                what = self._what(picture, file), thumbnail(file), _short(event.operation.sender)
                 scenes.append(Scene(sha256(file).hexdigest()[:16], *what, first, len(steps)))
         return steps, scenes, sorted(left_out)
 
     def _what(self, picture: Picture, file: bytes) -> str:
         if file in self._listed:
             return "listed"
-        if _near(picture, self._listed.values()):
+        if near(picture.hash, self._listed.values()):
             return "edited copy of a listed one"
         return "not listed" if self._listed else "bundled"
 
@@ -235,7 +212,11 @@ class _Reader:
             for key, some in calls.items():
                 made = list(self._of_call(_Call.of(some, self._replies.get(key, 0))))
                 steps += [] if steps and made == [steps[-1]] else made
-            steps += [] if event is None else self._of_event(event)
+            ends = [] if event is None else list(self._of_event(event))
+            if len(ends) > 1:
+                reports = (at for at, one in enumerate(steps) if one.says.endswith(OPENS))
+                steps.insert(next(reports, len(steps)), ends.pop(0))
+            steps += ends
         return steps
 
     def _of_call(self, call: _Call) -> Iterator[Step]:
@@ -245,12 +226,17 @@ class _Reader:
         facts, kind, host = self._facts(call), self._kind(call, target), self._host(call)
         says, lasting = f"{whose}'s device {words['asks']}{_as(call, kind)}.", call.opened.purpose in LASTING
         head = call.content[:HEAD_BYTES].hex()
-        of_host = {host: facts.pop(host, [])} if host != target else {}
+        of_host, read = {host: facts.pop(host, [])} if host != target else {}, self._kind(call, host)
         yield Step(whose, target, kind, says, call.size, head, facts, lasting=lasting)
         if of_host:
-            read = self._kind(call, host)
             says = f"The {target} hands it on to the {host}{_as(call, read)}."
             yield Step(target, host, read, says, call.size, head, of_host, supposed=True)
+        matches = call.opened.item is not None and call.opened.purpose is not Purpose.REPORT
+        if matches and read in (PICTURE, HASH) and self._declares("outcome", host):
+            self._compared.add(host)
+            says = f"The {host} compares the picture with the list, and learns whether it is listed."
+            learns: Facts = {host: [("outcome", "it compares each one itself")]}
+            yield Step(host, host, "", says, facts=learns, supposed=True)
         if "answers" in words and call.reply_bytes:
             read = BLINDED if kind == BLINDED else words.get("reply", UPKEEP)
             read = PICTURE if read == CIPHERTEXT and not self.head.end_to_end else read
@@ -343,9 +329,9 @@ class _Reader:
             yield "message", "seen"
         with suppress(ProtocolError):
             message = SealedMessage.decode(last.sealed)
-            yield "message_order", f"number {message.header.number} under its ratchet key"
+            yield "message_order", f"number {message.header.number} in its row"
             if message.initial:
-                yield "session_start", "it starts a session"
+                yield "session_start", "it starts a conversation"
 
     def _of_rest(self, call: _Call) -> Iterator[tuple[str, str]]:
         last, account = call.requests[-1], call.opened.account
@@ -376,6 +362,9 @@ class _Reader:
                 self.accounts.append(who)
                 self.declared += event.declared
             case do.SendPicture():
+                if event.outcome in LEARNS:
+                    learns = f"{who}'s device {LEARNS[event.outcome]}. When, is not recorded."
+                    yield Step(who, who, "", learns, facts={who: [("outcome", event.outcome)]})
                 says, facts = self._of_sending(event, who)
             case do.Receive():
                 pictures = sum(count for _, count in event.received)
@@ -393,23 +382,28 @@ class _Reader:
     def _of_sending(self, event: Played, who: str) -> tuple[str, Facts]:
         learns = event.outcome in LEARNS
         ends = "The message is on its way." if event.delivered else "The message is not sent."
-        facts: Facts = {who: [("outcome", event.outcome)]} if learns else {}
         if event.delivered is False and learns and self._declares("outcome", Party.PROVIDER):
-            facts[str(Party.PROVIDER)] = [("outcome", "asked about, and not sent")]
-        return f"{who}'s device {LEARNS.get(event.outcome, LEARNS['nothing'])}. {ends}", facts
+            return ends, {str(Party.PROVIDER): [("outcome", "asked about, and not sent")]}
+        return ends if learns else f"{who}'s device {LEARNS['nothing']}. {ends}", {}
 
     def _of_check(self, reports: Sequence[tuple[str, str]]) -> tuple[str, Facts, list[tuple[str, str]]]:
         """What the centre has of this picture: the reports that came since it was sent."""
         self._reports, new = len(reports), reports[self._before :]
+        reporting = [] if self.head.end_to_end else sorted(self._compared)
         if not new:
-            return "The centre has no report of it.", {}, []
+            none = [("outcome", "it has reported nothing: no match, by the declaration")]
+            return "The centre has no report of it.", dict.fromkeys(reporting, none), []
         state, checks = map(_short, new[-1])
         says = f"The centre has a report of it: {state}, its machine's checks {checks}."
         person = ("a person at the centre", "the picture: the report is unfounded")
         found = [person] if state == State.UNFOUNDED else []
         facts: Facts = {str(Party.CENTRE): [("report", "it has the report")]}
-        servers = [one for one in self.head.roles.values() if self._declares("outcome", one)]
-        return says, facts | {one: [("outcome", "match, and it reported it")] for one in servers}, found
+        sent = [("outcome", "match, and it reported it"), ("match_time", "a report left")]
+        return says, facts | dict.fromkeys(reporting, sent), found
+
+
+def _plain(row: Declared) -> Declared:
+    return replace(row, facts=tuple(replace(one, says=PLAIN.get(one.says, one.says)) for one in row.facts))
 
 
 def _acts(lines: Sequence[Request | Played]) -> list[list[Done]]:
@@ -430,15 +424,10 @@ def _acts(lines: Sequence[Request | Played]) -> list[list[Done]]:
 def _as(call: _Call, kind: str) -> str:
     """In which form a request goes, in plain words."""
     if call.opened.purpose is Purpose.REPORT:
-        return ", sealed to the centre, which opens it"
+        return OPENS.removesuffix(".")
     if call.name == "Send" and kind == PICTURE:
         return " in the clear, with the key to its picture"
     return f", {AS[kind]}" if kind in AS else ""
-
-
-@cache
-def _bundled() -> list[bytes]:
-    return [bytes.fromhex(one["hash"]) for one in committed("pictures")["pictures"]]
 
 
 def _picture(file: bytes, event: Played) -> Picture:
@@ -446,16 +435,6 @@ def _picture(file: bytes, event: Played) -> Picture:
         return Picture.from_pixels(Picture.from_bytes(file).pixels)
     except PictureError as error:
         raise FollowError(f"event {event.number}: operation: picture: {error}") from None
-
-
-def _small(file: bytes) -> str:
-    small = opened(file)
-    small.thumbnail(SMALL)
-    return f"data:image/jpeg;base64,{b64encode(encoded(small, 'JPEG', quality=70)).decode()}"
-
-
-def _near(picture: Picture, hashes: Iterable[bytes]) -> bool:
-    return bool((distances(rows([picture.hash]), rows(list(hashes))) <= MATCH_DISTANCE).any())
 
 
 def _short(words: str) -> str:

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
@@ -35,7 +34,7 @@ from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.measure.results import Figure, Row, csv_of
 from blindmatch_simulations.report.markup import mark, number, policy, text
 from blindmatch_simulations.report.yearly import Input, inputs, year_behaviours, year_inputs
-from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded, opened
+from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded, thumbnail
 
 _SIZE: Final = (336, 252)
 _SHOWN: Final = (112, 112)
@@ -79,13 +78,7 @@ def evidence() -> list[dict[str, Any]]:
 def edits() -> dict[str, dict[str, str]]:
     """The standard edits: note, and a generated picture after the edit as a data URI."""
     plain = encoded(_scene())
-    return {one.name: {"note": one.note, "picture": _shown(one.apply(plain))} for one in EDITS}
-
-
-def _shown(data: bytes) -> str:
-    image = opened(data)
-    image.thumbnail(_SHOWN)
-    return f"data:image/jpeg;base64,{b64encode(encoded(image, 'JPEG', quality=60)).decode()}"
+    return {one.name: {"note": one.note, "picture": thumbnail(one.apply(plain), _SHOWN, 60)} for one in EDITS}
 
 
 def _scene() -> Image.Image:
@@ -173,6 +166,7 @@ class ReportError(BlindmatchError):
     """The report cannot be printed."""
 
 
+MOST_FOLLOWED: Final = 3_000_000
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 PRINTING: Final = (
     "--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
@@ -242,16 +236,24 @@ def draw_comparison(folder: Path, runs: Sequence[Results]) -> Path:
 
 def report(folder: Path, runs: Sequence[Results]) -> str:
     """The page; attacks are those beside the first run."""
-    style, drawing = asset("page.css"), script()
-    parts = {
-        "policy": policy([style], drawing),
-        "title": text("options on the same work"),
-        "style": style,
-        "fields": _fields(),
-        "data": json.dumps(data(folder, runs), separators=(",", ":")).replace("<", "\\u003c"),
-        "script": drawing,
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], asset("shell.html"))
+    held, title = data(folder, runs), text("options on the same work")
+    return _page("shell.html", asset("page.css"), script(), held, title=title, fields=_fields())
+
+
+def follow_page(recordings: Sequence[msgspec.Struct]) -> str:
+    """The page that follows a picture through recordings; `ReportError` above `MOST_FOLLOWED` bytes."""
+    held, style = msgspec.to_builtins(recordings), asset("page.css") + asset("follow.css")
+    title = text(" and ".join(dict.fromkeys(one["design"] for one in held)))
+    made = _page("follow.html", style, asset("core.js") + asset("follow.js"), held, title=title)
+    if (size := len(made.encode())) > MOST_FOLLOWED:
+        raise ReportError(f"the page would be {size} bytes, at most {MOST_FOLLOWED}: fewer recordings")
+    return made
+
+
+def _page(shell: str, style: str, code: str, held: object, **parts: str) -> str:
+    parts |= {"policy": policy([style], code), "style": style, "script": code}
+    parts["data"] = json.dumps(held, separators=(",", ":")).replace("<", "\\u003c")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], asset(shell))
 
 
 def data(folder: Path, runs: Sequence[Results]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ const follow = (() => {
     return {...have, [names]: own};
   };
   const step = (state, event) => {
-    const at = state.at + (event.before ? 0 : 1);
-    const have = Object.entries(event.facts).reduce((all, [names, facts]) => held(all, names, facts, at, event.before && !event.own), state.have);
+    const at = state.at + (event.before ? 0 : 1), sent = (under(state.got, event.target) || []).some((one) => !one.before && one.kind !== "upkeep");
+    const beside = event.before ? !event.own : event.kind === "upkeep" && !sent; // nothing of the picture reached it yet
+    const have = Object.entries(event.facts).reduce((all, [names, facts]) => held(all, names, facts, at, beside), state.have);
     const got = event.kind ? {...state.got, [event.target]: [...(under(state.got, event.target) || []), {...event, at}]} : state.got;
     return {at, have, got, noticed: [...state.noticed, ...event.notices.map(([who, what]) => ({who, what, at}))], last: event.before ? null : event};
   };
@@ -54,18 +55,38 @@ const follow = (() => {
           seen.set(name, {...early, values: [...new Set([...early.values, ...both])]});
         }
     const known = [...seen].map(([name, one]) => ({
-      name, ...one, says: declared.get(name)?.says || under(OWN, name) || name, stray: !declared.has(name) && !under(OWN, name) && !name.startsWith("a person"),
+      name, ...one, severity: declared.get(name)?.severity, says: declared.get(name)?.says || under(OWN, name) || name, stray: !declared.has(name) && !under(OWN, name) && !name.startsWith("a person"),
     }));
     const order = (one) => SEVERITIES.indexOf(declared.get(one.name)?.severity);
     const sorted = (some) => some.sort((a, b) => order(a) - order(b));
     return {seen: sorted(known), unseen: sorted([...declared.values()].filter((one) => !seen.has(one.name)))};
   };
 
+  // what parties have of the picture itself, by what reached them and by the declared facts that were seen
+  const bears = (one, severity) => one.severity === severity && one.name !== "complaint"; // which is words alone
+  const levelOf = (run, state, parties) => {
+    const seen = union(run, state, parties).seen.filter((one) => one.since !== null), got = parties.flatMap((party) => under(state.got, party) || []).filter((one) => !one.before && (one.kind !== "picture" || kindOf(run, one.target) !== "device")); // a device fetches it later
+    const any = (kind, severity) => got.some((one) => one.kind === kind) || seen.some((one) => bears(one, severity));
+    if (any("picture", "content") || seen.some(({name}) => name === "own" || name === "received")) return "picture";
+    if (any("plain hash", "hash")) return seen.some((one) => one.values.some((value) => /^[0-9a-f]{64}$/.test(value))) ? "hash" : "part";
+    return ["blinded", "ciphertext"].find((kind) => any(kind)) || (seen.length ? "other" : "nothing");
+  };
+  const drawLevel = (run, state, parties) => {
+    const level = levelOf(run, state, parties), declared = [...declaredTo(run, parties).values()], devices = parties.some((one) => kindOf(run, one) === "device");
+    const lines = [["The picture", "content", ["picture"]], ["Its hash", "hash", ["hash", "part"]]].slice(0, level === "picture" ? 1 : 2);
+    return h`<ul class="level">${lines.map(([what, severity, levels]) => {
+      if (levels.includes(level)) return h`<li><b>${what}${level === "part" ? ", or a part of it" : ""}: got.</b></li>`;
+      const some = declared.filter((one) => bears(one, severity)).map((one) => one.says).join("; ");
+      const none = some ? `The design declares, and nothing showed it so far: ${some}.` : devices ? "" : "In this recording nothing readable there shows it, and the design declares none.";
+      return h`<li><b>${what}: ${some || devices ? "not so far" : "not got"}.</b> ${none}</li>`;
+    })}</ul>`;
+  };
+
   // ---- words
   const an = (run, party) => (kindOf(run, party) === "device" ? `${party}'s device` : `the ${party.replace(/_/g, " ")}`);
   const joined = (words) => (words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words.at(-1)}` : words[0]);
   const upper = (words) => words.charAt(0).toUpperCase() + words.slice(1);
-  const WORDS = {ciphertext: "ciphertext", blinded: "blinded", "plain hash": "plain hash", picture: "picture", upkeep: "nothing of the picture"};
+  const WORDS = {ciphertext: "ciphertext", blinded: "blinded", "plain hash": "plain hash", picture: "picture", upkeep: "nothing of it"}, HAS = {picture: "has the picture", hash: "has its hash", part: "its hash, or part", blinded: "blinded only", ciphertext: "sealed only", other: "not the picture", nothing: "nothing of it"};
   const classOf = (kind) => `k-${kind === "plain hash" ? "hash" : kind}`;
   // a shape each, so that no colour is needed
   const SHAPES = {
@@ -78,7 +99,7 @@ const follow = (() => {
   const glyph = (kind) => h`<g class="mk ${classOf(kind)}">${SHAPES[kind] || SHAPES.upkeep}</g>`;
 
   // ---- the stage: places of the boxes, and the mark on its way
-  const SIZES = {wide: [640, 250, 112, 46], narrow: [360, 270, 84, 46]};
+  const SIZES = {wide: [640, 250, 112, 46], narrow: [360, 270, 98, 46]};
   const placesOf = (run, narrow) => {
     const [w, hgt] = SIZES[narrow ? "narrow" : "wide"], names = run.parties.map(([name]) => name);
     const devices = run.parties.filter(([, kind]) => kind === "device").map(([name]) => name).reverse();
@@ -94,33 +115,34 @@ const follow = (() => {
     return places;
   };
   const between = ([x0, y0], [x1, y1], part) => [Math.round(x0 + (x1 - x0) * part), Math.round(y0 + (y1 - y0) * part)];
-  const drawRoute = (event, places) => {
+  const drawRoute = (event, places, [w, hgt, box]) => {
     const from = places.get(event?.source), to = places.get(event?.target);
     if (!event?.kind || !from || !to) return ["", ""];
-    const [x0, y0] = between(from, to, 0.22), [x, y] = between(from, to, 0.55);
+    const [x0, y0] = between(from, to, 0.22), [x, y] = between(from, to, 0.5), word = WORDS[event.kind] || event.kind;
+    const room = Math.max(0, w / 2 - 64 - box / 2 - word.length * 4), dx = Math.round(w / 2 + Math.max(-room, Math.min(room, x - w / 2)) - x), dy = y > hgt / 2 ? -22 : 30; // between the boxes
     return [
       h`<line class="line${event.supposed ? " supposed" : ""}" x1="${from[0]}" y1="${from[1]}" x2="${to[0]}" y2="${to[1]}"/>`,
-      h`<g class="mark" transform="translate(${x} ${y})" data-dx="${x0 - x}" data-dy="${y0 - y}"><g class="moves">${glyph(event.kind)}<text class="word ${classOf(event.kind)}" y="30">${WORDS[event.kind] || event.kind}</text></g></g>`,
+      h`<g class="mark" transform="translate(${x} ${y})" data-dx="${x0 - x}" data-dy="${y0 - y}"><g class="moves">${glyph(event.kind)}<text class="word ${classOf(event.kind)}" x="${dx}" y="${dy}">${word}</text></g></g>`,
     ];
   };
   const drawBox = (run, state, side, party, [x, y], chosen, [, , w, hgt]) => {
-    const count = union(run, state, [party]).seen.filter((one) => one.since !== null).length;
-    const has = count ? `${count} fact${count > 1 ? "s" : ""} of it` : "nothing of it";
-    return h`<g class="box${count ? " has" : ""}" role="button" tabindex="0" id="${side}-${party}" data-party="${party}" aria-pressed="${chosen.includes(party)}" aria-label="${an(run, party)}: ${has}" transform="translate(${Math.round(x)} ${Math.round(y)})"><rect x="${-w / 2}" y="${-hgt / 2}" width="${w}" height="${hgt}" rx="7"/><text y="-2">${party.length > 11 ? `${party.slice(0, 10)}…` : party.replace(/_/g, " ")}</text><text class="small" y="15">${has}</text></g>`;
+    const level = levelOf(run, state, [party]), has = HAS[level];
+    return h`<g class="box${level === "nothing" ? "" : " has"}" role="button" tabindex="0" id="${side}-${party}" data-party="${party}" aria-pressed="${chosen.includes(party)}" aria-label="${an(run, party)}: ${has}" transform="translate(${Math.round(x)} ${Math.round(y)})"><rect x="${-w / 2}" y="${-hgt / 2}" width="${w}" height="${hgt}" rx="7"/><text y="-2">${party.length > 11 ? `${party.slice(0, 10)}…` : party.replace(/_/g, " ")}</text><text class="small" y="15">${has}</text></g>`;
   };
   const drawStage = (run, scene, view, side) => {
     const at = Math.min(view.at, scene.end - scene.first), state = stateOf(run, scene, at), places = placesOf(run, view.narrow);
     const sizes = SIZES[view.narrow ? "narrow" : "wide"], said = state.last?.says || `${scene.sender} is about to send the picture to somebody.`;
-    const [line, mark] = drawRoute(state.last, places);
+    const [line, mark] = drawRoute(state.last, places, sizes);
     const boxes = run.parties.filter(([party]) => places.has(party)).map(([party]) => drawBox(run, state, side, party, places.get(party), view.parties, sizes));
-    return h`<section class="stage"><h2>${nameOf(run)} <span class="soft">option ${run.option}; the picture: ${scene.what}</span></h2><p class="soft sum">${run.summary}</p><svg viewBox="0 0 ${sizes[0]} ${sizes[1]}" role="group" aria-label="Parties of ${nameOf(run)}">${line}${boxes}${mark}</svg><p class="step"><b>Step ${at} of ${scene.end - scene.first}.</b> ${upper(said)} ${state.last?.supposed ? "Servers are not recorded: this is by the design's declaration." : ""}</p>${drawNoticed(run, scene, state, at)}</section>`;
+    return h`<section class="stage"><h2>${nameOf(run)} <span class="soft">${run.design}; the picture: ${scene.what}</span></h2><p class="soft sum">${run.summary}</p><svg viewBox="0 0 ${sizes[0]} ${sizes[1]}" role="group" aria-label="Parties of ${nameOf(run)}">${line}${boxes}${mark}</svg><p class="step"><b>Step ${at} of ${scene.end - scene.first}.</b> ${upper(said)} ${state.last?.supposed ? "Servers are not recorded: this is by the design's declaration." : ""}</p>${drawNoticed(run, scene, state, at)}</section>`;
   };
-  const nameOf = (run) => (run.attack ? `${run.design}, attacked: ${run.attack.name}` : run.design);
+  const nameOf = (run) => `${run.option} ${run.called || run.design}${run.attack ? `, attacked: ${run.attack.name}` : ""}`;
+  const inWords = (what) => what.replace(/^\S+\/reply: field (\w+): /, "the answer's $1 ").replace(/^(\S+): field (\w+): /, "$2 of $1: ");
   const drawNoticed = (run, scene, state, at) => {
     if (!run.attack && !state.noticed.length) return "";
     const ended = at === scene.end - scene.first;
     const told = run.attack ? h`<p><b>The attack: ${run.attack.name}.</b> ${run.attack.does}</p>` : "";
-    const who = state.noticed.map((one) => h`<p><b>Noticed by ${one.who}</b>, ${one.at ? `at step ${one.at}` : "before this picture"}, with: ${one.what}</p>`);
+    const who = state.noticed.map((one) => h`<p><b>Noticed by ${one.who}</b>, ${one.at ? `at step ${one.at}` : "before this picture"}, with: ${inWords(one.what)}${inWords(one.what) === one.what ? "" : h`</p><details><summary>As recorded</summary>${one.what}</details><p>`}</p>`);
     const nobody = h`<p>${ended ? "In this recording nobody noticed anything." : "Nobody has noticed anything so far."}</p>`;
     return h`<div class="told${state.noticed.length ? "" : " quiet"}">${told}${who.length ? who : nobody}</div>`;
   };
@@ -147,7 +169,7 @@ const follow = (() => {
     const nothing = seen.length && !of.length ? h`<p class="none"><b>Nothing of this picture${view.at ? "" : " yet"}.</b></p>` : "";
     const empty = h`<p class="none"><b>Nothing.</b> In this recording nothing has reached ${names}${unseen.length ? " so far" : ", and nothing is declared to " + (many ? "them" : "it")}.</p>`;
     const grey = unseen.map((one) => h`<li class="unseen">${one.says}${one.cheats ? " (only if it cheats)" : ""}${one.by.length > 1 ? ` (${one.by.join(" with ")})` : ""}</li>`);
-    return h`<section class="pane"><h2>${nameOf(run)}: ${names} ${many ? "have together" : "has"} now</h2>${seen.length ? nothing : empty}${facts("Of this picture", of)}${facts("From before it: keys, and a text each way", earlier)}${grey.length ? h`<h3>Declared, and not seen here so far</h3><ul>${grey}</ul>` : ""}${drawBytes(run, state, parties, `bytes-${side}`, view.open.includes(`bytes-${side}`))}</section>`;
+    return h`<section class="pane"><h2>${nameOf(run)}: ${names} ${many ? "have together" : "has"} now</h2>${seen.length ? nothing : empty}${drawLevel(run, state, parties)}${facts("Of this picture", of)}${facts("Beside it: keys, asking for messages, a text each way", earlier)}${grey.length ? h`<h3>Declared, and not seen here so far</h3><ul>${grey}</ul>` : ""}${drawBytes(run, state, parties, `bytes-${side}`, view.open.includes(`bytes-${side}`))}</section>`;
   };
 
   // ---- what is chosen
@@ -158,7 +180,7 @@ const follow = (() => {
     const pictures = picturesOf(runs).map(
       (one) => h`<label class="pic"><input type="radio" name="picture" id="of-${one.ident}" value="${one.ident}"${one.ident === view.picture ? h` checked=""` : ""}><img src="${one.picture}" alt="">${one.what}</label>`,
     );
-    const options = (chosen, none) => [...runs.entries()].map(([at, run]) => h`<option value="${at}"${at === chosen ? h` selected=""` : ""}>${nameOf(run)}</option>`).concat(none ? [h`<option value="-1"${chosen === -1 ? h` selected=""` : ""}>nothing</option>`] : []);
+    const options = (chosen, none) => [...runs.entries()].map(([at, run]) => h`<option value="${at}"${at === chosen ? h` selected=""` : ""}>${nameOf(run)} (${run.design})</option>`).concat(none ? [h`<option value="-1"${chosen === -1 ? h` selected=""` : ""}>nothing</option>`] : []);
     const beside = runs.length > 1 ? h`<p><label for="right">beside</label> <select id="right">${options(view.runs[1], true)}</select></p>` : "";
     return h`<fieldset><legend>Picture</legend>${pictures}</fieldset><p><label for="left">design</label> <select id="left">${options(view.runs[0], false)}</select></p>${beside}`;
   };
@@ -169,15 +191,14 @@ const follow = (() => {
   const drawFoot = (runs) => {
     const key = Object.keys(SHAPES).map((kind) => h`<li><svg viewBox="-18 -18 36 36" aria-hidden="true">${glyph(kind)}</svg>${WORDS[kind]}</li>`);
     const left = runs.flatMap((run) => run.left_out.map((one) => h`<li>${nameOf(run)}: ${one}</li>`));
-    return h`<h2>Marks: what the party that gets a message can read of it</h2><ul class="key">${key}</ul>${left.length ? h`<p>Left out:</p><ul>${left}</ul>` : ""}<p class="soft">Recorded: ${runs.map((run) => `${nameOf(run)}, ${run.made_at}`).join("; ")}. Keys: left and right arrow step, space plays, Home and End.</p>`;
+    return h`<h2>Marks: what the party that gets a message can read of the picture</h2><ul class="key">${key}</ul>${left.length ? h`<p>Left out:</p><ul>${left}</ul>` : ""}<p class="soft">Recorded: ${runs.map((run) => `${nameOf(run)}, ${run.made_at}`).join("; ")}. Keys: left and right arrow step, space plays, Home and End.</p>`;
   };
-  const draw = (runs, view) => ({
-    chosen: drawChosen(runs, view),
-    stages: h`${sidesOf(runs, view).map(([run, scene], at) => (scene ? drawStage(run, scene, view, at ? "right" : "left") : h`<section class="stage"><h2>${nameOf(run)}</h2><p>This recording does not have the chosen picture.</p></section>`))}`,
-    parties: drawParties(runs, view),
-    panes: h`${sidesOf(runs, view).map(([run, scene], at) => (scene ? drawPane(run, scene, view, at ? "right" : "left") : ""))}`,
-    foot: drawFoot(runs),
-  });
+  const draw = (runs, view) => {
+    const sides = sidesOf(runs, view), none = (run) => h`<section class="stage"><h2>${nameOf(run)}</h2><p>This recording does not have the chosen picture.</p></section>`;
+    const stages = sides.map(([run, scene], at) => (scene ? drawStage(run, scene, view, at ? "right" : "left") : none(run)));
+    const panes = sides.map(([run, scene], at) => (scene ? drawPane(run, scene, view, at ? "right" : "left") : ""));
+    return {chosen: drawChosen(runs, view), stages: h`${view.narrow ? stages.slice(0, 1) : stages}`, parties: drawParties(runs, view), panes: h`${view.narrow ? panes.flatMap((one, at) => [at ? stages[at] : "", one]) : panes}`, foot: drawFoot(runs)};
+  };
   const opening = (runs) => ({runs: [0, runs.length > 1 ? 1 : -1], picture: picturesOf(runs)[0].ident, at: 0, parties: holdersOf(runs[0]), open: [], narrow: false});
   const holdersOf = (run) => {
     const holds = (run.attack?.holds || []).filter((one) => kindOf(run, one));
@@ -251,7 +272,7 @@ const startFollowing = () => {
     go(Number(by("at").value));
   });
   const boxed = (event) => event.target.closest?.(".box");
-  by("stages").addEventListener("click", (event) => boxed(event) && choose([boxed(event).dataset.party]));
+  by("main").addEventListener("click", (event) => boxed(event) && choose([boxed(event).dataset.party]));
   by("parties").addEventListener("change", () => choose([...by("parties").querySelectorAll(":checked")].map((one) => one.value)));
   by("chosen").addEventListener("submit", (event) => event.preventDefault());
   by("chosen").addEventListener("change", ({target}) => {
