@@ -22,7 +22,7 @@ BEGINS = 100
 INFO = ECHO.info
 MANIFEST = EpochManifest(INFO.name, INFO.version, 1, 0, bytes(32), BEGINS, 200, 1, (), (), ())
 NOTHING = Held(None, None, {})
-LOG: Any = SimpleNamespace(check=lambda *_: Seen(), pinned=False)
+LOG: Any = SimpleNamespace(check=lambda *_: Seen(), pinned=False, policy=None)
 
 
 def steps(now: int = BEGINS) -> dict[Step, Callable[[TrustedSet], object]]:

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.picture import compiled, container, pdq
+from blindmatch_protocol.picture import container, pdq
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -122,6 +122,8 @@ def luminance(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None 
 
 def thumbnail(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = None) -> pdq.Floats | None:
     """`pdq.thumbnail` of `luminance`, to the last bit; None if a side is below 5. Raises as `decode`."""
+    from blindmatch_protocol.picture import compiled  # brings libsodium along, which a device does not need
+
     return _drawn(data, limits, claimed, lambda image, turned: compiled.thumbnail(*_rows(image, turned)))[1]
 
 
