@@ -27,8 +27,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from blindmatch_simulations.data import committed, table_of
+from blindmatch_simulations.report.markup import bundled, near, thumbnail
 from blindmatch_simulations.testbed.audit.records import REQUESTS
-from blindmatch_simulations.testbed.pictures.crops import bundled, near, thumbnail
 from blindmatch_simulations.testbed.scenario import operations as do
 from blindmatch_simulations.testbed.scenario.recording import Attack, Declared, Played, Recording, Request
 from blindmatch_simulations.testbed.scenario.run import Shown

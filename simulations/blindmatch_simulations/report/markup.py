@@ -1,4 +1,4 @@
-"""Words, numbers and charts as HTML and SVG; the script has the same rules for what it draws.
+"""Words, numbers, charts and small pictures as HTML and SVG; the script has the same rules for what it draws.
 
 Charts are drawn for a width of 360, so that their text can be read on a phone; every mark has its number or
 name beside it, so that no colour is needed to read them.
@@ -7,11 +7,17 @@ name beside it, so that no colour is needed to read them.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 from hashlib import sha256
 from html import escape
 from math import floor, log10
 from typing import Final
+
+from blindmatch_protocol.picture import pdq
+
+from blindmatch_simulations.data import committed
+from blindmatch_simulations.testbed.pictures.crops import encoded, opened
 
 _RAISED: Final = str.maketrans(
     "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
@@ -111,3 +117,21 @@ def _svg(title: str, height: float, parts: Sequence[str]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
         f'aria-label="{text(title)}"><title>{text(title)}</title>{STYLE}{"".join(parts)}</svg>'
     )
+
+
+@cache
+def bundled() -> list[bytes]:
+    """Hashes of the standard crops."""
+    return [bytes.fromhex(one["hash"]) for one in committed("pictures")["pictures"]]
+
+
+def near(one: bytes, hashes: Iterable[bytes]) -> bool:
+    """Whether a hash matches any of some."""
+    return bool((pdq.distances(pdq.rows([one]), pdq.rows(list(hashes))) <= pdq.MATCH_DISTANCE).any())
+
+
+def thumbnail(file: bytes, size: tuple[int, int] = (160, 120), quality: int = 70) -> str:
+    """A small copy of a picture, as a data URI."""
+    small = opened(file)
+    small.thumbnail(size)
+    return f"data:image/jpeg;base64,{b64encode(encoded(small, 'JPEG', quality=quality)).decode()}"

@@ -32,9 +32,9 @@ from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, EDIT,
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.measure import results as measure
 from blindmatch_simulations.measure.results import Figure, Row, csv_of
-from blindmatch_simulations.report.markup import mark, number, policy, text
+from blindmatch_simulations.report.markup import mark, number, policy, text, thumbnail
 from blindmatch_simulations.report.yearly import Input, inputs, year_behaviours, year_inputs
-from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded, thumbnail
+from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded
 
 _SIZE: Final = (336, 252)
 _SHOWN: Final = (112, 112)

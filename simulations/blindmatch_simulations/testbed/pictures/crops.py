@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
@@ -27,8 +26,6 @@ from blindmatch_protocol.picture import pdq
 from blindmatch_protocol.picture.decode import decode
 from msgspec import Struct
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
-
-from blindmatch_simulations.data import committed
 
 _NOISE_SEED: Final = 1
 _CAPTION: Final = "seen this one?"
@@ -298,24 +295,6 @@ def manifest(pictures: list[SamplePicture]) -> list[dict[str, Any]]:
         }
         for picture in pictures
     ]
-
-
-@cache
-def bundled() -> list[bytes]:
-    """Hashes of the standard crops."""
-    return [bytes.fromhex(one["hash"]) for one in committed("pictures")["pictures"]]
-
-
-def thumbnail(file: bytes, size: tuple[int, int] = (160, 120), quality: int = 70) -> str:
-    """A small copy of a picture, as a data URI."""
-    small = opened(file)
-    small.thumbnail(size)
-    return f"data:image/jpeg;base64,{b64encode(encoded(small, 'JPEG', quality=quality)).decode()}"
-
-
-def near(one: bytes, hashes: Iterable[bytes]) -> bool:
-    """Whether a hash matches any of some."""
-    return bool((pdq.distances(pdq.rows([one]), pdq.rows(list(hashes))) <= pdq.MATCH_DISTANCE).any())
 
 
 def _crop(pixels: pdq.Pixels, box: tuple[int, int, int, int]) -> pdq.Pixels:
