@@ -186,6 +186,9 @@ def recorded_requests(arena: Arena) -> Figure:
 def _is_of(deployed: Deployed, recorded: dict[Any, Any], item: Item, rng: Randomness) -> bool:
     """Does the thief find that these requests are of this picture?"""
     design: Any = deployed.design
+    if (inside := design.inside()) is not None:
+        bodies = {role: design.unsealed(role, deployed.states[role], one) for role, one in recorded.items()}
+        return _is_of(replace(deployed, design=inside), bodies, item, rng)
     ((role, body), *_), states = recorded.items(), deployed.states
     if hasattr(opened := design.unsealed(role, states[role], body), "hash"):
         return bool(opened.hash == item.hash)
