@@ -545,7 +545,7 @@ def test_a_worker_that_is_killed_is_an_error_and_the_scan_goes_on(
                 os.kill(self.pids[0], signal.SIGKILL)
             return found
 
-    monkeypatch.setattr(hashing, "Workers", Mortal)
+    monkeypatch.setattr("blindmatch_simulations.measure.cluster.Workers", Mortal)
     with pytest.raises(StateError, match="run it again to go on"):
         scan.scanned(folder, tmp_path, 2, silent)
     made, _ = scan.scanned(folder, tmp_path, 2, silent)
