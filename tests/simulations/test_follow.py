@@ -21,6 +21,7 @@ from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 from py_mini_racer import MiniRacer
 from support.command import in_process
+from support.drawn import engine
 
 INNOCENT, EDITED, LISTED = "not listed", "edited copy of a listed one", "listed"
 ORDER = (INNOCENT, EDITED, LISTED)
@@ -37,9 +38,7 @@ class Run(Struct, frozen=True):
 
 @cache
 def _engine() -> MiniRacer:
-    engine = MiniRacer()
-    engine.eval(asset("core.js") + asset("follow.js"))
-    return engine
+    return engine(asset("core.js") + asset("follow.js"))
 
 
 def call(expression: str, *arguments: object) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -23,10 +24,6 @@ const drawnText = (text) => {
   const made = draw(data, state);
   const opened = Object.fromEntries([...made.evidence].map(([place, held]) => [place, held()]));
   return JSON.stringify({...made, evidence: opened, sheet: draw(data, {...state, sheet: true}).main});
-};
-const checkedText = (text) => {
-  const {file, schema} = JSON.parse(text);
-  return wrong(file, schema, "", schema.$defs);
 };
 const attemptedText = (text) => {
   try {
@@ -133,8 +130,14 @@ def cells(section: Element) -> Sequence[Element]:
     return [one for one in section.iter() if one.tag == "td"]
 
 
+def engine(code: str) -> MiniRacer:
+    """One that has run `code`. It is closed before Python ends, or its threads may keep the process."""
+    made = MiniRacer()
+    atexit.register(made.close)
+    made.eval(code)
+    return made
+
+
 @cache
 def _engine() -> MiniRacer:
-    engine = MiniRacer()
-    engine.eval(script(drawing_alone=True) + _CALL)
-    return engine
+    return engine(script(drawing_alone=True) + _CALL)

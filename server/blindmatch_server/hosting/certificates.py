@@ -131,7 +131,12 @@ class Revocations:
     """
 
     def __init__(self, path: Path, highest: Path, root: bytes, log: EventLog) -> None:
-        """Read it; raises as `RevocationList.read`, and if it is older than what was read before."""
+        """Read it; raises as `RevocationList.read`.
+
+        Raises:
+            AuthorityError: if it is older than what was read before, or `highest` holds no number.
+            StorageError: if its number cannot be kept.
+        """
         self._path, self._root, self._log, self._highest = path, root, log, highest
         self._seen = self._stamp()
         try:
@@ -161,8 +166,11 @@ class Revocations:
     def _read_again(self) -> None:
         try:
             self._read()
-        except (AuthorityError, StorageError) as error:
+        except AuthorityError as error:
             self._log.write("revocations-kept", reason=str(error))
+            return
+        except StorageError as error:
+            self._log.write("revocations-number-not-kept", number=self._held.number, reason=str(error))
             return
         self._log.write("revocations-read", number=self._held.number, refused=len(self._held.serials))
 
@@ -172,4 +180,5 @@ class Revocations:
             rule = f"number {new.number} is older than number {before}, which was read before"
             raise AuthorityError(f"certificates: {self._path.name}: {rule} ({self._highest})")
         self._held = new
-        replace_file(self._highest, b"%d" % new.number)
+        if new.number > before:
+            replace_file(self._highest, b"%d" % new.number)

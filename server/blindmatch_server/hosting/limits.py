@@ -139,7 +139,7 @@ class Places:
     @contextmanager
     def hold(self, caller: Identity, step: str) -> Iterator[None]:
         """Hold a place while the context lasts; `QuotaError` if the account, all devices or all callers hold
-        all of their places."""
+        all of their places, or a device its few while devices hold half of theirs."""
         of_account = self._devices if caller.kind is Kind.DEVICE else self._others
         half_full = 2 * self._kinds.held(Kind.DEVICE) >= self._of_devices
         if half_full and self._devices.held(caller.account) >= self._few:

@@ -137,14 +137,15 @@ def run_assess(
     plan = read_plan(text)
     swept = _sweep(plan.sweep or Sweep(), values or (), list_sizes, seeds)
     words = _command(quick, full, workload, pictures)
+    cache = None if fresh else cache_home() / "blindmatch"
     if ray and (pictures or any(map(is_path, references))):
         raise typer.BadParameter("--ray: nodes get no pictures of yours, and have designs by name alone")
     if ray:
-        found = _on_nodes(out, points(replace(plan, sweep=swept), references), words, fresh, ray)
+        found = _on_nodes(out, points(replace(plan, sweep=swept), references), words, cache, ray)
     elif swept == Sweep() and not plan.parameters:
-        found = [_measured(out, references, words, text, pictures, fresh)]
+        found = [_measured(out, references, words, text, pictures, cache)]
     else:
-        found = list(_points(out, replace(plan, sweep=swept), references, words, pictures, fresh))
+        found = list(_points(out, replace(plan, sweep=swept), references, words, pictures, cache))
     if not references:
         for line in not_installed().values():
             OUT.print(line, highlight=False)
@@ -153,18 +154,18 @@ def run_assess(
 
 
 def _points(
-    out: Path, plan: Plan, references: list[str], command: str, pictures: Path | None, fresh: bool
+    out: Path, plan: Plan, references: list[str], command: str, pictures: Path | None, cache: Path | None
 ) -> Iterator[Results]:
     found = points(plan, references)
     for number, one in enumerate(found, 1):
         OUT.print(f"point {number} of {len(found)}: {one.name or 'the only one'}", highlight=False)
         words = shlex.join([*shlex.split(command), *one.words])
-        yield _measured(out / one.name, one.references, words, one.text, pictures, fresh)
+        yield _measured(out / one.name, one.references, words, one.text, pictures, cache)
 
 
-def _on_nodes(out: Path, found: Sequence[Point], command: str, fresh: bool, ray: str) -> list[Results]:
+def _on_nodes(out: Path, found: Sequence[Point], command: str, cache: Path | None, ray: str) -> list[Results]:
     """Every point on a node of its own, since timings share cores; those that are done are not measured."""
-    calls, cache = dict[str, tuple[Any, ...]](), None if fresh else cache_home() / "blindmatch"
+    calls = dict[str, tuple[Any, ...]]()
     for one in found:
         words = shlex.join([*shlex.split(command), *one.words])
         if not Assessment(out / one.name, one.text, one.references, words, silent).is_done():
@@ -200,7 +201,7 @@ def _numbers(option: str, given: str, listed: str) -> tuple[int, ...]:
 
 
 def _measured(
-    out: Path, references: Sequence[str], command: str, text: str, pictures: Path | None, fresh: bool
+    out: Path, references: Sequence[str], command: str, text: str, pictures: Path | None, cache: Path | None
 ) -> Results:
     """Run it, with bars; the page is drawn for every row, and all is shown at the end."""
     own = OwnPictures()
@@ -211,7 +212,6 @@ def _measured(
             own = choose_own(pictures, count, LEAST_OWN, plan.seed, begin, OUT)
             text = with_own(text, plan, own.mark)
         watch = partial(draw_report, out)
-        cache = None if fresh else cache_home() / "blindmatch"
         assessment = Assessment(out, text, references, command, begin, watch, own.pictures, cache)
         try:
             results = assessment.run()

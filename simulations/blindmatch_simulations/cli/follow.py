@@ -47,7 +47,7 @@ def run_follow(
     It needs nothing else, and holds no keys, sessions or randomness; nor does --json, which has the same
     steps. Only pictures near a bundled one are shown.
     """
-    if out in recordings:
+    if out.resolve() in [path.resolve() for path in recordings]:
         raise typer.BadParameter(f"--out: {out} is a recording")
     found = [followed(read_recording(path)) for path in recordings]
     write_whole(out, follow_page(found).encode())

@@ -232,8 +232,8 @@ def lengths(
     asked = [] if fit.dear else [Picture.from_bytes(data) for _, data in pictures[:AT_ONCE]]
     together = tuple(_together(opened, asked, rng)) if len(asked) > 1 else ()
     u_us = (before + reading().u_us) / 2
-    files = open_publication(fit.kept.folder, FIRST).manifest.files
-    sizes = sum(file.size for file in files), sum(map(len, build.setup_files.values()))
+    own_bytes = open_publication(fit.kept.folder, FIRST).setup_bytes
+    sizes = own_bytes, sum(map(len, build.setup_files.values()))
     return Lengths(other, u_us, tuple(own), tuple(longer), sizes, together, len(asked))
 
 

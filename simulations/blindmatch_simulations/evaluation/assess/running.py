@@ -228,8 +228,7 @@ class Assessment(Struct, frozen=True):
 
     def is_done(self) -> bool:
         """Is all of it measured, by the code as it is? Raises `AssessError` if another run is there."""
-        if (self.out / WORKLOAD).exists() and (self.out / WORKLOAD).read_text("utf-8") != self.text:
-            raise AssessError(f"{self.out} holds a run of another workload; choose another --out")
+        self._is_begun()
         whole = all(self._finished(name_of(one), one) for one in self.references)
         return whole and (self.out / RESULTS).exists()
 
@@ -271,17 +270,21 @@ class Assessment(Struct, frozen=True):
         if self.watch is not None:
             self.watch(self._assembled(plan, [name for name in wanted if self._path(name).exists()]))
 
+    def _is_begun(self) -> bool:
+        """Does the folder hold a run of the same workload? Raises `AssessError` for one of another."""
+        kept = self.out / WORKLOAD
+        if kept.exists() and plan_digest(kept.read_text("utf-8")) != plan_digest(self.text):
+            raise AssessError(f"{self.out} holds a run of another workload; choose another --out")
+        return kept.exists()
+
     def _claim(self) -> None:
         """Make the folder, or make sure that it holds a run of the same workload."""
-        kept = self.out / WORKLOAD
-        if kept.exists():
-            if plan_digest(kept.read_text("utf-8")) != plan_digest(self.text):
-                raise AssessError(f"{self.out} holds a run of another workload; choose another --out")
+        if self._is_begun():
             check_machine(self.out)
         elif self.out.exists() and any(self.out.iterdir()):
             raise AssessError(f"{self.out} is neither empty nor a results folder; choose another --out")
         else:
-            write_whole(kept, self.text.encode())
+            write_whole(self.out / WORKLOAD, self.text.encode())
         for stale in self.out.glob(".work-*"):
             shutil.rmtree(stale, ignore_errors=True)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from functools import cache
 from itertools import product
 from typing import Any, Final
 
+from blindmatch_protocol.contract import AnyDesign
 from msgspec import UNSET, Struct, UnsetType, to_builtins
 
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Proof
 from blindmatch_simulations.evaluation.attacks.arena import SAME, Arena, Attack, Pair, lacking
 from blindmatch_simulations.evaluation.attacks.figure import Budget, Figure
 from blindmatch_simulations.measure.results import Results, Row, Status, Strict, results
-from blindmatch_simulations.testbed.deployment.registry import all_designs
+from blindmatch_simulations.testbed.deployment.registry import built_in_designs
 
 PLAIN: Final = "0b"
 """The option that every other one is compared with: end-to-end encryption without detection."""
@@ -118,10 +120,13 @@ def _said(attack: Attack) -> dict[str, Any]:
 
 def trace_of(attack: Attack) -> Trace:
     """What is declared of who acts in an attack, and of what is left of it."""
-    plain = next((one.design for one in all_designs().values() if one.design.info.option == PLAIN), None)
-    beyond = plain is None or bool(lacking(attack.needs, plain))
-    left = attack.left
+    beyond, left = bool(lacking(attack.needs, _plain())), attack.left
     return Trace(tuple(attack.means.actors), attack.exposes, left.notices, left.proof, beyond)
+
+
+@cache
+def _plain() -> AnyDesign:
+    return next(one.design for one in built_in_designs() if one.design.info.option == PLAIN)
 
 
 def by_actor(rows: Iterable[AttackRow | NotPlayed]) -> dict[tuple[str, ...], list[str]]:

@@ -133,13 +133,14 @@ def expected(model: Model) -> Totals:
     """Of every count. A threshold's false reports are those of an average environment."""
     given = average_environment(model)
     sharing = sharers_crossing(model, given)
-    true = sharing.reports if model.threshold == 1 else mixed_crossing(model, given)[1]
+    mixed = mixed_crossing(model, given) if model.threshold > 1 else None
+    true = sharing.reports if mixed is None else mixed[1]
     sent = model.known
     skipped = sent * model.modified * model.unnoticed * given.listed
     asked = sent * given.listed - skipped
     return Totals(
         true=daily(true),
-        false=_expect_false(model, given),
+        false=_expect_false(model, given) + (0.0 if mixed is None else daily(mixed[2])),
         accounts=np.full(model.days, _accounts(model) / model.days),
         video=sent * given.video,
         late=sent * given.late,
@@ -151,12 +152,12 @@ def expected(model: Model) -> Totals:
 
 
 def _expect_false(model: Model, given: Environment) -> Floats:
+    """Of accounts whose false matches alone reach the threshold (`_crowd`)."""
     until = np.cumsum(given.false)
     made = np.zeros(model.days)
     for count, rate in zip(_crowd(model), model.rates, strict=True):
         made += count * daily(poisson_crossing(rate * until / model.series, model.needed).reports)
-    more = daily(mixed_crossing(model, given)[2]) if model.threshold > 1 else 0.0
-    return made * model.series + more
+    return made * model.series
 
 
 def _crowd(model: Model) -> Floats:

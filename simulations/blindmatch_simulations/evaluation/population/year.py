@@ -27,8 +27,6 @@ CENTRE: Final = (
     "staff", "minutes", "day_minutes", "days_a_week", "passes_false", "dismisses_true", "complains",
     "complaint_minutes", "transfer_days",
 )  # fmt: skip
-QUEUED: Final = ("backlog", "people_needed")
-"""What is told of the centre."""
 
 
 def parameters(model: Model) -> dict[str, float]:

@@ -207,9 +207,10 @@ class Recall(Redacted, Struct, frozen=True):
         if not count:
             meter.missing(row, "no such pair in the sample", **named)
             return
-        by = [np.bincount(self.original[some]).tolist() for some in (which, which & self.found)]
-        found = by[1] + [0] * (len(by[0]) - len(by[1]))
-        figures = {"share": hits / count, "least_share": clustered_share(found, by[0])[0]}
+        asked = np.bincount(self.original[which])
+        found = np.bincount(self.original[which & self.found], minlength=len(asked))
+        least = clustered_share(found.tolist(), asked.tolist())[0]
+        figures = {"share": hits / count, "least_share": least}
         meter.record(row, figures, None, why, pairs=count, **named)
 
 

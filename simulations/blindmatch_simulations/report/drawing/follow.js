@@ -204,7 +204,7 @@ const follow = (() => {
     const holds = (run.attack?.holds || []).filter((one) => kindOf(run, one));
     return holds.length ? holds : ["provider"];
   };
-  return {EMPTY, step, reduce, eventsOf, stateOf, union, sidesOf, lengthOf, draw, opening, holdersOf};
+  return {EMPTY, step, eventsOf, stateOf, union, lengthOf, draw, opening, holdersOf};
 })();
 
 const startFollowing = () => {
@@ -226,10 +226,11 @@ const startFollowing = () => {
         {duration: 700, easing: "ease-out"},
       );
   };
-  const redraw = (whole = false) => {
+  const whole = ["chosen", "stages", "parties", "panes", "foot"];
+  const redraw = (ids = ["stages", "panes"]) => {
     view.narrow = small.matches;
     const drawn = follow.draw(runs, view);
-    for (const id of whole ? ["chosen", "stages", "parties", "panes", "foot"] : ["stages", "panes"]) put(id, drawn[id]);
+    for (const id of ids) put(id, drawn[id]);
     by("at").max = most();
     by("at").value = view.at;
     by("where").textContent = `${view.at} of ${most()}`;
@@ -259,8 +260,7 @@ const startFollowing = () => {
   };
   const choose = (parties) => {
     view.parties = parties;
-    redraw();
-    put("parties", follow.draw(runs, view).parties);
+    redraw(["stages", "panes", "parties"]);
   };
   for (const [id, act] of [["start", () => go(0)], ["back", () => go(view.at - 1)], ["play", play], ["next", () => go(view.at + 1)], ["end", () => go(most())]])
     by(id).addEventListener("click", () => {
@@ -281,7 +281,7 @@ const startFollowing = () => {
     else view.runs[target.id === "left" ? 0 : 1] = Number(target.value);
     if (target.id === "left") view.parties = follow.holdersOf(runs[view.runs[0]]);
     view.at = Math.min(view.at, most());
-    redraw(true);
+    redraw(whole);
   });
   by("panes").addEventListener(
     "toggle",
@@ -303,6 +303,6 @@ const startFollowing = () => {
     event.preventDefault();
   });
   small.addEventListener("change", () => redraw());
-  redraw(true);
+  redraw(whole);
 };
 if (typeof document !== "undefined") startFollowing();

@@ -257,11 +257,10 @@ def path_of(reference: str) -> Path:
 
 def portable_reference(reference: str) -> str:
     """`reference` with an absolute path, so that a process in another folder finds the same file."""
-    path, _, attribute = reference.rpartition(":")
     if reference.startswith(CARRIED):
         return CARRIED + portable_reference(reference.removeprefix(CARRIED))
     if is_path(reference):
-        return f"{Path(path).resolve()}:{attribute}"
+        return f"{path_of(reference).resolve()}:{reference.rpartition(':')[2]}"
     return reference
 
 

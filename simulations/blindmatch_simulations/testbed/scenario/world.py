@@ -76,8 +76,7 @@ def threaded_servers(
 def _server(
     deployment: Deployment, design: AnyDesign, party: Party, clock: Clock
 ) -> tuple[str, Listen, OpenServices]:
-    quiet = {"grace_seconds": GRACE_SECONDS, "sink": lambda line: None}
-    listen = listen_of(deployment, party, clock=clock, **quiet)
+    listen = listen_of(deployment, party, clock=clock, grace_seconds=GRACE_SECONDS, sink=lambda line: None)
     return party.server, listen, services_of(deployment, party, design)
 
 
