@@ -570,8 +570,14 @@ def test_a_request_that_is_none_and_a_picture_that_is_none_are_named(exact: Run,
 def test_the_command_does_not_write_over_a_recording_and_names_what_there_is(
     exact: Run, tmp_path: Path
 ) -> None:
-    spared = in_process(tmp_path, "follow", exact.path, "--out", exact.path)
-    assert spared.code == 2 and "is a recording" in " ".join(spared.err.replace("\u2502", " ").split())
+    (tmp_path / "link").symlink_to(exact.path)
+    for out in (
+        exact.path,
+        tmp_path / "link",
+        exact.path.parent / ".." / exact.path.parent.name / exact.path.name,
+    ):
+        spared = in_process(tmp_path, "follow", exact.path, "--out", out)
+        assert spared.code == 2 and "is a recording" in " ".join(spared.err.replace("\u2502", " ").split())
     assert read_recording(exact.path).events
     unknown = in_process(tmp_path, "record", tmp_path / "new.jsonl", "--attack", "magic")
     assert unknown.code == 2 and "split-view" in unknown.err and not (tmp_path / "new.jsonl").exists()
