@@ -1,7 +1,7 @@
 """Whose word a checkpoint needs (c2sp.org/tlog-policy): a log of a known key, and a quorum of witnesses.
 
     log VKEY                    whose name is the origin
-    witness NAME VKEY
+    witness NAME VKEY [URL]     URL: where it takes checkpoints ("Defining a witness")
     group NAME any|all|K NAME...
     quorum NAME|none
 
@@ -44,13 +44,14 @@ class Accepted(Struct, frozen=True):
 
 
 class Policy(Struct, frozen=True):
-    """A policy, read; `text` is as it was written."""
+    """A policy, read; `text` is as it was written, `urls` has the witnesses' submission prefixes by name."""
 
     text: str
     logs: Mapping[str, VerifierKey]
     witnesses: Mapping[str, VerifierKey]
     groups: Mapping[str, Group]
     quorum: str
+    urls: Mapping[str, str] = {}
 
     @classmethod
     def parse(cls, text: str) -> Policy:
@@ -61,14 +62,14 @@ class Policy(Struct, frozen=True):
         """
         if len(text) > POLICY_MOST or any(ord(one) < 0x20 and one not in "\t\n" for one in text):
             raise ProtocolError(STEP, f"must be at most {POLICY_MOST} characters without controls")
-        reading = _Reading({}, {}, {}, [], set())
+        reading = _Reading({}, {}, {}, [], set(), {})
         for line in text.split("\n"):
             words = line.replace("\t", " ").split()
             if words and not words[0].startswith("#"):
                 reading.take(words)
         if len(reading.quorum) != 1:
             raise ProtocolError(STEP, "must have one quorum line", "quorum")
-        return cls(text, reading.logs, reading.witnesses, reading.groups, reading.quorum[0])
+        return cls(text, reading.logs, reading.witnesses, reading.groups, reading.quorum[0], reading.urls)
 
     def accept(self, note: Note, now: int, most_age_s: int) -> Accepted | Failed:
         """Hold a checkpoint against the policy, at `now` in Unix seconds.
@@ -147,6 +148,7 @@ class _Reading(Struct, frozen=True):
     groups: dict[str, Group]
     quorum: list[str]
     members: set[str]
+    urls: dict[str, str]
 
     def take(self, words: list[str]) -> None:
         """Take a line; `ProtocolError` if it is none."""
@@ -155,10 +157,11 @@ class _Reading(Struct, frozen=True):
                 made = self._key(key, self.logs, own=True)
                 self._new(made.name, self.logs)
                 self.logs[made.name] = made
-            case ["witness", name, key] | ["witness", name, key, _]:
+            case ["witness", name, key, *url] if len(url) <= 1:
                 made = self._key(key, self.witnesses, own=False)
                 self._new(name, self.witnesses, self.groups)
                 self.witnesses[name] = made
+                self.urls.update((name, one) for one in url)
             case ["group", name, least, *members] if members:
                 self._new(name, self.witnesses, self.groups)
                 self.groups[name] = self._group(least, members)

@@ -259,6 +259,7 @@ def test_the_documents_grouped_policy_is_read() -> None:
     lines += [f"witness Y{at} {one.key.text} https://y{at}" for at, one in enumerate(y, 1)]
     lines += ["group Y-witnesses any Y1 Y2 Y3", "group X-and-Y all X-witnesses Y-witnesses", "quorum X-and-Y"]
     held = Policy.parse("\n".join(lines) + "\n")
+    assert held.urls == {"Y1": "https://y1", "Y2": "https://y2", "Y3": "https://y3"}
     satisfied = [{"X1", "X2", "Y3"}, {"X1", "X2", "X3", "Y1", "Y2"}]
     assert all(map(held.satisfied, satisfied))
     assert not any(map(held.satisfied, [set(), {"X1", "X2"}, {"X1", "Y1"}, {"X1", "Y1", "Y2", "Y3"}]))
@@ -271,6 +272,7 @@ W1, W2 = WITNESSES[0].key.text, WITNESSES[1].key.text
 @pytest.mark.parametrize(
     "text",
     ["", "quorum none\nquorum none\n", "quorum a\n", "group g 1 a\nquorum none\n", "witness\n", "log x\n",
+     f"witness a {W1} https://a https://b\nquorum a\n",
      f"witness none {W1}\nquorum none\n", f"witness a {W1}\nwitness a {W2}\nquorum a\n",
      "group g any\nquorum none\n",
      f"witness a {W1}\ngroup g 2 a\nquorum g\n", f"witness a {W1}\ngroup g 0 a\nquorum g\n",

@@ -48,7 +48,7 @@ from blindmatch_server.log.service import (
 )
 from blindmatch_server.log.service import leaf_of as leaf_of_month
 from blindmatch_server.log.tree_store import TreeStore
-from blindmatch_server.log.witness import Cosigning, Witness, WitnessAt
+from blindmatch_server.log.witness import Cosigning, Witness, WitnessAt, ask_over_grpc
 from blindmatch_server.storage.errors import ConflictError, StateError
 from msgspec.structs import replace
 from support.dying import die
@@ -108,10 +108,11 @@ class Scene:
                 services = partial(open_witness, self.folder / party, WITNESSES[party], self._known, LOG)
                 server = self.deployment.server(party, services)
                 self.ports[party] = await stack.enter_async_context(server)
-            at = [WitnessAt(party, one.key, self._finder(party)) for party, one in WITNESSES.items()]
             credentials = self.deployment.credentials(Identity.of(LOG))
+            ask = {one: partial(ask_over_grpc, one, self._finder(one), credentials) for one in WITNESSES}
+            at = [WitnessAt(party, one.key, ask[party]) for party, one in WITNESSES.items()]
             quorum = policy(self.needed).satisfied
-            config = LogConfig(credentials, self.folder / "log", SEED, rules, at, quorum)
+            config = LogConfig(self.folder / "log", SEED, rules, at, quorum)
             port = await stack.enter_async_context(self.deployment.server(LOG, partial(open_log, config)))
             self.ports[LOG] = port
             yield await stack.enter_async_context(self.deployment.client(OPERATOR, LOG, port))
@@ -387,7 +388,7 @@ def test_a_checkpoint_that_was_cosigned_late_does_not_take_a_longer_ones_place(t
         tmp_path,
         rules,
         SEED,
-        Cosigning([], POLICY.satisfied, Deployment().credentials(Identity.of(LOG)), EventLog("log")),
+        Cosigning([], POLICY.satisfied, EventLog("log"), lambda: 0.0),
     )
     stream = log._stream(EPOCHS, "test")
     log._appended(stream, 0, leaf(1).encode())

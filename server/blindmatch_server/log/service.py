@@ -29,7 +29,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from google.protobuf.descriptor import ServiceDescriptor
 from msgspec import Struct, field
 
-from blindmatch_server.hosting.authority import Credentials, Kind
+from blindmatch_server.hosting.authority import Kind
 from blindmatch_server.hosting.endpoint import (
     NOT_DEVICES,
     OPERATORS,
@@ -286,7 +286,6 @@ class LogConfig(Redacted, Struct, frozen=True):
     """What a log needs.
 
     Attributes:
-        credentials: its certificate, under which it asks the witnesses.
         directory: holds its streams; made if it is not there.
         seed: secret, 32 bytes, of its key.
         streams: says of an origin what stream it is, if it is one.
@@ -296,7 +295,6 @@ class LogConfig(Redacted, Struct, frozen=True):
 
     SHOWN: ClassVar = ("directory", "streams", "witnesses", "quorum")
 
-    credentials: Credentials
     directory: Path
     seed: bytes
     streams: Callable[[str], StreamRule | None]
@@ -306,7 +304,7 @@ class LogConfig(Redacted, Struct, frozen=True):
 
 @asynccontextmanager
 async def open_log(config: LogConfig, context: ServerContext) -> AsyncIterator[Sequence[Service]]:
-    cosigning = Cosigning(config.witnesses, config.quorum, config.credentials, context.log)
+    cosigning = Cosigning(config.witnesses, config.quorum, context.log, context.clock)
     yield [Log(config.directory, config.streams, config.seed, cosigning)]
 
 

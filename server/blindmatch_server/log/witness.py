@@ -1,9 +1,12 @@
 """Witnesses: how a log asks them, and the service that one is. It cosigns what continues what it has kept of
 a log, and nothing else.
 
-log --AddCheckpoint(old, proof, checkpoint)--> witness        200: its cosignature, verified here
+log --AddCheckpoint(old, proof, checkpoint)--> witness        200: its cosignature, of now, verified here
                                                               409: its size; asked once more from there
                                                               409 again, 422: it has kept another tree
+                                                              400, 403, 404: it has not looked at the tree
+
+That is add-checkpoint of c2sp.org/tlog-witness: over gRPC here, over HTTPS in witness_https.py.
 
     AddCheckpoint --judge--> checkpoint, replaced in one step --> cosignature
 
@@ -15,10 +18,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import grpc.aio
 from blindmatch_proofs.checkpoint import (
@@ -31,6 +34,7 @@ from blindmatch_proofs.checkpoint import (
     verify_signature,
 )
 from blindmatch_proofs.merkle import Nodes, consistency_path
+from blindmatch_proofs.tlog_policy import SKEW_S
 from blindmatch_proofs.tlog_proof import (
     BAD_REQUEST,
     CONFLICT,
@@ -41,7 +45,6 @@ from blindmatch_proofs.tlog_proof import (
     judge,
 )
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
@@ -124,8 +127,8 @@ def _keep(path: Path, note: Note) -> None:
 
 
 APPEND: Final = "log/append"
-_SECONDS: Final = 8.0
-"""Twice that is less than who appends waits."""
+SECONDS: Final = 8.0
+"""What a witness has for its answer; twice that is less than who appends waits."""
 _OTHER: Final = (
     "a longer tree than this log's, or another one: the log was put back to an older state, or its key signs "
     "elsewhere, too. It signs nothing more, or it would fork: bring its newest state back"
@@ -136,33 +139,57 @@ class OtherTreeError(ProtocolError):
     """A witness has kept a longer tree than the log's, or another one."""
 
 
+Ask = Callable[[bytes], Awaitable[tuple[int, bytes]]]
+"""Hands a witness a request's bytes: its status (HTTP's number) and the body that goes with it.
+
+`AioRpcError`, `OSError` or `ProtocolError` if it gives none.
+"""
+
+
 class WitnessAt(Struct, frozen=True):
     """A witness, as its log knows it.
 
     Attributes:
+        name: how the log calls it in events and refusals.
         key: what its cosignatures verify with.
-        find: its address, ``host:port``; empty if it is not known to run. Called in a thread.
     """
 
-    party: Party
+    name: str
     key: VerifierKey
-    find: Callable[[], str]
+    ask: Ask
 
 
-class Cosigning(Redacted, Struct):
+async def ask_over_grpc(
+    party: Party, find: Callable[[], str], credentials: Credentials, body: bytes
+) -> tuple[int, bytes]:
+    """`Ask` of a witness of this deployment.
+
+    Args:
+        find: its address, ``host:port``; empty if it is not known to run. Called in a thread.
+        credentials: the log's, under which it asks.
+    """
+    address = await asyncio.to_thread(find)
+    if not address:
+        raise ProtocolError("witness", "is not running")
+    async with channel_to(party, address, credentials) as channel:
+        stub: Any = rpc.WitnessStub(channel)  # type: ignore[no-untyped-call]
+        reply = await stub.AddCheckpoint(wire.AddCheckpointRequest(body=body), timeout=SECONDS)
+        return reply.status, reply.body
+
+
+class Cosigning(Struct):
     """Asks the witnesses of a log.
 
     Args:
         quorum: whether the witnesses whose keys have these names are one.
+        clock: Unix time in seconds.
     """
-
-    SHOWN: ClassVar = ("witnesses", "quorum", "log", "_at")
 
     witnesses: Sequence[WitnessAt]
     quorum: Callable[[Set[str]], bool]
-    credentials: Credentials
     log: EventLog
-    _at: dict[tuple[Party, str], int] = field(default_factory=dict)
+    clock: Clock
+    _at: dict[tuple[str, str], int] = field(default_factory=dict)
 
     async def cosigned(self, note: Note, nodes: Nodes) -> Note:
         """The checkpoint with a cosignature of every witness that gives one now."""
@@ -177,12 +204,12 @@ class Cosigning(Redacted, Struct):
             HostError: if those that give no answer may be a quorum.
         """
         answers = await self._answers(note, nodes, "not-compared")
-        if other := [one.party.server for one, found in answers if isinstance(found, OtherTreeError)]:
+        if other := [one.name for one, found in answers if isinstance(found, OtherTreeError)]:
             raise PreconditionError(APPEND, f"{', '.join(other)} kept {_OTHER}")
-        silent = {one.key.name: one for one, found in answers if not isinstance(found, NoteSignature)}
+        silent = {one.key.name: (one, found) for one, found in answers if isinstance(found, Exception)}
         if self.quorum(silent.keys()):
-            names = ", ".join(one.party.server for one in silent.values())
-            raise HostError(APPEND, f"no answer of {names}, who may have cosigned more: it must run first")
+            names = ", ".join(f"{one.name} ({_words(found)})" for one, found in silent.values())
+            raise HostError(APPEND, f"no cosignature of {names}, who may have cosigned more: it must first")
 
     async def _answers(
         self, note: Note, nodes: Nodes, event: str
@@ -190,51 +217,65 @@ class Cosigning(Redacted, Struct):
         answers = await asyncio.gather(*(self._asked(one, note, nodes) for one in self.witnesses))
         for witness, found in zip(self.witnesses, answers, strict=True):
             if isinstance(found, Exception):
-                self.log.write(event, witness=witness.party.server, reason=_words(found))
+                self.log.write(event, witness=witness.name, reason=_words(found))
         return list(zip(self.witnesses, answers, strict=True))
 
     async def _asked(self, witness: WitnessAt, note: Note, nodes: Nodes) -> NoteSignature | Exception:
         try:
-            address = await asyncio.to_thread(witness.find)
-            if not address:
-                raise ProtocolError("witness", "is not running")
-            async with channel_to(witness.party, address, self.credentials) as channel:
-                return await self._cosignature(channel, witness, note, nodes)
+            return await self._cosignature(witness, note, nodes)
         except (grpc.aio.AioRpcError, ProtocolError, OSError) as error:
             return error
 
-    async def _cosignature(
-        self, channel: grpc.aio.Channel, witness: WitnessAt, note: Note, nodes: Nodes
-    ) -> NoteSignature:
+    async def _cosignature(self, witness: WitnessAt, note: Note, nodes: Nodes) -> NoteSignature:
         """Raises `ProtocolError` if the witness refuses, or answers something else than its cosignature."""
         head = Checkpoint.of(note)
-        known = (witness.party, head.origin)
-        reply = await _add(channel, self._at.get(known, 0), note, nodes)
-        if reply.status == CONFLICT:
-            size = decimal(reply.body.decode(errors="replace").removesuffix("\n"), "witness", "size")
+        known = (witness.name, head.origin)
+        status, body = await _add(witness.ask, self._at.get(known, 0), note, nodes)
+        if status == CONFLICT:
+            size = _size_of(body)
             if size <= head.size:
-                reply = await _add(channel, size, note, nodes)
-        if reply.status != OK:
-            kind = OtherTreeError if reply.status in (CONFLICT, UNPROCESSABLE) else ProtocolError
-            said = "".join(one for one in reply.body.decode(errors="replace")[:200] if one.isprintable())
-            raise kind("witness", f"refused with {reply.status}: {said}")
+                status, body = await _add(witness.ask, size, note, nodes)
+        if status != OK:
+            kind = OtherTreeError if status in (CONFLICT, UNPROCESSABLE) else ProtocolError
+            said = "".join(one for one in body.decode(errors="replace")[:200] if one.isprintable())
+            raise kind("witness", f"refused with {status}: {said}")
         self._at[known] = head.size
-        lines = [NoteSignature.parse(line) for line in reply.body.decode(errors="replace").splitlines()]
-        mine = [one for one in lines if verify_signature(witness.key, one, note.text) is not None]
-        if not mine:
-            raise ProtocolError("witness", "must answer with its cosignature")
-        return mine[0]
+        return _verified(witness.key, body, note.text, int(self.clock()))
 
 
-async def _add(channel: grpc.aio.Channel, old: int, note: Note, nodes: Nodes) -> wire.AddCheckpointReply:
+async def _add(ask: Ask, old: int, note: Note, nodes: Nodes) -> tuple[int, bytes]:
     size = Checkpoint.of(note).size
     path = await asyncio.to_thread(consistency_path, nodes, min(old, size), size)
-    body = AddCheckpoint(min(old, size), path, note).encode()
-    stub: Any = rpc.WitnessStub(channel)  # type: ignore[no-untyped-call]
-    request = wire.AddCheckpointRequest(body=body)
-    reply: wire.AddCheckpointReply = await stub.AddCheckpoint(request, timeout=_SECONDS)
-    return reply
+    return await ask(AddCheckpoint(min(old, size), path, note).encode())
+
+
+def _size_of(body: bytes) -> int:
+    """The size in the body of a 409; one without its line end may have been cut off."""
+    size, end, rest = body.decode(errors="replace").partition("\n")
+    if rest or not end:
+        raise ProtocolError("witness", "must answer 409 with a size and a line end")
+    return decimal(size, "witness", "size")
+
+
+def _verified(key: VerifierKey, body: bytes, text: str, now: int) -> NoteSignature:
+    """The cosignature of `text` by `key` among the lines of an answer; those of other keys are ignored.
+
+    Raises:
+        ProtocolError: if there is none, or it says another time than `now`, as one that was made before does.
+    """
+    *lines, end = body.decode(errors="replace").split("\n")
+    for one in map(NoteSignature.parse, lines):
+        at = verify_signature(key, one, text)
+        if at is not None and not end:
+            if abs(now - at) > SKEW_S:
+                raise ProtocolError("witness", f"must date its cosignature now, not {now - at} s ago")
+            return one
+    raise ProtocolError("witness", "must answer with its cosignature")
 
 
 def _words(error: Exception) -> str:
-    return str(error.code().name) if isinstance(error, grpc.aio.AioRpcError) else str(error)
+    return (
+        str(error.code().name)
+        if isinstance(error, grpc.aio.AioRpcError)
+        else str(error) or type(error).__name__
+    )

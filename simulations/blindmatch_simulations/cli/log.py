@@ -30,6 +30,7 @@ from blindmatch_simulations.testbed.deployment.transparency import (
     NO_LOG,
     WITNESSES_MOST,
     TransparencyLog,
+    foreign_of,
     make_log,
     read_log,
 )
@@ -41,17 +42,26 @@ NONE = "none: no device can tell whether others are given the same epoch"
 @app.command("init")
 def init(
     deployment: Deployment,
-    witnesses: Annotated[int, typer.Option(min=1, max=WITNESSES_MOST, help="How many.")] = 2,
+    witnesses: Annotated[int, typer.Option(min=0, max=WITNESSES_MOST, help="How many.")] = 2,
     needed: Annotated[
         int | None, typer.Option(min=1, help="Operators of witnesses that must cosign [default: all].")
     ] = None,
     days: Annotated[int, typer.Option(min=1, help="How old a cosignature may be.")] = 7,
+    foreign: Annotated[
+        Path | None,
+        typer.Option(help="A tlog-policy of more witnesses, which others run, each with an https URL."),
+    ] = None,
+    roots: Annotated[
+        Path | None, typer.Option(help="PEM certificates that those chain to [default: the system's].")
+    ] = None,
 ) -> Found:
     """Give the deployment a log and witnesses, before its first epoch is built.
 
     Devices that are registered from now on pin keys, quorum and age, and take no epoch that is not logged.
     """
-    log = make_log(deployment, witnesses, needed or witnesses, days * DAY_S)
+    others = () if foreign is None else foreign_of(_policy(foreign))
+    trusted = "" if roots is None else _read(roots).decode(errors="replace")
+    log = make_log(deployment, witnesses, needed, days * DAY_S, others, trusted)
     return _found(log)
 
 
@@ -86,6 +96,7 @@ def _found(log: TransparencyLog | None, *lines: str) -> Found:
     if log is None:
         return found("log", {"log": NO_LOG}, {"log": NONE})
     keys = {party.server: key.text for party, key in log.witnesses.items()}
+    keys |= {one.key.name: one.key.text for one in log.foreign}
     result = {
         "log": log.name, "key": log.public.hex(), "epochs": log.origin(EPOCHS, "DESIGN"),
         "needed": log.needed, "most_age_s": log.most_age_s, "witnesses": keys,

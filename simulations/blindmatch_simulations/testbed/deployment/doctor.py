@@ -279,7 +279,7 @@ def logged(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterator
         yield Finding("log", Status.OK, what)
     if missing := ", ".join(sorted(pinned.policy.witnesses.keys() - found.witnesses)):
         what = f"no cosignature of {missing}, or one that is too old"
-        yield Finding("witnesses", Status.WARNING, what, f"blindmatch serve it, then {RENEW}")
+        yield Finding("witnesses", Status.WARNING, what, f"see that it runs, then {RENEW}")
 
 
 def examine(

@@ -40,7 +40,8 @@ from blindmatch_server.hosting.authority import DEVICES_CERTIFICATE, Identity
 from blindmatch_server.hosting.serving import Listen, OpenServices
 from blindmatch_server.hosting.serving import serve as serve_until_signal
 from blindmatch_server.log.service import LogConfig, open_log, open_witness
-from blindmatch_server.log.witness import WitnessAt
+from blindmatch_server.log.witness import WitnessAt, ask_over_grpc
+from blindmatch_server.log.witness_https import SubmissionPrefix, ask_over_https, trust_of
 from blindmatch_server.matching.epochs import PublishedSource, Renewing
 from blindmatch_server.matching.forwarding import Carrying
 from blindmatch_server.matching.ledger import CentreAddress
@@ -163,11 +164,18 @@ def _of_log(deployment: Deployment, party: Party, folder: Path) -> OpenServices:
     assert log is not None
     if party != LOG:
         return partial(open_witness, folder, witness_signer(deployment, party), log.known, LOG)
-    find = _finder(deployment)
-    witnesses = [WitnessAt(one, key, partial(find, one)) for one, key in log.witnesses.items()]
+    find, credentials = _finder(deployment), deployment.server_credentials(party)
+    witnesses = [
+        WitnessAt(one.server, key, partial(ask_over_grpc, one, partial(find, one), credentials))
+        for one, key in log.witnesses.items()
+    ]
+    trust = trust_of(log.roots)
+    for other in log.foreign:
+        ask = partial(ask_over_https, SubmissionPrefix.parse(other.url), trust)
+        witnesses.append(WitnessAt(other.key.name, other.key, ask))
     rules = partial(log.stream, curator=deployment.curator_public_key())
-    credentials, quorum = deployment.server_credentials(party), log.policy(log.origin(COUNTS)).satisfied
-    return partial(open_log, LogConfig(credentials, folder, log_seed(deployment), rules, witnesses, quorum))
+    quorum = log.policy(log.origin(COUNTS)).satisfied
+    return partial(open_log, LogConfig(folder, log_seed(deployment), rules, witnesses, quorum))
 
 
 def _finder(deployment: Deployment) -> Callable[[Party], str]:

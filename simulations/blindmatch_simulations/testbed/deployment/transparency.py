@@ -2,7 +2,7 @@
 
 HOME/log.json                     public; devices pin what follows from it for their design
 HOME/log/keys/                    the log's key
-HOME/witness_1/keys/ ...          each witness's key
+HOME/witness_1/keys/ ...          each witness's key; those that others run (kind `https`) have none here
 
 Without the file nothing is logged, and devices pin no policy: `doctor` and `device status` say so.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -50,6 +50,19 @@ class LogError(BlindmatchError):
     """The log cannot be asked, or what it answers must not be published."""
 
 
+class ForeignWitness(Struct, frozen=True):
+    """A witness that others run, of kind `https` (c2sp.org/tlog-witness).
+
+    Attributes:
+        url: its submission prefix.
+        operator: who runs it.
+    """
+
+    key: VerifierKey
+    url: str
+    operator: str
+
+
 class TransparencyLog(Struct, frozen=True):
     """What is public of a deployment's log.
 
@@ -60,6 +73,8 @@ class TransparencyLog(Struct, frozen=True):
         operators: who runs it, by party; each counts once.
         needed: of how many operators a witness must have cosigned.
         most_age_s: how old a cosignature may be.
+        foreign: witnesses that others run.
+        roots: PEM, what certifies their servers; empty: the system's roots.
     """
 
     name: str
@@ -68,6 +83,8 @@ class TransparencyLog(Struct, frozen=True):
     operators: Mapping[Party, str]
     needed: int
     most_age_s: int
+    foreign: tuple[ForeignWitness, ...] = ()
+    roots: str = ""
 
     @property
     def parties(self) -> tuple[Party, ...]:
@@ -101,6 +118,8 @@ class TransparencyLog(Struct, frozen=True):
         by: dict[str, list[VerifierKey]] = {}
         for party, key in self.witnesses.items():
             by.setdefault(self.operators.get(party, f"operator-of-{party}"), []).append(key)
+        for one in self.foreign:
+            by.setdefault(one.operator, []).append(one.key)
         return policy_of([self.key(origin)], by, self.needed)
 
     def pinned(self, design: str) -> EpochPolicy:
@@ -109,35 +128,82 @@ class TransparencyLog(Struct, frozen=True):
 
 
 def make_log(
-    deployment: Deployment, witnesses: int, needed: int, most_age_s: int = 7 * DAY_S
+    deployment: Deployment,
+    witnesses: int,
+    needed: int | None = None,
+    most_age_s: int = 7 * DAY_S,
+    foreign: Sequence[ForeignWitness] = (),
+    roots: str = "",
 ) -> TransparencyLog:
     """Give a deployment a log and witnesses, with their keys; devices that are made from now on pin it.
 
+    Args:
+        needed: of how many operators a witness must cosign; None: of all.
+        foreign, roots: see `TransparencyLog`.
+
     Raises:
-        DeploymentError: if it has a log, or epochs already, or a number breaks its rule.
+        DeploymentError: if it has a log, or epochs already, or a number, key or address breaks its rule.
     """
     path = deployment.home / LOG_FILE
     if path.exists():
         raise DeploymentError(f"{path.name} is there: a deployment has one log, and devices pin its key")
-    if not 1 <= needed <= witnesses <= WITNESSES_MOST or most_age_s < 1:
-        raise DeploymentError(f"a log has 1 to {WITNESSES_MOST} witnesses and needs 1 to all of them")
     if any(deployment.published("").glob("*/current")):
         raise DeploymentError("epochs are published already, and a log begins with epoch 1")
-    parties = [Party(f"witness_{number}") for number in range(1, witnesses + 1)]
+    named, parties = operators(deployment), [Party(f"witness_{number}") for number in range(1, witnesses + 1)]
+    most = len({*(named.get(one, one) for one in parties), *(one.operator for one in foreign)})
+    needed = most if needed is None else needed
+    if not (1 <= needed <= most and len(parties) + len(foreign) <= WITNESSES_MOST) or most_age_s < 1:
+        raise DeploymentError(
+            f"a log has 1 to {WITNESSES_MOST} witnesses and needs those of 1 to all of their operators"
+        )
+    _check_foreign(foreign, roots)
     deployment.admit((LOG, *parties), datetime.now(UTC))
     for party in (LOG, *parties):
         (deployment.server(party) / KEYS).mkdir(parents=True, exist_ok=True, mode=0o700)
         replace_file(_key_file(deployment, party), line_of(secrets.token_bytes(_SEED_BYTES)))
     public = NoteSigner.of("log", ED25519, log_seed(deployment)).key.public
     name = f"log.blindmatch.test/{sha256(public).hexdigest()[:16]}"
+    of_others = {
+        one.key.name: {"key": one.key.text, "url": one.url, "operator": one.operator} for one in foreign
+    }
     held = {
         "name": name, "key": public.hex(), "needed": needed, "most_age_s": most_age_s,
-        "witnesses": {party: witness_signer(deployment, party).key.text for party in parties},
+        "witnesses": {party: witness_signer(deployment, party).key.text for party in parties} | of_others,
+        **({"roots": roots} if roots else {}),
     }  # fmt: skip
     replace_file(path, (json.dumps(held, indent=2) + "\n").encode(), PUBLIC)
     made = read_log(deployment)
     assert made is not None
     return made
+
+
+def foreign_of(policy: Policy) -> tuple[ForeignWitness, ...]:
+    """The witnesses of a tlog-policy, which must have URLs; those of a group `any` are one operator's.
+
+    Raises:
+        DeploymentError: if one has no URL, or there is none.
+    """
+    by = {name: group for group, one in policy.groups.items() if one.least == 1 for name in one.members}
+    if missing := ", ".join(sorted(policy.witnesses.keys() - policy.urls.keys())):
+        raise DeploymentError(f"{missing}: a witness that others run needs a URL on its line")
+    if not policy.witnesses:
+        raise DeploymentError("the policy has no witness")
+    return tuple(
+        ForeignWitness(key, policy.urls[name], by.get(name, name)) for name, key in policy.witnesses.items()
+    )
+
+
+def _check_foreign(foreign: Sequence[ForeignWitness], roots: str) -> None:
+    """That each can be asked, and counts once in a policy; raises `DeploymentError`."""
+    from blindmatch_server.log.witness_https import SubmissionPrefix, trust_of
+
+    try:
+        trust_of(roots)
+        for one in foreign:
+            SubmissionPrefix.parse(one.url)
+        policy_of([], {str(at): [one.key] for at, one in enumerate(foreign)}, 0)
+    except ProtocolError as error:
+        raise DeploymentError(f"a witness that others run: {error}") from error
 
 
 def read_log(deployment: Deployment) -> TransparencyLog | None:
@@ -149,10 +215,21 @@ def read_log(deployment: Deployment) -> TransparencyLog | None:
     path = deployment.home / LOG_FILE
     try:
         held: Mapping[str, Any] = json.loads(path.read_bytes())
-        keys = {Party(party): VerifierKey.parse(key) for party, key in held["witnesses"].items()}
+        of_others = {name: one for name, one in held["witnesses"].items() if isinstance(one, dict)}
+        keys = {
+            Party(party): VerifierKey.parse(key)
+            for party, key in held["witnesses"].items()
+            if party not in of_others
+        }
+        foreign = tuple(
+            ForeignWitness(VerifierKey.parse(one["key"]), str(one["url"]), str(one["operator"]))
+            for one in of_others.values()
+        )
         named = {party: who for party, who in operators(deployment).items() if party in keys}
-        name, public = str(held["name"]), bytes.fromhex(held["key"])
-        return TransparencyLog(name, public, keys, named, int(held["needed"]), int(held["most_age_s"]))
+        return TransparencyLog(
+            str(held["name"]), bytes.fromhex(held["key"]), keys, named,
+            int(held["needed"]), int(held["most_age_s"]), foreign, str(held.get("roots", "")),
+        )  # fmt: skip
     except FileNotFoundError:
         return None
     except (*DAMAGES, ProtocolError) as error:
