@@ -1,16 +1,4 @@
-"""Exit codes of the command; part of its interface, so they do not change their meaning.
-
-  0   done, and right
-  1   done, and wrong: a result that does not hold (demo), or a fault nobody foresaw
-  2   the command line was wrong
-  3   the address of a server is taken
-  4   a file or folder is missing, damaged or of another version (set, key, database, certificate, deployment)
-  5   a server had to cut calls off when it stopped
-  6   input was refused: a list, a picture, a design, a name
-  7   another party could not be reached or refused, or something still waits for it
-  8   done, and not audited: a result that holds, of a design that nothing could be compared for (demo)
-130   interrupted
-"""
+"""Exit codes of the command; part of its interface, so they do not change their meaning (docs/walk.md)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """Work for many processes of this machine, or, with Ray, an extra (`make ray`), of a cluster.
 
-    Cluster -- function, arguments --> a task of Ray, on any node; begun again elsewhere if its worker ends
-            <-- result ---------------
-
 It has the calls of `Workers`. Every node needs this package, the same versions, and the same type of machine,
 or the bits may differ. Ray is asked to open no dashboard and to report no usage.
 """

@@ -1,9 +1,4 @@
-"""Results of every kind of measurement: one file, one type of row, version 4; docs/results.md.
-
-A command adds fields of its own to the row (`bench`: `measure.row`, `attack run`: `attacks.run`, `assess`:
-`assess.results`); what is a figure, a run and a machine is the same everywhere. `results-v4.schema.json` is
-the JSON Schema of all of them, committed.
-"""
+"""Results of every kind of measurement: one file, one type of row, version 4; docs/results.md."""
 
 from __future__ import annotations
 

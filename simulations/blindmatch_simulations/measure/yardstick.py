@@ -1,14 +1,7 @@
 """The clocks, and the unit u: the CPU time of one ristretto255 scalar multiplication by libsodium; and from
-single runs to figures: medians, ratios to u, and whether the machine was disturbed.
-
-Milliseconds compare moments of one machine at best. A cost divided by u, measured in the same process just
-before and just after, compares between machines and between programs that use the same kind of arithmetic.
+single runs to figures: medians, ratios to u, and whether the machine was disturbed (docs/performance.md).
 
     reading, run, reading, run, reading ...       each run lies between two readings of the yardstick
-
-A run is disturbed if u differs between its two readings by more than 15 %, or the load of one of them, or
-its own, is above 1.15. Figures are medians over the undisturbed runs, if those are at least half of them;
-else over all runs, and the measurement is called disturbed.
 """
 
 from __future__ import annotations

@@ -1,11 +1,7 @@
 """One picture, followed through recordings: what reached each party, as one page that needs nothing else.
 
-    recording --> followed --> Followed: messages and ends in their order, without keys, sessions, randomness
-    Followed  --> follow.js: state x event -> state, drawn; steps go back by reducing again
-
-A fact counts as seen where a request, or the record of an operation, bears it (`_facts`); what a party with a
-role could read of a picture was noted when the run was recorded (`Shown`). Pictures that are not near a
-bundled one are left out with all that left for them: the page is no place to try one's own.
+recording --> followed --> Followed: messages and ends in their order, without keys, sessions, randomness
+Followed  --> follow.js: state x event -> state, drawn; steps go back by reducing again
 """
 
 from __future__ import annotations

@@ -1,14 +1,7 @@
 """A design's own work for a picture, in one process: no messenger, no network, no other design.
 
 By it a design that is too dear for the whole workload gets a smaller list and fewer pictures. What the
-harness adds is timed by pairs of the same session, with its records and without:
-
-    bare      start -> state saved -> bodies encoded, answered, decoded -> receive -> offline phase
-    watched   the same in the device's own detector, which notes the state, the tape of randomness and every
-              round, with a record of each request as the egress seam keeps it, and a picture's clocks
-
-There is neither network nor messenger in either, so that what is added is set against the design's own
-work and nothing else. Within a pair the picture is the same; which of the two goes first alternates.
+harness adds is timed by pairs of the same session, with its records and without; which goes first alternates.
 """
 
 from __future__ import annotations

@@ -1,11 +1,7 @@
 """What the next epoch costs, and what an epoch can show to outsiders.
 
-The next one is built as a change of the one before, where the design can do that. Proofs are each made of
-this run's epoch and verified: two of three organisations endorse its entries, and it goes into a log of
-its own with two witnesses, all in this process. That shows everybody which epoch there is; it shows what
-pictures are matched with only where devices match by the set-up alone, or replies are tied to keys in it.
-A role that is taken at its word can use another list; an attested enclave's is in its quote, which devices
-are shown and outsiders are not.
+Proofs are made of this run's epoch and verified: two of three organisations endorse its entries, and it goes
+into a log of its own with two witnesses, all in this process.
 """
 
 from __future__ import annotations

@@ -1,22 +1,14 @@
 """A design's set, built once for a workload and kept until the design's row is written.
 
-    DIR/.sets/NAME/KEY/          the design's folder of epochs, as `publication` writes it
+    DIR/.sets/NAME/KEY/          the design's folder of epochs; KEY follows from all that the set depends on
     DIR/.sets/NAME/KEY/spent     time and CPU of its build, added up over the parts of an interrupted one
-
-KEY follows from all that the set depends on: design, version, parameters, the list, the seed, and the source
-of the design. A run that was interrupted takes a finished set up as it is, and an unfinished build where it
-stopped. The set is lent to a deployment by hard links, so that an update there leaves it as it is.
-
     DIR/.origins/NAME.json       machine and source of the row designs/NAME.json
-
-A row of another machine, or of other code, is no row of this run.
-
     DIR/.sets/NAME-checks.json   checks that came to their end, each with its key
     data/checks.json             the same, committed: written by ``blindmatch conformance --keep``
 
 A check's key follows from design, version, seed, parameters, runs, and the code of design and check with what
 they import, words left out; not from other packages, data, and what checks alone use of client, proofs,
-server and PDQ. Under another key nothing is taken: a changed design is checked, or is not checked.
+server and PDQ.
 """
 
 from __future__ import annotations

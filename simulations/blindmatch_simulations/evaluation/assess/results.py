@@ -1,9 +1,5 @@
 """A results folder: the rows of an assessment in the results file that every command writes
 (`measure.results`), written, checked, and put into one tidy table with those of other files.
-
-``results.json`` stands beside ``workload.toml``, ``rows/NAME.jsonl`` and ``designs/NAME.json``; `files` has
-the SHA-256 of each: a folder that was edited, truncated or made by another version is refused. The file's
-`options` are the whole workload.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""A whole assessment: material once, one guarded process a design, then the results file and the report.
-
-Each design's row is written as soon as it is finished; one that is there is not measured again, unless the
-design's source has changed. Its set is kept until then, so that a run that was interrupted after the build
-does not build again.
-"""
+"""A whole assessment: material once, one guarded process a design, then the results file and the report."""
 
 from __future__ import annotations
 

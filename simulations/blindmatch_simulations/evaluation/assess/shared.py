@@ -2,9 +2,7 @@
 
     CACHE/assess/WHAT-CODE-GIVEN    SHA-256 of the rest, 32 bytes; files by name, as MessagePack
 
-CODE follows from the module that makes it and all of ours that it imports, words left out; GIVEN from
-parameters, pictures that packages bring, our data files, versions of every installed package, Python, system
-and processor. An entry without its digest is made again. Nothing of the user's own pictures is kept here.
+Nothing of the user's own pictures is kept here.
 """
 
 from __future__ import annotations

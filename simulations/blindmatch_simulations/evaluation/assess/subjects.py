@@ -1,12 +1,4 @@
-"""What can be measured, by reference, the row that is made of it, and the points of a sweep.
-
-A sweep is one workload over a grid of parameters, list sizes and seeds, each point an assessment of its own:
-
-    workload with [sweep] --> points --> OUT/k=20_random=3000_seed=1/results.json, ... --> one tidy table
-
-A design is measured on the values of those parameters that it has; at each point once. A sweep that was
-interrupted goes on, point by point, and one that gets further values keeps the points that are there.
-"""
+"""What can be measured, by reference, the row that is made of it, and the points of a sweep."""
 
 from __future__ import annotations
 

@@ -1,14 +1,7 @@
 """An adversary: who attacks which sentence with what, and the planted weakness that lets it win.
 
-Three families are made of this one type. They differ in what a move is, and in how a weakness is planted:
-
-    family             move                                   weakness
-    attacks            runs against a build, gives a Figure   plants it in the build while a block runs
-    hostile clients    one attempt at a server                none: what they do to others is measured
-    planted cheats     the conformance check that must fail   a design that does what it must not
-
-Attacks are in `attacks.table`; hostile clients and cheats in `tests/hostile/` and `tests/planted/mutations/`.
-`replacing` makes the first family's weaknesses.
+Attacks (`table`), hostile clients (`tests/hostile/`) and planted cheats (`tests/planted/mutations/`) are made
+of this one type; `replacing` makes the first family's weaknesses.
 """
 
 from __future__ import annotations

@@ -1,10 +1,4 @@
-"""Who carries sealed requests, and who answers them, against one another's accounts.
-
-over-asking     a carrier seals requests of its own: which guesses are listed?
-resent-request  it hands a request in again, to another role, in another epoch, a reply to another session
-marked-device   a role treats one request badly: does its device then send otherwise than others?
-linked-by-time  a role that sees messages leave takes the requests to be theirs in their order; simulated
-"""
+"""Who carries sealed requests, and who answers them, against one another's accounts."""
 
 from __future__ import annotations
 

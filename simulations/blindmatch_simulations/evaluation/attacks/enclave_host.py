@@ -1,12 +1,4 @@
-"""The host of an enclave runs something else than was measured, or has the platform sign what is not so.
-
-attested-host        seven ways without the platform's key: quotes of another configuration, code, list or
-                     epoch, a platform of its own, a key of its own in a quote, the quote for another nonce
-unmeasured-code      a copy of the package with an altered .pyc that Python does not check: does it run under
-                     the measurement of the policy?
-broken-attestation   the vendor's key leaked: the host signs a quote of the policy's measurement over a key of
-                     its own, and reads what devices seal to it
-"""
+"""The host of an enclave runs something else than was measured, or has the platform sign what is not so."""
 
 from __future__ import annotations
 

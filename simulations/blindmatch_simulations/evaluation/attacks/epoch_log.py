@@ -1,11 +1,5 @@
 """A curator, with its key, the matcher and the log, gives one user another epoch than everybody.
 
-unlogged-epoch   what is offered is not what a quorum of witnesses says that the log ends with: a set-up or
-                 a key for one user, a leaf that the curator did not sign, an older epoch, an old checkpoint,
-                 a fork, two of three witnesses, one witness or one operator twice, a foreign log
-two-histories    a quorum cosigns two histories, so that each device takes its own; the two devices write
-                 to one another, once
-
 In memory, with the device's own check and the package's own proofs; nothing is served.
 """
 

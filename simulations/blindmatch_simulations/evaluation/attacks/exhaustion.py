@@ -1,13 +1,8 @@
 """Accounts that use up what others need: a matcher's time, the room of a victim's device.
 
-crowding      accounts keep a matcher busy with well-formed requests: how many are answered before somebody
-              else's? Each has as many waiting as it may have worked on at a time; then a bystander asks once
-store-growth  a sender fills a victim's store with first messages that use no one-time pre-key
-
-Of answers the order counts, not the time: `make flood` has the latencies beside this and other
-kinds of hostile clients, in processes. X3DH lets a first message go without a one-time pre-key, and whoever
-gets one must remember it, or its repeat would be a message again. A sender starts as many sessions as it
-likes; what the victim keeps must not grow with them.
+Of answers the order counts, not the time: `make flood` has the latencies. X3DH lets a first message go
+without a one-time pre-key, and whoever gets one must remember it; what the victim keeps must not grow with
+them.
 """
 
 from __future__ import annotations

@@ -1,16 +1,5 @@
 """A modified device asks for what it likes, and opens entries of the list.
 
-extraction         of oprf-psi a hash of its choice an evaluation: of a dictionary it opens the entries that
-                   are in it; of token-psi tokens of its choice, half of them in each of two bands
-                   (`near.extraction`): of N entries N (E / 2^(k+1))^2 open after E evaluations, whether
-                   anybody knows them or not
-pooled-extraction  devices of several accounts each ask up to the limit, and together open what they can
-key-limits         the ledger alone, one request after the other: each asks on past its limit, and that of all
-malformed-vector   a homomorphic matcher is asked with a vector that is no hash, to read label keys
-    all ones        v is the entry's weight, near every entry: each slot would hold its key
-    128 times a bit v is 128 or 0: the slot of every entry with that bit would hold its key
-own-relinearisation  such a vector, under keys of its own making that have the check of it come out as 0
-
 Tokens are shortened to 8 bits here, so that 512 evaluations open a whole list, and the limits are as small.
 What a list would lose at the default parameters is projected from the formula, for uniform hashes. Vectors
 are tried in the ring without security, where a request takes 0.1 s and slots are filled alike.

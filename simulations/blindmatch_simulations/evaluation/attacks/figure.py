@@ -1,15 +1,7 @@
-"""What an attack achieved, how well it tells two cases apart, and what it spent.
+"""What an attack achieved, how well it tells two cases apart, and what it spent (docs/results.md).
 
-A game is fair: what its observations mean is learnt, then tested. Half of the games, as many of each case,
-train: each feature alone, and all together, learn which case their values go with. The best on the training
-half guesses the other half.
-
-What it spent is stated four ways, each where it has it; docs/results.md.
-
-queries      requests to a design's roles that were answered in the run, whoever held device or role
-distortion   how far the edit that it needed moves pictures
-compute      CPU of the whole run over u, the scene and the defender's side included
-list share   of the list's entries, those that the adversary knew or had put there before it began
+A game is fair: half of the games, as many of each case, train: each feature alone, and all together, learn
+which case their values go with. The best on the training half guesses the other half.
 """
 
 from __future__ import annotations

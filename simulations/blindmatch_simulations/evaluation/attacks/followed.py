@@ -1,11 +1,4 @@
-"""Runs to be followed on a page: one picture in three forms, in an honest run or under an attack.
-
-innocent   a picture that is not on the list
-edited     a copy of the listed picture, after one standard edit
-listed     the listed picture itself
-
-Alice sends Bob each of them in turn; Bob receives, the centre checks what it got. Pictures are bundled crops.
-"""
+"""Runs to be followed on a page: one picture in three forms, in an honest run or under an attack."""
 
 from __future__ import annotations
 

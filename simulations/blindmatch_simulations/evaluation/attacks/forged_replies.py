@@ -1,29 +1,4 @@
-"""Whoever answers does so with what is no right reply, or shows one to others.
-
-forged-replies  a matcher answers with what is no evaluation under the set-up's key; each reply must be
-                refused, and alike
-false-absence   a device, with the matcher, shows that a listed hash is not on the list
-forged-label    a third party, whose labels are signed, answers with labels that are not on the list, so that
-                a device reports a picture it wants
-forced-report   the same of a matcher whose labels are not signed
-
-Replies are made for the request of a picture on the list and of another: evaluations under another key, with
-that key's proof or the right one's; single rows replaced, swapped, left out or repeated; the reply to another
-request; other epochs; other proofs; rows that are no elements; and noise. Whoever makes labels knows the hash
-that was asked about, so each label is of that very hash, or of one near it:
-
-    made up      without a signature, or with one of its own key
-    borrowed     under the signature of a listed entry, or of the label that says that nothing was found
-    outdated     of an entry that the epoch before had, signed then
-
-Of absence a verifier is shown:
-
-    a listed hash    the honest session, which comes to a match
-    another key      the matcher answers under a key of its own
-    a delta left out the hash came with the second epoch, and the set-up is shown without it
-    rows swapped     the reply's elements in another order
-    another hash     what was asked about is a hash that is not listed
-"""
+"""Whoever answers does so with what is no right reply, or shows one to others."""
 
 from __future__ import annotations
 

@@ -1,33 +1,8 @@
 """Whoever holds a listed picture and its label files reports about others, or of what was never sent.
 
-framing         the checks must fail each
-    the recipient   a device reports that somebody sent it the picture
-    a service       relay and matcher report a message between two others, with a commitment made up for it
-    another design  relay and matcher report under a design whose provider reads messages, with no commitment
-    a repetition    a device reports one message of its own again and again
-unsent-message  the relay has not taken the message as the report says; its stamp must show it
-    forged          a stamp that was made up, on a message that never was, as both sides can agree on
-    moved           the stamp of a true message of the device's own, on a picture that it never sent
-    to another      the same with another recipient
-    back-dated      a true stamp with an earlier time
-    replayed        one stamped message, reported again and again
-split-accounts  somebody with several accounts stays one match below a threshold with each
-pushed-over     somebody sends another account listed pictures and reports it for them, to lift it over
-
 The picture is on the list, the label is right, the relay stamps whatever it is asked to, and all of it is
-sealed to the centre as a report should be.
-An account would be looked at once so many of its matches are there: the testbed's centre has no such
-threshold, each report counts. What is counted is what one would be applied to, reports that pass by account.
-
-framed-sender   the provider reports a message of Alice's that she never sent, in modes that ask for her key
-    own key             a key that it calls hers made the proof
-    with the recipient  the recipient's own forgery, which convinces the recipient alone (amf.py, RForge)
-open-report     a centre reads in a report more of the message than the matched picture
-
-The provider stamps what it likes, and has a certificate in her name; what it lacks is her device's key, which
-her device has named to the centre. Had it named one of its own before her, that one would count: not claimed.
-The centre opens the report with its own key, as it must, and looks for the message's text and for the digest
-of an attachment that did not match.
+sealed to the centre as a report should be. The testbed's centre has no threshold: what is counted is what one
+would be applied to, reports that pass by account.
 """
 
 from __future__ import annotations

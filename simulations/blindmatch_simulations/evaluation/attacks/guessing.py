@@ -1,18 +1,4 @@
-"""Pictures that somebody thinks of are tested, half of which are on the list.
-
-guessing            the matcher, which holds the OPRF key and the set, plays the device towards itself
-membership-probing  a device asks as devices do, one request a guess
-one-share           each party alone that holds a share of the key, with it and with what it and a small one
-                    of another make up
-all-shares          they join their shares, and do as the single holder of a key does
-
-Of a picture that a matcher hands out buckets for:
-
-prefix              it is one it has in mind, or another: how much likelier the right prefix makes it
-same-prefix         tells two pictures apart that have one prefix
-other-bucket        answers with what is not the bucket that was asked for
-held-back           refuses the bucket of a picture it has in mind: a device in mode hold never sends it
-"""
+"""Pictures that somebody thinks of are tested, half of which are on the list."""
 
 from __future__ import annotations
 

@@ -1,17 +1,8 @@
 """What the parties on a message's way see beside its content: who calls, when, how long after what.
 
-joined-logs   provider and matcher join what each of them logs of calls: account, time, method, size
-    relay     who sent whom how much, when       matcher    who asked, when
-    joined    a request belongs to the next message of its account: so who sent whom a picture
-warned, refused   calls of a device whose consequence is a warning, or no message: do they tell of a match?
-relay-timing  the relay looks at the time from the matcher's reply to the upload: was there a match?
-    reply of the matcher --> [what depends on the outcome?] --> Upload, Send to the relay
-
-Logs have no content. For the first two accounts send pictures and texts in a random order, one after the
-other: their calls never overlap. For the second pictures without a match, with one and with a family of 64
-entries are sent in a random order. Judged are the order of events (no step that looks at the outcome before
-the message is handed over) and, in a thorough run, whether the times tell the three kinds apart. Other traces
-of time are not looked at.
+Judged are the order of events (no step that looks at the outcome before the message is handed over) and, in a
+thorough run, whether the times tell no match, one and a family of 64 apart. Other traces of time are not
+looked at.
 """
 
 from __future__ import annotations

@@ -1,22 +1,4 @@
-"""Whoever has a device makes another use of it.
-
-stolen-device   reads its files, and asks the design itself as often as they like; nobody is asked
-    hashes read    entries that stand in the set-up's files as they are
-    edits tested   of copies of listed pictures, some too far off, those of which it is told if they match
-unmatched       sends a listed picture without having it matched; nobody can tell
-audit-evasion   hides a picture's hash where an audit may not look; the audit of its records must see each way
-
-    message id    half the hash is the message's id
-    commitment    the whole hash stands for the commitment
-    attachment    the picture goes to the relay as it is, in the length that its ciphertext would have
-    name          the hash is in a name that the device asks the relay for
-    repetition    one request is made so often as the hash's first byte says
-    offsets       a fetch of the set-up is broken off, and goes on from places that the hash says
-    numbers       messages are acknowledged whose numbers the hash says
-    downloads     attachments are fetched that nobody sent, so many as the hash's first byte says
-
-An honest device sends a picture; then what it recorded of itself is changed as if it had cheated.
-"""
+"""Whoever has a device makes another use of it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,5 @@
 """A curator lists what the list is not for; all pictures are generated, and show nothing and nobody.
 
-    dual-purpose   a leaflet is listed: who sends it is found as whoever sends anything else on the list
-    poisoned-list  views of a place are listed, so that new views of it match: the surveillance rate against
-                   the poisoned share of the list, as Hooda and others have it (docs/attacks.md)
-
 A view is the place's picture with noise, cut by 4 % of its side, up to 10 % brighter or darker. What matches
 is the design's relation; no protocol is run for views.
 """

@@ -1,24 +1,8 @@
 """What a perceptual hash leaves of a picture: a coarse one is rebuilt of it, others are taken for it.
 
-rebuilt-picture     a matcher rebuilds pictures from what devices send of them, and recognises each among
-                    others: its reconstruction is more like it than like any of the others
-look-alikes         a picture of which one patch is another's: a form that is filled in otherwise, another
-                    face in the same frame. Those that PDQ has near are compared by the centre's second hash
-rebuilt-collisions  a grey picture made of nothing but a hash, which is then its own: whoever has the list has
-                    one for each entry, and the second hash is to tell
-
-For the last two every picture is generated for the run, rates alone are kept. Each pair has a key of its own
-for the second hash, and no picture is in two pairs, so pairs are independent.
-
-refusal-oracle      somebody tries the standard edits of a listed picture until one is not found any more, on
-                    a device that refuses what matches. The refusal is all they need: it comes at once, for
-                    every edit, and no server ever hears of those that were refused. Nothing is reported
-tried-edits         the same with a device's classifier, on pictures under a caption that stays on
-fixed-edits         on listed pictures, against what a design calls a match: no protocol is run
-
-The edits were made for other reasons (`pictures.edits`), and no others are looked for. What is stated of
-distortion is that of the first of them, the harmless ones coming first, that goes through, or takes out at
-least half of the pictures, or else most.
+Every picture is generated for the run, rates alone are kept. Each pair has a key of its own for the second
+hash, and no picture is in two pairs, so pairs are independent. Edits were made for other reasons
+(`pictures.edits`), and no others are looked for.
 """
 
 from __future__ import annotations

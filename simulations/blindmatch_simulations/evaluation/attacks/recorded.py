@@ -1,23 +1,8 @@
 """Somebody keeps what was asked, to intersect many days of it, or to open it with keys stolen later.
 
-recurring-picture  whoever answers requests intersects days: which account asked, each day, about the picture
-                   of that day?
-recurring-hash     the same, where that is declared to succeed
-recorded-requests  requests for listed pictures; later every role's state, not a device's: which of two
-                   pictures was it? What the role can open is opened; anything else is answered with the
-                   stolen key, and the answer read in sessions of the thief's about either picture
-recorded-sealed    the same, where that is declared to succeed
-recorded-messages  sealed messages; later the recipient's account as it is then, and its files with their key
-earlier-pictures   a homomorphic matcher's recorded queries, multiplied into the reply to a later one of a
-                   listed picture, whose report comes only if the earlier picture was near a guess
-
-    day    one account sends a picture that the adversary has in mind; others send what they like
-    left   the accounts whose requests, every day so far, showed what any request for that picture shows
-
 Where requests come without an account, by way of a carrier, it is supposed to know who was active, which half
-of the others are on a day (assumed, not measured). It keeps those that were on days when a request fitted, by
-what does not fit a picture of nobody's; how often activity alone singles one out, those days known, is said.
-The thief holds what there is after the last of what it recorded was sent, not what was there before.
+of the others are on a day (assumed, not measured); how often activity alone singles one out is said. The
+thief holds what there is after the last of what it recorded was sent, not what was there before.
 """
 
 from __future__ import annotations

@@ -1,32 +1,8 @@
 """A matcher serves another set than everybody's, or one that breaks.
 
-rollback      without the curator's key it moves a device to another epoch, list or key
-    an older epoch   the epoch before, which the curator did sign
-    another list     the next epoch, of the matcher's own list and key: an unlisted picture is reported
-    another key      the device's epoch once more, under a key for this device alone
-withholding   with the curator's help it serves a set that breaks where certain pictures look, and only there
-    a wrong digest   labels do not have the digest that the file's table says: listed pictures alone get there
-    no map           one shard of the store is noise with a right digest: only some keys lead there
-
-To roll back it signs what it makes with a key of its own, and answers in the place of the matcher that the
-device knows. In a set that breaks everything else is right, and the curator's key has signed it. If a device
-finds the fault when a picture gets there, and then holds it back or asks again, the matcher learns which
-pictures these are. So the device must take the set for all pictures or for none.
-
-A device looks in a set's files for what it is not to see there:
-
-relisting     in the files alone, an entry that was removed and is listed again under the same key
-lone-hit      lone hits: tokens of its choice that one entry has, and no label to show for it
-
-    epoch 1   a list          epoch 2   one entry removed          epoch 3   the same hash, or a new one
-
-What the full set and the newest delta hold is compared: sealed labels (two under one key and nonce are equal
-wherever what they seal is, and else give its XOR: of ids and salts), cells of the store (that hold the same
-masked value, or one that differs by a label's number), and the index of addresses. The entry comes back with
-another id and salt, as the list tools do it, or as it was.
-
-For lone hits it asks for tokens, half of which are an entry's, and reads what a layer's store holds for each.
-A lone hit and a miss must look alike in layers of every size; an update of one entry is the smallest.
+If a device finds a fault when a picture gets there, and then holds it back or asks again, the matcher learns
+which pictures these are: so the device must take the set for all pictures or for none. A lone hit and a miss
+must look alike in layers of every size; an update of one entry is the smallest.
 """
 
 from __future__ import annotations

@@ -1,16 +1,4 @@
-"""A relay hands out keys of its own: as somebody's, between two people, and in the centre's name.
-
-    first-contact     Alice writes Bob for the first time; the relay gives her its own keys as Bob's and reads
-    substituted-key   the same where she compares their safety number with Bob
-    forged-notice     the relay makes a message of the account that bears the centre's notices
-    downgrade         a message in the clear, as a deployment without end-to-end encryption would deliver it
-    ghost-recipient   nobody compares: both write and read as ever, and a ghost reads along
-    compared-ghost    they compare their safety number first
-
-alice --sealed to "bob", the ghost--> relay: reads --sealed again as "alice", the ghost--> bob
-
-What succeeds before keys are compared is declared; the others are claimed to be withstood.
-"""
+"""A relay hands out keys of its own: as somebody's, between two people, and in the centre's name."""
 
 from __future__ import annotations
 

@@ -1,12 +1,5 @@
 """A curator, with its key, the matcher and one of three organisations, lists or drops what two must endorse.
 
-    unendorsed      an epoch that is not endorsed as it must be: by one organisation; by one with two keys;
-                    for another deployment; for epochs that are over; with an entry more in the set than in
-                    the endorsements; without an entry whose removal nobody endorsed
-    swapped-entry   an epoch whose endorsements are all good, and whose set has another entry in the place of
-                    an endorsed one: its hash, id or salt differ, it is a second label of the hash, its label
-                    bears the id of a filter's match, or the set is a filter
-
 The other two organisations have signed everything but the picture that is to be reported. The sets are built,
 signed and served by the package's own curator and matcher.
 """

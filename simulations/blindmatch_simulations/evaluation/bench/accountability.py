@@ -1,13 +1,7 @@
 """`blindmatch bench accountability`: what can be shown to others, made and verified.
 
-absence        proofs of absence in `oprf-psi` and `token-psi`
-endorsements   of an epoch, each batch by k = 2 of n = 3 organisations. The epoch that is audited is of
-               `hash-upload`, whose set takes no time to build, so that what is measured are the endorsements;
-               the set that is built again is one of `oprf-psi`
-log            as it stores, opens and proves, and a device's check
-franking       what stamp, designated franking and signature cost, at both ends
-
-Hashes and keys are random.
+The epoch that is audited is of `hash-upload`, whose set takes no time to build, so that what is measured are
+the endorsements.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 """`blindmatch bench messenger`: texts and pictures of devices with the design `none` through one relay.
 
-    parent: relay and matcher as processes; orders --> worker processes, each with pairs of devices --> relay
-
-Devices and relay share the cores, so rates are those of the whole, not of a relay alone; CPU times tell
-them apart.
+Devices and relay share the cores, so rates are those of the whole; CPU times tell them apart.
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
 """Times other programs in an environment of their own; needs nothing of this project.
 
-    python peer_outside.py pdqhash PHOTOGRAPHS.npy RUNS          needs pdqhash, numpy, rbcl
-    python peer_outside.py openmined ENTRIES QUERY_SIZE RUNS     needs openmined-psi, rbcl
-    python peer_outside.py secretflow ENTRIES RUNS               needs spu, rbcl
-
-Prints one JSON object. The yardstick, one ristretto255 multiplication by rbcl (libsodium), is timed in this
-process before and after each run. Packages are imported by name, since the project's own environment does not
-have them.
+python peer_outside.py pdqhash PHOTOGRAPHS.npy RUNS          needs pdqhash, numpy, rbcl
+python peer_outside.py openmined ENTRIES QUERY_SIZE RUNS     needs openmined-psi, rbcl
+python peer_outside.py secretflow ENTRIES RUNS               needs spu, rbcl
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """`blindmatch bench query` without a network: the private check of one hash, as primitives and as design; and
 `blindmatch bench parties`: what a set costs to build, a picture the device and each role.
-
-What is timed is a hash that is not listed, the usual case; a match opens one label more. Beside primitives
-stands what libsodium's group arithmetic alone costs in a row: no program that calls it can take less.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""`blindmatch bench set`, `import`, `pdq`: a set of oprf-psi, from pictures and lists to a device's start.
-
-set       building, size, look-up and start
-import    reading lists in the formats that people have them in, on one core
-pdq       PDQ of photographs of 640 by 480 pixels, and `pdqhash` on the same ones
-"""
+"""`blindmatch bench set`, `import`, `pdq`: a set of oprf-psi, from pictures and lists to a device's start."""
 
 from __future__ import annotations
 

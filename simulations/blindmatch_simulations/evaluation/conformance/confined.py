@@ -1,19 +1,11 @@
 """A process in which a design's sessions are run with nothing to look at and nowhere to go.
 
-Run as ``python -m``: a `Task` comes on standard input, a `Done` leaves on standard output.
-Clock, host name, process id and environment are what the task says, before the design is loaded.
-Once it is, whatever opens, connects, starts or inspects anything is refused and noted. Noted are also what a
-step writes to standard output, standard error or a log, threads and work for the end of the process that it
-leaves behind, and state on the design's object, its classes or its module.
+Run as ``python -m``: a `Task` comes on standard input, a `Done` leaves on standard output. Clock, host name,
+process id and environment are what the task says, before the design is loaded; once it is, whatever opens,
+connects, starts or inspects anything is refused and noted. What is read all the same: docs/conformance.md.
 
-Read all the same: C code's clocks (`datetime`'s base class, ``numpy.datetime64("now")``, `os.times`,
-`resource`), `os.urandom` (the check of tapes finds it), user and group ids, memory addresses, frames
-through another module than the design's own, `os.cpu_count`, the processor's counters, and whatever a
-compiled extension asks the kernel for.
-
-State is compared by a digest of what an object holds, with all that hangs on it: containers, attributes,
-closures, default arguments and caches are followed; classes and functions only of the design's own modules.
-State inside of native objects (a running hash, a random generator) is not seen.
+State is compared by a digest of what an object holds, with all that hangs on it; classes and functions only
+of the design's own modules; the inside of native objects is not seen.
 """
 
 from __future__ import annotations

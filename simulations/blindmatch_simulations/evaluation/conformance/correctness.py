@@ -1,10 +1,4 @@
-"""Every outcome against the plaintext oracle, and what a centre makes of it.
-
-label     hash, id and salt are those of an entry that the picture matches, within its first and last epoch
-centre    the centre's own checks pass a report of the outcome, as far as they need no message
-
-For a design that recognises a category there are pictures of its own, since the picture alone decides.
-"""
+"""Every outcome against the plaintext oracle, and what a centre makes of it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,6 @@
 """Everything follows from what came in: the same randomness gives the same bytes, on any executor, and in
-whatever batch a body happens to arrive.
-
-And nothing but state, picture, set-up and tape decides what a design sends: one more process runs some
-sessions again (`confined`), with another clock, host name, process id, environment and order of hash tables,
-and with files, sockets, processes and inspection refused. What it sends must be what is sent here.
+whatever batch a body happens to arrive; and in a process (`confined`) with another clock, host name, process
+id, environment and order of hash tables, and with files, sockets, processes and inspection refused.
 """
 
 from __future__ import annotations

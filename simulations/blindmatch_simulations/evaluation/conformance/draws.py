@@ -1,17 +1,9 @@
 """What is drawn is long enough, and is drawn anew: keys, blinds and nonces hang on 128 bits of the tape at
 least, and look it; no two proofs share a nonce.
 
-    influence     of the bytes that are drawn, 16 at least change what comes of them, if any does
-    collisions    what differs between sessions, sets or replies never comes twice
-    full range    values of 32 bytes that a session or a role's state keeps, and that differ from run to run,
-                  differ in 120 bits at least: a scalar below a bound does not
-    proofs        every pair of what can be read as proofs is solved for the key, which is held against the
-                  public keys that everybody has
-
-No blind of b bits comes twice in n = `SESSIONS` sessions with a probability of exp(-n^2 / 2^(b+1)).
-
-A proof of knowledge of a key k is a challenge c and a response s = r - c*k (RFC 9497, section 2.2.1; one of
-Schnorr's has the other sign). Two proofs of one nonce r give k = (s' - s) / (c - c').
+No blind of b bits comes twice in n = `SESSIONS` sessions with a probability of exp(-n^2 / 2^(b+1)). A proof
+of knowledge of a key k is a challenge c and a response s = r - c*k (RFC 9497, section 2.2.1; one of Schnorr's
+has the other sign). Two proofs of one nonce r give k = (s' - s) / (c - c').
 """
 
 from __future__ import annotations

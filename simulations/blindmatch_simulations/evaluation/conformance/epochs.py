@@ -1,14 +1,8 @@
 """Epochs: what was made for one is not taken for another, and no key lives in two; damaged files of one are
 refused, or the damage has no effect at all.
 
-What a design says ties a role to the epoch's list (`Info.tie`) is held against another key and another list:
-
-another key      of the same list and epoch: refused where there is a tie, else no other outcome
-another list     under the same randomness, and so the same keys
-another request  the right reply, to another picture
-one field of these, or its first or last row, in the right reply; to an account's second picture
-nobody's         a made-up reply of each type; the right one with a number or mark altered, or without rows
-a proof's maker  other device states and tapes: a session ends as it did
+What a design says ties a role to the epoch's list (`Info.tie`) is held against another key and another list,
+made-up and altered replies, and device states and tapes of somebody's choice.
 """
 
 from __future__ import annotations

@@ -1,12 +1,5 @@
 """What all checks of one run share: the design, the pool, two epochs and the honest sessions; and where a
 design is looked at: as published, after an update, with a set and with pictures that are large.
-
-    as published    the pool's list and pictures
-    after an update the same, one entry added and one removed, if the design can be updated
-    large           a set of `LARGE` entries; pictures that are listed, that are not, of many pixels, of
-                    middling quality, and ones that an entry is somewhat too far from
-
-All with requests and files as small as the design's parameters allow, so that many of them can be made.
 """
 
 from __future__ import annotations

@@ -1,16 +1,9 @@
 """Does a real device hand a message to the relay before anything depends on the outcome of its picture?
 
-One that refuses to send what matches is the exception: of a message with a match it sends nothing at all, and
-every other one it hands over as ever.
-
-By order: between the last reply and the relay's acknowledgement no outcome is worked out. That is exact,
-and one picture of a kind shows it. With the large games also by time: from the last reply to the first byte
-of the upload, in CPU time of the device's thread, for pictures that match, that match a family of 64
-entries, and that match nothing.
-
-The device is real; its matching service, relay and centre are in this process (`LocalParties`, in place of
-its `Egress`): every call is noted when it was answered, and nothing waits for a network, so that the time
-between two calls is the device's own.
+By order: between the last reply and the relay's acknowledgement no outcome is worked out; one picture of a
+kind shows it. With the large games also by time: from the last reply to the first byte of the upload, in CPU
+time of the device's thread. The device is real; the servers are in this process (`LocalParties`, in place of
+its `Egress`), so that the time between two calls is the device's own.
 """
 
 from __future__ import annotations

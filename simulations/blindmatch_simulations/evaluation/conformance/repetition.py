@@ -1,14 +1,4 @@
-"""Nothing counts: a call gives the same a thousand times, an account's thousandth picture is as its first.
-
-replays            of a carried request: no two replies are sealed under one key stream
-the same call      `start`, `receive` and `answer` over and over, with one tape: no object holds a state
-a long account     the state goes on from picture to picture, through offline phases: where two pictures,
-                   after two histories, differ in what is sent under one tape, fresh accounts' first ones do;
-                   after some of them no parity tells pictures or histories apart, nor what is enrolled with
-growth             an account's state, and what the design's object, class and module, the set-up and the
-                   roles' states hold, are not longer after pictures than before, and the state is not
-                   longer after matches than after misses; nor does a picture end otherwise
-"""
+"""Nothing counts: a call gives the same a thousand times, an account's thousandth picture is as its first."""
 
 from __future__ import annotations
 

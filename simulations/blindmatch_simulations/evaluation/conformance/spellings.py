@@ -1,14 +1,7 @@
 """How bytes may spell others: as they are, as text, backwards, inverted, or against their neighbours.
 
-    readings       of bytes: raw, from hexadecimal, base64 or a decimal number, backwards, inverted
-    neighbours     rows of one width under one pad, or each coded as what it differs by from the one before
-                   (exclusive or, difference): what two entries differ by stands there
-
-A cipher, a permutation of bits and rows cut into columns are not undone.
-
-What an error says must spell no secret of a role, and none of the picture or the session: error texts go to
-the other party and into logs. Hostile requests, replies and files are tried, and what is said of them is
-searched for 8 bytes of a secret.
+A cipher, a permutation of bits and rows cut into columns are not undone. What an error says must spell no
+secret of a role, and none of the picture or the session: it is searched for 8 bytes of a secret.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """Cases of vectors: pictures as numbers (hash, quality, coefficients and a few pixels, all written down), and
 what must be refused: files when they are opened, requests and replies when they arrive.
-
-A case is data, and says how something recorded is changed, so that nothing stands in a vector twice; `Kind`
-judges it.
 """
 
 from __future__ import annotations

@@ -1,16 +1,8 @@
 """What pair distances bound: false matches per item and per pair, for every distance, with intervals.
 
-Pairs of n pictures are not independent: there are n pictures behind them and no more. So nothing here divides
-by the number of pairs as if each had been drawn for itself. Two statements are made, each over pictures:
-
-- per item: by their hashes the pictures fall into two halves. One is taken as a list. Given that list, each
-  picture of the other half either is within the distance of a listed one or is not: independent trials, if
-  the pictures are; Clopper and Pearson's interval is exact. It is of lists of this length.
-- per pair: the share of all pairs, a U-statistic, with Hoeffding's bound over n // 2 disjoint pairs.
-
-Independent are different pictures drawn at random. The same picture again, edited, is set apart (`pairs`),
-and both statements are over pictures each once; `item_all` and `pair_all` are what they are if none is;
-a series of one scene, each of which looks different, is not found, and makes the intervals too narrow.
+Pairs of n pictures are not independent, so nothing here divides by the number of pairs as if each had been
+drawn for itself; both statements are over pictures (docs/corpus.md). A series of one scene, each of which
+looks different, is not found, and makes the intervals too narrow.
 """
 
 from __future__ import annotations

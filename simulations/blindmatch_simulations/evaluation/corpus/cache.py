@@ -1,9 +1,4 @@
-"""Fingerprints of a user's own pictures, computed once and kept in one SQLite file that names no picture.
-
-A picture's key is a digest of its path in the folder, its size and its time of change, under a salt of the
-file; so a picture that was changed is hashed again, and the file alone tells no name. It does hold hashes:
-it is readable by its owner alone, and whoever needs it no more removes it.
-"""
+"""Fingerprints of a user's own pictures, computed once and kept in one SQLite file that names no picture."""
 
 from __future__ import annotations
 

@@ -1,9 +1,6 @@
 """All pairs of many pictures: how far apart, which are the same picture twice, which match a listed one.
 
-    pictures, in the order of their hashes --> blocks of rows x all columns behind them --> counts, added up
-
-Memory is that of a block beside the fingerprints, 64 bytes a picture. Two pictures within `REACH` of each
-other whose second hashes agree are taken for the same picture, edited: such pairs are counted apart.
+Memory is that of a block of rows x all columns behind them beside the fingerprints, 64 bytes a picture.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""A scan of a folder: counts and bounds of its pictures, in a file that an organisation can hand on.
-
-    pictures --> fingerprints, kept beside the folder's owner --> pairs --> counts, bounds, tail model
-
-It takes no list. What it hands on has numbers alone: no name, no hash, nothing of which pictures were near.
-"""
+"""A scan of a folder: counts and bounds of its pictures, in a file that an organisation can hand on."""
 
 from __future__ import annotations
 

@@ -1,14 +1,8 @@
 """Explicit messages: every picture has an identity, every send a sender, and each is followed to its end.
 
-A program of its own for the same model, in which nothing is summed before it happened; so it is for
-thousands of accounts, not for millions. What finds a picture is a parameter: chance, or real devices, each
-picture asked about by the design's own protocol (`lived`).
-
-There, every account has its own device state, every epoch a new publication, and days go by as the
-messages say. What an outage, an unlisted entry or a client that never asks does is decided as for all
-messages; whether a picture matches is not. The model is given the rates of the very pictures that are
-sent, each asked about once by another account, so that its bands, which must hold what the devices
-counted, are of chance alone.
+What finds a picture is a parameter: chance, or real devices, each picture asked about by the design's own
+protocol (`lived`). The model is given the rates of the very pictures that are sent, each asked about once by
+another account, so that its bands, which must hold what the devices counted, are of chance alone.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
 """The model of one design in one population: numbers alone, the same for all three levels.
 
-How a design behaves is as an assessment measured it; nothing of it is a constant of this program. What
-accounts have in common on a day is their environment: cascades that match, cascades of known material,
+What accounts have in common on a day is their environment: cascades that match, cascades of known material,
 outages. Given these, accounts are independent of one another: an account's matches on a day are a Poisson
-number with the account's rate times what stands there. That is how a benign look-alike hits everybody who
-sends it, and why blocks of accounts can be drawn apart. A cascade of size m makes a Poisson number of
-sends with mean m.
+number with the account's rate times what stands there. A cascade of size m makes a Poisson number of sends.
 """
 
 from __future__ import annotations

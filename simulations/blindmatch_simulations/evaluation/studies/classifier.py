@@ -2,10 +2,8 @@
 
     python -m blindmatch_simulations.evaluation.studies.classifier [pictures]
 
-With text: crops of bundled photographs under a caption, at several places. Without: the same crops as they
-are, and generated pictures. The crops are of ten photographs, so those of one are not independent of one
-another; the intervals (Clopper and Pearson, 95 %) take them as if they were. It tells nothing about a
-classifier of abuse.
+The crops are of ten photographs, so those of one are not independent of one another; the intervals (Clopper
+and Pearson, 95 %) take them as if they were.
 """
 
 from __future__ import annotations

@@ -1,22 +1,12 @@
 """Perceptual hashes: what their holder can rebuild of a picture, and how well the centre's second one tells.
 
     python -m blindmatch_simulations.evaluation.studies.hashes depicted [pictures]
-
-    held          what that is                      rebuilt as
-    hash          256 bits                          each coefficient gets its bit's sign and the usual size
-    coefficients  256 distances from the median     themselves, around the usual brightness
-    plane         64 x 64 levels, before the DCT    themselves
-
-What is usual was learnt from other pictures. The score is SSIM (Wang et al. 2004, "Image Quality Assessment:
-From Error Visibility to Structural Similarity") of the rebuilt luminance and the picture's own; `chance` is
-the score against another picture. Pictures are generated, so that nobody is depicted; scores are kept,
-reconstructions are not. This is the simplest way to rebuild; a trained model may do better.
-
     python -m blindmatch_simulations.evaluation.studies.hashes second [pictures] [keys]
 
-Prints the distances under the second hash of each edit and of pairs of different pictures, for several keys,
-at the threshold in force. The crops are more than 60 bits apart in PDQ; pairs from one photograph may overlap
-and are counted on their own, since to a viewer they are partly the same.
+The score is SSIM (Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural
+Similarity") of the rebuilt luminance and the picture's own; `chance` is the score against another picture.
+Pictures are generated; scores are kept, reconstructions are not. Pairs from one photograph may overlap and
+are counted on their own.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""`blindmatch bench near`: every figure of token-psi, the bad ones beside the good ones.
-
-What a modified client, or many that pool, gets out of a set is tried out: the attack asks for tokens of its
-own choice, half of them in each of two bands, reads what the store holds for them and tries all pairs. What
-that opens by the formula: `designs.token_psi.extraction`.
-"""
+"""`blindmatch bench near`: every figure of token-psi, the bad ones beside the good ones."""
 
 from __future__ import annotations
 

@@ -1,19 +1,9 @@
 """What a picture costs device and matcher, each on one thread, how long its messages are, and how long a
 whole private near-match takes over loopback gRPC: a device here, the matcher in a process of its own.
 
-    prepare | call: request --> TLS --> matcher: count, evaluate, prove --> TLS --> reply | finish
-
-Over loopback both sides may use every core; mutual TLS, the matcher's ledger and the device's egress are
-those of a deployment. What is asked is a picture that is not listed, the usual case: a match opens one label
-more. The matcher has a real store, a list of random hashes, built and published as a curator does, and kept:
-
-    DIR/entries.list     the list
-    DIR/published/       the publication, with the matcher's key
-    DIR/build.json       what building it cost, and on what machine
-
-A folder that holds a whole store is used again, after every byte was compared with its digest. One in which
-the list was still being made begins anew; a build that was interrupted goes on where it stopped, and is then
-no measurement.
+What is asked is a picture that is not listed, the usual case. The store is kept: DIR/entries.list,
+published/, build.json (what building it cost). A whole one is used again, after every byte was compared with
+its digest.
 """
 
 from __future__ import annotations

@@ -3,11 +3,8 @@ the permutation that cuts a PDQ hash into bands, chosen on them.
 
     python -m blindmatch_simulations.evaluation.studies.near_pictures [FOLDER OF PICTURES ...] > bands.py
 
-How much two bands agree by chance in unlike pictures depends on how much a band's bits depend on one
-another: a band of correlated bits takes few values. So bits are exchanged between bands as long as that
-lowers the sum of squared correlations within bands, measured on crops of the installed photographs and on
-each folder's pictures, every corpus weighing the same. The bits left over are those that edits flip most
-easily: the ones whose coefficients lie nearest to the median.
+Bits are exchanged between bands as long as that lowers the sum of squared correlations within bands, every
+corpus weighing the same. The bits left over are those that edits flip most easily.
 """
 
 from __future__ import annotations

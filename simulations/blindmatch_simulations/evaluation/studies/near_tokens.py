@@ -2,13 +2,8 @@
 recall: of the pairs that PDQ calls a match, how many the tokens find, by edit and by distance; and of all
 edited pictures, how many PDQ calls a match and how many are found.
 
-The OPRF, the store and the shares map equal tokens to equal values and nothing else, so recall and what is
-revealed follow from tokens alone. `agreement` runs the protocol itself on a sample and compares.
-
-`tune` judges every combination of a grid of parameters on the same edited pictures: recall in the token
-domain, cost by the number of tokens and pairs, secrecy by the evaluations that reveal the whole list. What
-no other combination beats in all three is the frontier; the proposal is its cheapest point that meets the
-wishes.
+`agreement` runs the protocol itself on a sample and compares. `tune` judges every combination of a grid of
+parameters; the proposal is the cheapest point of the frontier that meets the wishes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """Makes the reference corpus again (`make corpus`): downloads Debian packages, unpacks them in a folder,
 fingerprints their pictures, edits some, and writes the committed files. An interrupted run goes on.
-
-Nothing is installed, and no picture leaves the build folder. ``data/reference.toml`` says which packages, and
-which pictures are photographs: each was looked at by eye. Other kinds go by path: a way to group, no more.
 """
 
 from __future__ import annotations

@@ -2,18 +2,7 @@
 each can do alone, what k can together, and what opens after a breach is tried out; nothing of it is in a
 client, a server or `serve` (docs/designs/targeted-access.md).
 
-    device      secret --> key of the message; secret --Shamir, k of n--> shares --HPKE--> sealed shares
-    provider    keeps ciphertext and sealed shares of every message of every account
-    authority   by a warrant for an account: opens its share of each of that account's messages
-    k of them   shares --> secret --> key --> text
-
-Shares are sealed under account, message and period, so those of one account do not open as another's. An
-authority has one key a period; with one period it has one key for good.
-
     python -m blindmatch_simulations.evaluation.studies.targeted [JSON file]
-
-Everything is in this process, on accounts and texts that it makes up. A breach is of authorities' private
-keys together with what the provider keeps.
 """
 
 from __future__ import annotations

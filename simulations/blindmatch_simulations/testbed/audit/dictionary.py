@@ -3,10 +3,6 @@
     clear fields    names, numbers, text: 4 bytes of a hash, plain, in hexadecimal, base64 or decimal
     opaque fields   keys, ids, ciphertext, bodies: 8 bytes of a hash, plain or under a constant byte
 
-Pieces are aligned to 4 bytes; each also reversed and inverted. Digests are SHA-256, SHA-512 and BLAKE2b of
-the hash, and SHA-256 of the pixels and of the file. What is declared to the party that got the request is not
-looked for.
-
 In opaque fields a false alarm needs 8 random bytes to be those of a picture: below 2^-30 for a megabyte and
 30 pictures. A piece under any key but a constant byte is not found, whether the key is in the request or not.
 """

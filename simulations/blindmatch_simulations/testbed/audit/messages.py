@@ -1,13 +1,4 @@
-"""Derives again what the messenger sends, and bounds how often a request is sent.
-
-    commitment    from the content that was sealed, and its franking key
-    attachment    from the picture's file and the attachment's key: padding and ciphertext, byte for byte
-    request id    from the attachment's key
-    other ids     drawn: each is one part of the recorded randomness, and each part is used for one thing
-
-Not derived again are the ciphertext of a sealed message and the keys of X3DH and of the Double Ratchet, whose
-libraries draw randomness of their own, and what HPKE makes of a report. Of these the form, the length, the
-numbers and the dictionary are checked (`dictionary`).
+"""Derives again what the messenger sends, and bounds how often a request is sent (docs/audit.md).
 
 A number of requests can tell of a picture as well as their bytes. Each request is for something, of which
 there is so much: a message, a picture's attachment, a body of a session, a message to look for. It is sent

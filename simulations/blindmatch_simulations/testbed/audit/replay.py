@@ -1,20 +1,13 @@
 """Runs a design's sessions and enrolments again, in process, to see which of the bytes sent are explained.
 
-A body that left the device was recorded with the device state, the item and the tape of randomness of its
-session. From these the session is run
-
     again              same item, same tape, same replies   every byte must come out the same
     with fresh tapes   same item                            shows which bytes randomness explains
     with decoys        other items that agree on every      shows which bytes (and lengths, and rounds) the
                        fact declared to that party          declared facts explain (`decoys`)
 
 A byte is *explained* if it is the same for all decoys on one tape, or changes with the tape; so are lengths
-and rounds that are the same for all decoys on one tape, since they may be drawn. A voucher is one round more.
-A byte that stays when the tape changes, and changes when the item does, tells of the item something that was
-not declared. This sees a hash in the padding, a blind derived from the hash, an extra round on a match, a
-length that depends on the outcome, a skipped cover request. It does not see a leak that is itself encrypted
-under fresh randomness that the receiver knows; the leakage games are for those. Where a design declares
-native randomness, bodies that come again are compared by length alone.
+and rounds that are the same for all decoys on one tape. Where a design declares native randomness, bodies
+that come again are compared by length alone.
 """
 
 from __future__ import annotations

@@ -1,11 +1,4 @@
-"""Opens the reports that left a device with the centre's own key, and holds each against what it may open.
-
-A report may open sender, recipient and time of a message, and the picture of it that matched; it bears the
-relay's stamp on it. Every field but
-its random id is held against what is known without it: the session's outcome, the picture's file, who it was
-sent to, and the commitment that left with the message. Leaves that a report leaves closed are bound by that
-commitment: with it they could only have been false when the message was sealed.
-"""
+"""Opens the reports that left a device with the centre's own key, and holds each against what it may open."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """What the demo has its two devices do: Alice sends Bob pictures, he answers, what left them is audited.
 
-The list is submitted by three organisations and endorsed by two. Each hashes the listed pictures itself. The
-random hashes that fill the set stand for pictures that all three have: there are none, so their lists get
-them without one (simulated).
+The list is submitted by three organisations and endorsed by two, each of which hashes the listed pictures
+itself. The random hashes that fill the set get into their lists without a picture (simulated).
 """
 
 from __future__ import annotations

@@ -1,11 +1,5 @@
-"""Three stories with dates, each told of what its run is seen to do, on loopback under a clock that is set.
-
-photograph   a private picture is near an entry: report, complaint, removal of the entry, proof of absence
-leaflet      the list owner lists a leaflet: its sender is reported, until a complaint is upheld
-key          somebody copies the matcher's files and tests guesses with them; then the key is replaced
-
-What people decide is given, and when. The last day is today, so that what remains verifies.
-"""
+"""Three stories with dates, each told of what its run is seen to do, on loopback under a clock that is
+set."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Where the servers of a deployment are called: ``addresses.json``, for deployments of several machines.
 
-{"relay": "relay.example:7401", "matcher": "10.0.0.2:7402", "centre": "[2001:db8::3]:7404"}
-
 Local servers are called at the ports that they note, which change from start to start.
 """
 

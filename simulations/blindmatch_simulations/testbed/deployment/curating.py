@@ -1,10 +1,4 @@
-"""What the curator and the centre do with a list: publish an epoch, log it, and learn its labels.
-
-    epoch.leaf --Append--> log, which has it cosigned --> proof: does the policy of devices accept it?
-        --> leaves of the log --> epoch.proof, epoch.tree, beside the set-up --> the epoch is served
-
-The log and witnesses of this folder are started for that if they do not run.
-"""
+"""What the curator and the centre do with a list: publish an epoch, log it, and learn its labels."""
 
 from __future__ import annotations
 

@@ -1,9 +1,6 @@
 """What is kept of a device beside its state, in `device.json`; and another lock for its store.
 
-    settings name both --> one transaction replaces the store's lock --> settings name the new one alone
-
-Whenever that is killed, the old lock works or the new. What is sealed stays as it is: whoever has an older
-copy of the store, and what opened it, still has what was in it.
+settings name both --> one transaction replaces the store's lock --> settings name the new one alone
 """
 
 from __future__ import annotations

@@ -1,13 +1,8 @@
 """Endorsed lists of a local deployment: the policy, each organisation's steps, the curator's, and audits.
 
-HOME/endorsement.json                who may endorse and how many must; none: the curator's word is enough
-HOME/organisations/NAME/keys/        an organisation's key and its public half
 HOME/organisations/NAME/LIST.list    hashes of its own pictures
 HOME/curator/submissions/LIST/       what organisations submitted, NAME.list, and NAME.sig
 HOME/curator/endorsement/DESIGN/     proposal, endorsements and records (`curator.endorsement.records`)
-
-That all of it lies in one folder is for evaluation: an organisation needs its own folder, endorsement.json,
-the curator's public key and the proposal, and hands over its submission and its endorsement.
 """
 
 from __future__ import annotations

@@ -1,18 +1,5 @@
-"""One folder holds a whole local deployment, each party's things in a folder of their own.
-
-HOME/
-  deployment.json          version of this layout, who operates which server, how messages are franked
-  design.json              the design that the last epoch was built for
-  addresses.json           where servers on other machines are called, if there are any
-  revoked.crl              certificates that servers refuse before they run out
-  authority/               the certificate authority, and what it issued; needed to enrol, not to run
-  relay/ matcher/ ...      certificate, key, database and `port` of each server
-  curator/keys/            the curator's key, which signs every epoch, and its public half
-  curator/lists/NAME/      plaintext hash lists
-  curator/published/NAME/  epochs of a design: set-up and role files
-  devices/NAME/            certificate, key and state of a device
-  operators/NAME/          certificate and key of a person who works at the centre
-"""
+"""One folder holds a whole local deployment, each party's things in a folder of their own
+(docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -1,14 +1,6 @@
 """The configuration of each server, and the files that one machine of a deployment needs.
 
-Packed into a folder that travels:
-
-relay, matcher, centre, ...   the server's certificate and key, the list of revoked certificates, and the
-                              files it serves from
-operator                      an operator's certificate and key, and the centre's public keys
-device NAME                   a device's certificate and key, and the centre's public keys
-each of them                  the curator's public key, which epochs are verified with, and the policy
-
-Never in it: the authority's key, another party's key, a server's state.
+Never packed: the authority's key, another party's key, a server's state.
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
 """Delivers the centre's notices: a device of the centre sends each as an encrypted message.
 
-centre --DueNotices--> this device's outbox --end to end--> the user
-                       then NoticeSent --> centre
-
-A crash between the last two sends a notice again; its number, at the end of the text, is the same then. All
-have one size: texts are padded, and each is the first to its account since the device was opened, so that a
-checkpoint of the log comes with all of them or none. When one is sent, and to whom, the relay sees: the fact
-`notice_time` (decision record 22).
+A crash before the centre notes one as sent sends it again; its number, at the end of the text, is the same
+then. All have one size: texts are padded, and each is the first to its account since the device was opened,
+so that a checkpoint of the log comes with all of them or none.
 """
 
 from __future__ import annotations

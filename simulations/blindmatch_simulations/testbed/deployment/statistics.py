@@ -1,12 +1,7 @@
 """What the centre publishes and hands on: statistics, a year's report, mailboxes of authorities.
 
-A rate whose denominator is zero, or unknown, is not measured: never 0 and never a guess.
-
-    month over --> counts as they stand --> centre/counts/2026-11.json, once --> leaf n of the log's counts
-               --> proof, of a quorum of witnesses --> centre/counts/2026-11.proof: from now on it is logged
-    report     --> counts as they stand now, beside those that were logged
-
-A complaint that is settled later changes what a month counts: both numbers are shown, neither is rewritten.
+A rate whose denominator is zero, or unknown, is not measured: never 0 and never a guess. A complaint that is
+settled later changes what a month counts: both numbers are shown, neither is rewritten.
 """
 
 from __future__ import annotations

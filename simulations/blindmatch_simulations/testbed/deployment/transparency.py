@@ -1,9 +1,5 @@
 """The log of a local deployment: `log.json` has its name and key, its witnesses, and how many must cosign.
 
-HOME/log.json                     public; devices pin what follows from it for their design
-HOME/log/keys/                    the log's key
-HOME/witness_1/keys/ ...          each witness's key; those that others run (kind `https`) have none here
-
 Without the file nothing is logged, and devices pin no policy: `doctor` and `device status` say so.
 """
 

@@ -1,10 +1,7 @@
 """The demo's pictures: crops of scikit-image's ordinary photographs, their edits, and which of them are
-listed.
+listed. Nothing is downloaded and no picture is committed; `data/pictures.json` lists the standard crops.
 
-Nothing is downloaded and no picture is committed; `data/pictures.json` lists hash, quality, origin and
-licence of the standard crops, so that a changed package is noticed.
-
-Edits: each is a pure, deterministic function from file to file. Lossless results are PNG, so that an edit is
+Edits are pure, deterministic functions from file to file. Lossless results are PNG, so that an edit is
 measured and not the encoder that follows it.
 """
 

@@ -7,15 +7,8 @@
     twin          same hash and quality as the picture before it, other pixels
     poor          quality below 50; one of them has its hash on the list
 
-The games add two kinds that depend on the design (`leakage.worst`).
-
-Nothing is downloaded: a picture is a coarse random field, smoothed. PDQ gives such fields quality 100.
-
-Which of them should match the plaintext oracle says, by the design's own relation and nothing else.
-
 Documents, screenshots, drawings and clip art: each number determines a picture, from PCG64's raw stream,
-which NumPy promises not to change. They have the layout of their kind and nothing of its variety: figures on
-them are of these generators, and are called so.
+which NumPy promises not to change. They have the layout of their kind and nothing of its variety.
 """
 
 from __future__ import annotations

@@ -1,13 +1,7 @@
 """A run as a file: what was done, what left each device, and what it recorded. Version 2; docs/results.md.
 
-    {"line": "head", "format": "blindmatch-recording", "version": 2, "design": ..., ...}
-    {"line": "request", "account": "alice", "sequence": 0, "part": 0, "body": ...}     before it leaves
-    {"line": "event", "number": 0, "operation": {"do": "add device", ...}, ...}        once it is done
-    {"line": "device", "account": "alice", "told": {...}, "calls": [...], ...}         at the end
-
 Each line is handed to the system before anything else happens, so a killed run leaves all but its last line
-whole. It holds what the devices' users sent, their keys and the randomness of every session: it is of
-generated or bundled pictures, and readable by its owner alone. Audits, replays and pages read this format.
+whole. It is of generated or bundled pictures, and readable by its owner alone.
 """
 
 from __future__ import annotations

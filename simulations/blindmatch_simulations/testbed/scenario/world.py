@@ -1,14 +1,11 @@
 """The one running deployment: servers in processes or threads, devices, and what each device was told to do.
 
-    with World.create(home, "oprf-psi") as world:
-        world.publish(entries, system_randomness())
-        world.start()                                  as processes, or in a thread
-        world.device("alice"), world.device("bob")
-        world.send_picture("alice", "bob", data)
-        world.receive("bob", messages=1)
-
-Demo, assessment, benches, attacks, tests and `import blindmatch` ride on it. What a device was told is
-kept, so that an audit can hold whatever left the device against it (`seen`).
+with World.create(home, "oprf-psi") as world:
+    world.publish(entries, system_randomness())
+    world.start()                                  as processes, or in a thread
+    world.device("alice"), world.device("bob")
+    world.send_picture("alice", "bob", data)
+    world.receive("bob", messages=1)
 """
 
 from __future__ import annotations

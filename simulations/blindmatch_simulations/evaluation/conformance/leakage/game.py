@@ -4,18 +4,9 @@
                     second half: the best one is chosen
     held-out runs   the chosen one guesses; its advantage has a Clopper-Pearson interval
 
-Each class of pairs has a distinguisher of its own. A class counts as told apart if its interval excludes
-guessing; the intervals are widened by the number of classes (Bonferroni). So do all classes together, where a
-little in each adds up. Classes, and their sum, have half of the error each, so that all intervals together
-are right with 99 percent.
-
-A distinguisher makes one value of a view; what the value means is learnt. None of them looks for structure in
-group elements: a classifier that finds none there proves nothing, and the simulator's and the coins'
-arguments are the ones that do.
-
-An adversary works out beforehand, for each picture that it thinks may be sent, what its own device and the
-roles (whose keys it has) make of it, and the usual digests of the hash. A field of a view that is among these
-gives the picture away, since honest randomness makes such a meeting impossible.
+A class of pairs counts as told apart if its interval excludes guessing; the intervals are widened by the
+number of classes (Bonferroni). So do all classes together; classes, and their sum, have half of the error
+each. None of the distinguishers looks for structure in group elements.
 """
 
 from __future__ import annotations

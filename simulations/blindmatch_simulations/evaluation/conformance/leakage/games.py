@@ -1,13 +1,5 @@
 """The games of a design: every coalition, semi-honest and malicious, over all classes of pairs; and its own
 simulator against real views: that is given facts, output and randomness, and nothing else.
-
-Games are played on a deployment with requests as small as its parameters allow, with guesses, and with the
-worst cases that a list can hold for a design: pictures that are almost found, or found in vain.
-
-lone        an entry agrees with the picture in one band and in no other; for a design without bands, in
-            the front half of the hash
-unopened    its very hash is listed, and the label behind it was altered before the set was signed: all
-            digests are right, the label does not open
 """
 
 from __future__ import annotations

@@ -1,22 +1,9 @@
 """What devices and stored files say of the list, held against what is declared.
 
-    list             a dictionary of every entry is looked for in set-up files and replies, and two lists of
-                     one size must look alike: it finds the list in the clear or under a plain digest
-    list knowledge   what a coalition stores (`Design.list_knowledge`)
-        size         lists of two sizes give it files of other lengths, or with another count of entries
-        testable     its roles answer its own device, and the same picture ends otherwise once it is listed
-        hashes       every listed hash stands in its files, byte for byte, or in one file (`spellings`)
-    list games       two lists that agree on what a device may learn of them, told apart by a device or not
-
 More shown than declared fails. More declared than these show is an upper bound, which the verdict says: keys
-and shares may tell more than a search for bytes finds, and the dictionary finds no entry under a salt or key
-that stands beside it. A malicious device may ask about hashes of its choice: what that opens is declared as a
-fact (any_hash, any_token), so no game is played for it. Nor is one for whoever has the roles' files beside a
-device, if they are declared to show the list, or whether a guess is listed; that is said.
-
-A device sees set-up files, the replies to its pictures, its outcomes, and what it works out in a session
-beyond its outcome, as the design says (`Design.worked_out`): the best place to look for a lone hit, and for
-one entry in two layers. As in `game`, nothing looks for structure in group elements.
+and shares may tell more than a search for bytes finds. A malicious device may ask about hashes of its choice:
+what that opens is declared as a fact (any_hash, any_token), so no game is played for it. A device sees set-up
+files, replies, outcomes, and what it works out in a session beyond its outcome (`Design.worked_out`).
 """
 
 from __future__ import annotations

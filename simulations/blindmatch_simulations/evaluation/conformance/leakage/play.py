@@ -1,16 +1,8 @@
 """Who is told what, and what is played: coalitions, what is declared to them, pairs of sequences of pictures
 that agree on every declared fact, the worst cases first; and one sequence with honest or cheating roles.
 
-    session fails because a role cheated,   the device distrusts it: message held, nothing else is asked
-    or ends in a match without its label
-    session gets no answer, or one that     message held, then asked again
-    does not open, or nobody is distrusted
-    a confirmed match                       a report goes to the centre
-    a voucher                               goes to the centre
-
-This is the device's policy in the failure mode ``hold``, so a coalition with the provider sees which messages
-are late, and one with the centre which pictures are reported. Reports are taken to leave on a cover schedule;
-otherwise `match_time` tells the provider, by the messenger's own declaration.
+The device acts as in the failure mode ``hold``, so a coalition with the provider sees which messages are
+late, and one with the centre which pictures are reported, on a cover schedule.
 """
 
 from __future__ import annotations

@@ -2,15 +2,9 @@
 
 Over fresh randomness, what is sent for a picture fills an affine space over GF(2). Sums of its bits that
 never change are readable by whoever receives it. If one of them changes with the picture, while everything
-declared stays, it tells the pictures apart: a digest in the padding, a picture's bytes XORed with any other
-fields in any order, a spare bit of an encoding, a bit that was drawn until it said something.
-
-The space is spanned from samples until `SETTLED` in a row add nothing, so that an honest body is taken for
-another with a probability of 2^-64. It is spanned for the first picture of a group and for several others,
-one of each kind first, and all must fill the same: else filler for one picture hides what another says.
-Spaces that differ are spanned on before anything is said: what is drawn rarely takes long to be seen.
-
-What is not linear over GF(2) is left to the dictionary of the games, which is tried in every setting here.
+declared stays, it tells the pictures apart. The space is spanned from samples until `SETTLED` in a row add
+nothing, so that an honest body is taken for another with a probability of 2^-64. What is not linear over
+GF(2) is left to the dictionary of the games.
 """
 
 from __future__ import annotations

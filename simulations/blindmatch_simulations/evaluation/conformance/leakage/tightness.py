@@ -1,16 +1,6 @@
 """Is every declared fact really disclosed? An extractor recovers it from the party's view, or it is called
 over-declared. That is no failure: who declares too much makes no false promise, but says less than could be.
 A fact that says something of fewer than two of the pictures is not measured.
-
-    presence     the fact is that something was sent: a request arrives for every picture
-    set-up       the value is one the party reads in the set-up, or in its own opened state
-    field        the value is a field, a part of one, a count or a length in the view of the very picture, as
-                 bytes, as a number or as text; each of its parts, if it has several
-    shares       the value is the sum or the exclusive or of some fields of its length
-    candidates   of the pool's pictures those are kept whose hash or pixels are in the view: all have it
-    asking       a device, or who carries sealed bodies of devices, asks about pictures of its choice, and
-                 outcomes differ
-    forcing      a role with a list of its own makes a device report a picture that is not listed
 """
 
 from __future__ import annotations

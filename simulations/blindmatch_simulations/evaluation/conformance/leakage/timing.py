@@ -1,16 +1,8 @@
 """How much of a picture the time of each step tells: measured, and a reason to fail if it is gross, or if a
-design claims otherwise.
+design claims otherwise (`constant_time`).
 
-A step's time is the CPU time of its thread (`time.thread_time_ns`), summed over the rounds of a session: what
-else the machine does is not in it. Values fall into eighths of what the training runs took, or into halves.
-
-A design claims that steps take the same time for all pictures that agree on the facts by a class attribute:
-
-    constant_time = frozenset({"start", "receive", "answer"})
-
-Then a step of these that tells a class of pairs apart fails. No built-in design claims it. Whatever is
-claimed, a step fails whose medians for the two sides of a class lie `GROSS` apart, by the CPU's clock or by
-the wall's (a sleep is no work): that is seen over any network.
+A step's time is the CPU time of its thread (`time.thread_time_ns`), summed over the rounds of a session.
+Values fall into eighths of what the training runs took, or into halves.
 """
 
 from __future__ import annotations
