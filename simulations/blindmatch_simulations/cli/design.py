@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -169,6 +170,89 @@ def tune_design(
     result |= {"proposal": to_builtins(found.proposal), "limits": limits.values()}
     result["assess"] = assess_line(design, tokening, limits)
     return Found(result, (*tables, *_proposed(design, tokening, limits)))
+
+
+T_COLUMNS: Final = ("account", "pictures", "t alone", "t, bursts", "synthetic", "opens from", "one more")
+T_SAYS: Final = (
+    "t alone: if false matches are independent; t, bursts: with those besides. A t above an account's pictures "
+    "is never reached. synthetic: vouchers at most, but for 1 account in 10,000. opens from: real matches that "
+    "always open all. one more: advantage in guessing whether an account has one match more."
+)
+YEAR_COLUMNS: Final = ("false matches", "independent", "with bursts")
+
+
+@app.command("threshold")
+def choose_threshold(
+    design: Annotated[str, typer.Option(help="Whose false matches: a row of the results.")] = TUNABLE,
+    rate: Annotated[
+        float | None, typer.Option(min=0, max=1, help="False matches a picture [default: as measured].")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Of a period: a key's life.")] = 30,
+    error: Annotated[
+        float, typer.Option(min=1e-15, max=0.5, help="Chance that false matches open an account in a period.")
+    ] = 1e-12,
+    threshold: Annotated[int, typer.Option(min=1, max=1000, help="The t of the year's table.")] = 30,
+    bursts: Annotated[
+        float, typer.Option(min=0, max=1000, help="Of false matches, an account and period, mean: assumed.")
+    ] = 1e-3,
+    burst_size: Annotated[
+        float, typer.Option(min=1, max=200, help="Matches of a burst, mean: assumed.")
+    ] = 10,
+    synthetic: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of pictures with a synthetic voucher.")
+    ] = 0.01,
+    coordinates: Annotated[int, typer.Option(min=1, max=256, help="Of a share (D).")] = 32,
+    results: Annotated[Path | None, typer.Option(help="As population has it.")] = None,
+    inputs: Annotated[Path | None, typer.Option(help="As population has it.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw it into this SVG file.")] = None,
+) -> Found:
+    """How many matches must an account have before any is opened, so that false ones hardly ever open one?
+
+    For independent false matches, and for bursts (an album, variants of one picture), whose number nobody has
+    measured. Also what synthetic vouchers hide of an account below the threshold, and how many accounts false
+    matches open in a year. How many pictures accounts send is as in `population`.
+    """
+    from blindmatch_simulations.evaluation.assess.results import write_whole
+    from blindmatch_simulations.evaluation.population import threshold as chances
+    from blindmatch_simulations.evaluation.population.inputs import read_inputs
+
+    given = read_inputs(inputs)
+    asked = chances.Asked(days, error, threshold, chances.Bursts(bursts, burst_size), synthetic, coordinates)
+    rates = (
+        [chances.Rate("given", rate, "--rate")] if rate is not None else chances.rates(design, results, given)
+    )
+    made = chances.chosen(asked, rates, given)
+    if plot is not None:
+        from blindmatch_simulations.report.briefing import vega_lite_svg
+
+        write_whole(plot, vega_lite_svg(chances.plot(asked, made)).encode())
+    title = f"smallest t for an account error of {error:g} in {days} days"
+    rarity = {
+        one.name: f"{one.name}, 1 in {1 / one.rate:,.0f}" if one.rate else f"{one.name}, none"
+        for one in rates
+    }
+    tables: list[Table | str] = []
+    for name, says in rarity.items():
+        shown = [
+            (
+                one["account"], f"{one['pictures']:,}", _most(one["independent"]), _most(one["bursts"]),
+                one["synthetic"], _most(one["utility"]), f"{one['advantage']:.2f}",
+            )
+            for one in made["thresholds"]
+            if one["rate"] == name
+        ]  # fmt: skip
+        tables.append(table(f"{title}; {says}", T_COLUMNS, shown))
+    year = [
+        (rarity[one["rate"]], *(f"{one[of]:,.0f}" for of in ("independent", "bursts")))
+        for one in made["year"]
+    ]
+    whole = f"accounts opened wrongly in a year at t = {threshold}, of {given.accounts.number.value:,}"
+    sources = (f"{one.name}: {one.source}" for one in rates)
+    return Found(made, (*tables, table(whole, YEAR_COLUMNS, year), T_SAYS, *sources, made["says"]))
+
+
+def _most(least: int | None) -> str:
+    return "over 10,000" if least is None else f"{least:,}"
 
 
 def _proposed(design: str, tokening: Tokening, limits: Limits) -> Iterator[str]:

@@ -35,22 +35,31 @@ def draw_briefing(folder: Path, results: Results) -> Path:
     Raises:
         ReportError: if the library that draws them is not installed.
     """
-    try:
-        import vl_convert
-    except ImportError:
-        raise ReportError("--briefing needs vl-convert-python: install blindmatch[report]") from None
     target = folder / BRIEFING
     with tempfile.TemporaryDirectory(dir=folder, prefix=f".{BRIEFING}-") as part:
         made, old = Path(part) / "new", Path(part) / "old"
         made.mkdir()
         for name, figure in briefing(results).items():
-            svg = vl_convert.vegalite_to_svg(figure)
+            svg = vega_lite_svg(figure)
             (made / f"{name}.svg").write_text(svg, "utf-8")
-            (made / f"{name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
+            (made / f"{name}.png").write_bytes(_vl_convert().svg_to_png(svg, scale=2))
         if target.exists():
             shutil.move(target, old)
         made.rename(target)
     return target
+
+
+def vega_lite_svg(figure: Row) -> str:
+    """A figure in Vega-Lite as SVG; raises `ReportError` if the library that draws it is not installed."""
+    return str(_vl_convert().vegalite_to_svg(figure))
+
+
+def _vl_convert() -> Any:
+    try:
+        import vl_convert
+    except ImportError:
+        raise ReportError("figures need vl-convert-python: install blindmatch[report]") from None
+    return vl_convert
 
 
 def briefing(results: Results) -> dict[str, Row]:
