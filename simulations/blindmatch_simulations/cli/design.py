@@ -176,7 +176,7 @@ T_COLUMNS: Final = ("account", "pictures", "t alone", "t, bursts", "synthetic", 
 T_SAYS: Final = (
     "t alone: if false matches are independent; t, bursts: with those besides. A t above an account's pictures "
     "is never reached. synthetic: vouchers at most, but for 1 account in 10,000. opens from: real matches that "
-    "always open all. one more: advantage in guessing whether an account has one match more."
+    "open all. one more: advantage in guessing whether an account has one more match."
 )
 YEAR_COLUMNS: Final = ("false matches", "independent", "with bursts")
 
