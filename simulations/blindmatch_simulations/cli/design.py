@@ -174,8 +174,8 @@ def tune_design(
 
 T_COLUMNS: Final = ("account", "pictures", "t alone", "t, bursts", "synthetic", "opens from", "one more")
 T_SAYS: Final = (
-    "t alone: if false matches are independent; t, bursts: with those besides. A t above an account's pictures "
-    "is never reached. synthetic: vouchers at most, but for 1 account in 10,000. opens from: real matches that "
+    "t alone: if false matches are independent; t, bursts: with those. A t above the pictures of an account "
+    "is never reached. synthetic: most vouchers, but for 1 account in 10,000. opens from: real matches that "
     "open all. one more: advantage in guessing whether an account has one more match."
 )
 YEAR_COLUMNS: Final = ("false matches", "independent", "with bursts")
