@@ -1,20 +1,13 @@
 """What is verified of an epoch: its manifest, its leaf in the log, and that everybody is given the same one.
 
-    curator: S = Ed25519(its key, tag || manifest, endorsement root and policy, the centre's sealing key)
-             --> EpochLeaf, at index epoch - 1 --> log: signed? else the index stays free
-    device   pins policy, origin; beside the set-up: leaf, tlog-proof, consistency from what was seen last
       the curator signed the leaf; it has the manifest, and the key
       that reports are sealed to                                    -->  `verify_leaf`
       a quorum says freshly that the log ends with this leaf        -->  `verify_logged`
       the log continues every checkpoint that was seen before       -->  `verify_continues`
 
-A manifest is signed, one for its epoch, never older, in time, true of its files; what it binds, and by whom:
-`blindmatch_protocol.messages.epoch_manifest`. What a device must not be given alone is in the leaf: the list,
-keys and parameters through the manifest, what entries are endorsed by, and the key that reports are sealed
-to. Since the curator signs all of it, nobody else can put another one at the epoch's index, and two are its
-own doing. The log ends with the newest epoch, so that an older one whose proof was renewed is refused, too:
-whoever holds a newer one back must do so with checkpoints that get old. What is left to trust: that no quorum
-of witnesses cosigns two logs, which gossip finds out (split_view.py).
+Since the curator signs all of a leaf, nobody else can put another one at the epoch's index. The log ends with
+the newest epoch, so that an older one whose proof was renewed is refused, too. What is left to trust: that no
+quorum of witnesses cosigns two logs, which gossip finds out (split_view.py).
 """
 
 from __future__ import annotations

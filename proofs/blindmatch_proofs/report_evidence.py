@@ -1,14 +1,6 @@
 """What a report can show to whoever has its file, the centre's word left aside: the mode of franking decides.
 
-    content    the commitment binds sender, recipient, time and this picture    anybody
-    sender     the sender's key vouches for the commitment                      anybody; the centre; nobody
-    taken      the relay took the message for that account then                 who has the stamp's key
-    match      the picture's hash is near that in the label                     anybody
-    endorsed   k organisations endorsed the entry for that epoch                who has the curator's key, and
-                                                                                their policy or the log's
-    logged     a quorum of witnesses has seen that epoch in the log             who has the log's policy
-
-What cannot be looked at with what one has is *not shown*, and never passed.
+What cannot be looked at with what one has is *not shown*, and never passed (docs/accountability.md).
 """
 
 from __future__ import annotations

@@ -1,11 +1,4 @@
-"""Calls to other parties: recorded, bounded in time, and made again only where that does no harm.
-
-unary      request  ---------->  reply
-upload     requests =========>   reply
-stream     request  ---------->  replies
-converse   requests =========>   replies
-listen     request  ---------->  replies, on the party's line (line.py), as some unary calls are, too
-"""
+"""Calls to other parties: recorded, bounded in time, and made again only where that does no harm."""
 
 from __future__ import annotations
 

@@ -2,9 +2,7 @@
 
     call --Ask--> stream ... stream --Answer{number}--> a call that waits reads --> the call of that number
 
-A call waits for its own answers, with a time of its own; what ends the stream ends all calls on it. Whoever
-waits reads, for all others, too, so that no thread stands between a call and its answer. A thread of the
-line's own looks after the time of who reads, and reads while nobody waits: so an end is noticed.
+Whoever waits reads, for all others, too (docs/decisions/0019-the-line-has-no-threads.md).
 """
 
 from __future__ import annotations

@@ -2,10 +2,8 @@
 
     send --> wait: nothing (sent) | a reply | how it ended
 
-gRPC's own call of this kind has threads that hand over each request, each event and each reply; this one has
-none, as its calls with one reply have none. It uses what those are made of (`grpc._cython`), which has no
-promise of its own: the lock file names the version, a call that goes nowhere is tried at import, and
-tests/client/test_line.py runs what is relied on (docs/decisions/0019-the-line-has-no-threads.md).
+It uses what gRPC's calls with one reply are made of (`grpc._cython`); a call that goes nowhere is tried at
+import (docs/decisions/0019-the-line-has-no-threads.md).
 """
 
 from __future__ import annotations

@@ -5,10 +5,8 @@
     a fault in use --> the epoch's row says so: nothing is asked with it, for whatever picture
         --> every byte is compared: damaged here: fetch that, check, adopt again; else wait for a newer epoch
 
-What is done never depends on a picture. Each step can be cut off and begun again: an epoch is used only once
-its row is there, by which the highest epoch and the one digest of an epoch are known. A fault in its use is
-written into it, and stays until the epoch is mended here or a newer one adopted. What a server should not
-have offered, and what failed, is kept for good, with both manifests that contradict one another.
+Each step can be cut off and begun again. What a server should not have offered, and what failed, is kept for
+good.
 """
 
 from __future__ import annotations

@@ -2,13 +2,9 @@
 
 setup/oprf-psi-1/epoch-7/        whole; checked.json says which bytes were compared, and with which manifest
 setup/oprf-psi-1/epoch-8.part/   being fetched; goes on where it stopped
-                 epoch-8.part --fsync, rename--> epoch-8, checked and adopted (adoption.py), then epoch-7 goes
 
-What must be in a folder is said by the epoch's manifest, which the account keeps; nothing else is fetched,
-and no byte more. Every byte is compared with the manifest once, when it was fetched. A start need not read a
-set of a hundred megabytes again: a set file's last bytes hold a digest that stands for all of it, so a start
-compares lengths and those last bytes. Files of any other form are compared as a whole each time, and so is
-everything once the set is suspected.
+Every byte is compared with the manifest once, when it was fetched; a start compares lengths and a set file's
+last bytes, which hold a digest that stands for all of it. Everything is compared once the set is suspected.
 """
 
 from __future__ import annotations

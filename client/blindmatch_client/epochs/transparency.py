@@ -5,11 +5,7 @@
                                                 split view; else, if a quorum cosigned it, it is held until
                                                 the log continues it, or the user says to go on
 
-What no quorum cosigned is no device's epoch, and stops none: a log alone can sign whatever it likes.
-
-Nothing of it depends on a picture: it is looked at when a set-up is, and messages bear it whatever they are.
-A device that pins no policy keeps nothing and is told nothing. Sans-IO: what is to be kept is returned, and
-adoption.py keeps it.
+What no quorum cosigned is no device's epoch, and stops none. Sans-IO: what is to be kept is returned.
 """
 
 from __future__ import annotations

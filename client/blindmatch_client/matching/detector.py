@@ -5,16 +5,9 @@
                      |                                      |           +--> Decided: a server learns it too
                      +---- the design breaks ---------------+---- no answer, or a wrong one --> Undecided
 
-Every picture is asked about in the same way, of whatever quality, before anything depends on the outcome.
 `Verified` is where the device hands the message over: the outcome is looked at after that. What is done with
-an undecided picture is the device's `FailureMode`; the detector itself sends nothing after a failure. What a
-failure means for the pictures that follow is `matching.py`'s.
-
-An exchange brings bodies to their roles, and takes a reply only if every field is what was asked for and the
-body is the canonical encoding of a message the role has declared:
-
-    body --> Envelope{design, version, epoch, role, body} --> the role's party
-    Info.large_bodies: ExchangeLarge; the first Envelope bears all fields, the following ones `body` alone
+an undecided picture is the device's `FailureMode`; what a failure means for later pictures is
+`matching.py`'s.
 """
 
 from __future__ import annotations

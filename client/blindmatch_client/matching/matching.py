@@ -1,13 +1,5 @@
 """One account's matching over the epochs: set-up, enrolment, device state, distrust, and the detector.
 
-no adopted set -> adopt one (adoption.py), enrol, then ask about pictures
-refused because the epoch moved on, or a role lost what it held -> adopt, enrol, ask once more
-a role cheated -> remembered; nobody is asked about a picture any more until the user says so
-the set has ended, or failed in use -> adopt a newer one; while there is none, nobody is asked
-
-    set-up in use --> enrolled under its key? --no--> enrol, enrolment --> files, then state and row together
-    before a picture, and whenever a role asks --> Enrolled: whole? --no--> Enrol, from where it stopped
-
 An enrolment is made once for each key of the set-up and does not depend on a picture. What is sent stays here
 as files, so that the same bytes go on after a break, and again to a role that lost them.
 """

@@ -1,13 +1,8 @@
 """What a user sends: texts, pictures and files, to one or to several, and what became of them.
 
 Notices name the other person and the report, never a hash. A proof that a picture is not on the list is made
-of a session of its own:
-
-    the picture is sent, in an ordinary message --> it matched: its ordinary consequence, and no proof
-                                                +-> no match: one more session, bound to no message --> proof
-
-So there is no way to ask about a picture without what follows from a match, nor without counting against the
-limits of a key; and the blinds that a proof opens are never those of a message's session.
+of a session of its own, once the picture was sent and did not match: there is no way to ask about a picture
+without what follows from a match, nor without counting against the limits of a key.
 """
 
 from __future__ import annotations

@@ -3,9 +3,7 @@
     relay --Receive--> open --save content and account--> Download attachments --> complete, shown
                                                      +--sync--> Acknowledge
 
-Many are acknowledged together. Until then the relay has them on its disk, so that nothing waits for this one:
-a loss of power takes back messages and account alike, and they come again. A message that cannot be opened is
-kept as a problem and acknowledged too, or it would come for ever; its sender is asked for it (recovery.py).
+A message that cannot be opened is kept as a problem and acknowledged too (recovery.py).
 """
 
 from __future__ import annotations

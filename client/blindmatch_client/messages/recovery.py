@@ -7,10 +7,7 @@
     the relay has another message in a message's place (session, ratchet key, number), or under its id:
       this store is older than what was sent from it; all sessions end, and what waits is sealed again
 
-Whoever asks is authenticated: an ask is sealed by a peer under its pinned key, and gets only what was sent
-to that peer. By spoiling messages the relay can make devices ask. Each ask begins a session; the next one
-follows once the peer has been heard in between, or a day later. A content is sent again `RESENT_MOST` times.
-The relay can also claim that a store is old: it is believed once a day.
+What the relay can make of that, and its bounds: docs/messenger.md.
 """
 
 from __future__ import annotations

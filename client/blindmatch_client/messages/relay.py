@@ -1,9 +1,5 @@
 """The device's side of the relay: pre-keys and their upkeep, sealed messages, sealed attachments.
 
-    signed pre-key older than a week  --> a new one; the one before serves what is under way
-    the relay holds fewer than 25     --> 100 new ones in place of all published before; those are kept as
-                                          long as the relay keeps messages, 1,000 in all
-
 Keys are saved before they are published. What calls for it is the clock, what the relay said last, and how
 many one-time pre-keys were used since: never what was sent or matched.
 """

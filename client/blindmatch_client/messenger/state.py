@@ -1,13 +1,8 @@
 """What an account's dump consists of, which is secret, and what keeps it in the store.
 
-The keys of X3DH are in its library's own JSON, which it migrates between its versions; they seldom change. A
-ratchet, which each message moves on, is a record like the rest. What a message changes is the state of one
-peer; each has a row of its own in the store, so that no more is written.
-
-The relay gets many one-time pre-keys and hands out *one* with each bundle, or none when they are used up
-(X3DH, sections 3.1 and 3.2). X3DH allows none, at a price: until the signed pre-key is replaced for the
-second time (the one before still serves), the first message can be decrypted by whoever takes the device, and
-only `Account`'s memory refuses its replay (X3DH, section 4.2).
+The keys of X3DH are in its library's own JSON; what a message changes is the state of one peer; each has a
+row of its own. X3DH allows a first message without a one-time pre-key (sections 3.1 and 3.2): only
+`Account`'s memory refuses its replay (section 4.2).
 """
 
 from __future__ import annotations

@@ -2,20 +2,13 @@
 
 Decided(Match | Flag) --ConfirmedMatch--> Report --HPKE--> kept --> Submit (same id and bytes) --> Receipt
 
-A report is made of a `ConfirmedMatch` and of nothing else. Where reports stand is one sealed value, there
-from the beginning and of one length (vault.py). A sealed report that waits is a file among the attachments,
-and gone once it is handed in.
-
 On a cover schedule one message of one size goes to the centre at every slot's time:
 
     prepare --> next fragment of the oldest report, else nothing --(slot due?)--> tick: seal, Submit
 
-Slots are counted from a random offset of the device on. One that was missed, since the device was off, is not
-made up for. That a slot is taken is saved before it is sent, so that none is sent twice; what was lost with
-it is sent again in the next one. The centre forgets fragments of which it got no more for long: the report
-then begins again. To read a report and to note that a fragment arrived takes milliseconds that cover does
-not: both are done in `prepare`, apart from what leaves at a slot's time. A slot that nothing was prepared for
-bears nothing.
+That a slot is taken is saved before it is sent, so that none is sent twice; what was lost with it is sent
+again in the next one. To read a report and to note that a fragment arrived takes milliseconds that cover does
+not: both are done in `prepare`, apart from what leaves at a slot's time.
 """
 
 from __future__ import annotations

@@ -1,23 +1,14 @@
 """What the device must remember: one SQLite file, written before anything is sent.
 
-It holds the messenger's keys, message texts, the keys of attachments, and reports. Every value that says
-something of them is sealed (vault.py); in the clear are how many messages there are, their numbers, times and
-stages (docs/messenger.md). What came of a picture changes no row's length, and no number of rows once nothing
-is owed for it. Statements seal and open values where they stand:
+Every value that says something of messages, keys or reports is sealed (vault.py), where it stands:
 
     INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))
     SELECT opened(value, 'meta.value', name) FROM meta
 
-Durable means: in the write-ahead log and synced (synchronous = FULL) when the transaction ends. What may be
-lost with the power, since it only spares doing a harmless thing again, is written to the log without waiting
-for the disk: it survives the process, and is on the disk with the next transaction that is synced.
-
-One process writes at a time, from its first change until it closes the store: another one would go on with a
-ratchet, and with keys of peers, as they were.
-
-The log also holds what rows said before, such as a ratchet's earlier state, which opens messages that were
-recorded. So it is cut off when the device comes to rest (`settle`), and after `UNSETTLED_MOST` transactions.
-What a row of the file said before is overwritten there (secure_delete).
+Durable means: in the write-ahead log and synced (synchronous = FULL) when the transaction ends. One process
+writes at a time, from its first change until it closes the store: another one would go on with a ratchet, and
+with keys of peers, as they were. The log also holds what rows said before, so it is cut off when the device
+comes to rest (`settle`), and after `UNSETTLED_MOST` transactions.
 """
 
 from __future__ import annotations

@@ -3,10 +3,8 @@
     passphrase --Argon2id--> locking key --opens--> data key --seals--> every secret value of the store
     key file ----------------^
 
-The data key is drawn once; the locking key seals it, so that another passphrase or key file can take its
-place. A value is sealed by XChaCha20-Poly1305 (libsodium) under a random nonce of 24 bytes. The associated
-data names the table, the column and the row, so that a value that was moved does not open. Before that it is
-padded (ISO/IEC 7816-4) to a multiple of a block, so that lengths do not tell what came of a picture.
+A value is sealed by XChaCha20-Poly1305 (libsodium) under a random nonce of 24 bytes. The associated data
+names table, column and row. Before that it is padded (ISO/IEC 7816-4) to a multiple of a block.
 """
 
 from __future__ import annotations

@@ -1,13 +1,5 @@
-"""k of n organisations endorse what a set holds: encodings, verification, sans-IO (docs/accountability.md).
-
-organisation  its pictures --> hashes -----------> curator
-curator       entries that k or more submitted: hash, id, salt --> a batch: Merkle root over its entries
-organisation  every hash of the batch is one of its own? signs (deployment, design, policy, action,
-              first and last epoch, size, root)
-curator       batches with k signatures --> endorsement.bin, beside the set
-device        once an epoch: roots, signatures, nothing dropped or brought back since the last one
-              at a match: the label's entry is in a batch, its k signatures hold in this epoch
-"""
+"""k of n organisations endorse what a set holds: encodings, verification, sans-IO
+(docs/accountability.md)."""
 
 from blindmatch_proofs.endorsement.batch import (
     Action,

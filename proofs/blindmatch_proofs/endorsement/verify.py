@@ -1,8 +1,7 @@
 """Verification of endorsements: once an epoch as a whole, at a match for its one entry, offline for a report.
 
-An epoch's table stands only if every batch in it does: a batch that k organisations did not sign, or whose
-epochs are over, is refused with the epoch, whoever of its entries would ever match. For whoever has no table,
-and no list, a few hundred bytes prove one entry:
+An epoch's table stands only if every batch in it does. For whoever has no table, a few hundred bytes prove
+one entry:
 
 entry's leaf --path--> root of its batch, in a statement <-- signatures of k organisations
 statement --path--> root of all statements of an epoch = `endorsement_root` of the epoch's leaf in the log

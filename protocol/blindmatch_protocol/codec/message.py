@@ -5,10 +5,6 @@ A message is a frozen struct whose fields are annotated with their encoding::
     class Request(Message, tag=0x21, name="oprf-psi/request"):
         epoch: Annotated[int, UInt(64)]
         blinded: Annotated[Rows, Matrix(32, most=4096)]
-
-The encoding is one tag byte, then the fields in order; integers are big-endian and of fixed width. A
-value has exactly one encoding, and `decode` accepts nothing else: left-over bytes, a wrong tag, a count
-over its bound and a non-canonical form each end in `ProtocolError`.
 """
 
 from __future__ import annotations

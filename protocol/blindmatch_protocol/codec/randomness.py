@@ -1,12 +1,8 @@
 """Randomness is a parameter of the core; this module holds its sources.
 
 All sources stand behind one type, `Randomness`, with one method: whoever is handed one cannot tell by its
-class, its attributes or its text whether it is the system's generator, a replayed tape or a seed, nor
-whether somebody keeps a tape of it. So a design cannot behave in one way on a device and in another under
-an audit by looking at what it was handed.
-
-`Recording` keeps the tape of what it gave out; `replayed` gives a tape out again, so that whoever audits a
-device can derive what it sent a second time.
+class, its attributes or its text whether it is the system's generator, a replayed tape or a seed. So a design
+cannot behave in one way on a device and in another under an audit.
 """
 
 from __future__ import annotations

@@ -1,11 +1,7 @@
 """The design contract, version 3: what a design declares and the state machines it consists of.
 
-A design is one file or small folder with one `Design` object. It never opens a file or a socket, reads
-no clock and draws no randomness of its own: all that comes in as parameters. Read in this order:
-`relation`, `declaration`, `publishing`, `steps`, `design`; `driver` runs a session through its legal steps.
-
-A design needs one import: ``from blindmatch_protocol import contract as bm``. What it takes from other
-modules of this package for its messages, errors and randomness is here as well.
+Read in this order: `relation`, `declaration`, `publishing`, `steps`, `design`; `driver` runs a session
+through its legal steps. A design needs one import: ``from blindmatch_protocol import contract as bm``.
 """
 
 from blindmatch_protocol.codec import Bool as Bool

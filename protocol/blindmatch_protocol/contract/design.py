@@ -9,10 +9,6 @@ device     enrol --> prepare --> start(item) --+--> Send({role: body}) ... recei
                                   +------------------ next item <---------- any number of rounds ----+
 each role  answer(state, requests) -> replies, and verdicts where the server learns
 centre     Opener.take(account, device, period, voucher), Opener.open(account, period, rows)
-
-What becomes known of a list: what stored files show of it, what asking opens, and where to look for more.
-
-Declared as data, so that tables, checks and attacks ask every design the same question.
 """
 
 from __future__ import annotations

@@ -1,14 +1,8 @@
 """What a set is built of, for and with: entries, files, parameters, executor; and what came of it.
 
-The executor is a parameter of the core; this is what it must offer, and how a batch goes over it.
-
-`concurrent.futures.ThreadPoolExecutor` fits. A process pool does not: work is a closure over arrays, and
-libsodium frees the lock anyway. Never pass on the executor a task itself runs on: a task that waits for
-its own pool can wait forever.
-
-A long build may ask for more: threads hash under the interpreter's lock, one at a time, which processes do
-not. An executor that is a `WorkerProcesses` has processes of its own, and a build gives it a function of a
-module instead of a closure.
+`concurrent.futures.ThreadPoolExecutor` fits as executor. A process pool does not: work is a closure over
+arrays. Never pass on the executor a task itself runs on: a task that waits for its own pool can wait forever.
+An executor that is a `WorkerProcesses` has processes of its own, and a build gives it a function of a module.
 """
 
 from __future__ import annotations

@@ -1,17 +1,11 @@
 """What a session's steps take and give: binding, account, requests, answers, outcomes, vouchers.
 
-How a session goes on or ends: two closed unions.
-
 Step    = Send | Ready | Done  after each `start` and `receive`
 Outcome = NoMatch | Match | Flag | Voucher | Undisclosed   inside Done, or what a Ready session concludes to
-
-The centre's part of a design with vouchers: each is taken once, and only what may ever open is kept.
 
 centre  take(account, device, period, voucher) --+--> Hidden         its digest is kept, no body
                                                  +--> Visible(row)   the row is kept
         open(account, period, rows) --> labels of those that can be opened now
-
-A period is the life of a key (`Design.period`): vouchers of all epochs that share it add up.
 """
 
 from __future__ import annotations

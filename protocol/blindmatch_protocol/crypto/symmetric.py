@@ -1,23 +1,12 @@
 """An authenticated cipher that commits to its key: AES-256-CTR, then HMAC-SHA-512/256.
 
-Why not AES-GCM alone. The tag of GCM is a polynomial in a key that follows from the cipher key, so whoever
-knows two keys can solve for one ciphertext that opens under both, to two different plaintexts (Dodis,
-Grubbs, Ristenpart and Woodage 2018, "Fast Message Franking", section 3: an attachment that is harmless to
-the moderator and abusive to the recipient). Where a report must show what a recipient saw, a ciphertext
-may have one opening only.
-
-Here the tag is HMAC-SHA-512/256 in its full 32 bytes, under a key that HKDF derives from the one key of
-the caller. Two keys that open one ciphertext would be a collision of HKDF or of HMAC, thus of SHA-512/256
-(2^128 work). The tag covers the associated data too, so it commits to all of key, associated data and
-plaintext.
+The tag of GCM is a polynomial in a key that follows from the cipher key, so whoever knows two keys can solve
+for one ciphertext that opens under both (Dodis, Grubbs, Ristenpart and Woodage 2018, "Fast Message Franking",
+section 3). Here two keys that open one ciphertext would be a collision of HKDF or of HMAC, thus of
+SHA-512/256 (2^128 work); the tag covers the associated data too.
 
 Layout of a sealed value: ciphertext, as long as the plaintext, then the tag of 32 bytes. A key seals
 *one* value: cipher key, initial counter and MAC key all follow from it.
-
-HMAC-SHA-256 (RFC 2104) of short data.
-
-Python's own `hmac.digest` releases the interpreter's lock each time, which costs more than such a hash takes
-where other threads wait for the lock.
 """
 
 from __future__ import annotations

@@ -2,10 +2,7 @@
 
     set.bin (epoch 3) <--digest-- delta-0000000004.bin <--digest-- delta-0000000005.bin
 
-A delta holds what an epoch adds, as a small set of its own, and the ids of what it removes from the files
-before. It names the file before by its overall digest, so it fits one place only: applied twice, out of
-order or to another set it is refused. What a file holds besides is its design's. A `Recipe` says what its
-rows are made for, as designs that publish sealed labels need it.
+A `Recipe` says what a file's rows are made for, as designs that publish sealed labels need it.
 """
 
 from __future__ import annotations

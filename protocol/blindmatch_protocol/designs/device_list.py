@@ -1,12 +1,6 @@
 """Option 1a: the list lies in the clear on every device, which compares by itself and asks nobody.
 
-    curator  list.bin: every hash, id and salt --> every device
-    device   nearest entry within 31 bits: Match(label), else NoMatch
-
-    index    0: every entry is compared; 1: those that multi-index hashing leaves, with the same outcome
-
-Nothing leaves the device for a picture. Whoever has a device has the list, and tests edits against it as
-often as they like. With a device that refuses to send what matches this is upload prevention.
+index    0: every entry is compared; 1: those that multi-index hashing leaves, with the same outcome
 """
 
 from __future__ import annotations

@@ -2,12 +2,9 @@
 
     curator  a random salt; of every entry: digest = H(tag, epoch, salt, hash), in ascending order; its label,
              sealed under a key that follows from salt and hash --> every device
-    device   digest of its own hash there? does the label open? Match(label) : NoMatch
 
 The salt is of this publication alone: two that list the same hash, be they of one epoch, share no digest, and
 no two records are sealed under one key.
-Whoever has a device cannot read a hash it does not know, but tests guesses offline, as many as it likes. Near
-matching has no such form: the tokens that would stand for parts of a hash are few enough to be tried out.
 """
 
 from __future__ import annotations

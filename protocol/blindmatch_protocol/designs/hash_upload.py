@@ -1,14 +1,4 @@
-"""Option 1b in its naive form: the device uploads the hash, the matcher compares it in the clear.
-
-    device                                   matcher (list in the clear)
-      hash, quality      ------------------->
-                                             nearest entry within 31 bits, if the quality is 50 or more
-                         <-------------------  match, label      (the same length either way)
-
-The matcher learns every hash, so for every picture it can tell whether it is one that it knows, and
-whether two people sent the same one. That is why hashes are blinded elsewhere; this design is here to be
-measured beside the others.
-"""
+"""Option 1b in its naive form: the device uploads the hash, the matcher compares it in the clear."""
 
 from __future__ import annotations
 

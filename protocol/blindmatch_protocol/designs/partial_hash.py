@@ -1,12 +1,7 @@
 """Option 1c to the letter: an intermediate form of every picture goes to the server, which ends the hash.
 
-    device                                   matcher (list in the clear)
-      256 coefficients, quality ------------>
-                                             their signs are the hash; the rest as in hash-upload
-                         <-------------------  match, label
-
 The form is what PDQ has before it takes signs: how far each coefficient of the 16 x 16 DCT is from their
-median. It gives the hash and more: a coarse picture can be rebuilt of it. So it is no way to send less.
+median.
 """
 
 from __future__ import annotations

@@ -1,13 +1,7 @@
 """Option 0a: no end-to-end encryption; the provider reads messages and detects by itself.
 
-    device                                    provider (list in the clear)
-      the message, in the clear  ----------->
-                                              hashes each picture in it, nearest entry within 31 bits?
-                                              reports to the centre by itself
-                                 <-----------   taken      (the same whatever was found)
-
-It is the state of affairs without end-to-end encryption, and the yardstick of what detection can reach. The
-bodies below never travel by themselves: the provider makes them of the pictures in the messages it is handed.
+The bodies below never travel by themselves: the provider makes them of the pictures in the messages it is
+handed.
 """
 
 from __future__ import annotations

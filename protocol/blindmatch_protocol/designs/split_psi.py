@@ -1,14 +1,7 @@
 """split-psi: oprf-psi whose key lies in shares at several parties; docs/designs/split-psi.md.
 
-    device                                            party_a (k_a)          party_b (k_b)
-        C = r*H(tag, hash)    --- Request: epoch, C ------->
-                              --- Request: epoch, C -------------------------------->
-                              <-- Reply: D_a = k_a*C, proof --
-                              <-- Reply: D_b = k_b*C, proof ------------------------
-        verify each proof against that party's key; D = D_a + D_b; then as oprf-psi
-
-A reply that does not prove its share is refused and its party named. `DESIGN` needs both parties; of
-`ANY_TWO_PSI` three hold a share each (Shamir), and two that answer are enough.
+`DESIGN` needs both parties; of `ANY_TWO_PSI` three hold a share each (Shamir), and two that answer are
+enough.
 """
 
 from __future__ import annotations

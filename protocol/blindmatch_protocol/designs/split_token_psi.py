@@ -1,14 +1,4 @@
-"""split-token-psi: token-psi whose key lies in shares at several parties; docs/designs/split-token-psi.md.
-
-    device                                            party_a (k_a)          party_b (k_b)
-        C = r*H(tag, band, T)   --- Request: epoch, C ------->
-                              --- Request: epoch, C -------------------------------->
-                              <-- Reply: D_a = k_a*C, proof --
-                              <-- Reply: D_b = k_b*C, proof ------------------------
-        verify each proof against that party's key; D = D_a + D_b; then as token-psi
-
-A reply that does not prove its share is refused and its party named.
-"""
+"""split-token-psi: token-psi whose key lies in shares at several parties; docs/designs/split-token-psi.md."""
 
 from __future__ import annotations
 

@@ -1,15 +1,7 @@
 """Option 2b: the hash goes sealed to one third party, by way of the provider, which forwards it.
 
-    device                             provider                 third_party (list in the clear, key)
-      HPKE(hash, quality, reply key) --------> the same bytes -------->
-                                                                opens; nearest entry within 31 bits
-      <--------------------------------------- the same bytes <--------  sealed with the reply key: label
-      opens; signed for this epoch? its own hash within 31 bits of the label's? Ready, then Match : NoMatch
-
-So the third party sees every hash and no account, the provider every account and no hash; both together see
-all. Lengths are fixed, and both sides do the same work whatever is found, since the provider has a clock.
-Labels, and the one that says "none", are signed when the epoch is published, with a key that is not kept:
-whoever answers can deny a match, but can show none that is not listed.
+docs/designs/third-party.md draws it. Lengths are fixed, and both sides do the same work whatever is found,
+since the provider has a clock.
 """
 
 from __future__ import annotations

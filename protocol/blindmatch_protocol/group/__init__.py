@@ -3,9 +3,6 @@
 A batch of elements or scalars is a uint8 array of shape (n, 32), one canonical encoding a row. A single
 row, of shape (32,) or (1, 32), goes with every row of the other operand. Operations that take `executor`
 cut the batch over its threads.
-
-libsodium does the arithmetic, and is the reference; `backend` says when `jit` does it instead. `sodium` holds
-what one row needs, and does it for batches of one.
 """
 
 from blindmatch_protocol.group.backend import (

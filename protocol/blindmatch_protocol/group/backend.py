@@ -1,13 +1,7 @@
-"""Who does the group's arithmetic on batches: libsodium, or another back end that a process has chosen.
+"""Who does the group's arithmetic on batches: libsodium, or another back end that a process has chosen
+(docs/group.md).
 
-The choice is the process's (`use`), because the results are the same bytes either way. Rows that are too few
-for the chosen one to pay, and single ones, are libsodium's.
-
-Which back end a process takes: libsodium, `jit`, or under `auto` jit for large builds and, once there were
-enough to pay for compiling, for sums of public rows.
-
-A build is a curator's, its key is on one machine, and every batch of it is checked by sample and by sum. What
-a device or a matcher does with its secrets stays libsodium's unless `jit` is asked for (docs/group.md).
+The choice is the process's (`use`), because the results are the same bytes either way.
 """
 
 from __future__ import annotations

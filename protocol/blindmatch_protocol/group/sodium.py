@@ -2,16 +2,8 @@
 
 This is the one module that talks to rbcl. Functions take addresses, for `group`; those of `on_bytes` take the
 32 or 64 bytes of one operand themselves. libsodium runs in constant time, and what takes longer than ten
-microseconds runs outside Python's lock. A hash or a product of scalars takes less than one: to free the lock
-for it, and to wait for it again, would cost the threads more than the call itself.
-A faster backend would replace this module and nothing else.
-
-A proof and a private check of one hash are made of single rows, for which arrays cost more than they save:
-functions from `hash_to_group` on take one element or scalar, the 32 bytes of its canonical encoding.
-
-Batches by libsodium, a row a call: the reference, which every other back end must agree with.
-
-libsodium runs outside Python's lock and in constant time.
+microseconds runs outside Python's lock. Functions from `hash_to_group` on take one element or scalar, the 32
+bytes of its canonical encoding.
 """
 
 from __future__ import annotations

@@ -9,38 +9,23 @@
       C outside, Kf inside the ciphertext ---> sees C only ---> derives C again
       report: 4 values, their salts, the other leaves -------------------------> derives C again
 
-The parts are sender, recipient, time, id, text, and 32 places for attachments. An empty place looks like a
-filled one, so the number of leaves says nothing; the leaves of places stand in ascending order, so neither
-does where one of them stands.
+The parts are sender, recipient, time, id, text, and 32 places for attachments. The leaves of places stand in
+ascending order, so that where one of them stands says nothing.
 
 It *binds*: C has one list of leaves (SHA-256 of inputs of one length), and a leaf one kind and value, since
 two openings of it are a collision of HMAC-SHA-256 under keys of one fixed length; this is the committing part
 of message franking (Grubbs, Lu and Ristenpart 2017, "Message Franking via Committing Authenticated
 Encryption", section 3). It *hides* what is not opened: the salts of closed leaves are outputs of HMAC under a
-key that is used once and never reported, so a closed leaf is pseudorandom to whoever does not have them, the
-relay and the centre among them (opening only what is abusive: Leontiadis and Vaudenay 2023, "Private Message
-Franking with After Opening Privacy"). Who has Kf can make C for any message it says it sent: that it was,
-to whom and when, is what the relay's stamp on C says (`Stamp`).
+key that is used once and never reported (opening only what is abusive: Leontiadis and Vaudenay 2023, "Private
+Message Franking with After Opening Privacy").
 
-The relay's stamp on a message: which commitment it took, from whom, for whom, under which id, and when.
+The relay's stamp on a message is the facebook tag of Grubbs, Lu and Ristenpart 2017, section 1: which
+commitment it took, from whom, for whom, under which id, and when.
 
-::
-
-    sender ---- Send(message id, message with C) ----> relay ---- Deliver ----> recipient
-           <--- accepted_at, stamp ------------------        accepted_at, id, stamp
     stamp = HMAC-SHA-256(key of relay and centre, tag || C, both accounts, message id, accepted_at)
-    report: message id, accepted_at, stamp ----------------------------------------------> centre
 
-The relay gives it out once the message is on disk, the same whenever it is asked again. It is the facebook
-tag of Grubbs, Lu and Ristenpart 2017 ("Message Franking via Committing Authenticated Encryption", section 1):
-whoever has the key can make one for anything, so it convinces relay and centre and nobody else.
-
-How a message is bound to its sender's key, beside commitment and stamp; one mode for a deployment.
-
-stamp        nothing more: relay and centre together can make what looks like anybody's message
-designated   asymmetric franking (`amf`): recipient and centre alone are convinced, nobody makes one of it
-             without the sender's key but for itself
-signature    the identity key's signature: whoever sees it is convinced, of every message
+How a message is bound to its sender's key, beside commitment and stamp:
+docs/decisions/0014-franking-modes.md.
 """
 
 from __future__ import annotations

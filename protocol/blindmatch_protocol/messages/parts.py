@@ -1,18 +1,8 @@
 """Bytes too large for one message, and attachments: how they are cut into parts, and how parts are joined.
 
-    first part   head, size of the whole, data
-    later parts  data alone
-
 A whole that is too large is refused before it is read, and so is a stream that ends early, goes on too long,
-or has an empty part or a second head. What a kind of part calls its fields is its `Form`.
-
-Attachments: padded by Padmé, sealed under a key of their own, named by their digest.
-
-The key seals one attachment and travels inside a message. Since the cipher commits to its key
-(symmetric.py), a blob has one content, for the recipient and for whoever a report goes to.
-
-Everything works piece by piece, so that an attachment is never whole in memory; `open_attachment` does the
-same for one that is.
+or has an empty part or a second head. Attachments are padded by Padmé, sealed under a key of their own, named
+by their digest; everything works piece by piece, so that one is never whole in memory.
 """
 
 from __future__ import annotations

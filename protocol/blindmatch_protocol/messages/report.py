@@ -1,20 +1,8 @@
-"""Reports to the centre: what a confirmed match is turned into, and how it is sealed.
+"""Reports to the centre: what a confirmed match is turned into, and how it is sealed; and cover for them.
 
-    device ---- HPKE(centre's key, padded Report) ----> centre
-                info = tag || report id
-
-Sealing is HPKE in base mode (RFC 9180, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM). The
-library's interface takes no associated data, so the report id is bound through `info`.
-
-Cover for reports: messages of one size at fixed times, whether there is anything to report or not.
-
-    device  --slot 1--> centre     a fragment of a sealed report, or nothing, in a sealed slot of fixed size
-    device  --slot 2--> centre     ...
-
-A slot is sealed to the centre as a report is, under an info of its own, and submitted in the same call. Its
-size is a power of two, which no sealed report has (content.py), so the centre knows it by its size; nobody
-else learns more than that a device keeps a schedule. What the fragments of a submission are put together to
-is a sealed report under the submission's id.
+Sealing is HPKE in base mode (RFC 9180, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM). The library's
+interface takes no associated data, so the report id is bound through `info`. A slot of a cover schedule is
+sealed likewise, under an info of its own, and its size is one that no sealed report has.
 """
 
 from __future__ import annotations

@@ -7,13 +7,8 @@
       header      the Double Ratchet's header (Double Ratchet, section 3.1: DH key, PN, N)
       commitment  franking.py
 
-Everything but the ciphertext goes into the associated data, so that no field can be altered or swapped.
-Public keys are u-coordinates of Curve25519 in their one canonical form (RFC 7748, section 5).
-
-What a sender's key says of a message's commitment, in the deployment's mode (`franking`).
-
-What is bound is the commitment, which binds both accounts, time and content. Its proof travels in the
-plaintext (`Franked`), and in a report (`SenderProof`).
+Everything but the ciphertext goes into the associated data. Public keys are u-coordinates of Curve25519 in
+their one canonical form (RFC 7748, section 5).
 """
 
 from __future__ import annotations

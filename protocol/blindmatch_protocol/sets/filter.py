@@ -1,15 +1,9 @@
 """Membership of pseudorandom keys at 2^-40, in about 42.2 bits an entry: an Elias-Fano coded set.
 
-n keys fall into n buckets. How many are in each bucket is written in unary (2 bits an entry); of each key,
-40 further bits are kept as its fingerprint, in the order of the buckets (Elias 1974, "Efficient storage and
-retrieval by content and address of static files"). It is as small as a Golomb-coded set in practice, but
-its pieces are whole bytes and a look-up takes constant time. A look-up compares the fingerprints of one
-bucket, one on average, so an absent key is taken for present with probability 2^-40. Every 512 buckets the
-number of entries before is kept (1/8 bit an entry).
-
-A false "yes" cannot be told from a true one: what a filter says is unconfirmed.
-
-Section (docs/set-format.md): magic 8, version 4, zero 4, n 8, zeros to 64; starts; unary; fingerprints.
+n keys fall into n buckets. How many are in each bucket is written in unary (2 bits an entry); of each key, 40
+further bits are kept as its fingerprint, in the order of the buckets (Elias 1974, "Efficient storage and
+retrieval by content and address of static files"); docs/set-format.md. A false "yes" cannot be told from a
+true one.
 """
 
 from __future__ import annotations

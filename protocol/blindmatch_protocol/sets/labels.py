@@ -1,20 +1,8 @@
-"""Keys that follow from an entry's OPRF output, and the label sealed under one of them.
-
-    output (64 bytes of the OPRF) --+-- H(store tag)  --> store key 16: where the entry is looked up
-                                    +-- H(mask tag)   --> mask 8: hides the label's number in the store
-                                    +-- H(label tag)  --> label key 32: seals the label
-
-H is `group.rows.expand`, under the epoch of the file the entry lies in: an entry that is removed and listed
-again under one OPRF key lies elsewhere, under another mask and another key.
+"""Keys that follow from an entry's OPRF output, and the label sealed under one of them (docs/set-format.md).
 
 A label is sealed by ChaCha20-Poly1305 (RFC 8439, section 2.8) under nonce zero: every entry has a label
 key of its own in every file, which seals this one record. The cipher does not commit to its key, and need
-not: a device accepts a label only if the hash inside equals the hash it asked with. Whoever makes one record
-that opens under two entries' keys must put a hash inside, and whoever has that hash's own key and may write
-records could have listed the hash just as well.
-
-Record: ciphertext of hash 32, id 8 (big-endian), salt 16, first and last epoch 8 each (big-endian), k
-signatures of 64 each; then the tag, 16 bytes.
+not: a device accepts a label only if the hash inside equals the hash it asked with.
 """
 
 from __future__ import annotations

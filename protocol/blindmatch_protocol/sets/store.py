@@ -1,16 +1,9 @@
-"""The key-value store of an encrypted hash set: 16-byte keys to values of one or more 64-bit words.
+"""The key-value store of an encrypted hash set: 16-byte keys to values of one or more 64-bit words
+(docs/set-format.md).
 
-A shard is a binary fuse map (`fuse_map`: three reads and two XORs a look-up) for each word of a value, behind
-a header. It takes 9.0 to 9.2 bytes a key and word. Keys are pseudorandom, so their first bits cut them evenly
-into shards, which are built one or two at a time; a look-up costs the same whatever the number of entries.
-
-A map answers for absent keys too, with the XOR of three cells. Cells that no key needs are filled with
-pseudorandom words, and the others made to fit: values are masked by what only a key's owner can
-derive (`labels`), so all cells of a map are uniform to whoever lacks the OPRF key, and a lone key that is
-there reads as one that is not, however few there are.
-
-Shard, in a section of its own (docs/set-format.md): magic 8, version 4, bits 4, keys 8, words 4, zeros to
-64, a map for each word.
+It takes 9.0 to 9.2 bytes a key and word. A map answers for absent keys too: cells that no key needs are
+filled with pseudorandom words, so all cells of a map are uniform to whoever lacks the OPRF key, and a lone
+key that is there reads as one that is not.
 """
 
 from __future__ import annotations

@@ -4,12 +4,8 @@ any failed                 -> failed(the first one's reason)
 a needed one not available -> unavailable(its reason)
 else                       -> passed
 
-One report about one thing: the first that did not fail has it, for good; a later one is its repetition.
-
-a device's report     is about the message that its commitment binds; a changed device can make several of one
-a service's report    is about a picture that an account sent
-
-A report that failed a check has none: else whoever sees a commitment pass by could take it from its sender.
+One report about one thing: the first that did not fail has it, for good; a later one is its repetition. A
+report that failed a check has none: else whoever sees a commitment pass by could take it from its sender.
 """
 
 from __future__ import annotations

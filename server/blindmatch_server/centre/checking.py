@@ -1,9 +1,6 @@
 """Checks received reports in the background, one after the other, also those a crash left unchecked.
 
-A device says under its certificate which identity key it has; reports are judged by a franking key that the
-identity key signed. The relay has no part in it: what it says of an account's keys does not count here. The
-first identity key under an account's name stays, so that whoever has a certificate in that name and comes
-before the account's device is taken for it; the device is refused.
+The first identity key that a device names under an account stays (docs/threat-model.md).
 """
 
 from __future__ import annotations

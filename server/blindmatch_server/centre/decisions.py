@@ -1,16 +1,8 @@
 """What people decide about a report that was checked, and how it is written down.
 
 Each decision is one transaction: the state, the journal's entry with who, when and why, and the notice that
-the user gets because of it.
-
-What comes of a report after that, and of its entry after an upheld complaint:
-
-anywhere       --> exported: what is opened of it leaves the centre after this line
-forwarded      --> acknowledged (by the authority)
-removal asked  --> removed | removal refused (by the provider)
-reversed       --> the entry is withdrawn: no later epoch should list it (the curator's to do, `withdrawals`)
-
-Each is a line of the journal; answers once for each time that the report was forwarded or removal was asked.
+the user gets because of it. Answers count once for each time that a report was forwarded or removal was
+asked.
 """
 
 from __future__ import annotations

@@ -4,15 +4,6 @@ report checked -------> notice of the report, due after the statutory delay
 found unfounded ------> the same notice becomes one of that, due at once (or stays with the delay)
 authority says hold --> due at the latest day the law allows
 complaint settled ----> a notice of its own, due at once
-
-Who is told is the device that handed the report in, under the name in its certificate: no other can report
-what it sent. For a report by a provider that sees pictures itself, whose word on who sent what is taken, it
-is the account it names, unless a check failed: then the report may name anybody, and nobody is told.
-
-The checks do not show all that somebody may read into a report. A device hands in what the relay stamped when
-it took the message: that it was sent, by whom, to whom, when. A relay cannot tell whether what it takes can
-be opened, and makes its stamps with a key that the centre has, too. Where a provider reads pictures itself
-there is no commitment at all.
 """
 
 from __future__ import annotations

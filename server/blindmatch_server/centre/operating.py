@@ -1,11 +1,5 @@
 """The operators' half of the `Centre` service: decisions, notices, complaints, statistics.
 
-operator -- Move(report, state, reason) --> centre    state, journal and notice in one transaction
-device ---- Complain(report) -------------> centre    for its own account
-operator -- Complaints, Settle -----------> centre    an upheld one reverses a confirmation
-operator -- DueNotices, NoticeSent -------> centre    the messenger takes texts that are due
-operator -- ReadStatistics ---------------> centre    counts, nothing about anybody
-
 A = flagged automatically    reports that came in, and vouchers that were opened
 C = reviewed                 a person decided
 B = not confirmed            a person found it unfounded, at once or after a complaint

@@ -1,13 +1,7 @@
 """What reports are checked against: what is deployed, and the centre's own copy of the list's labels.
 
-The copy, with the second hash of those entries whose picture the centre has, is one read-only SQLite file,
-written anew and put in place in one step, so that a running centre sees the old list or the new one and
-nothing between.
-
-A report chooses neither design nor reporter, and nobody skips a check:
-
-a device    reports where the design tells devices of matches, and only what it sent itself
-a service   reports where the design gives it pictures in the clear, and learns of matches by that
+The copy is one read-only SQLite file, written anew and put in place in one step, so that a running centre
+sees the old list or the new one and nothing between.
 """
 
 from __future__ import annotations

@@ -1,12 +1,7 @@
 """What comes to the centre on devices' cover schedules: kept, put together to reports, the rest dropped.
 
-    slot --on disk--> acknowledged --> cover: dropped
-                                       fragment: when the last one of its submission is there,
-                                       the sealed report goes the way of any other
-
-Cover and fragments are kept by the same transaction before they are acknowledged, with as many bytes, and
-what becomes of them is seen to afterwards, so that the time an answer takes does not say which it was. They
-lie in a database of their own beside the centre's.
+Cover and fragments are kept by the same transaction before they are acknowledged, with as many bytes, so that
+the time an answer takes does not say which it was. They lie in a database of their own beside the centre's.
 """
 
 from __future__ import annotations

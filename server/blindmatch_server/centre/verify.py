@@ -1,21 +1,7 @@
-"""What the centre checks before a person looks at a report, each check with a verdict of its own.
+"""What the centre checks before a person looks at a report, each check with a verdict of its own
+(docs/wire.md).
 
-sealed    opens with the centre's key under its id, and is canonical
-design    is of the design, version and epoch that are deployed
-reporter  is who handed it in, and may report this in that design (references.py)
-label     is of the centre's own list: id, hash and salt (which only the list and the opener know), and, where
-          there is a policy, endorsed in the report's epoch; a flag has none, and is reported in designs that
-          recognise a category, where nothing else is
-picture   decodes
-relation  the picture's PDQ hash matches the label's, as the design defines a match; or it is of the category
-franking  a commitment binds sender, recipient, time and exactly this picture
-stamp     the relay's stamp is on this commitment, these accounts, its message id and its time
-sender    the sender's own key vouches for the commitment, as the deployment's mode of franking wants
-second    the second hash, which nobody outside can compute, agrees with the entry's
-once      is the first one about it (assessment.py); judged when the verdicts are stored
-
-That is the machine's part; what becomes of the report is for a person to decide (decisions.py). What no check
-shows: notices.py.
+That is the machine's part; what becomes of the report is for a person to decide (decisions.py).
 """
 
 from __future__ import annotations

@@ -1,14 +1,8 @@
 """Vouchers: each taken once, then opened in the background when the design says that there are enough.
 
-device --voucher--> take --> digest, and row if visible, on disk --> receipt
-                                   |
-                                   +--> all rows of the account are opened; what comes meanwhile waits
-
-The receipt does not wait for the opening, so that its time tells the device nothing of that. Accounts are
-taken and opened side by side, the vouchers of one account one after the other.
-
-The vouchers of one account, design and period are a pile. It counts them, those with a row, and how many rows
-the opener was tried on: one that is behind is opened, also after the centre was killed in between.
+The receipt does not wait for the opening, so that its time tells the device nothing of that. The vouchers of
+one account, design and period are a pile, which counts how many rows the opener was tried on: one that is
+behind is opened, also after the centre was killed in between.
 """
 
 from __future__ import annotations

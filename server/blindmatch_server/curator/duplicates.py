@@ -1,15 +1,11 @@
 """Equal hashes, and families of near ones: entries joined by chains of pairs at a distance of at most 31.
 
-Equal rows are found by sorting: exact, and the same whatever an adversary lists. Rows are sorted by their
-first eight bytes, which takes a tenth of sorting them whole, and whole where these are equal. Hashes that
-were chosen to have one beginning cost what sorting all of them whole costs.
-
-For near ones hashes are cut into 16 bands of 16 bits. Two hashes at distance 15 or less agree in one band at
-least, and two at distance 31 or less have one band in which at most one bit differs (pigeonhole; multi-index
-hashing, Norouzi, Punjani and Fleet 2012). Pass 0 compares hashes that agree in a band, passes 1 to 16 those
-that differ in that band's bit 0 to 15 alone, so pass 0 finds every pair up to distance 15 and most others,
-and all 17 passes find every pair. Among n random hashes a pass compares n^2 / 8192 pairs, so the work is
-bounded by a budget of pairs, and what it was enough for is part of the result.
+Equal rows are found by sorting: exact, and the same whatever an adversary lists. For near ones hashes are cut
+into 16 bands of 16 bits. Two hashes at distance 15 or less agree in one band at least, and two at distance 31
+or less have one band in which at most one bit differs (pigeonhole; multi-index hashing, Norouzi, Punjani and
+Fleet 2012). Pass 0 compares hashes that agree in a band, passes 1 to 16 those that differ in that band's bit
+0 to 15 alone. Among n random hashes a pass compares n^2 / 8192 pairs, so the work is bounded by a budget of
+pairs.
 """
 
 from __future__ import annotations

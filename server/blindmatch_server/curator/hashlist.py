@@ -1,20 +1,6 @@
 """The list file: a curator's plaintext list, memory-mapped, that a set can be built from again and again.
 
-::
-
-    prologue, 64 bytes   magic "BMHLIST\\0", version u32, offset and length of the footer u64 each,
-                         SHA-256 of the footer; big-endian, zero-padded
-    sections             arrays, little-endian, each at a multiple of 64 bytes
-    footer               JSON: name, source formats, creation time, counts, next id, sections with SHA-256
-
-Sections: `hashes` (n, 32), `ids` (n,), `salts` (n, 16), `plain` (n,): 1 if a source without record ids
-vouches for the entry; `families` (n,), where families were looked for: the id of the entry's family, which is
-that of its first member; `record_identities` (r, 32), `record_times` (r,), `record_entries` (r,): the live
-records of sources that delete by record id, and the ids of the entries they vouch for.
-
-An id is given once: an entry keeps its id as long as it is listed, and no later one gets it.
-
-One import at a time replaces a list file, and what killed ones left is removed.
+docs/lists.md has its layout. One import at a time replaces a list file, and what killed ones left is removed:
 
 .NAME.list.lock         held meanwhile; ends with the process
 .NAME.list.xxxxxxxx     being written, readable by its owner alone; renamed to NAME.list

@@ -1,8 +1,5 @@
 """Hashes from hex, rejected records, the closed list of reasons, and the side file that they go to.
 
-The side file is JSON lines, one object a rejected record, in the order of the source. It holds places and
-reasons and never the record's text.
-
 A hash is 64 lower-case hex digits of which the bits are roughly balanced. PDQ sets each bit whose coefficient
 is above the median, so that 128 of 256 are ones save for ties.
 """

@@ -1,17 +1,10 @@
-"""Builds epochs of a design into a folder, each whole or not at all.
-
-    folder/lock            held while an epoch is built
-    folder/current         the epoch that is served, a number and a line end
-    folder/3/              a published epoch: files.json, epoch.manifest (signed by the curator), its leaf
-                           epoch.leaf, and the design's files, all read-only, and endorsement.tree
-    folder/.build-4/       a build: plan, seed, scratch, result/ (what becomes folder/4)
+"""Builds epochs of a design into a folder, each whole or not at all (docs/architecture.md, "Storage").
 
     build result/ --fsync files--> check, sign --> manifest --fsync folder--> rename to folder/4 --fsync-->
         log it, if there is a log --> replace current in one step --> remove .build-4
 
-The old epoch is served until `current` is replaced. A build that was killed at any point is taken up
-again by the same call: the seed in the build's folder makes the second run's randomness that of the
-first, so the finished files are those of a run that was never killed.
+A build that was killed at any point is taken up again by the same call: the seed in the build's folder makes
+the second run's randomness that of the first.
 """
 
 from __future__ import annotations

@@ -1,12 +1,4 @@
-"""A deployment's own certificate authority: who is who on the wire.
-
-Every party has one certificate whose URI names it: ``blindmatch://device/alice``, ``blindmatch://relay``,
-``blindmatch://party_a``. A server's certificate also bears the DNS name ``relay.blindmatch.test``. Clients
-connect to an address and check that name, so that no server passes for another, and a device's certificate is
-not good for serving at all.
-
-There are two roots. One signs servers and operators; all trust it. The other signs devices, and nobody else
-is taken from it; a log and its witnesses do not trust it, so that a device cannot connect to them at all.
+"""A deployment's own certificate authority: who is who on the wire (docs/wire.md).
 
 Keys are EC P-256: what every TLS stack in use takes.
 """

@@ -4,15 +4,10 @@
                                                                              |
                        any exception --> status (`refusal_of`), one log line and one count for each call
 
-Every method is registered as one that takes a stream: gRPC calls its handler before a message has come, and
-would read a unary request first. So a call has a place from its first byte on, of which an account has few,
-and who is slow to send or to take loses it. A call that is refused for its rate is answered late; so is every
-refused call of an account that had many refused. Since an account's places are bounded, a flood throttles
-itself; a call that gets no place is refused at once.
-
-Messages are parsed and serialised here, since that is where bytes can be counted. Texts of our own errors
-name a field and a rule and are passed on; whatever else was raised becomes ``internal error``, since a
-foreign exception's text may quote what it choked on.
+Every method is registered as one that takes a stream: gRPC calls its handler before a message has come, so a
+call has a place from its first byte on, of which an account has few. Texts of our own errors name a field and
+a rule and are passed on; whatever else was raised becomes ``internal error``, since its text may quote what
+it choked on.
 """
 
 from __future__ import annotations

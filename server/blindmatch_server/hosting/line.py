@@ -1,11 +1,7 @@
-"""A line: calls of several methods on one stream.
+"""A line: calls of several methods on one stream (docs/wire.md, "Lines").
 
-    Ask{send}, Ask{receive}, Ask{acknowledge} --each under the conditions of its method--> Answer{number, ...}
-
-A call on a line costs a message each way in place of an HTTP/2 stream of its own. It is admitted, counted,
-logged and refused as if it were one, except that its end is an `Answer`. So many are worked on at a time;
-further ones are not read before one is done. A line ends when its caller ends it, when the server shuts
-down, when nothing is asked on it, or after its time.
+A call on a line is admitted, counted, logged and refused as if it were one, except that its end is an
+`Answer`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,6 @@
 """A server process: mutual TLS, health, reflection, drain; the same for every service.
 
 bind --> write the port file --> SERVING ... SIGTERM --> NOT_SERVING --> finish calls --> close --> exit
-
-The port file is there while the server can be called, and longer only if it was killed. Handlers are made
-from the .proto's descriptors, so that a method that is missing or superfluous is noticed when the server
-starts.
 """
 
 from __future__ import annotations

@@ -1,21 +1,8 @@
 """Worker processes for what holds the interpreter's lock: a spawned pool that outlives its workers' deaths.
 
-    Workers -- function, arguments (pickled, over a pipe) --> worker: prepared once, then task after task
-            <-- result, or the error's class ---------------
-
 A worker that dies takes the pool with it: tasks under way fail with `WorkerError`, and the next one gets a
-new pool. An error's text stays in the worker, since it might quote a secret. Ctrl-C in a terminal is for the
-program alone; workers end with it, also if it is killed.
-
-`WorkerPool` takes all cores for a long build: threads, and workers for rows of a list.
-
-    pool -- name of a function, secret, entries --> worker, one for each core
-         <-- rows -------------------------------
-
-Threads of one process hash one at a time, under the interpreter's lock; of what a batch takes that is a
-tenth. A batch goes over the pipe, a ten-thousandth of what it takes to compute it, and so does the secret,
-which is in no argument, environment or file. What a worker that ends, or cannot compute, has left is computed
-here, and a warning says so.
+new pool. An error's text stays in the worker, since it might quote a secret. `WorkerPool` takes all cores for
+a long build: threads, and workers for rows of a list (docs/decisions/0006-helpers-for-long-builds.md).
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
 """A log's tree in files: tiles as c2sp.org/tlog-tiles lays them out, and the newest checkpoint.
 
-    FOLDER/checkpoint            the signed note; what it says is what the log holds
-    FOLDER/tile/...              tiles and bundles of entries; those past the checkpoint's size do not count
-
     append: entries and tiles --sync--> checkpoint, replaced in one step --> partial tiles that are whole go
 
-A start reads the checkpoint and nothing else. A kill before the rename leaves tiles that the next append
-writes again; whatever was signed was in the checkpoint's file before it was shown to anybody.
+A kill before the rename leaves tiles that the next append writes again; whatever was signed was in the
+checkpoint's file before it was shown to anybody.
 """
 
 from __future__ import annotations

@@ -1,14 +1,7 @@
 """Answers batches of bodies with the design's roles, on threads of its own or in worker processes.
 
-One thread takes batch after batch; the design spreads the work of a batch over the others. Accounts take
-turns: see `FairQueue`. A body that makes a design raise, or a worker process end, does so alone: the rest of
-its batch is answered again without it.
-
-    answering thread -- bodies, files of enrolments --> worker: loads the design and opens the role, once
-                     <-- encodings of replies, errors, verdicts ---------------
-
-Roles whose libraries hold the interpreter's lock answer in workers. The bodies of a batch are dealt out over
-them; they draw the system's randomness.
+Accounts take turns: see `FairQueue`. A body that makes a design raise, or a worker process end, does so
+alone: the rest of its batch is answered again without it. Workers draw the system's randomness.
 """
 
 from __future__ import annotations

@@ -1,14 +1,9 @@
 """Envelopes, checked; and bodies that one server carries to another: opaque to the carrier, and of nobody to
 the role's host.
 
-device --Exchange(design, version, epoch, role, body)--> carrier   checks head and account
-                                                        carrier --the same, under its own certificate--> host
-device <------------------- reply ---------------------- carrier <---------------- reply --------------- host
-
-Nothing else goes between servers. A host takes bodies of a role that is forwarded from its carrier alone; an
-account is never told to it, so it counts and limits by carrier. Whatever it refuses, and whyever it does not
-answer, the device is told the same, without a time: by how it refuses it could tell devices apart.
-Bodies that come in one time slot, where a design has such, go on together in an order of their own.
+Whatever the host refuses, and whyever it does not answer, the device is told the same, without a time: by how
+it refuses it could tell devices apart. Bodies that come in one time slot, where a design has such, go on
+together in an order of their own.
 """
 
 from __future__ import annotations

@@ -1,22 +1,13 @@
 """What a server learnt, what it owes the centre, what a key was asked for; all on disk before it answers.
 
-For designs where the server learns the outcome. Where it also has the picture it reports a match itself: the
-sealed report lies in `filings` until the centre has acknowledged it. `spent` counts evaluations under a key
-by account; the account "" stands for all together.
-
-A device that got no answer asks again, after a crash of either side too. A verdict and the filing it makes
-due are kept by one transaction, under what was learnt of which request, and the verdict stays: learnt again,
-it makes nothing due.
-
-    verdict with content --> Report, no opening --HPKE--> ledger --Submit, again until receipt--> centre
+A verdict and the filing it makes due are kept by one transaction, under what was learnt of which request, and
+the verdict stays: learnt again, it makes nothing due.
 
     body --> expired? used up? --refused--> device
                 |
                 +--> answered, and counted on disk ---both done---> device
 
-An evaluation is counted before its reply leaves: a server that dies in between has counted one that nobody
-got, never the other way round. A body counts whatever becomes of it, and so does one that is sent again.
-Counts belong to the key, so they outlive epochs that share it, restarts and the process.
+Counts belong to the key, so they outlive epochs that share it; the account "" stands for all together.
 """
 
 from __future__ import annotations

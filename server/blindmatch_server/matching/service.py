@@ -1,13 +1,4 @@
-"""Hosting a design's roles: the `Matching` service, and what it needs. The matcher does nothing else.
-
-device -- Describe, FetchSetup --------------> server      the same bytes for every device
-device -- Exchange(Envelope) ----------------> server      answered in batches, in turn (answering.py)
-             evaluations, if a key has limits  --> ledger (ledger.py)
-             verdict, if the server learns --> ledger --> filing to the centre, if it has the picture
-             role is another server's          --> that server, under this one's name (forwarding.py)
-device -- Enrolled, Enrol -------------------> server      kept on disk by account (enrolments.py)
-device <- Envelope --------------------------- server
-"""
+"""Hosting a design's roles: the `Matching` service, and what it needs. The matcher does nothing else."""
 
 from __future__ import annotations
 

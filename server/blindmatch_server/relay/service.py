@@ -1,16 +1,7 @@
 """The relay: its service, and what it needs; with a design whose role the provider plays, it hosts that too.
 
-device A -- Register(keys) ----------> relay
-device B -- FetchBundle(A) ----------> relay     one one-time pre-key of A, never again
-device B -- Upload(parts), Send -----> relay     acknowledged once on disk
-device A -- Receive -----------------> relay     everything queued, again until acknowledged
-device A -- Acknowledge(sequences) --> relay     deleted
-device A -- Connect -----------------> relay     Send, Receive and Acknowledge on one stream (line.py)
-
-What was kept long enough is deleted, unless the clock has just jumped: one that is set forward would make
-everything that waits look old, and what was acknowledged would be lost. So wall clock and monotonic clock are
-compared: if they drift apart, nothing is deleted for a day, in which the operator, who finds it in the log,
-can set the clock right.
+What was kept long enough is deleted, unless wall clock and monotonic clock drift apart: then nothing is
+deleted for a day, in which the operator, who finds it in the log, can set the clock right.
 """
 
 from __future__ import annotations

@@ -4,10 +4,7 @@
                                      |
                                      +-- a gap, or more than is held here --> the stream reads the database
 
-Sequences of one account are consecutive, so a stream sees whether something is missing.
-
-A device saves together what is delivered together, which is cheaper than each by itself. So a message that
-comes alone is delivered at once; while messages come fast, a delivery waits for a while after the one before.
+While messages come fast, a delivery waits for a while after the one before.
 """
 
 from __future__ import annotations

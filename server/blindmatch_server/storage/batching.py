@@ -1,11 +1,5 @@
 """What arrives while a worker is busy is done together in its next turn.
 
-    submit(a) -> work([a])                   the worker is idle: no waiting
-    submit(b), submit(c) while it works
-              -> work([b, c])                one turn for both
-
-Used for a matcher's answers (one batch over the group library) and for commits (one fsync for many).
-
 Account by account, after FQ-CoDel (RFC 8290, section 4.2): tasks for packets, one task a turn, nothing
 dropped.
 
@@ -13,9 +7,8 @@ dropped.
     a line had its turn and has more waiting   -> an old line, behind the others
     a line had its turn and is empty           -> it is forgotten; the RFC lets it grow old first
 
-So those that ask one thing at a time are served together and first, and those that always have more waiting
-take turns, however much each of them has waiting. The difference to the RFC is for the former: were they old,
-a batch of theirs could not be told from one of the latter.
+The difference to the RFC is for those that ask one thing at a time: were they old, a batch of theirs could
+not be told from one of the others.
 """
 
 from __future__ import annotations

@@ -1,18 +1,7 @@
 """he-hamming: the device learns whether its picture is near one on the list; the matcher computes all
 distances under the device's homomorphic encryption, and learns nothing of the picture.
 
-    device(hash, account's secret key, set-up)                 matcher(list, label keys)
-        an epoch: new keys    ---- Keys, 20 MB -------------->  kept for the account
-        x = hash; quality < 50: a random one; weight not 128: the least reliable bits flipped
-                              ---- Query: epoch, Enc(x) ----->
-                                                               distances, indicator, sum of keys (`circuit`)
-                              <--- Reply: epoch, 8 ciphertexts
-        Ready: what follows waits for the hand-over
-        decrypt; slots that are not 0, times 1 / Z(v) for 16 values of v: label keys
-        no label of that slot opens, or none whose hash is within 31 bits of the device's own: NoMatch
-        Match(nearest label; of up to 64 slots)
-
-No proof comes with a reply. Decryption results leave the device as a report of a match alone.
+docs/designs/he-hamming.md draws it. No proof comes with a reply.
 """
 
 from __future__ import annotations

@@ -1,19 +1,6 @@
 """oprf-psi: the device learns whether its hash is on the list, the matcher learns nothing of the hash.
 
-    device(hash, set-up)                                 matcher(key)
-        quality < 50: a random hash takes its place
-        r = random, C = r*H(tag, hash)
-                          ---- Request: epoch, C ---->
-                                                         D = k*C, proof that k is the set-up's key
-                          <-- Reply: epoch, D, proof --
-        verify the proof; output = hash(tag, hash, D/r); Ready: what follows waits for the hand-over
-        store key, mask, label key = derived from output and the epoch of each layer, the newest first
-        number = store[store key] xor mask; number >= entries: NoMatch
-        open label[number] with the label key; it does not open, or holds another hash: NoMatch
-        Match(label)
-
-The round, and whatever else designs with a VOPRF share, is in `voprf`. Without a proof a matcher could
-answer garbage and thereby switch matching off unseen.
+docs/designs/oprf-psi.md draws it. The round, and whatever else designs with a VOPRF share, is in `voprf`.
 """
 
 from __future__ import annotations

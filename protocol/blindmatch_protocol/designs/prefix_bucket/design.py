@@ -1,19 +1,7 @@
 """prefix-bucket: oprf-psi whose device does not hold the set, but fetches where a picture's hash can be.
 
-    device(hash, digests of the buckets)                   matcher(key, buckets)
-        p = first bits of SHA-256(hash)
-        quality < 50: random bytes take the hash's place; p stays, or asking again would tell
-                          ---- Request: epoch, C ----->
-                          ---- Fetch: epoch, p ------->
-                                                           D = k*C, proof that k is the set-up's key
-                          <--- Reply: epoch, D, proof -
-                          <--- Bucket p, of one length -
-        verify the proof; SHA-256 of the bucket is the set-up's for p; Ready
-        output = hash(tag, hash, D/r); tag, label key = derived from it
-        a row of the bucket has the tag, and its label opens and holds the hash: Match, else NoMatch
-
-Whoever has the buckets learns p of every picture, and nothing else of it. A prefix of the OPRF's *output* is
-never sent: the entry's whole output would follow from a few of them.
+docs/designs/prefix-bucket.md draws it. A prefix of the OPRF's *output* is never sent: the entry's whole
+output would follow from a few of them.
 """
 
 from __future__ import annotations

@@ -1,12 +1,7 @@
 """The files of prefix-bucket: digests of the buckets for devices, the buckets for whoever hands them out.
 
-The buckets of a set: by the first bits of SHA-256 of an entry's hash, padded to one length.
-
-    bucket   rows in the order of their bytes, as many in each: tag 8 | record
-    tag      first bytes of an entry's store key; record: its sealed label (`labels`)
-
-Rows that no entry needs are pseudorandom under a key that devices lack, so that a bucket does not show how
-many entries it has. How many rows there are follows from the numbers of entries and buckets.
+A bucket has rows in the order of their bytes (docs/set-format.md); those that no entry needs are pseudorandom
+under a key that devices lack.
 """
 
 from __future__ import annotations

@@ -7,18 +7,12 @@
     labels in the order of their addresses, stretch by stretch --> index of addresses
     store keys and values xor masks, shard by shard --> set.bin
 
-Given the OPRF key every byte follows from the list: the same key and list give the same files, however
-often the build was interrupted. A token that is not stored for its entry is replaced by a key that nobody
-asks for, so the number of keys is bands times entries and tells nothing of how entries meet.
+Given the OPRF key every byte follows from the list. A token that is not stored for its entry is replaced by a
+key that nobody asks for, so the number of keys is bands times entries.
 
-What a modified client, or many that pool, gets out of a set, by formula; the attack is in the harness.
-
-It asks for tokens of its own choice, in two bands or more, reads what the store holds for them and tries all
-combinations. An entry opens if enough of its tokens were asked for: with two bands, of N uniform entries
-about N (E / 2^(k+1))^2 after E evaluations, up to E = 2^(k+1), which opens all of them. Spread over all bands
-few evaluations open more: 1.8 times that of ten bands. Real pictures share values of their bands, so whoever
-asks for the frequent ones opens far more of a list of them. Which of the bands hit is never seen on its own,
-so the trials cannot be cut down: (E / 2)^2 of them with two bands.
+What a modified client, or many that pool, gets out of a set, by formula: with two bands, of N uniform entries
+about N (E / 2^(k+1))^2 open after E evaluations; spread over all of ten bands 1.8 times that. Of real
+pictures, which share values of their bands, far more.
 """
 
 from __future__ import annotations

@@ -1,32 +1,12 @@
 """token-psi: the device learns whether its picture is near one on the list, the matcher nothing of it.
 
-    device(hash, coefficients, set-up)                       matcher(key)
-        T = tokens: each band's bits, and the likeliest flips of its weak ones; bands * probes of them
-        quality < 50: random tokens take their place
-        r = random, C = r*H(tag, band, T)
-                              ---- Request: epoch, C ---->
-                                                             D = k*C, one proof that k is the set-up's key
-                              <-- Reply: epoch, D, proof --
-        verify the proof; outputs = hash(tag, band, T, D/r); Ready: what follows waits for the hand-over
-        store key, mask = derived from each output; value = store[store key] xor mask
-        every `needed` values of distinct bands: candidate secret; its address is in the index?
-        open the label there with the secret's label key, and the family's next ones
-        none opens, or none whose hash is within 31 bits of the device's own: NoMatch
-        Match(nearest label)
-
-The proof (RFC 9497, section 2.2) covers all tokens at once: a reply in which some were made with another
-key is refused whole. What each party learns stands in docs/designs/token-psi.md.
-
-From the OPRF outputs of a picture's tokens to the labels they open, on the device.
+docs/designs/token-psi.md draws it. The proof (RFC 9497, section 2.2) covers all tokens at once: a reply in
+which some were made with another key is refused whole. From the outputs to the labels they open, on the
+device:
 
     outputs, under a layer's epoch --> store keys, masks
     store[key] xor mask --> a value for every probe, whether it hit or not
     values of any `needed` bands --> candidate secrets --> addresses --> index --> label, opened by its key
-
-A token that is in nobody's entry reads a value that looks like any other, so a hit in fewer than `needed`
-bands cannot be told from none: an address of its candidates would have to be met by chance. But two tokens
-of one band that members of one family have store one value, and whoever asks for both sees that; and whoever
-opened an entry sees which of its tokens went to another family.
 """
 
 from __future__ import annotations

@@ -1,17 +1,8 @@
 """The layers of a set-up, opened: a full set, and a delta for every epoch since (`deltas`).
 
-Values of one layer never combine with another's.
-
-The index of labels: from a 64-bit address to the numbers of the labels that may lie there.
-
-Labels are numbered in the order of their addresses. A bitmap has 8 to 16 bits for each label, and the low
-bits of a label's address set one of them: that one look-up rules out nine in ten candidates. For the rest,
-the address's top bits choose a bucket of 4 to 8 labels on average; a directory says where each bucket
-starts, and the next 32 bits, kept for each label, tell those of a bucket apart. That is 5.5 to 7 bytes a
-label, and thousands of look-ups are a few vector operations.
-
-Section: directory, uint32 little-endian (2^bits + 1,); fingerprints, uint32 little-endian (n,); bitmap,
-the bit of the lowest index first in each byte.
+Values of one layer never combine with another's. The index of labels leads from a 64-bit address to the
+numbers of the labels that may lie there (docs/set-format.md): its bitmap rules out nine in ten candidates by
+one look-up.
 """
 
 from __future__ import annotations

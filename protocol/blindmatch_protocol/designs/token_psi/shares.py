@@ -1,33 +1,18 @@
 """Shares of an entry's secret: any `needed` values at distinct bands give it, fewer give nothing of it.
 
-Shamir's scheme (1979) over GF(2^8), for each byte of a value apart: an entry has a random polynomial
-c0 + c1 x (+ c2 x^2) of degree needed - 1 whose coefficients are 16 bytes each, its value at band j is the
-polynomial at x = j + 1, and its secret is c0. Fewer than `needed` values leave all 128 bits of the secret
-uniform: whoever has a lone value, and suspects it is one, has to try 2^128 secrets.
-
-Interpolation is linear: c0 is a sum over the values, each times a constant that the choice of bands
-determines (Lagrange). So all combinations of all probes need few products and then only XOR:
+Shamir's scheme (1979) over GF(2^8), for each byte of a value apart: an entry has a random polynomial c0 + c1
+x (+ c2 x^2) of degree needed - 1 whose coefficients are 16 bytes each, its value at band j is the polynomial
+at x = j + 1, and its secret is c0. Interpolation is linear (Lagrange), so all combinations of all probes need
+few products and then only XOR:
 
     bands i < j    c0[i, j, a, b] = L[i, j] * (probe a's value at band i) + L[j, i] * (probe b's at band j)
 
-The field GF(2^8) of AES (FIPS 197, section 4): polynomials over GF(2) modulo x^8 + x^4 + x^3 + x + 1.
+The field GF(2^8) of AES (FIPS 197, section 4): a byte is an element, bit i the coefficient of x^i; addition
+is XOR.
 
-A byte is an element, bit i the coefficient of x^i; addition is XOR. All products are one table of 65,536
-bytes, so an array times constants is one look-up an element.
-
-One-way functions of a token's OPRF output and of an entry's secret, each with a tag of its own.
-
-    output of a token, 64 bytes --+-- H(store tag)   --> store key 16: where the band's value is looked up
-                                  +-- H(mask tag)    --> mask 16: hides the value in the store
-    secret, 16 bytes -------------+-- A(address key) --> address 8: where the label lies
-                                  +-- H(label tag)   --> label key 32: seals the label
-                                  +-- H(member tag)  --> secret of the family's next members
-
-H is `group.rows.expand`, under the epoch of the file the entry lies in: what one file holds of an entry has
-nothing in common with what another holds of it. A is AES-128 under a fixed key, H of its tag and the epoch,
-XORed with its input (Matyas-Meyer-Oseas; one-way in the ideal-cipher model: Black, Rogaway and Shrimpton,
-CRYPTO 2002, section 4), cut to length: a picture has thousands of candidate secrets, and AES-NI takes them
-all in one call. Each depends on the whole secret.
+One-way functions of a token's OPRF output and of an entry's secret: docs/designs/token-psi.md, "Bytes". The
+address is Matyas-Meyer-Oseas (one-way in the ideal-cipher model: Black, Rogaway and Shrimpton, CRYPTO 2002,
+section 4).
 """
 
 from __future__ import annotations

@@ -2,21 +2,14 @@
 
     hash, 256 bits --fixed permutation--> band 0: k bits | band 1: k bits | ... | bits left over
 
-An entry has one token a band: the band's bits. A picture has `probes` tokens a band: its own bits, and its
-bits with some of the least reliable ones flipped, the likeliest first. The further a coefficient lies from
-the median, the less likely an edit moves it across, so the likelihood of a flipped set falls with the sum
-of its members' distances from the median; the sets are enumerated in increasing order of that sum (soft
-probing: multi-probe hashing, Lv et al. 2007, on Chase's ordering of error patterns, 1972).
+A picture has `probes` tokens a band: its own bits, and its bits with some of the least reliable ones flipped,
+the likeliest first, by the sum of their distances from the median (soft probing: multi-probe hashing, Lv et
+al. 2007, on Chase's ordering of error patterns, 1972).
 
-Families of near-duplicate entries, and which of an entry's tokens the store can hold.
-
-Entries of a family have one polynomial, so a token that several of them have stores one value; each has a
-label of its own, under a secret that follows from the family's. Families are found where tokens meet:
-entries that have a token in common, are neighbours when the list is sorted by it, and lie at a distance of
-at most 31 are joined, as are families that meet so. No more than 64 entries make a family.
-
-A token of entries of different families goes to one of them: to the entry that has lost the most tokens
-in the bands before, then to the first in the list. The others' recall suffers; `Plan.lost` counts it.
+Families of near-duplicate entries have one polynomial. Entries that have a token in common, are neighbours
+when the list is sorted by it, and lie at a distance of at most 31 are joined, up to 64. A token of entries of
+different families goes to the entry that has lost the most tokens in the bands before, then to the first in
+the list.
 """
 
 from __future__ import annotations

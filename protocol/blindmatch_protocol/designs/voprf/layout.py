@@ -4,13 +4,7 @@
     t of n   k_i = f(i), f of degree t - 1, f(0) = k       any t are enough (Shamir, CACM 1979)
 
 Role i evaluates with k_i alone and proves it against K_i = k_i*G, which stands in the set-up; whoever asks
-adds the replies, each weighted as its share is in k. The sum is what k itself would give.
-
-A design's key in shares at third parties of their own: what the design then declares.
-
-curator   k = the design's key; shares of it to the parties; k is not kept
-device    --- C ---> party_a, party_b, ...     <-- D_i = k_i*C, proof against K_i ---
-device    every proof is checked against that party's own key; D = their sum; then as the design itself
+adds the replies, each weighted as its share is in k.
 """
 
 from __future__ import annotations

@@ -1,12 +1,7 @@
 """The one round of designs whose device asks a batched VOPRF of the roles that hold the key or its shares.
 
-    device: blinded elements  --- Request: epoch, C ------->  role i: D_i = k_i*C, one proof for all
-    device: verify each, add  <-- Reply: epoch, D_i, proof --
-
-The proof (RFC 9497, section 2.2) ties a reply to the role's public key in the set-up: one made with the key
-of another epoch, or for one device alone, is refused, and it is known whose it was; the epoch travels
-beside it, so that the error says so. A session that is shown to others has messages of its own, the same in
-every design, and a proof that stays sound without a deadline (`dleq`, version 2).
+A session that is shown to others has messages of its own, the same in every design, and a proof that stays
+sound without a deadline (`dleq`, version 2).
 """
 
 from __future__ import annotations

@@ -1,13 +1,7 @@
 """An audit of an endorsed epoch: does its set hold exactly what was endorsed?
 
-endorsed     every batch of `endorsement.bin` bears its signatures, and lists as many entries as the set has
-continued    no entry of the epoch before is gone, and no removed one back, unless that is endorsed
-logged       the leaf for the log names this policy and these batches, and the curator signed it
-recorded     the curator's list, in the clear, is what the batches are over, to the byte
-rebuilt      the set, built again of that list, is what was published, to the byte
-
-The first three need public files alone; the fourth the list; the last the seed, which gives every secret of
-the epoch, so it is for an auditor that the curator trusts with them. It takes as long as the build did.
+The first three checks need public files alone; `recorded` the list; `rebuilt` the seed, which gives every
+secret of the epoch, and takes as long as the build did.
 """
 
 from __future__ import annotations

@@ -3,9 +3,6 @@
 A set file (docs/set-format.md): hashes, ids and salts of all batches, one after the other; the batches, as
 `endorsement.bin` has them; and for each the organisations that were asked, a bit for each name of the policy,
 4 bytes, little-endian. Whoever has it has the list.
-
-What an organisation endorses it knows by pictures of its own: its hashes come from `list_pictures` alone, and
-a hash that somebody hands it, in a proposal, is compared with these and with nothing else.
 """
 
 from __future__ import annotations

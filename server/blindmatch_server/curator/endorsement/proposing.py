@@ -4,9 +4,6 @@ proposal.bin          what organisations are asked to endorse
 NAME.endorsement      an organisation's signatures of it
 7/batches.bin         what epoch 7 was published with, signed
 7/build.json          the seed of its build, and the epoch it changed: what it is built again from
-
-A record is whole before its epoch is built. Whoever has its seed and the list has every secret of the epoch,
-as whoever has the published roles' files has.
 """
 
 from __future__ import annotations

@@ -1,15 +1,7 @@
-"""NCMEC hash sharing, version 2: the XML of its `entries` answers, read as a stream.
-
-::
-
-    <queryResult xmlns="https://hashsharing.ncmec.org/hashsharing/v2">
-      <images count=".." maxTimestamp="..">
-        <image> <member id="42">..</member> <timestamp>..</timestamp> <id>..</id> <classification/>
-          <fingerprints> <md5/> <sha1/> <pdna/> <pdq>64 hex digits</pdq> </fingerprints> </image>
-        <deletedImage> <member id="42">..</member> <id>..</id> <timestamp>..</timestamp> </deletedImage>
+"""NCMEC hash sharing, version 2: the XML of its `entries` answers, read as a stream; docs/lists.md.
 
 A deletion names member and id, no hash, so each record keeps a digest of the two as its identity; of
-several records of one identity the latest counts. docs/lists.md says how far this schema was verified.
+several records of one identity the latest counts.
 """
 
 from __future__ import annotations

@@ -1,14 +1,7 @@
 """StopNCII records as JSON: an answer of its `FetchHashes`, a bare array of records, or one record a line.
 
-::
-
-    {"count": 1, "nextPageToken": "..", "hashRecords": [
-      {"lastModtimestamp": 1625167804, "hashValue": "64 hex digits", "hashStatus": "Active",
-       "signalType": "ImagePDQ", "caseNumbers": {..}, "CSPFeedbacks": [..]} ]}
-
-Records are cut out of the bytes one by one, so that the whole is never held. A record that was withdrawn
-or deleted is a removal of its hash. In an array the end of a broken record cannot be known, so broken JSON
-ends the import there; a broken line is rejected alone.
+Records are cut out of the bytes one by one, so that the whole is never held. In an array the end of a broken
+record cannot be known, so broken JSON ends the import there; a broken line is rejected alone.
 """
 
 from __future__ import annotations

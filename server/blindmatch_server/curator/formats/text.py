@@ -1,13 +1,8 @@
 """The formats that are lines by nature: `pdq <hex>` lines and threatexchange CSV.
 
-pdq: one hash a line, `#` begins a comment line, blank lines are passed over. Blocks in which every line is
-exactly ``pdq``, a space, 64 lower-case digits and LF are decoded as one matrix of 69 columns; any other block
-goes line by line through the careful path.
-
-CSV: a header, then `signal_type,signal_str,collab,category,tags`, one signal a line. Columns are found by the
-header's names, or by others that are given for them; only signals of type `pdq` are taken, and all where
-another column is given for the hash and none has the type. Unlike CSV at large, a quoted field ends on its
-line: one missing quote must not swallow the rest of a list.
+Blocks in which every line is exactly ``pdq``, a space, 64 lower-case digits and LF are decoded as one matrix
+of 69 columns; any other block goes line by line. Unlike CSV at large, a quoted field ends on its line: one
+missing quote must not swallow the rest of a list.
 """
 
 from __future__ import annotations
