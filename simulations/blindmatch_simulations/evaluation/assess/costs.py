@@ -114,8 +114,8 @@ def one_length(case: Case) -> str:
 
 @cost("Server CPU, in u", "u/query", blank=[asks_nobody, one_length])
 def server_u(case: Case) -> Figure:
-    """Mean CPU of the roles' answers to one picture over the run's list, in one process, in u; interval by
-    Student's t over pictures.
+    """Mean CPU of the roles' answers to one picture over the run's list, in one process, in u; interval
+    over pictures, which holds for skewed times.
     """
     found = mean([_in_u(case, row.role_cpu_ms) for row in _lengths(case).own])
     return replace(found, low=found.low and max(0.0, found.low))
@@ -124,7 +124,7 @@ def server_u(case: Case) -> Figure:
 @cost("Server CPU, growth", "u/1,000 entries", blank=[asks_nobody, one_length])
 def server_growth_u(case: Case) -> Figure:
     """Slope of the line of that CPU through the run's list and one of a second length: differences over the
-    same pictures, interval by Student's t. Beyond both lengths the line is a model; where the second list is
+    same pictures, their interval likewise. Beyond both lengths the line is a model; where the second list is
     the shorter one the upper end is at least growth in proportion, since a step further up is not seen.
     """
     return _slope(case, lambda row: _in_u(case, row.role_cpu_ms))
