@@ -33,11 +33,7 @@ _SEEN: Final = 0.3
 
 
 def model_path() -> Path:
-    """The model's file, and that ONNX Runtime is there.
-
-    Raises:
-        NotInstalledError: if either is missing.
-    """
+    """The model's file, and that ONNX Runtime is there; `NotInstalledError` if either is missing."""
     package = find_spec(PACKAGE)
     folders = (package and package.submodule_search_locations) or ()
     places = [KEPT, *(Path(folder) / "models" / MODEL for folder in folders)]

@@ -98,11 +98,8 @@ class Consequence(StrEnum):
 
 
 def check_consequence(consequence: Consequence, holds: bool, info: Info) -> None:
-    """Whether a device can act so, of which `holds` says whether pictures wait until they are matched.
-
-    Raises:
-        DesignError: if it never learns an outcome, or if pictures leave that were not matched.
-    """
+    """Whether a device can act so, of which `holds` says whether pictures wait until they are matched;
+    `DesignError` if it never learns an outcome, or if pictures leave that were not matched."""
     if consequence is not Consequence.REPORT and Learner.DEVICE not in info.learns:
         raise DesignError(f"consequence {consequence}: with design {info.name} the device learns nothing")
     if consequence is Consequence.REFUSE and not holds:

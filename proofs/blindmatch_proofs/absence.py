@@ -116,12 +116,9 @@ def verify_files(signed: SignedManifest, curator: bytes, files: Buffers) -> Verd
 
 
 def open_setup(design: AnyDesign, manifest: EpochManifest, files: Buffers) -> Any:
-    """The set-up of an epoch, every section of it checked, for any number of proofs.
-
-    Raises:
-        ProtocolError: if the manifest is of another design, or says other keys or parameters.
-        SetFileError: if the files are not what they must be.
-    """
+    """The set-up of an epoch, every section of it checked, for any number of proofs; `ProtocolError` if the
+    manifest is of another design, or says other keys or parameters; `SetFileError` if the files are not what
+    they must be."""
     if not manifest.is_of(design.info):
         raise ProtocolError(
             "absence", f"must be of {design.info.name}, version {design.info.version}", "design"

@@ -90,11 +90,7 @@ class VerifierKey(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> VerifierKey:
-        """The key with this text.
-
-        Raises:
-            ProtocolError: if there is none, or the id is another's.
-        """
+        """The key with this text; `ProtocolError` if there is none, or the id is another's."""
         name, _, rest = text.partition("+")
         key_id, _, key = rest.partition("+")
         raw = decoded(key, KEY_STEP, "key")
@@ -145,11 +141,7 @@ class Note(Struct, frozen=True):
 
     @classmethod
     def parse(cls, raw: bytes) -> Note:
-        """The note with exactly these bytes.
-
-        Raises:
-            ProtocolError: if there is none ("Format").
-        """
+        """The note with exactly these bytes; `ProtocolError` if there is none ("Format")."""
         if len(raw) > NOTE_MOST:
             raise ProtocolError(NOTE_STEP, f"must be at most {NOTE_MOST} bytes")
         try:
@@ -223,11 +215,8 @@ class Checkpoint(Struct, frozen=True):
 
     @classmethod
     def of(cls, note: Note) -> Checkpoint:
-        """The checkpoint that a note says; signatures are not looked at.
-
-        Raises:
-            ProtocolError: if it says none, or has extension lines.
-        """
+        """The checkpoint that a note says; signatures are not looked at; `ProtocolError` if it says none, or
+        has extension lines."""
         lines = note.text.split("\n")[:-1]
         if len(lines) != _LINES:
             raise ProtocolError(STEP, "must be three lines: origin, size and root")
@@ -274,11 +263,8 @@ class NoteSigner(Redacted, Struct, frozen=True):
 
 
 def verify_signature(key: VerifierKey, signature: NoteSignature, text: str) -> int | None:
-    """When `key` signed `text`, in Unix seconds, 0 for a log's own signature; None if it did not.
-
-    Raises:
-        ProtocolError: if `key` signs checkpoints alone, and the text is none.
-    """
+    """When `key` signed `text`, in Unix seconds, 0 for a log's own signature; None if it did not;
+    `ProtocolError` if `key` signs checkpoints alone, and the text is none."""
     raw = signature.signature
     if not signature.is_by(key):
         return None

@@ -164,11 +164,8 @@ class EpochLeaf(Message, tag=0x1E, name="epoch-leaf"):
 def leaf_of(
     manifest: EpochManifest, endorsement: Endorsement, sealing_key: bytes, key: SigningKey
 ) -> EpochLeaf:
-    """The leaf of an epoch with its signature, which is the same each time (RFC 8032, section 5.1.6).
-
-    Raises:
-        ProtocolError: if a root has no policy, a policy no root, or a field breaks its rule.
-    """
+    """The leaf of an epoch with its signature, which is the same each time (RFC 8032, section 5.1.6);
+    `ProtocolError` if a root has no policy, a policy no root, or a field breaks its rule."""
     leaf = EpochLeaf(manifest, endorsement.root, endorsement.policy, sealing_key, bytes(SIGNATURE_BYTES))
     leaf.check()
     return replace(leaf, signature=key.sign(leaf.signed_bytes).signature)

@@ -55,11 +55,8 @@ class Policy(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Policy:
-        """Read a policy.
-
-        Raises:
-            ProtocolError: if a line is none, a name is not known or not new, a key or member stands twice.
-        """
+        """Read a policy; `ProtocolError` if a line is none, a name is not known or not new, a key or member
+        stands twice."""
         if len(text) > POLICY_MOST or any(ord(one) < 0x20 and one not in "\t\n" for one in text):
             raise ProtocolError(STEP, f"must be at most {POLICY_MOST} characters without controls")
         reading = _Reading({}, {}, {}, [], set(), {})
@@ -109,11 +106,8 @@ class Policy(Struct, frozen=True):
 
 
 def signing_times(note: Note, keys: Mapping[str, VerifierKey]) -> dict[str, list[int]]:
-    """When each of `keys` signed a checkpoint, in Unix seconds; 0 for a log's own signature.
-
-    Raises:
-        ProtocolError: if a signature claims to be by one of them and is not.
-    """
+    """When each of `keys` signed a checkpoint, in Unix seconds; 0 for a log's own signature; `ProtocolError`
+    if a signature claims to be by one of them and is not."""
     found: dict[str, list[int]] = {name: [] for name in keys}
     for name, key in keys.items():
         for signature in note.signatures:

@@ -71,12 +71,8 @@ class InProcess:
         return self.deployed.build.entries
 
     def ask(self, source: Source) -> Answer:
-        """Run one picture's session.
-
-        Raises:
-            PictureError: if it cannot be decoded.
-            ProtocolError: if a role refuses, or its reply is refused.
-        """
+        """Run one picture's session; `PictureError` if it cannot be decoded, `ProtocolError` if a role
+        refuses, or its reply is refused."""
         picture, whole, roles = picture_of(source), Stopwatch(), Stopwatch()
         _ = picture.fingerprint
 

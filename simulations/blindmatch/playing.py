@@ -153,30 +153,20 @@ class FramesError(BlindmatchError):
 
 
 def load_results(path: Path | str) -> AnyResults:
-    """A results file, or the one in a folder, whole and as it was written.
-
-    Raises:
-        ResultsError: if it is not there, edited, truncated or of another version.
-    """
+    """A results file, or the one in a folder, whole and as it was written; `ResultsError` if it is not there,
+    edited, truncated or of another version."""
     loaded: AnyResults = read(results_in(Path(path)), AnyResults)
     return loaded
 
 
 def table(*paths: Path | str) -> list[dict[str, Any]]:
-    """Rows of `figures` of many results: files, folders of `assess`, or folders of a sweep.
-
-    Raises:
-        ResultsError: if one is not there, edited, truncated or of another version.
-    """
+    """Rows of `figures` of many results: files, folders of `assess`, or folders of a sweep; `ResultsError` if
+    one is not there, edited, truncated or of another version."""
     return [row for path in paths for row in rows_of(Path(path))]
 
 
 def frame(rows: Iterable[Mapping[str, Any]], library: str = "pandas") -> Any:
-    """Flat rows as a data frame of `library`: `pandas` or `polars`.
-
-    Raises:
-        FramesError: if it is not installed.
-    """
+    """Flat rows as a data frame of `library`: `pandas` or `polars`; `FramesError` if it is not installed."""
     try:
         frames = import_module(library)
     except ImportError:

@@ -51,11 +51,7 @@ class Credentials(Redacted, Struct, frozen=True):
 
     @classmethod
     def read(cls, authority: Path, certificate: Path, key: Path) -> Credentials:
-        """Read the three from files.
-
-        Raises:
-            DeviceError: if one cannot be read.
-        """
+        """Read the three from files; `DeviceError` if one cannot be read."""
         try:
             return cls(authority.read_bytes(), certificate.read_bytes(), key.read_bytes())
         except OSError as error:
@@ -99,11 +95,8 @@ class Channels:
         return party in self._endpoints
 
     def to(self, party: Party) -> grpc.Channel:
-        """The channel to `party`.
-
-        Raises:
-            UnreachedError: if the device was given no address for it, or knows that it does not run.
-        """
+        """The channel to `party`; `UnreachedError` if the device was given no address for it, or knows that
+        it does not run."""
         with self._lock:
             return self._opened(party).channel
 

@@ -51,11 +51,7 @@ class Stream:
         self._begin(cygrpc.SendMessageOperation(request, _NO_FLAGS), SENT)
 
     def wait(self) -> bytes | str:
-        """Wait for the next thing that happens: a reply, or else its name.
-
-        Raises:
-            Ending: if it is the end.
-        """
+        """Wait for the next thing that happens: a reply, or else its name; `Ending` if it is the end."""
         event = self._call.next_event()
         self.due -= 1
         if event.tag is _ENDED:
@@ -80,11 +76,8 @@ class Stream:
 
 
 def _check_interface() -> None:
-    """Begin a call that goes nowhere, and end it: what `grpc._cython` has no more fails at import.
-
-    Raises:
-        ImportError: if it does not come to its end as it must.
-    """
+    """Begin a call that goes nowhere, and end it: what `grpc._cython` has no more fails at import;
+    `ImportError` if it does not come to its end as it must."""
     with grpc.insecure_channel("unix:/dev/null") as channel:
         stream, code = Stream(channel, "/"), ""
         stream.cancel()

@@ -72,12 +72,9 @@ class SetupStore:
         (self._of(epoch) / _CHECKED).unlink(missing_ok=True)
 
     def complete(self, manifest: EpochManifest, egress: Egress, party: Party) -> SetupFiles:
-        """The files of an epoch; what is missing or damaged is fetched from `party`, and nothing else.
-
-        Raises:
-            ServiceError: if the party cannot be reached or refuses, or sends other bytes than the manifest's.
-            SetFileError: if the manifest names files that cannot be.
-        """
+        """The files of an epoch; what is missing or damaged is fetched from `party`, and nothing else;
+        `ServiceError` if the party cannot be reached or refuses, or sends other bytes than the manifest's;
+        `SetFileError` if the manifest names files that cannot be."""
         _check_names(manifest)
         whole = self._of(manifest.epoch)
         if not _is_whole(whole, manifest):

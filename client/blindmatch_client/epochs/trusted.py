@@ -223,11 +223,8 @@ class Endorsing(Struct, frozen=True):
         return cls(Terms(config.curator, config.design.info.name, config.endorsement), config.design)
 
     def table(self, files: Buffers, epoch: int) -> EndorsedTable:
-        """The endorsements beside an epoch's set.
-
-        Raises:
-            SetFileError: if there are none, or they are not of this epoch and policy.
-        """
+        """The endorsements beside an epoch's set; `SetFileError` if there are none, or they are not of this
+        epoch and policy."""
         if FILE not in files:
             raise SetFileError("the set bears no endorsements, and this device takes none without")
         keys = len(self.terms.policy.organisations)
@@ -286,11 +283,8 @@ class Demands(Redacted, Struct, frozen=True):
         self._guard(lambda: self.design.check_setup(setup))
 
     def label_check(self, files: Buffers, epoch: int, setup: Any) -> Callable[[Label], Verdict]:
-        """What says whether the entry of an opened label is endorsed.
-
-        Raises:
-            SetFileError: if nothing of the set can be, or its endorsements were altered.
-        """
+        """What says whether the entry of an opened label is endorsed; `SetFileError` if nothing of the set
+        can be, or its endorsements were altered."""
         if self.endorsing is None:
             return lambda label: Passed()
         if self._guard(lambda: self.design.unconfirmed(setup)):
@@ -347,11 +341,8 @@ class TrustedSet:
         self.stage = after
 
     def take_manifest(self, raw: bytes) -> EpochManifest:
-        """Take what is said to be a signed manifest.
-
-        Raises:
-            SetFileError: if it is of another design; nobody is to blame for that.
-        """
+        """Take what is said to be a signed manifest; `SetFileError` if it is of another design; nobody is to
+        blame for that."""
         demands, signed = self._demands, None
         with self._take(Step.MANIFEST):
             if len(raw) <= SIGNED_MOST:

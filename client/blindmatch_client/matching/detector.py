@@ -166,11 +166,8 @@ class Detector:
         self._state = self._enrolled()
 
     def prepare(self) -> None:
-        """The offline phase: call it whenever there is time, before a picture is there.
-
-        Raises:
-            DesignError: if the design fails in it.
-        """
+        """The offline phase: call it whenever there is time, before a picture is there; `DesignError` if the
+        design fails in it."""
         before = self._state
         after = guarded(self._design, "prepare", lambda: self._design.prepare(before, self._setup, self._rng))
         if after is not before and after != before:

@@ -232,12 +232,8 @@ class MatchingClient:
 
     def refresh(self) -> int:
         """Adopt the current epoch's set if it is not adopted, do the offline phase, and have every role hold
-        what the account enrols with; the epoch.
-
-        Raises:
-            DistrustError: if a role cheated and the user has not said to go on.
-            ServiceError, EpochRefusedError, SetFileError, DesignError: as `Adoption.refresh`.
-        """
+        what the account enrols with; the epoch; `DistrustError` if a role cheated and the user has not said
+        to go on, `ServiceError`, `EpochRefusedError`, `SetFileError`, `DesignError` as `Adoption.refresh`."""
         self._check_trusted()
         self._use(self._adoption.refresh())
         self.prepare()
@@ -313,12 +309,8 @@ class MatchingClient:
 
     def transcript(self, item: Item, number: int) -> tuple[SignedManifest, SessionTrace]:
         """A session for no message, which others can verify later, and what it took: what it opens is of this
-        session alone.
-
-        Raises:
-            DeviceError: if it did not come to an outcome.
-            PictureError, DesignError, SetFileError: as `ask`.
-        """
+        session alone; `DeviceError` if it did not come to an outcome, `PictureError`, `DesignError`,
+        `SetFileError` as `ask`."""
         self._ready()
         seen = list[SessionTrace]()
         detector, exchange = self._detecting(seen.append, lambda found: found), self._exchange(number, b"")

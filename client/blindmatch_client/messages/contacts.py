@@ -116,13 +116,9 @@ class Contacts:
         return [self._contact(name, peer) for name, peer in sorted(self._keeper.account.peers().items())]
 
     def contact(self, peer: str) -> Contact:
-        """A peer. One that is not known is asked for at the relay, which uses one of its pre-keys up, and
-        its key is pinned, as with a first message.
-
-        Raises:
-            ServiceError: if it is not known, and the relay cannot be reached or knows it neither.
-            MessengerError: if what the relay hands out for it is not in order.
-        """
+        """A peer. One that is not known is asked for at the relay, which uses one of its pre-keys up, and its
+        key is pinned, as with a first message; `ServiceError` if it is not known, and the relay cannot be
+        reached or knows it neither; `MessengerError` if what the relay hands out for it is not in order."""
         if peer not in self._keeper.account.peers():
             bundle = self._relay.fetch_bundle(peer)
             bundle.checked()
@@ -135,12 +131,9 @@ class Contacts:
         return self._keeper.account.peer_identity(peer)
 
     def trust(self, peer: str, number: str) -> Contact:
-        """Take the key whose safety number the user has compared with the peer by other means.
-
-        Raises:
-            ContactError: if it is not the number of a key of this peer, or the key is configured.
-            ServiceError, MessengerError: as `contact`.
-        """
+        """Take the key whose safety number the user has compared with the peer by other means; `ContactError`
+        if it is not the number of a key of this peer, or the key is configured; `ServiceError`,
+        `MessengerError` as `contact`."""
         said = digits(number)
         if said is None:
             raise ContactError("a safety number is 60 digits")

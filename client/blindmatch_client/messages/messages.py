@@ -245,22 +245,15 @@ class Messages:
     _reporting: Reporting
 
     def send_text(self, to: str, text: str) -> Sent:
-        """Send a text.
-
-        Raises:
-            RefusedError: if the relay will never take it, such as for an account it does not know.
-            MessengerError: if it cannot be sealed for `to`.
-        """
+        """Send a text; `RefusedError` if the relay will never take it, such as for an account it does not
+        know; `MessengerError` if it cannot be sealed for `to`."""
         if self._keeper.account.has_session(to):
             return _only(self._told(self._sender.send_texts(self._ids([to]), text)))
         return _only(self._told(self._sender.advance(self._queue(self._ids([to]), text))))
 
     def send_text_to(self, group: Sequence[str], text: str) -> list[Sent]:
-        """Send a text to each of `group` through a session of its own; what cannot be sent says so.
-
-        Raises:
-            MalformedError: if the text is too long; nothing is queued then.
-        """
+        """Send a text to each of `group` through a session of its own; what cannot be sent says so;
+        `MalformedError` if the text is too long; nothing is queued then."""
         ids = self._ids(group)
         known = {to: name for to, name in ids.items() if self._keeper.account.has_session(to)}
         sent: list[Progress] = []
@@ -402,12 +395,9 @@ class AbsenceError(DeviceError):
 
 
 def check_provable(design: AnyDesign, item: Picture) -> None:
-    """Make sure, before anything is sent, that a session could prove something.
-
-    Raises:
-        PictureError: if the picture cannot be decoded.
-        AbsenceError: if the design's sessions prove nothing, or the picture is not one that is matched.
-    """
+    """Make sure, before anything is sent, that a session could prove something; `PictureError` if the picture
+    cannot be decoded, `AbsenceError` if the design's sessions prove nothing, or the picture is not one that
+    is matched."""
     if not can_prove(design):
         raise AbsenceError(f"a session of {design.info.name} proves no absence; see docs/accountability.md")
     if item.quality < design.info.relation.minimum_quality:
@@ -415,13 +405,9 @@ def check_provable(design: AnyDesign, item: Picture) -> None:
 
 
 def prove_absence(matcher: MatchingClient, item: Picture, sent: Sent) -> AbsenceProof:
-    """The proof for a picture that was sent and came to no match.
-
-    Raises:
-        AbsenceError: if it came to anything else, with the notice of what followed, or the list has changed
-            since.
-        DeviceError: if the roles give no answer that can be verified.
-    """
+    """The proof for a picture that was sent and came to no match; `AbsenceError` if it came to anything else,
+    with the notice of what followed, or the list has changed since; `DeviceError` if the roles give no answer
+    that can be verified."""
     if sent.outcome is not OutcomeKind.NO_MATCH or sent.item is None:
         why = f"the message came to: {sent.outcome}; only what does not match can be shown to be absent"
         raise AbsenceError(f"{why}. {sent.notice}" if sent.notice else why)

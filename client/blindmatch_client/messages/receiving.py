@@ -59,12 +59,8 @@ class ReceivedFile(Redacted, Struct, frozen=True):
         return self.ref.media_type
 
     def read(self) -> bytes:
-        """All of it, in memory.
-
-        Raises:
-            AttachmentError: if the file was altered on the device.
-            StoreError: if it cannot be read.
-        """
+        """All of it, in memory; `AttachmentError` if the file was altered on the device, `StoreError` if it
+        cannot be read."""
         return b"".join(opened(read_chunks(self.path), self.ref))
 
     def save(self, path: Path) -> None:

@@ -124,11 +124,8 @@ class RelayClient:
 
     def send(self, recipient: str, message_id: bytes, body: bytes, item: int | None) -> tuple[Stamp, ...]:
         """Hand a message over; the relay's stamps on it, the second of which names no recipient. The id makes
-        a second call harmless.
-
-        Raises:
-            DesignError: if it is in the clear where the design is end-to-end encrypted, or the reverse.
-        """
+        a second call harmless; `DesignError` if it is in the clear where the design is end-to-end encrypted,
+        or the reverse."""
         if body.startswith(_CLEAR) is not self._clear:
             raise DesignError("a message is sent end-to-end encrypted or in the clear as the design declares")
         call = Call(Party.PROVIDER, SEND, Purpose.MESSAGE, item, idempotent=True)

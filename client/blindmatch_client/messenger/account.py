@@ -123,12 +123,8 @@ class Account(OwnKeys):
         return sealed.encode()
 
     def sender_proof(self, recipient: str, commitment: bytes) -> SenderProof | None:
-        """What convinces the centre that this account made `commitment` for `recipient`; None if the mode
-        has nothing of the kind.
-
-        Raises:
-            NotFrankedError: if it needs a key of the recipient's, and there is none.
-        """
+        """What convinces the centre that this account made `commitment` for `recipient`; None if the mode has
+        nothing of the kind; `NotFrankedError` if it needs a key of the recipient's, and there is none."""
         peer = self._peers.get(recipient)
         key = () if peer is None else peer.franking_key
         proof = self._franking.proof(commitment, key)
@@ -276,11 +272,8 @@ class Account(OwnKeys):
     @classmethod
     def load(cls, dump: bytes, peers: Iterable[bytes] = ()) -> Account:
         """The account that was dumped, or stored as its changes came: the latest `Changes.core`, and the
-        latest `Changes.peers`, which replace those of the dump.
-
-        Raises:
-            StateError: if one of these is not the dump of an account in this version.
-        """
+        latest `Changes.peers`, which replace those of the dump; `StateError` if one of these is not the dump
+        of an account in this version."""
         try:
             return cls._restored(AccountState.decode(dump), [PeerState.decode(peer) for peer in peers])
         except (

@@ -67,11 +67,8 @@ class OwnFranking:
         return self._mode is FrankingMode.DESIGNATED
 
     def proof(self, commitment: bytes, recipient_key: tuple[bytes, ...]) -> bytes:
-        """What goes into a message for the holder of this key.
-
-        Raises:
-            NotFrankedError: if a key is needed, and missing or none.
-        """
+        """What goes into a message for the holder of this key; `NotFrankedError` if a key is needed, and
+        missing or none."""
         match self._mode:
             case FrankingMode.STAMP:
                 return b""
@@ -85,11 +82,8 @@ class OwnFranking:
                 raise NotFrankedError
 
     def check(self, commitment: bytes, proof: bytes, identity: bytes, sender_key: tuple[bytes, ...]) -> None:
-        """Check what a message from the holder of these public keys bears.
-
-        Raises:
-            NotFrankedError: if it is not what every message must bear in this mode.
-        """
+        """Check what a message from the holder of these public keys bears; `NotFrankedError` if it is not
+        what every message must bear in this mode."""
         right = len(proof) == PROOF_LENGTHS[self._mode]
         if self._mode is FrankingMode.SIGNATURE:
             right = right and is_signed(identity, proven(commitment), proof)
@@ -106,11 +100,8 @@ def private_identity(keys: KeyAgreement) -> bytes:
 
 
 def key_of(identity: bytes, shown: tuple[FrankingKey, ...]) -> tuple[bytes, ...]:
-    """The franking key of the account with this identity key, if one is shown.
-
-    Raises:
-        BundleRefusedError: if it is none, or the identity key has not signed it.
-    """
+    """The franking key of the account with this identity key, if one is shown; `BundleRefusedError` if it is
+    none, or the identity key has not signed it."""
     try:
         for one in shown:
             one.check_owner(identity)

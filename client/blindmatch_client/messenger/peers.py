@@ -148,11 +148,8 @@ class Session(Redacted, Struct, frozen=True, eq=False):
 def start(
     keys: KeyAgreement, bundle: FetchedBundle, names: bytes, plain: Plain
 ) -> tuple[Session, SealedMessage]:
-    """Set up a session as its initiator (X3DH, section 3.3) and seal its first message.
-
-    Raises:
-        BundleRefusedError: if the bundle's signature or a key is not in order.
-    """
+    """Set up a session as its initiator (X3DH, section 3.3) and seal its first message; `BundleRefusedError`
+    if the bundle's signature or a key is not in order."""
     agreed = keys.get_shared_secret_active(bundle.checked(), names, require_pre_key=False)
     secret, agreement, header = _guarded(agreed, BundleRefusedError, BundleRefusedError)
     one_time = () if header.pre_key is None else (header.pre_key,)

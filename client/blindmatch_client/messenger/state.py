@@ -67,12 +67,9 @@ class FetchedBundle(Struct, frozen=True):
     franking_key: tuple[FrankingKey, ...] = ()
 
     def checked(self) -> x3dh.Bundle:
-        """The bundle for the library, which checks the signature and, given several one-time pre-keys,
-        would pick one.
-
-        Raises:
-            BundleRefusedError: for lengths, keys that are not canonical, or several one-time pre-keys.
-        """
+        """The bundle for the library, which checks the signature and, given several one-time pre-keys, would
+        pick one; `BundleRefusedError` for lengths, keys that are not canonical, or several one-time
+        pre-keys."""
         import x3dh
 
         try:
@@ -188,11 +185,8 @@ class Changes(Redacted, Struct, frozen=True):
 
 
 def framed(name: str) -> bytes:
-    """A name behind its length, for the associated data of X3DH (X3DH, section 3.3).
-
-    Raises:
-        MalformedError: if the name is too long.
-    """
+    """A name behind its length, for the associated data of X3DH (X3DH, section 3.3); `MalformedError` if the
+    name is too long."""
     try:
         return Text(NAME_MOST).write(name, "messenger/account", "name")
     except ProtocolError as error:
@@ -212,12 +206,8 @@ class AccountKeeper:
     def __init__(
         self, store: Store, account: Account | None = None, franking: Franking | None = None
     ) -> None:
-        """The account that was saved, or `account`, which was just made; it franks as `franking` says.
-
-        Raises:
-            StoreError: if there is none.
-            MessengerError: if it cannot be read.
-        """
+        """The account that was saved, or `account`, which was just made; it franks as `franking` says;
+        `StoreError` if there is none, `MessengerError` if it cannot be read."""
         self._store = store
         self._account = account
         self._franking = franking or Franking()

@@ -212,11 +212,8 @@ class Reporting:
         return attached.owed
 
     def queue(self, confirmed: ConfirmedMatch, row: Outgoing, picture: bytes, matched_at_ms: int) -> bytes:
-        """Seal and keep a report of a message and its picture; its id. Nothing is sent.
-
-        Raises:
-            ReportRefusedError: if the centre's key is not known or the picture is too large for a report.
-        """
+        """Seal and keep a report of a message and its picture; its id. Nothing is sent; `ReportRefusedError`
+        if the centre's key is not known or the picture is too large for a report."""
         key = self.centre_key()
         if len(picture) > MOST_PICTURE_BYTES:
             raise ReportRefusedError(f"report refused: a picture is at most {MOST_PICTURE_BYTES} bytes")
@@ -406,11 +403,8 @@ class Cover(Struct):
             self.reporting.fragment_received(*self._received.pop())
 
     def tick(self) -> bool:
-        """Send the current slot's message unless that was done; whether it was done now.
-
-        Raises:
-            ServiceError: if the centre cannot be reached; the slot has passed all the same.
-        """
+        """Send the current slot's message unless that was done; whether it was done now; `ServiceError` if
+        the centre cannot be reached; the slot has passed all the same."""
         slot = (self.base.clock_ms() + self._offset()) // (self.schedule.period_s * 1000)
         number = slot.to_bytes(8, "big")
         last = self.base.store.get(_LAST)

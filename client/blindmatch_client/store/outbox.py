@@ -143,11 +143,7 @@ def encode_outcome(outcome: Outcome) -> bytes:
 
 
 def decode_outcome(design: AnyDesign, stored: bytes) -> Outcome:
-    """The outcome that was stored.
-
-    Raises:
-        ProtocolError: if it is none of `design`.
-    """
+    """The outcome that was stored; `ProtocolError` if it is none of `design`."""
     kind, body = stored[:1], stored[1:]
     if kind == _MATCH:
         return Match(Label.decode(body))

@@ -133,11 +133,8 @@ class Files:
         return self._folder / name
 
     def write(self, chunks: Iterable[bytes]) -> str:
-        """Write a new file; its name, once it is durable. If `chunks` raises, nothing is left.
-
-        Raises:
-            StoreError: if it cannot be written.
-        """
+        """Write a new file; its name, once it is durable. If `chunks` raises, nothing is left; `StoreError`
+        if it cannot be written."""
         name = token_hex(16)
         part = self.path(name + _PART)
         try:

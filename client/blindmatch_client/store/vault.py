@@ -83,11 +83,7 @@ class KeyFile:
         return f"the key in {self.path}"
 
     def make(self) -> Lock:
-        """A lock; the file is made unless it is there.
-
-        Raises:
-            StoreError: if it cannot be written.
-        """
+        """A lock; the file is made unless it is there; `StoreError` if it cannot be written."""
         try:
             if not self.path.exists():
                 self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -160,12 +156,8 @@ class Vault:
 
     @classmethod
     def open(cls, lock: Lock, source: KeySource) -> Vault:
-        """The vault behind `lock`.
-
-        Raises:
-            WrongKeyError: if `source` is not what it was locked with.
-            StoreError: if the key cannot be had.
-        """
+        """The vault behind `lock`; `WrongKeyError` if `source` is not what it was locked with, `StoreError`
+        if the key cannot be had."""
         if lock.kind != source.kind:
             raise WrongKeyError(f"the device's store is locked with a {lock.kind}, not with {source.words}")
         try:

@@ -89,11 +89,8 @@ class EndorsementPolicy(Message, tag=0x23, name="endorsement/policy"):
 
 
 def policy_of(needed: int, keys: Iterable[tuple[str, bytes]]) -> EndorsementPolicy:
-    """The policy of organisations by name and key, in whatever order.
-
-    Raises:
-        ProtocolError: if a name, a key or the number breaks its rule.
-    """
+    """The policy of organisations by name and key, in whatever order; `ProtocolError` if a name, a key or the
+    number breaks its rule."""
     organisations = tuple(Organisation(*one) for one in sorted(keys))
     return EndorsementPolicy.decode(EndorsementPolicy(needed, organisations).encode())
 
@@ -167,11 +164,7 @@ class Batch(Struct, frozen=True):
 
     @classmethod
     def unpack(cls, row: bytes) -> Self:
-        """Of a statement's end and the signatures after it.
-
-        Raises:
-            ValueError: for an unknown action.
-        """
+        """Of a statement's end and the signatures after it; `ValueError` for an unknown action."""
         action, first, last, size, root = TAIL.unpack_from(row)
         signatures = (row[at : at + SIGNATURE_BYTES] for at in range(TAIL.size, len(row), SIGNATURE_BYTES))
         return cls(Action(action), first, last, size, root, tuple(signatures))
@@ -212,11 +205,8 @@ class Terms(Redacted, Struct, frozen=True):
         return root_of(self.statement_leaves(batches))
 
     def sign(self, batch: Batch, key: SigningKey) -> bytes:
-        """An organisation's signature of a batch (RFC 8032, section 5.1.6), 64 bytes.
-
-        Raises:
-            ProtocolError: if the batch breaks a rule.
-        """
+        """An organisation's signature of a batch (RFC 8032, section 5.1.6), 64 bytes; `ProtocolError` if the
+        batch breaks a rule."""
         statement = self.statement(batch)
         BatchStatement.decode(statement)
         return key.sign(SIGNATURE_TAG + statement).signature

@@ -68,11 +68,8 @@ class EndorsedTable:
             raise SetFileError(f"{FILE}: sections do not fit one another, or the policy's number of keys")
 
     def check_intact(self) -> None:
-        """Compare every section with its digest, once; later look-ups take no time for that.
-
-        Raises:
-            SetFileError: if one was altered.
-        """
+        """Compare every section with its digest, once; later look-ups take no time for that; `SetFileError`
+        if one was altered."""
         self._file.verify()
 
     def unverified(self) -> EndorsedTable:
@@ -133,12 +130,8 @@ class EndorsedTable:
         return found
 
     def leaves_by_batch(self) -> Callable[[int], list[bytes]]:
-        """Gives the leaves of a batch, ascending, by its number.
-
-        Raises:
-            SetFileError: if leaves are not in order, one is of no batch, or a batch has another number of
-                them than it says.
-        """
+        """Gives the leaves of a batch, ascending, by its number; `SetFileError` if leaves are not in order,
+        one is of no batch, or a batch has another number of them than it says."""
         leaves, numbers = self.leaves.view(_SCALARS).ravel(), self.numbers
         same = leaves[1:] == leaves[:-1]
         if not (np.where(same, numbers[1:] > numbers[:-1], leaves[1:] > leaves[:-1])).all():

@@ -75,11 +75,8 @@ def _nodes(raw: memoryview, first: int, size: int) -> Nodes:
 
 
 def write_trees(out: Writer, info: Info, table: EndorsedTable, terms: Terms) -> None:
-    """Write the trees over a table.
-
-    Raises:
-        SetFileError: if the table is altered, or its leaves are not in order.
-    """
+    """Write the trees over a table; `SetFileError` if the table is altered, or its leaves are not in
+    order."""
     leaves, sizes = table.leaves_by_batch(), [int(size) for size in table.heads["size"]]
     hashes = [2 * size - size.bit_count() for size in sizes]
     starts = np.cumsum([0, *hashes], dtype="<u8")[: len(sizes)]

@@ -40,11 +40,8 @@ class Randomness:
         return "Randomness()"
 
     def take(self, count: int) -> bytes:
-        """Return `count` fresh random bytes.
-
-        Raises:
-            TapeExhaustedError: if the source is a tape, and fewer are left.
-        """
+        """Return `count` fresh random bytes; `TapeExhaustedError` if the source is a tape, and fewer are
+        left."""
         return self._take(count)
 
 

@@ -57,11 +57,7 @@ class Party(str):
 
     @classmethod
     def of_server(cls, name: str) -> Party:
-        """The party whose server is called `name`.
-
-        Raises:
-            DesignError: if no server can be called so.
-        """
+        """The party whose server is called `name`; `DesignError` if no server can be called so."""
         if name == _RELAY:
             return Party.PROVIDER
         party = cls(name)

@@ -114,12 +114,9 @@ class Session:
         return self._take(started.step)
 
     def receive(self, replies: Mapping[Role, Message]) -> Mapping[Role, Message] | Ready | Outcome:
-        """The next bodies; or the outcome, or `Ready` if there is one to `conclude`.
-
-        Raises:
-            ProtocolError: if a role that was asked did not answer and no quorum did, or one answered unasked,
-                or with a message that the role has not declared.
-        """
+        """The next bodies; or the outcome, or `Ready` if there is one to `conclude`; `ProtocolError` if a
+        role that was asked did not answer and no quorum did, or one answered unasked, or with a message that
+        the role has not declared."""
         self._expect("receive")
         name, missing = self._design.info.name, sorted(self._asked - replies.keys())
         if replies.keys() - self._asked or (missing and not 0 < self._design.info.quorum <= len(replies)):
@@ -140,12 +137,8 @@ class Session:
         return self._outcome
 
     def run(self, item: Item, exchange: Exchange, binding: Binding = UNBOUND) -> Finished:
-        """Drive the whole session.
-
-        Raises:
-            ProtocolError: if a reply breaks the protocol.
-            DesignError: if the design breaks the contract.
-        """
+        """Drive the whole session; `ProtocolError` if a reply breaks the protocol, `DesignError` if the
+        design breaks the contract."""
         step = self.start(item, binding)
         while isinstance(step, Mapping):
             step = self.receive(exchange(step))

@@ -39,11 +39,8 @@ class SetParameters(Struct, frozen=True):
             self.value(info, name)
 
     def value(self, info: Info, name: str) -> int:
-        """The value of parameter `name` of `info`.
-
-        Raises:
-            DesignError: if the design has no such parameter, or the value is out of its range.
-        """
+        """The value of parameter `name` of `info`; `DesignError` if the design has no such parameter, or the
+        value is out of its range."""
         declared = next((p for p in info.parameters if p.name == name), None)
         if declared is None:
             raise DesignError(f"design {info.name} has no parameter {name}")

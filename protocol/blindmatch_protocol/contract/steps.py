@@ -113,11 +113,7 @@ class Flag(Struct, frozen=True):
 
     @classmethod
     def decode(cls, raw: bytes, step: str) -> Flag:
-        """Read a score back.
-
-        Raises:
-            ProtocolError: if it is none, or not a finite number.
-        """
+        """Read a score back; `ProtocolError` if it is none, or not a finite number."""
         if len(raw) != _SCORE.size or not isfinite(_SCORE.unpack(raw)[0]):
             raise ProtocolError(step, "must be a finite number of 8 bytes", "score")
         return cls(*_SCORE.unpack(raw))

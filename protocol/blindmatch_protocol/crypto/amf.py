@@ -97,11 +97,8 @@ def check_key(key: bytes, step: str, field: str) -> None:
 
 
 def frank(secret: bytes, keys: Keys, message: bytes, rng: Randomness) -> bytes:
-    """Figure 5, Frank: the signature of `message` by the holder of `secret`, 352 bytes.
-
-    Raises:
-        GroupError: if a public key is no element, or the identity.
-    """
+    """Figure 5, Frank: the signature of `message` by the holder of `secret`, 352 bytes; `GroupError` if a
+    public key is no element, or the identity."""
     a, b = _scalar(rng), _scalar(rng)
     elements = Elements(
         sodium.multiply(a, keys.judge),
@@ -125,11 +122,8 @@ def judge(secret: bytes, keys: Keys, message: bytes, signature: bytes) -> bool:
 def prove(
     keys: Keys, elements: Elements, witnesses: tuple[Witness, Witness], message: bytes, rng: Randomness
 ) -> bytes:
-    """The signature with these elements, for whoever knows a witness of each disjunction.
-
-    Raises:
-        GroupError: if a key or an element is none.
-    """
+    """The signature with these elements, for whoever knows a witness of each disjunction; `GroupError` if a
+    key or an element is none."""
     statement = _statement(keys, elements)
     drawn = [(_scalar(rng), _scalar(rng), _scalar(rng)) for _ in statement]
     made = list[list[bytes]]()

@@ -68,11 +68,8 @@ def prefixed(value: bytes) -> bytes:
 
 
 def check_inputs(inputs: Iterable[bytes], step: str) -> None:
-    """Make sure that every private input has at most 65,535 bytes.
-
-    Raises:
-        ProtocolError: naming the first row that is longer.
-    """
+    """Make sure that every private input has at most 65,535 bytes; `ProtocolError` naming the first row that
+    is longer."""
     for row, value in enumerate(inputs):
         if len(value) > MOST_INPUT_BYTES:
             raise ProtocolError(step, f"row {row} is longer than {MOST_INPUT_BYTES} bytes", "inputs")

@@ -78,11 +78,8 @@ class Opening:
         return self._cipher.update(chunk)
 
     def finish(self, tag: Buffer) -> None:
-        """Check everything that went through `update`, in constant time.
-
-        Raises:
-            ProtocolError: if key, associated data or ciphertext are not those that were sealed.
-        """
+        """Check everything that went through `update`, in constant time; `ProtocolError` if key, associated
+        data or ciphertext are not those that were sealed."""
         if not hmac.compare_digest(self._mac.finalize(), bytes(tag)):
             raise ProtocolError(
                 _STEP, "key, associated data or ciphertext differ from what was sealed", "tag"
@@ -96,12 +93,8 @@ def seal(key: bytes, plaintext: Buffer, associated_data: bytes = b"") -> bytes:
 
 
 def unseal(key: bytes, sealed: Buffer, associated_data: bytes = b"") -> bytes:
-    """The plaintext that `seal` was given.
-
-    Raises:
-        ProtocolError: if `sealed` is shorter than a tag or does not open.
-        ValueError: if `key` is not 32 bytes.
-    """
+    """The plaintext that `seal` was given; `ProtocolError` if `sealed` is shorter than a tag or does not
+    open, `ValueError` if `key` is not 32 bytes."""
     view = memoryview(sealed)
     if len(view) < TAG_LENGTH:
         raise ProtocolError(_STEP, f"shorter than its tag of {TAG_LENGTH} bytes", "tag")

@@ -47,12 +47,9 @@ def delta_file(epoch: int) -> str:
 
 
 def open_chain(files: Buffers, design: str, version: int, epoch: int | None) -> list[tuple[str, SetFile]]:
-    """Open the full set and its deltas, by name; the last one must be of `epoch`, if that is given.
-
-    Raises:
-        SetFileError: if one is missing, truncated, altered, of another version, design or epoch, or does
-            not continue the one before.
-    """
+    """Open the full set and its deltas, by name; the last one must be of `epoch`, if that is given;
+    `SetFileError` if one is missing, truncated, altered, of another version, design or epoch, or does not
+    continue the one before."""
     if SET_FILE not in files:
         raise SetFileError(f"{SET_FILE} is missing")
     names = [SET_FILE, *sorted(name for name in files if name.startswith(DELTA_PREFIX))]
@@ -81,11 +78,8 @@ def _check_continues(name: str, file: SetFile, previous: SetFile) -> None:
 
 
 def removed_ids(name: str, file: SetFile) -> npt.NDArray[np.uint64]:
-    """Ids that a file removes from those before it, ascending; a full set removes none.
-
-    Raises:
-        SetFileError: if they are not whole or do not ascend.
-    """
+    """Ids that a file removes from those before it, ascending; a full set removes none; `SetFileError` if
+    they are not whole or do not ascend."""
     if name == SET_FILE:
         return np.zeros(0, np.uint64)
     raw = file.section(REMOVED_KIND)
@@ -137,11 +131,7 @@ def check_kinds(name: str, file: SetFile, many: frozenset[int], *once: int) -> N
 
 
 def checked_ids(removes: Sequence[int]) -> npt.NDArray[np.uint64]:
-    """Ids to remove, ascending.
-
-    Raises:
-        DesignError: if one is no id, or is named twice.
-    """
+    """Ids to remove, ascending; `DesignError` if one is no id, or is named twice."""
     if any(not 0 <= number < 1 << 64 for number in removes):
         raise DesignError("an entry id is an unsigned integer of 64 bits")
     ids = np.unique(np.array(removes, np.uint64))

@@ -37,19 +37,13 @@ class GroupBackend(Protocol):
     def task(self) -> int: ...
 
     def multiply(self, scalars: Rows, elements: Rows) -> Rows:
-        """Scalars times elements, uint8 (n, 32).
-
-        Raises:
-            GroupError: for the first row with a non-canonical encoding, the identity or a zero scalar.
-        """
+        """Scalars times elements, uint8 (n, 32); `GroupError` for the first row with a non-canonical
+        encoding, the identity or a zero scalar."""
         ...
 
     def hash_multiply(self, scalars: Rows, uniform: Rows) -> Rows:
-        """Scalars times what uniform bytes, uint8 (n, 64), map to (RFC 9496, section 4.3.4).
-
-        Raises:
-            GroupError: for the first row whose product is the identity.
-        """
+        """Scalars times what uniform bytes, uint8 (n, 64), map to (RFC 9496, section 4.3.4); `GroupError` for
+        the first row whose product is the identity."""
         ...
 
     def sum_products(self, scalars: Rows, elements: Rows) -> Rows:
@@ -196,11 +190,8 @@ def missing() -> str | None:
 
 @cache
 def jit() -> GroupBackend:
-    """The compiled back end, tested.
-
-    Raises:
-        BackendError: if it is not installed, not for this processor, or computes something wrong.
-    """
+    """The compiled back end, tested; `BackendError` if it is not installed, not for this processor, or
+    computes something wrong."""
     _target_name()
     from blindmatch_protocol.group.jit.machine import Jit, check, host_target
 

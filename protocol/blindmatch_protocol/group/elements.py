@@ -43,11 +43,8 @@ def hash_to_group(uniform: npt.NDArray[np.uint8], executor: Executor | None = No
 def hash_multiply(
     scalars: npt.NDArray[np.uint8], uniform: npt.NDArray[np.uint8], executor: Executor | None = None
 ) -> Rows:
-    """`multiply` of scalars (n, 32) or (32,) and `hash_to_group(uniform)`, uint8 (n, 64); result (n, 32).
-
-    Raises:
-        GroupError: for a zero scalar, or uniform bytes that map to the identity.
-    """
+    """`multiply` of scalars (n, 32) or (32,) and `hash_to_group(uniform)`, uint8 (n, 64); result (n, 32);
+    `GroupError` for a zero scalar, or uniform bytes that map to the identity."""
     if one(scalars) and one(uniform, width=UNIFORM_BYTES):
         return one_row(sodium.multiply(scalars.tobytes(), sodium.hash_to_group(uniform.tobytes())))
     return _scaled("hash_multiply", executor, matrix(scalars), matrix(uniform, UNIFORM_BYTES))
@@ -125,11 +122,8 @@ def multiply_base(scalars: npt.NDArray[np.uint8], executor: Executor | None = No
 
 
 def add(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8], executor: Executor | None = None) -> Rows:
-    """Sums of elements, (n, 32) each; the identity is a valid operand and a valid sum.
-
-    Raises:
-        GroupError: for a non-canonical encoding.
-    """
+    """Sums of elements, (n, 32) each; the identity is a valid operand and a valid sum; `GroupError` for a
+    non-canonical encoding."""
     if one(left, right):
         return one_row(sodium.add(left.tobytes(), right.tobytes()))
     points = matched(matrix(left), matrix(right))
@@ -171,11 +165,8 @@ def _spread(
 def check_elements(
     elements: npt.NDArray[np.uint8], step: str, field: str, executor: Executor | None = None
 ) -> None:
-    """Make sure that `elements` is uint8 (n, 32) and every row an element other than the identity.
-
-    Raises:
-        ProtocolError: naming `step`, `field`, the rule and the first row that breaks it.
-    """
+    """Make sure that `elements` is uint8 (n, 32) and every row an element other than the identity;
+    `ProtocolError` naming `step`, `field`, the rule and the first row that breaks it."""
     check_shape(elements, ELEMENT_BYTES, step, field)
     rows = matrix(elements)
     _refuse(zero_rows(rows), "the identity element", step, field)
@@ -190,11 +181,8 @@ def check_elements(
 
 
 def check_scalars(scalars: npt.NDArray[np.uint8], step: str, field: str) -> None:
-    """Make sure that `scalars` is uint8 (n, 32) and every row between 1 and the order less 1.
-
-    Raises:
-        ProtocolError: naming `step`, `field`, the rule and the first row that breaks it.
-    """
+    """Make sure that `scalars` is uint8 (n, 32) and every row between 1 and the order less 1; `ProtocolError`
+    naming `step`, `field`, the rule and the first row that breaks it."""
     check_shape(scalars, SCALAR_BYTES, step, field)
     raw = scalars.tobytes()
     for row, at in enumerate(range(0, len(raw), SCALAR_BYTES)):

@@ -210,11 +210,8 @@ def hash_to_group(uniform: bytes) -> bytes:
 
 
 def multiply(scalar: bytes, element: bytes) -> bytes:
-    """The scalar times the element, which is checked on the way; the scalar must be reduced.
-
-    Raises:
-        GroupError: for a non-canonical encoding, the identity or a zero scalar.
-    """
+    """The scalar times the element, which is checked on the way; the scalar must be reduced; `GroupError` for
+    a non-canonical encoding, the identity or a zero scalar."""
     # written out: a private check with its proof calls this eleven times
     if len(scalar) != ELEMENT_BYTES or len(element) != ELEMENT_BYTES:
         raise ValueError(_LENGTH_RULE)

@@ -136,12 +136,9 @@ class Evidence(Message, tag=0x6A, name="franking/evidence"):
 
 
 def commit(content: Content, sender: str, recipient: str) -> bytes:
-    """The commitment of the message that carries `content` from `sender` to `recipient`, 32 bytes.
-
-    Raises:
-        ProtocolError: if a part breaks its rule; a franking key of another length is such a case, and must
-            be, since HMAC fills short keys with zeros.
-    """
+    """The commitment of the message that carries `content` from `sender` to `recipient`, 32 bytes;
+    `ProtocolError` if a part breaks its rule; a franking key of another length is such a case, and must be,
+    since HMAC fills short keys with zeros."""
     leaves = _leaves(_salts(content.franking_key), _parts(content, sender, recipient))
     return _root(leaves[: Kind.ATTACHMENT], leaves[Kind.ATTACHMENT :])
 
@@ -150,11 +147,8 @@ def disclose(
     content: Content, sender: str, recipient: str, number: int, named: bool = True
 ) -> tuple[Shown, CommitmentOpening]:
     """What a report says of the message's attachment `number`, from 0, and what shows it; the recipient's
-    leaf stays closed unless it is `named`.
-
-    Raises:
-        ProtocolError: as `commit`, and if there is no such attachment.
-    """
+    leaf stays closed unless it is `named`; `ProtocolError` as `commit`, and if there is no such
+    attachment."""
     if not 0 <= number < len(content.attachments):
         raise ProtocolError(_STEP, "the message has no attachment with this number", "attachments")
     salts = _salts(content.franking_key)
@@ -171,11 +165,8 @@ def disclose(
 
 
 def opened_commitment(shown: Shown, opening: CommitmentOpening) -> bytes:
-    """The commitment that `opening` shows `shown` in, 32 bytes; it says nothing unless it is the message's.
-
-    Raises:
-        ProtocolError: if a field of either breaks its rule.
-    """
+    """The commitment that `opening` shows `shown` in, 32 bytes; it says nothing unless it is the message's;
+    `ProtocolError` if a field of either breaks its rule."""
     opening.encode()
     opening.check()
     parts = [*_names(shown.sender, shown.recipient), _time(shown.sent_at), _attachment(shown.attachment)]
@@ -277,10 +268,7 @@ class Stamped(Message, tag=0xA1, name="franking/stamped"):
     accepted_at_ms: Annotated[int, UInt(64)]
 
     def mac(self, key: bytes) -> bytes:
-        """The stamp's 32 bytes under the key of relay and centre, of 32 bytes.
-
-        Raises:
-            ProtocolError: if a field breaks its rule, or the key has another length (HMAC would fill it up).
-        """
+        """The stamp's 32 bytes under the key of relay and centre, of 32 bytes; `ProtocolError` if a field
+        breaks its rule, or the key has another length (HMAC would fill it up)."""
         Fixed(KEY_LENGTH).write(key, self.NAME, "key")
         return hmac_sha256(key, STAMP_TAG + self.encode())

@@ -133,11 +133,8 @@ class Joiner(Generic[W]):
         self.size = 0
 
     def begin(self, first: W | None) -> W:
-        """Look at the first part, whose data `take` still has to see; the part.
-
-        Raises:
-            ProtocolError: if there is none, or its size is none that is accepted.
-        """
+        """Look at the first part, whose data `take` still has to see; the part; `ProtocolError` if there is
+        none, or its size is none that is accepted."""
         least, most = self._range
         if first is None:
             raise self._broken("no part was sent")
@@ -149,11 +146,8 @@ class Joiner(Generic[W]):
         return first
 
     def take(self, part: W) -> bytes:
-        """The data of a part.
-
-        Raises:
-            ProtocolError: if it is empty, bears more than is left, or another field in a later part.
-        """
+        """The data of a part; `ProtocolError` if it is empty, bears more than is left, or another field in a
+        later part."""
         data: bytes = _of(part, self._form.data)
         if not self._first and part != self._form.part(data):
             raise self._broken("only the first part bears more than data")
@@ -174,11 +168,8 @@ class Joiner(Generic[W]):
 
 
 def single(envelope: pb.Envelope, step: str) -> bytes:
-    """The body of an envelope that is not one of several.
-
-    Raises:
-        ProtocolError: if it says another size than it has.
-    """
+    """The body of an envelope that is not one of several; `ProtocolError` if it says another size than it
+    has."""
     if envelope.body_size not in (0, len(envelope.body)):
         raise ProtocolError(step, "must be the length of the body", "body_size")
     return envelope.body
@@ -298,11 +289,8 @@ class AttachmentOpening:
             yield data
 
     def finish(self) -> None:
-        """Check everything that went through `update`.
-
-        Raises:
-            AttachmentError: if size, seal, padding or digest are not what the reference says.
-        """
+        """Check everything that went through `update`; `AttachmentError` if size, seal, padding or digest are
+        not what the reference says."""
         try:
             self._opening.finish(self._tag)
             self._unpadding.finish(self._ref.padded_size)
@@ -313,11 +301,8 @@ class AttachmentOpening:
 
 
 def opened(blob: Iterable[bytes], ref: AttachmentRef) -> Iterator[bytes]:
-    """The attachment, piece by piece; not authentic before the iteration has come to its end.
-
-    Raises:
-        AttachmentError: at the end, or when the blob turns out to be too long.
-    """
+    """The attachment, piece by piece; not authentic before the iteration has come to its end;
+    `AttachmentError` at the end, or when the blob turns out to be too long."""
     opening = AttachmentOpening(ref)
     for piece in blob:
         yield from opening.update(piece)
@@ -335,9 +320,6 @@ def verified(blob: Iterable[bytes], ref: AttachmentRef) -> Iterator[bytes]:
 
 
 def open_attachment(blob: bytes, ref: AttachmentRef) -> bytes:
-    """The attachment whose sealed form `blob` is.
-
-    Raises:
-        AttachmentError: if size, seal, padding or digest are not what `ref` says.
-    """
+    """The attachment whose sealed form `blob` is; `AttachmentError` if size, seal, padding or digest are not
+    what `ref` says."""
     return b"".join(opened(pieces(blob), ref))

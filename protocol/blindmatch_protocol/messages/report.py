@@ -103,12 +103,8 @@ def seal_report(report: Report, centre_key: bytes) -> bytes:
 
 
 def open_report(sealed: bytes, report_id: bytes, private_key: X25519PrivateKey) -> Report:
-    """Open a sealed report at the centre.
-
-    Raises:
-        ProtocolError: if it is not sealed to this key under this id, or is not a canonical report of this
-            version.
-    """
+    """Open a sealed report at the centre; `ProtocolError` if it is not sealed to this key under this id, or
+    is not a canonical report of this version."""
     padded = opened_with(private_key, REPORT_INFO + report_id, sealed)
     if padded is None:
         for info, reason in REFUSED.items():
@@ -206,11 +202,8 @@ def is_slot(length: int) -> bool:
 
 
 def open_slot(sealed: bytes, slot_id: bytes, private_key: X25519PrivateKey) -> Slot:
-    """Open a slot at the centre.
-
-    Raises:
-        ProtocolError: if it is not sealed to this key under this id, or is not a canonical slot.
-    """
+    """Open a slot at the centre; `ProtocolError` if it is not sealed to this key under this id, or is not a
+    canonical slot."""
     encoded = opened_with(private_key, SLOT_INFO + slot_id, sealed)
     if encoded is None:
         raise ProtocolError(Slot.NAME, "must be sealed to this centre under its id")

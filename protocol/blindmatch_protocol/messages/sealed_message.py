@@ -165,11 +165,8 @@ PROOF_LENGTHS: Final = {
 
 
 class Franking(Struct, frozen=True):
-    """The mode of a deployment, and the centre's key as a judge, which `DESIGNATED` needs.
-
-    Raises:
-        ProtocolError: if that key is missing or none.
-    """
+    """The mode of a deployment, and the centre's key as a judge, which `DESIGNATED` needs; `ProtocolError` if
+    that key is missing or none."""
 
     mode: FrankingMode = FrankingMode.STAMP
     judge: bytes = b""

@@ -90,11 +90,8 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
 
     @classmethod
     def open(cls, section: memoryview) -> Filter:
-        """Open a section whose digest has been checked.
-
-        Raises:
-            SetFileError: if it is no filter of this version, or its pieces do not fit its length.
-        """
+        """Open a section whose digest has been checked; `SetFileError` if it is no filter of this version, or
+        its pieces do not fit its length."""
         count = _read_header(bytes(section[: HEADER.size]))
         starts_end = HEADER.size + 8 * (count // BLOCK + 1)
         unary_end = starts_end + -(-2 * count // 8)
@@ -107,11 +104,8 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
         return cls(count, starts, np.frombuffer(section[starts_end:unary_end], np.uint8), prints)
 
     def check(self) -> None:
-        """Make sure that starts and bucket sizes fit together, so that a look-up ends within its bucket.
-
-        Raises:
-            SetFileError: if they do not, or a bucket is larger than chance makes one.
-        """
+        """Make sure that starts and bucket sizes fit together, so that a look-up ends within its bucket;
+        `SetFileError` if they do not, or a bucket is larger than chance makes one."""
         edge, seen = -1, 0
         for at in range(0, len(self.unary), _CHECKED):
             bits = np.unpackbits(self.unary[at : at + _CHECKED])[: 2 * self.count - 8 * at]

@@ -118,11 +118,8 @@ def stretches(records: Callable[[int, int], Rows], count: int) -> Iterator[tuple
 
 
 class SealedLabels:
-    """The labels of a set file, by number; a section is checked when first used.
-
-    Raises:
-        SetFileError: if the sections do not hold `count` records of one length.
-    """
+    """The labels of a set file, by number; a section is checked when first used; `SetFileError` if the
+    sections do not hold `count` records of one length."""
 
     __slots__ = ("_count", "_file", "_width")
 

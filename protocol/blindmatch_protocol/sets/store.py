@@ -54,12 +54,8 @@ class DuplicateKeyError(DesignError):
 
 
 def order_of(keys: Rows) -> Order:
-    """The order that sorts `keys`, uint8 (n, 16), as byte strings; uint32 (n,).
-
-    Raises:
-        DesignError: if there are too many keys.
-        DuplicateKeyError: if two are equal.
-    """
+    """The order that sorts `keys`, uint8 (n, 16), as byte strings; uint32 (n,); `DesignError` if there are
+    too many keys, `DuplicateKeyError` if two are equal."""
     bits_for(len(keys))
     front = _eight(keys, 0)
     order = np.argsort(front).astype(np.uint32)
@@ -189,11 +185,8 @@ class Store:
         return found
 
     def check(self, keys: int) -> None:
-        """Open every shard; together they must have so many keys.
-
-        Raises:
-            SetFileError: if one was altered, or is none, or they have another number of keys.
-        """
+        """Open every shard; together they must have so many keys; `SetFileError` if one was altered, or is
+        none, or they have another number of keys."""
         for index in range(1 << self._bits):
             self._opened(index)
         held = sum(self._file.row(KIND, index).items for index in range(1 << self._bits))

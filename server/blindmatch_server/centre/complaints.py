@@ -58,12 +58,9 @@ def take(connection: Connection, new: wire.Complaint, actor: str) -> wire.Compla
 def settle(
     connection: Connection, complaint_id: bytes, decision: Settlement, reason: str, at_ms: int, actor: str
 ) -> wire.Complaint:
-    """Decide a complaint and notify its author; an upheld one reverses a confirmation.
-
-    Raises:
-        NotFoundError: if there is no such complaint.
-        PreconditionError: if it is settled already, or nobody has decided about the report yet.
-    """
+    """Decide a complaint and notify its author; an upheld one reverses a confirmation; `NotFoundError` if
+    there is no such complaint, `PreconditionError` if it is settled already, or nobody has decided about the
+    report yet."""
     held = find(connection, complaint_id)
     if held.decision:
         raise PreconditionError(_STEP, f"the complaint is {held.decision} already", "complaint_id")

@@ -183,12 +183,9 @@ def tell_upheld(connection: Connection, row: store.Row, account: str, words: str
 
 
 def hold(connection: Connection, report_id: bytes, entry: store.Entry) -> Notice:
-    """An authority asked that the user is not told yet: put the notice off as long as the law allows.
-
-    Raises:
-        NotFoundError: if there is no such report.
-        PreconditionError: if there is no notice to hold: sent, never due, or the report is unfounded.
-    """
+    """An authority asked that the user is not told yet: put the notice off as long as the law allows;
+    `NotFoundError` if there is no such report, `PreconditionError` if there is no notice to hold: sent, never
+    due, or the report is unfounded."""
     row = store.find(connection, report_id)
     held = _open_notice(connection, report_id)
     if held is None or held.kind is not NoticeKind.REPORTED:

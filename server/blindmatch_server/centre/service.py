@@ -228,12 +228,8 @@ class Centre:
         )
 
     async def export(self, request: wire.ExportRequest, call: Call) -> AsyncIterator[wire.Part]:
-        """A report as evidence, of which nothing is sent before the journal has the line that says so.
-
-        Raises:
-            ProtocolError: without a reason, or if the report does not open.
-            NotFoundError: if there is none.
-        """
+        """A report as evidence, of which nothing is sent before the journal has the line that says so;
+        `ProtocolError` without a reason, or if the report does not open; `NotFoundError` if there is none."""
         reason, report_id = decisions.words_of(request.reason, _EXPORT, "reason"), request.report_id
         row = await self._database.run(lambda c: store.find(c, report_id))
         submission = row.submission

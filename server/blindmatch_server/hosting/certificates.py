@@ -131,12 +131,8 @@ class Revocations:
     """
 
     def __init__(self, path: Path, highest: Path, root: bytes, log: EventLog) -> None:
-        """Read it; raises as `RevocationList.read`.
-
-        Raises:
-            AuthorityError: if it is older than what was read before, or `highest` holds no number.
-            StorageError: if its number cannot be kept.
-        """
+        """Read it; raises as `RevocationList.read`; `AuthorityError` if it is older than what was read
+        before, or `highest` holds no number; `StorageError` if its number cannot be kept."""
         self._path, self._root, self._log, self._highest = path, root, log, highest
         self._seen = self._stamp()
         try:

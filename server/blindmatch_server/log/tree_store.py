@@ -82,12 +82,9 @@ class TreeStore:
         return entries_of(self.tile(ENTRIES, at, tile_width(ENTRIES, at, self.size)))[row]
 
     def extended(self, entries: Sequence[bytes]) -> Checkpoint:
-        """Write `entries` behind the others, synced; the head that `keep` must be given for them to count.
-
-        Raises:
-            ProtocolError: if one is too long for a log.
-            StateError: if the tiles are not those of the checkpoint: what follows from them would be a fork.
-        """
+        """Write `entries` behind the others, synced; the head that `keep` must be given for them to count;
+        `ProtocolError` if one is too long for a log, `StateError` if the tiles are not those of the
+        checkpoint: what follows from them would be a fork."""
         if not self._ends_as_signed():
             raise StateError(f"{self.head.origin}: the tiles are not those of the checkpoint")
         if any(len(entry) > ENTRY_MOST for entry in entries):

@@ -197,12 +197,9 @@ class Cosigning(Struct):
         return note.signed(*(one for _, one in answers if isinstance(one, NoteSignature)))
 
     async def check_newest(self, note: Note, nodes: Nodes) -> None:
-        """See that no checkpoint that a quorum may have cosigned is longer than this one, or of another tree.
-
-        Raises:
-            PreconditionError: if a witness has kept such a one.
-            HostError: if those that give no answer may be a quorum.
-        """
+        """See that no checkpoint that a quorum may have cosigned is longer than this one, or of another tree;
+        `PreconditionError` if a witness has kept such a one, `HostError` if those that give no answer may be
+        a quorum."""
         answers = await self._answers(note, nodes, "not-compared")
         if other := [one.name for one, found in answers if isinstance(found, OtherTreeError)]:
             raise PreconditionError(APPEND, f"{', '.join(other)} kept {_OTHER}")
@@ -258,11 +255,8 @@ def _size_of(body: bytes) -> int:
 
 
 def _verified(key: VerifierKey, body: bytes, text: str, now: int) -> NoteSignature:
-    """The cosignature of `text` by `key` among the lines of an answer; those of other keys are ignored.
-
-    Raises:
-        ProtocolError: if there is none, or it says another time than `now`, as one that was made before does.
-    """
+    """The cosignature of `text` by `key` among the lines of an answer; those of other keys are ignored;
+    `ProtocolError` if there is none, or it says another time than `now`, as one that was made before does."""
     *lines, end = body.decode(errors="replace").split("\n")
     for one in map(NoteSignature.parse, lines):
         at = verify_signature(key, one, text)

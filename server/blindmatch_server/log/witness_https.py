@@ -57,11 +57,8 @@ class SubmissionPrefix(Struct, frozen=True):
 
 
 def trust_of(roots: str) -> ssl.SSLContext:
-    """How a witness's certificate is checked: against these roots (PEM), or the system's if there are none.
-
-    Raises:
-        ProtocolError: if the roots are no certificates.
-    """
+    """How a witness's certificate is checked: against these roots (PEM), or the system's if there are none;
+    `ProtocolError` if the roots are no certificates."""
     try:
         return ssl.create_default_context(cadata=roots or None)
     except (ssl.SSLError, ValueError) as error:

@@ -212,12 +212,9 @@ class Budget:
         self._log = log
 
     async def check(self, account: str, limits: KeyLimits) -> None:
-        """Refuse a body that its account may not send, before any work is done for it.
-
-        Raises:
-            KeyExpiredError: if the key's time is over.
-            BudgetError: if the account, or all together, would exceed their evaluations.
-        """
+        """Refuse a body that its account may not send, before any work is done for it; `KeyExpiredError` if
+        the key's time is over, `BudgetError` if the account, or all together, would exceed their
+        evaluations."""
         if limits.expires is not None and self._clock() >= limits.expires:
             raise KeyExpiredError(_BUDGET, f"the key expired at {_date(limits.expires)}: a new set is due")
         if limits.per_account is not None or limits.in_all is not None:

@@ -162,12 +162,8 @@ class Relay:
 
     async def _look(self, scan: Scan, content: Content, account: str) -> None:
         """Have all that a message bears looked at, under the names of its attachments: one that several
-        messages bear, or that is sent again, is the same.
-
-        Raises:
-            NotFoundError: if an attachment is not here.
-            ProtocolError: if it does not open with the key in the message.
-        """
+        messages bear, or that is sent again, is the same; `NotFoundError` if an attachment is not here,
+        `ProtocolError` if it does not open with the key in the message."""
         for ref in content.attachments:
             if await self._size(ref.blob_id) > self._limits.most_blob_bytes:
                 raise ProtocolError("relay/send", "must not be larger than what is taken", "attachments")

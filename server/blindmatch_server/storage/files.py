@@ -180,13 +180,9 @@ class FolderWorkspace:
         return self._writers[name]
 
     def scratch(self, name: str, size: int) -> memoryview:
-        """See `Workspace.scratch`. The blocks are allocated at once, so that a full disk is an error here
-        and not a signal later.
-
-        Raises:
-            WorkspaceError: if `name` is not a plain file name or is in use.
-            StorageError: if the file system refuses.
-        """
+        """See `Workspace.scratch`. The blocks are allocated at once, so that a full disk is an error here and
+        not a signal later; `WorkspaceError` if `name` is not a plain file name or is in use, `StorageError`
+        if the file system refuses."""
         _check_name(name)
         if name in self._maps:
             raise WorkspaceError(f"scratch {name} is asked for twice")

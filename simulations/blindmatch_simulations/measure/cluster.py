@@ -73,12 +73,8 @@ class Cluster:
         return future
 
     def result(self, future: Future[T]) -> T:
-        """What a task came to.
-
-        Raises:
-            WorkerError: if its workers ended, one after the other.
-            TaskError: if it failed; says with which class of error.
-        """
+        """What a task came to; `WorkerError` if its workers ended, one after the other; `TaskError` if it
+        failed; says with which class of error."""
         try:
             return future.result()
         except self._ray.exceptions.RayTaskError as error:
@@ -101,12 +97,8 @@ def room(count: int, ray: str = "", whole: bool = False) -> tuple[Workers | Clus
 def completed(
     pool: Workers | Cluster, calls: Mapping[K, tuple[Callable[..., T], *tuple[Any, ...]]], most: int
 ) -> Iterator[tuple[K, T]]:
-    """What each call came to, as they end; one whose worker ended is made again, and costs itself alone.
-
-    Raises:
-        WorkerError: if workers keep ending.
-        TaskError: if a call fails.
-    """
+    """What each call came to, as they end; one whose worker ended is made again, and costs itself alone;
+    `WorkerError` if workers keep ending, `TaskError` if a call fails."""
     left, asked, failed = [*calls][::-1], dict[Future[T], K](), 0
     while left or asked:
         while left and len(asked) < most:

@@ -24,11 +24,8 @@ _CLUSTER_RESAMPLES: Final = 10_000
 
 
 def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The two-sided interval for a share of `hits` in `trials`; (0, 1) if nothing was tried.
-
-    Raises:
-        ValueError: if there are more hits than trials.
-    """
+    """The two-sided interval for a share of `hits` in `trials`; (0, 1) if nothing was tried; `ValueError` if
+    there are more hits than trials."""
     if not 0 <= hits <= trials:
         raise ValueError("hits: must be 0 to the number of trials")
     tail = (1 - confidence) / 2
@@ -152,11 +149,8 @@ def median_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float,
 
 def clustered_share(hits: Sequence[int], trials: Sequence[int]) -> tuple[float, float]:
     """The interval of a share over clusters that are independent while their trials are not, by resampling
-    whole clusters (Efron, 1979); where all trials went one way, Clopper and Pearson's over clusters.
-
-    Raises:
-        ValueError: if the lists differ in length.
-    """
+    whole clusters (Efron, 1979); where all trials went one way, Clopper and Pearson's over clusters;
+    `ValueError` if the lists differ in length."""
     if len(hits) != len(trials):
         raise ValueError("hits: must be as many as trials")
     if sum(hits) in (0, sum(trials)):

@@ -86,11 +86,8 @@ class SettingError(BlindmatchError):
 
 
 def choose_group_backend(told: str | None = None) -> None:
-    """Compute as told, else as the environment says, else as `auto` does.
-
-    Raises:
-        SettingError: if the environment's word is none of them.
-    """
+    """Compute as told, else as the environment says, else as `auto` does; `SettingError` if the environment's
+    word is none of them."""
     if told is not None:
         os.environ[GROUP_BACKEND] = told
     word = os.environ.get(GROUP_BACKEND) or group.Setting.AUTO

@@ -51,11 +51,7 @@ class Around(Struct):
 
     @property
     def runs(self) -> list[Run]:
-        """The one run.
-
-        Raises:
-            ValueError: if the block has not ended.
-        """
+        """The one run; `ValueError` if the block has not ended."""
         if self.run is None:
             raise ValueError("the block has not ended")
         return [self.run]

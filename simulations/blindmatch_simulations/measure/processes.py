@@ -184,11 +184,7 @@ class Worker(Struct, frozen=True):
         return self.process.pid
 
     def tell(self, line: str) -> None:
-        """Give it an order.
-
-        Raises:
-            AloneError: if it has ended.
-        """
+        """Give it an order; `AloneError` if it has ended."""
         pipe = _pipe(self.process.stdin)
         try:
             pipe.write(line + "\n")
@@ -197,11 +193,7 @@ class Worker(Struct, frozen=True):
             raise AloneError("a process of the bench ended; its reason stands above") from None
 
     def answer(self) -> dict[str, Any]:
-        """Wait for its next line.
-
-        Raises:
-            AloneError: if it ends instead.
-        """
+        """Wait for its next line; `AloneError` if it ends instead."""
         line = _pipe(self.process.stdout).readline()
         if not line:
             raise AloneError("a process of the bench ended; its reason stands above")

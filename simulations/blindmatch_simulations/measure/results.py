@@ -264,11 +264,8 @@ def sealed(made: S) -> S:
 
 
 def read(path: Path, kind: type[T]) -> T:
-    """The results in a file, of type ``Results[...]``, whole and as they were written.
-
-    Raises:
-        ResultsError: if not; the text says what is wrong.
-    """
+    """The results in a file, of type ``Results[...]``, whole and as they were written; `ResultsError` if not;
+    the text says what is wrong."""
     found: Any = read_sealed(path, kind, FORMAT, VERSION)
     if path.read_bytes() != encode(found):
         raise ResultsError(f"{path.name}: edited: not in the form in which it was written")

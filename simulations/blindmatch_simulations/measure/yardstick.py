@@ -165,11 +165,7 @@ class Run(Struct, frozen=True):
 
 
 def counting(runs: Sequence[Run]) -> list[Run]:
-    """The runs that figures are taken from.
-
-    Raises:
-        ValueError: if there are none.
-    """
+    """The runs that figures are taken from; `ValueError` if there are none."""
     if not runs:
         raise ValueError("a measurement has at least one run")
     clean = [run for run in runs if not run.disturbed]
@@ -203,11 +199,8 @@ def cost_figures(runs: Sequence[Run], count: int) -> dict[str, float]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all are not above (nearest rank).
-
-    Raises:
-        ValueError: if there are no values, or `share` is not above 0 and at most 1.
-    """
+    """The smallest value that at least `share` of all are not above (nearest rank); `ValueError` if there are
+    no values, or `share` is not above 0 and at most 1."""
     if not values or not 0 < share <= 1:
         raise ValueError("a percentile needs values, and a share above 0 and up to 1")
     rank = -(-len(values) * share // 1)

@@ -30,11 +30,8 @@ Row = dict[str, Any]
 
 
 def draw_briefing(folder: Path, results: Results) -> Path:
-    """Write the figures as SVG and PNG into ``briefing``, whole: all of one run, or none; its path.
-
-    Raises:
-        ReportError: if the library that draws them is not installed.
-    """
+    """Write the figures as SVG and PNG into ``briefing``, whole: all of one run, or none; its path;
+    `ReportError` if the library that draws them is not installed."""
     target = folder / BRIEFING
     with tempfile.TemporaryDirectory(dir=folder, prefix=f".{BRIEFING}-") as part:
         made, old = Path(part) / "new", Path(part) / "old"

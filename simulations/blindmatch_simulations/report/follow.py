@@ -107,11 +107,8 @@ class Followed(Struct, frozen=True):
 
 
 def followed(recording: Recording) -> Followed:
-    """The filtered stream of a recording: nothing of its keys, sessions and randomness.
-
-    Raises:
-        FollowError: if no bundled picture was sent in it, or a picture or a request is none.
-    """
+    """The filtered stream of a recording: nothing of its keys, sessions and randomness; `FollowError` if no
+    bundled picture was sent in it, or a picture or a request is none."""
     reader, head = _Reader(recording), recording.head
     steps, scenes, left_out = reader.read()
     if not scenes:

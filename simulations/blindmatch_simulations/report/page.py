@@ -200,11 +200,8 @@ def draw_report(folder: Path, results: Results) -> list[Path]:
 
 
 def print_sheet(folder: Path) -> Path:
-    """Print the decision sheet of a drawn report as ``sheet.pdf``; its path.
-
-    Raises:
-        ReportError: if there is no browser, or it fails.
-    """
+    """Print the decision sheet of a drawn report as ``sheet.pdf``; its path; `ReportError` if there is no
+    browser, or it fails."""
     if (browser := next(filter(None, map(shutil.which, BROWSERS)), None)) is None:
         raise ReportError(f"no Chromium to print with: install it, or print {folder / REPORT}#sheet by hand")
     paper, page = folder / "sheet.pdf", f"{(folder / REPORT).resolve().as_uri()}#sheet"

@@ -96,11 +96,8 @@ def write(
     out: Workspace,
     progress: Progress,
 ) -> None:
-    """Write both files. Takes 24 bytes of `rng` a place, and 120 for each place that stays empty.
-
-    Raises:
-        DesignError: if the list is too long, or too many entries are near one another.
-    """
+    """Write both files. Takes 24 bytes of `rng` a place, and 120 for each place that stays empty;
+    `DesignError` if the list is too long, or too many entries are near one another."""
     held = whole(entries, _READ, progress)
     places = max(1, -(-len(held) // degree)) * degree
     if places > MOST_BATCHES * degree:
@@ -125,11 +122,8 @@ def write(
 
 
 def placed(hashes: Rows, degree: int, rng: Randomness) -> npt.NDArray[np.intp]:
-    """Which row lies at each place, (n,): a random order in which rows that are near do not share a slot.
-
-    Raises:
-        DesignError: if none was found: some thousand entries are near one another.
-    """
+    """Which row lies at each place, (n,): a random order in which rows that are near do not share a slot;
+    `DesignError` if none was found: some thousand entries are near one another."""
     words = np.ascontiguousarray(hashes).view(np.uint64).reshape(-1, 4)
     order = np.argsort(np.frombuffer(rng.take(8 * len(words)), np.uint64), kind="stable")
     for _ in range(_ROUNDS):
@@ -153,11 +147,8 @@ def _clashing(grid: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
 
 
 def open_setup(files: Buffers, name: str, version: int, sizes: Sizes, epoch: int | None) -> Setup:
-    """The set-up in `SET_FILE`.
-
-    Raises:
-        SetFileError: if it is damaged, of another design or epoch, or its labels do not fill whole batches.
-    """
+    """The set-up in `SET_FILE`; `SetFileError` if it is damaged, of another design or epoch, or its labels do
+    not fill whole batches."""
     file = _open(files, SET_FILE, name, version, epoch)
     count = sum(file.row(labels.KIND, index).items for index in range(file.count(labels.KIND)))
     batches, rest = divmod(count, sizes.degree)

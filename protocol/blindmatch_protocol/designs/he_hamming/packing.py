@@ -62,11 +62,8 @@ def packed(polynomials: Polynomials) -> Rows:
 
 
 def unpacked(rows: Rows, primes: int, step: str, field: str) -> Polynomials:
-    """The polynomials in wire form.
-
-    Raises:
-        ProtocolError: if the degree is no power of two from 512 on, or a number is not below its prime.
-    """
+    """The polynomials in wire form; `ProtocolError` if the degree is no power of two from 512 on, or a number
+    is not below its prime."""
     degree, row = rows.shape
     if degree < LEAST_DEGREE or degree & (degree - 1):
         raise ProtocolError(step, "must have a row for each coefficient of a ring", field)
@@ -193,11 +190,8 @@ class Ring:
         return seal.restored(sealapi.Ciphertext, self.context, body)
 
     def new_keys(self) -> tuple[bytes, bytes, Rows]:
-        """A new account's secret key, and seeds and wire form of the keys that go to the matcher.
-
-        Raises:
-            DesignError: with a seed: all parts would have one mask, and show the secret key.
-        """
+        """A new account's secret key, and seeds and wire form of the keys that go to the matcher;
+        `DesignError` with a seed: all parts would have one mask, and show the secret key."""
         if self.seeded:
             raise DesignError("keys are never made from a seed")
         generator, public = sealapi.KeyGenerator(self.context), sealapi.PublicKey()
@@ -245,11 +239,8 @@ class Ring:
         return np.array(found, np.int64)
 
     def secret_key(self, secret: bytes) -> Any:
-        """SEAL's form of a secret key. Its part for key switching is zero: only key generation uses that.
-
-        Raises:
-            DesignError: if the account has no keys in this ring.
-        """
+        """SEAL's form of a secret key. Its part for key switching is zero: only key generation uses that;
+        `DesignError` if the account has no keys in this ring."""
         if 4 * len(secret) != self.degree:
             raise DesignError("the account has no keys in this ring")
         trits = (np.frombuffer(secret, np.uint8)[:, None] >> _PLACES & 3).ravel().astype(np.uint64)

@@ -165,12 +165,8 @@ class Setup(VoprfSetup[FileLayer], frozen=True, eq=False):
         return bytes(section[bucket * DIGEST_BYTES : (bucket + 1) * DIGEST_BYTES])
 
     def checked(self, reply: bm.Message, bucket: int) -> bytes:
-        """The bucket that was asked for, as the set-up says it is.
-
-        Raises:
-            EpochMismatchError: if it is of another epoch.
-            ProtocolError: if it is no bucket, another one, or of another length.
-        """
+        """The bucket that was asked for, as the set-up says it is; `EpochMismatchError` if it is of another
+        epoch, `ProtocolError` if it is no bucket, another one, or of another length."""
         if not isinstance(reply, Bucket):
             raise bm.ProtocolError(Bucket.NAME, f"the device does not take {reply!r}")
         bm.check_epoch(reply.epoch, self.epoch, Bucket.NAME)
@@ -212,12 +208,8 @@ class BucketHolder(Redacted, Struct, frozen=True, eq=False):
         return bytes(self.content[number * size : (number + 1) * size])
 
     def handed(self, body: bm.Message) -> Bucket:
-        """The bucket asked for.
-
-        Raises:
-            EpochMismatchError: if it is asked for another epoch.
-            ProtocolError: if there is none of that number, or no bucket is asked for.
-        """
+        """The bucket asked for; `EpochMismatchError` if it is asked for another epoch, `ProtocolError` if
+        there is none of that number, or no bucket is asked for."""
         if not isinstance(body, Fetch):
             raise bm.ProtocolError(Fetch.NAME, f"whoever has the buckets does not answer {body!r}")
         bm.check_epoch(body.epoch, self.epoch, Fetch.NAME)

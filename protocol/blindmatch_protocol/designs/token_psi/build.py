@@ -77,11 +77,7 @@ more."""
 
 
 class Tokening(Struct, frozen=True):
-    """How hashes become tokens; see `TOKENING`.
-
-    Raises:
-        DesignError: if the values do not go together.
-    """
+    """How hashes become tokens; see `TOKENING`; `DesignError` if the values do not go together."""
 
     k: int = 24
     bands: int = 10
@@ -112,11 +108,8 @@ class Tokening(Struct, frozen=True):
 
 
 def of_values(values: Mapping[str, int]) -> tuple[Tokening, Limits]:
-    """Tokening and limits with these parameters; all of the tokening's must be there, and all limits or none.
-
-    Raises:
-        DesignError: if one is missing, unknown or out of range, or they do not go together.
-    """
+    """Tokening and limits with these parameters; all of the tokening's must be there, and all limits or none;
+    `DesignError` if one is missing, unknown or out of range, or they do not go together."""
     tokening = {p.name: values[p.name] for p in TOKENING if p.name in values}
     if len(tokening) < len(TOKENING) or values.keys() - {p.name for p in DECLARED}:
         raise DesignError("parameters: must be k, bands, probes and needed, and the key's limits")

@@ -48,11 +48,8 @@ def bitmap_bits(labels: int) -> int:
 
 
 def index_parts(addresses: Words) -> list[Buffer]:
-    """The section for labels with these addresses, uint64 (n,), ascending.
-
-    Raises:
-        DesignError: if there are too many, or they are not spread as chance spreads them.
-    """
+    """The section for labels with these addresses, uint64 (n,), ascending; `DesignError` if there are too
+    many, or they are not spread as chance spreads them."""
     if len(addresses) > MOST_LABELS:
         raise DesignError(f"at most {MOST_LABELS} entries fit one set")
     bits = bucket_bits(len(addresses))
@@ -67,11 +64,8 @@ def index_parts(addresses: Words) -> list[Buffer]:
 
 
 class AddressIndex:
-    """An index of `labels` labels over a section's content.
-
-    Raises:
-        SetFileError: if the content is no such index.
-    """
+    """An index of `labels` labels over a section's content; `SetFileError` if the content is no such
+    index."""
 
     __slots__ = ("_bitmap", "_bits", "_directory", "_fingerprints", "_low_bits")
 

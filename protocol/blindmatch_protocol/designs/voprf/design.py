@@ -95,11 +95,8 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
 
     @abstractmethod
     def settle(self, values: Mapping[str, int]) -> tuple[int, Limits | None]:
-        """Elements in every request, and the key's limits, of a set with these parameters.
-
-        Raises:
-            DesignError: if a parameter is missing or out of range, or they do not go together.
-        """
+        """Elements in every request, and the key's limits, of a set with these parameters; `DesignError` if a
+        parameter is missing or out of range, or they do not go together."""
 
     @abstractmethod
     def building(self, key: SecretKey, values: Mapping[str, int], recipe: Recipe) -> ListBuild:

@@ -140,11 +140,8 @@ class VoprfSetup(Redacted, Struct, Generic[L], frozen=True, eq=False):
         return len(self.layers) > MOST_DELTAS
 
     def check(self, progress: Progress) -> None:
-        """Check every page of all layers, and that each has the sections of its kind and no other.
-
-        Raises:
-            SetFileError: if one is damaged, or has too few sections or too many.
-        """
+        """Check every page of all layers, and that each has the sections of its kind and no other;
+        `SetFileError` if one is damaged, or has too few sections or too many."""
         check_files([layer.file for layer in self.layers], progress)
         more = (SHARE_KEYS_KIND,) if len(self.keys.shares) > 1 else ()
         for layer in self.layers:
@@ -185,11 +182,8 @@ def write_public_keys(file: SetFileWriter, key: SecretKey, shares: Mapping[Role,
 
 
 def open_public_keys(layout: KeyLayout, name: str, file: SetFile) -> PublicKeys:
-    """The public keys in a set-up file, of a layout's roles.
-
-    Raises:
-        SetFileError: if one is no element of the group, or the identity; or the shares are not of the key.
-    """
+    """The public keys in a set-up file, of a layout's roles; `SetFileError` if one is no element of the
+    group, or the identity; or the shares are not of the key."""
     whole = _public_key(bytes(file.section(PUBLIC_KEY_KIND)), name)
     if not layout.shared:
         return PublicKeys(whole, {layout.roles[0]: whole})
@@ -223,11 +217,8 @@ def write_key(
 
 
 def open_key(files: Buffers, name: str, design: str, version: int) -> tuple[SetFile, SecretKey, PublicKey]:
-    """A role's file, its key and the whole key's public key.
-
-    Raises:
-        SetFileError: if it is missing, truncated, altered or of another design or version.
-    """
+    """A role's file, its key and the whole key's public key; `SetFileError` if it is missing, truncated,
+    altered or of another design or version."""
     if name not in files:
         raise SetFileError(f"{name} is missing")
     file = SetFile(files[name], name, design, version)

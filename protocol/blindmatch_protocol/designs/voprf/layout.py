@@ -192,11 +192,7 @@ LIMITS: Final = (
 
 
 class Limits(Struct, frozen=True):
-    """See `LIMITS`. 0 is no limit, and never.
-
-    Raises:
-        DesignError: if a value is out of its range.
-    """
+    """See `LIMITS`. 0 is no limit, and never; `DesignError` if a value is out of its range."""
 
     account_evaluations: int = 0
     all_evaluations: int = 0
@@ -207,11 +203,8 @@ class Limits(Struct, frozen=True):
 
     @classmethod
     def of(cls, values: Mapping[str, int], tokens: int) -> Limits:
-        """The limits among a set's parameters, for requests of so many tokens; all or none must be there.
-
-        Raises:
-            DesignError: if some are missing, out of range, or below one request.
-        """
+        """The limits among a set's parameters, for requests of so many tokens; all or none must be there;
+        `DesignError` if some are missing, out of range, or below one request."""
         held = {limit.name: values[limit.name] for limit in LIMITS if limit.name in values}
         if held and len(held) < len(LIMITS):
             names = ", ".join(limit.name for limit in LIMITS)

@@ -118,12 +118,8 @@ class Jit:
         return made.out[:1].copy()
 
     def _products(self, function: str, scalars: Rows, rows: Rows) -> Rows:
-        """What a function makes of every row, checked: under one scalar by sums, else by a row.
-
-        Raises:
-            GroupError: for the first row that is refused, which libsodium refuses, too.
-            BackendError: if a check fails.
-        """
+        """What a function makes of every row, checked: under one scalar by sums, else by a row; `GroupError`
+        for the first row that is refused, which libsodium refuses, too; `BackendError` if a check fails."""
         made = self._rows(function, scalars, rows)
         bad = (~made.good | zero_rows(made.out)).nonzero()[0]
         if len(bad):
@@ -294,11 +290,8 @@ def in_every_lane(rows: Rows) -> Rows:
 
 
 def check(backend: GroupBackend) -> None:
-    """Make sure that `backend` computes what libsodium does.
-
-    Raises:
-        BackendError: naming the function and the case.
-    """
+    """Make sure that `backend` computes what libsodium does; `BackendError` naming the function and the
+    case."""
     edges = uniform_edges()
     proper = ~zero_rows(run(FROM_HASH, "hash to group", edges))
     uniform, all_uniform = in_every_lane(edges[proper]), in_every_lane(edges)

@@ -42,12 +42,9 @@ ROOT: Final = _named("queryResult")
 
 
 def read(source: Source) -> Iterator[Block]:
-    """Blocks of `source`; one record each image, deleted image, video and deleted video.
-
-    Raises:
-        FormatError: if it is no well-formed XML, has a document type (where entity bombs and external
-            entities are declared), is of another schema, or has elements too deep or names too many.
-    """
+    """Blocks of `source`; one record each image, deleted image, video and deleted video; `FormatError` if it
+    is no well-formed XML, has a document type (where entity bombs and external entities are declared), is of
+    another schema, or has elements too deep or names too many."""
     records = _Records(source)
     parser = records.parser
     fed = 0

@@ -69,11 +69,8 @@ def extracted(opened: OpenDesign, key: KeyUse | None) -> Extracted | None:
 def sessions_alone(
     opened: OpenDesign, pictures: Sequence[tuple[int, bytes]], rng: Randomness
 ) -> Iterator[AloneRow]:
-    """Run one session a picture; each is decoded and hashed on its own watch before.
-
-    Raises:
-        BlindmatchError: if a step of the design fails.
-    """
+    """Run one session a picture; each is decoded and hashed on its own watch before; `BlindmatchError` if a
+    step of the design fails."""
     design, setup = opened.design, opened.setup
     state = new_state(design, setup, rng)
     for index, data in pictures:
@@ -202,11 +199,8 @@ def lengths(
     opened: OpenDesign, fit: Fitted, plan: Plan, pictures: Sequence[tuple[int, bytes]], rng: Randomness
 ) -> Lengths | None:
     """What the same pictures take over a list of a second length: a longer one if the plan's work builds it,
-    else a shorter one. Of a dear design the first sessions stand for its own list.
-
-    Raises:
-        BlindmatchError: if a step of the design fails, or it does not serve that length.
-    """
+    else a shorter one. Of a dear design the first sessions stand for its own list; `BlindmatchError` if a
+    step of the design fails, or it does not serve that length."""
     if not plan.alone.length_u or not pictures:
         return None
     hashes, before = np.array(fit.entries.hashes), reading().u_us

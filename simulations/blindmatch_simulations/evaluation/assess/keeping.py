@@ -94,11 +94,8 @@ def is_same_origin(out: Path, name: str, reference: str) -> bool:
 
 
 def check_machine(out: Path) -> None:
-    """Refuse a folder with rows of another machine, or of other versions of what they were measured with.
-
-    Raises:
-        AssessError: naming what differs.
-    """
+    """Refuse a folder with rows of another machine, or of other versions of what they were measured with;
+    `AssessError` naming what differs."""
     here = msgspec.structs.asdict(machine())
     for path in sorted((out / ORIGINS).glob("*.json")):
         kept = decoded_or_none(path, Origin)
@@ -278,11 +275,8 @@ def committed_checks(design: str) -> list[KeptCheck]:
 
 
 def kept_checks(path: Path) -> dict[str, tuple[KeptCheck, ...]]:
-    """Checks that were kept in a file, by design; none if there is no file.
-
-    Raises:
-        ResultsError: if it is not such a file.
-    """
+    """Checks that were kept in a file, by design; none if there is no file; `ResultsError` if it is not such
+    a file."""
     return decoded(path, KeptChecks).designs if path.exists() else {}
 
 

@@ -251,11 +251,7 @@ class Observer(Redacted, Struct, frozen=True):
     seen: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> Observed:
-        """Build, serve, send, audit, time alone, update.
-
-        Raises:
-            BlindmatchError: if a part fails.
-        """
+        """Build, serve, send, audit, time alone, update; `BlindmatchError` if a part fails."""
         with World.create(self.home, self.reference) as world, ExitStack() as stack:
             with self.phases("set built") as progress:
                 fit = stack.enter_context(fitted(world.design, self.material, self.plan, self.sets, progress))

@@ -136,20 +136,14 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def plan_text(path: Path | None, committed: str = STANDARD) -> str:
-    """The text of a workload file: the one at `path`, or the one that is `committed` under a name.
-
-    Raises:
-        PlanError: if the file cannot be read.
-    """
+    """The text of a workload file: the one at `path`, or the one that is `committed` under a name;
+    `PlanError` if the file cannot be read."""
     return text_at(path, committed, PlanError)
 
 
 def read_plan(text: str) -> Plan:
-    """The plan in a workload file's text.
-
-    Raises:
-        PlanError: if it is not TOML, has an unknown, missing or bad field, or is of another version.
-    """
+    """The plan in a workload file's text; `PlanError` if it is not TOML, has an unknown, missing or bad
+    field, or is of another version."""
     try:
         held = tomllib.loads(text)
         if held.get("version", PLAN_VERSION) != PLAN_VERSION:
@@ -165,11 +159,8 @@ def read_plan(text: str) -> Plan:
 
 
 def with_own(text: str, plan: Plan, mark: str) -> str:
-    """The text of the workload file of `plan`, with the user's own pictures in the place of crops.
-
-    Raises:
-        PlanError: if it is of other own pictures.
-    """
+    """The text of the workload file of `plan`, with the user's own pictures in the place of crops;
+    `PlanError` if it is of other own pictures."""
     if plan.own is not None and plan.own.mark != mark:
         raise PlanError("workload file: own: it is of other pictures than the folder has now")
     return text if plan.own else f'{text}\n[own]\nmark = "{mark}"\n'

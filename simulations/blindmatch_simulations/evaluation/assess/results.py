@@ -149,11 +149,8 @@ def results_in(path: Path) -> Path:
 
 
 def check_folder(path: Path) -> Results:
-    """The results in a file or folder, whole and as they were written.
-
-    Raises:
-        ResultsError: if not; the text says what is wrong.
-    """
+    """The results in a file or folder, whole and as they were written; `ResultsError` if not; the text says
+    what is wrong."""
     path = results_in(path)
     results: Results = read(path, Results)
     _check_files(path.parent, results)

@@ -198,13 +198,9 @@ class Assessment(Struct, frozen=True):
     cache: Path | None = None
 
     def run(self) -> Results:
-        """Measure what is not measured yet, and write ``results.json``.
-
-        Raises:
-            AssessError: if the folder holds a run of another workload or of another machine, or the
-                workload cannot be used.
-            RegistryError: if a design that was asked for is not there.
-        """
+        """Measure what is not measured yet, and write ``results.json``; `AssessError` if the folder holds a
+        run of another workload or of another machine, or the workload cannot be used; `RegistryError` if a
+        design that was asked for is not there."""
         plan = read_plan(self.text)
         if plan.sweep is not None:
             raise AssessError("workload: sweep: it has several points (assess.sweep)")

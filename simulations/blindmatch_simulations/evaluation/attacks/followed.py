@@ -140,12 +140,9 @@ class Stage(Loopback):
 def record(
     path: Path, reference: str, attack: str = "nobody", edit: str = EDIT, home: Path | None = None
 ) -> None:
-    """Play a run, and record it in the new file `path`; the deployment stays in the new folder `home`.
-
-    Raises:
-        AttackError: if the design lacks a party that the adversary holds, or the run cannot begin.
-        RecordingError: if the file cannot be written.
-    """
+    """Play a run, and record it in the new file `path`; the deployment stays in the new folder `home`;
+    `AttackError` if the design lacks a party that the adversary holds, or the run cannot begin;
+    `RecordingError` if the file cannot be written."""
     design, staging = load_design(reference), STAGINGS[attack]
     played = Attack(attack.replace("-", " "), staging.holds, staging.does) if staging.does else None
     lacking = {*staging.holds} - {*design.info.parties, Party.DEVICE, Party.PROVIDER, Party.CURATOR, LOG}

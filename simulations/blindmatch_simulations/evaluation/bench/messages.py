@@ -108,11 +108,8 @@ class Field(Struct, frozen=True):
     pairs: int
 
     def order(self, messages: int, rate: float = 0.0, picture: Path | None = None) -> Outcome:
-        """Have about `messages` sent by all pairs together, at `rate` a second in all; 0: as fast as it goes.
-
-        Raises:
-            AloneError: if a worker fails.
-        """
+        """Have about `messages` sent by all pairs together, at `rate` a second in all; 0: as fast as it goes;
+        `AloneError` if a worker fails."""
         each = max(1, round(messages / self.pairs))
         line = json.dumps(
             {"each": each, "rate": rate / self.pairs, "picture": None if picture is None else str(picture)}

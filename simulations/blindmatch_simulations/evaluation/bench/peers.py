@@ -36,11 +36,8 @@ class Peers(Struct, frozen=True):
     python: Path | None
 
     def run(self, peer: str, *arguments: Path | int) -> dict[str, Any]:
-        """What `peer_outside.py` says of a peer.
-
-        Raises:
-            PeerMissingError: if there is no environment, it lacks a package, or the peer fails.
-        """
+        """What `peer_outside.py` says of a peer; `PeerMissingError` if there is no environment, it lacks a
+        package, or the peer fails."""
         if self.python is None:
             raise PeerMissingError(NOT_GIVEN)
         command = [str(self.python), "-s", str(SCRIPT), peer, *map(str, arguments)]

@@ -138,20 +138,13 @@ class Fixtures:
             ) from error
 
     def asks(self) -> None:
-        """Make sure that the design asks somebody.
-
-        Raises:
-            NotApplicableError: if it does not.
-        """
+        """Make sure that the design asks somebody; `NotApplicableError` if it does not."""
         if not self.design.info.roles:
             raise NotApplicableError("the design asks nobody")
 
     def sends(self) -> None:
-        """Make sure that the design sends anything for a picture: bodies, or vouchers.
-
-        Raises:
-            NotApplicableError: if it does not.
-        """
+        """Make sure that the design sends anything for a picture: bodies, or vouchers; `NotApplicableError`
+        if it does not."""
         if not self.design.vouchers:
             self.asks()
 
@@ -267,11 +260,8 @@ def rows_of(*pictures: Pooled) -> Rows:
 
 
 def next_epoch(fixtures: Fixtures, base: Build, before: Build, number: int) -> Build:
-    """The update that adds other/`number` and removes listed/`number`, an entry of `base`.
-
-    Raises:
-        DesignError: if the design can only be published whole.
-    """
+    """The update that adds other/`number` and removes listed/`number`, an entry of `base`; `DesignError` if
+    the design can only be published whole."""
     listed, other = (fixtures.pool.of(kind)[number] for kind in ("listed", "other"))
     row = int((base.entries == np.frombuffer(listed.item.hash, np.uint8)).all(axis=1).argmax())
     return update(before, rows_of(other), [entry_id(row, base.epoch)], fixtures.rng(f"update/{number}"))

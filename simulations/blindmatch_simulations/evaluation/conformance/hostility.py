@@ -143,11 +143,7 @@ ROUNDS = 4
 
 def attacked(fixtures: Fixtures, deployed: Deployed | None = None) -> list[tuple[Pooled, list[Stop]]]:
     """Sessions to attack, with other roles if they are given: of a listed picture, of one that is not, and of
-    a poor one.
-
-    Raises:
-        NotApplicableError: if the design asks nobody.
-    """
+    a poor one; `NotApplicableError` if the design asks nobody."""
     fixtures.asks()
     chosen = [fixtures.pool.of(kind)[0] for kind in ("listed", "other", "poor")]
     return [

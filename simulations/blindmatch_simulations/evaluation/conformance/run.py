@@ -329,11 +329,7 @@ def replay_of(report: Report, result: Result, reference: str, options: Options) 
 
 
 def read_replay(path: Path) -> Replay:
-    """Read a replay file.
-
-    Raises:
-        ReplayError: if there is none, or it is not what `replay_of` writes.
-    """
+    """Read a replay file; `ReplayError` if there is none, or it is not what `replay_of` writes."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Replay)
     except OSError as error:

@@ -111,11 +111,7 @@ def check_error_texts(fixtures: Fixtures) -> Passed:
 
 
 def silent(errors: Iterable[str], secrets: frozenset[bytes], step: str) -> int:
-    """How many texts there were.
-
-    Raises:
-        BrokenError: if one spells a secret.
-    """
+    """How many texts there were; `BrokenError` if one spells a secret."""
     count = 0
     for text in errors:
         count += 1

@@ -33,11 +33,8 @@ _FREED_BYTES: Final = 8 << 20
 
 
 def files_below(folder: Path) -> Iterator[FileSeen]:
-    """Files with a picture's suffix or none, folder by folder by name; no link is followed.
-
-    Raises:
-        OSError: if a folder cannot be read.
-    """
+    """Files with a picture's suffix or none, folder by folder by name; no link is followed; `OSError` if a
+    folder cannot be read."""
     waiting = [""]
     while waiting:
         below = waiting.pop()
@@ -139,11 +136,7 @@ def fingerprints(paths: Sequence[tuple[str, int]], there: bool = False) -> list[
 
 
 def fingerprint_of(data: bytes) -> Print:
-    """Of a picture file.
-
-    Raises:
-        PictureError: if it is none.
-    """
+    """Of a picture file; `PictureError` if it is none."""
     return _print(thumbnail(data))
 
 

@@ -68,12 +68,8 @@ class Found(Struct, frozen=True):
     row: int | None = None
 
     def pixels(self) -> pdq.Pixels:
-        """(h, w, 3) uint8; rows of an array are enlarged eightfold, since nobody sends 25 x 25 pixels.
-
-        Raises:
-            PictureError: if the file is no acceptable picture.
-            OSError: if it cannot be read.
-        """
+        """(h, w, 3) uint8; rows of an array are enlarged eightfold, since nobody sends 25 x 25 pixels;
+        `PictureError` if the file is no acceptable picture, `OSError` if it cannot be read."""
         if self.row is None:
             return decode(self.path.read_bytes()).pixels
         grey = np.load(self.path, mmap_mode="r", allow_pickle=False)[self.row]

@@ -90,11 +90,7 @@ def own_pictures(
 
 
 def as_sent(data: bytes) -> bytes:
-    """The file, or a smaller JPEG of a large picture.
-
-    Raises:
-        PictureError: if it is no picture.
-    """
+    """The file, or a smaller JPEG of a large picture; `PictureError` if it is no picture."""
     image = Image.fromarray(decode(data).pixels)
     if max(image.size) <= MOST_SIDE:
         return data

@@ -136,11 +136,8 @@ def scanned(
 
 def combined(scans: Sequence[Scan]) -> Scan:
     """Several scans as one: every count stays as it is, bounds are over all of them. Pairs of pictures of
-    different scans were never compared, and are in no count. That they share no picture is supposed.
-
-    Raises:
-        CorpusError: if two of them have the same part.
-    """
+    different scans were never compared, and are in no count. That they share no picture is supposed;
+    `CorpusError` if two of them have the same part."""
     parts = [part for one in scans for part in one.parts]
     if len({msgspec.json.encode(part) for part in parts}) < len(parts):
         raise CorpusError("scans: the same scan must not be there twice")
@@ -148,11 +145,7 @@ def combined(scans: Sequence[Scan]) -> Scan:
 
 
 def read_scan(path: Path) -> Scan:
-    """The scan in a file, whole and as it was written.
-
-    Raises:
-        ResultsError: if it is not.
-    """
+    """The scan in a file, whole and as it was written; `ResultsError` if it is not."""
     scan = read_sealed(path, Scan, FORMAT, VERSION)
     for part in scan.parts:
         if part.wrong():

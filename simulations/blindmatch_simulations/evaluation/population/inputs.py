@@ -250,11 +250,8 @@ class Inputs(Strict, frozen=True):
 
 
 def read_inputs(path: Path | None) -> Inputs:
-    """The inputs in the file at `path`, by default the committed ones.
-
-    Raises:
-        PopulationError: if it cannot be read, or a field breaks a rule; the text names both.
-    """
+    """The inputs in the file at `path`, by default the committed ones; `PopulationError` if it cannot be
+    read, or a field breaks a rule; the text names both."""
     try:
         inputs = msgspec.convert(tomllib.loads(text_at(path, COMMITTED, PopulationError)), Inputs)
     except (ValueError, RecursionError) as error:

@@ -273,12 +273,8 @@ class World(Struct):
 def lived(
     design: AnyDesign, inputs: Inputs, accounts: int, days: int, seed: int, progress: Progress = no_progress
 ) -> dict[str, Any]:
-    """What so many devices count in so many days, and the 99.99 % bands of the model for it.
-
-    Raises:
-        DesignError: if the design cannot publish the list.
-        ProtocolError: if a session fails.
-    """
+    """What so many devices count in so many days, and the 99.99 % bands of the model for it; `DesignError` if
+    the design cannot publish the list, `ProtocolError` if a session fails."""
     for (part, name), value in DENSE.items():
         inputs = with_value(inputs, part, name, value)
     world = World(design, inputs, seed)

@@ -247,12 +247,8 @@ def run(
     options: Options,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """The whole result, as the JSON has it.
-
-    Raises:
-        PopulationError: if an input is refused, the folder holds another run, or workers keep ending.
-        ResultsError: if the results file is not whole.
-    """
+    """The whole result, as the JSON has it; `PopulationError` if an input is refused, the folder holds
+    another run, or workers keep ending; `ResultsError` if the results file is not whole."""
     began, read = time.monotonic(), read_results(results)
     found = subjects(read, inputs, chosen)
     works = {
@@ -343,11 +339,8 @@ def _in_workers(
 
 
 class _Kept:
-    """Tasks that are done, a file each, in the folder of one run.
-
-    Raises:
-        PopulationError: if it is the folder of another run, or of something else.
-    """
+    """Tasks that are done, a file each, in the folder of one run; `PopulationError` if it is the folder of
+    another run, or of something else."""
 
     def __init__(self, folder: Path | None, key: str) -> None:
         self._folder = folder

@@ -51,11 +51,8 @@ def parameters(model: Model) -> dict[str, float]:
 
 
 def expected_of(model: Model) -> dict[str, float]:
-    """Outputs of the whole run, by the data.
-
-    Raises:
-        ValueError: if the model needs more than one match for a report, of which the data says nothing.
-    """
+    """Outputs of the whole run, by the data; `ValueError` if the model needs more than one match for a
+    report, of which the data says nothing."""
     if model.threshold != 1:
         raise ValueError("threshold: the model as data is of one match")
     told = committed("year")

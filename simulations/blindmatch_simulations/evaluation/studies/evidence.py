@@ -374,11 +374,8 @@ def evidence(
 
 @cache
 def committed() -> tuple[Row, ...]:
-    """Rows of the committed evidence, ``data/evidence.json``.
-
-    Raises:
-        ResultsError: if the file is not whole, or of another corpus than the committed one.
-    """
+    """Rows of the committed evidence, ``data/evidence.json``; `ResultsError` if the file is not whole, or of
+    another corpus than the committed one."""
     with as_file(files("blindmatch_simulations.data").joinpath(FILE)) as path:
         found = read(path, Results[Row])
     if found.options.get("corpus") != about()["arrays_sha256"]:

@@ -87,12 +87,8 @@ class Store(Struct, frozen=True):
 
 
 def opened_store(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> Store:
-    """The store in `folder`, which is built if it is not there.
-
-    Raises:
-        StoreError: if the folder holds another set, or something else.
-        BlindmatchError: if a published file was altered, or the build fails.
-    """
+    """The store in `folder`, which is built if it is not there; `StoreError` if the folder holds another set,
+    or something else; `BlindmatchError` if a published file was altered, or the build fails."""
     published = folder / PUBLISHED
     if not (published / CURRENT).exists():
         _build(meter, folder, entries, tokening)

@@ -97,11 +97,7 @@ def about() -> dict[str, Any]:
 
 @cache
 def read() -> Reference:
-    """The committed corpus.
-
-    Raises:
-        ResultsError: if the files are not those that ``reference.json`` names.
-    """
+    """The committed corpus; `ResultsError` if the files are not those that ``reference.json`` names."""
     data = files("blindmatch_simulations.data")
     try:
         parts = [lzma.decompress(data.joinpath(f"reference.{end}.xz").read_bytes()) for end in ("csv", "npz")]

@@ -234,12 +234,8 @@ STORIES: Final[Mapping[str, tuple[str, Callable[[Story], None]]]] = {
 
 
 def play_story(name: str, folder: Path, **choices: bool) -> Story:
-    """Play a story in a new folder, or in that of a run which was cut off; `choices` as in `Story`.
-
-    Raises:
-        DeploymentError: if the folder has something else.
-        BlindmatchError: if a part fails.
-    """
+    """Play a story in a new folder, or in that of a run which was cut off; `choices` as in `Story`;
+    `DeploymentError` if the folder has something else, `BlindmatchError` if a part fails."""
     if (folder / UNFINISHED).exists():
         shutil.rmtree(folder)
     if folder.exists():

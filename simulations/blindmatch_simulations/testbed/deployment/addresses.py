@@ -52,11 +52,7 @@ def encoded(addresses: Addresses) -> dict[str, str]:
 
 
 def decoded(value: object, where: str) -> dict[Party, str]:
-    """What `encoded` made.
-
-    Raises:
-        AddressError: if it is not that; the text names `where`.
-    """
+    """What `encoded` made; `AddressError` if it is not that; the text names `where`."""
     rule = f"{where}: addresses must be an object of name and host:port"
     if not isinstance(value, dict) or not all(isinstance(address, str) for address in value.values()):
         raise AddressError(rule)
@@ -68,11 +64,7 @@ def decoded(value: object, where: str) -> dict[Party, str]:
 
 
 def read(path: Path) -> dict[Party, str]:
-    """The file's addresses; none if there is no file.
-
-    Raises:
-        AddressError: if it is damaged.
-    """
+    """The file's addresses; none if there is no file; `AddressError` if it is damaged."""
     try:
         return decoded(json.loads(path.read_text("utf-8")), path.name)
     except FileNotFoundError:

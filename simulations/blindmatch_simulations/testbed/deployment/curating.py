@@ -138,11 +138,7 @@ def list_path(deployment: Deployment, name: str) -> Path:
 
 
 def open_named(deployment: Deployment, name: str) -> HashList:
-    """The list called `name`, to be closed by the caller.
-
-    Raises:
-        DeploymentError: if there is none.
-    """
+    """The list called `name`, to be closed by the caller; `DeploymentError` if there is none."""
     path = list_path(deployment, name)
     if not path.is_file():
         known = ", ".join(sorted(one.stem for one in deployment.lists.glob(f"*{LIST_SUFFIX}"))) or "none"
@@ -160,11 +156,8 @@ def next_epoch(folder: Path) -> int:
 
 
 def check_key_lasts(values: Mapping[str, int], now: datetime) -> None:
-    """Refuse parameters of a set whose key has ended at `now`: neither matcher nor device would use it.
-
-    Raises:
-        DesignError: if so.
-    """
+    """Refuse parameters of a set whose key has ended at `now`: neither matcher nor device would use it;
+    `DesignError` if so."""
     end = values.get(KEY_EXPIRES, 0)
     if 0 < end <= now.timestamp():
         ended = datetime.fromtimestamp(end, UTC).isoformat(timespec="seconds")
@@ -175,12 +168,8 @@ def check_key_lasts(values: Mapping[str, int], now: datetime) -> None:
 
 
 def check_key_lasts_of_current(deployment: Deployment, design: AnyDesign, now: datetime) -> None:
-    """Refuse to update an epoch whose key has ended at `now`, since an update keeps the key.
-
-    Raises:
-        DesignError: if so.
-        PublicationError: if there is no epoch yet.
-    """
+    """Refuse to update an epoch whose key has ended at `now`, since an update keeps the key; `DesignError` if
+    so, `PublicationError` if there is no epoch yet."""
     publication = open_publication(deployment.published(design.info.name))
     try:
         check_key_lasts(publication.parameters, now)
@@ -203,11 +192,8 @@ def publish(
     endorsement: Endorsement = NOT_ENDORSED,
     at: datetime | None = None,
 ) -> Publication:
-    """Build, sign and publish an epoch of `design`, by default the next one, on all cores; `at`: if not now.
-
-    Raises:
-        PublicationError: if it is published already, or another build runs.
-    """
+    """Build, sign and publish an epoch of `design`, by default the next one, on all cores; `at`: if not now;
+    `PublicationError` if it is published already, or another build runs."""
     folder = deployment.published(design.info.name)
     parameters = SetParameters(epoch or next_epoch(folder), values or {})
     now = at or datetime.now(UTC)

@@ -87,11 +87,7 @@ class Options(Struct, frozen=True):
         return PASSPHRASE if self.passphrase else KEY_FILE
 
     def key(self, passphrase: str | None) -> KeySource | None:
-        """What the store is locked with.
-
-        Raises:
-            StoreError: if it needs a passphrase and none is given.
-        """
+        """What the store is locked with; `StoreError` if it needs a passphrase and none is given."""
         if not self.passphrase:
             return None if self.key_file is None else KeyFile(self.key_file)
         if passphrase is None:
@@ -132,11 +128,7 @@ class Settings(Struct, frozen=True):
 
     @classmethod
     def read(cls, deployment: Deployment, name: str) -> Settings:
-        """Those of the device called `name`.
-
-        Raises:
-            StoreError: if there is none, or they are damaged.
-        """
+        """Those of the device called `name`; `StoreError` if there is none, or they are damaged."""
         path = deployment.device(name) / SETTINGS
         try:
             return cls._decoded(json.loads(path.read_text()), str(path))
@@ -237,11 +229,8 @@ def current_kind(deployment: Deployment, name: str) -> str:
 
 
 def settled(deployment: Deployment, name: str, passphrase: str | None) -> Settings:
-    """A device's settings; if a change of its lock was broken off, first see how far it came.
-
-    Raises:
-        WrongKeyError: if neither opens it.
-    """
+    """A device's settings; if a change of its lock was broken off, first see how far it came; `WrongKeyError`
+    if neither opens it."""
     settings = Settings.read(deployment, name)
     if settings.following is None:
         return settings

@@ -278,11 +278,8 @@ def egress_of(
     way_out: WayOut = Egress,
     clock_ms: Callable[[], int] = now_ms,
 ) -> Egress:
-    """The way out of the account `name`, which gets a certificate if it has none.
-
-    Raises:
-        AuthorityError: if the name breaks the rule for names.
-    """
+    """The way out of the account `name`, which gets a certificate if it has none; `AuthorityError` if the
+    name breaks the rule for names."""
     directory = deployment.directory(addresses)
     return way_out(directory, credentials_of(deployment, name), recorder, clock_ms)
 

@@ -36,11 +36,8 @@ def read_policy(deployment: Deployment) -> EndorsementPolicy | None:
 
 
 def policy_at(path: Path) -> EndorsementPolicy:
-    """The policy in a file of this form.
-
-    Raises:
-        DeploymentError: if the file is missing or damaged, or breaks a rule.
-    """
+    """The policy in a file of this form; `DeploymentError` if the file is missing or damaged, or breaks a
+    rule."""
     try:
         held: Mapping[str, Any] = json.loads(path.read_bytes())
         named = held["organisations"].items()
@@ -105,11 +102,7 @@ def _take_new_keys(deployment: Deployment, policy: EndorsementPolicy | None) -> 
 
 
 def terms_of(deployment: Deployment, design: AnyDesign) -> Terms:
-    """What endorsements here must be over.
-
-    Raises:
-        DeploymentError: if there is no policy.
-    """
+    """What endorsements here must be over; `DeploymentError` if there is no policy."""
     policy = read_policy(deployment)
     if policy is None:
         raise DeploymentError("no policy of endorsement here; make one with: blindmatch list policy")
@@ -149,11 +142,8 @@ def check_named(deployment: Deployment, name: str) -> None:
 
 
 def check_not_needed(deployment: Deployment) -> None:
-    """Refuse to publish without endorsements where there is a policy: no device would take the epoch.
-
-    Raises:
-        EndorsementError: if there is one.
-    """
+    """Refuse to publish without endorsements where there is a policy: no device would take the epoch;
+    `EndorsementError` if there is one."""
     from blindmatch_server.curator.endorsement.batches import (
         EndorsementError,  # no device needs the curator's room
     )

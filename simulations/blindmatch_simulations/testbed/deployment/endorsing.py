@@ -87,11 +87,8 @@ def submit(
 
 
 def withdraw(deployment: Deployment, name: str, listed: str, entry: int, rng: Randomness) -> int:
-    """Have an organisation no longer vouch for an entry of a list; how many hashes it still submits.
-
-    Raises:
-        EndorsementError: if the list has no such entry, or it is of no picture of the organisation.
-    """
+    """Have an organisation no longer vouch for an entry of a list; how many hashes it still submits;
+    `EndorsementError` if the list has no such entry, or it is of no picture of the organisation."""
     with open_named(deployment, listed) as entries:
         rows = np.flatnonzero(entries.ids == entry)
         if not len(rows):
@@ -122,11 +119,8 @@ def hand_in(deployment: Deployment, name: str, listed: str) -> None:
 
 
 def submissions(deployment: Deployment, terms: Terms, listed: str) -> dict[str, Rows]:
-    """What organisations of the policy submitted for a list, each signed by a key of its own.
-
-    Raises:
-        EndorsementError: if one is not.
-    """
+    """What organisations of the policy submitted for a list, each signed by a key of its own;
+    `EndorsementError` if one is not."""
     found = dict[str, Rows]()
     for name in terms.policy.names:
         path = _submitted(deployment, name, listed)
@@ -254,11 +248,8 @@ def audit(
     epoch: int | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, Verdict]:
-    """What an audit of an endorsed epoch, by default the current one, comes to (see `Audited`).
-
-    Raises:
-        PublicationError: if there is no such epoch.
-    """
+    """What an audit of an endorsed epoch, by default the current one, comes to (see `Audited`);
+    `PublicationError` if there is no such epoch."""
     folder, records = deployment.published(design.info.name), records_of(deployment, design)
     publication = open_publication(folder, epoch)
     publication.verify()

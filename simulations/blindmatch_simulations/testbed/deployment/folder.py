@@ -78,11 +78,7 @@ class Deployment(Struct, frozen=True):
 
     @classmethod
     def open(cls, home: Path) -> Deployment:
-        """Open an existing one.
-
-        Raises:
-            DeploymentError: if there is none, or its layout is of another version.
-        """
+        """Open an existing one; `DeploymentError` if there is none, or its layout is of another version."""
         try:
             layout = json.loads((home / MARKER).read_text())["layout"]
         except FileNotFoundError:
@@ -101,11 +97,8 @@ class Deployment(Struct, frozen=True):
     @classmethod
     def upgrade(cls, home: Path, now: datetime) -> Deployment:
         """Give a deployment of the layout before an authority of devices, and whoever needs them new
-        certificates; a device's old one is refused from then on.
-
-        Raises:
-            DeploymentError: if it has another layout.
-        """
+        certificates; a device's old one is refused from then on; `DeploymentError` if it has another
+        layout."""
         deployment, marker = cls(home), home / MARKER
         try:
             held = json.loads(marker.read_text())
@@ -166,11 +159,8 @@ class Deployment(Struct, frozen=True):
 
     @property
     def franking(self) -> Franking:
-        """What messages bear of their sender's key here, and the centre's key as a judge.
-
-        Raises:
-            DeploymentError: if the deployment's file is damaged.
-        """
+        """What messages bear of their sender's key here, and the centre's key as a judge; `DeploymentError`
+        if the deployment's file is damaged."""
         try:
             mode = FrankingMode(json.loads((self.home / MARKER).read_text())["franking"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -200,11 +190,8 @@ class Deployment(Struct, frozen=True):
         return (*standard, *sorted(named.difference(STANDARD)))
 
     def admit(self, parties: Iterable[Party], now: datetime) -> None:
-        """Make the folder of each server that has none, with a certificate.
-
-        Raises:
-            DeploymentError: if the authority is not here.
-        """
+        """Make the folder of each server that has none, with a certificate; `DeploymentError` if the
+        authority is not here."""
         for party in parties:
             if self.server(party).is_dir():
                 continue
@@ -234,31 +221,22 @@ class Deployment(Struct, frozen=True):
         return self.home / "operators" / name
 
     def enrol(self, identity: Identity, folder: Path, now: datetime) -> None:
-        """Issue a certificate into `folder` unless one is there.
-
-        Raises:
-            AuthorityError: if the authority's files cannot be used.
-        """
+        """Issue a certificate into `folder` unless one is there; `AuthorityError` if the authority's files
+        cannot be used."""
         if not (folder / f"{identity.slug}.key").exists():
             self._issue(identity, folder, now)
 
     def renew(self, identity: Identity, folder: Path, now: datetime) -> None:
-        """Issue a new key and certificate into `folder`, and revoke all that were issued before.
-
-        Raises:
-            DeploymentError: if there is none to be replaced.
-        """
+        """Issue a new key and certificate into `folder`, and revoke all that were issued before;
+        `DeploymentError` if there is none to be replaced."""
         if not (folder / f"{identity.slug}.crt").is_file():
             raise DeploymentError(f"{identity.words} has no certificate here to be renewed")
         self.revoke(identity, now)
         self._issue(identity, folder, now)
 
     def revoke(self, identity: Identity, now: datetime) -> int:
-        """Put every certificate that was ever issued to `identity` on the list; how many are new there.
-
-        Raises:
-            DeploymentError: if none was issued.
-        """
+        """Put every certificate that was ever issued to `identity` on the list; how many are new there;
+        `DeploymentError` if none was issued."""
         authority = Authority.read(self.authority)
         issued, here = self.authority / ISSUED, self.folder_of(identity) / f"{identity.slug}.crt"
         lines = [line.split() for line in issued.read_text().splitlines()] if issued.exists() else []
@@ -301,11 +279,8 @@ class Deployment(Struct, frozen=True):
         return DeviceCredentials(held.root, held.certificate, held.key)
 
     def endpoints(self, more: addresses.Addresses | None = None) -> dict[Party, Endpoint]:
-        """Where servers are called: `more`, else addresses.json, else the port of a local one that runs.
-
-        Raises:
-            DeploymentError: if a port file is.
-        """
+        """Where servers are called: `more`, else addresses.json, else the port of a local one that runs;
+        `DeploymentError` if a port file is."""
         return {party: found for party, found in self.directory(more).items() if found.address}
 
     def directory(self, more: addresses.Addresses | None = None) -> Mapping[Party, Endpoint]:

@@ -241,11 +241,8 @@ def pack_server(
 
 
 def pack_caller(deployment: Deployment, source: Path, folder: Path) -> list[Path]:
-    """Copy a device's or operator's certificate and key, and the public keys.
-
-    Raises:
-        DeploymentError: if it has no certificate, the folder exists, or a file is missing.
-    """
+    """Copy a device's or operator's certificate and key, and the public keys; `DeploymentError` if it has no
+    certificate, the folder exists, or a file is missing."""
     keys = _certificate(source)
     if not keys:
         raise DeploymentError(f"{source.name} has no certificate; make one with: blindmatch certs issue")

@@ -73,11 +73,8 @@ def _channel(deployment: Deployment, party: Party, caller: Party | None = None) 
 
 
 def ask_centre(deployment: Deployment, method: str, request: Wire, reply: type[T]) -> T:
-    """The centre's reply to one request of an operator.
-
-    Raises:
-        OperatorError: if the centre cannot be asked, or refuses.
-    """
+    """The centre's reply to one request of an operator; `OperatorError` if the centre cannot be asked, or
+    refuses."""
     return _asked(deployment, Party.CENTRE, rpc.CentreStub, method, request, reply)
 
 
@@ -173,9 +170,6 @@ def _endorsed(
 
 
 def evidence_of(deployment: Deployment, report_id: bytes, reason: str) -> ReportEvidence:
-    """A report's evidence, fetched from the centre as an operator, whose journal has the reason before.
-
-    Raises:
-        OperatorError: if the centre cannot be asked, or refuses.
-    """
+    """A report's evidence, fetched from the centre as an operator, whose journal has the reason before;
+    `OperatorError` if the centre cannot be asked, or refuses."""
     return ReportEvidence.decode(centre_export(deployment, report_id, reason))

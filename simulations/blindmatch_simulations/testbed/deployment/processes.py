@@ -74,11 +74,8 @@ class ServerProcess(Struct, frozen=True):
 
 @contextmanager
 def alone(deployment: Deployment, party: Party) -> Iterator[None]:
-    """Hold a server's folder: its state and its port file are one process's at a time.
-
-    Raises:
-        DeploymentError: if another process holds it, or the folder cannot be written to.
-    """
+    """Hold a server's folder: its state and its port file are one process's at a time; `DeploymentError` if
+    another process holds it, or the folder cannot be written to."""
     busy = f"the {party.server} of {deployment.home} runs already; stop it first, or choose another --home"
     with hold(deployment.server(party) / LOCK, DeploymentError(busy), DeploymentError):
         yield
@@ -113,11 +110,7 @@ def running_servers(
 
 
 def check_alive(servers: Sequence[ServerProcess]) -> None:
-    """Make sure that none of `servers` has ended.
-
-    Raises:
-        ProcessError: if one has.
-    """
+    """Make sure that none of `servers` has ended; `ProcessError` if one has."""
     for server in servers:
         code = server.process.poll()
         if code is not None:

@@ -59,11 +59,8 @@ def faults(info: Info, enrolled: Collection[Role] = ()) -> Iterator[str]:
 
 
 def operators_of(named: Sequence[str]) -> dict[Party, str]:
-    """Operators by party, from ``NAME=OPERATOR`` with the name of a server.
-
-    Raises:
-        DeploymentError: if one has another form.
-    """
+    """Operators by party, from ``NAME=OPERATOR`` with the name of a server; `DeploymentError` if one has
+    another form."""
     found = {}
     for one in named:
         name, _, operator = one.partition("=")
@@ -78,11 +75,8 @@ def operators_of(named: Sequence[str]) -> dict[Party, str]:
 
 
 def operators(deployment: Deployment) -> Mapping[Party, str]:
-    """Who runs the servers of those parties that are not their own operators.
-
-    Raises:
-        DeploymentError: if the file is damaged.
-    """
+    """Who runs the servers of those parties that are not their own operators; `DeploymentError` if the file
+    is damaged."""
     try:
         named = json.loads((deployment.home / MARKER).read_text()).get("operators", {})
         return {Party.of_server(name): str(operator) for name, operator in named.items()}
@@ -106,11 +100,8 @@ def collusions(info: Info, operators: Mapping[Party, str]) -> list[str]:
 
 
 def check_apart(deployment: Deployment, info: Info, allowed: bool) -> None:
-    """Make sure that parties which must not collude have different operators, or that the same is `allowed`.
-
-    Raises:
-        CollusionError: if they have not.
-    """
+    """Make sure that parties which must not collude have different operators, or that the same is `allowed`;
+    `CollusionError` if they have not."""
     found = [] if allowed else collusions(info, operators(deployment))
     if found:
         raise CollusionError(
@@ -178,11 +169,8 @@ def not_installed() -> dict[str, str]:
 
 
 def all_designs() -> dict[str, Registered]:
-    """All designs found without a path, by name.
-
-    Raises:
-        RegistryError: if two have one name, or an entry point cannot be loaded.
-    """
+    """All designs found without a path, by name; `RegistryError` if two have one name, or an entry point
+    cannot be loaded."""
     found: dict[str, Registered] = {}
     installed = (one for one in _on_device() if isinstance(one, Registered))
     for registered in (*built_in_designs(), *installed, *_entry_points()):
@@ -194,11 +182,8 @@ def all_designs() -> dict[str, Registered]:
 
 
 def load_design(reference: str) -> AnyDesign:
-    """The design called `reference`, or the one in a file: ``path.py:NAME``; either after ``carried-``.
-
-    Raises:
-        RegistryError: if there is none, or the file cannot be loaded; the text says why.
-    """
+    """The design called `reference`, or the one in a file: ``path.py:NAME``; either after ``carried-``;
+    `RegistryError` if there is none, or the file cannot be loaded; the text says why."""
     if (mine := _built_in(reference)) is not None:
         return mine
     if reference.startswith(CARRIED):
@@ -354,11 +339,8 @@ FIRST_DESIGN: Final = "oprf-psi"
 
 
 def design_of(deployment: Deployment, given: str | None = None) -> str:
-    """Reference of the design to use: the one `given`, else the one noted, else `FIRST_DESIGN`.
-
-    Raises:
-        DeploymentError: if the note is damaged.
-    """
+    """Reference of the design to use: the one `given`, else the one noted, else `FIRST_DESIGN`;
+    `DeploymentError` if the note is damaged."""
     if given is not None:
         return given
     path = deployment.home / DESIGN

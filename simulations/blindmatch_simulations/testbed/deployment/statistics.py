@@ -145,24 +145,17 @@ class Counted(Struct, frozen=True):
 
 
 def year_of(deployment: Deployment, year: int, now: datetime) -> list[Counted]:
-    """The months of a year that have begun.
-
-    Raises:
-        OperatorError: if the centre cannot be asked.
-        DeploymentError: if what was written down is damaged.
-    """
+    """The months of a year that have begun; `OperatorError` if the centre cannot be asked, `DeploymentError`
+    if what was written down is damaged."""
     months = [Month(year, number) for number in range(1, 13)]
     begun = [one for one in months if one.began_ms <= now.timestamp() * 1000]
     return [Counted(one, _now(deployment, one), _written(deployment, one)) for one in begun]
 
 
 def log_months(deployment: Deployment, first: Month, now: datetime) -> list[Month]:
-    """Write down and log every month that is over, from `first` on or from where the log begins; the months.
-
-    Raises:
-        LogError: if the deployment has no log, or its policy does not accept what the log answers.
-        OperatorError: if centre or log cannot be asked, or the log has another leaf for a month.
-    """
+    """Write down and log every month that is over, from `first` on or from where the log begins; the months;
+    `LogError` if the deployment has no log, or its policy does not accept what the log answers;
+    `OperatorError` if centre or log cannot be asked, or the log has another leaf for a month."""
     log = read_log(deployment)
     if log is None:
         raise LogError("there is no log: blindmatch log init makes one")
@@ -259,11 +252,8 @@ class Mailbox(Struct, frozen=True):
 
     @classmethod
     def of(cls, deployment: Deployment, authority: str) -> Mailbox:
-        """That of an authority, whose name is as those of operators.
-
-        Raises:
-            AuthorityError: if it breaks the rule for names.
-        """
+        """That of an authority, whose name is as those of operators; `AuthorityError` if it breaks the rule
+        for names."""
         made = cls(deployment.home / "authorities" / Identity(Kind.OPERATOR, authority).name)
         if not made.key.exists():
             made.inbox.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -291,11 +281,8 @@ class Mailbox(Struct, frozen=True):
         return path
 
     def open(self, report_id: bytes) -> ReportEvidence:
-        """What was forwarded, as the authority opens it.
-
-        Raises:
-            DeploymentError: if it is not there, or was altered.
-        """
+        """What was forwarded, as the authority opens it; `DeploymentError` if it is not there, or was
+        altered."""
         path = self.inbox / f"{report_id.hex()}.sealed"
         sealed = path.read_bytes() if path.exists() else b""
         plain = hpke.open_sealed(read_key(self.key), INFO + report_id, sealed)

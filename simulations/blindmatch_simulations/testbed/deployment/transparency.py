@@ -174,11 +174,8 @@ def make_log(
 
 
 def foreign_of(policy: Policy) -> tuple[ForeignWitness, ...]:
-    """The witnesses of a tlog-policy, which must have URLs; those of a group `any` are one operator's.
-
-    Raises:
-        DeploymentError: if one has no URL, or there is none.
-    """
+    """The witnesses of a tlog-policy, which must have URLs; those of a group `any` are one operator's;
+    `DeploymentError` if one has no URL, or there is none."""
     by = {name: group for group, one in policy.groups.items() if one.least == 1 for name in one.members}
     if missing := ", ".join(sorted(policy.witnesses.keys() - policy.urls.keys())):
         raise DeploymentError(f"{missing}: a witness that others run needs a URL on its line")
@@ -203,11 +200,7 @@ def _check_foreign(foreign: Sequence[ForeignWitness], roots: str) -> None:
 
 
 def read_log(deployment: Deployment) -> TransparencyLog | None:
-    """The deployment's log; None if it has none.
-
-    Raises:
-        DeploymentError: if its file is damaged.
-    """
+    """The deployment's log; None if it has none; `DeploymentError` if its file is damaged."""
     path = deployment.home / LOG_FILE
     try:
         held: Mapping[str, Any] = json.loads(path.read_bytes())

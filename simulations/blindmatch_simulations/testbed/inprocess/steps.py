@@ -231,13 +231,9 @@ def stops(deployed: Deployed, item: Item, rng: Randomness) -> list[Stop]:
 def deliver(
     deployed: Deployed, stop: Stop, role: Role, raw: bytes, rng: Randomness, altered: bool = False
 ) -> Done | Send[Any] | None:
-    """Deliver `raw` as the reply of `role`, concluded where that ends the session; None if it is refused,
-    as bytes or as a reply.
-
-    Raises:
-        BrokenError: if it ends in anything but a step or a `ProtocolError`; where it was `altered` on its way
-            from a forwarded role, in anything but a step or an `UnopenedError`.
-    """
+    """Deliver `raw` as the reply of `role`, concluded where that ends the session; None if it is refused, as
+    bytes or as a reply; `BrokenError` if it ends in anything but a step or a `ProtocolError`; where it was
+    `altered` on its way from a forwarded role, in anything but a step or an `UnopenedError`."""
     design, reply = deployed.design, None
     try:
         reply = decode_any(design.replies[role], raw, design.info.name)
@@ -253,11 +249,8 @@ def deliver(
 
 
 def ask(deployed: Deployed, role: Role, raw: bytes, rng: Randomness) -> Message | None:
-    """Deliver `raw` to `role`; None if it is refused.
-
-    Raises:
-        BrokenError: if it ends in anything but a declared reply or a `ProtocolError`.
-    """
+    """Deliver `raw` to `role`; None if it is refused; `BrokenError` if it ends in anything but a declared
+    reply or a `ProtocolError`."""
     design, step = deployed.design, f"answer of {role}"
     try:
         body = decode_any(design.requests[role], raw, design.info.name)

@@ -79,11 +79,8 @@ class Result(Struct, frozen=True):
 def refused(
     step: str, what: str, act: Callable[[], object], kind: type[Exception] = ProtocolError, **evidence: object
 ) -> bool:
-    """Does `act` end in an error of this kind?
-
-    Raises:
-        BrokenError: if it ends in another one; it says that `what` does.
-    """
+    """Does `act` end in an error of this kind? `BrokenError` if it ends in another one; it says that `what`
+    does."""
     try:
         act()
     except (kind, BrokenError) as error:

@@ -267,11 +267,8 @@ def crops(count: int, seed: int) -> list[SamplePicture]:
 
 @cache
 def photograph(source: str) -> pdq.Pixels:
-    """Pixels of a bundled photograph, one of `LICENCES`.
-
-    Raises:
-        FileNotFoundError: if scikit-image does not bundle it.
-    """
+    """Pixels of a bundled photograph, one of `LICENCES`; `FileNotFoundError` if scikit-image does not bundle
+    it."""
     package = importlib.util.find_spec("skimage")
     if package is None or package.origin is None:
         raise FileNotFoundError("scikit-image is not installed")

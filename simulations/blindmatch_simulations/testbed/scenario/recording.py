@@ -338,12 +338,9 @@ class Writer:
 
 
 def read_recording(path: Path | str) -> Recording:
-    """The recording in a file; a last line that was not finished is left out, and `torn` says so.
-
-    Raises:
-        RecordingError: if it cannot be read, is too large or none of this version, or its lines are not those
-            of one run; it names the line, and the field.
-    """
+    """The recording in a file; a last line that was not finished is left out, and `torn` says so;
+    `RecordingError` if it cannot be read, is too large or none of this version, or its lines are not those of
+    one run; it names the line, and the field."""
     path = Path(path)
     try:
         if path.stat().st_size > MOST_BYTES:

@@ -56,12 +56,8 @@ def threaded_servers(
     deployment: Deployment, design: AnyDesign, parties: Sequence[Party], clock: Clock = system_clock
 ) -> Iterator[None]:
     """The servers of `parties` on free ports of loopback, in threads, until the block ends. The centre runs
-    before the others are opened: a provider that reports by itself must know where it is.
-
-    Raises:
-        DeploymentError: if the design is not published yet.
-        StateError: if a server's files cannot be used.
-    """
+    before the others are opened: a provider that reports by itself must know where it is; `DeploymentError`
+    if the design is not published yet, `StateError` if a server's files cannot be used."""
     centre = [party for party in parties if party == Party.CENTRE]
     others = [party for party in parties if party != Party.CENTRE]
     with ExitStack() as stack:
@@ -166,11 +162,8 @@ class Servers(Redacted, Struct):
         self._stack.close()
 
     def kill(self, party: Party) -> None:
-        """End a server's process as a power failure does (SIGKILL).
-
-        Raises:
-            ScenarioError: if it does not run as a process.
-        """
+        """End a server's process as a power failure does (SIGKILL); `ScenarioError` if it does not run as a
+        process."""
         if party not in self.servers:
             raise ScenarioError(f"the {party.server} does not run as a process")
         process = self.servers.pop(party).process
@@ -183,11 +176,8 @@ class Servers(Redacted, Struct):
         check_alive(list(self.servers.values()))
 
     def counted(self) -> dict[Party, list[pb.Counter]]:
-        """What every server counted: calls and bytes by method and account.
-
-        Raises:
-            OperatorError: if one cannot be asked.
-        """
+        """What every server counted: calls and bytes by method and account; `OperatorError` if one cannot be
+        asked."""
         return {party: counters(self.deployment, party) for party in self.parties}
 
 

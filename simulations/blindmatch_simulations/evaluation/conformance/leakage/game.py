@@ -242,11 +242,8 @@ class Finding(Struct, frozen=True):
     right: int
 
     def not_told(self, step: str, says: str) -> Finding:
-        """The same.
-
-        Raises:
-            BrokenError: at `step`, if the class was told apart, for `says` and by which advantage.
-        """
+        """The same; `BrokenError` at `step`, if the class was told apart, for `says` and by which
+        advantage."""
         if self.measured.told_apart:
             raise BrokenError(step, f"{says.format(self.best)}, advantage {self.measured.words()}")
         return self
@@ -271,11 +268,8 @@ def judge(
 
 
 def together(step: str, findings: Sequence[Finding]) -> Advantage:
-    """The advantage over all classes.
-
-    Raises:
-        BrokenError: at `step`, if they are told apart together, though none may be alone.
-    """
+    """The advantage over all classes; `BrokenError` at `step`, if they are told apart together, though none
+    may be alone."""
     runs = sum(finding.measured.runs for finding in findings)
     right = sum(finding.right for finding in findings)
     found = advantage(right, runs, 1 - ERROR)

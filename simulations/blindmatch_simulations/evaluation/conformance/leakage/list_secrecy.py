@@ -267,11 +267,7 @@ def dictionary(entries: Rows) -> frozenset[bytes]:
 
 
 def search(raw: bytes, wanted: frozenset[bytes], where: str) -> int:
-    """Bytes searched.
-
-    Raises:
-        BrokenError: if one of `wanted` stands in them.
-    """
+    """Bytes searched; `BrokenError` if one of `wanted` stands in them."""
     for at in range(len(raw) - PREFIX + 1):
         if raw[at : at + PREFIX] in wanted:
             raise BrokenError(where, STANDS, at=at)

@@ -121,11 +121,8 @@ def material(fixtures: Fixtures, game: GameSetup) -> Material:
 
 
 def built(fixtures: Fixtures, game: GameSetup, one: List, rng: Randomness) -> Build:
-    """Publish a list, then its updates.
-
-    Raises:
-        DesignError: if it has updates, and the design can only be published whole.
-    """
+    """Publish a list, then its updates; `DesignError` if it has updates, and the design can only be published
+    whole."""
     build = publish(fixtures.design, one.entries, rng, 1, game.values)
     for change in one.changes:
         build = update(build, change.adds, change.removes, rng, numbered_as=change.numbered_as)

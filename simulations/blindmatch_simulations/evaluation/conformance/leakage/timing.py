@@ -96,11 +96,8 @@ def _hold(found: Sequence[Timed]) -> None:
 
 
 def claimed(design: AnyDesign) -> frozenset[str]:
-    """The steps that a design claims take the same time for all pictures that agree on the facts.
-
-    Raises:
-        BrokenError: if it names a step that there is not.
-    """
+    """The steps that a design claims take the same time for all pictures that agree on the facts;
+    `BrokenError` if it names a step that there is not."""
     steps = frozenset(getattr(design, "constant_time", ()))
     if not steps <= set(STEPS):
         raise BrokenError("constant_time", f"names steps other than {', '.join(STEPS)}")

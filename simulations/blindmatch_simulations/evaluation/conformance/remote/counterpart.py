@@ -136,11 +136,8 @@ class HeldManifest:
         self.manifest, self.path = manifest, path
 
     def check_for(self, design: AnyDesign) -> None:
-        """Make sure that it is for `design`.
-
-        Raises:
-            ManifestError: if it names another design, version or contract, or a parameter it does not have.
-        """
+        """Make sure that it is for `design`; `ManifestError` if it names another design, version or contract,
+        or a parameter it does not have."""
         info, held = design.info, self.manifest
         wanted = {"contract": CONTRACT_VERSION, "design": info.name, "design_version": info.version}
         for field, value in wanted.items():
@@ -154,11 +151,8 @@ class HeldManifest:
             raise self._error("credentials.server_names", f"must name the design's roles: see {min(wrong)}")
 
     def setup_files(self) -> dict[str, bytes]:
-        """The set-up files, each compared with its digest.
-
-        Raises:
-            ManifestError: if one cannot be read or has another digest.
-        """
+        """The set-up files, each compared with its digest; `ManifestError` if one cannot be read or has
+        another digest."""
         return {file.name: self._setup_file(at, file) for at, file in enumerate(self.manifest.setup)}
 
     def _setup_file(self, at: int, file: SetupFile) -> bytes:
@@ -168,11 +162,7 @@ class HeldManifest:
         return content
 
     def credentials(self) -> Credentials:
-        """Root, certificate and key.
-
-        Raises:
-            ManifestError: if one cannot be read.
-        """
+        """Root, certificate and key; `ManifestError` if one cannot be read."""
         names = self.manifest.credentials
         root, certificate, key = (
             self._read(f"credentials.{field}", getattr(names, field))
@@ -196,11 +186,8 @@ class HeldManifest:
 
 
 def read_manifest(path: Path) -> HeldManifest:
-    """Read a manifest.
-
-    Raises:
-        ManifestError: if it cannot be read, or breaks the schema; the text names the field.
-    """
+    """Read a manifest; `ManifestError` if it cannot be read, or breaks the schema; the text names the
+    field."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -334,11 +321,8 @@ class Counterpart:
         return self._patient(lambda: _streamed(rpc(raw, timeout=self._deadline_s), most))
 
     def require(self) -> None:
-        """Make sure that every party can be called at all.
-
-        Raises:
-            ServiceError: if one cannot; the text says what to check.
-        """
+        """Make sure that every party can be called at all; `ServiceError` if one cannot; the text says what
+        to check."""
         for party in self.parties:
             rpc: Any = self._channels.to(party).unary_unary(DESCRIBE.path)
             try:

@@ -85,11 +85,8 @@ def check_epoch_binding(material: Material) -> Passed:
 
 
 def bodies(material: Material) -> list[tuple[Role, Message]]:
-    """A body for each role and each kind of message that it is sent.
-
-    Raises:
-        NotApplicableError: if the design asks nobody.
-    """
+    """A body for each role and each kind of message that it is sent; `NotApplicableError` if the design asks
+    nobody."""
     turns = material.honest[material.probes[0].name].turns()
     found = {(turn.role, type(turn.body)): turn.body for turn in turns}
     if not found:
@@ -98,11 +95,7 @@ def bodies(material: Material) -> list[tuple[Role, Message]]:
 
 
 def must_refuse(role: str, what: str, answer: Answer, allowed: frozenset[str]) -> None:
-    """Make sure that `answer` is one of the refusals.
-
-    Raises:
-        BrokenError: if it is an answer, or another status.
-    """
+    """Make sure that `answer` is one of the refusals; `BrokenError` if it is an answer, or another status."""
     ends = "an answer" if isinstance(answer, Heard) else str(answer)
     if isinstance(answer, Heard) or answer.status not in allowed:
         rule = f"{what} must be refused with {' or '.join(sorted(allowed))}, and ends in {ends}"
@@ -110,11 +103,8 @@ def must_refuse(role: str, what: str, answer: Answer, allowed: frozenset[str]) -
 
 
 def answered_or_refused(material: Material, role: Role, answer: Answer, raw: bytes) -> bool:
-    """Was a hostile body refused? An answer to it must be a declared reply all the same.
-
-    Raises:
-        BrokenError: if the answer is none, or the refusal another status.
-    """
+    """Was a hostile body refused? An answer to it must be a declared reply all the same; `BrokenError` if the
+    answer is none, or the refusal another status."""
     if isinstance(answer, Heard):
         material.opened(role, answer)
         return False

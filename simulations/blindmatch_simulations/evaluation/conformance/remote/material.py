@@ -221,11 +221,8 @@ class Material:
         return Turn(role, body, self.counterpart.exchange(role, body.encode()))
 
     def reply(self, turn: Turn) -> Message:
-        """The reply to an honest request.
-
-        Raises:
-            BrokenError: if it was refused, or the answer breaks the wire interface.
-        """
+        """The reply to an honest request; `BrokenError` if it was refused, or the answer breaks the wire
+        interface."""
         if isinstance(turn.answer, Refused):
             words = f"an honest request is refused: {turn.answer}"
             raise BrokenError(f"request to {turn.role}", words, body=turn.body.encode()[:4096])
@@ -236,11 +233,8 @@ class Material:
         return reply_in(self.design, role, self.manifest.epoch, heard)
 
     def still_answers(self, after: str) -> None:
-        """Make sure that an honest request is answered.
-
-        Raises:
-            BrokenError: if it is not; the text says after what.
-        """
+        """Make sure that an honest request is answered; `BrokenError` if it is not; the text says after
+        what."""
         probe = self.some()[1]
         played = self.play(probe, f"after/{after}")
         if played.broken is not None:
@@ -255,12 +249,8 @@ def item_of(name: str, value: bytes, quality: int) -> VectorItem:
 
 
 def reply_in(design: AnyDesign, role: Role, epoch: int, heard: Heard) -> Message:
-    """The message that `role` answers with.
-
-    Raises:
-        BrokenError: if an envelope has a field too many, or one that is not what was asked for, or the body
-            is not the canonical encoding of a declared reply.
-    """
+    """The message that `role` answers with; `BrokenError` if an envelope has a field too many, or one that is
+    not what was asked for, or the body is not the canonical encoding of a declared reply."""
     step = f"reply of {role}"
     body = _body(design, role, epoch, [_envelope(step, raw) for raw in heard.parts])
     try:
@@ -312,11 +302,8 @@ def manifest_of(
     design: AnyDesign, publication: Publication, entries: HashList, caller: Path, folder: Path
 ) -> Manifest:
     """The manifest of the counterpart that serves `publication`, with paths seen from `folder`; `caller` is
-    the path of a device's credentials without ``.crt`` or ``.key``, beside which the root's certificate is.
-
-    Raises:
-        ManifestError: if the epoch was not built of as many entries as the list has.
-    """
+    the path of a device's credentials without ``.crt`` or ``.key``, beside which the root's certificate is;
+    `ManifestError` if the epoch was not built of as many entries as the list has."""
     held = publication.manifest
     if held.entries != len(entries):
         raise ManifestError(f"epoch {held.epoch} has {held.entries} entries, the list has {len(entries)}")
