@@ -2,8 +2,11 @@
 VENV ?= .venv
 LOCK := requirements/lock.txt
 DEV_LOCK := requirements/dev.txt
-LOCKING := uv pip compile pyproject.toml --universal --python-version 3.11 \
+LOCKING_TOOL := uv pip compile --universal --python-version 3.11 \
   --generate-hashes --no-annotate --custom-compile-command "make lock" --quiet
+LOCKING := $(LOCKING_TOOL) pyproject.toml
+# each in an environment of its own
+TOOLS := sbom stubs pdq
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 BIN := $(VENV)/bin
@@ -23,7 +26,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check bench growth checks corpus soak flood mutation-score interop pages docs vectors clean
+.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check wheel wheel-check bench growth checks corpus soak flood mutation-score interop pages docs vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -122,6 +125,16 @@ axe: axe-fetch ## check the fetched axe-core against its SHA-256, and unpack it
 	  || { echo "axe: $(AXE_TGZ) is not the axe-core that was chosen; find out why before you remove it" >&2; exit 1; }
 	@rm -rf build/axe/package && tar xzf $(AXE_TGZ) -C build/axe
 
+SBOM := build/sbom-venv
+wheel: $(STAMP) ## build the wheel twice, with the same bits, and its bill of materials (CycloneDX), in dist/
+	PYTHONPATH=tests $(BIN)/python -m support.wheel build
+	test -x $(SBOM)/bin/python || $(PYTHON) -m venv $(SBOM)
+	$(SBOM)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/sbom.txt
+	PYTHONPATH=tests $(SBOM)/bin/python -m support.wheel sbom
+
+wheel-check: wheel ## install the wheel into empty environments (Python 3.11 to 3.14 where there is one) and run it; some minutes
+	PYTHONPATH=tests $(BIN)/python -m support.wheel_check $(ARGS)
+
 lint: $(DEV) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -135,11 +148,12 @@ format: $(DEV) ## let ruff rewrite the sources
 lock: ## resolve the dependencies again (needs uv): lock.txt for the command, dev.txt for tests and linters
 	$(LOCKING) --group build -o $(LOCK)
 	$(LOCKING) --group dev -c $(LOCK) -o $(DEV_LOCK)
+	for tool in $(TOOLS); do $(LOCKING_TOOL) --group pyproject.toml:$$tool -o requirements/$$tool.txt || exit 1; done
 
 stubs: ## generate the gRPC stubs again from the .proto (in a virtual environment of its own)
 	rm -rf build/stubs
 	$(PYTHON) -m venv build/stubs
-	build/stubs/bin/python -m pip install --quiet --disable-pip-version-check "grpcio-tools==1.80.*" "mypy-protobuf==5.*"
+	build/stubs/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/stubs.txt
 	PATH="$(CURDIR)/build/stubs/bin:$$PATH" build/stubs/bin/python -m grpc_tools.protoc --proto_path=protocol \
 	  --python_out=protocol --grpc_python_out=protocol --mypy_out=quiet:protocol \
 	  protocol/blindmatch_protocol/rpc/blindmatch_v1.proto
@@ -189,8 +203,9 @@ soak: $(DEV) ## 20 devices, 10,000 messages, 200 kills; under 20 minutes (ARGS="
 pdq-check: ## compare PDQ with the reference on 1,000 pictures (needs a C++ compiler; ARGS=seed)
 	rm -rf build/pdq-check
 	$(PYTHON) -m venv build/pdq-check
-	build/pdq-check/bin/python -m pip install --quiet --disable-pip-version-check \
-	  "pdqhash==0.2.8" "numpy>=2.0" "scikit-image>=0.25" "pillow>=11"
+	build/pdq-check/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/pdq.txt
+	build/pdq-check/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes \
+	  -r requirements/pdqhash.txt
 	PYTHONPATH=protocol build/pdq-check/bin/python tests/vectors/compare_pdqhash.py $(ARGS)
 	rm -rf build/pdq-check
 

@@ -26,7 +26,15 @@ import numpy as np
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError
 from blindmatch_protocol.contract.publishing import LEAST_ROWS
-from blindmatch_protocol.group.rows import ELEMENT_BYTES, ORDER, UNIFORM_BYTES, addresses, rows_of, top_bits
+from blindmatch_protocol.group.rows import (
+    ELEMENT_BYTES,
+    ORDER,
+    SCALAR_BYTES,
+    UNIFORM_BYTES,
+    addresses,
+    rows_of,
+    top_bits,
+)
 
 CARRIER: Final = "rbcl"
 """Name of the `ImportError` without libsodium, whose text says why."""
@@ -110,6 +118,32 @@ CHACHA20_POLY1305.argtypes = [
     ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulonglong, ctypes.c_void_p,
     ctypes.c_ulonglong, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
 ]  # fmt: skip
+
+_SIZES: Final = {
+    "crypto_core_ristretto255_bytes": ELEMENT_BYTES,
+    "crypto_core_ristretto255_hashbytes": UNIFORM_BYTES,
+    "crypto_core_ristretto255_scalarbytes": SCALAR_BYTES,
+    "crypto_core_ristretto255_nonreducedscalarbytes": UNIFORM_BYTES,
+    "crypto_scalarmult_ristretto255_bytes": ELEMENT_BYTES,
+    "crypto_scalarmult_ristretto255_scalarbytes": SCALAR_BYTES,
+    "crypto_hash_sha512_bytes": 64,
+    "crypto_aead_chacha20poly1305_ietf_keybytes": 32,
+    "crypto_aead_chacha20poly1305_ietf_npubbytes": 12,
+    "crypto_aead_chacha20poly1305_ietf_abytes": 16,
+}
+"""What the library must say of itself: it reads and writes so much wherever it is pointed at."""
+
+
+def _check_sizes(library: ctypes.CDLL) -> None:
+    """Raises `ImportError` unless the library's sizes, and C's types, are those that calls here assume."""
+    types = {kind.__name__: ctypes.sizeof(kind) for kind in (ctypes.c_void_p, ctypes.c_ulonglong)}
+    found = {name: ctypes.CFUNCTYPE(ctypes.c_size_t)((name, library))() for name in _SIZES} | types
+    wrong = {name: size for name, size in found.items() if size != _SIZES.get(name, 8)}
+    if wrong:
+        raise ImportError(f"libsodium and this program differ in sizes: {wrong}", name=CARRIER)
+
+
+_check_sizes(_LIBRARY)
 
 Single = ctypes.c_char * 32
 """Where a function for bytes puts its result."""

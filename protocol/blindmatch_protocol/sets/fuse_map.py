@@ -62,7 +62,10 @@ def _library(name: str) -> Any:
 
 
 _OPENED: Final = ctypes.c_uint64 * 16
-"""Room for an `fcm_constmap_t`, which takes 48 bytes."""
+"""Room for an `fcm_constmap_t`."""
+_OPENED_WORDS: Final = 6
+"""What it takes of that (48 bytes) in the version that is pinned."""
+_UNTOUCHED: Final = 2**64 - 1
 
 
 class Cells(Redacted, Struct, frozen=True):
@@ -213,3 +216,21 @@ def open_map(body: memoryview, keys: int) -> ConstMap:
 def _mappable(body: memoryview) -> bool:
     """Can the map be used in place? It must lie at a multiple of eight on a little-endian machine."""
     return sys.byteorder == "little" and np.frombuffer(body, np.uint8).ctypes.data % 8 == 0
+
+
+def check_library() -> None:
+    """Build and read a map of two keys, so that types of another size show before they corrupt memory.
+
+    Raises:
+        ImportError: if the library's pointers, sizes or structures are not those that calls here assume.
+    """
+    keys, values = np.arange(2 * KEY_BYTES, dtype=np.uint8).reshape(2, -1), np.array([7, 2**63], np.uint64)
+    room, content = _OPENED(*[_UNTOUCHED] * 16), _empty(_likely_head(len(keys)))
+    fits = not _library("view")(room, content.ctypes.data, len(content))
+    fits &= set(room[_OPENED_WORDS:]) == {_UNTOUCHED} and ctypes.sizeof(ctypes.c_void_p) == 8
+    read: Any = open_map(Fitted(keys, Cells(bytes(32), 0)).map(0, values), len(keys)) if fits else {}
+    if not fits or [read[key] for key in key_list(keys)] != values.tolist():
+        raise ImportError("fastconstmap and this program differ in types or sizes", name="fastconstmap")
+
+
+check_library()

@@ -17,10 +17,14 @@ from functools import cache
 from struct import Struct
 from typing import Any, Final
 
-import _sealapi_cpp  # noqa: TID251 - this is the module that does
 import numpy as np
 
-from blindmatch_protocol.codec.errors import DesignError, ProtocolError
+from blindmatch_protocol.codec.errors import DesignError, NotInstalledError, ProtocolError
+
+try:
+    import _sealapi_cpp  # noqa: TID251 - this is the module that does
+except ImportError as error:
+    raise NotInstalledError("he-hamming", "pip install tenseal") from error
 
 PLAIN_MODULUS: Final = 65537
 PRIME_BITS: Final = (30, 55, 55, 55, 55, 55, 55, 56)
@@ -109,9 +113,9 @@ def _file() -> Iterator[tuple[int, str]]:
 
 def _decompressed(body: bytes) -> bytes:
     """What SEAL itself compressed just now; nothing that came from elsewhere is decompressed."""
-    if _SIZE is None or _DECOMPRESS is None:
+    if not _SOUND:
         raise DesignError(
-            "he-hamming needs the zstd inside tenseal's binding, which this one does not export"
+            "he-hamming needs the zstd inside tenseal's binding, which this one lacks or has otherwise"
         )
     out = np.empty(_SIZE(body, len(body)), np.uint8)
     if _DECOMPRESS(out.ctypes.data, len(out), body, len(body)) != len(out):
@@ -130,3 +134,17 @@ def _exported(name: str, result: Any, *arguments: Any) -> Any:
 _BYTES: Final = (ctypes.c_char_p, ctypes.c_size_t)
 _SIZE: Final = _exported("ZSTD_getFrameContentSize", ctypes.c_ulonglong, *_BYTES)
 _DECOMPRESS: Final = _exported("ZSTD_decompress", ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t, *_BYTES)
+_FRAME: Final = b"\x28\xb5\x2f\xfd\x20\x04\x21\x00\x00seal"
+"""Four bytes in one raw block (RFC 8878, section 3.1.1), to try both with."""
+
+
+def _sound() -> bool:
+    """Do the two functions read a known frame, with the types that are declared for them?"""
+    if _SIZE is None or _DECOMPRESS is None:
+        return False
+    out = np.zeros(4, np.uint8)
+    known = _SIZE(_FRAME, len(_FRAME)) == 4 == _DECOMPRESS(out.ctypes.data, 4, _FRAME, len(_FRAME))
+    return known and out.tobytes() == _FRAME[-4:]
+
+
+_SOUND: Final = _sound()

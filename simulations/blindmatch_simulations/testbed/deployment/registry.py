@@ -148,31 +148,33 @@ def _modules() -> dict[str, str]:
 
 
 def built_in_designs() -> Iterator[Registered]:
-    """Every `DESIGN` in the protocol room's designs, by module name."""
-    for module in _modules().values():
-        if module not in ON_DEVICE and hasattr(loaded := importlib.import_module(module), "DESIGN"):
-            yield Registered(_checked(loaded.DESIGN, module), "built in")
+    """Every `DESIGN` in the protocol room's designs that is installed, by module name."""
+    inside = (module for module in _modules().values() if module not in ON_DEVICE)
+    return (one for one in _loaded(inside) if isinstance(one, Registered))
 
 
-def _on_device() -> Iterator[Registered | NotInstalledError]:
-    """Every design of the client's that needs more than the base, or what says that it is not installed."""
-    for name in ON_DEVICE:
+def _loaded(modules: Iterable[str]) -> Iterator[Registered | NotInstalledError]:
+    """The design of each module that has one, or what says that its libraries are not installed."""
+    for name in modules:
         try:
-            yield Registered(_checked(importlib.import_module(name).DESIGN, name), "built in")
+            loaded = importlib.import_module(name)
+            if hasattr(loaded, "DESIGN"):
+                yield Registered(_checked(loaded.DESIGN, name), "built in")
         except NotInstalledError as error:
             yield error
 
 
 def not_installed() -> dict[str, str]:
     """Names of the designs that are not installed, and a line about each."""
-    return {one.design: str(one) for one in _on_device() if isinstance(one, NotInstalledError)}
+    found = _loaded(_modules().values())
+    return {one.design: str(one) for one in found if isinstance(one, NotInstalledError)}
 
 
 def all_designs() -> dict[str, Registered]:
     """All designs found without a path, by name; `RegistryError` if two have one name, or an entry point
     cannot be loaded."""
     found: dict[str, Registered] = {}
-    installed = (one for one in _on_device() if isinstance(one, Registered))
+    installed = (one for one in _loaded(ON_DEVICE) if isinstance(one, Registered))
     for registered in (*built_in_designs(), *installed, *_entry_points()):
         name = registered.design.info.name
         if name in found:
