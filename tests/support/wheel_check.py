@@ -103,7 +103,7 @@ def check(python: str, wheel: Path, folder: Path) -> None:
     _run([place / "bin" / "python", "-m", "pip", "check"], folder, clean)
     (site,) = place.glob("lib/python*/site-packages")
     (site / "sitecustomize.py").write_text(HOOK.format(root=str(ROOT), into=str(opened)))
-    there.mkdir()
+    (there / "sample").mkdir(parents=True)
     for name in SAMPLE:
         one = ROOT / "docs" / "sample" / name
         (shutil.copytree if one.is_dir() else shutil.copy)(one, there / "sample" / name)
