@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 from blindmatch_protocol.group import missing
+from blindmatch_protocol.picture import compiled
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.bench.messages import Outcome
 from blindmatch_simulations.evaluation.bench.peers import PeerMissingError, Peers, runs_of
@@ -361,6 +362,23 @@ def test_bench_pdq_measures_and_says_that_the_peer_is_missing(tmp_path: Path) ->
     assert rows.keys() == ids("pdq/")
     assert rows["pdq/against-pdqhash"]["verdict"] == "not measured"
     assert all(rows[row]["figures"]["cpu_us"] > 0 for row in ("pdq/file", "pdq/pixels"))
+
+
+@pytest.mark.slow
+def test_bench_scan_measures_numpy_and_machine_code_each_with_its_spread(tmp_path: Path) -> None:
+    out = tmp_path / "bench.json"
+    with short_readings():
+        sizes = ["--runs", "1", "--seconds", "0", "--pictures", "300"]
+        assert run(["bench", "scan", *sizes, "--json", str(out)]) == 0
+    rows = json.loads(out.read_text())["rows"]
+    measured = {0} if compiled.loaded() is None else {0, 1}
+    for fast in (0, 1):
+        own = [row for row in rows if row["parameters"]["fast"] == fast]
+        assert {row["id"] for row in own} == ids("scan/")
+        assert all(bool(row["figures"]) is (fast in measured) for row in own)
+        for row in own if fast in measured else ():
+            figure = row["figures"].get("cpu_u") or row["figures"]["times"]
+            assert 0 < figure["low"] <= figure["value"] <= figure["high"]
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ from blindmatch_simulations.evaluation.bench.queries import (
     bench_primitives,
     unlisted_picture,
 )
+from blindmatch_simulations.evaluation.bench.scans import bench_scan
 from blindmatch_simulations.evaluation.bench.sets import bench_import, bench_pdq, bench_set
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
@@ -169,6 +170,17 @@ def pdq(
     return run_benches(benches, runs, seconds, {})
 
 
+@app.command("scan")
+def scan(
+    pictures: Annotated[int, typer.Option(min=2, max=100_000, help="The pairs are of so many.")] = 1 << 14,
+    runs: RunsOption = 5,
+    seconds: SecondsOption = 20.0,
+) -> Found:
+    """Hashes and pairs of `corpus scan`, by numpy and by the machine code of the extra `fast`."""
+    benches: list[Bench] = [lambda meter, folder: bench_scan(meter, pictures)]
+    return run_benches(benches, runs, seconds, {"pictures": pictures})
+
+
 @app.command("messenger")
 def messenger(
     texts: TextsOption = 2000,
@@ -269,6 +281,7 @@ def all_(
         lambda meter, folder: bench_pdq(meter, folder, peers),
         lambda meter, folder: bench_messenger(meter, folder, Load(texts, pictures)),
         lambda meter, folder: bench_near(meter, folder, near),
+        lambda meter, folder: bench_scan(meter, 1 << 14),
     ]
     sizes = {"log2n": log2n, "records": records, "texts": texts, "pictures_sent": pictures, "crops": crops}
     return run_benches(benches, runs, seconds, sizes)
