@@ -26,7 +26,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup classifier fast frames ray demo test test-slow test-browser picture browser axe-fetch axe lint format lock stubs pdq-check wheel wheel-check bench growth checks corpus soak flood mutation-score interop pages docs vectors clean
+.PHONY: help setup classifier fast frames ray demo test test-slow test-browser sample picture browser axe-fetch axe lint format lock stubs pdq-check wheel wheel-check bench growth checks corpus soak flood mutation-score interop pages docs vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -105,8 +105,12 @@ test-browser: $(DEV) browser axe ## look at the sample's pages, drawn again, wit
 	$(BIN)/python tests/browser/check_report.py build/axe/package/axe.min.js $(REPORTS)
 	$(BIN)/python tests/browser/check_follow.py build/axe/package/axe.min.js
 
-picture: $(DEV) ## draw the README's picture, the sample's first screen, again
-	PYTHONPATH=tests $(BIN)/python -m support.first_screen
+sample: $(DEV) ## make docs/sample again: assess --quick of all designs, all attacks, as `make picture`; 15 minutes; goes on
+	PYTHONPATH=tests $(BIN)/python -m support.sample all
+	PYTHONPATH=tests $(BIN)/python -m support.pages
+
+picture: $(DEV) ## record three runs for docs/sample, and draw their page and the README's picture, a moment of them
+	PYTHONPATH=tests $(BIN)/python -m support.sample
 
 browser:
 	@test -n "$(BROWSER)" || { command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } \

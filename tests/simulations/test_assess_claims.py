@@ -149,7 +149,7 @@ def test_cost_is_computed_from_the_larger_cpu_and_from_what_is_fetched(
         value = {name: figure["value"] or 0 for name, figure in figures.items()}
         fetched = DEFAULTS["devices"] * (value["setup_bytes"] * 12 / 365 + value["update_bytes"])
         asked = DEFAULTS["volume"] * (value["query_up_bytes"] + value["query_down_bytes"])
-        scale = {"GB": 1e9, "TB": 1e12, "PB": 1e15}[found[-2:]]
+        scale = {"MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15, "EB": 1e18}[found[-2:]]
         assert shown_numbers(found)[-1] == three((fetched + asked) / scale), one["id"]
 
 
@@ -199,7 +199,7 @@ def test_every_edit_has_the_counts_of_the_file(sample: Drawn, rows: list[dict[st
     table = next(one for one in sample.tree().iter("details") if one.get("id") == "missed-tables")
     cells = {link.get("href"): "".join(link.itertext()) for link in table.iter("a")}
     known = [(one, each) for one in rows for each in one["recall_by_edit"] if each["found"] is not None]
-    assert len(known) > 300
+    assert len(known) > 10 * (len(rows) - 2), "all but those of none and of a classifier"
     for one, each in known:
         if one["design"]["relation"] != "category":
             at = called("place", "edit", each["name"], one["id"])

@@ -30,7 +30,7 @@ from blindmatch_simulations.testbed.deployment.devices import Watched, now_ms
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.deployment.transparency import LOG, log_seed, witness_signer
 from blindmatch_simulations.testbed.inprocess.deployed import values_of
-from blindmatch_simulations.testbed.pictures.crops import BY_NAME, crops
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME, crops, encoded, opened
 from blindmatch_simulations.testbed.pictures.pool import Oracle
 from blindmatch_simulations.testbed.scenario.operations import (
     AddDevice,
@@ -165,7 +165,7 @@ def record(
 
 
 def _operations(world: Stage, staging: Staging, edit: str) -> Iterator[Operation]:
-    innocent, listed = (crop.data for crop in crops(*CROPS)[-2:])
+    innocent, listed = (encoded(opened(crop.data), "JPEG", quality=30) for crop in crops(*CROPS)[-2:])
     on_list = (listed, innocent) if staging.added else (listed,)
     if staging.split:
         yield Start(tuple(map(str, world.log_parties)))

@@ -114,15 +114,15 @@ const topics = () => {
   const lines = TOPICS().map(([topic, cell]) => [h`<b>${topic}</b>`, whoDoes(alike(inOrder(), (row) => [cell(row)]))]);
   if (now.sources.listing.some((name) => attackNamed(name).length))
     lines[0][1] = h`${lines[0][1]}<br/>attacks: ${attacksSay(now.sources.listing)}`;
-  return table("What can be done, and in which designs", ["abuse", "by whom (who would notice): designs"], lines);
+  return [para(h`${messengers()} ${listShown()}.`), table("What can be done, and in which designs", ["abuse", "by whom (who would notice): designs"], lines)];
 };
 // in which designs outsiders can be shown the list's sameness
 const listShown = () => {
   const listed_ = inOrder().filter((row) => !LISTED[row.design.relation]),
     shown_ = listed_.filter(proven);
   return shown_.length
-    ? h`outsiders can be shown that all devices have one list in ${shown_.length} of ${listed_.length} designs`
-    : "no proof to outsiders was measured";
+    ? h`Outsiders can be shown that all devices have one list in ${shown_.length} of ${listed_.length} designs`
+    : "No proof to outsiders was measured";
 };
 const messengers = () => {
   const found = inOrder().flatMap((row) => abuses(row).filter((one) => one.fact.topic === "read"));
@@ -163,8 +163,7 @@ const abusePart = () =>
   section(
     "abuse",
     "How can it be abused, and who would notice?",
-    para(h`Whoever makes a list can put anything on it; ${listShown()}.`),
-    para(h`${messengers()} Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}.`),
+    para(h`Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}.`),
     ...actorsPart(),
     ...prevention(),
     fold("topics", "Each kind of abuse, by design", topics()),

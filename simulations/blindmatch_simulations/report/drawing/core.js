@@ -269,6 +269,12 @@ const inOrder = (run = now.run) =>
   now.sources.options
     .flatMap((option) => designs(run).filter((one) => one.design.option === option.id))
     .concat(designs(run).filter((one) => !now.sources.options.some((option) => option.id === one.design.option)));
+// the design of this run that a row's is a variant of, by the page's words
+const baseOf = (row) => {
+  const kind = now.sources.variants.find((one) => Object.hasOwn(one.of, row.id));
+  return kind && row.kind === "design" ? designs().find((one) => one.id === kind.of[row.id]) : undefined;
+};
+const variantsOf = (row) => designs().filter((one) => baseOf(one) === row);
 // the most severe facts first
 const bySeverity = (facts) => {
   const at = (fact) => now.sources.severities.indexOf(fact.severity);
@@ -288,13 +294,17 @@ const fold = (id, title, body) =>
   h`<details id="${id}"${now.open.has(id) ? h` open=""` : ""}><summary>${title}</summary>${body}</details>`;
 const table = (caption, head, rows, kind = "") => {
   const top = head.map((one) => h`<th scope="col" role="columnheader">${one}</th>`);
-  // a row of one cell heads those below it
+  // a row of one cell heads those below it; of two, it differs from the one above in what the second says
   const body = rows.map((row) =>
     row.length === 1
       ? h`<tr role="row"><th scope="colgroup" role="rowheader" colspan="${head.length}">${row[0]}</th></tr>`
       : h`<tr role="row"><th scope="row" role="rowheader">${row[0]}</th>${row
         .slice(1)
-        .map((one, at) => h`<td role="cell" data-label="${wordsOf(head[at + 1])}">${one}</td>`)}</tr>`,
+        .map((one, at) =>
+          row.length === 2 && head.length > 2
+            ? h`<td role="cell" data-label="unlike it" colspan="${head.length - 1}">${one}</td>`
+            : h`<td role="cell" data-label="${wordsOf(head[at + 1])}">${one}</td>`,
+        )}</tr>`,
   );
   return h`<div class="scroll ${kind.includes("flat") ? "" : "stack"} ${kind}${head.length > 9 ? " many" : ""}" role="region" tabindex="0" aria-label="${wordsOf(caption)}"><table role="table"><caption>${caption}</caption><thead role="rowgroup"><tr role="row">${top}</tr></thead><tbody role="rowgroup">${body}</tbody></table></div>`;
 };
@@ -323,5 +333,6 @@ const groupsBy = (rows, key) => {
   });
   return [...groups.values()];
 };
-const named = (rows) => glue(rows.map(short), ", ");
+// a variant that says what its base says is not named again
+const named = (rows) => glue(rows.filter((row) => !rows.includes(baseOf(row))).map(short), ", ");
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";

@@ -189,7 +189,7 @@ const emptyRow = (option) => {
   return [h`<b>${option.id}</b> ${option.name}`, recalled(option), none, none, none, none];
 };
 const optionRows = (option) => {
-  const own = designs().filter((one) => one.design.option === option.id),
+  const own = designs().filter((one) => one.design.option === option.id && !baseOf(one)),
     study = studies().filter((one) => one.option === option.id);
   own
     .filter((one) => one.design.differs)
@@ -240,6 +240,8 @@ const matrix = () => {
   const rest = designs()
     .filter((row) => !known.has(row.design.option))
     .map((row) => designRow({id: row.design.option, name: "not in the catalogue"}, row));
+  const variants = designs().filter(baseOf);
+  const varied = unique(now.sources.variants.filter((one) => variants.some((row) => Object.hasOwn(one.of, row.id))).map((one) => one.says));
   const broken = glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`));
   const lists = h`Missed is of these copies, not of real traffic.${designs().some(proven) ? "" : " No proof to outsiders was measured."}${given("list") ? "" : " Real lists are longer: choose one above."}`;
   return section(
@@ -255,6 +257,9 @@ const matrix = () => {
         .map((cells) => cells.slice(0, -1)), // worst abuse stands on the decision sheet
       "matrix",
     ),
+    variants.length
+      ? fold("variants", h`Variants, named only where they differ: ${glue(varied, "; ")}`, table("Variants", HEAD().slice(0, -1), variants.map((row) => designRow(optionOf(row.design.option), row, 1).slice(0, -1)), "matrix"))
+      : "",
     broken,
     para(lists),
   );

@@ -130,7 +130,7 @@ const missedPart = () => {
     whole = corpus("edit")[0].found.n;
   const key = table(
     "Missed and found, by how designs match",
-    ["designs that match alike", "missed", "found of copies within 31 of 256 bits", "within 25 to 31", "edits found in over half"],
+    ["designs that match alike", "missed", "found within 31 of 256 bits", "within 25 to 31", "edits found in over half"],
     groups.map((each, at) => [
       h`<b>${LETTERS[at]}</b> ${named(each)}`,
       missedShare(each[0]),

@@ -34,7 +34,7 @@ const sameAnswers = (rows, cell) =>
 const withstoodOf = (names, where = "after") => {
   const played = names.map(attackNamed).filter((rows) => rows.length),
     lost = played.filter((rows) => !rows.some((one) => one.succeeded));
-  return played.length ? to(where, `${lost.length} of ${played.length} attacks failed: ${played.map((rows) => rows[0].id).join(", ")}.`) : h`Attacks: ${absent("")}.`;
+  return played.length ? to(where, `${lost.length} of ${played.length} attacks failed.`) : h`Attacks: ${absent("")}.`;
 };
 // a server that answers with a match that is none
 const forcedIn = (rows) => {

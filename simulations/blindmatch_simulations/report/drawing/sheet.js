@@ -6,8 +6,8 @@ const LEVELS = {
   encryption: "Protocol level",
 };
 const FINDS = {
-  near: "known pictures, many near copies",
-  equal: "known pictures of the same hash",
+  near: "many near copies",
+  equal: "those of the same hash",
   category: "what a model takes for its category",
   nothing: "nothing",
 };
@@ -90,10 +90,18 @@ const wrongly = (row) => {
   }
   const [photographs, least, most] = ["corpus_false_photographs", "corpus_false", "corpus_false_all"].map((name) => figureOf(row, name));
   if (!bounded(photographs)) return h`not measured at scale; ${sentFlagged(row)}`;
-  const all = bounded(least) && bounded(most);
-  return h`photographs: ${fig(row, "corpus_false_photographs", photographs.value ? roundedBetween(photographs.low, photographs.high) : h`none of ${number(photographs.n)}, so under ${rounded(wrongAYear(photographs.high))}`)}${
-    all ? h`; all kinds: ${fig(row, "corpus_false_all", roundedBetween(least.low, most.high))}` : ""
-  }`;
+  const all = bounded(least) && bounded(most) ? fig(row, "corpus_false_all", roundedBetween(least.low, most.high)) : "";
+  if (all && noneOfPhotographs()) return all;
+  return h`photographs: ${photographsFlagged(row)}${all ? h`; all kinds: ${all}` : ""}`;
+};
+const photographsFlagged = (row) => {
+  const {value, low, high, n} = figureOf(row, "corpus_false_photographs");
+  return fig(row, "corpus_false_photographs", value ? roundedBetween(low, high) : h`none of ${number(n)}, so under ${rounded(wrongAYear(high))}`);
+};
+// a row for all, if no photograph matched in any design: then it is said once
+const noneOfPhotographs = () => {
+  const rows = designs().filter((row) => bounded(figureOf(row, "corpus_false_photographs")));
+  return unique(rows.map((row) => saying(photographsFlagged(row)))).length === 1 && rows.find((row) => !valueOf(row, "corpus_false_photographs"));
 };
 // bytes of a user and year at the run's own list
 const ofUser = (row) => {
@@ -110,7 +118,7 @@ const userPays = (row) => {
     all = ofUser(row),
     grown = valueOf(row, "setup_bytes") === null ? 0 : given("setups") * bytesAt(row, "setup_bytes", realList())[1];
   const paid = (v) => h`${bytes(v)}, ${euro((v / 1e9) * given("price"))}`;
-  const longer = grown > all ? h` ${soft(h`(set-ups for a real list: up to ${paid(grown)})`)}` : "";
+  const longer = grown > all ? h` ${soft(h`(real list: up to ${paid(grown)})`)}` : "";
   return opens(
     place(row.id, "user"),
     h`${cpu === null ? absent("") : h`${two((cpu * given("items")) / 1000)} s`}; ${Number.isFinite(all) ? h`${paid(all)}${longer}` : absent("")}`,
@@ -133,17 +141,17 @@ const mustRun = (row) => {
     parties.length > 1
       ? h`${glue(parties.map(partyName), " and ")}, which must not join`
       : parties.length
-        ? h`a ${partyName(parties[0])} beside the provider`
+        ? partyName(parties[0])
         : row.design.content === "sealed"
-          ? "the provider, on a vendor's hardware"
+          ? "provider, on a vendor's hardware"
           : asksNobody(row)
             ? handsOut(row) ? h`${partyName(handsOut(row))}, for the set-up alone` : "no matching server"
-            : "the provider";
+            : "provider";
   if (asksNobody(row)) return who;
   const at = (n) => cpuAt(row, n)?.slice(0, 2).map((one) => (one * ROUND) / DAY_MS);
   const [own, real] = [at(entries(row)), at(realList())];
   const words = own
-    ? h`${two(own[1])} cores${real[1] > own[1] ? h` ${soft(h`(real list: up to ${two(real[1])})`)}` : ""}`
+    ? h`${two(own[1])}${real[1] > own[1] ? h` ${soft(h`(up to ${two(real[1])})`)}` : ""}`
     : absent(figureOf(row, "server_cpu_ms").why);
   return h`${who}; ${opens(place(row.id, "cost"), words, () => costEvidence(row, target(row)))}`;
 };
@@ -194,11 +202,11 @@ const unknown = (row) => {
 const SHEET = () => [
   ["Option, design", null],
   ["Who learns what of an innocent picture", innocent],
-  ["Can find", (row) => FINDS[row.design.relation]],
+  ["Finds, of known pictures", (row) => FINDS[row.design.relation]],
   ["Found, of edited copies", restored],
   ["Innocent pictures matched a year", wrongly],
   ["A user's year: CPU; data, price", userPays],
-  ["Run by; cores a million pictures a day", mustRun],
+  ["Run by; cores a million pictures a day (real list)", mustRun],
   ["Stolen files of whom tell what of a listed picture", stolen],
   ["Worst abuse declared (who would notice)", worst],
   ["All get one list, proven", sameList],
@@ -221,10 +229,22 @@ const sheetStudy = (option, row, at) => {
     "all but the study",
   ];
 };
+// of a variant, what its base's row does not say
+const unlikeBase = (row) =>
+  glue(
+    SHEET()
+      .slice(1)
+      .filter(([, cell]) => saying(cell(row)) !== saying(cell(baseOf(row))))
+      .map(([name, cell]) => h`<b>${clause(name)}</b>: ${cell(row)}`),
+    ". ",
+  ) || "no different";
 const sheetRows = (option) => [
   ...designs()
-    .filter((row) => row.design.option === option.id)
-    .map((row, index) => SHEET().map(([, cell], at) => (at ? cell(row) : rowName(option, row, index)))),
+    .filter((row) => row.design.option === option.id && !baseOf(row))
+    .flatMap((row, index) => [
+      SHEET().map(([, cell], at) => (at ? cell(row) : rowName(option, row, index))),
+      ...variantsOf(row).map((one) => [rowName(option, one, 1), unlikeBase(one)]),
+    ]),
   ...studies()
     .filter((row) => row.option === option.id)
     .map((row, index) => sheetStudy(option, row, index)),
@@ -248,7 +268,7 @@ const sheetPart = () => {
   const parts = [
     h`<b>No design here looks for</b> new material, but for 1d, nor for grooming, live streams or video.`,
     h`<b>Found</b>: of${found} copies, each edit counted alike; then of those that 0a finds, within 31 bits of a listed photograph. A modified client sends unseen.`,
-    h`<b>Innocents</b>: at ${photos} pictures a year (a peak day's, times an assumed share, times 365) against a list of ${number(corpusList())}; all kinds, as mixed in the corpus: lowest to highest possible. Decisive and unknown: the error rate of a long list on real traffic. One error in a million is ${rounded(wrongAYear(1e-6))} a year; recalled: ${oneIn(literature.high)} to ${oneIn(literature.low)}. With ${rounded(given("files"))} known files a year, most reports are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
+    h`<b>Innocents</b>: at ${photos} pictures a year (a peak day's, times an assumed share, times 365) against a list of ${number(corpusList())}; all kinds, as mixed in the corpus: lowest to highest possible${noneOfPhotographs() ? h`; of photographs alone ${photographsFlagged(noneOfPhotographs())}` : ""}. Decisive and unknown: the error rate of a long list on real traffic. One error in a million is ${rounded(wrongAYear(1e-6))} a year; recalled: ${oneIn(literature.high)} to ${oneIn(literature.low)}. With ${rounded(given("files"))} known files a year, most reports are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
     h`<b>A person wrongly reported</b>: a second hash must agree and a person decide; the sender is told and can complain; in 0a the provider's word says who sent it. How often each errs was not measured.`,
     h`<b>Prevention</b>: a device that learns the outcome can warn its user in place of a report, and nothing leaves; or refuse to send, and the provider can tell that something matched.`,
     h`<b>In every design</b> the provider knows who sends to whom, when and how much, and whether a report follows, and can read those who never compared keys; curator and ${term("centre")} hold the list, and its maker can list anything. What each actor newly gets, who notices, and which file shows it: ${to("abuse", "abuse", "part")}.`,

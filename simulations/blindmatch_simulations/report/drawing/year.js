@@ -337,7 +337,7 @@ const yearPart = () => {
     para(
       h`${optionLabel(made.held)}, simulated: ${opens(place("year", "rate"), rateSaid(made), held("false_reports"))}. <b>Above one error in ${opens(place("year", "balance"), someTo(made.balance), held("false_reports"))} pictures most reports are wrong.</b>${
         unseen(made, "false_reports") && made.held.ranges.false_other
-          ? h` The least of wrong reports: no photograph matches, and ${percent(others)} of pictures are of other kinds (assumed); the sheet takes the corpus's mix.`
+          ? h` The least of wrong reports is of other kinds of pictures alone (${percent(others)}, assumed).`
           : ""
       }`,
     ),
