@@ -151,7 +151,6 @@ class CentreIdentity(Struct, frozen=True):
     Attributes:
         sealing: what reports are sealed to, X25519, 32 bytes.
         notices: identity key of the account whose messages are the centre's notices, Curve25519, 32 bytes.
-        account: the name of that account.
     """
 
     sealing: bytes
@@ -164,10 +163,8 @@ class DeviceConfig(Struct, frozen=True):
 
     Attributes:
         account: the name in the device's certificate.
-        design: the design pictures are matched with.
         curator: the public key that signs its epochs, Ed25519, 32 bytes; it comes with the app.
         mode: what is done with a picture that cannot be matched now.
-        consequence: what follows from a match or a flag.
         unreadable: what is done with an attachment that is no picture.
         round_deadline_s: for one role's answer.
         key: what the store is locked with; None: a key file beside it, which protects nothing by itself.
@@ -401,7 +398,6 @@ class Base(Redacted, Struct, frozen=True):
     """One account on one device.
 
     Attributes:
-        config: what kind of device it is.
         clock_ms: Unix time in milliseconds.
         trace: gets what an audit needs; it holds secrets.
     """

@@ -35,9 +35,7 @@ class EgressRecord(Redacted, Struct, frozen=True):
 
     Attributes:
         sequence: number of the record, from 0 on, over all parties.
-        party: who got it.
         method: full gRPC method name.
-        purpose: why.
         item: number of the picture it was sent for, or None.
         requests: the serialised protobuf messages that were sent, in order.
         reply_bytes: length of all serialised replies.
@@ -95,12 +93,10 @@ class SessionTrace(Redacted, Struct, frozen=True):
     """One picture's matching session, enough to run it again. Holds secrets: it never leaves the device.
 
     Attributes:
-        item: number of the picture.
         state_before: the account's device state, encoded.
         tape: all randomness the session took.
         rounds: what was sent and received; the last may lack replies if it failed.
         outcome: None if the session failed.
-        binding: the message it was started for.
     """
 
     item: int
@@ -118,7 +114,6 @@ class MessageTrace(Redacted, Struct, frozen=True):
 
     Attributes:
         message_id: as the relay will know it.
-        recipient: the account it goes to.
         item: number of its picture, or None.
         attachment: with the key that sealed it, or None.
         content: what was sealed, with the key that opens the commitment; None before that.

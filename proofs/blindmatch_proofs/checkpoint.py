@@ -62,7 +62,6 @@ class VerifierKey(Struct, frozen=True):
     Attributes:
         name: whose it is, a schema-less URL by custom.
         kind: signature type, one of `KEY_BYTES`.
-        public: the key.
 
     Raises:
         ProtocolError: if the name is none, the kind is not known, or the key has another length.

@@ -68,12 +68,9 @@ class Known(Redacted, Struct, frozen=True):
     """What whoever verifies has from elsewhere; what is missing is empty or None.
 
     Attributes:
-        identity: the sender's public identity key.
-        curator: the curator's public key.
         policy: of the log, and the time in Unix seconds.
         judge: the centre's secret key for franking, 32 bytes.
         stamp: the key of relay and centre, 32 bytes.
-        endorsement: who must endorse entries.
     """
 
     identity: bytes = b""

@@ -51,12 +51,7 @@ class Answer(Struct, frozen=True):
 
 @dataclass(slots=True, repr=False)
 class InProcess:
-    """A design with a list, opened for the device of one account and for every role.
-
-    Attributes:
-        deployed: the design, its files and what is open of them.
-        rng: of device and roles.
-    """
+    """A design with a list, opened for the device of one account and for every role."""
 
     deployed: Deployed
     rng: Randomness
@@ -112,11 +107,9 @@ def open_design(
 
     Args:
         reference: a name (see `designs`) or path.py:NAME.
-        pictures: pictures on the list.
         random: random hashes beside them, which match nothing.
         seed: of everything that is drawn at random; the same seed gives the same run.
         hashes: further entries, uint8 (n, 32).
-        parameters: of the design; others have their defaults.
 
     Raises:
         RegistryError: if there is no such design.

@@ -37,7 +37,6 @@ class Played(Redacted, Struct, frozen=True):
 
     Attributes:
         events: what was done, in order, each with its result, its error if it failed, and its cost.
-        audits: of each device, by account; empty if nobody asked for them.
     """
 
     events: Sequence[Event]

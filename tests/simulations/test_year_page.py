@@ -15,8 +15,7 @@ from blindmatch_simulations.evaluation.population.inputs import Inputs, read_inp
 from blindmatch_simulations.evaluation.population.model import Behaviour, Model, Range, literature, model
 from blindmatch_simulations.evaluation.population.outputs import _judge, banded, jointly, of_expected, of_run
 from blindmatch_simulations.evaluation.population.running import read_results, subjects
-from blindmatch_simulations.evaluation.population.year import expected_of, parameters
-from blindmatch_simulations.report.yearly import inputs, year_behaviours, year_inputs
+from blindmatch_simulations.report.yearly import inputs, parameters, year_behaviours, year_inputs
 from defusedxml.ElementTree import fromstring
 from msgspec.structs import replace
 from support.drawn import Drawn, drawn, year_bands, years
@@ -64,14 +63,6 @@ def test_the_page_computes_what_population_computes_at_a_thousand_settings() -> 
         # a report that is decided a rounding later makes the queue differ by its last digits
         close = 1e-7 if name in ("backlog", "people_needed") else 1e-11
         assert [one[name] for one in page] == pytest.approx(here[name], rel=close, abs=1e-6), name
-    for one, its in list(zip(page, models, strict=True))[:50]:
-        assert expected_of(its) == pytest.approx(one, rel=1e-9, abs=1e-3)
-
-
-def test_the_model_as_data_is_of_one_match() -> None:
-    held = with_value(read_inputs(None), "centre", "threshold", 30)
-    with pytest.raises(ValueError, match="threshold: the model as data is of one match"):
-        expected_of(model(held, literature(held), 1000, 2))
 
 
 def _asked(its: Model, behaviour: Behaviour, days: int, free: object = None) -> dict[str, Any]:

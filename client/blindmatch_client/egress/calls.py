@@ -198,7 +198,6 @@ class Ending(Exception):  # noqa: N818 - OK is one, too
     """How a stream ended.
 
     Attributes:
-        code: the status, by its name.
         details: the other party's words.
         trailing: metadata that came with it.
     """

@@ -219,7 +219,6 @@ class Egress:
         recorder: keeps every call, before it goes out.
         clock_ms: Unix time in milliseconds.
         sleep: waits so many seconds.
-        retry: for idempotent calls.
 
     Every call raises `ServiceUnavailableError` (also if no address of the party is known), `RefusedError` or
     `MisbehavedError` of the party.

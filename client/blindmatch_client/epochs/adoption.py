@@ -255,12 +255,7 @@ class Opened(Redacted, Struct, frozen=True):
 
 
 class Adoption:
-    """The epochs of one design on this device.
-
-    Args:
-        record: of what was adopted and refused.
-        transparency: what is known of the log.
-    """
+    """The epochs of one design on this device."""
 
     def __init__(self, base: Base, party: Party, record: AdoptionRecord, transparency: Transparency) -> None:
         self._demands = Demands(base.design, party, base.config.curator, Endorsing.of(base.config))

@@ -85,7 +85,6 @@ class LogView(Redacted, Struct, frozen=True):
 
     Attributes:
         policy: what the device pins; None: nothing is checked.
-        curator: the key that signs epochs.
         sealing_key: the centre's, if the device has one.
         seen: what was kept of it.
     """

@@ -71,7 +71,6 @@ class Adopted(Struct, frozen=True):
     """An epoch that was adopted.
 
     Attributes:
-        signed: its manifest.
         fault: why nothing is asked with it any more; None while it is used.
         examined: whether all its bytes were found right after the fault.
     """
@@ -90,7 +89,6 @@ class Evidence(Struct, frozen=True):
     """Something that an account was shown and refused, or a set that failed.
 
     Attributes:
-        kind: what was wrong.
         epoch: of the set it is about; 0 if that could not be read.
         words: what happened, for people.
         found_at_ms: when it was seen first, in Unix milliseconds.
@@ -253,7 +251,6 @@ class Demands(Redacted, Struct, frozen=True):
     """What a device demands of an epoch of its design.
 
     Attributes:
-        party: who offers it.
         curator: whose key must have signed it, Ed25519, 32 bytes.
         endorsing: None where entries need no endorsement.
     """
@@ -311,7 +308,6 @@ class TrustedSet:
 
     Attributes:
         stage: how far it is trusted.
-        signed: its manifest, once that is SIGNED.
         seen: what is to be kept of the log with it, once it is LOGGED.
     """
 

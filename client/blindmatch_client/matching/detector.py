@@ -98,7 +98,6 @@ class Verified(Redacted, Struct, frozen=True):
     """A session with nothing left to send, whose replies were all verified; its outcome was not looked at.
 
     Attributes:
-        epoch: of the set it asked about.
         conclude: works the outcome out; local. To be called once.
         abandon: gives the session up; its trace then has no outcome.
     """
@@ -181,10 +180,6 @@ class Detector:
 
     def ask(self, item: Item, number: int, exchange: Exchange, binding: Binding = UNBOUND) -> Asked:
         """Run one session for `item` in its message, up to where nothing but its outcome is left.
-
-        Args:
-            number: of the picture.
-            exchange: the way to the roles for this picture.
 
         Raises:
             PictureError: if the picture cannot be decoded; nothing was sent then.
@@ -302,10 +297,6 @@ class MatchingExchange(Struct, frozen=True):
     """Exchanges one picture's rounds with the roles of a design; all roles of a round are asked at once.
 
     Attributes:
-        egress: the way out.
-        design: whose messages these are.
-        epoch: of the set-up in use.
-        item: number of the picture.
         deadline_s: for one role's answer.
         request_id: 16 bytes, the same whenever this picture is asked about; for designs whose server learns.
     """

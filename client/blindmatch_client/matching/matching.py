@@ -287,7 +287,6 @@ class MatchingClient:
         Without end-to-end encryption nobody is asked: the provider has the picture once it has the message.
 
         Args:
-            number: of the picture.
             request_id: 16 bytes that name the picture to a server that learns.
         """
         if not self._design.info.end_to_end:

@@ -53,11 +53,9 @@ class Sent(Struct, frozen=True):
     """What became of a message.
 
     Attributes:
-        number: its number on this device.
         message_id: the id the relay knows it by.
         item: the picture's number in traces and records, or None.
         delivered: True once the relay has acknowledged it.
-        outcome: of matching.
         report_id: of the report that was made just now, or None.
         reported: True if the centre has acknowledged that report.
         notice: what the user must be told; empty if nothing.
@@ -81,7 +79,6 @@ class Standing(Struct, frozen=True):
         log_distrust: how the log did.
         adopted: the highest epoch that was adopted; None before there is one.
         evidence: sets that were refused or failed, oldest first.
-        messages: how many wait.
         reports: all it ever made, oldest first.
         complaints: all its user ever made, oldest first.
     """
@@ -99,8 +96,6 @@ class Flushed(Struct, frozen=True):
     """What `flush` did.
 
     Attributes:
-        messages: those it worked on.
-        problems: errors in words.
         waiting: messages, reports, vouchers and complaints that still wait.
     """
 
@@ -133,7 +128,6 @@ def sent_notice(progress: Progress, kind: OutcomeKind, received: bool, config: D
     """What the user must be told after a message was worked on; empty if nothing.
 
     Args:
-        kind: what came of its picture.
         received: whether the centre has the report that was made of it.
     """
     found = "matches an entry of the list of known abuse material"

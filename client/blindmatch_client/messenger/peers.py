@@ -87,10 +87,8 @@ class Session(Redacted, Struct, frozen=True, eq=False):
 
     Args:
         id: its name on the wire.
-        agreement: associated data of X3DH.
         initial: the header that goes with every message until the first answer.
         seen: the peer's ratchet keys, the latest last.
-        ratchet: the Double Ratchet.
     """
 
     id: bytes

@@ -62,11 +62,6 @@ from blindmatch_client.trace import Purpose
 class ConfirmedMatch(Redacted, Struct, frozen=True):
     """A match, or a flag, that the device has checked by itself.
 
-    Attributes:
-        design: the design that found it.
-        epoch: of the set it was found in.
-        outcome: a `Match` or a `Flag`.
-
     Raises:
         ReportRefusedError: for any other outcome, for a match that a filter alone says, for a label whose
             hash is not within the design's relation to the picture's own, and for a flag of a picture that

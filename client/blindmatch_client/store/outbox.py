@@ -59,7 +59,6 @@ class Attached(Redacted, Struct, eq=False):
     """An attachment on its way out, one for all messages that bear it.
 
     Attributes:
-        item: its number; 0 until it is queued.
         matching: how far its matching is.
         file: the sealed attachment on this device; None once no message needs it.
         ref: names the blob as the relay knows it, once it is `uploaded`; None with `file`.
@@ -205,7 +204,6 @@ class Outbox:
 
         Args:
             message_ids: a fresh id for each recipient.
-            contents: of each message, by recipient.
             at_ms: Unix time in milliseconds.
             attached: the attachment, the same for all, which gets its number here.
         """

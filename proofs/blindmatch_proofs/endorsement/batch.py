@@ -143,9 +143,7 @@ class Batch(Struct, frozen=True):
     """A batch as it stands beside a set.
 
     Attributes:
-        action: what is endorsed.
         first_epoch, last_epoch: when that holds.
-        size: entries in it.
         root: over their leaves, 32 bytes.
         signatures: one for each key of the policy, in its order; `UNSIGNED` where there is none.
     """

@@ -40,11 +40,6 @@ class EndorsedTable:
 
     Args:
         info: of the design it must be for.
-        epoch: the epoch it must be for.
-
-    Attributes:
-        epoch: its epoch.
-        entries: how many entries it says are listed.
 
     Raises:
         SetFileError: if it is altered, of another design or epoch, or its sections do not fit.
@@ -181,7 +176,6 @@ def write_table(
     Args:
         batches: signed, each with a signature or `UNSIGNED` for each key.
         leaves: of each batch, uint8 (n, 32).
-        entries: how many are listed.
     """
     numbers = np.repeat(np.arange(len(batches), dtype="<u4"), [len(part) for part in leaves])
     every = np.concatenate([np.zeros((0, LEAF_BYTES), np.uint8), *leaves])

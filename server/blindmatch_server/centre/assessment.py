@@ -85,7 +85,6 @@ class Assessment(Struct, frozen=True):
     """All verdicts, and what they come to.
 
     Attributes:
-        verdicts: in the order of the checks.
         subject: names what was reported, 32 bytes (`subject_of`); empty if the report did not open.
     """
 

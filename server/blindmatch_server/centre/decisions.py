@@ -32,8 +32,6 @@ class Decision(Struct, frozen=True):
     """What an operator wants done with a report.
 
     Attributes:
-        state: where it shall be.
-        reason: why; never empty.
         authority: who it is forwarded to; empty otherwise.
         delay_notice: tell the user of an unfounded report after the statutory delay, not at once.
     """

@@ -122,8 +122,6 @@ class Notice(Struct, frozen=True):
 
     Attributes:
         notice_id: 16 bytes.
-        report_id: what it is about.
-        kind: what they are told.
         words: a reason that was written for them; may be empty.
         due_at_ms: not before.
         sent_at_ms: when the messenger took it; 0 before.

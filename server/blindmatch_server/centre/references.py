@@ -120,7 +120,6 @@ class Deployed(Struct, frozen=True):
     """What a deployment runs.
 
     Attributes:
-        design: its design.
         epochs: what the curator's key has signed (`published.signed_epochs`), as they are when it is called.
         endorsed: whether the entry of a label is endorsed in an epoch; all are, where there is no policy.
     """

@@ -80,7 +80,6 @@ class Families(Redacted, Struct, frozen=True):
     Attributes:
         root: for each entry the index of its family's first member, int64 (n,); its own if it has none.
         complete_to: every pair up to this distance was found; -1 if the budget ended the first pass.
-        pairs: pairs that were compared.
     """
 
     root: Indices

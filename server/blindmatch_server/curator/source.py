@@ -26,7 +26,6 @@ class Source:
     """Bytes of a file or a binary stream; a UTF-8 byte order mark at the start is passed over.
 
     Attributes:
-        name: for messages and the rejects file.
         size: bytes in all; 0 if a stream does not say.
         head: the first bytes after the byte order mark, not consumed by looking at them.
         offset: offset in the file of the next byte that `read` gives.

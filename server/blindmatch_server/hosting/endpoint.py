@@ -37,7 +37,6 @@ class Call(Struct):
         draining: set when the server shuts down; a method that waits ends then.
         bytes_in, bytes_out: serialised messages so far.
         status: the gRPC status's name, once the call is finished.
-        seconds: how long it took, once it is finished.
         patience: how long its caller is still waited for.
         stuck: whether a reply was written that the caller has not taken.
     """

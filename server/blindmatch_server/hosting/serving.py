@@ -97,7 +97,6 @@ class Listen(Redacted, Struct, frozen=True):
             read is kept; None: there is none.
         ends_with: a descriptor of a pipe; the server stops, as for SIGTERM, once it has no writer any more.
             Whoever starts servers holds the other end, so that they go with it however it ends.
-        clock: for certificates, rates and time stamps.
     """
 
     SHOWN: ClassVar = ("host", "port")

@@ -289,7 +289,6 @@ class LogConfig(Redacted, Struct, frozen=True):
         directory: holds its streams; made if it is not there.
         seed: secret, 32 bytes, of its key.
         streams: says of an origin what stream it is, if it is one.
-        witnesses: those that it asks.
         quorum: whether those whose keys have these names are enough for devices.
     """
 

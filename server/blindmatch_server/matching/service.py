@@ -271,7 +271,6 @@ class MatchingConfig(Struct, frozen=True):
     """What hosting a design's roles needs.
 
     Attributes:
-        source: where its current epoch comes from, e.g. `PublishedSource`.
         directory: holds the ledger and enrolments; made if it is not there.
         centre: where the server's own reports go; None if it makes none.
         rng: the roles' randomness, but for those that answer in processes.

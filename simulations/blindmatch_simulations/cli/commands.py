@@ -35,8 +35,6 @@ class Found(Struct, frozen=True):
 
     Attributes:
         result: for programs, as JSON.
-        shown: for people: tables, and lines below them.
-        code: the command's exit code.
         error: what broke it off, raised once all this is shown.
     """
 

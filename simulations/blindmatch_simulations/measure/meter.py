@@ -61,10 +61,7 @@ class Meter(Struct):
     """Collects rows.
 
     Attributes:
-        runs: of each row.
         seconds: after which no further run of a row is begun; each has at least one.
-        phase: shows progress.
-        rows: those measured so far.
         taken: the runs that `time` took for each row last.
         marks: parameters of every row, beside its own.
     """

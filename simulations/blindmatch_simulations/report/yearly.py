@@ -13,13 +13,16 @@ from msgspec.structs import replace
 from blindmatch_simulations.data import committed, volumes
 from blindmatch_simulations.evaluation.assess.results import Results
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Figure, figures, read_inputs
-from blindmatch_simulations.evaluation.population.model import LITERATURE, MEASURED, literature, model
+from blindmatch_simulations.evaluation.population.model import LITERATURE, MEASURED, Model, literature, model
 from blindmatch_simulations.evaluation.population.outputs import OUTPUTS
 from blindmatch_simulations.evaluation.population.running import Subject, subjects
-from blindmatch_simulations.evaluation.population.year import parameters
 from blindmatch_simulations.measure.results import short
 from blindmatch_simulations.report.markup import band, mark, text
 
+CENTRE: Final = (
+    "staff", "minutes", "day_minutes", "days_a_week", "passes_false", "dismisses_true", "complains",
+    "complaint_minutes", "transfer_days",
+)  # fmt: skip
 DRAWN: Final = ("true_reports", "false_reports", "backlog")
 TOLD: Final = (
     "true_reports", "false_reports", "accounts_wrong", "missed_unrecognised", "missed_modified",
@@ -289,6 +292,27 @@ RENAMED: Final = {
     "outages.part": "outage_part",
 }  # fmt: skip
 """As the model's data calls them, where that is not the field's own name."""
+
+
+def parameters(of: Model) -> dict[str, float]:
+    """The names that expressions of ``data/year.json`` may use, and the law of cascades: one number each."""
+    inputs, behaviour = of.inputs, of.behaviour
+    pictures, left = inputs.activity.pictures_a_day.value, inputs.cascades.left.value
+    return {
+        "accounts": of.accounts, "pictures": pictures, "files": inputs.material.files.value,
+        "video": inputs.material.video.value, "sharing": int(of.sharers.sum()),
+        "sharers_active": float(of.sharers @ of.rates) / pictures,
+        "growth": inputs.list.growth.value, "epoch_days": inputs.list.epoch_days.value,
+        "others": inputs.false_matches.others.value, "series": of.series, "left": left,
+        "burned": left**of.cascades.burn_in, "cascades": inputs.cascades.benign.value,
+        "cascades_known": inputs.cascades.known.value, "exponent": inputs.cascades.exponent.value,
+        "largest": inputs.cascades.largest.value, "outage_chance": inputs.outages.chance.value,
+        "outage_part": inputs.outages.part.value, "held_over": float(of.held_over),
+        "modified": of.modified, "asks": float(behaviour.asks), "recall": of.recall,
+        "unnoticed": of.unnoticed, "false_rate": behaviour.false_rate.value,
+        "false_other": (behaviour.false_other or behaviour.false_rate).value,
+        **{name: getattr(inputs.centre, name).value for name in CENTRE},
+    }  # fmt: skip
 
 
 @cache

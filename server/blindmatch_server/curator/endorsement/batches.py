@@ -179,7 +179,6 @@ class OrganisationKey(Ed25519Key, frozen=True):
         """Sign the batches of a proposal in which this organisation is asked and knows every hash.
 
         Args:
-            name: the organisation's own, in the policy.
             terms: what it signs for, from its own configuration.
             own: hashes of the pictures it has, uint8 (n, 32).
 

@@ -172,7 +172,6 @@ class Record(Redacted, Struct, frozen=True):
     """What an epoch was published with.
 
     Attributes:
-        batches: signed, with their entries.
         seed: of its build, 32 bytes.
         previous: the epoch whose files the build changed; 0 for a full build.
     """

@@ -105,10 +105,8 @@ class Fitted(Redacted, Struct, frozen=True):
 
     Attributes:
         entries: the list, whole or cut short.
-        kept: its set.
         items: pictures, all or the first ones of the order of sending.
         alone: the first of them, each timed in one process.
-        u: what a picture takes.
         in_all: pictures of the workload.
         lessened: what was left out, in words; empty if nothing.
     """

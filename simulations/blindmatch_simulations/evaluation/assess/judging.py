@@ -38,9 +38,7 @@ class Case(Struct, frozen=True):
 
     Attributes:
         seen: the design's run.
-        checks: those that were made.
         unchecked: why not all were, if not.
-        reference: of the design; empty for its name.
     """
 
     seen: Observed
@@ -93,7 +91,6 @@ class Kind(Struct, frozen=True):
         criterion: one of the five; the part of the page where it stands.
         title: short, for a table's head.
         unit: of the value; ``share`` is of 1.
-        says: how it was measured, in a sentence.
         rows: the kind of raw rows it is made from.
         column: head of its column in the terminal; empty for none.
         evidence: the figure of the reference corpus that every view shows in its place where it has a value

@@ -145,7 +145,6 @@ def kept_set(
     Args:
         seed: of the workload; it decides all randomness of the build.
         root: holds the sets of this design alone; those with another key are removed.
-        progress: called with (done, total) entries.
         values: parameters by name; a missing one takes its default.
 
     Raises:

@@ -19,8 +19,6 @@ class Item(Strict, frozen=True):
 
     Attributes:
         index: its place in the order of sending.
-        name: of the crop.
-        edit: what was done to it.
         listed: whether the unedited crop is on the list.
         quality: of the edited picture's PDQ hash.
         origin_distance: PDQ distance from the unedited crop.
@@ -218,7 +216,6 @@ class KeyUse(Strict, frozen=True):
     """What a role's key may be asked for, as the design limits it (contract: `KeyLimits`).
 
     Attributes:
-        cost: evaluations that one picture takes.
         per_account, in_all: evaluations in the key's life; None for no limit.
     """
 
@@ -231,7 +228,6 @@ class Extracted(Strict, frozen=True):
     """What a modified device opens of a list of uniform hashes by asking (contract: `Extraction`).
 
     Attributes:
-        unit: what it spends.
         shares: the share that is open, by how many were spent.
     """
 
@@ -278,8 +274,6 @@ class Offence(Strict, frozen=True):
     """What a device that does not play along came to.
 
     Attributes:
-        sent: pictures of listed material it sent.
-        delivered: how many of them arrived.
         asked: matching requests that any role counted for its account.
         uploads: attachments the relay counted for its account.
         refused_archive: whether an honest device refuses an attachment that is no picture.

@@ -83,8 +83,6 @@ class Ended(Struct, frozen=True):
     """How a guarded command ended: `why` is empty if it went well.
 
     Attributes:
-        why: in words.
-        seconds: by the clock.
         peak_mib: the most that all its processes had together, as often as it was looked at.
     """
 

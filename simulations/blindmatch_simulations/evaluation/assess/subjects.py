@@ -163,8 +163,6 @@ class Point(Struct, frozen=True):
 
     Attributes:
         name: of its folder; empty if it is the only one, and has the whole folder.
-        text: its workload file.
-        references: designs that are measured on it.
         words: the options that give it alone.
     """
 

@@ -118,10 +118,7 @@ class Adversary(Redacted, Struct, Generic[M, W], frozen=True):
 
     Attributes:
         name: one word or a few, unique in its family.
-        means: what it has.
-        claim: the sentence it attacks.
         budget: what it may spend, in words.
-        move: what it does.
         weakness: where planted, the adversary must succeed; `AS_BUILT` if it is declared to succeed as it is.
     """
 

@@ -157,9 +157,6 @@ class Arena(Redacted, Struct, frozen=True):
     """One attack's run against one design.
 
     Attributes:
-        design: the design.
-        seed: decides everything that is drawn at random.
-        progress: takes (done, total) trials.
         thorough: more trials, and the large cases; a test of the attack goes without.
         spending: what the attack spends, counted here and where roles answer.
     """

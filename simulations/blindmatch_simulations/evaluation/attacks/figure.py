@@ -36,9 +36,7 @@ class Figure(Struct, frozen=True):
 
     Attributes:
         measure: what `value` counts or estimates, in words.
-        value: the figure.
         succeeded: did the attack do what the claim says it cannot, or what is declared?
-        trials: independent tries behind it.
         interval: Clopper and Pearson's where the figure is an estimate; Hoeffding's of a mean.
         parts: the same by case, where there are several.
     """
@@ -165,12 +163,10 @@ class Distortion(Strict, frozen=True):
     """How far an edit moves pictures: means over them, of values from 0 to 1.
 
     Attributes:
-        edit: its name in the standard suite.
         l2: Euclidean norm of the difference over all values of a picture.
         linf: the largest difference of a value.
         ssim: structural similarity (Wang et al. 2004), windows of 7 x 7, mean of three channels; 1 is equal.
         values: of a picture, in the mean; l2 over the root of it is the root mean square.
-        pictures: how many were edited.
     """
 
     edit: str

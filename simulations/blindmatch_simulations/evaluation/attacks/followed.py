@@ -85,9 +85,7 @@ class Staging(Struct, frozen=True):
 
     Attributes:
         does: what the adversary does; empty for nobody.
-        holds: the parties that it has.
         tamper: what replies become on their way to Alice's device.
-        mode: of Alice's device.
         added: whether the innocent picture is put on the list, and a person at the centre decides.
         split: whether there is a log, which shows Alice's device another history than Bob's.
     """

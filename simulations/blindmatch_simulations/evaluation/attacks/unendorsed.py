@@ -59,8 +59,6 @@ class Curator(Redacted, Struct, frozen=True):
     """The adversary, and what it has.
 
     Attributes:
-        arena: the run.
-        world: its deployment.
         terms: of the policy; `north` has two keys in it.
         keys: by their public halves.
         honest: entries that two organisations endorse.

@@ -36,10 +36,7 @@ class Load(Struct, frozen=True):
     """How much is sent.
 
     Attributes:
-        texts, pictures: how many of each.
         workers: processes with devices.
-        pairs: of devices in each of them.
-        franking: what messages bear of their sender's key.
     """
 
     texts: int = 2000
@@ -58,8 +55,6 @@ class Outcome(Struct, frozen=True):
     """What came of an order.
 
     Attributes:
-        seconds: from the first that was sent to the last that arrived.
-        latencies_us: of each.
         relay_cpu_us, device_cpu_us: CPU time a message; the relay's is None without /proc.
     """
 

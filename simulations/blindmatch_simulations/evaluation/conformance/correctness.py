@@ -261,7 +261,6 @@ def misses(
     """Does an outcome miss a picture that is near an entry? Everything else must be as the oracle says.
 
     Args:
-        one: the picture: its name, its kind and the item.
         listed: the list that labels must be of; None: it is not known here.
 
     Raises:

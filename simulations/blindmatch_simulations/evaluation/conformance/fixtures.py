@@ -56,9 +56,7 @@ class Fixtures:
     Args:
         seed: decides pictures, lists and all randomness.
         runs: (training, held-out) sessions of a game and class of pairs.
-        values: parameters other than their defaults.
         clocks: nanoseconds that a thread has worked, and that have passed.
-        device: the kind of device that is run whole.
         full_size: check the design itself, where others check it in its reduced sizes.
 
     Attributes:

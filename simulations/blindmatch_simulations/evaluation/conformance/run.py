@@ -164,10 +164,8 @@ class Options(Struct, frozen=True):
     """How a design is checked.
 
     Attributes:
-        seed: decides pictures, lists and all randomness.
         games: play the large games, with at least 10,000 held-out runs each.
         runs: other numbers of (training, held-out) runs for each class of pairs.
-        values: parameters other than their defaults.
         only: names of the checks to run; all if it is empty.
         clocks: nanoseconds that a thread has worked, and that have passed, for the times of steps.
         device: the kind of device that is run whole.

@@ -26,7 +26,6 @@ class VectorItem(Redacted, Struct, frozen=True):
 
     Attributes:
         name: what it is to the list.
-        hash: 32 bytes.
         quality: 0 to 100.
         weights: coefficients as integers, 256 of them: bit j of the hash is set where number j is positive.
         raw_pixels: SIDE x SIDE x 3 bytes.

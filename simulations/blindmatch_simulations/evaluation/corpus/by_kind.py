@@ -55,7 +55,6 @@ def by_kind(
         most: pictures of each installed package.
         compared: generated pictures of each kind.
         edited: pictures of each kind that get every edit.
-        progress: called with (done, total).
     """
     samples = [
         *_installed(most, edited, progress),

@@ -35,9 +35,6 @@ class FileSeen(NamedTuple):
 class Cache:
     """The open file; one program at a time has it.
 
-    Args:
-        folder: where it is, made if it is not there.
-
     Attributes:
         added: fingerprints kept since it was opened.
 

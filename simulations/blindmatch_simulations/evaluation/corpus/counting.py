@@ -45,7 +45,6 @@ def counted(prints: Prints, state: Path, workers: int, progress: Progress, ray: 
         state: folder for the fingerprints, which workers map, and for what is counted so far.
         workers: processes; 1 counts in this one.
         ray: address of a cluster in their place.
-        progress: called with (done, total) blocks of rows.
 
     Raises:
         StateError: if a worker dies. What was counted before is not lost.

@@ -60,7 +60,6 @@ def prints(
         kept: takes what is hashed here, chunk by chunk.
         workers: processes; 1 hashes in this one.
         ray: address of a cluster in their place, whose nodes see the folder at the same path.
-        progress: called with (done, total) files.
 
     Raises:
         OSError: if a folder cannot be read.

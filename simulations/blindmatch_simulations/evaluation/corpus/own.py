@@ -65,7 +65,6 @@ def own_pictures(
         count, least: how many are taken, and must be.
         seed: of the order.
         workers: processes that hash.
-        progress: called with (done, total) files.
 
     Raises:
         CorpusError: if the folder cannot be read, or has too few good pictures; names what was found.

@@ -24,9 +24,7 @@ class Work(NamedTuple):
     """What a worker is given with the number of a block.
 
     Attributes:
-        its: the model.
         reference: what loads the design.
-        seed: of the run.
         devices: real ones; 0 for none.
     """
 

@@ -391,8 +391,6 @@ def committed_figure(
     Args:
         row, kind, name: of the figure: `RECALL` or `FALSE`, a kind of picture (of `EDIT`, an edit), the name
             in that row.
-        within: the design's distance.
-        values: its parameters.
     """
     known = next((one for one in committed() if design in _names(one)), None)
     if known is None or "matching" not in known.parameters:

@@ -132,18 +132,11 @@ class Options(Struct, frozen=True):
     """What is measured.
 
     Attributes:
-        tokening: the parameters.
         doubled: the same with twice the probes, for the second reach of recall.
         limits: how much a key may be asked for, for the extraction figures.
         set_size: entries of the uniform list in the token domain.
-        crops: pictures that all edits are applied to.
-        seed: of crops and lists.
-        sessions: whole sessions of the protocol.
         store_size: entries of the store that is built, and asked over loopback.
         store: the folder that keeps it; None for one that does not outlive the bench.
-        calls: matches over loopback.
-        folders: folders of real pictures, by name.
-        most_pictures: of a folder.
         own: pictures of the user's own, in the place of crops.
     """
 

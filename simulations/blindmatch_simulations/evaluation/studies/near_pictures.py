@@ -72,11 +72,9 @@ class EditedPairs(Redacted, Struct, frozen=True):
     """Originals and what became of them.
 
     Attributes:
-        originals: the listed pictures, n of them.
         edited: the sent ones, m of them.
         original: for each sent one the index of its original, (m,).
         edit: for each sent one the index of its edit in `names`, (m,).
-        names: of the edits.
     """
 
     originals: Fingerprints

@@ -82,8 +82,6 @@ class Revealed(Struct, frozen=True):
     """Entries beyond the distance that pictures opened.
 
     Attributes:
-        pictures: how many were sent.
-        entries: of the list.
         distances: of the pairs that agree in each number of bands, by that number, from 1 on.
         far_pairs: pairs beyond the distance, all of them.
     """
@@ -156,12 +154,9 @@ class Recall(Redacted, Struct, frozen=True):
 
     Attributes:
         found: bool (m,), for matching pairs alone.
-        edit: index of the edit, (m,).
         distance: (m,).
         original: whose edits hang together, (m,).
-        names: of the edits.
         sent: all edited pictures, matching or not.
-        originals: how many they are of.
     """
 
     found: npt.NDArray[np.bool_]
@@ -232,8 +227,6 @@ class Agreement(Struct, frozen=True):
     """Whole sessions, counted.
 
     Attributes:
-        sessions: how many.
-        expected: matches by the plaintext oracle.
         found: of those, matches of the protocol.
         wrong: matches of the protocol that the oracle does not have.
         predicted: sessions whose outcome the token domain foretold.
@@ -315,7 +308,6 @@ class Wishes(Struct, frozen=True):
     """What the parameters should do.
 
     Attributes:
-        set_size: entries of the list.
         recall: least recall of pairs within the distance, in percent.
         device_u: most CPU of the device for a picture, in u.
         secrecy: least number of evaluations that reveal the whole list.
@@ -337,13 +329,10 @@ class Point(Struct, frozen=True):
     """One combination and what it does.
 
     Attributes:
-        tokening: the parameters.
         recall: percent of matching pairs, with as many tokens lost, at random, as on a uniform list.
-        device_u: of the device for a picture.
         secrecy: evaluations that reveal the whole list.
         revealed: non-matching entries per 10,000 pictures on a uniform list, by the formula.
         lost: percent of tokens another entry has, on a uniform list, by the formula.
-        set_bytes: of the published set.
         request_bytes: of a request, and nearly of a reply.
     """
 

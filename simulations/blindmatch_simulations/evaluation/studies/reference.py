@@ -60,7 +60,6 @@ class Reference(Redacted, Struct, frozen=True):
     """The corpus: `n` originals, of which `m` have every edit.
 
     Attributes:
-        rows: the originals.
         prints: (n, 64) uint8, PDQ and second hash.
         quality: (n,) uint8, 50 or more.
         edited: (m,) places in `rows`.

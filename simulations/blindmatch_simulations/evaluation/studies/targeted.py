@@ -40,7 +40,6 @@ class Kept(Redacted, Struct, frozen=True):
 
     Attributes:
         account, number, period: whose it is, which one, and when it was sent.
-        ciphertext: of the text.
         sealed: a share for each authority.
     """
 

@@ -51,7 +51,6 @@ class Options(Struct, frozen=True):
         key_file: locks the store; None: a file beside it, which protects nothing by itself.
         passphrase: whether the store is locked with a passphrase instead.
         cover: when and how large reports leave; None: at once.
-        consequence: what follows from a match.
     """
 
     key_file: Path | None = None
@@ -103,16 +102,12 @@ class Settings(Struct, frozen=True):
     """What is kept of a device.
 
     Attributes:
-        design: reference of its design.
         curator: the public key that signs its epochs, Ed25519, 32 bytes.
         centre: the public keys that the centre, and nobody else, is known by.
-        mode: its failure mode.
         addresses: where it calls servers, if not where the deployment says.
-        options: what else was decided.
         following: what the options become by a change of lock that has begun (`relock`); None otherwise.
         endorsement: who must have endorsed an entry; None: nobody.
         log: what the log of its epochs must show; None: nothing.
-        franking: what messages bear of their sender's key.
     """
 
     design: str

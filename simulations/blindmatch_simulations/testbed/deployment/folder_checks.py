@@ -54,7 +54,6 @@ class Finding(Struct, frozen=True):
     """One line of the examination.
 
     Attributes:
-        check: what was looked at.
         remedy: what to do; empty if nothing has to be done.
     """
 

@@ -51,7 +51,6 @@ class ForeignWitness(Struct, frozen=True):
 
     Attributes:
         url: its submission prefix.
-        operator: who runs it.
     """
 
     key: VerifierKey

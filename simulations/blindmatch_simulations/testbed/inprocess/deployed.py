@@ -69,13 +69,7 @@ def _enrolment(design: AnyDesign, setup: Any, account: str) -> Enrolment[Any]:
 
 
 class OpenDesign(Redacted, Struct, frozen=True):
-    """A design with one epoch of it, open.
-
-    Attributes:
-        design: the design.
-        setup: the set-up that every device has.
-        states: what each role holds.
-    """
+    """A design with one epoch of it, open."""
 
     design: AnyDesign
     setup: Any
@@ -307,7 +301,6 @@ class Ran(Redacted, Struct, frozen=True):
 
     Attributes:
         rounds: what was asked in each round, roles in the order of their names.
-        outcome: how it ended.
         state_before, state: the account's device state, before and after.
         tape: the randomness the device took.
     """

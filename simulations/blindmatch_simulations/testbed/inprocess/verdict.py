@@ -26,7 +26,6 @@ class BrokenError(BlindmatchError):
 
     Args:
         step: where: ``publish``, ``start``, ``answer`` of a role, a message's name, a game.
-        rule: the rule, in words.
         evidence: what is needed to look at it, by name; bytes in hexadecimal.
     """
 
@@ -62,7 +61,6 @@ class Result(Struct, frozen=True):
     """One check's verdict.
 
     Attributes:
-        figures: what was measured, by name.
         step, rule: where a failure happened and which rule it broke; empty otherwise.
         evidence: what a failure can be looked at with.
     """

@@ -336,7 +336,6 @@ class Sending(Redacted, Struct, frozen=True):
     """A picture as it is sent.
 
     Attributes:
-        edit: what was done to it.
         listed: whether the unedited picture is on the list.
     """
 

@@ -65,7 +65,6 @@ class Pool(Redacted, Struct, frozen=True):
     """Pictures, and the list they belong to.
 
     Attributes:
-        pictures: all pictures.
         entries: the list, uint8 (n, 32), in a fixed order.
         others: a list of as many entries that no picture is near to.
     """

@@ -27,7 +27,6 @@ class Publish(_Operation, frozen=True, tag="publish"):
 
     Attributes:
         random: random hashes beside them.
-        seed: of list, set and keys.
     """
 
     listed: tuple[bytes, ...] = ()
@@ -56,7 +55,6 @@ class AddDevice(_Operation, frozen=True, tag="add device"):
     """Make a device and register it.
 
     Attributes:
-        account: its name.
         mode: what it does with a picture that cannot be matched: hold, send_and_match_later, send_unmatched.
         slot_s: seconds between the slots that its reports leave in; None: reports leave at once.
         slot_bytes: size of a slot; None: the usual one.
@@ -126,9 +124,7 @@ class Decide(_Operation, frozen=True, tag="decide"):
 
     Attributes:
         state: where it goes: confirmed, unfounded, forwarded, removal asked, closed.
-        reason: for its journal.
         report: its id, 32 hex digits; empty: every report that was checked and not decided yet.
-        authority: who it is forwarded to.
     """
 
     state: str

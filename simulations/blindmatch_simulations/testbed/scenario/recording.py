@@ -93,7 +93,6 @@ class Head(_Line, frozen=True, tag="head"):
 
     Attributes:
         evaluation, content, end_to_end, roles: of the design's `Info`.
-        parties: whose servers there are.
         declared: by the design; what the messenger declares stands with each device that was added.
     """
 
@@ -198,8 +197,6 @@ class Recording(Redacted, Struct, frozen=True):
     """A recording that was read.
 
     Attributes:
-        head: what was run.
-        events: what was done, in order.
         devices: what each device recorded, by account.
         lines: requests and events, in the order in which they were written.
         torn: whether the last line is incomplete, since the run was ended while it was written.
@@ -263,12 +260,7 @@ class Recording(Redacted, Struct, frozen=True):
 
 
 class Writer:
-    """Writes a recording into the new file `path`, line after line; `RecordingError` if there is one.
-
-    Args:
-        franking: of the deployment.
-        attack: that is played in it.
-    """
+    """Writes a recording into the new file `path`, line after line; `RecordingError` if there is one."""
 
     def __init__(
         self,

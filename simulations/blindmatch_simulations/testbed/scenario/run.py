@@ -169,11 +169,7 @@ def sums(records: Sequence[EgressRecord]) -> dict[tuple[Party, Purpose], tuple[i
 
 
 class Cost(Stopwatch):
-    """What a device did while a block ran, and how long it took.
-
-    Attributes:
-        records: requests that left it.
-    """
+    """What a device did while a block ran, and how long it took."""
 
     records: Sequence[EgressRecord] = ()
     traces: Sequence[SessionTrace] = ()
@@ -213,7 +209,6 @@ def publish_list(
 
     Args:
         listed: pictures on it; the centre gets its second hash of these.
-        epoch: its number, by default the next one.
         values: of the design's parameters; those that it does not have are left out.
         at: when it is built, if not now.
     """
@@ -245,9 +240,7 @@ class Event(Redacted, Struct, frozen=True):
     Attributes:
         number: from 0 on.
         at_ms: Unix time in milliseconds when it began.
-        operation: what was done.
         result: what came of it: what `World` gives back for it; None where that is nothing.
-        error: in words, if it failed; empty otherwise.
         cost: what the device did, where one was told to do something.
         noticed: what this device holds against somebody since then, in words.
     """
@@ -296,10 +289,7 @@ class Player(Redacted, Struct):
     """Does operations in a world, and tells of each.
 
     Attributes:
-        world: where.
-        threads: start servers in a thread of this process, not as processes.
         tell: hears of each operation once it is done, or has failed.
-        played: how many there were.
     """
 
     world: World
@@ -351,7 +341,6 @@ def play(
 
     Args:
         bounds: how much of it, and for how long.
-        threads: start servers in a thread of this process, not as processes.
 
     Raises:
         ScenarioError: if a bound is reached with operations left, or at what is no operation.

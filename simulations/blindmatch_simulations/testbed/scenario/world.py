@@ -213,7 +213,6 @@ class World(Servers):
     """A deployment that runs.
 
     Attributes:
-        driven: its devices, by account.
         tell: hears of each request before it leaves a device that is made from then on: account, the record
             of its call as it was opened, and the request; it may be called from a thread of gRPC's.
     """
@@ -237,7 +236,6 @@ class World(Servers):
             design: the design, if it is loaded already.
             witnesses: of a log of its epochs; 0: nothing is logged, and no device pins a policy.
             needed: how many of them; by default all.
-            franking: what messages bear of their sender's key.
         """
         loaded = design or load_design(reference)
         deployment = Deployment.create(home, datetime.now(UTC), franking=franking)
@@ -291,7 +289,6 @@ class World(Servers):
         """A new, registered device.
 
         Args:
-            mode: what it does with a picture that cannot be matched.
             more: see `create_device`.
 
         Raises:

@@ -79,7 +79,6 @@ class ListScenario(Struct, frozen=True):
     """A class of pairs of lists.
 
     Attributes:
-        name: for people.
         pair: makes one; None if there is none for a design.
         large: is it so large that it is played with the large games alone?
     """

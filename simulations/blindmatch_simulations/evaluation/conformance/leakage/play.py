@@ -123,7 +123,6 @@ class Scenario(Struct, frozen=True):
     """A class of pairs.
 
     Attributes:
-        name: for people.
         pairs: all candidates, before those are dropped that differ in a declared fact.
         links: whether telling them apart means linking an account's sessions.
     """

@@ -91,7 +91,6 @@ class Played(Redacted, Struct):
     """A session as far as it got.
 
     Attributes:
-        probe: the picture.
         rounds: what was asked and answered.
         outcome: how it ended; None if it broke off.
         broken: why it broke off.
