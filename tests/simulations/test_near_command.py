@@ -15,16 +15,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import jsonschema
+import numpy as np
 import pytest
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.build import of_values
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.cli.design import SEED
 from blindmatch_simulations.evaluation.studies import near_bench, near_pictures
 from blindmatch_simulations.evaluation.studies.near_bench import limits_for
 from blindmatch_simulations.evaluation.studies.near_cost import opened_store
-from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, edited_crops
+from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, Fingerprints, edited_crops
+from blindmatch_simulations.evaluation.studies.near_tokens import halves
+from blindmatch_simulations.evaluation.studies.reference import read
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.row import CATALOGUE, Target
 from blindmatch_simulations.testbed.pictures.crops import EDITS
@@ -37,7 +41,7 @@ from support.schemas import committed
 
 @pytest.fixture(scope="module", autouse=True)
 def crops_once() -> Iterator[None]:
-    """Crops under every edit, the same ones for the bench and each `design tune` here, are made once."""
+    """Crops under every edit, the same ones for each bench here, are made once."""
     made: dict[tuple[int, int], EditedPairs] = {}
 
     def held(count: int, seed: int, progress: Progress, own: tuple[()] = ()) -> EditedPairs:
@@ -54,19 +58,57 @@ def crops_once() -> Iterator[None]:
 
 def test_tuning_proposes_parameters_that_meet_the_wishes(tmp_path: Path) -> None:
     result = tmp_path / "tune.json"
-    arguments = ["design", "tune", "token-psi", "--crops", "5", "--recall", "95", "--json", str(result)]
+    arguments = [
+        "design",
+        "tune",
+        "token-psi",
+        "--photographs",
+        "16",
+        "--recall",
+        "95",
+        "--json",
+        str(result),
+    ]
     assert run(arguments) == 0
     found = json.loads(result.read_text())
-    assert found["proposal"] in found["points"]
-    assert found["proposal"]["recall"] >= 95
+    assert found["proposal"] in found["points"] and found["result_version"] == 2
+    chosen, held_out = found["proposal"]["recall"], found["proposal"]["held_out"]
+    assert 0.95 <= chosen["low"] < chosen["value"] and "of 8 pictures, interval by picture" in chosen["why"]
+    assert "of 8 pictures" in held_out["why"] and held_out != chosen
     assert found["proposal"]["secrecy"] >= 2**25
+
+
+@pytest.mark.parametrize("moved", [0, 31])
+def test_what_wins_on_the_photographs_that_choose_is_told_by_those_that_do_not(
+    moved: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies of the half that chooses are their originals; the others' are as far as may match."""
+    corpus, result, places = read(), tmp_path / "tune.json", np.arange(256)
+    pairs = corpus.pairs.of(np.flatnonzero(corpus.photographs)[:20])
+    drawn = pairs.of(np.random.Generator(np.random.PCG64(SEED)).permutation(20))
+    others = halves(drawn, SEED)[1].originals.hashes
+    luckless = (others == pairs.originals.hashes[:, None]).all(axis=2).any(axis=1)
+    bits = np.unpackbits(pairs.originals.hashes[pairs.original], axis=1)
+    bits[np.ix_(luckless[pairs.original], (places % 8 == 3) & (places >= 256 - 8 * moved))] ^= 1
+    plain = np.zeros((len(bits), 256), np.float32), np.full(len(bits), 100, np.int32)
+    planted = replace(pairs, edited=Fingerprints(np.packbits(bits, axis=1), *plain))
+    assert set(planted.distances().tolist()) == {0, moved} and planted.matching().all()
+    held = replace(corpus, pairs=planted, edited=corpus.edited[corpus.photographs][:20])
+    monkeypatch.setattr("blindmatch_simulations.evaluation.studies.reference.read", lambda: held)
+    arguments = ["design", "tune", "--photographs", "20", "--recall", "98", "--json", str(result)]
+    assert run(arguments) == (1 if moved else 0)
+    point = json.loads(result.read_text())["proposal"]
+    assert point["recall"]["value"] == 1 and point["recall"]["low"] >= 0.98
+    assert point["held_out"]["value"] == (0 if moved else 1) and point["held_out"]["n"] == 260
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"98 % is {'not met' if moved else 'unsure'} on photographs that chose nothing" in said
 
 
 def test_wishes_that_nothing_meets_have_no_proposal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = tmp_path / "tune.json"
-    arguments = ["design", "tune", "--crops", "5", "--device", "1", "--json", str(result)]
+    arguments = ["design", "tune", "--photographs", "10", "--device", "1", "--json", str(result)]
     assert run(arguments) == 1
     assert json.loads(result.read_text())["proposal"] is None
     assert "lower a wish" in capsys.readouterr().out
@@ -80,7 +122,18 @@ def test_the_proposal_bears_limits_of_the_key_that_the_design_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = tmp_path / "tune.json"
-    arguments = ["design", "tune", "--crops", "5", "--recall", "90", "--key-days", "7", "--json", str(result)]
+    arguments = [
+        "design",
+        "tune",
+        "--photographs",
+        "10",
+        "--recall",
+        "80",
+        "--key-days",
+        "7",
+        "--json",
+        str(result),
+    ]
     began = time.time()
     assert run(arguments) == 0
     limits, point = (json.loads(result.read_text())[name] for name in ("limits", "proposal"))
@@ -91,7 +144,7 @@ def test_the_proposal_bears_limits_of_the_key_that_the_design_takes(
     assert f"--set all_evaluations={limits['all_evaluations']}" in said
     assert f"measured: {json.loads(result.read_text())['assess']}" in " ".join(said.split())
     assert "publish a full set, with a new key, before that or before the key expires" in said
-    assert run(["design", "tune", "--crops", "5", "--recall", "90", "--key-days", "0"]) == 0
+    assert run(["design", "tune", "--photographs", "10", "--recall", "80", "--key-days", "0"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "--set key_expires=0" in said and "before that: this one never ends" in said
 

@@ -202,7 +202,7 @@ def test_a_sweep_is_measured_point_by_point_resumed_and_read_as_one_table(tmp_pa
 
 @pytest.mark.slow
 def test_what_tuning_proposes_is_measured_as_it_is_proposed(tmp_path: Path) -> None:
-    told = ("design", "tune", "--crops", 5, "--recall", 95, "--json", "-")
+    told = ("design", "tune", "--photographs", 16, "--recall", 95, "--json", "-")
     proposed = in_process(tmp_path, *told).json
     workload = tmp_path / "w.toml"
     workload.write_text(TINY)

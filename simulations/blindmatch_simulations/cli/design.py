@@ -32,7 +32,10 @@ app = Commands(no_args_is_help=True)
 
 TUNABLE: Final = "token-psi"
 SEED: Final = 23
-POINT_COLUMNS: Final = ("k", "bands", "probes", "needed", "recall %", "device u", "list costs", "bytes asked")
+POINT_COLUMNS: Final = (
+    *("k", "bands", "probes", "needed", "recall >= %", "held out %"),
+    *("device u", "list costs", "bytes asked"),
+)
 
 
 COLUMNS = ("design", "option", "match", "who learns", "parties", "source")
@@ -110,7 +113,10 @@ def _described(registered: Registered) -> dict[str, Any]:
 
 
 Log2nOption = Annotated[int, typer.Option("--log2n", min=4, max=24, help="The list has 2^this entries.")]
-CropsOption = Annotated[int, typer.Option(min=5, max=600, help="Crops, each of which gets every edit.")]
+PhotographsOption = Annotated[
+    int,
+    typer.Option(min=10, max=350, help="Of the reference corpus, each with every edit; half choose."),
+]
 TunableArgument = Annotated[str, typer.Argument(help="The design; token-psi alone has parameters to tune.")]
 SecrecyOption = Annotated[
     float, typer.Option(min=0, help="Log2 of the evaluations that may reveal the whole list, at least.")
@@ -133,34 +139,41 @@ KeyDaysOption = Annotated[
 def tune_design(
     design: TunableArgument = TUNABLE,
     log2n: Log2nOption = 20,
-    recall: Annotated[float, typer.Option(min=0, max=100, help="Least recall, in percent.")] = 99.0,
+    recall: Annotated[
+        float, typer.Option(min=0, max=100, help="Recall in percent, at least: by the interval's lower end.")
+    ] = 99.0,
     device: Annotated[float, typer.Option(min=0, help="Most CPU of the device a picture, in u.")] = 900.0,
     secrecy: SecrecyOption = 25.0,
     alone: AloneOption = 1 / 1024,
     pooled: PooledOption = 1 / 4,
     key_days: KeyDaysOption = 30,
-    crops: CropsOption = 60,
+    photographs: PhotographsOption = 350,
 ) -> Found:
     """Draw the frontier of recall, device cost and list secrecy, and propose parameters and key limits.
 
+    Half of the photographs choose, by the lower end of recall's interval; the rest measure what was chosen.
     u is the CPU time of one ristretto255 multiplication by libsodium on this machine. Exit code 1 if nothing
-    meets the wishes.
+    meets the wishes, or the rest rule out the recall.
     """
     # a list of designs needs none of these
+    import numpy as np
+
     from blindmatch_simulations.evaluation.studies.near_bench import limits_for
-    from blindmatch_simulations.evaluation.studies.near_pictures import edited_crops
     from blindmatch_simulations.evaluation.studies.near_tokens import Wishes, tune
+    from blindmatch_simulations.evaluation.studies.reference import read
 
     if design != TUNABLE:
         raise typer.BadParameter(f"only {TUNABLE} has parameters to tune, not {design}")
     wishes = Wishes(1 << log2n, recall, device, 2.0**secrecy, alone=alone, pooled=pooled)
+    corpus = read()
+    of = np.random.Generator(np.random.PCG64(SEED)).permutation(np.flatnonzero(corpus.photographs))
     with phases(people()) as begin:
-        pairs = edited_crops(crops, SEED, progress=begin("edited crops"))
-        found = tune(pairs, wishes, begin("combinations"))
-    shown = [_cells(point) for point in found.points if point.recall >= recall - 5]
+        found = tune(corpus.pairs.of(of[:photographs]), wishes, SEED, begin("combinations"))
+    shown = [_cells(point) for point in found.points if 100 * point.merits[0] >= recall - 5]
     tables: list[Table | str]
     tables = [table(f"frontier of {design} from {recall - 5:g} % recall on", POINT_COLUMNS, shown)]
-    result: dict[str, Any] = {"wishes": to_builtins(wishes), "points": list(map(to_builtins, found.points))}
+    result: dict[str, Any] = {"result_version": 2, "photographs": photographs, "wishes": to_builtins(wishes)}
+    result |= {"points": list(map(to_builtins, found.points))}
     if found.proposal is None:
         words = "no combination does all that was asked for: lower a wish"
         return Found(result | {"proposal": None, "limits": None}, (*tables, words), exit_codes.WRONG)
@@ -169,7 +182,20 @@ def tune_design(
     limits = limits_for(tokening, alone, pooled, expires)
     result |= {"proposal": to_builtins(found.proposal), "limits": limits.values()}
     result["assess"] = assess_line(design, tokening, limits)
-    return Found(result, (*tables, *_proposed(design, tokening, limits)))
+    words, held = _held_out(found.proposal, recall)
+    code = 0 if held else exit_codes.WRONG
+    return Found(result, (*tables, *_proposed(design, tokening, limits), words), code)
+
+
+def _held_out(point: Point, wished: float) -> tuple[str, bool]:
+    """What photographs say that chose nothing, and whether they leave room for the recall that was wished."""
+    found = point.held_out
+    if found is None or found.value is None or found.low is None or found.high is None:
+        return "held out: no matching pair, so recall is not known there", False
+    low, high = 100 * found.low, 100 * found.high
+    verdict = "met" if low >= wished else "not met" if high < wished else "unsure"
+    told = f"recall {100 * found.value:.2f} % ({low:.2f} to {high:.2f}; {found.why})"
+    return f"held out: {told}: {wished:g} % is {verdict} on photographs that chose nothing", high >= wished
 
 
 T_COLUMNS: Final = ("account", "pictures", "t alone", "t, bursts", "synthetic", "opens from", "one more")
@@ -275,5 +301,7 @@ def _set(tokening: Tokening, limits: Limits) -> str:
 
 
 def _cells(point: Point) -> tuple[object, ...]:
+    value = point.held_out.value if point.held_out else None
     t, costs = point.tokening, (f"{point.device_u:.0f}", f"{point.secrecy:,.3g}", point.request_bytes)
-    return (t.k, t.bands, t.probes, t.needed, f"{point.recall:.2f}", *costs)
+    recalls = f"{100 * point.merits[0]:.2f}", f"{100 * value:.2f}" if value is not None else "not known"
+    return (t.k, t.bands, t.probes, t.needed, *recalls, *costs)

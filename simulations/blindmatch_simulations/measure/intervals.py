@@ -168,10 +168,10 @@ def resampled_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[flo
 
 
 @lru_cache(maxsize=1)
-def _weights(count: int) -> npt.NDArray[np.int64]:
+def _weights(count: int) -> npt.NDArray[np.float64]:
     """How often each of `count` is drawn in each resample; the same each time, and not to be changed."""
     rng = np.random.Generator(np.random.PCG64(count))
-    return rng.multinomial(count, np.full(count, 1 / count), _CLUSTER_RESAMPLES)
+    return rng.multinomial(count, np.full(count, 1 / count), _CLUSTER_RESAMPLES).astype(np.float64)
 
 
 def _low(hits: int, trials: int, tail: float) -> float:

@@ -91,6 +91,15 @@ class EditedPairs(Redacted, Struct, frozen=True):
         """Which pairs are matches by PDQ's own rule, (m,)."""
         return (self.distances() <= MATCH_DISTANCE) & (self.edited.qualities >= LEAST_QUALITY)
 
+    def of(self, originals: npt.NDArray[np.intp]) -> EditedPairs:
+        """The pairs of some originals, given by their places."""
+        places = np.full(len(self.originals), -1)
+        places[originals] = np.arange(len(originals))
+        original = places[self.original]
+        mine = original >= 0
+        edited = self.edited.take(mine), original[mine], self.edit[mine]
+        return EditedPairs(self.originals.take(originals), *edited, self.names)
+
 
 def hamming(left: Rows, right: Rows) -> npt.NDArray[np.int32]:
     """Distances row by row of hashes uint8 (n, 32) each; (n,)."""
