@@ -216,6 +216,7 @@ class KeyUse(Strict, frozen=True):
     """What a role's key may be asked for, as the design limits it (contract: `KeyLimits`).
 
     Attributes:
+        cost: evaluations that one picture takes.
         per_account, in_all: evaluations in the key's life; None for no limit.
     """
 
@@ -228,6 +229,7 @@ class Extracted(Strict, frozen=True):
     """What a modified device opens of a list of uniform hashes by asking (contract: `Extraction`).
 
     Attributes:
+        unit: what it spends.
         shares: the share that is open, by how many were spent.
     """
 
@@ -274,6 +276,8 @@ class Offence(Strict, frozen=True):
     """What a device that does not play along came to.
 
     Attributes:
+        sent: pictures of listed material it sent.
+        delivered: how many of them arrived.
         asked: matching requests that any role counted for its account.
         uploads: attachments the relay counted for its account.
         refused_archive: whether an honest device refuses an attachment that is no picture.

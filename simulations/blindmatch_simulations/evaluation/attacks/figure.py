@@ -163,10 +163,12 @@ class Distortion(Strict, frozen=True):
     """How far an edit moves pictures: means over them, of values from 0 to 1.
 
     Attributes:
+        edit: its name in the standard suite.
         l2: Euclidean norm of the difference over all values of a picture.
         linf: the largest difference of a value.
         ssim: structural similarity (Wang et al. 2004), windows of 7 x 7, mean of three channels; 1 is equal.
         values: of a picture, in the mean; l2 over the root of it is the root mean square.
+        pictures: how many were edited.
     """
 
     edit: str
