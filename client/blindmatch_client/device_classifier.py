@@ -45,7 +45,6 @@ def model_path() -> Path:
 
 @cache
 def _session() -> Any:
-    """The detector, loaded once."""
     import onnxruntime
 
     model = model_path().read_bytes()

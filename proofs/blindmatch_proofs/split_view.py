@@ -111,13 +111,11 @@ class SplitView(Struct, frozen=True):
 
 
 def _signed(log: VerifierKey, note: Note) -> Checkpoint | None:
-    """What a note says, if `log` signed it."""
     head = Checkpoint.of(note)
     return head if signature_by(log, note) and head.origin == log.name else None
 
 
 def _leaf(view: View) -> tuple[int, bytes] | None:
-    """Index and leaf that a view proves, if it proves one."""
     proof = view.proof
     return None if proof is None or proof.verify(view.leaf) != Passed() else (proof.index, view.leaf)
 

@@ -145,7 +145,6 @@ class _Reading(Struct, frozen=True):
     urls: dict[str, str]
 
     def take(self, words: list[str]) -> None:
-        """Take a line; `ProtocolError` if it is none."""
         match words:
             case ["log", key] | ["log", key, _]:
                 made = self._key(key, self.logs, own=True)

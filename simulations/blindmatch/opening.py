@@ -162,5 +162,4 @@ def _sums(messages: Iterable[tuple[str, Message]]) -> dict[str, int]:
 
 
 def _words(name: str) -> str:
-    """`NoMatch` as `no match`."""
     return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()

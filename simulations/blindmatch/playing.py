@@ -101,7 +101,6 @@ def play(
 
 
 def _with_files(operation: Operation) -> Operation:
-    """The operation with the bytes of pictures in the place of paths."""
     match operation:
         case Publish(listed=tuple() | list() as listed):
             return replace(operation, listed=tuple(map(_bytes_of, listed)))

@@ -361,7 +361,6 @@ def received(party: Party, joiner: Joiner[W], parts: Iterator[W]) -> Iterator[by
 
 
 def _sent(call: Call[Q, P], entry: Entry, request: Q) -> bytes:
-    """The bytes to send, recorded."""
     body = request.SerializeToString(deterministic=True)
     if len(body) > MOST_MESSAGE_BYTES:
         raise DeviceError(f"{call.method.path}: a request must be at most {MOST_MESSAGE_BYTES} bytes")
@@ -379,7 +378,6 @@ def _reply(call: Call[Q, P], entry: Entry, raw: bytes) -> P:
 
 
 def _only(call: Call[Q, P], replies: Iterator[P]) -> P:
-    """The one reply there must be."""
     found = list(replies)
     if len(found) != 1:
         raise MisbehavedError(call.party, "there is one reply")

@@ -201,7 +201,6 @@ class Replies:
                 self._line.close()
 
     def _reply(self, until: float, *others: str) -> tuple[str, Message]:
-        """The next answer, by its name: the call's own reply, or one of `others`."""
         self._line.wait(self._answers, until)
         answer, size = self._answers.popleft()
         self._held -= size
@@ -216,7 +215,6 @@ class Replies:
 
 
 def _framed(field: str, request: bytes) -> bytes:
-    """An `Ask` around the encoding of a request."""
     length, size = bytearray(), len(request)
     while size > 0x7F:
         length.append(size & 0x7F | 0x80)

@@ -174,7 +174,6 @@ class AdoptionRecord:
         return [Evidence(Kind(row[0]), *row[1:]) for row in rows]
 
     def _adopted(self, first: int, last: int, most: int = -1) -> list[Adopted]:
-        """Epochs from `first` to `last`, the highest first."""
         rows = self._store.all(
             "SELECT opened(manifest, 'adopted.manifest', ?1 || '/' || epoch),"
             " opened(fault, 'adopted.fault', ?1 || '/' || epoch), examined"
@@ -367,7 +366,6 @@ class Adoption:
         return None if held is None else Before(held.epoch, held.files)
 
     def _is_endorsed(self, epoch: int) -> bool:
-        """Was an epoch checked under this device's policy, if it has one?"""
         mine = self._demands.endorsing
         return mine is None or self._record.endorsed_under(epoch) == mine.terms.policy.digest
 

@@ -368,7 +368,6 @@ class MatchingClient:
         return self._base.clock_ms() >= 1000 * self._ends
 
     def _use(self, opened: Opened) -> None:
-        """Take an adopted epoch into use; its steps may use all cores."""
         if self._detector is not None and opened.epoch == self._epoch:
             return
         self._enrolling.use(opened.setup, self._state(opened.epoch))

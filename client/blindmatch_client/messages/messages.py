@@ -377,7 +377,6 @@ class Messages:
 
 
 def _only(ends: list[Ending]) -> Sent:
-    """The one message's end; raises what stopped it."""
     ((sent, error),) = ends
     if error is not None:
         raise error

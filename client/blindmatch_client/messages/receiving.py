@@ -308,7 +308,6 @@ class Receiver(Struct, frozen=True):
         }
 
     def _fetch(self, sequence: int, position: int, ref: AttachmentRef) -> bool:
-        """Get one attachment; False: a fault that may pass leaves it for the next time."""
         name, problem = None, None
         if ref.padded_size > MOST_ATTACHMENT_BYTES:
             problem = f"an attachment is larger than {MOST_ATTACHMENT_BYTES} bytes and was not fetched"

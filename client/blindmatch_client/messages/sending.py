@@ -313,12 +313,10 @@ class Sender(Struct, frozen=True):
             raise
 
     def _sealed(self, row: Outgoing, content: Content, sealed: bytes) -> None:
-        """Save a message as it will leave."""
         row.content, row.sealed, row.state, row.problem = content, sealed, SendState.SEALED, ""
         self.outbox.save_whole(row)
 
     def _note(self, row: Outgoing, content: Content | None) -> None:
-        """For an audit."""
         attached = row.attached
         item, ref = (None, None) if attached is None else (attached.item, attached.ref)
         self.base.trace(MessageTrace(row.message_id, row.recipient, item, ref, content))
@@ -333,7 +331,6 @@ class Sender(Struct, frozen=True):
         attached.ref, attached.uploaded = replace(ref, blob_id=blob_id), True
 
     def _hand(self, progress: Progress) -> None:
-        """Hand a sealed message to the relay; from several threads at once."""
         row = progress.row
         item = None if row.attached is None else row.attached.item
         try:

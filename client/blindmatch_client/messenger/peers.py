@@ -359,6 +359,5 @@ class Peers:
         self._peers_changed.add(name)
 
     def _current(self, peer: str) -> Session | None:
-        """The session for the next message to a peer."""
         known = self._peers.get(peer)
         return known.sessions[0] if known and known.sessions else None

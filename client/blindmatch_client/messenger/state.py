@@ -265,7 +265,6 @@ class AccountKeeper:
 
 
 def _saved(store: Store) -> tuple[Account, dict[str, int]]:
-    """The account, and the numbers of its peers' rows."""
     from blindmatch_client.messenger.account import Account  # it takes long to load
 
     core, rows = _read(store)

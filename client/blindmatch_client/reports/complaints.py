@@ -123,7 +123,6 @@ class Complaints(Struct, frozen=True):
         return made
 
     def _submit(self, one: Complaint) -> ServiceError | None:
-        """Hand a complaint in; the error if it is not taken now."""
         call = Call(Party.CENTRE, COMPLAIN, Purpose.COMPLAINT, None, idempotent=True)
         request = pb.ComplainRequest(complaint_id=one.complaint_id, report_id=one.report_id, text=one.text)
         try:

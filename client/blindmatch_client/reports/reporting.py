@@ -340,7 +340,6 @@ class Reporting:
         self._store.run("DELETE FROM voucher WHERE name = ?", name)
 
     def _received(self, held: _Reports, report_id: bytes, at_ms: int, fragments: int) -> None:
-        """The centre has all of a report: its file goes."""
         told = {"received_at_ms": at_ms, "fragments_sent": fragments, "file": "", "digest": b""}
         self._put(_changed(held, report_id, **told))
         for one in held.reports:

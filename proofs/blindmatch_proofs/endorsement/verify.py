@@ -176,7 +176,6 @@ def prove(
 
 
 def _listing(table: EndorsedTable, leaf: bytes) -> int | None:
-    """The first batch that lists a leaf in the table's epoch."""
     for number in table.numbers_with(leaf):
         batch = table.batch(number)
         if batch.action is Action.LIST and batch.holds_in(table.epoch):

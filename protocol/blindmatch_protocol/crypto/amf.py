@@ -170,7 +170,6 @@ def _holds(keys: Keys, elements: Elements, scalars: list[bytes], message: bytes)
 
 
 def _statement(keys: Keys, it: Elements) -> tuple[tuple[_Side, _Side], tuple[_Side, _Side]]:
-    """The two disjunctions, each a pair of sides."""
     by_sender, by_anybody = ((b"", keys.sender),), ((b"", it.j),)
     for_judge, for_nobody = ((keys.judge, it.j), (b"", it.e_j)), ((b"", it.r),)
     return (by_sender, by_anybody), (for_judge, for_nobody)
@@ -193,7 +192,6 @@ def _challenge(keys: Keys, elements: Elements, commitments: list[bytes], message
 
 
 def _scalar(rng: Randomness) -> bytes:
-    """A uniform scalar that is not zero."""
     while (scalar := sodium.reduce_scalar(rng.take(2 * ELEMENT_BYTES))) == ZERO:
         pass
     return scalar

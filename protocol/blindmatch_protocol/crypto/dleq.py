@@ -226,7 +226,6 @@ def _recompute(
 
 
 def _parse(proof: bytes, step: str) -> tuple[bytes, bytes]:
-    """The challenge and the response."""
     if len(proof) != PROOF_BYTES:
         raise ProtocolError(step, f"must be {PROOF_BYTES} bytes, not {len(proof)}", "proof")
     challenge, response = bytes(proof[: group.SCALAR_BYTES]), bytes(proof[group.SCALAR_BYTES :])

@@ -413,7 +413,6 @@ def _lifted(fact: bm.Fact) -> bm.Fact:
 
 
 def _united(*facts: Sequence[bm.Fact]) -> tuple[bm.Fact, ...]:
-    """Each once by name, the first that has it."""
     return tuple({fact.name: fact for some in reversed(facts) for fact in reversed(some)}.values())[::-1]
 
 

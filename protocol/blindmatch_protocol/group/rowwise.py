@@ -72,6 +72,5 @@ def seal(keys: Rows, plain: Rows) -> Rows:
 
 
 def _addresses(rows: Rows) -> range:
-    """Where each row lies."""
     at, step = rows.ctypes.data, max(rows.shape[1], 1)
     return range(at, at + len(rows) * step, step)

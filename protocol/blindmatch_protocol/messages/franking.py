@@ -221,7 +221,6 @@ def _digest(content: Content, number: int) -> AttachmentDigest:
 
 
 def _leaves(salts: tuple[bytes, ...], parts: list[bytes]) -> list[bytes]:
-    """The leaf of each part, then those of the places without one."""
     filled = [hmac_sha256(salt, LEAF_TAG + part) for salt, part in zip(salts, parts, strict=False)]
     return [*filled, *salts[len(parts) :]]
 

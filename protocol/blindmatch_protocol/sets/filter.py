@@ -161,7 +161,6 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
         return before + previous - skip + 1 - inside, here - previous - 1
 
     def _block_end(self, blocks: _Numbers) -> _Numbers:
-        """The bit behind each block."""
         following = blocks + 1
         inner = following < len(self.starts)
         entries = np.where(inner, self.starts[np.where(inner, following, 0)].astype(np.int64), self.count)
@@ -177,7 +176,6 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
 
 
 def _read_header(raw: bytes) -> int:
-    """The number of entries."""
     if len(raw) != HEADER.size:
         raise SetFileError("filter: the section is truncated")
     magic, version, _, count = HEADER.unpack(raw)

@@ -156,7 +156,6 @@ def _hashed(keys: Rows) -> Words:
 
 
 def _turned(words: Words, bits: int) -> Words:
-    """Rotated left."""
     return words << np.uint64(bits) | words >> np.uint64(64 - bits)
 
 
@@ -189,7 +188,6 @@ def _empty(head: bytes) -> Rows:
 
 
 def _cells_of(content: Rows) -> Words:
-    """The cells of a map, which are changed with it."""
     return content[_MAP.size : -_CHECKSUM_BYTES].view("<u8")
 
 

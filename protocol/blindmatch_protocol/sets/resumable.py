@@ -85,11 +85,9 @@ class _Place(Struct, frozen=True):
     stop: int
 
     def holds(self, plan: bytes) -> bool:
-        """Whether the rows are there."""
         return bool(self.digest.any()) and self.digest.tobytes() == _digest(self.part, self.rows, plan)
 
     def put(self, rows: Rows, plan: bytes) -> None:
-        """Write rows, and then their digest."""
         self.digest[:] = 0
         self.rows[:] = rows
         self.digest[:] = np.frombuffer(_digest(self.part, self.rows, plan), np.uint8)

@@ -143,7 +143,6 @@ def fronts_of(keys: Rows) -> Fronts:
 
 
 def _owners(fronts: Fronts, bits: int) -> npt.NDArray[np.uint16]:
-    """Numbers of the shards that keys are in."""
     return (fronts >> np.uint32(32 - bits)).astype(np.uint16)
 
 
@@ -212,7 +211,6 @@ class Store:
 
 
 def _read_header(raw: bytes, bits: int, words: int) -> int:
-    """The number of keys of a shard."""
     if len(raw) != HEADER.size:
         raise SetFileError("store: a shard is truncated")
     magic, version, its_bits, keys, its_words = HEADER.unpack(raw)

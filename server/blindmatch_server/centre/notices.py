@@ -262,7 +262,6 @@ def text_of(notice: Notice, row: store.Row) -> str:
 
 
 def _why(facts: Facts) -> str:
-    """Why a picture that is no entry of the list was reported; empty for a match."""
     return "" if facts.score is None else ", because a classifier flagged it; no entry of a list matched"
 
 
@@ -273,7 +272,6 @@ def _who_says_so(submitter: str) -> str:
 
 
 def _open_notice(connection: Connection, report_id: bytes) -> Notice | None:
-    """The notice of the report itself, while it is not sent."""
     kinds = (NoticeKind.REPORTED, NoticeKind.UNFOUNDED)
     found = _select(connection, "report_id = ? AND sent_at_ms = 0 AND kind IN (?, ?)", report_id, *kinds)
     return found[0] if found else None

@@ -259,7 +259,6 @@ def _state(name: str) -> State:
 
 
 def _complainant(named: str, call: Call) -> str:
-    """Whose complaint it is: a device's own; an operator names the account."""
     is_operator = call.caller is not None and call.caller.kind is Kind.OPERATOR
     if is_operator is not bool(named):
         raise ProtocolError(_COMPLAIN, "is for operators, who must give it", "account")

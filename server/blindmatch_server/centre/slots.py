@@ -136,7 +136,6 @@ def _drop(c: Connection, before_ms: int) -> None:
 
 
 def _complete(c: Connection, account: str) -> list[tuple[bytes, bytes]]:
-    """Submissions of which every fragment is there: id and sealed report."""
     rows = c.execute(
         "SELECT submission, count FROM slots WHERE account = ? AND count > 0 "
         "GROUP BY submission, count HAVING COUNT(DISTINCT position) = count",

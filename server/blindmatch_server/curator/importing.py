@@ -256,7 +256,6 @@ def _fill(records: ImportRecords, rejects: RejectFile, blocks: Iterable[tuple[st
 
 
 def _check_any(rejects: RejectFile, name: str, read: int) -> None:
-    """Refuse sources without a valid record, and leave the rejects file to tell why."""
     if rejects.counts.total() < read:
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejects.counts.most_common())

@@ -190,7 +190,6 @@ def _digits(listed: HashList) -> Iterator[list[bytes]]:
 
 
 def _around(export_format: ExportFormat, name: str) -> tuple[bytes, bytes]:
-    """What stands before and after the hash on its line."""
     if export_format is ExportFormat.PDQ:
         return b"pdq ", b"\n"
     before, after = _row(("pdq", "*", name, "", "")).split(b"*")

@@ -84,7 +84,6 @@ class Source:
         return digest
 
     def _unchanged(self, digest: str) -> bool:
-        """Read the file a second time, since times are too coarse to show every change."""
         assert self._path is not None
         try:
             with self._path.open("rb") as again:

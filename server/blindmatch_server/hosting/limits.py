@@ -75,7 +75,6 @@ class TokenBuckets:
         return self._others.get(account, self._rate)
 
     def _sweep(self, now: float) -> None:
-        """Forget buckets that are full again: they say nothing."""
         self._buckets = {
             name: one for name, one in self._buckets.items() if now - one.at < self._of(name).fills_in
         }

@@ -217,7 +217,6 @@ class Log:
             yield part
 
     def _stream(self, origin: str, step: str) -> _Stream:
-        """A stream, opened when it is first asked for."""
         rule = self._rules(origin)
         if rule is None:
             raise NotFoundError(step, "is no stream of this log", "origin")

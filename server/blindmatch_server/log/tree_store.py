@@ -120,7 +120,6 @@ class TreeStore:
         return root == self.head.root and hashes == [leaf_hash(entry) for entry in entries]
 
     def _begun(self, level: int, index: int, width: int) -> list[bytes]:
-        """What a tile that is not full has already; `StateError` if it has more."""
         if not width:
             return []
         raw = self.tile(level, index, width)
@@ -130,7 +129,6 @@ class TreeStore:
         return rows
 
     def _level(self, level: int, first: int, rows: list[bytes]) -> list[Path]:
-        """Write the tiles of one level that `rows` change, from row `first` on; their paths."""
         index, width = divmod(first, WIDTH)
         rows = [*self._begun(level, index, width), *rows]
         paths = []

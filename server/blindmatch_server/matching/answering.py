@@ -234,7 +234,6 @@ class Answering:
         return opened.answer(bodies, self._rng, self._threads)
 
     def _workers_of(self, task: Task) -> RoleWorkers:
-        """Those of the role in the task's epoch, in place of those of another."""
         held = self._workers.get(task.role)
         if held is None or held.epoch is not task.epoch:
             if held is not None:

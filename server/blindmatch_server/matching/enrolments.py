@@ -150,7 +150,6 @@ class Enrolments:
         return held
 
     def _begin(self, part: Path, offset: int) -> None:
-        """One enrolment of an account is on its way to a role at a time."""
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for other in self._directory.glob(f"{part.name.partition('-')[0]}-*{_PART}"):
             if other != part:

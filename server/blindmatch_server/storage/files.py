@@ -77,7 +77,6 @@ class MappedFile:
             raise MappingError(f"{self._name}: altered: it does not have its digest: {_REMEDY}")
 
     def _look(self) -> tuple[int, int]:
-        """Length and time of the last write of the file that is mapped, whatever its name is now."""
         status = os.fstat(self._file.fileno())
         return status.st_size, status.st_mtime_ns
 

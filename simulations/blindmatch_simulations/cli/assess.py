@@ -184,7 +184,6 @@ def _on_nodes(out: Path, found: Sequence[Point], command: str, cache: Path | Non
 
 
 def _sweep(given: Sweep, values: Sequence[str], list_sizes: str, seeds: str) -> Sweep:
-    """The workload's sweep, with the axes that options give in the place of its own."""
     axes = dict(given.set)
     for pair in values:
         name, _, listed = pair.partition("=")
@@ -203,7 +202,6 @@ def _numbers(option: str, given: str, listed: str) -> tuple[int, ...]:
 def _measured(
     out: Path, references: Sequence[str], command: str, text: str, pictures: Path | None, cache: Path | None
 ) -> Results:
-    """Run it, with bars; the page is drawn for every row, and all is shown at the end."""
     own = OwnPictures()
     with phases(OUT) as begin:
         if pictures is not None:
@@ -254,7 +252,6 @@ def _row(one: Design) -> tuple[object, ...]:
 
 
 def _cell(name: str, figure: Figure, fewer: bool) -> str:
-    """A figure; no share of fewer pictures than others were sent, which it does not compare with."""
     kind = FIGURES[name]
     if fewer and figure.value is not None and (kind.unit, kind.rows) == ("share", "pictures"):
         return FEWER

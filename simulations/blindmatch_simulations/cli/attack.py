@@ -103,7 +103,6 @@ def _results(chosen: Sequence[Pair], weakened: bool) -> list[Ran]:
 
 
 def _judged(results: Sequence[Ran], weakened: bool) -> int:
-    """One line for each result that is not as it must be; exit code 1 if there is one."""
     wrong = [ran for ran in results if (not ran.figure.succeeded if weakened else ran.broken)]
     words = "did not succeed where its weakness is planted" if weakened else "succeeded, against the claim"
     for ran in wrong:

@@ -266,7 +266,6 @@ def learn(
 
 
 def _picture(path: Path) -> Picture:
-    """A picture that can be decoded; its hash is computed here, so that an error can name the file."""
     try:
         picture = Picture.from_bytes(path.read_bytes())
         _ = picture.hash

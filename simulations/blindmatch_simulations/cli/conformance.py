@@ -93,7 +93,6 @@ def show_report(title: str, report: Report, result: dict[str, Any], json_path: P
 
 
 def _json(report: Report, called: dict[Role, str]) -> dict[str, Any]:
-    """The report, whom it is about, and what failures can be looked at with."""
     made = as_json(report)
     made["remote"] = {str(role): address for role, address in called.items()}
     made["evidence"] = {result.check: dict(result.evidence) for result in report.failed}
@@ -184,7 +183,6 @@ def run_conformance(
 
 
 def _keep(path: Path, design: str, seed: int, games: bool) -> None:
-    """Check a design or all; large games are not for one that is checked in reduced sizes."""
     own = {name: one.design for name, one in all_designs().items() if one.source == "built in"}
     if design and design not in own:
         raise typer.BadParameter("--keep is for blindmatch's own designs, whose code a key follows from")
@@ -216,7 +214,6 @@ def _check(reference: str, options: Options, replays: Path, json_path: Path | No
 
 
 def _fail(report: Report, reference: str, options: Options, folder: Path) -> None:
-    """One line and one replay file for each failure, then exit code 1."""
     for result in report.failed:
         complain(f"failed: {report.line(result)}")
         folder.mkdir(parents=True, exist_ok=True)

@@ -87,7 +87,6 @@ def write_file(path: Path, data: bytes, mode: int = _USUAL) -> None:
 
 
 def _real(path: Path) -> Path:
-    """The file that `path` is, or is a link to."""
     real = Path(os.path.realpath(path))
     if real.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
@@ -106,7 +105,6 @@ def _is_written_in_place(path: Path) -> bool:
 
 
 def _stream(path: Path) -> int | None:
-    """The standard stream, 1 or 2, that leads into a file."""
     for descriptor in (1, 2):
         with suppress(OSError):
             if os.path.samestat(path.stat(), os.fstat(descriptor)):

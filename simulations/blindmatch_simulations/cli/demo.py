@@ -115,7 +115,6 @@ def demo_result(run: DemoRun) -> dict[str, Any]:
 
 
 def _bundled(run: DemoRun) -> dict[str, Any] | None:
-    """The audit of bundled pictures, where the user's own are not compared."""
     if run.bundled is None:
         return None
     left = {one.reason for one in run.bundled.comparisons if one.reason}

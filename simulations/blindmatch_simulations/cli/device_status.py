@@ -200,7 +200,6 @@ def _described_epoch(one: Adopted) -> dict[str, Any]:
 
 
 def _described_evidence(one: Evidence) -> dict[str, Any]:
-    """Evidence as JSON, with the whole manifests for whoever examines them."""
     told = {"kind": str(one.kind), "epoch": one.epoch, "words": one.words, "seen": moment(one.found_at_ms)}
     return told | {"shown": one.shown.hex(), "held": one.held.hex()}
 

@@ -134,7 +134,6 @@ def _cell(found: Mapping[str, Any]) -> str:
 
 
 def _widest(one: Mapping[str, Any]) -> list[tuple[object, ...]]:
-    """The figures that move each shown output most."""
     moved = [row for row in one.get("sensitivity", ()) if row["output"] in SHOWN]
     rows: list[tuple[object, ...]] = []
     for output, group in groupby(moved, key=lambda row: row["output"]):

@@ -108,7 +108,6 @@ def verify(
 def _verified(
     proof: AbsenceProof, publication: Publication, curator: bytes, item: Picture | None
 ) -> dict[str, Verdict]:
-    """The checks, by name; the later ones need the earlier ones."""
     manifest, files = proof.signed.manifest, publication.setup() | publication.endorsement()
     leaf = EpochLeaf.decode((publication.folder / LEAF).read_bytes())
     verdicts: dict[str, Verdict] = {

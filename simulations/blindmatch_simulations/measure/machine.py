@@ -52,7 +52,6 @@ def machine() -> Machine:
 
 
 def _processor() -> str:
-    """The model's name, as Linux gives it, else as Python does."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

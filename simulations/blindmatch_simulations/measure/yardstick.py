@@ -96,7 +96,6 @@ def _multiply() -> None:
 
 @cache
 def _operands() -> tuple[Rows, Rows]:
-    """A random scalar, uint8 (1, 32), and random elements, uint8 (64, 32)."""
     rng = system_randomness()
     scalars = group.random_scalars(PER_BATCH, rng)
     return scalars[:1], group.multiply_base(scalars)

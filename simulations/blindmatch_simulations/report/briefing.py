@@ -86,7 +86,6 @@ def briefing(results: Results) -> dict[str, Row]:
 
 
 def _filled(template: Any, values: Mapping[str, Any]) -> Any:
-    """The template with a value wherever ``$NAME`` stands."""
     if isinstance(template, dict):
         return {name: _filled(one, values) for name, one in template.items()}
     if isinstance(template, list):
@@ -115,7 +114,6 @@ def _label(one: Measured) -> str:
 
 
 def _ends(figure: Figure) -> Row:
-    """Without an interval the value alone."""
     low, high = (figure.value if end is None else end for end in (figure.low, figure.high))
     return {"value": figure.value, "low": low, "high": high}
 

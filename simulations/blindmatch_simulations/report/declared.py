@@ -81,7 +81,6 @@ def _role(info: Info, role: Role) -> str:
 
 
 def _messages(design: AnyDesign) -> str:
-    """The ladder of messages: what goes to each role, and what comes back."""
     blocks = [block for role in design.info.roles for block in _ladder(design, role)]
     if design.vouchers:
         blocks += [f"{LEFT:<60} {Party.CENTRE}", *(_sent(kind) for kind in design.vouchers)]

@@ -137,7 +137,6 @@ class _Call(Struct, frozen=True):
 
     @classmethod
     def of(cls, some: Sequence[Request], reply_bytes: int) -> _Call:
-        """The call that some requests are of."""
         first, name = some[0], some[0].method.rpartition("/")[2]
         try:
             parsed = tuple(REQUESTS[one.method].FromString(one.body) for one in some)
@@ -236,7 +235,6 @@ class _Reader:
             yield Step(target, whose, read, f"The {target} {words['answers']}.", call.reply_bytes)
 
     def _host(self, call: _Call) -> str:
-        """Who a request is for: who plays the role, if it is to one, or whoever got it."""
         role = call.requests[0].role if call.name in EXCHANGES else ""
         return self.head.roles.get(role, call.opened.party)
 
@@ -431,5 +429,4 @@ def _picture(file: bytes, event: Played) -> Picture:
 
 
 def _short(words: str) -> str:
-    """Somebody else's words, made safe to be shown in a line."""
     return printable(words, MOST_WORDS)

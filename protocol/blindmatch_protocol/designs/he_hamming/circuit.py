@@ -184,7 +184,6 @@ class Evaluation:
         return factors[0]
 
     def _factor(self, powers: Sequence[Any], roots: Sequence[int]) -> Any:
-        """The polynomial with these roots, of w."""
         coefficients = [1]
         for root in roots:
             shifted = [0, *coefficients]
@@ -261,7 +260,6 @@ class Evaluation:
         return made
 
     def _times(self, one: Any, slots: npt.NDArray[np.uint64]) -> Any:
-        """Slot-wise, in NTT form."""
         plain = self._ring.plain(slots)
         self._ev.transform_to_ntt_inplace(plain, one.parms_id())
         return self._multiplied(one, plain)

@@ -198,7 +198,6 @@ class OprfPsi(VoprfDesign[Setup]):
 
 
 def _maybe_there(layers: Sequence[AnyLayer], rows: bm.Rows) -> npt.NDArray[np.intp]:
-    """Which rows any layer's store has a label for."""
     there = np.zeros(len(rows), np.bool_)
     for file, layer in enumerate(layers, 1):
         if isinstance(layer, Layer):

@@ -118,7 +118,6 @@ def _buckets(addresses: Words, bits: int) -> Words:
 
 
 def _fingerprints(addresses: Words, bits: int) -> npt.NDArray[np.uint32]:
-    """The 32 bits after the bucket's."""
     return (addresses >> np.uint64(64 - bits - _FINGERPRINT_BITS)).astype(np.uint32)
 
 

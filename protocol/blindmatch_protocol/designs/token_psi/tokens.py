@@ -218,7 +218,6 @@ def _join(root: Indices, left: Indices, right: Indices) -> None:
 
 
 def _find(root: Indices, entry: int) -> int:
-    """The index that stands for an entry, halving the way to it."""
     while root[entry] != entry:
         root[entry] = root[root[entry]]
         entry = int(root[entry])
@@ -226,7 +225,6 @@ def _find(root: Indices, entry: int) -> int:
 
 
 def _settled(root: Indices) -> Indices:
-    """`root` with every way of length one."""
     while (root[root] != root).any():
         root = root[root]
     return root

@@ -245,7 +245,6 @@ def _whole_groups(rows: Rows, count: int, width: int) -> Rows:
 
 
 def _aligned(size: int) -> Rows:
-    """Zeros at an address that is a multiple of 64."""
     raw = np.zeros(size + _ALIGNED, np.uint8)
     return raw[-raw.ctypes.data % _ALIGNED :][:size]
 
@@ -328,7 +327,6 @@ def _compare(
 
 
 def _outcome(function: Callable[..., Rows], operands: tuple[Rows, ...]) -> _Outcome:
-    """The result, or the row that is refused."""
     try:
         return function(*operands).tobytes(), "", -1
     except GroupError as error:

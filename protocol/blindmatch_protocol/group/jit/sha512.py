@@ -73,7 +73,6 @@ def _turned(f: Field, word: Lanes, *bits: int) -> Lanes:
 
 
 def _compress(f: Field, state: str, block: str) -> None:
-    """One block; section 6.4.2."""
     schedule = [_swapped(f, f.gathered(block, k, "%stride")) for k in range(16)]
     before = [f.load_lanes(state, k) for k in range(8)]
     a, b, c, d, e, ff, g, h = before
@@ -96,7 +95,6 @@ def _scheduled(f: Field, schedule: list[Lanes], t: int) -> Lanes:
 
 
 def _total(f: Field, *words: Lanes) -> Lanes:
-    """The sum modulo 2^64."""
     total = words[0]
     for word in words[1:]:
         total = f.wrapped_sum(total, word)

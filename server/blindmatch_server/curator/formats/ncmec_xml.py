@@ -103,7 +103,6 @@ class _Records:
         }
 
     def flush(self) -> Block:
-        """What was gathered since the last call."""
         block, self.gathering = self.gathering.block(), Gathering()
         return block
 

@@ -136,7 +136,6 @@ class _Array:
             self._advance(self._at + 1)
 
     def close(self) -> None:
-        """Check what stands around the array."""
         frame = self._opening + self._data[self._at :] + self._source.read(PEEK_BYTES)
         try:
             msgspec.json.decode(frame)
@@ -146,7 +145,6 @@ class _Array:
             self._refuse("more than 64 KiB follow the records")
 
     def _next(self) -> bytes:
-        """The next byte that is not blank, without passing it."""
         while True:
             while self._at < len(self._data):
                 byte = self._data[self._at : self._at + 1]

@@ -157,7 +157,6 @@ def fitted(
 
 
 def _power(number: float) -> int:
-    """The largest power of two that is no more; 1 at least."""
     return 1 << max(0, int(number).bit_length() - 1)
 
 
@@ -173,7 +172,6 @@ def seconds_of(alone: Sequence[AloneRow]) -> float:
 
 
 def _alone(design: AnyDesign, kept: Kept, material: Material) -> list[AloneRow]:
-    """The first two pictures' sessions."""
     opened = open_published(design, open_publication(kept.folder, FIRST))
     pictures = [(item.index, material.data(item)) for item in material.items()[:2]]
     return list(sessions_alone(opened, pictures, system_randomness()))
@@ -373,7 +371,6 @@ def _pair(number: int, picture: Picture, bare: Run, watched: Run) -> HarnessRow:
 
 
 def _timed(run: Run, picture: Picture) -> tuple[float, float]:
-    """Milliseconds by the clock, and of CPU."""
     with Stopwatch() as watch:
         run(picture)
     return watch.wall_ms, watch.cpu_ms

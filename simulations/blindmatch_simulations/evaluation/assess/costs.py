@@ -173,7 +173,6 @@ def _in_u(case: Case, ms: float) -> float:
 
 
 def _apart(case: Case) -> float:
-    """Thousands of entries between the two lengths."""
     return (_lengths(case).entries - case.seen.entries) / 1000
 
 

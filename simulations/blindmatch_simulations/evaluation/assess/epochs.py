@@ -64,7 +64,6 @@ def updated(deployment: Deployment, design: AnyDesign, entries: HashList, plan: 
 
 
 def _change(entries: HashList, plan: Plan, rng: Randomness) -> tuple[HeldEntries, list[int]]:
-    """Random entries to add, and the ids of the list's last ones to remove."""
     count = plan.update.adds
     ids = np.arange(count, dtype=np.uint64) + np.uint64(entries.footer.next_id)
     hashes = random_hashes(count, rng)
@@ -74,7 +73,6 @@ def _change(entries: HashList, plan: Plan, rng: Randomness) -> tuple[HeldEntries
 
 
 def _changed(entries: HashList, adds: HeldEntries, removes: Sequence[int]) -> HeldEntries:
-    """The next list as a whole, in memory: 56 bytes an entry."""
     kept = ~np.isin(entries.ids, np.array(removes, np.uint64))
     (more,) = adds.batches(len(adds))
     return batches_of(
@@ -85,7 +83,6 @@ def _changed(entries: HashList, adds: HeldEntries, removes: Sequence[int]) -> He
 
 
 def _sizes(publication: Publication) -> dict[str, int]:
-    """Sizes of the set-up's files by digest."""
     return {file.digest.hex(): file.size for file in publication.manifest.files}
 
 

@@ -218,7 +218,6 @@ class _Clock:
         self.note(0.0)
 
     def note(self, every: float) -> None:
-        """Write it down, unless that was done in the last `every` seconds."""
         now = time.perf_counter()
         if now - self._noted < every:
             return

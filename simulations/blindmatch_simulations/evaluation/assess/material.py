@@ -122,7 +122,6 @@ def make(
 
 
 def _edit(plan: Plan, progress: Progress, own: Sequence[SamplePicture], folder: Path) -> None:
-    """Write each picture with each of its edits, and `EDITED`."""
     groups = _groups(plan, own)
     edits = {True: plan.pictures.edits, False: plan.pictures.unlisted_edits}
     jobs = [
@@ -141,7 +140,6 @@ def _edit(plan: Plan, progress: Progress, own: Sequence[SamplePicture], folder: 
 
 
 def _groups(plan: Plan, own: Sequence[SamplePicture]) -> list[Group]:
-    """Crops or own pictures, and what there is of each further kind."""
     picked, each = plan.pictures, plan.pictures.of_each_kind
     main = Group(OWN, own, min(picked.listed, len(own) // 2)) if own else None
     crop = main or Group(PHOTOGRAPHS, crops(picked.listed + picked.unlisted, plan.seed), picked.listed)

@@ -225,7 +225,6 @@ def _archive(world: World, recipient: str, data: bytes) -> tuple[bool, bool]:
 
 
 def _calls(world: World) -> Mapping[tuple[str, str], int]:
-    """Calls by account and kind, over all servers."""
     found = Counter[tuple[str, str]]()
     for calls in world.counted().values():
         for row in calls:
@@ -285,7 +284,6 @@ class Observer(Redacted, Struct, frozen=True):
         return Built(kept.spent.seconds, kept.spent.cpu_s, len(entries), publication.setup_bytes)
 
     def _originals(self) -> list[MadeItem]:
-        """Listed pictures as they are."""
         return [item for item in self.material.items() if item.listed and item.edit == "identical"]
 
     def _serve(self, world: World, fit: Fitted) -> None:
@@ -368,7 +366,6 @@ class Observer(Redacted, Struct, frozen=True):
         return rows, opened
 
     def _receive(self, world: World, items: Sequence[MadeItem], progress: Progress) -> int:
-        """How many pictures arrived as they were sent."""
         expected = [self.material.data(item) for item in items]
         delivered = [row.delivered for row in self.seen["pictures"]]
         wanted = [data for data, done in zip(expected, delivered, strict=True) if done]
@@ -383,7 +380,6 @@ class Observer(Redacted, Struct, frozen=True):
         return [self.material.data(item) for item in (*listed, *others)]
 
     def _alone(self, world: World, fit: Fitted) -> None:
-        """Time the design by itself, and what the harness adds to it."""
         opened = open_published(world.design, world.publication())
         items = fit.items[: fit.most(self.plan.alone.pictures)]
         pictures = [(item.index, self.material.data(item)) for item in items]

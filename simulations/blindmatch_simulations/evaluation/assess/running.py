@@ -161,7 +161,6 @@ def _follow(lines: IO[bytes], tell: Tell) -> None:
 
 
 def _reason(code: int, log: Path) -> str:
-    """The last words on standard error, or the signal."""
     if code < 0:
         return f"ended by signal {signal.Signals(-code).name}"
     lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
@@ -255,7 +254,6 @@ class Assessment(Struct, frozen=True):
                 raise
 
     def _show(self, plan: Plan, wanted: Sequence[str]) -> None:
-        """Give what there is to whoever watches rows appear."""
         if self.watch is not None:
             self.watch(self._assembled(plan, [name for name in wanted if self._path(name).exists()]))
 
@@ -267,7 +265,6 @@ class Assessment(Struct, frozen=True):
         return kept.exists()
 
     def _claim(self) -> None:
-        """Make the folder, or make sure that it holds a run of the same workload."""
         if self._is_begun():
             check_machine(self.out)
         elif self.out.exists() and any(self.out.iterdir()):
@@ -293,11 +290,9 @@ class Assessment(Struct, frozen=True):
         return self.out / DESIGNS / f"{name}.json"
 
     def _done_path(self, name: str) -> Path:
-        """What was seen of a design, until its checks are through."""
         return self.out / SETS / f"{name}.json"
 
     def _measure(self, plan: Plan, folder: Path, name: str, reference: str) -> None:
-        """Write the design's row, without its checks."""
         if reference in STUDIES:
             write_whole(self._path(name), encode(STUDIES[reference](name)))
             return
@@ -362,7 +357,6 @@ class Assessment(Struct, frozen=True):
         write_whole(self._path(name), encode(row_of(plan, name, reference, done, checks, why)))
 
     def _find_kinds(self, plan: Plan, folder: Path) -> None:
-        """What PDQ makes of kinds of pictures; worked out once."""
         kinds, path = plan.kinds, self.out / SETS / KINDS
 
         def find(into: Path) -> None:

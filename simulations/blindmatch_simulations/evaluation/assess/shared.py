@@ -91,7 +91,6 @@ def of_kinds(plan: Plan, cache: Path | None) -> Shared:
 
 
 def _kept(path: Path) -> dict[str, bytes]:
-    """Files of an entry by name; none if it is not there, or not whole."""
     with suppress(OSError, msgspec.DecodeError):
         raw = path.read_bytes()
         if sha256(raw[32:]).digest() == raw[:32]:

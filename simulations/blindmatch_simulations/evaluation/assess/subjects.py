@@ -215,7 +215,6 @@ def _check(plan: Plan, sweep: Sweep, references: Sequence[str]) -> None:
 
 
 def _grid(plan: Plan, sweep: Sweep, reference: str) -> Iterator[tuple[Any, ...]]:
-    """Values, list size and seed of each point that a design is measured on."""
     names = names_of(reference, list(sweep.set))
     fixed = {name: plan.parameters[name] for name in names_of(reference, list(plan.parameters))}
     axes = [sweep.set[name] for name in names]

@@ -73,7 +73,6 @@ def _run(plan: Plan, folder: Path, out: Path, sets: Path, reference: str) -> Non
 
 
 def _check(plan: Plan, out: Path, reference: str) -> None:
-    """Check after check, until the plan's work is used up; some are committed, if the plan takes these."""
     design, done, progress = load_design(reference), count(1), _tell("checks")
     fixtures = Fixtures(design, plan.seed, QUICK, values_of(design, plan.parameters))
     committed, budget = committed_checks(reference) if plan.committed_checks else (), plan.limits.check_u

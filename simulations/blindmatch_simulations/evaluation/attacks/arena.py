@@ -55,7 +55,6 @@ def lacking(needs: Sequence[Need], design: bm.AnyDesign) -> str:
 
 
 def _built_on(words: str, base: type) -> Need:
-    """A construction that the attack reaches into."""
     return Need(words, lambda design: isinstance(design, base))
 
 

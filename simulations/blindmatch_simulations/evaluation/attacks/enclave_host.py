@@ -120,7 +120,6 @@ def unmeasured_code(arena: Arena) -> Figure:
 
 
 def _code_of_altered() -> bytes:
-    """What a process that runs altered code measures of itself."""
     with TemporaryDirectory(prefix="blindmatch-attack-") as folder:
         package = Path(blindmatch_protocol.__file__).parent
         copy = Path(folder) / package.name
@@ -170,7 +169,6 @@ def broken_attestation(arena: Arena) -> Figure:
 
 
 def _sent(arena: Arena, deployed: Deployed, item: Item, quoting: Quoting) -> SealedPicture | None:
-    """What a device sends after a quote; None if it refuses it."""
     design, setup, rng = arena.design, deployed.setup, arena.rng("device")
     asked = design.start(NoState(), setup, item, UNBOUND, rng).step
     assert isinstance(asked, Send)

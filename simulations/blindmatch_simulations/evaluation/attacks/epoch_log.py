@@ -199,13 +199,11 @@ def _unsigned(scene: Scene, device: Device) -> tuple[pb.Description, int]:
 
 
 def _two_witnesses(scene: Scene, device: Device) -> tuple[pb.Description, int]:
-    """One witness less than needed colludes."""
     forked = scene.history(EPOCHS, EPOCHS)
     return forked.described(EPOCHS, scene.witnesses[:2], sizes=device.view.sizes()), NOW
 
 
 def _counted_twice(scene: Scene, device: Device) -> tuple[pb.Description, int]:
-    """The second of two colluding witnesses signs three times, at different times."""
     forked, (first, second, *_) = scene.history(EPOCHS, EPOCHS), scene.witnesses
     described = forked.described(EPOCHS, (first, second), sizes=device.view.sizes())
     proof = TlogProof.parse(described.proof)
@@ -215,7 +213,6 @@ def _counted_twice(scene: Scene, device: Device) -> tuple[pb.Description, int]:
 
 
 def _one_operator(scene: Scene, device: Device) -> tuple[pb.Description, int]:
-    """Three witnesses, two of which one operator runs."""
     first, *_, fourth, fifth = scene.witnesses
     forked = scene.history(EPOCHS, EPOCHS)
     return forked.described(EPOCHS, (first, fourth, fifth), sizes=device.view.sizes()), NOW

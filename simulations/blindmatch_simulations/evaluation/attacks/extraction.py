@@ -133,7 +133,6 @@ def _set(arena: Arena) -> Deployed:
 
 
 def _limits(deployed: Deployed) -> KeyLimits:
-    """Of the one key, or of each of its shares: they are the same."""
     found = [deployed.design.key_limits(role, state) for role, state in deployed.states.items()]
     assert found[0] is not None
     return found[0]

@@ -56,7 +56,6 @@ ALICE, BOB = "alice", "bob"
 
 
 def _altered(call: Call[Any, Any], request: Wire | None, reply: Any) -> Any:
-    """A matcher's answer with its last byte changed."""
     if call.method in (EXCHANGE, EXCHANGE_LARGE) and reply.body:
         reply.body = reply.body[:-1] + bytes([reply.body[-1] ^ 1])
     return reply

@@ -99,7 +99,6 @@ def _no_evaluations(
 
 
 def _replies(body: Any, reply: Any, others: Any, rng: Randomness) -> Iterator[Message]:
-    """Well-formed ones."""
     wrong = blind_evaluate(generate_key_pair(Mode.VOPRF, rng), body.blinded, rng)
     rows: Rows = reply.evaluated
     mixed = rows.copy()
@@ -210,7 +209,6 @@ def forged_label(arena: Arena) -> Figure:
 
 
 def _no_labels(arena: Arena, deployed: Deployed, own: bytes) -> Iterator[tuple[str, Label]]:
-    """Five labels of the hash that was asked about."""
     rng, state = arena.rng("forged"), deployed.states[THIRD]
     label = Label(own, 7, rng.take(16), signatures=bytes(64))
     yield "made up", label

@@ -266,7 +266,6 @@ def pushed_over(arena: Arena) -> Figure:
 
 
 def _counts(held: Loopback) -> Counter[str]:
-    """Reports that passed, by account."""
     return Counter(row.reporter for row in held.checked().reports if row.checks == PASSED)
 
 

@@ -121,7 +121,6 @@ def _opens(deployed: Deployed, key: SecretKey, guess: bytes, rng: Randomness) ->
 
 
 def _keys(own: SecretKey) -> Iterator[SecretKey]:
-    """What the whole key may be to whoever holds one share."""
     yield own
     for scalar in range(1, SMALL + 1):
         other = np.frombuffer(scalar.to_bytes(32, "little"), np.uint8).reshape(1, 32)
@@ -173,7 +172,6 @@ def prefix(arena: Arena) -> Figure:
 
 
 def _prefix(deployed: Deployed, own: bytes, rng: Randomness) -> int:
-    """What the matcher gets to see of a picture besides a blinded element."""
     body: Any = sent(deployed, HashOnly(own), rng)[BUCKETS]
     return int(body.bucket)
 

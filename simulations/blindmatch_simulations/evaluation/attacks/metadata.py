@@ -123,7 +123,6 @@ class _Watch(Struct):
     too_early: int = 0
 
     def note(self, what: str) -> None:
-        """Something happens now."""
         self.events.append((what, time.perf_counter_ns()))
 
     def tamper(self, call: Call[Any, Any], request: Any, reply: Any) -> Any:
@@ -133,7 +132,6 @@ class _Watch(Struct):
         return reply
 
     def sent(self, kind: str) -> None:
-        """A picture of this kind was sent; look at what happened."""
         names = [name for name, _ in self.events]
         when = dict(reversed(self.events))
         self.too_early += "outcome" in names[: names.index("send")]
@@ -193,7 +191,6 @@ def _by_time(watch: _Watch, kind: str) -> Advantage:
 
 
 def _family() -> Rows:
-    """Hashes that differ from the third picture's in one bit each."""
     own = np.frombuffer(Picture.from_bytes(drawn(KINDS["a family"])).hash, np.uint8)
     made = np.repeat(own[None, :], FAMILY - 1, axis=0)
     at = np.arange(FAMILY - 1)

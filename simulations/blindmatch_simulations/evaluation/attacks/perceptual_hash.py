@@ -272,7 +272,6 @@ def fixed_edits(arena: Arena) -> Figure:
 
 
 def _edited(arena: Arena, made: Sequence[SamplePicture]) -> list[list[Item]]:
-    """Hashes of all edits of crops."""
     rows = list[list[Item]]()
     for one in arena.each(made):
         found = [Picture.from_bytes(edit.apply(one.data)) for edit in EDITS]

@@ -293,7 +293,6 @@ def _played(arena: Arena, number: int, as_it_was: bool) -> Played:
 
 
 def _features(old: SetFile, new: SetFile) -> tuple[int, ...]:
-    """How many labels, cells and addresses of the two files belong together."""
     sealed = [_rows(file, labels.KIND) for file in (old, new)]
     alike = (sealed[0][:, None, :] == sealed[1][None, :, :]).sum(axis=2)
     cells = [_words(file, store.KIND, "<u8") >> np.uint64(NUMBER_BITS) for file in (old, new)]
@@ -305,13 +304,11 @@ def _features(old: SetFile, new: SetFile) -> tuple[int, ...]:
 
 
 def _rows(file: SetFile, kind: int) -> npt.NDArray[np.uint8]:
-    """The records of a file's first section of a kind, uint8 (n, w)."""
     row = file.row(kind)
     return np.frombuffer(file.section(kind), np.uint8).reshape(row.items, -1)
 
 
 def _words(file: SetFile, kind: int, dtype: str) -> npt.NDArray[Any]:
-    """A section as numbers."""
     content = file.section(kind)
     return np.frombuffer(content, dtype, len(content) // np.dtype(dtype).itemsize)
 

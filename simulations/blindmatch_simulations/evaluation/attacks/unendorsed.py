@@ -160,7 +160,6 @@ def _list(curator: Curator, *victim: Held) -> None:
 
 
 def _adopted(curator: Curator, name: str, forge: Callable[[Curator], None]) -> bool:
-    """Does a new device take the epoch, and report the picture?"""
     forge(curator)
     with curator.serving():
         alice = curator.device(name).device
@@ -168,7 +167,6 @@ def _adopted(curator: Curator, name: str, forge: Callable[[Curator], None]) -> b
 
 
 def _dropped(curator: Curator, name: str) -> bool:
-    """Does a device that has an epoch take the next one, from which an entry is gone?"""
     curator.publish(curator.honest, curator.batch(curator.honest, HONEST))
     with curator.serving():
         alice = curator.device(name).device
@@ -262,7 +260,6 @@ def _told(curator: Curator, name: str) -> bool:
 
 
 def _swaps(curator: Curator) -> dict[str, EntryBatch]:
-    """What two organisations endorsed in the place of the victim's entry, by what differs."""
     victim, rng = curator.victim, curator.arena.rng("swapped")
     hashes, salts = (np.frombuffer(rng.take(n), np.uint8).reshape(1, n) for n in (32, 16))
     return {

@@ -79,7 +79,6 @@ def bench_absence(meter: Meter, folder: Path, log2n: int) -> None:
 
 
 def _bench(meter: Meter, row: str, design: AnyDesign, item: Item, folder: Path, entries: int) -> None:
-    """Measure the session with both sides, its verification with the set opened, and the opening."""
     rng, publication = system_randomness(), _published(design, folder, entries)
     parties, signed = open_published(design, publication), publication.signed
     proof = transcript(parties, signed, item, rng)
@@ -142,7 +141,6 @@ def bench_endorsements(meter: Meter, folder: Path, log2n: int) -> None:
 
 
 def _epoch(design: AnyDesign, folder: Path, entries: int, batch: int) -> Endorsed:
-    """An epoch whose batches have at most `batch` entries each; 0 for one batch."""
     rng = system_randomness()
     keys = {name: OrganisationKey.of(rng.take(32)) for name in ORGANISATIONS}
     named = tuple(Organisation(name, keys[name].public) for name in ORGANISATIONS)
@@ -161,7 +159,6 @@ def _epoch(design: AnyDesign, folder: Path, entries: int, batch: int) -> Endorse
 
 
 def _audit(meter: Meter, name: str, epoch: Endorsed) -> None:
-    """An audit of endorsements against the list: signatures, roots, counts, and the list in the clear."""
     entries, many = epoch.table.entries, cores()
     with WorkerPool(many) as workers:
 
@@ -184,7 +181,6 @@ def _match(meter: Meter, epoch: Endorsed) -> None:
 
 
 def _proof(meter: Meter, epoch: Endorsed) -> None:
-    """The proof for one entry, made of the table and verified without it."""
     terms, entries = epoch.audited.terms, epoch.table.entries
     root, made = terms.root(epoch.table.batches()), list[EndorsementProof]()
 
@@ -204,7 +200,6 @@ def _proof(meter: Meter, epoch: Endorsed) -> None:
 
 
 def _rebuild(meter: Meter, epoch: Endorsed) -> None:
-    """The full re-evaluation: the set, built again and compared."""
     entries, many = epoch.table.entries, cores()
     with WorkerPool(many) as workers:
 
@@ -234,7 +229,6 @@ def bench_epoch_log(meter: Meter, folder: Path, log2n: int) -> None:
 
 
 def _storage(meter: Meter, folder: Path, leaves: int) -> None:
-    """Append in batches, each under a signed checkpoint on the disk; open again; prove."""
     log, number = NoteSigner.of(ORIGIN, ED25519, bytes(32)), 0
 
     def append() -> None:
@@ -258,7 +252,6 @@ def _storage(meter: Meter, folder: Path, leaves: int) -> None:
 
 
 def _check(meter: Meter) -> None:
-    """What a device does with the epoch after the one it has, under three of five witnesses."""
     witnesses = [
         NoteSigner.of(f"w{n}.example", COSIGNATURE, bytes([n]) * 32) for n in range(1, WITNESSES + 1)
     ]

@@ -142,7 +142,6 @@ def bench_throughput(meter: Meter, served: Served, requests: int, devices: int) 
 
 
 def _crypto(meter: Meter, check: Check) -> float:
-    """Seconds of wall time of a request's crypto, with all cores."""
     rng = system_randomness()
     kinds = DESIGN.requests[MATCHER]
     requests = [Request(decode_any(kinds, check.request(), "bench/request")) for _ in range(AT_ONCE)]

@@ -172,7 +172,6 @@ def bench_messenger(meter: Meter, folder: Path, load: Load) -> None:
 
 
 def _starts(meter: Meter, field: Field) -> None:
-    """Start a device with a session, in fresh processes."""
     found, runs = meter.starts(ALONE, "open", *field.device)
     cpu, wall = median(one["cpu_s"] for one in found), median(run.cost.wall_s for run in runs)
     meter.record("messenger/start", {"cpu_us": cpu * 1e6, "wall_us": wall * 1e6}, runs)

@@ -123,7 +123,6 @@ def secretflow(entries: int, runs: int) -> dict[str, Any]:
 
 
 def _alone() -> Any:
-    """A link of one party."""
     link = import_module("spu.libspu.link")
     description = link.Desc()
     description.id = "alone"

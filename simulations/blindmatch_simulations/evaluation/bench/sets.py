@@ -78,7 +78,6 @@ def bench_set(meter: Meter, folder: Path, log2n: int) -> None:
 
 
 def _builds(meter: Meter, builder: Builder, entries: int) -> Publication:
-    """Time builds; a labelled publication."""
     last: list[Publication] = []
 
     def building(threads: int, values: Mapping[str, int]) -> Callable[[], None]:
@@ -122,7 +121,6 @@ def _look_ups(meter: Meter, labelled: Publication, filtered: Publication) -> Non
 
 
 def _start(meter: Meter, published: Publication, root: Path, entries: int) -> None:
-    """Lay the set-up out as a device keeps it, and start device processes."""
     _lay_out(published, root)
     found, runs = meter.starts(ALONE, "start", root)
     for name, key in (("as-a-device", "device"), ("open", "open")):
@@ -143,7 +141,6 @@ def _start_memory(meter: Meter, found: Mapping[str, Any], entries: int) -> None:
 
 
 def _lay_out(published: Publication, root: Path) -> None:
-    """Write what a device that fetched the set-up holds (blindmatch_client.epochs.setup)."""
     info, manifest = DESIGN.info, published.manifest
     folder = root / f"{info.name}-{info.version}" / f"epoch-{manifest.epoch}"
     folder.mkdir(parents=True)

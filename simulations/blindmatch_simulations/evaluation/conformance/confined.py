@@ -196,7 +196,6 @@ def surround(task: Task) -> None:
 
 
 def _run(task: Task, said: Callable[[], int]) -> Done:
-    """The sessions, once all that they need is imported."""
     import numpy as np
     from blindmatch_protocol.codec.randomness import seeded
     from blindmatch_protocol.contract import Role
@@ -307,7 +306,6 @@ def _is_import(event: str, arguments: tuple[Any, ...]) -> bool:
 
 
 def _held(design: Any, module: ModuleType) -> Iterator[tuple[str, Any]]:
-    """What the design's object, its classes and its module hold, by name."""
     owners: dict[str, Mapping[str, Any]] = {"the object": vars(design), module.__name__: vars(module)}
     owners |= {kind.__qualname__: vars(kind) for kind in type(design).__mro__ if kind is not object}
     for owner, held in owners.items():

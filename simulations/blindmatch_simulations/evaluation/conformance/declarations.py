@@ -90,7 +90,6 @@ def _numbers(fixtures: Fixtures, party: Party, epoch: int) -> set[tuple[str, int
 
 
 def _read(value: object) -> list[int]:
-    """A field as a number; one of bytes in both orders."""
     if isinstance(value, bytes):
         return [int.from_bytes(value, "big"), int.from_bytes(value, "little")]
     return [value] if isinstance(value, int) else []

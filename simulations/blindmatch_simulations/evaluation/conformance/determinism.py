@@ -272,7 +272,6 @@ def _same_after_others(fixtures: Fixtures, role: Role, peers: Sequence[Stop]) ->
 
 
 def _form(fixtures: Fixtures, answer: Answer, at: int) -> Any:
-    """What the tape decides of a reply."""
     return decided(fixtures.design, answer.replies[at])
 
 

@@ -312,7 +312,6 @@ def _timed(
 
 
 def _time_of(device: Device, parties: LocalParties, data: bytes) -> int:
-    """Nanoseconds from the last reply to the first byte of the upload."""
     parties.noted.clear()
     device.send_picture(RECIPIENT, data)
     before: list[int] = []

@@ -65,7 +65,6 @@ def check_codec(fixtures: Fixtures) -> Passed:
 
 
 def _samples(fixtures: Fixtures) -> dict[type[Message], list[Message]]:
-    """Messages seen in honest sessions, by class; of each class the first few."""
     found: dict[type[Message], list[Message]] = {}
     for ran in fixtures.honest.values():
         seen: list[Any] = [ran.state_before, ran.state]
@@ -249,7 +248,6 @@ def check_order(fixtures: Fixtures) -> Passed:
 
 
 def _misplaced(fixtures: Fixtures, one: Pooled, stop: Stop, other_one: Pooled, foreign: Stop) -> int:
-    """A reply of another round, or of another picture's session."""
     for role, reply in foreign.replies.items():
         if role in stop.replies:
             step = deliver(fixtures.deployed, stop, role, reply.encode(), fixtures.rng("order"))
@@ -270,7 +268,6 @@ def _repeated_requests(fixtures: Fixtures, sessions: list[tuple[Pooled, list[Sto
 
 
 def _driver(fixtures: Fixtures, one: Pooled) -> None:
-    """The table of legal transitions holds for this design's sessions."""
     rng = fixtures.rng("driver")
     deployed = fixtures.deployed
     state = unprepared_state(fixtures.design, deployed.setup, rng, deployed.account)

@@ -127,7 +127,6 @@ def _all_equal(step: str, call: Callable[[], Any], seen: Callable[[Any], Any], t
 
 
 def _taped(fixtures: Fixtures, call: Callable[[Any], Any]) -> Callable[[], Any]:
-    """`call` on the same tape whenever it is called."""
     recording = Recording(fixtures.rng("same/tape"))
     call(recording.rng)
     tape = recording.tape() + fixtures.rng("same/more").take(len(recording.tape()))
@@ -135,7 +134,6 @@ def _taped(fixtures: Fixtures, call: Callable[[Any], Any]) -> Callable[[], Any]:
 
 
 def _sent(step: Any) -> dict[Any, bytes]:
-    """Bodies by role, and a voucher."""
     if isinstance(step, Done) and isinstance(step.outcome, Voucher):
         return {VOUCHER: step.outcome.body.encode()}
     return {role: body.encode() for role, body in step.bodies.items()} if isinstance(step, Send) else {}
@@ -221,7 +219,6 @@ def _beyond(differs: Any, learnt: Any) -> bool:
 def _started(
     fixtures: Fixtures, deployed: Deployed, state: Message, one: Pooled, purpose: str
 ) -> tuple[Message, bytes]:
-    """The state after a picture, and what is sent for it."""
     rng = fixtures.rng(purpose)
     binding = drawn_binding(fixtures.design, rng)
     started = fixtures.design.start(state, deployed.setup, one.item, binding, rng)

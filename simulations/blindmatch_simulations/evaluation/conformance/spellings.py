@@ -137,7 +137,6 @@ def _role_secrets(fixtures: Fixtures, role: Role) -> frozenset[bytes]:
 
 
 def _device_secrets(one: Pooled, stop: Stop) -> frozenset[bytes]:
-    """The picture and what the session keeps, but for what was sent and is no secret any more."""
     held = [one.item.hash, *(raw for _, raw in leaves_of(stop.session))]
     sent = {piece for body in stop.bodies.values() for piece in pieces(body.encode())}
     return frozenset(piece for raw in held for piece in pieces(raw)) - sent

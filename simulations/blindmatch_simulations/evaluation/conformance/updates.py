@@ -103,7 +103,6 @@ def _told(fixtures: Fixtures, deployed: Deployed, one: Pooled, listed: bool) -> 
 
 
 def _found(ran: Ran) -> bool | None:
-    """Was the picture found, by the device or by a role? None if nobody here learns it."""
     match ran.outcome:
         case Match() | NoMatch():
             return isinstance(ran.outcome, Match)
@@ -176,7 +175,6 @@ def _order(
 
 
 def _strangers(fixtures: Fixtures, chain: Chain) -> Iterator[tuple[str, Mapping[str, bytes], int | None]]:
-    """Updates of other sets, laid over this one's."""
     pool, second = fixtures.pool, chain.second.setup_files
     places = (
         ("other-key", 1, pool.entries),

@@ -181,7 +181,6 @@ def _changed(raw: bytes, change: Mapping[str, Any]) -> bytes:
 
 
 def _altered(raw: bytes) -> Iterator[tuple[str, str]]:
-    """Ways in which a message can be wrong, by name, in hexadecimal."""
     last = raw[: max(1, len(raw) - 32)]
     for how, made in (
         ("truncated", raw[:-1]),
@@ -207,7 +206,6 @@ def _ask(deployed: Deployed, vector: Vector, case: Case) -> None:
 
 
 def _replies(deployed: Deployed, vector: Vector) -> Iterator[Case]:
-    """Replies to each round of the first session that the device must refuse."""
     for number, turn in enumerate(vector["sessions"][0]["rounds"]):
         for asked in turn:
             place = {"session": 0, "round": number, "role": asked["role"]}
@@ -216,7 +214,6 @@ def _replies(deployed: Deployed, vector: Vector) -> Iterator[Case]:
 
 
 def _receive(deployed: Deployed, vector: Vector, case: Case) -> None:
-    """Play a recorded session up to a round, and give the device the case's reply there."""
     design, held = deployed.design, vector["sessions"][case["session"]]
     state = design.device_state.decode(bytes.fromhex(held["state_before"]))
     session = Session(design, deployed.setup, state, replayed(bytes.fromhex(held["tape"])))

@@ -114,7 +114,6 @@ def _generated(compared: int, edited: int, progress: Progress) -> Iterator[Sampl
 
 
 def _good(sample: Sample) -> Prints:
-    """(n, 64), in order, of a quality that may match, no two alike."""
     good = [one.hash + one.second for one in sample.prints if one.quality >= LEAST_QUALITY]
     return np.unique(np.frombuffer(b"".join(good), np.uint8).reshape(-1, 64), axis=0) if good else _NOTHING
 

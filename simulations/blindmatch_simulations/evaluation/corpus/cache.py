@@ -81,7 +81,6 @@ class Cache:
         self._db.close()
 
     def _opened(self) -> bytes:
-        """Make the tables, or check their version; the salt."""
         self._do("PRAGMA locking_mode = EXCLUSIVE")
         self._do("PRAGMA synchronous = FULL")
         self._do("BEGIN EXCLUSIVE")

@@ -87,7 +87,6 @@ def _blocks(prints: Prints, state: Path, numbers: range, workers: int, ray: str)
 
 
 def _kept(path: Path, digest: bytes, count: int) -> Tally:
-    """What was counted of these fingerprints; nothing if there is no such file, of others or damaged."""
     try:
         with np.load(path, allow_pickle=False) as held:
             if held["digest"].tobytes() != digest:

@@ -116,7 +116,6 @@ def _asked(paths: list[tuple[str, int]], pool: Workers | Cluster | None) -> Futu
 def _finished(
     chunk: _Chunk, kept: Cache, pool: Workers | Cluster | None
 ) -> tuple[list[FileSeen], dict[bytes, Print | None]]:
-    """All of them, the new ones kept."""
     made = pool.result(chunk.made) if pool else chunk.made.result()
     new = {kept.key(one): found for one, found in zip(chunk.new, made, strict=True)}
     if new:

@@ -177,7 +177,6 @@ def _taken(folder: Path, state: Path, workers: int, phase: PhaseProgress, ray: s
 
 
 def _counts(taken: Taken, every: tuple[Prints, Tally], each_once: tuple[Prints, Tally]) -> Counts:
-    """Whatever is handed on: sums, nothing of one picture."""
     (distinct, tally), (once, of_once) = every, each_once
     half = int(listed(once).sum())
     good = len(taken.good) // 64

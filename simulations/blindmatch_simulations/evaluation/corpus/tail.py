@@ -64,7 +64,6 @@ def _threshold(whole: Ints, groups: int) -> int:
 
 
 def _fitted(counts: Ints, threshold: int, distance: int) -> float | None:
-    """Log10 of the share within `distance`. Distances are even but for ties, so a step is two bits."""
     steps = (threshold - np.arange(threshold + 1)) // 2
     below = np.bincount(steps, counts[: threshold + 1]).astype(np.float64)
     if below[1:].sum() == 0:
@@ -76,7 +75,6 @@ def _fitted(counts: Ints, threshold: int, distance: int) -> float | None:
 
 
 def _likeliest(below: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """b and c for pairs by steps below the threshold."""
     from scipy.optimize import minimize
 
     down = np.arange(len(below) + 1)

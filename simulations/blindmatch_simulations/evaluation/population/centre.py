@@ -49,12 +49,10 @@ class _Queue:
         self.first = np.zeros(runs, np.int64)
 
     def waiting(self, day: int) -> Floats:
-        """Reports that came by this day and are not decided."""
         left: Floats = self._until[0][day + 1] - self._decided[0]
         return left
 
     def decide(self, number: Floats) -> tuple[Floats, Floats, Floats]:
-        """So many more: how many there are, how many of them false, and the sum of the days they came on."""
         done, last = self._decided[0] + number, len(self.came) - 1
         came, false, days = self._until
         while (over := (self.first < last) & (came[self.first + 1, self._at] <= done)).any():

@@ -168,7 +168,6 @@ def _reported(
 
 
 def _days(rng: np.random.Generator, means: Floats, count: int) -> Counts:
-    """Days of so many matches, each as likely as its mean."""
     total = np.cumsum(means)
     found = np.searchsorted(total, rng.random(count) * total[-1], side="right")
     days: Counts = np.minimum(found, len(means) - 1)

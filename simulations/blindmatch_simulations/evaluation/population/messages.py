@@ -111,14 +111,12 @@ def messages(model: Model, everybody: People, seed: int) -> list[Message]:
 
 
 def _begun(model: Model, law: Sizes, rng: np.random.Generator) -> Iterator[tuple[int, float]]:
-    """Cascades: the day each begins on, and its size."""
     for day in range(-model.cascades.burn_in, model.days):
         for size in rng.choice(law.sizes, rng.poisson(law.begun), p=law.chances):
             yield day, float(size)
 
 
 def _days(model: Model, day: int, size: float, rng: np.random.Generator) -> list[int]:
-    """The days of the run on which a cascade is sent, one for each send."""
     later = rng.geometric(1 - model.cascades.left, rng.poisson(size)) - 1
     return [int(one) for one in day + later if 0 <= one < model.days]
 

@@ -260,7 +260,6 @@ def described(
 
 
 def _of_cost(name: str, figure: Figure, number: Floats) -> dict[str, Any] | None:
-    """The band of a load whose figure has one."""
     if figure.low is None or figure.high is None:
         return None
     days = np.array([figure.low * number, figure.high * number])
@@ -279,7 +278,6 @@ def _judge(run: dict[str, Any], staff: InputFigure[Any]) -> None:
 
 
 def _shown(value: Floats, band: Any) -> dict[str, list[float | int] | None]:
-    """A value, (1, n), with its band."""
     shown = [_plain(one) for one in value[0]]
     if band is None:
         return {"value": shown, "low": None, "high": None}
@@ -288,7 +286,6 @@ def _shown(value: Floats, band: Any) -> dict[str, list[float | int] | None]:
 
 
 def _plain(value: float) -> float | int:
-    """A number as JSON has it: whole ones whole, others to six digits that count."""
     number = float(value)
     return int(number) if number.is_integer() and abs(number) < 2**53 else significant(number)
 

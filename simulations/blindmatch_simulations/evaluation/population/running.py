@@ -291,7 +291,6 @@ def run(
 def _row(
     one: Subject, work: Work | None, counts: Mapping[str, Counts], told: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A design's part of the result."""
     if work is None or one.behaviour is None:
         return {"design": one.design, "status": "not measured", "why": one.why}
     value = of_counts(counts[one.design], work.its, stream(work.seed, "centre"))
@@ -308,7 +307,6 @@ def _row(
 def _done(
     tasks: Sequence[Task], works: Mapping[str, Work], options: Options, kept: _Kept
 ) -> Iterator[tuple[Task, bytes]]:
-    """Every task with what it came to, in the order in which they are done."""
     todo = []
     for task in tasks:
         held = kept.get(task)
@@ -325,7 +323,6 @@ def _done(
 def _in_workers(
     todo: Sequence[Task], works: Mapping[str, Work], options: Options
 ) -> Iterator[tuple[Task, bytes]]:
-    """The same in processes."""
     workers, count = room(options.workers, options.ray)
     calls = {(name, block): (computed, works[name], block) for name, block in todo}
     try:
@@ -360,7 +357,6 @@ class _Kept:
         return self._folder and self._folder / PARTS / sha256(name.encode()).hexdigest()[:16] / f"{block}"
 
     def get(self, task: Task) -> bytes | None:
-        """What was kept of a task; None if it is not there whole, as after a power failure."""
         path = self._path(task)
         if path is None or not path.exists():
             return None
@@ -369,13 +365,11 @@ class _Kept:
         return data if sha256(data).digest() == head else None
 
     def put(self, task: Task, data: bytes) -> None:
-        """Keep it."""
         path = self._path(task)
         if path is not None:
             write_whole(path, sha256(data).digest() + data)
 
     def finish(self, made: Mapping[str, Any]) -> None:
-        """Write the result; the parts are not needed any more."""
         if self._folder is not None:
             write_whole(self._folder / RESULT, json.dumps(made, indent=1).encode() + b"\n")
             shutil.rmtree(self._folder / PARTS, ignore_errors=True)

@@ -102,14 +102,12 @@ def extract(parties: OpenDesign, evaluations: int, rng: Randomness) -> dict[int,
 
 
 def _inputs(band: int, count: int) -> list[bytes]:
-    """The first `count` tokens of a band, as inputs."""
     tokens = np.zeros((count, band + 1), np.uint32)
     tokens[:, band] = np.arange(count)
     return oprf_inputs(tokens)[band :: band + 1]
 
 
 def _values(parties: OpenDesign, inputs: list[bytes], rng: Randomness) -> Rows:
-    """What the full set holds for these tokens, (n, 16), by as few requests as they fit in."""
     most, layer = parties.setup.tokening.tokens, parties.setup.layers[0]
     starts = range(0, len(inputs), most)
     outputs = np.concatenate([_outputs(parties, inputs[at : at + most], rng) for at in starts])
@@ -288,7 +286,6 @@ def _extraction(meter: Meter, options: Options, trial: float) -> None:
 
 
 def _attack(meter: Meter, seed: int, k: int = 10, entries: int = 128) -> None:
-    """The attack at a small k, against the formula."""
     place = built(uniform_list(entries, seed), Tokening(k=k, bands=4, probes=64))
     for evaluations in (1 << k, 2 << k):
         opened = extract(place, evaluations, seeded(f"attack {seed}"))

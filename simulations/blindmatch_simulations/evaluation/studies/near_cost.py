@@ -114,7 +114,6 @@ def _check_entries(folder: Path, found: int, wanted: int) -> None:
 
 
 def _build(meter: Meter, folder: Path, entries: int, tokening: Tokening) -> None:
-    """Build in a process of its own, whose memory is the build's alone."""
     listed, fresh = folder / LIST, _is_fresh(folder)
     if fresh:
         random_list(entries, listed, system_randomness())
@@ -186,7 +185,6 @@ def record_costs(meter: Meter, parties: OpenDesign, picture: Item, entries: int)
 
 
 def _started(parties: OpenDesign, picture: Item) -> Send[Any]:
-    """The device's session and its request."""
     rng = seeded("device")
     step = DESIGN.start(DESIGN.enrol(rng), parties.setup, picture, UNBOUND, rng).step
     assert isinstance(step, Send)
@@ -194,7 +192,6 @@ def _started(parties: OpenDesign, picture: Item) -> Send[Any]:
 
 
 def _sizes(parties: OpenDesign, picture: Item) -> tuple[int, int]:
-    """Bytes of a request and of the reply to it."""
     request = _started(parties, picture).bodies[MATCHER]
     return len(request.encode()), len(parties.answer(MATCHER, request, seeded("matcher"))[0].encode())
 
@@ -294,7 +291,6 @@ def _turn(
 
 
 def _match(exchange: Exchange, setup: Setup, picture: Item, times: Times) -> BlindedRequest:
-    """One private match; its request."""
     rng = system_randomness()
     session = Session(DESIGN, setup, DESIGN.enrol(rng), rng)
     start = time.perf_counter()

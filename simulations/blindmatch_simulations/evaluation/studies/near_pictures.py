@@ -156,7 +156,6 @@ def _spread(paths: list[Path], most: int) -> list[Path]:
 
 
 def _fingerprint(path: Path) -> list[Fingerprint]:
-    """The picture's fingerprint; nothing for a file that is no acceptable picture."""
     try:
         return [Picture.from_bytes(path.read_bytes()).fingerprint]
     except PictureError:

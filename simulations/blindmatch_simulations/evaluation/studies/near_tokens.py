@@ -281,7 +281,6 @@ def built(hashes: Rows, tokening: Tokening) -> Deployed:
 
 
 def _foretold(pairs: EditedPairs, hashes: npt.NDArray[np.uint8], tokening: Tokening) -> npt.NDArray[np.bool_]:
-    """Whether each picture should match its original; other originals lie far away."""
     t = tokening
     lost = plan(hashes, t.k, t.bands).lost[pairs.original]
     hit = (ranks(pairs, t.k, t.bands, t.probes) < t.probes) & ~lost
@@ -440,7 +439,6 @@ def _recall(pairs: EditedPairs, ranked: Ranks, tokening: Tokening, choosing: boo
 
 
 def _possible(k: int, bands: int, probes: int, needed: int) -> Tokening | None:
-    """The tokening, if its values go together."""
     try:
         return Tokening(k, bands, probes, needed)
     except DesignError:

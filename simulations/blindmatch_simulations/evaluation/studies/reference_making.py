@@ -190,7 +190,6 @@ def _chosen(found: Sequence[Found], rows: Sequence[Row]) -> list[int]:
 def _edited(
     folder: Path, found: Sequence[Found], rows: Sequence[Row], chosen: Sequence[int], progress: Any
 ) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of the corpus."""
     told = [version("pillow"), *(f"{edit.name}: {edit.note}" for edit in EDITS)]
     kept = folder / "edits" / sha256("\n".join(told).encode()).hexdigest()[:16]
     kept.mkdir(parents=True, exist_ok=True)
@@ -279,7 +278,6 @@ def main() -> None:
 
 
 def _told(title: str) -> Progress:
-    """Prints how far a phase is, every ten seconds and at its end."""
     said_at = -_SAID_SECONDS
 
     def progress(done: int, total: int) -> None:

@@ -125,7 +125,6 @@ class Forge(Redacted, Struct, frozen=True):
 
 
 def _shaped(item: Forged, shape: tuple[int, ...]) -> Forged:
-    """The same with pixels and luminance of another height and width."""
     return replace(
         item, luminance=np.resize(item.luminance, shape), pixels=np.resize(item.pixels, (*shape, 3))
     )
@@ -139,7 +138,6 @@ def _told(fact: Fact, item: Item, setup: Any) -> Hashable:
 
 
 def _flat(value: object) -> bytes:
-    """Bytes of a fact's value, of numbers and of parts."""
     match value:
         case bytes() | bytearray() | memoryview():
             return bytes(value)
@@ -335,7 +333,6 @@ class DecoyFinder:
         return (*same[:half], *([] if tells else other[:half]))
 
     def _sources(self, others: Sequence[bm.Item]) -> Iterator[bm.Item]:
-        """Pictures of the pool, each as it is and with the hash of an entry."""
         entries = self.counterpart.entries
         for at, one in enumerate(others[:SOURCES]):
             yield one

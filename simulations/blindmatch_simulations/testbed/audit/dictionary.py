@@ -114,7 +114,6 @@ def _scan(record: EgressRecord, dictionary: Dictionary) -> Iterator[Finding]:
 
 
 def _fields(request: Wire) -> Iterator[tuple[str, object]]:
-    """Name and value of every field, bytes being opaque; of sealed messages the numbers in them too."""
     for field, held in request.ListFields():
         for value in held if isinstance(held, Sequence) and not isinstance(held, bytes | str) else [held]:
             if isinstance(value, Wire):
@@ -164,7 +163,6 @@ def _steps(value: bytes) -> bytes:
 
 
 def _contains(value: bytes, pieces: frozenset[bytes], length: int) -> bool:
-    """Does one of `pieces`, all of this length, stand anywhere in `value`?"""
     if length == OPAQUE and len(value) > _LONG:
         return bool(standing(value, pieces))
     return any(value[at : at + length] in pieces for at in range(len(value) - length + 1))

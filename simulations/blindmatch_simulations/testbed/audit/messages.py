@@ -175,7 +175,6 @@ def _one(use: str) -> str:
 
 
 def _drawn(evidence: Evidence) -> Iterator[tuple[EgressRecord, bytes, str, Hashable]]:
-    """What must have been drawn, and for what, with the request that bears it, or what is derived from it."""
     sealed, by_item = evidence.sealed, {m.item: m for m in evidence.messages if m.item is not None}
     for record in evidence.records:
         for use, value in _ids(record):
@@ -246,7 +245,6 @@ def _subject(record: EgressRecord) -> Hashable:
 
 
 def _setup_file(raw: bytes) -> tuple[int, str]:
-    """Epoch and name of the set-up file that a request is for, from whatever offset on."""
     request = pb.SetupRequest.FromString(raw)
     return request.epoch, request.name
 

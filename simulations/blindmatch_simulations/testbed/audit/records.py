@@ -287,7 +287,6 @@ def _joined(requests: Sequence[bytes]) -> bytes:
 
 
 def _canonical(kind: type[Wire], raw: bytes) -> bool:
-    """No unknown fields, no second encoding."""
     try:
         parsed = kind.FromString(raw)
     except DecodeError:

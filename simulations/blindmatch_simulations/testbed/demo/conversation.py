@@ -149,7 +149,6 @@ class Conversation(Redacted, Struct, frozen=True):
         return [replace(one, reported=one.report_id in received) for one in sent]
 
     def _matches(self, traces: Sequence[SessionTrace], centre: pb.CentreList) -> int:
-        """Matches as known to whoever learns of them: the device, else the centre from what it got."""
         if Learner.DEVICE in self.world.design.info.learns:
             return sum(isinstance(trace.outcome, Match | Flag) for trace in traces)
         return len(centre.reports) + sum(row.opened for row in centre.vouchers if row.account == SENDER)

@@ -171,7 +171,6 @@ def _held(talk: Conversation, listed: DemoList, franking: FrankingMode) -> DemoR
 
 
 def _seen_in_log(publication: Publication) -> dict[str, Any]:
-    """What the proof beside the set-up says, which each device has checked before it took the epoch."""
     logged = read_logged(publication.folder)
     if logged is None:
         return {}
@@ -193,7 +192,6 @@ def _curated_list(world: World, workload: Workload, name: str, set_size: int, ph
 
 
 def _made_list(deployment: Deployment, workload: Workload, set_size: int, progress: Progress) -> HashList:
-    """Write random hashes as `pdq` lines, import them, and add those of the listed pictures."""
     rng = system_randomness()
     deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
     source, into = deployment.lists / "random.pdq", list_path(deployment, LIST)

@@ -202,7 +202,6 @@ def _found(story: Story, copied: Path, guesses: Sequence[SamplePicture]) -> int:
 
 
 def _log(story: Story) -> tuple[object, ...]:
-    """What a command needs to verify what a log shows."""
     return "--policy", story.folder / "log.policy", "--days", 2 * DAYS, "--home", story.world.deployment.home
 
 

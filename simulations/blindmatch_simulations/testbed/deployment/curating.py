@@ -309,7 +309,6 @@ def add_references(
 
 
 def _rows_among(entries: HashList, hashes: Mapping[bytes, object]) -> list[int]:
-    """Rows of `entries` whose hash is one of `hashes`."""
     firsts = np.ascontiguousarray(entries.hashes[:, :8]).view(np.uint64).ravel()
     asked = np.frombuffer(b"".join(value[:8] for value in hashes), np.uint64)
     rows = np.flatnonzero(np.isin(firsts, asked))

@@ -110,7 +110,6 @@ def create_device(
 
 
 def _policies(deployment: Deployment, design: AnyDesign) -> dict[str, Any]:
-    """The policies that the deployment has now, by their names in `Settings`."""
     log = read_log(deployment)
     pinned = None if log is None else log.pinned(design.info.name)
     return {"endorsement": read_policy(deployment), "log": pinned}

@@ -141,7 +141,6 @@ def servers(deployment: Deployment, design: AnyDesign, epoch: Publication | None
 
 
 def _credentials(deployment: Deployment) -> Credentials | None:
-    """A certificate of whoever is here: an operator's, made if the authority is here, else a server's."""
     identity = Identity(Kind.OPERATOR, OPERATOR)
     try:
         if deployment.authority.is_dir():

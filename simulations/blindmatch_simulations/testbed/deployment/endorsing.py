@@ -225,7 +225,6 @@ def _settled(terms: Terms, records: Records, proposal: Batches, before: Batches,
 
 
 def _submitted(deployment: Deployment, name: str, listed: str) -> Path:
-    """What an organisation handed to the curator; its signature lies beside it."""
     return deployment.home / "curator" / "submissions" / listed / f"{name}{LIST_SUFFIX}"
 
 
@@ -284,7 +283,6 @@ def endorsed_by(deployment: Deployment, design: AnyDesign) -> Callable[[int, Lab
 
 
 def _table(folder: Path, design: AnyDesign, terms: Terms, epoch: int) -> EndorsedTable:
-    """The endorsements of an epoch, all of which were verified."""
     path = folder / str(epoch) / FILE
     if not path.exists():
         raise DeploymentError(f"epoch {epoch} bears no endorsements")

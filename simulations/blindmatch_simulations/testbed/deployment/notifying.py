@@ -64,7 +64,6 @@ def padded(text: str) -> str:
 
 
 def _device(deployment: Deployment, design: str, more: dict[str, Any]) -> Device:
-    """The centre's device, made and registered when first needed."""
     made = (deployment.device(ACCOUNT) / "device.json").exists()
     if made:
         watched = open_device(deployment, ACCOUNT, **more)

@@ -167,7 +167,6 @@ def _stop(server: ServerProcess) -> None:
 
 
 def _tail(server: ServerProcess) -> str:
-    """Why a server ended: the reason it logged, or else the end of its log."""
     last = server.said()[-3:]
     for line in reversed(last):
         with suppress(*DAMAGES):

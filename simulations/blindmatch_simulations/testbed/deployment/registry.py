@@ -142,7 +142,6 @@ class Registered(Struct, frozen=True):
 
 
 def _modules() -> dict[str, str]:
-    """Modules that may hold a design of this repository, by the name that it then has."""
     inside = (f"{built_in.__name__}.{one.name}" for one in pkgutil.iter_modules(built_in.__path__))
     return {one.rpartition(".")[2].replace("_", "-"): one for one in (*sorted(inside), *ON_DEVICE)}
 

@@ -176,13 +176,11 @@ def _folder(deployment: Deployment) -> Path:
 
 
 def _first(deployment: Deployment) -> Month | None:
-    """The month that is leaf 0."""
     names = sorted(path.stem for path in _folder(deployment).glob(f"????-??{_LEAF}"))
     return Month(*map(int, names[0].split("-"))) if names else None
 
 
 def _leaf(deployment: Deployment, month: Month) -> bytes:
-    """A month's leaf, as it was written down when it was first asked for."""
     path = _folder(deployment) / f"{month}{_LEAF}"
     if not path.exists():
         path.parent.mkdir(exist_ok=True, mode=0o700)
@@ -207,7 +205,6 @@ def _prove(deployment: Deployment, log: TransparencyLog, month: Month, index: in
 
 
 def _written(deployment: Deployment, month: Month) -> dict[str, int] | None:
-    """What was logged of a month; None if there is no proof that it was."""
     path, proof = (_folder(deployment) / f"{month}{end}" for end in (_LEAF, _PROOF))
     if not (path.exists() and proof.exists()):
         return None

@@ -85,7 +85,6 @@ def _filtered(data: bytes, kind: ImageFilter.Filter) -> bytes:
 
 
 def _captioned(data: bytes, part: int = 12, middle: bool = False) -> bytes:
-    """A white bar with text over the lowest `part`-th, or over the middle one."""
     image = opened(data)
     bar = max(8, image.height // part)
     top = (image.height - bar) // 2 if middle else image.height - bar
@@ -102,12 +101,10 @@ def _written(words: str, ground: str, ink: str, height: int, most: int) -> Image
 
 
 def _bordered(data: bytes, width: int) -> bytes:
-    """A black frame of `width` pixels around the picture."""
     return encoded(ImageOps.expand(opened(data), width, "black"))
 
 
 def _with_status_bar(data: bytes) -> bytes:
-    """A dark bar with a clock above the picture, a sixteenth of its height: a screenshot of it."""
     image = opened(data)
     bar = max(8, image.height // 16)
     made = Image.new("RGB", (image.width, image.height + bar), "#202020")
@@ -137,7 +134,6 @@ def _grey(data: bytes) -> bytes:
 
 
 def _noisy(data: bytes, most: int) -> bytes:
-    """Uniform noise of -most to +most on each channel of each pixel."""
     pixels = decode(data).pixels.astype(np.int16)
     raw = np.random.PCG64(_NOISE_SEED).random_raw(pixels.size)
     noise = (np.asarray(raw) % np.uint64(2 * most + 1)).astype(np.int16) - most
@@ -297,10 +293,6 @@ def _crop(pixels: pdq.Pixels, box: tuple[int, int, int, int]) -> pdq.Pixels:
 
 
 def _candidates(seed: int, count: int) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
-    """Photographs in turn, each with a random box.
-
-    From PCG64's raw stream, which NumPy promises not to change.
-    """
     source = np.random.PCG64(seed)
     for index in range(count):
         name = tuple(LICENCES)[index % len(LICENCES)]

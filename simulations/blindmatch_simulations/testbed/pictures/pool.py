@@ -179,7 +179,6 @@ class _Dice:
         self._source = np.random.PCG64(number)
 
     def roll(self, least: int, most: int) -> int:
-        """One of least to most; the bias of so small ranges does not matter."""
         return least + int(self._source.random_raw()) % (most - least + 1)
 
     def colour(self, least: int = 0, most: int = 255) -> tuple[int, int, int]:
@@ -289,14 +288,12 @@ def _font() -> ImageFont.ImageFont:
 
 
 def _text(words: str, ground: str, ink: str, scale: int) -> Image.Image:
-    """Words, `scale` times as large as the font."""
     made = Image.new("RGB", (6 * max(1, len(words)), _LINE), ground)
     ImageDraw.Draw(made).text((0, 0), words, ink, _font())
     return made.resize((made.width * scale, made.height * scale))
 
 
 def _bubble(draw: ImageDraw.ImageDraw, dice: _Dice, top: int, ink: str) -> int:
-    """A message; its height."""
     lines, own = [dice.words(30) for _ in range(dice.roll(1, 4))], dice.roll(0, 1)
     width, height = 6 * max(map(len, lines)) + 16, 12 * len(lines) + 12
     left = 262 - width if own else 8
@@ -307,7 +304,6 @@ def _bubble(draw: ImageDraw.ImageDraw, dice: _Dice, top: int, ink: str) -> int:
 
 
 def _entry(draw: ImageDraw.ImageDraw, dice: _Dice, top: int, ink: str) -> int:
-    """A row of a list with an icon; its height."""
     draw.ellipse((10, top, 42, top + 32), fill=dice.colour())
     draw.text((54, top + 2), dice.words(24), ink, _font())
     draw.text((54, top + 18), dice.words(34), "grey", _font())
@@ -316,7 +312,6 @@ def _entry(draw: ImageDraw.ImageDraw, dice: _Dice, top: int, ink: str) -> int:
 
 
 def _bezier(ends: list[np.ndarray[tuple[int, ...], np.dtype[np.int64]]]) -> list[tuple[float, float]]:
-    """A cubic curve by its four control points, as a line of 24 pieces."""
     at = np.linspace(0, 1, 25)[:, None]
     weights = ((1 - at) ** 3, 3 * at * (1 - at) ** 2, 3 * at**2 * (1 - at), at**3)
     points = sum(weight * end for weight, end in zip(weights, ends, strict=True))

@@ -323,7 +323,6 @@ class Writer:
         self._file.close()
 
     def _write(self, line: Line) -> None:
-        """A line, whole; a call that is still under way once the recording is closed is not in it."""
         if not self._file.closed:
             self._file.write(msgspec.json.encode(line, enc_hook=_encoded) + b"\n")
             self._file.flush()
@@ -418,7 +417,6 @@ def _spent(cost: Cost) -> Spent:
 
 
 def _encoded(value: Any) -> Any:
-    """Mappings as objects, and names as text."""
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 

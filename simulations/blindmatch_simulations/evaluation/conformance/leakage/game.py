@@ -98,7 +98,6 @@ def _fronts(own: bytes) -> Iterable[bytes]:
 
 
 def _salted(own: bytes, leaves: Sequence[bytes]) -> int:
-    """Digests of the hash with another field as salt or key."""
     salts = [leaf for leaf in leaves if len(leaf) in SALT_LENGTHS][:MOST_SALTS]
     present = {leaf[:16] for leaf in leaves if len(leaf) >= 16}
     if len(present) < 2:
@@ -117,7 +116,6 @@ def with_salt(own: bytes, salt: bytes) -> tuple[bytes, ...]:
 
 
 def _padded(own: bytes, keys: Sequence[bytes], leaves: Sequence[bytes]) -> int:
-    """The hash, or its front half, under a digest of what the account enrolled with and another field."""
     salts = [leaf for leaf in leaves if len(leaf) in SALT_LENGTHS][:MOST_SALTS]
     keys = [key for key in keys if len(key) in SALT_LENGTHS][:MOST_SALTS]
     pads = {pad for key in keys for salt in salts for pad in with_salt(salt, key)}

@@ -168,7 +168,6 @@ def _outside(held: Material) -> ListPair | None:
 
 
 def _close(own: bytes) -> bytes:
-    """A hash `CLOSE_BITS` bits away."""
     return own[:-1] + bytes([own[-1] ^ (1 << CLOSE_BITS) - 1])
 
 

@@ -123,7 +123,6 @@ def _pairs(fixtures: Fixtures) -> dict[str, list[Pair]]:
 def _runs(
     fixtures: Fixtures, deployed: Deployed, name: str, pairs: Sequence[Pair], tests: int
 ) -> tuple[list[Run], list[Run]]:
-    """Training and held-out runs, one after the other: threads would disturb one another."""
 
     def run(rng: Randomness) -> Run:
         pair, coin = pairs[below(rng, len(pairs))], flag(rng)
