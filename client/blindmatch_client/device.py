@@ -101,13 +101,10 @@ class Device(Messages):
         trace: Callable[[Trace], None] = lambda trace: None,
         identity: bytes | None = None,
     ) -> Device:
-        """A new device with a new account in `folder`, which is made if it is missing.
+        """A new device with a new account in `folder`, which is made if it is missing; `StoreError` if the
+        folder holds a device already or cannot be written, `MessengerError` if the account's name is not one.
 
         `identity` is the account's private identity key where others know the public one already.
-
-        Raises:
-            StoreError: if the folder holds a device already or cannot be written.
-            MessengerError: if the account's name is not one.
         """
         from blindmatch_client.messenger.account import Account  # it takes long to load
 
@@ -240,15 +237,12 @@ class Device(Messages):
     def receive(
         self, wait_ms: int = 0, on_complete: Callable[[int], None] = lambda count: None
     ) -> list[Received]:
-        """Messages that came; acknowledged once they are saved. Stops after 30 s if the stream never
-        pauses.
+        """Messages that came; acknowledged once they are saved. Stops after 30 s if the stream never pauses;
+        `ServiceError` if the relay cannot be reached.
 
         Args:
             wait_ms: wait for more so long after the last one.
             on_complete: told, while they come, of every so many more that are saved with what they bear.
-
-        Raises:
-            ServiceError: if the relay cannot be reached.
         """
         try:
             received = self._receiver.receive(wait_ms, on_complete)

@@ -118,14 +118,11 @@ ROUND_DEADLINE_S: Final = 30.0
 
 
 class CoverSchedule(Struct, frozen=True):
-    """When slots are, and how large.
+    """When slots are, and how large; `DeviceError` if a value is out of range.
 
     Attributes:
         period_s: seconds from one to the next.
         size: bytes, one of `SLOT_SIZES`. A report larger than that takes several slots.
-
-    Raises:
-        DeviceError: if a value is out of range.
     """
 
     period_s: int
@@ -159,7 +156,7 @@ class CentreIdentity(Struct, frozen=True):
 
 
 class DeviceConfig(Struct, frozen=True):
-    """What kind of device this is.
+    """What kind of device this is; `DesignError` if the consequence does not go with the design or the mode.
 
     Attributes:
         account: the name in the device's certificate.
@@ -174,9 +171,6 @@ class DeviceConfig(Struct, frozen=True):
             tell whether others are given the same epoch.
         franking: what binds messages to their sender's key, in all of a deployment.
         centre: its keys; None: nothing can be reported, and its notices are like anybody's messages.
-
-    Raises:
-        DesignError: if the consequence does not go with the design or the mode.
     """
 
     account: str

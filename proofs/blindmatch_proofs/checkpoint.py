@@ -57,14 +57,12 @@ _ID_BYTES: Final = 4
 
 
 class VerifierKey(Struct, frozen=True):
-    """A public key with its name ("vkey").
+    """A public key with its name ("vkey"); `ProtocolError` if the name is none, the kind is not known, or the
+    key has another length.
 
     Attributes:
         name: whose it is, a schema-less URL by custom.
         kind: signature type, one of `KEY_BYTES`.
-
-    Raises:
-        ProtocolError: if the name is none, the kind is not known, or the key has another length.
     """
 
     name: str

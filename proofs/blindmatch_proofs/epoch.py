@@ -175,14 +175,12 @@ DAY_S: Final = 86_400
 
 
 class EpochPolicy(Struct, frozen=True):
-    """What a device pins.
+    """What a device pins; `ProtocolError` if the policy has not one log, or its signatures are too long for a
+    message.
 
     Attributes:
         policy: whose word a checkpoint needs; its one log is the epochs' of the device's design.
         most_age_s: how old a cosignature may be when an epoch is looked at.
-
-    Raises:
-        ProtocolError: if the policy has not one log, or its signatures are too long for a message.
     """
 
     policy: Policy

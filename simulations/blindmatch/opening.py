@@ -103,18 +103,15 @@ def open_design(
     hashes: Rows | None = None,
     **parameters: int,
 ) -> InProcess:
-    """Publish a design for a list in memory, and open it for all its parties.
+    """Publish a design for a list in memory, and open it for all its parties; `RegistryError` if there is no
+    such design, `PictureError` if a picture cannot be decoded, `DesignError` if the list or a parameter
+    cannot be served, or a number is negative.
 
     Args:
         reference: a name (see `designs`) or path.py:NAME.
         random: random hashes beside them, which match nothing.
         seed: of everything that is drawn at random; the same seed gives the same run.
         hashes: further entries, uint8 (n, 32).
-
-    Raises:
-        RegistryError: if there is no such design.
-        PictureError: if a picture cannot be decoded.
-        DesignError: if the list or a parameter cannot be served, or a number is negative.
     """
     if random < 0 or seed < 0:
         raise DesignError("random and seed must not be negative")

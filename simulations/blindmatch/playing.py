@@ -59,7 +59,9 @@ def play(
     record: Path | str | None = None,
     audit: bool = False,
 ) -> Played:
-    """Make a deployment, play `operations` in it, and end it.
+    """Make a deployment, play `operations` in it, and end it; `RegistryError` if there is no such design;
+    `ScenarioError` if a bound is reached, something is no operation, a picture's file cannot be read, or an
+    audit is asked for and not one epoch was published; `RecordingError` if the recording cannot be written.
 
     Args:
         reference: of the design: a name or path.py:NAME.
@@ -71,12 +73,6 @@ def play(
         record: a new file for a recording of the run (docs/results.md).
         audit: whether what left each device is audited at the end; against the servers' counts, if all of
             them run then.
-
-    Raises:
-        RegistryError: if there is no such design.
-        ScenarioError: if a bound is reached, something is no operation, a picture's file cannot be read, or
-            an audit is asked for and not one epoch was published.
-        RecordingError: if the recording cannot be written.
     """
     with ExitStack() as stack:
         if home is None:

@@ -103,13 +103,11 @@ class LogView(Redacted, Struct, frozen=True):
         return [_head(one).size for one in (*self.seen.taken[-1:], *self._heard)]
 
     def check(self, signed: SignedManifest, described: pb.Description, now: int) -> Seen:
-        """Hold what is offered against the policy and all that was seen, at `now` in Unix seconds.
+        """Hold what is offered against the policy and all that was seen, at `now` in Unix seconds;
+        `UnloggedError` if it must not be adopted.
 
         Returns:
             What is to be kept once the epoch is adopted.
-
-        Raises:
-            UnloggedError: if it must not be adopted.
         """
         if self.policy is None:
             return self.seen

@@ -136,15 +136,13 @@ def is_confirmed(relation: Relation, item: Item, found: Match | Flag) -> bool:
 
 
 class Detector:
-    """Matches pictures with `design` against one epoch's set-up.
+    """Matches pictures with `design` against one epoch's set-up; `ProtocolError` if the kept state is not one
+    of the design.
 
     Args:
         keeper: of the device state; a new account is enrolled if it is empty.
         trace: gets each session's trace, failed ones included.
         confirm: what becomes of a match, but for one that a set of filters alone says; it stands, or is none.
-
-    Raises:
-        ProtocolError: if the kept state is not one of the design.
     """
 
     def __init__(
@@ -179,11 +177,8 @@ class Detector:
         return asked.conclude() if isinstance(asked, Verified) else asked
 
     def ask(self, item: Item, number: int, exchange: Exchange, binding: Binding = UNBOUND) -> Asked:
-        """Run one session for `item` in its message, up to where nothing but its outcome is left.
-
-        Raises:
-            PictureError: if the picture cannot be decoded; nothing was sent then.
-        """
+        """Run one session for `item` in its message, up to where nothing but its outcome is left;
+        `PictureError` if the picture cannot be decoded; nothing was sent then."""
         tape, rounds, state = Recording(self._rng), list[Round](), self._state.encode()
         session = Session(self._design, self._setup, self._state, tape.rng)
 

@@ -106,13 +106,9 @@ class Session(Redacted, Struct, frozen=True, eq=False):
         return Session(self.id, self.agreement, self.initial, self.seen, ratchet), sealed
 
     def decrypt(self, message: SealedMessage) -> tuple[Session, bytes]:
-        """The next state and the padded content.
-
-        Raises:
-            NotAuthenticError: if anything of the message was altered.
-            ReplayedMessageError: if it was decrypted before, or its key is no longer kept.
-            TooManySkippedError: if it claims to follow more than `SKIP_MOST` lost ones.
-        """
+        """The next state and the padded content; `NotAuthenticError` if anything of the message was altered;
+        `ReplayedMessageError` if it was decrypted before, or its key is no longer kept; `TooManySkippedError`
+        if it claims to follow more than `SKIP_MOST` lost ones."""
         ratchet = copy.deepcopy(self.ratchet)
         binding = _binding(self.agreement, self.id, message.initial, message.commitment)
         try:
@@ -162,13 +158,11 @@ def start(
 
 
 def accept(keys: KeyAgreement, message: SealedMessage, names: bytes) -> tuple[Session, bytes]:
-    """Set up a session as its responder (X3DH, section 3.4) and decrypt the padded content.
+    """Set up a session as its responder (X3DH, section 3.4) and decrypt the padded content;
+    `PreKeyUnavailableError` if the message uses pre-keys that are not there (any more), `NotAuthenticError`,
+    `TooManySkippedError` as for `Session.decrypt`.
 
     `keys` is left as it is: deleting the one-time pre-key is the caller's, once all is accepted.
-
-    Raises:
-        PreKeyUnavailableError: if the message uses pre-keys that are not there (any more).
-        NotAuthenticError, TooManySkippedError: as for `Session.decrypt`.
     """
     (initial,) = message.initial
     header = x3dh.Header(

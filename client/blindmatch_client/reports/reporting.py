@@ -60,13 +60,9 @@ from blindmatch_client.trace import Purpose
 
 
 class ConfirmedMatch(Redacted, Struct, frozen=True):
-    """A match, or a flag, that the device has checked by itself.
-
-    Raises:
-        ReportRefusedError: for any other outcome, for a match that a filter alone says, for a label whose
-            hash is not within the design's relation to the picture's own, and for a flag of a picture that
-            is not of the design's category.
-    """
+    """A match, or a flag, that the device has checked by itself; `ReportRefusedError` for any other outcome,
+    for a match that a filter alone says, for a label whose hash is not within the design's relation to the
+    picture's own, and for a flag of a picture that is not of the design's category."""
 
     design: AnyDesign
     epoch: int
@@ -160,13 +156,11 @@ class Reporting:
 
     def check_key(self) -> None:
         """Ask the centre for its key, and hold it against the configured one, which alone is ever used; and
-        say whose key this account has.
+        say whose key this account has; `ServiceError` if the centre cannot be reached or answers with another
+        key.
 
         Every device does so when it registers, so that a centre with another key is noticed before there is
         anything to report.
-
-        Raises:
-            ServiceError: if the centre cannot be reached or answers with another key.
         """
         if self._key is None:
             return

@@ -54,15 +54,12 @@ class Store:
         key: KeySource | None = None,
         initial: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Open the store in `folder`, or make it.
+        """Open the store in `folder`, or make it; `WrongKeyError` if it is locked with another key,
+        `StoreError` if there is none, one already, or one of another version, or a file cannot be used.
 
         Args:
             key: what locks it; None: the file `KEY_NAME` beside it, which protects nothing by itself.
             initial: what a new one keeps from the beginning.
-
-        Raises:
-            WrongKeyError: if it is locked with another key.
-            StoreError: if there is none, one already, or one of another version, or a file cannot be used.
         """
         path, source = folder / FILE_NAME, key or KeyFile(folder / KEY_NAME)
         if create == path.exists():
@@ -141,15 +138,13 @@ class Store:
 
     @contextmanager
     def transaction(self, synced: bool = True) -> Iterator[None]:
-        """All changes inside become durable together when it ends, or none if it raises.
+        """All changes inside become durable together when it ends, or none if it raises; `StoreError` if they
+        cannot be written, such as on a full disk; or if another process writes here, or has since this one
+        opened the store.
 
         Args:
             synced: False where it may be undone by a loss of power, though not by the end of the process.
                 Inside another transaction that one's rule holds.
-
-        Raises:
-            StoreError: if they cannot be written, such as on a full disk; or if another process writes here,
-                or has since this one opened the store.
         """
         with self._lock, _named():
             if self._db.in_transaction:

@@ -36,13 +36,11 @@ _SCALARS: Final = "S32"
 
 
 class EndorsedTable:
-    """An opened table; sections are checked against their digests when they are first used.
+    """An opened table; sections are checked against their digests when they are first used; `SetFileError` if
+    it is altered, of another design or epoch, or its sections do not fit.
 
     Args:
         info: of the design it must be for.
-
-    Raises:
-        SetFileError: if it is altered, of another design or epoch, or its sections do not fit.
     """
 
     __slots__ = ("_data", "_file", "_section", "_width", "entries", "epoch", "size")

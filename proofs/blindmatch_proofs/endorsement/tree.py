@@ -33,13 +33,11 @@ KIND_STATEMENTS: Final = 0x26
 
 
 class KeptTrees:
-    """The trees over an epoch's table, as somebody kept them; nothing of them is verified here.
+    """The trees over an epoch's table, as somebody kept them; nothing of them is verified here;
+    `SetFileError` if the file is truncated, or of another format, design or epoch.
 
     Args:
         root: of all statements, as the curator signed it in the epoch's leaf, 32 bytes.
-
-    Raises:
-        SetFileError: if the file is truncated, or of another format, design or epoch.
     """
 
     __slots__ = ("_nodes", "_starts", "_statements", "root")

@@ -158,13 +158,11 @@ class EndorsementProof(Message, tag=0x25, name="endorsement/proof"):
 def prove(
     table: EndorsedTable, terms: Terms, label: Label, trees: KeptTrees | None = None
 ) -> EndorsementProof | None:
-    """The proof for the entry of a label; None if the table has none that lists it.
+    """The proof for the entry of a label; None if the table has none that lists it; `SetFileError` if the
+    table is altered.
 
     With `trees` it takes O(log n), and is handed out only if it passes `verify_proof`. Where it does not, or
     without them, it takes a pass over the entry's batch: a second for a million entries.
-
-    Raises:
-        SetFileError: if the table is altered.
     """
     quick = None if trees is None else _prove_by(trees, table.unverified(), terms, label)
     if quick is not None:

@@ -20,13 +20,11 @@ _TAKEN: Final = frozenset({_RELAY, "operator", "authority", "devices", "operator
 
 
 class Party(str):
-    """Who may see something: 1 to 31 of a-z 0-9 _, a letter first, no _ last.
+    """Who may see something: 1 to 31 of a-z 0-9 _, a letter first, no _ last; `DesignError` if the name
+    breaks the rule, or means something else in a deployment.
 
     Five parties have constants; a design names its others itself: ``Party("party_a")``. A party is equal to
     its name.
-
-    Raises:
-        DesignError: if the name breaks the rule, or means something else in a deployment.
     """
 
     DEVICE: ClassVar[Party]
@@ -115,7 +113,7 @@ def of_no_picture(item: object, setup: object) -> Hashable:
 
 
 class Fact(Described, Struct, frozen=True):
-    """A fact that is disclosed.
+    """A fact that is disclosed; `DesignError` if it has no severity, as under contract 2.
 
     Attributes:
         name: e.g. ``query_time``, ``every_hash``; a plug-in's own have a dot: ``my.fact``.
@@ -127,9 +125,6 @@ class Fact(Described, Struct, frozen=True):
         topic: the abuse that it allows; None if none of those.
         abuse: what whoever learns it can do, as the end of a sentence; empty if nothing is to be named.
         noticed_by: who would notice that; empty if nobody found out.
-
-    Raises:
-        DesignError: if it has no severity, as under contract 2.
     """
 
     SHOWN: ClassVar = ("name", "says", "severity")

@@ -145,7 +145,9 @@ def generate_proof(
     mode: Mode = Mode.VOPRF,
     certified: bool = False,
 ) -> bytes:
-    """Prove that `outputs` are `inputs` times the key behind `public_key`; `GenerateProof`.
+    """Prove that `outputs` are `inputs` times the key behind `public_key`; `GenerateProof`; `ProtocolError`
+    if there are too few or too many rows, or not as many of both; `GroupError` if an input is no element or
+    the identity.
 
     RFC 9497, section 2.2.1. Takes 64 bytes of `rng`.
 
@@ -157,10 +159,6 @@ def generate_proof(
         rng: where the proof's one random scalar comes from.
         mode: the variant, which enters all hashes.
         certified: as version 2, for what is kept; no proof of the RFC.
-
-    Raises:
-        ProtocolError: if there are too few or too many rows, or not as many of both.
-        GroupError: if an input is no element or the identity.
     """
     _check_counts(inputs, outputs, "dleq/prove")
     (composite,) = _composites(public_key, inputs, outputs, [inputs], mode, executor, certified)
@@ -182,7 +180,8 @@ def verify_proof(
     step: str = "dleq/verify",
     certified: bool = False,
 ) -> None:
-    """Make sure that `outputs` are `inputs` times the key behind `public_key`; `VerifyProof`.
+    """Make sure that `outputs` are `inputs` times the key behind `public_key`; `VerifyProof`; `ProtocolError`
+    if a row of `outputs` or the proof is malformed, or the proof does not hold.
 
     RFC 9497, section 2.2.2. Stricter in one point: a scalar zero in a proof, which an honest prover
     makes with probability 2^-252, is refused. `inputs` and `public_key` must have been checked; `outputs`
@@ -196,9 +195,6 @@ def verify_proof(
         mode: the variant, which enters all hashes.
         step: what to call the step in errors.
         certified: whether it must be of version 2.
-
-    Raises:
-        ProtocolError: if a row of `outputs` or the proof is malformed, or the proof does not hold.
     """
     _check_counts(inputs, outputs, step)
     challenge, response = _parse(proof, step)

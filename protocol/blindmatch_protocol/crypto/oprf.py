@@ -76,13 +76,11 @@ class PublicKey(Struct, frozen=True):
 
 
 class SecretKey:
-    """The server's secret scalar, bound to one mode; never printed, pickled or copied.
+    """The server's secret scalar, bound to one mode; never printed, pickled or copied; `ProtocolError` for
+    any other scalar.
 
     Args:
         scalar: 32 bytes, little-endian, between 1 and the order less 1.
-
-    Raises:
-        ProtocolError: for any other scalar.
     """
 
     __slots__ = ("_scalar", "mode", "public")
@@ -164,13 +162,11 @@ def blind_evaluate(
     step: str = "oprf/blind-evaluate",
     certified: bool = False,
 ) -> Evaluation:
-    """Apply the key to blinded elements, uint8 (n, 32), and in mode VOPRF prove it; `certified` as in `dleq`.
+    """Apply the key to blinded elements, uint8 (n, 32), and in mode VOPRF prove it; `certified` as in `dleq`;
+    `ProtocolError` if a row is not the canonical encoding of an element or is the identity, or if in mode
+    VOPRF there are none or more than 65,535.
 
     `BlindEvaluate`; RFC 9497, sections 3.3.1 and 3.3.2. Mode VOPRF takes 64 bytes of `rng`.
-
-    Raises:
-        ProtocolError: if a row is not the canonical encoding of an element or is the identity, or if in
-            mode VOPRF there are none or more than 65,535.
     """
     if key.mode is Mode.VOPRF and not 1 <= len(blinded) <= MOST_BATCH:
         raise ProtocolError(step, f"a proof covers 1 to {MOST_BATCH} rows, not {len(blinded)}", "blinded")
@@ -188,14 +184,12 @@ def finalize(
     executor: Executor | None = None,
     step: str = "oprf/finalize",
 ) -> Rows:
-    """The outputs, uint8 (n, 64), in the order of the inputs; in mode VOPRF after the proof was verified.
+    """The outputs, uint8 (n, 64), in the order of the inputs; in mode VOPRF after the proof was verified;
+    `ProtocolError` if there are not as many elements as inputs, one is malformed, a proof is there in mode
+    OPRF, or the proof does not hold in mode VOPRF; `ValueError` if mode VOPRF is used without its public key,
+    or mode OPRF with one.
 
     `Finalize`; RFC 9497, sections 3.3.1 and 3.3.2.
-
-    Raises:
-        ProtocolError: if there are not as many elements as inputs, one is malformed, a proof is there in
-            mode OPRF, or the proof does not hold in mode VOPRF.
-        ValueError: if mode VOPRF is used without its public key, or mode OPRF with one.
     """
     needed = Mode.VOPRF if state.mode is Mode.VOPRF else None
     if (None if public_key is None else public_key.mode) is not needed:

@@ -35,14 +35,11 @@ class Sealing:
     __slots__ = ("_cipher", "_mac")
 
     def __init__(self, key: bytes, associated_data: bytes = b"") -> None:
-        """Begin.
+        """Begin; `ValueError` if `key` is not 32 bytes.
 
         Args:
             key: 32 secret bytes that seal nothing else.
             associated_data: bytes that are bound but not sent.
-
-        Raises:
-            ValueError: if `key` is not 32 bytes.
         """
         cipher, self._mac = _start(key, associated_data)
         self._cipher: CipherContext = cipher.encryptor()

@@ -53,13 +53,11 @@ def hash_multiply(
 def multiply(
     scalars: npt.NDArray[np.uint8], elements: npt.NDArray[np.uint8], executor: Executor | None = None
 ) -> Rows:
-    """Multiply elements (n, 32) by scalars (n, 32) or (32,); result (n, 32).
+    """Multiply elements (n, 32) by scalars (n, 32) or (32,); result (n, 32); `GroupError` for a non-canonical
+    encoding, the identity or a zero scalar.
 
     Checks its elements on the way, at no cost: a decoder may rely on it and ask `check_elements` which
     rule was broken afterwards. Scalars must be reduced; that is *not* checked here.
-
-    Raises:
-        GroupError: for a non-canonical encoding, the identity or a zero scalar.
     """
     if one(scalars, elements):
         return one_row(sodium.multiply(scalars.tobytes(), elements.tobytes()))
@@ -86,13 +84,11 @@ def _scaled(function: str, executor: Executor | None, scalars: Rows, rows: Rows)
 def sum_products(
     scalars: npt.NDArray[np.uint8], elements: npt.NDArray[np.uint8], executor: Executor | None = None
 ) -> Rows:
-    """The sum of scalar times element over all rows, (n, 32) each, as one row (1, 32); of public rows alone.
+    """The sum of scalar times element over all rows, (n, 32) each, as one row (1, 32); of public rows alone;
+    `GroupError` for a non-canonical encoding, the identity or a zero scalar.
 
     No rows sum to the identity. Another back end than libsodium sums twice, the rows shifted by one: whatever
     rows it leaves out by their place, unless it is all or none, the sums differ.
-
-    Raises:
-        GroupError: for a non-canonical encoding, the identity or a zero scalar.
     """
     if one(scalars, elements):
         return one_row(sodium.multiply(scalars.tobytes(), elements.tobytes()))
@@ -243,12 +239,9 @@ def multiply_scalars(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8]) 
 
 
 def invert_scalars(scalars: npt.NDArray[np.uint8]) -> Rows:
-    """Inverses modulo the order, (n, 32).
+    """Inverses modulo the order, (n, 32); `GroupError` for a zero scalar.
 
     One inversion and three multiplications a row (Montgomery's trick), 1.6 us instead of 30.
-
-    Raises:
-        GroupError: for a zero scalar.
     """
     if one(scalars):
         return one_row(sodium.invert_scalar(scalars.tobytes()))

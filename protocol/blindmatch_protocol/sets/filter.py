@@ -46,14 +46,11 @@ _Numbers: TypeAlias = npt.NDArray[np.int64]
 
 
 def build(keys: Rows, order: npt.NDArray[np.uint32]) -> list[Buffer]:
-    """The section for `keys`, as parts to write.
+    """The section for `keys`, as parts to write; `DesignError` if there are too many keys.
 
     Args:
         keys: uint8 (n, 9 or more), distinct.
         order: sorts them as byte strings.
-
-    Raises:
-        DesignError: if there are too many keys.
     """
     count = len(keys)
     if count > MOST_ENTRIES:

@@ -217,11 +217,8 @@ def _mappable(body: memoryview) -> bool:
 
 
 def check_library() -> None:
-    """Build and read a map of two keys, so that types of another size show before they corrupt memory.
-
-    Raises:
-        ImportError: if the library's pointers, sizes or structures are not those that calls here assume.
-    """
+    """Build and read a map of two keys, so that types of another size show before they corrupt memory;
+    `ImportError` if the library's pointers, sizes or structures are not those that calls here assume."""
     keys, values = np.arange(2 * KEY_BYTES, dtype=np.uint8).reshape(2, -1), np.array([7, 2**63], np.uint64)
     room, content = _OPENED(*[_UNTOUCHED] * 16), _empty(_likely_head(len(keys)))
     fits = not _library("view")(room, content.ctypes.data, len(content))

@@ -45,7 +45,8 @@ def fill(
     progress: Progress,
     batch: int = BATCH,
 ) -> Rows:
-    """Compute the rows that are not there yet; all rows, uint8 (n, width), a view of the scratch.
+    """Compute the rows that are not there yet; all rows, uint8 (n, width), a view of the scratch;
+    `DesignError` if the list does not give the number of entries it said.
 
     Args:
         scratch: `scratch_bytes(n, width)` bytes, zero or left by an earlier call.
@@ -53,9 +54,6 @@ def fill(
         plan: what the rows depend on besides the entries.
         compute: is given the batches whose rows are not there.
         progress: called after each batch.
-
-    Raises:
-        DesignError: if the list does not give the number of entries it said.
     """
     total = len(entries)
     held = np.frombuffer(scratch, np.uint8)

@@ -98,7 +98,8 @@ def shards(
     bits: int | None = None,
     executor: Executor | None = None,
 ) -> Iterator[tuple[list[Buffer], int]]:
-    """The shards of a store, one after the other, as parts to write and number of keys.
+    """The shards of a store, one after the other, as parts to write and number of keys; `DesignError` if a
+    shard cannot be built (two keys that the map's 64-bit hash takes for one; a new OPRF key gives new keys).
 
     The same keys and values give the same bytes, whatever their order.
 
@@ -111,10 +112,6 @@ def shards(
         fill_key: 32 bytes that no device can derive (`fill_key`).
         bits: leading bits that choose the shard; `bits_for(n)` if None.
         executor: builds two of them at once.
-
-    Raises:
-        DesignError: if a shard cannot be built (two keys that the map's 64-bit hash takes for one; a new
-            OPRF key gives new keys).
     """
     bits = bits_for(len(fronts)) if bits is None else bits
 
@@ -147,13 +144,11 @@ def _owners(fronts: Fronts, bits: int) -> npt.NDArray[np.uint16]:
 
 
 class Store:
-    """Looks keys up in the shards of a set file; a shard is checked and mapped when first needed.
+    """Looks keys up in the shards of a set file; a shard is checked and mapped when first needed;
+    `SetFileError` if the number of shards is not a power of two.
 
     Args:
         words: of a value.
-
-    Raises:
-        SetFileError: if the number of shards is not a power of two.
     """
 
     __slots__ = ("_bits", "_file", "_maps", "_words")

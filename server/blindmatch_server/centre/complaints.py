@@ -30,14 +30,9 @@ class Settlement(StrEnum):
 
 
 def take(connection: Connection, new: wire.Complaint, actor: str) -> wire.Complaint:
-    """Store a complaint, once for each id.
-
-    Raises:
-        NotFoundError: if there is no such report, or it does not concern the account: a stranger does not
-            learn which.
-        ConflictError: if another complaint has this id.
-        QuotaError: if the account has too many open ones about this report.
-    """
+    """Store a complaint, once for each id; `NotFoundError` if there is no such report, or it does not concern
+    the account: a stranger does not learn which; `ConflictError` if another complaint has this id;
+    `QuotaError` if the account has too many open ones about this report."""
     before = _select(connection, "complaint_id = ?", new.complaint_id)
     if before:
         same = (before[0].report_id, before[0].account, before[0].text)

@@ -54,14 +54,9 @@ class Decision(Struct, frozen=True):
 
 
 def decide(connection: Connection, report_id: bytes, decision: Decision) -> store.Row:
-    """Move a report as an operator decided.
-
-    Raises:
-        NotFoundError: if there is no such report.
-        TransitionError: if the state does not follow the report's.
-        PreconditionError: if a report that failed a check is to be confirmed: the check has shown that what
-            it claims is not so.
-    """
+    """Move a report as an operator decided; `NotFoundError` if there is no such report, `TransitionError` if
+    the state does not follow the report's, `PreconditionError` if a report that failed a check is to be
+    confirmed: the check has shown that what it claims is not so."""
     row = store.find(connection, report_id)
     check_transition(row.state, decision.state, Cause.OPERATOR)
     if decision.state is State.CONFIRMED and row.outcome is Outcome.FAILED:
@@ -109,13 +104,9 @@ def exported(connection: Connection, report_id: bytes, reason: str, at_ms: int, 
 def note(
     connection: Connection, report_id: bytes, event: str, reason: str, at_ms: int, actor: str
 ) -> store.Row:
-    """Write down what happened to a report; its state stays.
-
-    Raises:
-        ProtocolError: if it is none of `AFTER`.
-        NotFoundError: if there is no such report.
-        PreconditionError: if the report was not brought there, or it is written down already.
-    """
+    """Write down what happened to a report; its state stays; `ProtocolError` if it is none of `AFTER`,
+    `NotFoundError` if there is no such report, `PreconditionError` if the report was not brought there, or it
+    is written down already."""
     if event not in AFTER:
         raise ProtocolError(_NOTE, f"must be one of {', '.join(AFTER)}", "event")
     row, state = store.find(connection, report_id), AFTER[event]

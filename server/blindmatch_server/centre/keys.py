@@ -42,7 +42,8 @@ _NUMBERS: Final = 8
 
 
 class KeyedHasher:
-    """The centre's second perceptual hash under one key, independent of PDQ.
+    """The centre's second perceptual hash under one key, independent of PDQ; `ValueError` if the key has
+    another length.
 
     Before a person looks at a report, the centre compares the reported picture with the entry's by a hash
     that nobody outside can compute. Of pictures made to collide with an entry under PDQ most are then caught,
@@ -64,9 +65,6 @@ class KeyedHasher:
 
     Args:
         key: 32 secret bytes, uniformly random.
-
-    Raises:
-        ValueError: if the key has another length.
     """
 
     __slots__ = ("_patterns",)

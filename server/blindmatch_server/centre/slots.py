@@ -56,13 +56,9 @@ class Slots(Struct):
     async def take(
         self, slot_id: bytes, sealed: bytes, account: str, now_ms: int, take_report: TakeReport
     ) -> int:
-        """Keep a slot; when it was received, the first time. What it completes is handed on after that.
-
-        Raises:
-            ProtocolError: if it is not sealed to this centre, or no slot.
-            ConflictError: if another account's slot has this id.
-            QuotaError: if too many fragments of the account wait for their others.
-        """
+        """Keep a slot; when it was received, the first time. What it completes is handed on after that;
+        `ProtocolError` if it is not sealed to this centre, or no slot; `ConflictError` if another account's
+        slot has this id; `QuotaError` if too many fragments of the account wait for their others."""
         slot = await asyncio.to_thread(open_slot, sealed, slot_id, self.private_key)
         at = await self.database.run(lambda c: _keep(c, slot_id, slot, account, now_ms))
         # for a repeated one too: what it completes may not have been handed on the first time

@@ -122,13 +122,10 @@ class HashList:
         return len(self.hashes)
 
     def batches(self, size: int, start: int = 0) -> Iterator[EntryBatch]:
-        """See `EntrySource.batches`; entries are in the order of their ids.
+        """See `EntrySource.batches`; entries are in the order of their ids; `ListError` if `size` or `start`
+        cannot be served, `ListFileError` if the file was cut short underneath.
 
         What was read does not stay resident: memory does not grow with the list.
-
-        Raises:
-            ListError: if `size` or `start` cannot be served.
-            ListFileError: if the file was cut short underneath.
         """
         if size < 1 or start < 0:
             raise ListError("batches have at least one entry and start at entry 0 or later")
@@ -264,13 +261,9 @@ class Draft:
 
 @contextmanager
 def replacing(into: Path, onto: HashList | None) -> Iterator[None]:
-    """Hold the lock of the list file `into` while it is replaced.
-
-    Raises:
-        ListBusyError: if another import has it.
-        SourceChangedError: if `onto` was opened from `into`, and another import has replaced it since.
-        ListError: if the folder cannot be written.
-    """
+    """Hold the lock of the list file `into` while it is replaced; `ListBusyError` if another import has it;
+    `SourceChangedError` if `onto` was opened from `into`, and another import has replaced it since;
+    `ListError` if the folder cannot be written."""
     busy = ListBusyError(f"another import writes {into.name}: wait for its end, then try again")
     with hold(_lock_path(into), busy, ListError):
         for path in _temporaries(into):  # left by killed imports; with the lock held, none of them runs

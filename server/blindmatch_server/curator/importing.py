@@ -85,14 +85,11 @@ def assemble(
     onto: HashList | None,
     look_for_families: bool,
 ) -> Summary:
-    """Write what stands in `records` as the list file `into`.
+    """Write what stands in `records` as the list file `into`; `NothingValidError` if nothing stands,
+    `ListError` if the file cannot be written.
 
     `onto` is the list the records started from; its entries keep ids and salts. New entries get the next
     ids, in the order in which they came, and 16 bytes of `rng` each.
-
-    Raises:
-        NothingValidError: if nothing stands.
-        ListError: if the file cannot be written.
     """
     settled = records.settle()
     if not len(settled.entries):
@@ -277,13 +274,10 @@ def list_hashes(
     onto: HashList | None = None,
     families: bool = False,
 ) -> Summary:
-    """Write a list of `hashes`, uint8 (n, 32), or add them to the list `onto`; see `import_list`.
+    """Write a list of `hashes`, uint8 (n, 32), or add them to the list `onto`; see `import_list`; `ListError`
+    for another shape or type, or if the file cannot be written; `NothingValidError` if none is valid.
 
     A hash that is all zero or out of balance is rejected, its record number being its row's from 1 on.
-
-    Raises:
-        ListError: for another shape or type, or if the file cannot be written.
-        NothingValidError: if none is valid.
     """
     if hashes.ndim != 2 or hashes.shape[1] != 32 or hashes.dtype != np.uint8:
         raise ListError("hashes must be a uint8 matrix of 32 columns")
@@ -334,13 +328,10 @@ def list_pictures(
     onto: HashList | None = None,
     progress: Progress = no_progress,
 ) -> Summary:
-    """Write a list of the pictures' hashes, or add them to the list `onto`; see `import_list`.
+    """Write a list of the pictures' hashes, or add them to the list `onto`; see `import_list`;
+    `NothingValidError` if none is valid, `ListError` if a file cannot be read or written.
 
     A picture that cannot be decoded, or has a PDQ quality below 50, is rejected. `progress` gets pictures.
-
-    Raises:
-        NothingValidError: if none is valid.
-        ListError: if a file cannot be read or written.
     """
     named = _picture_blocks(pictures, progress)
     return build(named, Provenance({"pictures": None}), into, rng, onto=onto)

@@ -189,12 +189,10 @@ class Publication:
         return self._named(tuple(self._files))
 
     def check_intact(self) -> None:
-        """Make sure that no file was truncated or overwritten in place since it was mapped.
+        """Make sure that no file was truncated or overwritten in place since it was mapped;
+        `DamagedPublicationError` if one was.
 
         A page that is gone ends the process with a signal, so call this before a file is used.
-
-        Raises:
-            DamagedPublicationError: if one was.
         """
         with _damaged():
             for mapped in self._files.values():
@@ -266,17 +264,14 @@ def _signed_number(home: Path, info: Info, curator: bytes) -> int:
 def open_publication(
     folder: Path, epoch: int | None = None, roles: Iterable[str] | None = None, opener: bool = False
 ) -> Publication:
-    """Open an epoch, by default the current one.
+    """Open an epoch, by default the current one; `NoPublicationError` if there is no such epoch,
+    `DamagedPublicationError` if its manifests are damaged or missing or say different things, or a file is
+    missing or has another length.
 
     Args:
         folder: see `building`.
         roles: whose files are opened, with the set-up's, and no others; None for every file there is.
         opener: with `roles`, whether the centre's are, too.
-
-    Raises:
-        NoPublicationError: if there is no such epoch.
-        DamagedPublicationError: if its manifests are damaged or missing or say different things, or a file is
-            missing or has another length.
     """
     number = current_epoch(folder) if epoch is None else epoch
     home = folder / str(number)

@@ -56,13 +56,10 @@ SERVICES: Final = frozenset({Party.PROVIDER.server, Party.MATCHER.server, Party.
 
 
 class Identity(Struct, frozen=True):
-    """A party of a deployment.
+    """A party of a deployment; `IdentityError` if a name is missing, not wanted or breaks the rule for names.
 
     Attributes:
         name: a device's, an operator's or a host's; empty for relay and centre.
-
-    Raises:
-        IdentityError: if a name is missing, not wanted or breaks the rule for names.
     """
 
     kind: Kind

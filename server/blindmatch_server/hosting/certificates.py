@@ -51,13 +51,11 @@ class Certificate(Struct, frozen=True):
 
 
 def certificate_of(auth_context: Mapping[str, Iterable[bytes]]) -> Certificate:
-    """The certificate in a gRPC authentication context.
+    """The certificate in a gRPC authentication context; `UnauthenticatedError` without a certificate, or with
+    one that does not name exactly one party.
 
     Args:
         auth_context: what `grpc.aio.ServicerContext.auth_context` returns.
-
-    Raises:
-        UnauthenticatedError: without a certificate, or with one that does not name exactly one party.
     """
     certificates = list(auth_context.get(_CERTIFICATE, ()))
     if len(certificates) != 1:

@@ -186,16 +186,12 @@ def _watch_end(loop: asyncio.AbstractEventLoop, descriptor: int, stop: asyncio.E
 async def running(
     name: str, listen: Listen, open_services: OpenServices, hangup: asyncio.Event | None = None
 ) -> AsyncIterator[Running]:
-    """A running server; drains on leaving.
+    """A running server; drains on leaving; `PortTakenError` if the address, or that of the metrics, cannot be
+    bound; `AuthorityError` if the certificate and the key do not belong together, or the list of revoked
+    certificates cannot be used; `StateError` if a service cannot be opened.
 
     Args:
         hangup: see `ServerContext.hangup`; whoever sets it asks the services to look for something new.
-
-    Raises:
-        PortTakenError: if the address, or that of the metrics, cannot be bound.
-        AuthorityError: if the certificate and the key do not belong together, or the list of revoked
-            certificates cannot be used.
-        StateError: if a service cannot be opened.
     """
     audit, metrics = Audit(), Metrics()
 

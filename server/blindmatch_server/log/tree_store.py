@@ -45,13 +45,10 @@ _SYNC_ALL_FROM: Final = 64
 
 
 class TreeStore:
-    """One log.
+    """One log; `StateError` if the checkpoint cannot be read, or is another log's.
 
     Args:
         folder: made with the first entry.
-
-    Raises:
-        StateError: if the checkpoint cannot be read, or is another log's.
     """
 
     def __init__(self, folder: Path, origin: str) -> None:

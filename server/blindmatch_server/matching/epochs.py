@@ -157,13 +157,11 @@ class Epochs:
         return self._current
 
     async def load(self) -> bool:
-        """Open the source's epoch if it is another one; the old one serves until then.
+        """Open the source's epoch if it is another one; the old one serves until then; `BlindmatchError` if
+        it cannot be opened; the old one stays in force.
 
         Returns:
             Whether there is a new one.
-
-        Raises:
-            BlindmatchError: if it cannot be opened; the old one stays in force.
         """
         version = await asyncio.to_thread(self._source.version)
         if self._current is not None and version == self._version:

@@ -91,13 +91,11 @@ def carriers(info: Info) -> frozenset[Identity]:
 
 
 def check_sender(info: Info, role: Role, hosted: bool, sender: Identity | None) -> None:
-    """Make sure that a body for `role` comes from its carrier if it is forwarded, else from a device.
+    """Make sure that a body for `role` comes from its carrier if it is forwarded, else from a device;
+    `ForbiddenError` if it comes from anybody else.
 
     Args:
         hosted: True at the role's host, False at who carries bodies there.
-
-    Raises:
-        ForbiddenError: if it comes from anybody else.
     """
     carrier = info.forwarded.get(role) if hosted else None
     right = sender is not None and (
@@ -154,14 +152,11 @@ class Forwarder:
         self._open.clear()
 
     async def ask(self, head: wire.Envelope, body: bytes, slot_seconds: float = 0.0) -> bytes:
-        """The reply of the role's host to `body`, under the fields of `head` that it must see.
+        """The reply of the role's host to `body`, under the fields of `head` that it must see; `HostError` if
+        the host refused, cannot be reached or answers something else than a reply; always the same.
 
         Args:
             slot_seconds: of the time slot that it waits for the end of; 0: it goes on at once.
-
-        Raises:
-            HostError: if the host refused, cannot be reached or answers something else than a reply; always
-                the same.
         """
         if slot_seconds:
             await self._slot_ends(slot_seconds)

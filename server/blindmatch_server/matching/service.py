@@ -136,13 +136,9 @@ class MatchingService:
         )
 
     async def fetch_setup(self, request: wire.SetupRequest, call: Call) -> AsyncIterator[wire.Part]:
-        """A set-up file from an offset on; the first part bears the size of the whole file.
-
-        Raises:
-            EpochMismatchError: if another epoch is in force.
-            NotFoundError: if there is no such file.
-            OutOfRangeError: if the offset is past its end.
-        """
+        """A set-up file from an offset on; the first part bears the size of the whole file;
+        `EpochMismatchError` if another epoch is in force, `NotFoundError` if there is no such file,
+        `OutOfRangeError` if the offset is past its end."""
         epoch = self._epochs.current
         if request.epoch != epoch.epoch:
             raise EpochMismatchError(_FETCH, f"must be {epoch.epoch}, not {request.epoch}", "epoch")

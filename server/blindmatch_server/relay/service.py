@@ -377,13 +377,11 @@ async def open_services(config: RelayConfig, context: ServerContext) -> AsyncIte
 async def open_relay(
     config: RelayConfig, context: ServerContext, scan: Scan | None = None
 ) -> AsyncIterator[list[Relay]]:
-    """The relay's service over its directory, with its retention looked after; `scan` as in `Relay`.
+    """The relay's service over its directory, with its retention looked after; `scan` as in `Relay`;
+    `StateError` if the database cannot be opened.
 
     Messages in the clear are kept in a folder of their own, so that what was taken of the one kind is never
     handed out as one of the other.
-
-    Raises:
-        StateError: if the database cannot be opened.
     """
     directory = config.directory if scan is None else config.directory / "clear"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -27,13 +27,11 @@ _KEYS: Final = "identity_key, signed_pre_key, signed_pre_key_signature, franking
 
 
 def register(connection: Connection, account: str, keys: wire.RegisterRequest) -> int:
-    """Publish an account's keys, in place of those published before.
+    """Publish an account's keys, in place of those published before; `ConflictError` if the account has
+    another identity key.
 
     Returns:
         The number of one-time pre-keys that can be handed out.
-
-    Raises:
-        ConflictError: if the account has another identity key.
     """
     row = connection.execute("SELECT identity_key FROM accounts WHERE account = ?", (account,)).fetchone()
     if row is not None and row[0] != keys.identity_key:
@@ -214,16 +212,13 @@ class Queued(Redacted, Struct, frozen=True):
 
 
 def enqueue(connection: Connection, handed: Handed, limits: RelayLimits) -> tuple[int, bytes, Queued | None]:
-    """Queue a message for its recipient, once for each (sender, message id).
+    """Queue a message for its recipient, once for each (sender, message id); `ConflictError` if the id was
+    used for another message, or another recipient, or the place for another id: two messages under one
+    message key; `NotFoundError` if the recipient has not registered; `QuotaError` if too much waits for the
+    recipient already, or too much of it is of this sender.
 
     Returns:
         When it was accepted (the first time), its stamp of then, and the message as it waits if it is new.
-
-    Raises:
-        ConflictError: if the id was used for another message, or another recipient, or the place for another
-            id: two messages under one message key.
-        NotFoundError: if the recipient has not registered.
-        QuotaError: if too much waits for the recipient already, or too much of it is of this sender.
     """
     sender, recipient, name = handed.sender, handed.recipient, handed.message_id
     sealed, now_ms, stamp = handed.sealed, handed.accepted_at_ms, handed.stamp

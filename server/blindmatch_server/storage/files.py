@@ -30,7 +30,8 @@ class MappingError(BlindmatchError):
 
 
 class MappedFile:
-    """A file mapped read-only; other processes that map it share its pages.
+    """A file mapped read-only; other processes that map it share its pages; `MappingError` if it cannot be
+    read or has another length.
 
     Replacing the file by a rename leaves the map as it is. Truncating it in place takes pages away, and
     touching one of those ends the process: `check_intact` finds that out without touching any.
@@ -40,9 +41,6 @@ class MappedFile:
 
     Attributes:
         content: its bytes.
-
-    Raises:
-        MappingError: if it cannot be read or has another length.
     """
 
     __slots__ = ("_file", "_name", "_stamp", "content")

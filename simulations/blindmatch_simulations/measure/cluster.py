@@ -26,7 +26,8 @@ RETRIES: Final = 3
 
 
 class Cluster:
-    """A connection to a cluster.
+    """A connection to a cluster; `ModuleNotFoundError` if Ray is not installed, `WorkerError` if there is no
+    cluster at the address.
 
     Args:
         address: `LOCAL`, ``auto`` for the one that this machine belongs to, or ``HOST:PORT``.
@@ -34,10 +35,6 @@ class Cluster:
     Attributes:
         count: tasks that it does at a time: one a core, or, if each takes `whole` nodes, one for each of the
             nodes that have most cores.
-
-    Raises:
-        ModuleNotFoundError: if Ray is not installed.
-        WorkerError: if there is no cluster at the address.
     """
 
     def __init__(self, address: str, count: int, whole: bool = False) -> None:

@@ -48,12 +48,8 @@ def one_sided_most_rate(count: int, trials: float) -> float:
 def bounded_mean(mean: float, units: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The two-sided interval for the expectation of `units` independent values in [0, 1] that average `mean`,
     whatever their distribution; (0, 1) without units. Not asymptotic (Hoeffding, 1963, theorem 1, in the form
-    of the relative entropy); for the share of pairs of n independent pictures, a U-statistic, it holds with
-    n // 2 units (section 5).
-
-    Raises:
-        ValueError: if the mean is outside of [0, 1].
-    """
+    of the relative entropy); for the share of pairs of n independent pictures, a U-statistic, it holds with n
+    // 2 units (section 5); `ValueError` if the mean is outside of [0, 1]."""
     if not 0 <= mean <= 1:
         raise ValueError("mean: must be 0 to 1")
     if units < 1:
@@ -132,12 +128,10 @@ def _ways(count: int) -> npt.NDArray[np.int64]:
 
 
 def median_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float]:
-    """The interval of median(above) / median(below) over pairs, by resampling them (Efron, 1979).
+    """The interval of median(above) / median(below) over pairs, by resampling them (Efron, 1979);
+    `ValueError` if there are no pairs, or not as many of one as of the other.
 
     The resamples are the same for the same number of pairs, so that the same rows give the same interval.
-
-    Raises:
-        ValueError: if there are no pairs, or not as many of one as of the other.
     """
     if not above or len(above) != len(below):
         raise ValueError("pairs: must be as many of one as of the other, and at least one")

@@ -104,15 +104,12 @@ def indicator(v: int) -> int:
 
 
 class Evaluation:
-    """The matcher's side of one query.
+    """The matcher's side of one query; `ProtocolError` if SEAL refuses the keys.
 
     Args:
         ring: of query and keys.
         seeds, rows: of the account's keys, as on the wire.
         rng: hides what a query is not entitled to.
-
-    Raises:
-        ProtocolError: if SEAL refuses the keys.
     """
 
     def __init__(self, ring: Ring, seeds: bytes, rows: Rows, rng: Randomness) -> None:

@@ -39,12 +39,10 @@ _ZSTD: Final = 2
 
 
 def context(degree: int, secure: bool, seed: bytes | None = None) -> Any:
-    """A BFV context. With a seed of 64 bytes, every encryption under it draws the *same* stream: make one.
+    """A BFV context. With a seed of 64 bytes, every encryption under it draws the *same* stream: make one;
+    `DesignError` if SEAL takes the sizes for insecure, or for none.
 
     Keys must never be made with a seed: the secret key could be read off their differences.
-
-    Raises:
-        DesignError: if SEAL takes the sizes for insecure, or for none.
     """
     parameters = sealapi.EncryptionParameters(sealapi.SCHEME_TYPE.BFV)
     parameters.set_poly_modulus_degree(degree)

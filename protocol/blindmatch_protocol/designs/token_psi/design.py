@@ -59,15 +59,13 @@ class Setup(VoprfSetup[Layer], frozen=True, eq=False, kw_only=True):
 
 
 def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | None:
-    """The nearest opened label in force whose hash is within the distance of `own_hash`.
+    """The nearest opened label in force whose hash is within the distance of `own_hash`; `SetFileError` if a
+    section of the set was altered.
 
     Args:
         setup: the opened set-up.
         outputs: OPRF outputs, uint8 (probes * bands, 64), the bands changing fastest.
         own_hash: the picture's hash, or None for a cover request.
-
-    Raises:
-        SetFileError: if a section of the set was altered.
     """
     opened = opened_labels(setup, outputs)
     if own_hash is None:

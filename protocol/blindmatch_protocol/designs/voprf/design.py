@@ -153,12 +153,9 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
         """A delta whose bytes are proportional to the change. The key stays, since entries evaluated under
-        another one could not be found; one in shares is split anew, with `rng` as in `publish`.
-
-        Raises:
-            SetFileError: if a previous file is damaged.
-            DesignError: if nothing changes, an addition is in the set already, or a full set is due.
-        """
+        another one could not be found; one in shares is split anew, with `rng` as in `publish`;
+        `SetFileError` if a previous file is damaged, `DesignError` if nothing changes, an addition is in the
+        set already, or a full set is due."""
         setup = self.open_setup(previous)
         key = self.layout.joined({role: self.open_role(role, previous).key for role in self.layout.roles})
         if setup.full_set_due:

@@ -283,14 +283,12 @@ class ListBuild(Redacted, Struct, frozen=True, eq=False):
         self, entries: EntrySource, executor: Executor | None, out: Workspace, progress: Progress
     ) -> Rows:
         """The rows of a whole list, in a scratch from which an interrupted build goes on; a batch that
-        another back end computed is computed again, so that whoever asks for libsodium has its rows alone.
+        another back end computed is computed again, so that whoever asks for libsodium has its rows alone;
+        `DesignError` if the list changes while it is read.
 
         libsodium's are shared among worker processes, or threads. Another back end's are quicker computed on
         threads than sent, and a sample of each batch is computed by libsodium again; if it differs, none of
         the scratch is kept.
-
-        Raises:
-            DesignError: if the list changes while it is read.
         """
         scratch = out.scratch(SCRATCH, resumable.scratch_bytes(len(entries), self.width, self.batch))
 

@@ -130,13 +130,10 @@ class VoprfRound(Struct, frozen=True):
         keys: PublicKeys,
         executor: Executor | None = None,
     ) -> Rows:
-        """The OPRF outputs, uint8 (n, 64), once the epoch and the proof of every reply have been checked.
-
-        Raises:
-            EpochMismatchError: if a reply is of another epoch than the set-up's.
-            ProtocolError: if one is no reply of this round, is malformed, or its proof does not hold (of a
-                key in shares the step names the role), or if there are too few of them.
-        """
+        """The OPRF outputs, uint8 (n, 64), once the epoch and the proof of every reply have been checked;
+        `EpochMismatchError` if a reply is of another epoch than the set-up's, `ProtocolError` if one is no
+        reply of this round, is malformed, or its proof does not hold (of a key in shares the step names the
+        role), or if there are too few of them."""
         parts = {}
         for role, reply in replies.items():
             step = f"{self.reply.NAME} of {role}" if layout.shared else self.reply.NAME

@@ -133,12 +133,10 @@ class Fitted(Redacted, Struct, frozen=True):
 def fitted(
     design: AnyDesign, material: Material, plan: Plan, sets: Path, progress: Progress
 ) -> Iterator[Fitted]:
-    """The largest part of the workload that the design can do with the plan's work; its set is in `sets`.
+    """The largest part of the workload that the design can do with the plan's work; its set is in `sets`;
+    `DesignError` if the list cannot be served.
 
     A part is a power of two of entries or pictures, so that it hardly depends on how well u was measured.
-
-    Raises:
-        DesignError: if the list cannot be served.
     """
     limits, most = plan.limits, None
     while True:
@@ -336,12 +334,10 @@ class _Watched:
 def added_by_harness(
     opened: OpenDesign, files: Sequence[bytes], rng: Randomness, progress: Progress, pairs: int = PAIRS
 ) -> list[HarnessRow]:
-    """Pairs of sessions over `files`, again and again: `pairs` of them, fewer if they take much CPU.
+    """Pairs of sessions over `files`, again and again: `pairs` of them, fewer if they take much CPU;
+    `BlindmatchError` if a step of the design fails.
 
     A design without roles sends nothing, and has no pairs.
-
-    Raises:
-        BlindmatchError: if a step of the design fails.
     """
     if not opened.design.info.roles or not files:
         return []

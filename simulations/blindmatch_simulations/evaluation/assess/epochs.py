@@ -97,13 +97,10 @@ BATCH: Final = 1 << 16
 def proven(
     opened: OpenDesign, signed: SignedManifest, entries: EntrySource, absent: Picture | None, rng: Randomness
 ) -> Proven:
-    """Make and verify what there is to show of an epoch.
+    """Make and verify what there is to show of an epoch; `BlindmatchError` if a proof does not hold.
 
     Args:
         absent: a picture that matches none of them, if there is one.
-
-    Raises:
-        BlindmatchError: if a proof does not hold.
     """
     design = opened.design
     endorsed, endorsement, absence = NOT_ENDORSED, None, None

@@ -140,16 +140,14 @@ def kept_set(
     progress: Progress,
     values: Mapping[str, int] | None = None,
 ) -> Kept:
-    """The set of `entries` in `root`: the one that is there, or a build that is begun or taken up.
+    """The set of `entries` in `root`: the one that is there, or a build that is begun or taken up;
+    `DesignError` if the list, or a parameter, cannot be served; `PublicationError` if another build works
+    there, or the file system refuses.
 
     Args:
         seed: of the workload; it decides all randomness of the build.
         root: holds the sets of this design alone; those with another key are removed.
         values: parameters by name; a missing one takes its default.
-
-    Raises:
-        DesignError: if the list, or a parameter, cannot be served.
-        PublicationError: if another build works there, or the file system refuses.
     """
     given = dict(values or {})
     folder = root / key_of(design, entries, seed, given)

@@ -94,12 +94,9 @@ def by_opener(
     opened: int,
 ) -> list[PictureRow]:
     """Rows with `matched` filled in by opening all of the device's vouchers once more, as the centre does
-    (contract: `open_all`).
+    (contract: `open_all`); `ProtocolError` if a voucher breaks the protocol.
 
     Nothing is filled in if that opens another number than the `opened` ones of the centre.
-
-    Raises:
-        ProtocolError: if a voucher breaks the protocol.
     """
     last = {trace.item: trace.outcome for trace in traces}
     bodies = [one.body if isinstance(one, Voucher) else None for _, one in sorted(last.items())]

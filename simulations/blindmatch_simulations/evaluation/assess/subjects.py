@@ -173,13 +173,9 @@ class Point(Struct, frozen=True):
 
 
 def points(plan: Plan, references: Sequence[str]) -> list[Point]:
-    """The points of a plan's sweep, or of the plan as it is; those of each design in the order of the grid.
-
-    Raises:
-        PlanError: if a parameter is of no design, or a value is there twice.
-        DesignError: if a value is out of range.
-        RegistryError: if a design is not there.
-    """
+    """The points of a plan's sweep, or of the plan as it is; those of each design in the order of the grid;
+    `PlanError` if a parameter is of no design, or a value is there twice; `DesignError` if a value is out of
+    range; `RegistryError` if a design is not there."""
     wanted, sweep = list(references) or known(), plan.sweep or Sweep()
     for reference in wanted:
         must_be_there(reference)

@@ -258,13 +258,11 @@ def misses(
     step: str = "outcome",
     listed: Listed | None = None,
 ) -> bool:
-    """Does an outcome miss a picture that is near an entry? Everything else must be as the oracle says.
+    """Does an outcome miss a picture that is near an entry? Everything else must be as the oracle says;
+    `BrokenError` if it is not.
 
     Args:
         listed: the list that labels must be of; None: it is not known here.
-
-    Raises:
-        BrokenError: if it is not.
     """
     of = {"item": one.name, "kind": one.kind}
     match outcome:

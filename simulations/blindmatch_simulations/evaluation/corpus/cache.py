@@ -33,13 +33,11 @@ class FileSeen(NamedTuple):
 
 
 class Cache:
-    """The open file; one program at a time has it.
+    """The open file; one program at a time has it; `StateError` if it is of another version, damaged, or in
+    use.
 
     Attributes:
         added: fingerprints kept since it was opened.
-
-    Raises:
-        StateError: if it is of another version, damaged, or in use.
     """
 
     def __init__(self, folder: Path) -> None:

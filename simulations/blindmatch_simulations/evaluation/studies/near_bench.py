@@ -83,14 +83,12 @@ def _most(tokening: Tokening, share: float) -> int:
 
 
 def extract(parties: OpenDesign, evaluations: int, rng: Randomness) -> dict[int, Label]:
-    """Run the attack on the full set, with two bands needed; the opened labels by entry id.
+    """Run the attack on the full set, with two bands needed; the opened labels by entry id; `ValueError` if
+    the set needs three bands.
 
     Args:
         parties: token-psi, or a design on its base: its roles are asked as any device may.
         evaluations: how many tokens to ask for at most; half of them in each of the first two bands.
-
-    Raises:
-        ValueError: if the set needs three bands.
     """
     setup = parties.setup
     if setup.tokening.needed != 2:

@@ -115,7 +115,9 @@ def play_demo(
     franking: FrankingMode = DEFAULT_MODE,
     witnesses: int = WITNESSES,
 ) -> DemoRun:
-    """Run the demo in the new folder `home`.
+    """Run the demo in the new folder `home`; `DesignError` if devices are to keep a schedule, and do not
+    report in this design, or a consequence is to follow from outcomes that they do not learn;
+    `BlindmatchError` if a part fails.
 
     Args:
         set_size: random hashes on the list, beside those of the listed pictures.
@@ -125,11 +127,6 @@ def play_demo(
         workload: what is sent; None: crops.
         franking: what messages bear of their sender's key.
         witnesses: of the log of epochs, all of which must cosign; 0: nothing is logged.
-
-    Raises:
-        DesignError: if devices are to keep a schedule, and do not report in this design, or a consequence is
-            to follow from outcomes that they do not learn.
-        BlindmatchError: if a part fails.
     """
     design, phases, options = load_design(reference), PhaseTimes(phase), options or Options()
     _check_options(design, options)

@@ -76,13 +76,9 @@ def logging_of(deployment: Deployment, now: datetime | None = None) -> Callable[
 
 
 def renew(deployment: Deployment, design: AnyDesign) -> Logged:
-    """Have the current epoch's proof cosigned anew, before it is too old for devices.
-
-    Raises:
-        LogError: if there is no log, or the epoch is not the newest one logged, or witnesses are missing.
-        OperatorError: if the log cannot be asked, or refuses.
-        PublicationError: if nothing is published.
-    """
+    """Have the current epoch's proof cosigned anew, before it is too old for devices; `LogError` if there is
+    no log, or the epoch is not the newest one logged, or witnesses are missing; `OperatorError` if the log
+    cannot be asked, or refuses; `PublicationError` if nothing is published."""
     log, publication = (
         read_log(deployment),
         open_publication(deployment.published(design.info.name), None, ()),

@@ -189,15 +189,13 @@ def relock(
     new_passphrase: str | None,
     passphrase: str | None = None,
 ) -> None:
-    """Lock the store of the device called `name` with something else from now on.
+    """Lock the store of the device called `name` with something else from now on; `StoreError` if there is no
+    such device, nothing would change, or the new key cannot be had.
 
     Args:
         key_file: what locks it then; None with no `new_passphrase`: a file beside it.
         new_passphrase: what locks it then, in place of a file.
         passphrase: that locks it now, if one does.
-
-    Raises:
-        StoreError: if there is no such device, nothing would change, or the new key cannot be had.
     """
     settings = settled(deployment, name, passphrase)
     new = replace(settings.options, key_file=key_file, passphrase=new_passphrase is not None)

@@ -127,14 +127,11 @@ def device_names(deployment: Deployment) -> list[str]:
 
 
 def remove_device(deployment: Deployment, name: str, keep: Collection[Path] = ()) -> None:
-    """Remove the folder of the device called `name`: keys, certificate, messages and what still waits.
+    """Remove the folder of the device called `name`: keys, certificate, messages and what still waits;
+    `AuthorityError` if the name breaks the rule for names, `StoreError` if there is none, `OSError` if it
+    cannot be removed.
 
     What lies in it and in `keep` stays.
-
-    Raises:
-        AuthorityError: if the name breaks the rule for names.
-        StoreError: if there is none.
-        OSError: if it cannot be removed.
     """
     folder = existing(deployment, name)
     for path in [path for path in folder.iterdir() if path not in keep]:
@@ -166,16 +163,14 @@ def create_or_open_device(
     passphrase: str | None = None,
     take_policies: bool = False,
 ) -> Watched:
-    """The device called `name`, made if there is none, so that a registration that failed can be repeated.
+    """The device called `name`, made if there is none, so that a registration that failed can be repeated;
+    `StoreError` if there is one with another design, mode or options, or with policies that are not the
+    deployment's and are not to be replaced.
 
     Addresses that are given replace those it had.
 
     Args:
         take_policies: put the deployment's policies of endorsement and log in place of the device's.
-
-    Raises:
-        StoreError: if there is one with another design, mode or options, or with policies that are not the
-            deployment's and are not to be replaced.
     """
     Identity(Kind.DEVICE, name)
     if not (deployment.device(name) / SETTINGS).exists():

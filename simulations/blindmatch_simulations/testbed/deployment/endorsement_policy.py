@@ -63,14 +63,12 @@ def keys_of(policy: EndorsementPolicy) -> dict[str, str | list[str]]:
 def make_policy(
     deployment: Deployment, needed: int, names: Sequence[str], rotated: Sequence[str] = ()
 ) -> EndorsementPolicy:
-    """Say who endorses from now on; an organisation that has no key here gets one.
+    """Say who endorses from now on; an organisation that has no key here gets one; `DeploymentError` if a
+    name or the number breaks its rule.
 
     Devices keep the policy they were registered with. Organisations that are `rotated` get a new key; those
     that they have in the policy count, too, until the policy is made again. A new key lies aside until the
     policy names it, so that an interruption leaves the old one in use, or both in the policy.
-
-    Raises:
-        DeploymentError: if a name or the number breaks its rule.
     """
     if not all(map(NAME.fullmatch, names)) or not 1 <= needed <= len(set(names)) == len(names):
         rule = "organisations have different names of lower-case letters, digits and inner dashes"

@@ -84,15 +84,13 @@ def serve(
     allow_collusion: bool = False,
     **listens: Any,
 ) -> int:
-    """Run the server of `party` until it is told to stop; one of the server's exit codes.
+    """Run the server of `party` until it is told to stop; one of the server's exit codes; `StateError` if the
+    server's files cannot be used.
 
     Args:
         design: what it serves; None for the log and its witnesses, which serve whatever is deployed.
         allow_collusion: whether one operator may have parties that must not collude.
         listens: see `listen_of`.
-
-    Raises:
-        StateError: if the server's files cannot be used.
     """
     if design is not None:
         check_hosts(deployment, design, party)
@@ -227,13 +225,9 @@ def _centre(deployment: Deployment, design: AnyDesign, folder: Path) -> CentreCo
 def pack_server(
     deployment: Deployment, party: Party, design: AnyDesign, folder: Path, allow_collusion: bool = False
 ) -> list[Path]:
-    """Copy what the server of `party` needs into the new folder `folder`; the copies' paths below it.
-
-    Raises:
-        CollusionError: if one operator has parties that must not collude, and may not.
-        DeploymentError: if the folder exists, or a file is missing.
-        PublicationError: if it cannot be read what an epoch consists of.
-    """
+    """Copy what the server of `party` needs into the new folder `folder`; the copies' paths below it;
+    `CollusionError` if one operator has parties that must not collude, and may not; `DeploymentError` if the
+    folder exists, or a file is missing; `PublicationError` if it cannot be read what an epoch consists of."""
     check_hosts(deployment, design, party)
     check_apart(deployment, design.info, allow_collusion)
     deployment.admit([party], datetime.now(UTC))

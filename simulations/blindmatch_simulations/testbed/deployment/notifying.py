@@ -32,14 +32,12 @@ class Delivered(Struct, frozen=True):
 
 
 def deliver(deployment: Deployment, design: str, **more: Any) -> list[Delivered]:
-    """Send every notice that is due, and what waits in the centre's outbox from before.
+    """Send every notice that is due, and what waits in the centre's outbox from before; `ServiceError` if the
+    centre's account cannot be registered.
 
     Args:
         design: what the deployment's matcher serves; the device needs a set-up like any other.
         more: of the device, as of `connect`.
-
-    Raises:
-        ServiceError: if the centre's account cannot be registered.
     """
     due = ask_centre(deployment, "DueNotices", pb.DueNoticesRequest(), pb.NoticeList).notices
     return [_sent(deployment, design, notice, more) for notice in due]

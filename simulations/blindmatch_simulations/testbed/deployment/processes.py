@@ -85,14 +85,12 @@ def alone(deployment: Deployment, party: Party) -> Iterator[None]:
 def running_servers(
     deployment: Deployment, parties: Sequence[Party], options: Sequence[str]
 ) -> Iterator[list[ServerProcess]]:
-    """`blindmatch serve ...` for each of `parties`, each in a process of its own, until the block ends.
+    """`blindmatch serve ...` for each of `parties`, each in a process of its own, until the block ends;
+    `ProcessError` if one does not come up; the text has the end of its log.
 
     They end with this process, too, however it ends: each reads from a pipe that is open as long as it lives.
 
     The first one is up before the others are started, since those may need its address.
-
-    Raises:
-        ProcessError: if one does not come up; the text has the end of its log.
     """
     deployment.admit(parties, datetime.now(UTC))
     with ExitStack() as stack:

@@ -130,14 +130,12 @@ def make_log(
     foreign: Sequence[ForeignWitness] = (),
     roots: str = "",
 ) -> TransparencyLog:
-    """Give a deployment a log and witnesses, with their keys; devices that are made from now on pin it.
+    """Give a deployment a log and witnesses, with their keys; devices that are made from now on pin it;
+    `DeploymentError` if it has a log, or epochs already, or a number, key or address breaks its rule.
 
     Args:
         needed: of how many operators a witness must cosign; None: of all.
         foreign, roots: see `TransparencyLog`.
-
-    Raises:
-        DeploymentError: if it has a log, or epochs already, or a number, key or address breaks its rule.
     """
     path = deployment.home / LOG_FILE
     if path.exists():

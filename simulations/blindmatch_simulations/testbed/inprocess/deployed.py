@@ -213,12 +213,10 @@ def update(
     salts: str = "salts",
     numbered_as: int | None = None,
 ) -> Build:
-    """The next epoch of a build; `entries` of the result are the additions alone.
+    """The next epoch of a build; `entries` of the result are the additions alone; `DesignError` if the design
+    can only be published whole, or refuses the change.
 
     Additions get ids and salts as the first entries of epoch `numbered_as` have, by default of the next one.
-
-    Raises:
-        DesignError: if the design can only be published whole, or refuses the change.
     """
     epoch, out = before.epoch + 1, MemoryWorkspace()
     published = before.design.update(

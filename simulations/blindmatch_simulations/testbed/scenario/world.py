@@ -269,12 +269,10 @@ class World(Servers):
     def publish(
         self, entries: EntrySource, rng: Randomness, progress: Progress = no_progress, **values: int
     ) -> Publication:
-        """Publish the next epoch of `entries`, with these values of the design's parameters.
+        """Publish the next epoch of `entries`, with these values of the design's parameters; `DesignError` if
+        the list or a parameter cannot be served.
 
         Servers that run serve it once they look for it: stop and start them to have it at once.
-
-        Raises:
-            DesignError: if the list or a parameter cannot be served.
         """
         return publish(self.deployment, self.design, entries, rng, None, values, progress)
 
@@ -286,13 +284,11 @@ class World(Servers):
         options: Options | None = None,
         **more: Any,
     ) -> Watched:
-        """A new, registered device.
+        """A new, registered device; `BlindmatchError` if it does not take what it is served; it is in
+        `driven` all the same.
 
         Args:
             more: see `create_device`.
-
-        Raises:
-            BlindmatchError: if it does not take what it is served; it is in `driven` all the same.
         """
         more = {"clock_ms": lambda: milliseconds(self.clock), **more}
         made = create_device(self.deployment, name, self.reference, mode, options=options, **more)

@@ -300,13 +300,9 @@ def check_remote(
     only: Sequence[str] = (),
     watch: Callable[[str], None] = lambda name: None,
 ) -> Report:
-    """Run the checks against whoever plays the roles at `addresses`; `watch` is told each check's name.
-
-    Raises:
-        ManifestError: if the manifest is for another design, or a file it names cannot be used.
-        SetFileError: if the set-up cannot be opened.
-        ServiceError: if the counterpart cannot be called at all.
-    """
+    """Run the checks against whoever plays the roles at `addresses`; `watch` is told each check's name;
+    `ManifestError` if the manifest is for another design, or a file it names cannot be used; `SetFileError`
+    if the set-up cannot be opened; `ServiceError` if the counterpart cannot be called at all."""
     held.check_for(design)
     counterpart = Counterpart(design, held, addresses)
     try:
