@@ -6,6 +6,7 @@ import re
 import struct
 import warnings
 import zlib
+from functools import partial
 from io import BytesIO
 from itertools import product
 from typing import Any
@@ -22,6 +23,7 @@ from PIL import Image
 
 ROWS, COLUMNS = np.mgrid[0:48, 0:64]
 SCENE = np.stack([ROWS * 5, COLUMNS * 3, (ROWS + COLUMNS) * 2], axis=2).astype(np.uint8)
+thumbnail = partial(decoding.thumbnail, by=compiled.thumbnail)
 WHITE, RED = [255, 255, 255], [255, 0, 0]
 
 
@@ -30,7 +32,7 @@ def decode(data: bytes, *rest: Any, **named: Any) -> Decoded:
     try:
         plane = decoding.luminance(data, *rest, **named)
     except PictureError as error:
-        for view in (decoding.decode, decoding.thumbnail):
+        for view in (decoding.decode, thumbnail):
             with pytest.raises(PictureError, match=re.escape(str(error))):
                 view(data, *rest, **named)
         raise
@@ -40,7 +42,7 @@ def decode(data: bytes, *rest: Any, **named: Any) -> Decoded:
             # in bands or at once, by numpy or, where it is installed, by machine code
             patched.setattr(compiled, "_BAND_BYTES", band_bytes)
             patched.setattr(compiled, "_saved_ns", saved_ns)
-            small = decoding.thumbnail(data, *rest, **named)
+            small = thumbnail(data, *rest, **named)
             assert (None if small is None else small.tobytes()) == expected
     found = decoding.decode(data, *rest, **named)
     assert plane.dtype == np.float32 and plane.shape == found.pixels.shape[:2]

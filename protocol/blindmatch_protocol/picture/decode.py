@@ -120,11 +120,15 @@ def luminance(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None 
     return _drawn(data, limits, claimed, lambda image, turned: _turn(_plane(image), turned))[1]
 
 
-def thumbnail(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = None) -> pdq.Floats | None:
-    """`pdq.thumbnail` of `luminance`, to the last bit; None if a side is below 5. Raises as `decode`."""
-    from blindmatch_protocol.picture import compiled  # brings libsodium along, which a device does not need
-
-    return _drawn(data, limits, claimed, lambda image, turned: compiled.thumbnail(*_rows(image, turned)))[1]
+def thumbnail(
+    data: bytes,
+    limits: Limits = DEFAULT_LIMITS,
+    claimed: str | None = None,
+    *,
+    by: Callable[[pdq.Rows, int, int], pdq.Floats | None],
+) -> pdq.Floats | None:
+    """What `by`, such as `compiled.thumbnail`, makes of the rows of `luminance`. Raises as `decode`."""
+    return _drawn(data, limits, claimed, lambda image, turned: by(*_rows(image, turned)))[1]
 
 
 def _drawn(

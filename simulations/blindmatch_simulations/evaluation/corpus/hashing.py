@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.contract import Progress
-from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture import compiled, pdq
 from blindmatch_protocol.picture.decode import DEFAULT_LIMITS, thumbnail
 from blindmatch_server.centre.keys import KEY_BYTES, KeyedHasher
 from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
@@ -135,7 +135,7 @@ def fingerprints(paths: Sequence[tuple[str, int]], there: bool = False) -> list[
 
 def fingerprint_of(data: bytes) -> Print:
     """Of a picture file; `PictureError` if it is none."""
-    return _print(thumbnail(data))
+    return _print(thumbnail(data, by=compiled.thumbnail))
 
 
 def print_of(pixels: pdq.Pixels) -> Print:
