@@ -16,6 +16,7 @@ from blindmatch_simulations.report import briefing as drawing
 from blindmatch_simulations.report.briefing import BRIEFING, briefing, draw_briefing
 from msgspec.structs import replace
 from support.assess_page import results_folder
+from support.drawn import drawn
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
 
@@ -80,6 +81,25 @@ def test_the_figures_are_of_the_results_and_leave_out_what_was_not_measured(resu
     assert "(P)" in seen["2a sealed picture", "provider"] and seen["1a plain list", "device"] == "O"
 
 
+def test_the_page_has_the_scatter_of_the_briefing(results: Results) -> None:
+    """The same designs, by the same most that is seen, with both figures, each of which opens."""
+    made, spec = drawn(SAMPLE, results), briefing(results)["2-found-against-cost"]
+    fold = next(one for one in made.tree().iter("details") if one.get("id") == "scatter")
+    rows = [[" ".join("".join(cell.itertext()).split()) for cell in one] for one in fold.iter("tr")][1:]
+    drawn_ = {re.sub(r"^[A-Z] ", "", one[0]): one for one in rows}
+    assert {name: one[1] for name, one in drawn_.items()} == {
+        row["design"]: row["sees"] for row in _values(spec)
+    }
+    assert len(fold.findall(".//svg[@class='scatter']/text[@class='letter']")) == len(rows)
+    for row in _values(spec):
+        _, _, found, cost = drawn_[row["design"]]
+        share, low, high = (f"{100 * row[end]:.3g}" for end in ("value", "low", "high"))
+        assert found.replace("\u00a0", " ") == f"{share} % ({low}\u2013{high} %)"
+        assert float(re.sub(r"[^\d.]", "", cost)) == pytest.approx(row["cost_value"], rel=0.006)
+    asking = {"0b", "1d"} & {name[:2] for name in drawn_}
+    assert not asking, "which ask no server"
+
+
 def test_svg_and_png_of_each_are_written_whole_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,10 +115,10 @@ def test_svg_and_png_of_each_are_written_whole_and_again(
         (folder / BRIEFING / name).read_bytes()[:4] == b"\x89PNG" for name in names if name.endswith("png")
     )
     before = {name: (folder / BRIEFING / name).read_bytes() for name in names}
-    drawn = iter([*[b"x"] * 5])
+    some = iter([*[b"x"] * 5])
 
     def failing(*_: object, **__: object) -> bytes:
-        return next(drawn)
+        return next(some)
 
     monkeypatch.setattr(convert, "svg_to_png", failing)
     with pytest.raises(StopIteration):

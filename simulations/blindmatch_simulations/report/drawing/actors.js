@@ -14,13 +14,18 @@ const actorCells = () => {
       return {design, own, exposed};
     });
 };
+// a design of an attack in the words of this run, if it has it
+const calledIn = (id) => {
+  const row = now.run.rows.find((one) => one.id === id && one.kind === "design");
+  return row ? short(row) : h`<code>${id}</code>`;
+};
 const left = ({notices, proof}) => [notices, proof ? h`${proof.file}: <code>${proof.command}</code>, to ${proof.to}` : "none"];
 const actorLines = (actor, of) => {
-  const named_ = (rows) => glue(rows.map((one) => h`<code>${one.design}</code>`), ", ");
+  const named_ = (rows) => glue(rows.map((one) => calledIn(one.design)), ", ");
   const got = of.flatMap(({design, exposed}) => exposed.map((row) => ({design, row, trace: row.trace})));
   const lines = groupsBy(got, (one) => JSON.stringify([one.trace.exposes, ...left(one.trace)])).map((each) => [
     h`${each[0].trace.exposes} ${soft(h`(with what ${unique(each.map((one) => one.row.adversary.parties.join(" with "))).join("; or ")} holds)`)}`,
-    glue(each.map((one) => attackLink(one.row, one.design)), ", "),
+    glue(each.map((one) => attackLink(one.row, calledIn(one.design))), ", "),
     ...left(each[0].trace),
   ]);
   const rest = (words, wanted) => {
@@ -54,22 +59,27 @@ const actorsPart = () => {
 };
 // Prevention: nothing is reported. What the sender, and what others were told, by runs from end to end.
 const PREVENTION = {warned: ["warn", "by calls"], refused: ["refuse", "by a query without a message"]};
-const prevention = () => {
-  const lines = Object.entries(PREVENTION).flatMap(([id, [consequence, how]]) =>
+const TOLD = ["sender", "arrived", "centre", "provider and whoever is asked"];
+// of each consequence the designs whose runs came to the same, and what these came to, in the order of `TOLD`
+const prevented = () =>
+  Object.entries(PREVENTION).flatMap(([id, [consequence, how]]) =>
     groupsBy(attackNamed(id), (row) => JSON.stringify(row.figures)).map((rows) => {
       const [of, count] = [number(rows[0].figures.achieved.n), (name) => number(rows[0].figures[`achieved: ${name}`]?.value ?? 0)];
-      const opened = (words) => attackLink(rows[0], words);
-      return [
-        h`<b>${consequence}</b>: ${glue(rows.map((row) => attackLink(row, row.parameters.design)), ", ")}`,
-        opened(`told of ${count("listed pictures of which the sender is told")} of ${of} listed pictures`),
-        opened(`${count("listed pictures that arrive")} of ${of} listed, ${count("other pictures that arrive")} of ${of} others`),
-        opened(`${count("reports at the centre")} reports`),
-        opened(`${count("listed pictures told by other calls")} of ${of} matches, ${how}`),
+      const cells = [
+        `told of ${count("listed pictures of which the sender is told")} of ${of} listed pictures`,
+        `${count("listed pictures that arrive")} of ${of} listed, ${count("other pictures that arrive")} of ${of} others`,
+        `${count("reports at the centre")} reports`,
+        `${count("listed pictures told by other calls")} of ${of} matches, ${how}`,
       ];
+      return {consequence, rows, cells: cells.map((words) => attackLink(rows[0], words))};
     }),
   );
-  const head = ["consequence: designs", "sender", "arrived", "centre", "provider and whoever is asked"];
+const prevention = () => {
+  const lines = prevented().map(({consequence, rows, cells}) => [
+    h`<b>${consequence}</b>: ${glue(rows.map((row) => attackLink(row, calledIn(row.parameters.design))), ", ")}`,
+    ...cells,
+  ]);
   const says = h`Recall and false matches are those of the design. A server that is shown hashes knows matches whatever follows; times are not looked at.`;
   const title = "Prevention: warn or refuse, and report nothing";
-  return lines.length ? [fold("prevention", title, [table("Prevention", head, lines), para(says)])] : [];
+  return lines.length ? [fold("prevention", title, [table("Prevention", ["consequence: designs", ...TOLD], lines), para(says)])] : [];
 };

@@ -294,7 +294,7 @@ const fold = (id, title, body) =>
   h`<details id="${id}"${now.open.has(id) ? h` open=""` : ""}><summary>${title}</summary>${body}</details>`;
 const table = (caption, head, rows, kind = "") => {
   const top = head.map((one) => h`<th scope="col" role="columnheader">${one}</th>`);
-  // a row of one cell heads those below it; of two, it differs from the one above in what the second says
+  // a row of one cell heads those below it; the second of two fills the row
   const body = rows.map((row) =>
     row.length === 1
       ? h`<tr role="row"><th scope="colgroup" role="rowheader" colspan="${head.length}">${row[0]}</th></tr>`
@@ -302,7 +302,7 @@ const table = (caption, head, rows, kind = "") => {
         .slice(1)
         .map((one, at) =>
           row.length === 2 && head.length > 2
-            ? h`<td role="cell" data-label="unlike it" colspan="${head.length - 1}">${one}</td>`
+            ? h`<td role="cell" data-label="says" colspan="${head.length - 1}">${one}</td>`
             : h`<td role="cell" data-label="${wordsOf(head[at + 1])}">${one}</td>`,
         )}</tr>`,
   );

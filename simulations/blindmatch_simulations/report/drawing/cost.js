@@ -43,6 +43,46 @@ const traffic = (rows) =>
       ]),
     ),
   );
+// the most that a single party beyond both ends gets of an innocent picture, by declaration
+const MOST_SEEN = [
+  ["picture", "#d55e00", "M-6-6h12v12h-12z"],
+  ["sealed picture", "#cc79a7", "M0-8 8 0 0 8-8 0z"],
+  ["hash", "#e69f00", "M0-8 8 6H-8z"],
+  ["none of these", "#0072b2", "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0z"],
+];
+const mostSeen = (row) => {
+  const leaks = row.design.declared.filter(({adversary, parties: [party, more]}) => adversary === "semi-honest" && !more && !["device", "centre"].includes(party));
+  const shown_ = leaks.flatMap((leak) => leak.facts.flatMap((fact) => fact.shows));
+  return [shown_.includes("picture"), row.design.content === "sealed", shown_.includes("hash"), true].indexOf(true);
+};
+const AREA = {width: 640, height: 260, left: 48, right: 620, top: 20, bottom: 222};
+const scatterPart = (rows) => {
+  const ends_ = ({value, low, high}) => [value, low ?? value, high ?? value];
+  const dear = (row) => ["server_cpu_ms", "matcher_cpu_ms"].map((name) => figureOf(row, name)).find((one) => one.value === cpuOf(row));
+  const known = rows.filter((row) => cpuOf(row) > 0 && valueOf(row, best(row, "recall_pairs")) !== null);
+  if (!known.length) return "";
+  const points = known.map((row) => ({row, cost: ends_(dear(row)), found: ends_(bestOf(row, "recall_pairs"))})).sort((a, b) => a.cost[0] - b.cost[0]);
+  const least = Math.floor(Math.log10(Math.min(...points.map((one) => one.cost[1])))),
+    most = Math.ceil(Math.log10(Math.max(...points.map((one) => one.cost[2])))) || 1;
+  const x = (ms) => Math.round(AREA.left + ((Math.log10(ms) - least) / (most - least || 1)) * (AREA.right - AREA.left)),
+    y = (share) => Math.round(AREA.bottom - share * (AREA.bottom - AREA.top));
+  const axis = [...Array(most - least + 1).keys()].map((at) => h`<text x="${x(10 ** (least + at))}" y="${AREA.bottom + 16}" text-anchor="middle">${number(10 ** (least + at))}</text>`);
+  const heights = [0, 0.5, 1].map((one) => h`<line class="grid" x1="${AREA.left}" x2="${AREA.right}" y1="${y(one)}" y2="${y(one)}"/><text x="${AREA.left - 6}" y="${y(one) + 4}" text-anchor="end">${percent(one)}</text>`);
+  const drawn = points.map(({row, cost, found}, at) => {
+    const [px, py] = [x(cost[0]), y(found[0])], [, colour, shape] = MOST_SEEN[mostSeen(row)];
+    const close = points.slice(0, at).filter((one) => px - x(one.cost[0]) < 14 && Math.abs(py - y(one.found[0])) < 14).length;
+    return h`<path class="grid" d="M${x(cost[1])} ${py}H${x(cost[2])}M${px} ${y(found[1])}V${y(found[2])}"/><path d="${shape}" fill="${colour}" transform="translate(${px} ${py})"/><text class="letter" x="${px}" y="${py + 20 + 13 * close}" text-anchor="middle">${LETTERS[at]}</text>`;
+  });
+  const key = glue(MOST_SEEN.map(([name, colour, shape]) => h`<svg class="key" viewBox="-9 -9 18 18" width="14" height="14" aria-hidden="true"><path d="${shape}" fill="${colour}"/></svg> ${name}`), "; ");
+  const lines = points.map(({row}, at) => [h`<b>${LETTERS[at]}</b> ${code(row)}`, MOST_SEEN[mostSeen(row)][0], figFull(row, best(row, "recall_pairs")), fig(row, dear(row) === figureOf(row, "server_cpu_ms") ? "server_cpu_ms" : "matcher_cpu_ms")]);
+  const without = rows.filter((row) => !known.includes(row));
+  return fold("scatter", "Found against cost, by who sees what", [
+    para(h`Up: found, of copies within 31 bits; to the right: CPU of the servers, ms a picture, at this run\u2019s list. Shape and colour, the most that a party beyond both ends gets of an innocent picture: ${key}.`),
+    h`<svg class="scatter" viewBox="0 0 ${AREA.width} ${AREA.height}" role="img" aria-label="Found against cost; the table below has the same">${heights}${axis}${drawn}</svg>`,
+    table("Found against cost", ["design", "most seen", "found", "CPU of the servers"], lines, "short"),
+    para(h`${without.length ? h`Not in it, since they ask no server or find no listed pictures: ${named(without)}. ` : ""}Higher or further left is not better: abuse, devices\u2019 costs and longer lists are not in it.`),
+  ]);
+};
 const costPart = () => {
   const rows = inOrder().filter((row) => row.design.relation !== "nothing");
   const head = ["design", ...LISTS.map((ident) => h`${now.sources.volumes[ident].source}: ${number(sizeOf(ident))}`)];
@@ -73,6 +113,7 @@ const costPart = () => {
       table("Cost by length of the list", head, lines),
       para(h`Sources of list lengths: ${glue(LISTS.map(outsideLink), "; ")}.`),
     ]),
+    scatterPart(rows),
     fold("cost-tables", "Every cost that was measured, and bytes by party", [
       table(
         "Cost by design",

@@ -12,7 +12,7 @@ const readers = (row) => {
 };
 const holders = (row) => {
   if (row.kind === "study") return "nothing";
-  const shown_ = beyondEnds(row).map(({party}) => [party, shownTo(row, party)[0]]).filter(([, words]) => words),
+  const shown_ = (vouches(row) ? [["centre", "a voucher"]] : []).concat(beyondEnds(row).map(({party}) => [party, shownTo(row, party)[0]]).filter(([, words]) => words)),
     asked = unique(Object.values(row.design.roles)).map(partyName).join(" and ");
   return shown_.length ? glue(shown_.map(([party, words]) => h`${to(place(row.id, "sees"), words)}, ${partyName(party)}`), "; ") : asked ? h`that it was asked, ${asked}` : "nothing more";
 };

@@ -10,6 +10,9 @@ const entries = (row) => Number(row.parameters.entries);
 const target = (row) => given("list") || entries(row);
 const cpuOf = (row) => Math.max(valueOf(row, "server_cpu_ms") ?? -1, valueOf(row, "matcher_cpu_ms") ?? -1);
 const asksNobody = (row) => Object.keys(row.design.roles).length === 0;
+// the centre gets a voucher of every picture
+const vouches = (row) => row.design.learns.includes("centre");
+const voucherBytes = (row) => (vouches(row) ? (valueOf(row, "report_bytes") ?? NaN) : 0);
 
 // milliseconds of servers' CPU a picture at a list of `n`: [least, most, why]
 const cpuAt = (row, n) => {
@@ -73,9 +76,9 @@ const moved = (row, n) => {
   return (sets || asked) && ends((end) => (sets?.[end] || 0) + (asked?.[end] || 0));
 };
 const queries = (row, n) =>
-  valueOf(row, "query_up_bytes") === null
+  valueOf(row, "query_up_bytes") === null || Number.isNaN(voucherBytes(row))
     ? null
-    : ends((end) => given("volume") * (bytesAt(row, "query_up_bytes", n)[end] + bytesAt(row, "query_down_bytes", n)[end]));
+    : ends((end) => given("volume") * (bytesAt(row, "query_up_bytes", n)[end] + bytesAt(row, "query_down_bytes", n)[end] + voucherBytes(row)));
 
 const changed = () => {
   const plan = now.run.options.update || {};

@@ -47,6 +47,7 @@ const shownTo = (row, party) => {
   );
 };
 const innocentTo = (row, party) => {
+  if (party === "centre") return ["a voucher of each", "whose it is"];
   const found = seenBy(row, party),
     asked = Object.values(row.design.roles).includes(party);
   const unsure = ["picture", "hash", "outcome"].some((thing) => found[thing]?.state === "unchecked");
@@ -61,7 +62,7 @@ const innocentTo = (row, party) => {
 const innocent = (row) => {
   const parties = sight(row)
     .map((box) => box.party)
-    .filter((party) => party !== "device" && !AFTER.includes(party));
+    .filter((party) => party !== "device" && (!AFTER.includes(party) || (party === "centre" && vouches(row))));
   const said = parties
     .map((party) => [party, innocentTo(row, party)])
     .filter(([, words]) => words.length)
@@ -107,7 +108,7 @@ const noneOfPhotographs = () => {
 const ofUser = (row) => {
   const value = (name) => figureOf(row, name).value ?? (figureOf(row, name).why.startsWith(NOTHING) ? 0 : NaN);
   return (
-    given("items") * (value("query_up_bytes") + value("query_down_bytes")) +
+    given("items") * (value("query_up_bytes") + value("query_down_bytes") + voucherBytes(row)) +
     given("setups") * value("setup_bytes") +
     DAYS * given("updates") * value("update_bytes")
   );
@@ -144,6 +145,8 @@ const mustRun = (row) => {
         ? partyName(parties[0])
         : row.design.content === "sealed"
           ? "provider, on a vendor's hardware"
+          : vouches(row)
+            ? "centre, which takes every voucher"
           : asksNobody(row)
             ? handsOut(row) ? h`${partyName(handsOut(row))}, for the set-up alone` : "no matching server"
             : "provider";
@@ -262,6 +265,11 @@ const sheetPart = () => {
     const own = options.flatMap(sheetRows);
     return own.length ? [[name], ...own] : [];
   });
+  const tried = prevented().map(({consequence, rows, cells}) => [
+    h`<b>${consequence}</b>`,
+    h`${glue(cells.map((cell, at) => h`<b>${TOLD[at]}</b>: ${cell}`), "; ")}. Played on ${rows.length} designs.`,
+  ]);
+  rows.push(["Prevention, in place of a report: a device that learns the outcome warns its user, or refuses to send; a server that is shown hashes knows of matches all the same"], ...(tried.length ? tried : [["not played in this run", absent("")]]));
   const scan = designs().find((row) => valueOf(row, "corpus_recall") !== null && row.design.relation === "near");
   const found = scan ? h` the corpus's ${number(figureOf(scan, "corpus_recall").n)}` : "";
   const photos = rounded(DAYS * given("volume"));
@@ -270,7 +278,6 @@ const sheetPart = () => {
     h`<b>Found</b>: of${found} copies, each edit counted alike; then of those that 0a finds, within 31 bits of a listed photograph. A modified client sends unseen.`,
     h`<b>Innocents</b>: at ${photos} pictures a year (a peak day's, times an assumed share, times 365) against a list of ${number(corpusList())}; all kinds, as mixed in the corpus: lowest to highest possible${noneOfPhotographs() ? h`; of photographs alone ${photographsFlagged(noneOfPhotographs())}` : ""}. Decisive and unknown: the error rate of a long list on real traffic. One error in a million is ${rounded(wrongAYear(1e-6))} a year; recalled: ${oneIn(literature.high)} to ${oneIn(literature.low)}. With ${rounded(given("files"))} known files a year, most reports are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
     h`<b>A person wrongly reported</b>: a second hash must agree and a person decide; the sender is told and can complain; in 0a the provider's word says who sent it. How often each errs was not measured.`,
-    h`<b>Prevention</b>: a device that learns the outcome can warn its user in place of a report, and nothing leaves; or refuse to send, and the provider can tell that something matched.`,
     h`<b>In every design</b> the provider knows who sends to whom, when and how much, and whether a report follows, and can read those who never compared keys; curator and ${term("centre")} hold the list, and its maker can list anything. What each actor newly gets, who notices, and which file shows it: ${to("abuse", "abuse", "part")}.`,
     h`<b>Nobody measured</b> real lists, real traffic, decisions of people, side channels, a country's scale. Nothing is ranked.`,
   ];
