@@ -6,6 +6,7 @@ vouchers    what a voucher says beside itself
 views       what a carrier gets back, and what an account enrolled with
 hosted      what only a host runs: executors, full sizes
 outcomes    labels that are not the list's
+thresholds  what opens too early, or not at all
 honest      none of them: designs that older checks took for cheats
 """
 

@@ -18,7 +18,7 @@ from planted import Planted
 from planted.honest import CHECKS, HONEST
 from planted.mutations.hooks import Psi
 
-CLASSES = ("one_sided", "history", "vouchers", "views", "hosted", "outcomes")
+CLASSES = ("one_sided", "history", "vouchers", "views", "hosted", "outcomes", "thresholds")
 CHEATS = [
     pytest.param(cheat, id=f"{name}-{cheat.name}".replace(" ", "-"))
     for name in CLASSES

@@ -17,6 +17,7 @@ from blindmatch_protocol.designs import deltas, device_list_hashed, third_party
 from blindmatch_protocol.designs.enclave import design as enclave
 from blindmatch_protocol.designs.he_hamming import files as he_files
 from blindmatch_protocol.designs.prefix_bucket import files as bucket_files
+from blindmatch_protocol.designs.threshold_psi import design as threshold_psi
 from blindmatch_protocol.designs.token_psi import layers as token_layers
 from blindmatch_protocol.designs.voprf import files as voprf_files
 from blindmatch_protocol.setfile import layout
@@ -67,6 +68,7 @@ FILES: Final[Mapping[str, tuple[tuple[ModuleType, str], ...]]] = {
         (third_party, "KIND_SEALING"),
     ),
     "he-hamming": ((labels, "KIND"), (he_files, "HASHES_KIND KEYS_KIND SET_DIGEST_KIND")),
+    "threshold-psi": (LISTED, (threshold_psi, "PUBLIC_KIND CELLS_KIND SECRET_KIND")),
     "endorsement.bin": ((endorsements, "KIND_BATCHES KIND_LEAVES KIND_NUMBERS"),),
     "endorsement.tree": ((trees, "KIND_NODES KIND_STARTS KIND_STATEMENTS"),),
     "batches.bin": (LISTED, (endorsements, "KIND_BATCHES"), (batches, "KIND_ASKED")),

@@ -278,6 +278,15 @@ class Design(ABC, Generic[S, D, X, R]):
         share the key. The default is the epoch."""
         return self.epoch_of(setup).to_bytes(8, "big")
 
+    def threshold(self, setup: S) -> int:
+        """Matches of one device and period below which none of its vouchers opens; by default 1."""
+        return 1
+
+    def made_up(self, state: D, setup: S, item: Item) -> bool:
+        """Is the voucher that this device gives for `item` made up, so that it never opens, whatever the
+        picture matches? Only who has the device's state can tell. The default makes none up."""
+        return False
+
     def expires(self, setup: S) -> int | None:
         """Unix time in seconds from which on nothing is asked with this set-up; the default has no end. A
         parameter that says it is called `KEY_EXPIRES`."""

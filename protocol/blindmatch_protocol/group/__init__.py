@@ -34,6 +34,7 @@ from blindmatch_protocol.group.elements import (
     multiply_scalars,
     random_scalars,
     reduce_scalars,
+    subtract,
     subtract_scalars,
     sum_products,
 )

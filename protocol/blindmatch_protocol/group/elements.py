@@ -126,6 +126,14 @@ def add(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8], executor: Exe
     return _run(sodium.ADD, "add", executor, *points, checked=True)
 
 
+def subtract(
+    left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8], executor: Executor | None = None
+) -> Rows:
+    """Differences of elements, as `add`."""
+    points = matched(matrix(left), matrix(right))
+    return _run(sodium.SUBTRACT, "subtract", executor, *points, checked=True)
+
+
 def _run(
     function: Any, operation: str, executor: Executor | None, *operands: Rows, checked: bool = False
 ) -> Rows:

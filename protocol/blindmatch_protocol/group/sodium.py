@@ -101,6 +101,7 @@ def _bind(name: str, operands: int, checked: bool = True, short: bool = False) -
 IS_VALID = _bind("crypto_core_ristretto255_is_valid_point", 0)
 FROM_HASH = _bind("crypto_core_ristretto255_from_hash", 1)
 ADD = _bind("crypto_core_ristretto255_add", 2)
+SUBTRACT = _bind("crypto_core_ristretto255_sub", 2)
 MULTIPLY = _bind("crypto_scalarmult_ristretto255", 2)
 MULTIPLY_BASE = _bind("crypto_scalarmult_ristretto255_base", 1)
 REDUCE = _bind("crypto_core_ristretto255_scalar_reduce", 1, checked=False, short=True)

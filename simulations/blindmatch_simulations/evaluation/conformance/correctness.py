@@ -15,7 +15,8 @@ from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
 from blindmatch_server.centre.assessment import Check
 from blindmatch_server.centre.keys import CentreKeys, KeyedHasher
-from blindmatch_server.centre.references import Deployed, Reference, References
+from blindmatch_server.centre.references import Deployed as Serving
+from blindmatch_server.centre.references import Reference, References
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.hosting.authority import Identity, Kind
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -24,7 +25,15 @@ from PIL import Image
 from blindmatch_simulations.evaluation.conformance.declarations import audited
 from blindmatch_simulations.evaluation.conformance.fixtures import CROWD, Fixtures, large
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, clopper_pearson
-from blindmatch_simulations.testbed.inprocess.deployed import Build, Ran, entries_of, opened, run_session
+from blindmatch_simulations.testbed.inprocess.deployed import (
+    Build,
+    Deployed,
+    Ran,
+    enrolled,
+    entries_of,
+    opened,
+    run_session,
+)
 from blindmatch_simulations.testbed.inprocess.verdict import (
     BrokenError,
     NotApplicableError,
@@ -32,7 +41,7 @@ from blindmatch_simulations.testbed.inprocess.verdict import (
     Passed,
 )
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, encoded
-from blindmatch_simulations.testbed.pictures.pool import Oracle, Pooled, flipped, picture
+from blindmatch_simulations.testbed.pictures.pool import HashOnly, Oracle, Pooled, flipped, picture
 
 LEVELS: Final = ((0.0, 0), (0.0, 255), (0.05, 0), (0.05, 242), (0.3, 0), (0.3, 178))
 """Contrast and least level of pictures from black to white. Those of little contrast are poor ones, too."""
@@ -192,7 +201,7 @@ def _verified(fixtures: Fixtures, pictures: Sequence[Pooled], sessions: Mapping[
     """The centre takes a report of every match and flag."""
     design, listed = fixtures.design, Listed(fixtures.build)
     keys = CentreKeys(X25519PrivateKey.generate(), KeyedHasher(bytes(32)), bytes(32), bytes(32))
-    verifier = Verifier(keys, Deployed(design, lambda: {listed.epoch}), listed)
+    verifier = Verifier(keys, Serving(design, lambda: {listed.epoch}), listed)
     for one in pictures:
         report = _report(design.info, listed.epoch, one, sessions[one.name].outcome)
         if report is None:
@@ -290,24 +299,70 @@ def _centre(
     expected: dict[str, bool],
     sessions: Mapping[str, Ran],
 ) -> None:
-    """Of all vouchers of one account the opener opens none, or ones that match, with labels of entries."""
+    """What the centre's opener makes of vouchers is labels of entries, for pictures that match.
+
+    Where devices keep a state these are an account's of its own, which sends listed hashes as well: below the
+    design's threshold nothing opens, and once everything was sent all that is not made up.
+    """
     design = fixtures.design
     if bm.Learner.CENTRE not in design.info.learns:
         return
-    named = [
-        (name, ran.outcome.body) for name, ran in sessions.items() if isinstance(ran.outcome, bm.Voucher)
-    ]
-    files = {name: build.files[name] for name in build.published.opener}
-    setup = design.open_setup({name: build.files[name] for name in build.published.setup}, build.epoch)
-    bodies = [body for _, body in named]
-    labels = bm.open_all(design.open_opener(files), "account", "device", design.period(setup), bodies)
-    items = {one.name: one.item for one in pictures}
-    for index, label in labels.items():
-        name = named[index][0]
+    deployed, items = opened(build), dict[str, Any]((one.name, one.item) for one in pictures)
+    bodies = {name: ran.outcome.body for name, ran in sessions.items() if isinstance(ran.outcome, bm.Voucher)}
+    if design.device_state is bm.NoState:
+        labels = _labels(build, deployed, bodies)
+        _right(fixtures, build, items, expected, labels)
+        if not labels and any(expected[name] for name in bodies):
+            raise BrokenError("open", "no voucher of an account with several matches is opened")
+        return
+    rng, least = fixtures.rng("centre"), design.threshold(deployed.setup)
+    state: Any = enrolled(deployed, rng)
+    listed = {f"entry/{at}": HashOnly(row.tobytes()) for at, row in enumerate(build.entries[: least + MORE])}
+    few = [name for name, one in listed.items() if not design.made_up(state, deployed.setup, one)]
+    items, expected = {**listed, **items}, {**dict.fromkeys(listed, True), **expected}
+    bodies = {}
+    for name, item in items.items():
+        ran = run_session(deployed, item, rng, state)
+        state = ran.state
+        if not isinstance(ran.outcome, bm.Voucher):
+            raise BrokenError("start", "a picture gives no voucher", item=name)
+        bodies[name] = ran.outcome.body
+    others = {name: body for name, body in bodies.items() if not expected[name]}
+    if _labels(build, deployed, others | {name: bodies[name] for name in few[: least - 1]}):
+        raise BrokenError(
+            "open", f"a voucher is opened of an account with {least - 1} matches, below {least}"
+        )
+    labels = _labels(build, deployed, bodies)
+    _right(fixtures, build, items, expected, labels)
+    for name, item in items.items():
+        if expected[name] and name not in labels and not design.made_up(state, deployed.setup, item):
+            rule = f"a match of an account with {len(few)} matches and more is not opened"
+            raise BrokenError("open", rule, item=name)
+
+
+MORE: Final = 4
+"""Listed hashes that an account sends beyond the threshold, since some vouchers may be made up."""
+
+
+def _labels(build: Build, deployed: Deployed, bodies: Mapping[str, Any]) -> dict[str, bm.Label]:
+    """What opens of one account's vouchers, by their names."""
+    design, names = build.design, list(bodies)
+    opener = design.open_opener({name: build.files[name] for name in build.published.opener})
+    period = design.period(deployed.setup)
+    labels = bm.open_all(opener, "account", "device", period, list(bodies.values()))
+    return {names[at]: label for at, label in labels.items()}
+
+
+def _right(
+    fixtures: Fixtures,
+    build: Build,
+    items: Mapping[str, Any],
+    expected: Mapping[str, bool],
+    labels: Mapping[str, bm.Label],
+) -> None:
+    for name, label in labels.items():
         if not expected[name]:
             raise BrokenError("open", "a voucher is opened that the oracle denies", item=name)
-        right = design.info.relation.holds(items[name], rows([label.entry_hash]))[0]
+        right = fixtures.design.info.relation.holds(items[name], rows([label.entry_hash]))[0]
         if not right or not Listed(build).has(label):
             raise BrokenError("open", "the label is not of an entry the picture matches", item=name)
-    if not labels and any(expected[name] for name, _ in named):
-        raise BrokenError("open", "no voucher of an account with several matches is opened")

@@ -1,0 +1,534 @@
+"""threshold-psi: nobody learns which pictures match until enough of them do; docs/designs/threshold-psi.md.
+
+    device(hash, table D, L = a*G)                                   centre(a, list)
+        b, c random;  H = H(hash), U = U(hash) from D;  x, coin, noise = PRF(key, period, hash)
+        real        Q = b*H + c*G    S = b*U + c*L    share = (x, p(x))
+        synthetic   Q = c*G          S = c*L          share = (x, noise)
+        inner = seal(account key, hash | evidence)
+                  ---- Voucher: epoch, device, Q, seal(S, share | inner) ---->
+                                                                     a*Q opens it?  if not, forget it
+                                                                     t' shares of a device: account key
+                                                                     opens the inner seal of real ones
+
+Bhowmick, Boneh, Myers, Talwar and Tarbe 2021, "The Apple PSI System", sections 4 and 5: ftPSI-AD, with one Q
+where they have two, and a linear encoding in the place of the cuckoo table (`table`).
+
+An unlisted hash: S - a*Q = b*(U - a*H), uniform over b whatever a, the table and H are, as long as U is not
+a*H. So the opener learns nothing of it, also with unbounded work, if the table is honest: `table` says what
+the table hides from devices (DDH), `shares` what a visible voucher tells below the threshold.
+
+Both kinds of voucher are always computed, and one of them is taken.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from hashlib import sha256, sha512
+from typing import Annotated, ClassVar, Final
+
+import numpy as np
+from msgspec import Struct
+
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol import group
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import GroupError, ProtocolError, SetFileError
+from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract.publishing import joined, whole
+from blindmatch_protocol.crypto.symmetric import TAG_LENGTH, seal, unseal
+from blindmatch_protocol.designs.facts import ACCOUNT, EPOCH, QUERY_TIME, SET_SIZE, leaks
+from blindmatch_protocol.designs.threshold_psi.shares import (
+    SHARE_BYTES,
+    DeviceShares,
+    Share,
+    recovered,
+)
+from blindmatch_protocol.designs.threshold_psi.table import (
+    SEED_BYTES,
+    Domain,
+    build_cells,
+    planned,
+    values_of,
+)
+from blindmatch_protocol.group.rows import one_row, zero_rows
+from blindmatch_protocol.messages.franking import Evidence, opened_commitment
+from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.sets.plain_list import (
+    LIST_FILE,
+    PlainList,
+    open_file,
+    open_list,
+    write_list,
+    write_sections,
+)
+
+SET_FILE: Final = "set.bin"
+KEY_FILE: Final = "opener.bin"
+PUBLIC_KIND: Final = 0x180
+"""Of the set-up: L, 32, then the seed of the table, 32."""
+CELLS_KIND: Final = 0x181
+"""Of the set-up: the cells, 32 each."""
+SECRET_KIND: Final = 0x182
+"""Of the opener's file: a, 32, little-endian."""
+
+HASH_BYTES: Final = 32
+EVIDENCE_BYTES: Final = 1_600
+"""Room for an encoded `Evidence`, whose longest names and media type take fewer."""
+_LENGTH: Final = 2
+_INNER_BYTES: Final = HASH_BYTES + _LENGTH + EVIDENCE_BYTES + TAG_LENGTH
+_SEALED_BYTES: Final = SHARE_BYTES + _INNER_BYTES + TAG_LENGTH
+_BATCH: Final = 1 << 14
+_VOUCHER: Final = "threshold-psi/voucher"
+_AD_TAG: Final = b"blindmatch/threshold-psi/voucher/v1"
+_MATCH_TAG: Final = b"blindmatch/threshold-psi/match-key/v1"
+_EVIDENCE_TAG: Final = b"blindmatch/threshold/evidence-key/v1"
+_PERIOD_TAG: Final = b"blindmatch/threshold-psi/period/v1"
+
+THRESHOLD: Final = bm.Parameter(
+    "threshold", "Matches of a device and period below which nothing opens: t.", "matches", 4, 2, 1_000
+)
+SYNTHETIC: Final = bm.Parameter(
+    "synthetic", "Pictures whose voucher is made up, whatever they match.", "per 1,000", 10, 0, 100
+)
+_EXPIRES: Final = bm.Parameter(
+    bm.KEY_EXPIRES, "When the key, and with it the period, ends; 0: never.", "Unix seconds", 0, 0, 2**40
+)
+
+
+class Voucher(bm.Message, tag=0x7A, name=_VOUCHER):
+    """What leaves for every picture, of one length."""
+
+    epoch: Annotated[int, bm.UInt(64)]
+    """Of the table."""
+    device: Annotated[bytes, bm.Fixed(16)]
+    """The device's pseudonym of the period."""
+    blinded: Annotated[bytes, bm.Fixed(32)]
+    """Q."""
+    sealed: Annotated[bytes, bm.Fixed(_SEALED_BYTES)]
+    """Under S: the share; and under the account key, or a random one: hash and evidence."""
+
+
+class DeviceKey(bm.Message, tag=0x7B, name="threshold-psi/device-key"):
+    """What an account's device keeps; it never changes, and is never sent."""
+
+    key: Annotated[bytes, bm.Fixed(32)]
+    """Of the PRF."""
+
+
+class Setup(Redacted, Struct, frozen=True, eq=False):
+    """The set-up of one epoch, opened.
+
+    Attributes:
+        public: L, (1, 32).
+        domain: what the table's hashing hangs on.
+        period: names the key's life, 32 bytes: vouchers of all epochs under the key add up.
+    """
+
+    SHOWN: ClassVar = ("epoch", "entries", "parameters")
+
+    epoch: int
+    entries: int
+    parameters: Mapping[str, int]
+    public: Rows
+    domain: Domain
+    period: bytes
+    file: SetFile
+
+    @property
+    def cells(self) -> Rows:
+        """The table, (cells, 32); `SetFileError` if it was altered."""
+        raw = self.file.section(CELLS_KIND)
+        return np.frombuffer(raw, np.uint8).reshape(-1, group.ELEMENT_BYTES)
+
+    def value(self, own_hash: bytes) -> Rows:
+        """U of a hash, (1, 32). One of the identity, which the table of a dishonest curator may have, is L
+        instead: no listed hash has it, and a device must not fail for a picture."""
+        found = values_of(self.cells, self.domain.places(_row(own_hash)))
+        return self.public if zero_rows(found)[0] else found
+
+
+def _row(raw: bytes) -> Rows:
+    return np.frombuffer(raw, np.uint8).reshape(1, -1)
+
+
+def period_of(public: bytes, threshold: int) -> bytes:
+    """Names the life of the key with this L; another threshold is another period."""
+    return sha256(_PERIOD_TAG + public + threshold.to_bytes(8, "big")).digest()
+
+
+def bound_to(epoch: int, period: bytes, device: bytes, blinded: bytes) -> bytes:
+    """What both seals of a voucher are bound to."""
+    return _AD_TAG + epoch.to_bytes(8, "big") + period + device + blinded
+
+
+def _key(tag: bytes, secret: bytes, bound: bytes) -> bytes:
+    return sha512(tag.ljust(128, b"\0") + secret + bound).digest()[:32]
+
+
+def sealed_voucher(
+    setup: Setup, device: bytes, blinded: bytes, shared: bytes, share: bytes, inner_key: bytes, plain: bytes
+) -> Voucher:
+    """The voucher of Q and S, `shared`, with this share and this content."""
+    bound = bound_to(setup.epoch, setup.period, device, blinded)
+    inner = seal(_key(_EVIDENCE_TAG, inner_key, bound), plain, bound)
+    sealed = seal(_key(_MATCH_TAG, shared, bound), share + inner, bound)
+    return Voucher(setup.epoch, device, blinded, sealed)
+
+
+def _content(own_hash: bytes, evidence: bytes) -> bytes:
+    if len(evidence) > EVIDENCE_BYTES:
+        raise ProtocolError(_VOUCHER, f"must be at most {EVIDENCE_BYTES} bytes", "evidence")
+    return own_hash + len(evidence).to_bytes(_LENGTH, "big") + evidence.ljust(EVIDENCE_BYTES, b"\0")
+
+
+class _Row(Redacted, Struct, frozen=True):
+    """A visible voucher, as the centre keeps it: digest of device and pseudonym, what the seals are bound to,
+    share, and the inner seal."""
+
+    device: bytes
+    bound: bytes
+    share: Share
+    inner: bytes
+
+    BOUND: ClassVar = len(bound_to(0, bytes(32), bytes(16), bytes(32)))
+
+    def encode(self) -> bytes:
+        return self.device + self.bound + self.share.encode() + self.inner
+
+    @classmethod
+    def decode(cls, raw: bytes) -> _Row:
+        """Read back what `encode` wrote."""
+        device, raw = raw[:32], raw[32:]
+        bound, raw = raw[: cls.BOUND], raw[cls.BOUND :]
+        share = Share.decode(raw[:SHARE_BYTES])
+        assert share is not None  # it was looked at when it was taken
+        return cls(device, bound, share, raw[SHARE_BYTES:])
+
+
+class ThresholdOpener(Redacted, Struct, frozen=True, eq=False):
+    """The centre's state: a, and the list.
+
+    A voucher whose outer seal opens to something malformed is taken as one that does not open, since a reply
+    that says so would tell its sender what is listed.
+    """
+
+    epoch: int
+    period: bytes
+    threshold: int
+    key: Rows
+    known: PlainList
+
+    def take(self, account: str, device: str, period: bytes, voucher: bm.Message) -> bm.Taken:
+        if not isinstance(voucher, Voucher):
+            raise ProtocolError(_VOUCHER, "must be a voucher of this design", "voucher")
+        bm.check_epoch(voucher.epoch, self.epoch, _VOUCHER)
+        if period != self.period:
+            raise ProtocolError(_VOUCHER, "must be of this period", "period")
+        try:
+            shared = group.multiply(self.key, one_row(voucher.blinded)).tobytes()
+        except GroupError:
+            group.check_elements(_row(voucher.blinded), _VOUCHER, "blinded")
+            raise
+        bound = bound_to(voucher.epoch, period, voucher.device, voucher.blinded)
+        try:
+            opened = unseal(_key(_MATCH_TAG, shared, bound), voucher.sealed, bound)
+        except ProtocolError:
+            return bm.Hidden()
+        share = Share.decode(opened[:SHARE_BYTES])
+        if share is None:
+            return bm.Hidden()
+        whose = sha256(device.encode() + b"\0" + voucher.device).digest()
+        return bm.Visible(_Row(whose, bound, share, opened[SHARE_BYTES:]).encode())
+
+    def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, bm.Label]:
+        """Each device's shares by themselves: what another device of the account sends spoils none."""
+        devices: dict[bytes, list[tuple[int, _Row]]] = defaultdict(list)
+        for at, raw in enumerate(rows):
+            row = _Row.decode(raw)
+            devices[row.device].append((at, row))
+        found: dict[int, bm.Label] = {}
+        for held in devices.values():
+            found |= self._opened(account, held)
+        return found
+
+    def _opened(self, account: str, held: list[tuple[int, _Row]]) -> dict[int, bm.Label]:
+        shares = {row.share.place: row.share for _, row in reversed(held)}
+        for key in recovered(list(shares.values()), self.threshold):
+            read = {at: _unsealed(key, row) for at, row in held}
+            real = {row.share.place for at, row in held if read[at] is not None}
+            if len(real) >= self.threshold:
+                labels = {at: self._label(account, raw) for at, raw in read.items() if raw is not None}
+                return {at: label for at, label in labels.items() if label is not None}
+        return {}
+
+    def _label(self, account: str, raw: bytes) -> bm.Label | None:
+        """The entry's label; None if it is not listed now, or the evidence is not of a message that the
+        account sent."""
+        own, length = raw[:HASH_BYTES], int.from_bytes(raw[HASH_BYTES : HASH_BYTES + _LENGTH], "big")
+        evidence = raw[HASH_BYTES + _LENGTH :][:length]
+        if evidence and not _is_of(evidence, account):
+            return None
+        rows = np.flatnonzero((self.known.hashes == np.frombuffer(own, np.uint8)).all(axis=1))
+        return self.known.label(int(rows[0])) if len(rows) else None
+
+
+def _unsealed(key: bytes, row: _Row) -> bytes | None:
+    """Hash and evidence; None of a synthetic voucher, and of one whose content is malformed."""
+    try:
+        raw = unseal(_key(_EVIDENCE_TAG, key, row.bound), row.inner, row.bound)
+    except ProtocolError:
+        return None
+    return raw if len(raw) == HASH_BYTES + _LENGTH + EVIDENCE_BYTES else None
+
+
+def _is_of(raw: bytes, account: str) -> bool:
+    """Is it the evidence of a message by this account, and does it open its commitment?"""
+    try:
+        evidence = Evidence.decode(raw)
+        return (
+            evidence.sender == account
+            and opened_commitment(evidence.shown, evidence.opening) == evidence.opening.commitment
+        )
+    except ProtocolError:
+        return False
+
+
+VISIBLE: Final = bm.Fact(
+    "visible_vouchers",
+    "how many of an account's pictures are listed or made to look so, and which vouchers these are, but not "
+    "what is on them",
+    bm.Severity.OUTCOME, shows=frozenset({bm.Shows.OUTCOME}),
+)  # fmt: skip
+EARLY: Final = bm.Fact(
+    "early_opening",
+    "from `threshold` matches of a device and period on, with more work than the decoder does, which of the "
+    "visible ones are real, and their hashes",
+    bm.Severity.OUTCOME,
+)
+WHOSE: Final = bm.Fact(
+    "account", "whose each voucher is, and of which device", bm.Severity.LINKS, shows=ACCOUNT
+)
+
+
+class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
+    """The design."""
+
+    info = bm.Info(
+        name="threshold-psi",
+        version=1,
+        option="1b",
+        differs="the hash is blinded, and nothing opens below a threshold of matches",
+        summary="Every picture gives a voucher; the centre can open those that match, from a threshold on.",
+        relation=bm.Equal(recall=0.99),
+        learns=frozenset({bm.Learner.CENTRE}),
+        roles={},
+        parameters=(THRESHOLD, SYNTHETIC, _EXPIRES),
+        evaluation=bm.Evaluation.LOCAL,
+        vouching=bm.Vouching(
+            tells="that a picture was sent: a voucher leaves for every picture",
+            visible="at once, of matches and of made-up ones alike, which the centre cannot tell apart with "
+            "fewer than `threshold` matches",
+            opened="always from threshold + s/32 matches of a device and period on, rounded up, of s made-up "
+            "ones; with fewer than `threshold` never; in between by more work than the centre's decoder does",
+        ),
+    )
+    requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {}
+    replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {}
+    vouchers: ClassVar[tuple[type[bm.Message], ...]] = (Voucher,)
+    device_state: ClassVar[type[bm.Message]] = DeviceKey
+
+    def leakage(self) -> tuple[bm.Leak, ...]:
+        return (
+            *leaks({bm.Party.CENTRE}, QUERY_TIME, EPOCH, WHOSE, VISIBLE, EARLY),
+            *leaks({bm.Party.DEVICE}, SET_SIZE),
+        )
+
+    def list_knowledge(self, parties: frozenset[bm.Party]) -> bm.ListKnowledge:
+        has_table = parties & {bm.Party.DEVICE, bm.Party.MATCHER}
+        return bm.ListKnowledge.SIZE if has_table else bm.ListKnowledge.NOTHING
+
+    def publish(
+        self,
+        entries: bm.EntrySource,
+        parameters: bm.SetParameters,
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+        out: bm.Workspace,
+        progress: bm.Progress = bm.no_progress,
+    ) -> bm.Published:
+        """Takes 64 bytes of `rng` for the key and 64 for the table."""
+        key = group.random_scalars(1, rng)
+        return self._written(key, whole(entries, _BATCH, progress), parameters, rng, executor, out)
+
+    def update(
+        self,
+        previous: bm.Buffers,
+        adds: bm.EntrySource,
+        removes: Sequence[int],
+        out: bm.Workspace,
+        rng: bm.Randomness,
+        executor: bm.Executor | None = None,
+        progress: bm.Progress = bm.no_progress,
+    ) -> bm.Published:
+        """A whole table under the same key, and so of the same period. Takes 64 bytes of `rng`.
+
+        Raises:
+            DesignError: if nothing changes, an addition is listed already, or a removed id is not listed.
+        """
+        file = open_file(self.info, previous, KEY_FILE, None)
+        held, gone = open_list(self.info, previous), np.array(sorted(set(removes)), np.uint64)
+        if not len(adds) and not len(gone):
+            raise bm.DesignError("an update must add or remove an entry")
+        if not np.isin(gone, held.ids).all():
+            raise bm.DesignError("an id to be removed is not in the set")
+        before = bm.EntryBatch(held.hashes, held.ids, held.salts).take(~np.isin(held.ids, gone))
+        entries = joined([before, whole(adds, _BATCH, progress)])
+        parameters = bm.SetParameters(file.identity.epoch + 1, file.identity.parameters)
+        return self._written(_secret(file), entries, parameters, rng, executor, out)
+
+    def _written(
+        self,
+        key: Rows,
+        entries: bm.EntryBatch,
+        parameters: bm.SetParameters,
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+        out: bm.Workspace,
+    ) -> bm.Published:
+        if len(np.unique(entries.hashes, axis=0)) != len(entries):
+            raise bm.DesignError("the list has an entry twice")
+        drawn = rng.take(2 * SEED_BYTES)
+        plan = planned(parameters.epoch, drawn[:SEED_BYTES], entries.hashes)
+        cells = build_cells(plan, key, entries.hashes, drawn[SEED_BYTES:], executor)
+        public = group.multiply_base(key).tobytes() + plan.domain.seed
+        sections = {PUBLIC_KIND: public, CELLS_KIND: cells.tobytes()}
+        write_sections(SET_FILE, self.info, parameters, len(entries), out, sections)
+        write_sections(KEY_FILE, self.info, parameters, len(entries), out, {SECRET_KIND: key.tobytes()})
+        write_list(self.info, bm.batches_of(entries.hashes, entries.ids, entries.salts), parameters, out,
+                   bm.no_progress)  # fmt: skip
+        return bm.Published((SET_FILE,), {}, (KEY_FILE, LIST_FILE))
+
+    def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
+        file = open_file(self.info, files, SET_FILE, epoch)
+        values = self._settled(file)
+        raw = bytes(file.section(PUBLIC_KIND))
+        if len(raw) != group.ELEMENT_BYTES + SEED_BYTES or len(file.sections) != 2:
+            raise SetFileError(f"{SET_FILE}: a section has another length, or does not belong there")
+        public, seed = raw[: group.ELEMENT_BYTES], raw[group.ELEMENT_BYTES :]
+        domain = Domain(file.identity.epoch, seed, file.entries)
+        if file.row(CELLS_KIND).length != domain.cells * group.ELEMENT_BYTES:
+            raise SetFileError(f"{SET_FILE}: the table has not the cells of its number of entries")
+        _check_elements(one_row(public), "public key")
+        period = period_of(public, values[THRESHOLD.name])
+        return Setup(domain.epoch, file.entries, values, one_row(public), domain, period, file)
+
+    def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
+        """Compares every byte with its digest, and every cell with the rules of the group."""
+        setup.file.verify()
+        cells = setup.cells
+        for start in range(0, len(cells), _BATCH):
+            _check_elements(cells[start : start + _BATCH], "cells")
+            progress(min(start + _BATCH, len(cells)), len(cells))
+
+    def _settled(self, file: SetFile) -> dict[str, int]:
+        values = dict(file.identity.parameters)
+        for one in self.info.parameters:
+            if not one.least <= values.get(one.name, -1) <= one.most:
+                raise SetFileError(f"parameter {one.name}: must be there, and {one.least} to {one.most}")
+        return values
+
+    def epoch_of(self, setup: Setup) -> int:
+        return setup.epoch
+
+    def stated(self, setup: Setup) -> bm.Stated:
+        return bm.Stated(setup.parameters, entries=setup.entries)
+
+    def period(self, setup: Setup) -> bytes:
+        return setup.period
+
+    def threshold(self, setup: Setup) -> int:
+        return setup.parameters[THRESHOLD.name]
+
+    def made_up(self, state: DeviceKey, setup: Setup, item: bm.Item) -> bool:
+        return self._shares(state, setup).is_synthetic(item.hash, setup.parameters[SYNTHETIC.name])
+
+    def expires(self, setup: Setup) -> int | None:
+        return setup.parameters[bm.KEY_EXPIRES] or None
+
+    def open_role(self, role: bm.Role, files: bm.Buffers) -> None:
+        raise bm.DesignError(f"design {self.info.name} has no role {role}")
+
+    def open_opener(self, files: bm.Buffers) -> bm.Opener:
+        file = open_file(self.info, files, KEY_FILE, None)
+        key, threshold = _secret(file), self._settled(file)[THRESHOLD.name]
+        period = period_of(group.multiply_base(key).tobytes(), threshold)
+        epoch = file.identity.epoch
+        return ThresholdOpener(epoch, period, threshold, key, open_list(self.info, files, epoch))
+
+    def enrol(self, rng: bm.Randomness) -> DeviceKey:
+        """Takes 32 bytes of `rng`."""
+        return DeviceKey(rng.take(32))
+
+    def start(
+        self, state: DeviceKey, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
+    ) -> bm.Started[DeviceKey, None]:
+        """Takes 192 bytes of `rng`, whatever the item is."""
+        filler, other_key = rng.take(HASH_BYTES), rng.take(32)
+        b, c = group.random_scalars(1, rng), group.random_scalars(1, rng)
+        poor = item.quality < self.info.relation.minimum_quality
+        own_hash = (item.hash, filler)[poor]
+        device = self._shares(state, setup)
+        element = group.hash_to_group(setup.domain.uniform(_row(own_hash)))
+        try:
+            synthetic = group.multiply_base(c), group.multiply(c, setup.public)
+            real = (
+                group.add(group.multiply(b, element), synthetic[0]),
+                group.add(group.multiply(b, setup.value(own_hash)), synthetic[1]),
+            )
+        except GroupError as error:
+            raise SetFileError(f"{SET_FILE}: a cell is no element") from error
+        is_synthetic = device.is_synthetic(own_hash, setup.parameters[SYNTHETIC.name])
+        blinded, shared = (real, synthetic)[is_synthetic]
+        share, noise, account_key = device.derive(own_hash)
+        chosen, inner_key = ((share, account_key), (noise, other_key))[is_synthetic]
+        voucher = sealed_voucher(
+            setup, device.name, blinded.tobytes(), shared.tobytes(), chosen.encode(), inner_key,
+            _content(own_hash, binding.evidence),
+        )  # fmt: skip
+        return bm.Started(state, bm.Done(bm.Voucher(voucher)))
+
+    def _shares(self, state: DeviceKey, setup: Setup) -> DeviceShares:
+        return DeviceShares(state.key, setup.period, self.threshold(setup))
+
+    def receive(
+        self, session: None, setup: Setup, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
+    ) -> bm.Step[None]:
+        raise ProtocolError(_VOUCHER, "nobody is asked", "reply")
+
+    def answer(
+        self,
+        role: bm.Role,
+        state: None,
+        requests: Sequence[bm.Request],
+        rng: bm.Randomness,
+        executor: bm.Executor | None,
+    ) -> bm.Answer:
+        raise bm.DesignError(f"design {self.info.name} has no role {role}")
+
+
+def _secret(file: SetFile) -> Rows:
+    """a; `SetFileError` if it is no scalar."""
+    key = np.frombuffer(bytes(file.section(SECRET_KIND)), np.uint8)
+    try:
+        group.check_scalars(key.reshape(1, -1), KEY_FILE, "key")
+    except ProtocolError as error:
+        raise SetFileError(f"{KEY_FILE}: {error}") from error
+    return key.reshape(1, -1)
+
+
+def _check_elements(rows: Rows, field: str) -> None:
+    try:
+        group.check_elements(rows, SET_FILE, field)
+    except ProtocolError as error:
+        raise SetFileError(str(error)) from error
