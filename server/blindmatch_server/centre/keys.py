@@ -42,29 +42,11 @@ _NUMBERS: Final = 8
 
 
 class KeyedHasher:
-    """The centre's second perceptual hash under one key, independent of PDQ; `ValueError` if the key has
-    another length.
+    """The centre's second perceptual hash under one key, 32 secret bytes, uniformly random;
+    `ValueError` if the key has another length. Why it is keyed, and how well it tells: decision record 3.
 
-    Before a person looks at a report, the centre compares the reported picture with the entry's by a hash
-    that nobody outside can compute. Of pictures made to collide with an entry under PDQ most are then caught,
-    since their makers could not aim at this hash (not all: blindmatch attack run rebuilt-collisions, on
-    generated textures, by a prior learnt from others of that generator; other kinds are not measured).
-    Decision: docs/decisions/0003-second-perceptual-hash.md.
-
-    Shape: luminance (h, w) -> area mean on 32 x 32 -> binomial blur -> 256 comparisons of two nearby patches
-    (sides 2 to 4 cells, at most 4 cells apart), drawn from the key with HKDF. A bit says which patch is
-    brighter. Patches are local and differences of means, so that neither brightness nor a caption moves many
-    bits, and no cosine basis is involved.
-
-    Measured on 300 crops with three keys (`evaluation/studies/second_hash.py`; table in the decision): no
-    edit of 19 moves more than 46 bits, and no two different pictures are closer than 75, of 122,235 pairs.
-    The key protects as long as verdicts are not fed back to whoever chooses pictures: each bit is linear in
-    the pixels, so an oracle for distances gives the patches away.
-
-    The key is the centre's alone; `repr` does not show it.
-
-    Args:
-        key: 32 secret bytes, uniformly random.
+    Luminance (h, w) -> area mean on 32 x 32 -> binomial blur -> 256 comparisons of two nearby patches (sides
+    2 to 4 cells, at most 4 cells apart), drawn from the key with HKDF. A bit says which patch is brighter.
     """
 
     __slots__ = ("_patterns",)
