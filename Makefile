@@ -17,6 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 UV := $(shell command -v uv 2>/dev/null)
 ARGS ?=
+WHICH ?= not slow
 # each worker begins with a run of neighbours, so that few files have their fixtures made twice
 SIDE_BY_SIDE := -n auto --dist worksteal
 AXE := 4.10.2
@@ -93,8 +94,8 @@ endif
 demo: $(STAMP) ## run the main job: two devices, three servers, one private match (ARGS="--set-size 200000")
 	$(BIN)/blindmatch demo $(ARGS)
 
-test: $(DEV) ## run the tests but the slow ones (ARGS="-k oprf")
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
+test: $(DEV) ## run the tests but the slow ones (ARGS="-k oprf"; WHICH="slow or not slow" for all in one run)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "$(WHICH)" $(ARGS)
 
 test-slow: $(DEV) ## run the tests that take long: kills, soak, floods, large games, ten million lines
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow $(ARGS)

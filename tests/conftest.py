@@ -62,12 +62,17 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Every worker begins with its share of the files of long tests, so that none of these runs alone at the
-    end; the rest are neighbours, as they were. Workers get equal numbers, one after the other."""
+    end; then come the other slow tests and the rest, neighbours as they were. Workers get equal numbers, one
+    after the other."""
     workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
-    if workers == 1 or config.option.markexpr != "slow":
+    slow = [one for one in items if one.get_closest_marker("slow")]
+    if workers == 1 or not slow:
         return
-    of = Counter(one.path for one in items)  # a file that has few slow tests has long ones
-    long, rest = ([one for one in items if (of[one.path] <= 5) is few] for few in (True, False))
+    of = Counter(one.path for one in slow)  # a file that has few slow tests has long ones
+    long = [one for one in slow if of[one.path] <= 5]
+    rest = [one for one in slow if of[one.path] > 5] + [
+        one for one in items if not one.get_closest_marker("slow")
+    ]
     total, items[:], files = len(items), [], list(dict.fromkeys(one.path for one in long))
     for worker in range(workers):
         part = [one for one in long if files.index(one.path) % workers == worker]

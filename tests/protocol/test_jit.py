@@ -396,7 +396,7 @@ import mmap
 from blindmatch_protocol.group.jit.machine import Jit, check, host_target
 UNUSED = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, "prot": mmap.PROT_READ}  # none is reserved
 held = [Jit(host_target())]
-for _ in range(4):
+for _ in range(2):
     held.append(mmap.mmap(-1, 3 << 30, **UNUSED))
     held += [mmap.mmap(-1, 4096 * pages, **UNUSED) for pages in (1, 2, 3, 5, 8, 16, 32) for _ in range(3)]
     held.append(Jit(host_target()))

@@ -45,10 +45,18 @@ def made(folder: Path, cache: Path | None, plan: Plan = PLAN) -> dict[str, bytes
     return bytes_of(folder)
 
 
-@pytest.fixture
-def whole(tmp_path: Path) -> dict[str, bytes]:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The material without a cache."""
-    return made(tmp_path / "without", None)
+    return made(tmp_path_factory.mktemp("without") / "made", None)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with one entry."""
+    cache = tmp_path_factory.mktemp("full") / "cache"
+    made(cache.with_name("made"), cache)
+    return cache
 
 
 def entry(cache: Path) -> Path:
@@ -99,10 +107,10 @@ SPOILERS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("how", SPOILERS)
 def test_an_entry_that_is_wrong_or_not_whole_is_refused_and_made_again(
-    how: str, tmp_path: Path, whole: dict[str, bytes]
+    how: str, tmp_path: Path, full: Path, whole: dict[str, bytes]
 ) -> None:
     cache = tmp_path / "cache"
-    made(tmp_path / "first", cache)
+    shutil.copytree(full, cache)
     before = entry(cache).read_bytes()
     entry(cache).write_bytes(SPOILERS[how](before))
     assert made(tmp_path / "again", cache) == whole

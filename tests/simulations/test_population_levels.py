@@ -122,9 +122,9 @@ def test_explicit_messages_come_to_the_same_as_thinned_counts() -> None:
     assert messages.messages(one, messages.people(one, 0), 0) == messages.messages(
         other, messages.people(other, 0), 0
     )
-    every = np.array([explicit(seed, 1, 5) for seed in range(100)])
+    every = np.array([explicit(seed, 1, 5) for seed in range(60)])
     for at, threshold in enumerate((1, 5)):
-        told, thinned = every[:, at], runs(threshold, 400)
+        told, thinned = every[:, at], runs(threshold, 120)
         for row in Count:
             assert alike(told[:, row], thinned[:, row]), (row.name, threshold)
             if thinned[:, row].std() > 2:
