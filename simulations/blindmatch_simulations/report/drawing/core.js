@@ -315,16 +315,6 @@ const lifted = (caption, head, rows) => {
   const kept = (row) => row.filter((_, at) => !same[at]);
   return [said.length ? para(glue(said, " ")) : "", table(caption, kept(head), rows.map(kept))];
 };
-// rows that say the same stand as one, named by all their designs
-const alike = (rows, cells) => {
-  const groups = new Map();
-  rows.forEach((row) => {
-    const own = cells(row),
-      key = own.map(saying).join("|");
-    groups.set(key, {rows: [...(groups.get(key)?.rows || []), row], cells: groups.get(key)?.cells || own});
-  });
-  return [...groups.values()].map((one) => [named(one.rows), ...one.cells]);
-};
 const groupsBy = (rows, key) => {
   const groups = new Map();
   rows.forEach((row) => {
@@ -336,3 +326,6 @@ const groupsBy = (rows, key) => {
 // a variant that says what its base says is not named again
 const named = (rows) => glue(rows.filter((row) => !rows.includes(baseOf(row))).map(short), ", ");
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+// rows that say the same stand as one, named by all their designs
+const alike = (rows, cells) =>
+  groupsBy(rows, (row) => cells(row).map(saying).join("|")).map((same) => [named(same), ...cells(same[0])]);
