@@ -27,7 +27,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup classifier fast frames ray demo test test-slow test-browser sample picture browser axe-fetch axe lint format lock stubs pdq-check wheel wheel-check bench growth checks corpus soak flood mutation-score interop pages docs vectors clean
+.PHONY: help setup counterparts classifier fast frames ray demo test test-slow test-browser sample picture browser axe-fetch axe lint format lock stubs pdq-check wheel wheel-check bench growth checks corpus soak flood mutation-score interop pages docs vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -182,6 +182,9 @@ interop: $(DEV) ## a device in JavaScript against vectors and running matchers (
 	cd tests/interop && npm ci --loglevel=error
 	cd tests/interop && npm test --silent
 	GRPC_VERBOSITY=NONE PYTHONPATH=tests $(BIN)/python tests/interop/against_matcher.py $(ARGS)
+
+counterparts: $(DEV) ## programs that others wrote, against this one: fetches them; exit 1 if one disagrees (ARGS="openssl")
+	GRPC_VERBOSITY=NONE PYTHONPATH=tests $(BIN)/python -m counterparts $(ARGS)
 
 SITE := build/docs-venv
 docs: ## build the documentation as a site with search, in build/docs; a warning fails

@@ -57,6 +57,7 @@ def test_a_device_takes_an_epoch_that_only_witnesses_of_others_cosigned(tmp_path
         alice = world.device("alice").device
         assert alice.refresh() == 1
         shown = in_process(home, "log", "show", "--policy", tmp_path / "policy.txt")
+        assert "/counts+" in "".join(shown.out.split())
         assert shown.code == 0 and "https" not in (tmp_path / "policy.txt").read_text()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
+import textwrap
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -46,6 +48,8 @@ from blindmatch_simulations.testbed.deployment.registry import all_designs
 from planted.mutations.table import CHEATS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+COUNTERPARTS: Final = json.loads((ROOT / "docs" / "counterparts.json").read_text("utf-8"))
+"""The last run of `make counterparts`."""
 STANDS_FOR: Final = {
     "S": "set-up",
     "R": "role's state",
@@ -264,6 +268,21 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
+def counterparts() -> str:
+    """What each foreign program said in the run that docs/counterparts.json keeps."""
+    rows = [
+        (row["program"], row["version"] or "-", row["what"], row["verdict"]) for row in COUNTERPARTS["rows"]
+    ]
+    return table(("program", "version", "compared in", "verdict"), rows)
+
+
+def said_by_counterparts() -> str:
+    """The same, with what was compared, or why it was not."""
+    rows = ((row["program"], f"{row['verdict']}: {row['said']}") for row in COUNTERPARTS["rows"])
+    wrap = partial(textwrap.fill, width=118, subsequent_indent="  ")
+    return "".join(f"{wrap(f'- **{program}** {said}.')}\n" for program, said in rows)
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     **{f"the modules of {room}: make pages": partial(modules_of, room) for room in ROOMS[:-1]},
     "the layers of simulations: make pages": layers_of_simulations,
@@ -279,5 +298,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "the checks of a counterpart: make pages": checks_of_a_counterpart,
     "what no check sees: make pages": not_seen,
     "the planted cheats: make pages": planted_cheats,
+    "the run of make counterparts: make pages": counterparts,
+    "what counterparts said: make pages": said_by_counterparts,
 }
 """What writes each block, by its name."""

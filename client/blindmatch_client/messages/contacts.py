@@ -9,12 +9,13 @@
 
 Keys that come with the configuration are verified from the beginning, and no number changes them.
 
-    half(name, key) = 30 digits of 5,200 times SHA-512, beginning with tag, name and key
-    number          = both halves, the smaller first: the same on both sides
+    half   = 30 digits of 5,200 times SHA-512, beginning with tag, name and key
+    number = both halves, the smaller first: the same on both sides
 
 The number is Signal's numeric fingerprint of version 2 (libsignal, `NumericFingerprintGenerator`; "Safety
-number updates", signal.org, 2016), with a domain tag in place of its version and the account's name as the
-stable identifier. A half has 99.7 bits, and each guess at one costs 5,200 hashes.
+number updates", signal.org, 2016) but for what is hashed first: tag, account's name and key in place of its
+version, typed key and identifier (`half` is held against libsignal's numbers). A half has 99.7 bits, and
+each guess at one costs 5,200 hashes.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def safety_number(mine: bytes, my_key: bytes, theirs: bytes, their_key: bytes) -
         mine, theirs: the accounts' names, framed (`framed` of account.py).
         my_key, their_key: their identity keys, Curve25519, 32 bytes.
     """
-    return "".join(sorted((_half(mine, my_key), _half(theirs, their_key))))
+    return "".join(sorted(half(TAG + name + key, key) for name, key in ((mine, my_key), (theirs, their_key))))
 
 
 def grouped(number: str) -> str:
@@ -62,8 +63,9 @@ def digits(said: str) -> str | None:
     return number if len(number) == DIGITS and number.isascii() and number.isdigit() else None
 
 
-def _half(name: bytes, key: bytes) -> str:
-    value = TAG + name + key
+def half(begun: bytes, key: bytes) -> str:
+    """The 30 digits of one party: `begun`, then again and again its key."""
+    value = begun
     for _ in range(ITERATIONS):
         value = sha512(value + key).digest()
     parts = (int.from_bytes(value[5 * at : 5 * at + 5], "big") % 100_000 for at in range(GROUPS))

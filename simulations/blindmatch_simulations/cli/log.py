@@ -26,6 +26,7 @@ from blindmatch_simulations.testbed.deployment.device_settings import Settings
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.registry import design_of, load_design
 from blindmatch_simulations.testbed.deployment.transparency import (
+    COUNTS,
     EPOCHS,
     NO_LOG,
     WITNESSES_MOST,
@@ -102,6 +103,7 @@ def _found(log: TransparencyLog | None, *lines: str) -> Found:
         "needed": log.needed, "most_age_s": log.most_age_s, "witnesses": keys,
     }  # fmt: skip
     shown = {name: value for name, value in result.items() if name != "most_age_s"}
+    shown["counts"] = log.key(log.origin(COUNTS)).text
     shown |= {"oldest cosignature": f"{log.most_age_s // DAY_S} days", "witnesses": ", ".join(keys)}
     return found("log", result, shown, *lines)
 

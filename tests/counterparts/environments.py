@@ -1,0 +1,177 @@
+"""Environments of foreign programs: virtual environments, npm's, and what Debian packages hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+HERE: Final = Path(__file__).resolve().parent
+BUILD: Final = ROOT / "build" / "counterparts"
+SECONDS: Final = 600
+
+
+class NotRunError(Exception):
+    """A program is not to be had here; the text says why."""
+
+
+class DisagreementError(Exception):
+    """A program that ran says something else than this one does; the text says what."""
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def check(holds: bool, rule: str) -> None:
+    """Raises `DisagreementError` with the rule unless it holds."""
+    if not holds:
+        raise DisagreementError(rule)
+
+
+def run(command: Sequence[object], given: Any = None, **more: Any) -> str:
+    """What a program prints that is handed `given` as JSON; `DisagreementError` if it fails."""
+    text = None if given is None else json.dumps(given)
+    ran = subprocess.run(
+        list(map(str, command)),
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        **more,
+    )
+    if ran.returncode:
+        raise DisagreementError(
+            f"{Path(str(command[0])).name} ended with {ran.returncode}: {last_line(ran.stderr)}"
+        )
+    return ran.stdout
+
+
+def asked(command: Sequence[object], given: Any, **more: Any) -> Any:
+    """What a program answers in JSON to what it is handed in JSON."""
+    return json.loads(run(command, given, **more))
+
+
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no words"])[-1][:200]
+
+
+def _install(command: Sequence[object], **more: Any) -> None:
+    say(f"  {' '.join(map(str, command))}")
+    try:
+        ran = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, timeout=SECONDS, check=False, **more
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotRunError(f"could not be installed: {type(error).__name__}") from error
+    if ran.returncode:
+        raise NotRunError(f"could not be installed: {last_line(ran.stderr)}")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a program is, and which version."""
+
+    folder: Path
+    version: str
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+
+def virtual(name: str, package: str, python: str = "", build: Iterable[str] = ()) -> Environment:
+    """A virtual environment with what ``requirements/counterparts-NAME.txt`` locks.
+
+    Args:
+        package: whose version is told.
+        python: the interpreter it needs, ``python3.13``; by default this one.
+        build: packages without wheels, which are built with what ``counterparts-build.txt`` locks.
+    """
+    folder, locked = BUILD / name, ROOT / "requirements" / f"counterparts-{name}.txt"
+    uv, build = shutil.which("uv"), list(build)
+    if build and not (shutil.which("c++") or shutil.which("g++")):
+        raise NotRunError("its package has no wheels, and there is no C++ compiler")
+    stamp = folder / sha256(locked.read_bytes()).hexdigest()
+    if not stamp.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        interpreter = _interpreter(python)
+        _install(
+            [uv, "venv", "--quiet", "--python", interpreter, folder]
+            if uv
+            else [interpreter, "-m", "venv", folder]
+        )
+        if build:
+            needed = ROOT / "requirements" / "counterparts-build.txt"
+            _install([*_installer(uv, folder), "--only-binary", ":all:", "--require-hashes", "-r", needed])
+        from_source = [part for one in build for part in ("--no-binary", one)]
+        more = [*from_source, "--no-build-isolation"] if build else []
+        _install([*_installer(uv, folder), "--only-binary", ":all:", *more, "--require-hashes", "-r", locked])
+        stamp.touch()
+    script = f"import importlib.metadata as m; print(m.version({package!r}))"
+    return Environment(folder, run([folder / "bin" / "python", "-c", script]).strip())
+
+
+def _installer(uv: str | None, folder: Path) -> list[object]:
+    if uv:
+        return [uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python"]
+    return [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+
+
+def _interpreter(name: str) -> str:
+    """An interpreter that runs, by its name; `NotRunError` if there is none."""
+    if not name:
+        return sys.executable
+    for folder in os.get_exec_path():
+        path = Path(folder) / name
+        try:
+            if subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
+                return str(path)
+        except OSError:
+            continue
+    raise NotRunError(f"needs {name}, which is not here")
+
+
+def node_packages(package: str) -> Environment:
+    """What tests/counterparts/node/package-lock.json locks, installed without its scripts."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        raise NotRunError("needs Node and npm, which are not here")
+    folder, source = BUILD / "node", HERE / "node"
+    stamp = folder / sha256((source / "package-lock.json").read_bytes()).hexdigest()
+    if not stamp.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("node_modules"))
+        _install(["npm", "ci", "--ignore-scripts", "--loglevel=error"], cwd=folder)
+        stamp.touch()
+    held = json.loads((folder / "node_modules" / package / "package.json").read_text())
+    for script in (HERE / "foreign").glob("*.mjs"):
+        shutil.copy(script, folder)
+    return Environment(folder, held["version"])
+
+
+def debian(package: str, program: str) -> Environment:
+    """The program of the path, else the one of Debian's package, unpacked but not installed."""
+    if (found := shutil.which(program)) is not None:
+        return Environment(Path(found).parent, "of the path")
+    folder = BUILD / package
+    bare = folder / "usr" / "bin" / program
+    if not bare.exists():
+        if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+            raise NotRunError(f"{program} is not on the path, and there is no apt-get")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _install(["apt-get", "download", "-q", package], cwd=folder)
+        (archive,) = folder.glob("*.deb")
+        _install(["dpkg-deb", "-x", archive.name, "."], cwd=folder)
+        (folder / "version").write_text(run(["dpkg-deb", "-f", archive, "Version"]))
+    return Environment(bare.parent, (folder / "version").read_text().strip())

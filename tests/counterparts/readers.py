@@ -1,0 +1,433 @@
+"""Foreign readers and makers of what blindmatch writes and reads: each function compares, and says what."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xeddsa
+from blindmatch_client.messages.contacts import half
+from blindmatch_protocol.codec.randomness import system_randomness
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.crypto import oprf
+from blindmatch_protocol.crypto.oprf import Evaluation, Mode
+from blindmatch_protocol.messages.epoch_manifest import EpochManifest
+from blindmatch_protocol.messages.sealed_message import is_signed, sign
+from blindmatch_protocol.picture import pdq
+from blindmatch_protocol.picture.decode import decode, luminance
+from blindmatch_server.curator import ListFormat, import_list, open_list
+from blindmatch_server.hosting.authority import Identity, Kind
+from blindmatch_server.hosting.endpoint import Call
+from blindmatch_server.hosting.metrics import Metrics
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.pictures.crops import EDITS, crops
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from support.command import in_process
+from support.reference import derived_key
+from support.signed import CURATOR
+
+from counterparts.environments import HERE, ROOT, asked, check, debian, node_packages, run, virtual
+
+FOREIGN = HERE / "foreign"
+LISTED = 4
+EDITED = ("jpeg-50", "resize-0.75", "brighter", "caption", "crop-2%", "border", "flip", "rotate-2")
+NEAR = 2
+"""Bits by which another decoder may change a hash (docs/corpus.md's comparison allows as many)."""
+INPUTS = (b"x", b"second input", bytes(300))
+
+
+def threatexchange() -> tuple[str, str]:
+    """Its command finds pictures by our exported list; we import the CSV it writes of the same list."""
+    env = virtual("pictures", "threatexchange", build=["pdqhash", "weighted-levenshtein"])
+    pictures = crops(2 * LISTED, 7)
+    edits = {edit.name: edit for edit in EDITS}
+    with tempfile.TemporaryDirectory(prefix="counterparts-") as name:
+        folder = Path(name)
+        home, listed = folder / "home", folder / "listed"
+        listed.mkdir()
+        for one in pictures[:LISTED]:
+            (listed / f"{one.name}.png").write_bytes(one.data)
+        for arguments in (
+            ("certs", "init"),
+            ("list", "pictures", listed, "known"),
+            ("list", "export", "known", folder / "known.txt"),
+        ):
+            ran = in_process(home, *arguments)
+            check(ran.code == 0, ran.err)
+        command = [env.folder / "bin" / "threatexchange"]
+        more = {"env": {"HOME": name, "PATH": "/usr/bin:/bin"}, "cwd": name}
+        run(
+            [
+                *command,
+                "config",
+                "collab",
+                "edit",
+                "local_file",
+                "--create",
+                "ours",
+                "--filename",
+                folder / "known.txt",
+            ],
+            **more,
+        )
+        run([*command, "fetch"], **more)
+        sent = {one.name: one.data for one in pictures}
+        sent |= {f"{one.name}-{how}": edits[how].apply(one.data) for one in pictures[:2] for how in EDITED}
+        hashes = pdq.rows([one.hash for one in pictures[:LISTED]])
+        found = {}
+        for file, data in sent.items():
+            path = folder / f"{file}.png"
+            path.write_bytes(data)
+            theirs = "(ours)" in run([*command, "match", "--only-signal", "pdq", "photo", path], **more)
+            mine = pdq.fingerprint(luminance(data)).hash
+            distance = int(pdq.distances(pdq.rows([mine]), hashes).min())
+            check(
+                theirs == (distance <= 31) or abs(distance - 31.5) < NEAR,
+                f"{file}: at {distance} bits, it says {theirs}",
+            )
+            found[file] = theirs
+        csv = folder / "theirs.csv"
+        csv.write_text(run([*command, "dataset", "-P", "--csv", "-c", "ours"], **more))
+        import_list(csv, folder / "back.list", system_randomness(), list_format=ListFormat.THREATEXCHANGE)
+        with open_list(folder / "back.list") as back:
+            same = {row.tobytes() for row in np.array(back.hashes)} == {row.tobytes() for row in hashes}
+        check(same, "the CSV it wrote gives another list")
+    plain = [found[one.name] for one in pictures]
+    edited = [hit for file, hit in found.items() if file not in {one.name for one in pictures}]
+    return env.version, (
+        f"finds {sum(plain[:LISTED])} of {LISTED} listed pictures by our export, {sum(plain[LISTED:])} of "
+        f"{LISTED} others, {sum(edited)} of {len(edited)} edits, as we do; we import its CSV: the same list"
+    )
+
+
+def pdqhash() -> tuple[str, str]:
+    """Its hashes of generated pictures and crops are ours: 99 % bit for bit, none more than 2 bits away."""
+    env = virtual("pictures", "pdqhash", build=["pdqhash", "weighted-levenshtein"])
+    pixels = [np.asarray(decode(one.data).pixels) for one in crops(60, 11)]
+    with tempfile.TemporaryDirectory(prefix="counterparts-") as name:
+        paths = []
+        for number, one in enumerate(pixels):
+            paths.append(Path(name) / f"{number}.npy")
+            np.save(paths[-1], one[np.newaxis])
+        theirs = json.loads(run([env.python, FOREIGN / "pdq_peer.py", *paths]))
+    bits = []
+    for one, (other, quality) in zip(pixels, theirs, strict=True):
+        ours = pdq.fingerprint(pdq.luminance(one))
+        bits.append(int(pdq.distances(pdq.rows([ours.hash]), pdq.rows([bytes.fromhex(other)])).min()))
+        check(abs(ours.quality - quality) <= 1, f"quality {quality}, not {ours.quality}")
+    equal = bits.count(0)
+    check(
+        max(bits) <= 2 and equal >= 0.99 * len(bits),
+        f"{equal} of {len(bits)} hashes equal, up to {max(bits)} bits apart",
+    )
+    return (
+        env.version,
+        f"{equal} of {len(bits)} hashes of crops equal, the others at most {max(bits)} bits away",
+    )
+
+
+def _voprf(command: list[object], **more: Any) -> str:
+    """Mode VOPRF of RFC 9497, section 3.3.2, in both directions, and a proof that is refused."""
+    seed, info = bytes(range(32)), b"counterparts"
+    mine = derived_key(seed, info, Mode.VOPRF)
+    state, blinded = oprf.blind(INPUTS, Mode.VOPRF, system_randomness())
+    given = {
+        "seed": seed.hex(), "info": info.hex(), "inputs": [one.hex() for one in INPUTS],
+        "blinded": [row.tobytes().hex() for row in blinded],
+    }  # fmt: skip
+    with subprocess.Popen(
+        list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **more
+    ) as peer:
+        assert peer.stdin is not None and peer.stdout is not None
+        peer.stdin.write(json.dumps(given) + "\n")
+        peer.stdin.flush()
+        theirs = json.loads(peer.stdout.readline() or "{}")
+        check(bool(theirs), "it gave no answer as a server")
+        sent = np.frombuffer(bytes.fromhex("".join(theirs["sent"])), np.uint8).reshape(-1, 32)
+        made = oprf.blind_evaluate(mine, sent, system_randomness())
+        reply = {
+            "public": mine.public.element.hex(),
+            "proof": made.proof.hex(),
+            "elements": made.elements.tobytes().hex(),
+        }
+        peer.stdin.write(json.dumps(reply) + "\n")
+        peer.stdin.flush()
+        finalized = json.loads(peer.stdout.readline() or "[]")
+    ours = [row.tobytes().hex() for row in oprf.evaluate(mine, INPUTS)]
+    check(theirs["public"] == mine.public.element.hex(), "DeriveKeyPair gives another key")
+    elements = np.frombuffer(bytes.fromhex(theirs["elements"]), np.uint8).reshape(-1, 32)
+    evaluation = Evaluation(elements, bytes.fromhex(theirs["proof"]))
+    outputs = [row.tobytes().hex() for row in oprf.finalize(state, evaluation, mine.public)]
+    check(outputs == theirs["outputs"] == ours, "our client and its server give another output")
+    check(finalized == ours, "its client and our server give another output")
+    return f"{len(INPUTS)} inputs, mode VOPRF: our client with its server, its client with ours: same outputs"
+
+
+def voprf_python() -> tuple[str, str]:
+    env = virtual("voprf", "voprf")
+    return env.version, _voprf([env.python, FOREIGN / "voprf_peer.py"])
+
+
+def voprf_node() -> tuple[str, str]:
+    env = node_packages("@noble/curves")
+    return env.version, _voprf(["node", env.folder / "voprf_peer.mjs"], cwd=env.folder)
+
+
+def signal_cases() -> dict[str, Any]:
+    """What libsignal is asked, the same in each run; keys are of nobody."""
+    keys = [bytes([number]) * 32 for number in (1, 2, 3)]
+    publics = [_public(one).hex() for one in keys]
+    names = [name.encode().hex() for name in ("alice", "bob", "carol")]
+    messages = [b"", b"blindmatch", bytes(range(256)) * 4]
+    return {
+        "fingerprints": [
+            [names[a], publics[a], names[b], publics[b]] for a, b in ((0, 1), (1, 0), (0, 2), (1, 2))
+        ],
+        "messages": [[one.hex(), message.hex()] for one in keys for message in messages],
+        "signed": [
+            [_public(one).hex(), message.hex(), sign(one, message, bytes([at]) * 64).hex()]
+            for one in keys
+            for at, message in enumerate(messages)
+        ],
+    }
+
+
+def _public(secret: bytes) -> bytes:
+    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+
+
+def fingerprint(name: str, mine: str, peer: str, theirs: str) -> str:
+    """libsignal's number by our digits: version 0, typed key and identifier are what is hashed first."""
+    typed = [(b"\5" + bytes.fromhex(key), bytes.fromhex(who)) for who, key in ((name, mine), (peer, theirs))]
+    return "".join(sorted(half(b"\0\0" + key + who, key) for key, who in typed))
+
+
+def held_against_signal(given: dict[str, Any], said: dict[str, Any]) -> str:
+    """Compares what libsignal said of the cases; `DisagreementError` if anything differs."""
+    check(said["fingerprints"] == [fingerprint(*one) for one in given["fingerprints"]], "another fingerprint")
+    check(
+        all(said["verdicts"]) and len(said["verdicts"]) == len(given["signed"]),
+        "it refuses our XEdDSA signature",
+    )
+    plain = 0
+    for (secret, message), public, signature in zip(
+        given["messages"], said["publics"], said["signatures"], strict=True
+    ):
+        check(public == _public(bytes.fromhex(secret)).hex(), "another public key")
+        key, signed, made = bytes.fromhex(public), bytes.fromhex(message), bytes.fromhex(signature)
+        # it puts the sign of the Edwards point into a bit that XEdDSA (section 2.4) leaves 0
+        has_sign, bare = bool(made[63] & 128), made[:63] + bytes([made[63] & 127])
+        point = xeddsa.curve25519_pub_to_ed25519_pub(key, has_sign)
+        check(xeddsa.ed25519_verify(bare, point, signed), "its XEdDSA signature is none")
+        check(is_signed(key, signed, made) is not has_sign, "our verdict does not follow the bit of the sign")
+        check(not is_signed(key, signed + b"!", made), "we take its signature of another message")
+        plain += not has_sign
+    ours, theirs = len(given["signed"]), len(given["messages"])
+    return (
+        f"{len(given['fingerprints'])} numbers of 60 digits; it verifies {ours} XEdDSA signatures of ours; "
+        f"we verify {plain} of its {theirs}, and refuse those with the sign of the point in their last bit"
+    )
+
+
+VECTORS = ROOT / "tests" / "vectors" / "libsignal.json"
+
+
+def libsignal() -> tuple[str, str]:
+    """Fingerprints and XEdDSA, live; what it says is kept as vectors, once."""
+    env = node_packages("@signalapp/libsignal-client")
+    given = signal_cases()
+    given["signed"].append([given["signed"][0][0], "00", given["signed"][0][2]])
+    said = asked(["node", env.folder / "signal_peer.mjs"], given, cwd=env.folder)
+    check(said["verdicts"].pop() is False, "it takes our signature of another message")
+    given["signed"].pop()
+    words = held_against_signal(given, said)
+    if not VECTORS.exists():
+        held = {"source": f"libsignal {env.version}", "asked": given, "said": said}
+        VECTORS.write_text(json.dumps(held, indent=1) + "\n")
+    return env.version, words
+
+
+def promtool() -> tuple[str, str]:
+    """`promtool check metrics` of what a server serves after calls of two methods."""
+    env = debian("promtool", "promtool")
+    metrics = Metrics()
+    for method, status in (
+        ("Matching/Exchange", "OK"),
+        ("Matching/Exchange", "INVALID_ARGUMENT"),
+        ("Relay/Send", "OK"),
+    ):
+        call = Call(f"/blindmatch.v1.{method}", "id", None, status=status, seconds=0.01, bytes_in=3)  # type: ignore[arg-type]
+        metrics.count(call)
+    with (
+        metrics.served(0) as port,
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply,
+    ):
+        text = reply.read()
+    ran = subprocess.run(
+        [env.folder / "promtool", "check", "metrics"], input=text, capture_output=True, check=False
+    )
+    check(ran.returncode == 0, (ran.stdout + ran.stderr).decode().strip()[:200])
+    return env.version, f"check metrics: no finding in {text.count(b'# TYPE')} metrics of a server"
+
+
+def openssl() -> tuple[str, str]:
+    """Certificates by `openssl verify`, the signatures of manifests and leaves by `openssl pkeyutl`."""
+    env = debian("openssl", "openssl")
+    program, now = env.folder / "openssl", datetime.now(UTC)
+    version = run([program, "version"]).split()[1]
+    with tempfile.TemporaryDirectory(prefix="counterparts-") as name:
+        folder = Path(name)
+        deployment = Deployment.create(folder / "home", now)
+        parties = (Party.PROVIDER, Party.MATCHER, Party.CENTRE, Party("log"))
+        deployment.admit(parties, now)
+        deployment.enrol(Identity(Kind.DEVICE, "alice"), deployment.device("alice"), now)
+        good = bad = 0
+
+        def verified(*options: object) -> bool:
+            ran = subprocess.run([program, *map(str, options)], capture_output=True, check=False)
+            return ran.returncode == 0
+
+        device = deployment.device("alice")
+        for party in parties:
+            own = deployment.server(party)
+            root, chain = own / "ca.crt", own / f"{party.server}.crt"
+            how = ("verify", "-CAfile", root, "-purpose", "sslserver", "-verify_hostname")
+            good += verified(*how, party.dns_name, chain)
+            bad += verified(*how, "other.blindmatch.test", chain)
+        alice, roots = device / "device-alice.crt", next(deployment.home.rglob("devices.crt"))
+        good += verified("verify", "-CAfile", roots, "-purpose", "sslclient", alice)
+        bad += verified("verify", "-CAfile", roots, "-purpose", "sslserver", alice)
+        bad += verified("verify", "-CAfile", deployment.server(Party.MATCHER) / "ca.crt", alice)
+        check((good, bad) == (len(parties) + 1, 0), f"{good} certificates verify, and {bad} that must not")
+        public = Ed25519PublicKey.from_public_bytes(CURATOR.public)
+        pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        (folder / "curator.pem").write_bytes(pem)
+        count = 0
+        for raw, tag in _signed_by_curator():
+            (folder / "signed").write_bytes(tag + raw[:-64])
+            (folder / "signature").write_bytes(raw[-64:])
+            how = (
+                "pkeyutl",
+                "-verify",
+                "-pubin",
+                "-inkey",
+                folder / "curator.pem",
+                "-rawin",
+                "-sigfile",
+                folder / "signature",
+                "-in",
+            )
+            check(verified(*how, folder / "signed"), "it refuses what the curator signed")
+            (folder / "signed").write_bytes(tag + raw[:-65] + bytes([raw[-65] ^ 1]))
+            check(not verified(*how, folder / "signed"), "it takes what the curator did not sign")
+            count += 1
+    return (
+        version,
+        f"verifies {good} certificates and refuses {len(parties) + 2} wrong uses; verifies the signatures "
+        f"of a manifest and a leaf, and refuses {count} altered ones",
+    )
+
+
+def _signed_by_curator() -> list[tuple[bytes, bytes]]:
+    """A manifest and a leaf with their signatures last, and the tags that are signed before them."""
+    manifest = EpochManifest("dummy", 1, 1, 0, bytes(32), 5, 6, 1, (), (), ())
+    signed = CURATOR.sign(manifest)
+    return [
+        (manifest.encode() + signed.signature, b"blindmatch/epoch-manifest/signature/v1"),
+        (CURATOR.leaf(manifest).encode(), b"blindmatch/epoch-leaf/signature/v1"),
+    ]
+
+
+def node_device() -> tuple[str, str]:
+    """The device in JavaScript: its tests against vectors, then running matchers, then an epoch's files."""
+    folder = ROOT / "tests" / "interop"
+    node_packages("@noble/curves")  # that there are Node and npm
+    run(["npm", "ci", "--loglevel=error"], cwd=folder)
+    run(["npm", "test", "--silent"], cwd=folder)
+    said = run([sys.executable, folder / "against_matcher.py"], env={**os.environ, "GRPC_VERBOSITY": "NONE"})
+    lines = [line for line in said.splitlines() if "as the oracle says" in line]
+    asked_of = sum(int(line.split(": ")[1].split()[0]) for line in lines)
+    with tempfile.TemporaryDirectory(prefix="counterparts-") as name:
+        refused = _epoch_read(Path(name), folder / "proofs.mjs")
+    version = run(["node", "--version"]).strip()
+    return version, (
+        f"its tests pass; {asked_of} hashes asked of running matchers, each as the oracle says; it "
+        f"verifies manifest, log proof and endorsements of an epoch, and refuses {refused} altered files, a "
+        "cosignature of last week and another policy"
+    )
+
+
+ORGANISATIONS = ("north", "south", "west")
+
+
+def _epoch_read(folder: Path, program: Path) -> int:
+    """Has an endorsed and logged epoch verified, and as many altered ones refused as it says."""
+    home = folder / "home"
+    pictures = crops(4, 5)
+
+    def command(*arguments: object) -> None:
+        ran = in_process(home, *arguments)
+        check(ran.code == 0, f"{arguments}: {ran.err}")
+
+    command("certs", "init")
+    command("log", "init", "--witnesses", 2)
+    command("list", "policy", 2, *ORGANISATIONS)
+    for at, name in enumerate(ORGANISATIONS):
+        own = folder / name
+        own.mkdir()
+        for one in pictures[at : at + 3]:
+            (own / f"{one.name}.png").write_bytes(one.data)
+        command("list", "submit", name, own, "known")
+    command("list", "propose", "known", "--design", "oprf-psi")
+    for name in ORGANISATIONS:
+        command("list", "endorse", name, "known", "--design", "oprf-psi")
+    command("list", "publish", "known", "--design", "oprf-psi")
+    command("log", "show", "--design", "oprf-psi", "--policy", folder / "policy.txt")
+    published, given = home / "curator" / "published" / "oprf-psi" / "1", folder / "epoch"
+    given.mkdir()
+    curator = home / "curator" / "keys" / "curator.pub"
+    files = {one: (published / one).read_bytes() for one in EPOCH_FILES}
+
+    def verified(policy: Path = folder / "policy.txt", at: str = "", **changed: bytes) -> str:
+        for one, raw in files.items():
+            (given / one).write_bytes(changed.get(one.replace(".", "_"), raw))
+        more = [at] if at else []
+        command = [str(shutil.which("node")), program, given, policy, curator, *more]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        return ran.stdout if ran.returncode == 0 else ""
+
+    said = json.loads(verified() or "{}")
+    check(
+        (said.get("epoch"), said.get("listed"), len(said.get("seen", ()))) == ("1", 3, 2), f"it reads {said}"
+    )
+    refused = 0
+    for one, raw in files.items():
+        for part in (0.1, 0.35, 0.6, 0.85, 0.99):
+            at = int(part * len(raw))
+            altered = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+            check(not verified(**{one.replace(".", "_"): altered}), f"it takes {one} with byte {at} altered")
+            refused += 1
+        check(not verified(**{one.replace(".", "_"): raw + b"\0"}), f"it takes {one} with a byte more")
+        refused += 1
+    check(
+        not verified(at=str(int(datetime.now(UTC).timestamp()) + 8 * 86_400)),
+        "it takes a cosignature of last week",
+    )
+    fewer = (folder / "policy.txt").read_text().replace("witness ", "witness x", 1)
+    (folder / "other.txt").write_text(fewer)
+    check(not verified(folder / "other.txt"), "it takes a policy that names no such witness")
+    return refused
+
+
+EPOCH_FILES = ("epoch.manifest", "epoch.leaf", "epoch.proof", "endorsement.bin")
