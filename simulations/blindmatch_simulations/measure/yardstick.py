@@ -129,8 +129,6 @@ class Run(Struct, frozen=True):
     """One run of what is measured, and the yardstick before and after it.
 
     Attributes:
-        cost: of the run.
-        before, after: readings of the yardstick.
         computes: it does nothing but compute, on one thread, so that its own wall time over CPU time tells
             the load too; a run that waits for a disk or another process does not.
     """

@@ -58,8 +58,6 @@ class Step(Struct, frozen=True):
     Attributes:
         source, target: party or account; both the same for an end.
         kind: what the target can read of it; empty for an end.
-        says: in plain words.
-        size: bytes.
         head: the first bytes, in hexadecimal, as the target saw them.
         facts: by party, or parties joined by "+": name and value.
         notices: who noticed something, and with what.

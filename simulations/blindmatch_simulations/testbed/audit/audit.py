@@ -72,8 +72,6 @@ class Audit(Struct, frozen=True):
         findings: undeclared egress, empty if there is none.
         bytes_by: request bytes by party and purpose.
         ciphertext: bytes of end-to-end ciphertext among them.
-        pictures: how many pictures were matched.
-        sessions: how many sessions were derived again.
         comparisons: with how many pictures each session's bytes to each party were compared.
         arrivals_checked: whether the servers' counts were held against the seam's.
         reports_opened: how many reports were opened and held against what they may open; None: not looked at.

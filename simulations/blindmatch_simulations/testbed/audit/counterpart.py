@@ -65,8 +65,6 @@ class Forge(Redacted, Struct, frozen=True):
     """Makes items that agree with one picture.
 
     Attributes:
-        declared: the facts to agree on.
-        item: the picture.
         free: bits of the hash that no fact changes with, bool, shape (256,).
         pixels: whether no fact changes with pixels and luminance.
         shape: whether none changes with height and width.
@@ -181,11 +179,7 @@ class Counterpart(Redacted, Struct, frozen=True):
     """The roles of a design, played in process.
 
     Attributes:
-        design: the design under audit.
-        setup: its opened set-up.
-        states: the opened state of each role.
         entries: the plaintext list, uint8 (n, 32), to tell which items match.
-        rng: fresh randomness.
         enrolments: what the roles hold of the device under audit.
     """
 
@@ -258,8 +252,6 @@ class Comparison(Struct, frozen=True):
     """How much one session's bytes to one party were compared.
 
     Attributes:
-        item: number of the picture.
-        party: who got them.
         decoys: with how many other pictures.
         reason: why nothing could be compared, or not all of it; empty if all could.
     """

@@ -23,15 +23,10 @@ class Told(Struct, frozen=True):
     """What a device was told to do, by whoever drove it: nothing it sends goes beyond.
 
     Attributes:
-        contacts: accounts it was told to write to.
-        messages: messages it was told to send, one a recipient.
-        registered: how often it was told to register.
         polls: how often it was told to look for messages.
-        complaints: complaints it was told to hand in.
         received: messages that were for it, each with one attachment at most.
         setup: set-up files that are there to be fetched, each with its epoch.
         slot_s: seconds between the slots of its cover schedule, or None.
-        consequence: what follows on it from a match or a flag.
     """
 
     contacts: frozenset[str] = frozenset()
@@ -49,16 +44,10 @@ class Evidence(Redacted, Struct, frozen=True):
     """What a device recorded of itself, and what is needed to hold it against.
 
     Attributes:
-        account: the device's.
-        told: what it was told to do.
-        records: all its egress.
-        traces: all its matching sessions.
-        enrolments: all enrolments that it made.
         messages: its messages as they were sealed, with their keys.
         drawn: all randomness it drew, one part for each time it asked.
         items: its pictures by number.
         files: each picture's file by number.
-        pool: pictures to take decoys from.
         arrived: request bytes that servers counted for it, by party and method; None: not measured.
         centre: the centre's secret key, which opens reports; None: they are not opened.
         stamp_key: of relay and centre; empty: not known.
@@ -94,8 +83,6 @@ class Finding(Struct, frozen=True):
 
     Attributes:
         party: who got the bytes, or should have and did not.
-        item: number of the picture, or None.
-        rule: what was broken, in words.
         size: bytes that are not explained; a request that was skipped counts with its length.
     """
 

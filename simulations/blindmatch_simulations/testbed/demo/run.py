@@ -50,24 +50,15 @@ class DemoRun(Redacted, Struct, frozen=True):
     """Everything that a run brought to light.
 
     Attributes:
-        design: what was run.
-        entries: entries of the list.
-        workload: what was to be sent.
         sent: what became of each picture, in the order of the workload.
-        received: what Bob got.
         pictures: his messages' pictures; those in `received` go with his device's folder.
-        answered: whether Bob's answer reached Alice.
         oracle: whether each picture matches, by the plaintext oracle.
         matches: how many there were, as known to whoever learns of them.
         wrong: those of them that a device learnt and that are none by the oracle.
-        reports: rows at the centre.
         vouchers: what the centre holds and has opened, by account.
-        audits: by account.
         counted: what each server counted, by account and method.
-        seconds: by phase.
         setup_bytes: what a device fetched once.
         on_schedule: whether reports left in the slots of a cover schedule.
-        consequence: what followed on the devices from a match.
         franking: what messages bore of their sender's key.
         by_outsider: reports whose files show somebody without secret keys that the sender sent the picture.
         submitters: organisations that submitted the list; empty where the curator alone made it.

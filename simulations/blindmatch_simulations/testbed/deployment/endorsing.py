@@ -167,11 +167,7 @@ def endorse(deployment: Deployment, design: AnyDesign, name: str, listed: str) -
 
 
 class Endorsed(Struct, frozen=True):
-    """An endorsed epoch.
-
-    Attributes:
-        settled: what was endorsed of the proposal.
-    """
+    """An endorsed epoch."""
 
     publication: Publication
     settled: Settled

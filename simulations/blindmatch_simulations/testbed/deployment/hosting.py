@@ -90,7 +90,6 @@ def serve(
     Args:
         design: what it serves; None for the log and its witnesses, which serve whatever is deployed.
         allow_collusion: whether one operator may have parties that must not collude.
-        listens: see `listen_of`.
     """
     if design is not None:
         check_hosts(deployment, design, party)

@@ -67,8 +67,6 @@ class TransparencyLog(Struct, frozen=True):
         witnesses: keys by the party that runs one.
         operators: who runs it, by party; each counts once.
         needed: of how many operators a witness must have cosigned.
-        most_age_s: how old a cosignature may be.
-        foreign: witnesses that others run.
         roots: PEM, what certifies their servers; empty: the system's roots.
     """
 

@@ -51,7 +51,6 @@ def resealed(file: SetFile, content: Callable[[tuple[int, int], bytes], bytes], 
 
     Args:
         content: gives a section's, of its key (kind and index) and what it was.
-        identity: fields of its `Identity`.
     """
     out = BytesIO()
     writer = SetFileWriter(out, replace(file.identity, **identity))

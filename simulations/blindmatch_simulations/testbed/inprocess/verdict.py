@@ -62,7 +62,6 @@ class Result(Struct, frozen=True):
 
     Attributes:
         step, rule: where a failure happened and which rule it broke; empty otherwise.
-        evidence: what a failure can be looked at with.
     """
 
     check: str

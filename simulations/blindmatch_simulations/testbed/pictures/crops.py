@@ -219,7 +219,6 @@ class SamplePicture(Redacted, Struct, frozen=True):
         source: file of the photograph in scikit-image's data folder.
         box: top, left, height, width of the crop in pixels.
         licence: what is known of the photograph's rights.
-        data: the picture as a PNG file.
         hash, quality: its PDQ hash, 32 bytes, and quality.
     """
 
