@@ -16,7 +16,7 @@ import pytest
 from blindmatch_protocol.contract import Severity, Shows
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.cli.assess import _difference
-from blindmatch_simulations.data import committed, volumes
+from blindmatch_simulations.data import committed, table_of, volumes
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import told
 from blindmatch_simulations.evaluation.assess.observed import (
@@ -372,6 +372,17 @@ def test_the_page_says_in_plain_words_what_programmers_call_otherwise(sample: Dr
         words = " ".join(tree.itertext())
         assert not re.search(r"SSIM|distinguisher|\b\w+-psi\b|he-hamming|hash-upload|prefix-bucket", words)
     assert "SSIM" not in sample.main and re.search(r"likeness 0\.\d+ of 1", sample.words("topics"))
+
+
+def test_declared_facts_are_said_in_plain_words_and_the_file_keeps_its_own(sample: Drawn) -> None:
+    said = table_of("follow")["plain"]
+    jargon = r"cover schedule|pre-key|ratchet|Padm|ring has slots|2\^|epoch of the set|SHA-256 of"
+    own = {fact.says for one in _measured() for leak in one.design.declared for fact in leak.facts}
+    assert [one for one in own if re.search(jargon, one)], "the results file has them as declared"
+    for place, held in sample.evidence.items():
+        if place.rpartition(".")[2] in ("sees", "facts", "abuse"):
+            assert not re.search(jargon, held), place
+    assert sum(words in sample.opened("oprf-psi.facts") for words in said.values()) > 1
 
 
 def test_the_sample_is_whole_and_its_page_is_of_these_results() -> None:

@@ -20,7 +20,7 @@ from blindmatch_protocol.contract import Severity
 from msgspec.structs import asdict, replace
 from PIL import Image, ImageDraw, ImageFilter
 
-from blindmatch_simulations.data import committed, volumes
+from blindmatch_simulations.data import committed, table_of, volumes
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import told
 from blindmatch_simulations.evaluation.assess.observed import FactSeen
@@ -61,6 +61,7 @@ def sources() -> dict[str, Any]:
         "actors": [str(one) for one in Actor],
         "nobody": Left.NOTHING.notices,
         "same": SAME,
+        "said": table_of("follow")["plain"],
     }
 
 

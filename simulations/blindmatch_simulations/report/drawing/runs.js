@@ -101,10 +101,18 @@ const PARTS = [
   ["glossary", "Glossary", more],
 ];
 
+// declared facts in plain words, where the page has such
+const inPlainWords = (run, said) => {
+  const fact = (one) => ({...one, says: Object.hasOwn(said, one.says) ? said[one.says] : one.says});
+  const leak = (one) => ({...one, facts: one.facts.map(fact)});
+  const row = (one) => (one.kind === "design" ? {...one, design: {...one.design, declared: one.design.declared.map(leak)}} : one);
+  return {...run, rows: run.rows.map(row)};
+};
 // data: {runs, attacks, sources}; state: {run, given, open, kept, sheet} -> {main, nav, foot, evidence}
 const draw = (data, state) => {
-  const run = data.runs[state.run] || data.runs[0];
-  now = {...data, run, given: state.given, open: new Set(state.open), kept: state.kept, evidence: new Map()};
+  const runs = data.runs.map((one) => inPlainWords(one, data.sources.said));
+  const run = runs[state.run] || runs[0];
+  now = {...data, runs, run, given: state.given, open: new Set(state.open), kept: state.kept, evidence: new Map()};
   const drawn = PARTS.map(([id, name, part]) => [id, name, part()]).filter((one) => one[2]); // numbers of each view open on the other
   const nav = glue(drawn.map(([id, name]) => h`<li>${to(id, name, "part")}</li>`));
   return {
