@@ -152,7 +152,6 @@ class Device(Messages):
 
     @property
     def account(self) -> str:
-        """The account's name."""
         return self._base.config.account
 
     @property
@@ -176,7 +175,6 @@ class Device(Messages):
         return self._matcher.record.doubted(Doubt.LOG)
 
     def close(self) -> None:
-        """Close store and channels."""
         if self._cover is not None:
             self._cover.note()
         self._sender.close()

@@ -106,7 +106,6 @@ class NoteSignature(Struct, frozen=True):
 
     @property
     def line(self) -> str:
-        """With its line end."""
         return f"{_DASH}{self.name} {encoded(self.key_id + self.signature)}\n"
 
     @classmethod
@@ -133,7 +132,6 @@ class Note(Struct, frozen=True):
     signatures: tuple[NoteSignature, ...] = ()
 
     def encode(self) -> bytes:
-        """The note's bytes."""
         return (self.text + "\n" + "".join(one.line for one in self.signatures)).encode()
 
     @classmethod
@@ -156,7 +154,6 @@ class Note(Struct, frozen=True):
         return cls(text + "\n", tuple(NoteSignature.parse(line) for line in lines[:-1]))
 
     def signed(self, *more: NoteSignature) -> Note:
-        """With further signatures."""
         return replace(self, signatures=(*self.signatures, *more))
 
 

@@ -198,7 +198,6 @@ class EpochPolicy(Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """Of the log."""
         return next(iter(self.policy.logs))
 
     def is_due(self, proof: TlogProof, now: int) -> bool:

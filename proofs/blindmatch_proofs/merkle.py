@@ -121,7 +121,6 @@ class Tree(Struct, frozen=True):
 
     @classmethod
     def of(cls, leaves: Sequence[bytes]) -> Tree:
-        """The tree over leaf hashes."""
         levels = [tuple(leaves)]
         while len(levels[-1]) > 1:
             levels.append(paired(levels[-1]))
@@ -129,7 +128,6 @@ class Tree(Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Leaves."""
         return len(self.levels[0])
 
     def node(self, height: int, index: int) -> bytes:
@@ -202,7 +200,6 @@ def entries_of(raw: bytes) -> list[bytes]:
 
 
 def hashes_of(raw: bytes) -> list[bytes]:
-    """The hashes of a tile."""
     return [raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES)]
 
 

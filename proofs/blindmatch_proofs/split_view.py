@@ -52,7 +52,6 @@ class SplitView(Struct, frozen=True):
     views: tuple[View, View]
 
     def encode(self) -> bytes:
-        """The file's bytes, JSON."""
         views = [{"shown": one.shown.decode(), "leaf": encoded(one.leaf)} for one in self.views]
         held = {"format": FORMAT, "version": VERSION, "log": self.log.text, "views": views}
         return (json.dumps(held, indent=2, ensure_ascii=False) + "\n").encode()

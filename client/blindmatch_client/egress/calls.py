@@ -92,7 +92,6 @@ class Entry(Redacted, Struct):
         self.tell(self.opened, body)
 
     def record(self) -> EgressRecord:
-        """The record as it stands."""
         return replace(
             self.opened,
             requests=tuple(self.requests),

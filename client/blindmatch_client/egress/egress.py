@@ -244,7 +244,6 @@ class Egress:
         return self._channels.knows(party)
 
     def close(self) -> None:
-        """Close all channels."""
         self._channels.close()
 
     def unary(self, call: Call[Q, P], request: Q) -> P:

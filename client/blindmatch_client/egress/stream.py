@@ -65,7 +65,6 @@ class Stream:
         return reply
 
     def cancel(self) -> None:
-        """End it."""
         self._call.cancel(cygrpc.StatusCode.cancelled, "")
 
     def _receive(self) -> None:

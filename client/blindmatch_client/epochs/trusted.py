@@ -81,7 +81,6 @@ class Adopted(Struct, frozen=True):
 
     @property
     def epoch(self) -> int:
-        """Its number."""
         return self.signed.manifest.epoch
 
 

@@ -114,7 +114,6 @@ class Contacts:
                 self._pin(name, key)
 
     def all(self) -> list[Contact]:
-        """All peers, by name."""
         return [self._contact(name, peer) for name, peer in sorted(self._keeper.account.peers().items())]
 
     def contact(self, peer: str) -> Contact:

@@ -151,7 +151,6 @@ class Recovery(Struct):
         return f"could not open {count} of your messages that are not kept: send them again" if count else ""
 
     def queued(self) -> list[Outgoing]:
-        """What waits of all this."""
         if not self._pending:
             return []
         self._pending = False

@@ -130,7 +130,6 @@ class Session(Redacted, Struct, frozen=True, eq=False):
         return header.ratchet_key in self.seen[:-1]
 
     def dump(self) -> SessionState:
-        """The state for storing."""
         return SessionState(self.id, self.agreement, self.initial, self.seen, dumped(self.ratchet))
 
     @classmethod
@@ -260,7 +259,6 @@ class Peer(Redacted, Struct, frozen=True, eq=False):
     franking_key: tuple[bytes, ...] = ()
 
     def find(self, session: bytes) -> Session | None:
-        """The session of this name."""
         return next((known for known in self.sessions if known.id == session), None)
 
     def with_current(self, session: Session) -> Peer:
@@ -286,7 +284,6 @@ class Peer(Redacted, Struct, frozen=True, eq=False):
         return self if kept == self.accepted else replace(self, accepted=kept)
 
     def dump(self, name: str) -> PeerState:
-        """The state for storing."""
         sessions = tuple(session.dump() for session in self.sessions)
         known = (name, self.identity, self.verified, self.offered, self.told)
         return PeerState(*known, sessions, self.accepted, self.franking_key)

@@ -130,7 +130,6 @@ RATCHET_PARTS: Final = (
 
 
 def dumped(ratchet: Ratchet) -> RatchetState:
-    """A ratchet for storing."""
     whole = ratchet.model
     moving, chains = whole.diffie_hellman_ratchet, whole.diffie_hellman_ratchet.symmetric_key_ratchet
     (root,), previous = _chain(moving.root_chain), chains.previous_sending_chain_length

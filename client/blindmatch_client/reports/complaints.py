@@ -102,7 +102,6 @@ class Complaints(Struct, frozen=True):
         return [problem for one in waiting if (problem := self._submit(one)) is not None]
 
     def all(self) -> Sequence[Complaint]:
-        """All complaints, oldest first."""
         return list(_All.decode(self.base.store.get(_COMPLAINTS) or NO_COMPLAINTS).complaints)
 
     def get(self, complaint_id: bytes) -> Complaint:

@@ -239,7 +239,6 @@ class Reporting:
         return problems
 
     def is_received(self, report_id: bytes) -> bool:
-        """Has the centre acknowledged it?"""
         return any(one.report_id == report_id and not one.file for one in self._held().reports)
 
     def centre_key(self) -> bytes:

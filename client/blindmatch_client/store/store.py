@@ -224,7 +224,6 @@ class Store:
         return row
 
     def all(self, query: str, *values: Value) -> Sequence[tuple[Any, ...]]:
-        """All rows."""
         with self._lock, _named():
             self._write_later()
             return self._db.execute(query, values).fetchall()

@@ -74,7 +74,6 @@ class EndorsementPolicy(Message, tag=0x23, name="endorsement/policy"):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The organisations, each once."""
         return tuple(dict.fromkeys(one.name for one in self.organisations))
 
     @property

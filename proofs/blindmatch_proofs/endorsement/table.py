@@ -85,7 +85,6 @@ class EndorsedTable:
             raise SetFileError(f"{FILE}: batch {number} is missing, or has an unknown action") from None
 
     def batches(self) -> Iterator[Batch]:
-        """All batches."""
         return map(self.batch, range(self.size))
 
     @property

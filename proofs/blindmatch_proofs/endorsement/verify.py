@@ -150,7 +150,6 @@ class EndorsementProof(Message, tag=0x25, name="endorsement/proof"):
 
     @property
     def batch(self) -> Batch:
-        """The batch that was signed."""
         one = self.statement
         return Batch(Action(one.action), one.first_epoch, one.last_epoch, one.size, one.root, self.signatures)
 

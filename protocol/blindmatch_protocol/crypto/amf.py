@@ -64,7 +64,6 @@ class Elements(Redacted, Struct, frozen=True):
     e_r: bytes
 
     def joined(self) -> bytes:
-        """As a signature begins."""
         return self.j + self.e_j + self.r + self.e_r
 
 

@@ -121,7 +121,6 @@ def keyed(key: bytes) -> HMAC:
 
 
 def hmac_sha256(key: bytes, data: bytes) -> bytes:
-    """HMAC-SHA-256 of `data`, 32 bytes."""
     mac = keyed(key)
     mac.update(data)
     return mac.finalize()

@@ -55,7 +55,6 @@ class Setup(Redacted, Struct, frozen=True):
 
     @property
     def entries(self) -> int:
-        """How many there are."""
         return self.file.entries
 
     @property

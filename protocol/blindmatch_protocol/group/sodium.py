@@ -272,12 +272,10 @@ def reduce_scalar(wide: bytes) -> bytes:
 
 
 def subtract_scalars(left: bytes, right: bytes) -> bytes:
-    """The difference modulo the order."""
     return _computed(_SUBTRACT_SCALARS, _checked(left), _checked(right))
 
 
 def multiply_scalars(left: bytes, right: bytes) -> bytes:
-    """The product modulo the order."""
     return _computed(_MULTIPLY_SCALARS, _checked(left), _checked(right))
 
 

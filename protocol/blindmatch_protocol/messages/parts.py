@@ -189,7 +189,6 @@ async def begun(joiner: Joiner[W], parts: AsyncIterator[W]) -> tuple[W, AsyncIte
 
 
 async def whole(data: AsyncIterator[bytes]) -> bytes:
-    """What was cut, in memory."""
     return b"".join([piece async for piece in data])
 
 

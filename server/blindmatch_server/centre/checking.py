@@ -66,7 +66,6 @@ class Checking:
         self._checked = asyncio.Event()
 
     def wake(self) -> None:
-        """There is a new report."""
         self._due.set()
 
     async def finished(self, seconds: float) -> None:

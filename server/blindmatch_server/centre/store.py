@@ -197,7 +197,6 @@ def write_journal(connection: Connection, report_id: bytes, entry: Entry) -> Non
 
 
 def journal(connection: Connection, report_id: bytes) -> list[Entry]:
-    """A report's journal, oldest first."""
     rows = connection.execute(
         "SELECT at_ms, actor, event, state, reason FROM journal WHERE report_id = ? ORDER BY number",
         (report_id,),
@@ -222,7 +221,6 @@ def no_such_report() -> NotFoundError:
 
 
 def reports(connection: Connection) -> list[Row]:
-    """All reports, oldest first."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM reports ORDER BY received_at_ms, rowid")  # noqa: S608
     return [_row(row) for row in rows]
 

@@ -254,7 +254,6 @@ class Draft:
         sync_folder(self.path.parent)
 
     def close(self) -> None:
-        """Remove what was not published."""
         self.file.close()
         self._temporary.unlink(missing_ok=True)
 

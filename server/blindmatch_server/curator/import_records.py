@@ -123,7 +123,6 @@ class ImportRecords:
         self._old = self._hashes.rows
 
     def add(self, block: Block) -> None:
-        """Append a source's records."""
         named = block.identities is not None
         kinds = np.full(len(block.hashes), Kind.NAMED if named else Kind.PLAIN, np.uint8)
         if block.removals is not None:
@@ -141,7 +140,6 @@ class ImportRecords:
         self._times.append(np.full(len(hashes), NO_TIME) if times is None else times)
 
     def settle(self) -> Settled:
-        """Decide what stands."""
         hashes, kinds = self._hashes.array(), self._kinds.array()
         group, first = group_rows(hashes)
         named = self._live_named(kinds)

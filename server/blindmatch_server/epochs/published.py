@@ -78,7 +78,6 @@ class Contents(Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def of(cls, published: Published, records: Iterable[FileRecord]) -> Self:
-        """What a design has published."""
         roles = {str(role): tuple(names) for role, names in published.roles.items()}
         files = tuple(sorted(records, key=lambda file: file.name))
         return cls(FORMAT, tuple(published.setup), roles, tuple(published.opener), files)
@@ -143,12 +142,10 @@ class Publication:
 
     @property
     def manifest(self) -> EpochManifest:
-        """What the epoch is."""
         return self.signed.manifest
 
     @property
     def parameters(self) -> dict[str, int]:
-        """The design's parameters, defaults included."""
         return {one.name: one.value for one in self.manifest.parameters}
 
     @property

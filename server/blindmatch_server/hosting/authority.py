@@ -100,7 +100,6 @@ class Identity(Struct, frozen=True):
 
     @property
     def uri(self) -> str:
-        """The URI in the certificate."""
         return f"{SCHEME}://{self.words}" + (f"/{self.name}" if self.kind in _NAMED else "")
 
     @property
@@ -222,7 +221,6 @@ class Root(Redacted, Struct, frozen=True):
 
     @classmethod
     def create(cls, name: x509.Name, now: datetime, valid_for: timedelta) -> Root:
-        """A new one called `name`."""
         key = ec.generate_private_key(ec.SECP256R1())
         draft = _draft(name, name, key.public_key(), now, valid_for)
         draft = draft.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

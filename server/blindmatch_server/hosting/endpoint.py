@@ -99,13 +99,9 @@ class Service(Protocol):
     """A service of the .proto."""
 
     @property
-    def descriptor(self) -> ServiceDescriptor:
-        """Its descriptor."""
-        ...
+    def descriptor(self) -> ServiceDescriptor: ...
 
-    def methods(self) -> Mapping[str, Method | Line]:
-        """All its methods by name."""
-        ...
+    def methods(self) -> Mapping[str, Method | Line]: ...
 
 
 class ServerContext(Struct, frozen=True):

@@ -200,7 +200,6 @@ class Answering:
         return await self._batcher.submit(task, account)
 
     async def close(self) -> None:
-        """Answer what waits, then stop."""
         await self._batcher.close()
         self._turns.shutdown()
         self._threads.shutdown()

@@ -326,7 +326,6 @@ class Filer:
         self._due = asyncio.Event()
 
     def wake(self) -> None:
-        """There is a new filing."""
         self._due.set()
 
     async def run(self) -> None:

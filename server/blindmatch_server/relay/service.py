@@ -212,7 +212,6 @@ class Relay:
         self._listeners.wake_all()
 
     async def acknowledge(self, request: wire.AcknowledgeRequest, call: Call) -> wire.AcknowledgeReply:
-        """Delete the caller's messages."""
         sequences = list(request.sequences)
         if len(sequences) > _MOST_ACKNOWLEDGED or any(s >= 1 << 63 for s in sequences):
             rule = f"must be at most {_MOST_ACKNOWLEDGED} numbers below 2^63"

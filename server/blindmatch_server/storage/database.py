@@ -100,5 +100,4 @@ def signed(value: int) -> int:
 
 
 def unsigned(value: int) -> int:
-    """What `signed` was given."""
     return value + (1 << 64) if value < 0 else value

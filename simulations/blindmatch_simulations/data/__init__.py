@@ -12,7 +12,6 @@ from typing import Any
 
 
 def text_of(name: str) -> str:
-    """A file of this folder."""
     return files(__package__).joinpath(name).read_text("utf-8")
 
 
@@ -27,7 +26,6 @@ def text_at(path: Path | None, committed: str, error: Callable[[str], Exception]
 
 
 def table_of(name: str) -> dict[str, Any]:
-    """What ``data/NAME.toml`` holds."""
     return tomllib.loads(text_of(f"{name}.toml"))
 
 

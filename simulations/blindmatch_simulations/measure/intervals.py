@@ -217,7 +217,6 @@ class Advantage(Struct, frozen=True):
         return {"advantage": round(self.value, 4), "interval": interval}
 
     def words(self) -> str:
-        """For people."""
         return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}] over {self.runs} runs"
 
 

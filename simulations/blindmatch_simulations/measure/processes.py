@@ -178,7 +178,6 @@ class Worker(Struct, frozen=True):
 
     @property
     def pid(self) -> int:
-        """Its process id."""
         return self.process.pid
 
     def tell(self, line: str) -> None:

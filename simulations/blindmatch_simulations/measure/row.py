@@ -79,7 +79,6 @@ class Target(Strict, frozen=True):
     where: Mapping[str, int] = msgspec.field(default_factory=dict)
 
     def holds(self, figures: Mapping[str, float]) -> bool:
-        """Do these figures reach it?"""
         found = figures[self.figure]
         return found >= self.value if self.at_least else found <= self.value
 

@@ -25,7 +25,6 @@ _RAISED: Final = str.maketrans(
 
 
 def text(value: object) -> str:
-    """Escaped."""
     return escape(str(value), quote=True)
 
 
@@ -46,7 +45,6 @@ def _hash(words: str) -> str:
 
 
 def mark(provenance: str) -> str:
-    """A provenance mark, in words."""
     return f'<span class="mark mark-{text(provenance)}">{text(provenance)}</span>'
 
 
@@ -121,7 +119,6 @@ def _svg(title: str, height: float, parts: Sequence[str]) -> str:
 
 @cache
 def bundled() -> list[bytes]:
-    """Hashes of the standard crops."""
     return [bytes.fromhex(one["hash"]) for one in committed("pictures")["pictures"]]
 
 

@@ -105,7 +105,6 @@ def measured(results: Results) -> list[Measured]:
 
 
 def failed(results: Results) -> list[Row]:
-    """Rows that were not."""
     return [one for one in results.rows if not isinstance(one, Measured | Studied)]
 
 
@@ -281,7 +280,6 @@ def script(drawing_alone: bool = False) -> str:
 
 
 def asset(name: str) -> str:
-    """A file of the page."""
     return files("blindmatch_simulations.report").joinpath("drawing", name).read_text("utf-8")
 
 

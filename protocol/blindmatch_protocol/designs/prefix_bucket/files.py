@@ -56,7 +56,6 @@ def rows_of(entries: int, bits: int) -> int:
 
 
 def row_bytes(signatures: int) -> int:
-    """Length of a row."""
     return TAG_BYTES + labels.record_bytes(signatures)
 
 
@@ -153,7 +152,6 @@ class Setup(VoprfSetup[FileLayer], frozen=True, eq=False):
 
     @property
     def width(self) -> int:
-        """Length of a bucket's row."""
         return row_bytes(self.parameters[SIGNATURES.name])
 
     def digest(self, bucket: int) -> bytes:
@@ -200,7 +198,6 @@ class BucketHolder(Redacted, Struct, frozen=True, eq=False):
     content: memoryview
 
     def bucket(self, number: int) -> bytes:
-        """One of them."""
         size = len(self.content) >> self.bits
         return bytes(self.content[number * size : (number + 1) * size])
 

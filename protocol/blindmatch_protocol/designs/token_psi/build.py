@@ -99,11 +99,9 @@ class Tokening(Struct, frozen=True):
 
     @property
     def tokens(self) -> int:
-        """Tokens in every request."""
         return self.bands * self.probes
 
     def values(self) -> dict[str, int]:
-        """The parameters by name."""
         return asdict(self)
 
 

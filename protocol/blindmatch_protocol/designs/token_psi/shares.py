@@ -56,7 +56,6 @@ PRODUCTS.flags.writeable = False
 
 
 def multiply(left: int, right: int) -> int:
-    """The product of two elements."""
     return int(PRODUCTS[left, right])
 
 
@@ -80,7 +79,6 @@ VALUE_BYTES: Final = SECRET_BYTES
 
 
 def candidate_count(bands: int, probes: int, needed: int) -> int:
-    """How many secrets `candidates` gives."""
     return comb(bands, needed) * int(probes**needed)
 
 

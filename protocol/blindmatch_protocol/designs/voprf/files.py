@@ -72,7 +72,6 @@ class FileLayer(Redacted, Struct, frozen=True, eq=False):
 
     @property
     def entries(self) -> int:
-        """Entries in the file."""
         return self.file.entries
 
     @property
@@ -116,7 +115,6 @@ class VoprfSetup(Redacted, Struct, Generic[L], frozen=True, eq=False):
 
     @property
     def public_key(self) -> PublicKey:
-        """The whole key's."""
         return self.keys.whole
 
     @property
@@ -175,7 +173,6 @@ def key_file(role: Role) -> str:
 
 
 def write_public_keys(file: SetFileWriter, key: SecretKey, shares: Mapping[Role, SecretKey]) -> None:
-    """The sections that `open_public_keys` reads."""
     file.section(PUBLIC_KEY_KIND, [key.public.element], 1)
     if len(shares) > 1:
         file.section(SHARE_KEYS_KIND, [share.public.element for share in shares.values()], len(shares))

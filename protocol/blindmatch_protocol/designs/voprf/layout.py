@@ -215,7 +215,6 @@ class Limits(Struct, frozen=True):
         return cls(**held)
 
     def values(self) -> dict[str, int]:
-        """The parameters by name."""
         return asdict(self)
 
     def on(self, key: bytes, cost: int) -> KeyLimits:

@@ -98,7 +98,6 @@ def load_point(f: Field, pointer: str, index: int = 0) -> Point:
 
 
 def store_point(f: Field, pointer: str, point: Point) -> None:
-    """Put it there."""
     for k, coordinate in enumerate(point):
         f.store(pointer, k, coordinate)
 

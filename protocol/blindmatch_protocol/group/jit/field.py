@@ -99,15 +99,12 @@ class Field(Function):
         return self.add(self.add(value, self.left(value, 1)), self.left(value, 4))
 
     def plus(self, left: Limbs, right: Limbs) -> Limbs:
-        """The sum, tight."""
         return self.carry(self.sum(left, right))
 
     def minus(self, left: Limbs, right: Limbs) -> Limbs:
-        """The difference, tight."""
         return self.carry(self.difference(left, right))
 
     def negated(self, value: Limbs) -> Limbs:
-        """Minus the value, tight."""
         return self.minus([self.constant(0)] * LIMBS, value)
 
     # --- products ---
@@ -125,11 +122,9 @@ class Field(Function):
         return self.products(self._tight(value), None)
 
     def times(self, left: Limbs, right: Limbs) -> Limbs:
-        """The product, tight."""
         return self.carry(self.product(left, right)) if self.inline else self._outside("fe_mul", left, right)
 
     def square(self, value: Limbs) -> Limbs:
-        """The square, tight."""
         return self.carry(self.squared(value)) if self.inline else self._outside("fe_square", value)
 
     def _outside(self, function: str, *operands: Limbs) -> Limbs:

@@ -61,7 +61,6 @@ class Module:
         return f"@{name}"
 
     def text(self) -> str:
-        """The whole module."""
         return "\n".join([*self._declared.values(), *self._functions])
 
 
@@ -89,7 +88,6 @@ class Function:
 
     @property
     def vector_bytes(self) -> int:
-        """Bytes of a vector."""
         return 8 * self.module.width
 
     @property
@@ -181,22 +179,18 @@ class Function:
         return self._binary("sub", left, right, WORD - 1)
 
     def and_(self, left: Lanes, right: Lanes | int) -> Lanes:
-        """Bit by bit."""
         return self._binary(
             "and", left, right, min(left.most, right if isinstance(right, int) else right.most)
         )
 
     def or_(self, left: Lanes, right: Lanes) -> Lanes:
-        """Bit by bit."""
         return self._binary("or", left, right, (1 << max(left.most, right.most).bit_length()) - 1)
 
     def xor(self, left: Lanes, right: Lanes | int) -> Lanes:
-        """Bit by bit."""
         most = max(left.most, right if isinstance(right, int) else right.most)
         return self._binary("xor", left, right, (1 << most.bit_length()) - 1)
 
     def right(self, value: Lanes, bits: int) -> Lanes:
-        """Shifted right."""
         return self._binary("lshr", value, bits, value.most >> bits)
 
     def right_by(self, value: Lanes, bits: str) -> Lanes:
@@ -216,12 +210,10 @@ class Function:
         return Lanes(found.name, max(yes.most, no.most))
 
     def load_lanes(self, pointer: str, index: int = 0, most: int = WORD - 1) -> Lanes:
-        """A vector behind a pointer."""
         where = self.offset(pointer, index * self.vector_bytes)
         return Lanes(self.op(f"load {self.module.vector}, ptr {where}, align {self.vector_bytes}"), most)
 
     def store_lanes(self, pointer: str, index: int, value: Lanes) -> None:
-        """Put a vector there."""
         where = self.offset(pointer, index * self.vector_bytes)
         self.emit(f"store {self.module.vector} {value.name}, ptr {where}, align {self.vector_bytes}")
 

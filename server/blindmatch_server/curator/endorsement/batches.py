@@ -94,7 +94,6 @@ class Batches(Redacted, Struct, frozen=True):
         return out.getvalue()
 
     def encode(self, info: Info, policy: EndorsementPolicy) -> bytes:
-        """The file, for a design."""
         out, every = BytesIO(), joined(one.entries for one in self.held)
         writer = SetFileWriter(out, Identity(info.name, info.version, self.epoch, {NEXT_ID: self.next_id}))
         for kind, column in ((KIND_HASHES, every.hashes), (KIND_IDS, every.ids), (KIND_SALTS, every.salts)):

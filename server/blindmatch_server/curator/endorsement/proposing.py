@@ -211,7 +211,6 @@ class Records(Struct, frozen=True):
         return replace(before, next_id=max(before.next_id, proposed.next_id))
 
     def endorse(self, name: str, endorsement: SignedProposal) -> None:
-        """Keep an organisation's signatures."""
         replace_file(self.folder / f"{name}{SUFFIX}", endorsement.encode())
 
     def endorsements(self) -> Iterator[SignedProposal]:

@@ -53,7 +53,6 @@ class Material(Struct, frozen=True):
     folder: Path
 
     def __len__(self) -> int:
-        """Entries of the list."""
         with self.entries() as entries:
             return len(entries)
 

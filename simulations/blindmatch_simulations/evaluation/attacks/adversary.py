@@ -98,7 +98,6 @@ class Means(Struct, frozen=True):
         return [actor for actor, does in acts.items() if does]
 
     def words(self) -> str:
-        """For people."""
         held = f"{self.conduct} {' with '.join(sorted(self.parties))}"
         return f"{held}: {self.has}" if self.has else held
 

@@ -171,7 +171,6 @@ class Arena(Redacted, Struct, frozen=True):
         return each(items, self.progress)
 
     def rng(self, purpose: str) -> Randomness:
-        """Randomness for one purpose."""
         return seeded(f"attack/{self.seed}/{purpose}")
 
     def hashes(self, count: int, purpose: str) -> Rows:
@@ -186,7 +185,6 @@ class Arena(Redacted, Struct, frozen=True):
         )
 
     def deployed(self, entries: Rows, purpose: str, **values: int) -> Deployed:
-        """The same, opened."""
         return self.opened(self.publish(entries, purpose, **values))
 
     def opened(self, build: Build) -> Deployed:

@@ -58,7 +58,6 @@ class Scene(Struct, frozen=True):
 
     @classmethod
     def of(cls, arena: Arena) -> Scene:
-        """With keys of the arena's."""
         rng, name = arena.rng("log"), arena.design.info.name
         log, foreign = (NoteSigner.of(f"{at}/{name}", ED25519, rng.take(32)) for at in ("log", "foreign"))
         witnesses = tuple(NoteSigner.of(f"w{n}", COSIGNATURE, rng.take(32)) for n in range(1, 6))
@@ -112,7 +111,6 @@ class History(Struct):
 
     @property
     def tree(self) -> Tree:
-        """The tree of all leaves."""
         count = len(self.leaves)
         if count not in self._tree:
             self._tree[count] = Tree.of([leaf_hash(one.encode()) for one in self.leaves])

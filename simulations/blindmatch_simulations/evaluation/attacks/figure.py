@@ -49,7 +49,6 @@ class Figure(Struct, frozen=True):
     parts: Mapping[str, float] = field(default_factory=dict)
 
     def words(self) -> str:
-        """For people."""
         if self.interval is None:
             return f"{self.value:g} {self.measure} of {self.trials}"
         low, high = self.interval
@@ -179,7 +178,6 @@ class Distortion(Strict, frozen=True):
     pictures: int
 
     def words(self) -> str:
-        """For people."""
         return f"{self.edit}: L2 {self.l2:.1f}, Linf {self.linf:.2f}, SSIM {self.ssim:.2f}"
 
 
@@ -192,7 +190,6 @@ class Budget(Strict, frozen=True):
     list_share: float | UnsetType = UNSET
 
     def words(self) -> str:
-        """For people."""
         said = [
             "" if self.queries is UNSET else f"{self.queries:,} queries",
             "" if self.distortion is UNSET else self.distortion.words(),

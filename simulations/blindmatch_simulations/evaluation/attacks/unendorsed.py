@@ -74,7 +74,6 @@ class Curator(Redacted, Struct, frozen=True):
 
     @property
     def epoch(self) -> int:
-        """The next epoch."""
         return next_epoch(self.world.published)
 
     def batch(

@@ -55,7 +55,6 @@ class Served(Redacted, Struct, frozen=True):
 
     @property
     def pid(self) -> int:
-        """The matcher's process."""
         return self.world.servers[Party.MATCHER].process.pid
 
     def channels(self, name: str) -> Channels:

@@ -47,7 +47,6 @@ class Load(Struct, frozen=True):
 
     @property
     def all_pairs(self) -> int:
-        """Pairs in all."""
         return self.workers * self.pairs
 
 
@@ -79,7 +78,6 @@ class Outcome(Struct, frozen=True):
 
     @property
     def per_second(self) -> float:
-        """Messages a second."""
         return self.messages / self.seconds
 
     def cpu_figures(self) -> dict[str, float]:

@@ -108,7 +108,6 @@ class Pair(Struct):
         return complete
 
     def close(self) -> None:
-        """Close both devices."""
         self.sender.close()
         self.receiver.close()
 

@@ -134,7 +134,6 @@ class Check(Redacted, Struct, frozen=True):
 
     @property
     def epoch(self) -> int:
-        """Of the publication."""
         return self.publication.manifest.epoch
 
     def session(self, rng: Randomness) -> Session:

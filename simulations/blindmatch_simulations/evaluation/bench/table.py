@@ -29,7 +29,6 @@ def cells(row: BenchRow) -> tuple[str, ...]:
 
 
 def markdown(rows: Iterable[BenchRow]) -> str:
-    """A table in Markdown."""
     lines = [COLUMNS, ("---",) * len(COLUMNS), *(cells(row) for row in rows)]
     return "".join(f"| {' | '.join(cell.replace('|', ' ') for cell in line)} |\n" for line in lines)
 

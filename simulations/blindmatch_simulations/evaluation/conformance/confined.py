@@ -131,7 +131,6 @@ class ConfinedError(Exception):
 
 
 def main() -> None:
-    """Run one task."""
     task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Task)
     surround(task)
     with _listening() as said:
@@ -267,7 +266,6 @@ class Watch:
         self._looking = False
 
     def confine(self) -> None:
-        """From now on."""
         sys.dont_write_bytecode = True
         sys.addaudithook(self._hook)
 

@@ -86,7 +86,6 @@ class Fixtures:
         self.held_out = 0
 
     def rng(self, purpose: str) -> Randomness:
-        """Randomness for one purpose."""
         return seeded(f"conformance/{self.seed}/{purpose}")
 
     def publish(
@@ -103,12 +102,10 @@ class Fixtures:
 
     @cached_property
     def build(self) -> Build:
-        """Epoch 1: the pool's list."""
         return self.publish(self.pool.entries, "publish")
 
     @cached_property
     def deployed(self) -> Deployed:
-        """Epoch 1, opened."""
         return opened(self.build)
 
     @cached_property
@@ -221,7 +218,6 @@ def updated(fixtures: Fixtures) -> Setting | None:
 
 @once
 def large(fixtures: Fixtures) -> Setting:
-    """The large set."""
     pictures = crowd(fixtures.seed)
     beyond = [one.item for one in pictures if one.name.startswith("beyond/")]
     listed = [one.item.hash for one in pictures if one.kind == "listed"]
@@ -233,7 +229,6 @@ def large(fixtures: Fixtures) -> Setting:
 
 
 def settings(fixtures: Fixtures) -> list[Setting]:
-    """All of them."""
     made = (as_published(fixtures), updated(fixtures), large(fixtures))
     return [one for one in made if one is not None]
 

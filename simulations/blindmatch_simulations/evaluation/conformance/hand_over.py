@@ -79,11 +79,9 @@ class LocalParties(Egress):
         return self._deployed.design
 
     def note(self, kind: str) -> None:
-        """Something happened now."""
         self.noted.append(Noted(kind, self._clock()))
 
     def knows(self, party: Party) -> bool:
-        """All are here."""
         return True
 
     def close(self) -> None:

@@ -193,7 +193,6 @@ class Report(Struct, frozen=True):
 
     @property
     def failed(self) -> tuple[Result, ...]:
-        """What failed."""
         return tuple(result for result in self.results if result.verdict is Verdict.FAILED)
 
     @property
@@ -276,7 +275,6 @@ REPORTED: Final = ("check", "verdict", "reason", "figures", "step", "rule")
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The report as JSON values."""
     return {
         "conformance": RESULT_VERSION,
         "design": report.design,

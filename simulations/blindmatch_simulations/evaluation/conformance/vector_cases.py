@@ -53,7 +53,6 @@ class VectorItem(Redacted, Struct, frozen=True):
         return np.asarray(self.pixels.mean(axis=2), np.float32)
 
     def as_json(self) -> dict[str, Any]:
-        """The item's numbers."""
         return {
             "name": self.name,
             "hash": self.hash.hex(),
@@ -64,7 +63,6 @@ class VectorItem(Redacted, Struct, frozen=True):
 
 
 def from_json(held: dict[str, Any]) -> VectorItem:
-    """The item of a vector."""
     return VectorItem(
         held["name"],
         bytes.fromhex(held["hash"]),

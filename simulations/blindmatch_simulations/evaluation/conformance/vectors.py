@@ -197,7 +197,6 @@ def _ask(
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """How a session ended."""
     name = type(outcome).__name__
     match outcome:
         case Match(label):

@@ -66,7 +66,6 @@ class Cache:
         self.added += len(rows)
 
     def key(self, file: FileSeen) -> bytes:
-        """What stands for the file."""
         told = b"\0".join((os.fsencode(file.name), b"%d" % file.size, b"%d" % file.changed_ns))
         return blake2b(told, key=self._salt, digest_size=_KEY_BYTES).digest()
 
@@ -75,7 +74,6 @@ class Cache:
         return blake2b(data, key=self._salt, digest_size=8).hexdigest()
 
     def close(self) -> None:
-        """Let go of the file."""
         self._db.close()
 
     def _opened(self) -> bytes:

@@ -53,7 +53,6 @@ class Tally(Redacted, Struct, frozen=True):
 
     @classmethod
     def empty(cls, count: int) -> Tally:
-        """Of `count` pictures."""
         near, histogram = np.full(count, NONE_NEAR, np.uint8), np.zeros(BITS + 1, np.int64)
         return cls(histogram, np.zeros(REACH + 1, np.int64), near, near.copy(), np.zeros(count, np.bool_))
 

@@ -48,7 +48,6 @@ class Range(Struct, frozen=True):
         return Range(value, value, value)
 
     def at(self, end: str) -> float:
-        """The ``value``, ``low`` or ``high``."""
         return float(getattr(self, end))
 
 
@@ -169,7 +168,6 @@ class Model(Struct, frozen=True):
 
     @property
     def volume(self) -> float:
-        """Pictures of all accounts."""
         return self.accounts * self.inputs.activity.pictures_a_day.value
 
     @property

@@ -37,7 +37,6 @@ class Share(Struct, frozen=True):
     trials: int
 
     def words(self) -> str:
-        """For a table."""
         low, high = clopper_pearson(self.hits, self.trials)
         return f"{self.hits}/{self.trials} [{low:.3f}, {high:.3f}]"
 

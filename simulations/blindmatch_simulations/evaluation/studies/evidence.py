@@ -69,7 +69,6 @@ class Matching(Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """For a table."""
         if self.within is None:
             return "nothing"
         bits = "equal hash" if self.within == 0 else f"distance <= {self.within}"

@@ -82,7 +82,6 @@ class Store(Struct, frozen=True):
 
     @property
     def entries(self) -> int:
-        """Of the set."""
         return self.publication.manifest.entries
 
 

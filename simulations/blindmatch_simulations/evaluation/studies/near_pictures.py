@@ -64,7 +64,6 @@ class Fingerprints(Redacted, Struct, frozen=True):
         return self.take(self.qualities >= LEAST_QUALITY)
 
     def take(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Fingerprints:
-        """The chosen rows."""
         return Fingerprints(self.hashes[which], self.coefficients[which], self.qualities[which])
 
 
@@ -107,7 +106,6 @@ def hamming(left: Rows, right: Rows) -> npt.NDArray[np.int32]:
 
 
 def stacked(found: list[Fingerprint]) -> Fingerprints:
-    """Many fingerprints as one."""
     return Fingerprints(
         pdq.rows([one.hash for one in found]),
         np.array([one.coefficients for one in found], np.float32).reshape(-1, 256),
@@ -214,7 +212,6 @@ def _exchanged(squared: Matrix, steps: int, seed: int) -> npt.NDArray[np.intp]:
 
 
 def printed(permutation: list[int], corpora: list[str]) -> str:
-    """The module's source."""
     lines = [", ".join(map(str, permutation[at : at + 16])) for at in range(0, HASH_BITS, 16)]
     body = "\n".join(f"    {line}," for line in lines)
     return (
@@ -227,7 +224,6 @@ def printed(permutation: list[int], corpora: list[str]) -> str:
 
 
 def main() -> None:
-    """Print the module."""
     count, seed = CROPS
     pictures = crops(count, seed)
     corpora = [stacked([Picture.from_bytes(picture.data).fingerprint for picture in pictures])]

@@ -98,7 +98,6 @@ class Revealed(Struct, frozen=True):
         return sum(len(found) for bands, found in self.distances.items() if bands >= needed)
 
     def by_distance(self, needed: int) -> dict[str, int]:
-        """Those pairs by distance."""
         parts = [found for bands, found in self.distances.items() if bands >= needed]
         whole = np.concatenate([np.zeros(0, np.int32), *parts])
         edges = (32, 60, 90, 257)

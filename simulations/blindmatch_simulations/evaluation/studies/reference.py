@@ -89,7 +89,6 @@ class Reference(Redacted, Struct, frozen=True):
 
 
 def about() -> dict[str, Any]:
-    """What ``data/reference.json`` holds."""
     found: dict[str, Any] = committed("reference")
     return found
 
@@ -119,7 +118,6 @@ def packed(rows: list[Row], arrays: dict[str, npt.NDArray[Any]]) -> tuple[bytes,
 
 
 def unpacked(rows: bytes, arrays: bytes, edits: list[str]) -> Reference:
-    """What `packed` made them from."""
     lines = list(csv.reader(io.StringIO(rows.decode())))
     with np.load(io.BytesIO(arrays), allow_pickle=False) as held:
         found = {name: held[name] for name in _ARRAYS}

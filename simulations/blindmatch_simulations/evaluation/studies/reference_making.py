@@ -64,7 +64,6 @@ class Kinds(Struct, frozen=True):
     photographs: list[str]
 
     def of(self, name: str) -> str:
-        """Of one picture."""
         if name in self.photographs:
             return PHOTOGRAPH
         return next(kind for kind, pattern in self.kinds if re.search(pattern, name))

@@ -79,7 +79,6 @@ class Authority(Redacted, Struct):
 
     @classmethod
     def drawn(cls, periods: int, rng: Randomness) -> Authority:
-        """With fresh keys."""
         return cls([rng.take(hpke.KEY_BYTES) for _ in range(periods)])
 
     def public(self, period: int) -> bytes:

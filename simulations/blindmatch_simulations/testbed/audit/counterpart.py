@@ -36,7 +36,6 @@ class Forged(Redacted, Struct, frozen=True, eq=False):
 
     @classmethod
     def of(cls, item: Item) -> Forged:
-        """All views of `item`."""
         return cls(item.hash, item.quality, item.coefficients, item.luminance, item.pixels)
 
     def with_hash(self, value: bytes) -> Forged:

@@ -129,7 +129,6 @@ PURPOSES: Final = {
 
 
 def name_of(record: EgressRecord) -> str:
-    """The method's short name."""
     return record.method.rpartition("/")[2]
 
 

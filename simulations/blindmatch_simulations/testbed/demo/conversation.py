@@ -72,7 +72,6 @@ class Conversation(Redacted, Struct, frozen=True):
 
     @property
     def world(self) -> World:
-        """Where they are."""
         return self.player.world
 
     def run(self) -> dict[str, Any]:

@@ -43,7 +43,6 @@ from blindmatch_simulations.testbed.deployment.transparency import read_log
 
 
 def now_ms() -> int:
-    """Unix time in milliseconds."""
     return time.time_ns() // 1_000_000
 
 
@@ -61,7 +60,6 @@ class Watched(Redacted, Struct, frozen=True):
 
     @property
     def traces(self) -> list[SessionTrace]:
-        """Its matching sessions."""
         return self.traced.sessions
 
 

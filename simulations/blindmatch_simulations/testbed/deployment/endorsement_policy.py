@@ -25,7 +25,6 @@ NO_POLICY: Final = "none"
 
 
 def policy_path(deployment: Deployment) -> Path:
-    """Where the policy is kept."""
     return deployment.home / POLICY
 
 

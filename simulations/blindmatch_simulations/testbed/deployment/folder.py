@@ -120,7 +120,6 @@ class Deployment(Struct, frozen=True):
 
     @property
     def authority(self) -> Path:
-        """Folder of the certificate authority."""
         return self.home / "authority"
 
     @property
@@ -130,7 +129,6 @@ class Deployment(Struct, frozen=True):
 
     @property
     def lists(self) -> Path:
-        """Folder of the curator's lists."""
         return self.home / "curator" / "lists"
 
     @property
@@ -149,12 +147,10 @@ class Deployment(Struct, frozen=True):
         return Signer.at(CuratorKey.read(self.curator_keys), now.timestamp(), days, sealing)
 
     def published(self, design: str) -> Path:
-        """Folder of a design's epochs."""
         return self.home / "curator" / "published" / design
 
     @property
     def centre_keys(self) -> Path:
-        """Folder of the centre's secrets."""
         return self.server(Party.CENTRE) / KEYS
 
     @property

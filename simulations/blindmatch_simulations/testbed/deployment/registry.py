@@ -231,7 +231,6 @@ def loader_of(design: AnyDesign) -> Callable[[], AnyDesign]:
 
 
 def is_path(reference: str) -> bool:
-    """Whether this is ``path.py:NAME``."""
     path, colon, _ = reference.rpartition(":")
     return bool(colon) and path.endswith(".py")
 

@@ -259,12 +259,10 @@ class Mailbox(Struct, frozen=True):
 
     @property
     def key(self) -> Path:
-        """Its private key, X25519."""
         return self.folder / "mailbox.key"
 
     @property
     def inbox(self) -> Path:
-        """Where reports come in."""
         return self.folder / "inbox"
 
     def put(self, evidence: ReportEvidence, now: datetime) -> Path:

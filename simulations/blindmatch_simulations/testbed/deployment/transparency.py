@@ -81,7 +81,6 @@ class TransparencyLog(Struct, frozen=True):
 
     @property
     def parties(self) -> tuple[Party, ...]:
-        """Whose servers it has."""
         return (LOG, *self.witnesses)
 
     def origin(self, *stream: str) -> str:

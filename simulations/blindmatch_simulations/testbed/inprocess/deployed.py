@@ -134,7 +134,6 @@ class Build(Redacted, Struct, frozen=True):
 
     @property
     def setup_files(self) -> dict[str, bytes]:
-        """What every device gets."""
         return {name: self.files[name] for name in self.published.setup}
 
     def role_files(self, role: bm.Role) -> dict[str, bytes]:
@@ -316,7 +315,6 @@ class Ran(Redacted, Struct, frozen=True):
 
     @property
     def verdicts(self) -> list[bm.Verdict]:
-        """What roles learnt, in order."""
         return [asked.verdict for asked in self.asked if asked.verdict is not None]
 
     @property

@@ -33,7 +33,6 @@ def below(rng: Randomness, bound: int) -> int:
 
 
 def flag(rng: Randomness) -> bool:
-    """A fair coin."""
     return bool(rng.take(1)[0] & 1)
 
 
@@ -124,7 +123,6 @@ def silent(value: Hashable) -> bool:
 
 
 def byte_fields(message: codec.Message) -> list[bytes]:
-    """The leaves that are bytes."""
     return [value for _, value in fields_of(message) if isinstance(value, bytes)]
 
 
@@ -204,7 +202,6 @@ class Stop(Redacted, Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """For failures."""
         return f"receive, round {self.number}"
 
 

@@ -44,7 +44,6 @@ def opened(data: bytes) -> Image.Image:
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    """The image as a file."""
     file = BytesIO()
     if kind == "PNG":
         options.setdefault("compress_level", _PNG_LEVEL.get())

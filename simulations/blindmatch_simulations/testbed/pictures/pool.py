@@ -34,11 +34,9 @@ class Oracle(Struct, frozen=True):
     entries: Rows
 
     def matches(self, item: Item) -> bool:
-        """Does `item` match an entry?"""
         return self.relation.matches(item, self.entries)
 
     def count(self, items: Iterable[Item]) -> int:
-        """How many of `items` match."""
         return sum(map(self.matches, items))
 
 
@@ -83,12 +81,10 @@ class Pool(Redacted, Struct, frozen=True):
         return Pool(kept, self.entries, self.others)
 
     def matches(self, relation: Relation, one: Pooled) -> bool:
-        """The plaintext oracle's answer."""
         return Oracle(relation, self.entries).matches(one.item)
 
 
 def make_pool(seed: int) -> Pool:
-    """The pool that `seed` determines."""
     numbers = iter(range(1000 * seed, 1000 * seed + 1000))
     pictures: list[Pooled] = []
     for kind, count in (("listed", 3), ("near-30", 2), ("near-31", 2), ("far-32", 2), ("far-33", 1)):

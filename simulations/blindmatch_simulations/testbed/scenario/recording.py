@@ -61,7 +61,6 @@ class Said(Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def of(cls, fact: Fact) -> Said:
-        """As it is declared."""
         links = (Severity.TIMES, Severity.LINKS)
         return cls(
             fact.name, fact.says, fact.severity, fact.project is of_no_picture and fact.severity in links
@@ -284,7 +283,6 @@ class Writer:
             self._write(Request(account, opened.sequence, part, *plain, body))
 
     def event(self, event: Event) -> None:
-        """An operation that was played."""
         declared: tuple[Declared, ...] = ()
         if isinstance(event.operation, AddDevice):
             declared = _of_messenger(self._design, event.operation, self._franking)
@@ -317,7 +315,6 @@ class Writer:
             self._write(line)
 
     def close(self) -> None:
-        """Nothing more comes."""
         self._file.close()
 
     def _write(self, line: Line) -> None:

@@ -126,7 +126,6 @@ class Servers(Redacted, Struct):
 
     @property
     def parties(self) -> tuple[Party, ...]:
-        """Whose servers this design has."""
         return parties_of(self.design)
 
     @property
@@ -259,7 +258,6 @@ class World(Servers):
 
     @property
     def published(self) -> Path:
-        """Folder of the design's epochs."""
         return self.deployment.published(self.design.info.name)
 
     def publication(self) -> Publication:

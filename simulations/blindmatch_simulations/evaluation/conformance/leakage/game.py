@@ -161,7 +161,6 @@ def counts(view: View, pair: Any, known: Guesses) -> Hashable:
 
 
 def lengths(view: View, pair: Any, known: Guesses) -> Hashable:
-    """The length of every event."""
     return tuple((event.kind, len(event.data)) for event in view)
 
 

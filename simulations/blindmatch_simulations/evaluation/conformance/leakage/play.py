@@ -59,7 +59,6 @@ class Opponent(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """For people."""
         return f"{self.adversary} {' with '.join(sorted(self.parties))}"
 
     @property
@@ -115,7 +114,6 @@ class Pair(Struct, frozen=True):
 
     @property
     def names(self) -> tuple[tuple[str, ...], ...]:
-        """The pictures' names."""
         return tuple(tuple(move.one.name for move in moves) for moves in (self.left, self.right))
 
 

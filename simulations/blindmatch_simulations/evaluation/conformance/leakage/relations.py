@@ -325,7 +325,6 @@ class Span:
 
     @property
     def count(self) -> int:
-        """Samples so far."""
         return len(self.lengths)
 
     def settle(self, other: Span | None = None) -> Span:
@@ -336,7 +335,6 @@ class Span:
         return self
 
     def add(self, count: int) -> Span:
-        """Take so many samples more."""
         for _ in range(count):
             self._grow()
         return self
@@ -346,7 +344,6 @@ class Span:
         return other._hull.within(self._hull)
 
     def same(self, other: Span) -> bool:
-        """Do both span the same?"""
         return self._hull.size == other._hull.size and self.holds(other)
 
     def alike(self, other: Span) -> bool:

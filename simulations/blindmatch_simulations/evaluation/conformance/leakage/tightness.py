@@ -50,7 +50,6 @@ class Case(Redacted, Struct, frozen=True):
         return _seen(self.fixtures, self.parties, self.fixtures.honest[name])
 
     def picture(self, name: str) -> Pooled:
-        """A picture of the pool."""
         return next(one for one in self.fixtures.pool.pictures if one.name == name)
 
 

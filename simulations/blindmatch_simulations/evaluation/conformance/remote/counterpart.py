@@ -276,7 +276,6 @@ class Counterpart:
         self._reply_bytes = manifest.limits.reply_bytes
 
     def close(self) -> None:
-        """Close all channels."""
         self._channels.close()
 
     @property
@@ -311,7 +310,6 @@ class Counterpart:
         return self._patient(lambda: self._exchanged(channel, parts, self._reply_bytes))
 
     def describe(self, party: Party) -> Answer:
-        """Ask `party` what it serves."""
         return self._patient(lambda: self._described(self._channels.to(party)))
 
     def fetch(self, party: Party, request: pb.SetupRequest, most: int = 0) -> Answer:

@@ -108,7 +108,6 @@ class Played(Redacted, Struct):
         return any(isinstance(one, Refused) and one.status == "DEADLINE_EXCEEDED" for one in answers)
 
     def turns(self) -> list[Turn]:
-        """All turns, in order."""
         return [turn for one in self.rounds for turn in one.turns]
 
 
@@ -127,11 +126,9 @@ class Material:
 
     @property
     def manifest(self) -> Manifest:
-        """What the counterpart claims."""
         return self.held.manifest
 
     def rng(self, purpose: str) -> Randomness:
-        """Randomness for one purpose."""
         return seeded(f"remote/{self.seed}/{purpose}")
 
     @cached_property
