@@ -278,7 +278,10 @@ def counterparts() -> str:
 
 def said_by_counterparts() -> str:
     """The same, with what was compared, or why it was not."""
-    rows = ((row["program"], f"{row['verdict']}: {row['said']}") for row in COUNTERPARTS["rows"])
+    rows = (
+        (f"{row['program']} {row['version']}".strip(), f"{row['verdict']}: {row['said']}")
+        for row in COUNTERPARTS["rows"]
+    )
     wrap = partial(textwrap.fill, width=118, subsequent_indent="  ")
     return "".join(f"{wrap(f'- **{program}** {said}.')}\n" for program, said in rows)
 
