@@ -205,7 +205,6 @@ class Receiver(Struct, frozen=True):
         return {sequence for (sequence,) in self.base.store.all(f"{query} RETURNING sequence", numbers)}
 
     def _open(self, account: Account, delivery: pb.Delivery) -> bool:
-        """Does it bear attachments?"""
         try:
             opened = self._plain(account, delivery)
         except (MessengerError, ProtocolError) as error:

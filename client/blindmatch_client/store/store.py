@@ -217,7 +217,6 @@ class Store:
                 return self._db.execute(statement, values)
 
     def one(self, query: str, *values: Value) -> tuple[Any, ...] | None:
-        """The first row, or None."""
         with self._lock, _named():
             self._write_later()
             row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()

@@ -46,7 +46,6 @@ class Randomness:
 
 
 def system_randomness() -> Randomness:
-    """The operating system's generator."""
     return Randomness(secrets.token_bytes)
 
 

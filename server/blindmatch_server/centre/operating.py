@@ -26,7 +26,6 @@ from blindmatch_server.storage.database import Database
 
 
 def report_row(row: store.Row) -> wire.ReportRow:
-    """A report in one line."""
     return wire.ReportRow(
         report_id=row.submission.report_id,
         state=row.state,

@@ -154,7 +154,6 @@ class Publication:
         return sum(file.size for file in self.manifest.files)
 
     def setup(self) -> dict[str, memoryview]:
-        """The files every device gets."""
         return self._named(self.contents.setup)
 
     def role(self, role: str) -> dict[str, memoryview]:

@@ -54,7 +54,6 @@ class TokenBuckets:
         self._next_sweep = _SWEEP_FROM
 
     def __len__(self) -> int:
-        """How many buckets are kept."""
         return len(self._buckets)
 
     def take(self, account: str, step: str) -> None:

@@ -49,12 +49,10 @@ _HEADER_BYTES: Final = 16
 
 
 def width(polynomials: int, primes: int) -> int:
-    """Bytes of a row."""
     return polynomials * sum(WIDTHS[:primes])
 
 
 def packed(polynomials: Polynomials) -> Rows:
-    """The wire form of `polynomials`."""
     count, primes, degree = polynomials.shape
     raw = np.ascontiguousarray(polynomials, "<u8").view(np.uint8).reshape(count, primes, degree, 8)
     columns = [raw[at, prime, :, : WIDTHS[prime]] for at in range(count) for prime in range(primes)]

@@ -127,7 +127,6 @@ class FactSeen(Strict, frozen=True):
 
     @classmethod
     def of(cls, fact: Fact) -> FactSeen:
-        """As it is declared."""
         shows = tuple(one for one in Shows if one in fact.shows)
         return cls(fact.name, fact.says, fact.severity, shows, fact.topic, fact.abuse, fact.noticed_by)
 

@@ -55,7 +55,6 @@ class Score(Struct, frozen=True):
 
 
 def learnt(pictures: list[Picture]) -> Usual:
-    """What is usual among `pictures`."""
     planes = [pdq.thumbnail(one.luminance) for one in pictures]
     sizes = np.abs(np.stack([one.coefficients for one in pictures])).mean(axis=0)
     return Usual(float(np.mean(planes)), sizes.astype(np.float32))

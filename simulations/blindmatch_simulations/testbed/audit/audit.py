@@ -88,7 +88,6 @@ class Audit(Struct, frozen=True):
 
     @property
     def undeclared_bytes(self) -> int:
-        """Bytes that nothing declared explains."""
         return sum(finding.size for finding in self.findings)
 
     @property
