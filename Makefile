@@ -27,7 +27,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup counterparts classifier fast frames ray demo test test-slow test-browser sample picture browser axe-fetch axe lint format lock stubs pdq-check wheel wheel-check bench growth checks corpus soak flood mutation-score interop pages docs vectors clean
+.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-browser sample picture browser axe-fetch axe lint format lock stubs pdq-check wheel wheel-check bench growth peers checks corpus soak flood mutation-score interop pages docs vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -90,6 +90,9 @@ ifneq ($(UV),)
 else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(ONLY) -r requirements/ray.txt
 endif
+
+ray-check: ray $(DEV) ## --ray on local clusters: the same bits, a killed worker, a lost node
+	$(BIN)/python -m pytest -m slow tests/simulations/test_population_cluster.py $(ARGS)
 
 demo: $(STAMP) ## run the main job: two devices, three servers, one private match (ARGS="--set-size 200000")
 	$(BIN)/blindmatch demo $(ARGS)
@@ -169,6 +172,13 @@ bench: $(STAMP) ## measure speed and size into bench.json (ARGS="--log2n 20 --pe
 
 growth: $(DEV) ## how costs grow with list, accounts, designs, pictures: some minutes; writes docs/growth.json
 	PYTHONPATH=tests $(BIN)/python -m support.growth
+
+PEERS := openmined-psi==2.0.6 spu==0.9.5 voprf==0.2.0 pdqhash==0.2.8 threatexchange==1.2.17 rbcl numpy
+peers: $(DEV) fast ## peers' costs beside ours, in turns, and scans: ten minutes; writes docs/peers.json, docs/scan.json
+	@test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
+	@for one in $(PEERS); do build/peers/bin/python -m pip install --quiet --disable-pip-version-check $$one \
+	  || echo "peers: $$one could not be installed; its rows will say why" >&2; done
+	PYTHONPATH=tests $(BIN)/python -m support.peers build/peers/bin/python
 
 flood: $(STAMP) ## hostile clients of relay and matcher: everybody else's latency (ARGS="--server relay --json FILE")
 	PYTHONPATH=tests $(BIN)/python -m hostile $(ARGS)

@@ -19,7 +19,16 @@ from blindmatch_simulations.measure.row import CATALOGUE
 from blindmatch_simulations.report import declared
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 
-from support import evidence_tables, fact_tables, growth, page_tables, sample, set_tables, wire_tables
+from support import (
+    evidence_tables,
+    fact_tables,
+    growth,
+    page_tables,
+    peers,
+    sample,
+    set_tables,
+    wire_tables,
+)
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BLOCK: Final = re.compile(r"(<!-- from (.+?) -->\n)(.*?)(<!-- end of .+? -->\n)", re.DOTALL)
@@ -56,6 +65,8 @@ def blocks() -> Mapping[str, Callable[[], str]]:
         "the rows of benches: make pages": rows_of_benches,
         "the sample's run: make pages": sample.block,
         "the run of make growth: make pages": growth.growth,
+        "the run of make peers: make pages": peers.compared,
+        "the scans of make peers: make pages": peers.scans,
         "the messenger's facts: make pages": lambda: fact_tables.of_messenger(oprf_psi.DESIGN.info),
         "the designs' facts: make pages": lambda: fact_tables.of_designs(every_design()),
         **{
