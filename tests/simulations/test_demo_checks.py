@@ -45,6 +45,7 @@ def demo_run(design: AnyDesign, matches: int, reports: int | None = None, wrong:
         wrong=wrong,
         reports=rows,
         vouchers=[],
+        opened_below=None,
         audits={},
         bundled=None,
         consequence=Consequence.REPORT,

@@ -56,7 +56,7 @@ from blindmatch_simulations.testbed.deployment.hosting import parties_of
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.pictures.crops import LISTED, UNLISTED, SamplePicture, demo_workload
 
-RESULT_VERSION = 3
+RESULT_VERSION = 4
 
 
 def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
@@ -98,6 +98,7 @@ def demo_result(run: DemoRun) -> dict[str, Any]:
         "vouchers": [
             {"account": row.account, "held": row.held, "opened": row.opened} for row in run.vouchers
         ],
+        "opened_below_threshold": run.opened_below,
         "reports_audited": sum(audit.reports_opened or 0 for audit in run.audits.values()),
         "undeclared_egress": str(undeclared(run)),
         "undeclared_egress_bytes": None
@@ -193,6 +194,8 @@ def _chain_table(run: DemoRun) -> Table:
         ("matched", str(run.matches)),
         ("reported and verified", str(verified_reports(run))),
     ]
+    if run.opened_below is not None:
+        rows.insert(-1, ("opened one match below the threshold", str(run.opened_below)))
     return table("from a list to a report", ("step", "by whom, or how many"), rows)
 
 

@@ -14,8 +14,8 @@ Bhowmick, Boneh, Myers, Talwar and Tarbe 2021, "The Apple PSI System", sections 
 where they have two, and a linear encoding in the place of the cuckoo table (`table`).
 
 An unlisted hash: S - a*Q = b*(U - a*H), uniform over b whatever a, the table and H are, as long as U is not
-a*H. So the opener learns nothing of it, also with unbounded work, if the table is honest: `table` says what
-the table hides from devices (DDH), `shares` what a visible voucher tells below the threshold.
+a*H. So who has a learns nothing of S, and of what is under it no more than the seal tells, if the table is
+honest. `table` says what it hides from devices (DDH), `shares` what visible vouchers tell below a threshold.
 
 Both kinds of voucher are always computed, and one of them is taken.
 """
@@ -532,3 +532,6 @@ def _check_elements(rows: Rows, field: str) -> None:
         group.check_elements(rows, SET_FILE, field)
     except ProtocolError as error:
         raise SetFileError(str(error)) from error
+
+
+DESIGN: Final = ThresholdPsi()

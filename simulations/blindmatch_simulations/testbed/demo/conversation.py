@@ -80,7 +80,9 @@ class Conversation(Redacted, Struct, frozen=True):
         with self.phases("devices registered") as progress:
             for name in each((SENDER, RECIPIENT), progress):
                 do(self._device(name))
-        sent = self._send()
+        pictures = [Picture.from_bytes(sending.data) for sending in self.workload.sendings]
+        matching = [Oracle(design.info.relation, self.entries.hashes).matches(p) for p in pictures]
+        sent, opened_below = self._send(pictures, matching)
         with self.phases("messages received") as progress:
             expected = sum(one.delivered for one in sent) + len(TEXTS)
             received = do(Receive(RECIPIENT, expected, WAIT_SECONDS), progress)
@@ -89,8 +91,7 @@ class Conversation(Redacted, Struct, frozen=True):
             do(Flush(SENDER))
         if self.options.cover is not None:
             sent = self._reported_in_slots(sent)
-        pictures = [Picture.from_bytes(sending.data) for sending in self.workload.sendings]
-        oracle = [Oracle(design.info.relation, self.entries.hashes).matches(p) for p in pictures]
+        oracle = self._to_be_found(pictures, matching, sent)
         with self.phases("reports checked") as progress:
             filed = sum(oracle) if design.info.sends_content is Content.CLEAR else 0
             centre = do(Check(filed, WAIT_SECONDS), progress)
@@ -107,6 +108,7 @@ class Conversation(Redacted, Struct, frozen=True):
             "wrong": _wrong(traces, sent, oracle),
             "reports": list(centre.reports),
             "vouchers": list(centre.vouchers),
+            "opened_below": opened_below,
             "counted": counted,
             "by_outsider": outsider,
             "audits": self._audit(pictures, counted),
@@ -130,16 +132,46 @@ class Conversation(Redacted, Struct, frozen=True):
             return AddDevice(name, consequence=then)
         return AddDevice(name, slot_s=cover.period_s, slot_bytes=cover.size, consequence=then)
 
-    def _send(self) -> list[Sent]:
+    def _setup(self) -> Any:
+        design, files = self.world.design, self.world.publication()
+        return design.open_setup(files.setup(), files.manifest.epoch)
+
+    def _to_be_found(
+        self, pictures: Sequence[Picture], matching: Sequence[bool], sent: Sequence[Sent]
+    ) -> list[bool]:
+        """Which matches the centre must open, where there are vouchers: none below the threshold, and none of
+        vouchers that are made up, as the devices' recorded states say. All matches in other designs."""
+        design = self.world.design
+        if not design.vouchers:
+            return list(matching)
+        setup, states = self._setup(), dict[int, Any]()
+        for trace in self.world.of(SENDER).watched.traces:
+            states[trace.item] = design.device_state.decode(trace.state_before)
+        real = [
+            holds and one.item in states and not design.made_up(states[one.item], setup, picture)
+            for holds, one, picture in zip(matching, sent, pictures, strict=True)
+        ]
+        hashes = {picture.hash for picture, holds in zip(pictures, real, strict=True) if holds}
+        return real if len(hashes) >= design.threshold(setup) else [False] * len(real)
+
+    def _send(self, pictures: Sequence[Picture], matching: Sequence[bool]) -> tuple[list[Sent], int | None]:
+        """What became of each picture; and how many vouchers were open when the account was one match below
+        the design's threshold, None if it has none or the account never came there."""
         do, sent = self.player.do, list[Sent]()
+        least = self.world.design.threshold(self._setup()) if self.world.design.vouchers else 1
+        below, met = None, set[bytes]()
         with self.phases("pictures matched and sent") as progress:
             do(SendText(SENDER, RECIPIENT, TEXTS[0]))
             for sending in self.workload.sendings:
                 sent.append(do(SendPicture(SENDER, RECIPIENT, sending.data)))
                 do(Tick(SENDER))
                 progress(len(sent), len(self.workload.sendings))
+                holds = matching[len(sent) - 1]
+                met |= {pictures[len(sent) - 1].hash} if holds else set()
+                if holds and len(met) == least - 1 > 0:
+                    below = sum(row.opened for row in do(Check(0, WAIT_SECONDS)).vouchers)
             do(SendText(SENDER, RECIPIENT, TEXTS[1]))
-        return sent
+        return sent, below
 
     def _reported_in_slots(self, sent: Sequence[Sent]) -> list[Sent]:
         """Keep both devices' schedules until every report is at the centre; Bob's slots bear nothing."""

@@ -52,10 +52,13 @@ class DemoRun(Redacted, Struct, frozen=True):
     Attributes:
         sent: what became of each picture, in the order of the workload.
         pictures: his messages' pictures; those in `received` go with his device's folder.
-        oracle: whether each picture matches, by the plaintext oracle.
+        oracle: whether each picture is to be found: it matches by the plaintext oracle and, where there are
+            vouchers, enough do and its own is not made up.
         matches: how many there were, as known to whoever learns of them.
         wrong: those of them that a device learnt and that are none by the oracle.
         vouchers: what the centre holds and has opened, by account.
+        opened_below: how many were open when the sender was one match below the design's threshold; None
+            if it has none, or too few pictures match.
         counted: what each server counted, by account and method.
         setup_bytes: what a device fetched once.
         on_schedule: whether reports left in the slots of a cover schedule.
@@ -79,6 +82,7 @@ class DemoRun(Redacted, Struct, frozen=True):
     wrong: int
     reports: Sequence[pb.ReportRow]
     vouchers: Sequence[pb.VoucherRow]
+    opened_below: int | None
     audits: Mapping[str, Audit]
     bundled: Audit | None
     counted: Mapping[Party, Sequence[pb.Counter]]
@@ -311,6 +315,7 @@ def failures(run: DemoRun) -> list[str]:
             plausibility(run) >= IMPLAUSIBLE
         ),
         f"{verified} reports verified, {expected_reports(run)} expected": verified == expected_reports(run),
+        f"{run.opened_below} vouchers were opened below the threshold": not run.opened_below,
         f"{unverified_reports(run)} reports did not pass the checks": unverified_reports(run) == 0,
         f"{undeclared_bytes(run)} undeclared bytes left a device": undeclared_bytes(run) == 0,
         f"{bundled_bytes(run)} undeclared bytes were sent for bundled pictures": bundled_bytes(run) == 0,
