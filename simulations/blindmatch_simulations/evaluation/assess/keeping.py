@@ -236,7 +236,8 @@ CHECKS_FILE: Final = "checks.json"
 PLAYED: Final = ("simulator", "games", "malicious games", "list games")
 """Checks that have more runs in large games; those count for quick ones, too."""
 HERE: Final = ("timing", "hand-over")
-"""Checks of this machine, and of the client: they are never taken from elsewhere."""
+"""Checks of this machine, and of the client, which run here, unless they are dear."""
+DEAR_U: Final = 20_000
 _OF_DESIGNS: Final = ("blindmatch_protocol", "blindmatch_client")
 _TESTBED: Final = "blindmatch_simulations.testbed"
 _OF_CHECKS: Final = (
@@ -261,12 +262,13 @@ class KeptChecks(Strict, frozen=True):
 
 
 def committed_checks(design: str) -> list[KeptCheck]:
-    """Committed checks of a built-in design, which say that they are."""
+    """Committed checks of a built-in design, which say that they are, and which are of another machine."""
     told = []
     for kept in msgspec.json.decode(text_of(CHECKS_FILE), type=KeptChecks).designs.get(design, ()):
-        reason = f"committed evidence; {kept.check.reason}"
+        of = f" of another machine, {kept.work_u:,} u" if kept.check.check in HERE else ""
+        reason = f"committed evidence{of}; {kept.check.reason}"
         check = replace(kept.check, reason=reason, figures={**kept.check.figures, COMMITTED: True})
-        told += [KeptCheck(check, kept.key, 0)] if check.check not in HERE else []
+        told += [KeptCheck(check, kept.key, 0)] if not of or kept.work_u > DEAR_U else []
     return told
 
 
