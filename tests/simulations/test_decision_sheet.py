@@ -209,7 +209,7 @@ def test_where_the_centre_gets_vouchers_it_is_said_to_have_one_of_every_innocent
     row = replace(one, id="vouching", design=replace(one.design, learns=("centre",)), figures=figures)
     made = drawn(SAMPLE, replace(results, rows=(row,)))
     cells = _rows(made)["vouching"]
-    assert "centre: a voucher of each, whose it is" in cells[0]
+    assert "centre: a voucher of each, who sent it" in cells[0]
     assert cells[5] == "centre, which takes every voucher"
     (gigabytes,) = re.findall(r" ([\d.]+) GB", cells[4].partition("(")[0])
     assert float(gigabytes) * 1e9 > GIVEN["items"] * 2e6, "they are paid for"

@@ -24,8 +24,8 @@ const actorLines = (actor, of) => {
   const named_ = (rows) => glue(rows.map((one) => calledIn(one.design)), ", ");
   const got = of.flatMap(({design, exposed}) => exposed.map((row) => ({design, row, trace: row.trace})));
   const lines = groupsBy(got, (one) => JSON.stringify([one.trace.exposes, ...left(one.trace)])).map((each) => [
-    h`${each[0].trace.exposes} ${soft(h`(with what ${unique(each.map((one) => one.row.adversary.parties.join(" with "))).join("; or ")} holds)`)}`,
-    glue(each.map((one) => attackLink(one.row, calledIn(one.design))), ", "),
+    h`${each[0].trace.exposes} ${soft(h`(with what ${unique(each.map((one) => one.row.adversary.parties.map(partyName).join(" with "))).join("; or ")} holds)`)}`,
+    glue(groupsBy(each, (one) => one.design).map(([one]) => attackLink(one.row, calledIn(one.design))), ", "),
     ...left(each[0].trace),
   ]);
   const rest = (words, wanted) => {
@@ -46,11 +46,14 @@ const actorsPart = () => {
     const rows = of(actor).flatMap((one) => one.exposed);
     const things = (wanted) => unique(rows.filter(wanted).map((row) => row.trace.exposes)).length;
     const counted = (n) => to("actors", number(n));
+    // what most options expose, since a number alone says little
+    const widest = groupsBy(rows, (row) => row.trace.exposes).sort((a, b) => b.length - a.length)[0];
+    const all = counted(things(() => true));
     return of(actor).some((one) => one.own.length)
-      ? [actor, counted(things(() => true)), counted(things((row) => row.trace.notices !== now.sources.nobody)), counted(things((row) => row.trace.proof))]
+      ? [actor, widest ? h`${all}${widest.length < rows.length ? ", e.g." : ":"} ${widest[0].trace.exposes}` : all, counted(things((row) => row.trace.notices !== now.sources.nobody)), counted(things((row) => row.trace.proof))]
       : [actor, "not played", "", ""];
   });
-  const head = ["who acts", "newly exposed over 0b", "of these, noticed", "shown by a file afterwards"];
+  const head = ["who acts", "newly exposed beyond 0b", "of these, noticed", "shown by a file"];
   const every = now.sources.actors.flatMap((actor) => actorLines(actor, of(actor)));
   return [
     table("Secrets and promises exposed, by who acts", head, lines, "flat"),

@@ -56,7 +56,7 @@ const flaggedPart = () => {
     figFull(each[0], "corpus_false_all"),
     valueOf(each[0], "corpus_false_photographs") === null
       ? figFull(each[0], "corpus_false_photographs")
-      : h`${fig(each[0], "corpus_false_photographs", countOf(figureOf(each[0], "corpus_false_photographs")))} ${soft(h`(rate \u2264\u202f${percent(figureOf(each[0], "corpus_false_photographs").high)})`)}`,
+      : h`${fig(each[0], "corpus_false_photographs", countOf(figureOf(each[0], "corpus_false_photographs")))} ${soft(h`(\u2264\u202f${percent(figureOf(each[0], "corpus_false_photographs").high)})`)}`,
   ]);
   const quoted = [
     ["perceptual hash, recalled", "fpr_perceptual"],

@@ -216,7 +216,7 @@ const legend = () =>
         h`<svg class="sees key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true"><g class="s-${state}" transform="translate(1 -13.5)"><rect x="0" y="14" width="12" height="13" rx="2"/></g></svg> ${words}`,
     ),
     "; ",
-  )}. Dashed: of reported pictures or opened accounts alone${centreOf() ? h`; the ${term("centre")} of every design with reports: ${glue(THINGS.filter((thing) => centreOf()[thing]).map((thing) => thing[0].toUpperCase()), ", ")}, ${centreOf().picture?.state}` : ""}. Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save as a picture</a></p>`;
+  )}. Dashed: of reported pictures or opened accounts alone${centreOf() ? h`; the ${term("centre")} of every design with reports: ${glue(THINGS.filter((thing) => centreOf()[thing]).map((thing) => thing[0].toUpperCase()), ", ")}, ${centreOf().picture?.state}` : ""}. Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save picture</a></p>`;
 const listed = () => {
   const lengths = given("list") ? [given("list")] : unique(designs().map(entries));
   return h`${lengths.length ? between(Math.min(...lengths), Math.max(...lengths)) : "no"} entries`;

@@ -47,14 +47,14 @@ const shownTo = (row, party) => {
   );
 };
 const innocentTo = (row, party) => {
-  if (party === "centre") return ["a voucher of each", "whose it is"];
+  if (party === "centre") return ["a voucher of each", "who sent it"];
   const found = seenBy(row, party),
     asked = Object.values(row.design.roles).includes(party);
   const unsure = ["picture", "hash", "outcome"].some((thing) => found[thing]?.state === "unchecked");
   return [
     ...shownTo(row, party),
     ...(asked && row.design.learns.includes("server") ? ["that nothing matched"] : []),
-    ...(found.account && asked && party !== "provider" ? ["whose it is"] : []),
+    ...(found.account && asked && party !== "provider" ? ["who sent it"] : []),
     ...(handsOut(row) === party ? ["only who fetches the set-up"] : []),
     ...(unsure && asked ? ["(not checked)"] : []),
   ];
@@ -164,7 +164,7 @@ const stolen = (row) => {
     smallest(row.design.list_known.filter((one) => one.knowledge === level && !one.parties.includes("centre")).map((one) => one.parties));
   const [testable, hashes] = TESTABLE.map(holding);
   const files = (groups) => together(groups, "any device");
-  if (hashes.length) return fig(row, "depicted", h`${files(hashes)}: its hash, and from it a blurred likeness`);
+  if (hashes.length) return fig(row, "depicted", h`${files(hashes)}: its hash, so a blurred likeness`);
   return testable.length ? fig(row, "depicted", h`${files(testable)}: whether a guess is it`) : fig(row, "depicted", "nothing");
 };
 // the most severe; of these one that nobody would notice, by the fewest parties
