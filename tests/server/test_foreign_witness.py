@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -279,6 +280,36 @@ def test_one_that_never_ends_its_answer_is_left_in_time_and_keeps_no_thread(
                 witness_https._post(SubmissionPrefix.parse(url), trust_of(identity[1]), b"body", until)
             signatures, events = asked(identity, url)
         assert signatures == 1 and ("TimeoutError" in events or "in time" in events)
+
+
+async def test_slow_witnesses_keep_no_thread_from_an_honest_one(
+    tmp_path: Path, identity: tuple[Path, str]
+) -> None:
+    """A log on a small machine has few threads, of which every slow witness would hold one."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    honest = HttpWitness("north", {EPOCHS: PUBLIC}.get)
+
+    def hold() -> Iterator[bytes]:
+        pause = threading.Event()
+        while not honest.asked:
+            pause.wait(0.02)
+            yield b"HTTP/1.1 100 Continue\r\n\r\n"
+
+    events: list[str] = []
+    with answering(identity, hold) as slow, honest.serving(identity[0]) as port:
+        urls = (("slow-1", slow), ("slow-2", slow), ("north", f"https://127.0.0.1:{port}/w"))
+        trust = trust_of(identity[1])
+        at = [
+            WitnessAt(
+                name,
+                VerifierKey.parse(honest.text),
+                partial(ask_over_https, SubmissionPrefix.parse(url), trust),
+            )
+            for name, url in urls
+        ]
+        cosigning = Cosigning(at, lambda names: True, EventLog("log", sink=events.append), honest.clock)
+        note = await cosigning.cosigned(NOTE.note(()), NOTE.tree.node)
+    assert len(note.signatures) == 2 and "slow-1" in "".join(events)
 
 
 def test_who_has_no_certificate_of_the_roots_or_another_name_is_not_asked(

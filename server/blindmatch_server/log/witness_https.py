@@ -15,6 +15,7 @@ import io
 import socket
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, Final
@@ -66,9 +67,16 @@ def trust_of(roots: str) -> ssl.SSLContext:
 
 
 async def ask_over_https(at: SubmissionPrefix, trust: ssl.SSLContext, body: bytes) -> tuple[int, bytes]:
-    """`Ask` of a witness that speaks HTTPS: `TimeoutError` after `SECONDS`, however slowly it answers."""
-    async with asyncio.timeout(SECONDS):
-        return await asyncio.to_thread(_post, at, trust, body, time.monotonic() + SECONDS)
+    """`Ask` of a witness that speaks HTTPS: `TimeoutError` after `SECONDS`, however slowly it answers.
+
+    Each question has a thread of its own: slow witnesses keep none that others are asked in.
+    """
+    asking, until = ThreadPoolExecutor(1), time.monotonic() + SECONDS
+    try:
+        async with asyncio.timeout(SECONDS):
+            return await asyncio.get_running_loop().run_in_executor(asking, _post, at, trust, body, until)
+    finally:
+        asking.shutdown(wait=False)
 
 
 def _post(at: SubmissionPrefix, trust: ssl.SSLContext, body: bytes, until: float) -> tuple[int, bytes]:
