@@ -14,6 +14,8 @@ import jsonschema
 import msgspec
 import pytest
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.data import committed as committed_data
+from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.assess import keeping
 from blindmatch_simulations.evaluation.assess.figures import FIGURES, NOT_TIED
 from blindmatch_simulations.evaluation.assess.keeping import SETS
@@ -35,9 +37,10 @@ from blindmatch_simulations.evaluation.assess.results import (
 )
 from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.evaluation.assess.subjects import again, known
+from blindmatch_simulations.evaluation.rederived import Folder
 from blindmatch_simulations.measure.machine import choose_group_backend, machine
 from blindmatch_simulations.measure.results import ResultsError
-from blindmatch_simulations.report.page import failed
+from blindmatch_simulations.report.page import draw_report, failed
 from blindmatch_simulations.testbed.deployment.registry import RegistryError
 from support.assess_rows import TINY, tiny
 from support.command import COMMAND, processes_of
@@ -282,3 +285,12 @@ def test_the_committed_workloads_can_be_read() -> None:
     assert [quick.name, standard.name, full.name] == ["quick", "standard", "full"]
     assert full.list.random + full.pictures.listed == 1 << 20
     assert full.pictures == standard.pictures
+
+
+def test_every_figure_of_a_new_run_is_derived_again_from_its_rows(made: Path) -> None:
+    draw_report(made, check_folder(made))
+    held = Folder(made, table_of("rederived"), committed_data("evidence")["rows"])
+    held.verify()
+    assert held.differences == []
+    assert {one.partition(":")[0] for one in held.not_derived} <= {"depicted"}
+    assert held.derived >= 3 * len(FIGURES) - 3

@@ -29,6 +29,7 @@ from blindmatch_simulations.cli.console import (
     write_json,
 )
 from blindmatch_simulations.cli.corpus import PicturesOption, RayOption, cache_home, choose_own
+from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, told
 from blindmatch_simulations.evaluation.assess.observed import COMMITTED
@@ -57,6 +58,7 @@ from blindmatch_simulations.evaluation.assess.results import (
 from blindmatch_simulations.evaluation.assess.running import Assessment, measured_there
 from blindmatch_simulations.evaluation.assess.subjects import Point, points
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
+from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.evaluation.studies.evidence import differences
 from blindmatch_simulations.measure.cluster import completed, room
 from blindmatch_simulations.measure.phases import silent
@@ -271,7 +273,7 @@ COPIES: Final = {"found": "all copies", "of_pdq": "PDQ's own pairs", "beyond_24"
 
 @app.callback()
 def results() -> None:
-    """Put results of many runs into one table; compare designs."""
+    """Put results of many runs into one table; compare designs; derive figures again."""
 
 
 @app.command("to-csv")
@@ -293,6 +295,27 @@ def to_csv(
         write_file(out, as_csv(rows).encode())
     write_json(rows, json_path)
     ERR.print(f"{len(rows):,} figures", highlight=False)
+
+
+@app.command("verify")
+def verify_(folder: Annotated[Path, typer.Argument(help="A results folder of assess.")]) -> Found:
+    """Derive every judged figure again from the folder's raw rows, by code of its own, and name what differs.
+
+    Exit code 1 if anything does. It says how many figures could not be derived, and why.
+    """
+    # slow to import
+    from blindmatch_simulations.evaluation.rederived import Difference, Folder
+
+    held = Folder(folder, table_of("rederived"), to_builtins(committed_evidence()))
+    held.verify()
+    made = table("what differs", Difference._fields, [tuple(map(str, one)) for one in held.differences])
+    counted = f"{held.derived} figures derived again, {sum(held.not_derived.values())} not:"
+    lines = [counted, *(f"{count} x {why}" for why, count in sorted(held.not_derived.items()))]
+    result = {"differences": [one._asdict() for one in held.differences], "derived": held.derived}
+    code = exit_codes.WRONG if held.differences else exit_codes.OK
+    return Found(
+        result | {"not_derived": held.not_derived}, [made, *lines] if held.differences else lines, code
+    )
 
 
 @app.command("compare")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -74,6 +74,8 @@ from blindmatch_simulations.testbed.deployment.registry import option_ids, porta
 from blindmatch_simulations.testbed.pictures.crops import SamplePicture
 
 POLL_SECONDS: Final = 0.1
+RAW_VERSION: Final = 2
+"""Of raw rows; the first, without a row of the rest of the run, said none."""
 STOPPED: Final = "interrupted"
 MEMORY_POLL_SECONDS: Final = 0.5
 _TAIL: Final = 400
@@ -347,12 +349,14 @@ class Assessment(Struct, frozen=True):
     ) -> None:
         seen = done.seen
         # of the user's own pictures rates are kept, no rows
-        rows = {
+        rows: dict[str, Sequence[Any]] = {
             "pictures": seen.pictures if plan.own is None else (),
             "alone": seen.alone,
             "harness": seen.harness,
             "checks": checks,
         }
+        rest = {key: one for key, one in msgspec.to_builtins(seen).items() if key not in (*rows, "design")}
+        rows["run"] = ({"version": RAW_VERSION, **rest},)
         write_rows(self.out, name, rows)
         write_whole(self._path(name), encode(row_of(plan, name, reference, done, checks, why)))
 

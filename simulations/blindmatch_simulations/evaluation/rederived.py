@@ -1,0 +1,371 @@
+"""Derives every judged figure of a results folder again, from its raw rows: `blindmatch results verify`.
+
+Nothing is shared with what wrote them: files are read as plain JSON, each figure is a query of SQL over raw
+rows (``data/rederived.toml``), intervals are scipy's or bisected. Words are not compared.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from statistics import fmean, median, stdev
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy.special import fdtri, stdtrit
+
+Row: TypeAlias = Mapping[str, Any]
+Figure: TypeAlias = dict[str, Any]
+"""A figure's parts; empty where there is nothing that it could be of."""
+
+CLOSE: Final = 1e-9
+"""Relative difference that two ways to work out one number may have."""
+PARTS: Final = ("value", "low", "high", "n", "pairs", "resolution")
+RAW: Final = ("alone", "harness", "checks", "run")
+"""Kinds of raw rows; every other one is of a picture, and its kind the picture's."""
+COLUMNS: Final = {
+    "alone": ("device_cpu_ms", "role_cpu_ms"),
+    "harness": ("bare_cpu_ms", "watched_cpu_ms"),
+    "checks": ("check", "verdict", "figures"),
+}
+"""Of raw rows of which there may be none."""
+FAULTS: Final = (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, sqlite3.Error)
+"""What files and rows that make no sense lead to."""
+
+
+class Difference(NamedTuple):
+    """What a file says, and what follows from the raw rows."""
+
+    file: str
+    design: str
+    figure: str
+    written: object
+    derived: object
+
+
+class NotDerived(Exception):  # noqa: N818 - no error
+    """Raw rows do not give a figure; the text says why."""
+
+
+def one(value: float | None, n: int | None = None) -> Figure:
+    """A reading."""
+    return {} if value is None else {"value": value, "n": n}
+
+
+def spread(values: Sequence[float], of: Callable[[Sequence[float]], float]) -> Figure:
+    """A mean or a median, with the lowest and the highest."""
+    return {"value": of(values), "low": min(values), "high": max(values), "n": len(values)} if values else {}
+
+
+def repeated(values: Sequence[float], least: float = -math.inf) -> Figure:
+    """A mean of independent repeats, with Student's interval."""
+    if len(values) < 2:
+        return one(values[0], 1) if values else {}
+    reach, value = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / len(values) ** 0.5, fmean(values)
+    return {"value": value, "low": max(least, value - reach), "high": value + reach, "n": len(values)}
+
+
+def exact(hits: int, trials: int, sure: float) -> tuple[float, float]:
+    """Clopper and Pearson's interval, by quantiles of the F distribution."""
+
+    def least(k: int) -> float:
+        rest = trials - k + 1
+        return 1 / (1 + rest / (k * float(fdtri(2 * k, 2 * rest, (1 - sure) / 2)))) if k else 0.0
+
+    return least(hits), 1 - least(trials - hits)
+
+
+def share(hits: int, trials: int, units: int | None = None) -> Figure:
+    """A counted share: Clopper and Pearson's interval, or Hoeffding's where only `units` are independent."""
+    if not trials:
+        return {}
+    whole = units in (None, trials)
+    low, high = exact(hits, trials, 0.95) if whole else _entropy(hits / trials, units or 1)
+    return {"value": hits / trials, "low": low, "high": high, "n": trials}
+
+
+def share_of(rows: Sequence[tuple[bool, str]]) -> Figure:
+    """A share of pictures, of which copies of one hang together."""
+    copies = max(Counter(name for _, name in rows).values(), default=1)
+    return share(sum(bool(hit) for hit, _ in rows), len(rows), len(rows) // copies)
+
+
+def _entropy(mean: float, units: int) -> tuple[float, float]:
+    """The interval's ends, by bisection: where the relative entropy of `mean` to them is log(40) / units."""
+    ends = []
+    for outside in (1e-300, 1 - 1e-16):
+        inside = mean
+        for _ in range(200):
+            p = (inside + outside) / 2
+            apart = sum(a * math.log(a / b) for a, b in ((mean, p), (1 - mean, 1 - p)) if a > 0)
+            inside, outside = (p, outside) if apart <= math.log(40) / units else (inside, p)
+        ends.append(inside)
+    return ends[0], ends[1]
+
+
+def added(pairs: Sequence[tuple[float, float]]) -> Figure:
+    """A ratio of medians over pairs; 2,000 resamples by PCG64, seeded with the number of pairs."""
+    if not pairs:
+        return {}
+    bare, watched = np.array(pairs).T
+    more, count = watched - bare, len(pairs)
+    picks = np.random.Generator(np.random.PCG64(count)).integers(count, size=(2000, count))
+    low, high = np.quantile(np.median(more[picks], 1) / np.median(bare[picks], 1), [0.025, 0.975])
+    return {"value": np.median(more) / np.median(bare), "low": low, "high": high, "n": count}
+
+
+def bound(checks: Sequence[tuple[str, str]], n: int | None) -> Figure:
+    """The largest upper end, each worked out again from how often an opponent guessed right; of several that
+    are as large, the one over `n` runs."""
+    if any(verdict == "failed" for verdict, _ in checks):
+        return one(1.0, len(checks))
+    played = [game for _, held in checks for game in json.loads(held).values()]
+    found = []
+    for game in played:
+        if isinstance(game, dict) and "interval" in game:
+            runs, sure = game["class_runs"], 1 - 0.005 / game["classes"]
+            hits = (round((game["advantage"] + 1) / 2 * runs), runs // 2)
+            ends = [round(2 * exact(right, runs, sure)[1] - 1, 4) for right in hits]
+            found.append({"value": max(ends), "n": runs, "resolution": ends[1]})
+    return max(found, key=lambda one: (float(one["value"]), one["n"] == n), default={})
+
+
+class Raw:
+    """The raw rows of a design as tables, and what its row in the results has as it was seen."""
+
+    def __init__(self, rows: Sequence[Row], row: Row, evidence: Sequence[Row]) -> None:
+        held = {kind: [one for one in rows if one["kind"] == kind] for kind in RAW}
+        self.run: Row = (held.pop("run") or [{}])[0]
+        self.row, self.seen, self.evidence = row, {**row, **self.run}, evidence
+        self.tables = {**held, "pictures": [one for one in rows if one["kind"] not in RAW]}
+        self.base = sqlite3.connect(":memory:")
+        tables: dict[str, list[Row]] = {**self.tables, "seen": [{"j": self.seen}]}
+        for name, some in tables.items():
+            columns = list(some[0]) if some else COLUMNS.get(name, ())
+            marks = ", ".join("?" * len(columns))
+            self.base.execute(f"CREATE TABLE {name} ({', '.join(map(json.dumps, columns))})")
+            cells = [[_cell(one[column]) for column in columns] for one in some]
+            self.base.executemany(f"INSERT INTO {name} VALUES ({marks})", cells)  # noqa: S608
+        main = [one["matched"] for one in self.tables["pictures"] if one["kind"] == "photographs"]
+        design, matched = row["design"], any(one["matched"] for one in self.tables["pictures"])
+        self.no = {
+            "nothing": design["relation"] == "nothing" and not matched,
+            "category": design["relation"] == "category",
+            "untold": None in main,
+            "roleless": not design["roles"],
+            "readable": not design["end_to_end"],
+            "one_length": self.seen.get("lengths", 0) is None,
+        }
+
+    def derive(self, name: str, rule: Row) -> Figure:
+        """A figure; `NotDerived` where raw rows do not hold what it is made of."""
+        if any(self.no[one] for one in rule.get("unless", ())):
+            return {}
+        if set(rule.get("needs", ())) - self.seen.keys():
+            raise NotDerived("the raw rows of this folder do not hold what it is made of")
+        if "unknown" in rule and self.rows(rule["unknown"]):
+            raise NotDerived(rule["why"])
+        rows = self.rows(rule["sql"])
+        if not rows and "else" in rule:
+            return one(*(self.rows(rule["else"]) or [(None,)])[0])
+        return self._made(name, rule, rows)
+
+    def rows(self, query: str) -> list[Any]:
+        """What a query gives."""
+        return self.base.execute(query).fetchall()
+
+    def _made(self, name: str, rule: Row, rows: list[Any]) -> Figure:
+        entries, first = self.seen["parameters"]["entries"], [one[0] for one in rows]
+        match rule["how"]:
+            case "share":
+                return share_of(rows) | ({"pairs": len(rows) * entries} if rule.get("pairs") and rows else {})
+            case "counted":
+                return share(*rows[0])
+            case "one":
+                return one(*rows[0]) if rows else {}
+            case "mean" | "median":
+                return spread(first, fmean if rule["how"] == "mean" else median)
+            case "repeated":
+                return repeated(first, rule.get("least", -math.inf))
+            case "slope":
+                return self._slope(rows, first, entries)
+            case "added":
+                return added(rows)
+            case "bound":
+                return {} if self.no["nothing"] else bound(rows, self.row["figures"][name]["n"])
+            case _:
+                return self._committed(*rows[0])
+
+    def _slope(self, rows: list[Any], first: list[float], entries: int) -> Figure:
+        thousands = (self.seen["lengths"]["entries"] - entries) / 1000
+        found = repeated([(there - here) / thousands for here, there in rows])
+        high = max(found.get("high", 0.0), 1000 * fmean(first) / entries) if thousands < 0 else None
+        return found | ({"high": high} if high is not None and "high" in found else {})
+
+    def _committed(self, row: str, kind: str, name: str) -> Figure:
+        """What the evidence that came with the program says of a design with default parameters."""
+        given = self.row["parameters"]
+        if given.keys() - {"reference", "entries"}:
+            raise NotDerived("the design has other parameters than in the evidence")
+        named = [one for one in self.evidence if one["id"] in ("evidence/recall", f"evidence/{row}")]
+        mine = [
+            one for one in named if given["reference"] in str(one["parameters"].get("designs")).split(", ")
+        ]
+        wanted = {"kind": kind} | ({"within": self.row["design"]["distance"]} if row == "false" else {})
+        for one in () if not mine else named if row == "false" else mine:
+            if one["id"] == f"evidence/{row}" and wanted.items() <= one["parameters"].items():
+                return dict(one["figures"][name])
+        return {}
+
+    def groups(self, part: str, query: str) -> Iterator[tuple[str, object, object]]:
+        """Shares of groups: name, as it is written, as it is derived."""
+        held: dict[str, list[Any]] = {}
+        for group, hit, name in self.rows(query):
+            held.setdefault(group, []).append((hit, name))
+        written = {one["name"]: one for one in self.row.get(part, ())}
+        for name in dict.fromkeys([*written, *held]):
+            had, rows = written.get(name, {"share": {}}), held.get(name, [])
+            untold = self.no["nothing"] or self.no["category"] or any(hit is None for hit, _ in rows)
+            found = None if untold else sum(hit for hit, _ in rows)
+            yield f"{part}: {name}: sent, found", [had.get("sent"), had.get("found")], [len(rows), found]
+            figure = {} if untold else share_of(rows)
+            yield (
+                f"{part}: {name}",
+                [had["share"].get(one) for one in PARTS],
+                [figure.get(one) for one in PARTS],
+            )
+
+    def others(self, edits: Sequence[str]) -> Iterator[tuple[str, object, object]]:
+        """What else of a row follows from raw rows: tries, counts, checks, whatever else was seen."""
+        listed = [one for one in self.tables["pictures"] if one["listed"] and one["kind"] == "photographs"]
+        outcomes: dict[str, dict[str, Any]] = {}
+        for one in listed:
+            outcomes.setdefault(one["name"], {})[one["edit"]] = one["matched"]
+        tries = [
+            next((at for at, edit in enumerate(edits, 1) if outcomes[name].get(edit) is False), 0)
+            for name in sorted(outcomes)
+        ]
+        yield "tries_until_hidden", self.row["tries_until_hidden"], tries
+        sent = len(self.tables["pictures"])
+        yield "copies: sent", (self.row.get("copies") or {}).get("sent", sent), sent
+        checks = {
+            one["check"]: {key: one[key] for key in one if key != "kind"} for one in self.tables["checks"]
+        }
+        written = {one["check"]: one for one in self.row["checks"]}
+        for name in dict.fromkeys([*written, *checks]):
+            yield f"checks: {name}", written.get(name), checks.get(name)
+        for name in sorted(self.run.keys() & self.row.keys() - {"kind"}):
+            yield name, self.row[name], self.run[name]
+
+
+def _cell(value: object) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+def close(written: object, derived: object) -> bool:
+    """Are two values the same, numbers but for rounding?"""
+    if isinstance(written, float | int) and isinstance(derived, float | int):
+        same_kind = isinstance(written, bool) is isinstance(derived, bool)
+        return same_kind and math.isclose(written, derived, rel_tol=CLOSE, abs_tol=1e-12)
+    if isinstance(written, list) and isinstance(derived, list):
+        return len(written) == len(derived) and all(map(close, written, derived))
+    return written == derived
+
+
+class Folder:
+    """A results folder as plain files.
+
+    Attributes:
+        differences: all that was found.
+        derived: how many figures were derived again.
+        not_derived: how many were not, by name and reason.
+    """
+
+    def __init__(self, path: Path, rules: Mapping[str, Row], evidence: Sequence[Row]) -> None:
+        self.path, self.rules, self.evidence = path, rules, evidence
+        self.differences: list[Difference] = []
+        self.derived, self.not_derived = 0, Counter[str]()
+
+    def verify(self) -> None:
+        """Look at every file; what cannot be read, or makes no sense, is a difference, too."""
+        results: Row = self._tried("results.json", self._json, "results.json") or {"rows": (), "files": {}}
+        files, rows = results["files"], results["rows"]
+        for name, digest in files.items():
+            file = self.path / name
+            held = sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+            self._compare(name, "", "SHA-256", digest, held)
+        names = {f"designs/{row['id']}.json" for row in rows}
+        there = {f"designs/{file.name}" for file in self.path.glob("designs/*.json")}
+        self._compare("results.json", "", "rows", sorted(names), sorted(there))
+        for row in rows:
+            self._tried(f"rows/{row['id']}.jsonl", self._row, results, row)
+        if (self.path / "attacks.json").exists():  # attacks keep no raw rows
+            self._tried("attacks.json", self._json, "attacks.json")
+        self._tried("figures/figures.csv", self._table, results)
+
+    def _tried(self, file: str, look: Callable[..., Any], *arguments: object) -> Any:
+        try:
+            return look(*arguments)
+        except FAULTS as error:
+            self._compare(file, "", "the file", "as it is", f"{type(error).__name__}: {error}")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        """A file's value; with a digest it must be that of the file without one."""
+        raw = (self.path / name).read_bytes()
+        held: dict[str, Any] = json.loads(raw)
+        if "digest" in held:
+            bare = raw.replace(f'"digest": "{held["digest"]}"'.encode(), b'"digest": ""')
+            self._compare(name, "", "digest", held["digest"], sha256(bare).hexdigest())
+        return held
+
+    def _row(self, results: Row, row: Row) -> None:
+        name, own = row["id"], results["options"].get("own")
+        self._compare(f"designs/{name}.json", name, "the row", self._json(f"designs/{name}.json"), row)
+        if row["kind"] != "design":
+            self.not_derived[f"{row['kind']}: it has no raw rows"] += len(row["figures"])
+            return
+        lines = (self.path / "rows" / f"{name}.jsonl").read_bytes().splitlines()
+        raw = Raw([json.loads(line) for line in lines], row, self.evidence)
+        every = {figure for one in results["rows"] if one["kind"] == "design" for figure in one["figures"]}
+        for figure in sorted(every):
+            self._figure(raw, name, figure, bool(own))
+        for part, rule in self.rules.items():
+            for found in raw.groups(part, rule["sql"]) if rule["how"] == "groups" and not own else ():
+                self._compare("results.json", name, *found)
+        for found in () if own else raw.others(results["options"]["pictures"]["edits"]):
+            self._compare("results.json", name, *found)
+
+    def _figure(self, raw: Raw, name: str, figure: str, own: bool) -> None:
+        rule, written = self.rules.get(figure), raw.row["figures"].get(figure, {})
+        try:
+            if rule is None:
+                raise NotDerived("of no rule of this version")
+            if own and rule["how"] != "evidence":
+                raise NotDerived("of the user's own pictures no rows are kept")
+            derived = raw.derive(figure, rule)
+        except NotDerived as error:
+            self.not_derived[f"{figure}: {error}"] += 1
+            return
+        self.derived += 1
+        for part in PARTS:
+            label = figure if part == "value" else f"{figure}: {part}"
+            self._compare("results.json", name, label, written.get(part), derived.get(part))
+
+    def _table(self, results: Row) -> None:
+        known = {row.get("design", {}).get("name", row["id"]): row["figures"] for row in results["rows"]}
+        with (self.path / "figures" / "figures.csv").open(newline="", encoding="utf-8") as file:
+            for cells in csv.DictReader(file):
+                held = known[cells["design"]].get(cells["figure"], {})
+                drawn = [float(cells[part]) if cells[part] else None for part in PARTS[:5]]
+                written = [held.get(part) for part in PARTS[:5]]
+                self._compare("figures/figures.csv", cells["design"], cells["figure"], drawn, written)
+
+    def _compare(self, file: str, design: str, figure: str, written: object, derived: object) -> None:
+        if not close(written, derived):
+            self.differences.append(Difference(file, design, figure, written, derived))

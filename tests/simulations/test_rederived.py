@@ -1,0 +1,295 @@
+"""Figures are derived again from raw rows by code of their own, and whatever was altered is named."""
+
+from __future__ import annotations
+
+import ast
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blindmatch_simulations.data import committed, table_of
+from blindmatch_simulations.evaluation import rederived
+from blindmatch_simulations.evaluation.assess.figures import FIGURES
+from support.command import in_process
+from support.pages import ROOT
+
+SAMPLE = ROOT / "docs" / "sample"
+KEPT = ("oprf-psi", "none")
+Edit = Callable[[Any], object]
+
+
+def verified(folder: Path) -> rederived.Folder:
+    held = rederived.Folder(folder, table_of("rederived"), committed("evidence")["rows"])
+    held.verify()
+    return held
+
+
+def dumped(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def seal(folder: Path, results: dict[str, Any]) -> None:
+    """Write results with digests of its files and of itself, as whoever alters a folder would."""
+    files = [*folder.glob("designs/*.json"), *folder.glob("rows/*.jsonl"), folder / "workload.toml"]
+    results["files"] = {str(one.relative_to(folder)): sha256(one.read_bytes()).hexdigest() for one in files}
+    results["digest"] = ""
+    results["digest"] = sha256(dumped(results)).hexdigest()
+    (folder / "results.json").write_bytes(dumped(results))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample's rows of a few designs, as a folder of its own."""
+    folder = tmp_path_factory.mktemp("rederived") / "small"
+    for name in ("designs", "rows"):
+        (folder / name).mkdir(parents=True)
+        for one in KEPT:
+            (found,) = (SAMPLE / name).glob(f"{one}.json*")
+            shutil.copy(found, folder / name)
+    shutil.copy(SAMPLE / "workload.toml", folder)
+    (folder / "figures").mkdir()
+    lines = (SAMPLE / "figures" / "figures.csv").read_text("utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.split(",")[0] in ("design", *KEPT)]
+    (folder / "figures" / "figures.csv").write_text("".join(kept), "utf-8")
+    results = json.loads((SAMPLE / "results.json").read_bytes())
+    results["rows"] = [row for row in results["rows"] if row["id"] in KEPT]
+    seal(folder, results)
+    return folder
+
+
+@pytest.fixture
+def copy(small: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small, tmp_path / "copy"))
+
+
+def row_of(results: Any, name: str) -> dict[str, Any]:
+    return next(one for one in results["rows"] if one["id"] == name)
+
+
+def altered(folder: Path, edit: Edit, sealed: bool = True) -> None:
+    """Alter results.json, and with it the design's own file and the digests, unless these shall tell."""
+    results = json.loads((folder / "results.json").read_bytes())
+    edit(results)
+    if not sealed:
+        (folder / "results.json").write_bytes(dumped(results))
+        return
+    for row in results["rows"]:
+        (folder / "designs" / f"{row['id']}.json").write_bytes(dumped(row))
+    seal(folder, results)
+
+
+def rows_altered(folder: Path, name: str, edit: Callable[[list[Any]], object], sealed: bool = True) -> None:
+    path = folder / "rows" / f"{name}.jsonl"
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    edit(rows)
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows), "utf-8")
+    if sealed:
+        seal(folder, json.loads((folder / "results.json").read_bytes()))
+
+
+def test_the_sample_is_what_its_rows_give() -> None:
+    held = verified(SAMPLE)
+    assert held.differences == []
+    assert held.derived > 15 * 25
+
+
+def test_every_figure_of_a_design_has_a_rule_and_no_rule_is_of_nothing() -> None:
+    rules = {name for name, rule in table_of("rederived").items() if rule["how"] != "groups"}
+    assert rules == set(FIGURES)
+
+
+def test_what_derives_figures_imports_nothing_of_blindmatch() -> None:
+    found = ast.walk(ast.parse(Path(rederived.__file__).read_text("utf-8")))
+    names = [one.module or "" for one in found if isinstance(one, ast.ImportFrom)]
+    assert names and not [name for name in names if name.startswith("blindmatch")]
+
+
+def test_a_folder_that_was_sealed_again_and_not_altered_is_right(copy: Path) -> None:
+    altered(copy, lambda results: None)
+    assert verified(copy).differences == []
+
+
+def _numbers(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, figure in sorted(row["figures"].items()):
+        yield from ((name, part) for part in rederived.PARTS if figure[part] is not None)
+
+
+SAMPLED = json.loads((SAMPLE / "results.json").read_bytes())
+DERIVED = {
+    name
+    for name in set(FIGURES) & {one for row in SAMPLED["rows"] for one in row.get("figures", ())}
+    if not {*table_of("rederived")[name].get("needs", ())} & {"build", "peak_mib", "proven", "query_rate"}
+}
+CHANGES = [
+    (design, name, part)
+    for design in KEPT
+    for name, part in _numbers(row_of(SAMPLED, design))
+    if name in DERIVED
+]
+
+
+def test_every_part_of_every_figure_that_is_altered_and_sealed_again_is_named(copy: Path) -> None:
+    """One after the other: what was altered before stays so, and every one must be named."""
+    rng, expected = random.Random(31), set()
+    before = json.loads((copy / "results.json").read_bytes())
+
+    def edit(results: Any) -> None:
+        for design, name, part in CHANGES:
+            figure = row_of(results, design)["figures"][name]
+            figure[part] += rng.choice([-1, 1]) * max(1e-6, abs(figure[part]) * 10 ** rng.uniform(-6, 1))
+            expected.add(("results.json", design, name if part == "value" else f"{name}: {part}"))
+
+    altered(copy, edit)
+    found = {(one.file, one.design, one.figure): one for one in verified(copy).differences}
+    assert len(CHANGES) > 100
+    assert expected - found.keys() == set()
+    for _, design, label in expected:
+        name, _, part = label.partition(": ")
+        was = row_of(before, design)["figures"][name][part or "value"]
+        assert found["results.json", design, label].derived == pytest.approx(was)
+
+
+@pytest.mark.parametrize("design", KEPT)
+def test_a_figure_that_is_taken_away_or_given_where_there_is_none_is_named(copy: Path, design: str) -> None:
+    def edit(results: Any) -> None:
+        del row_of(results, design)["figures"]["send_ms"]
+        blank = row_of(results, design)["figures"]["corpus_recall"]
+        blank |= {"value": None} if blank["value"] is not None else {"value": 0.5}
+
+    altered(copy, edit)
+    named = {one.figure for one in verified(copy).differences if one.design == design}
+    assert {"send_ms", "send_ms: n", "corpus_recall"} <= named
+
+
+LEAVES = {
+    "recall_by_edit": lambda row: row["recall_by_edit"][0].update(sent=row["recall_by_edit"][0]["sent"] + 1),
+    "recall_by_distance": lambda row: row["recall_by_distance"][1]["share"].update(low=0.123),
+    "tries_until_hidden": lambda row: row["tries_until_hidden"].__setitem__(0, 26),
+    "copies: sent": lambda row: row["copies"].update(sent=121),
+    "checks: codec": lambda row: row["checks"][1].update(verdict="failed"),
+    "checks: outcomes": lambda row: row["checks"].pop(0),
+}
+
+
+def test_counts_and_checks_that_are_altered_are_each_named(copy: Path) -> None:
+    def edit(results: Any) -> None:
+        for change in LEAVES.values():
+            change(row_of(results, "oprf-psi"))
+
+    altered(copy, edit)
+    named = [one.figure for one in verified(copy).differences if one.design == "oprf-psi"]
+    assert [part for part in LEAVES if not any(one.startswith(part) for one in named)] == []
+
+
+ROWS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "matched": ("photographs", lambda value: not value),
+    "name": ("photographs", lambda value: value + "x"),
+    "edit": ("photographs", lambda value: "noise" if value != "noise" else "identical"),
+    "listed": ("photographs", lambda value: not value),
+    "up_bytes": ("photographs", lambda value: value + 1),
+    "report_bytes": ("photographs", lambda value: value + 7),
+    "device_cpu_ms": ("alone", lambda value: value * 1.001),
+    "verdict": ("checks", lambda value: "passed" if value != "passed" else "failed"),
+    "reason": ("checks", lambda value: value + "."),
+}
+
+
+@pytest.mark.parametrize("field", ROWS)
+def test_a_raw_row_that_is_altered_and_sealed_again_is_named(copy: Path, field: str) -> None:
+    kind, change = ROWS[field]
+    rng = random.Random(field)
+
+    def edit(rows: list[Any]) -> None:
+        one = rng.choice([row for row in rows if row["kind"] == kind and row.get("listed", True)])
+        one[field] = change(one[field])
+
+    rows_altered(copy, "oprf-psi", edit)
+    found = verified(copy).differences
+    assert {one.design for one in found} == {"oprf-psi"}
+    assert all(one.file == "results.json" for one in found)
+
+
+@pytest.mark.parametrize("kind", ["photographs", "harness"])
+def test_a_raw_row_that_is_left_out_or_there_twice_is_named(copy: Path, kind: str) -> None:
+    def pick(rows: list[Any]) -> int:
+        return next(at for at, one in enumerate(rows) if one["kind"] == kind)
+
+    kept = (copy / "rows" / "oprf-psi.jsonl").read_bytes()
+    rows_altered(copy, "oprf-psi", lambda rows: rows.pop(pick(rows)))
+    assert {one.design for one in verified(copy).differences} == {"oprf-psi"}
+    (copy / "rows" / "oprf-psi.jsonl").write_bytes(kept)
+    rows_altered(copy, "oprf-psi", lambda rows: rows.append(rows[pick(rows)]))
+    assert {one.design for one in verified(copy).differences} == {"oprf-psi"}
+
+
+def test_what_no_figure_hangs_on_is_named_by_its_digest_unless_it_is_sealed_again(copy: Path) -> None:
+    """The middle of timings, and words: a limit that docs/results.md names."""
+    rows_altered(copy, "oprf-psi", lambda rows: rows[5].update(outcome="another word"), sealed=False)
+    named = [(one.file, one.figure) for one in verified(copy).differences]
+    assert named == [("rows/oprf-psi.jsonl", "SHA-256")]
+    seal(copy, json.loads((copy / "results.json").read_bytes()))
+    assert verified(copy).differences == []
+
+
+BROKEN = {
+    "results.json": ("digest", lambda text: text.replace('"seed": 1', '"seed": 2', 1)),
+    "designs/none.json": ("SHA-256", lambda text: text.replace('"seconds": ', '"seconds": 1', 1)),
+    "rows/none.jsonl": ("SHA-256", lambda text: text[:-200]),
+    "workload.toml": ("SHA-256", lambda text: text + "\n"),
+    "figures/figures.csv": ("recall", lambda text: text.replace("recall,share,0.25", "recall,share,0.26", 1)),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_file_that_is_altered_alone_is_named(copy: Path, name: str) -> None:
+    figure, change = BROKEN[name]
+    before = (copy / name).read_text("utf-8")
+    (copy / name).write_text(change(before), "utf-8")
+    assert (copy / name).read_text("utf-8") != before
+    assert (name, figure) in [(one.file, one.figure) for one in verified(copy).differences]
+
+
+def test_files_that_are_missing_added_or_no_json_are_differences_and_no_crash(copy: Path) -> None:
+    (copy / "designs" / "none.json").unlink()
+    (copy / "designs" / "more.json").write_text("{}")
+    (copy / "rows" / "oprf-psi.jsonl").write_text("[1]\n")
+    (copy / "attacks.json").write_text("{")
+    named = {one.file for one in verified(copy).differences}
+    assert {"designs/none.json", "results.json", "rows/oprf-psi.jsonl", "attacks.json"} <= named
+    (copy / "results.json").write_text("null")
+    assert "results.json" in {one.file for one in verified(copy).differences}
+
+
+def test_a_design_that_is_left_out_is_named(copy: Path) -> None:
+    altered(copy, lambda results: results["rows"].pop())
+    assert ("results.json", "rows") in [(one.file, one.figure) for one in verified(copy).differences]
+
+
+def test_random_edits_of_any_number_are_named(copy: Path) -> None:
+    """Any number of a design's row, wherever it stands, altered alone: by name, or by the file beside it."""
+    rng = random.Random(7)
+    whole = json.loads((copy / "results.json").read_bytes())
+    for _ in range(6):
+        held = json.loads(json.dumps(whole))
+        leaf, where = row_of(held, rng.choice(KEPT)), []
+        while isinstance(leaf, dict | list) and leaf:
+            key = rng.choice(sorted(leaf)) if isinstance(leaf, dict) else rng.randrange(len(leaf))
+            parent, leaf = leaf, leaf[key]
+            where.append(key)
+        parent[key] = "altered"
+        seal(copy, held)
+        assert verified(copy).differences, where
+
+
+def test_the_command_names_what_differs_and_ends_with_1(copy: Path) -> None:
+    ran = in_process(copy, "results", "verify", str(copy), "--json", "-")
+    assert (ran.code, json.loads(ran.out)["differences"]) == (0, [])
+    altered(copy, lambda results: row_of(results, "none")["figures"]["send_ms"].update(value=1.0))
+    ran = in_process(copy, "results", "verify", str(copy), "--json", "-")
+    (found, *_) = json.loads(ran.out)["differences"]
+    assert (ran.code, found["design"], found["figure"], found["written"]) == (1, "none", "send_ms", 1.0)
