@@ -66,7 +66,8 @@ def last_line(text: str) -> str:
     return (text.strip().splitlines() or ["no words"])[-1][:200]
 
 
-def _install(command: Sequence[object], **more: Any) -> None:
+def install(command: Sequence[object], **more: Any) -> None:
+    """Say and run a command that fetches something; `NotRunError` if it fails."""
     say(f"  {' '.join(map(str, command))}")
     try:
         ran = subprocess.run(
@@ -106,17 +107,17 @@ def virtual(name: str, package: str, python: str = "", build: Iterable[str] = ()
     if not stamp.exists():
         shutil.rmtree(folder, ignore_errors=True)
         interpreter = _interpreter(python)
-        _install(
+        install(
             [uv, "venv", "--quiet", "--python", interpreter, folder]
             if uv
             else [interpreter, "-m", "venv", folder]
         )
         if build:
             needed = ROOT / "requirements" / "counterparts-build.txt"
-            _install([*_installer(uv, folder), "--only-binary", ":all:", "--require-hashes", "-r", needed])
+            install([*_installer(uv, folder), "--only-binary", ":all:", "--require-hashes", "-r", needed])
         from_source = [part for one in build for part in ("--no-binary", one)]
         more = [*from_source, "--no-build-isolation"] if build else []
-        _install([*_installer(uv, folder), "--only-binary", ":all:", *more, "--require-hashes", "-r", locked])
+        install([*_installer(uv, folder), "--only-binary", ":all:", *more, "--require-hashes", "-r", locked])
         stamp.touch()
     script = f"import importlib.metadata as m; print(m.version({package!r}))"
     return Environment(folder, run([folder / "bin" / "python", "-c", script]).strip())
@@ -151,7 +152,7 @@ def node_packages(package: str) -> Environment:
     if not stamp.exists():
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns("node_modules"))
-        _install(["npm", "ci", "--ignore-scripts", "--loglevel=error"], cwd=folder)
+        install(["npm", "ci", "--ignore-scripts", "--loglevel=error"], cwd=folder)
         stamp.touch()
     held = json.loads((folder / "node_modules" / package / "package.json").read_text())
     for script in (HERE / "foreign").glob("*.mjs"):
@@ -170,8 +171,8 @@ def debian(package: str, program: str) -> Environment:
             raise NotRunError(f"{program} is not on the path, and there is no apt-get")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        _install(["apt-get", "download", "-q", package], cwd=folder)
+        install(["apt-get", "download", "-q", package], cwd=folder)
         (archive,) = folder.glob("*.deb")
-        _install(["dpkg-deb", "-x", archive.name, "."], cwd=folder)
+        install(["dpkg-deb", "-x", archive.name, "."], cwd=folder)
         (folder / "version").write_text(run(["dpkg-deb", "-f", archive, "Version"]))
     return Environment(bare.parent, (folder / "version").read_text().strip())

@@ -39,7 +39,7 @@ from support.command import in_process
 from support.reference import derived_key
 from support.signed import CURATOR
 
-from counterparts.environments import HERE, ROOT, asked, check, debian, node_packages, run, virtual
+from counterparts.environments import HERE, ROOT, asked, check, debian, install, node_packages, run, virtual
 
 FOREIGN = HERE / "foreign"
 LISTED = 4
@@ -361,7 +361,7 @@ def node_device() -> tuple[str, str]:
     """The device in JavaScript: its tests against vectors, then running matchers, then an epoch's files."""
     folder = ROOT / "tests" / "interop"
     node_packages("@noble/curves")  # that there are Node and npm
-    run(["npm", "ci", "--loglevel=error"], cwd=folder)
+    install(["npm", "ci", "--loglevel=error"], cwd=folder)
     run(["npm", "test", "--silent"], cwd=folder)
     said = run([sys.executable, folder / "against_matcher.py"], env={**os.environ, "GRPC_VERBOSITY": "NONE"})
     lines = [line for line in said.splitlines() if "as the oracle says" in line]

@@ -86,7 +86,7 @@ def test_a_program_that_fails_disagrees_and_one_that_cannot_be_installed_is_not_
     assert environments.asked(["cat"], {"a": 1}) == {"a": 1}
     for command in (["false"], [str(tmp_path / "missing")]):
         with pytest.raises(NotRunError, match="could not be installed"):
-            environments._install(command)
+            environments.install(command)
     with pytest.raises(NotRunError, match="needs python9"):
         environments._interpreter("python9.99")
 
