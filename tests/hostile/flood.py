@@ -15,25 +15,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from blindmatch_client.egress import Egress
 from blindmatch_client.matching.detector import MatchingExchange
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_server.hosting.workers import cores
+from blindmatch_server.hosting.workers import Workers, cores
 from blindmatch_simulations.evaluation.bench.loopback import Served, serving
 from blindmatch_simulations.evaluation.bench.messages import Load, Outcome, messenger_field
 from blindmatch_simulations.evaluation.bench.queries import SEVERAL, Check
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.phases import each
-from blindmatch_simulations.measure.processes import Worker, working
 from blindmatch_simulations.measure.yardstick import Run, counting, timed
 from msgspec import Struct
 
 from hostile import MATCHER, RELAY
+from hostile.worker import are_settled, begin, leave, settle, stop
 
-TESTS: Final = Path(__file__).parents[1]
+T = TypeVar("T")
 REST_S: Final = 0.5
 """After an attack, until the relay has answered what was refused late."""
 
@@ -77,7 +77,7 @@ class Scene(Struct, frozen=True):
         kinds: of hostile clients.
         order: has the bystanders do what they do once.
         bystanders: parameters of the rows.
-        attack: the last arguments of `worker`, from HOME on.
+        attack: the last arguments of `settle`, from `home` on.
     """
 
     rows: str
@@ -85,7 +85,7 @@ class Scene(Struct, frozen=True):
     kinds: Collection[str]
     order: Callable[[], Outcome]
     bystanders: Mapping[str, int | str]
-    attack: Sequence[str]
+    attack: Sequence[Any]
 
 
 def bench_flood(meter: Meter, folder: Path, flood: Flood) -> None:
@@ -94,38 +94,43 @@ def bench_flood(meter: Meter, folder: Path, flood: Flood) -> None:
         victims = [f"w0-{number}-b" for number in range(flood.pairs)]
         bystanders = {"pairs": flood.pairs, "texts_per_second": round(flood.rate)}
         order = partial(field.order, flood.texts, flood.rate)
-        attack = [str(folder), "relay", "-", *victims]
+        attack = [folder, "relay", b"", victims]
         measure(meter, Scene("flood", "texts", RELAY.kinds, order, bystanders, attack), flood)
 
 
 def measure(meter: Meter, scene: Scene, flood: Flood) -> None:
     """Measure each kind of a scene."""
-    sizes = str(flood.accounts), str(flood.at_once)
     progress = meter.phase("hostile clients settle")
-    with working("hostile.worker", *sizes, *scene.attack, cwd=TESTS) as hostile:
-        hostile.answer()
+    hostile = Workers(1, settle, flood.accounts, flood.at_once, *scene.attack)
+    try:
+        _result(hostile, are_settled)
         progress(1, 1)
         found = {kind: _rounds(meter, scene, hostile, kind, flood) for kind in scene.kinds}
+        _result(hostile, leave)
+    finally:
+        hostile.end()
     _record_quiet(meter, scene, [one for rounds in found.values() for one in rounds])
     for kind, rounds in found.items():
         _record(meter, scene, kind, rounds, flood)
 
 
-def _rounds(meter: Meter, scene: Scene, hostile: Worker, kind: str, flood: Flood) -> list[Round]:
+def _result(hostile: Workers, task: Callable[..., T], *arguments: Any) -> T:
+    return hostile.result(hostile.submit(task, *arguments))
+
+
+def _rounds(meter: Meter, scene: Scene, hostile: Workers, kind: str, flood: Flood) -> list[Round]:
     progress = meter.phase(f"{scene.words} beside hostile clients: {kind}")
     return [_round(meter, scene, hostile, kind) for _ in each(range(flood.rounds), progress)]
 
 
-def _round(meter: Meter, scene: Scene, hostile: Worker, kind: str) -> Round:
+def _round(meter: Meter, scene: Scene, hostile: Workers, kind: str) -> Round:
     with meter.around(cores()) as around:
         quiet = scene.order()
-        hostile.tell(kind)
-        hostile.answer()
+        _result(hostile, begin, kind)
         attacked = scene.order()
-        hostile.tell("stop")
-        ended = hostile.answer()
+        seconds, outcomes = _result(hostile, stop)
         time.sleep(REST_S)
-    return Round(quiet, attacked, around.runs[0], ended["seconds"], ended["outcomes"])
+    return Round(quiet, attacked, around.runs[0], seconds, outcomes)
 
 
 def _record_quiet(meter: Meter, scene: Scene, rounds: Sequence[Round]) -> None:
@@ -177,8 +182,6 @@ def bench_matcher_flood(meter: Meter, folder: Path, flood: Flood) -> None:
     with serving(home, ENTRIES, SEVERAL) as served, ExitStack() as stack:
         devices = [_device(served, number, stack) for number in range(flood.pairs)]
         bystanders = _Bystanders(served.check, devices)
-        request = folder / "request"
-        request.write_bytes(served.check.envelope())
         scene = Scene(
             "flood/matcher",
             "checks",
@@ -190,7 +193,7 @@ def bench_matcher_flood(meter: Meter, folder: Path, flood: Flood) -> None:
                 "entries": ENTRIES,
                 "evaluations": SEVERAL,
             },
-            [str(home), "matcher", str(request)],
+            [home, "matcher", served.check.envelope(), ()],
         )
         measure(meter, scene, flood)
 

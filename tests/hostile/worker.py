@@ -1,36 +1,27 @@
-"""Hostile clients of a server in a process of their own.
+"""Hostile clients of a server in a process of their own, a worker that `settle` prepares.
 
-    python -m hostile.worker ACCOUNTS AT_ONCE HOME SERVICE REQUEST VICTIM ...
-
-    stdout  {}                                   ACCOUNTS accounts have settled
-    stdin   calls                                a kind of hostile client of SERVICE, see `hostile`
-    stdout  {}                                   its attempts are under way, AT_ONCE of each account
-    stdin   stop
-    stdout  {"seconds": ..., "outcomes": {"OK": 5, "INVALID_ARGUMENT": 7}}
-
-REQUEST is a file with a request that the service would answer, or - where none is needed. The process has
-the lowest priority. Attackers have machines of their own; here they would take the cores from server and
-bystanders, which is not what is measured.
+The process has the lowest priority. Attackers have machines of their own; here they would take the cores from
+server and bystanders, which is not what is measured.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import sys
+import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from blindmatch_server.hosting.authority import Authority, Credentials, Identity, Kind
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 
 from hostile import SERVICES, Attack, Intruder, Service, intruding
-from hostile.intruder import Attempt
 
+T = TypeVar("T")
 LOWEST_PRIORITY: Final = 19
 UNDER_WAY_S: Final = 1.0
 """So long attempts are made before the attack counts as under way."""
@@ -53,50 +44,68 @@ def forged(victim: str, root: bytes) -> Credentials:
     return Credentials(root, made.certificate, made.key)
 
 
-async def attack(
-    attempt: Attempt, intruders: Sequence[Intruder], at_once: int, line: Callable[[], Awaitable[str]]
-) -> dict[str, Any]:
-    """Attack until the next line comes; what came of what was attempted after the first second."""
-    stop, made = asyncio.Event(), Attack()
-    task = asyncio.create_task(made.run(attempt, intruders, at_once, stop))
-    await asyncio.sleep(UNDER_WAY_S)
-    made.outcomes.clear()
-    began = time.monotonic()
-    print("{}", flush=True)
-    await line()
-    outcomes, seconds = dict(made.outcomes), time.monotonic() - began
-    stop.set()
-    await task
-    return {"seconds": seconds, "outcomes": outcomes}
+class Settled:
+    """Intruders of a service, in an event loop on a thread: attempts go on between the worker's tasks."""
+
+    def __init__(self, service: Service, at_once: int) -> None:
+        self.service, self.at_once = service, at_once
+        self.stack, self.loop = AsyncExitStack(), asyncio.new_event_loop()
+        self.intruders: Sequence[Intruder] = ()
+        self.made, self.began = Attack(), 0.0
+        self.ended, self.task = asyncio.Event(), asyncio.Future[None](loop=self.loop)
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    async def begin(self, kind: str) -> None:
+        self.made, self.ended = Attack(), asyncio.Event()
+        attempt = self.service.kinds[kind].move
+        work = self.made.run(attempt, self.intruders, self.at_once, self.ended)
+        self.task = asyncio.ensure_future(work)
+        await asyncio.sleep(UNDER_WAY_S)
+        self.made.outcomes.clear()
+        self.began = time.monotonic()
+
+    async def stop(self) -> tuple[float, dict[str, int]]:
+        found = time.monotonic() - self.began, dict(self.made.outcomes)
+        self.ended.set()
+        await self.task
+        return found
 
 
-async def obey(
-    home: Path, service: Service, accounts: int, at_once: int, request: bytes, victims: Sequence[str]
+_SETTLED: Final[list[Settled]] = []
+
+
+def settle(
+    accounts: int, at_once: int, home: Path, service: str, request: bytes, victims: Sequence[str]
 ) -> None:
-    """Do what the lines of the standard input say."""
-    deployment = Deployment.open(home)
+    """Enrol `accounts` accounts; `request` is one that the service would answer, if one is needed."""
+    os.nice(LOWEST_PRIORITY)
+    deployment, one = Deployment.open(home), Settled(SERVICES[service], at_once)
     held = enrolled(deployment, accounts)
     foreign = forged(next(iter(victims), "somebody"), next(iter(held.values())).root)
-    address = deployment.endpoints()[service.party].address
-
-    async def line() -> str:
-        text: str = await asyncio.to_thread(sys.stdin.readline)
-        return text.strip()
-
-    async with intruding(service, held, address, foreign, victims, request) as intruders:
-        print("{}", flush=True)
-        while kind := await line():
-            ended = await attack(service.kinds[kind].move, intruders, at_once, line)
-            print(json.dumps(ended), flush=True)
+    address = deployment.endpoints()[one.service.party].address
+    there = intruding(one.service, held, address, foreign, victims, request)
+    one.intruders = one.run(one.stack.enter_async_context(there))
+    _SETTLED.append(one)
 
 
-def main(arguments: list[str]) -> None:
-    """Settle, then obey."""
-    accounts, at_once, home, service, file, *victims = arguments
-    request = b"" if file == "-" else Path(file).read_bytes()
-    os.nice(LOWEST_PRIORITY)
-    asyncio.run(obey(Path(home), SERVICES[service], int(accounts), int(at_once), request, victims))
+def are_settled() -> bool:
+    """The first task: it ends once this worker's intruders have settled."""
+    return bool(_SETTLED)
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def begin(kind: str) -> None:
+    """Begin to attack; attempts are under way, `at_once` of each account."""
+    _SETTLED[0].run(_SETTLED[0].begin(kind))
+
+
+def stop() -> tuple[float, dict[str, int]]:
+    """End the attack; seconds, and what came of what was attempted after the first second."""
+    return _SETTLED[0].run(_SETTLED[0].stop())
+
+
+def leave() -> None:
+    """Close the intruders' connections."""
+    _SETTLED[0].run(_SETTLED[0].stack.aclose())

@@ -16,8 +16,9 @@ import jsonschema
 import pytest
 from blindmatch_protocol.group import missing
 from blindmatch_protocol.picture import compiled
+from blindmatch_server.hosting.workers import TaskError
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.bench.messages import Outcome
+from blindmatch_simulations.evaluation.bench.messages import Field, Outcome
 from blindmatch_simulations.evaluation.bench.peers import PeerMissingError, Peers, runs_of
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells, markdown
 from blindmatch_simulations.measure import meter, yardstick
@@ -437,6 +438,17 @@ def test_rows_before_a_failure_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
     out = tmp_path / "bench.json"
     assert run(["bench", "messenger", "--json", str(out)]) != 0
     assert [row["id"] for row in json.loads(out.read_text())["rows"]] == ["messenger/texts"]
+
+
+def test_a_worker_that_fails_ends_the_bench_with_its_words() -> None:
+    class Failing:
+        def submit(self, *_: object) -> None: ...
+
+        def result(self, _: None) -> None:
+            raise TaskError("3 of 10 messages arrived")
+
+    with pytest.raises(AloneError, match="failed: 3 of 10 messages arrived"):
+        Field(("", "", ""), 0, [Failing()], 1).results(len, ())  # type: ignore[list-item]
 
 
 # --- peers

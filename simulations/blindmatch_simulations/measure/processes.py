@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
-from typing import IO, Any, Final
+from typing import Any
 
 from blindmatch_protocol.codec.errors import BlindmatchError
 from msgspec import Struct
@@ -139,9 +139,6 @@ def _folder(pid: int | None) -> Path:
     return _PROC / ("self" if pid is None else str(pid))
 
 
-STOP_S: Final = 30.0
-
-
 class AloneError(BlindmatchError):
     """The other process failed."""
 
@@ -169,56 +166,3 @@ def in_own_process(module: str, task: str, *arguments: Path | str) -> dict[str, 
         output_of([sys.executable, "-m", module, task, *map(str, arguments)])
     )
     return printed
-
-
-class Worker(Struct, frozen=True):
-    """Such a process."""
-
-    process: subprocess.Popen[str]
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def tell(self, line: str) -> None:
-        """Give it an order; `AloneError` if it has ended."""
-        pipe = _pipe(self.process.stdin)
-        try:
-            pipe.write(line + "\n")
-            pipe.flush()
-        except BrokenPipeError:
-            raise AloneError("a process of the bench ended; its reason stands above") from None
-
-    def answer(self) -> dict[str, Any]:
-        """Wait for its next line; `AloneError` if it ends instead."""
-        line = _pipe(self.process.stdout).readline()
-        if not line:
-            raise AloneError("a process of the bench ended; its reason stands above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
-@contextmanager
-def working(module: str, *arguments: str, cwd: Path | None = None) -> Iterator[Worker]:
-    """A worker that runs a module, which may lie in `cwd`, until the block ends."""
-    command = [sys.executable, "-m", module, *arguments]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=cwd)
-    try:
-        yield Worker(process)
-    finally:
-        _stop(process)
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    _pipe(process.stdin).close()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    _pipe(process.stdout).close()
-
-
-def _pipe(stream: IO[str] | None) -> IO[str]:
-    assert stream is not None
-    return stream

@@ -5,14 +5,13 @@ Devices and relay share the cores, so rates are those of the whole; CPU times te
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from blindmatch_protocol.codec.randomness import system_randomness
@@ -20,16 +19,19 @@ from blindmatch_protocol.contract import Party, Progress, batches_of
 from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.designs.none import DESIGN
 from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
-from blindmatch_server.hosting.workers import cores
+from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers, cores
 from msgspec import Struct
 from PIL import Image
 
+from blindmatch_simulations.evaluation.bench.messages_worker import Order, are_made, make_pairs, obey
 from blindmatch_simulations.evaluation.bench.sets import ALONE
 from blindmatch_simulations.measure.meter import NO_PROC, Meter
-from blindmatch_simulations.measure.processes import Worker, cpu_seconds, status_mib, working
+from blindmatch_simulations.measure.processes import AloneError, cpu_seconds, status_mib
 from blindmatch_simulations.measure.yardstick import Run, percentile
 from blindmatch_simulations.testbed.pictures.crops import photograph
 from blindmatch_simulations.testbed.scenario.world import World
+
+T = TypeVar("T")
 
 
 class Load(Struct, frozen=True):
@@ -97,25 +99,29 @@ class Field(Struct, frozen=True):
 
     device: tuple[str, str, str]
     relay: int
-    workers: Sequence[Worker]
+    workers: Sequence[Workers]
     pairs: int
 
     def order(self, messages: int, rate: float = 0.0, picture: Path | None = None) -> Outcome:
         """Have about `messages` sent by all pairs together, at `rate` a second in all; 0: as fast as it goes;
         `AloneError` if a worker fails."""
         each = max(1, round(messages / self.pairs))
-        line = json.dumps(
-            {"each": each, "rate": rate / self.pairs, "picture": None if picture is None else str(picture)}
-        )
         before = cpu_seconds(self.relay)
-        for worker in self.workers:
-            worker.tell(line)
-        return self._outcome(each * self.pairs, before, [worker.answer() for worker in self.workers])
+        answers = self.results(obey, Order(each, rate / self.pairs, picture))
+        return self._outcome(each * self.pairs, before, answers)
+
+    def results(self, task: Callable[..., T], *arguments: Any) -> list[T]:
+        """What all workers make of a task at the same time; `AloneError` if one fails."""
+        try:
+            asked = [one.submit(task, *arguments) for one in self.workers]
+            return [one.result(future) for one, future in zip(self.workers, asked, strict=True)]
+        except (TaskError, WorkerError) as error:
+            raise AloneError(f"a process of the bench failed: {error}") from None
 
     def memory_mib(self) -> dict[str, float]:
         """Resident memory of the relay, and of all processes with devices together; empty without /proc."""
         relay = status_mib("VmRSS", self.relay)
-        devices = [status_mib("VmRSS", worker.pid) for worker in self.workers]
+        devices = [status_mib("VmRSS", *worker.pids) for worker in self.workers]
         known = [one for one in devices if one is not None]
         return {} if relay is None else {"relay": relay, "devices": sum(known)}
 
@@ -139,14 +145,14 @@ def messenger_field(folder: Path, load: Load) -> Iterator[Field]:
     with made as world, ExitStack() as stack:
         world.publish(nothing, system_randomness())
         world.start([Party.MATCHER, Party.PROVIDER])
-        module, pairs = f"{__package__}.messages_worker", str(load.pairs)
-        started = [working(module, str(folder), f"w{n}", pairs) for n in range(load.workers)]
-        workers = [stack.enter_context(one) for one in started]
+        workers = [Workers(1, make_pairs, folder, f"w{n}", load.pairs) for n in range(load.workers)]
         for worker in workers:
-            worker.answer()
+            stack.callback(worker.end)
         curator, name = world.deployment.curator_public_key().hex(), "w0-0-a"
         device = str(world.deployment.device(name) / "state"), name, curator
-        yield Field(device, world.servers[Party.PROVIDER].process.pid, workers, load.all_pairs)
+        field = Field(device, world.servers[Party.PROVIDER].process.pid, workers, load.all_pairs)
+        field.results(are_made)
+        yield field
 
 
 PICTURE_KB: Final = 200

@@ -1,18 +1,11 @@
 """Pairs of devices in a process of their own: one of each pair sends, the other receives.
 
-    python -m blindmatch_simulations.evaluation.bench.messages_worker HOME NAME PAIRS
-
-    stdout  {}                                                     registered; every pair has a session
-    stdin   {"each": 100, "rate": 20.0, "picture": null}           an order, one a line
-    stdout  {"began": ..., "ended": ..., "latencies_us": [...], "cpu_s": ...}
-
-`rate` is messages a second of a pair, 0 as fast as it goes. Times are of the clock that all processes share.
+`make_pairs` prepares such a worker, which obeys one order after the other. Times are of the clock that all
+processes share.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +16,7 @@ from blindmatch_client.device import Device
 from blindmatch_client.egress import Recorder
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.designs.none import DESIGN
+from blindmatch_server.hosting.workers import TaskError
 from msgspec import Struct
 
 from blindmatch_simulations.testbed.deployment.devices import connect
@@ -43,11 +37,11 @@ def new_device(deployment: Deployment, name: str) -> Device:
 
 
 class Order(Struct, frozen=True):
-    """What each pair is to do."""
+    """What each pair is to do; `rate` is messages a second of a pair, 0 as fast as it goes."""
 
     each: int
-    rate: float
-    picture: str | None
+    rate: float = 0.0
+    picture: Path | None = None
 
 
 class Pair(Struct):
@@ -62,7 +56,7 @@ class Pair(Struct):
         """Two new devices; a first text makes the session."""
         to = f"{name}-b"
         pair = cls(new_device(deployment, f"{name}-a"), new_device(deployment, to), to)
-        pair.run(Order(1, 0, None))
+        pair.run(Order(1))
         return pair
 
     def run(self, order: Order) -> tuple[list[float], list[float]]:
@@ -82,11 +76,11 @@ class Pair(Struct):
         arrived = self._receive(order, done)
         thread.join()
         if failed or len(arrived) != order.each:
-            raise SystemExit(f"{len(arrived)} of {order.each} messages arrived; {failed[:1]}")
+            raise TaskError(f"{len(arrived)} of {order.each} messages arrived; {failed[:1]}")
         return sent, arrived
 
     def _send(self, order: Order, sent: list[float]) -> None:
-        picture = None if order.picture is None else Path(order.picture).read_bytes()
+        picture = None if order.picture is None else order.picture.read_bytes()
         began = time.monotonic()
         for number in range(order.each):
             due = began + number / order.rate if order.rate else time.monotonic()
@@ -107,35 +101,29 @@ class Pair(Struct):
                 until = time.monotonic() + PATIENCE_S
         return complete
 
-    def close(self) -> None:
-        self.sender.close()
-        self.receiver.close()
+
+_PAIRS: Final[list[Pair]] = []
 
 
-def obey(pairs: list[Pair], order: Order) -> dict[str, Any]:
+def make_pairs(home: Path, name: str, count: int) -> None:
+    """Registered devices; every pair has a session."""
+    deployment = Deployment.open(home)
+    _PAIRS.extend(Pair.make(deployment, f"{name}-{number}") for number in range(count))
+
+
+def are_made() -> bool:
+    """The first task: it ends once this worker has its pairs."""
+    return bool(_PAIRS)
+
+
+def obey(order: Order) -> dict[str, Any]:
     """Let all pairs do it at the same time; what came of it."""
     cpu = time.process_time()
-    with ThreadPoolExecutor(len(pairs)) as pool:
-        done = list(pool.map(lambda pair: pair.run(order), pairs))
+    with ThreadPoolExecutor(len(_PAIRS)) as pool:
+        done = list(pool.map(lambda pair: pair.run(order), _PAIRS))
     return {
         "began": min(sent[0] for sent, _ in done),
         "ended": max(arrived[-1] for _, arrived in done),
         "latencies_us": [(b - a) * 1e6 for pair in done for a, b in zip(*pair, strict=True)],
         "cpu_s": time.process_time() - cpu,
     }
-
-
-def main(arguments: list[str]) -> None:
-    """Make the pairs, then do what each line of the standard input says."""
-    home, name, count = arguments
-    deployment = Deployment.open(Path(home))
-    pairs = [Pair.make(deployment, f"{name}-{number}") for number in range(int(count))]
-    print("{}", flush=True)
-    for line in sys.stdin:
-        print(json.dumps(obey(pairs, Order(**json.loads(line)))), flush=True)
-    for pair in pairs:
-        pair.close()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
