@@ -60,14 +60,14 @@ def computed(
 
 
 class TestRows:
-    @pytest.mark.parametrize(("count", "size"), [(1, 4), (7, 4), (40, 4), (40, 1)])
-    def test_are_the_functions_in_the_order_of_the_batches(
+    @pytest.mark.parametrize(("count", "size"), [(1, 4), (7, 4), (40, 1)])
+    def test_are_the_functions_in_the_order_of_the_batches_whatever_it_prints(
         self, workers: WorkerPool, count: int, size: int
     ) -> None:
         expected = row_functions.mixed(SECRET, entries(count))
-        assert (computed(workers, row_functions.mixed, count, size) == expected).all()
+        assert (computed(workers, row_functions.talking, count, size) == expected).all()
 
-    def test_come_from_processes_that_an_interrupted_terminal_does_not_reach(
+    def test_come_from_processes_that_an_interrupted_terminal_does_not_reach_and_end_when_nobody_wants_more(
         self, workers: WorkerPool
     ) -> None:
         rows: Any = workers.rows(row_functions.mixed, SECRET, batches(40, 4))
@@ -75,8 +75,10 @@ class TestRows:
         until = time.monotonic() + 30
         while [os.getpgid(pid) for pid in workers.pids] != list(workers.pids) and time.monotonic() < until:
             time.sleep(0.05)  # a worker leaves the group as the first thing that it does
-        assert [os.getpgid(pid) for pid in workers.pids] == list(workers.pids)
+        pids = workers.pids
+        assert [os.getpgid(pid) for pid in pids] == list(pids)
         rows.close()
+        assert not any(map(is_running, pids))
 
     def test_come_from_other_processes_each_of_which_computes(self, workers: WorkerPool) -> None:
         for _ in range(10):  # where one starts late, the other may do it all
@@ -94,10 +96,6 @@ class TestRows:
             pids = computed(alone, row_functions.whose, 4, 2).view(np.uint64)
             assert set(pids.ravel().tolist()) == {os.getpid()}
 
-    def test_what_a_function_prints_is_no_answer(self, workers: WorkerPool) -> None:
-        expected = row_functions.mixed(SECRET, entries(8))
-        assert (computed(workers, row_functions.talking, 8, 4) == expected).all()
-
     def test_can_be_asked_for_again(self, workers: WorkerPool) -> None:
         first, second = (computed(workers, row_functions.mixed, 8, 4) for _ in range(2))
         assert (first == second).all()
@@ -109,21 +107,22 @@ class TestRows:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
 class TestWorkers:
-    def test_end_with_the_last_rows(self, workers: WorkerPool) -> None:
+    def test_are_told_the_secret_over_the_pipe_alone_and_end_with_the_last_rows(
+        self, workers: WorkerPool
+    ) -> None:
         rows = workers.rows(row_functions.mixed, SECRET, batches(40, 4))
         next(rows)
         pids = workers.pids
         assert len(pids) == 2
         assert all(map(is_running, pids))
+        for pid in pids:
+            for place in ("cmdline", "environ"):
+                seen = Path(f"/proc/{pid}/{place}").read_bytes()
+                assert seen
+                assert SECRET not in seen
+                assert SECRET.hex().encode() not in seen
         list(rows)
         assert workers.pids == ()
-        assert not any(map(is_running, pids))
-
-    def test_end_when_nobody_wants_more_rows(self, workers: WorkerPool) -> None:
-        rows: Any = workers.rows(row_functions.mixed, SECRET, batches(40, 4))
-        next(rows)
-        pids = workers.pids
-        rows.close()
         assert not any(map(is_running, pids))
 
     def test_that_are_ended_in_the_middle_of_a_batch_have_not_failed(self) -> None:
@@ -145,17 +144,6 @@ class TestWorkers:
         with pytest.raises(DesignError, match="changed"):
             list(workers.rows(row_functions.mixed, SECRET, broken()))
         assert workers.pids == ()
-
-    def test_are_told_the_secret_over_the_pipe_alone(self, workers: WorkerPool) -> None:
-        rows = workers.rows(row_functions.mixed, SECRET, batches(40, 4))
-        next(rows)
-        for pid in workers.pids:
-            for place in ("cmdline", "environ"):
-                seen = Path(f"/proc/{pid}/{place}").read_bytes()
-                assert seen
-                assert SECRET not in seen
-                assert SECRET.hex().encode() not in seen
-        list(rows)
 
     def test_end_when_the_program_is_killed(self) -> None:
         pids = left_by(

@@ -158,7 +158,7 @@ def test_series_of_false_matches_leave_reports_and_gather_them_in_fewer_accounts
     series: int, threshold: int
 ) -> None:
     its = small(false_matches__series=series, centre__threshold=threshold, material__sharers=0.01)
-    ran = np.array([block_counts(its, seed, 0).sum(axis=1) for seed in range(60)], float)
+    ran = np.array([block_counts(its, seed, 0).sum(axis=1) for seed in range(30)], float)
     drawn, told = bands.totals(its, 2, 2000), bands.expected(its)
     for row, total in ((Count.FALSE, drawn.false), (Count.ACCOUNTS, drawn.accounts)):
         assert alike(ran[:, row], total.sum(axis=1)), row.name
@@ -173,7 +173,7 @@ def test_bands_above_a_threshold_of_one_hold_what_sharers_false_matches_do() -> 
     """Bands went from 0 to 27 where runs gave 24 to 30: false matches of accounts that true ones opened."""
     its = small(accounts=2_000, days=20, centre__threshold=10, material__sharers=0.05, material__files=60)
     its = replace(its, behaviour=behaviour(false=0.01))
-    ran = np.array([block_counts(its, seed, 0).sum(axis=1) for seed in range(100)], float)
+    ran = np.array([block_counts(its, seed, 0).sum(axis=1) for seed in range(50)], float)
     drawn, told = bands.totals(its, 5, 2_000), bands.expected(its)
     for row, total in (
         (Count.TRUE, drawn.true),
