@@ -303,7 +303,11 @@ def scans() -> str:
             line = what + (", over decoding alone" if "times" in row.figures else ", u")
             lines.setdefault(line, {})[fast] = told(figure, scale)
     rows = [(what, cells.get(0, ""), cells.get(1, "not measured")) for what, cells in lines.items()]
-    return f"{where(held)}; medians (lowest-highest).\n\n" + table(("what", "numpy", "`make fast`"), rows)
+    disturbed = Status.DISTURBED in {row.status for row in held.rows}
+    words = " of runs that other work disturbed" if disturbed else ""
+    return f"{where(held)}; medians (lowest-highest){words}.\n\n" + table(
+        ("what", "numpy", "`make fast`"), rows
+    )
 
 
 def where(held: Results[Any]) -> str:
