@@ -332,17 +332,22 @@ class Assessment(Struct, frozen=True):
         """Check a design that was measured, and write its row again, unless it is stopped."""
         done = decoded(self._done_path(name), Done)
         if plan.limits.check_u:
-            ended = self._guard("check", plan, folder, name, reference, stop)
+            ended, found = Ended("", 0.0, 0.0), self._kept_checks(name)
+            if len(found) < len(CHECKS):
+                ended = self._guard("check", plan, folder, name, reference, stop)
+                found = self._kept_checks(name)
             if ended.why == STOPPED:
                 return
-            kept = kept_checks(self.out / SETS / f"{name}-{CHECKED}")
-            found = {one.check.check: one.check for every in kept.values() for one in every}
             used_up = f"the work for checks, {plan.limits.check_u:,} u, was used up before"
             why = "the process of the checks ended before" if ended.why else used_up
             left = {one.name: Check(one.name, one.says, UNFINISHED, why, {}, 0.0) for one in CHECKS}
             checks = tuple((left | found).values())
             unfinished = next((one.reason for one in checks if one.verdict == UNFINISHED), "")
             self._write(plan, name, reference, done, checks, ended.why or unfinished)
+
+    def _kept_checks(self, name: str) -> dict[str, Check]:
+        kept = kept_checks(self.out / SETS / f"{name}-{CHECKED}")
+        return {one.check.check: one.check for every in kept.values() for one in every}
 
     def _write(
         self, plan: Plan, name: str, reference: str, done: Done, checks: tuple[Check, ...], why: str
