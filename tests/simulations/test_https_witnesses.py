@@ -7,11 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from blindmatch_proofs.checkpoint import VerifierKey
 from blindmatch_proofs.tlog_policy import Policy
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
 from blindmatch_simulations.testbed.deployment.transparency import (
     LOG,
+    ForeignWitness,
     foreign_of,
     make_log,
     read_log,
@@ -90,6 +92,12 @@ def test_a_witness_of_others_without_a_fit_address_key_or_root_makes_no_log(tmp_
     ):
         with pytest.raises(DeploymentError, match=rule):
             make_log(deployment, 0, None, foreign=foreign, roots=roots)
+        assert read_log(deployment) is None
+    for name in ("witness-1.blindmatch.test/witness_1", "operator-3", "quorum", "none"):
+        twin = HttpWitness(name, dict[str, bytes]().get)
+        named = ForeignWitness(VerifierKey.parse(twin.text), "https://w.example", "them")
+        with pytest.raises(DeploymentError, match="must be new"):
+            make_log(deployment, 2, None, foreign=(named,))
         assert read_log(deployment) is None
     with pytest.raises(DeploymentError, match="operators"):
         make_log(deployment, 0, 2, foreign=fit)

@@ -146,7 +146,8 @@ def make_log(
         raise DeploymentError(
             f"a log has 1 to {WITNESSES_MOST} witnesses and needs those of 1 to all of their operators"
         )
-    _check_foreign(foreign, roots)
+    blank = {party: _signer(party, secrets.token_bytes(_SEED_BYTES)).key for party in parties}
+    _check(TransparencyLog("log", bytes(32), blank, named, needed, most_age_s, tuple(foreign), roots))
     deployment.admit((LOG, *parties), datetime.now(UTC))
     for party in (LOG, *parties):
         (deployment.server(party) / KEYS).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -180,15 +181,15 @@ def foreign_of(policy: Policy) -> tuple[ForeignWitness, ...]:
     )
 
 
-def _check_foreign(foreign: Sequence[ForeignWitness], roots: str) -> None:
-    """That each can be asked, and counts once in a policy; raises `DeploymentError`."""
+def _check(log: TransparencyLog) -> None:
+    """That witnesses of others can be asked, and all have a place in a policy; raises `DeploymentError`."""
     from blindmatch_server.log.witness_https import SubmissionPrefix, trust_of
 
     try:
-        trust_of(roots)
-        for one in foreign:
+        trust_of(log.roots)
+        for one in log.foreign:
             SubmissionPrefix.parse(one.url)
-        policy_of([], {str(at): [one.key] for at, one in enumerate(foreign)}, 0)
+        log.policy(log.name)
     except ProtocolError as error:
         raise DeploymentError(f"a witness that others run: {error}") from error
 
@@ -235,8 +236,11 @@ def log_seed(deployment: Deployment) -> bytes:
 
 def witness_signer(deployment: Deployment, party: Party) -> NoteSigner:
     """A witness's key; `StateError` if it is not here."""
-    name = f"{party.dns_name}/{party.server}"
-    return NoteSigner.of(name, COSIGNATURE, read_key(_key_file(deployment, party)))
+    return _signer(party, read_key(_key_file(deployment, party)))
+
+
+def _signer(party: Party, seed: bytes) -> NoteSigner:
+    return NoteSigner.of(f"{party.dns_name}/{party.server}", COSIGNATURE, seed)
 
 
 def _key_file(deployment: Deployment, party: Party) -> Path:
