@@ -27,6 +27,7 @@ from blindmatch_simulations.testbed.deployment.device_settings import relock as 
 from blindmatch_simulations.testbed.deployment.devices import UNLOCK_VARIABLE, needs_passphrase, open_device
 from blindmatch_simulations.testbed.deployment.endorsement_policy import words_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.deployment.transparency import words_of_log
 
 NEW_VARIABLE: Final = "BLINDMATCH_NEW_PASSPHRASE"
@@ -131,11 +132,12 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
     complaints; nothing is sent."""
     with opened(deployment, name) as device:
         held = device.standing()
+    settings = Settings.read(deployment, name)
     result: dict[str, Any] = {
         "waiting_messages": held.messages,
         "distrust": held.distrust,
         "log_distrust": held.log_distrust,
-        **described_policies(Settings.read(deployment, name)),
+        **described_policies(settings),
         "adopted": None if held.adopted is None else _described_epoch(held.adopted),
         "evidence": [_described_evidence(one) for one in held.evidence],
         "reports": [_described_report(one) for one in held.reports],
@@ -146,6 +148,9 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
     if held.log_distrust is not None:
         first["log"] = held.log_distrust
     shown: list[Table | str] = [details(name, first)]
+    vouching = load_design(settings.design).info.vouching
+    if vouching is not None:
+        shown.append(f"note: What this device hands the centre tells it {vouching.tells}.")
     if held.evidence:
         seen = [(moment(one.found_at_ms), str(one.kind), one.epoch, one.words) for one in held.evidence]
         shown.append(table("refused", ("seen", "what", "epoch", "in words"), seen))

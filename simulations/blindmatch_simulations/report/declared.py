@@ -19,6 +19,7 @@ from blindmatch_protocol.contract import (
     Party,
     Role,
     Tie,
+    Vouching,
 )
 from blindmatch_protocol.contract.design import coalitions, told
 
@@ -66,11 +67,19 @@ def _declared(design: AnyDesign) -> str:
         ("that a role uses the epoch's list", TIE[info.tie] if info.roles else ""),
         ("what is asked is compared", EVALUATION[info.evaluation] if info.roles else ""),
         ("pictures go", CONTENT[info.sends_content]),
+        *_vouching(info.vouching),
         ("messages", "end-to-end encrypted" if info.end_to_end else "in the clear to the provider"),
         ("randomness that no tape covers", info.native_randomness),
         ("a device can test guesses alone", "yes, without limit" if design.alone else "no"),
     ]  # fmt: skip
     return "## Declaration\n" + markdown_table(("", ""), [row for row in rows if row[1]])
+
+
+def _vouching(vouching: Vouching | None) -> list[tuple[str, str]]:
+    if vouching is None:
+        return []
+    told = (vouching.tells, vouching.visible, vouching.opened)
+    return list(zip(("a voucher tells the centre", "it is visible", "it opens"), told, strict=True))
 
 
 def _role(info: Info, role: Role) -> str:
