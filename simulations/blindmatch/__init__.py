@@ -12,24 +12,32 @@ It is a thin cover of `blindmatch_simulations`; docs/results.md has all of it. F
 pictures, random lists.
 """
 
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_simulations.testbed.deployment.registry import all_designs as designs
 from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME as edits  # noqa: N811 - a mapping
 from blindmatch_simulations.testbed.scenario import operations
 from blindmatch_simulations.testbed.scenario.recording import Recording, read_recording
 from blindmatch_simulations.testbed.scenario.run import Bounds, Event
 
+from blindmatch.measuring import assess, attack, conformance, population
 from blindmatch.opening import Answer, InProcess, open_design, sample_pictures
 from blindmatch.playing import FramesError, Played, figures, frame, load_results, play, table
 
 __all__ = [
     "Answer",
+    "BlindmatchError",
     "Bounds",
     "Event",
     "FramesError",
     "InProcess",
     "Played",
     "Recording",
+    "assess",
+    "attack",
+    "conformance",
     "designs",
+    "edits",
     "figures",
     "frame",
     "load_design",
@@ -37,6 +45,7 @@ __all__ = [
     "open_design",
     "operations",
     "play",
+    "population",
     "read_recording",
     "sample_pictures",
     "table",

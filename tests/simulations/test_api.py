@@ -57,6 +57,40 @@ def test_the_notebook_runs_and_comes_to_what_its_text_says(notebook: dict[str, A
     assert notebook["recall"]["oprf-psi"][1] <= notebook["recall"]["oprf-psi"][0]
 
 
+def left_by(name: str) -> dict[str, Any]:
+    left: dict[str, Any] = {}
+    for number, source in enumerate(cells(ROOT / "examples" / f"{name}.ipynb")):
+        exec(compile(source, f"{name} {number}", "exec"), left)  # noqa: S102 - our own notebook
+    return left
+
+
+@pytest.mark.slow
+def test_the_sweep_finds_fewer_copies_the_more_tokens_are_needed() -> None:
+    left = left_by("sweep")
+    assert left["found"][3] <= left["found"][2] <= len(left["copies"]) == 9
+    assert left["verdicts"] == {"outcomes": "passed"}
+
+
+@pytest.mark.slow
+def test_the_population_is_of_both_designs_and_the_attack_comes_to_a_verdict() -> None:
+    left = left_by("population")
+    assert set(left["told"]) == {"oprf-psi", "hash-upload"}
+    assert [(row.id, row.succeeded) for row in left["attacked"].rows] == [("pushed-over", False)]
+
+
+def test_a_folder_is_assessed_and_a_wrong_workload_is_a_blindmatch_error(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("version = 1")
+    with pytest.raises(bm.BlindmatchError, match="version 1"):
+        bm.assess(tmp_path / "out", ["none"], tmp_path / "bad.toml")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_attack_that_is_not_played_says_why_and_an_unknown_check_is_no_run() -> None:
+    (row,) = bm.attack("attested-host", "oprf-psi").rows
+    assert "enclave" in row.why
+    assert bm.conformance("none", only=["outcomes"])["checks"][0]["verdict"] == "passed"
+
+
 def test_the_same_seed_gives_the_same_run_and_pictures_come_in_any_form(tmp_path: Path) -> None:
     file = tmp_path / "one.png"
     file.write_bytes(PICTURES[0])

@@ -240,7 +240,7 @@ def test_figures_stand_beside_the_page_as_csv(folder: Path) -> None:
 
 def test_a_report_is_drawn_again_and_beside_others(folder: Path) -> None:
     before = (folder / "report.html").read_bytes()
-    assert run(["report", str(folder), "--compare", str(folder), "--compare", str(folder)]) == 0
+    assert run(["report", str(folder), str(folder), str(folder)]) == 0
     assert (folder / "report.html").read_bytes() == before
     page = (folder / "compare.html").read_text()
     held = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
@@ -260,6 +260,7 @@ def test_runs_that_differ_are_marked_and_those_that_do_not_are_not(folder: Path)
     whole = replace(whole, rows=(one, *whole.rows[1:]))
     same = drawn(folder, whole, whole)
     assert "quoted: no figure differs" in same.words("runs") and "\u2260" not in same.main
+    assert f"{whole.made_at}, {whole.machine.packages['blindmatch']}" in same.words("runs")
     larger = replace(one, figures={**one.figures, "setup_bytes": Figure(9000.0)})
     found = replace(one, figures={**one.figures, "recall": Figure(1.0, low=0.99, high=1.0, n=9)})
     near = replace(one, figures={**one.figures, "recall": Figure(0.6, low=0.1, high=0.9, n=9)})

@@ -348,11 +348,7 @@ def _difference(row: Row, name: str) -> str:
 
 
 def run_report(
-    folder: Annotated[Path, typer.Argument(help="A results folder of blindmatch assess.")],
-    compare: Annotated[
-        list[Path] | None,
-        typer.Option("--compare", help="Another results folder, to be shown beside it (repeatable)."),
-    ] = None,
+    folders: Annotated[list[Path], typer.Argument(help="Results folders of blindmatch assess.")],
     sheet: Annotated[
         bool, typer.Option("--sheet", help="Also print the decision sheet, one A4 page, as sheet.pdf.")
     ] = False,
@@ -362,13 +358,13 @@ def run_report(
 ) -> None:
     """Draw report.html, figures and tables of a results folder again; it is checked first.
 
-    An attacks.json in the folder (blindmatch attack run --json) is drawn with it. With --compare,
-    compare.html in the first folder shows the runs side by side. The decision sheet is the first view of
-    report.html; --sheet prints it with Chromium. --briefing needs the extra `report`.
+    An attacks.json in the folder (blindmatch attack run --json) is drawn with it. Of several folders,
+    compare.html in the first shows each figure that differs over runs and versions. The decision sheet is the
+    first view of report.html; --sheet prints it with Chromium. --briefing needs the extra `report`.
 
     What the file of a report of a match shows: blindmatch report verify FILE.
     """
-    results, *others = map(check_folder, (folder, *(compare or ())))
+    folder, (results, *others) = folders[0], map(check_folder, folders)
     paths = draw_report(folder, results)
     if others:
         paths.append(draw_comparison(folder, [results, *others]))

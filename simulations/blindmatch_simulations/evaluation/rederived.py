@@ -6,7 +6,6 @@ rows (``data/rederived.toml``), intervals are scipy's or bisected. Words are not
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import sqlite3
@@ -307,7 +306,6 @@ class Folder:
             self._tried(f"rows/{row['id']}.jsonl", self._row, results, row)
         if (self.path / "attacks.json").exists():  # attacks keep no raw rows
             self._tried("attacks.json", self._json, "attacks.json")
-        self._tried("figures/figures.csv", self._table, results)
 
     def _tried(self, file: str, look: Callable[..., Any], *arguments: object) -> Any:
         try:
@@ -356,15 +354,6 @@ class Folder:
         for part in PARTS:
             label = figure if part == "value" else f"{figure}: {part}"
             self._compare("results.json", name, label, written.get(part), derived.get(part))
-
-    def _table(self, results: Row) -> None:
-        known = {row.get("design", {}).get("name", row["id"]): row["figures"] for row in results["rows"]}
-        with (self.path / "figures" / "figures.csv").open(newline="", encoding="utf-8") as file:
-            for cells in csv.DictReader(file):
-                held = known[cells["design"]].get(cells["figure"], {})
-                drawn = [float(cells[part]) if cells[part] else None for part in PARTS[:5]]
-                written = [held.get(part) for part in PARTS[:5]]
-                self._compare("figures/figures.csv", cells["design"], cells["figure"], drawn, written)
 
     def _compare(self, file: str, design: str, figure: str, written: object, derived: object) -> None:
         if not close(written, derived):

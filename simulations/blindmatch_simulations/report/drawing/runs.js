@@ -11,11 +11,12 @@ const differ = (left, right, name) => {
   }
   return a.value !== b.value;
 };
+const versionOf = (run) => run.machine.packages.blindmatch || "no version";
 const SAME = ["workload", "seed", "options", "machine"];
 const runFacts = (run, at) => [
   h`run ${at + 1}`,
   run.workload || run.command,
-  run.made_at,
+  h`${run.made_at}, ${versionOf(run)}`,
   h`${run.machine.processor}, ${run.machine.cores} cores`,
   headline(run),
   SAME.filter((name) => JSON.stringify(run[name]) !== JSON.stringify(now.run[name])).join(", ") || "nothing",
@@ -37,7 +38,7 @@ const comparedDesign = (id) => {
   const names = Object.keys(now.sources.figures).filter((name) => rows.some((row) => differ(rows[0], row, name)));
   const lines = names.map((name) => [kindOf(name).title, ...rows.map((row, at) => inRun(row, at, name))]);
   const other = unique(rows.map(declaredAs)).length > 1 ? "; what it declares, its version or parameters differ" : "";
-  const head = ["figure", ...now.runs.map((_, at) => h`run ${at + 1}`)];
+  const head = ["figure", ...now.runs.map((run, at) => h`run ${at + 1}, ${run.made_at.slice(0, 10)}, ${versionOf(run)}`)];
   const body = lines.length ? table(h`${id}: figures that differ`, head, lines) : "";
   return fold(where, title(h`${lines.length ? "figures differ" : "no figure differs"}${other}`), body);
 };
@@ -50,7 +51,7 @@ const runsPart = () =>
         "How do the runs differ?",
         table(
           "Runs on this page",
-          ["run", "workload", "made", "machine", "options", "differs from the shown one in"],
+          ["run", "workload", "made, by version", "machine", "options", "differs from the shown one in"],
           now.runs.map(runFacts),
         ),
         para(
