@@ -27,7 +27,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-browser sample picture browser axe-fetch axe lint format lock stubs pdq-check wheel wheel-check bench growth peers checks corpus soak flood mutation-score interop pages docs vectors clean
+.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-browser sample picture browser axe-fetch axe lint format lock stubs pdq-check wheel wheel-check release-check bench growth peers checks corpus soak flood mutation-score interop pages docs vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -143,6 +143,9 @@ wheel: $(STAMP) ## build the wheel twice, with the same bits, and its bill of ma
 wheel-check: wheel ## install the wheel into empty environments (Python 3.11 to 3.14 where there is one) and run it; some minutes
 	PYTHONPATH=tests $(BIN)/python -m support.wheel_check $(ARGS)
 
+release-check: $(DEV) ## say of each step of a release whether it was done (docs/release.md); fails where one was not
+	PYTHONPATH=tests $(BIN)/python -m support.release_check
+
 lint: $(DEV) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -156,6 +159,7 @@ format: $(DEV) ## let ruff rewrite the sources
 lock: ## resolve the dependencies again (needs uv): lock.txt for the command, dev.txt for tests and linters
 	$(LOCKING) --group build -o $(LOCK)
 	$(LOCKING) --group dev -c $(LOCK) -o $(DEV_LOCK)
+	for one in $(PEERS); do echo $$one | $(LOCKING_TOOL) - -o requirements/peers/$${one%%=*}.txt || exit 1; done
 	for tool in $(TOOLS); do $(LOCKING_TOOL) --group pyproject.toml:$$tool -o requirements/$$tool.txt || exit 1; done
 
 stubs: ## generate the gRPC stubs again from the .proto (in a virtual environment of its own)
@@ -173,10 +177,14 @@ bench: $(STAMP) ## measure speed and size into bench.json (ARGS="--log2n 20 --pe
 growth: $(DEV) ## how costs grow with list, accounts, designs, pictures: some minutes; writes docs/growth.json
 	PYTHONPATH=tests $(BIN)/python -m support.growth
 
-PEERS := openmined-psi==2.0.6 spu==0.9.5 voprf==0.2.0 pdqhash==0.2.8 threatexchange==1.2.17 rbcl numpy
+PEERS := openmined-psi==2.0.6 spu==0.9.5 voprf==0.2.0 threatexchange==1.2.17 rbcl
+PEER_PIP := build/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 peers: $(DEV) fast ## peers' costs beside ours, in turns, and scans: ten minutes; writes docs/peers.json, docs/scan.json
 	@test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
-	@for one in $(PEERS); do build/peers/bin/python -m pip install --quiet --disable-pip-version-check $$one \
+	@$(PEER_PIP) --only-binary :all: -r requirements/pdq.txt \
+	  && $(PEER_PIP) --no-deps --no-build-isolation -r requirements/pdqhash.txt \
+	  || echo "peers: pdqhash could not be installed; its rows will say why" >&2
+	@for one in $(PEERS); do $(PEER_PIP) --only-binary :all: -r requirements/peers/$${one%%=*}.txt \
 	  || echo "peers: $$one could not be installed; its rows will say why" >&2; done
 	PYTHONPATH=tests $(BIN)/python -m support.peers build/peers/bin/python
 

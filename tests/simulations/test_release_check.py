@@ -1,0 +1,60 @@
+"""The release's checklist: each step that was not done is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support import release_check, wheel
+from support.pages import ROOT
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TESTED", "SITE", "MACHINES", "FOREIGN"):
+        monkeypatch.setattr(release_check, name, tmp_path / name)
+    monkeypatch.setattr(release_check, "wheel_path", lambda: tmp_path / "wheel")
+    monkeypatch.setattr(release_check, "sbom_path", lambda: tmp_path / "sbom")
+
+
+@pytest.mark.parametrize("name", ["built", "bill", "machines", "pages", "counterparts", "tested"])
+def test_what_was_never_made_is_not_done(name: str) -> None:
+    assert release_check.STEPS[name]()
+
+
+def test_each_step_is_done_once_its_file_is_of_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wheel").write_bytes(b"wheel")
+    monkeypatch.setattr(wheel, "build", lambda: tmp_path / "wheel")
+    held = {
+        "verdicts": {"Python 3.11": "passed", "macOS": "not run"},
+        "wheel": wheel.digest(tmp_path / "wheel"),
+    }
+    (tmp_path / "MACHINES").write_text(json.dumps(held))
+    (tmp_path / "TESTED").write_text(release_check._git("rev-parse", "HEAD"))
+    lock = {"name": wheel.LOCK_DIGEST, "value": wheel.digest(wheel.LOCK)}
+    (tmp_path / "sbom").write_text(json.dumps({"metadata": {"properties": [lock]}}))
+    (tmp_path / "SITE").write_text("")
+    for name in ("built", "bill", "machines", "tested", "pages", "version"):
+        assert release_check.STEPS[name]() == "", name
+    (tmp_path / "wheel").write_bytes(b"another")
+    assert "another wheel" in release_check.machines()
+    held["verdicts"]["Python 3.12"] = "failed: demo"  # type: ignore[index]
+    (tmp_path / "MACHINES").write_text(json.dumps(held))
+    assert release_check.machines() == "failed: Python 3.12"
+    (tmp_path / "TESTED").write_text("0" * 40)
+    assert "not on this commit" in release_check.tested()
+
+
+def test_a_counterpart_that_disagrees_is_named(tmp_path: Path) -> None:
+    rows = [{"program": "one", "verdict": "agrees"}, {"program": "other", "verdict": "disagrees"}]
+    (tmp_path / "FOREIGN").write_text(json.dumps({"rows": rows}))
+    assert release_check.counterparts() == "disagree: other"
+
+
+def test_the_page_names_every_step_and_ci_notes_what_it_ran_on() -> None:
+    page = (ROOT / "docs" / "release.md").read_text("utf-8")
+    assert [name for name in release_check.STEPS if f"`{name}`" not in page] == []
+    assert "build/tested" in (ROOT / ".ci" / "run").read_text("utf-8")
