@@ -11,12 +11,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from blindmatch_simulations.data import committed, table_of
 from blindmatch_simulations.evaluation import rederived
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from support.command import in_process
 from support.pages import ROOT
+from support.schemas import committed as schema
+from support.schemas import of_rows
 
 SAMPLE = ROOT / "docs" / "sample"
 KEPT = ("oprf-psi", "none")
@@ -288,3 +291,13 @@ def test_the_command_names_what_differs_and_ends_with_1(copy: Path) -> None:
     ran = in_process(copy, "results", "verify", str(copy), "--json", "-")
     (found, *_) = json.loads(ran.out)["differences"]
     assert (ran.code, found["design"], found["figure"], found["written"]) == (1, "none", "send_ms", 1.0)
+
+
+def test_the_schema_of_raw_rows_is_that_of_their_types_and_takes_the_samples_rows(small: Path) -> None:
+    assert schema("rows-v2") == of_rows()
+    valid = jsonschema.Draft202012Validator(of_rows())
+    rows = [json.loads(line) for name in KEPT for line in (small / "rows" / f"{name}.jsonl").open()]
+    # of each kind a few, and of checks all: a validator is slow
+    chosen = [one for one in rows if one["kind"] in ("checks", "alone")] + rows[:5] + rows[-20:]
+    assert [error.message for one in chosen for error in valid.iter_errors(one)] == []
+    assert not valid.is_valid({**rows[0], "more": 1})

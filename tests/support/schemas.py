@@ -7,7 +7,15 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
+from blindmatch_simulations.evaluation.assess.observed import (
+    AloneRow,
+    Check,
+    HarnessRow,
+    Observed,
+    PictureRow,
+)
 from blindmatch_simulations.evaluation.assess.results import AnyResults
+from blindmatch_simulations.evaluation.assess.running import RAW_VERSION
 from blindmatch_simulations.evaluation.conformance.remote import counterpart
 from blindmatch_simulations.evaluation.corpus import scan
 from blindmatch_simulations.measure import results
@@ -17,7 +25,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 def committed(name: str) -> dict[str, Any]:
     """`data/NAME.schema.json`, or that of results."""
-    folder = "measure" if name.startswith("results") else "data"
+    folder = "measure" if name.startswith(("results", "rows")) else "data"
     file = files("blindmatch_simulations").joinpath(folder, f"{name}.schema.json")
     loaded: dict[str, Any] = json.loads(file.read_text("utf-8"))
     return loaded
@@ -36,6 +44,27 @@ def of_scans() -> dict[str, Any]:
 def of_manifests() -> dict[str, Any]:
     """Of manifests of counterparts, by their types."""
     return _made(counterpart.Manifest, f"{counterpart.FORMAT} {counterpart.VERSION}")
+
+
+def of_rows() -> dict[str, Any]:
+    """Of a line of a design's raw rows, by the types they are written from: what else was seen is `Observed`
+    less the rows that stand by themselves and the declaration; a picture's kind is the picture's."""
+    kinds = {"alone": AloneRow, "harness": HarnessRow, "checks": Check, "run": Observed, "": PictureRow}
+    refs, parts = msgspec.json.schema_components(kinds.values(), ref_template="#/$defs/{name}")
+    for name, kind in kinds.items():
+        part = parts[kind.__name__]
+        if name:
+            part["properties"]["kind"] = {"const": name}
+        part["required"] = ["kind", *(one for one in part["required"] if one != "kind")]
+    run = parts["Observed"]
+    for name in ("pictures", "alone", "harness", "design"):
+        del run["properties"][name]
+    run["properties"]["version"] = {"const": RAW_VERSION}
+    left = [one for one in run["required"] if one in run["properties"]]
+    run["required"] = ["version", *left]
+    head = {"$schema": DRAFT, "title": f"blindmatch-rows {RAW_VERSION}", "anyOf": list(refs)}
+    loaded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(head | {"$defs": parts}))
+    return loaded
 
 
 def _made(kind: Any, title: str) -> dict[str, Any]:
