@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from blindmatch_simulations.data import committed, table_of
 from blindmatch_simulations.evaluation import rederived
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
+from support.assess_rows import observed
 from support.command import in_process
 from support.pages import ROOT
 from support.schemas import committed as schema
@@ -300,4 +302,8 @@ def test_the_schema_of_raw_rows_is_that_of_their_types_and_takes_the_samples_row
     # of each kind a few, and of checks all: a validator is slow
     chosen = [one for one in rows if one["kind"] in ("checks", "alone")] + rows[:5] + rows[-20:]
     assert [error.message for one in chosen for error in valid.iter_errors(one)] == []
-    assert not valid.is_valid({**rows[0], "more": 1})
+    seen = msgspec.to_builtins(observed())
+    rest = {key: seen[key] for key in seen if key not in ("pictures", "alone", "harness", "design")}
+    run = {"kind": "run", "version": 2, **json.loads(json.dumps(rest))}
+    assert [error.message for error in valid.iter_errors(run)] == []
+    assert not valid.is_valid({**run, "version": 1}) and not valid.is_valid({**rows[0], "more": 1})

@@ -34,7 +34,7 @@ def tree() -> str:
 
 
 def version() -> str:
-    """Package and citation have one version, and it is no longer one that is being worked on."""
+    """Package and citation have one version."""
     cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)
     said = cited[1] if cited else "none"
     return (
