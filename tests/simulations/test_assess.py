@@ -19,7 +19,7 @@ from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.assess import keeping
 from blindmatch_simulations.evaluation.assess.figures import FIGURES, NOT_TIED
 from blindmatch_simulations.evaluation.assess.keeping import SETS
-from blindmatch_simulations.evaluation.assess.observed import Copies
+from blindmatch_simulations.evaluation.assess.observed import Copies, ToGroup
 from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
     QUICK,
@@ -87,6 +87,8 @@ def test_honest_designs_are_measured_beside_ones_that_crash_and_eat(made: Path) 
     assert (upload.figures["query_up_bytes"].value or 0) > 32
     assert upload.offence.delivered == upload.offence.sent == upload.offence.uploads
     assert upload.offence.asked == 0
+    assert upload.to_group == ToGroup(people=5, delivered=5, asked=1, uploads=1, reports=1, named=0)
+    assert measured(results, "none").to_group == ToGroup(5, 5, 0, 1, 0, 0), "nothing is asked or reported"
     assert (upload.update.built is not None, upload.update.why[:11]) == (True, "a whole set")
     assert (upload.figures["harness_cpu"].n or 0) >= 12
     assert measured(results, "none").figures["recall"].why.startswith("nothing to measure")

@@ -293,6 +293,26 @@ class Offence(Strict, frozen=True):
     archive_asked: int
 
 
+class ToGroup(Strict, frozen=True):
+    """What one listed picture to several people at once came to, as servers and the centre counted it.
+
+    Attributes:
+        people: whom it went to.
+        delivered: how many of them it was handed over for.
+        asked: matching requests that any role counted for its sender.
+        uploads: attachments.
+        reports: that the centre holds of its sender, whoever made them; vouchers are not among them.
+        named: how many of the people stand in these reports.
+    """
+
+    people: int
+    delivered: int
+    asked: int
+    uploads: int
+    reports: int
+    named: int
+
+
 RECOVERED: Final = {
     "properties": {
         "recovered_by": {
@@ -365,6 +385,7 @@ class Observed(Strict, frozen=True):
     proven: Proven | None = None
     copies: Copies | UnsetType = UNSET
     lengths: Lengths | None = None
+    to_group: ToGroup | UnsetType = UNSET
 
 
 def described(design: AnyDesign, given: Mapping[str, int]) -> Described:

@@ -65,6 +65,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
     Offence,
     PictureRow,
     ServerCost,
+    ToGroup,
     Traffic,
     described,
 )
@@ -74,6 +75,7 @@ from blindmatch_simulations.measure.processes import reset_peak, status_mib, tre
 from blindmatch_simulations.testbed.audit import Audit, Undeclared, audit_device
 from blindmatch_simulations.testbed.deployment.curating import add_references, lend
 from blindmatch_simulations.testbed.deployment.devices import Watched
+from blindmatch_simulations.testbed.deployment.operators import centre_show
 from blindmatch_simulations.testbed.deployment.processes import ServerProcess
 from blindmatch_simulations.testbed.inprocess.deployed import open_published, values_of
 from blindmatch_simulations.testbed.scenario.run import counterpart, evidence, sums, watching
@@ -177,6 +179,7 @@ def _summary(audit: Audit) -> Audited:
 SKIPPER = "skipper"
 ARCHIVER = "archiver"
 REFUSER = "archiver-refused"
+HOST: Final = "host"
 _MASK = 0x5A
 
 
@@ -205,6 +208,24 @@ def offend(world: World, recipient: str, listed: Sequence[bytes]) -> Offence:
         refused_archive=refused,
         archive_delivered=passed,
         archive_asked=calls[ARCHIVER, "Exchange"],
+    )
+
+
+def to_group(world: World, people: Sequence[str], listed: bytes) -> ToGroup:
+    """Send a listed picture to several people at once, from a device of its own; who counted what."""
+    before = {row.report_id for row in world.checked().reports}
+    sent = world.device(HOST).device.send_picture_to(people, listed)
+    world.flush(HOST)
+    calls, least = _calls(world), len(before) + (world.design.info.sends_content is Content.CLEAR)
+    made = [row.report_id for row in world.checked(least).reports if row.report_id not in before]
+    named = {centre_show(world.deployment, one).recipient for one in made}
+    return ToGroup(
+        people=len(people),
+        delivered=sum(one.delivered for one in sent),
+        asked=calls[HOST, "Exchange"],
+        uploads=calls[HOST, "Upload"],
+        reports=len(made),
+        named=len(named & {*people}),
     )
 
 
@@ -297,7 +318,10 @@ class Observer(Redacted, Struct, frozen=True):
             self.seen["audit"] = audited(world, RECIPIENT, data, pool, fit.entries, progress)
         with self.phases("offences tried"):
             sent = (self._originals() or self.material.items())[:4]
-            self.seen["offence"] = offend(world, RECIPIENT, [self.material.data(item) for item in sent])
+            data = [self.material.data(item) for item in sent]
+            self.seen["offence"] = offend(world, RECIPIENT, data)
+            people = SENDER, RECIPIENT, AUDITED, SKIPPER, ARCHIVER
+            self.seen["to_group"] = to_group(world, people, data[0])
         world.check_alive()
         world.close()
 

@@ -21,6 +21,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
     KeyUse,
     Offence,
     ServerCost,
+    ToGroup,
     Traffic,
     Updated,
 )
@@ -72,6 +73,7 @@ class Measured(Row, frozen=True, kw_only=True, tag="design"):
     copies: Copies | UnsetType = UNSET
     recall_by_kind: tuple[Recall, ...] | UnsetType = UNSET
     false_by_kind: tuple[Recall, ...] | UnsetType = UNSET
+    to_group: ToGroup | UnsetType = UNSET
 
     @property
     def name(self) -> str:
