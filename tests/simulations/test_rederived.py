@@ -18,6 +18,7 @@ from blindmatch_simulations.data import committed, table_of
 from blindmatch_simulations.evaluation import rederived
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from support.assess_rows import observed
+from support.assess_rows import row as measured_row
 from support.command import in_process
 from support.pages import ROOT
 from support.schemas import committed as schema
@@ -293,6 +294,23 @@ def test_the_command_names_what_differs_and_ends_with_1(copy: Path) -> None:
     ran = in_process(copy, "results", "verify", str(copy), "--json", "-")
     (found, *_) = json.loads(ran.out)["differences"]
     assert (ran.code, found["design"], found["figure"], found["written"]) == (1, "none", "send_ms", 1.0)
+
+
+def test_every_figure_of_a_run_is_derived_from_what_was_observed() -> None:
+    """Of a run in memory, whose update was not built; `test_assess.py` has a whole one."""
+    seen = observed()
+    built = msgspec.to_builtins(measured_row(seen))
+    rest = {key: one for key, one in msgspec.to_builtins(seen).items() if key not in ("pictures", "design")}
+    rows = [*rest["alone"], *rest["harness"]]
+    kinds = ["alone"] * len(seen.alone) + ["harness"] * len(seen.harness)
+    tagged = [{**one, "kind": kind} for one, kind in zip(rows, kinds, strict=True)]
+    pictures = msgspec.to_builtins(seen.pictures)
+    raw = rederived.Raw([*pictures, *tagged, {**rest, "kind": "run"}], built, committed("evidence")["rows"])
+    rules = table_of("rederived")
+    for name, figure in built["figures"].items():
+        derived = raw.derive(name, rules[name])
+        assert all(rederived.close(figure[part], derived.get(part)) for part in rederived.PARTS), name
+    assert seen.update.built is None and len(built["figures"]) == len(FIGURES)
 
 
 def test_the_schema_of_raw_rows_is_that_of_their_types_and_takes_the_samples_rows(small: Path) -> None:

@@ -187,7 +187,7 @@ class Raw:
             case "counted":
                 return share(*rows[0])
             case "one":
-                return one(*rows[0]) if rows else {}
+                return one(*rows[0]) | rule.get("always", {}) if rows else {}
             case "mean" | "median":
                 return spread(first, fmean if rule["how"] == "mean" else median)
             case "repeated":
