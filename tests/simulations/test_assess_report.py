@@ -348,7 +348,7 @@ def test_five_questions_on_rights_are_answered_for_every_design_in_one_table(sam
     assert "provider: 0a; " in read and "authorities, of opened accounts: 0c; " in read
     assert re.search(r"provider, under a seal: .*\b2a\b.*; nobody else: the others", read)
     remedy = "".join(lines[4].itertext())
-    assert "4 of 4 attacks failed." in remedy
+    assert "4 of 7 attacks failed; not forced-report, look-alikes, rebuilt-collisions." in remedy
     forced = {one.id for one in _measured() for leak in one.design.declared for fact in leak.facts
               if fact.name == "forced_report"}  # fmt: skip
     assert forced == {one.get("data-design") for one in lines[4].iter() if one.get("data-design")}

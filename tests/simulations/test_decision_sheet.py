@@ -12,6 +12,8 @@ from blindmatch_protocol.contract import Severity
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.data import committed, volumes
 from blindmatch_simulations.evaluation.assess.results import Measured, Results, Studied, check_folder
+from blindmatch_simulations.evaluation.studies.evidence import FALSE
+from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report import page
 from blindmatch_simulations.report.yearly import inputs
@@ -139,29 +141,72 @@ def test_what_a_user_pays_in_a_year_is_computed_from_the_row_and_the_scale(
     query = sum(row[name].value or 0 for name in ("query_up_bytes", "query_down_bytes"))
     setup, update = (row[name].value or 0 for name in ("setup_bytes", "update_bytes"))
     total = GIVEN["items"] * query + GIVEN["setups"] * setup + 365 * GIVEN["updates"] * update
-    price = volumes()["data_price"]["value"] / 1e9
     cpu = (row["device_cpu_ms"].value or 0) * GIVEN["items"] / 1000
-    listed, grows = volumes()["iwf_list_2024"]["value"], row.get("setup_growth_bytes", Figure(None))
-    here, most = int(_of(results, "token-psi").parameters["entries"]), grows.high or grows.value
-    real = GIVEN["setups"] * (
-        listed / here * setup if most is None else setup + most / 1000 * (listed - here)
+    assert _rows(made)["token-psi"][4].startswith(
+        f"{cpu:.2g} s; {total / 1e6:.3g} MB, \u20ac{total * PRICE:.2f}"
     )
-    words = f"{cpu:.2g} s; {total / 1e6:.3g} MB, \u20ac{total * price:.2f} "
-    assert _rows(made)["token-psi"][4] == (
-        f"{words}(real list: up to {real / 1e9:.3g} GB, \u20ac{real * price:.2f})"
-    )
-    assert "real list" not in _rows(made)["enclave"][4], "a sealed picture does not grow with the list"
+    constant = {"query_growth_bytes": Figure(0.0, low=0.0, high=0.0)}
+    sealed = _rows(drawn(SAMPLE, _with(results, constant)))["enclave"][4]
+    assert "real list" not in sealed, "a sealed picture does not grow with the list"
 
 
-def test_innocents_follow_the_chosen_volume_and_a_zero_says_of_how_many(results: Results) -> None:
-    figure = _of(results, "token-psi").figures["corpus_false_photographs"]
+PRICE = volumes()["data_price"]["value"] / 1e9
+
+
+def test_a_real_list_is_priced_by_the_lines_of_the_costs_and_a_slope_counts_once(results: Results) -> None:
+    """The most that the query's band allows, and whole sets at each update."""
+    more = 599_976.0
+    part = {
+        "query_growth_bytes": Figure(0.0, low=0.0, high=more),
+        "setup_bytes": Figure(20_000.0),
+        "setup_growth_bytes": Figure(5_000.0),
+        "update_bytes": Figure(20_000.0, "a whole set"),
+    }
+    whole = _with(results, part)
+    made = drawn(SAMPLE, whole)
+    listed = volumes()["iwf_list_2024"]["value"]
+    one = _of(whole, "he-hamming")
+    asked = sum(one.figures[name].value or 0 for name in ("query_up_bytes", "query_down_bytes"))
+    times = (listed - int(one.parameters["entries"])) / 1000
+    most = GIVEN["items"] * (asked + more * times)
+    most += (GIVEN["setups"] + 365 * GIVEN["updates"]) * (20_000 + 5_000 * times)
+    (size, unit, price) = re.findall(
+        r"real list: up to ([\d.]+) (.)B, \u20ac(\d+)", _rows(made)["he-hamming"][4]
+    )[0]
+    assert float(size) * {"G": 1e9, "T": 1e12}[unit] == pytest.approx(most, rel=0.005)
+    assert float(price) == pytest.approx(most * PRICE, rel=0.05)
+    day = most * GIVEN["devices"] / 365 * (GIVEN["volume"] * 365 / GIVEN["devices"] / GIVEN["items"])
+    (size, unit) = re.findall(r" to ([\d.]+) (.)B", made.opened(f"he-hamming.cost.{listed}"))[-1]
+    assert float(size) * {"P": 1e15, "E": 1e18}[unit] < day, "the queries of the same table, which are a part"
+    assert float(size) * {"P": 1e15, "E": 1e18}[unit] > 0.9 * GIVEN["volume"] * more * times
+
+
+def test_innocents_follow_the_chosen_volume_and_photographs_go_up_to_the_highest(results: Results) -> None:
+    """From the rate with what a second hash calls the same left out to the one with none left out."""
+    most = {
+        row.parameters["within"]: row.figures["item_all"].high or 0
+        for row in committed_evidence()
+        if row.id == FALSE and row.parameters["kind"] == "photograph"
+    }
     for photos in (1e6, 1e9):
         words = _words(fromstring(drawn(SAMPLE, results, given={"volume": photos}).sheet))
-        (found,) = re.findall(r"photographs alone none of 350, so under (\S+) (million|billion)", words)
-        expected = 365 * (photos - KNOWN_A_DAY) * (figure.high or 0)
-        assert float(found[0]) * {"million": 1e6, "billion": 1e9}[found[1]] == pytest.approx(
-            expected, rel=0.05
-        )
+        found = re.findall(r"0 to (\S+) (thousand|million|billion) \((many near|those of the same)", words)
+        size = {"thousand": 1e3, "million": 1e6, "billion": 1e9}
+        told = {kind: float(one) * size[unit] for one, unit, kind in found}
+        for kind, within in (("many near", 31), ("those of the same", 0)):
+            assert told[kind] == pytest.approx(365 * (photos - KNOWN_A_DAY) * most[within], rel=0.05)
+    assert most[31] > 5 * (_of(results, "token-psi").figures["corpus_false_photographs"].high or 0)
+
+
+def test_what_holds_in_every_design_holds_in_those_without_list_report_or_encryption(made: Drawn) -> None:
+    words = _words(fromstring(made.sheet))
+    assert "None finds new material (1d may), grooming, live streams, video, or, of edited copies:" in words
+    assert "mirrored left to right" in words and "half the width" not in words
+    assert "Modified clients escape, except in 0a." in words
+    assert "Where there is a list, curator and centre hold it" in words
+    assert _rows(made)["none"][7] == "none but every design\u2019s", "a provider with keys of its own"
+    assert "not forced-report" in made.words("rights")
+    assert not re.search(r"third_party|party_[ab]", made.words("abuse")), "parties in plain words"
 
 
 def test_all_kinds_are_told_from_the_least_to_the_most_they_can_be(results: Results) -> None:
@@ -171,12 +216,14 @@ def test_all_kinds_are_told_from_the_least_to_the_most_they_can_be(results: Resu
         "corpus_false_all": Figure(0.2, low=0.1, high=0.3, n=9),
     }
     found = _rows(drawn(SAMPLE, _with(results, part), given={"volume": 1e6, "files": 0}))
-    assert found["token-psi"][3] == ("photographs: 180 to 730 thousand; all kinds: 1.5 to 110 million")
+    assert found["token-psi"][3] == (
+        "photographs, at least: 180 to 730 thousand; all kinds: 1.5 to 110 million"
+    )
     one = replace(_of(results, "token-psi"), figures={**_of(results, "token-psi").figures, **part})
     rows = [one if each.id == one.id else each for each in results.rows]
     mixed = drawn(SAMPLE, replace(results, rows=tuple(rows)))
     assert "photographs alone" not in mixed.sheet, "which is not true of every design"
-    assert _rows(mixed)["oprf-psi"][3].startswith("photographs: none of 350")
+    assert _rows(mixed)["oprf-psi"][3].startswith("photographs: 0 to 2.7 billion")
 
 
 def test_a_classifier_flags_innocents_as_the_literature_says(made: Drawn) -> None:

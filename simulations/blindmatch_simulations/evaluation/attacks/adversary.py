@@ -60,6 +60,7 @@ class Left(Enum):
     COUNTED = ("servers, if they look at counts by account", None)
     CHECKED = ("the centre, by its checks", None)
     WAITS = ("the sender, whose message waits", None)
+    SAID = ("its sender, whose device says that it reported", None)
     AUDIT = ("the audit", None)
 
     def __init__(self, notices: str, proof: Proof | None) -> None:

@@ -240,6 +240,7 @@ def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, reply: Mess
     budget=f"{CHOSEN} pictures",
     needs=(WHOLE_HASH, OPEN_LABEL),
     exposes="that only listed pictures match",
+    left=Left.SAID,
 )
 def forced_report(arena: Arena) -> Figure:
     """Count the pictures that are not listed and match, by the reply of a matcher that saw their hashes."""

@@ -1,5 +1,7 @@
 // How it can be abused, and who would notice: declared, and played by attacks.
 const rowsOfKind = (kind) => now.attacks.concat(now.run.rows).filter((one) => one.kind === kind);
+// who attacks: a device is not the reader's
+const holderName = (party) => (party === "device" ? "a device" : partyName(party));
 const attackRows = () => rowsOfKind("attack");
 const unplayed = (wanted, named) =>
   glue(
@@ -34,10 +36,10 @@ const spentWords = ({queries, distortion, compute_u: compute, list_share: listed
   ) || absent("");
 const attackLink = (row, words = attackWords(row)) =>
   opens(place("attack", row.id, String(row.parameters.design)), words, () =>
-    evidence(h`Attack ${row.id} on ${row.parameters.design}`, [
+    evidence(h`Attack ${row.id} on ${calledIn(row.parameters.design)}`, [
       [
         "adversary",
-        h`${row.adversary.conduct} ${row.adversary.parties.join(" with ")}${row.adversary.has ? h`: ${row.adversary.has}` : ""}; ${row.adversary.budget}`,
+        h`${row.adversary.conduct} ${row.adversary.parties.map(holderName).join(" with ")}${row.adversary.has ? h`: ${row.adversary.has}` : ""}; ${row.adversary.budget}`,
       ],
       ["attacks the sentence", h`${row.claim.words} (${row.claim.page})`],
       ["came to", attackWords(row)],
@@ -86,7 +88,7 @@ const extraction = (row) => {
     "; ",
   );
   return opens(place(row.id, "extraction"), words, () =>
-    evidence(h`${row.id}: list opened by asking`, [
+    evidence(h`${code(row)}: list opened by asking`, [
       ["row in results.json", h`<code>extraction</code>: ${json(row.extraction)}`],
       ["limits of the key", json(row.key)],
     ]),
@@ -146,9 +148,9 @@ const successes = (claimed) => {
 };
 const attacksFold = () => {
   const played = groupsBy(attackRows(), (one) => one.id).map((each) => [
-    h`<code>${each[0].id}</code> ${soft(h`${each[0].adversary.parties.join(" with ")}: ${each[0].claim.words}`)}`,
+    h`<code>${each[0].id}</code> ${soft(h`${each[0].adversary.parties.map(holderName).join(" with ")}: ${each[0].claim.words}`)}`,
     glue(
-      each.map((one) => h`${one.parameters.design}: ${attackLink(one)}`),
+      each.map((one) => h`${calledIn(one.parameters.design)}: ${attackLink(one)}`),
       "; ",
     ),
   ]);

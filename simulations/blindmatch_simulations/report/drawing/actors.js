@@ -24,7 +24,7 @@ const actorLines = (actor, of) => {
   const named_ = (rows) => glue(rows.map((one) => calledIn(one.design)), ", ");
   const got = of.flatMap(({design, exposed}) => exposed.map((row) => ({design, row, trace: row.trace})));
   const lines = groupsBy(got, (one) => JSON.stringify([one.trace.exposes, ...left(one.trace)])).map((each) => [
-    h`${each[0].trace.exposes} ${soft(h`(with what ${unique(each.map((one) => one.row.adversary.parties.map(partyName).join(" with "))).join("; or ")} holds)`)}`,
+    h`${each[0].trace.exposes} ${soft(h`(with what ${unique(each.map((one) => one.row.adversary.parties.map(holderName).join(" with "))).join("; or ")} holds)`)}`,
     glue(groupsBy(each, (one) => one.design).map(([one]) => attackLink(one.row, calledIn(one.design))), ", "),
     ...left(each[0].trace),
   ]);
@@ -53,12 +53,18 @@ const actorsPart = () => {
       ? [actor, widest ? h`${all}${widest.length < rows.length ? ", e.g." : ":"} ${widest[0].trace.exposes}` : all, counted(things((row) => row.trace.notices !== now.sources.nobody)), counted(things((row) => row.trace.proof))]
       : [actor, "not played", "", ""];
   });
-  const head = ["who acts", "newly exposed beyond 0b", "of these, noticed", "shown by a file"];
+  const head = ["who acts", "promises newly exposed beyond 0b", "of these, noticed", "shown by a file"];
   const every = now.sources.actors.flatMap((actor) => actorLines(actor, of(actor)));
   return [
-    table("Secrets and promises exposed, by who acts", head, lines, "flat"),
+    table("Exposed by played attacks; several may play one", head, lines, "flat"),
     fold("actors", "By actor: what, who notices, which file proves it", table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every)),
   ];
+};
+// of the attacks that exposed anything, each once: how many nobody notices, how many leave a file
+const exposedSaid = () => {
+  const all = groupsBy(attackRows().filter((row) => row.succeeded && row.trace?.beyond_e2ee), (row) => row.id);
+  const counted = (wanted) => number(all.filter((rows) => rows.every(wanted)).length);
+  return all.length ? h`of ${to("actors", number(all.length))} attacks that exposed something, nobody notices ${counted((row) => row.trace.notices === now.sources.nobody)} and ${counted((row) => !row.trace.proof)} leave no file. ` : "";
 };
 // Prevention: nothing is reported. What the sender, and what others were told, by runs from end to end.
 const PREVENTION = {warned: ["warn", "by calls"], refused: ["refuse", "by a query without a message"]};

@@ -1,16 +1,18 @@
 // ---- what a modified client does
+// it need not ask: whoever delivers looks
+const readByProvider = (row) => row.design.content === "clear" && !row.design.end_to_end && row.design.relation !== "nothing";
 const clientCells = (row) => {
   const found = row.offence,
     where = place(row.id, "offence");
   const held = () =>
-    evidence(h`${row.id}: a client that does not play along`, [
+    evidence(h`${code(row)}: a client that does not play along`, [
       ["row in results.json", h`<code>offence</code>: ${json(found)}`],
       ["what it is", "listed pictures sent by a client that never asks; then a file that is no picture, under both policies"],
     ]);
   const tried = row.tries_until_hidden.filter((one) => one);
   const anyway =
-    row.design.content === "clear" && !row.design.end_to_end
-      ? h`${found.delivered} of ${found.sent} passed, but the provider reads messages`
+    readByProvider(row)
+      ? h`all are looked at by the provider; ${found.delivered} of ${found.sent} arrived`
       : h`${found.delivered} of ${found.sent} passed${found.asked ? h`, ${found.asked} asked about` : ""}`;
   return [
     opens(where, anyway, held),

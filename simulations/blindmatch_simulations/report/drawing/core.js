@@ -222,7 +222,7 @@ const beside = (row, name) => {
 const figureEvidence = (row, name, figure = figureOf(row, name), rows = kindOf(name).rows, command = now.run.command) => {
   const kind = kindOf(name),
     unit = kind.unit || figure.unit || "";
-  return evidence(`${row.id}: ${kind.title}`, [
+  return evidence(h`${code(row)}: ${kind.title}`, [
     ["value", figure.value === null ? absent(figure.why) : shown(name, figure, row)],
     ["what it is", kind.says || row.what],
     [figure.value === null ? "why not measured" : "note", figure.why || ""],

@@ -33,11 +33,11 @@ const traffic = (rows) =>
     rows.flatMap((row) =>
       row.traffic.map((one, at) => [
         code(row),
-        one.party,
+        partyName(one.party),
         one.purpose,
         ...["up_bytes", "down_bytes"].map((way) =>
           opens(place(row.id, "traffic", String(at), way), number(one[way]), () =>
-            evidence(h`${row.id}: traffic`, [["row in results.json", json(one)]]),
+            evidence(h`${code(row)}: traffic`, [["row in results.json", json(one)]]),
           ),
         ),
       ]),

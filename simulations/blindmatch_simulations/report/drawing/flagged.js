@@ -83,7 +83,7 @@ const flaggedPart = () => {
             "designs",
             h`at least, ${ofHowMany("false_matches", "corpus_false", (one) => h`of ${number(one.n)} pictures, each against all others`)}`,
             "at most",
-            "photographs",
+            "photographs, at least",
           ],
           measured,
         )

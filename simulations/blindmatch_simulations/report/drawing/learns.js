@@ -20,7 +20,7 @@ const status = (row) => {
       h`${name}: advantage at most ${number(found.interval[1])} in any of ${number(found.classes)} classes, ${number(found.held_out_runs)} runs${found.pairs !== undefined && found.pairs < 8 ? h`; not measured, ${found.pairs} pairs` : ""}`,
   );
   return opens(place(row.id, "status"), lines.length ? glue(lines, h`<br/>`) : audit, () =>
-    evidence(h`${row.id}: looked for more than is declared`, [
+    evidence(h`${code(row)}: looked for more than is declared`, [
       ["audit", json(row.audit)],
       ["games", list(played.length ? played : [h`not measured: ${row.checks_why || "none was finished"}`])],
       ["list games", check(row, "list games")?.reason || h`not measured: ${row.checks_why}`],
@@ -33,7 +33,7 @@ const learns = () => {
     const own = row.design.declared.filter((one) => one.source === "design");
     const says = own.map(
       (leak) =>
-        h`<b>${leak.parties.join(" with ")}</b>, ${leak.adversary}: ${
+        h`<b>${leak.parties.map(holderName).join(" with ")}</b>, ${leak.adversary}: ${
           glue(
             bySeverity(leak.facts).map(
               (fact) => h`<span title="${fact.says}">${fact.name}</span>`,
@@ -46,9 +46,9 @@ const learns = () => {
       code(row),
       opens(place(row.id, "facts"), glue(says, h`<br/>`) || "nothing is declared", () =>
         evidence(
-          h`${row.id}: declared facts`,
+          h`${code(row)}: declared facts`,
           own.map((leak) => [
-            h`${leak.parties.join(" with ")}, ${leak.adversary}`,
+            h`${leak.parties.map(holderName).join(" with ")}, ${leak.adversary}`,
             list(bySeverity(leak.facts).map((fact) => h`<b>${fact.name}</b> (${fact.severity}): ${fact.says}`)),
           ]),
         ),
@@ -57,7 +57,7 @@ const learns = () => {
       glue(
         row.design.list_known
           .filter((one) => one.knowledge !== "nothing")
-          .map((one) => h`${one.parties.join(" with ")}: ${one.knowledge}`),
+          .map((one) => h`${one.parties.map(holderName).join(" with ")}: ${one.knowledge}`),
         "; ",
       ) || "nothing, to nobody",
       status(row),

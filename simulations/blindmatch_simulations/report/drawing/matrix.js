@@ -86,10 +86,10 @@ const abuseSaid = (one, whom) => h`${whom} ${abuseOf(one.fact)} ${soft(h`(${noti
 const abuseLine = (one) => abuseSaid(one, byWhom(one));
 const abuseEvidence = (row) =>
   evidence(
-    h`${row.id}: abuse that is declared, and who would notice`,
+    h`${code(row)}: abuse that is declared, and who would notice`,
     abuses(row)
       .map((one) => [
-        h`${byWhom(one)}: ${one.name} (${one.severity})`,
+        h`${byWhom(one)} ${abuseOf(one.fact)} (${one.severity})`,
         h`${one.fact.says}. Who would notice: ${notice(one)}.`,
       ])
       .concat([
@@ -115,7 +115,7 @@ const abuse = (row) => {
   const words = shownFirst.length
     ? glue(shownFirst.map(abuseLine), h`<br/>`)
     : row.design.relation === "nothing"
-      ? "none declared"
+      ? abuses(row).length ? "none but every design\u2019s" : "none declared"
       : "nothing beyond the list itself";
   return opens(place(row.id, "abuse"), words, () => abuseEvidence(row));
 };
@@ -164,7 +164,7 @@ const studyRow = (option, row) => {
         : absent(""),
       () =>
         evidence(
-          h`${row.id}: cost`,
+          h`${code(row)}: cost`,
           Object.entries(row.figures).map(([name, one]) => [
             h`${STUDY_COSTS[name] || name}, a message`,
             h`${number(one.value)}\u00a0${one.unit}`,
@@ -176,7 +176,7 @@ const studyRow = (option, row) => {
       openedSaid(most),
       () =>
         evidence(
-          h`${row.id}: what opens`,
+          h`${code(row)}: what opens`,
           row.opened.map((one) => [h`${one.who}, ${one.holders}`, h`${one.messages} of ${one.of_messages} messages`]),
         ),
     ),

@@ -17,7 +17,7 @@ const recallEvidence = (rows, by, name) => () => {
         const one = row[by].find((each) => each.name === name),
           share = one.share;
         return [
-          h`${row.id}, this run`,
+          h`${code(row)}, this run`,
           h`${share.value === null ? h`${absent(share.why)} ${share.why}` : h`${one.found} of ${one.sent}, ${interval(share)}`}; rows, id <code>${row.id}</code>, <code>${by}</code>; ${rawRows(row, "pictures")}`,
         ];
       }),
@@ -113,11 +113,16 @@ const mostlyFound = (row) => {
   const often = found.filter(([, share]) => share > 0.5);
   if (!found.length) return absent("");
   return opens(place(row.id, "edits"), h`${often.length} of ${found.length}`, () =>
-    evidence(h`${row.id}: edits`, [
+    evidence(h`${code(row)}: edits`, [
       ["found in over half", often.map(([name]) => name).join(", ")],
       ["in half or fewer", found.filter((one) => !often.includes(one)).map(([name]) => name).join(", ")],
     ]),
   );
+};
+// what edits of which the corpus's copies are found by no design of this run
+const foundByNone = () => {
+  const rows = inOrder().filter(wayOf);
+  return rows.length ? rows[0].recall_by_edit.filter(({name}) => rows.every((row) => editOf(row, name)?.value === 0)).map(({name}) => now.sources.edits[name]?.note || name) : [];
 };
 const outcomes = (row) => JSON.stringify(row.recall_by_edit.map((one) => [one.name, one.found, one.sent]));
 const missedPart = () => {
@@ -161,7 +166,7 @@ const missedPart = () => {
     "What is missed?",
     para(
       groups.some((each) => wayOf(each[0]))
-        ? h`Of ${number(whole)} photographs of the corpus with ${rows[0].recall_by_edit.length} edits each, by their ${term("perceptual hash", "hashes")}; this run sent ${plan.listed}. New material is on no list: nothing here finds it.`
+        ? h`Of ${number(whole)} photographs of the corpus with ${rows[0].recall_by_edit.length} edits each, by their ${term("perceptual hash", "hashes")}; this run sent ${plan.listed}. New material is on no list: no list finds it.`
         : h`${plan.listed} listed photographs were sent with every edit; designs of equal outcomes share a letter. New material is on no list.`,
     ),
     key,

@@ -34,7 +34,10 @@ const sameAnswers = (rows, cell) =>
 const withstoodOf = (names, where = "after") => {
   const played = names.map(attackNamed).filter((rows) => rows.length),
     lost = played.filter((rows) => !rows.some((one) => one.succeeded));
-  return played.length ? to(where, `${lost.length} of ${played.length} attacks failed.`) : h`Attacks: ${absent("")}.`;
+  const won = played.filter((rows) => !lost.includes(rows)).map(([row]) => row.id);
+  return played.length
+    ? h`${to(where, `${lost.length} of ${played.length} attacks failed`)}${won.length ? `; not ${won.join(", ")}.` : "."}`
+    : h`Attacks: ${absent("")}.`;
 };
 // a server that answers with a match that is none
 const forcedIn = (rows) => {

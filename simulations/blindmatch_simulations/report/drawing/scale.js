@@ -51,11 +51,18 @@ const mayGrow = (row, name) =>
 // bytes at a list of `n`: [least, most, why]
 const bytesAt = (row, name, n) => {
   const found = valueOf(row, name) ?? 0;
-  const growth = name.startsWith("query") ? "query_growth_bytes" : "setup_growth_bytes",
-    exact = growth === "setup_growth_bytes" || figureOf(row, growth).value === 0;
   return mayGrow(row, name)
-    ? along(row, n, (one) => valueOf(one, name) ?? -1, exact ? growthOf(row, growth) : null)
+    ? along(row, n, (one) => valueOf(one, name) ?? -1, name.startsWith("query") ? null : growthOf(row, "setup_growth_bytes"))
     : [found, found, "does not grow with the list"];
+};
+// of a picture, up and down: the slope is that of both together, so it counts once
+const ASKED = ["query_up_bytes", "query_down_bytes"];
+const askedAt = (row, n) => {
+  const grows = figureOf(row, "query_growth_bytes").value === 0 ? growthOf(row, "query_growth_bytes") : null;
+  const both = grows
+    ? along(row, n, (one) => ASKED.reduce((sum, name) => sum + (valueOf(one, name) ?? 0), 0), grows)
+    : ends((end) => ASKED.reduce((sum, name) => sum + bytesAt(row, name, n)[end], 0));
+  return ends((end) => both[end] + voucherBytes(row));
 };
 const ends = (of) => [0, 1].map(of);
 const bytesBetween = ([low, high]) => (bytes(low) === bytes(high) ? bytes(low) : h`${bytes(low)} to ${bytes(high)}`);
@@ -78,7 +85,7 @@ const moved = (row, n) => {
 const queries = (row, n) =>
   valueOf(row, "query_up_bytes") === null || Number.isNaN(voucherBytes(row))
     ? null
-    : ends((end) => given("volume") * (bytesAt(row, "query_up_bytes", n)[end] + bytesAt(row, "query_down_bytes", n)[end] + voucherBytes(row)));
+    : ends((end) => given("volume") * askedAt(row, n)[end]);
 
 const changed = () => {
   const plan = now.run.options.update || {};
@@ -90,7 +97,7 @@ const listName = (n, row) => (given("list") ? h`a list of ${number(n)} entries` 
 const costEvidence = (row, n) => {
   const found = cores(row, n),
     setups = fetched(row, n);
-  return evidence(h`${row.id}: cost at ${listName(n, row)}`, [
+  return evidence(h`${code(row)}: cost at ${listName(n, row)}`, [
     ["server cores, all day at full load", found ? between(found[0], found[1]) : "not measured"],
     ["how", found ? h`${found[2]}; photos a day times CPU a picture` : ""],
     ["CPU of the servers' processes, a picture", fig(row, "server_cpu_ms")],

@@ -118,7 +118,7 @@ const sees = (row) => {
     drawn = now.flat || !centreOf() ? boxes : boxes.filter((box) => box.party !== "centre" && !empty(box));
   return opens(place(row.id, "sees"), diagram(drawn, inWords(boxes)), () =>
     evidence(
-      h`${row.id}: who sees what`,
+      h`${code(row)}: who sees what`,
       sight(row, true)
         .map((box) => [
           partyName(box.party),
@@ -149,7 +149,7 @@ const studySees = (row) => {
     diagram(boxes, h`${inWords(boxes)}: ${most.messages} of ${most.of_messages} messages`),
     () =>
       evidence(
-        h`${row.id}: what opens, to whom`,
+        h`${code(row)}: what opens, to whom`,
         row.opened
           .map((one) => [
             h`${one.who}, ${one.holders}`,

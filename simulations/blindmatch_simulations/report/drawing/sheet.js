@@ -23,7 +23,6 @@ const rounded = (v) => {
   const [size, name] = SCALES.find(([least]) => v >= least) || [1, ""];
   return `${two(v / (name === " thousand" ? 1e3 : size))}${name}`;
 };
-const oneIn = (rate) => `one in ${rounded(1 / rate)}`;
 const euro = (v) => (v < 0.01 ? "under 1 cent" : `\u20ac${v < 10 ? v.toFixed(2) : two(v)}`);
 const realList = () => given("list") || sizeOf(REAL);
 const wrongAYear = (rate) => DAYS * flood([1, 1, 1], [rate, rate, rate]).wrong[0];
@@ -93,45 +92,63 @@ const wrongly = (row) => {
   if (!bounded(photographs)) return h`not measured at scale; ${sentFlagged(row)}`;
   const all = bounded(least) && bounded(most) ? fig(row, "corpus_false_all", roundedBetween(least.low, most.high)) : "";
   if (all && noneOfPhotographs()) return all;
-  return h`photographs: ${photographsFlagged(row)}${all ? h`; all kinds: ${all}` : ""}`;
+  return h`photographs${photographsMost(row) ? "" : ", at least"}: ${photographsFlagged(row)}${all ? h`; all kinds: ${all}` : ""}`;
+};
+// none set apart, of the photographs in the evidence that the row's figure of all kinds is from
+const photographsMost = (row) => {
+  const found = corpus("false"),
+    all = found.find((one) => one.kind === "all" && one.item_all.value === valueOf(row, "corpus_false_all"));
+  return all && found.find((one) => one.kind === "photograph" && one.within === all.within).item_all;
 };
 const photographsFlagged = (row) => {
-  const {value, low, high, n} = figureOf(row, "corpus_false_photographs");
-  return fig(row, "corpus_false_photographs", value ? roundedBetween(low, high) : h`none of ${number(n)}, so under ${rounded(wrongAYear(high))}`);
-};
-// a row for all, if no photograph matched in any design: then it is said once
-const noneOfPhotographs = () => {
-  const rows = designs().filter((row) => bounded(figureOf(row, "corpus_false_photographs")));
-  return unique(rows.map((row) => saying(photographsFlagged(row)))).length === 1 && rows.find((row) => !valueOf(row, "corpus_false_photographs"));
-};
-// bytes of a user and year at the run's own list
-const ofUser = (row) => {
-  const value = (name) => figureOf(row, name).value ?? (figureOf(row, name).why.startsWith(NOTHING) ? 0 : NaN);
-  return (
-    given("items") * (value("query_up_bytes") + value("query_down_bytes") + voucherBytes(row)) +
-    given("setups") * value("setup_bytes") +
-    DAYS * given("updates") * value("update_bytes")
+  const least = figureOf(row, "corpus_false_photographs"),
+    most = photographsMost(row);
+  return opens(place(row.id, "photographs"), roundedBetween(least.low, (most || least).high), () =>
+    evidence(h`${code(row)}: photographs alone`, [
+      ["pictures that a second hash calls the same left out: at least", figFull(row, "corpus_false_photographs")],
+      ["none left out: at most", most ? h`${percent(most.value)} (${between(most.low, most.high, percent)}) of ${number(most.n)}` : absent("")],
+      ["a year", "the lower end of the first to the upper end of the second, times the pictures of a year"],
+    ]),
   );
 };
+// by relation, if no photograph matched at least in any design: then it is said once
+const noneOfPhotographs = () => {
+  const rows = inOrder().filter((row) => bounded(figureOf(row, "corpus_false_photographs")));
+  return rows.length && rows.every((row) => photographsMost(row) && !valueOf(row, "corpus_false_photographs")) && groupsBy(rows, (row) => saying(photographsFlagged(row)));
+};
+// against how many others each picture was held, by the evidence
+const heldAgainst = (name) => {
+  const {pairs, n} = corpus("false").find((one) => one.kind === "all" && one.within === 31)[name];
+  return number(Math.round(pairs / n));
+};
+// bytes of a user and year at a list of `n`, by the lines of the table of costs: [least, most]; nothing if a part was not measured
+const ofUser = (row, n) =>
+  [...ASKED, "setup_bytes", "update_bytes"].some((name) => valueOf(row, name) === null && !figureOf(row, name).why.startsWith(NOTHING)) || Number.isNaN(voucherBytes(row))
+    ? null
+    : ends(
+        (end) =>
+          given("items") * askedAt(row, n)[end] +
+          given("setups") * bytesAt(row, "setup_bytes", n)[end] +
+          DAYS * given("updates") * bytesAt(row, "update_bytes", n)[end],
+      );
 const userPays = (row) => {
   if (row.design.relation === "nothing") return "nothing";
   const cpu = valueOf(row, "device_cpu_ms"),
-    all = ofUser(row),
-    grown = valueOf(row, "setup_bytes") === null ? 0 : given("setups") * bytesAt(row, "setup_bytes", realList())[1];
+    [all, real] = [entries(row), realList()].map((n) => ofUser(row, n));
   const paid = (v) => h`${bytes(v)}, ${euro((v / 1e9) * given("price"))}`;
-  const longer = grown > all ? h` ${soft(h`(real list: up to ${paid(grown)})`)}` : "";
+  const longer = all && real[1] > 1.005 * all[0] ? h` ${soft(h`(real list: up to ${paid(real[1])})`)}` : "";
   return opens(
     place(row.id, "user"),
-    h`${cpu === null ? absent("") : h`${two((cpu * given("items")) / 1000)} s`}; ${Number.isFinite(all) ? h`${paid(all)}${longer}` : absent("")}`,
+    h`${cpu === null ? absent("") : h`${two((cpu * given("items")) / 1000)} s`}; ${all ? h`${paid(all[0])}${longer}` : absent("")}`,
     () =>
-      evidence(h`${row.id}: what a user pays in a year`, [
+      evidence(h`${code(row)}: what a user pays in a year`, [
         ["CPU of the device, a picture, at this run's list", fig(row, "device_cpu_ms")],
-        ["bytes for matching, at this run's list", h`${Number.isFinite(all) ? bytes(all) : absent("")}, ${number(entries(row))} entries`],
-        ["set-ups alone, if they grow in proportion", h`${bytes(grown)} at ${number(realList())} entries`],
+        ["bytes for matching, at this run's list", h`${all ? bytes(all[0]) : absent("")}, ${number(entries(row))} entries`],
+        ["the same at a real list, as in the table of costs", h`${real ? bytesBetween(real) : absent("")}, ${number(realList())} entries`],
         ...now.sources.inputs
           .filter((one) => ["items", "setups", "updates", "price"].includes(one.ident))
           .map((one) => [one.label, h`${number(given(one.ident))}: ${one.source} ${mark(one.provenance)}`]),
-        ["not counted", "energy of the device; reports; messages; longer updates, queries and replies of a longer list"],
+        ["not counted", "energy of the device; reports; messages; longer updates, unless they are whole sets"],
       ]),
   );
 };
@@ -179,7 +196,7 @@ const worst = (row) => {
   const words = one
     ? abuseSaid(one, byWhom(one, "; or "))
     : noList(row)
-      ? "none declared"
+      ? abuses(row).length ? "none but every design\u2019s" : "none declared"
       : "the list itself";
   return opens(place(row.id, "abuse"), words, () => abuseEvidence(row));
 };
@@ -188,27 +205,27 @@ const sameList = (row) => {
   const figure = figureOf(row, "proof_bytes");
   return fig(row, "proof_bytes", figure.value !== null ? "yes" : figure.why.startsWith(NOTHING) ? "no" : absent(figure.why));
 };
-const LOOKED = {undeclared_bytes: "undeclared bytes", advantage: "telling pictures apart"};
+const LOOKED = {undeclared_bytes: "whether more bytes flow than declared", advantage: "whether pictures can be told apart"};
 const unknown = (row) => {
   const open = row.checks.filter((one) => one.verdict === "not checked").length;
   const words = [
     row.design.differs ? "the option: a stand-in ran" : "",
-    row.lessened ? clause(row.lessened).replace(/^(\d+) of (\d+)/, (_, ran, all) => `${all - ran} of ${all}`) : "",
-    open ? `${open} of ${row.checks.length} checks` : "",
+    row.lessened ? clause(row.lessened).replace(/^(\d+) of (\d+) pictures/, (_, ran, all) => `${all - ran} of ${all} pictures: not sent`) : "",
+    open ? `${open} of ${row.checks.length} checks: not finished` : "",
     ...Object.keys(LOOKED).map((name) => {
       const figure = figureOf(row, name);
       return figure.value === null && !figure.why.startsWith(NOTHING) ? LOOKED[name] : "";
     }),
   ].filter(Boolean);
-  return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "as for all";
+  return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "only what nobody measured";
 };
 const SHEET = () => [
   ["Option, design", null],
   ["Who learns what of an innocent picture", innocent],
   ["Finds, of known pictures", (row) => FINDS[row.design.relation]],
   ["Found, of edited copies", restored],
-  ["Innocent pictures matched a year", wrongly],
-  ["A user's year: CPU; data, price", userPays],
+  ["Innocent pictures matched a year (corpus as list)", wrongly],
+  ["A user's year: CPU; data, price (real list)", userPays],
   ["Run by; cores a million pictures a day (real list)", mustRun],
   ["Stolen files of whom tell what of a listed picture", stolen],
   ["Worst abuse declared (who would notice)", worst],
@@ -272,13 +289,18 @@ const sheetPart = () => {
   rows.push(["Prevention, in place of a report: a device that learns the outcome warns its user, or refuses to send; a server that is shown hashes knows of matches all the same"], ...(tried.length ? tried : [["not played in this run", absent("")]]));
   const scan = designs().find((row) => valueOf(row, "corpus_recall") !== null && row.design.relation === "near");
   const found = scan ? h` the corpus's ${number(figureOf(scan, "corpus_recall").n)}` : "";
-  const photos = rounded(DAYS * given("volume"));
+  const photos = rounded(DAYS * given("volume")),
+    alone_ = noneOfPhotographs(),
+    never = foundByNone(),
+    guess = designs().filter((row) => row.design.relation === "category"),
+    caught = designs().filter(readByProvider);
   const parts = [
-    h`<b>No design here looks for</b> new material, but for 1d, nor for grooming, live streams or video.`,
-    h`<b>Found</b>: of${found} copies, each edit counted alike; then of those that 0a finds, within 31 bits of a listed photograph. A modified client sends unseen.`,
-    h`<b>Innocents</b>: at ${photos} pictures a year (a peak day's, times an assumed share, times 365) against a list of ${number(corpusList())}; all kinds, as mixed in the corpus: lowest to highest possible${noneOfPhotographs() ? h`; of photographs alone ${photographsFlagged(noneOfPhotographs())}` : ""}. Decisive and unknown: the error rate of a long list on real traffic. One error in a million is ${rounded(wrongAYear(1e-6))} a year; recalled: ${oneIn(literature.high)} to ${oneIn(literature.low)}. With ${rounded(given("files"))} known files a year, most reports are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
-    h`<b>A person wrongly reported</b>: a second hash must agree and a person decide; the sender is told and can complain; in 0a the provider's word says who sent it. How often each errs was not measured.`,
-    h`<b>In every design</b> the provider knows who sends to whom, when and how much, and whether a report follows, and can read those who never compared keys; curator and ${term("centre")} hold the list, and its maker can list anything. What each actor newly gets, who notices, and which file shows it: ${to("abuse", "abuse", "part")}.`,
+    h`<b>None finds</b> new material${guess.length ? h` (${named(guess)} may)` : ""}, grooming, live streams${never.length ? "," : " or"} video${never.length ? h`, or, of edited copies: ${never.join("; ")}` : ""}.`,
+    h`<b>Found</b>: of${found} copies, each edit counted alike; then of those that 0a finds, within 31 bits of a listed photograph. Modified clients escape${caught.length ? h`, except in ${named(caught)}` : ""}.`,
+    h`<b>Innocents</b>: at ${photos} pictures a year (a peak day's, times an assumed share, times 365), all kinds, as mixed in the corpus: from the lowest possible, against ${heldAgainst("item")} others, to the highest, against ${heldAgainst("item_all")}${alone_ ? h`; photographs alone: ${glue(alone_.map((rows) => h`${photographsFlagged(rows[0])} (${FINDS[rows[0].design.relation]})`), ", ")}` : ""}. Decisive and unknown: the error rate of a long list on real traffic. One error in a million is ${rounded(wrongAYear(1e-6))} a year; recalled rates: ${roundedBetween(literature.low, literature.high)}. With ${rounded(given("files"))} known files a year, most reports are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
+    h`<b>A person wrongly reported</b>: a second hash must agree and a person decide; the sender is told, unless an authority asks to wait, and can complain, which reveals the match; in 0a the provider's word says who sent it. Errors, arrests, blocked accounts: not measured.`,
+    h`<b>In every design</b> the provider knows who sends to whom, when and how much, whether a report follows where there are reports, and can read those who never compared keys. Blinded: unreadable to servers. Where there is a list, curator and ${term("centre")} hold it, and its maker can list anything.`,
+    h`<b>Abuse</b>: ${exposedSaid()}Actors, who notices, files: ${to("abuse", "abuse", "part")}.`,
     h`<b>Nobody measured</b> real lists, real traffic, decisions of people, side channels, a country's scale. Nothing is ranked.`,
   ];
   return section(
