@@ -19,6 +19,7 @@ from blindmatch_simulations.evaluation.attacks.run import (
     AttackRow,
     NotPlayed,
     Ran,
+    Trace,
     by_actor,
     results_of,
     run_attack,
@@ -28,6 +29,7 @@ from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.measure.results import encode, sealed
 from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
+from defusedxml.ElementTree import fromstring
 from msgspec import UNSET
 from msgspec.structs import replace
 from support.assess_page import results_folder
@@ -180,6 +182,19 @@ def test_the_page_counts_what_each_actor_newly_gets_and_who_notices(tmp_path: Pa
     assert re.search("list owner2, e.g. who .*?22", words) and re.search("thief of a key1: .*?00", words)
     assert "centrenot played" in words
     assert "blindmatch report verify" in made.words("actors")
+    beyond = [trace_of(ATTACKS[name]) for name in ("dual-purpose", "poisoned-list", "guessing")]
+    unseen, bare = (sum(map(wanted, beyond)) for wanted in (_unnoticed, _without_file))
+    sheet = " ".join("".join(fromstring(made.sheet).itertext()).split())
+    assert f"of 3 attacks that exposed something, nobody notices {unseen} and {bare} leave no file." in sheet
+    assert "its sender" in trace_of(ATTACKS["forced-report"]).notices, "as the design declares"
+
+
+def _unnoticed(one: Trace) -> bool:
+    return one.notices == Left.NOTHING.notices
+
+
+def _without_file(one: Trace) -> bool:
+    return one.proof is None
 
 
 def prevented(name: str, design: str = "oprf-psi") -> dict[str, float]:

@@ -164,6 +164,10 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
     assert "The least of wrong reports is of other kinds of pictures alone (30 %, assumed)." in words.replace(
         "\u00a0", " "
     )
+    assert "Rates are the lowest; the sheet: the corpus" in words
+    looks = next(one for one in year_behaviours(results) if one["name"] == "provider-scan")
+    found = f"Found: {100 * looks['ranges']['recall']['value']:.3g} % of copies, as shared (assumed)"
+    assert found in words.replace("\u00a0", " "), "not each edit alike"
     chosen = drawn(SAMPLE, results, given={"errors": 1e-6})
     assert "not known" not in _lines(chosen)["wrong reports"][0] and "The least of" not in chosen.words(
         "year"

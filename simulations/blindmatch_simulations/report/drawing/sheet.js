@@ -205,26 +205,26 @@ const sameList = (row) => {
   const figure = figureOf(row, "proof_bytes");
   return fig(row, "proof_bytes", figure.value !== null ? "yes" : figure.why.startsWith(NOTHING) ? "no" : absent(figure.why));
 };
-const LOOKED = {undeclared_bytes: "whether more bytes flow than declared", advantage: "whether pictures can be told apart"};
+const LOOKED = {undeclared_bytes: "more bytes than declared", advantage: "pictures told apart"};
 const unknown = (row) => {
   const open = row.checks.filter((one) => one.verdict === "not checked").length;
   const words = [
     row.design.differs ? "the option: a stand-in ran" : "",
-    row.lessened ? clause(row.lessened).replace(/^(\d+) of (\d+) pictures/, (_, ran, all) => `${all - ran} of ${all} pictures: not sent`) : "",
-    open ? `${open} of ${row.checks.length} checks: not finished` : "",
+    row.lessened ? clause(row.lessened).replace(/^(\d+) of (\d+) pictures/, (_, ran, all) => `missing: ${all - ran} of ${all} pictures`) : "",
+    open ? `missing: ${open} of ${row.checks.length} checks` : "",
     ...Object.keys(LOOKED).map((name) => {
       const figure = figureOf(row, name);
       return figure.value === null && !figure.why.startsWith(NOTHING) ? LOOKED[name] : "";
     }),
   ].filter(Boolean);
-  return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "only what nobody measured";
+  return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "nothing further";
 };
 const SHEET = () => [
   ["Option, design", null],
   ["Who learns what of an innocent picture", innocent],
   ["Finds, of known pictures", (row) => FINDS[row.design.relation]],
   ["Found, of edited copies", restored],
-  ["Innocent pictures matched a year (corpus as list)", wrongly],
+  ["Innocent pictures matched a year", wrongly],
   ["A user's year: CPU; data, price (real list)", userPays],
   ["Run by; cores a million pictures a day (real list)", mustRun],
   ["Stolen files of whom tell what of a listed picture", stolen],

@@ -337,9 +337,9 @@ const yearPart = () => {
     para(
       h`${optionLabel(made.held)}, simulated: ${opens(place("year", "rate"), rateSaid(made), held("false_reports"))}. <b>Above one error in ${opens(place("year", "balance"), someTo(made.balance), held("false_reports"))} pictures most reports are wrong.</b>${
         unseen(made, "false_reports") && made.held.ranges.false_other
-          ? h` Wrong reports: lowest rates; the least of other kinds alone (${percent(others)}, assumed).`
+          ? h` The least of wrong reports is of other kinds of pictures alone (${percent(others)}, assumed).`
           : ""
-      } ${made.held.assumed ? "" : h`The sheet: the corpus\u2019s mix, up to the highest. `}Found: ${percent(made.held.ranges.recall.value)} of copies, as shared (assumed); the sheet: edits alike.`,
+      } ${made.held.assumed ? "" : h`Rates are the lowest; the sheet: the corpus\u2019s mix, up to the highest. `}Found: ${percent(made.held.ranges.recall.value)} of copies, as shared (assumed); the sheet: edits alike.`,
     ),
     table("A year at these settings", ["", "expected", "95 % by chance", "inputs drawn, too"], lines, "short flat"),
   );
