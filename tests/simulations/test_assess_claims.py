@@ -354,7 +354,7 @@ def test_the_scale_multiplies_volume_prevalence_and_rates(folder: Path) -> None:
     given = {"volume": 1_000, "files": 365 * 10, "minutes": 10, "day": 400}
     made = drawn(folder, check_folder(folder), given=given)
     table = made.words("flagged")
-    assert "a range without" in table
+    assert "without a source" in table
     wrong = [990 * rate for rate in (1e-8, 1e-3)]
     assert f"{three(wrong[1])}" in table and called("number", wrong[0]) in made.main
     assert called("percent", 0.25) == "25\u00a0%" and called("number", 1.5e-6) == "1 in 667\u202f000"

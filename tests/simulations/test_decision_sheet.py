@@ -205,7 +205,7 @@ def test_what_holds_in_every_design_holds_in_those_without_list_report_or_encryp
     assert "Modified clients escape, except in 0a." in words
     assert "Where there is a list, curator and centre hold it" in words
     assert _rows(made)["none"][7] == "none but every design\u2019s", "a provider with keys of its own"
-    assert "not forced-report" in made.words("rights")
+    assert "not forced-report" in made.words("after")
     assert not re.search(r"third_party|party_[ab]", made.words("abuse")), "parties in plain words"
 
 

@@ -89,7 +89,7 @@ const flaggedPart = () => {
         )
       : para("Not measured."),
     para(
-      h`The least leaves out pairs that a second hash calls the same picture. Three million pictures without a match bound 1 in a million: still ${opens("still", stillAYear(), () => evidence("False reports a year", [["how", "photos a day, times 365, over a million"]]))} false reports a year. <b>Recalled</b>, a range without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers.`,
+      h`The least leaves out pairs that a second hash calls the same picture. Three million pictures without a match bound 1 in a million: still ${opens("still", stillAYear(), () => evidence("False reports a year", [["how", "photos a day, times 365, over a million"]]))} false reports a year. <b>Recalled</b>, without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers.`,
     ),
     fold("flagged-tables", "Reports a day; thresholds", [
       table("Reports a day, if no listed picture were missed", head, quoted),

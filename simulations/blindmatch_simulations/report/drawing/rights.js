@@ -36,7 +36,7 @@ const withstoodOf = (names, where = "after") => {
     lost = played.filter((rows) => !rows.some((one) => one.succeeded));
   const won = played.filter((rows) => !lost.includes(rows)).map(([row]) => row.id);
   return played.length
-    ? h`${to(where, `${lost.length} of ${played.length} attacks failed`)}${won.length ? `; not ${won.join(", ")}.` : "."}`
+    ? h`${to(where, `${lost.length} of ${played.length} attacks failed`)}${won.length && where !== "after" ? `; not ${won.join(", ")}.` : "."}`
     : h`Attacks: ${absent("")}.`;
 };
 // a server that answers with a match that is none

@@ -339,7 +339,7 @@ const yearPart = () => {
         unseen(made, "false_reports") && made.held.ranges.false_other
           ? h` The least of wrong reports is of other kinds of pictures alone (${percent(others)}, assumed).`
           : ""
-      } ${made.held.assumed ? "" : h`Rates are the lowest; the sheet: the corpus\u2019s mix, up to the highest. `}Found: ${percent(made.held.ranges.recall.value)} of copies, as shared (assumed); the sheet: edits alike.`,
+      } ${made.held.assumed ? "" : h`Rates are the lowest; the sheet has them up to the highest. `}Found: ${percent(made.held.ranges.recall.value)} of copies, as shared (assumed).`,
     ),
     table("A year at these settings", ["", "expected", "95 % by chance", "inputs drawn, too"], lines, "short flat"),
   );
