@@ -164,7 +164,7 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
     assert "The least of wrong reports is of other kinds of pictures alone (30 %, assumed)." in words.replace(
         "\u00a0", " "
     )
-    assert "Rates are the lowest; the sheet: the corpus" in words
+    assert "Rates are the lowest; the sheet has them up to the highest" in words
     looks = next(one for one in year_behaviours(results) if one["name"] == "provider-scan")
     found = f"Found: {100 * looks['ranges']['recall']['value']:.3g} % of copies, as shared (assumed)"
     assert found in words.replace("\u00a0", " "), "not each edit alike"
