@@ -193,6 +193,21 @@ async def test_the_work_for_a_voucher_does_not_grow_with_the_number_before_it(sc
     assert design.pile.tried == [1, 2, 3]
 
 
+async def test_the_opener_is_tried_on_so_many_visible_vouchers_of_an_account_and_no_refusal_tells(
+    scene: Scene,
+) -> None:
+    design = Dummy()
+    async with scene.centre(design=design, most_tried=3) as (alice, bob, operator, _):
+        for opens in range(1, 7):
+            await alice.one("Centre/SubmitVoucher", [voucher(opens)])
+            await operator.one("Centre/List", wire.ListRequest())
+        for opens in (1, 2):
+            await bob.one("Centre/SubmitVoucher", [voucher(opens)])
+        listed = (await operator.one("Centre/List", wire.ListRequest())).vouchers
+        assert [(v.account, v.held, v.opened) for v in listed] == [("alice", 6, 3), ("bob", 2, 2)]
+    assert max(design.pile.tried) == 3 and len(design.pile.tried) <= 5
+
+
 class OneKey(Dummy):
     """Epochs below 10 share a key, and so a period."""
 

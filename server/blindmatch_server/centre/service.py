@@ -52,6 +52,7 @@ class CentreLimits(Struct, frozen=True):
         most_reports_a_day: of one submitter.
         most_voucher_bytes: a voucher.
         most_vouchers: of one account, design and period.
+        most_tried: visible ones among them, the first, that the opener is tried on.
         most_uploads: calls with parts that a submitter has at a time.
         submissions: calls of `Key`, `Submit`, `SubmitVoucher` and `Complain` by one account, all together.
         list_wait_seconds: how long `List` waits for the checks of what was received before.
@@ -61,6 +62,7 @@ class CentreLimits(Struct, frozen=True):
     most_reports_a_day: int = 10_000
     most_voucher_bytes: int = 4 << 20
     most_vouchers: int = 100_000
+    most_tried: int = 1_000
     most_uploads: int = 4
     submissions: Rate = Rate(50.0, 500)
     list_wait_seconds: float = 10.0
@@ -297,7 +299,8 @@ async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIter
         stack.push_async_callback(database.close)
         known = [config.deployed.design] if config.deployed else []
         designs = {design.info.name: design for design in known}
-        vouchers = Vouchers(database, designs, config.openers, config.limits.most_vouchers, context.log)
+        most = config.limits.most_vouchers, config.limits.most_tried
+        vouchers = Vouchers(database, designs, config.openers, *most, context.log)
         blobs = Blobs(config.directory / "reports")
         blobs.keep_only(await database.run(store.blob_ids))
         verifier = Verifier(keys, config.deployed, references, config.franking)

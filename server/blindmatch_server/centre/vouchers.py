@@ -1,8 +1,9 @@
 """Vouchers: each taken once, then opened in the background when the design says that there are enough.
 
-The receipt does not wait for the opening, so that its time tells the device nothing of that. The vouchers of
-one account, design and period are a pile, which counts how many rows the opener was tried on: one that is
-behind is opened, also after the centre was killed in between.
+The receipt does not wait for the opening, so that its time tells the device nothing of that; the next one's
+does, while the opener works in the same process. The vouchers of one account, design and period are a pile,
+which counts how many rows the opener was tried on: one that is behind is opened, also after the centre was
+killed in between.
 """
 
 from __future__ import annotations
@@ -76,18 +77,20 @@ def add_to_pile(connection: Connection, pile: Pile, digest: bytes, taken: Taken,
     )
 
 
-def due_piles(connection: Connection, periods: Mapping[str, bytes]) -> list[Pile]:
-    """Piles with rows that the opener was not tried on, of these designs and periods."""
-    found = connection.execute("SELECT account, design, period FROM piles WHERE tried < visible")
+def due_piles(connection: Connection, periods: Mapping[str, bytes], most: int) -> list[Pile]:
+    """Piles of these designs and periods whose first `most` rows are not all tried."""
+    found = connection.execute(
+        "SELECT account, design, period FROM piles WHERE tried < visible AND tried < ?", (most,)
+    )
     return [pile for pile in map(Pile._make, found) if periods.get(pile.design) == pile.period]
 
 
-def rows_of(connection: Connection, pile: Pile) -> list[VisibleRow]:
-    """A pile's visible vouchers, in the order they came."""
+def rows_of(connection: Connection, pile: Pile, most: int) -> list[VisibleRow]:
+    """A pile's first `most` visible vouchers, in the order they came."""
     found = connection.execute(
         "SELECT number, row, label IS NOT NULL FROM vouchers "
-        "WHERE (account, design, period) = (?, ?, ?) AND row IS NOT NULL ORDER BY number",
-        pile,
+        "WHERE (account, design, period) = (?, ?, ?) AND row IS NOT NULL ORDER BY number LIMIT ?",
+        (*pile, most),
     )
     return [VisibleRow(number, row, bool(is_open)) for number, row, is_open in found]
 
@@ -128,8 +131,15 @@ class OpenerFiles(Redacted, Struct, frozen=True):
 
 
 class Vouchers:
-    """Takes and opens vouchers, `most` of an account, design and period; belongs to one event loop. Raises
-    `BlindmatchError` if an opener cannot be opened."""
+    """Takes and opens vouchers; belongs to one event loop. Raises `BlindmatchError` if an opener cannot be
+    opened.
+
+    Args:
+        most: of one account, design and period.
+        most_tried: of these the visible ones, the first that came, that the opener is tried on. Its work may
+            grow with their cube; a later one gets the same receipt, since a refusal would say that it is
+            visible.
+    """
 
     def __init__(
         self,
@@ -137,6 +147,7 @@ class Vouchers:
         designs: Mapping[str, AnyDesign],
         files: Mapping[str, OpenerFiles],
         most: int,
+        most_tried: int,
         log: EventLog,
     ) -> None:
         self._database = database
@@ -150,6 +161,7 @@ class Vouchers:
             for name, opener in files.items()
         }
         self._most = most
+        self._most_tried = most_tried
         self._log = log
         self._turns = TurnQueue(1)
         self._due = asyncio.Event()
@@ -202,7 +214,7 @@ class Vouchers:
             while True:
                 self._due.clear()
                 try:
-                    found = await self._database.run(lambda c: due_piles(c, self._periods))
+                    found = await self._database.run(self._due_piles)
                 except Exception as error:
                     self._log.failure("opening", error)
                     await asyncio.sleep(_PAUSE_SECONDS)
@@ -213,12 +225,15 @@ class Vouchers:
                 await self._due.wait()
 
     async def _are_due(self) -> bool:
-        return bool(self._openers) and bool(await self._database.run(lambda c: due_piles(c, self._periods)))
+        return bool(self._openers) and bool(await self._database.run(self._due_piles))
+
+    def _due_piles(self, connection: Connection) -> list[Pile]:
+        return due_piles(connection, self._periods, self._most_tried)
 
     async def _open(self, pile: Pile) -> None:
         """Try the opener on a pile; then look whether more came meanwhile."""
         try:
-            held = await self._database.run(lambda c: rows_of(c, pile))
+            held = await self._database.run(lambda c: rows_of(c, pile, self._most_tried))
             labels = await asyncio.to_thread(self._labels, pile, held)
             await self._database.run(lambda c: record_opened(c, pile, held, labels))
         except Exception as error:
