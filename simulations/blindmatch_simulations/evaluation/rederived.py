@@ -63,11 +63,22 @@ def spread(values: Sequence[float], of: Callable[[Sequence[float]], float]) -> F
 
 
 def repeated(values: Sequence[float], least: float = -math.inf) -> Figure:
-    """A mean of independent repeats, with Student's interval."""
-    if len(values) < 2:
+    """A mean of independent repeats: Student's t at 95 %, widened to the bootstrap-t at 97 % of 2,000 draws
+    by PCG64, seeded with the number of repeats; of fewer than six, Student's t at 99 %."""
+    n = len(values)
+    if n < 2:
         return one(values[0], 1) if values else {}
-    reach, value = float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / len(values) ** 0.5, fmean(values)
-    return {"value": value, "low": max(least, value - reach), "high": value + reach, "n": len(values)}
+    value, error, held = fmean(values), stdev(values) / n**0.5, np.array(values)
+    reach = float(stdtrit(n - 1, 0.975 if n >= 6 else 0.995))
+    low, high = -reach, reach
+    if n >= 6 and error:
+        drawn = held[np.random.Generator(np.random.PCG64(n)).integers(n, size=(2000, n))]
+        middle = drawn.sum(axis=1) / n
+        spreads = np.sqrt(((drawn - middle[:, None]) ** 2).sum(axis=1) / (n - 1))
+        some = spreads > 1e-9 * held.std()
+        ends = np.quantile((middle[some] - value) / (spreads[some] / n**0.5), [0.015, 0.985])
+        low, high = min(low, float(ends[0])), max(high, float(ends[1]))
+    return {"value": value, "low": max(least, value - high * error), "high": value - low * error, "n": n}
 
 
 def exact(hits: int, trials: int, sure: float) -> tuple[float, float]:
@@ -212,7 +223,11 @@ class Raw:
         given = self.row["parameters"]
         if given.keys() - {"reference", "entries"}:
             raise NotDerived("the design has other parameters than in the evidence")
-        named = [one for one in self.evidence if one["id"] in ("evidence/recall", f"evidence/{row}")]
+        named = [
+            one
+            for one in self.evidence
+            if one["id"] in ("evidence/recall", f"evidence/{row}") and one["status"] == "measured"
+        ]
         mine = [
             one for one in named if given["reference"] in str(one["parameters"].get("designs")).split(", ")
         ]
