@@ -119,7 +119,7 @@ def with_marked_words(made: dict[str, Any]) -> dict[str, Any]:
             return {name: marked(one, (*at, name)) for name, one in value.items()}
         if isinstance(value, list):
             return [marked(one, (*at, 0)) for one in value]
-        kept = at in KEPT or at[-1] in KEPT_LAST or "shows" in at
+        kept = at in KEPT or at[-1] in KEPT_LAST or {"shows", "actors"} & set(at)
         return f"{value}{MARK}" if isinstance(value, str) and not kept else value
 
     done: dict[str, Any] = marked(made, ())

@@ -36,7 +36,7 @@ const clientPart = () => {
     "client",
     "What does a modified client do?",
     para(
-      h`It sends without asking: ${skipped()}. A party would notice by holding an account's requests against its attachments; none here does. Edits hid ${hidden.length ? (all ? "every picture tried" : "some pictures") : absent("")}${tries.length ? h`; an account gets ${between(Math.min(...tries), Math.max(...tries))} tries a day where somebody counts them` : ""}.`,
+      h`It sends without asking: ${skipped()}. No party here holds an account's requests against its attachments. Edits hid ${hidden.length ? (all ? "every picture tried" : "some pictures") : absent("")}${tries.length ? h`; an account gets ${between(Math.min(...tries), Math.max(...tries))} tries a day where somebody counts them` : ""}.`,
     ),
     fold("client-ways", "Ways around detection, by design", lifted(
       "Ways around detection",
