@@ -502,7 +502,8 @@ def test_cores_have_the_spread_of_what_was_measured_and_limits_of_a_key_chance()
     repeats = figures["matcher_cpu_ms"]
     assert repeats.low and repeats.high and repeats.value
     assert cores["low"] / cores["value"] == pytest.approx(repeats.low / repeats.value, rel=0.02)
-    assert cores["high"] / cores["value"] == pytest.approx(repeats.high / repeats.value, rel=0.02)
+    # growth with the list that two lengths do not resolve widens the upper end alone
+    assert cores["high"] / cores["value"] > 0.98 * repeats.high / repeats.value
     assert row["run"]["keys_used"]["low"] == row["run"]["keys_used"]["high"]
     over = row["run"]["accounts_over_key"]
     rng, limit = np.random.default_rng(1), 1_048_576 // 160

@@ -52,17 +52,18 @@ def of_rows() -> dict[str, Any]:
     kinds = {"alone": AloneRow, "harness": HarnessRow, "checks": Check, "run": Observed, "": PictureRow}
     refs, parts = msgspec.json.schema_components(kinds.values(), ref_template="#/$defs/{name}")
     for name, kind in kinds.items():
-        part = parts[kind.__name__]
         if name:
-            part["properties"]["kind"] = {"const": name}
-        part["required"] = ["kind", *(one for one in part["required"] if one != "kind")]
+            parts[kind.__name__]["properties"]["kind"] = {"const": name}
     run = parts["Observed"]
     for name in ("pictures", "alone", "harness", "design"):
         del run["properties"][name]
     run["properties"]["version"] = {"const": RAW_VERSION}
     left = [one for one in run["required"] if one in run["properties"]]
     run["required"] = ["version", *left]
-    head = {"$schema": DRAFT, "title": f"blindmatch-rows {RAW_VERSION}", "anyOf": list(refs)}
+    # a line has its kind; the same rows within another line have none
+    tagged = ({"required": ["kind"]} if name else {} for name in kinds)
+    lines = [{**ref, **kind} for ref, kind in zip(refs, tagged, strict=True)]
+    head = {"$schema": DRAFT, "title": f"blindmatch-rows {RAW_VERSION}", "anyOf": lines}
     loaded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(head | {"$defs": parts}))
     return loaded
 
