@@ -231,6 +231,8 @@ def test_a_list_with_an_entry_twice_and_updates_that_change_nothing_are_refused(
         (LISTED[:0], [], "must add"),
         (LISTED[:1], [], "twice"),
         (OTHERS, [1], "id"),
+        (LISTED[:0], [-1], "unsigned"),
+        (LISTED[:0], [1, 1], "named twice"),
     ):
         with pytest.raises(DesignError, match=words):
             update(plain().build, adds, removes, seeded("update"))

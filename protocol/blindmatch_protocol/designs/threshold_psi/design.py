@@ -37,6 +37,7 @@ from blindmatch_protocol.codec.errors import GroupError, ProtocolError, SetFileE
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.publishing import joined, whole
 from blindmatch_protocol.crypto.symmetric import TAG_LENGTH, seal, unseal
+from blindmatch_protocol.designs import deltas
 from blindmatch_protocol.designs.facts import ACCOUNT, EPOCH, QUERY_TIME, SET_SIZE, leaks
 from blindmatch_protocol.designs.threshold_psi.shares import (
     SHARE_BYTES,
@@ -377,7 +378,7 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
             DesignError: if nothing changes, an addition is listed already, or a removed id is not listed.
         """
         file = open_file(self.info, previous, KEY_FILE, None)
-        held, gone = open_list(self.info, previous), np.array(sorted(set(removes)), np.uint64)
+        held, gone = open_list(self.info, previous), deltas.checked_ids(removes)
         if not len(adds) and not len(gone):
             raise bm.DesignError("an update must add or remove an entry")
         if not np.isin(gone, held.ids).all():
