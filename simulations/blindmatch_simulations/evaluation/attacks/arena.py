@@ -96,6 +96,7 @@ CATEGORY: Final = Need("a category", lambda one: isinstance(one.info.relation, b
 ENCRYPTED: Final = Need("end-to-end encryption", lambda one: one.info.end_to_end)
 ASKS: Final = Need("devices that ask", lambda one: bool(one.info.roles))
 ASKS_NOBODY: Final = Need("devices that ask nobody", lambda one: one.alone and not one.info.roles)
+SINGLY: Final = Need("outcomes by picture, without vouchers", lambda one: not one.vouchers)
 TOLD: Final = Need("devices that learn outcomes", lambda one: bm.Learner.DEVICE in one.info.learns)
 UNSEEN: Final = Need("outcomes that no server learns", lambda one: bm.Learner.SERVER not in one.info.learns)
 LATER: Final = Need(

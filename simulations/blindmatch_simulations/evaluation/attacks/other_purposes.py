@@ -16,7 +16,7 @@ from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import distances, rows
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means
-from blindmatch_simulations.evaluation.attacks.arena import A_LIST, NEAR, OF_A_SEED, Arena, attack
+from blindmatch_simulations.evaluation.attacks.arena import A_LIST, NEAR, OF_A_SEED, SINGLY, Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, mean_of
 from blindmatch_simulations.evaluation.attacks.recorded import ASKED
 from blindmatch_simulations.testbed.inprocess.deployed import run_session
@@ -44,7 +44,7 @@ NOISE: Final = 4
     Means(frozenset({Party.CURATOR}), has="the list"),
     Claim("No design here can tell what a list is a list of"),
     budget=f"one entry of ten, {SENDERS} senders of it and as many of other pictures",
-    needs=(A_LIST,),
+    needs=(A_LIST, SINGLY),
     exposes="who sends a leaflet",
     left=Left.REPORTED,
 )
