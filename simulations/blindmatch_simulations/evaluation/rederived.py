@@ -341,7 +341,8 @@ class Folder:
         name, own = row["id"], results["options"].get("own")
         self._compare(f"designs/{name}.json", name, "the row", self._json(f"designs/{name}.json"), row)
         if row["kind"] != "design":
-            self.not_derived[f"{row['kind']}: it has no raw rows"] += len(row["figures"])
+            if row["figures"]:
+                self.not_derived[f"{row['kind']}: it has no raw rows"] += len(row["figures"])
             return
         lines = (self.path / "rows" / f"{name}.jsonl").read_bytes().splitlines()
         raw = Raw([json.loads(line) for line in lines], row, self.evidence)
