@@ -9,12 +9,12 @@ import json
 import re
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from inspect import Parameter, Signature, cleandoc, isfunction, signature
 from pathlib import Path
 from types import FunctionType
-from typing import Final
+from typing import Any, Final
 
 from blindmatch_protocol.contract import (
     Answer,
@@ -39,6 +39,7 @@ from blindmatch_protocol.contract import (
     no_progress,
 )
 from blindmatch_server.curator.rejects import Reason
+from blindmatch_simulations.cli.app import COMMANDS, app_for
 from blindmatch_simulations.evaluation.attacks.adversary import Actor
 from blindmatch_simulations.evaluation.attacks.run import trace_of
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS
@@ -46,6 +47,7 @@ from blindmatch_simulations.evaluation.conformance.remote.run import REMOTE_CHEC
 from blindmatch_simulations.evaluation.conformance.run import CHECKS, NOT_SEEN
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 from planted.mutations.table import CHEATS
+from typer.main import get_command
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 COUNTERPARTS: Final = json.loads((ROOT / "docs" / "counterparts.json").read_text("utf-8"))
@@ -286,12 +288,36 @@ def said_by_counterparts() -> str:
     return "".join(f"{wrap(f'- **{program}** {said}.')}\n" for program, said in rows)
 
 
+def leaves(name: str) -> Iterator[tuple[str, Any]]:
+    """Every command below the command `name`, with its words."""
+    for words in ([name], *([["report", "verify"]] if name == "report" else [])):
+        root: Any = get_command(app_for(words))
+        yield from _below(root.commands[name], name)
+
+
+def _below(command: Any, words: str) -> Iterator[tuple[str, Any]]:
+    for name, one in getattr(command, "commands", {}).items():
+        yield from _below(one, f"{words} {name}")
+    if not hasattr(command, "commands"):
+        yield words, command
+
+
+def commands_without_json() -> str:
+    """The commands that have no option for it."""
+    every = (one for name in COMMANDS for one in leaves(name))
+    named = (f"`{words}`" for words, one in every if all("--json" not in held.opts for held in one.params))
+    why = "for their result is a file, a folder or a server"
+    said = f"These commands have no `--json`, {why}: {', '.join(named)}."
+    return textwrap.fill(said, 118, break_on_hyphens=False) + "\n"
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     **{f"the modules of {room}: make pages": partial(modules_of, room) for room in ROOMS[:-1]},
     "the layers of simulations: make pages": layers_of_simulations,
     "the layers of jit: make pages": lambda: modules_in(ROOT / "protocol/blindmatch_protocol/group/jit"),
     "the methods of a design: make pages": methods_of_a_design,
     "the parts of a design: make pages": parts_of_a_design,
+    "the commands without --json: make pages": commands_without_json,
     "the fields of info: make pages": fields_of_info,
     "the reasons of rejects: make pages": reasons_of_rejects,
     "the designs in short: make pages": designs_in_short,
