@@ -501,9 +501,25 @@ def test_cores_have_the_spread_of_what_was_measured_and_limits_of_a_key_chance()
     cores, figures = row["run"]["server_cores"], sample_row("token-psi").figures
     repeats = figures["matcher_cpu_ms"]
     assert repeats.low and repeats.high and repeats.value
-    assert cores["low"] / cores["value"] == pytest.approx(repeats.low / repeats.value, rel=0.02)
-    # growth with the list that two lengths do not resolve widens the upper end alone
-    assert cores["high"] / cores["value"] > 0.98 * repeats.high / repeats.value
+    # what a longer list adds, of the servers' CPU: the line through two lengths, never less than nothing
+    growth, own, server = (
+        figures["server_growth_u"],
+        figures["server_u"].value,
+        figures["server_cpu_ms"].value,
+    )
+    longer = (EU.list.entries.value - sample_row("token-psi").entries) / 1000
+    assert growth.value and growth.low and growth.high and own and server
+    added = {
+        end: max(0.0, of) * longer * repeats.value / own / server
+        for end, of in (
+            ("low", growth.low),
+            ("value", growth.value * (growth.low > 0)),
+            ("high", growth.high),
+        )
+    }
+    for end, of in (("low", repeats.low), ("high", repeats.high)):
+        expected = (of / repeats.value + added[end]) / (1 + added["value"])
+        assert cores[end] / cores["value"] == pytest.approx(expected, rel=0.02), end
     assert row["run"]["keys_used"]["low"] == row["run"]["keys_used"]["high"]
     over = row["run"]["accounts_over_key"]
     rng, limit = np.random.default_rng(1), 1_048_576 // 160
