@@ -21,16 +21,15 @@ from blindmatch_simulations.evaluation.studies.near_bench import (
 from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, edited_crops, hamming
 from blindmatch_simulations.evaluation.studies.near_tokens import (
     Recall,
-    Wishes,
     agreement,
     built,
     lost_tokens,
     ranks,
     recall,
     revealed,
-    tune,
     uniform_list,
 )
+from blindmatch_simulations.evaluation.studies.near_tuning import Wishes, tune
 from blindmatch_simulations.measure.intervals import one_sided_least, one_sided_most_rate
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.testbed.inprocess.deployed import entry_id, run_session

@@ -27,7 +27,7 @@ from blindmatch_simulations.evaluation.studies import near_bench, near_pictures
 from blindmatch_simulations.evaluation.studies.near_bench import limits_for
 from blindmatch_simulations.evaluation.studies.near_cost import opened_store
 from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, Fingerprints, edited_crops
-from blindmatch_simulations.evaluation.studies.near_tokens import halves
+from blindmatch_simulations.evaluation.studies.near_tuning import halves
 from blindmatch_simulations.evaluation.studies.reference import read
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.row import CATALOGUE, Target
