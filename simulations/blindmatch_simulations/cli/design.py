@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from blindmatch_protocol.designs.token_psi import Tokening
     from blindmatch_protocol.designs.voprf import Limits
 
-    from blindmatch_simulations.evaluation.studies.near_tokens import Point
+    from blindmatch_simulations.evaluation.population.threshold import Rate
+    from blindmatch_simulations.evaluation.studies.near_tuning import Frontier, Point, Wishes
 
 app = Commands(no_args_is_help=True)
 
@@ -158,8 +159,7 @@ def tune_design(
     # a list of designs needs none of these
     import numpy as np
 
-    from blindmatch_simulations.evaluation.studies.near_bench import limits_for
-    from blindmatch_simulations.evaluation.studies.near_tokens import Wishes, tune
+    from blindmatch_simulations.evaluation.studies.near_tuning import Wishes, tune
     from blindmatch_simulations.evaluation.studies.reference import read
 
     if design != TUNABLE:
@@ -169,22 +169,28 @@ def tune_design(
     of = np.random.Generator(np.random.PCG64(SEED)).permutation(np.flatnonzero(corpus.photographs))
     with phases(people()) as begin:
         found = tune(corpus.pairs.of(of[:photographs]), wishes, SEED, begin("combinations"))
-    shown = [_cells(point) for point in found.points if 100 * point.merits[0] >= recall - 5]
-    tables: list[Table | str]
-    tables = [table(f"frontier of {design} from {recall - 5:g} % recall on", POINT_COLUMNS, shown)]
+    return _tuned(design, photographs, wishes, found, key_days)
+
+
+def _tuned(design: str, photographs: int, wishes: Wishes, found: Frontier, key_days: int) -> Found:
+    from blindmatch_simulations.evaluation.studies.near_bench import limits_for
+
+    least = wishes.recall - 5
+    shown = [_cells(point) for point in found.points if 100 * point.merits[0] >= least]
+    made = table(f"frontier of {design} from {least:g} % recall on", POINT_COLUMNS, shown)
     result: dict[str, Any] = {"result_version": 2, "photographs": photographs, "wishes": to_builtins(wishes)}
     result |= {"points": list(map(to_builtins, found.points))}
     if found.proposal is None:
         words = "no combination does all that was asked for: lower a wish"
-        return Found(result | {"proposal": None, "limits": None}, (*tables, words), exit_codes.WRONG)
+        return Found(result | {"proposal": None, "limits": None}, (made, words), exit_codes.WRONG)
     expires = int(time.time()) + key_days * 86_400 if key_days else 0
     tokening = found.proposal.tokening
-    limits = limits_for(tokening, alone, pooled, expires)
+    limits = limits_for(tokening, wishes.alone, wishes.pooled, expires)
     result |= {"proposal": to_builtins(found.proposal), "limits": limits.values()}
     result["assess"] = assess_line(design, tokening, limits)
-    words, held = _held_out(found.proposal, recall)
+    words, held = _held_out(found.proposal, wishes.recall)
     code = 0 if held else exit_codes.WRONG
-    return Found(result, (*tables, *_proposed(design, tokening, limits), words), code)
+    return Found(result, (made, *_proposed(design, tokening, limits), words), code)
 
 
 def _held_out(point: Point, wished: float) -> tuple[str, bool]:
@@ -252,12 +258,18 @@ def choose_threshold(
         from blindmatch_simulations.report.briefing import vega_lite_svg
 
         write_whole(plot, vega_lite_svg(chances.plot(asked, made)).encode())
-    title = f"smallest t for an account error of {error:g} in {days} days"
+    shown = _chosen(made, rates, int(given.accounts.number.value))
+    return Found(made, (*shown, T_SAYS, *(f"{one.name}: {one.source}" for one in rates), made["says"]))
+
+
+def _chosen(made: dict[str, Any], rates: Sequence[Rate], accounts: int) -> Iterator[Table]:
+    """Thresholds for each rate; and what the one that was asked about opens in a year."""
+    asked = made["asked"]
+    title = f"smallest t for an account error of {asked['error']:g} in {asked['days']} days"
     rarity = {
         one.name: f"{one.name}, 1 in {1 / one.rate:,.0f}" if one.rate else f"{one.name}, none"
         for one in rates
     }
-    tables: list[Table | str] = []
     for name, says in rarity.items():
         shown = [
             (
@@ -267,14 +279,13 @@ def choose_threshold(
             for one in made["thresholds"]
             if one["rate"] == name
         ]  # fmt: skip
-        tables.append(table(f"{title}; {says}", T_COLUMNS, shown))
+        yield table(f"{title}; {says}", T_COLUMNS, shown)
     year = [
         (rarity[one["rate"]], *(f"{one[of]:,.0f}" for of in ("independent", "bursts")))
         for one in made["year"]
     ]
-    whole = f"accounts opened wrongly in a year at t = {threshold}, of {given.accounts.number.value:,}"
-    sources = (f"{one.name}: {one.source}" for one in rates)
-    return Found(made, (*tables, table(whole, YEAR_COLUMNS, year), T_SAYS, *sources, made["says"]))
+    whole = f"accounts opened wrongly in a year at t = {asked['threshold']}, of {accounts:,}"
+    yield table(whole, YEAR_COLUMNS, year)
 
 
 def _most(least: int | None) -> str:
