@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -91,16 +91,20 @@ class Environment:
         return self.folder / "bin" / "python"
 
 
-def virtual(name: str, package: str, python: str = "", build: Iterable[str] = ()) -> Environment:
-    """A virtual environment with what ``requirements/counterparts-NAME.txt`` locks.
+LOCKS: Final = ROOT / "requirements"
+BUILD_TOOLS: Final = LOCKS / "pdq.txt"
+
+
+def virtual(lock: str, package: str, python: str = "", build: Sequence[str] = ()) -> Environment:
+    """A virtual environment with what ``requirements/LOCK.txt`` locks.
 
     Args:
         package: whose version is told.
         python: the interpreter it needs, ``python3.13``; by default this one.
-        build: packages without wheels, which are built with what ``counterparts-build.txt`` locks.
+        build: packages without wheels, which are built with `BUILD_TOOLS`.
     """
-    folder, locked = BUILD / name, ROOT / "requirements" / f"counterparts-{name}.txt"
-    uv, build = shutil.which("uv"), list(build)
+    folder, locked = BUILD / Path(lock).name, LOCKS / f"{lock}.txt"
+    uv = shutil.which("uv")
     if build and not (shutil.which("c++") or shutil.which("g++")):
         raise NotRunError("its package has no wheels, and there is no C++ compiler")
     stamp = folder / sha256(locked.read_bytes()).hexdigest()
@@ -113,8 +117,9 @@ def virtual(name: str, package: str, python: str = "", build: Iterable[str] = ()
             else [interpreter, "-m", "venv", folder]
         )
         if build:
-            needed = ROOT / "requirements" / "counterparts-build.txt"
-            install([*_installer(uv, folder), "--only-binary", ":all:", "--require-hashes", "-r", needed])
+            install(
+                [*_installer(uv, folder), "--only-binary", ":all:", "--require-hashes", "-r", BUILD_TOOLS]
+            )
         from_source = [part for one in build for part in ("--no-binary", one)]
         more = [*from_source, "--no-build-isolation"] if build else []
         install([*_installer(uv, folder), "--only-binary", ":all:", *more, "--require-hashes", "-r", locked])

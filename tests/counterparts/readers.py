@@ -46,12 +46,13 @@ LISTED = 4
 EDITED = ("jpeg-50", "resize-0.75", "brighter", "caption", "crop-2%", "border", "flip", "rotate-2")
 NEAR = 2
 """Bits by which another decoder may change a hash (docs/corpus.md's comparison allows as many)."""
+WITHOUT_WHEELS = ("pdqhash", "weighted-levenshtein")
 INPUTS = (b"x", b"second input", bytes(300))
 
 
 def threatexchange() -> tuple[str, str]:
     """Its command finds pictures by our exported list; we import the CSV it writes of the same list."""
-    env = virtual("pictures", "threatexchange", build=["pdqhash", "weighted-levenshtein"])
+    env = virtual("peers/threatexchange", "threatexchange", build=WITHOUT_WHEELS)
     pictures = crops(2 * LISTED, 7)
     edits = {edit.name: edit for edit in EDITS}
     with tempfile.TemporaryDirectory(prefix="counterparts-") as name:
@@ -115,7 +116,7 @@ def threatexchange() -> tuple[str, str]:
 
 def pdqhash() -> tuple[str, str]:
     """Its hashes of generated pictures and crops are ours: 99 % bit for bit, none more than 2 bits away."""
-    env = virtual("pictures", "pdqhash", build=["pdqhash", "weighted-levenshtein"])
+    env = virtual("peers/threatexchange", "pdqhash", build=WITHOUT_WHEELS)
     pixels = [np.asarray(decode(one.data).pixels) for one in crops(60, 11)]
     with tempfile.TemporaryDirectory(prefix="counterparts-") as name:
         paths = []
@@ -179,7 +180,7 @@ def _voprf(command: list[object], **more: Any) -> str:
 
 
 def voprf_python() -> tuple[str, str]:
-    env = virtual("voprf", "voprf")
+    env = virtual("peers/voprf", "voprf")
     return env.version, _voprf([env.python, FOREIGN / "voprf_peer.py"])
 
 

@@ -111,9 +111,12 @@ def test_another_answer_of_libsignal_is_a_disagreement(field: str) -> None:
 
 
 def test_everything_that_is_installed_for_the_comparison_is_locked_by_hashes() -> None:
-    files = sorted((ROOT / "requirements").glob("counterparts-*.txt"))
-    assert len(files) == 4
-    for file in files:
+    asked = "".join(
+        (ROOT / "tests/counterparts" / f"{one}.py").read_text() for one in ("readers", "witnesses")
+    )
+    files = {environments.LOCKS / f"{one}.txt" for one in re.findall(r'virtual\(\s*"([^"]+)"', asked)}
+    assert len(files) == 3 and len(re.findall(r"virtual\(", asked)) == 4
+    for file in (*files, environments.BUILD_TOOLS):
         for line in re.split(r"\n(?=\S)", file.read_text("utf-8").strip()):
             assert line.startswith("#") or re.match(
                 r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", line, re.DOTALL
