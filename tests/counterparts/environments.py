@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+from support.wheel import ROOT
+from support.wheel_check import interpreter
+
 HERE: Final = Path(__file__).resolve().parent
 BUILD: Final = ROOT / "build" / "counterparts"
 SECONDS: Final = 600
@@ -100,7 +101,7 @@ def virtual(lock: str, package: str, python: str = "", build: Sequence[str] = ()
 
     Args:
         package: whose version is told.
-        python: the interpreter it needs, ``python3.13``; by default this one.
+        python: the version it needs, ``3.13``; by default this one's.
         build: packages without wheels, which are built with `BUILD_TOOLS`.
     """
     folder, locked = BUILD / Path(lock).name, LOCKS / f"{lock}.txt"
@@ -134,18 +135,12 @@ def _installer(uv: str | None, folder: Path) -> list[object]:
     return [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
 
-def _interpreter(name: str) -> str:
-    """An interpreter that runs, by its name; `NotRunError` if there is none."""
-    if not name:
-        return sys.executable
-    for folder in os.get_exec_path():
-        path = Path(folder) / name
-        try:
-            if subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
-                return str(path)
-        except OSError:
-            continue
-    raise NotRunError(f"needs {name}, which is not here")
+def _interpreter(version: str) -> str:
+    """One of a version, or this one if it is empty; `NotRunError` if there is none."""
+    found = interpreter(version) if version else sys.executable
+    if found is None:
+        raise NotRunError(f"needs python{version}, which is not here")
+    return found
 
 
 def node_packages(package: str) -> Environment:

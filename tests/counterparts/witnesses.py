@@ -187,7 +187,7 @@ async def _refusals(world: World, log: TransparencyLog, origin: str, port: int, 
 
 
 def aics_witness() -> tuple[str, str]:
-    env = virtual("counterparts-witness", "aics-witness", "python3.13")
+    env = virtual("counterparts-witness", "aics-witness", "3.13")
     program = env.folder / "bin" / "aics-witness"
     with tempfile.TemporaryDirectory(prefix="counterparts-") as name:
         config = Path(name) / "witness.json"

@@ -88,7 +88,7 @@ def test_a_program_that_fails_disagrees_and_one_that_cannot_be_installed_is_not_
         with pytest.raises(NotRunError, match="could not be installed"):
             environments.install(command)
     with pytest.raises(NotRunError, match="needs python9"):
-        environments._interpreter("python9.99")
+        environments._interpreter("9.99")
 
 
 def test_libsignals_numbers_and_signatures_are_those_of_the_vectors() -> None:

@@ -57,10 +57,11 @@ class CheckError(Exception):
 
 
 def pythons(version: str) -> Iterator[str]:
-    """Interpreters of this version that may run, those of pyenv included."""
+    """Interpreters of this version that may run, those of pyenv included: a shim of the path may not."""
     name = f"python{version}"
-    if found := shutil.which(name):
-        yield found
+    for folder in os.get_exec_path():
+        if found := shutil.which(name, path=folder):
+            yield found
     yield from map(str, sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/{name}")))
 
 
