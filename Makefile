@@ -178,13 +178,15 @@ growth: $(DEV) ## how costs grow with list, accounts, designs, pictures: some mi
 	PYTHONPATH=tests $(BIN)/python -m support.growth
 
 PEERS := openmined-psi==2.0.6 spu==0.9.5 voprf==0.2.0 threatexchange==1.2.17 rbcl
+# built with what pdq.txt brings
+WITHOUT_WHEELS := --no-build-isolation --no-binary pdqhash,weighted-levenshtein
 PEER_PIP := build/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 peers: $(DEV) fast ## peers' costs beside ours, in turns, and scans: ten minutes; writes docs/peers.json, docs/scan.json
 	@test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
 	@$(PEER_PIP) --only-binary :all: -r requirements/pdq.txt \
 	  && $(PEER_PIP) --no-deps --no-build-isolation -r requirements/pdqhash.txt \
 	  || echo "peers: pdqhash could not be installed; its rows will say why" >&2
-	@for one in $(PEERS); do $(PEER_PIP) --only-binary :all: -r requirements/peers/$${one%%=*}.txt \
+	@for one in $(PEERS); do $(PEER_PIP) --only-binary :all: $(WITHOUT_WHEELS) -r requirements/peers/$${one%%=*}.txt \
 	  || echo "peers: $$one could not be installed; its rows will say why" >&2; done
 	PYTHONPATH=tests $(BIN)/python -m support.peers build/peers/bin/python
 

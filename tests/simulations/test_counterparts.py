@@ -13,7 +13,7 @@ import pytest
 from counterparts import __main__ as driver
 from counterparts import environments
 from counterparts.environments import DisagreementError, NotRunError, check
-from counterparts.readers import VECTORS, held_against_signal, signal_cases
+from counterparts.readers import VECTORS, WITHOUT_WHEELS, held_against_signal, signal_cases
 
 ROOT = Path(__file__).parents[2]
 DATA = json.loads((ROOT / "docs" / "counterparts.json").read_text("utf-8"))
@@ -123,3 +123,11 @@ def test_everything_that_is_installed_for_the_comparison_is_locked_by_hashes() -
             )
     locked = json.loads((ROOT / "tests/counterparts/node/package-lock.json").read_text("utf-8"))["packages"]
     assert all(name == "" or one["integrity"].startswith("sha512-") for name, one in locked.items())
+
+
+def test_peers_that_have_no_wheels_are_built_by_make_peers_too() -> None:
+    """It asked for the wheels of all, and did not get threatexchange."""
+    made = (ROOT / "Makefile").read_text("utf-8")
+    (built,) = re.findall(r"^WITHOUT_WHEELS := --no-build-isolation --no-binary (\S+)$", made, re.MULTILINE)
+    assert tuple(built.split(",")) == WITHOUT_WHEELS
+    assert ":all: $(WITHOUT_WHEELS) -r requirements/peers/" in made
