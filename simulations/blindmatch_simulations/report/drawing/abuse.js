@@ -1,7 +1,7 @@
 // How it can be abused, and who would notice: declared, and played by attacks.
 const rowsOfKind = (kind) => now.attacks.concat(now.run.rows).filter((one) => one.kind === kind);
 // who attacks: a device is not the reader's
-const holderName = (party) => (party === "device" ? "a device" : partyName(party));
+const withWhom = (parties) => parties.map((party) => (party === "device" ? "a device" : partyName(party))).join(" with ");
 const attackRows = () => rowsOfKind("attack");
 const unplayed = (wanted, named) =>
   glue(
@@ -39,7 +39,7 @@ const attackLink = (row, words = attackWords(row)) =>
     evidence(h`Attack ${row.id} on ${calledIn(row.parameters.design)}`, [
       [
         "adversary",
-        h`${row.adversary.conduct} ${row.adversary.parties.map(holderName).join(" with ")}${row.adversary.has ? h`: ${row.adversary.has}` : ""}; ${row.adversary.budget}`,
+        h`${row.adversary.conduct} ${withWhom(row.adversary.parties)}${row.adversary.has ? h`: ${row.adversary.has}` : ""}; ${row.adversary.budget}`,
       ],
       ["attacks the sentence", h`${row.claim.words} (${row.claim.page})`],
       ["came to", attackWords(row)],
@@ -148,7 +148,7 @@ const successes = (claimed) => {
 };
 const attacksFold = () => {
   const played = groupsBy(attackRows(), (one) => one.id).map((each) => [
-    h`<code>${each[0].id}</code> ${soft(h`${each[0].adversary.parties.map(holderName).join(" with ")}: ${each[0].claim.words}`)}`,
+    h`<code>${each[0].id}</code> ${soft(h`${withWhom(each[0].adversary.parties)}: ${each[0].claim.words}`)}`,
     glue(
       each.map((one) => h`${calledIn(one.parameters.design)}: ${attackLink(one)}`),
       "; ",

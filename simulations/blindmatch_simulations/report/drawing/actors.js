@@ -24,7 +24,7 @@ const actorLines = (actor, of) => {
   const named_ = (rows) => glue(rows.map((one) => calledIn(one.design)), ", ");
   const got = of.flatMap(({design, exposed}) => exposed.map((row) => ({design, row, trace: row.trace})));
   const lines = groupsBy(got, (one) => JSON.stringify([one.trace.exposes, ...left(one.trace)])).map((each) => [
-    h`${each[0].trace.exposes} ${soft(h`(with what ${unique(each.map((one) => one.row.adversary.parties.map(holderName).join(" with "))).join("; or ")} holds)`)}`,
+    h`${each[0].trace.exposes} ${soft(h`(with what ${unique(each.map((one) => withWhom(one.row.adversary.parties))).join("; or ")} holds)`)}`,
     glue(groupsBy(each, (one) => one.design).map(([one]) => attackLink(one.row, calledIn(one.design))), ", "),
     ...left(each[0].trace),
   ]);

@@ -58,10 +58,10 @@ const mostSeen = (row) => {
 const AREA = {width: 640, height: 260, left: 48, right: 620, top: 20, bottom: 222};
 const scatterPart = (rows) => {
   const ends_ = ({value, low, high}) => [value, low ?? value, high ?? value];
-  const dear = (row) => ["server_cpu_ms", "matcher_cpu_ms"].map((name) => figureOf(row, name)).find((one) => one.value === cpuOf(row));
-  const known = rows.filter((row) => cpuOf(row) > 0 && valueOf(row, best(row, "recall_pairs")) !== null);
+  const dear = (row) => ["server_cpu_ms", "matcher_cpu_ms"].find((name) => valueOf(row, name) === cpuOf(row));
+  const known = rows.filter((row) => cpuOf(row) > 0 && bestOf(row, "recall_pairs").value !== null);
   if (!known.length) return "";
-  const points = known.map((row) => ({row, cost: ends_(dear(row)), found: ends_(bestOf(row, "recall_pairs"))})).sort((a, b) => a.cost[0] - b.cost[0]);
+  const points = known.map((row) => ({row, cost: ends_(figureOf(row, dear(row))), found: ends_(bestOf(row, "recall_pairs"))})).sort((a, b) => a.cost[0] - b.cost[0]);
   const least = Math.floor(Math.log10(Math.min(...points.map((one) => one.cost[1])))),
     most = Math.ceil(Math.log10(Math.max(...points.map((one) => one.cost[2])))) || 1;
   const x = (ms) => Math.round(AREA.left + ((Math.log10(ms) - least) / (most - least || 1)) * (AREA.right - AREA.left)),
@@ -74,7 +74,7 @@ const scatterPart = (rows) => {
     return h`<path class="grid" d="M${x(cost[1])} ${py}H${x(cost[2])}M${px} ${y(found[1])}V${y(found[2])}"/><path d="${shape}" fill="${colour}" transform="translate(${px} ${py})"/><text class="letter" x="${px}" y="${py + 20 + 13 * close}" text-anchor="middle">${LETTERS[at]}</text>`;
   });
   const key = glue(MOST_SEEN.map(([name, colour, shape]) => h`<svg class="key" viewBox="-9 -9 18 18" width="14" height="14" aria-hidden="true"><path d="${shape}" fill="${colour}"/></svg> ${name}`), "; ");
-  const lines = points.map(({row}, at) => [h`<b>${LETTERS[at]}</b> ${code(row)}`, MOST_SEEN[mostSeen(row)][0], figFull(row, best(row, "recall_pairs")), fig(row, dear(row) === figureOf(row, "server_cpu_ms") ? "server_cpu_ms" : "matcher_cpu_ms")]);
+  const lines = points.map(({row}, at) => [h`<b>${LETTERS[at]}</b> ${code(row)}`, MOST_SEEN[mostSeen(row)][0], figFull(row, best(row, "recall_pairs")), fig(row, dear(row))]);
   const without = rows.filter((row) => !known.includes(row));
   return fold("scatter", "Found against cost, by who sees what", [
     para(h`Up: found, of copies within 31 bits; to the right: CPU of the servers, ms a picture, at this run\u2019s list. Shape and colour, the most that a party beyond both ends gets of an innocent picture: ${key}.`),

@@ -33,7 +33,7 @@ const learns = () => {
     const own = row.design.declared.filter((one) => one.source === "design");
     const says = own.map(
       (leak) =>
-        h`<b>${leak.parties.map(holderName).join(" with ")}</b>, ${leak.adversary}: ${
+        h`<b>${withWhom(leak.parties)}</b>, ${leak.adversary}: ${
           glue(
             bySeverity(leak.facts).map(
               (fact) => h`<span title="${fact.says}">${fact.name}</span>`,
@@ -48,7 +48,7 @@ const learns = () => {
         evidence(
           h`${code(row)}: declared facts`,
           own.map((leak) => [
-            h`${leak.parties.map(holderName).join(" with ")}, ${leak.adversary}`,
+            h`${withWhom(leak.parties)}, ${leak.adversary}`,
             list(bySeverity(leak.facts).map((fact) => h`<b>${fact.name}</b> (${fact.severity}): ${fact.says}`)),
           ]),
         ),
@@ -57,7 +57,7 @@ const learns = () => {
       glue(
         row.design.list_known
           .filter((one) => one.knowledge !== "nothing")
-          .map((one) => h`${one.parties.map(holderName).join(" with ")}: ${one.knowledge}`),
+          .map((one) => h`${withWhom(one.parties)}: ${one.knowledge}`),
         "; ",
       ) || "nothing, to nobody",
       status(row),
