@@ -309,7 +309,7 @@ def parameters(of: Model) -> dict[str, float]:
         "outage_part": inputs.outages.part.value, "held_over": float(of.held_over),
         "modified": of.modified, "asks": float(behaviour.asks), "recall": of.recall,
         "unnoticed": of.unnoticed, "false_rate": behaviour.false_rate.value,
-        "false_other": (behaviour.false_other or behaviour.false_rate).value,
+        "false_other": behaviour.false_others.value,
         **{name: getattr(inputs.centre, name).value for name in CENTRE},
     }  # fmt: skip
 

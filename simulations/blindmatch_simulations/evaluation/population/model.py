@@ -74,6 +74,11 @@ class Behaviour(Struct, frozen=True):
     assumed: bool = False
     false_other: Range | None = None
 
+    @property
+    def false_others(self) -> Range:
+        """Of pictures of all other kinds, or of all where kinds are not told apart."""
+        return self.false_other or self.false_rate
+
     def at(self, recall: str, false: str, unnoticed: str) -> Behaviour:
         """The same with recall, false matches and `unnoticed` each at an end of its interval."""
         ends = zip(MEASURED, (recall, false, false, unnoticed), strict=True)
@@ -208,8 +213,8 @@ class Model(Struct, frozen=True):
     @property
     def false_rates(self) -> Floats:
         """False matches for each picture in a day, as the list grows, float64 (days,)."""
-        rate, other = self.behaviour.false_rate, self.behaviour.false_other or self.behaviour.false_rate
-        photographs, others = (np.minimum(1.0, one.value * self.growth) for one in (rate, other))
+        both = self.behaviour.false_rate, self.behaviour.false_others
+        photographs, others = (np.minimum(1.0, one.value * self.growth) for one in both)
         return photographs + self.inputs.false_matches.others.value * (others - photographs)
 
     @property

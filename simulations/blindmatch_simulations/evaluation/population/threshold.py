@@ -121,7 +121,7 @@ def opened_by_chance(
 
     `bursts.events` are those of an account of mean activity.
     """
-    average = float(its.counts @ its.rates) / its.accounts
+    average = _daily(its)
     found = np.zeros(2)
     for count, daily in zip(its.counts, its.rates, strict=True):
         pictures = max(1, round(float(daily) * days))
@@ -144,13 +144,17 @@ def accounts(its: Model, days: int) -> dict[str, int]:
     def of(share: float) -> int:
         return max(1, ceil(float(its.rates[int(np.searchsorted(shares, share))]) * days))
 
-    mean = float(its.counts @ its.rates) / its.accounts
     return {
         "median": of(0.5),
-        "mean": max(1, ceil(mean * days)),
+        "mean": max(1, ceil(_daily(its) * days)),
         "1 in 1,000": of(0.999),
         "1 in 1 million": of(1 - 1e-6),
     }
+
+
+def _daily(its: Model) -> float:
+    """Pictures of an account of mean activity in a day."""
+    return float(its.counts @ its.rates) / its.accounts
 
 
 class Rate(Struct, frozen=True):
@@ -185,7 +189,7 @@ def rates(design: str, results: Path | None, inputs: Inputs) -> list[Rate]:
     made = [Rate(LITERATURE, rate.value, "assumed: the inputs' false_matches.rate")]
     if one.behaviour is None:
         return [Rate(design, 1, one.why), *made]
-    first, other = one.behaviour.false_rate, one.behaviour.false_other or one.behaviour.false_rate
+    first, other = one.behaviour.false_rate, one.behaviour.false_others
     share = inputs.false_matches.others.value
     source = f"{first.source}; {share:.0%} of pictures: {other.source}"
     value, most = ((1 - share) * first.at(end) + share * other.at(end) for end in ("value", "high"))
