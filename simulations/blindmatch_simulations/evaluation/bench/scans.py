@@ -23,7 +23,7 @@ from blindmatch_simulations.evaluation.corpus.pairs import block_of, blocks_of
 from blindmatch_simulations.measure.meter import Meter, expect
 from blindmatch_simulations.measure.processes import in_own_process
 from blindmatch_simulations.measure.row import BenchRow
-from blindmatch_simulations.testbed.pictures.crops import LICENCES, photograph
+from blindmatch_simulations.testbed.pictures.crops import LICENCES, encoded, photograph
 
 SIZES: Final = ((640, 480), (4000, 3000))
 ROWS: Final = ("scan/hash", "scan/decode", "scan/against-decoding", "scan/pair")
@@ -66,9 +66,7 @@ def camera_jpeg(width: int, height: int) -> bytes:
     """A photograph with the noise of a camera, which enlarging takes away."""
     pixels = Image.fromarray(photograph(next(iter(LICENCES)))).convert("RGB").resize((width, height))
     noisy = np.asarray(pixels) + np.random.default_rng(1).normal(0, 3, (height, width, 3))
-    file = BytesIO()
-    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=75)
-    return file.getvalue()
+    return encoded(Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), "JPEG", quality=75)
 
 
 def _decode(content: bytes) -> None:
