@@ -82,7 +82,8 @@ class Conversation(Redacted, Struct, frozen=True):
                 do(self._device(name))
         pictures = [Picture.from_bytes(sending.data) for sending in self.workload.sendings]
         matching = [Oracle(design.info.relation, self.entries.hashes).matches(p) for p in pictures]
-        sent, opened_below = self._send(pictures, matching)
+        setup = self._setup() if design.vouchers else None
+        sent, opened_below = self._send(pictures, matching, 1 if setup is None else design.threshold(setup))
         with self.phases("messages received") as progress:
             expected = sum(one.delivered for one in sent) + len(TEXTS)
             received = do(Receive(RECIPIENT, expected, WAIT_SECONDS), progress)
@@ -91,7 +92,7 @@ class Conversation(Redacted, Struct, frozen=True):
             do(Flush(SENDER))
         if self.options.cover is not None:
             sent = self._reported_in_slots(sent)
-        oracle = self._to_be_found(pictures, matching, sent)
+        oracle = matching if setup is None else self._to_be_found(setup, pictures, matching, sent)
         with self.phases("reports checked") as progress:
             filed = sum(oracle) if design.info.sends_content is Content.CLEAR else 0
             centre = do(Check(filed, WAIT_SECONDS), progress)
@@ -137,14 +138,11 @@ class Conversation(Redacted, Struct, frozen=True):
         return design.open_setup(files.setup(), files.manifest.epoch)
 
     def _to_be_found(
-        self, pictures: Sequence[Picture], matching: Sequence[bool], sent: Sequence[Sent]
+        self, setup: Any, pictures: Sequence[Picture], matching: Sequence[bool], sent: Sequence[Sent]
     ) -> list[bool]:
         """Which matches the centre must open, where there are vouchers: none below the threshold, and none of
-        vouchers that are made up, as the devices' recorded states say. All matches in other designs."""
-        design = self.world.design
-        if not design.vouchers:
-            return list(matching)
-        setup, states = self._setup(), dict[int, Any]()
+        vouchers that are made up, as the devices' recorded states say."""
+        design, states = self.world.design, dict[int, Any]()
         for trace in self.world.of(SENDER).watched.traces:
             states[trace.item] = design.device_state.decode(trace.state_before)
         real = [
@@ -154,11 +152,12 @@ class Conversation(Redacted, Struct, frozen=True):
         hashes = {picture.hash for picture, holds in zip(pictures, real, strict=True) if holds}
         return real if len(hashes) >= design.threshold(setup) else [False] * len(real)
 
-    def _send(self, pictures: Sequence[Picture], matching: Sequence[bool]) -> tuple[list[Sent], int | None]:
+    def _send(
+        self, pictures: Sequence[Picture], matching: Sequence[bool], least: int
+    ) -> tuple[list[Sent], int | None]:
         """What became of each picture; and how many vouchers were open when the account was one match below
-        the design's threshold, None if it has none or the account never came there."""
+        the threshold `least`, None if that is 1 or the account never came there."""
         do, sent = self.player.do, list[Sent]()
-        least = self.world.design.threshold(self._setup()) if self.world.design.vouchers else 1
         below, met = None, set[bytes]()
         with self.phases("pictures matched and sent") as progress:
             do(SendText(SENDER, RECIPIENT, TEXTS[0]))
