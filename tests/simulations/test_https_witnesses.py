@@ -93,7 +93,7 @@ def test_a_witness_of_others_without_a_fit_address_key_or_root_makes_no_log(tmp_
         with pytest.raises(DeploymentError, match=rule):
             make_log(deployment, 0, None, foreign=foreign, roots=roots)
         assert read_log(deployment) is None
-    for name in ("witness-1.blindmatch.test/witness_1", "operator-3", "quorum", "none"):
+    for name in ("witness_1", "witness-1.blindmatch.test/witness_1", "operator-3", "quorum", "none"):
         twin = HttpWitness(name, dict[str, bytes]().get)
         named = ForeignWitness(VerifierKey.parse(twin.text), "https://w.example", "them")
         with pytest.raises(DeploymentError, match="must be new"):

@@ -22,6 +22,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_server.storage.files import PUBLIC, replace_file
 from blindmatch_server.storage.key_files import line_of, read_key
 from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.testbed.deployment.addresses import DAMAGES
 from blindmatch_simulations.testbed.deployment.folder import KEYS, Deployment, DeploymentError
@@ -139,7 +140,8 @@ def make_log(
         raise DeploymentError(f"{path.name} is there: a deployment has one log, and devices pin its key")
     if any(deployment.published("").glob("*/current")):
         raise DeploymentError("epochs are published already, and a log begins with epoch 1")
-    named, parties = operators(deployment), [Party(f"witness_{number}") for number in range(1, witnesses + 1)]
+    parties = [Party(f"witness_{number}") for number in range(1, witnesses + 1)]
+    named = {party: who for party, who in operators(deployment).items() if party in parties}
     most = len({*(named.get(one, one) for one in parties), *(one.operator for one in foreign)})
     needed = most if needed is None else needed
     if not (1 <= needed <= most and len(parties) + len(foreign) <= WITNESSES_MOST) or most_age_s < 1:
@@ -147,25 +149,18 @@ def make_log(
             f"a log has 1 to {WITNESSES_MOST} witnesses and needs those of 1 to all of their operators"
         )
     blank = {party: _signer(party, secrets.token_bytes(_SEED_BYTES)).key for party in parties}
-    _check(TransparencyLog("log", bytes(32), blank, named, needed, most_age_s, tuple(foreign), roots))
+    log = TransparencyLog("log", bytes(32), blank, named, needed, most_age_s, tuple(foreign), roots)
+    _check(log)
     deployment.admit((LOG, *parties), datetime.now(UTC))
     for party in (LOG, *parties):
         (deployment.server(party) / KEYS).mkdir(parents=True, exist_ok=True, mode=0o700)
         replace_file(_key_file(deployment, party), line_of(secrets.token_bytes(_SEED_BYTES)))
     public = NoteSigner.of("log", ED25519, log_seed(deployment)).key.public
     name = f"log.blindmatch.test/{sha256(public).hexdigest()[:16]}"
-    of_others = {
-        one.key.name: {"key": one.key.text, "url": one.url, "operator": one.operator} for one in foreign
-    }
-    held = {
-        "name": name, "key": public.hex(), "needed": needed, "most_age_s": most_age_s,
-        "witnesses": {party: witness_signer(deployment, party).key.text for party in parties} | of_others,
-        **({"roots": roots} if roots else {}),
-    }  # fmt: skip
-    replace_file(path, (json.dumps(held, indent=2) + "\n").encode(), PUBLIC)
-    made = read_log(deployment)
-    assert made is not None
-    return made
+    keys = {party: witness_signer(deployment, party).key for party in parties}
+    log = replace(log, name=name, public=public, witnesses=keys)
+    replace_file(path, _as_json(log), PUBLIC)
+    return log
 
 
 def foreign_of(policy: Policy) -> tuple[ForeignWitness, ...]:
@@ -185,6 +180,8 @@ def _check(log: TransparencyLog) -> None:
     """That witnesses of others can be asked, and all have a place in a policy; raises `DeploymentError`."""
     from blindmatch_server.log.witness_https import SubmissionPrefix, trust_of
 
+    if twins := log.witnesses.keys() & {one.key.name for one in log.foreign}:
+        raise DeploymentError(f"a witness that others run: name {min(twins)} must be new")
     try:
         trust_of(log.roots)
         for one in log.foreign:
@@ -192,6 +189,18 @@ def _check(log: TransparencyLog) -> None:
         log.policy(log.name)
     except ProtocolError as error:
         raise DeploymentError(f"a witness that others run: {error}") from error
+
+
+def _as_json(log: TransparencyLog) -> bytes:
+    of_others = {
+        one.key.name: {"key": one.key.text, "url": one.url, "operator": one.operator} for one in log.foreign
+    }
+    held = {
+        "name": log.name, "key": log.public.hex(), "needed": log.needed, "most_age_s": log.most_age_s,
+        "witnesses": {party: key.text for party, key in log.witnesses.items()} | of_others,
+        **({"roots": log.roots} if log.roots else {}),
+    }  # fmt: skip
+    return (json.dumps(held, indent=2) + "\n").encode()
 
 
 def read_log(deployment: Deployment) -> TransparencyLog | None:
