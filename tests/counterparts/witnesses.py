@@ -17,13 +17,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-import numpy as np
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner, VerifierKey
 from blindmatch_proofs.split_view import SplitView, View
 from blindmatch_proofs.tlog_proof import AddCheckpoint, TlogProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import system_randomness
-from blindmatch_protocol.contract import EntrySource, batches_of
+from blindmatch_protocol.contract import EntrySource
 from blindmatch_server.epochs.logged import read_logged
 from blindmatch_server.log.witness_https import SubmissionPrefix, ask_over_https, trust_of
 from blindmatch_simulations.testbed.deployment.operators import OperatorError
@@ -39,6 +38,7 @@ from blindmatch_simulations.testbed.pictures.pool import random_hashes
 from blindmatch_simulations.testbed.scenario.world import World
 from support.command import in_process
 from support.http_witness import certificate_for
+from support.voprf_world import entries
 
 from counterparts.environments import DisagreementError, NotRunError, check, debian, last_line, run, virtual
 
@@ -112,8 +112,7 @@ def _listens(port: int) -> bool:
 
 def source(count: int) -> EntrySource:
     """Random entries; each count gives another list."""
-    salts = np.frombuffer(system_randomness().take(16 * count), np.uint8).reshape(count, 16)
-    return batches_of(random_hashes(count, count), np.arange(count, dtype=np.uint64), salts)
+    return entries(random_hashes(count, count))
 
 
 def witnessed(key: VerifierKey, serve: Serve) -> str:

@@ -11,11 +11,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol.codec.randomness import system_randomness
-from blindmatch_protocol.contract.publishing import EntryBatch, HeldEntries
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_simulations.evaluation.assess.alone import sessions_alone
 from blindmatch_simulations.evaluation.corpus.hashing import fingerprints
@@ -29,6 +28,7 @@ from blindmatch_simulations.testbed.pictures.crops import crops
 from blindmatch_simulations.testbed.pictures.pool import random_hashes
 
 from support.page_tables import ROOT, table
+from support.voprf_world import entries
 
 FILE: Final = ROOT / "docs" / "growth.json"
 REPEATS: Final = 3
@@ -41,19 +41,17 @@ def lists(folder: Path) -> Iterator[tuple[str, int, Task]]:
     """A set of `oprf-psi`, and a session with it."""
     rng = system_randomness()
     picture = crops(1, seed=1)[0].data
-    for number, entries in enumerate((1 << 10, 1 << 12, 1 << 14)):
-        salts = np.frombuffer(rng.take(16 * entries), np.uint8).reshape(-1, 16)
-        ids = np.arange(1, entries + 1, dtype=np.uint64)
-        source = HeldEntries(EntryBatch(random_hashes(entries, number), ids, salts))
+    for number, count in enumerate((1 << 10, 1 << 12, 1 << 14)):
+        source = entries(random_hashes(count, number))
         names = (folder / f"{number}-{at}" for at in range(REPEATS))
         yield (
-            "list: a set of oprf-psi built, one thread", entries,
+            "list: a set of oprf-psi built, one thread", count,
             lambda source=source, names=names: built(DESIGN, source, next(names), {}),
         )  # fmt: skip
         opened = open_published(DESIGN, built(DESIGN, source, folder / f"{number}-asked", {}))
         sent = [(0, picture)] * 20
         yield (
-            "list: 20 private checks, both sides, hashing included", entries,
+            "list: 20 private checks, both sides, hashing included", count,
             lambda opened=opened, sent=sent: list(sessions_alone(opened, sent, rng)),
         )  # fmt: skip
 
@@ -140,11 +138,15 @@ def growth() -> str:
         told = "; ".join(f"{cost:.3g} s" for _, cost in points)
         sizes = "; ".join(f"{int(size):,}" for size, _ in points)
         rows.append((what, sizes, told, f"{slope(points):.2f}"))
-    here = held.machine
-    where = f"{held.made_at[:10]}, {here.processor}, {here.cores} cores, {here.python}"
-    return f"{where}; medians of {REPEATS} runs, of population one run.\n\n" + table(
+    return f"{where(held)}; medians of {REPEATS} runs, of population one run.\n\n" + table(
         ("what grows", "to", "CPU", "slope of the logarithms"), rows
     )
+
+
+def where(held: Results[Any]) -> str:
+    """Day and machine."""
+    here = held.machine
+    return f"{held.made_at[:10]}, {here.processor}, {here.cores} cores, {here.python}"
 
 
 def main() -> None:

@@ -20,7 +20,6 @@ import numpy as np
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import system_randomness
-from blindmatch_protocol.contract.publishing import EntryBatch, HeldEntries
 from blindmatch_protocol.crypto.oprf import Mode
 from blindmatch_protocol.designs import device_list
 from blindmatch_protocol.designs.oprf_psi import DESIGN
@@ -42,7 +41,9 @@ from blindmatch_simulations.testbed.inprocess.deployed import opened, publish
 from blindmatch_simulations.testbed.pictures.pool import random_hashes
 from msgspec.structs import astuple
 
+from support import growth
 from support.page_tables import ROOT, table
+from support.voprf_world import entries
 
 FILE: Final = ROOT / "docs" / "peers.json"
 SCANS: Final = ROOT / "docs" / "scan.json"
@@ -130,9 +131,8 @@ def _summed() -> tuple[Any, Any]:
 def all_peers(folder: Path) -> list[Peer]:
     """The peers, and what they are compared in."""
     names, rng = (folder / f"set-{at}" for at in count()), system_randomness()
-    ids, salts = np.arange(1, ENTRIES + 1, dtype=np.uint64), rng.take(16 * ENTRIES)
-    entries = EntryBatch(random_hashes(ENTRIES, 1), ids, np.frombuffer(salts, np.uint8).reshape(-1, 16))
-    build = lambda: built(DESIGN, HeldEntries(entries), next(names), {})  # noqa: E731
+    listed = entries(random_hashes(ENTRIES, 1))
+    build = lambda: built(DESIGN, listed, next(names), {})  # noqa: E731
     bare, proven = (_primitive(mode, ASKED) for mode in Mode)
     asked = {"crypto": ASKED, "look_up": 1}
     whole = f"set of {ENTRIES:,} hashes built, an entry, one thread"
@@ -311,10 +311,9 @@ def scans() -> str:
 
 
 def where(held: Results[Any]) -> str:
-    """Day and machine."""
-    here = held.machine
-    kernel = here.group_backend[here.group_backend.find("jit") :]
-    return f"{held.made_at[:10]}, {here.processor}, {here.cores} cores, {here.python}, {kernel}"
+    """Day, machine and kernel."""
+    backend = held.machine.group_backend
+    return f"{growth.where(held)}, {backend[backend.find('jit') :]}"
 
 
 def told(figure: Figure | None, scale: float = 1.0) -> str:

@@ -81,7 +81,7 @@ def run() -> None:
             made[name] = spent(*name.split(), *words)
             file.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
     command("report", str(RUN))
-    for one in (*WHOLE, "options.svg"):
+    for one in WHOLE:
         shutil.rmtree(SAMPLE / one) if (SAMPLE / one).is_dir() else (SAMPLE / one).unlink(missing_ok=True)
     for one in WHOLE:
         shutil.move(RUN / one, SAMPLE / one)
