@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import xeddsa
 from blindmatch_client.messages.contacts import half
+from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party
@@ -31,7 +33,7 @@ from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.hosting.endpoint import Call
 from blindmatch_server.hosting.metrics import Metrics
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.pictures.crops import EDITS, crops
+from blindmatch_simulations.testbed.pictures.crops import EDITS, SamplePicture, crops
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -50,58 +52,40 @@ WITHOUT_WHEELS = ("pdqhash", "weighted-levenshtein")
 INPUTS = (b"x", b"second input", bytes(300))
 
 
+def ours(home: Path, *arguments: object) -> None:
+    """Run a command of ours, which must do it."""
+    ran = in_process(home, *arguments)
+    check(ran.code == 0, f"{' '.join(map(str, arguments))}: {ran.err}")
+
+
+def files_of(pictures: Iterable[SamplePicture], folder: Path) -> Path:
+    """A new folder with a file of each."""
+    folder.mkdir()
+    for one in pictures:
+        (folder / f"{one.name}.png").write_bytes(one.data)
+    return folder
+
+
 def threatexchange() -> tuple[str, str]:
     """Its command finds pictures by our exported list; we import the CSV it writes of the same list."""
     env = virtual("peers/threatexchange", "threatexchange", build=WITHOUT_WHEELS)
     pictures = crops(2 * LISTED, 7)
-    edits = {edit.name: edit for edit in EDITS}
+    hashes = pdq.rows([one.hash for one in pictures[:LISTED]])
     with tempfile.TemporaryDirectory(prefix="counterparts-") as name:
         folder = Path(name)
-        home, listed = folder / "home", folder / "listed"
-        listed.mkdir()
-        for one in pictures[:LISTED]:
-            (listed / f"{one.name}.png").write_bytes(one.data)
-        for arguments in (
-            ("certs", "init"),
-            ("list", "pictures", listed, "known"),
-            ("list", "export", "known", folder / "known.txt"),
-        ):
-            ran = in_process(home, *arguments)
-            check(ran.code == 0, ran.err)
-        command = [env.folder / "bin" / "threatexchange"]
-        more = {"env": {"HOME": name, "PATH": "/usr/bin:/bin"}, "cwd": name}
-        run(
-            [
-                *command,
-                "config",
-                "collab",
-                "edit",
-                "local_file",
-                "--create",
-                "ours",
-                "--filename",
-                folder / "known.txt",
-            ],
-            **more,
-        )
-        run([*command, "fetch"], **more)
-        sent = {one.name: one.data for one in pictures}
-        sent |= {f"{one.name}-{how}": edits[how].apply(one.data) for one in pictures[:2] for how in EDITED}
-        hashes = pdq.rows([one.hash for one in pictures[:LISTED]])
-        found = {}
-        for file, data in sent.items():
-            path = folder / f"{file}.png"
-            path.write_bytes(data)
-            theirs = "(ours)" in run([*command, "match", "--only-signal", "pdq", "photo", path], **more)
-            mine = pdq.fingerprint(luminance(data)).hash
-            distance = int(pdq.distances(pdq.rows([mine]), hashes).min())
-            check(
-                theirs == (distance <= 31) or abs(distance - 31.5) < NEAR,
-                f"{file}: at {distance} bits, it says {theirs}",
-            )
-            found[file] = theirs
-        csv = folder / "theirs.csv"
-        csv.write_text(run([*command, "dataset", "-P", "--csv", "-c", "ours"], **more))
+        home, known, csv = folder / "home", folder / "known.txt", folder / "theirs.csv"
+        ours(home, "certs", "init")
+        ours(home, "list", "pictures", files_of(pictures[:LISTED], folder / "listed"), "known")
+        ours(home, "list", "export", "known", known)
+
+        def theirs(words: str, *more: object) -> str:
+            command = [env.folder / "bin" / "threatexchange", *words.split(), *more]
+            return run(command, env={"HOME": name, "PATH": "/usr/bin:/bin"}, cwd=name)
+
+        theirs("config collab edit local_file --create ours --filename", known)
+        theirs("fetch")
+        found = _matched(pictures, hashes, folder / "sent.png", theirs)
+        csv.write_text(theirs("dataset -P --csv -c ours"))
         import_list(csv, folder / "back.list", system_randomness(), list_format=ListFormat.THREATEXCHANGE)
         with open_list(folder / "back.list") as back:
             same = {row.tobytes() for row in np.array(back.hashes)} == {row.tobytes() for row in hashes}
@@ -112,6 +96,25 @@ def threatexchange() -> tuple[str, str]:
         f"finds {sum(plain[:LISTED])} of {LISTED} listed pictures by our export, {sum(plain[LISTED:])} of "
         f"{LISTED} others, {sum(edited)} of {len(edited)} edits, as we do; we import its CSV: the same list"
     )
+
+
+def _matched(
+    pictures: Sequence[SamplePicture], listed: Rows, path: Path, theirs: Callable[..., str]
+) -> dict[str, bool]:
+    """Which pictures and edited copies it finds, by name, each as our hash is near the list or not."""
+    edits, found = {edit.name: edit for edit in EDITS}, {}
+    sent = {one.name: one.data for one in pictures}
+    sent |= {f"{one.name}-{how}": edits[how].apply(one.data) for one in pictures[:2] for how in EDITED}
+    for name, data in sent.items():
+        path.write_bytes(data)
+        found[name] = "(ours)" in theirs("match --only-signal pdq photo", path)
+        mine = pdq.fingerprint(luminance(data)).hash
+        distance = int(pdq.distances(pdq.rows([mine]), listed).min())
+        check(
+            found[name] == (distance <= 31) or abs(distance - 31.5) < NEAR,
+            f"{name}: at {distance} bits, it says {found[name]}",
+        )
+    return found
 
 
 def pdqhash() -> tuple[str, str]:
@@ -292,60 +295,61 @@ def promtool() -> tuple[str, str]:
 
 def openssl() -> tuple[str, str]:
     """Certificates by `openssl verify`, the signatures of manifests and leaves by `openssl pkeyutl`."""
-    env = debian("openssl", "openssl")
-    program, now = env.folder / "openssl", datetime.now(UTC)
+    program = debian("openssl", "openssl").folder / "openssl"
     version = run([program, "version"]).split()[1]
+
+    def verified(*options: object) -> bool:
+        ran = subprocess.run([program, *map(str, options)], capture_output=True, check=False)
+        return ran.returncode == 0
+
     with tempfile.TemporaryDirectory(prefix="counterparts-") as name:
-        folder = Path(name)
-        deployment = Deployment.create(folder / "home", now)
-        parties = (Party.PROVIDER, Party.MATCHER, Party.CENTRE, Party("log"))
-        deployment.admit(parties, now)
-        deployment.enrol(Identity(Kind.DEVICE, "alice"), deployment.device("alice"), now)
-        good = bad = 0
-
-        def verified(*options: object) -> bool:
-            ran = subprocess.run([program, *map(str, options)], capture_output=True, check=False)
-            return ran.returncode == 0
-
-        device = deployment.device("alice")
-        for party in parties:
-            own = deployment.server(party)
-            root, chain = own / "ca.crt", own / f"{party.server}.crt"
-            how = ("verify", "-CAfile", root, "-purpose", "sslserver", "-verify_hostname")
-            good += verified(*how, party.dns_name, chain)
-            bad += verified(*how, "other.blindmatch.test", chain)
-        alice, roots = device / "device-alice.crt", next(deployment.home.rglob("devices.crt"))
-        good += verified("verify", "-CAfile", roots, "-purpose", "sslclient", alice)
-        bad += verified("verify", "-CAfile", roots, "-purpose", "sslserver", alice)
-        bad += verified("verify", "-CAfile", deployment.server(Party.MATCHER) / "ca.crt", alice)
-        check((good, bad) == (len(parties) + 1, 0), f"{good} certificates verify, and {bad} that must not")
-        public = Ed25519PublicKey.from_public_bytes(CURATOR.public)
-        pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        (folder / "curator.pem").write_bytes(pem)
-        count = 0
-        for raw, tag in _signed_by_curator():
-            (folder / "signed").write_bytes(tag + raw[:-64])
-            (folder / "signature").write_bytes(raw[-64:])
-            how = (
-                "pkeyutl",
-                "-verify",
-                "-pubin",
-                "-inkey",
-                folder / "curator.pem",
-                "-rawin",
-                "-sigfile",
-                folder / "signature",
-                "-in",
-            )
-            check(verified(*how, folder / "signed"), "it refuses what the curator signed")
-            (folder / "signed").write_bytes(tag + raw[:-65] + bytes([raw[-65] ^ 1]))
-            check(not verified(*how, folder / "signed"), "it takes what the curator did not sign")
-            count += 1
+        good, bad = _certificates(Path(name) / "home", verified)
+        count = _signatures(Path(name), verified)
     return (
         version,
-        f"verifies {good} certificates and refuses {len(parties) + 2} wrong uses; verifies the signatures "
+        f"verifies {good} certificates and refuses {bad} wrong uses; verifies the signatures "
         f"of a manifest and a leaf, and refuses {count} altered ones",
     )
+
+
+def _certificates(home: Path, verified: Callable[..., bool]) -> tuple[int, int]:
+    """Of a new deployment, in their uses and in others; how many of each were asked."""
+    now = datetime.now(UTC)
+    deployment = Deployment.create(home, now)
+    parties = (Party.PROVIDER, Party.MATCHER, Party.CENTRE, Party("log"))
+    deployment.admit(parties, now)
+    device = deployment.device("alice")
+    deployment.enrol(Identity(Kind.DEVICE, "alice"), device, now)
+    good, bad = [], []
+    for party in parties:
+        own = deployment.server(party)
+        root, chain = own / "ca.crt", own / f"{party.server}.crt"
+        how = ("verify", "-CAfile", root, "-purpose", "sslserver", "-verify_hostname")
+        good.append(verified(*how, party.dns_name, chain))
+        bad.append(verified(*how, "other.blindmatch.test", chain))
+    alice, roots = device / "device-alice.crt", next(deployment.home.rglob("devices.crt"))
+    good.append(verified("verify", "-CAfile", roots, "-purpose", "sslclient", alice))
+    bad.append(verified("verify", "-CAfile", roots, "-purpose", "sslserver", alice))
+    bad.append(verified("verify", "-CAfile", deployment.server(Party.MATCHER) / "ca.crt", alice))
+    check(all(good) and not any(bad), f"{sum(good)} certificates verify, and {sum(bad)} that must not")
+    return len(good), len(bad)
+
+
+def _signatures(folder: Path, verified: Callable[..., bool]) -> int:
+    """The curator's, and of altered bytes; how many were altered."""
+    public = Ed25519PublicKey.from_public_bytes(CURATOR.public)
+    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    key, signed, signature = (folder / name for name in ("curator.pem", "signed", "signature"))
+    key.write_bytes(pem)
+    options = ("pkeyutl", "-verify", "-pubin", "-rawin", "-inkey", key, "-sigfile", signature, "-in", signed)
+    made = _signed_by_curator()
+    for raw, tag in made:
+        signature.write_bytes(raw[-64:])
+        signed.write_bytes(tag + raw[:-64])
+        check(verified(*options), "it refuses what the curator signed")
+        signed.write_bytes(tag + raw[:-65] + bytes([raw[-65] ^ 1]))
+        check(not verified(*options), "it takes what the curator did not sign")
+    return len(made)
 
 
 def _signed_by_curator() -> list[tuple[bytes, bytes]]:
@@ -380,35 +384,32 @@ def node_device() -> tuple[str, str]:
 ORGANISATIONS = ("north", "south", "west")
 
 
+def _endorsed(home: Path, policy: Path) -> Path:
+    """The files of an epoch that organisations endorsed and a log has; writes the log's policy."""
+    pictures = crops(4, 5)
+    ours(home, "certs", "init")
+    ours(home, "log", "init", "--witnesses", 2)
+    ours(home, "list", "policy", 2, *ORGANISATIONS)
+    for at, name in enumerate(ORGANISATIONS):
+        own = files_of(pictures[at : at + 3], policy.with_name(name))
+        ours(home, "list", "submit", name, own, "known")
+    ours(home, "list", "propose", "known", "--design", "oprf-psi")
+    for name in ORGANISATIONS:
+        ours(home, "list", "endorse", name, "known", "--design", "oprf-psi")
+    ours(home, "list", "publish", "known", "--design", "oprf-psi")
+    ours(home, "log", "show", "--design", "oprf-psi", "--policy", policy)
+    return home / "curator" / "published" / "oprf-psi" / "1"
+
+
 def _epoch_read(folder: Path, program: Path) -> int:
     """Has an endorsed and logged epoch verified, and as many altered ones refused as it says."""
-    home = folder / "home"
-    pictures = crops(4, 5)
-
-    def command(*arguments: object) -> None:
-        ran = in_process(home, *arguments)
-        check(ran.code == 0, f"{arguments}: {ran.err}")
-
-    command("certs", "init")
-    command("log", "init", "--witnesses", 2)
-    command("list", "policy", 2, *ORGANISATIONS)
-    for at, name in enumerate(ORGANISATIONS):
-        own = folder / name
-        own.mkdir()
-        for one in pictures[at : at + 3]:
-            (own / f"{one.name}.png").write_bytes(one.data)
-        command("list", "submit", name, own, "known")
-    command("list", "propose", "known", "--design", "oprf-psi")
-    for name in ORGANISATIONS:
-        command("list", "endorse", name, "known", "--design", "oprf-psi")
-    command("list", "publish", "known", "--design", "oprf-psi")
-    command("log", "show", "--design", "oprf-psi", "--policy", folder / "policy.txt")
-    published, given = home / "curator" / "published" / "oprf-psi" / "1", folder / "epoch"
+    given, policy, other = folder / "epoch", folder / "policy.txt", folder / "other.txt"
+    published = _endorsed(folder / "home", policy)
     given.mkdir()
-    curator = home / "curator" / "keys" / "curator.pub"
+    curator = folder / "home" / "curator" / "keys" / "curator.pub"
     files = {one: (published / one).read_bytes() for one in EPOCH_FILES}
 
-    def verified(policy: Path = folder / "policy.txt", at: str = "", **changed: bytes) -> str:
+    def verified(policy: Path = policy, at: str = "", **changed: bytes) -> str:
         for one, raw in files.items():
             (given / one).write_bytes(changed.get(one.replace(".", "_"), raw))
         more = [at] if at else []
@@ -422,20 +423,15 @@ def _epoch_read(folder: Path, program: Path) -> int:
     )
     refused = 0
     for one, raw in files.items():
-        for part in (0.1, 0.35, 0.6, 0.85, 0.99):
-            at = int(part * len(raw))
-            altered = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
-            check(not verified(**{one.replace(".", "_"): altered}), f"it takes {one} with byte {at} altered")
+        places = [int(part * len(raw)) for part in (0.1, 0.35, 0.6, 0.85, 0.99)]
+        wrong = {f"byte {at} altered": raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :] for at in places}
+        for how, altered in {**wrong, "a byte more": raw + b"\0"}.items():
+            check(not verified(**{one.replace(".", "_"): altered}), f"it takes {one} with {how}")
             refused += 1
-        check(not verified(**{one.replace(".", "_"): raw + b"\0"}), f"it takes {one} with a byte more")
-        refused += 1
-    check(
-        not verified(at=str(int(datetime.now(UTC).timestamp()) + 8 * 86_400)),
-        "it takes a cosignature of last week",
-    )
-    fewer = (folder / "policy.txt").read_text().replace("witness ", "witness x", 1)
-    (folder / "other.txt").write_text(fewer)
-    check(not verified(folder / "other.txt"), "it takes a policy that names no such witness")
+    late = str(int(datetime.now(UTC).timestamp()) + 8 * 86_400)
+    check(not verified(at=late), "it takes a cosignature of last week")
+    other.write_text(policy.read_text().replace("witness ", "witness x", 1))
+    check(not verified(other), "it takes a policy that names no such witness")
     return refused
 
 
