@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from counterparts import readers, witnesses
-from counterparts.environments import ROOT, DisagreementError, NotRunError, say
+from counterparts.environments import ROOT, DisagreementError, NotRunError, say, sources
 
 DATA: Final = ROOT / "docs" / "counterparts.json"
 FORMAT: Final = "blindmatch-counterparts"
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str], programs: Mapping[str, tuple[str, Compare]] =
         return 2
     rows = [row_of(name, *programs[name]) for name in programs if not arguments or name in arguments]
     if not arguments:
-        held = {"format": FORMAT, "version": 1, "rows": rows}
+        held = {"format": FORMAT, "version": 2, "of": sources(), "rows": rows}
         DATA.write_text(json.dumps(held, indent=2, ensure_ascii=False) + "\n")
         say(f"written: {DATA.relative_to(ROOT)}; make pages draws it")
     verdicts = [row["verdict"] for row in rows]

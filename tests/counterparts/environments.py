@@ -17,7 +17,16 @@ from support.wheel_check import interpreter
 
 HERE: Final = Path(__file__).resolve().parent
 BUILD: Final = ROOT / "build" / "counterparts"
+LOCKS: Final = ROOT / "requirements"
+BUILD_TOOLS: Final = LOCKS / "pdq.txt"
 SECONDS: Final = 600
+
+
+def sources() -> str:
+    """SHA-256 of how the programs are run: of what is in this folder, and of the locks it installs from."""
+    ours = (*HERE.glob("*.py"), *HERE.glob("foreign/*.*"), *HERE.glob("node/package*.json"))
+    locks = (BUILD_TOOLS, *LOCKS.glob("counterparts-*.txt"), *LOCKS.glob("peers/*.txt"))
+    return sha256(b"".join(sha256(one.read_bytes()).digest() for one in sorted((*ours, *locks)))).hexdigest()
 
 
 class NotRunError(Exception):
@@ -90,10 +99,6 @@ class Environment:
     @property
     def python(self) -> Path:
         return self.folder / "bin" / "python"
-
-
-LOCKS: Final = ROOT / "requirements"
-BUILD_TOOLS: Final = LOCKS / "pdq.txt"
 
 
 def virtual(lock: str, package: str, python: str = "", build: Sequence[str] = ()) -> Environment:

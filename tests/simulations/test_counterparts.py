@@ -21,11 +21,8 @@ SIGNAL = json.loads(VECTORS.read_text("utf-8"))
 
 
 def test_the_kept_run_is_of_these_programs_and_says_of_each_what_was_compared_or_why_not() -> None:
-    assert (DATA["format"], DATA["version"]) == (driver.FORMAT, 1) and DATA.keys() == {
-        "format",
-        "version",
-        "rows",
-    }
+    assert (DATA["format"], DATA["version"]) == (driver.FORMAT, 2)
+    assert DATA.keys() == {"format", "version", "of", "rows"}
     rows = DATA["rows"]
     assert [(row["program"], row["what"]) for row in rows] == [
         (name, what) for name, (what, _) in driver.PROGRAMS.items()
@@ -71,7 +68,9 @@ def test_a_program_that_ran_and_does_not_agree_fails_the_run_and_one_that_is_not
         monkeypatch.setattr(driver, name, tmp_path if name == "ROOT" else tmp_path / "kept.json")
     programs = {"first": ("a", agrees), "other": ("b", compare)}
     assert driver.main([], programs) == code
-    rows = json.loads((tmp_path / "kept.json").read_text())["rows"]
+    kept = json.loads((tmp_path / "kept.json").read_text())
+    rows = kept["rows"]
+    assert kept["of"] == environments.sources()
     assert [row["verdict"] for row in rows] == ["agrees", verdict]
     (tmp_path / "kept.json").unlink()
     # who names one wants it run; and a run of some is not kept as one of all

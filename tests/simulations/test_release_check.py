@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from counterparts import environments
 from support import release_check, wheel
 from support.pages import ROOT
 
@@ -52,6 +53,20 @@ def test_a_counterpart_that_disagrees_is_named(tmp_path: Path) -> None:
     rows = [{"program": "one", "verdict": "agrees"}, {"program": "other", "verdict": "disagrees"}]
     (tmp_path / "FOREIGN").write_text(json.dumps({"rows": rows}))
     assert release_check.counterparts() == "disagree: other"
+
+
+def test_a_run_of_counterparts_that_says_the_same_again_is_done_and_one_run_otherwise_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was held against the time of its commit, which a file that did not change has none of."""
+    lock = tmp_path / "lock"
+    lock.write_bytes(environments.BUILD_TOOLS.read_bytes())
+    monkeypatch.setattr(environments, "BUILD_TOOLS", lock)
+    held = {"of": environments.sources(), "rows": [{"program": "one", "verdict": "agrees"}]}
+    (tmp_path / "FOREIGN").write_text(json.dumps(held))
+    assert release_check.counterparts() == ""
+    lock.write_bytes(lock.read_bytes() + b"\n")
+    assert "was changed since" in release_check.counterparts()
 
 
 def test_the_page_names_every_step_and_ci_notes_what_it_ran_on() -> None:
