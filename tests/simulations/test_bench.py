@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 import pytest
@@ -46,6 +46,7 @@ from blindmatch_simulations.measure.yardstick import (
 from hostile import SERVICES, flood
 from hostile.__main__ import app
 from hostile.flood import Flood, Round, Scene
+from support import peers
 from support.readings import short_readings
 from support.schemas import committed
 
@@ -452,6 +453,15 @@ def test_a_worker_that_fails_ends_the_bench_with_its_words() -> None:
 
 
 # --- peers
+
+
+def test_a_peer_whose_hashes_of_files_or_of_pixels_are_others_is_not_compared(tmp_path: Path) -> None:
+    hashing = [one for one in peers.all_peers(tmp_path) if "PDQ" in one.compared[0].what]
+    assert [one.package for one in hashing] == ["pdqhash", "threatexchange"]
+    for one in hashing:
+        own = [each.hex() for each in cast("list[bytes]", one.compared[0].ours())]
+        assert one.wrong({"hashes": own}) == ""
+        assert "only 0% of its hashes" in one.wrong({"hashes": own[1:] + own[:1]})
 
 
 def test_a_python_without_the_peers_is_no_failure(tmp_path: Path) -> None:
