@@ -119,7 +119,9 @@ def test_a_variant_without_its_design_has_a_row_of_its_own(results: Results) -> 
 def test_every_number_of_the_sheet_opens_what_it_stands_on(made: Drawn) -> None:
     links = [one for one in fromstring(made.sheet).iter("a") if one.get("class") == "n"]
     assert len(links) > 90
-    assert {one.get("href", "")[1:] for one in links} <= {*made.evidence, "actors"}
+    opening = [one.get("href", "")[1:] for one in links]
+    assert {*opening} - {*made.evidence} == {"actors"} and opening.count("actors") == 1, "attacks alone"
+    assert [one for one in made.tree().iter() if one.get("id") == "actors"], "whose table is a part"
 
 
 def test_found_is_the_share_of_all_edited_copies_with_that_of_the_providers_beside(
