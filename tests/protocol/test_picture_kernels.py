@@ -244,7 +244,8 @@ def test_a_picture_like_a_thread_takes_the_memory_of_a_few_planes(
 ) -> None:
     """It took 70 of them: a view of each row, and the 64 columns that decimation keeps of five."""
     monkeypatch.setattr(compiled, "_saved_ns", 1 << 62 if quick else -(1 << 62))
-    assert peak_bytes(*shape) < 12 * 4 * 1_000_000
+    planes = 8 if quick and compiled.loaded() else 12  # numpy has fixed buffers beside
+    assert peak_bytes(*shape) < planes * 4 * 1_000_000
 
 
 @needs_avx2
