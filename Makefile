@@ -27,7 +27,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-browser sample picture browser axe-fetch axe lint format lock stubs pdq-check wheel wheel-check release-check bench growth peers checks corpus soak flood mutation-score interop pages docs vectors clean
+.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-browser sample picture browser axe-fetch axe lint format lock stubs wheel wheel-check release-check bench growth peers checks corpus soak flood mutation-score interop pages docs vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -227,15 +227,6 @@ corpus: $(STAMP) ## make the reference corpus again from Debian packages: 3 GB t
 
 soak: $(DEV) ## 20 devices, 10,000 messages, 200 kills; under 20 minutes (ARGS="--messages 500 --kills 20 --seed 7")
 	PYTHONPATH=tests $(BIN)/python tests/faults/soak.py $(ARGS)
-
-pdq-check: ## compare PDQ with the reference on 1,000 pictures (needs a C++ compiler; ARGS=seed)
-	rm -rf build/pdq-check
-	$(PYTHON) -m venv build/pdq-check
-	build/pdq-check/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/pdq.txt
-	build/pdq-check/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes \
-	  -r requirements/pdqhash.txt
-	PYTHONPATH=protocol build/pdq-check/bin/python tests/vectors/compare_pdqhash.py $(ARGS)
-	rm -rf build/pdq-check
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

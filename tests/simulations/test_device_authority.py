@@ -13,9 +13,8 @@ from blindmatch_protocol.contract import Party
 from blindmatch_server.hosting.authority import Authority, Identity, Kind
 from blindmatch_server.hosting.endpoint import ServerContext, Service
 from blindmatch_server.hosting.serving import Listen, running
-from blindmatch_simulations.testbed.deployment.addresses import DeploymentError
-from blindmatch_simulations.testbed.deployment.folder import MARKER, Deployment
-from blindmatch_simulations.testbed.deployment.transparency import LOG, make_log
+from blindmatch_simulations.testbed.deployment.folder import Deployment
+from blindmatch_simulations.testbed.deployment.transparency import make_log
 from grpc_health.v1 import health_pb2
 from hostile.intruder import channel_of, status
 from msgspec.structs import replace
@@ -81,25 +80,3 @@ async def test_each_authority_vouches_for_its_own_alone(deployment: Deployment, 
             "relay", replace(listen, credentials=replace(forged, root=b"")), nothing
         ) as server:
             assert await health(deployment, Party.PROVIDER, ALICE, server.port) == "UNAVAILABLE"
-
-
-def test_a_folder_of_an_older_program_says_what_to_run_and_that_brings_it_up_to_date(tmp_path: Path) -> None:
-    made = Deployment.create(tmp_path, NOW)
-    make_log(made, 1, 1)
-    made.enrol(ALICE, made.device("alice"), NOW)
-    for path in (*tmp_path.rglob("devices.*"), *tmp_path.glob("devices/centre-notices/*")):
-        path.unlink(missing_ok=True)
-    (tmp_path / "devices/centre-notices").rmdir()
-    old = json.loads((tmp_path / MARKER).read_text()) | {"layout": 2}
-    (tmp_path / MARKER).write_text(json.dumps(old))
-    before = (made.device("alice") / "device-alice.crt").read_bytes()
-    with pytest.raises(DeploymentError, match="blindmatch certs upgrade"):
-        Deployment.open(tmp_path)
-    Deployment.upgrade(tmp_path, NOW)
-    assert Deployment.open(tmp_path).server_credentials(Party.PROVIDER).devices
-    assert not made.server_credentials(LOG).devices
-    assert (made.device("alice") / "device-alice.crt").read_bytes() != before
-    assert json.loads((tmp_path / MARKER).read_text()) == old | {"layout": 3}
-    assert (made.device("centre-notices") / "device-centre-notices.crt").is_file()
-    with pytest.raises(DeploymentError, match="nothing to upgrade"):
-        Deployment.upgrade(tmp_path, NOW)

@@ -165,10 +165,3 @@ def test_a_revoked_certificate_is_named_by_doctor_and_every_server_s_pack_has_th
     assert "number 1 is older than number 2" in capfd.readouterr().err
     (home / "revoked.crl").unlink()
     assert in_process(home, "serve", "relay").code == 4 and "revoked.crl" in capfd.readouterr().err
-
-
-def test_what_an_upgraded_deployment_had_issued_before_is_revoked_too(deployment: Deployment) -> None:
-    first = stolen(deployment, OLGA)
-    (deployment.authority / "issued.txt").unlink()
-    deployment.renew(OLGA, deployment.operator("olga"), now())
-    assert is_revoked(deployment, first) and not is_revoked(deployment, stolen(deployment, OLGA))

@@ -261,15 +261,6 @@ class Authority(Redacted, Struct, frozen=True):
         """New roots, valid from `now` on (time zone aware)."""
         return cls(Root.create(ROOT_NAME, now, valid_for), Root.create(DEVICES_NAME, now, valid_for))
 
-    @classmethod
-    def upgrade(cls, directory: Path, now: datetime) -> Authority:
-        """What `read` gives, after a root of devices was made in a folder that has the other alone."""
-        Root.read(directory / ROOT_CERTIFICATE, directory / ROOT_KEY)
-        if not (directory / DEVICES_KEY).exists():
-            devices = cls.create(now).devices
-            devices.write(directory / DEVICES_CERTIFICATE, directory / DEVICES_KEY)
-        return cls.read(directory)
-
     def issue(
         self, identity: Identity, now: datetime, valid_for: timedelta = timedelta(days=90)
     ) -> Credentials:

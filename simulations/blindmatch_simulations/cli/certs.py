@@ -91,14 +91,6 @@ def init(
     say("then: blindmatch list import FILE NAME, and blindmatch list build NAME")
 
 
-@app.command("upgrade")
-def upgrade(home: HomeOption = None) -> None:
-    """Bring a deployment that an older program made up to date: an authority of devices, new certificates."""
-    folder = home_from(home)
-    Deployment.upgrade(folder, datetime.now(UTC))
-    say(f"upgraded {folder}; pack every other machine again and start the servers again")
-
-
 @app.command("issue")
 def issue(
     deployment: Deployment,

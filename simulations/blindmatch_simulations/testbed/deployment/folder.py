@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -25,7 +24,7 @@ from blindmatch_server.epochs.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey,
 from blindmatch_server.hosting.authority import ROOT_CERTIFICATE, Authority, Credentials, Identity, Kind
 from blindmatch_server.hosting.certificates import FILE as REVOKED
 from blindmatch_server.hosting.certificates import RevocationList
-from blindmatch_server.storage.files import PUBLIC, replace_file
+from blindmatch_server.storage.files import replace_file
 from blindmatch_server.storage.key_files import read_key
 from cryptography import x509
 from msgspec import Struct
@@ -85,38 +84,9 @@ class Deployment(Struct, frozen=True):
             raise DeploymentError(f"{home} is no deployment; make one with: blindmatch certs init") from None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DeploymentError(f"{home / MARKER} is damaged") from error
-        if layout == LAYOUT_VERSION - 1:
-            raise DeploymentError(
-                f"{home} has layout {layout}, without an authority of devices; on the authority's machine "
-                "blindmatch certs upgrade brings it up to date, others are packed again"
-            )
         if layout != LAYOUT_VERSION:
             raise DeploymentError(f"{home} has layout {layout}; this program knows {LAYOUT_VERSION}")
         return cls(home)
-
-    @classmethod
-    def upgrade(cls, home: Path, now: datetime) -> Deployment:
-        """Give a deployment of the layout before an authority of devices, and whoever needs them new
-        certificates; a device's old one is refused from then on; `DeploymentError` if it has another
-        layout."""
-        deployment, marker = cls(home), home / MARKER
-        try:
-            held = json.loads(marker.read_text())
-        except (OSError, ValueError) as error:
-            raise DeploymentError(f"{marker} cannot be read") from error
-        if not isinstance(held, dict) or held.get("layout") != LAYOUT_VERSION - 1:
-            raise DeploymentError(f"{home} has not layout {LAYOUT_VERSION - 1}: there is nothing to upgrade")
-        authority = Authority.upgrade(deployment.authority, now)
-        if not deployment.revoked.exists():
-            replace_file(deployment.revoked, RevocationList().signed(authority, now))
-        devices = [Identity(Kind.DEVICE, folder.name) for folder in home.glob("devices/*")]
-        for identity in (*devices, *map(Identity.of, deployment.parties())):
-            with suppress(DeploymentError):
-                deployment.revoke(identity, now)
-            deployment._issue(identity, deployment.folder_of(identity), now)
-        deployment.enrol(Identity(Kind.DEVICE, NOTICES), deployment.device(NOTICES), now)
-        replace_file(marker, (json.dumps(held | {"layout": LAYOUT_VERSION}) + "\n").encode(), PUBLIC)
-        return deployment
 
     @property
     def authority(self) -> Path:
@@ -234,14 +204,8 @@ class Deployment(Struct, frozen=True):
         """Put every certificate that was ever issued to `identity` on the list; how many are new there;
         `DeploymentError` if none was issued."""
         authority = Authority.read(self.authority)
-        issued, here = self.authority / ISSUED, self.folder_of(identity) / f"{identity.slug}.crt"
-        lines = [line.split() for line in issued.read_text().splitlines()] if issued.exists() else []
+        lines = [line.split() for line in (self.authority / ISSUED).read_text().splitlines()]
         serials = {int(serial, 16) for serial, uri in lines if uri == identity.uri}
-        noted = {int(serial, 16) for serial, _ in lines}
-        if (
-            here.exists()
-        ):  # of a deployment that is upgraded none was noted; another's may lie here by mistake
-            serials |= {x509.load_pem_x509_certificate(here.read_bytes()).serial_number} - noted
         if not serials:
             raise DeploymentError(f"no certificate was issued to {identity.uri} here")
         held = RevocationList.read(self.revoked, (self.authority / ROOT_CERTIFICATE).read_bytes())
