@@ -84,17 +84,6 @@ def test_an_empty_passphrase_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / FILE_NAME).exists()
 
 
-def test_a_store_can_be_locked_with_another_key(tmp_path: Path) -> None:
-    store = Store(tmp_path, True, quick("old"), {"name": SECRET})
-    store.relock(quick("new"))
-    store.close()
-    with pytest.raises(WrongKeyError):
-        Store(tmp_path, False, quick("old"))
-    again = Store(tmp_path, False, quick("new"))
-    assert again.get("name") == SECRET
-    again.close()
-
-
 def test_a_sealed_value_opens_nowhere_but_where_it_stood(tmp_path: Path) -> None:
     store = Store(tmp_path, True, None, {"mine": SECRET, "yours": b"another"})
     store.run("UPDATE meta SET value = (SELECT value FROM meta WHERE name = 'yours') WHERE name = 'mine'")

@@ -32,7 +32,6 @@ from blindmatch_client.store.store_file import (
     SCHEMA_VERSION,
     add_functions,
     connect,
-    insert_lock,
     make,
 )
 from blindmatch_client.store.vault import KeyFile, KeySource, Lock, Value, Vault
@@ -243,17 +242,6 @@ class Store:
     def forget(self, name: str) -> None:
         """Keep nothing under `name` any more."""
         self.run("DELETE FROM meta WHERE name = ?", name)
-
-    def relock(self, key: KeySource) -> None:
-        """Lock the store with `key` from now on; what is sealed stays as it is. `StoreError` as `key`.
-
-        The lock before is overwritten, too (`settle`).
-        """
-        assert self._vault is not None
-        lock = self._vault.relocked(key)
-        with self.transaction():
-            insert_lock(self._db, lock)
-        self.settle()
 
     def _unlock(self, path: Path, source: KeySource) -> None:
         try:

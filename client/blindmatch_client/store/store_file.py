@@ -199,21 +199,6 @@ CACHE_KIB: Final = 512
 ALTERED: Final = "the device's store was altered: a sealed value does not open where it stands"
 
 
-def lock_kind(folder: Path) -> str:
-    """What kind of key the store in `folder` is locked with; `StoreError` if it cannot be read."""
-    path = folder / FILE_NAME
-    if not path.exists():
-        raise StoreError(f"{folder}: holds no device")
-    try:
-        with closing(connect(path)) as db:
-            row = db.execute("SELECT kind FROM lock").fetchone()
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: cannot be opened: {error}") from error
-    if row is None:
-        raise StoreError(f"{path}: has no lock")
-    return str(row[0])
-
-
 def make(path: Path, source: KeySource, initial: Mapping[str, bytes]) -> None:
     """Make a store aside and rename it to `path`; raises what SQLite, the system and `source` raise."""
     vault, lock = Vault.create(source)

@@ -165,10 +165,6 @@ class Vault:
         except CryptoError:
             raise WrongKeyError(f"the device's store does not open with {source.words}") from None
 
-    def relocked(self, source: KeySource) -> Lock:
-        """A lock by which `source` opens this vault; `StoreError` as `source`."""
-        return _locked(source, self._key)
-
     def seal(self, value: Value, place: str, row: Value) -> bytes | None:
         """`value`, bound to where it stands; None stays None."""
         if value is None:

@@ -26,7 +26,6 @@ from blindmatch_simulations.cli.device_status import (
     fingerprint,
     forgive,
     opened,
-    relock,
     status,
     trust,
     trust_log,
@@ -119,7 +118,6 @@ app.command("complain")(complain)
 app.command("status")(status)
 app.command("forgive")(forgive)
 app.command("trust-log")(trust_log)
-app.command("relock")(relock)
 
 
 @app.command("reset")

@@ -144,8 +144,14 @@ def _may_have_keys(error: BlindmatchError) -> bool:
 def list_(deployment: Deployment) -> Found:
     """List the devices of this deployment; none is opened, so no passphrase is asked for."""
     held = {name: Settings.read(deployment, name) for name in device_names(deployment)}
+    locks = {False: "key file", True: "passphrase"}
     result = [
-        {"account": name, "design": one.design, "mode": str(one.mode), "locked_with": one.options.kind}
+        {
+            "account": name,
+            "design": one.design,
+            "mode": str(one.mode),
+            "locked_with": locks[one.options.passphrase],
+        }
         for name, one in held.items()
     ]
     deployed, notes = design_of(deployment), []

@@ -27,11 +27,8 @@ from msgspec.structs import replace
 
 from blindmatch_simulations.testbed.deployment.addresses import Addresses
 from blindmatch_simulations.testbed.deployment.device_settings import (
-    PASSPHRASE,
     SETTINGS,
     Settings,
-    current_kind,
-    settled,
 )
 from blindmatch_simulations.testbed.deployment.device_settings import STATE as STATE
 from blindmatch_simulations.testbed.deployment.device_settings import UNLOCK_VARIABLE as UNLOCK_VARIABLE
@@ -115,7 +112,7 @@ def _policies(deployment: Deployment, design: AnyDesign) -> dict[str, Any]:
 
 def open_device(deployment: Deployment, name: str, passphrase: str | None = None, **more: Any) -> Watched:
     """The device called `name`; `more` as of `connect`."""
-    settings = settled(deployment, name, passphrase)
+    settings = Settings.read(deployment, name)
     return _watched(deployment, name, load_design(settings.design), settings, False, passphrase, **more)
 
 
@@ -148,7 +145,7 @@ def existing(deployment: Deployment, name: str) -> Path:
 
 def needs_passphrase(deployment: Deployment, name: str) -> bool:
     """Is the device called `name` locked with a passphrase? `StoreError` if there is none."""
-    return current_kind(deployment, name) == PASSPHRASE
+    return Settings.read(deployment, name).options.passphrase
 
 
 def create_or_open_device(
@@ -173,7 +170,7 @@ def create_or_open_device(
     Identity(Kind.DEVICE, name)
     if not (deployment.device(name) / SETTINGS).exists():
         return create_device(deployment, name, reference, mode, addresses, options, passphrase)
-    settings = settled(deployment, name, passphrase)
+    settings = Settings.read(deployment, name)
     if (settings.design, settings.mode) != (portable_reference(reference), mode):
         held = f"design {settings.design} and mode {settings.mode}, not {reference} and {mode}"
         raise StoreError(f"device {name} exists, with {held}; choose another name")
