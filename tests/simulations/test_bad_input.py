@@ -213,7 +213,6 @@ DEEP = ('{"a":' * 20_000 + "1" + "}" * 20_000, "[" * 20_000 + "]" * 20_000, "[" 
         ("file", ["assess", "--check", "file"]),
         ("results.json", ["report", "."]),
         ("file", ["results", "to-csv", "file"]),
-        ("file", ["conformance", "--replay", "file"]),
         ("file", ["population", "--results", "file"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",

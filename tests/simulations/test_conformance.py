@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -111,18 +112,19 @@ def test_a_design_whose_step_raises_fails_and_the_step_is_named(step: str) -> No
     assert report.line(result) == f"dummy-failing: outcomes: {step}: {result.rule} (seed 1)"
 
 
-def test_the_command_prints_one_line_writes_a_replay_and_runs_it_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_prints_one_line_and_what_runs_the_check_again(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     reference = f"{Path(__file__).parents[1] / 'dummy_designs.py'}:FAILING"
-    arguments = ["conformance", reference, "--only", "outcomes", "--seed", "3", "--replays", str(tmp_path)]
+    arguments = ["conformance", reference, "--only", "outcomes", "--seed", "3"]
     assert run(arguments) == 1
-    failures = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed:")]
+    said = capsys.readouterr().err.splitlines()
+    failures = [line for line in said if line.startswith("failed:")]
     assert len(failures) == 1
     assert "dummy-failing: outcomes: session: " in failures[0]
     assert failures[0].endswith("(seed 3)")
-    (replay,) = tmp_path.iterdir()
-    assert run(["conformance", "--replay", str(replay), "--replays", str(tmp_path)]) == 1
+    (again,) = [line.removeprefix("again: ") for line in said if line.startswith("again: ")]
+    assert run(shlex.split(again)[1:]) == 1
     assert failures[0] in capsys.readouterr().err
 
 
@@ -148,43 +150,6 @@ def test_parameters_that_the_design_does_not_take_are_refused_before_any_check(
     assert run(["conformance", "oprf-psi", "--only", "tape", "--set", value]) == 6
     said = capsys.readouterr().err
     assert value.partition("=")[0] in said and "failed:" not in said
-
-
-def replay_file(folder: Path, **changed: object) -> Path:
-    """A replay file of a check that passes, with fields changed, or left out where that is None."""
-    held: dict[str, object] = {
-        "replay": 1, "design": "hash-upload", "version": 2, "check": "tape", "seed": 1, "games": False,
-        "runs": [32, 48], "values": {}, "step": "s", "rule": "r", "evidence": {},
-    }  # fmt: skip
-    path = folder / "replay.json"
-    path.write_text(json.dumps({name: v for name, v in (held | changed).items() if v is not None}))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"runs": None}, "missing required field `runs`"),
-        ({"seed": "1"}, "$.seed"),
-        ({"replay": 2}, "no replay file of version 1"),
-        ({"more": 1}, "unknown field `more`"),
-    ],
-)
-def test_a_replay_file_with_a_wrong_field_is_refused_by_its_name(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, object], says: str
-) -> None:
-    assert run(["conformance", "--replay", str(replay_file(tmp_path))]) == 0
-    assert run(["conformance", "--replay", str(replay_file(tmp_path, **changed))]) == 4
-    assert says in capsys.readouterr().err
-
-
-def test_a_replay_file_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "replay.json"
-    assert run(["conformance", "--replay", str(path)]) == 4
-    assert "cannot be read: No such file" in capsys.readouterr().err
-    path.write_text("x")
-    assert run(["conformance", "--replay", str(path)]) == 4
-    assert "JSON is malformed" in capsys.readouterr().err
 
 
 QUOTING = """

@@ -36,8 +36,6 @@ from blindmatch_simulations.evaluation.conformance.run import (
     Report,
     as_json,
     check_design,
-    read_replay,
-    replay_of,
 )
 from blindmatch_simulations.evaluation.conformance.vectors import write_vectors
 from blindmatch_simulations.testbed.deployment import addresses
@@ -72,14 +70,11 @@ def run_remote(
         design, read_manifest(manifest), called, seed, only, lambda name: ERR.print(f"  {name}", style="dim")
     )
     title = f"Conformance of {', '.join(remotes)} to {report.design}, seed {seed}"
-    show_report(title, report, _json(report, called), json_path)
+    result = as_json(report) | {"remote": {str(role): address for role, address in called.items()}}
+    show_report(title, report, result, json_path)
     again = ["blindmatch", "conformance", reference, "--manifest", str(manifest), "--seed", str(report.seed)]
     again += [part for remote in remotes for part in ("--remote", remote)]
-    for result in report.failed:
-        complain(f"failed: {report.line(result)}")
-        say(f"again: {shlex.join([*again, '--only', result.check])}", ERR)
-    if report.failed:
-        raise typer.Exit(exit_codes.WRONG)
+    _fail(report, again)
 
 
 def show_report(title: str, report: Report, result: dict[str, Any], json_path: Path | None) -> None:
@@ -90,13 +85,6 @@ def show_report(title: str, report: Report, result: dict[str, Any], json_path: P
     write_json(result, json_path)
     if not report.failed:
         console.print(NOTHING, style="green")
-
-
-def _json(report: Report, called: dict[Role, str]) -> dict[str, Any]:
-    made = as_json(report)
-    made["remote"] = {str(role): address for role, address in called.items()}
-    made["evidence"] = {result.check: dict(result.evidence) for result in report.failed}
-    return made
 
 
 def _addresses(design: AnyDesign, remotes: Sequence[str]) -> dict[Role, str]:
@@ -143,8 +131,6 @@ def run_conformance(
     seed: Annotated[int, typer.Option(min=0, max=1 << 20, help="Decides everything that is random.")] = 1,
     only: OnlyOption = None,
     values: SetOption = None,
-    replay: Annotated[Path | None, typer.Option(help="Run the check of this replay file again.")] = None,
-    replays: Annotated[Path, typer.Option(help="Where replay files of failures go.")] = Path("replays"),
     vectors: VectorsOption = None,
     remote: RemoteOption = None,
     manifest: ManifestOption = None,
@@ -154,18 +140,18 @@ def run_conformance(
 
     Each check says passed, failed, not applicable, not comparable or not checked, and why. Exit code 0 only
     if none failed and each that applies came to its end. A failure is one line with design, step, rule and
-    seed, and a file that --replay runs again.
+    seed, and the command that runs the check again; --json has what was seen.
     """
     if remote or manifest is not None:
         if not (remote and manifest and design):
             raise typer.BadParameter("--remote and --manifest are given together, with a design")
-        if games or values or replay or vectors:
+        if games or values or vectors:
             raise typer.BadParameter("--remote takes no option but --manifest, --only, --seed and --json")
         reference = portable_reference(design)
         run_remote(load_design(design), reference, remote, manifest, seed, only or (), json_path)
         return
     if keep is not None:
-        if only or values or replay or vectors or json_path:
+        if only or values or vectors or json_path:
             raise typer.BadParameter("--keep takes a design, --games and --seed alone")
         _keep(keep, design, seed, games)
         return
@@ -174,12 +160,8 @@ def run_conformance(
         designs = [load_design(design)] if design else [one.design for one in built_in_designs()]
         written = write_vectors(designs, vectors)
         say(f"{len(written)} files in {vectors}", console_for(json_path))
-    elif replay is not None:
-        held = read_replay(replay)
-        _known(held.options.only)
-        _check(held.design, held.options, replays, json_path)
     else:
-        _check(design, options, replays, json_path)
+        _check(design, options, json_path)
 
 
 def _keep(path: Path, design: str, seed: int, games: bool) -> None:
@@ -199,7 +181,7 @@ def _keep(path: Path, design: str, seed: int, games: bool) -> None:
         raise typer.Exit(exit_codes.WRONG)
 
 
-def _check(reference: str, options: Options, replays: Path, json_path: Path | None) -> None:
+def _check(reference: str, options: Options, json_path: Path | None) -> None:
     if not reference:
         raise typer.BadParameter(
             "name a design, such as oprf-psi, or path.py:NAME; see: blindmatch design list"
@@ -210,16 +192,17 @@ def _check(reference: str, options: Options, replays: Path, json_path: Path | No
     title = f"Conformance of {report.design}, seed {report.seed}"
     show_report(title, report, as_json(report), json_path)
     say(f"not seen by any check: {', '.join(NOT_SEEN)} (docs/conformance.md)", console_for(json_path))
-    _fail(report, portable_reference(reference), options, replays)
+    again = ["blindmatch", "conformance", portable_reference(reference), "--seed", str(report.seed)]
+    again += ["--games"] if options.games else []
+    again += [part for name, value in options.values.items() for part in ("--set", f"{name}={value}")]
+    _fail(report, again)
 
 
-def _fail(report: Report, reference: str, options: Options, folder: Path) -> None:
+def _fail(report: Report, again: Sequence[str]) -> None:
+    """Say what failed, and the command that checks it again; exit code 1 if anything did."""
     for result in report.failed:
         complain(f"failed: {report.line(result)}")
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{report.design}-{result.check.replace(' ', '-')}-{report.seed}.json"
-        write_json(replay_of(report, result, reference, options), path)
-        say(f"replay: blindmatch conformance --replay {shlex.quote(str(path))}", ERR)
+        say(f"again: {shlex.join([*again, '--only', result.check])}", ERR)
     for result in report.unchecked:
         complain(f"not checked: {result.check}: {result.reason}")
     if report.failed or report.unchecked:

@@ -52,9 +52,7 @@ def asked_passphrase() -> str:
     except typer.Abort:
         if sys.stdin is not None and sys.stdin.isatty():
             raise KeyboardInterrupt from None
-        raise typer.BadParameter(
-            f"no passphrase was given: set ${UNLOCK_VARIABLE}, or use a terminal"
-        ) from None
+        raise typer.BadParameter(f"no passphrase: set ${UNLOCK_VARIABLE}, or use a terminal") from None
 
 
 @contextmanager

@@ -51,11 +51,15 @@ def _bad_state() -> tuple[type[BlindmatchError], ...]:
     from blindmatch_server.hosting.authority import AuthorityError
     from blindmatch_server.storage.errors import StateError
 
-    from blindmatch_simulations.testbed.deployment.addresses import (
+    from blindmatch_simulations.testbed.deployment.addresses import DeploymentError, ManifestError
+
+    return (
         DeploymentError,
         ManifestError,
-        ReplayError,
+        AuthorityError,
+        ListFileError,
+        PublicationError,
+        SetFileError,
+        StateError,
+        StoreError,
     )
-
-    mine = (DeploymentError, ManifestError, ReplayError)
-    return (*mine, AuthorityError, ListFileError, PublicationError, SetFileError, StateError, StoreError)

@@ -1,16 +1,12 @@
-"""Runs the checks of one design, in the order of their table, and gathers their verdicts: as data, and a
-replay file for each failure.
-"""
+"""Runs the checks of one design, in the order of their table, and gathers their verdicts as data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
-from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import msgspec
 from blindmatch_client.device import Device
 from blindmatch_protocol.contract import AnyDesign
 from msgspec import Struct, field
@@ -35,7 +31,6 @@ from blindmatch_simulations.evaluation.conformance.leakage import (
     tightness,
     timing,
 )
-from blindmatch_simulations.testbed.deployment.addresses import ReplayError
 from blindmatch_simulations.testbed.inprocess.verdict import (
     BrokenError,
     NotApplicableError,
@@ -269,8 +264,7 @@ def _step_of(error: Exception) -> str:
     return found
 
 
-RESULT_VERSION: Final = 2
-REPLAY_VERSION: Final = 1
+RESULT_VERSION: Final = 3
 REPORTED: Final = ("check", "verdict", "reason", "figures", "step", "rule")
 
 
@@ -283,6 +277,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "games": report.games,
         "failed": [result.check for result in report.failed],
         "not_seen": list(NOT_SEEN),
+        "evidence": {result.check: dict(result.evidence) for result in report.failed},
         "checks": [
             {
                 **{name: getattr(result, name) for name in REPORTED},
@@ -292,43 +287,3 @@ def as_json(report: Report) -> dict[str, Any]:
             for result in report.results
         ],
     }
-
-
-class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a replay file holds: enough to run the failed check again, and what was seen; `design` is a name
-    or ``path.py:NAME``, `version` the design's."""
-
-    replay: Literal[1]
-    design: str
-    version: int
-    check: str
-    seed: int
-    games: bool
-    runs: tuple[int, int]
-    values: dict[str, int]
-    step: str
-    rule: str
-    evidence: dict[str, Any]
-
-    @property
-    def options(self) -> Options:
-        """Those that run the one check again."""
-        return Options(self.seed, self.games, self.runs, self.values, [self.check])
-
-
-def replay_of(report: Report, result: Result, reference: str, options: Options) -> dict[str, Any]:
-    """The content of a failure's replay file."""
-    run = (result.check, report.seed, report.games, options.runs or QUICK, dict(options.values))
-    seen = (result.step, result.rule, dict(result.evidence))
-    replay = Replay(REPLAY_VERSION, reference, report.version, *run, *seen)
-    return {name: getattr(replay, name) for name in replay.__struct_fields__}
-
-
-def read_replay(path: Path) -> Replay:
-    """Read a replay file; `ReplayError` if there is none, or it is not what `replay_of` writes."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Replay)
-    except OSError as error:
-        raise ReplayError(f"{path}: cannot be read: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ReplayError(f"{path}: is no replay file of version {REPLAY_VERSION}: {error}") from error

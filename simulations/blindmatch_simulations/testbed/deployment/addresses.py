@@ -86,10 +86,6 @@ DAMAGES: Final = (
 """What reading damaged JSON may raise: also for numbers that are too large and brackets too deep."""
 
 
-class ReplayError(BlindmatchError):
-    """A replay file cannot be read; the text names the field and the rule."""
-
-
 class ManifestError(BlindmatchError):
     """A manifest of a foreign counterpart cannot be used; the text names the field and the rule."""
 
