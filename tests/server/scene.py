@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -121,16 +121,23 @@ class Scene:
 
     @asynccontextmanager
     async def centre(
-        self, deployment: Deployment | None = None, design: Dummy | None = None, epoch: int = 5, **limits: Any
+        self,
+        deployment: Deployment | None = None,
+        design: Dummy | None = None,
+        epoch: int = 5,
+        earlier: Sequence[int] = (),
+        **limits: Any,
     ) -> AsyncIterator[tuple[Client, Client, Client, int]]:
         """A running centre; the clients of Alice, Bob and an operator, and the port."""
         deployment = deployment or Deployment()
+        setups = {one: {"setup": b"setup of %d" % one} for one in (epoch, *earlier)}
+        opener = OpenerFiles(epoch, setups.pop(epoch), earlier=setups)
         config = CentreConfig(
             self.directory / "state",
             self.directory / "keys",
             Deployed(design or Dummy(), lambda: {5, EPOCH}),
             self.references,
-            {"dummy": OpenerFiles(epoch, {"setup": b"setup of %d" % epoch})},
+            {"dummy": opener},
             CentreLimits(**limits),
         )
         services = partial(open_centre, config)

@@ -36,19 +36,19 @@ pytestmark = pytest.mark.slow
 SIDES = ("before", "after")
 AT_SUBMIT = [
     *[Arm(f"blob.rename.{side}") for side in SIDES],
-    # the commits: 1 and 2 at the start, 3 takes the report in, 5 records the checks
-    *[Arm(f"centre.commit.{side}", hit) for side in SIDES for hit in (2, 3, 4, 5)],
+    # the commits: 1 to 3 at the start, 4 takes the report in, 6 records the checks
+    *[Arm(f"centre.commit.{side}", hit) for side in SIDES for hit in (3, 4, 5, 6)],
     Arm("Centre.Submit.reply"),
 ]
 AT_VOUCHER = [
-    # 1 to 3 at the start; 5 keeps the first voucher, 8 that it was tried; the second one follows
-    Arm("centre.commit.before", 5),
-    *[Arm("centre.commit.after", hit) for hit in (5, 8)],
+    # 1 to 4 at the start; 6 keeps the first voucher, 9 that it was tried; the second one follows
+    Arm("centre.commit.before", 6),
+    *[Arm("centre.commit.after", hit) for hit in (6, 9)],
     Arm("Centre.SubmitVoucher.reply"),
 ]
-AT_MOVE = [*[Arm(f"centre.commit.{side}", 3) for side in SIDES], Arm("Centre.Move.reply")]
-# 1 and 2 at the start, 3 and 4 look for report and keys
-AT_EXPORT = [*[Arm(f"centre.commit.{side}", 5) for side in SIDES], Arm("Centre.Export.reply")]
+AT_MOVE = [*[Arm(f"centre.commit.{side}", 4) for side in SIDES], Arm("Centre.Move.reply")]
+# 1 to 3 at the start, 4 and 5 look for report and keys
+AT_EXPORT = [*[Arm(f"centre.commit.{side}", 6) for side in SIDES], Arm("Centre.Export.reply")]
 SAME, OTHER_SLOT = "the same slot again", "another slot"
 # 1 at the start; of the last of three fragments: 8 keeps it, then it is acknowledged; 10 finds the report
 # whole, 11 forgets its fragments; the report is stored between the last two
@@ -57,7 +57,7 @@ AT_SLOT = [
     (Arm("slots.commit.after", 8), SAME),
     (Arm("slots.commit.after", 10), OTHER_SLOT),
     (Arm("blob.rename.after"), SAME),
-    (Arm("centre.commit.after", 3), OTHER_SLOT),
+    (Arm("centre.commit.after", 4), OTHER_SLOT),
     (Arm("slots.commit.before", 11), SAME),
     (Arm("Centre.Submit.reply", 3), SAME),
     (Arm("Centre.Submit.reply", 3), OTHER_SLOT),

@@ -21,6 +21,7 @@ from blindmatch_protocol.codec import Message, layout
 from blindmatch_protocol.codec.errors import EpochMismatchError, ProtocolError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.sealed_message import Curve25519Key, Version
+from blindmatch_server.centre.retention import Retention
 from blindmatch_server.centre.service import Centre, CentreLimits
 from blindmatch_server.hosting.authority import Kind
 from blindmatch_server.hosting.calls import refusal_of
@@ -144,7 +145,8 @@ def services() -> list[Service]:
     nothing: Any = None
     design = all_designs()["oprf-psi"].design
     matching = [nothing] * 6 + [MatchingLimits()] + [nothing] * 2
-    centre: list[Any] = [nothing] * 7 + [CentreLimits()] + [nothing] * 2
+    retention = Retention(nothing, 0, nothing, nothing)
+    centre: list[Any] = [nothing] * 6 + [retention, nothing, CentreLimits()] + [nothing] * 2
     return [
         MatchingService(design, *matching),
         Relay(nothing, nothing, RelayLimits(), nothing),

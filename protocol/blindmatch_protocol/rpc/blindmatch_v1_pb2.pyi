@@ -1632,6 +1632,161 @@ class VoucherRow(_message.Message):
 Global___VoucherRow: _TypeAlias = VoucherRow  # noqa: Y015
 
 @_typing.final
+class VoucherPile(_message.Message):
+    """What an account handed in of a design in a period; times in Unix milliseconds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    DESIGN_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    VISIBLE_FIELD_NUMBER: _builtins.int
+    OPENED_FIELD_NUMBER: _builtins.int
+    FIRST_AT_MS_FIELD_NUMBER: _builtins.int
+    LAST_AT_MS_FIELD_NUMBER: _builtins.int
+    account: _builtins.str
+    design: _builtins.str
+    period: _builtins.bytes
+    held: _builtins.int
+    visible: _builtins.int
+    opened: _builtins.int
+    first_at_ms: _builtins.int
+    last_at_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        account: _builtins.str = ...,
+        design: _builtins.str = ...,
+        period: _builtins.bytes = ...,
+        held: _builtins.int = ...,
+        visible: _builtins.int = ...,
+        opened: _builtins.int = ...,
+        first_at_ms: _builtins.int = ...,
+        last_at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "design", b"design", "first_at_ms", b"first_at_ms", "held", b"held", "last_at_ms", b"last_at_ms", "opened", b"opened", "period", b"period", "visible", b"visible"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoucherPile: _TypeAlias = VoucherPile  # noqa: Y015
+
+@_typing.final
+class VoucherErasure(_message.Message):
+    """An empty account, and period, and a time of 0, stand for all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    BEFORE_MS_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.int
+    actor: _builtins.str
+    account: _builtins.str
+    period: _builtins.bytes
+    before_ms: _builtins.int
+    erased: _builtins.int
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        account: _builtins.str = ...,
+        period: _builtins.bytes = ...,
+        before_ms: _builtins.int = ...,
+        erased: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "actor", b"actor", "at_ms", b"at_ms", "before_ms", b"before_ms", "erased", b"erased", "period", b"period", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoucherErasure: _TypeAlias = VoucherErasure  # noqa: Y015
+
+@_typing.final
+class VouchersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    account: _builtins.str
+    def __init__(
+        self,
+        *,
+        account: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VouchersRequest: _TypeAlias = VouchersRequest  # noqa: Y015
+
+@_typing.final
+class VouchersHeld(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: _builtins.int
+    PILES_FIELD_NUMBER: _builtins.int
+    ERASURES_FIELD_NUMBER: _builtins.int
+    days: _builtins.int
+    @_builtins.property
+    def piles(self) -> _containers.RepeatedCompositeFieldContainer[Global___VoucherPile]: ...
+    @_builtins.property
+    def erasures(self) -> _containers.RepeatedCompositeFieldContainer[Global___VoucherErasure]: ...
+    def __init__(
+        self,
+        *,
+        days: _builtins.int = ...,
+        piles: _abc.Iterable[Global___VoucherPile] | None = ...,
+        erasures: _abc.Iterable[Global___VoucherErasure] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "erasures", b"erasures", "piles", b"piles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VouchersHeld: _TypeAlias = VouchersHeld  # noqa: Y015
+
+@_typing.final
+class EraseVouchersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    BEFORE_MS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    account: _builtins.str
+    period: _builtins.bytes
+    before_ms: _builtins.int
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        account: _builtins.str = ...,
+        period: _builtins.bytes = ...,
+        before_ms: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "before_ms", b"before_ms", "period", b"period", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseVouchersRequest: _TypeAlias = EraseVouchersRequest  # noqa: Y015
+
+@_typing.final
 class CentreList(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -793,6 +793,16 @@ class CentreStub(object):
                 request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.WithdrawalsRequest.SerializeToString,
                 response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.WithdrawalList.FromString,
                 _registered_method=True)
+        self.ReadVouchers = channel.unary_unary(
+                '/blindmatch.v1.Centre/ReadVouchers',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.VouchersRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.VouchersHeld.FromString,
+                _registered_method=True)
+        self.EraseVouchers = channel.unary_unary(
+                '/blindmatch.v1.Centre/EraseVouchers',
+                request_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.EraseVouchersRequest.SerializeToString,
+                response_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.VoucherErasure.FromString,
+                _registered_method=True)
 
 
 class CentreServicer(object):
@@ -915,6 +925,20 @@ class CentreServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadVouchers(self, request, context):
+        """What is held of vouchers, of one account or all; for how many days; what was erased of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseVouchers(self, request, context):
+        """Of an account, a period, taken before a time: at least one of them, and a reason. All that fit, hidden or visible.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CentreServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -997,6 +1021,16 @@ def add_CentreServicer_to_server(servicer, server):
                     servicer.Withdrawals,
                     request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.WithdrawalsRequest.FromString,
                     response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.WithdrawalList.SerializeToString,
+            ),
+            'ReadVouchers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadVouchers,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.VouchersRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.VouchersHeld.SerializeToString,
+            ),
+            'EraseVouchers': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseVouchers,
+                    request_deserializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.EraseVouchersRequest.FromString,
+                    response_serializer=blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.VoucherErasure.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1431,6 +1465,60 @@ class Centre(object):
             '/blindmatch.v1.Centre/Withdrawals',
             blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.WithdrawalsRequest.SerializeToString,
             blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.WithdrawalList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadVouchers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Centre/ReadVouchers',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.VouchersRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.VouchersHeld.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseVouchers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/blindmatch.v1.Centre/EraseVouchers',
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.EraseVouchersRequest.SerializeToString,
+            blindmatch__protocol_dot_rpc_dot_blindmatch__v1__pb2.VoucherErasure.FromString,
             options,
             channel_credentials,
             insecure,

@@ -31,6 +31,7 @@ from blindmatch_server.centre.checking import Checking, claimed_identity, note_s
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.operating import OperatorMethods, report_detail, report_row
 from blindmatch_server.centre.references import Deployed, References
+from blindmatch_server.centre.retention import Retention
 from blindmatch_server.centre.slots import Slots
 from blindmatch_server.centre.store import Submission
 from blindmatch_server.centre.verify import Verifier
@@ -53,6 +54,7 @@ class CentreLimits(Struct, frozen=True):
         most_voucher_bytes: a voucher.
         most_vouchers: of one account, design and period.
         most_tried: visible ones among them, the first, that the opener is tried on.
+        voucher_days: how long a voucher is held, hidden or visible.
         most_uploads: calls with parts that a submitter has at a time.
         submissions: calls of `Key`, `Submit`, `SubmitVoucher` and `Complain` by one account, all together.
         list_wait_seconds: how long `List` waits for the checks of what was received before.
@@ -63,6 +65,7 @@ class CentreLimits(Struct, frozen=True):
     most_voucher_bytes: int = 4 << 20
     most_vouchers: int = 100_000
     most_tried: int = 1_000
+    voucher_days: int = 365
     most_uploads: int = 4
     submissions: Rate = Rate(50.0, 500)
     list_wait_seconds: float = 10.0
@@ -130,6 +133,7 @@ class Centre:
         checking: Checking,
         vouchers: Vouchers,
         slots: Slots,
+        retention: Retention,
         public_key: bytes,
         limits: CentreLimits,
         clock: Clock,
@@ -145,6 +149,7 @@ class Centre:
         self._checking = checking
         self._vouchers = vouchers
         self._slots = slots
+        self._retention = retention
         self._public_key = public_key
         self._limits = limits
         self._clock = clock
@@ -164,6 +169,7 @@ class Centre:
             "Show": Method(self.show, OPERATORS),
             "Export": Method(self.export, OPERATORS),
             **OperatorMethods(self._database, self._clock, rate).methods(),
+            **self._retention.methods(),
         }
 
     async def key(self, request: wire.CentreKeyRequest, call: Call) -> wire.CentreKey:
@@ -308,10 +314,12 @@ async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIter
         slots_database = Database(config.directory / "slots.sqlite", slots.SCHEMA, slots.VERSION)
         stack.push_async_callback(slots_database.close)
         taken = slots.Slots(slots_database, keys.sealing, context.log)
-        await stack.enter_async_context(under_way(checking.run(), vouchers.run()))
+        retention = Retention(database, config.limits.voucher_days, context.clock, context.log)
+        await retention.sweep()
+        await stack.enter_async_context(under_way(checking.run(), vouchers.run(), retention.run()))
         stack.push_async_callback(taken.idle)
         exporter = Exporter(keys, config.franking, blobs, config.backed)
-        parts = (database, blobs, Bodies(config.directory / "incoming"), checking, vouchers, taken)
+        parts = (database, blobs, Bodies(config.directory / "incoming"), checking, vouchers, taken, retention)
         parties = [party for design in known for party in design.info.parties]
         centre = Centre(*parts, keys.public_key, config.limits, context.clock, exporter, parties)
         await centre.resume()

@@ -270,7 +270,7 @@ def _stored(name: str, value: object) -> object:
     return signed(value) if name in _WIDE and isinstance(value, int) else value
 
 
-VERSION: Final = 9
+VERSION: Final = 10
 SCHEMA: Final = """
 CREATE TABLE reports (
     report_id BLOB PRIMARY KEY,
@@ -316,11 +316,14 @@ CREATE TABLE piles (
     held INTEGER NOT NULL,
     visible INTEGER NOT NULL DEFAULT 0,
     tried INTEGER NOT NULL DEFAULT 0,
+    opened INTEGER NOT NULL DEFAULT 0,
+    first_at_ms INTEGER NOT NULL,
+    last_at_ms INTEGER NOT NULL,
     PRIMARY KEY (account, design, period)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX piles_due ON piles (design, period) WHERE tried < visible;
 CREATE TABLE vouchers (
-    number INTEGER PRIMARY KEY,
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
     account TEXT NOT NULL,
     design TEXT NOT NULL,
     period BLOB NOT NULL,
@@ -331,6 +334,19 @@ CREATE TABLE vouchers (
     UNIQUE (account, design, period, digest)
 ) STRICT;
 CREATE INDEX vouchers_visible ON vouchers (account, design, period, number) WHERE row IS NOT NULL;
+CREATE INDEX vouchers_by_age ON vouchers (received_at_ms);
+CREATE TABLE erasures (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    account TEXT NOT NULL,
+    period BLOB NOT NULL,
+    before_ms INTEGER NOT NULL,
+    erased INTEGER NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER erasures_keep BEFORE UPDATE ON erasures BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER erasures_stay BEFORE DELETE ON erasures BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TABLE journal (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     report_id BLOB NOT NULL REFERENCES reports (report_id),

@@ -71,9 +71,10 @@ def add_to_pile(connection: Connection, pile: Pile, digest: bytes, taken: Taken,
         (*pile, digest, row, at_ms),
     )
     connection.execute(
-        "INSERT INTO piles (account, design, period, held, visible) VALUES (?1, ?2, ?3, 1, ?4) "
-        "ON CONFLICT DO UPDATE SET held = held + 1, visible = visible + ?4",
-        (*pile, int(row is not None)),
+        "INSERT INTO piles (account, design, period, held, visible, first_at_ms, last_at_ms) "
+        "VALUES (?1, ?2, ?3, 1, ?4, ?5, ?5) ON CONFLICT DO UPDATE SET "
+        "held = held + 1, visible = visible + ?4, last_at_ms = ?5",
+        (*pile, int(row is not None), at_ms),
     )
 
 
@@ -98,20 +99,24 @@ def rows_of(connection: Connection, pile: Pile, most: int) -> list[VisibleRow]:
 def record_opened(
     connection: Connection, pile: Pile, tried: Sequence[VisibleRow], labels: Mapping[int, Label]
 ) -> None:
-    """Store that the opener was tried on these rows, and the labels (by index) that are new."""
+    """Store that the opener was tried on these rows, and the labels (by index) that are new. Rows that were
+    erased meanwhile are none: later ones are not taken for tried because of them."""
     connection.executemany(
         "UPDATE vouchers SET label = ? WHERE number = ?",
         [(label.encode(), tried[n].number) for n, label in labels.items() if not tried[n].is_open],
     )
+    of_pile = "FROM vouchers WHERE (account, design, period) = (?1, ?2, ?3) AND row IS NOT NULL"
     connection.execute(
-        "UPDATE piles SET tried = ? WHERE (account, design, period) = (?, ?, ?)", (len(tried), *pile)
+        f"UPDATE piles SET tried = (SELECT COUNT(*) {of_pile} AND number <= ?4), "  # noqa: S608 - constants
+        f"opened = (SELECT COUNT(label) {of_pile}) WHERE (account, design, period) = (?1, ?2, ?3)",
+        (*pile, max((one.number for one in tried), default=0)),
     )
 
 
 def counts_of_vouchers(connection: Connection) -> list[tuple[str, int, int]]:
     """For each account with vouchers: how many it handed in, and how many were opened."""
     return connection.execute(
-        "SELECT account, COUNT(*), COUNT(label) FROM vouchers GROUP BY account ORDER BY account"
+        "SELECT account, SUM(held), SUM(opened) FROM piles GROUP BY account ORDER BY account"
     ).fetchall()
 
 
@@ -123,11 +128,13 @@ class OpenerFiles(Redacted, Struct, frozen=True):
     """An epoch's files of a design with vouchers, e.g. `Publication.opener`; labels that are not endorsed are
     none to the centre."""
 
-    SHOWN: ClassVar = ("epoch", "endorsed")
+    SHOWN: ClassVar = ("epoch", "endorsed", "earlier")
 
     epoch: int
     files: Buffers
     endorsed: Callable[[int, Label], Verdict] = lambda epoch, label: Passed()
+    earlier: Mapping[int, Buffers] = {}
+    """Of the epochs before it that have its period, by number: their vouchers add up with its own."""
 
 
 class Vouchers:
@@ -156,6 +163,11 @@ class Vouchers:
         self._openers: dict[str, Opener] = {
             name: designs[name].open_opener(opener.files) for name, opener in files.items()
         }
+        self._takers = {
+            (name, epoch): designs[name].open_opener(held)
+            for name, opener in files.items()
+            for epoch, held in opener.earlier.items()
+        } | {(name, files[name].epoch): opener for name, opener in self._openers.items()}
         self._periods = {
             name: designs[name].period(designs[name].open_setup(opener.files, opener.epoch))
             for name, opener in files.items()
@@ -170,13 +182,13 @@ class Vouchers:
 
     def check_head(self, head: wire.Envelope) -> None:
         """Check the first envelope. Raises `UnsupportedError` if the centre opens no vouchers of this design
-        and version, and `EpochMismatchError` if it opens those of another epoch."""
+        and version, and `EpochMismatchError` if the epoch is not one of the period in force."""
         if head.design not in self._openers:
             raise UnsupportedError(STEP, "no vouchers of this design are opened here", "design")
         version, epoch = self._designs[head.design].info.version, self._files[head.design].epoch
         if head.version != version:
             raise UnsupportedError(STEP, f"must be {version}, not {head.version}", "version")
-        if head.epoch != epoch:
+        if (head.design, head.epoch) not in self._takers:
             raise EpochMismatchError(STEP, f"must be {epoch}, not {head.epoch}", "epoch")
 
     async def take(
@@ -195,7 +207,7 @@ class Vouchers:
             received = await self._database.run(known)
             if received is None:
                 received = now_ms
-                take = self._openers[head.design].take
+                take = self._takers[head.design, head.epoch].take
                 taken = await asyncio.to_thread(take, account, device, pile.period, voucher)
                 await self._database.run(lambda c: add_to_pile(c, pile, digest, taken, now_ms))
                 if isinstance(taken, Visible):

@@ -7,6 +7,7 @@ one is answered before the commit is on disk.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +67,14 @@ class Database:
         await self._batcher.close()
         self._thread.shutdown()
         self._connection.close()
+
+    async def truncate(self) -> None:
+        """Empty the write-ahead log, in which the pages of erased rows may still stand."""
+
+        def checkpoint() -> None:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+        await asyncio.get_running_loop().run_in_executor(self._thread, checkpoint)
 
     def _commit(self, transactions: Sequence[Transaction]) -> list[Any]:
         self._connection.execute("BEGIN IMMEDIATE")

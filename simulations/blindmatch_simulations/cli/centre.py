@@ -43,6 +43,7 @@ from blindmatch_simulations.cli.centre_decisions import (
     unfound,
     withdrawals,
 )
+from blindmatch_simulations.cli.centre_vouchers import vouchers_app
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
 from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, say, table, write_file, write_json
 from blindmatch_simulations.cli.device_status import id_of
@@ -240,6 +241,7 @@ app.command("hold")(hold)
 app.command("notify")(notify)
 app.command("statistics")(show_statistics)
 app.add_typer(complaints_app, name="complaint")
+app.add_typer(vouchers_app, name="vouchers")
 
 REPORT_COLUMNS = ("report", "state", "by", "entry", "PDQ", "second")
 """The last two are distances in bits."""
@@ -288,13 +290,6 @@ def list_(deployment: Deployment) -> Found:
     if held.vouchers:
         shown.append(_voucher_table(held.vouchers))
     return Found([describe_report(report) for report in held.reports], shown)
-
-
-@app.command("vouchers")
-def vouchers(deployment: Deployment) -> Found:
-    """List how many vouchers of each account are held, and how many could be opened."""
-    held = centre_list(deployment).vouchers
-    return Found(list(map(plain, held)), (_voucher_table(held),))
 
 
 @app.command("show")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_protocol.account_name import NOTICES
-from blindmatch_protocol.contract import AnyDesign, Party
+from blindmatch_protocol.contract import AnyDesign, Buffers, Party
 from blindmatch_server.centre.keys import JUDGE_PUBLIC, NOTICES_PUBLIC, PUBLIC_KEY
 from blindmatch_server.centre.references import Deployed
 from blindmatch_server.centre.service import CentreConfig, open_centre
@@ -24,6 +24,8 @@ from blindmatch_server.epochs.published import (
     OWN,
     SIGNED,
     Contents,
+    NoPublicationError,
+    Publication,
     open_publication,
     signed_epochs,
 )
@@ -213,12 +215,31 @@ def _centre(deployment: Deployment, design: AnyDesign, folder: Path) -> CentreCo
     openers = {}
     if design.vouchers and deployment.published(name).is_dir():
         publication = open_publication(deployment.published(name), roles=(), opener=True)
-        openers[name] = OpenerFiles(publication.manifest.epoch, publication.opener(), endorsed)
+        earlier = _earlier(design, deployment.published(name), publication)
+        openers[name] = OpenerFiles(publication.manifest.epoch, publication.opener(), endorsed, earlier)
     references = deployment.references if deployment.references.exists() else None
     mode, backed = deployment.franking.mode, backed_by(deployment, design)
     return CentreConfig(
         folder, deployment.centre_keys, deployed, references, openers, franking=mode, backed=backed
     )
+
+
+def _earlier(design: AnyDesign, folder: Path, newest: Publication) -> dict[int, Buffers]:
+    """The opener's files of the epochs before `newest` that are here and have its period."""
+
+    def period(one: Publication) -> bytes:
+        return design.period(design.open_setup(one.setup(), one.manifest.epoch))
+
+    found: dict[int, Buffers] = {}
+    for epoch in range(newest.manifest.epoch - 1, 0, -1):
+        try:
+            before = open_publication(folder, epoch, roles=(), opener=True)
+        except NoPublicationError:
+            break
+        if period(before) != period(newest):
+            break
+        found[epoch] = before.opener()
+    return found
 
 
 def pack_server(
