@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from blindmatch_protocol.contract import Done, NoMatch
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.evaluation.assess import results
 from blindmatch_simulations.evaluation.assess.observing import never_asks
 from blindmatch_simulations.evaluation.assess.plan import QUICK, PlanError, plan_text, read_plan
 from blindmatch_simulations.evaluation.assess.running import guarded
@@ -178,3 +179,20 @@ def test_the_manifest_holds_no_picture(tmp_path: Path) -> None:
     assert {type(value) for row in held["pictures"] for value in row.values()} <= {str, int}
     assert (tmp_path / "corpus.json").stat().st_size < 500 * len(held["pictures"]) + 100
     assert np.array([row["quality"] for row in held["pictures"]]).max() <= 100
+
+
+def test_a_row_that_is_being_written_is_not_yet_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results.write_whole(tmp_path / results.WORKLOAD, b"")
+    seen: list[set[str]] = []
+    replace = Path.replace
+
+    def watched(draft: Path, target: Path) -> Path:
+        seen.append(set(results.file_digests(tmp_path)))
+        return replace(draft, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    for path in ("rows/none.jsonl", "designs/none.json"):
+        results.write_whole(tmp_path / path, b"")
+    assert seen == [{"workload.toml"}, {"workload.toml", "rows/none.jsonl"}]

@@ -116,7 +116,8 @@ ROWS: Final = "rows"
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file in one step; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}")
+    # another thread may look for rows meanwhile: no pattern of `file_digests` fits a draft
+    draft = path.with_name(f".{path.name}.new")
     draft.write_bytes(data)
     draft.replace(path)
 
