@@ -20,6 +20,7 @@ from blindmatch_simulations.report import declared
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 
 from support import (
+    artifact,
     evidence_tables,
     fact_tables,
     growth,
@@ -64,6 +65,7 @@ def blocks() -> Mapping[str, Callable[[], str]]:
         **set_tables.TABLES,
         "the rows of benches: make pages": rows_of_benches,
         "the sample's run: make pages": sample.block,
+        "the claims: make pages": artifact.claims,
         "the run of make growth: make pages": growth.growth,
         "the run of make peers: make pages": peers.compared,
         "the scans of make peers: make pages": peers.scans,
@@ -88,7 +90,10 @@ def rows_of_benches() -> str:
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [
+        *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "ARTIFACT")),
+        *sorted((ROOT / "docs").rglob("*.md")),
+    ]
 
 
 def written_again(text: str, made: Mapping[str, Callable[[], str]]) -> str:
