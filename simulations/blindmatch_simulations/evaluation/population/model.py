@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
+from itertools import accumulate
 from math import ceil, floor, log, log2
 from typing import Final
 
@@ -327,10 +328,9 @@ def composed(model: Model, false: Floats, pictures: Floats, video: Floats, down:
 
 def spread_out(begun: Floats, left: float) -> Floats:
     """Sends of each day, of cascades by the day they began on, (..., days)."""
-    from scipy.signal import lfilter
-
-    made: Floats = lfilter([1 - left], [1, -left], begun)
-    return made
+    days = ((1 - left) * begun).T
+    made = accumulate(days.tolist() if days.ndim == 1 else days, lambda before, day: day + left * before)
+    return np.ascontiguousarray(np.array([*made]).T)
 
 
 def _sends(model: Model, law: Sizes, shares: Floats, words: tuple[int, str, str], runs: int) -> Floats:
