@@ -269,8 +269,62 @@ def test_an_assessment_takes_up_checks_and_says_what_is_committed(
         monkeypatch.setattr(running.Assessment, "_guard", lambda *_, why=why: running.Ended(why, 1.0, 1.0))
         run_of._check(read_plan(tiny(check_u=5)), tmp_path, "none", "none", threading.Event())
     (checks, used_up), (_, killed) = found
+    kept += [replace(kept[0], check=replace(kept[0].check, check=one.name)) for one in CHECKS[2:4]]
+    place.write_bytes(msgspec.json.encode(KeptChecks(1, {"none": tuple(kept)})))
+    run_of._check(read_plan(tiny(check_u=5)), tmp_path, "none", "none", threading.Event())
+    assert [one.verdict for one in found[2][0]] == ["passed"] * 4 and not found[2][1], "nothing was started"
     assert [one.verdict for one in checks] == ["passed", "passed", "not checked", "not checked"]
     assert used_up == "the work for checks, 5 u, was used up before" and killed == "ended by signal SIGKILL"
+
+
+def test_checks_of_a_design_that_has_committed_ones_are_made_in_the_process_of_its_run(
+    counted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran, acts = counted
+    order = list[str]()
+    monkeypatch.setattr(worker, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(worker, "choose_group_backend", lambda: None)
+    monkeypatch.setattr(worker, "_run", lambda *_: order.append("measured"))
+    acts[CHECKS[0].name] = lambda: order.append("checked")
+    plug_in = f"{Path(__file__).parents[1] / 'dummy_designs.py'}:ECHO"
+    for part, plan, reference, told in (
+        ("run", QUICK_PLAN, "none", ["measured", "checked"]),
+        ("run", QUICK_PLAN, plug_in, ["measured"]),
+        ("run", None, "none", ["measured"]),
+        ("check", None, "none", ["checked"]),
+    ):
+        order.clear()
+        ran.clear()
+        (tmp_path / worker.PLAN).write_text(plan_text(None, plan) if plan else plan_text(None))
+        kept = tmp_path / f"{part}-{plan}-{len(reference)}"
+        place = str(tmp_path)
+        assert worker.main([part, place, place, str(kept), reference]) == 0
+        assert order == told
+        held = kept_checks(kept.with_name(f"{kept.name}-{worker.CHECKED}"))
+        checked = [one.name for one in CHECKS[:4]] if "checked" in told else []
+        assert [one.check.check for every in held.values() for one in every] == checked
+
+
+def test_a_check_that_ends_the_process_of_the_run_takes_no_figures_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row of a design in which a check ran out of memory was one that failed, though all was measured."""
+
+    def guard(self: object, part: str, plan: object, folder: Path, name: str, *_: object) -> running.Ended:
+        if name == "none":
+            (folder / name / worker.OBSERVED).write_bytes(msgspec.json.encode(observed()))
+        return running.Ended("ended by signal SIGKILL", 1.0, 1.0)
+
+    written = list[str]()
+    monkeypatch.setattr(running.Assessment, "_guard", guard)
+    monkeypatch.setattr(running.Assessment, "_write", lambda self, plan, name, *_: written.append(name))
+    phase = lambda title: lambda done, total: None  # noqa: E731
+    run_of = running.Assessment(tmp_path, tiny(), ["none"], "test", phase)
+    (tmp_path / running.SETS).mkdir()
+    for name in ("none", "hash-upload"):
+        run_of._measure(read_plan(tiny()), tmp_path, name, name)
+    assert written == ["none"], "whose other checks are then made in a process of their own"
+    assert "ended by signal SIGKILL" in run_of._path("hash-upload").read_text()
 
 
 def test_a_row_says_which_of_its_figures_are_of_committed_evidence() -> None:

@@ -306,7 +306,7 @@ class Assessment(Struct, frozen=True):
         (self.out / SETS / f"{name}-{CHECKED}").unlink(missing_ok=True)
         ran = self._guard("run", plan, folder, name, reference)
         shutil.rmtree(self.out / SETS / name, ignore_errors=True)
-        seen = decoded_or_none(place / OBSERVED, Observed) if not ran.why else None
+        seen = decoded_or_none(place / OBSERVED, Observed)  # its last step but for checks, which may end it
         if seen is None:
             reason = ran.why or "its process left no result that can be read"
             parameters: dict[str, int | float | str] = {"reference": reference_words(reference)}
