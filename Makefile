@@ -213,7 +213,7 @@ SITE := build/docs-venv
 docs: ## build the documentation as a site with search, in build/docs; a warning fails
 	@test -n "$(PYTHON)" || { echo "docs: needs Python 3.11 or later (set PYTHON=...)" >&2; exit 1; }
 	@test -x $(SITE)/bin/sphinx-build || $(PYTHON) -m venv $(SITE)
-	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/docs.txt
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --only-binary :all: --require-hashes -r requirements/docs.txt
 	$(SITE)/bin/sphinx-build --quiet --fail-on-warning --fresh-env docs build/docs
 
 pages: $(DEV) ## write the parts of pages again that follow from code

@@ -252,7 +252,7 @@ def _driven(browser: str, folder: Path, plain: str) -> int:
     jobs = {
         "links": (plain, {"links": True, "back": True, "files": [], "guarded": True}),
         "marked files": (plain, {"files": [*handed, *marked, *single]}),
-        "marked files, no policy": (bare, {"files": [*marked, *single], "links": True}),
+        "marked files, no policy": (bare, {"files": [*marked, *single]}),
         "drawn with marks": (drawn, {"files": [], "links": True, "guarded": True}),
         "drawn with marks, no policy": (OWN_POLICY.sub("", drawn), {"files": [], "links": True}),
         "drawn with a wrong field": (
