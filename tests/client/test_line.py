@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from blindmatch_client.egress import Call, Egress, Endpoint, Recorder, Retry, stream
+from blindmatch_client.egress import Call, Egress, Endpoint, Recorder, Retry
 from blindmatch_client.egress.calls import ACKNOWLEDGE, RECEIVE, SEND
 from blindmatch_client.errors import MisbehavedError, RefusedError, ServiceUnavailableError
 from blindmatch_client.messages.relay import RelayClient
@@ -196,11 +196,7 @@ def test_what_came_while_another_answer_was_waited_for_comes_together(line: Any)
     assert egress.listen(call, pb.ReceiveRequest(), consume) == [1, 2]
 
 
-def test_an_end_is_noticed_while_nothing_is_asked_and_the_next_call_opens_another_line(
-    line: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("blindmatch_client.egress.line.LOOK_S", 0.01)
-
+def test_an_end_is_noticed_while_nothing_is_asked_and_the_next_call_opens_another_line(line: Any) -> None:
     def one(asks: Iterator[pb.Ask]) -> Iterator[pb.Answer]:
         next(asks)
         yield accepted(0)
@@ -208,29 +204,10 @@ def test_an_end_is_noticed_while_nothing_is_asked_and_the_next_call_opens_anothe
     relay, egress = line(one)
     send(egress)
     first = egress._channels._open[Party.PROVIDER].line
-    first._own.join(20)
-    assert first.ended and not first._stream.due
+    first._reader.join(20)
+    assert first.ended and not first._reader.is_alive()
     assert send(egress).accepted_at_ms == 1 and relay.lines == 2
     assert [record.failed for record in egress.recorder.records()] == [False, False]
-
-
-def test_a_call_for_which_another_thread_reads_is_given_up_on_in_time(line: Any) -> None:
-    def first_alone(asks: Iterator[pb.Ask]) -> Iterator[pb.Answer]:
-        next(asks)
-        yield accepted(0)
-        yield from (accepted(99) for _ in asks)
-
-    _, egress = line(first_alone)
-    send(egress)
-    opened = egress._channels._open[Party.PROVIDER].line
-    opened._reading = True  # by somebody who hears nothing
-    with pytest.raises(ServiceUnavailableError, match="did not answer in time"):
-        egress.unary(Call(Party.PROVIDER, SEND, Purpose.MESSAGE, None, False, 0.1), REQUEST)
-    with opened._changed:
-        opened._reading = False
-        opened._changed.notify_all()
-    opened._own.join(20)
-    assert opened.ended and not opened._stream.due
 
 
 @pytest.mark.parametrize(
@@ -266,12 +243,3 @@ def test_what_waits_is_asked_for_in_portions(line: Any) -> None:
     taken: list[int] = []
     RelayClient(egress).receive(0, lambda some: taken.extend(one.sequence for one in some))
     assert taken == list(range(1, 8)) and [size // (900 << 10) for size in asked] == [5, 2]
-
-
-def test_another_version_of_what_streams_are_made_of_is_found_out_at_import(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    stream._check_interface()
-    monkeypatch.setattr(stream, "_CODES", {})
-    with pytest.raises(ImportError, match="another version: a call to nobody ended as UNKNOWN"):
-        stream._check_interface()

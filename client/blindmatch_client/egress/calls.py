@@ -167,9 +167,6 @@ DETAIL_MOST: Final = 200
 RETRY_AFTER: Final = "retry-after-ms"
 """Trailing metadata by which a server says when it would answer."""
 
-SENT: Final = "sent"
-"""What happens on a stream once a request has left."""
-
 _UNAVAILABLE: Final = {
     "UNAVAILABLE": (
         "cannot be reached: check that it runs, its address, and that both certificates are of one authority"
@@ -191,19 +188,6 @@ _ADVICE: Final = {
     "NOT_FOUND": "check the name",
     "UNIMPLEMENTED": "it runs another version or another design",
 }
-
-
-class Ending(Exception):  # noqa: N818 - OK is one, too
-    """How a stream ended.
-
-    Attributes:
-        details: the other party's words.
-        trailing: metadata that came with it.
-    """
-
-    def __init__(self, code: str, details: str, trailing: dict[str, str | bytes]) -> None:
-        super().__init__(code)
-        self.code, self.details, self.trailing = code, details, trailing
 
 
 def translate(party: Party, error: grpc.RpcError) -> ServiceError:

@@ -1,8 +1,6 @@
 """A line: one stream to a party on which calls are made (`Connect` in the .proto), from any thread.
 
-    call --Ask--> stream ... stream --Answer{number}--> a call that waits reads --> the call of that number
-
-Whoever waits reads, for all others, too (docs/decisions/0019-the-line-has-no-threads.md).
+call --Ask--> stream ... stream --Answer{number}--> a thread that reads --> the call of that number
 """
 
 from __future__ import annotations
@@ -11,13 +9,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from google.protobuf.message import DecodeError, Message
 
-from blindmatch_client.egress.calls import RETRY_AFTER, SENT, Ending, Entry, failure, milliseconds, printable
+from blindmatch_client.egress.calls import Entry, failure, printable, translate
 from blindmatch_client.errors import MisbehavedError, ServiceError
 
 if TYPE_CHECKING:
@@ -25,29 +24,22 @@ if TYPE_CHECKING:
 
 MOST_HELD_BYTES: Final = 8 << 20
 """Of the answers to one call that nobody has taken yet; a party that sends more misbehaves."""
-LOOK_S: Final = 0.5
-"""How often the line's own thread looks; a deadline is kept to within this."""
 
 
 class Line:
     """An open line; made by `Channels.line`."""
 
     def __init__(self, party: Party, channel: grpc.Channel, path: str) -> None:
-        from blindmatch_client.egress.stream import Stream  # with the first call, as gRPC is
-
         self._party = party
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._over = threading.Event()
+        self._changed = threading.Condition()
         self._calls: dict[int, Replies] = {}
-        self._unsent: deque[bytes] = deque()
+        self._unsent: SimpleQueue[bytes] = SimpleQueue()
         self._next = 0
         self._end: ServiceError | None = None
-        self._sending = self._reading = False
-        self._until = 0.0
-        self._stream = Stream(channel, path)
-        self._own = threading.Thread(target=self._look_after, name=f"line to {party}", daemon=True)
-        self._own.start()
+        call: Any = channel.stream_stream(path)
+        self._stream = call(iter(self._unsent.get, b""))
+        self._reader = threading.Thread(target=self._read, name=f"line to {party}", daemon=True)
+        self._reader.start()
 
     @property
     def ended(self) -> bool:
@@ -62,26 +54,22 @@ class Line:
 
         Raises what ended the line, if it has ended.
         """
-        frame = _framed(field, request)
-        with self._lock:
+        with self._changed:
             if self._end is not None:
                 raise self._end
             replies = self._calls[self._next] = Replies(self, self._party, self._next, field, entry)
             self._next += 1
-            self._unsent.append(frame)
-            self._send()
+            self._unsent.put(_framed(field, request))
         return replies
 
     def wait(self, answers: deque[Any], until: float) -> None:
         """Wait until one of a call's `answers` is there; `ServiceError` if the line has ended, or there is
         none at `until`."""
-        with self._lock:
+        with self._changed:
             while not answers:
                 if self._end is not None:
                     raise self._end
-                if not self._reading:
-                    self._read(until)
-                elif not self._changed.wait(max(0.0, until - time.monotonic())):
+                if not self._changed.wait(max(0.0, until - time.monotonic())) and not answers:
                     self._finish(failure(self._party, "DEADLINE_EXCEEDED"))
 
     def forget(self, number: int) -> None:
@@ -90,44 +78,30 @@ class Line:
 
     def close(self) -> None:
         """End the line and all calls on it; none is made on it any more."""
-        with self._lock:
+        with self._changed:
             self._finish(failure(self._party, "CANCELLED"))
-        self._own.join()
+        self._reader.join()
 
     def _finish(self, end: ServiceError) -> None:
         if self._end is None:
             self._end = end
-            self._over.set()
+            self._unsent.put(b"")
             self._stream.cancel()
             self._changed.notify_all()
 
-    def _send(self) -> None:
-        if self._unsent and not self._sending and self._end is None:
-            self._sending = True
-            self._stream.send(self._unsent.popleft())
+    def _read(self) -> None:
+        import grpc  # with the first call
 
-    def _read(self, until: float) -> None:
-        """Wait for what happens next on the stream, without the lock, and take it."""
-        self._reading, self._until = True, until
-        happened: bytes | str | Ending = ""
-        self._lock.release()
+        end = failure(self._party, "CANCELLED")
         try:
-            happened = self._stream.wait()
-        except Ending as ending:
-            happened = ending
-        finally:
-            self._lock.acquire()
-            self._reading = False
-            self._changed.notify_all()
-        if isinstance(happened, bytes):
-            self._take(happened)
-        elif isinstance(happened, Ending):
-            code = "CANCELLED" if happened.code == "OK" else happened.code
-            wait = milliseconds(happened.trailing.get(RETRY_AFTER))
-            self._finish(failure(self._party, code, happened.details, wait))
-        elif happened == SENT:
-            self._sending = False
-            self._send()
+            for raw in self._stream:
+                with self._changed:
+                    self._take(raw)
+                    self._changed.notify_all()
+        except grpc.RpcError as error:
+            end = translate(self._party, error)
+        with self._changed:
+            self._finish(end)
 
     def _take(self, raw: bytes) -> None:
         try:
@@ -138,23 +112,6 @@ class Line:
         replies = self._calls.get(answer.number)
         if replies is not None and replies.put(answer, len(raw)) > MOST_HELD_BYTES:
             self._finish(MisbehavedError(self._party, "more is sent than was asked for"))
-
-    def _look_after(self) -> None:
-        """End the line if who reads has waited too long; read if nobody has for a while, and to the end."""
-        asked = -1
-        while not self._over.wait(LOOK_S):
-            with self._lock:
-                if self._reading and time.monotonic() > self._until:
-                    self._finish(failure(self._party, "DEADLINE_EXCEEDED"))
-                elif not self._reading and asked == self._next and self._end is None:
-                    self._read(float("inf"))
-                asked = self._next
-        with self._lock:
-            while self._stream.due:
-                if self._reading:
-                    self._changed.wait()
-                else:
-                    self._read(float("inf"))
 
 
 class Replies:
