@@ -84,7 +84,7 @@ _VOUCHER: Final = "threshold-psi/voucher"
 _AD_TAG: Final = b"blindmatch/threshold-psi/voucher/v1"
 _MATCH_TAG: Final = b"blindmatch/threshold-psi/match-key/v1"
 _EVIDENCE_TAG: Final = b"blindmatch/threshold/evidence-key/v1"
-_PERIOD_TAG: Final = b"blindmatch/threshold-psi/period/v1"
+_PERIOD_TAG: Final = b"blindmatch/threshold-psi/period/v2"
 
 THRESHOLD: Final = bm.Parameter(
     "threshold", "Matches of a device and period below which nothing opens: t.", "matches", 4, 2, 1_000
@@ -153,9 +153,11 @@ def _row(raw: bytes) -> Rows:
     return np.frombuffer(raw, np.uint8).reshape(1, -1)
 
 
-def period_of(public: bytes, threshold: int) -> bytes:
-    """Names the life of the key with this L; another threshold is another period."""
-    return sha256(_PERIOD_TAG + public + threshold.to_bytes(8, "big")).digest()
+def period_of(public: bytes, values: Mapping[str, int]) -> bytes:
+    """Names the life of the key with this L. Another threshold is another period, as is another share of
+    synthetic vouchers: a device would make one picture's up in one epoch, and not in the next."""
+    stated = b"".join(values[one.name].to_bytes(8, "big") for one in (THRESHOLD, SYNTHETIC))
+    return sha256(_PERIOD_TAG + public + stated).digest()
 
 
 def bound_to(epoch: int, period: bytes, device: bytes, blinded: bytes) -> bytes:
@@ -297,8 +299,8 @@ def _is_of(raw: bytes, account: str) -> bool:
 
 VISIBLE: Final = bm.Fact(
     "visible_vouchers",
-    "how many of an account's pictures are listed or made to look so, and which vouchers these are, but not "
-    "what is on them",
+    "how many of an account's pictures are listed or made to look so, which vouchers these are and which of "
+    "them are of one picture, but not what is on them",
     bm.Severity.OUTCOME, shows=frozenset({bm.Shows.OUTCOME}),
 )  # fmt: skip
 EARLY: Final = bm.Fact(
@@ -317,7 +319,7 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
 
     info = bm.Info(
         name="threshold-psi",
-        version=1,
+        version=2,
         option="1b",
         differs="the hash is blinded, and nothing opens below a threshold of matches",
         summary="Every picture gives a voucher; the centre can open those that match, from a threshold on.",
@@ -421,7 +423,7 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
         if file.row(CELLS_KIND).length != domain.cells * group.ELEMENT_BYTES:
             raise SetFileError(f"{SET_FILE}: the table has not the cells of its number of entries")
         _check_elements(one_row(public), "public key")
-        period = period_of(public, values[THRESHOLD.name])
+        period = period_of(public, values)
         return Setup(domain.epoch, file.entries, values, one_row(public), domain, period, file)
 
     def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
@@ -462,9 +464,9 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
 
     def open_opener(self, files: bm.Buffers) -> bm.Opener:
         file = open_file(self.info, files, KEY_FILE, None)
-        key, threshold = _secret(file), self._settled(file)[THRESHOLD.name]
-        period = period_of(group.multiply_base(key).tobytes(), threshold)
-        epoch = file.identity.epoch
+        key, values = _secret(file), self._settled(file)
+        period = period_of(group.multiply_base(key).tobytes(), values)
+        epoch, threshold = file.identity.epoch, values[THRESHOLD.name]
         return ThresholdOpener(epoch, period, threshold, key, open_list(self.info, files, epoch))
 
     def enrol(self, rng: bm.Randomness) -> DeviceKey:

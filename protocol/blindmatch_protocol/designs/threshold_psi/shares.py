@@ -18,6 +18,7 @@ variables (Coppersmith and Sudan 2003; Parvaresh and Vardy 2005). Nothing betwee
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from hashlib import sha512, shake_256
 from typing import Final, TypeAlias
 
@@ -104,17 +105,25 @@ class DeviceShares(Redacted, Struct, frozen=True):
         drawn = int.from_bytes(self._drawn(_PLACE_TAG, 16, own_hash), "little")
         place = 1 + drawn % (FIELD - 1)
         noise = _elements(self._drawn(_NOISE_TAG, 16 * COORDINATES, own_hash))
-        powers = self._polynomials()
+        powers, account_key = _of_period(self.key, self.period, self.threshold)
         real = Share(place, tuple(_evaluated_packed(powers, place)))
-        return real, Share(place, tuple(noise)), key_of(_unpacked(powers[0]))
+        return real, Share(place, tuple(noise)), account_key
 
-    def _polynomials(self) -> list[int]:
+    def polynomials(self) -> list[int]:
         """For each power, the coefficients of all polynomials, packed into one number, 128 bits each."""
         raw = np.frombuffer(self._drawn(_POLYNOMIAL_TAG, 8 * COORDINATES * self.threshold), "<u8")
         slots = np.zeros((self.threshold, COORDINATES, 2), "<u8")
         slots[:, :, 0] = raw.reshape(self.threshold, COORDINATES) & np.uint64(FIELD)
         packed, width = slots.tobytes(), 16 * COORDINATES
         return [int.from_bytes(packed[at : at + width], "little") for at in range(0, len(packed), width)]
+
+
+@lru_cache(maxsize=4)
+def _of_period(key: bytes, period: bytes, threshold: int) -> tuple[list[int], bytes]:
+    """A device's polynomials and account key, the same for all pictures of a period: of t = 30 drawing them
+    took longer than a multiplication."""
+    powers = DeviceShares(key, period, threshold).polynomials()
+    return powers, key_of(_unpacked(powers[0]))
 
 
 def _evaluated_packed(powers: Sequence[int], place: int) -> list[int]:

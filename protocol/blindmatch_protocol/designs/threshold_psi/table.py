@@ -60,8 +60,11 @@ class Domain(Struct, frozen=True):
 
     def places(self, hashes: Rows) -> Places:
         """The three cells of each hash: one in each of three segments in a row."""
-        words = self._digests(_PLACE_TAG, hashes).view("<u8")
-        length, starts, _ = self._sizes()
+        words, (length, starts, _) = self._digests(_PLACE_TAG, hashes).view("<u8"), self._sizes()
+        if len(words) == 1:  # a device's: arrays would cost more than the work
+            first, *others = words[0, :4].tolist()
+            cells = [(first % starts + at) * length + one % length for at, one in enumerate(others)]
+            return np.array([cells], np.int64)
         segment = words[:, 0] % np.uint64(starts)
         offsets = words[:, 1:4] % np.uint64(length)
         return ((segment[:, None] + np.arange(3, dtype=np.uint64)) * np.uint64(length) + offsets).astype(
@@ -83,7 +86,7 @@ class Domain(Struct, frozen=True):
 
     def _digests(self, tag: bytes, hashes: Rows) -> Rows:
         front = self.epoch.to_bytes(8, "big") + self.seed
-        if len(hashes) == 1:  # a device's: arrays would cost more than the hashing
+        if len(hashes) == 1:  # a device's: arrays would cost more than the work
             digest = sha512(tag.ljust(_BLOCK, b"\0") + front + hashes.tobytes()).digest()
             return np.frombuffer(digest, np.uint8).reshape(1, -1)
         return rowwise.sha512(rowwise.joined(len(hashes), front, hashes), tag.ljust(_BLOCK, b"\0"))
