@@ -8,6 +8,7 @@ import json
 import re
 from itertools import pairwise
 from pathlib import Path
+from subprocess import CalledProcessError
 from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
@@ -46,6 +47,7 @@ from blindmatch_simulations.testbed.deployment.registry import all_designs
 from defusedxml.ElementTree import fromstring
 from msgspec import to_builtins
 from msgspec.structs import replace
+from support import sample as making
 from support.assess_page import outline, results_folder
 from support.assess_rows import HOSTILE, observed, row
 from support.drawn import Drawn, called, cells, drawn, pictured
@@ -418,6 +420,23 @@ def test_the_samples_page_says_what_its_files_hold(tmp_path: Path) -> None:
     spent = {"attack run all": {"seconds": 61, "cpu_seconds": 125}}
     (tmp_path / MADE).write_text(json.dumps(spent))
     assert "`attack run all` took 1 min 1 s, and 2 min 5 s of CPU.\n" in block(tmp_path)
+
+
+def test_what_an_interrupted_run_of_the_sample_took_is_added_to_what_the_rest_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: dict[str, dict[str, float]] = {"assess": {"seconds": 60, "cpu_seconds": 90, "done": False}}
+
+    def broken(*words: str) -> None:
+        raise CalledProcessError(4, words)
+
+    monkeypatch.setattr(making, "command", broken)
+    with pytest.raises(CalledProcessError):
+        making.spend(made, "assess")
+    assert made["assess"]["seconds"] >= 60 and not made["assess"]["done"]
+    monkeypatch.setattr(making, "command", lambda *words: None)
+    making.spend(made, "assess")
+    assert made["assess"]["seconds"] >= 60 and made["assess"]["cpu_seconds"] >= 90 and made["assess"]["done"]
 
 
 def kind_of_picture(**changes: Any) -> ByKind:

@@ -59,13 +59,21 @@ def command(*words: str) -> None:
     subprocess.run([str(Path(sys.executable).with_name("blindmatch")), *words], check=True)
 
 
-def spent(*words: str) -> dict[str, float]:
-    """Run a command; seconds on the clock, and of CPU."""
+def spend(made: dict[str, dict[str, float]], name: str, *words: str) -> None:
+    """Run a command, and add its seconds on the clock, and of CPU, to those of earlier tries; it is done when
+    it ends well."""
+    earlier = made.get(name, {})
     before, at = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    command(*words)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"seconds": round(time.monotonic() - at), "cpu_seconds": round(cpu)}
+    try:
+        command(*name.split(), *words)
+    finally:
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        made[name] = {
+            "seconds": round(time.monotonic() - at) + earlier.get("seconds", 0),
+            "cpu_seconds": round(cpu) + earlier.get("cpu_seconds", 0),
+            "done": sys.exc_info()[0] is None,
+        }
 
 
 def run() -> None:
@@ -77,9 +85,11 @@ def run() -> None:
     for name, words in {
         "assess --quick": ("--out", str(RUN)), "attack run all": ("--json", str(RUN / "attacks.json")),
     }.items():  # fmt: skip
-        if name not in made:
-            made[name] = spent(*name.split(), *words)
-            file.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
+        if not made.get(name, {}).get("done"):
+            try:
+                spend(made, name, *words)
+            finally:
+                file.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
     command("report", str(RUN))
     for one in WHOLE:
         shutil.rmtree(SAMPLE / one) if (SAMPLE / one).is_dir() else (SAMPLE / one).unlink(missing_ok=True)
