@@ -40,18 +40,25 @@ def test_servers_end_with_the_block_even_if_it_fails(deployment: Deployment) -> 
     assert processes_of(deployment.home) == []
 
 
-def test_servers_end_with_the_process_that_started_them_even_if_it_is_killed(deployment: Deployment) -> None:
-    script = (
-        "import sys, time; from pathlib import Path; from blindmatch_protocol.contract import Party;"
-        "from blindmatch_simulations.testbed.deployment.folder import Deployment;"
-        "from blindmatch_simulations.testbed.deployment.processes import running_servers;"
-        "servers = running_servers(Deployment(Path(sys.argv[1])), (Party.CENTRE, Party.PROVIDER), ());"
-        "servers.__enter__(); print('up', flush=True); time.sleep(600)"
-    )
+STARTS = (
+    "import sys, time; from pathlib import Path; from blindmatch_protocol.contract import Party;"
+    "from blindmatch_simulations.testbed.deployment.folder import Deployment;"
+    "from blindmatch_simulations.testbed.deployment.processes import Nursery, running_servers;"
+    "nursery = {0}; home, parties = Deployment(Path(sys.argv[1])), (Party.CENTRE, Party.PROVIDER);"
+    "servers = running_servers(home, parties, (), nursery); up = servers.__enter__();"
+)
+
+
+@pytest.mark.parametrize("nursery", [None, "Nursery()"])
+def test_servers_end_with_the_process_that_started_them_even_if_it_is_killed(
+    deployment: Deployment, nursery: str | None
+) -> None:
+    script = STARTS.format(nursery) + "print(*(one.process.pid for one in up), flush=True); time.sleep(600)"
     command = [sys.executable, "-c", script, str(deployment.home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None and parent.stdout.readline() == b"up\n"
-        assert len(processes_of(deployment.home)) == 3
+        assert parent.stdout is not None
+        pids = {int(one) for one in parent.stdout.readline().split()}
+        assert len(pids) == 2 and pids < {*processes_of(deployment.home)}, "each is a process of its own"
         parent.kill()
     deadline = time.monotonic() + 60
     while processes_of(deployment.home):
@@ -60,6 +67,23 @@ def test_servers_end_with_the_process_that_started_them_even_if_it_is_killed(dep
     logs = [(deployment.server(party) / "log.jsonl").read_text() for party in (Party.CENTRE, Party.PROVIDER)]
     assert all("drained" in log for log in logs)
     assert deployment.endpoints() == {}
+
+
+def test_a_forked_server_tells_how_it_ended_and_what_it_said(deployment: Deployment, tmp_path: Path) -> None:
+    # without a deployment `blindmatch serve` ends with a code of its own
+    script = STARTS.format("Nursery()") + (
+        f"refused = nursery.start(['serve', 'relay', '--home', '/dev/null'], Path({str(tmp_path / 'said')!r}));"
+        "code = refused.wait();"
+        "up[1].process.kill(); print(code, refused.poll(), up[1].process.wait(), up[0].process.poll());"
+        "up[1].process.terminate(); servers.__exit__(None, None, None); print(up[0].process.returncode);"
+        "import os; os.kill(nursery._pid, 9); nursery.start(['serve'], Path(os.devnull))"
+    )
+    command = [sys.executable, "-c", script, str(deployment.home)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == ["4", "4", "-9", "None", "0"], done.stderr
+    assert "is no deployment" in (tmp_path / "said").read_text()
+    assert "ProcessError: the process that servers are forked off ended" in done.stderr
+    assert processes_of(deployment.home) == []
 
 
 def test_a_server_s_log_is_json_whatever_else_writes_to_its_streams(

@@ -181,7 +181,8 @@ class Traffic(Strict, frozen=True):
 
 
 class ServerCost(Strict, frozen=True):
-    """CPU of a server's process while the pictures were sent, and its memory at the most."""
+    """CPU of a server's process while the pictures were sent, and its memory at the most, with the modules of
+    the worker that it is forked off."""
 
     party: str
     cpu_s: float | None

@@ -76,7 +76,7 @@ from blindmatch_simulations.testbed.audit import Audit, Undeclared, audit_device
 from blindmatch_simulations.testbed.deployment.curating import add_references, lend
 from blindmatch_simulations.testbed.deployment.devices import Watched
 from blindmatch_simulations.testbed.deployment.operators import centre_show
-from blindmatch_simulations.testbed.deployment.processes import ServerProcess
+from blindmatch_simulations.testbed.deployment.processes import Nursery, ServerProcess
 from blindmatch_simulations.testbed.inprocess.deployed import open_published, values_of
 from blindmatch_simulations.testbed.scenario.run import counterpart, evidence, sums, watching
 from blindmatch_simulations.testbed.scenario.world import World
@@ -265,6 +265,7 @@ class Observer(Redacted, Struct, frozen=True):
     plan: Plan
     material: Material
     phases: PhaseTimes
+    nursery: Nursery | None = None
     seen: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> Observed:
@@ -305,7 +306,7 @@ class Observer(Redacted, Struct, frozen=True):
         return [item for item in self.material.items() if item.listed and item.edit == "identical"]
 
     def _serve(self, world: World, fit: Fitted) -> None:
-        world.start()
+        world.start(nursery=self.nursery)
         world.device(RECIPIENT)
         self._send(world, fit.items)
         with self.phases("messages received") as progress:

@@ -29,6 +29,7 @@ from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.run import CHECKS, QUICK
 from blindmatch_simulations.measure.machine import choose_group_backend
 from blindmatch_simulations.measure.phases import PhaseTimes
+from blindmatch_simulations.testbed.deployment.processes import Nursery
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.inprocess.deployed import values_of
 
@@ -41,14 +42,17 @@ EVERY_SECONDS = 0.2
 
 def main(arguments: list[str]) -> int:
     """Run a part; 0 if it came to its end."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     part, reference = arguments[0], arguments[4]
     folder, out, sets = map(Path, arguments[1:4])
+    # before there are threads
+    nursery = Nursery() if part == "run" else None
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         choose_group_backend()
         plan = read_plan((folder / PLAN).read_text("utf-8"))
-        if part == "run":
-            _run(plan, folder, out, sets, reference)
+        if nursery is not None:
+            with nursery:
+                _run(plan, folder, out, sets, reference, nursery)
         if part == "check" or (plan.committed_checks and committed_checks(reference)):
             # few checks are left where most are committed: they take no process of their own
             _check(plan, sets.with_name(f"{sets.name}-{CHECKED}"), reference)
@@ -66,10 +70,10 @@ def _end_with_parent() -> None:
         os.killpg(os.getpid(), signal.SIGKILL)
 
 
-def _run(plan: Plan, folder: Path, out: Path, sets: Path, reference: str) -> None:
+def _run(plan: Plan, folder: Path, out: Path, sets: Path, reference: str, nursery: Nursery) -> None:
     with tempfile.TemporaryDirectory(prefix="home-", dir=out) as home:
         material, phases = Material(folder / MATERIAL), PhaseTimes(_tell)
-        observed = Observer(Path(home) / "home", sets, reference, plan, material, phases).run()
+        observed = Observer(Path(home) / "home", sets, reference, plan, material, phases, nursery).run()
     write_whole(out / OBSERVED, msgspec.json.encode(observed))
 
 

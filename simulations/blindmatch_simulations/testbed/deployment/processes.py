@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from importlib import import_module
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from signal import Signals
-from typing import Final
+from signal import SIGKILL, SIGTERM, Signals
+from typing import Final, NoReturn, Self
 
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Party
@@ -40,11 +45,128 @@ class ProcessError(BlindmatchError):
         self.code = code
 
 
+PROGRAM: Final = "blindmatch_simulations"
+
+
+class Nursery:
+    """Forks servers off a copy of this process, which has their modules loaded: for whoever starts many.
+
+    It is made before this process has threads, locks or open files. Servers end once this process does.
+    """
+
+    def __init__(self) -> None:
+        ends, self._lives = os.pipe()
+        self._line, theirs = Pipe()
+        self._pid = os.fork()
+        if not self._pid:
+            os.close(self._lives)
+            self._line.close()
+            _nurse(theirs, ends)
+        os.close(ends)
+        theirs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.close()
+        os.close(self._lives)
+        os.waitpid(self._pid, 0)
+
+    def start(self, arguments: Sequence[str], output: Path) -> Forked:
+        """`blindmatch` with `arguments`; its streams go to the file `output`."""
+        return Forked(self, self.ask((tuple(arguments), str(output))) or 0)
+
+    def ask(self, asked: tuple[tuple[str, ...], str] | int) -> int | None:
+        """Start what is given, for its number; or the exit code of that number, None while it runs."""
+        try:
+            self._line.send(asked)
+            code: int | None = self._line.recv()
+        except (EOFError, OSError) as error:
+            raise ProcessError("the process that servers are forked off ended") from error
+        return code
+
+
+def _nurse(line: Connection, ends: int) -> NoReturn:
+    import_module(f"{PROGRAM}.cli.serve")
+    while True:
+        try:
+            asked = line.recv()
+        except EOFError:
+            os._exit(0)
+        if isinstance(asked, int):
+            ended, status = os.waitpid(asked, os.WNOHANG)
+            line.send(os.waitstatus_to_exitcode(status) if ended else None)
+        elif pid := os.fork():
+            line.send(pid)
+        else:
+            line.close()
+            _become(ends, *asked)
+
+
+def _become(ends: int, arguments: tuple[str, ...], output: str) -> NoReturn:
+    """Go on as ``python -m`` does with its standard input at `ends`."""
+    code: object = 1
+    try:
+        with Path(output).open("wb") as sink:
+            for number, given in enumerate((ends, sink.fileno(), sink.fileno())):
+                os.dup2(given, number)
+        sys.argv = [PROGRAM, *arguments]
+        runpy.run_module(PROGRAM, run_name="__main__", alter_sys=True)
+    except SystemExit as leave:
+        code = leave.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
+
+
+class Forked:
+    """A process of a `Nursery`, with those methods of `subprocess.Popen` that a server's has.
+
+    Attributes:
+        returncode: once it was seen to have ended.
+    """
+
+    stdin: Final = None
+
+    def __init__(self, nursery: Nursery, pid: int) -> None:
+        self.pid, self._nursery = pid, nursery
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, negative if a signal ended it; None while it runs."""
+        if self.returncode is None:
+            self.returncode = self._nursery.ask(self.pid)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code once it ends; `subprocess.TimeoutExpired` if it does not within so many seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if deadline is not None and timeout is not None and time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(PROGRAM, timeout)
+            time.sleep(_POLL_SECONDS)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Nothing happens if it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(SIGKILL)
+
+
 class ServerProcess(Struct, frozen=True):
     """A running server, where its log goes, and the byte of it that this start begins at."""
 
     party: Party
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log: Path
     begins: int
 
@@ -83,7 +205,10 @@ def alone(deployment: Deployment, party: Party) -> Iterator[None]:
 
 @contextmanager
 def running_servers(
-    deployment: Deployment, parties: Sequence[Party], options: Sequence[str]
+    deployment: Deployment,
+    parties: Sequence[Party],
+    options: Sequence[str],
+    nursery: Nursery | None = None,
 ) -> Iterator[list[ServerProcess]]:
     """`blindmatch serve ...` for each of `parties`, each in a process of its own, until the block ends;
     `ProcessError` if one does not come up; the text has the end of its log.
@@ -99,7 +224,7 @@ def running_servers(
         for group in (parties[:1], parties[1:]):
             started = []
             for party in group:
-                started.append(_start(deployment, party, options))
+                started.append(_start(deployment, party, options, nursery))
                 stack.callback(_stop, started[-1])
             for server in started:
                 _wait(deployment, server, deadline)
@@ -120,25 +245,22 @@ def _killed(signal: int) -> str:
     return f"was killed by {Signals(signal).name}" if signal in set(Signals) else f"ended by signal {signal}"
 
 
-def _start(deployment: Deployment, party: Party, options: Sequence[str]) -> ServerProcess:
+def _start(
+    deployment: Deployment, party: Party, options: Sequence[str], nursery: Nursery | None
+) -> ServerProcess:
     folder = deployment.server(party)
     with alone(deployment, party):
         deployment.port_file(party).unlink(missing_ok=True)
     log = folder / "log.jsonl"
-    command = [sys.executable, "-m", "blindmatch_simulations", "serve", party.server]
-    command += [
-        "--home",
-        str(deployment.home),
-        "--port",
-        "0",
-        "--end-with-input",
-        "--log",
-        str(log),
-        *options,
-    ]
+    words = ["serve", party.server, "--home", str(deployment.home), "--port", "0"]
+    words += ["--end-with-input", "--log", str(log), *options]
     begins = log.stat().st_size if log.exists() else 0
     # libraries and the interpreter write there, and no JSON
-    with (folder / "output.txt").open("wb") as output:
+    said = folder / "output.txt"
+    if nursery is not None:
+        return ServerProcess(party, nursery.start(words, said), log, begins)
+    with said.open("wb") as output:
+        command = [sys.executable, "-m", PROGRAM, *words]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT)
     return ServerProcess(party, process, log, begins)
 

@@ -43,7 +43,12 @@ from blindmatch_simulations.testbed.deployment.devices import Options, Watched, 
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.hosting import listen_of, parties_of, services_of
 from blindmatch_simulations.testbed.deployment.operators import centre_list, counters
-from blindmatch_simulations.testbed.deployment.processes import ServerProcess, check_alive, running_servers
+from blindmatch_simulations.testbed.deployment.processes import (
+    Nursery,
+    ServerProcess,
+    check_alive,
+    running_servers,
+)
 from blindmatch_simulations.testbed.deployment.registry import load_design, portable_reference
 from blindmatch_simulations.testbed.deployment.transparency import make_log, read_log
 from blindmatch_simulations.testbed.scenario.operations import ScenarioError
@@ -135,7 +140,11 @@ class Servers(Redacted, Struct):
         return log.parties if log else ()
 
     def start(
-        self, parties: Sequence[Party] | None = None, threads: bool = False, reference: str | None = None
+        self,
+        parties: Sequence[Party] | None = None,
+        threads: bool = False,
+        reference: str | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
         """Start servers, by default all of the design's that do not run.
 
@@ -143,6 +152,7 @@ class Servers(Redacted, Struct):
             parties: whose; by default the log's, too, if there is one.
             threads: in a thread of this process; else each is a process of its own.
             reference: of what processes serve, if not this design.
+            nursery: what they are forked off; else each loads all modules itself.
         """
         every = (*self.log_parties, *self.parties)
         chosen = tuple(parties or [one for one in every if one not in self.running])
@@ -150,7 +160,7 @@ class Servers(Redacted, Struct):
             self._stack.enter_context(threaded_servers(self.deployment, self.design, chosen, self.clock))
         else:
             options = ("--design", portable_reference(reference or self.reference))
-            started = self._stack.enter_context(running_servers(self.deployment, chosen, options))
+            started = self._stack.enter_context(running_servers(self.deployment, chosen, options, nursery))
             self.servers |= {server.party: server for server in started}
         self.running += chosen
 
