@@ -72,16 +72,16 @@ def test_servers_end_with_the_process_that_started_them_even_if_it_is_killed(
 def test_a_forked_server_tells_how_it_ended_and_what_it_said(deployment: Deployment, tmp_path: Path) -> None:
     # without a deployment `blindmatch serve` ends with a code of its own
     script = STARTS.format("Nursery()") + (
-        f"refused = nursery.start(['serve', 'relay', '--home', '/dev/null'], Path({str(tmp_path / 'said')!r}));"
+        "refused = nursery.start(['serve', 'relay', '--home', '/dev/null'], Path(sys.argv[2]));"
         "code = refused.wait();"
         "up[1].process.kill(); print(code, refused.poll(), up[1].process.wait(), up[0].process.poll());"
         "up[1].process.terminate(); servers.__exit__(None, None, None); print(up[0].process.returncode);"
         "import os; os.kill(nursery._pid, 9); nursery.start(['serve'], Path(os.devnull))"
     )
-    command = [sys.executable, "-c", script, str(deployment.home)]
+    command = [sys.executable, "-c", script, str(deployment.home), str(tmp_path / "said")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.stdout.split() == ["4", "4", "-9", "None", "0"], done.stderr
-    assert "is no deployment" in (tmp_path / "said").read_text()
+    assert "Not a directory" in (tmp_path / "said").read_text()
     assert "ProcessError: the process that servers are forked off ended" in done.stderr
     assert processes_of(deployment.home) == []
 
