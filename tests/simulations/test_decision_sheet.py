@@ -54,6 +54,18 @@ def _words(one: Element) -> str:
     return " ".join("".join(one.itertext()).replace("\u00a0", " ").replace("\u202f", "").split())
 
 
+def _found(made: Drawn, name: str) -> list[str]:
+    """What a design finds, of edited copies, and innocents a year: of its letter, or of its own row."""
+    cell = _rows(made)[name][1]
+    tree: Element = fromstring(made.sheet)
+    table = next(
+        (one for one in tree.iter("table") if one.findtext("caption", "").startswith("What is found")), ()
+    )
+    rows = [[_words(cell) for cell in one] for one in table and table.iter("tr")]
+    of = [row[1:] for row in rows if row[0].startswith(cell[:2])]
+    return of[0] if re.match("[A-Z] ", cell) else cell.split("; ", 1)[1].split("; innocents: ")
+
+
 def _of(results: Results, name: str) -> Measured:
     return next(one for one in results.rows if isinstance(one, Measured) and one.design.name == name)
 
@@ -66,7 +78,7 @@ def test_every_design_and_study_of_the_run_has_a_row_under_its_level(results: Re
         if one.find("th[@colspan]") is not None:
             under = _words(one)
         elif one.find("td") is not None and _design(one):
-            found[_design(one)] = under
+            found |= dict.fromkeys(_design(one).split(), under)
     heads = {
         "baseline": "Baselines",
         "device": "Device level",
@@ -92,25 +104,30 @@ def _carried(results: Results) -> tuple[Results, Measured]:
 def test_a_variant_stands_below_its_design_and_says_only_what_differs(results: Results) -> None:
     whole, one = _carried(results)
     made = drawn(SAMPLE, whole)
-    names = [name for name, cells in _rows(made).items() if name != "carried-token-psi"]
-    assert names.index(one.id) == names.index("oprf-psi") + 1
-    (cell,) = _rows(made)[one.id]
+    names = list(_rows(made))
+    both = "carried-token-psi carried-oprf-psi"
+    assert names.index(both) == names.index("token-psi") + 1, "below the designs of its option"
+    (cell,) = _rows(made)[both]
     assert cell.startswith("Who learns what of an innocent picture: nobody anything more than in every")
-    (megabytes,) = re.findall(r" A user's year: [\d.]+ s; ([\d.]+) MB", cell)
+    assert cell.count("Who learns") == 1, "what is said of both is said once"
+    (megabytes,) = re.findall(r"blinded hash: A user's year: [\d.]+ s; ([\d.]+) MB", cell)
     assert 1 <= float(megabytes) / GIVEN["items"] < 1.1 and "same hash" not in cell and "yes" not in cell
     links = {each.get("href", "")[1:] for each in fromstring(made.sheet).iter("a")}
-    assert {f"{one.id}.sees", f"{one.id}.user"} <= links & made.evidence.keys()
+    assert {"carried-token-psi.sees", f"{one.id}.user"} <= links & made.evidence.keys()
     fold = next(each for each in made.tree().iter("details") if each.get("id") == "variants")
     assert f"{one.id}.cost" in {each.get("href", "")[1:] for each in fold.iter("a")}, "all of its figures"
     same = replace(one, design=_of(results, "oprf-psi").design, figures=_of(results, "oprf-psi").figures)
     rows = tuple(same if each is one else each for each in whole.rows)
-    assert _rows(drawn(SAMPLE, replace(whole, rows=rows)))[one.id] == ["no different"]
+    found = _rows(
+        drawn(SAMPLE, replace(whole, rows=[each for each in rows if each.id != "carried-token-psi"]))
+    )
+    assert found[one.id] == ["no different"]
 
 
 def test_a_variant_without_its_design_has_a_row_of_its_own(results: Results) -> None:
     whole, one = _carried(results)
     made = drawn(SAMPLE, replace(whole, rows=(one,)))
-    assert len(_rows(made)[one.id]) == 10 and 'id="variants"' not in made.main
+    assert len(_rows(made)[one.id]) == 8 and 'id="variants"' not in made.main
     known = all_designs()
     for kind in committed("plain")["variants"]:
         assert kind["says"] and {*kind["of"], *kind["of"].values()} <= known.keys()
@@ -132,8 +149,9 @@ def test_found_is_the_share_of_all_edited_copies_with_that_of_the_providers_besi
         figure, part = figures["corpus_recall"], figures["corpus_recall_pairs"].value
         assert figure.value is not None and figure.low is not None and figure.high is not None and part
         value, low, high = (f"{100 * one:.3g}" for one in (figure.value, figure.low, figure.high))
-        assert _rows(made)[name][2] == f"{value} % ({low}\u2013{high} %); {100 * part:.3g} % of 0a's"
-    assert _rows(made)["none"][2] == "none"
+        assert _found(made, name)[0] == f"{value} % ({low}\u2013{high} %); {100 * part:.3g} % of 0a's"
+        assert _rows(made)[name][1].endswith(f" copies, {value} %")
+    assert _rows(made)["none"][1] == "nothing"
 
 
 def test_what_a_user_pays_in_a_year_is_computed_from_the_row_and_the_scale(
@@ -144,12 +162,12 @@ def test_what_a_user_pays_in_a_year_is_computed_from_the_row_and_the_scale(
     setup, update = (row[name].value or 0 for name in ("setup_bytes", "update_bytes"))
     total = GIVEN["items"] * query + GIVEN["setups"] * setup + 365 * GIVEN["updates"] * update
     cpu = (row["device_cpu_ms"].value or 0) * GIVEN["items"] / 1000
-    assert _rows(made)["token-psi"][4].startswith(
+    assert _rows(made)["token-psi"][2].startswith(
         f"{cpu:.2g} s; {total / 1e6:.3g} MB, \u20ac{total * PRICE:.2f}"
     )
     constant = {"query_growth_bytes": Figure(0.0, low=0.0, high=0.0)}
-    sealed = _rows(drawn(SAMPLE, _with(results, constant)))["enclave"][4]
-    assert "real list" not in sealed, "a sealed picture does not grow with the list"
+    sealed = _rows(drawn(SAMPLE, _with(results, constant)))["enclave"][2]
+    assert "up to" not in sealed, "a sealed picture does not grow with the list"
 
 
 PRICE = volumes()["data_price"]["value"] / 1e9
@@ -172,9 +190,7 @@ def test_a_real_list_is_priced_by_the_lines_of_the_costs_and_a_slope_counts_once
     times = (listed - int(one.parameters["entries"])) / 1000
     most = GIVEN["items"] * (asked + more * times)
     most += (GIVEN["setups"] + 365 * GIVEN["updates"]) * (20_000 + 5_000 * times)
-    (size, unit, price) = re.findall(
-        r"real list: up to ([\d.]+) (.)B, \u20ac(\d+)", _rows(made)["he-hamming"][4]
-    )[0]
+    (size, unit, price) = re.findall(r"up to ([\d.]+) (.)B, \u20ac(\d+)", _rows(made)["he-hamming"][2])[0]
     assert float(size) * {"G": 1e9, "T": 1e12}[unit] == pytest.approx(most, rel=0.005)
     assert float(price) == pytest.approx(most * PRICE, rel=0.05)
     day = most * GIVEN["devices"] / 365 * (GIVEN["volume"] * 365 / GIVEN["devices"] / GIVEN["items"])
@@ -206,7 +222,7 @@ def test_what_holds_in_every_design_holds_in_those_without_list_report_or_encryp
     assert "mirrored left to right" in words and "half the width" not in words
     assert "Modified clients escape, except in 0a." in words
     assert "Where there is a list, curator and centre hold it" in words
-    assert _rows(made)["none"][7] == "none but every design\u2019s", "a provider with keys of its own"
+    assert _rows(made)["none"][5] == "none but every design\u2019s", "a provider with keys of its own"
     assert "not forced-report" in made.words("after")
     assert not re.search(r"third_party|party_[ab]", made.words("abuse")), "parties in plain words"
 
@@ -217,37 +233,35 @@ def test_all_kinds_are_told_from_the_least_to_the_most_they_can_be(results: Resu
         "corpus_false": Figure(0.01, low=0.004, high=0.02, n=9),
         "corpus_false_all": Figure(0.2, low=0.1, high=0.3, n=9),
     }
-    found = _rows(drawn(SAMPLE, _with(results, part), given={"volume": 1e6, "files": 0}))
-    assert found["token-psi"][3] == (
-        "photographs, at least: 180 to 730 thousand; all kinds: 1.5 to 110 million"
-    )
+    found = _found(drawn(SAMPLE, _with(results, part), given={"volume": 1e6, "files": 0}), "token-psi")
+    assert found[1] == "photographs, at least: 180 to 730 thousand; all kinds: 1.5 to 110 million"
     one = replace(_of(results, "token-psi"), figures={**_of(results, "token-psi").figures, **part})
     rows = [one if each.id == one.id else each for each in results.rows]
     mixed = drawn(SAMPLE, replace(results, rows=tuple(rows)))
     assert "photographs alone" not in mixed.sheet, "which is not true of every design"
-    assert _rows(mixed)["oprf-psi"][3].startswith("photographs: 0 to 2.7 billion")
+    assert _found(mixed, "oprf-psi")[1].startswith("photographs: 0 to 2.7 billion")
 
 
 def test_a_classifier_flags_innocents_as_the_literature_says(made: Drawn) -> None:
-    assert _rows(made)["device-classifier"][3].startswith("not measured; recalled ")
+    assert _found(made, "device-classifier")[1].startswith("not measured; recalled ")
 
 
 def test_the_sheet_says_of_a_party_what_the_other_views_say(results: Results, made: Drawn) -> None:
     found = _rows(made)
-    assert found["device-classifier"][8] == found["none"][8] == "no list"
+    assert found["device-classifier"][6] == found["none"][6] == "no list"
     for name in ("device-list", "device-classifier"):
         assert found[name][0] == "matcher: only who fetches the set-up"
-        assert found[name][5] == "matcher, for the set-up alone"
+        assert found[name][3] == "matcher, for the set-up alone"
         assert "matcher account" in made.opened(f"{name}.sees")
     assert found["enclave"][0] == "provider: the sealed picture", "only its report shows that one matched"
     assert "that nothing matched" in found["hash-upload"][0]
     ran, of = map(int, re.findall(r"\d+", _of(results, "he-hamming").lessened)[:2])
-    assert found["he-hamming"][9].startswith(f"missing: {of - ran} of {of} pictures")
+    assert found["he-hamming"][7].startswith(f"missing: {of - ran} of {of} pictures")
     assert "the first bits of every scrambled hash, matcher: 1c prefix sent" in made.words("rights")
     alone = replace(_of(results, "device-list"), traffic=())
     cells = _rows(drawn(SAMPLE, replace(results, rows=(alone,))))["device-list"]
-    assert cells[0].startswith("nobody anything more") and cells[5] == "no matching server"
-    assert found["targeted-access"][7].endswith("opens 96 of 96 messages (who notices: not measured)")
+    assert cells[0].startswith("nobody anything more") and cells[3] == "no matching server"
+    assert found["targeted-access"][5].endswith("opens 96 of 96 messages (who notices: not measured)")
 
 
 def test_where_the_centre_gets_vouchers_it_is_said_to_have_one_of_every_innocent_picture(
@@ -259,8 +273,8 @@ def test_where_the_centre_gets_vouchers_it_is_said_to_have_one_of_every_innocent
     made = drawn(SAMPLE, replace(results, rows=(row,)))
     cells = _rows(made)["vouching"]
     assert "centre: a voucher of each, who sent it" in cells[0]
-    assert cells[5] == "centre, which takes every voucher"
-    (gigabytes,) = re.findall(r" ([\d.]+) GB", cells[4].partition("(")[0])
+    assert cells[3] == "centre, which takes every voucher"
+    (gigabytes,) = re.findall(r" ([\d.]+) GB", cells[2].partition("(")[0])
     assert float(gigabytes) * 1e9 > GIVEN["items"] * 2e6, "they are paid for"
     assert "a voucher, centre" in made.words("rights") and "PB" in made.words("matrix")
 
@@ -277,25 +291,25 @@ def test_what_was_not_measured_is_said_and_never_counted_as_nothing(results: Res
     names = ("device_cpu_ms", "query_up_bytes", "server_cpu_ms", "matcher_cpu_ms", "proof_bytes")
     absent = {name: Figure(None, "no") for name in names}
     found = _rows(drawn(SAMPLE, _with(results, absent)))
-    assert found["enclave"][4] == "not measured; not measured"
-    assert found["oprf-psi"][5].endswith("; not measured") and found["oprf-psi"][8] == "not measured"
-    assert "a stand-in ran" in found["enclave"][9]
+    assert found["enclave"][2] == "not measured; not measured"
+    assert found["oprf-psi"][3].endswith("; not measured") and found["oprf-psi"][6] == "not measured"
+    assert "a stand-in ran" in found["enclave"][7]
 
 
 def test_without_committed_evidence_the_runs_own_few_pictures_stand_for_no_year(results: Results) -> None:
     names = ("recall", "recall_pairs", "false_photographs", "false", "false_all")
     absent = {f"corpus_{name}": Figure(None, "no") for name in names}
-    found = _rows(drawn(SAMPLE, _with(results, absent)))
+    found = _found(drawn(SAMPLE, _with(results, absent)), "oprf-psi")
     sent = _of(results, "oprf-psi").figures["recall"].n
-    assert f" %) of {sent}; " in found["oprf-psi"][2]
+    assert f" %) of {sent}; " in f"{found[0]}; "
     sent = _of(results, "oprf-psi").figures["false_matches"].n
-    assert found["oprf-psi"][3].startswith(f"not measured at scale; 0 of {sent}")
+    assert found[1].startswith(f"not measured at scale; 0 of {sent}")
 
 
 def test_of_equally_severe_abuses_one_that_nobody_would_notice_is_told(results: Results, made: Drawn) -> None:
     order = list(Severity)
     for name, cells in _rows(made).items():
-        if name == "targeted-access" or len(cells) < 8 or "(" not in cells[7]:
+        if name == "targeted-access" or len(cells) < 8 or "(" not in cells[5]:
             continue
         facts = [
             fact
@@ -305,7 +319,7 @@ def test_of_equally_severe_abuses_one_that_nobody_would_notice_is_told(results: 
         ]
         top = min(order.index(fact.severity) for fact in facts)
         if any(fact.noticed_by == "nobody" and order.index(fact.severity) == top for fact in facts):
-            assert cells[7].endswith("(nobody)"), name
+            assert cells[5].endswith("(nobody)"), name
 
 
 def test_a_design_outside_the_catalogue_and_a_failed_one_are_told(tmp_path: Path, results: Results) -> None:

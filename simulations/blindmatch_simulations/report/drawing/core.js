@@ -270,17 +270,20 @@ const inOrder = (run = now.run) =>
     .flatMap((option) => designs(run).filter((one) => one.design.option === option.id))
     .concat(designs(run).filter((one) => !now.sources.options.some((option) => option.id === one.design.option)));
 // the design of this run that a row's is a variant of, by the page's words
+const kindOfVariant = (row) => now.sources.variants.find((one) => Object.hasOwn(one.of, row.id));
 const baseOf = (row) => {
-  const kind = now.sources.variants.find((one) => Object.hasOwn(one.of, row.id));
+  const kind = kindOfVariant(row);
   return kind && row.kind === "design" ? designs().find((one) => one.id === kind.of[row.id]) : undefined;
 };
-const variantsOf = (row) => designs().filter((one) => baseOf(one) === row);
 // the most severe facts first
 const bySeverity = (facts) => {
   const at = (fact) => now.sources.severities.indexOf(fact.severity);
   return [...facts].sort((a, b) => at(a) - at(b));
 };
 const check = (row, name) => row.checks.find((one) => one.check === name);
+
+// what is the same in all of a drawing
+const once = (name, make) => (now.once.has(name) ? now.once : now.once.set(name, make())).get(name);
 
 // ---- pieces of the page
 const term = (name, words = name) =>
@@ -323,8 +326,17 @@ const groupsBy = (rows, key) => {
   });
   return [...groups.values()];
 };
-// a variant that says what its base says is not named again
-const named = (rows) => glue(rows.filter((row) => !rows.includes(baseOf(row))).map(short), ", ");
+// a variant that says what its base says is not named again; an option is said once, and alone if all its designs are meant
+const named = (rows) => {
+  const own = rows.filter((row) => !rows.includes(baseOf(row))),
+    plain_ = ({id}) => Object.hasOwn(now.sources.names, id);
+  const said = (each) => {
+    const all = now.run.rows.filter((row) => optionIn(row) && optionIn(row) === optionIn(each[0]) && !baseOf(row));
+    if (all.length === each.length && all.every((row) => each.includes(row) && plain_(row))) return [inPlain(each, optionIn(each[0]))];
+    return each.map((row) => (row === each.find(plain_) ? code(row) : nameOf(row)));
+  };
+  return glue(groupsBy(own, optionIn).flatMap(said), ", ");
+};
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 // rows that say the same stand as one, named by all their designs
 const alike = (rows, cells) =>

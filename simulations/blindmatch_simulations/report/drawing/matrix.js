@@ -121,14 +121,17 @@ const abuse = (row) => {
 };
 
 // built-in designs have a name in plain words; any other has its own
-const inPlain = (row, words) => h`<span class="design" data-design="${row.id}" title="${row.id}: ${optionOf(optionIn(row)).name}">${words}</span>`;
-const nameOf = (row) => (now.sources.names[row.id] ? inPlain(row, now.sources.names[row.id]) : h`<code data-design="${row.id}">${row.id}</code>`);
-const code = (row) => (now.sources.names[row.id] ? inPlain(row, `${optionIn(row)} ${now.sources.names[row.id]}`) : nameOf(row));
+const inPlain = (rows, words) => {
+  const ids = rows.map((row) => row.id);
+  return h`<span class="design" data-design="${ids.join(" ")}" title="${ids.join(", ")}: ${optionOf(optionIn(rows[0])).name}">${words}</span>`;
+};
+const nameOf = (row) => (now.sources.names[row.id] ? inPlain([row], now.sources.names[row.id]) : h`<code data-design="${row.id}">${row.id}</code>`);
+const code = (row) => (now.sources.names[row.id] ? inPlain([row], `${optionIn(row)} ${now.sources.names[row.id]}`) : nameOf(row));
 // of an option with one design its name or id is enough
 const alone = (row) => now.sources.names[row.id] && now.run.rows.filter((one) => optionIn(one) === optionIn(row)).length === 1;
-const short = (row) => (alone(row) ? inPlain(row, optionIn(row)) : code(row));
+const short = (row) => (alone(row) ? inPlain([row], optionIn(row)) : code(row));
 const rowName = (option, row, at = 0) =>
-  h`<b>${option.id}</b> ${alone(row) ? inPlain(row, option.name) : h`${at ? "" : h`${option.name}: `}${nameOf(row)}`}`;
+  h`<b>${option.id}</b> ${alone(row) ? inPlain([row], option.name) : h`${at ? "" : h`${option.name}: `}${nameOf(row)}`}`;
 const designRow = (option, row, at = 0) => [
   h`${rowName(option, row, at)}${row.design.differs ? h` ${soft(to(place(row.id, "stand-in"), "stand-in"))}` : ""}`,
   sees(row),
@@ -201,6 +204,11 @@ const optionRows = (option) => {
   const rows = own.map((row, at) => designRow(option, row, at)).concat(study.map((row) => studyRow(option, row)));
   return rows.length ? rows : [emptyRow(option)];
 };
+const usualSaid = () => {
+  const states = ({things}) => groupsBy(THINGS.filter((thing) => things[thing]), (thing) => things[thing].state);
+  const said = (box) => glue(states(box).map((each) => h`${glue(each.map((thing) => thing[0].toUpperCase()), ", ")} ${box.things[each[0]].state}`), ", ") || "nothing";
+  return h`Unless drawn, ${glue(usual().map((box) => h`${box.party === "centre" ? term("centre") : partyName(box.party)}: ${said(box)}`), "; ")}. `;
+};
 const legend = () =>
   h`<p class="legend">${glue(
     THINGS.map((one) => h`<b>${one[0].toUpperCase()}</b> ${one}`),
@@ -216,7 +224,7 @@ const legend = () =>
         h`<svg class="sees key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true"><g class="s-${state}" transform="translate(1 -13.5)"><rect x="0" y="14" width="12" height="13" rx="2"/></g></svg> ${words}`,
     ),
     "; ",
-  )}. Dashed: of reported pictures or opened accounts alone${centreOf() ? h`; the ${term("centre")} of every design with reports: ${glue(THINGS.filter((thing) => centreOf()[thing]).map((thing) => thing[0].toUpperCase()), ", ")}, ${centreOf().picture?.state}` : ""}. Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save picture</a></p>`;
+  )}. Dashed: of reported pictures or opened accounts alone. ${designs().length ? usualSaid() : ""}Brackets: 95 % intervals. <a id="picture" download="options.svg" href="#matrix">Save picture</a></p>`;
 const listed = () => {
   const lengths = given("list") ? [given("list")] : unique(designs().map(entries));
   return h`${lengths.length ? between(Math.min(...lengths), Math.max(...lengths)) : "no"} entries`;

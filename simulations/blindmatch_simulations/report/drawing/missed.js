@@ -125,13 +125,17 @@ const foundByNone = () => {
   return rows.length ? rows[0].recall_by_edit.filter(({name}) => rows.every((row) => editOf(row, name)?.value === 0)).map(({name}) => now.sources.edits[name]?.note || name) : [];
 };
 const outcomes = (row) => JSON.stringify(row.recall_by_edit.map((one) => [one.name, one.found, one.sent]));
-const missedPart = () => {
-  const rows = inOrder().filter(
-    (row) => row.design.relation !== "category" && row.recall_by_edit.some((one) => one.found !== null),
+// designs by how they match: each has its letter
+const ways = () =>
+  groupsBy(
+    inOrder().filter((row) => row.design.relation !== "category" && row.recall_by_edit.some((one) => one.found !== null)),
+    (row) => wayOf(row)?.designs ?? outcomes(row),
   );
+const missedPart = () => {
+  const groups = ways(),
+    rows = inOrder().filter((row) => groups.some((each) => each.includes(row)));
   if (!rows.length) return section("missed", "What is missed?", para("Not measured."));
-  const groups = groupsBy(rows, (row) => wayOf(row)?.designs ?? outcomes(row)),
-    plan = now.run.options.pictures,
+  const plan = now.run.options.pictures,
     whole = corpus("edit")[0].found.n;
   const key = table(
     "Missed and found, by how designs match",

@@ -13,8 +13,8 @@ const readers = (row) => {
 const holders = (row) => {
   if (row.kind === "study") return "nothing";
   const shown_ = (vouches(row) ? [["centre", "a voucher"]] : []).concat(beyondEnds(row).map(({party}) => [party, shownTo(row, party)[0]]).filter(([, words]) => words)),
-    asked = unique(Object.values(row.design.roles)).map(partyName).join(" and ");
-  return shown_.length ? glue(shown_.map(([party, words]) => h`${to(place(row.id, "sees"), words)}, ${partyName(party)}`), "; ") : asked ? h`that it was asked, ${asked}` : "nothing more";
+    asked = Object.keys(row.design.roles).length;
+  return shown_.length ? glue(shown_.map(([party, words]) => h`${to(place(row.id, "sees"), words)}, ${partyName(party)}`), "; ") : asked ? "only that it was asked" : "nothing more";
 };
 const checkable = (row) =>
   row.kind === "study" || LISTED[row.design?.relation] ? "no list" : proven(row) ? "yes: one list for all" : outside(row).startsWith("no proof") ? absent("") : "no";

@@ -109,11 +109,12 @@ const inPlainWords = (run, said) => {
   const row = (one) => (one.kind === "design" ? {...one, design: {...one.design, declared: one.design.declared.map(leak)}} : one);
   return {...run, rows: run.rows.map(row)};
 };
+const PLAIN = new WeakMap(); // by run: a redraw says nothing anew
 // data: {runs, attacks, sources}; state: {run, given, open, kept, sheet} -> {main, nav, foot, evidence}
 const draw = (data, state) => {
-  const runs = data.runs.map((one) => inPlainWords(one, data.sources.said));
+  const runs = data.runs.map((one) => (PLAIN.has(one) ? PLAIN : PLAIN.set(one, inPlainWords(one, data.sources.said))).get(one));
   const run = runs[state.run] || runs[0];
-  now = {...data, runs, run, given: state.given, open: new Set(state.open), kept: state.kept, evidence: new Map()};
+  now = {...data, runs, run, given: state.given, open: new Set(state.open), kept: state.kept, evidence: new Map(), once: new Map()};
   const drawn = PARTS.map(([id, name, part]) => [id, name, part()]).filter((one) => one[2]); // numbers of each view open on the other
   const nav = glue(drawn.map(([id, name]) => h`<li>${to(id, name, "part")}</li>`));
   return {

@@ -62,10 +62,10 @@ const innocent = (row) => {
   const parties = sight(row)
     .map((box) => box.party)
     .filter((party) => party !== "device" && (!AFTER.includes(party) || (party === "centre" && vouches(row))));
-  const said = parties
-    .map((party) => [party, innocentTo(row, party)])
-    .filter(([, words]) => words.length)
-    .map(([party, words]) => h`${partyName(party)}: ${glue(words, ", ")}`);
+  const said = groupsBy(
+    parties.map((party) => [party, innocentTo(row, party)]).filter(([, words]) => words.length),
+    ([, words]) => words.join(),
+  ).map((each) => h`${glue(each.map(([party]) => partyName(party)), " and ")}: ${glue(each[0][1], ", ")}`);
   return to(place(row.id, "sees"), said.length ? glue(said, "; ") : "nobody anything more than in every design");
 };
 const bounded = (figure) => figure.value !== null && figure.low !== null && figure.high !== null;
@@ -89,7 +89,7 @@ const wrongly = (row) => {
     return h`not measured; recalled ${roundedBetween(low, high)}`;
   }
   const [photographs, least, most] = ["corpus_false_photographs", "corpus_false", "corpus_false_all"].map((name) => figureOf(row, name));
-  if (!bounded(photographs)) return h`not measured at scale; ${sentFlagged(row)}`;
+  if (!bounded(photographs)) return h`${valueOf(row, "false_matches") === null ? "" : "not measured at scale; "}${sentFlagged(row)}`;
   const all = bounded(least) && bounded(most) ? fig(row, "corpus_false_all", roundedBetween(least.low, most.high)) : "";
   if (all && noneOfPhotographs()) return all;
   return h`photographs${photographsMost(row) ? "" : ", at least"}: ${photographsFlagged(row)}${all ? h`; all kinds: ${all}` : ""}`;
@@ -136,7 +136,7 @@ const userPays = (row) => {
   const cpu = valueOf(row, "device_cpu_ms"),
     [all, real] = [entries(row), realList()].map((n) => ofUser(row, n));
   const paid = (v) => h`${bytes(v)}, ${euro((v / 1e9) * given("price"))}`;
-  const longer = all && real[1] > 1.005 * all[0] ? h` ${soft(h`(real list: up to ${paid(real[1])})`)}` : "";
+  const longer = all && real[1] > 1.005 * all[0] ? h` ${soft(h`(up to ${paid(real[1])})`)}` : "";
   return opens(
     place(row.id, "user"),
     h`${cpu === null ? absent("") : h`${two((cpu * given("items")) / 1000)} s`}; ${all ? h`${paid(all[0])}${longer}` : absent("")}`,
@@ -181,7 +181,7 @@ const stolen = (row) => {
     smallest(row.design.list_known.filter((one) => one.knowledge === level && !one.parties.includes("centre")).map((one) => one.parties));
   const [testable, hashes] = TESTABLE.map(holding);
   const files = (groups) => together(groups, "any device");
-  if (hashes.length) return fig(row, "depicted", h`${files(hashes)}: its hash, so a blurred likeness`);
+  if (hashes.length) return fig(row, "depicted", h`${files(hashes)}: its hash`);
   return testable.length ? fig(row, "depicted", h`${files(testable)}: whether a guess is it`) : fig(row, "depicted", "nothing");
 };
 // the most severe; of these one that nobody would notice, by the fewest parties
@@ -219,15 +219,30 @@ const unknown = (row) => {
   ].filter(Boolean);
   return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "nothing further";
 };
+// what designs of a letter find alike is said once; a row says what is its own
+const FOUND = [["Finds, of known pictures", (row) => FINDS[row.design.relation]], ["Found, of edited copies", restored], ["Innocent pictures matched a year", wrongly]];
+const foundWords = (row) => FOUND.map(([, cell]) => saying(cell(row))).join("|");
+const lettered = () =>
+  once("lettered", () =>
+    ways()
+      .map((rows, at) => [LETTERS[at], rows.filter((row) => foundWords(row) === foundWords(rows[0]))])
+      .filter(([, rows]) => rows.length > 1),
+  );
+const finds = (row) => {
+  if (row.design.relation === "nothing") return "nothing";
+  const [letter] = lettered().find(([, rows]) => rows.includes(row)) || [];
+  const name = best(row, "recall");
+  return letter
+    ? h`<b>${letter}</b> ${RELATIONS[row.design.relation]}, ${fig(row, name, percent(valueOf(row, name)))}`
+    : h`${FINDS[row.design.relation]}; ${restored(row)}; innocents: ${wrongly(row)}`;
+};
 const SHEET = () => [
   ["Option, design", null],
   ["Who learns what of an innocent picture", innocent],
-  ["Finds, of known pictures", (row) => FINDS[row.design.relation]],
-  ["Found, of edited copies", restored],
-  ["Innocent pictures matched a year", wrongly],
+  ["Finds, of known pictures (by letter: above)", finds],
   ["A user's year: CPU; data, price (real list)", userPays],
   ["Run by; cores a million pictures a day (real list)", mustRun],
-  ["Stolen files of whom tell what of a listed picture", stolen],
+  ["Stolen files of whom tell what of a listed picture (its hash: a blurred likeness)", stolen],
   ["Worst abuse declared (who would notice)", worst],
   ["All get one list, proven", sameList],
   ["Not measured", unknown],
@@ -239,8 +254,6 @@ const sheetStudy = (option, row, at) => {
     rowName(option, row, at),
     "nobody anything, unless the account is opened",
     "nothing: opens messages",
-    "none",
-    "none",
     escrow ? to(place(row.id, "cost"), h`${number(escrow.value)} ${escrow.unit} a message, kept by the provider`) : absent(""),
     "authorities, with keys in shares",
     "there is no list",
@@ -249,22 +262,30 @@ const sheetStudy = (option, row, at) => {
     "all but the study",
   ];
 };
-// of a variant, what its base's row does not say
-const unlikeBase = (row) =>
-  glue(
-    SHEET()
-      .slice(1)
-      .filter(([, cell]) => saying(cell(row)) !== saying(cell(baseOf(row))))
-      .map(([name, cell]) => h`<b>${clause(name)}</b>: ${cell(row)}`),
-    ". ",
-  ) || "no different";
+// of variants, what the rows of their bases do not say; what differs alike in all of them is said once
+const unlikeBases = (rows) => {
+  const unlike = (row, [, cell]) => (saying(cell(row)) === saying(cell(baseOf(row))) ? "" : cell(row)),
+    said = (row, columns) => columns.filter((one) => saying(unlike(row, one))).map((one) => h`<b>${clause(one[0])}</b>: ${unlike(row, one)}`);
+  const same = ([name, cell]) => rows.length > 1 && unique(rows.map((row) => saying(unlike(row, [name, cell])))).length === 1;
+  const columns = SHEET().slice(1),
+    own = columns.filter((one) => !same(one));
+  const each = rows.map((row) => [row, said(row, own)]).filter(([, words]) => words.length);
+  const parts = each.map(([row, words]) => h`${rows.length > 1 ? h`<i>${nameOf(baseOf(row))}</i>: ` : ""}${glue(words, ". ")}`);
+  return glue([...said(rows[0], columns.filter(same)), ...parts], ". ") || "no different";
+};
+const variantRows = (option) =>
+  groupsBy(
+    designs().filter((row) => row.design.option === option.id && baseOf(row)),
+    (row) => kindOfVariant(row).says,
+  ).map((rows) => [
+    rows.length > 1 ? h`<b>${option.id}</b> ${inPlain(rows, clause(kindOfVariant(rows[0]).says))}` : rowName(option, rows[0], 1),
+    unlikeBases(rows),
+  ]);
 const sheetRows = (option) => [
   ...designs()
     .filter((row) => row.design.option === option.id && !baseOf(row))
-    .flatMap((row, index) => [
-      SHEET().map(([, cell], at) => (at ? cell(row) : rowName(option, row, index))),
-      ...variantsOf(row).map((one) => [rowName(option, one, 1), unlikeBase(one)]),
-    ]),
+    .map((row, index) => SHEET().map(([, cell], at) => (at ? cell(row) : rowName(option, row, index)))),
+  ...variantRows(option),
   ...studies()
     .filter((row) => row.option === option.id)
     .map((row, index) => sheetStudy(option, row, index)),
@@ -289,6 +310,7 @@ const sheetPart = () => {
   rows.push(["Prevention, in place of a report: a device that learns the outcome warns its user, or refuses to send; a server that is shown hashes knows of matches all the same"], ...(tried.length ? tried : [["not played in this run", absent("")]]));
   const scan = designs().find((row) => valueOf(row, "corpus_recall") !== null && row.design.relation === "near");
   const found = scan ? h` the corpus's ${number(figureOf(scan, "corpus_recall").n)}` : "";
+  const alike_ = lettered().map(([letter, [row]]) => [h`<b>${letter}</b> ${FINDS[row.design.relation]}`, restored(row), wrongly(row)]);
   const photos = rounded(DAYS * given("volume")),
     alone_ = noneOfPhotographs(),
     never = foundByNone(),
@@ -307,6 +329,7 @@ const sheetPart = () => {
     "sheet",
     "Decision sheet",
     list(parts),
+    alike_.length ? table("What is found, by how designs match", ["letter, finds", ...FOUND.slice(1).map(([name]) => name)], alike_, "flat found") : "",
     table("Options by level", head, rows, "decision"),
     glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`)),
     para(
