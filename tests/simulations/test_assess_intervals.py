@@ -130,6 +130,14 @@ def test_a_second_length_that_is_shorter_leaves_growth_in_proportion_open() -> N
     assert figures(timed(2.0, 2.0))["server_growth_u"].high == 0.0
 
 
+def test_turns_are_averaged_for_roles_alone_since_items_keep_what_a_device_made_of_them() -> None:
+    """Two pictures in three turns."""
+    rows = [AloneRow(at % 2, 5, 9 - at, 9 - at, 6, at, 700 + at) for at in range(6)]
+    made = alone._of_turns(rows, 3)
+    assert made == [AloneRow(0, 5, 9, 9, 6, 2, 700), AloneRow(1, 5, 8, 8, 6, 3, 701)]
+    assert alone._of_turns(rows, 1) == rows
+
+
 def test_several_requests_at_once_are_a_line_too() -> None:
     found = figures(timed(2.0, 2.0))["server_more_u"]
     assert found.value == pytest.approx(1000 * (4.5 - 1.0) / 7 / 50)
@@ -162,4 +170,5 @@ def test_the_second_length_is_as_long_as_the_plans_work_builds(
     assert [one.index for one in found.own] == [one.index for one in found.other] == [p[0] for p in pictures]
     assert (found.setup_bytes[1] > found.setup_bytes[0]) is (entries > 42 and design is device_list.DESIGN)
     assert all(one.bytes > 0 for one in (*found.own, *found.other)) is (design is hash_upload.DESIGN)
+    assert all(one.hash_ms > 0.1 for one in (*found.own, *found.other)), "of the first turn, which hashes"
     assert len(found.together) == (alone.REPEATS if design is hash_upload.DESIGN else 0)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +28,7 @@ from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.curator import HashList, random_hashes
 from blindmatch_server.epochs.published import open_publication
 from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess.keeping import FIRST, Kept, kept_set
 from blindmatch_simulations.evaluation.assess.material import MadeItem, Material
@@ -69,13 +71,13 @@ def extracted(opened: OpenDesign, key: KeyUse | None) -> Extracted | None:
 def sessions_alone(
     opened: OpenDesign, pictures: Sequence[tuple[int, bytes]], rng: Randomness
 ) -> Iterator[AloneRow]:
-    """Run one session a picture; each is decoded and hashed on its own watch before; `BlindmatchError` if a
-    step of the design fails."""
-    design, setup = opened.design, opened.setup
+    """Run one session a picture; each is hashed on its own watch before, once; `BlindmatchError` if a step of
+    the design fails."""
+    design, setup, items = opened.design, opened.setup, dict[int, Picture]()
     state = new_state(design, setup, rng)
     for index, data in pictures:
         hashing, device, roles = Stopwatch(), Stopwatch(), Stopwatch()
-        item, size = Picture.from_bytes(data), 0
+        item, size = items.setdefault(index, Picture.from_bytes(data)), 0
         with hashing:
             _ = item.fingerprint
         with device:
@@ -185,6 +187,9 @@ def _lessened(entries: int, all_entries: int, count: int, pictures: int, took: f
 MOST_TIMES: Final = 8
 SHORTER: Final = 4
 """How much longer the second list is at the most, and how much shorter where a longer one is too dear."""
+MOST_TURNS: Final = 16
+TURNS_U: Final = 20_000
+"""Turns over both lists, and the work for them, in u."""
 AT_ONCE: Final = 8
 REPEATS: Final = 5
 
@@ -206,16 +211,29 @@ def lengths(
     if fit.dear:
         own, longer = fit.alone, list(sessions_alone(second, pictures[: len(fit.alone)], rng))
     else:
+        turns = min(MOST_TURNS, _power(TURNS_U / (2 * len(pictures) * max(fit.u, 1e-6))))
         # the first picture warms both up
-        again = [pictures[0], *pictures]
+        again = [(-1, pictures[0][1]), *[*pictures] * turns]
         both = zip(sessions_alone(opened, again, rng), sessions_alone(second, again, rng), strict=True)
-        own, longer = ([*side] for side in zip(*list(both)[1:], strict=True))
+        own, longer = (_of_turns(side, turns) for side in zip(*list(both)[1:], strict=True))
     asked = [] if fit.dear else [Picture.from_bytes(data) for _, data in pictures[:AT_ONCE]]
     together = tuple(_together(opened, asked, rng)) if len(asked) > 1 else ()
     u_us = (before + reading().u_us) / 2
     own_bytes = open_publication(fit.kept.folder, FIRST).setup_bytes
     sizes = own_bytes, sum(map(len, build.setup_files.values()))
     return Lengths(other, u_us, tuple(own), tuple(longer), sizes, together, len(asked))
+
+
+def _of_turns(rows: Sequence[AloneRow], turns: int) -> list[AloneRow]:
+    """A row a picture: what roles take is the mean of its turns; the rest is the first's, since an item may
+    keep what a device has made of it."""
+    count, found = len(rows) // turns, list[AloneRow]()
+    for at, one in enumerate(rows[:count]):
+        wall, cpu = (
+            fmean(getattr(row, name) for row in rows[at::count]) for name in ("role_ms", "role_cpu_ms")
+        )
+        found.append(replace(one, role_ms=wall, role_cpu_ms=cpu))
+    return found
 
 
 def _second_length(entries: int, fit: Fitted, plan: Plan, u_us: float) -> int:

@@ -64,7 +64,7 @@ class AloneRow(Strict, frozen=True):
     Attributes:
         hash_ms: decoding and hashing the picture.
         device_ms, device_cpu_ms: the device's steps.
-        role_ms, role_cpu_ms: the answers of all roles together.
+        role_ms, role_cpu_ms: the answers of all roles together; the mean of turns where there are several.
         bytes: of all requests and replies.
     """
 

@@ -244,7 +244,7 @@ class Assessment(Struct, frozen=True):
             checking = [
                 pool.submit(self._check, plan, folder, name, wanted[name], stop)
                 for name in missing
-                if self._done_path(name).exists()
+                if self._done_path(name).exists() and not self._finished(name, wanted[name])
             ]
             try:
                 for one in as_completed([pool.submit(self._find_kinds, plan, folder), *checking]):
@@ -319,6 +319,8 @@ class Assessment(Struct, frozen=True):
         done = Done(seen, ran.peak_mib, ran.seconds)
         write_whole(self._done_path(name), encode(done))
         self._write(plan, name, reference, done, (), UNCHECKED if plan.limits.check_u else NO_CHECKS)
+        if len(self._kept_checks(name)) == len(CHECKS):
+            self._check(plan, folder, name, reference, threading.Event())
 
     def kept(self) -> str:
         """What an interrupted run leaves, in words."""
