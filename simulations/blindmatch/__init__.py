@@ -20,9 +20,20 @@ from blindmatch_simulations.testbed.scenario import operations
 from blindmatch_simulations.testbed.scenario.recording import Recording, read_recording
 from blindmatch_simulations.testbed.scenario.run import Bounds, Event
 
-from blindmatch.measuring import assess, attack, conformance, population
 from blindmatch.opening import Answer, InProcess, open_design, sample_pictures
-from blindmatch.playing import FramesError, Played, figures, frame, load_results, play, table
+from blindmatch.playing import (
+    FramesError,
+    Played,
+    assess,
+    attack,
+    conformance,
+    figures,
+    frame,
+    load_results,
+    play,
+    population,
+    table,
+)
 
 __all__ = [
     "Answer",

@@ -18,13 +18,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner, VerifierKey
-from blindmatch_proofs.split_view import SplitView, View
+from blindmatch_proofs.epoch import SplitView, View
 from blindmatch_proofs.tlog_proof import AddCheckpoint, TlogProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import EntrySource
-from blindmatch_server.epochs.logged import read_logged
-from blindmatch_server.log.witness_https import SubmissionPrefix, ask_over_https, trust_of
+from blindmatch_server.epochs.published import read_logged
+from blindmatch_server.log.witness import SubmissionPrefix, ask_over_https, trust_of
 from blindmatch_simulations.testbed.deployment.operators import OperatorError
 from blindmatch_simulations.testbed.deployment.transparency import (
     EPOCHS,

@@ -9,15 +9,17 @@ import pytest
 from blindmatch_proofs.endorsement import Action, EndorsedTable, EndorsementPolicy, Terms, leaves_of
 from blindmatch_proofs.endorsement.batch import SIGNATURE_TAG, UNSIGNED, Organisation, batch_of, policy_of
 from blindmatch_proofs.endorsement.table import KIND_BATCHES, KIND_LEAVES, KIND_NUMBERS
-from blindmatch_proofs.endorsement.tree import KIND_STARTS, KeptTrees, write_trees
 from blindmatch_proofs.endorsement.verify import (
+    KIND_STARTS,
     EndorsementProof,
+    KeptTrees,
     proof_of,
     prove,
     verify_label,
     verify_none_dropped,
     verify_proof,
     verify_table,
+    write_trees,
 )
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import ProtocolError, SetFileError

@@ -9,16 +9,23 @@ from typing import Any
 
 import pytest
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, ML_DSA_44, VerifierKey, verify_signature
-from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy, verify_continues, verify_leaf, verify_logged
+from blindmatch_proofs.epoch import (
+    EpochLeaf,
+    EpochPolicy,
+    SplitView,
+    View,
+    verify_continues,
+    verify_leaf,
+    verify_logged,
+)
 from blindmatch_proofs.merkle import leaf_hash
-from blindmatch_proofs.split_view import SplitView, View
 from blindmatch_proofs.tlog_policy import Accepted, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest
 from blindmatch_server.epochs.signing import CuratorKey
-from blindmatch_server.storage.key_files import line_of
+from blindmatch_server.storage.files import line_of
 from msgspec.structs import replace
 from support.logs import LOG, NOW, ORIGIN, WITNESSES, MemoryLog, policy, signer
 from support.signed import CURATOR

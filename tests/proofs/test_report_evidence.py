@@ -37,7 +37,7 @@ from blindmatch_protocol.messages.franking import FrankingMode, Stamp, Stamped, 
 from blindmatch_protocol.messages.report import Report
 from blindmatch_protocol.messages.sealed_message import SMALL_ORDER, FrankingKey, SenderProof, proven, sign
 from blindmatch_protocol.picture.decode import Picture, Pixels
-from blindmatch_server.storage.key_files import line_of
+from blindmatch_server.storage.files import line_of
 from msgspec.structs import replace
 from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
 from nacl.signing import SigningKey, VerifyKey

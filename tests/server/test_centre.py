@@ -25,7 +25,7 @@ from blindmatch_server.hosting.serving import serve
 from blindmatch_server.matching.ledger import CentreAddress, MatcherStore
 from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.storage.errors import StateError
-from blindmatch_server.storage.key_files import read_key
+from blindmatch_server.storage.files import read_key
 from msgspec.structs import replace
 from support.held_source import HeldSource
 

@@ -17,17 +17,16 @@ from typing import Any
 
 import pytest
 from blindmatch_proofs.checkpoint import VerifierKey
-from blindmatch_proofs.split_view import SplitView, View
+from blindmatch_proofs.epoch import SplitView, View
 from blindmatch_proofs.tlog_policy import Accepted, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_server.hosting.event_log import EventLog
-from blindmatch_server.log import witness_https
+from blindmatch_server.log import witness
 from blindmatch_server.log.service import LogConfig, open_log
 from blindmatch_server.log.tree_store import TreeStore
-from blindmatch_server.log.witness import Cosigning, WitnessAt
-from blindmatch_server.log.witness_https import SubmissionPrefix, ask_over_https, trust_of
+from blindmatch_server.log.witness import Cosigning, SubmissionPrefix, WitnessAt, ask_over_https, trust_of
 from support.http_witness import HttpWitness, certificate_for
 from support.logs import MemoryLog
 
@@ -257,7 +256,7 @@ def test_one_that_never_ends_its_answer_is_left_in_time_and_keeps_no_thread(
     identity: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sends a little, again and again, so that no single wait is too long."""
-    monkeypatch.setattr(witness_https, "SECONDS", 0.2)
+    monkeypatch.setattr(witness, "SECONDS", 0.2)
 
     def drip(first: bytes, again: bytes) -> Iterator[bytes]:
         yield first
@@ -275,9 +274,9 @@ def test_one_that_never_ends_its_answer_is_left_in_time_and_keeps_no_thread(
     }
     for first, again in endless.values():
         with answering(identity, partial(drip, first, again)) as url:
-            until = witness_https.time.monotonic() + 0.2
+            until = witness.time.monotonic() + 0.2
             with pytest.raises(TimeoutError):  # in the thread itself: nothing outside it ends it
-                witness_https._post(SubmissionPrefix.parse(url), trust_of(identity[1]), b"body", until)
+                witness._post(SubmissionPrefix.parse(url), trust_of(identity[1]), b"body", until)
             signatures, events = asked(identity, url)
         assert signatures == 1 and any(one in events for one in ("TimeoutError", "in time", "timed out"))
 

@@ -24,7 +24,7 @@ from blindmatch_protocol.contract.publishing import HeldEntries, joined
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.curator import open_list
-from blindmatch_server.curator.endorsement.auditing import Audited
+from blindmatch_server.curator.endorsement.proposing import Audited
 from blindmatch_server.epochs.published import LEAF, Publication, open_publication
 from blindmatch_simulations.testbed.deployment import curating, endorsement_policy, endorsing
 from blindmatch_simulations.testbed.deployment.curating import add_references, open_named

@@ -19,8 +19,7 @@ from blindmatch_client.epochs.trusted import Doubt, Kind
 from blindmatch_client.errors import EpochRefusedError
 from blindmatch_client.matching.matching import DistrustError
 from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSigner
-from blindmatch_proofs.epoch import EpochLeaf
-from blindmatch_proofs.split_view import SplitView, View
+from blindmatch_proofs.epoch import EpochLeaf, SplitView, View
 from blindmatch_proofs.tlog_policy import Policy, policy_of
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_protocol.codec.errors import ProtocolError
@@ -28,12 +27,10 @@ from blindmatch_protocol.codec.randomness import seeded, system_randomness
 from blindmatch_protocol.contract import NO_LABEL, EntrySource, Party, batches_of, no_progress
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest
 from blindmatch_server.centre.service import Backing
-from blindmatch_server.epochs.logged import Logged, read_logged
-from blindmatch_server.epochs.published import current_epoch
+from blindmatch_server.epochs.published import Logged, current_epoch, read_logged
 from blindmatch_server.matching.epochs import Renewing
 from blindmatch_server.storage.errors import StateError
-from blindmatch_server.storage.files import hold
-from blindmatch_server.storage.key_files import line_of
+from blindmatch_server.storage.files import hold, line_of
 from blindmatch_simulations.testbed.deployment import curating as epoch_log
 from blindmatch_simulations.testbed.deployment.doctor import logged as findings
 from blindmatch_simulations.testbed.deployment.doctor import servers

@@ -9,7 +9,7 @@ from blindmatch_protocol.account_name import NOTICE_BYTES
 from blindmatch_server.centre import notices, store
 from blindmatch_server.centre.decisions import MOST_WORDS
 from blindmatch_server.centre.store import SCHEMA
-from blindmatch_simulations.testbed.deployment.notifying import padded
+from blindmatch_simulations.testbed.deployment.statistics import padded
 from support.conversation import conversation, send
 
 

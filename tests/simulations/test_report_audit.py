@@ -26,8 +26,8 @@ from blindmatch_protocol.messages.report import (
     seal_slot,
 )
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_simulations.testbed.audit.audit import check_opened, count_reports
 from blindmatch_simulations.testbed.audit.records import Evidence, Finding, Told
-from blindmatch_simulations.testbed.audit.reports import check_opened, count_reports
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from dummy_designs import ECHO

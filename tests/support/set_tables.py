@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Final
 
 from blindmatch_proofs.endorsement import table as endorsements
-from blindmatch_proofs.endorsement import tree as trees
+from blindmatch_proofs.endorsement import verify as trees
 from blindmatch_protocol.designs import deltas, device_list_hashed, third_party
 from blindmatch_protocol.designs.enclave import design as enclave
 from blindmatch_protocol.designs.he_hamming import files as he_files

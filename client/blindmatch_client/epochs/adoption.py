@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
-from blindmatch_proofs.epoch import EpochPolicy
-from blindmatch_proofs.split_view import SplitView
+from blindmatch_proofs.epoch import EpochPolicy, SplitView
 from blindmatch_proofs.verdict import Failed, Verdict
 from blindmatch_protocol.codec.errors import BlindmatchError, SetFileError
 from blindmatch_protocol.codec.redacted import Redacted

@@ -19,11 +19,12 @@ from blindmatch_proofs.checkpoint import Checkpoint, Note, VerifierKey, signatur
 from blindmatch_proofs.epoch import (
     EpochLeaf,
     EpochPolicy,
+    SplitView,
+    View,
     verify_continues,
     verify_leaf,
     verify_logged,
 )
-from blindmatch_proofs.split_view import SplitView, View
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Annotated, Any, Final
 
 from blindmatch_proofs.checkpoint import Checkpoint
-from blindmatch_proofs.split_view import View
+from blindmatch_proofs.epoch import View
 from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, Text, UInt, Variable
 from blindmatch_protocol.codec.errors import DesignError, ProtocolError, SetFileError
 from blindmatch_protocol.codec.randomness import Recording

@@ -10,12 +10,14 @@ from blindmatch_proofs.endorsement.batch import (
     leaves_of,
 )
 from blindmatch_proofs.endorsement.table import FILE, EndorsedTable, write_table
-from blindmatch_proofs.endorsement.tree import TREE_FILE, KeptTrees, write_trees
 from blindmatch_proofs.endorsement.verify import (
+    TREE_FILE,
     EndorsementProof,
+    KeptTrees,
     prove,
     verify_label,
     verify_none_dropped,
     verify_proof,
     verify_table,
+    write_trees,
 )

@@ -22,8 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Struct
 
 from blindmatch_server.storage.errors import StateError
-from blindmatch_server.storage.files import replace_file
-from blindmatch_server.storage.key_files import line_of, read_key
+from blindmatch_server.storage.files import line_of, read_key, replace_file
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 

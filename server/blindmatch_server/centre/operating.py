@@ -16,7 +16,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from google.protobuf.message import Message
 from msgspec.structs import asdict
 
-from blindmatch_server.centre import complaints, decisions, notices, store
+from blindmatch_server.centre import decisions, notices, store
 from blindmatch_server.centre.store import State
 from blindmatch_server.hosting.authority import Identity, IdentityError, Kind
 from blindmatch_server.hosting.endpoint import OPERATORS, Call, Handler, Method
@@ -183,7 +183,7 @@ class OperatorMethods:
             "DueNotices": self.due_notices,
             "NoticeSent": self.notice_sent,
             "Note": self.note,
-            "Complaints": lambda c, asked, call: wire.ComplaintList(complaints=complaints.all_of(c)),
+            "Complaints": lambda c, asked, call: wire.ComplaintList(complaints=decisions.all_of(c)),
             "ReadStatistics": lambda c, asked, call: measure(c, asked.from_ms, asked.until_ms),
             "Withdrawals": lambda c, asked, call: wire.WithdrawalList(withdrawals=decisions.withdrawals(c)),
         }
@@ -218,7 +218,7 @@ class OperatorMethods:
         return notice_of(notices.hold(c, request.report_id, entry), row)
 
     def complain(self, c: Connection, request: wire.ComplainRequest, call: Call) -> wire.Complaint:
-        """Take a complaint down. Raises what `complaints.take` raises, and for wrong fields."""
+        """Take a complaint down. Raises what `decisions.take` raises, and for wrong fields."""
         if len(request.complaint_id) != ID_BYTES:
             raise ProtocolError(_COMPLAIN, f"must be {ID_BYTES} bytes", "complaint_id")
         new = wire.Complaint(
@@ -228,13 +228,13 @@ class OperatorMethods:
             received_at_ms=milliseconds(self._clock),
             text=decisions.words_of(request.text, _COMPLAIN, "text"),
         )
-        return complaints.take(c, new, call.account)
+        return decisions.take(c, new, call.account)
 
     def settle(self, c: Connection, request: wire.SettleRequest, call: Call) -> wire.Complaint:
-        """Decide a complaint. Raises what `complaints.settle` raises, and without a reason."""
-        decision = complaints.Settlement.UPHELD if request.upheld else complaints.Settlement.REJECTED
+        """Decide a complaint. Raises what `decisions.settle` raises, and without a reason."""
+        decision = decisions.Settlement.UPHELD if request.upheld else decisions.Settlement.REJECTED
         reason, now = decisions.words_of(request.reason, "centre/settle", "reason"), milliseconds(self._clock)
-        return complaints.settle(c, request.complaint_id, decision, reason, now, call.account)
+        return decisions.settle(c, request.complaint_id, decision, reason, now, call.account)
 
     def due_notices(self, c: Connection, request: wire.DueNoticesRequest, call: Call) -> wire.NoticeList:
         held = notices.due(c, milliseconds(self._clock))

@@ -26,15 +26,14 @@ from blindmatch_protocol.messages.report import is_slot, open_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct, field
 
-from blindmatch_server.centre import complaints, decisions, notices, slots, store
-from blindmatch_server.centre.checking import Checking, claimed_identity, note_signer, signer_of
+from blindmatch_server.centre import decisions, notices, slots, store
 from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.operating import OperatorMethods, report_detail, report_row
 from blindmatch_server.centre.references import Deployed, References
 from blindmatch_server.centre.retention import Retention
 from blindmatch_server.centre.slots import Slots
 from blindmatch_server.centre.store import Submission
-from blindmatch_server.centre.verify import Verifier
+from blindmatch_server.centre.verify import Checking, Verifier, claimed_identity, note_signer, signer_of
 from blindmatch_server.centre.vouchers import STEP, OpenerFiles, Vouchers, counts_of_vouchers
 from blindmatch_server.hosting.authority import Kind
 from blindmatch_server.hosting.endpoint import DEVICES, EVERYONE, OPERATORS, Call, Method, ServerContext
@@ -230,7 +229,7 @@ class Centre:
                 store.find(c, request.report_id),
                 store.verdicts(c, request.report_id),
                 store.journal(c, request.report_id),
-                complaints.all_of(c, request.report_id),
+                decisions.all_of(c, request.report_id),
                 notices.of_report(c, request.report_id),
             )
         )

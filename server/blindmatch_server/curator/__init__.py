@@ -4,15 +4,6 @@
 `open_list` gives it back as the `EntrySource` that a design's `publish` takes.
 """
 
-from blindmatch_server.curator.duplicates import Families, find_families
-from blindmatch_server.curator.errors import (
-    FormatError,
-    ListBusyError,
-    ListError,
-    ListFileError,
-    NothingValidError,
-    SourceChangedError,
-)
 from blindmatch_server.curator.formats import ListFormat, sniff
 from blindmatch_server.curator.hashlist import HashList, Title, open_list, traces
 from blindmatch_server.curator.importing import (
@@ -23,5 +14,22 @@ from blindmatch_server.curator.importing import (
     random_hashes,
     random_list,
 )
-from blindmatch_server.curator.inspection import Difference, ExportFormat, Inspection, diff, export, inspect
+from blindmatch_server.curator.inspection import (
+    Difference,
+    ExportFormat,
+    Families,
+    Inspection,
+    diff,
+    export,
+    find_families,
+    inspect,
+)
 from blindmatch_server.curator.rejects import Reason, rejects_path
+from blindmatch_server.curator.source import (
+    FormatError,
+    ListBusyError,
+    ListError,
+    ListFileError,
+    NothingValidError,
+    SourceChangedError,
+)

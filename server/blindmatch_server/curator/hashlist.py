@@ -27,7 +27,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import EntryBatch
 from msgspec import Struct
 
-from blindmatch_server.curator.errors import ListBusyError, ListError, ListFileError, SourceChangedError
+from blindmatch_server.curator.source import ListBusyError, ListError, ListFileError, SourceChangedError
 from blindmatch_server.storage.files import drop_pages, hold, sync_folder
 
 MAGIC: Final = b"BMHLIST\0"

@@ -22,9 +22,9 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
 
-from blindmatch_server.curator.duplicates import Indices, group_rows, latest_rows
 from blindmatch_server.curator.formats.block import NO_TIME, Block
 from blindmatch_server.curator.hashlist import HashList
+from blindmatch_server.curator.inspection import Indices, group_rows, latest_rows
 
 _BATCH = 1 << 16
 _Flags: TypeAlias = npt.NDArray[np.bool_]

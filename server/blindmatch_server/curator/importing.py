@@ -22,12 +22,11 @@ from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_server.curator.duplicates import Families, Indices, find_families
-from blindmatch_server.curator.errors import ListError, NothingValidError
 from blindmatch_server.curator.formats import ListFormat, reader_of
 from blindmatch_server.curator.formats.block import Block
 from blindmatch_server.curator.hashlist import FIRST_ID, HashList, ListWriter, Title, replacing
 from blindmatch_server.curator.import_records import ImportRecords, Settled
+from blindmatch_server.curator.inspection import Families, Indices, find_families
 from blindmatch_server.curator.rejects import (
     Place,
     Reason,
@@ -37,7 +36,7 @@ from blindmatch_server.curator.rejects import (
     count_ones,
     rejects_path,
 )
-from blindmatch_server.curator.source import Origin, Source
+from blindmatch_server.curator.source import ListError, NothingValidError, Origin, Source
 
 
 class Summary(Struct, frozen=True):

@@ -7,7 +7,32 @@ import os
 from pathlib import Path
 from typing import BinaryIO, Final, Self, TypeAlias
 
-from blindmatch_server.curator.errors import FormatError, ListError, SourceChangedError
+from blindmatch_protocol.codec.errors import BlindmatchError
+
+
+class ListError(BlindmatchError):
+    """A plaintext list cannot be imported, opened, changed or written."""
+
+
+class FormatError(ListError):
+    """A source as a whole is not what its format says; single bad records are rejected instead."""
+
+
+class NothingValidError(ListError):
+    """A source has not one valid record."""
+
+
+class SourceChangedError(ListError):
+    """A source changed while it was being imported."""
+
+
+class ListBusyError(ListError):
+    """Another import is replacing the same list."""
+
+
+class ListFileError(ListError):
+    """A list file is truncated, altered, of another version or no list file at all."""
+
 
 Origin: TypeAlias = Path | BinaryIO
 

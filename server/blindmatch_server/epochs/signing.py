@@ -9,7 +9,7 @@ from blindmatch_protocol.messages.epoch_manifest import NO_PREDECESSOR, EpochMan
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_server.storage.key_files import Ed25519Key
+from blindmatch_server.storage.files import Ed25519Key
 
 PUBLIC_KEY: Final = "curator.pub"
 VALID_DAYS: Final = 365

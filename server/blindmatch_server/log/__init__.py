@@ -1,5 +1,5 @@
 """The log of epochs and counts, and the witnesses of its checkpoints (docs/accountability.md).
 
 `tree_store` keeps a tree as tiles in files, `service` appends to it, `witness` has it cosigned, and cosigns,
-`witness_https` asks witnesses that others run.
+`witness` also asks witnesses that others run.
 """

@@ -23,8 +23,13 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from msgspec import Struct, field
 
-from blindmatch_server.epochs.logged import Logged, read_logged, write_logged
-from blindmatch_server.epochs.published import current_epoch, open_publication
+from blindmatch_server.epochs.published import (
+    Logged,
+    current_epoch,
+    open_publication,
+    read_logged,
+    write_logged,
+)
 from blindmatch_server.hosting.authority import Credentials
 from blindmatch_server.hosting.endpoint import ServerContext, channel_to
 from blindmatch_server.hosting.limits import any_of

@@ -22,7 +22,6 @@ from blindmatch_simulations.cli.console import DeployedDesignOption, day, moment
 from blindmatch_simulations.cli.device_status import ReportArgument, id_of
 from blindmatch_simulations.testbed.deployment.devices import now_ms
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.deployment.notifying import deliver
 from blindmatch_simulations.testbed.deployment.operators import (
     ask_centre,
     centre_list,
@@ -30,7 +29,7 @@ from blindmatch_simulations.testbed.deployment.operators import (
     evidence_of,
 )
 from blindmatch_simulations.testbed.deployment.registry import design_of
-from blindmatch_simulations.testbed.deployment.statistics import Mailbox
+from blindmatch_simulations.testbed.deployment.statistics import Mailbox, deliver
 
 ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the report's journal.")]
 

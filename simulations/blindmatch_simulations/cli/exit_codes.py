@@ -46,7 +46,7 @@ def _bad_state() -> tuple[type[BlindmatchError], ...]:
     """What is raised for a file that is missing, damaged or of another version."""
     from blindmatch_client.errors import StoreError
     from blindmatch_protocol.codec.errors import SetFileError
-    from blindmatch_server.curator.errors import ListFileError
+    from blindmatch_server.curator.source import ListFileError
     from blindmatch_server.epochs.published import PublicationError
     from blindmatch_server.hosting.authority import AuthorityError
     from blindmatch_server.storage.errors import StateError

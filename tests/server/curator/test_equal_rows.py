@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from blindmatch_server.curator.duplicates import group_rows
+from blindmatch_server.curator.inspection import group_rows
 
 
 @pytest.mark.parametrize("common", [0, 7, 8, 9, 16, 31, 32])

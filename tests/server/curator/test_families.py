@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from blindmatch_protocol.picture.pdq import near_pairs
 from blindmatch_server.curator import find_families, inspect, list_hashes, open_list, random_hashes
-from blindmatch_server.curator.duplicates import joined
+from blindmatch_server.curator.inspection import joined
 
 
 def near_copy(row: npt.NDArray[np.uint8], bits: list[int]) -> npt.NDArray[np.uint8]:
@@ -91,7 +91,7 @@ def test_an_import_stores_families_by_the_id_of_their_first_member(
 def test_a_crowd_of_near_copies_makes_one_family_within_its_budget(
     rng: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blindmatch_server.curator.duplicates._MOST_HELD", 1000)
+    monkeypatch.setattr("blindmatch_server.curator.inspection._MOST_HELD", 1000)
     first = random_hashes(1, rng)[0]
     copies = np.array([near_copy(first, [a, b]) for a in range(32) for b in range(64, 96)])
     found = find_families(copies, 2_000_000)

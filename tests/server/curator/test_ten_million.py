@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blindmatch_server.curator import Reason, import_list, open_list, rejects_path
-from blindmatch_server.curator.errors import ListFileError
+from blindmatch_server.curator.source import ListFileError
 
 ENTRIES = 10_000_000
 BAD = 7_654_321

@@ -29,8 +29,8 @@ from msgspec import Struct, field
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
-from blindmatch_server.curator.errors import ListError
-from blindmatch_server.storage.key_files import Ed25519Key
+from blindmatch_server.curator.source import ListError
+from blindmatch_server.storage.files import Ed25519Key
 
 KIND_ASKED: Final = 0x23
 """Organisations asked for each batch, 4 each, little-endian: a bit for each name of the policy."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 
-from blindmatch_server.curator.errors import FormatError
 from blindmatch_server.curator.formats import ncmec_xml, stopncii_json
 from blindmatch_server.curator.formats.block import Block
 from blindmatch_server.curator.formats.text import read_csv, read_pdq, words_of_header
-from blindmatch_server.curator.source import Source
+from blindmatch_server.curator.source import FormatError, Source
 
 
 class ListFormat(StrEnum):

@@ -15,10 +15,9 @@ from xml.etree.ElementTree import ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from blindmatch_server.curator.errors import FormatError
 from blindmatch_server.curator.formats.block import BLOCK_RECORDS, NO_TIME, Block, Gathering, Numbering
 from blindmatch_server.curator.rejects import Place, Reason
-from blindmatch_server.curator.source import Source
+from blindmatch_server.curator.source import FormatError, Source
 
 NAMESPACE: Final = "https://hashsharing.ncmec.org/hashsharing/v2"
 MOST_TEXT: Final = 1024

@@ -12,10 +12,9 @@ from typing import Final
 
 import msgspec
 
-from blindmatch_server.curator.errors import FormatError
 from blindmatch_server.curator.formats.block import BLOCK_RECORDS, Block, Gathering, Numbering, whole_lines
 from blindmatch_server.curator.rejects import Place, Reason
-from blindmatch_server.curator.source import PEEK_BYTES, Source
+from blindmatch_server.curator.source import PEEK_BYTES, FormatError, Source
 
 MOST_RECORD_BYTES: Final = 1 << 20
 MOST_LINE_BYTES: Final = 64 << 10

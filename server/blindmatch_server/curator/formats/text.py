@@ -15,10 +15,9 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from blindmatch_server.curator.errors import FormatError
 from blindmatch_server.curator.formats.block import Block, Gathering, Lines, Numbering, whole_lines
 from blindmatch_server.curator.rejects import DIGITS, Place, Reason, decode_hex
-from blindmatch_server.curator.source import Source
+from blindmatch_server.curator.source import FormatError, Source
 
 PREFIX: Final = b"pdq "
 LINE_BYTES: Final = len(PREFIX) + DIGITS + 1

@@ -17,7 +17,7 @@ from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_protocol.contract import Content, Party
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
-from blindmatch_server.epochs.logged import read_logged
+from blindmatch_server.epochs.published import read_logged
 from google.protobuf.message import Message as Wire
 from msgspec import Struct, field
 from msgspec.structs import replace

@@ -30,10 +30,10 @@ from blindmatch_protocol.messages.parts import SUBMISSION, split
 from blindmatch_protocol.messages.report import Report, open_report, seal_report
 from blindmatch_protocol.messages.sealed_message import NONCE_LENGTH, FrankingKey, SenderProof, proven, sign
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre import checking, verify
+from blindmatch_server.centre import verify
 from blindmatch_server.centre.keys import JUDGE_PUBLIC, PUBLIC_KEY, CentreKeys
 from blindmatch_server.hosting.authority import Identity, Kind
-from blindmatch_server.storage.key_files import read_key
+from blindmatch_server.storage.files import read_key
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -58,7 +58,7 @@ ALICE, BOB, MALLORY = "alice", "bob", "mallory"
 PICTURE: Final = 1
 TYPE: Final = "image/png"
 PASSED: Final = "passed"
-AGAIN: Final[Piece] = (checking, "settle_once", lambda connection, report_id, assessment: assessment)
+AGAIN: Final[Piece] = (verify, "settle_once", lambda connection, report_id, assessment: assessment)
 """A centre that takes any number of reports about the same."""
 
 

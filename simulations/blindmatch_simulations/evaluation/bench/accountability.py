@@ -48,9 +48,8 @@ from blindmatch_protocol.messages.franking import FrankingMode, Stamp, Stamped, 
 from blindmatch_protocol.messages.sealed_message import PROOF_LENGTHS, Franking, SealedMessage
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator import random_hashes
-from blindmatch_server.curator.endorsement.auditing import Audited
 from blindmatch_server.curator.endorsement.batches import Batches, OrganisationKey
-from blindmatch_server.curator.endorsement.proposing import Record, Span, propose, settle
+from blindmatch_server.curator.endorsement.proposing import Audited, Record, Span, propose, settle
 from blindmatch_server.curator.hashlist import FIRST_ID
 from blindmatch_server.epochs.building import Publishing, publish_epoch
 from blindmatch_server.epochs.published import Publication

@@ -24,8 +24,7 @@ from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows as hash_rows
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.curator import HashList, import_list, list_hashes, open_list, random_hashes
-from blindmatch_server.epochs.logged import read_logged
-from blindmatch_server.epochs.published import Publication
+from blindmatch_server.epochs.published import Publication, read_logged
 from msgspec import Struct, field
 
 from blindmatch_simulations.measure.intervals import at_least

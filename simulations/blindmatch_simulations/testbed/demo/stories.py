@@ -27,9 +27,9 @@ from msgspec import Struct, field
 
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
 from blindmatch_simulations.testbed.deployment.hosting import STATE, parties_of
-from blindmatch_simulations.testbed.deployment.notifying import deliver
 from blindmatch_simulations.testbed.deployment.operators import OPERATOR, ask_centre, evidence_of
 from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.statistics import deliver
 from blindmatch_simulations.testbed.deployment.transparency import LOG, make_log
 from blindmatch_simulations.testbed.inprocess.deployed import open_published
 from blindmatch_simulations.testbed.pictures.crops import SamplePicture, crops, encoded

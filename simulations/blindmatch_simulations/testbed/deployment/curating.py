@@ -30,18 +30,19 @@ from blindmatch_server.centre.keys import CentreKeys
 from blindmatch_server.centre.references import write_references
 from blindmatch_server.curator import HashList, ListError, diff, open_list
 from blindmatch_server.epochs.building import Publishing, publish_epoch, publish_update
-from blindmatch_server.epochs.logged import Logged, write_logged
 from blindmatch_server.epochs.published import (
     CURRENT,
     LEAF,
     PROOF,
     SIGNED,
     TREE,
+    Logged,
     NoPublicationError,
     Publication,
     current_epoch,
     open_publication,
     read_signed,
+    write_logged,
 )
 from blindmatch_server.epochs.signing import VALID_DAYS, CuratorKey, Signer
 from blindmatch_server.hosting.workers import WorkerPool

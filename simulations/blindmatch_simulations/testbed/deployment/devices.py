@@ -21,7 +21,7 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign
 from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
 from blindmatch_server.hosting.authority import Identity, Kind
-from blindmatch_server.storage.key_files import read_key
+from blindmatch_server.storage.files import read_key
 from msgspec import Struct
 from msgspec.structs import replace
 

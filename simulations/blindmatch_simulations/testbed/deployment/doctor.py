@@ -22,7 +22,6 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
-from blindmatch_server.epochs.logged import read_logged
 from blindmatch_server.epochs.published import (
     SIGNED,
     DamagedPublicationError,
@@ -30,6 +29,7 @@ from blindmatch_server.epochs.published import (
     Publication,
     current_epoch,
     open_publication,
+    read_logged,
 )
 from blindmatch_server.hosting import authority
 from blindmatch_server.hosting.authority import Identity, Kind

@@ -22,7 +22,6 @@ from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import AnyDesign, Label, Progress, no_progress
 from blindmatch_protocol.contract.publishing import HeldEntries
 from blindmatch_server.curator import Summary, list_hashes, list_pictures, open_list
-from blindmatch_server.curator.endorsement.auditing import Audited
 from blindmatch_server.curator.endorsement.batches import (
     Batches,
     EndorsementError,
@@ -30,7 +29,7 @@ from blindmatch_server.curator.endorsement.batches import (
     change,
     check_submission,
 )
-from blindmatch_server.curator.endorsement.proposing import Records, Settled, Span, propose, settle
+from blindmatch_server.curator.endorsement.proposing import Audited, Records, Settled, Span, propose, settle
 from blindmatch_server.curator.hashlist import FIRST_ID, write_entries
 from blindmatch_server.epochs.building import SEED_BYTES
 from blindmatch_server.epochs.published import Publication, open_publication, read_signed

@@ -24,8 +24,7 @@ from blindmatch_server.epochs.signing import PUBLIC_KEY, VALID_DAYS, CuratorKey,
 from blindmatch_server.hosting.authority import ROOT_CERTIFICATE, Authority, Credentials, Identity, Kind
 from blindmatch_server.hosting.certificates import FILE as REVOKED
 from blindmatch_server.hosting.certificates import RevocationList
-from blindmatch_server.storage.files import replace_file
-from blindmatch_server.storage.key_files import read_key
+from blindmatch_server.storage.files import read_key, replace_file
 from cryptography import x509
 from msgspec import Struct
 

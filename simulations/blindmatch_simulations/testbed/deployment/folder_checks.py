@@ -21,7 +21,7 @@ from blindmatch_server.centre.references import References
 from blindmatch_server.epochs.published import LEAF, open_publication
 from blindmatch_server.hosting.authority import ROOT_CERTIFICATE, Credentials, Identity
 from blindmatch_server.hosting.certificates import RevocationList
-from blindmatch_server.storage.key_files import read_key
+from blindmatch_server.storage.files import read_key
 from cryptography import x509
 from msgspec import Struct
 

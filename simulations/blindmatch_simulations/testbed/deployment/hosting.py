@@ -34,15 +34,14 @@ from blindmatch_server.hosting.authority import DEVICES_CERTIFICATE, Identity
 from blindmatch_server.hosting.serving import Listen, OpenServices
 from blindmatch_server.hosting.serving import serve as serve_until_signal
 from blindmatch_server.log.service import LogConfig, open_log, open_witness
-from blindmatch_server.log.witness import WitnessAt, ask_over_grpc
-from blindmatch_server.log.witness_https import SubmissionPrefix, ask_over_https, trust_of
+from blindmatch_server.log.witness import SubmissionPrefix, WitnessAt, ask_over_grpc, ask_over_https, trust_of
 from blindmatch_server.matching.epochs import PublishedSource, Renewing
 from blindmatch_server.matching.forwarding import Carrying
 from blindmatch_server.matching.ledger import CentreAddress
 from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.relay.service import RelayConfig, open_services
 from blindmatch_server.relay.store import RelayLimits
-from blindmatch_server.storage.key_files import read_key
+from blindmatch_server.storage.files import read_key
 
 from blindmatch_simulations.testbed.deployment.endorsement_policy import POLICY
 from blindmatch_simulations.testbed.deployment.endorsing import endorsed_by

@@ -1,4 +1,4 @@
-"""What the centre publishes and hands on: statistics, a year's report, mailboxes of authorities.
+"""What the centre publishes and hands on: statistics, a year's report, mailboxes of authorities, notices.
 
 A rate whose denominator is zero, or unknown, is not measured: never 0 and never a guess. A complaint that is
 settled later changes what a month counts: both numbers are shown, neither is rewritten.
@@ -15,22 +15,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from blindmatch_client.device import Device
+from blindmatch_client.errors import RefusedError
 from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_proofs.tlog_policy import Accepted
 from blindmatch_proofs.tlog_proof import TlogProof
 from blindmatch_proofs.verdict import Failed, Verdict
-from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.account_name import NOTICE_BYTES
+from blindmatch_protocol.account_name import NOTICES as ACCOUNT
+from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from blindmatch_server.centre.keys import NOTICES_KEY
 from blindmatch_server.centre.notices import IN_STATISTICS, statute
 from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.log.service import Month, leaf_of, parse_leaf
-from blindmatch_server.storage.files import replace_file
-from blindmatch_server.storage.key_files import line_of, read_key
+from blindmatch_server.storage.files import line_of, read_key, replace_file
 from google.protobuf.json_format import MessageToDict
 from msgspec import Struct
 
+from blindmatch_simulations.testbed.deployment.devices import create_device, open_device
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
 from blindmatch_simulations.testbed.deployment.operators import append_counts, ask_centre
 from blindmatch_simulations.testbed.deployment.transparency import COUNTS, LogError, TransparencyLog, read_log
@@ -331,3 +336,57 @@ def _day(at_ms: int) -> datetime:
 
 _LATEST_MS: Final = 253402300799000
 """The end of the year 9999: a sender's clock may say anything."""
+
+
+class Delivered(Struct, frozen=True):
+    """What became of a notice; `problem` is empty if the messenger took it."""
+
+    notice: pb.Notice
+    problem: str = ""
+
+
+def deliver(deployment: Deployment, design: str, **more: Any) -> list[Delivered]:
+    """Send every notice that is due, and what waits in the centre's outbox from before; `ServiceError` if the
+    centre's account cannot be registered.
+
+    Args:
+        design: what the deployment's matcher serves; the device needs a set-up like any other.
+        more: of the device, as of `connect`.
+    """
+    due = ask_centre(deployment, "DueNotices", pb.DueNoticesRequest(), pb.NoticeList).notices
+    return [_sent(deployment, design, notice, more) for notice in due]
+
+
+def _sent(deployment: Deployment, design: str, notice: pb.Notice, more: dict[str, Any]) -> Delivered:
+    device = _device(deployment, design, more)
+    try:
+        device.flush()
+        device.send_text(notice.account, padded(notice.text))
+        request = pb.NoticeSentRequest(notice_id=notice.notice_id)
+        return Delivered(ask_centre(deployment, "NoticeSent", request, pb.Notice))
+    except RefusedError as error:
+        return Delivered(notice, str(error))
+    finally:
+        device.close()
+
+
+def padded(text: str) -> str:
+    """A notice's text at its one size."""
+    return text.encode().ljust(NOTICE_BYTES).decode()
+
+
+def _device(deployment: Deployment, design: str, more: dict[str, Any]) -> Device:
+    made = (deployment.device(ACCOUNT) / "device.json").exists()
+    if made:
+        watched = open_device(deployment, ACCOUNT, **more)
+    else:
+        identity = read_key(deployment.centre_keys / NOTICES_KEY)
+        watched = create_device(deployment, ACCOUNT, design, identity=identity, **more)
+    try:
+        # an earlier registration may not have come to its end
+        if not watched.device.registered:
+            watched.device.register()
+    except BlindmatchError:
+        watched.device.close()
+        raise
+    return watched.device

@@ -19,8 +19,7 @@ from blindmatch_proofs.epoch import DAY_S, EpochPolicy
 from blindmatch_proofs.tlog_policy import Policy, policy_of
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import Party
-from blindmatch_server.storage.files import PUBLIC, replace_file
-from blindmatch_server.storage.key_files import line_of, read_key
+from blindmatch_server.storage.files import PUBLIC, line_of, read_key, replace_file
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -178,7 +177,7 @@ def foreign_of(policy: Policy) -> tuple[ForeignWitness, ...]:
 
 def _check(log: TransparencyLog) -> None:
     """That witnesses of others can be asked, and all have a place in a policy; raises `DeploymentError`."""
-    from blindmatch_server.log.witness_https import SubmissionPrefix, trust_of
+    from blindmatch_server.log.witness import SubmissionPrefix, trust_of
 
     if twins := log.witnesses.keys() & {one.key.name for one in log.foreign}:
         raise DeploymentError(f"a witness that others run: name {min(twins)} must be new")
