@@ -98,17 +98,15 @@ class OneFewer(ThresholdOpener, frozen=True, eq=False):
         return sooner.open(account, period, rows)
 
 
-def opening(kind: type[ThresholdOpener]) -> ThresholdPsi:
-    """The design with another opener; devices agree with one that opens sooner."""
+def opening(kind: type[ThresholdOpener], base: type[ThresholdPsi] = ThresholdPsi) -> ThresholdPsi:
+    """A design with another opener; devices agree with one that opens sooner."""
 
-    class Weakened(ThresholdPsi):
+    class Weakened(base):  # type: ignore[misc, valid-type]
+        opener = kind
+
         def _shares(self, state: Any, setup: Any) -> DeviceShares:
             found = super()._shares(state, setup)
             return replace(found, threshold=found.threshold - (kind is OneFewer))
-
-        def open_opener(self, files: bm.Buffers) -> bm.Opener:
-            held: Any = super().open_opener(files)
-            return kind(held.epoch, held.period, held.threshold, held.key, held.known)
 
     return Weakened()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -31,61 +31,34 @@ from blindmatch_protocol.designs.threshold_psi.shares import (
 )
 from blindmatch_protocol.designs.threshold_psi.table import Domain, build_cells, planned, values_of
 from blindmatch_protocol.group import sodium
-from blindmatch_protocol.messages.content import AttachmentRef, Content
-from blindmatch_protocol.messages.franking import Evidence, commit
+from blindmatch_protocol.messages.franking import Evidence
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, opened, publish, update
 from msgspec.structs import replace
 from planted import thresholds as weak
+from support import threshold_world as world
 from support.memory import random_hashes
 from support.set_files import opened as set_file
 from support.set_files import resealed
-from support.voprf_world import Picture
+from support.threshold_world import (
+    LISTED,
+    ME,
+    OTHERS,
+    Phone,
+    T,
+    complains,
+    is_visible,
+    message,
+    opener,
+    read,
+)  # fmt: skip
 
 DESIGN = ThresholdPsi()
-T = 4
-LISTED = random_hashes(40)
-OTHERS = random_hashes(40, seed=9)
-ME = "alice", "phone"
-
-
-def built(design: ThresholdPsi = DESIGN, **values: int) -> Deployed:
-    return opened(publish(design, LISTED, seeded("set"), 1, {"threshold": T, "synthetic": 0, **values}))
+built = partial(world.built, DESIGN)
 
 
 @cache
 def plain() -> Deployed:
     return built()
-
-
-def opener(deployed: Deployed) -> Any:
-    build = deployed.build
-    return deployed.design.open_opener({name: build.files[name] for name in build.published.opener})
-
-
-class Phone:
-    """A device with a key of its own."""
-
-    def __init__(self, deployed: Deployed, seed: str = "phone") -> None:
-        self.deployed, self.rng = deployed, seeded(seed)
-        self.state = deployed.design.enrol(self.rng)
-
-    def voucher(self, own: Any, quality: int = 100, binding: bm.Binding = bm.UNBOUND) -> Any:
-        item: Any = Picture(own if isinstance(own, bytes) else own.tobytes(), quality)
-        design, setup = self.deployed.design, self.deployed.setup
-        step: Any = design.start(self.state, setup, item, binding, self.rng).step
-        return step.outcome.body
-
-    def vouchers(self, rows: Any) -> list[Any]:
-        return [self.voucher(row) for row in rows]
-
-
-def read(deployed: Deployed, vouchers: Any, account: str = "alice", by: Any = None) -> dict[int, bm.Label]:
-    return bm.open_all(by or opener(deployed), account, "phone", deployed.setup.period, vouchers)
-
-
-def is_visible(deployed: Deployed, voucher: Any) -> bool:
-    taken = opener(deployed).take(*ME, deployed.setup.period, voucher)
-    return isinstance(taken, bm.Visible)
 
 
 # --- what it does ---------------------------------------------------------------------------------
@@ -190,7 +163,7 @@ def test_two_tables_under_one_key_agree_on_no_entry_unless_they_hash_alike() -> 
     def agree() -> int:
         first = built()
         second = opened(update(first.build, OTHERS[:1], [], seeded("update")))
-        values = [one.setup.value(row.tobytes()).tobytes() for one in (first, second) for row in LISTED]
+        values = [one.setup.values(row.reshape(1, -1)).tobytes() for one in (first, second) for row in LISTED]
         return sum(a == b for a, b in zip(values[: len(LISTED)], values[len(LISTED) :], strict=True))
 
     assert agree() == 0
@@ -405,7 +378,10 @@ def malformed(deployed: Deployed, own: Any) -> Iterator[Any]:
     for share in (bytes(SHARE_BYTES), b"\xff" * SHARE_BYTES):
         b = group.random_scalars(1, rng)
         element = group.hash_to_group(setup.domain.uniform(own.reshape(1, -1)))
-        made = group.multiply(b, element).tobytes(), group.multiply(b, setup.value(own.tobytes())).tobytes()
+        made = (
+            group.multiply(b, element).tobytes(),
+            group.multiply(b, setup.values(own.reshape(1, -1))).tobytes(),
+        )
         yield sealed_voucher(setup, bytes(16), *made, share, bytes(32), bytes(1634))
 
 
@@ -413,13 +389,10 @@ def test_a_malformed_share_gets_the_answer_of_a_miss_or_it_would_say_what_is_lis
     for own in (LISTED[0], OTHERS[0]):
         assert not any(is_visible(plain(), one) for one in malformed(plain(), own))
 
+    weakened = world.built(weak.opening(weak.Complains))
+
     def told(own: Any) -> bool:
-        weakened = built(weak.opening(weak.Complains))
-        try:
-            opener(weakened).take(*ME, weakened.setup.period, next(malformed(weakened, own)))
-        except ProtocolError:
-            return True
-        return False
+        return complains(weakened, malformed(weakened, own))
 
     assert (told(LISTED[0]), told(OTHERS[0])) == (True, False)
 
@@ -429,7 +402,7 @@ def test_a_picture_that_is_sent_again_counts_once() -> None:
         return len(read(deployed, Phone(deployed).vouchers(LISTED[[0, 1, 2, 0, 1, 2]])))
 
     assert opens(plain()) == 0
-    assert opens(built(weak.RandomPlaces())) == 6
+    assert opens(world.built(weak.RandomPlaces())) == 6
 
 
 def test_blinds_that_are_used_twice_show_that_a_picture_was_sent_again() -> None:
@@ -438,7 +411,7 @@ def test_blinds_that_are_used_twice_show_that_a_picture_was_sent_again() -> None
         return bool(one.blinded == other.blinded)
 
     assert not links(plain(), OTHERS[[0, 0]])
-    weakened = built(weak.SameCoins())
+    weakened = world.built(weak.SameCoins())
     assert (links(weakened, OTHERS[[0, 0]]), links(weakened, OTHERS[[0, 1]])) == (True, False)
 
 
@@ -449,7 +422,7 @@ def test_a_second_device_of_the_account_neither_adds_to_the_first_ones_shares_no
     stolen = [replace(one, device=mine[0].device) for one in noise]
     assert not any(is_visible(plain(), one) for one in stolen)
     assert read(plain(), [*mine, *noise]).keys() == set(range(T))
-    assert read(plain(), [*mine, *noise], by=opener(built(weak.opening(weak.OneSetOfShares)))) == {}
+    assert read(plain(), [*mine, *noise], by=opener(world.built(weak.opening(weak.OneSetOfShares)))) == {}
 
 
 def test_two_devices_that_claim_one_pseudonym_are_told_apart_by_their_certificates() -> None:
@@ -478,21 +451,12 @@ def test_no_cell_of_a_voucher_opens_when_it_is_altered() -> None:
         assert not is_visible(plain(), replace(voucher, sealed=_flipped(voucher.sealed, at)))
 
 
-def message(sender: str) -> bm.Binding:
-    """The binding of a message by an account."""
-    made = Content(
-        bytes(16), 1, "", (AttachmentRef(bytes(16), bytes(32), bytes(32), 1024, "image/png"),), bytes(32)
-    )
-    evidence = Evidence.of(made, sender, "bob", 0)
-    return bm.Binding(commit(made, sender, "bob"), evidence.encode())
-
-
 def test_vouchers_open_for_the_account_whose_messages_they_are_of_and_for_no_other() -> None:
     phone = Phone(plain())
     mine = [phone.voucher(row, binding=message("alice")) for row in LISTED[:T]]
     assert len(read(plain(), mine)) == T
     assert read(plain(), mine, "mallory") == {}
-    assert len(read(plain(), mine, "mallory", opener(built(weak.opening(weak.TakesAnyEvidence))))) == T
+    assert len(read(plain(), mine, "mallory", opener(world.built(weak.opening(weak.TakesAnyEvidence))))) == T
     assert len({len(one.encode()) for one in (*mine, phone.voucher(LISTED[0]))}) == 1
 
 
@@ -508,7 +472,7 @@ def test_evidence_that_does_not_open_its_commitment_opens_no_label() -> None:
 
 def test_periods_are_not_linked_by_what_the_shares_hang_on() -> None:
     def linked(design: ThresholdPsi) -> bool:
-        periods = [built(design, threshold=T), built(design, threshold=T + 1)]
+        periods = [world.built(design, threshold=T), world.built(design, threshold=T + 1)]
         phones = [Phone(one) for one in periods]
         made = [design._shares(phone.state, one.setup) for phone, one in zip(phones, periods, strict=True)]
         return made[0].derive(bytes(32))[0].place == made[1].derive(bytes(32))[0].place
@@ -531,7 +495,7 @@ def test_real_made_up_matching_and_poor_pictures_take_the_same_operations(
         monkeypatch.setattr(sodium, name, counting)
 
     def operations(design: ThresholdPsi) -> set[int]:
-        deployed = built(design, synthetic=100)
+        deployed = world.built(design, synthetic=100)
         phone, found = Phone(deployed), set()
         for quality, rows in ((100, LISTED), (100, OTHERS), (0, LISTED[:2])):
             for row in rows:

@@ -69,6 +69,7 @@ FILES: Final[Mapping[str, tuple[tuple[ModuleType, str], ...]]] = {
     ),
     "he-hamming": ((labels, "KIND"), (he_files, "HASHES_KIND KEYS_KIND SET_DIGEST_KIND")),
     "threshold-psi": (LISTED, (threshold_psi, "PUBLIC_KIND CELLS_KIND SECRET_KIND")),
+    "threshold-near": (LISTED, (threshold_psi, "PUBLIC_KIND CELLS_KIND SECRET_KIND")),
     "endorsement.bin": ((endorsements, "KIND_BATCHES KIND_LEAVES KIND_NUMBERS"),),
     "endorsement.tree": ((trees, "KIND_NODES KIND_STARTS KIND_STATEMENTS"),),
     "batches.bin": (LISTED, (endorsements, "KIND_BATCHES"), (batches, "KIND_ASKED")),

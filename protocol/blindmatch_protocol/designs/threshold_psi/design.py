@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256, sha512
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
 from msgspec import Struct
@@ -78,7 +78,7 @@ EVIDENCE_BYTES: Final = 1_600
 """Room for an encoded `Evidence`, whose longest names and media type take fewer."""
 _LENGTH: Final = 2
 _INNER_BYTES: Final = HASH_BYTES + _LENGTH + EVIDENCE_BYTES + TAG_LENGTH
-_SEALED_BYTES: Final = SHARE_BYTES + _INNER_BYTES + TAG_LENGTH
+SEALED_BYTES: Final = SHARE_BYTES + _INNER_BYTES + TAG_LENGTH
 _BATCH: Final = 1 << 14
 _VOUCHER: Final = "threshold-psi/voucher"
 _AD_TAG: Final = b"blindmatch/threshold-psi/voucher/v1"
@@ -106,7 +106,7 @@ class Voucher(bm.Message, tag=0x7A, name=_VOUCHER):
     """The device's pseudonym of the period."""
     blinded: Annotated[bytes, bm.Fixed(32)]
     """Q."""
-    sealed: Annotated[bytes, bm.Fixed(_SEALED_BYTES)]
+    sealed: Annotated[bytes, bm.Fixed(SEALED_BYTES)]
     """Under S: the share; and under the account key, or a random one: hash and evidence."""
 
 
@@ -142,11 +142,11 @@ class Setup(Redacted, Struct, frozen=True, eq=False):
         raw = self.file.section(CELLS_KIND)
         return np.frombuffer(raw, np.uint8).reshape(-1, group.ELEMENT_BYTES)
 
-    def value(self, own_hash: bytes) -> Rows:
-        """U of a hash, (1, 32). One of the identity, which the table of a dishonest curator may have, is L
-        instead: no listed hash has it, and a device must not fail for a picture."""
-        found = values_of(self.cells, self.domain.places(_row(own_hash)))
-        return self.public if zero_rows(found)[0] else found
+    def values(self, keys: Rows) -> Rows:
+        """U of keys of the table, uint8 (n, w): (n, 32). One of the identity, which the table of a dishonest
+        curator may have, is L instead: no listed key has it, and a device must not fail for a picture."""
+        found = values_of(self.cells, self.domain.places(keys))
+        return np.where(zero_rows(found)[:, None], self.public, found)
 
 
 def _row(raw: bytes) -> Rows:
@@ -174,15 +174,38 @@ def sealed_voucher(
 ) -> Voucher:
     """The voucher of Q and S, `shared`, with this share and this content."""
     bound = bound_to(setup.epoch, setup.period, device, blinded)
-    inner = seal(_key(_EVIDENCE_TAG, inner_key, bound), plain, bound)
-    sealed = seal(_key(_MATCH_TAG, shared, bound), share + inner, bound)
+    sealed = sealed_twice(bound, _key(_MATCH_TAG, shared, bound), share, inner_key, plain)
     return Voucher(setup.epoch, device, blinded, sealed)
+
+
+def sealed_twice(bound: bytes, outer_key: bytes, share: bytes, inner_key: bytes, plain: bytes) -> bytes:
+    """A share, and a content under the inner key, under the outer one: `SEALED_BYTES`."""
+    return seal(outer_key, share + seal(_key(_EVIDENCE_TAG, inner_key, bound), plain, bound), bound)
 
 
 def _content(own_hash: bytes, evidence: bytes) -> bytes:
     if len(evidence) > EVIDENCE_BYTES:
         raise ProtocolError(_VOUCHER, f"must be at most {EVIDENCE_BYTES} bytes", "evidence")
     return own_hash + len(evidence).to_bytes(_LENGTH, "big") + evidence.ljust(EVIDENCE_BYTES, b"\0")
+
+
+class Inside(Redacted, Struct, frozen=True):
+    """What goes into a voucher.
+
+    Attributes:
+        own_hash: of the picture, or a random one, 32 bytes.
+        is_synthetic: whether it is made up.
+        share: encoded.
+        key: of the inner seal.
+        plain: what is under it.
+    """
+
+    device: DeviceShares
+    own_hash: bytes
+    is_synthetic: bool
+    share: bytes
+    key: bytes
+    plain: bytes
 
 
 class _Row(Redacted, Struct, frozen=True):
@@ -216,6 +239,9 @@ class ThresholdOpener(Redacted, Struct, frozen=True, eq=False):
     that says so would tell its sender what is listed.
     """
 
+    KIND: ClassVar[type[Any]] = Voucher
+    WITHIN: ClassVar[int] = 0
+
     epoch: int
     period: bytes
     threshold: int
@@ -223,19 +249,15 @@ class ThresholdOpener(Redacted, Struct, frozen=True, eq=False):
     known: PlainList
 
     def take(self, account: str, device: str, period: bytes, voucher: bm.Message) -> bm.Taken:
-        if not isinstance(voucher, Voucher):
-            raise ProtocolError(_VOUCHER, "must be a voucher of this design", "voucher")
-        bm.check_epoch(voucher.epoch, self.epoch, _VOUCHER)
+        step = self.KIND.NAME
+        if not isinstance(voucher, self.KIND):
+            raise ProtocolError(step, "must be a voucher of this design", "voucher")
+        bm.check_epoch(voucher.epoch, self.epoch, step)
         if period != self.period:
-            raise ProtocolError(_VOUCHER, "must be of this period", "period")
+            raise ProtocolError(step, "must be of this period", "period")
+        bound, key = self.outer(voucher)
         try:
-            shared = group.multiply(self.key, one_row(voucher.blinded)).tobytes()
-        except GroupError:
-            group.check_elements(_row(voucher.blinded), _VOUCHER, "blinded")
-            raise
-        bound = bound_to(voucher.epoch, period, voucher.device, voucher.blinded)
-        try:
-            opened = unseal(_key(_MATCH_TAG, shared, bound), voucher.sealed, bound)
+            opened = unseal(key, voucher.sealed, bound)
         except ProtocolError:
             return bm.Hidden()
         share = Share.decode(opened[:SHARE_BYTES])
@@ -243,6 +265,24 @@ class ThresholdOpener(Redacted, Struct, frozen=True, eq=False):
             return bm.Hidden()
         whose = sha256(device.encode() + b"\0" + voucher.device).digest()
         return bm.Visible(_Row(whose, bound, share, opened[SHARE_BYTES:]).encode())
+
+    def outer(self, voucher: Any) -> tuple[bytes, bytes]:
+        """What the seals of a voucher are bound to, and the key that opens the outer one if it is visible.
+
+        Raises:
+            ProtocolError: if it has what is no element.
+        """
+        shared = self.multiplied(one_row(voucher.blinded)).tobytes()
+        bound = bound_to(voucher.epoch, self.period, voucher.device, voucher.blinded)
+        return bound, _key(_MATCH_TAG, shared, bound)
+
+    def multiplied(self, blinded: Rows) -> Rows:
+        """Elements of a voucher, (n, 32), times a."""
+        try:
+            return group.multiply(self.key, blinded)
+        except GroupError:
+            group.check_elements(blinded, self.KIND.NAME, "blinded")
+            raise
 
     def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, bm.Label]:
         """Each device's shares by themselves: what another device of the account sends spoils none."""
@@ -259,21 +299,24 @@ class ThresholdOpener(Redacted, Struct, frozen=True, eq=False):
         shares = {row.share.place: row.share for _, row in reversed(held)}
         for key in recovered(list(shares.values()), self.threshold):
             read = {at: _unsealed(key, row) for at, row in held}
-            real = {row.share.place for at, row in held if read[at] is not None}
+            real = {row.share.place for at, row in held if self.counts(read[at])}
             if len(real) >= self.threshold:
                 labels = {at: self._label(account, raw) for at, raw in read.items() if raw is not None}
                 return {at: label for at, label in labels.items() if label is not None}
         return {}
 
+    def counts(self, raw: bytes | None) -> bool:
+        """Is this the content of a voucher that counts towards the threshold; None if nothing was read?"""
+        return raw is not None
+
     def _label(self, account: str, raw: bytes) -> bm.Label | None:
-        """The entry's label; None if it is not listed now, or the evidence is not of a message that the
+        """The label of the entry; None if none is listed now, or the evidence is not of a message that the
         account sent."""
         own, length = raw[:HASH_BYTES], int.from_bytes(raw[HASH_BYTES : HASH_BYTES + _LENGTH], "big")
         evidence = raw[HASH_BYTES + _LENGTH :][:length]
         if evidence and not _is_of(evidence, account):
             return None
-        rows = np.flatnonzero((self.known.hashes == np.frombuffer(own, np.uint8)).all(axis=1))
-        return self.known.label(int(rows[0])) if len(rows) else None
+        return self.known.match(own, self.WITHIN)
 
 
 def _unsealed(key: bytes, row: _Row) -> bytes | None:
@@ -314,6 +357,15 @@ WHOSE: Final = bm.Fact(
 )
 
 
+VOUCHING: Final = bm.Vouching(
+    tells="that a picture was sent: a voucher leaves for every picture",
+    visible="at once, of matches and of made-up ones alike, which the centre cannot tell apart with "
+    "fewer than `threshold` matches",
+    opened="always from threshold + s/32 matches of a device and period on, rounded up, of s made-up "
+    "ones; with fewer than `threshold` never; in between by more work than the centre's decoder does",
+)
+
+
 class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
     """The design."""
 
@@ -328,18 +380,21 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
         roles={},
         parameters=(THRESHOLD, SYNTHETIC, _EXPIRES),
         evaluation=bm.Evaluation.LOCAL,
-        vouching=bm.Vouching(
-            tells="that a picture was sent: a voucher leaves for every picture",
-            visible="at once, of matches and of made-up ones alike, which the centre cannot tell apart with "
-            "fewer than `threshold` matches",
-            opened="always from threshold + s/32 matches of a device and period on, rounded up, of s made-up "
-            "ones; with fewer than `threshold` never; in between by more work than the centre's decoder does",
-        ),
+        vouching=VOUCHING,
     )
     requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {}
     replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {}
     vouchers: ClassVar[tuple[type[bm.Message], ...]] = (Voucher,)
     device_state: ClassVar[type[bm.Message]] = DeviceKey
+    opener: ClassVar[type[ThresholdOpener]] = ThresholdOpener
+
+    def slots(self, entries: int) -> int:
+        """Keys in the table of so many entries."""
+        return entries
+
+    def keys_of(self, hashes: Rows) -> Rows:
+        """What the table has of entries, uint8 (n, 32), all distinct: uint8 (`slots(n)`, w)."""
+        return hashes
 
     def leakage(self) -> tuple[bm.Leak, ...]:
         return (
@@ -402,8 +457,9 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
         if len(np.unique(entries.hashes, axis=0)) != len(entries):
             raise bm.DesignError("the list has an entry twice")
         drawn = rng.take(2 * SEED_BYTES)
-        plan = planned(parameters.epoch, drawn[:SEED_BYTES], entries.hashes)
-        cells = build_cells(plan, key, entries.hashes, drawn[SEED_BYTES:], executor)
+        keys = self.keys_of(entries.hashes)
+        plan = planned(parameters.epoch, drawn[:SEED_BYTES], keys)
+        cells = build_cells(plan, key, keys, drawn[SEED_BYTES:], executor)
         public = group.multiply_base(key).tobytes() + plan.domain.seed
         sections = {PUBLIC_KIND: public, CELLS_KIND: cells.tobytes()}
         write_sections(SET_FILE, self.info, parameters, len(entries), out, sections)
@@ -419,7 +475,7 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
         if len(raw) != group.ELEMENT_BYTES + SEED_BYTES or len(file.sections) != 2:
             raise SetFileError(f"{SET_FILE}: a section has another length, or does not belong there")
         public, seed = raw[: group.ELEMENT_BYTES], raw[group.ELEMENT_BYTES :]
-        domain = Domain(file.identity.epoch, seed, file.entries)
+        domain = Domain(file.identity.epoch, seed, self.slots(file.entries))
         if file.row(CELLS_KIND).length != domain.cells * group.ELEMENT_BYTES:
             raise SetFileError(f"{SET_FILE}: the table has not the cells of its number of entries")
         _check_elements(one_row(public), "public key")
@@ -467,7 +523,7 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
         key, values = _secret(file), self._settled(file)
         period = period_of(group.multiply_base(key).tobytes(), values)
         epoch, threshold = file.identity.epoch, values[THRESHOLD.name]
-        return ThresholdOpener(epoch, period, threshold, key, open_list(self.info, files, epoch))
+        return self.opener(epoch, period, threshold, key, open_list(self.info, files, epoch))
 
     def enrol(self, rng: bm.Randomness) -> DeviceKey:
         """Takes 32 bytes of `rng`."""
@@ -476,30 +532,42 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
     def start(
         self, state: DeviceKey, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
     ) -> bm.Started[DeviceKey, None]:
-        """Takes 192 bytes of `rng`, whatever the item is."""
+        """Takes as many bytes of `rng` whatever the item is: 192, but for what a subclass takes more."""
         filler, other_key = rng.take(HASH_BYTES), rng.take(32)
-        b, c = group.random_scalars(1, rng), group.random_scalars(1, rng)
         poor = item.quality < self.info.relation.minimum_quality
         own_hash = (item.hash, filler)[poor]
         device = self._shares(state, setup)
-        element = group.hash_to_group(setup.domain.uniform(_row(own_hash)))
-        try:
-            synthetic = group.multiply_base(c), group.multiply(c, setup.public)
-            real = (
-                group.add(group.multiply(b, element), synthetic[0]),
-                group.add(group.multiply(b, setup.value(own_hash)), synthetic[1]),
-            )
-        except GroupError as error:
-            raise SetFileError(f"{SET_FILE}: a cell is no element") from error
         is_synthetic = device.is_synthetic(own_hash, setup.parameters[SYNTHETIC.name])
-        blinded, shared = (real, synthetic)[is_synthetic]
         share, noise, account_key = device.derive(own_hash)
         chosen, inner_key = ((share, account_key), (noise, other_key))[is_synthetic]
-        voucher = sealed_voucher(
-            setup, device.name, blinded.tobytes(), shared.tobytes(), chosen.encode(), inner_key,
-            _content(own_hash, binding.evidence),
-        )  # fmt: skip
+        inside = Inside(device, own_hash, is_synthetic, chosen.encode(), inner_key,
+                        _content(own_hash, binding.evidence))  # fmt: skip
+        try:
+            voucher = self.voucher(setup, item, inside, rng)
+        except GroupError as error:
+            raise SetFileError(f"{SET_FILE}: a cell is no element") from error
         return bm.Started(state, bm.Done(bm.Voucher(voucher)))
+
+    def voucher(self, setup: Setup, item: bm.Item, inside: Inside, rng: bm.Randomness) -> bm.Message:
+        """The voucher of an item; both kinds are computed."""
+        b, c = group.random_scalars(1, rng), group.random_scalars(1, rng)
+        own = _row(inside.own_hash)
+        element = group.hash_to_group(setup.domain.uniform(own))
+        synthetic = group.multiply_base(c), group.multiply(c, setup.public)
+        real = (
+            group.add(group.multiply(b, element), synthetic[0]),
+            group.add(group.multiply(b, setup.values(own)), synthetic[1]),
+        )
+        blinded, shared = (real, synthetic)[inside.is_synthetic]
+        return sealed_voucher(
+            setup,
+            inside.device.name,
+            blinded.tobytes(),
+            shared.tobytes(),
+            inside.share,
+            inside.key,
+            inside.plain,
+        )
 
     def _shares(self, state: DeviceKey, setup: Setup) -> DeviceShares:
         return DeviceShares(state.key, setup.period, self.threshold(setup))

@@ -41,6 +41,7 @@ _PRF_BLOCK: Final = 136
 _PLACE_TAG: Final = b"blindmatch/threshold/share-place/v1"
 _NOISE_TAG: Final = b"blindmatch/threshold/noise/v1"
 _COIN_TAG: Final = b"blindmatch/threshold/coin/v1"
+_PATTERN_TAG: Final = b"blindmatch/threshold/pattern/v1"
 _POLYNOMIAL_TAG: Final = b"blindmatch/threshold/polynomials/v1"
 _NAME_TAG: Final = b"blindmatch/threshold/device/v1"
 _ACCOUNT_KEY_TAG: Final = b"blindmatch/threshold/account-key/v1"
@@ -98,6 +99,10 @@ class DeviceShares(Redacted, Struct, frozen=True):
     def is_synthetic(self, own_hash: bytes, share: int) -> bool:
         """Is the picture with this hash one of the `share` per 1,000 that give a synthetic voucher?"""
         return int.from_bytes(self._drawn(_COIN_TAG, 16, own_hash), "little") % COIN_RANGE < share
+
+    def pattern(self, own_hash: bytes) -> int:
+        """What the pattern of a synthetic voucher of a hash is chosen by: a number below 2^16."""
+        return int.from_bytes(self._drawn(_PATTERN_TAG, 2, own_hash), "little")
 
     def derive(self, own_hash: bytes) -> tuple[Share, Share, bytes]:
         """The real share of a hash, a synthetic one at the same place, and the account key, 32 bytes: what at

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,8 @@ PERMUTATION: Final = (
 HASH_BITS = 256
 _ROWS_AT_ONCE = 1 << 10
 
-Tokens: TypeAlias = npt.NDArray[np.uint32]
+Tokens: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
+"""Of bands of up to 32 bits uint32, of wider ones, up to 64, uint64."""
 Costs: TypeAlias = npt.NDArray[np.float32]
 
 
@@ -62,20 +63,26 @@ def band_bits(k: int, bands: int) -> npt.NDArray[np.intp]:
 
 
 def entry_tokens(hashes: Rows, k: int, bands: int) -> Tokens:
-    """The tokens of hashes, uint8 (n, 32): uint32 (n, bands), the band's first bit the highest."""
-    places, found = np.full((bands, 32), HASH_BITS), np.empty((len(hashes), bands), np.uint32)
-    places[:, 32 - k :] = band_bits(k, bands)
+    """The tokens of hashes, uint8 (n, 32): (n, bands), the band's first bit the highest."""
+    kind = _kind(k)
+    width = 8 * kind.itemsize
+    places, found = np.full((bands, width), HASH_BITS), np.empty((len(hashes), bands), kind)
+    places[:, width - k :] = band_bits(k, bands)
     for start in range(0, len(hashes), _ROWS_AT_ONCE):
         part = hashes[start : start + _ROWS_AT_ONCE]
         bits = np.zeros((len(part), HASH_BITS + 1), np.uint8)  # the last one stands in front of every token
         bits[:, :HASH_BITS] = np.unpackbits(part, axis=1)
         chosen = bits.take(places.ravel(), axis=1)
-        found[start : start + len(part)] = np.packbits(chosen, axis=1).view(">u4")
+        found[start : start + len(part)] = np.packbits(chosen, axis=1).view(kind.newbyteorder(">"))
     return found
 
 
+def _kind(k: int) -> np.dtype[np.unsignedinteger[Any]]:
+    return np.dtype(np.uint32 if k <= 32 else np.uint64)
+
+
 def probe_tokens(own_hash: bytes, coefficients: Costs, k: int, bands: int, probes: int) -> Tokens:
-    """The tokens a picture asks for, uint32 (bands, probes), the likeliest of a band first.
+    """The tokens a picture asks for, (bands, probes), the likeliest of a band first.
 
     Args:
         own_hash: the picture's hash.
@@ -91,7 +98,7 @@ def probe_tokens(own_hash: bytes, coefficients: Costs, k: int, bands: int, probe
 
 
 def flips(costs: Costs, probes: int) -> Tokens:
-    """For each band the `probes` cheapest sets of bits to flip, uint32 (bands, probes), cheapest first.
+    """For each band the `probes` cheapest sets of bits to flip, (bands, probes), cheapest first.
 
     Args:
         costs: what flipping a bit costs, not negative, (bands, k); a band's first bit is its highest.
@@ -103,8 +110,8 @@ def flips(costs: Costs, probes: int) -> Tokens:
     weakest = np.argsort(costs, axis=1, kind="stable")[:, :width]
     sums = np.take_along_axis(costs, weakest, axis=1).astype(np.float64) @ sets.T
     best = np.argsort(sums, axis=1, kind="stable")[:, :probes]
-    weights = np.uint32(1) << (k - 1 - weakest).astype(np.uint32)
-    chosen = sets.astype(np.uint32)[best]
+    weights = _kind(k).type(1) << (k - 1 - weakest).astype(_kind(k))
+    chosen = sets.astype(_kind(k))[best]
     found: Tokens = np.bitwise_or.reduce(chosen * weights[:, None, :], axis=2)
     return found
 
@@ -188,12 +195,39 @@ def plan(hashes: Rows, k: int, bands: int) -> Plan:
     return Plan(first, member, stored, lost)
 
 
-def _shared(own: npt.NDArray[np.uint32]) -> Indices:
-    """The entries whose token, uint32 (n,), another has, too; by token, then in the list's order."""
-    keyed = np.sort(own.astype(np.uint64) << np.uint64(32) | np.arange(len(own), dtype=np.uint64))
-    tokens, apart = keyed >> np.uint64(32), np.ones(len(own) + 1, np.bool_)
+def common_tokens(hashes: Rows, k: int, bands: int) -> list[Tokens]:
+    """For each band its tokens, each once, where any one token finds an entry, uint8 (n, 32), and none has an
+    owner: of a family the one that most of its members have there, the least of several. An entry that has
+    none of these has its first one added."""
+    tokens = entry_tokens(hashes, k, bands)
+    first, _ = _members(_joined(hashes, tokens, [_shared(own) for own in tokens.T]))
+    found = [_commonest(first, own) for own in tokens.T]
+    kept = [np.isin(own, some) for own, some in zip(tokens.T, found, strict=True)]
+    return [np.unique(np.append(found[0], tokens[~np.any(kept, axis=0), 0])), *found[1:]]
+
+
+def _commonest(first: Indices, own: Tokens) -> Tokens:
+    """Of each family's tokens, (n,), the one that most members have; the least of several."""
+    order = np.lexsort((own, first))
+    family, own = first[order], own[order]
+    starts = np.flatnonzero(_changes(family) | _changes(own))
+    counts = np.diff(np.append(starts, len(own)))
+    by_count = starts[np.lexsort((-counts, family[starts]))]
+    found: Tokens = np.unique(own[by_count[_changes(family[by_count])]])
+    return found
+
+
+def _changes(values: npt.NDArray[Any]) -> Flags:
+    """Where a value differs from the one before, (n,)."""
+    return np.append(True, values[1:] != values[:-1])[: len(values)]
+
+
+def _shared(own: Tokens) -> Indices:
+    """The entries whose token, (n,), another has, too; by token, then in the list's order."""
+    order = np.argsort(own, kind="stable")
+    tokens, apart = own[order], np.ones(len(own) + 1, np.bool_)
     apart[1:-1] = tokens[1:] != tokens[:-1]
-    shared: Indices = keyed[~(apart[1:] & apart[:-1])].astype(np.uint32).astype(np.int64)
+    shared: Indices = order[~(apart[1:] & apart[:-1])]
     return shared
 
 

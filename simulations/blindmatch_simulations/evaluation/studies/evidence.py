@@ -11,16 +11,18 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib.resources import as_file, files
 from itertools import combinations
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.designs.threshold_near import DESIGN as WIDE
+from blindmatch_protocol.designs.threshold_near import Sizes, ThresholdNear
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.build import TOKENING
-from blindmatch_protocol.designs.token_psi.tokens import plan
+from blindmatch_protocol.designs.token_psi.tokens import common_tokens, entry_tokens, plan
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,7 +35,7 @@ from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Refe
 from blindmatch_simulations.measure.intervals import clustered_share, one_sided_most_rate, share
 from blindmatch_simulations.measure.phases import PhaseProgress, each
 from blindmatch_simulations.measure.results import Figure, Results, ResultsError, Row, Status, read
-from blindmatch_simulations.testbed.inprocess.deployed import opened, publish, run_session
+from blindmatch_simulations.testbed.inprocess.deployed import Deployed, opened, publish, run_session
 from blindmatch_simulations.testbed.pictures.crops import MILD
 from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
@@ -52,6 +54,7 @@ TUNED_ON: Final = "clip art"
 """Bands of tokens were chosen on crops of scikit-image, which are not in the corpus, and on openclipart."""
 Found = npt.NDArray[np.bool_]
 Parameters = dict[str, int | float | str]
+Bands: TypeAlias = Tokening | Sizes
 
 
 class Matching(Struct, frozen=True):
@@ -65,7 +68,7 @@ class Matching(Struct, frozen=True):
 
     within: int | None
     least_quality: int
-    tokening: Tokening | None = None
+    tokening: Bands | None = None
 
     @property
     def words(self) -> str:
@@ -83,6 +86,8 @@ def matching_of(design: bm.AnyDesign) -> Matching | None:
     relation = design.info.relation
     if isinstance(relation, bm.Category):
         return None
+    if isinstance(design, ThresholdNear):
+        return Matching(relation.distance, relation.minimum_quality, design.sizes)
     values = {one.name: one.default for one in design.info.parameters if one.name in _TOKENS}
     if len(values) == len(_TOKENS):
         return Matching(relation.distance, relation.minimum_quality, Tokening(**values))
@@ -100,11 +105,17 @@ def found_of(corpus: Reference, matching: Matching, fill: Rows | None = None) ->
     if (t := matching.tokening) is not None:
         hit = ranks(pairs, t.k, t.bands, t.probes) < t.probes
         if fill is not None:
-            hit &= ~plan(np.concatenate([fill, pairs.originals.hashes]), t.k, t.bands).lost[
-                len(fill) + pairs.original
-            ]
+            hit &= ~lost_of(np.concatenate([fill, pairs.originals.hashes]), t)[len(fill) + pairs.original]
         found &= hit.sum(axis=1) >= t.needed
     return np.asarray(found.reshape(shape))
+
+
+def lost_of(hashes: Rows, bands: Bands) -> Found:
+    """Which tokens of entries, (n, bands), a list of theirs does not have for them."""
+    if isinstance(bands, Tokening):
+        return plan(hashes, bands.k, bands.bands).lost
+    own, kept = entry_tokens(hashes, bands.k, bands.bands), common_tokens(hashes, bands.k, bands.bands)
+    return ~np.stack([np.isin(one, some) for one, some in zip(own.T, kept, strict=True)], axis=1)
 
 
 def pdq_of(corpus: Reference) -> Found:
@@ -283,12 +294,12 @@ def others_of(corpus: Reference, near: NearPairs) -> Rows:
     return corpus.prints[left, :32]
 
 
-def token_row(corpus: Reference, named: Parameters, tokening: Tokening, fill: Rows) -> Row:
+def token_row(corpus: Reference, named: Parameters, tokening: Bands, fill: Rows) -> Row:
     """What tokens lose and open beside what matches, in a list of the corpus's other originals, `fill`."""
     pairs = corpus.pairs
     copies = pairs.edited.take(np.asarray(np.abs(pairs.edited.coefficients).any(axis=1)))
     met = revealed(copies, fill, tokening)
-    lost = plan(np.concatenate([fill, pairs.originals.hashes]), tokening.k, tokening.bands).lost
+    lost = lost_of(np.concatenate([fill, pairs.originals.hashes]), tokening)
     mine = lost[len(fill) :]
     figures = {
         "near_entries_of_10000": Figure(
@@ -309,12 +320,32 @@ def agreed(corpus: Reference, design: bm.AnyDesign, matching: Matching, sessions
         return Figure(None, "it sends pictures, and the corpus has none")
     listed = corpus.pairs.originals.hashes[corpus.photographs]
     chosen = _sample(corpus, sessions, design.info.name)
-    values = matching.tokening.values() if matching.tokening else {}
+    values = {"threshold": 2, "synthetic": 0} if design.vouchers else {}
+    if isinstance(matching.tokening, Tokening):
+        values = matching.tokening.values()
     place = opened(publish(design, listed, seeded("set"), 1, values))
     told = found_of(corpus, matching, np.zeros((0, 32), np.uint8)).ravel()[chosen]
     items = [_item_of(corpus, at) for at in chosen.tolist()]
-    got = [run_session(place, item, seeded("device")).found for item in items]
+    got = (
+        _opened(place, items)
+        if design.vouchers
+        else [run_session(place, item, seeded("device")).found for item in items]
+    )
     return share(int((np.array(got) == told).sum()), len(chosen))
+
+
+def _opened(place: Deployed, items: Sequence[HashOnly]) -> list[bool]:
+    """Whether the centre opens each picture's voucher, all being of one account and device."""
+    rng, bodies = seeded("device"), list[bm.Message]()
+    state = place.design.enrol(rng)
+    for item in items:
+        ran = run_session(place, item, rng, state)
+        assert isinstance(ran.outcome, bm.Voucher)
+        bodies.append(ran.outcome.body)
+    files = {name: place.build.files[name] for name in place.build.published.opener}
+    period = place.design.period(place.setup)
+    labels = bm.open_all(place.design.open_opener(files), "account", "device", period, bodies)
+    return [at in labels for at in range(len(items))]
 
 
 def _item_of(corpus: Reference, copy: int) -> HashOnly:
@@ -394,7 +425,8 @@ def committed_figure(
     known = next((one for one in committed() if design in _names(one)), None)
     if known is None or "matching" not in known.parameters:
         return Figure(None, "the committed evidence does not have this design")
-    tokens = Tokening(**{one.name: values.get(one.name, one.default) for one in TOKENING})
+    of_values = {one.name: values.get(one.name, one.default) for one in TOKENING}
+    tokens = WIDE.sizes if design == WIDE.info.name else Tokening(**of_values)
     of_tokens = "bands" in str(known.parameters["matching"])
     if Matching(within, LEAST_QUALITY, tokens if of_tokens else None).words != known.parameters["matching"]:
         at = f"{known.parameters['matching']}, the default parameters"

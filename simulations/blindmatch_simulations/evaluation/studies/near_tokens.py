@@ -15,8 +15,9 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Progress, no_progress
+from blindmatch_protocol.designs.threshold_near import Sizes
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
-from blindmatch_protocol.designs.token_psi.tokens import entry_tokens, plan, probe_tokens
+from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens, plan, probe_tokens
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from msgspec import Struct
 
@@ -37,13 +38,14 @@ NEVER: Final = 1 << 14
 Ranks = npt.NDArray[np.int16]
 
 
-def probes_of(pictures: Fingerprints, k: int, bands: int, probes: int) -> npt.NDArray[np.uint32]:
-    """The tokens that pictures ask for, uint32 (n, bands, probes)."""
+def probes_of(pictures: Fingerprints, k: int, bands: int, probes: int) -> Tokens:
+    """The tokens that pictures ask for, (n, bands, probes)."""
     asked = [
         probe_tokens(pictures.hashes[row].tobytes(), pictures.coefficients[row], k, bands, probes)
         for row in range(len(pictures))
     ]
-    return np.array(asked, np.uint32).reshape(len(pictures), bands, probes)
+    found: Tokens = np.array(asked, np.uint32 if k <= 32 else np.uint64)
+    return found.reshape(len(pictures), bands, probes)
 
 
 def ranks(pairs: EditedPairs, k: int, bands: int, probes: int) -> Ranks:
@@ -98,7 +100,7 @@ class Revealed(Struct, frozen=True):
         return dict(zip(names, counts, strict=True))
 
 
-def revealed(sent: Fingerprints, listed: Rows, tokening: Tokening) -> Revealed:
+def revealed(sent: Fingerprints, listed: Rows, tokening: Tokening | Sizes) -> Revealed:
     """What `sent` pictures open in a list, uint8 (n, 32), beyond the distance.
 
     No token is taken for lost, which errs on the side of too many. Families are left out: an entry counts
