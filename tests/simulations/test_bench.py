@@ -18,6 +18,7 @@ from blindmatch_protocol.group import missing
 from blindmatch_protocol.picture import compiled
 from blindmatch_server.hosting.workers import TaskError
 from blindmatch_simulations.cli.app import run
+from blindmatch_simulations.evaluation.bench import vouchers
 from blindmatch_simulations.evaluation.bench.messages import Field, Outcome
 from blindmatch_simulations.evaluation.bench.peers import PeerMissingError, Peers, runs_of
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells, markdown
@@ -345,6 +346,36 @@ def test_bench_parties_measures_the_device_and_every_role_of_a_design(tmp_path: 
     assert rows["parties/device"]["figures"]["cpu_u"] > rows["parties/role"]["figures"]["cpu_u"] > 0
     assert rows["parties/role"]["parameters"]["role"] == "buckets"
     assert rows["parties/bytes"]["figures"]["bytes"] > 96 and rows["parties/bytes"]["parameters"]["bits"] == 4
+
+
+def test_bench_threshold_measures_every_row_of_a_design_with_vouchers(tmp_path: Path) -> None:
+    sizes = ["--log2n", "6", "--pictures", "300", "--threshold", "4", "--stored", "1000", "--accounts", "20"]
+    rows = bench(tmp_path, "threshold", *sizes, "--runs", "1", "--seconds", "0")
+    assert rows.keys() == ids("threshold/")
+    figures = {name.removeprefix("threshold/"): row["figures"] for name, row in rows.items()}
+    assert figures["voucher"]["bytes"] > figures["beside"]["bytes"] > 96
+    assert figures["accounts/below"] == figures["accounts/from"] == {"count": 0}
+    assert rows["threshold/beyond"]["why"].startswith("not applicable")
+    assert rows["threshold/opening"]["parameters"]["visible"] == 4 + 5 + 3
+    stored = rows["threshold/stored/take"]["parameters"]
+    assert (stored["stored"], stored["written"]) == (1000, "in bulk")
+    assert run(["bench", "threshold", "oprf-psi"]) == 2
+
+
+def test_accounts_that_open_below_the_threshold_or_not_from_the_other_on_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def counted() -> dict[str, float | None]:
+        meter = Meter()
+        vouchers._around(meter, vouchers.Sizes(1, accounts=10))
+        return {row.id.rsplit("/")[-1]: row.figures["count"].value for row in meter.rows}
+
+    opens, shares = vouchers.recovered, vouchers.DeviceShares
+    monkeypatch.setattr(vouchers, "recovered", lambda made, t: iter(()))
+    assert counted() == {"below": 0, "from": 10}
+    monkeypatch.setattr(vouchers, "recovered", lambda made, t: opens(made, max(1, t - 3)))
+    monkeypatch.setattr(vouchers, "DeviceShares", lambda key, period, t: shares(key, period, max(1, t - 3)))
+    assert (counted()["below"] or 0) > 0
 
 
 def test_bench_accountability_measures_endorsements_and_absence(tmp_path: Path) -> None:

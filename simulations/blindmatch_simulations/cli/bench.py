@@ -37,6 +37,7 @@ from blindmatch_simulations.evaluation.bench.queries import (
 from blindmatch_simulations.evaluation.bench.scans import bench_scan
 from blindmatch_simulations.evaluation.bench.sets import bench_import, bench_pdq, bench_set
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells
+from blindmatch_simulations.evaluation.bench.vouchers import Sizes, bench_vouchers
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.evaluation.studies.near_bench import Options as Near
 from blindmatch_simulations.evaluation.studies.near_bench import bench_near
@@ -213,6 +214,33 @@ def accountability(
         lambda meter, folder: bench_endorsements(meter, folder, log2n),
     ]
     return run_benches(benches, runs, seconds, {"log2n": log2n})
+
+
+@app.command("threshold")
+def threshold(
+    design: Annotated[str, typer.Argument(help="A design with vouchers: its name or path.py:NAME.")] = (
+        "threshold-psi"
+    ),
+    log2n: Log2nOption = 12,
+    pictures: Annotated[int, typer.Option(min=100, max=100_000, help="Of the opened account.")] = 10_000,
+    least: Annotated[int, typer.Option("--threshold", min=2, max=1000, help="t.")] = 30,
+    stored: Annotated[
+        int, typer.Option(min=100, max=20_000_000, help="Vouchers at the centre, written in bulk.")
+    ] = 100_000,
+    accounts: Annotated[int, typer.Option(min=0, max=100_000, help="Random ones around t.")] = 1_000,
+    runs: RunsOption = 5,
+    seconds: SecondsOption = 20.0,
+) -> Found:
+    """Vouchers: device, centre, table, an account opened, stored ones, accounts around the threshold."""
+    loaded = load_design(design)
+    if not loaded.vouchers:
+        raise typer.BadParameter(f"DESIGN: {design} has no vouchers")
+    sizes = Sizes(1 << log2n, pictures, least, stored, accounts)
+    options = {"log2n": log2n, "pictures_sent": pictures, "threshold": least, "stored": stored}
+    return run_benches(
+        [lambda meter, folder: bench_vouchers(meter, folder, loaded, sizes)], runs, seconds,
+        {**options, "accounts": accounts},
+    )  # fmt: skip
 
 
 @app.command("near")
