@@ -8,8 +8,8 @@ import importlib
 import inspect
 import os
 from collections import Counter
-from collections.abc import Generator
-from functools import cache
+from collections.abc import Generator, Iterator, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,27 @@ settings.load_profile("blindmatch")
 def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What commands keep for their user is neither read here nor written."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _computed_once() -> Iterator[None]:
+    """What is the same whenever it is asked for, thousands of times in a run: a command's parser, and the
+    public keys of a device's hundred pre-keys, all of which the library computes for each session."""
+    import typer.main
+    from blindmatch_simulations.cli import app
+    from x3dh.pre_key_pair import PreKeyPair
+
+    made = cache(app.app_for)
+
+    def app_for(arguments: Sequence[str]) -> typer.Typer:
+        called = next((word for word in arguments if word in app.COMMANDS), "")
+        return made(("report", "verify") if [*arguments[:2]] == ["report", "verify"] else (called,))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "app_for", app_for)
+        patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
+        patch.setattr(PreKeyPair, "pub", property(lru_cache(1 << 14)(PreKeyPair.pub.fget)))
+        yield
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -39,9 +40,10 @@ RELAY_COMMITS = 18
 """The first two belong to its start."""
 
 
-def commits(name: str, count: int) -> list[tuple[str, int]]:
+def commits(name: str, count: int) -> list[Any]:
     """Before every odd commit, after every even one."""
-    return [(f"{name}.commit.{'after' if n % 2 == 0 else 'before'}", n) for n in range(1, count + 1)]
+    points = [(f"{name}.commit.{'after' if n % 2 == 0 else 'before'}", n) for n in range(1, count + 1)]
+    return [pytest.param(*one, marks=pytest.mark.slow) for one in points]
 
 
 def sending(name: str, to: str) -> list[Order]:

@@ -156,6 +156,7 @@ def resident(pid: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+@pytest.mark.slow
 def test_an_attachment_of_100_mib_is_never_whole_in_memory(
     place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

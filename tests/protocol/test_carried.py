@@ -259,7 +259,7 @@ def cheating(kind: type[Carried]) -> AnyDesign:
         (cheating(Secretive), "list knowledge"),
         (cheating(OneNonce), "replays"),
         (carried(SaysQuality()), "egress"),
-        (carried(SaysQuality()), "games"),
+        pytest.param(carried(SaysQuality()), "games", marks=pytest.mark.slow),
     ],
     ids=["carrier's files", "one key stream", "bytes inside the seal", "games inside the seal"],
 )

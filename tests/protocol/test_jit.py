@@ -405,6 +405,7 @@ check(held[-1])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="fills its address space as Linux does")
+@pytest.mark.slow
 def test_a_process_whose_memory_is_far_apart_is_not_ended_by_the_linker() -> None:
     subprocess.run([sys.executable, "-c", FULL_MEMORY], check=True, capture_output=True)
 

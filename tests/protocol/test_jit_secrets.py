@@ -153,6 +153,7 @@ def _memory() -> Iterator[np.ndarray]:
 
 
 @pytest.mark.skipif(not os.access("/proc/self/mem", os.R_OK), reason="memory cannot be looked at here")
+@pytest.mark.slow
 def test_nothing_that_a_kernel_makes_of_scalars_is_left_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     jit, points = compiled(HERE[0]), LIBSODIUM.hash_multiply(some_scalars(COUNT), uniform(COUNT))
 

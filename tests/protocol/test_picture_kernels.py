@@ -237,7 +237,7 @@ def test_a_picture_of_twelve_megapixels_takes_a_few_megabytes(monkeypatch: pytes
     assert peak_bytes(7000, 7000) < 12 << 20
 
 
-@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("shape", [(5, 200_000), (200_000, 5)])
 def test_a_picture_like_a_thread_takes_the_memory_of_a_few_planes(
     shape: tuple[int, int], quick: bool, monkeypatch: pytest.MonkeyPatch

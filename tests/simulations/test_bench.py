@@ -307,6 +307,7 @@ def ids(*prefixes: str) -> set[str]:
     return {name for name in CATALOGUE if name.startswith(prefixes)}
 
 
+@pytest.mark.slow
 def test_bench_set_measures_every_row(tmp_path: Path) -> None:
     rows = bench(tmp_path, "set", "--log2n", "8", "--runs", "1")
     by_jit = {f"{name} by jit" for name in ids("set/build/") - {"set/build/arithmetic"}}

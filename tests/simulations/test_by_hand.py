@@ -76,6 +76,7 @@ def prepared(home: Path) -> Path:
     return samples
 
 
+@pytest.mark.slow
 def test_the_walk_by_hand_works(tmp_path: Path) -> None:
     home = tmp_path / "home"
     samples = prepared(home)

@@ -31,11 +31,10 @@ HONEST = (
     none.DESIGN,
     hash_upload.DESIGN,
     provider_scan.DESIGN,
-    oprf_psi.DESIGN,
     device_list.DESIGN,
     *(
         pytest.param(design, marks=pytest.mark.slow)
-        for design in (device_list_hashed.DESIGN, partial_hash.DESIGN, third_party.DESIGN)
+        for design in (oprf_psi.DESIGN, device_list_hashed.DESIGN, partial_hash.DESIGN, third_party.DESIGN)
     ),
 )
 QUICKER = (24, 24)
@@ -70,7 +69,9 @@ def test_an_honest_design_fails_nothing(design: AnyDesign) -> None:
     assert all(result.reason for result in report.results)
 
 
-@pytest.mark.parametrize("design", [ECHO, SHARES, VOUCHERS], ids=lambda design: design.info.name)
+@pytest.mark.parametrize(
+    "design", [ECHO, *(pytest.param(one, marks=pytest.mark.slow) for one in (SHARES, VOUCHERS))], ids=_named
+)
 def test_dummies_of_several_rounds_roles_and_vouchers_are_robust(design: AnyDesign) -> None:
     report = check_design(design, Options(only=ROBUSTNESS))
     assert [report.line(result) for result in report.failed] == []

@@ -26,10 +26,14 @@ CHEATS = [
 ]
 
 
+RUNS = (30, 30)
+"""Honest designs are played as often as cheats, which are caught."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("cheat", CHEATS)
 def test_a_cheat_that_older_checks_passed_is_caught(cheat: Planted) -> None:
-    report = check_design(cheat.design(), Options(runs=(30, 30), only=[cheat.check]))
+    report = check_design(cheat.design(), Options(runs=RUNS, only=[cheat.check]))
     (failure,) = report.failed
     assert cheat.where in failure.step
     assert "raises" not in failure.rule
@@ -38,7 +42,7 @@ def test_a_cheat_that_older_checks_passed_is_caught(cheat: Planted) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("design", HONEST, ids=lambda kind: kind.__name__)
 def test_what_the_tape_or_a_role_draws_is_no_leak(design: Callable[[], Any]) -> None:
-    report = check_design(design(), Options(only=CHECKS))
+    report = check_design(design(), Options(runs=RUNS, only=CHECKS))
     assert [report.line(result) for result in report.failed] == []
 
 

@@ -35,7 +35,7 @@ LEAKY = Path(__file__).with_name("leaky_designs.py")
 EXAMPLE = TESTS.parent / "examples" / "exact_upload.py"
 SET_SIZE = 300
 BUILT_IN = [registered.design.info.name for registered in built_in_designs()]
-OFTEN = {"none", "provider-scan", "hash-upload", "token-psi", "device-list"}
+OFTEN = {"provider-scan", "token-psi"}
 """Each of another kind; the rest run with the slow tests."""
 KEYS = {
     "design",
@@ -304,6 +304,7 @@ def test_the_scan_finds_what_is_there(private: Demo, whole: Workload, tmp_path: 
     assert all(name.startswith("hash of ") for name in on_the_list)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
     command = [*COMMAND, "demo", "--set-size", str(SET_SIZE)]
     place = environment(tmp_path, TMPDIR=str(tmp_path))

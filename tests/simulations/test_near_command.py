@@ -196,6 +196,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     return store, measured(store.parent, store)
 
 
+@pytest.mark.slow
 def test_near_matching_has_every_row_and_the_reaches_beside_them(kept: Kept) -> None:
     rows = kept[1]
     assert {row["id"] for row in rows} == {name for name in CATALOGUE if name.startswith("near/")}
@@ -210,6 +211,7 @@ def test_near_matching_has_every_row_and_the_reaches_beside_them(kept: Kept) -> 
     assert verdicts["near/loopback/match"] == "not measured", "the reach is one of 2^20 entries"
 
 
+@pytest.mark.slow
 def test_recall_and_what_is_revealed_come_by_edit_distance_list_and_bands(kept: Kept) -> None:
     def seen(name: str, parameter: str) -> set[Any]:
         return {row["parameters"].get(parameter) for row in kept[1] if row["id"] == name}
@@ -225,6 +227,7 @@ def test_recall_and_what_is_revealed_come_by_edit_distance_list_and_bands(kept: 
             assert row["figures"]["most_count"] > row["figures"]["count"] >= 0
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_match_over_loopback_make_the_whole(kept: Kept) -> None:
     times = {row["id"]: row["figures"]["p95_us"] for row in kept[1] if row["id"].startswith("near/loopback/")}
     parts = [times[f"near/loopback/{part}"] for part in ("prepare", "call", "finish")]
@@ -232,6 +235,7 @@ def test_the_parts_of_a_match_over_loopback_make_the_whole(kept: Kept) -> None:
     assert times["near/loopback/empty"] > 0 < times["near/loopback/answer"]
 
 
+@pytest.mark.slow
 def test_a_kept_store_is_used_again_with_the_figures_of_its_build(kept: Kept) -> None:
     store, rows = kept
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
@@ -249,6 +253,7 @@ def refused(meter: Meter, store: Path, entries: int = 16, tokening: Tokening | N
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_another_store_an_altered_one_and_a_strange_folder_are_refused(tmp_path: Path, kept: Kept) -> None:
     store = tmp_path / "store"
     shutil.copytree(kept[0], store)
@@ -269,6 +274,7 @@ def test_another_store_an_altered_one_and_a_strange_folder_are_refused(tmp_path:
     assert "set.bin" in refused(Meter(), store)
 
 
+@pytest.mark.slow
 def test_a_build_that_was_not_measured_here_has_no_figures(tmp_path: Path, kept: Kept) -> None:
     store = tmp_path / "store"
     shutil.copytree(kept[0], store)
@@ -306,6 +312,7 @@ def test_a_store_whose_list_was_being_made_begins_anew(tmp_path: Path) -> None:
     assert names == {"entries.list", ".entries.list.lock", "published", "build.json"}
 
 
+@pytest.mark.slow
 def test_a_store_that_another_run_still_builds_is_refused_with_what_to_do(tmp_path: Path, kept: Kept) -> None:
     store = tmp_path / "store"
     (store / "published").mkdir(parents=True)
@@ -315,6 +322,7 @@ def test_a_store_that_another_run_still_builds_is_refused_with_what_to_do(tmp_pa
         assert refused(Meter(), store).endswith("works in published: wait for its end, then try again")
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_goes_on_with_its_list_and_is_no_measurement(tmp_path: Path, kept: Kept) -> None:
     store = tmp_path / "store"
     store.mkdir()

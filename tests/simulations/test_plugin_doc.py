@@ -142,6 +142,7 @@ def test_the_constant_time_of_the_page_is_what_the_timing_check_reads(design: bm
 
 
 @pytest.mark.usefixtures("quick_servers")
+@pytest.mark.slow
 def test_the_commands_of_the_page_end_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they stand there, from the root of the sources."""
     commands = re.findall(r"(?:```\n|`)blindmatch ([a-z]+ [^`\n]*exact_upload[^`\n]*)\n?`", PAGE)

@@ -163,6 +163,7 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert json.loads(output.read_text())["digest"] == once.json["digest"]
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_bits_of_one_and_one_that_is_killed_costs_its_block_alone(
     whole: dict[str, Any],
 ) -> None:
@@ -568,6 +569,7 @@ def test_the_peak_hour_has_a_number_of_queries_and_a_band_of_what_is_not_known()
     assert peak["joint"][0] < peak["value"] / 3 and peak["joint"][1] > 3 * peak["value"]
 
 
+@pytest.mark.slow
 def test_the_joint_band_holds_the_band_of_chance_and_what_the_inputs_ends_give() -> None:
     """Independent draws gave true reports of decades where the band of chance was a tenth wide."""
     (row,) = run(EU, None, ["token-psi"], Options(450_000_000, 5))["designs"]
@@ -585,6 +587,7 @@ def test_the_joint_band_holds_the_band_of_chance_and_what_the_inputs_ends_give()
     assert other["designs"][0]["run"]["true_reports"]["joint"] == pytest.approx([low, high], rel=0.5)
 
 
+@pytest.mark.slow
 def test_inputs_without_ends_have_no_joint_band_beyond_chance() -> None:
     fixed = EU
     for part, field, figure in figures(EU):
@@ -596,8 +599,8 @@ def test_inputs_without_ends_have_no_joint_band_beyond_chance() -> None:
     assert row["sensitivity"] == []
 
 
-def test_every_shown_value_lies_in_its_band_and_days_come_to_the_run(whole: dict[str, Any]) -> None:
-    (design,) = whole["designs"]
+def test_every_shown_value_lies_in_its_band_and_days_come_to_the_run(whole_quickly: dict[str, Any]) -> None:
+    (design,) = whole_quickly["designs"]
     for name, found in design["run"].items():
         days = design["daily"].get(name)
         if days is None or days["low"] is None:
@@ -688,8 +691,8 @@ def test_bad_input_to_the_command_ends_in_one_line(tmp_path: Path) -> None:
     refused(in_process(tmp_path, "population", "--inputs", inputs), REFUSED, "activity.pictures_a_day")
 
 
-def test_inputs_written_out_are_those_that_were_read(whole: dict[str, Any]) -> None:
-    assert whole["inputs"] == msgspec.to_builtins(EU)
+def test_inputs_written_out_are_those_that_were_read(whole_quickly: dict[str, Any]) -> None:
+    assert whole_quickly["inputs"] == msgspec.to_builtins(EU)
 
 
 @pytest.mark.usefixtures("quick")

@@ -272,6 +272,7 @@ def test_the_committed_corpus_holds_what_its_page_says() -> None:
     assert sum(len(data.joinpath(name).read_bytes()) for name in NAMES) < 6_000_000
 
 
+@pytest.mark.slow
 def test_the_committed_evidence_is_of_the_committed_corpus_and_sessions_agree_with_it() -> None:
     corpus, rows = reference.read(), evidence.committed()
     path = Path(str(files("blindmatch_simulations.data").joinpath(evidence.FILE)))

@@ -88,10 +88,10 @@ def _subjects() -> dict[str, Behaviour]:
 @pytest.mark.parametrize(
     ("design", "volume", "files", "rate"),
     [
-        ("token-psi", 1.6, 6.67e-3, 0),
-        ("oprf-psi", 0.2, 6e-4, 0),
         ("literature", 1.6, 6e-2, 3.2e-6),
-        ("literature", 5, 6e-4, 1e-7),
+        pytest.param("literature", 5, 6e-4, 1e-7, marks=pytest.mark.slow),
+        pytest.param("token-psi", 1.6, 6.67e-3, 0, marks=pytest.mark.slow),
+        pytest.param("oprf-psi", 0.2, 6e-4, 0, marks=pytest.mark.slow),
     ],
 )
 def test_bands_are_those_of_population(design: str, volume: float, files: float, rate: float) -> None:

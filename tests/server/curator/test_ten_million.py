@@ -20,6 +20,10 @@ _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 _BLOCK = 1 << 17
 
 
+def _write_hex(into: np.ndarray, rows: np.ndarray) -> None:
+    into[:, ::2], into[:, 1::2] = _HEX[rows >> 4], _HEX[rows & 15]
+
+
 class Lines(io.RawIOBase):
     """`pdq` lines of distinct hashes, made as they are read."""
 
@@ -27,15 +31,18 @@ class Lines(io.RawIOBase):
 
     def __init__(self) -> None:
         super().__init__()
-        self._block = np.random.default_rng(1).integers(0, 256, (_BLOCK, 32), np.uint8)
-        self._made, self._held = 0, b""
+        hashes = np.random.default_rng(1).integers(0, 256, (_BLOCK, 32), np.uint8)
+        self._lines = np.full((_BLOCK, LINE), ord("\n"), np.uint8)
+        self._lines[:, :4] = np.frombuffer(b"pdq ", np.uint8)
+        _write_hex(self._lines[:, 4:68], hashes)
+        self._made, self._held = 0, memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         if not self._held:
-            self._held = self._next()
+            self._held = memoryview(self._next())
         data, self._held = self._held[: len(buffer)], self._held[len(buffer) :]
         buffer[: len(data)] = data
         return len(data)
@@ -43,12 +50,8 @@ class Lines(io.RawIOBase):
     def _next(self) -> bytes:
         count = min(_BLOCK, ENTRIES - self._made)
         numbers = np.arange(self._made, self._made + count, dtype="<u8")
-        hashes = self._block[:count].copy()
-        hashes[:, 8:16] = numbers.view(np.uint8).reshape(-1, 8)
-        lines = np.empty((count, LINE), np.uint8)
-        lines[:, :4] = np.frombuffer(b"pdq ", np.uint8)
-        lines[:, 4:68:2], lines[:, 5:68:2] = _HEX[hashes >> 4], _HEX[hashes & 15]
-        lines[:, 68] = ord("\n")
+        lines = self._lines[:count].copy()
+        _write_hex(lines[:, 20:36], numbers.view(np.uint8).reshape(-1, 8))
         if self._made < BAD <= self._made + count:
             lines[BAD - 1 - self._made, 40] = ord("g")
         self._made += count
