@@ -43,8 +43,7 @@ from blindmatch_proofs.checkpoint import (
     signature_by,
 )
 from blindmatch_proofs.merkle import HASH_BYTES, verify_consistency
-from blindmatch_proofs.tlog_policy import STEP, Accepted, Policy
-from blindmatch_proofs.tlog_proof import HEADER, TlogProof
+from blindmatch_proofs.tlog import HEADER, STEP, Accepted, Policy, TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
 

@@ -26,8 +26,7 @@ from blindmatch_proofs.franking import (
     verify_signature,
     verify_stamp,
 )
-from blindmatch_proofs.tlog_policy import Policy
-from blindmatch_proofs.tlog_proof import PROOF_MOST, TlogProof
+from blindmatch_proofs.tlog import PROOF_MOST, Policy, TlogProof
 from blindmatch_proofs.verdict import Failed, Passed
 
 _ANY_AGE: Final = 1 << 40

@@ -13,7 +13,7 @@ from blindmatch_client.epochs.transparency import HEARD_MOST, Seen, UnloggedErro
 from blindmatch_client.store.store import Store
 from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSignature, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy
-from blindmatch_proofs.tlog_policy import policy_of
+from blindmatch_proofs.tlog import policy_of
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.messages.content import CHECKPOINT_MOST, Content, compose

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner, VerifierKey
 from blindmatch_proofs.epoch import SplitView, View
-from blindmatch_proofs.tlog_proof import AddCheckpoint, TlogProof
+from blindmatch_proofs.tlog import AddCheckpoint, TlogProof
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import EntrySource

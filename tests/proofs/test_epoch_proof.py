@@ -19,8 +19,7 @@ from blindmatch_proofs.epoch import (
     verify_logged,
 )
 from blindmatch_proofs.merkle import leaf_hash
-from blindmatch_proofs.tlog_policy import Accepted, policy_of
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import Accepted, TlogProof, policy_of
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest

@@ -16,17 +16,20 @@ from blindmatch_proofs.checkpoint import (
     verify_signature,
 )
 from blindmatch_proofs.merkle import leaf_hash
-from blindmatch_proofs.tlog_policy import SKEW_S, Accepted, Policy, policy_of
-from blindmatch_proofs.tlog_proof import (
+from blindmatch_proofs.tlog import (
     BAD_REQUEST,
     CONFLICT,
     FORBIDDEN,
     NOT_FOUND,
+    SKEW_S,
     UNPROCESSABLE,
+    Accepted,
     AddCheckpoint,
+    Policy,
     Refused,
     TlogProof,
     judge,
+    policy_of,
 )
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import ProtocolError

@@ -11,8 +11,8 @@ from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.contract import Label, Match, NoMatch, batches_of
 from blindmatch_protocol.contract.steps import UNCONFIRMED_ID
 from blindmatch_protocol.crypto.oprf import evaluate
-from blindmatch_protocol.designs.oprf_psi import DESIGN, build, design
-from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG
+from blindmatch_protocol.designs.oprf_psi import DESIGN, design
+from blindmatch_protocol.designs.oprf_psi.design import INPUT_TAG
 from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.sets import labels
 from msgspec.structs import replace
@@ -82,8 +82,8 @@ def test_labels_gathered_in_many_blocks_make_the_same_file(monkeypatch: pytest.M
     monkeypatch.setattr(labels, "STRETCH", 16)
     sections = published(NAME, COUNTED)
     for block, stretch in ((16, 7), (48, 16), (33, 1)):
-        monkeypatch.setattr(build, "_BLOCK", block)
-        monkeypatch.setattr(build, "_STRETCH", stretch)
+        monkeypatch.setattr(design, "_BLOCK", block)
+        monkeypatch.setattr(design, "_STRETCH", stretch)
         assert published(NAME, COUNTED) == sections != once
 
 

@@ -221,7 +221,7 @@ def test_any_two_of_three_are_enough() -> None:
 def test_outputs_and_set_are_those_of_the_whole_key() -> None:
     place = world(split_psi.DESIGN)
     key = split_psi.DESIGN.layout.joined({role: state.key for role, state in place.states.items()})
-    right = evaluate(key, [oprf_psi.build.INPUT_TAG + LISTED[0].tobytes()])
+    right = evaluate(key, [oprf_psi.design.INPUT_TAG + LISTED[0].tobytes()])
     session, replies = answered(place, LISTED[0].tobytes())
     step = session.receive(replies)
     assert isinstance(step, Ready) and step.session.outputs.tobytes() == right.tobytes()

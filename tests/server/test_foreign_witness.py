@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 from blindmatch_proofs.checkpoint import VerifierKey
 from blindmatch_proofs.epoch import SplitView, View
-from blindmatch_proofs.tlog_policy import Accepted, policy_of
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import Accepted, TlogProof, policy_of
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_server.hosting.event_log import EventLog

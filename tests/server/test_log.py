@@ -20,8 +20,16 @@ import pytest
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.epoch import Endorsement, EpochLeaf
 from blindmatch_proofs.merkle import ENTRIES, ENTRY_MOST, Tree, bundle, inclusion_path, leaf_hash, root_of
-from blindmatch_proofs.tlog_policy import Accepted, Policy, policy_of
-from blindmatch_proofs.tlog_proof import CONFLICT, OK, AddCheckpoint, Refused, TlogProof
+from blindmatch_proofs.tlog import (
+    CONFLICT,
+    OK,
+    Accepted,
+    AddCheckpoint,
+    Policy,
+    Refused,
+    TlogProof,
+    policy_of,
+)
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol import failpoint
 from blindmatch_protocol.codec.errors import ProtocolError

@@ -19,8 +19,9 @@ from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import EntrySource, Role, SetParameters, batches_of
-from blindmatch_protocol.designs.oprf_psi import DESIGN, build
-from blindmatch_protocol.designs.oprf_psi.build import BATCH
+from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.designs.oprf_psi import design as build
+from blindmatch_protocol.designs.oprf_psi.design import BATCH
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_server.epochs.building import Publishing, publish_epoch, publish_update
 from blindmatch_server.epochs.published import (

@@ -17,7 +17,7 @@ from blindmatch_protocol.contract import UNBOUND, NoState, Send
 from blindmatch_protocol.contract.publishing import Executor
 from blindmatch_protocol.crypto.dleq import Mode, hash_inputs_to_uniform
 from blindmatch_protocol.designs.oprf_psi import DESIGN, Request
-from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG
+from blindmatch_protocol.designs.oprf_psi.design import INPUT_TAG
 from blindmatch_protocol.designs.voprf import MATCHER
 from blindmatch_simulations.testbed.inprocess.deployed import opened, publish
 from blindmatch_simulations.testbed.pictures.pool import Pooled, make_pool

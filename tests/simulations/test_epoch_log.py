@@ -20,8 +20,7 @@ from blindmatch_client.errors import EpochRefusedError
 from blindmatch_client.matching.matching import DistrustError
 from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf, SplitView, View
-from blindmatch_proofs.tlog_policy import Policy, policy_of
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import Policy, TlogProof, policy_of
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import seeded, system_randomness
 from blindmatch_protocol.contract import NO_LABEL, EntrySource, Party, batches_of, no_progress

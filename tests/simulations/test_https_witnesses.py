@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from blindmatch_proofs.checkpoint import VerifierKey
-from blindmatch_proofs.tlog_policy import Policy
+from blindmatch_proofs.tlog import Policy
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
 from blindmatch_simulations.testbed.deployment.transparency import (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from blindmatch_proofs.checkpoint import ED25519, NoteSigner
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import TlogProof
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.log.service import Month, leaf_of

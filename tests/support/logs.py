@@ -8,8 +8,7 @@ from hashlib import sha256
 
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.merkle import Tree, consistency_path, inclusion_path, leaf_hash, root_of
-from blindmatch_proofs.tlog_policy import Policy, policy_of
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import Policy, TlogProof, policy_of
 
 ORIGIN = "log.example/epochs/dummy"
 NOW = 1_800_000_000

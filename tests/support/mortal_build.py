@@ -11,7 +11,7 @@ import numpy as np
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import SetParameters, batches_of
 from blindmatch_protocol.designs.oprf_psi import DESIGN
-from blindmatch_protocol.designs.oprf_psi import build as oprf_psi_build
+from blindmatch_protocol.designs.oprf_psi import design as oprf_psi_build
 from blindmatch_server.epochs.building import Publishing, publish_epoch
 from blindmatch_server.hosting.workers import WorkerPool
 

@@ -25,7 +25,7 @@ from blindmatch_proofs.epoch import (
     verify_leaf,
     verify_logged,
 )
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted

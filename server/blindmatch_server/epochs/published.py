@@ -13,7 +13,7 @@ from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_proofs.endorsement import TREE_FILE, KeptTrees
 from blindmatch_proofs.epoch import EpochLeaf, verify_signature
 from blindmatch_proofs.merkle import Tree, consistency_path, hashes_of, root_of
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError, SetFileError
 from blindmatch_protocol.codec.redacted import Redacted

@@ -19,7 +19,7 @@ from typing import ClassVar, Final
 from blindmatch_proofs.checkpoint import ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.merkle import ENTRIES, WIDTH, Nodes, inclusion_path, tile_nodes, tile_path, tile_width
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted

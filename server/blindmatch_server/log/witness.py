@@ -43,11 +43,11 @@ from blindmatch_proofs.checkpoint import (
     verify_signature,
 )
 from blindmatch_proofs.merkle import Nodes, consistency_path
-from blindmatch_proofs.tlog_policy import SKEW_S
-from blindmatch_proofs.tlog_proof import (
+from blindmatch_proofs.tlog import (
     BAD_REQUEST,
     CONFLICT,
     OK,
+    SKEW_S,
     UNPROCESSABLE,
     AddCheckpoint,
     Refused,

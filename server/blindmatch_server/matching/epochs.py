@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
 from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy, verify_logged
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import TlogProof
 from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.codec.redacted import Redacted

@@ -23,8 +23,7 @@ from blindmatch_proofs.epoch import (
     verify_origin,
 )
 from blindmatch_proofs.report_evidence import Known, NotShown, ReportEvidence, Shown, verify_evidence
-from blindmatch_proofs.tlog_policy import Policy
-from blindmatch_proofs.tlog_proof import HEADER, TlogProof
+from blindmatch_proofs.tlog import HEADER, Policy, TlogProof
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 from blindmatch_protocol.codec.errors import BlindmatchError, PictureError, ProtocolError
 from blindmatch_protocol.picture.decode import Picture

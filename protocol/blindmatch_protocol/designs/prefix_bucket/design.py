@@ -18,7 +18,7 @@ from blindmatch_protocol.crypto.oprf import SecretKey
 from blindmatch_protocol.designs.deltas import SET_FILE, SIGNATURES, Recipe
 from blindmatch_protocol.designs.facts import EVERY_GUESS, SET_SIZE, any_hash
 from blindmatch_protocol.designs.oprf_psi import Reply, Request
-from blindmatch_protocol.designs.oprf_psi.build import INPUT_TAG, list_build
+from blindmatch_protocol.designs.oprf_psi.design import INPUT_TAG, list_build
 from blindmatch_protocol.designs.prefix_bucket.files import (
     BITS,
     BUCKETS_FILE,

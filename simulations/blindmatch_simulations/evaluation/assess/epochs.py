@@ -19,8 +19,7 @@ from blindmatch_proofs.endorsement.batch import UNSIGNED, Batch, batch_of
 from blindmatch_proofs.endorsement.verify import proof_of, verify_proof
 from blindmatch_proofs.epoch import NOT_ENDORSED, Endorsement, EpochPolicy, verify_logged
 from blindmatch_proofs.merkle import leaf_hash
-from blindmatch_proofs.tlog_policy import Accepted, policy_of
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import Accepted, TlogProof, policy_of
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import BlindmatchError, DesignError
 from blindmatch_protocol.codec.randomness import Randomness, seeded

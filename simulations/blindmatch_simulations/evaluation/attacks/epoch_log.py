@@ -13,8 +13,7 @@ from blindmatch_client.epochs.transparency import LogView, UnloggedError
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf, EpochPolicy
 from blindmatch_proofs.merkle import Tree, consistency_path, inclusion_path, leaf_hash, root_of
-from blindmatch_proofs.tlog_policy import Accepted, policy_of
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import Accepted, TlogProof, policy_of
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.epoch_manifest import NO_PREDECESSOR, EpochManifest, SignedManifest

@@ -13,7 +13,7 @@ from blindmatch_client.egress.calls import DESCRIBE, EXCHANGE, EXCHANGE_LARGE
 from blindmatch_client.settings import FailureMode
 from blindmatch_proofs.checkpoint import ED25519, NoteSigner
 from blindmatch_proofs.epoch import EpochLeaf
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import TlogProof
 from blindmatch_protocol.contract import Content, Party
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows

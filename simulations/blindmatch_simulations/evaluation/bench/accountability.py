@@ -30,8 +30,7 @@ from blindmatch_proofs.endorsement.batch import EndorsementPolicy
 from blindmatch_proofs.epoch import EpochPolicy
 from blindmatch_proofs.franking import verify_designated, verify_signature, verify_stamp
 from blindmatch_proofs.merkle import Tree, consistency_path, inclusion_path, leaf_hash, root_of
-from blindmatch_proofs.tlog_policy import policy_of
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import TlogProof, policy_of
 from blindmatch_proofs.verdict import Passed, Verdict
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.codec.redacted import Redacted

@@ -28,7 +28,6 @@ from blindmatch_simulations.evaluation.conformance.leakage import (
     games,
     list_secrecy,
     relations,
-    tightness,
     timing,
 )
 from blindmatch_simulations.testbed.inprocess.verdict import (
@@ -114,7 +113,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     Check("list games", "two lists that agree on the facts look alike", list_secrecy.check_lists),
     Check("timing", "times of steps are measured, and alike where that is claimed", timing.check_timing),
     Check("hand-over", "a device hands a message over before it looks at the outcome", check_hand_over),
-    Check("tightness", "declared facts are really disclosed", tightness.check_tightness),
+    Check("tightness", "declared facts are really disclosed", declarations.check_tightness),
     Check("entries", "every entry of a large set is found, and nothing else", correctness.check_entries),
     Check("full size", "outcomes hold in the sizes that devices use", correctness.check_full_size),
 )

@@ -14,7 +14,7 @@ from typing import Any, Final
 from blindmatch_client.device import OutcomeKind, Sent
 from blindmatch_client.messages.receiving import Received
 from blindmatch_client.settings import Consequence, check_consequence
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import TlogProof
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.codec.redacted import Redacted

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from blindmatch_proofs.epoch import NOT_ENDORSED, Endorsement, EpochLeaf, verify_logged
 from blindmatch_proofs.merkle import WIDTH, tile_path, tile_width
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import TlogProof
 from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol.codec.errors import DesignError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness

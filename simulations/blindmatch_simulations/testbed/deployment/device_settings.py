@@ -12,7 +12,7 @@ from blindmatch_client.settings import Consequence, CoverSchedule, FailureMode
 from blindmatch_client.store.vault import KeyFile, KeySource, Passphrase
 from blindmatch_proofs.endorsement import EndorsementPolicy
 from blindmatch_proofs.epoch import EpochPolicy
-from blindmatch_proofs.tlog_policy import Policy
+from blindmatch_proofs.tlog import Policy
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.messages.franking import FrankingMode
 from blindmatch_protocol.messages.sealed_message import Franking

@@ -13,8 +13,7 @@ from typing import Any, Final
 import grpc
 from blindmatch_client.egress.egress import Credentials
 from blindmatch_proofs.epoch import DAY_S, EpochLeaf, verify_logged
-from blindmatch_proofs.tlog_policy import Accepted
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import Accepted, TlogProof
 from blindmatch_proofs.verdict import Failed
 from blindmatch_protocol import group
 from blindmatch_protocol.codec.errors import BlindmatchError

@@ -18,8 +18,7 @@ from typing import Any, Final
 from blindmatch_client.device import Device
 from blindmatch_client.errors import RefusedError
 from blindmatch_proofs.report_evidence import ReportEvidence
-from blindmatch_proofs.tlog_policy import Accepted
-from blindmatch_proofs.tlog_proof import TlogProof
+from blindmatch_proofs.tlog import Accepted, TlogProof
 from blindmatch_proofs.verdict import Failed, Verdict
 from blindmatch_protocol.account_name import NOTICE_BYTES
 from blindmatch_protocol.account_name import NOTICES as ACCOUNT

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, NoteSigner, VerifierKey
 from blindmatch_proofs.epoch import DAY_S, EpochPolicy
-from blindmatch_proofs.tlog_policy import Policy, policy_of
+from blindmatch_proofs.tlog import Policy, policy_of
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import Party
 from blindmatch_server.storage.files import PUBLIC, line_of, read_key, replace_file
