@@ -12,6 +12,7 @@ from blindmatch_protocol.contract import Severity
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.data import committed, volumes
 from blindmatch_simulations.evaluation.assess.results import Measured, Results, Studied, check_folder
+from blindmatch_simulations.evaluation.population.threshold import Contrast
 from blindmatch_simulations.evaluation.studies.evidence import FALSE
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.measure.results import Figure
@@ -36,6 +37,13 @@ def results() -> Results:
 @pytest.fixture(scope="module")
 def made(results: Results) -> Drawn:
     return drawn(SAMPLE, results)
+
+
+def test_page_and_sheet_say_by_the_calculator_what_bursts_do_to_a_threshold(made: Drawn) -> None:
+    least, bursty = Contrast().needed()
+    said = f"need a threshold of {least}; in bursts, as albums make them (assumed), {bursty}."
+    assert said in _words(fromstring(made.sheet)) and said in made.words("flagged")
+    assert (least, bursty) == (12, 199) and "design threshold" in made.opened("bursts")
 
 
 def _rows(made: Drawn) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from blindmatch_simulations.evaluation.population.inputs import YEAR, Figure, fi
 from blindmatch_simulations.evaluation.population.model import LITERATURE, MEASURED, Model, literature, model
 from blindmatch_simulations.evaluation.population.outputs import OUTPUTS
 from blindmatch_simulations.evaluation.population.running import Subject, subjects
+from blindmatch_simulations.evaluation.population.threshold import Contrast
 from blindmatch_simulations.measure.results import short
 from blindmatch_simulations.report.markup import band, mark, text
 
@@ -319,6 +320,7 @@ def year_inputs() -> dict[str, Any]:
     """What the page needs to compute what `population` does: the model, parameters, inputs with ends."""
     year = read_inputs(None)
     its = model(year, literature(year), year.accounts.number.value, YEAR)
+    contrast = Contrast()
     base = {**parameters(its), "share_sharing": year.material.sharers.value}
     ends = [
         {"name": name, "ends": [one.value, one.low, one.high], "whole": isinstance(one.value, int)}
@@ -332,6 +334,7 @@ def year_inputs() -> dict[str, Any]:
         "shape": year.material.shape.value,
         "staff_most": year.centre.staff.high or year.centre.staff.value,
         "literature": _year_behaviour(Subject(LITERATURE, literature(year))),
+        "thresholds": {**to_builtins(contrast), "needed": contrast.needed()},
     }
 
 

@@ -101,6 +101,21 @@ def needed(tails: Floats, error: float) -> int | None:
     return int(enough[0]) + 1 if enough.size and tails[-1] <= error * 1e-3 else None
 
 
+class Contrast(Struct, frozen=True):
+    """One account's smallest thresholds, by independent errors and with bursts; inputs that nobody measured
+    but the published rule `error`: of an account and period."""
+
+    pictures: int = 10_000
+    rate: float = 4.3e-5
+    bursts: Bursts = Bursts(1e-3, 10)
+    error: float = 1e-12
+
+    def needed(self) -> tuple[int | None, int | None]:
+        """Without and with bursts."""
+        own = alone(self.pictures, self.rate), with_bursts(self.pictures, self.rate, self.bursts)
+        return needed(own[0], self.error), needed(own[1], self.error)
+
+
 def hiding(threshold: int | None, pictures: int, synthetic: float, coordinates: int) -> Hiding:
     """What vouchers made for a share `synthetic` of the pictures do, shares having so many `coordinates`."""
     from scipy.special import bdtr, bdtrc
@@ -202,8 +217,7 @@ def chosen(asked: Asked, rates: Sequence[Rate], inputs: Inputs) -> dict[str, Any
     rows, year = [], []
     for rate in rates:
         for account, pictures in accounts(its, asked.days).items():
-            least = needed(alone(pictures, rate.rate), asked.error)
-            bursty = needed(with_bursts(pictures, rate.rate, asked.bursts), asked.error)
+            least, bursty = Contrast(pictures, rate.rate, asked.bursts, asked.error).needed()
             hidden = hiding(bursty, pictures, asked.synthetic, asked.coordinates)
             rows.append({
                 "rate": rate.name, "false_rate": rate.rate, "account": account, "pictures": pictures,

@@ -41,6 +41,18 @@ const outsideLink = (ident) => {
 };
 const bestOf = (row, name) => figureOf(row, best(row, name));
 // what a bound of one in a million still comes to
+// from `blindmatch design threshold`'s calculator, not from this run
+const thresholdsSaid = () => {
+  const {pictures, rate, bursts, error, needed} = now.sources.year.thresholds;
+  const how = () =>
+    evidence("Threshold, with bursts and without", [
+      ["pictures of an account and period; false matches a picture", h`${number(pictures)}; ${number(rate)}, assumed`],
+      ["bursts of an account and period; matches of one", h`${number(bursts.events)}; ${number(bursts.size)}, geometric: assumed`],
+      ["chance that false matches open an account", h`at most ${number(error)}`],
+      ["how", "compound Poisson; blindmatch design threshold"],
+    ]);
+  return h`For ${number(pictures)} pictures, independent false matches need a threshold of ${number(needed[0])}; in bursts, as albums make them (assumed), ${opens("bursts", number(needed[1]), how)}.`;
+};
 const stillAYear = () => number(Number((given("volume") * 1e-6 * DAYS).toPrecision(3)));
 const flaggedPart = () => {
   const rows = inOrder().filter((row) => triple(figureOf(row, "false_matches")));
@@ -89,7 +101,7 @@ const flaggedPart = () => {
         )
       : para("Not measured."),
     para(
-      h`The least leaves out pairs that a second hash calls the same picture. Three million pictures without a match bound 1 in a million: still ${opens("still", stillAYear(), () => evidence("False reports a year", [["how", "photos a day, times 365, over a million"]]))} false reports a year. <b>Recalled</b>, without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers.`,
+      h`The least leaves out pairs that a second hash calls the same picture. Three million pictures without a match bound 1 in a million: still ${opens("still", stillAYear(), () => evidence("False reports a year", [["how", "photos a day, times 365, over a million"]]))} false reports a year. <b>Recalled</b>, without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers. ${thresholdsSaid()}`,
     ),
     fold("flagged-tables", "Reports a day; thresholds", [
       table("Reports a day, if no listed picture were missed", head, quoted),
