@@ -203,7 +203,8 @@ def aics_witness() -> tuple[str, str]:
 
 
 PANIC = "reflect.Value.Bytes of unaddressable byte array"
-"""What Debian's build says of any checkpoint: its SQLite driver is older than its Go."""
+"""What Debian's build says of any checkpoint. It is built with another SQLite driver than upstream names
+(go-llsqlite/crawshaw 0.5.5-2, not crawshaw.io/sqlite), which does not take an array of bytes."""
 
 
 OF_OLD = "httpmuxgo121=0"
@@ -248,6 +249,7 @@ def litewitness() -> tuple[str, str]:
             words = (folder / "output").read_text(errors="replace") if (folder / "output").exists() else ""
             if PANIC in words:
                 raise NotRunError(
-                    f"{env.version} panics in its SQLite driver when it stores a checkpoint, whoever sent it"
+                    f"{env.version} panics when it stores a checkpoint, whoever sent it: Debian builds it "
+                    "with go-llsqlite/crawshaw 0.5.5-2, not crawshaw.io/sqlite; that takes no byte array"
                 ) from None
             raise
