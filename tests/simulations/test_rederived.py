@@ -17,6 +17,15 @@ import pytest
 from blindmatch_simulations.data import committed, table_of
 from blindmatch_simulations.evaluation import rederived
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
+from blindmatch_simulations.evaluation.attacks.figure import (
+    Figure,
+    Played,
+    advantages,
+    counted,
+    share_of,
+    won,
+)
+from blindmatch_simulations.measure.intervals import advantage
 from support.assess_rows import observed
 from support.assess_rows import row as measured_row
 from support.command import in_process
@@ -29,9 +38,9 @@ KEPT = ("oprf-psi", "none")
 Edit = Callable[[Any], object]
 
 
-def verified(folder: Path) -> rederived.Folder:
+def verified(folder: Path, *published: str) -> rederived.Folder:
     held = rederived.Folder(folder, table_of("rederived"), committed("evidence")["rows"])
-    held.verify()
+    held.verify(published)
     return held
 
 
@@ -229,13 +238,81 @@ def test_a_raw_row_that_is_left_out_or_there_twice_is_named(copy: Path, kind: st
     assert {one.design for one in verified(copy).differences} == {"oprf-psi"}
 
 
-def test_what_no_figure_hangs_on_is_named_by_its_digest_unless_it_is_sealed_again(copy: Path) -> None:
-    """The middle of timings, and words: a limit that docs/results.md names."""
-    rows_altered(copy, "oprf-psi", lambda rows: rows[5].update(outcome="another word"), sealed=False)
-    named = [(one.file, one.figure) for one in verified(copy).differences]
-    assert named == [("rows/oprf-psi.jsonl", "SHA-256")]
-    seal(copy, json.loads((copy / "results.json").read_bytes()))
+def test_an_outcome_in_words_that_is_not_the_rows_is_named(copy: Path) -> None:
+    rows_altered(copy, "oprf-psi", lambda rows: rows[5].update(outcome="another word"))
+    assert [(one.design, one.figure) for one in verified(copy).differences] == [
+        ("oprf-psi", "outcomes in words")
+    ]
+
+
+@pytest.mark.parametrize("what", ["a timing", "a word"])
+def test_what_no_figure_hangs_on_is_found_by_the_published_digest(copy: Path, what: str) -> None:
+    published = json.loads((copy / "results.json").read_bytes())["digest"]
+    assert verified(copy, published).differences == []
+
+    def edit(rows: list[Any]) -> None:
+        pictures = sorted((one for one in rows if "wall_ms" in one), key=lambda one: one["wall_ms"])
+        one = pictures[2]
+        one |= (
+            {"wall_ms": (one["wall_ms"] + pictures[3]["wall_ms"]) / 2}
+            if what == "a timing"
+            else {"cpu_ms": 0.5}
+        )
+
+    rows_altered(copy, "oprf-psi", edit)
     assert verified(copy).differences == []
+    assert [one.figure for one in verified(copy, published).differences] == ["published digest"]
+    ran = in_process(copy, "results", "verify", str(copy), "--digest", published, "--json", "-")
+    assert ran.code == 1 and json.loads(ran.out)["digests"].keys() == {"results.json"}
+
+
+GUESSED = [Played((at % 7 == 0, at % 3), at % 2 == 0) for at in range(200)]
+PLAYED = {
+    "counted": counted("replies taken", {"listed": (3, 40), "other": (0, 41)}),
+    "none": counted("epochs taken", {"fork": (0, 1)}),
+    "games": advantages({"short": won(GUESSED, 2), "long": won(GUESSED[:80], 2)}),
+    "one game": Figure("advantage", 0.1, False, 40, (lambda one: (one.low, one.high))(advantage(22, 40))),
+    "share": share_of("share singled out", 1034, 2000, {"at once": 0.517}),
+    "no share": share_of("share linked", 0, 30, {}),
+}
+
+
+def _attacks(figure: Figure) -> dict[str, Any]:
+    named = {name: msgspec.to_builtins(one) for name, one in figure.figures().items()}
+    row = {"kind": "attack", "id": "it", "parameters": {"design": "none"}, "figures": named}
+    return {"digest": "", "rows": [row | {"succeeded": figure.succeeded}, {"kind": "attack not played"}]}
+
+
+@pytest.mark.parametrize("name", PLAYED)
+def test_what_an_attack_came_to_follows_from_its_trials_and_each_altered_number_is_named(
+    tmp_path: Path, name: str
+) -> None:
+    def looked(held: dict[str, Any]) -> rederived.Folder:
+        (tmp_path / "attacks.json").write_bytes(dumped({"rows": held["rows"]}))
+        (tmp_path / "results.json").write_bytes(dumped({"rows": [], "files": {}, "options": {}}))
+        return verified(tmp_path)
+
+    honest = looked(_attacks(PLAYED[name]))
+    assert (honest.differences, honest.derived, honest.not_derived) == ([], 1, {})
+    for part in ("value", "low", "high", "n"):
+        held = _attacks(PLAYED[name])
+        whole = held["rows"][0]["figures"]["achieved"]
+        if whole[part] is not None:
+            whole[part] += 2
+            assert looked(held).differences, part
+    for case in [one for one in _attacks(PLAYED[name])["rows"][0]["figures"] if one != "achieved"]:
+        held = _attacks(PLAYED[name])
+        if held["rows"][0]["figures"][case]["n"]:
+            held["rows"][0]["figures"][case]["n"] += 1
+            assert looked(held).differences, case
+    held = _attacks(PLAYED[name])
+    held["rows"][0]["succeeded"] ^= True
+    assert [one.figure for one in looked(held).differences] == ["it: succeeded"]
+
+
+def test_an_attack_that_does_not_follow_from_trials_is_counted_as_not_derived(tmp_path: Path) -> None:
+    held = verified(SAMPLE).not_derived
+    assert any("surveillance rate" in one for one in held) and any(one.startswith("study:") for one in held)
 
 
 BROKEN = {

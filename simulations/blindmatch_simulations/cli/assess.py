@@ -298,24 +298,30 @@ def to_csv(
 
 
 @app.command("verify")
-def verify_(folder: Annotated[Path, typer.Argument(help="A results folder of assess.")]) -> Found:
+def verify_(
+    folder: Annotated[Path, typer.Argument(help="A results folder of assess.")],
+    digest: Annotated[
+        list[str], typer.Option(help="That results.json or attacks.json was published with (repeatable).")
+    ] = [],  # noqa: B006
+) -> Found:
     """Derive every judged figure again from the folder's raw rows, by code of its own, and name what differs.
 
-    Exit code 1 if anything does. It says how many figures could not be derived, and why.
+    Exit code 1 if anything does. It says how many figures could not be derived, and why. A published digest
+    shows any change since, also one that no figure hangs on.
     """
     # slow to import
     from blindmatch_simulations.evaluation.rederived import Difference, Folder
 
     held = Folder(folder, table_of("rederived"), to_builtins(committed_evidence()))
-    held.verify()
+    held.verify(digest)
     made = table("what differs", Difference._fields, [tuple(map(str, one)) for one in held.differences])
     counted = f"{held.derived} figures derived again, {sum(held.not_derived.values())} not:"
     lines = [counted, *(f"{count} x {why}" for why, count in sorted(held.not_derived.items()))]
+    lines += [f"digest of {name}: {said}" for name, said in held.digests.items()]
     result = {"differences": [one._asdict() for one in held.differences], "derived": held.derived}
+    result |= {"not_derived": held.not_derived, "digests": held.digests}
     code = exit_codes.WRONG if held.differences else exit_codes.OK
-    return Found(
-        result | {"not_derived": held.not_derived}, [made, *lines] if held.differences else lines, code
-    )
+    return Found(result, [made, *lines] if held.differences else lines, code)
 
 
 @app.command("compare")

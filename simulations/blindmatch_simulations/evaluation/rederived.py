@@ -1,7 +1,8 @@
 """Derives every judged figure of a results folder again, from its raw rows: `blindmatch results verify`.
 
 Nothing is shared with what wrote them: files are read as plain JSON, each figure is a query of SQL over raw
-rows (``data/rederived.toml``), intervals are scipy's or bisected. Words are not compared.
+rows (``data/rederived.toml``), intervals are scipy's or bisected; what an attack came to follows from its
+trials by case. Of words, outcomes and what checks say are compared.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ COLUMNS: Final = {
     "checks": ("check", "verdict", "figures"),
 }
 """Of raw rows of which there may be none."""
+SURE: Final = 0.99
+"""Confidence of attacks' intervals, of all cases together."""
+SHARES: Final = ("linked", "singled out", "taken for the same picture", "that passes both hashes")
+"""Measures of attacks that are shares of independent trials."""
 FAULTS: Final = (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, sqlite3.Error)
 """What files and rows that make no sense lead to."""
 
@@ -144,6 +149,33 @@ def bound(checks: Sequence[tuple[str, str]], n: int | None) -> Figure:
             ends = [round(2 * exact(right, runs, sure)[1] - 1, 4) for right in hits]
             found.append({"value": max(ends), "n": runs, "resolution": ends[1]})
     return max(found, key=lambda one: (float(one["value"]), one["n"] == n), default={})
+
+
+def came_to(figures: Mapping[str, Figure]) -> tuple[Figure, bool]:
+    """What an attack achieved, of its trials by case, and whether that excludes chance."""
+    whole, *cases = (figures[name] for name in sorted(figures, key="achieved".__ne__))
+    unit, trials = whole["unit"], [one["n"] for one in cases]
+    if unit.startswith("advantage") and None not in trials:
+        games = [_game(one, 1 - (1 - SURE) / max(1, len(cases))) for one in cases or [whole]]
+        best = max(games, key=lambda one: (one["low"] > 0, one["value"]))
+        return {**best, "n": sum(one["n"] for one in games)}, best["low"] > 0
+    if unit.removeprefix("share ") in SHARES:
+        hits = round(whole["value"] * whole["n"])
+        low, high = exact(hits, whole["n"], SURE)
+        return {"value": hits / whole["n"], "low": low, "high": high, "n": whole["n"]}, low > 0
+    if not trials or None in trials:
+        raise NotDerived(f"attacks, {unit}: it does not follow from trials by case, or these are not kept")
+    if any(not 0 <= one["value"] <= one["n"] for one in cases):
+        raise ValueError("a case has more successes than trials")
+    value = sum(one["value"] for one in cases)
+    return {"value": value, "n": sum(trials)}, value > 0
+
+
+def _game(case: Figure, sure: float) -> Figure:
+    runs = case["n"]
+    right = round((case["value"] + 1) / 2 * runs)
+    low, high = exact(right, runs, sure)
+    return {"value": 2 * right / runs - 1, "low": 2 * low - 1, "high": 2 * high - 1, "n": runs}
 
 
 class Raw:
@@ -266,7 +298,12 @@ class Raw:
             for name in sorted(outcomes)
         ]
         yield "tries_until_hidden", self.row["tries_until_hidden"], tries
-        sent = len(self.tables["pictures"])
+        words = {"match": True, "flag": True, "no match": False}
+        pictures = self.tables["pictures"]
+        told = [one for one in pictures if one["outcome"] not in ("voucher", "undisclosed")]
+        wrong = [one["name"] for one in told if words.get(one["outcome"]) is not one["matched"]]
+        yield "outcomes in words", wrong, []
+        sent = len(pictures)
         yield "copies: sent", (self.row.get("copies") or {}).get("sent", sent), sent
         checks = {
             one["check"]: {key: one[key] for key in one if key != "kind"} for one in self.tables["checks"]
@@ -299,15 +336,17 @@ class Folder:
         differences: all that was found.
         derived: how many figures were derived again.
         not_derived: how many were not, by name and reason.
+        digests: of results.json and attacks.json, which whoever published the folder can name.
     """
 
     def __init__(self, path: Path, rules: Mapping[str, Row], evidence: Sequence[Row]) -> None:
         self.path, self.rules, self.evidence = path, rules, evidence
         self.differences: list[Difference] = []
-        self.derived, self.not_derived = 0, Counter[str]()
+        self.derived, self.not_derived, self.digests = 0, Counter[str](), dict[str, str]()
 
-    def verify(self) -> None:
-        """Look at every file; what cannot be read, or makes no sense, is a difference, too."""
+    def verify(self, published: Sequence[str] = ()) -> None:
+        """Look at every file; what cannot be read, or makes no sense, is a difference, too; so is a published
+        digest that no file here has."""
         results: Row = self._tried("results.json", self._json, "results.json") or {"rows": (), "files": {}}
         files, rows = results["files"], results["rows"]
         for name, digest in files.items():
@@ -319,8 +358,15 @@ class Folder:
         self._compare("results.json", "", "rows", sorted(names), sorted(there))
         for row in rows:
             self._tried(f"rows/{row['id']}.jsonl", self._row, results, row)
-        if (self.path / "attacks.json").exists():  # attacks keep no raw rows
-            self._tried("attacks.json", self._json, "attacks.json")
+        if (self.path / "attacks.json").exists():
+            attacks: Row = self._tried("attacks.json", self._json, "attacks.json") or {"rows": ()}
+            for row in attacks["rows"]:
+                self._tried("attacks.json", self._attack, row)
+        for digest in published:
+            known = sorted(self.digests.values())
+            self._compare(
+                "results.json", "", "published digest", digest, digest if digest in known else known
+            )
 
     def _tried(self, file: str, look: Callable[..., Any], *arguments: object) -> Any:
         try:
@@ -334,7 +380,8 @@ class Folder:
         held: dict[str, Any] = json.loads(raw)
         if "digest" in held:
             bare = raw.replace(f'"digest": "{held["digest"]}"'.encode(), b'"digest": ""')
-            self._compare(name, "", "digest", held["digest"], sha256(bare).hexdigest())
+            self.digests[name] = sha256(bare).hexdigest()
+            self._compare(name, "", "digest", held["digest"], self.digests[name])
         return held
 
     def _row(self, results: Row, row: Row) -> None:
@@ -354,6 +401,24 @@ class Folder:
                 self._compare("results.json", name, *found)
         for found in () if own else raw.others(results["options"]["pictures"]["edits"]):
             self._compare("results.json", name, *found)
+
+    def _attack(self, row: Row) -> None:
+        if row["kind"] != "attack":
+            return
+        written = row["figures"]["achieved"]
+        try:
+            derived, succeeded = came_to(row["figures"])
+        except NotDerived as error:
+            self.not_derived[str(error)] += 1
+            return
+        self.derived += 1
+        design, label = row["parameters"]["design"], f"{row['id']}: achieved"
+        for part in ("value", "low", "high", "n"):
+            one, other = written[part], derived.get(part)
+            # most are written to four digits
+            found = other if other is None or close(one, other) else round(other, 4)
+            self._compare("attacks.json", design, f"{label}: {part}", one, found)
+        self._compare("attacks.json", design, f"{row['id']}: succeeded", row["succeeded"], succeeded)
 
     def _figure(self, raw: Raw, name: str, figure: str, own: bool) -> None:
         rule, written = self.rules.get(figure), raw.row["figures"].get(figure, {})

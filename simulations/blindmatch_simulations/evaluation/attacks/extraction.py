@@ -124,7 +124,7 @@ def key_limits(arena: Arena) -> Figure:
     tries = ACCOUNTS[-1] * (ALONE // limits.cost + PAST)
     names = "of an account", "of all together"
     cases = {name: (past // limits.cost, tries) for name, past in zip(names, beyond, strict=True)}
-    return replace(counted("requests granted past a limit", cases), trials=tries)
+    return replace(counted("requests granted past a limit", cases), trials=tries, tries={})
 
 
 def _set(arena: Arena) -> Deployed:

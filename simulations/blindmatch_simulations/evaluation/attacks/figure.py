@@ -39,6 +39,7 @@ class Figure(Struct, frozen=True):
         succeeded: did the attack do what the claim says it cannot, or what is declared?
         interval: Clopper and Pearson's where the figure is an estimate; Hoeffding's of a mean.
         parts: the same by case, where there are several.
+        tries: trials by case, where what the attack came to follows from them and `parts`.
     """
 
     measure: str
@@ -47,6 +48,7 @@ class Figure(Struct, frozen=True):
     trials: int
     interval: tuple[float, float] | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
+    tries: Mapping[str, int] = field(default_factory=dict)
 
     def words(self) -> str:
         if self.interval is None:
@@ -59,7 +61,7 @@ class Figure(Struct, frozen=True):
         low, high = self.interval or (None, None)
         whole = results.Figure(self.value, low=low, high=high, n=self.trials, unit=self.measure)
         parts = {
-            f"{ACHIEVED}: {name}": results.Figure(part, unit=self.measure)
+            f"{ACHIEVED}: {name}": results.Figure(part, n=self.tries.get(name), unit=self.measure)
             for name, part in self.parts.items()
         }
         return {ACHIEVED: whole, **parts}
@@ -78,7 +80,8 @@ def counted(measure: str, cases: Mapping[str, tuple[int, int]]) -> Figure:
     """How often the attack got through, as (times, tries) by case; once is enough."""
     times, tries = (sum(case[at] for case in cases.values()) for at in (0, 1))
     parts = {name: float(case[0]) for name, case in cases.items()}
-    return Figure(measure, float(times), times > 0, tries, None, parts)
+    each = {name: case[1] for name, case in cases.items()}
+    return Figure(measure, float(times), times > 0, tries, None, parts, each)
 
 
 def share_of(measure: str, hits: int, trials: int, parts: Mapping[str, float]) -> Figure:
@@ -104,10 +107,11 @@ def _estimate(
 def advantages(cases: Mapping[str, Advantage]) -> Figure:
     """The largest of the advantages measured by case; one that excludes guessing is enough."""
     worst = max(cases.values(), key=lambda one: (one.told_apart, one.value))
-    runs = sum(one.runs for one in cases.values())
+    runs = {name: one.runs for name, one in cases.items()}
     parts = {name: round(one.value, 4) for name, one in cases.items()}
     bounds = (round(worst.low, 4), round(worst.high, 4))
-    return Figure("advantage", round(worst.value, 4), worst.told_apart, runs, bounds, parts)
+    total = sum(runs.values())
+    return Figure("advantage", round(worst.value, 4), worst.told_apart, total, bounds, parts, runs)
 
 
 class Played(Struct, frozen=True):
