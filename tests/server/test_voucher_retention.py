@@ -10,9 +10,10 @@ from typing import Any
 
 import grpc
 import pytest
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
-from blindmatch_simulations.cli.centre_vouchers import told
+from blindmatch_simulations.cli.centre_vouchers import answer, erase, show_vouchers, told
 from msgspec.structs import replace
 from support.mortal import Arm
 from support.mortal_servers import living, opening_life
@@ -96,7 +97,8 @@ async def test_vouchers_of_a_period_or_of_a_time_are_erased_and_what_is_left_cou
 
 
 @pytest.mark.parametrize(
-    "scope", [{}, {"account": "alice", "reason": " "}, {"account": "alice", "reason": "a\nb"}]
+    "scope",
+    [{}, {"account": "alice", "reason": " "}, {"account": "alice", "reason": "a\nb"}, {"account": "Alice"}],
 )
 async def test_an_erasure_needs_a_bound_and_a_reason_and_is_an_operators(
     scene: Scene, scope: dict[str, Any]
@@ -107,6 +109,16 @@ async def test_an_erasure_needs_a_bound_and_a_reason_and_is_an_operators(
         for call in (erased(alice, account="alice"), held_by(alice)):
             assert (await refused(call))[0] is STATUS.PERMISSION_DENIED
         assert counts(await held(operator)) == [("alice", 1, 0, 0)]
+
+
+@pytest.mark.parametrize("name", ["", "Alice", "alice ", "a\nb", "\x1b]0;x\a", "a" * 100])
+def test_no_command_asks_the_centre_about_a_name_that_is_no_accounts(name: str) -> None:
+    nowhere: Any = None
+    for ask in (show_vouchers, answer):
+        with pytest.raises(ProtocolError, match="account: must be"):
+            ask(nowhere, name)
+    with pytest.raises(ProtocolError, match="account: must be"):
+        erase(nowhere, "asked for", account=name or "-")
 
 
 async def held_by(client: Client) -> Any:

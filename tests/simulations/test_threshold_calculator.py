@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.population.inputs import read_inputs
-from blindmatch_simulations.evaluation.population.model import literature, model
+from blindmatch_simulations.evaluation.population.model import LITERATURE, literature, model
 from blindmatch_simulations.evaluation.population.threshold import (
     MOST,
     Bursts,
@@ -121,3 +121,6 @@ def test_without_a_rate_the_design_s_measured_bounds_are_taken() -> None:
     assert 0 < found["measured"].rate < found["at most"].rate < 1
     assert "committed evidence" in found["at most"].source
     assert run(["design", "threshold", "--design", "nosuch"]) != 0
+    (unmeasured,) = rates("threshold-psi", None, read_inputs(None))
+    assert unmeasured.name == LITERATURE and unmeasured.rate < 1
+    assert "threshold-psi not measured" in unmeasured.source

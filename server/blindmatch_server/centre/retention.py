@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from sqlite3 import Connection
 from typing import Any, Final
 
+from blindmatch_protocol.account_name import is_account
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct
@@ -114,8 +115,11 @@ class Retention:
         return await self._database.run(lambda c: held(c, request.account, self._days))
 
     async def erase(self, request: wire.EraseVouchersRequest, call: Call) -> wire.VoucherErasure:
-        """Erase as an operator decided; `ProtocolError` without a bound, or a reason."""
+        """Erase as an operator decided; `ProtocolError` without a bound or a reason, or if no account can
+        have that name."""
         reason = decisions.words_of(request.reason, _ERASE, "reason")
+        if request.account and not is_account(request.account):
+            raise ProtocolError(_ERASE, "account: must be 1 to 32 of a-z 0-9 _ -", "account")
         scope = Scope(request.account, request.period, min(request.before_ms, (1 << 63) - 1))
         if scope == Scope():
             raise ProtocolError(_ERASE, "account, period or time: at least one must be given", "account")

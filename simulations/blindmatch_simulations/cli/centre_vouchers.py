@@ -6,6 +6,8 @@ import re
 from typing import Annotated, Any, Final
 
 import typer
+from blindmatch_protocol.account_name import is_account
+from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from rich.table import Table
 
@@ -19,6 +21,7 @@ from blindmatch_simulations.testbed.deployment.operators import ask_centre
 vouchers_app = Commands(
     help="Vouchers: what is held, what a subject is told of it, erasing it.", no_args_is_help=True
 )
+LONGEST: Final = 10_000
 AccountArgument = Annotated[str, typer.Argument(help="An account, e.g. alice.")]
 NOT_TOLD: Final = (
     "which pictures matched, or how many, before or after anything opened: whoever is told that could send "
@@ -36,7 +39,7 @@ def list_vouchers(deployment: Deployment) -> Found:
 @vouchers_app.command("show")
 def show_vouchers(deployment: Deployment, account: AccountArgument) -> Found:
     """Show what is held of one account, of each hidden voucher a digest alone, and what was erased."""
-    held = _held(deployment, account)
+    held = _of(deployment, account)
     result = {
         "account": account,
         "days": held.days,
@@ -53,7 +56,7 @@ def answer(deployment: Deployment, account: AccountArgument) -> Found:
 
     Whether any picture matched is not told. It is the same answer for whoever sent as many pictures then.
     """
-    result = told(account, _held(deployment, account))
+    result = told(account, _of(deployment, account))
     periods = [
         f"{one['design']}: {one['held']} since {day(one['first_at_ms'])}, "
         f"erased from {day(one['erased_from_ms'])} on"
@@ -91,17 +94,32 @@ def erase(
     reason: Annotated[str, typer.Option(help="Why; it is kept in the centre's log of erasures.")],
     account: Annotated[str, typer.Option(help="Of this account alone.")] = "",
     period: Annotated[str, typer.Option(help="Of this period alone: hex, as list prints it.")] = "",
-    days: Annotated[int, typer.Option(min=0, help="Held longer than this alone; 0: however long.")] = 0,
+    days: Annotated[
+        int, typer.Option(min=0, max=LONGEST, help="Held longer than this alone; 0: however long.")
+    ] = 0,
 ) -> Found:
     """Erase vouchers, hidden and visible, with what was opened of them; at least one bound must be given."""
     if not re.fullmatch("([0-9a-f]{2})*", period):
         raise typer.BadParameter("--period: must be hex digits, as list prints them")
+    if account:
+        _check(account)
     before = now_ms() - days * DAY_MS if days else 0
     request = pb.EraseVouchersRequest(
         account=account, period=bytes.fromhex(period), before_ms=before, reason=reason
     )
     erased = ask_centre(deployment, "EraseVouchers", request, pb.VoucherErasure)
-    return Found(plain(erased), (f"{erased.erased:,} vouchers erased",))
+    nothing = "" if erased.erased else ": nothing of that is held (blindmatch centre vouchers list)"
+    return Found(plain(erased), (f"{erased.erased:,} vouchers erased{nothing}",))
+
+
+def _check(account: str) -> None:
+    if not is_account(account):
+        raise ProtocolError("centre/vouchers", "account: must be 1 to 32 of a-z 0-9 _ -", "account")
+
+
+def _of(deployment: Deployment, account: str) -> pb.VouchersHeld:
+    _check(account)
+    return _held(deployment, account)
 
 
 def _held(deployment: Deployment, account: str = "") -> pb.VouchersHeld:

@@ -241,8 +241,9 @@ def choose_threshold(
     """How many matches must an account have before any is opened, so that false ones hardly ever open one?
 
     For independent false matches, and for bursts (an album, variants of one picture), whose number nobody has
-    measured. Also what synthetic vouchers hide of an account below the threshold, and how many accounts false
-    matches open in a year. How many pictures accounts send is as in `population`.
+    measured. Also what synthetic vouchers hide of an account below the threshold, and how often false
+    matches open an account in a year, once a period at most. How many pictures accounts send is as in
+    `population`.
     """
     from blindmatch_simulations.evaluation.assess.results import write_whole
     from blindmatch_simulations.evaluation.population import threshold as chances
@@ -284,7 +285,7 @@ def _chosen(made: dict[str, Any], rates: Sequence[Rate], accounts: int) -> Itera
         (rarity[one["rate"]], *(f"{one[of]:,.0f}" for of in ("independent", "bursts")))
         for one in made["year"]
     ]
-    whole = f"accounts opened wrongly in a year at t = {asked['threshold']}, of {accounts:,}"
+    whole = f"times an account of {accounts:,} opens wrongly in a year at t = {asked['threshold']}"
     yield table(whole, YEAR_COLUMNS, year)
 
 

@@ -102,14 +102,16 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
         "reports": [_described_report(one) for one in held.reports],
         "complaints": [described_complaint(one) for one in held.complaints],
     }
-    first = {"waiting messages": held.messages, "matcher": held.distrust or "trusted"}
+    info = load_design(settings.design).info
+    first: dict[str, Any] = {"waiting messages": held.messages}
+    if info.roles:
+        first["matcher"] = held.distrust or "trusted"
     first |= {key: result[key] for key in ("endorsement", "log")} | (result["adopted"] or {})
     if held.log_distrust is not None:
         first["log"] = held.log_distrust
     shown: list[Table | str] = [details(name, first)]
-    vouching = load_design(settings.design).info.vouching
-    if vouching is not None:
-        shown.append(f"note: What this device hands the centre tells it {vouching.tells}.")
+    if info.vouching is not None:
+        shown.append(f"note: What this device hands the centre tells it {info.vouching.tells}.")
     if held.evidence:
         seen = [(moment(one.found_at_ms), str(one.kind), one.epoch, one.words) for one in held.evidence]
         shown.append(table("refused", ("seen", "what", "epoch", "in words"), seen))

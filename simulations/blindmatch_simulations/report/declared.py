@@ -57,10 +57,10 @@ def markdown(design: AnyDesign) -> str:
 def _declared(design: AnyDesign) -> str:
     info = design.info
     option = f"nearest to {info.option}: {info.differs}" if info.differs else info.option
+    recall = f"; {100 * info.relation.recall:.3g} % of them found at least, as parameters are by default"
     rows = [
         ("option", option),
-        ("a match", info.relation.words + (f"; {100 * info.relation.recall:.3g} % of them found at least"
-                                           if info.relation.recall < 1 else "")),
+        ("a match", info.relation.words + (recall if info.relation.recall < 1 else "")),
         ("learns the outcome", ", ".join(sorted(info.learns))),
         ("roles", "; ".join(_role(info, role) for role in info.roles) or "none"),
         ("must not collude", "; ".join(" and ".join(sorted(group)) for group in info.apart)),

@@ -91,7 +91,7 @@ def subjects(results: assess.AnyResults, inputs: Inputs, chosen: list[str]) -> l
     made.append(Subject(LITERATURE, literature(inputs)))
     unknown = [name for name in chosen if name not in {one.design for one in made}]
     if unknown:
-        raise PopulationError(f"--designs: the results file has no row of {', '.join(unknown)}")
+        raise PopulationError(f"designs: the results file has no row of {', '.join(unknown)}")
     return [one for one in made if not chosen or one.design in chosen]
 
 

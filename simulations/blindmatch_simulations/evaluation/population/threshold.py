@@ -131,8 +131,9 @@ def hiding(threshold: int | None, pictures: int, synthetic: float, coordinates: 
 def opened_by_chance(
     its: Model, rate: float, bursts: Bursts, threshold: int, days: int
 ) -> tuple[float, float]:
-    """Accounts of the whole population that false matches alone open in a year, expected: independent ones,
-    and with bursts, whose events an account has in proportion to its pictures.
+    """How often false matches alone open an account of the whole population in a year, expected, once a
+    period at most: independent ones, and with bursts, whose events an account has in proportion to its
+    pictures.
 
     `bursts.events` are those of an account of mean activity.
     """
@@ -197,13 +198,15 @@ VERSION: Final = 1
 
 def rates(design: str, results: Path | None, inputs: Inputs) -> list[Rate]:
     """Of a design as `population` takes them, kinds mixed as the inputs say: the value, and what it is at
-    most; beside them the literature's. Raises `PopulationError` if the results lack the design."""
+    most, unless it was not measured; beside them the literature's. Raises `PopulationError` if the results
+    lack the design."""
     one, expected = subjects(read_results(results), inputs, [design, LITERATURE])
     assert expected.behaviour is not None
     rate = expected.behaviour.false_rate
-    made = [Rate(LITERATURE, rate.value, "assumed: the inputs' false_matches.rate")]
+    source = "assumed: the inputs' false_matches.rate"
     if one.behaviour is None:
-        return [Rate(design, 1, one.why), *made]
+        return [Rate(LITERATURE, rate.value, f"{source}; of {design} not measured: {one.why}")]
+    made = [Rate(LITERATURE, rate.value, source)]
     first, other = one.behaviour.false_rate, one.behaviour.false_others
     share = inputs.false_matches.others.value
     source = f"{first.source}; {share:.0%} of pictures: {other.source}"
