@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_server.hosting.authority import AuthorityError, Identity, Kind
+from blindmatch_simulations.testbed.deployment import addresses
 from blindmatch_simulations.testbed.deployment.folder import STANDARD, Deployment, DeploymentError, home_from
 
 NOW = datetime.now(UTC)
@@ -95,9 +96,9 @@ def test_only_servers_that_noted_a_port_have_an_address(deployment: Deployment) 
 
 
 def test_an_address_that_was_given_is_taken_as_it_is(deployment: Deployment) -> None:
-    given = {Party.CENTRE: "centre.example:7404"}
-    assert deployment.endpoints(given)[Party.CENTRE].address == "centre.example:7404"
-    assert deployment.directory(given)[Party.CENTRE].address == "centre.example:7404"
+    addresses.write(deployment.home / "addresses.json", {Party.CENTRE: "centre.example:7404"})
+    assert deployment.endpoints()[Party.CENTRE].address == "centre.example:7404"
+    assert deployment.directory()[Party.CENTRE].address == "centre.example:7404"
 
 
 def test_the_home_is_the_option_the_variable_or_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

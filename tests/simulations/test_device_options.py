@@ -24,7 +24,7 @@ HOLD = FailureMode.HOLD
 
 
 def test_a_device_with_a_passphrase_opens_with_it_alone(deployment: Deployment) -> None:
-    create_device(deployment, "alice", "none", HOLD, None, Options(passphrase=True), "right").device.close()
+    create_device(deployment, "alice", "none", HOLD, Options(passphrase=True), "right").device.close()
     assert needs_passphrase(deployment, "alice")
     with pytest.raises(StoreError, match="set BLINDMATCH_PASSPHRASE"):
         open_device(deployment, "alice")
@@ -36,7 +36,7 @@ def test_a_device_with_a_passphrase_opens_with_it_alone(deployment: Deployment) 
 def test_evidence_of_a_device_with_a_passphrase_is_exported_with_it(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create_device(deployment, "alice", "none", HOLD, None, Options(passphrase=True), "right").device.close()
+    create_device(deployment, "alice", "none", HOLD, Options(passphrase=True), "right").device.close()
     monkeypatch.setenv("BLINDMATCH_PASSPHRASE", "right")
     refused(in_process(deployment.home, "proof", "export", "alice", tmp_path / "x"), 6, "no evidence")
 
@@ -45,7 +45,7 @@ def test_a_key_file_lies_where_the_user_said_and_is_found_again(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    create_device(deployment, "alice", "none", HOLD, None, Options(Path("keys/alice.key"))).device.close()
+    create_device(deployment, "alice", "none", HOLD, Options(Path("keys/alice.key"))).device.close()
     assert (tmp_path / "keys" / "alice.key").stat().st_mode & 0o777 == 0o600
     monkeypatch.chdir("/")
     open_device(deployment, "alice").device.close()
@@ -62,10 +62,10 @@ def test_without_an_option_the_key_lies_beside_the_store(deployment: Deployment)
 
 def test_what_was_decided_cannot_be_decided_otherwise_by_registering_again(deployment: Deployment) -> None:
     options = Options(cover=CoverSchedule(30))
-    create_device(deployment, "alice", "none", HOLD, None, options).device.close()
-    create_or_open_device(deployment, "alice", "none", HOLD, None, options).device.close()
+    create_device(deployment, "alice", "none", HOLD, options).device.close()
+    create_or_open_device(deployment, "alice", "none", HOLD, options).device.close()
     with pytest.raises(StoreError, match="another key, cover schedule or consequence"):
-        create_or_open_device(deployment, "alice", "none", HOLD, None, Options())
+        create_or_open_device(deployment, "alice", "none", HOLD, Options())
 
 
 @pytest.mark.parametrize(

@@ -171,11 +171,11 @@ def test_a_device_keeps_its_policy_until_it_is_told_to_take_the_deployments(home
 
 def test_a_device_that_does_not_open_keeps_its_policy(home: Path) -> None:
     deployment, options = Deployment.open(home), Options(passphrase=True)
-    create_device(deployment, "alice", "oprf-psi", HOLD, None, options, "right").device.close()
+    create_device(deployment, "alice", "oprf-psi", HOLD, options, "right").device.close()
     before = Settings.read(deployment, "alice")
     make_policy(deployment, 1, NAMES)
     with pytest.raises(WrongKeyError):
-        create_or_open_device(deployment, "alice", "oprf-psi", HOLD, None, options, "wrong", True)
+        create_or_open_device(deployment, "alice", "oprf-psi", HOLD, options, "wrong", True)
     assert Settings.read(deployment, "alice") == before
 
 

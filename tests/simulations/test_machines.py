@@ -14,8 +14,6 @@ from blindmatch_protocol.contract import Party
 from blindmatch_server.epochs.published import SIGNED
 from blindmatch_simulations.testbed.deployment import addresses
 from blindmatch_simulations.testbed.deployment.addresses import AddressError
-from blindmatch_simulations.testbed.deployment.devices import create_or_open_device
-from blindmatch_simulations.testbed.deployment.folder import Deployment
 from support.command import COMMAND, environment, in_process, refused
 
 from .test_by_hand import done
@@ -52,10 +50,11 @@ def test_six_machines_play_together(prepared: Path, samples: Path, tmp_path: Pat
             name: stack.enter_context(server(name, packed(prepared, tmp_path / name, name)))
             for name in SERVERS
         }
-        options = [word for name, address in where.items() for word in (f"--{name}", address)]
+        options = [word for one in where.items() for word in ("--address", "=".join(one))]
         for name in ("alice", "bob"):
             packed(prepared, tmp_path / name, "device", "--name", name)
-            done(in_process(tmp_path / name, "device", "register", name, *options))
+            done(in_process(tmp_path / name, "certs", "addresses", *options))
+            done(in_process(tmp_path / name, "device", "register", name))
         desk = packed(prepared, tmp_path / "desk", "operator", "--name", "olga")
         done(in_process(desk, "certs", "addresses", *options))
         listed = sorted((samples / "listed").iterdir())[0]
@@ -130,17 +129,6 @@ def test_a_damaged_file_of_addresses_is_named(content: str, tmp_path: Path) -> N
         addresses.read(path)
 
 
-def test_a_device_keeps_its_addresses_and_takes_new_ones(prepared: Path, tmp_path: Path) -> None:
-    home = packed(prepared, tmp_path / "home", "device", "--name", "carol")
-    for address in ("127.0.0.1:1", "127.0.0.1:2"):
-        create_or_open_device(
-            Deployment.open(home), "carol", "none", addresses={Party.PROVIDER: address}
-        ).device.close()
-        assert f'"relay": "{address}"' in (home / "devices/carol/device.json").read_text()
-    wrong = in_process(home, "device", "register", "carol", "--relay", "nowhere")
-    assert (wrong.code, "host:port" in wrong.err) == (6, True)
-
-
 def test_a_certificate_is_renewed_in_place(prepared: Path) -> None:
     names = ("relay.crt", "relay.key", "ca.crt")
     before = [(prepared / "relay" / name).read_bytes() for name in names]
@@ -178,7 +166,9 @@ def test_a_server_that_no_party_has_is_refused(
 def test_any_server_s_address_can_be_noted(prepared: Path, tmp_path: Path) -> None:
     home = packed(prepared, tmp_path / "desk", "operator", "--name", "olga")
     assert "servers are those on this machine" in done(in_process(home, "certs", "addresses")).out
-    done(in_process(home, "certs", "addresses", "--relay", "r:1", "--address", "party_a=10.0.0.2:7405"))
+    done(
+        in_process(home, "certs", "addresses", "--address", "relay=r:1", "--address", "party_a=10.0.0.2:7405")
+    )
     assert "│ party_a │" in in_process(home, "certs", "addresses").out, "as it is called"
     assert addresses.read(home / "addresses.json") == {"provider": "r:1", "party_a": "10.0.0.2:7405"}
     wrong = in_process(home, "certs", "addresses", "--address", "party_a")

@@ -18,6 +18,7 @@ from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.messages.sealed_message import FrankingKey
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.hosting.authority import Identity, Kind
+from blindmatch_simulations.testbed.deployment import addresses
 from blindmatch_simulations.testbed.deployment.devices import now_ms
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.registry import note_design
@@ -31,17 +32,20 @@ def everything(home: Path) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("name", "options", "code"),
-    [("dan", ["--design", "token-psi"], BAD_STATE), ("eli", ["--relay", "127.0.0.1:1"], UNREACHABLE)],
+    [("dan", ["--design", "token-psi"], BAD_STATE), ("eli", [], UNREACHABLE)],
     ids=["design", "relay"],
 )
 def test_a_registration_that_fails_leaves_nothing_and_can_be_made_right(
     name: str, options: list[str], code: int, served: Path, tmp_path: Path
 ) -> None:
-    key = tmp_path / "key"
+    key, noted = tmp_path / "key", served / "addresses.json"
+    if not options:
+        addresses.write(noted, {Party.PROVIDER: "127.0.0.1:1"})
     before = everything(served)
     refused(in_process(served, "device", "register", name, "--key-file", key, *options), code)
     assert everything(served) == before
     assert not key.exists()
+    noted.unlink(missing_ok=True)
     assert in_process(served, "device", "register", name).code == 0
     assert in_process(served, "device", "remove", name, "--yes").code == 0
 

@@ -17,10 +17,8 @@ from msgspec.structs import asdict
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found, listed
 from blindmatch_simulations.cli.console import (
-    AddressOption,
     DeployedDesignOption,
     HomeOption,
-    MoreAddressesOption,
     say,
     table,
 )
@@ -133,15 +131,14 @@ def revoke(
 @app.command("addresses")
 def set_addresses(
     deployment: Deployment,
-    relay: AddressOption = None,
-    matcher: AddressOption = None,
-    centre: AddressOption = None,
-    address: MoreAddressesOption = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=HOST:PORT", help="Where a server is called; may be given again."),
+    ] = None,
 ) -> Found:
     """Note where servers on other machines are called; without options, show what is noted."""
     path = deployment.home / ADDRESSES
-    standard = {Party.PROVIDER: relay, Party.MATCHER: matcher, Party.CENTRE: centre}
-    new = addresses.given(standard, address or ())
+    new = addresses.given(address or ())
     held = {**addresses.read(path), **new}
     if new:
         addresses.write(path, held)

@@ -126,14 +126,6 @@ JsonOption = Annotated[
         help="Also write the result as JSON to this file; - for standard output.",
     ),
 ]
-AddressOption = Annotated[
-    str | None,
-    typer.Option(metavar="HOST:PORT", help="Where this server is called [default: as the deployment says]."),
-]
-MoreAddressesOption = Annotated[
-    list[str] | None,
-    typer.Option("--address", metavar="NAME=HOST:PORT", help="Another server's; may be given again."),
-]
 DesignOption = Annotated[
     str, typer.Option("--design", help="A design's name (see: blindmatch design list) or path.py:NAME.")
 ]

@@ -31,9 +31,7 @@ from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found, found, listed
 from blindmatch_simulations.cli.console import (
     ERR,
-    AddressOption,
     DeployedDesignOption,
-    MoreAddressesOption,
     table,
 )
 from blindmatch_simulations.cli.device_status import (
@@ -48,7 +46,6 @@ from blindmatch_simulations.cli.device_status import (
     trust,
     trust_log,
 )
-from blindmatch_simulations.testbed.deployment.addresses import given
 from blindmatch_simulations.testbed.deployment.device_settings import Settings
 from blindmatch_simulations.testbed.deployment.devices import (
     Options,
@@ -101,18 +98,12 @@ def register(
     ] = 0,
     cover_size: Annotated[int, typer.Option(help="Bytes of a slot.")] = SLOT_SIZES[1],
     take_policies: TakePoliciesOption = False,
-    relay: AddressOption = None,
-    matcher: AddressOption = None,
-    centre: AddressOption = None,
-    address: MoreAddressesOption = None,
 ) -> Found:
     """Make the device NAME, fetch the encrypted set and publish its pre-keys.
 
     If that fails nothing is left behind, except where the relay may have the keys already: it gives a name to
     nobody else. The same command goes on then.
     """
-    standard = {Party.PROVIDER: relay, Party.MATCHER: matcher, Party.CENTRE: centre}
-    addresses = given(standard, address or ())
     if passphrase and key_file is not None:
         raise typer.BadParameter("give --passphrase or --key-file, not both")
     cover = CoverSchedule(cover_period, cover_size) if cover_period else None
@@ -122,9 +113,7 @@ def register(
     )
     reference = _design(deployment, name, design)
     with _leaving_nothing(deployment, name, key_file):
-        made = create_or_open_device(
-            deployment, name, reference, mode, addresses, options, secret, take_policies
-        )
+        made = create_or_open_device(deployment, name, reference, mode, options, secret, take_policies)
         with closing(made.device) as device:
             epoch = device.register()
     result = {"account": name, "design": reference, "epoch": epoch, "mode": str(mode)}

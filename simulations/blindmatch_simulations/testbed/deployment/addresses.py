@@ -37,10 +37,10 @@ def checked(party: Party, address: str) -> str:
     return address
 
 
-def given(addresses: Mapping[Party, str | None], more: Sequence[str] = ()) -> dict[Party, str]:
-    """The addresses that are not None, and those of `more` as ``NAME=host:port``, each checked."""
-    held = {party: checked(party, address) for party, address in addresses.items() if address is not None}
-    for one in more:
+def given(named: Sequence[str]) -> dict[Party, str]:
+    """Addresses from ``NAME=host:port``, each checked."""
+    held: dict[Party, str] = {}
+    for one in named:
         name, _, address = one.partition("=")
         held |= decoded({name: address}, f"{one!r}")
     return held

@@ -21,10 +21,6 @@ from msgspec import Struct, field
 
 from blindmatch_simulations.testbed.deployment.addresses import (
     DAMAGES,
-    AddressError,
-    Addresses,
-    decoded,
-    encoded,
 )
 from blindmatch_simulations.testbed.deployment.endorsement_policy import NO_POLICY
 from blindmatch_simulations.testbed.deployment.folder import Deployment
@@ -86,7 +82,6 @@ class Settings(Struct, frozen=True):
     Attributes:
         curator: the public key that signs its epochs, Ed25519, 32 bytes.
         centre: the public keys that the centre, and nobody else, is known by.
-        addresses: where it calls servers, if not where the deployment says.
         endorsement: who must have endorsed an entry; None: nobody.
         log: what the log of its epochs must show; None: nothing.
     """
@@ -95,7 +90,6 @@ class Settings(Struct, frozen=True):
     curator: bytes
     centre: CentreIdentity
     mode: FailureMode
-    addresses: Addresses
     options: Options = field(default_factory=Options)
     endorsement: EndorsementPolicy | None = None
     log: EpochPolicy | None = None
@@ -106,10 +100,10 @@ class Settings(Struct, frozen=True):
         """Those of the device called `name`; `StoreError` if there is none, or they are damaged."""
         path = deployment.device(name) / SETTINGS
         try:
-            return cls._decoded(json.loads(path.read_text()), str(path))
+            return cls._decoded(json.loads(path.read_text()))
         except FileNotFoundError:
             raise StoreError(f"no device {name}; make it with: blindmatch device register {name}") from None
-        except (*DAMAGES, AddressError, DeviceError, ProtocolError) as error:
+        except (*DAMAGES, DeviceError, ProtocolError) as error:
             raise StoreError(f"{path} is damaged") from error
 
     def write(self, deployment: Deployment, name: str) -> None:
@@ -120,12 +114,11 @@ class Settings(Struct, frozen=True):
         held["endorsement"] = NO_POLICY if self.endorsement is None else self.endorsement.encode().hex()
         held["log"] = NO_LOG if self.log is None else [self.log.policy.text, self.log.most_age_s]
         held["franking"] = {"mode": str(self.franking.mode), "judge": self.franking.judge.hex()}
-        held["addresses"] = encoded(self.addresses)
         held |= self.options.encoded()
         replace_file(deployment.device(name) / SETTINGS, (json.dumps(held) + "\n").encode())
 
     @classmethod
-    def _decoded(cls, held: dict[str, Any], where: str) -> Settings:
+    def _decoded(cls, held: dict[str, Any]) -> Settings:
         return cls(
             str(held["design"]),
             bytes.fromhex(held["curator"]),
@@ -133,7 +126,6 @@ class Settings(Struct, frozen=True):
                 bytes.fromhex(held["centre"]["sealing"]), bytes.fromhex(held["centre"]["notices"])
             ),
             FailureMode(held["mode"]),
-            decoded(held.get("addresses", {}), where),
             Options.decoded(held),
             _policy(str(held.get("endorsement", NO_POLICY))),
             _log(held.get("log", NO_LOG)),

@@ -25,7 +25,6 @@ from blindmatch_server.storage.files import read_key
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.testbed.deployment.addresses import Addresses
 from blindmatch_simulations.testbed.deployment.device_settings import (
     SETTINGS,
     Settings,
@@ -73,7 +72,6 @@ def create_device(
     name: str,
     reference: str,
     mode: FailureMode = FailureMode.HOLD,
-    addresses: Addresses | None = None,
     options: Options | None = None,
     passphrase: str | None = None,
     **more: Any,
@@ -82,7 +80,6 @@ def create_device(
 
     Args:
         mode: what is done with a picture that cannot be matched.
-        addresses: where it calls servers, if not where the deployment says.
         passphrase: that locks its store, if `options` say so.
         more: see `connect`; nothing of it is kept in the device's settings.
     """
@@ -94,7 +91,6 @@ def create_device(
         deployment.curator_public_key(),
         CentreIdentity(read_key(keys / PUBLIC_KEY), read_key(keys / NOTICES_PUBLIC)),
         mode,
-        addresses or {},
         options or Options(),
         franking=deployment.franking,
         **_policies(deployment, design),
@@ -153,7 +149,6 @@ def create_or_open_device(
     name: str,
     reference: str,
     mode: FailureMode = FailureMode.HOLD,
-    addresses: Addresses | None = None,
     options: Options | None = None,
     passphrase: str | None = None,
     take_policies: bool = False,
@@ -162,14 +157,12 @@ def create_or_open_device(
     `StoreError` if there is one with another design, mode or options, or with policies that are not the
     deployment's and are not to be replaced.
 
-    Addresses that are given replace those it had.
-
     Args:
         take_policies: put the deployment's policies of endorsement and log in place of the device's.
     """
     Identity(Kind.DEVICE, name)
     if not (deployment.device(name) / SETTINGS).exists():
-        return create_device(deployment, name, reference, mode, addresses, options, passphrase)
+        return create_device(deployment, name, reference, mode, options, passphrase)
     settings = Settings.read(deployment, name)
     if (settings.design, settings.mode) != (portable_reference(reference), mode):
         held = f"design {settings.design} and mode {settings.mode}, not {reference} and {mode}"
@@ -184,9 +177,9 @@ def create_or_open_device(
     if others and not take_policies:
         held = f"another policy of {' and of '.join(others)} than the deployment has now"
         raise StoreError(f"device {name} exists, with {held}; with --take-policies it takes that")
-    settings = replace(settings, addresses={**settings.addresses, **(addresses or {})}, **policies)
+    settings = replace(settings, **policies)
     watched = _watched(deployment, name, design, settings, False, passphrase)
-    if addresses or others:
+    if others:
         settings.write(deployment, name)
     return watched
 
@@ -219,7 +212,6 @@ def _watched(
         name,
         recorder,
         create=create,
-        addresses=settings.addresses,
         rng=drawn.rng,
         sink=traced.add,
         **{**config, **more},
@@ -233,7 +225,6 @@ def connect(
     recorder: Recorder,
     *,
     create: bool = True,
-    addresses: Addresses | None = None,
     rng: Randomness | None = None,
     sink: Callable[[Trace], None] = lambda trace: None,
     way_out: WayOut = Egress,
@@ -244,12 +235,11 @@ def connect(
     """A device with a certificate and a way out, made or opened.
 
     Args:
-        addresses: where it calls servers, if not where the deployment says.
         rng: of all that it draws; the system's, if not given.
         identity: its private identity key, where others are configured with the public one.
         config: of `DeviceConfig`; the curator's key is the deployment's, if not given.
     """
-    egress = egress_of(deployment, name, recorder, addresses, way_out, clock_ms)
+    egress = egress_of(deployment, name, recorder, way_out, clock_ms)
     make = partial(Device.create, identity=identity) if create else Device.open
     if "franking" not in config:
         config["franking"] = deployment.franking
@@ -263,14 +253,12 @@ def egress_of(
     deployment: Deployment,
     name: str,
     recorder: Recorder,
-    addresses: Addresses | None = None,
     way_out: WayOut = Egress,
     clock_ms: Callable[[], int] = now_ms,
 ) -> Egress:
     """The way out of the account `name`, which gets a certificate if it has none; `AuthorityError` if the
     name breaks the rule for names."""
-    directory = deployment.directory(addresses)
-    return way_out(directory, credentials_of(deployment, name), recorder, clock_ms)
+    return way_out(deployment.directory(), credentials_of(deployment, name), recorder, clock_ms)
 
 
 def credentials_of(deployment: Deployment, name: str) -> Credentials:

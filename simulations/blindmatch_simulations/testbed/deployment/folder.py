@@ -237,15 +237,15 @@ class Deployment(Struct, frozen=True):
         held = Credentials.read(folder, identity.slug)
         return DeviceCredentials(held.root, held.certificate, held.key)
 
-    def endpoints(self, more: addresses.Addresses | None = None) -> dict[Party, Endpoint]:
-        """Where servers are called: `more`, else addresses.json, else the port of a local one that runs;
+    def endpoints(self) -> dict[Party, Endpoint]:
+        """Where servers are called: by addresses.json, else the port of a local one that runs;
         `DeploymentError` if a port file is."""
-        return {party: found for party, found in self.directory(more).items() if found.address}
+        return {party: found for party, found in self.directory().items() if found.address}
 
-    def directory(self, more: addresses.Addresses | None = None) -> Mapping[Party, Endpoint]:
+    def directory(self) -> Mapping[Party, Endpoint]:
         """The same for whoever stays: a local server is looked for when it is called, and may start later."""
-        known = {**addresses.read(self.home / ADDRESSES), **(more or {})}
-        given = {party: Endpoint(address) for party, address in known.items()}
+        noted = addresses.read(self.home / ADDRESSES)
+        given = {party: Endpoint(address) for party, address in noted.items()}
         return Directory(given, {party: self.port_file(party) for party in self.parties()})
 
 
