@@ -27,7 +27,7 @@ BROWSER = $(shell for b in chromium chromium-browser google-chrome; do command -
 REPORTS ?= build/sample/report.html build/sample/compare.html
 
 .DEFAULT_GOAL := help
-.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-browser sample picture browser axe-fetch axe lint format lock stubs wheel wheel-check release-check bench growth peers checks corpus soak flood mutation-score interop artifact pages docs vectors clean
+.PHONY: help setup counterparts classifier fast frames ray ray-check demo test test-slow test-cost test-browser sample picture browser axe-fetch axe lint format lock stubs wheel wheel-check release-check bench growth peers checks corpus soak flood mutation-score interop artifact pages docs vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -102,6 +102,9 @@ test: $(DEV) ## run the tests but the slow ones (ARGS="-k oprf"; WHICH="slow or 
 
 test-slow: $(DEV) ## run the tests that take long: kills, soak, floods, large games, ten million lines
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow $(ARGS)
+
+test-cost: $(DEV) ## run tests one after the other, and say what each, and each fixture, cost in CPU (ARGS="tests/client")
+	PYTHONPATH=tests $(BIN)/python -m pytest -p support.cost -q $(ARGS)
 
 test-browser: $(DEV) browser axe ## look at the sample's pages, drawn again, with axe-core in headless Chromium (needs npm; REPORTS=files)
 	@rm -rf build/sample && cp -r docs/sample build/sample
