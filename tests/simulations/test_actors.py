@@ -179,7 +179,8 @@ def test_the_page_counts_what_each_actor_newly_gets_and_who_notices(tmp_path: Pa
     (folder / ATTACKS_FILE).write_bytes(encode(results_of(played, unplayed=[lacking])))
     made = drawn(folder, check_folder(folder))
     words = made.words("abuse")
-    assert re.search("list owner2, e.g. who .*?22", words) and re.search("thief of a key1: .*?00", words)
+    assert re.search("list owner2, e.g. who .*?2: people who look at a report2: a report's evidence", words)
+    assert re.search("thief of a key1: .*?00", words)
     assert "centrenot played" in words
     assert "blindmatch report verify" in made.words("actors")
     beyond = [trace_of(ATTACKS[name]) for name in ("dual-purpose", "poisoned-list", "guessing")]

@@ -6,7 +6,7 @@ const attackRows = () => rowsOfKind("attack");
 const unplayed = (wanted, named) =>
   glue(
     groupsBy(rowsOfKind("attack not played").filter(wanted), (one) => one.why).map(
-      (each) => h`${each.map(named).join(", ")}: ${each[0].why}`,
+      (each) => h`${each.map(named).map(attackName).join(", ")}: ${plainly(each[0].why)}`,
     ),
     "; ",
   );
@@ -36,18 +36,18 @@ const spentWords = ({queries, distortion, compute_u: compute, list_share: listed
   ) || absent("");
 const attackLink = (row, words = attackWords(row)) =>
   opens(place("attack", row.id, String(row.parameters.design)), words, () =>
-    evidence(h`Attack ${row.id} on ${calledIn(row.parameters.design)}`, [
+    evidence(h`Attack on ${calledIn(row.parameters.design)}: ${attackName(row.id)}`, [
       [
         "adversary",
-        h`${row.adversary.conduct} ${withWhom(row.adversary.parties)}${row.adversary.has ? h`: ${row.adversary.has}` : ""}; ${row.adversary.budget}`,
+        h`${row.adversary.conduct} ${withWhom(row.adversary.parties)}${row.adversary.has ? h`: ${plainly(row.adversary.has)}` : ""}; ${plainly(row.adversary.budget)}`,
       ],
-      ["attacks the sentence", h`${row.claim.words} (${row.claim.page})`],
+      ["attacks the sentence", h`${plainly(row.claim.words)} (<code>${row.claim.page}</code>)`],
       ["came to", attackWords(row)],
       ["spent", spentWords(row.budget)],
       [
         "figures",
         glue(
-          Object.entries(row.figures).map(([name, one]) => h`${name}: ${json(one)}`),
+          Object.entries(row.figures).map(([name, one]) => h`${plainly(name)}: ${json(one)}`),
           h`<br/>`,
         ),
       ],
@@ -58,7 +58,7 @@ const attacksOn = (row) =>
   glue(
     attackRows()
       .filter((one) => one.parameters.design === row.id)
-      .map((one) => h`${one.id}: ${attackLink(one)}`),
+      .map((one) => h`${attackName(one.id)}: ${attackLink(one)}`),
     "; ",
   );
 const notPlayedOn = (row) =>
@@ -141,14 +141,14 @@ const successes = (claimed) => {
   if (found.length > NAMED && !claimed) return to("attacks", number(found.length));
   return (
     glue(
-      found.map((each) => attackLink(each[0], each[0].id)),
+      found.map((each) => attackLink(each[0], attackName(each[0].id))),
       ", ",
     ) || "none"
   );
 };
 const attacksFold = () => {
   const played = groupsBy(attackRows(), (one) => one.id).map((each) => [
-    h`<code>${each[0].id}</code> ${soft(h`${withWhom(each[0].adversary.parties)}: ${each[0].claim.words}`)}`,
+    h`<b>${attackName(each[0].id)}</b> ${soft(h`${withWhom(each[0].adversary.parties)}: ${plainly(each[0].claim.words)}`)}`,
     glue(
       each.map((one) => h`${calledIn(one.parameters.design)}: ${attackLink(one)}`),
       "; ",

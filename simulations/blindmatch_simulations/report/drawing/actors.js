@@ -44,16 +44,23 @@ const actorsPart = () => {
   if (!attackRows().some((row) => row.trace)) return [];
   const lines = now.sources.actors.map((actor) => {
     const rows = of(actor).flatMap((one) => one.exposed);
-    const things = (wanted) => unique(rows.filter(wanted).map((row) => row.trace.exposes)).length;
-    const counted = (n) => to("actors", number(n));
-    // what most options expose, since a number alone says little
-    const widest = groupsBy(rows, (row) => row.trace.exposes).sort((a, b) => b.length - a.length)[0];
-    const all = counted(things(() => true));
+    // how many promises, and what most rows say of them, since a number alone says little
+    const counted = (said, wanted = () => true) => {
+      const found = rows.filter(wanted),
+        each = groupsBy(found, said).sort((a, b) => b.length - a.length),
+        all = to("actors", number(unique(found.map((row) => row.trace.exposes)).length));
+      return each.length ? h`${all}${each.length > 1 ? ", e.g." : ":"} ${said(each[0][0])}` : all;
+    };
     return of(actor).some((one) => one.own.length)
-      ? [actor, widest ? h`${all}${widest.length < rows.length ? ", e.g." : ":"} ${widest[0].trace.exposes}` : all, counted(things((row) => row.trace.notices !== now.sources.nobody)), counted(things((row) => row.trace.proof))]
+      ? [
+          actor,
+          counted((row) => row.trace.exposes),
+          counted((row) => row.trace.notices, (row) => row.trace.notices !== now.sources.nobody),
+          counted((row) => row.trace.proof.file, (row) => row.trace.proof),
+        ]
       : [actor, "not played", "", ""];
   });
-  const head = ["who acts", "promises newly exposed beyond 0b", "of these, noticed", "shown by a file"];
+  const head = ["who acts", "promises newly exposed beyond 0b", "of these, noticed by", "shown by a file"];
   const every = now.sources.actors.flatMap((actor) => actorLines(actor, of(actor)));
   return [
     table("Exposed by played attacks; several may play one", head, lines, "flat"),

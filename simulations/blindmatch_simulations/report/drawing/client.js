@@ -60,7 +60,7 @@ const attacksSay = (names) =>
       .filter((one) => one.length)
       .map((rows) => {
         const ways = groupsBy(rows, attackWords);
-        return h`${rows[0].id}: ${glue(
+        return h`${attackName(rows[0].id)}: ${glue(
           ways.map(
             (each) =>
               h`${attackLink(each[0])}${ways.length > 1 ? h` (${named(each.map(({parameters: {design}}) => now.run.rows.find((row) => row.id === design) || {id: design}))})` : ""}`,

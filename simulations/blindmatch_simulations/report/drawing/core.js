@@ -225,7 +225,7 @@ const figureEvidence = (row, name, figure = figureOf(row, name), rows = kindOf(n
   return evidence(h`${code(row)}: ${kind.title}`, [
     ["value", figure.value === null ? absent(figure.why) : shown(name, figure, row)],
     ["what it is", kind.says || row.what],
-    [figure.value === null ? "why not measured" : "note", figure.why || ""],
+    [figure.value === null ? "why not measured" : "note", plainly(figure.why || "")],
     [unit === "share" || isSlope(unit) ? "95 % interval" : "lowest to highest", ofFewer(row, name, figure) ? "" : spread(figure, unit)],
     [
       "behind it",
@@ -282,6 +282,13 @@ const bySeverity = (facts) => {
 };
 const check = (row, name) => row.checks.find((one) => one.check === name);
 
+// names of attacks; of facts, designs and methods within words of the data: as people say them
+const attackName = (id) => (Object.hasOwn(now.sources.attacks, id) ? now.sources.attacks[id] : id);
+const plainly = (words) => {
+  const {methods, names} = now.sources,
+    own = (one) => [methods, /-/.test(one) ? names : {}].find((all) => Object.hasOwn(all, one))?.[one];
+  return String(words).replace(/[A-Za-z]+(?:[-_][A-Za-z]+)*/g, (one) => own(one) ?? one.replace(/_/g, " "));
+};
 // what is the same in all of a drawing
 const once = (name, make) => (now.once.has(name) ? now.once : now.once.set(name, make())).get(name);
 

@@ -5,7 +5,7 @@ const games = (row) =>
     .flatMap((one) =>
       Object.entries(one.figures)
         .filter(([, found]) => found && found.interval)
-        .map(([who, found]) => [h`${one.check}, ${who}`, found]),
+        .map(([who, found]) => [h`${one.check}, ${plainly(who)}`, found]),
     );
 const status = (row) => {
   const broken = row.checks.filter((one) => one.verdict === "failed");
@@ -23,8 +23,8 @@ const status = (row) => {
     evidence(h`${code(row)}: looked for more than is declared`, [
       ["audit", json(row.audit)],
       ["games", list(played.length ? played : [h`not measured: ${row.checks_why || "none was finished"}`])],
-      ["list games", check(row, "list games")?.reason || h`not measured: ${row.checks_why}`],
-      ["checks", list(row.checks.map((one) => h`${one.check}: ${one.verdict}${one.reason ? h`, ${one.reason}` : ""}`))],
+      ["list games", plainly(check(row, "list games")?.reason || "") || h`not measured: ${row.checks_why}`],
+      ["checks", list(row.checks.map((one) => h`${one.check}: ${one.verdict}${one.reason ? h`, ${plainly(one.reason)}` : ""}`))],
     ]),
   );
 };
@@ -36,7 +36,7 @@ const learns = () => {
         h`<b>${withWhom(leak.parties)}</b>, ${leak.adversary}: ${
           glue(
             bySeverity(leak.facts).map(
-              (fact) => h`<span title="${fact.says}">${fact.name}</span>`,
+              (fact) => h`<span title="${fact.says}">${plainly(fact.name)}</span>`,
             ),
             ", ",
           ) || "nothing"
@@ -49,7 +49,7 @@ const learns = () => {
           h`${code(row)}: declared facts`,
           own.map((leak) => [
             h`${withWhom(leak.parties)}, ${leak.adversary}`,
-            list(bySeverity(leak.facts).map((fact) => h`<b>${fact.name}</b> (${fact.severity}): ${fact.says}`)),
+            list(bySeverity(leak.facts).map((fact) => h`<b>${plainly(fact.name)}</b> (${fact.severity}): ${fact.says}`)),
           ]),
         ),
       ),

@@ -198,7 +198,7 @@ const optionRows = (option) => {
     .filter((one) => one.design.differs)
     .forEach((row) =>
       now.evidence.set(place(row.id, "stand-in"), () =>
-        evidence(h`${row.id} stands in for ${option.id}`, [["it differs", row.design.differs]]),
+        evidence(h`${code(row)} stands in for ${option.id}`, [["it differs", plainly(row.design.differs)]]),
       ),
     );
   const rows = own.map((row, at) => designRow(option, row, at)).concat(study.map((row) => studyRow(option, row)));

@@ -76,8 +76,8 @@ const differenceCell = (one, of) => {
     saidDifference(one, of),
     () =>
       evidence(h`${one.names[0]} and ${one.names[1]}: difference, percentage points`, [
-        [one.names[0], one.first],
-        [one.names[1], one.second],
+        [one.names[0], h`<code>${one.first}</code>`],
+        [one.names[1], h`<code>${one.second}</code>`],
         ["how", figure.why],
         ["pictures that would resolve it", !needed ? "" : h`${needed.value === null ? absent("") : number(needed.value)}: ${needed.why}`],
         ["row in evidence.json", h`<code>evidence/difference</code>, <code>${of}</code>: ${json(figure)}`],

@@ -12,9 +12,9 @@ const readers = (row) => {
 };
 const holders = (row) => {
   if (row.kind === "study") return "nothing";
-  const shown_ = (vouches(row) ? [["centre", "a voucher"]] : []).concat(beyondEnds(row).map(({party}) => [party, shownTo(row, party)[0]]).filter(([, words]) => words)),
+  const shown_ = unique([...(vouches(row) ? ["a voucher"] : []), ...beyondEnds(row).map(({party}) => shownTo(row, party)[0])].filter(Boolean)),
     asked = Object.keys(row.design.roles).length;
-  return shown_.length ? glue(shown_.map(([party, words]) => h`${to(place(row.id, "sees"), words)}, ${partyName(party)}`), "; ") : asked ? "only that it was asked" : "nothing more";
+  return shown_.length ? glue(shown_.map((words) => to(place(row.id, "sees"), words)), "; ") : asked ? "only that it was asked" : "nothing more";
 };
 const checkable = (row) =>
   row.kind === "study" || LISTED[row.design?.relation] ? "no list" : proven(row) ? "yes: one list for all" : outside(row).startsWith("no proof") ? absent("") : "no";
@@ -34,7 +34,7 @@ const sameAnswers = (rows, cell) =>
 const withstoodOf = (names, where = "after") => {
   const played = names.map(attackNamed).filter((rows) => rows.length),
     lost = played.filter((rows) => !rows.some((one) => one.succeeded));
-  const won = played.filter((rows) => !lost.includes(rows)).map(([row]) => row.id);
+  const won = played.filter((rows) => !lost.includes(rows)).map(([row]) => attackName(row.id));
   return played.length
     ? h`${to(where, `${lost.length} of ${played.length} attacks failed`)}${won.length && where !== "after" ? `; not ${won.join(", ")}.` : "."}`
     : h`Attacks: ${absent("")}.`;

@@ -111,7 +111,7 @@ const costEvidence = (row, n) => {
     ],
     [
       "update, each device",
-      h`${fig(row, "update_bytes")}; ${figureOf(row, "update_bytes").why || h`a change of the set, by ${changed()}; a longer list changes by more`}`,
+      h`${fig(row, "update_bytes")}; ${plainly(figureOf(row, "update_bytes").why) || h`a change of the set, by ${changed()}; a longer list changes by more`}`,
     ],
     ["set-ups and updates, all devices, a day", setups === null ? "not measured" : bytesBetween(setups)],
     ["queries and replies, all devices, a day", queries(row, n) === null ? "not measured" : bytesBetween(queries(row, n))],

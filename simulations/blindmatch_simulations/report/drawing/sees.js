@@ -56,7 +56,7 @@ const seenBy = (row, party) => {
         add(
           thing,
           by ? "observed" : looked(row, fact, leak) ? "declared" : "unchecked",
-          h`${fact.name}: ${fact.says}${by ? h`; ${by}` : ""}`,
+          h`${plainly(fact.name)}: ${fact.says}${by ? h`; ${by}` : ""}`,
         );
       }
   const learner =

@@ -315,13 +315,17 @@ const sheetPart = () => {
     alone_ = noneOfPhotographs(),
     never = foundByNone(),
     guess = designs().filter((row) => row.design.relation === "category"),
-    caught = designs().filter(readByProvider);
+    caught = designs().filter(readByProvider),
+    counts = designs().filter((row) => vouches(row) && row.design.parameters.threshold > 1);
   const parts = [
     h`<b>None finds</b> new material${guess.length ? h` (${named(guess)} may)` : ""}, grooming, live streams${never.length ? "," : " or"} video${never.length ? h`, or, of edited copies: ${never.join("; ")}` : ""}.`,
     h`<b>Found</b>: of${found} copies, each edit counted alike; then of those that 0a finds, within 31 bits of a listed photograph. Modified clients escape${caught.length ? h`, except in ${named(caught)}` : ""}.`,
     h`<b>Innocents</b>: at ${photos} pictures a year (a peak day's, times an assumed share, times 365), all kinds, as mixed in the corpus: from the lowest possible, against ${heldAgainst("item")} others, to the highest, against ${heldAgainst("item_all")}${alone_ ? h`; photographs alone: ${glue(alone_.map((rows) => h`${photographsFlagged(rows[0])} (${FINDS[rows[0].design.relation]})`), ", ")}` : ""}. Decisive and unknown: the error rate of a long list on real traffic. One error in a million is ${rounded(wrongAYear(1e-6))} a year; recalled rates: ${roundedBetween(literature.low, literature.high)}. With ${rounded(given("files"))} known files a year, most reports are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
     h`<b>A person wrongly reported</b>: a second hash must agree and a person decide; the sender is told, unless an authority asks to wait, and can complain, which reveals the match; in 0a the provider's word says who sent it. Errors, arrests, blocked accounts: not measured. ${thresholdsSaid()}`,
     h`<b>In every design</b> the provider knows who sends to whom, when and how much, whether a report follows where there are reports, and can read those who never compared keys. Blinded: unreadable to servers. Where there is a list, curator and ${term("centre")} hold it, and its maker can list anything.`,
+    ...(counts.length
+      ? [h`<b>Threshold</b>: a voucher leaves for every picture; the centre can open those that match once a device has ${unique(counts.map((row) => row.design.parameters.threshold)).join(" or ")}. Below, cryptography alone keeps the promise, not silence.`]
+      : []),
     h`<b>Abuse</b>: ${exposedSaid()}Actors, who notices, files: ${to("abuse", "abuse", "part")}.`,
     h`<b>Nobody measured</b> real lists, real traffic, decisions of people, side channels, a country's scale. Nothing is ranked.`,
   ];

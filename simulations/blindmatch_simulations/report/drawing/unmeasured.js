@@ -7,7 +7,7 @@ const missingFigures = () =>
         ? [
             kindOf(name).title,
             glue(
-              alike(rows, (row) => [figureOf(row, name).why]).map(([who, why]) => h`${who}: ${why}`),
+              alike(rows, (row) => [plainly(figureOf(row, name).why)]).map(([who, why]) => h`${who}: ${why}`),
               h`<br/>`,
             ),
           ]
@@ -43,7 +43,7 @@ const unmeasuredPart = () => {
       table(
         "Assumptions",
         ["assumption", "concerns", "what breaks if it is false", "how far it is covered here"],
-        now.sources.assumptions.map((one) => [one.holds, one.concerns, one.breaks, one.covered]),
+        now.sources.assumptions.map((one) => [one.holds, one.concerns, one.breaks, one.covered].map(plainly)),
       ),
     ),
   );
