@@ -62,7 +62,8 @@ class Slip(Message, tag=0x73, name="dummy/voucher"):
 
 
 class Pile:
-    """An opener: a slip of 0 is hidden, 255 is no voucher; two visible ones of an account open both.
+    """An opener: a slip of 0 is hidden, 255 is no voucher; two visible ones of an account open both. Those
+    from 100 on have one place.
 
     `taken` and `tried` say what it was given, `pause` is waited for in each `open`.
     """
@@ -78,7 +79,8 @@ class Pile:
         if voucher.opens == 255:
             raise ProtocolError("dummy/voucher", "must be below 255", "opens")
         self.taken.append(voucher.opens)
-        return Visible(voucher.label) if voucher.opens else Hidden()
+        place = b"one" if voucher.opens >= 100 else b""
+        return Visible(voucher.label, place) if voucher.opens else Hidden()
 
     def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, Label]:
         self.tried.append(len(rows))

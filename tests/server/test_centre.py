@@ -208,6 +208,18 @@ async def test_the_opener_is_tried_on_so_many_visible_vouchers_of_an_account_and
     assert max(design.pile.tried) == 3 and len(design.pile.tried) <= 5
 
 
+async def test_a_voucher_sent_again_and_again_keeps_no_other_from_being_tried(scene: Scene) -> None:
+    design = Dummy()
+    async with scene.centre(design=design, most_tried=3) as (alice, _, operator, _):
+        opened = []
+        for opens in (100, 101, 102, 103, 104, 105, 1, 2, 3):
+            await alice.one("Centre/SubmitVoucher", [voucher(opens)])
+            (listed,) = (await operator.one("Centre/List", wire.ListRequest())).vouchers
+            opened.append(listed.opened)
+        assert opened == [0, 2, 3, 3, 3, 3, 4, 5, 5]
+    assert design.pile.tried == [1, 2, 3, 3, 3]
+
+
 class OneKey(Dummy):
     """Epochs below 10 share a key, and so a period."""
 

@@ -166,9 +166,12 @@ class Visible(Redacted, Struct, frozen=True):
 
     Attributes:
         row: what `Opener.open` needs of it.
+        place: visible ones of an account and period with one place tell the opener no more than the first of
+            them, which is tried before the others; empty: of none.
     """
 
     row: bytes
+    place: bytes = b""
 
 
 Taken: TypeAlias = Hidden | Visible
@@ -192,8 +195,8 @@ class Opener(Protocol):
     def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, Label]:
         """Labels of those of an account's rows of a period (by index) that can be opened now.
 
-        Called after the receipt, with all of them in the order in which they were taken, whenever there are
-        new ones; several new ones may come together.
+        Called after the receipt, with the first of each place in the order in which they were taken, then the
+        others, whenever there are new ones; several new ones may come together.
         """
         ...
 

@@ -130,7 +130,7 @@ SELECT
 FROM complaints WHERE received_at_ms >= ? AND received_at_ms < ?
 """
 _OPENED: Final = """
-SELECT COUNT(label) AS vouchers_opened FROM vouchers WHERE received_at_ms >= ? AND received_at_ms < ?
+SELECT COALESCE(SUM(opened), 0) AS vouchers_opened FROM openings WHERE day_ms >= ? AND day_ms < ?
 """
 _TO_DECISION: Final = """
 SELECT MAX(0, decided_at_ms - received_at_ms) FROM reports

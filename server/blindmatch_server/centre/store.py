@@ -270,7 +270,7 @@ def _stored(name: str, value: object) -> object:
     return signed(value) if name in _WIDE and isinstance(value, int) else value
 
 
-VERSION: Final = 10
+VERSION: Final = 11
 SCHEMA: Final = """
 CREATE TABLE reports (
     report_id BLOB PRIMARY KEY,
@@ -315,13 +315,15 @@ CREATE TABLE piles (
     period BLOB NOT NULL,
     held INTEGER NOT NULL,
     visible INTEGER NOT NULL DEFAULT 0,
+    places INTEGER NOT NULL DEFAULT 0,
+    wanted INTEGER NOT NULL DEFAULT 0,
     tried INTEGER NOT NULL DEFAULT 0,
     opened INTEGER NOT NULL DEFAULT 0,
     first_at_ms INTEGER NOT NULL,
     last_at_ms INTEGER NOT NULL,
     PRIMARY KEY (account, design, period)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX piles_due ON piles (design, period) WHERE tried < visible;
+CREATE INDEX piles_due ON piles (design, period) WHERE tried < wanted;
 CREATE TABLE vouchers (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     account TEXT NOT NULL,
@@ -329,12 +331,19 @@ CREATE TABLE vouchers (
     period BLOB NOT NULL,
     digest BLOB NOT NULL,
     row BLOB,
+    place BLOB,
+    turn INTEGER NOT NULL DEFAULT 0,
     received_at_ms INTEGER NOT NULL,
     label BLOB,
     UNIQUE (account, design, period, digest)
 ) STRICT;
-CREATE INDEX vouchers_visible ON vouchers (account, design, period, number) WHERE row IS NOT NULL;
+CREATE INDEX vouchers_visible ON vouchers (account, design, period, turn, number) WHERE row IS NOT NULL;
+CREATE INDEX vouchers_by_place ON vouchers (account, design, period, place, turn) WHERE place IS NOT NULL;
 CREATE INDEX vouchers_by_age ON vouchers (received_at_ms);
+CREATE TABLE openings (
+    day_ms INTEGER PRIMARY KEY,
+    opened INTEGER NOT NULL
+) STRICT;
 CREATE TABLE erasures (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     at_ms INTEGER NOT NULL,

@@ -2,15 +2,15 @@
 
 The receipt does not wait for the opening, so that its time tells the device nothing of that; the next one's
 does, while the opener works in the same process. The vouchers of one account, design and period are a pile,
-which counts how many rows the opener was tried on: one that is behind is opened, also after the centre was
-killed in between.
+which counts how often the opener is wanted, and up to which it was tried: one that is behind is opened, also
+after the centre was killed in between.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from sqlite3 import Connection
 from typing import ClassVar, Final, NamedTuple
@@ -23,6 +23,7 @@ from blindmatch_protocol.contract import AnyDesign, Buffers, Hidden, Label, Open
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct
 
+from blindmatch_server.centre.retention import DAY_MS
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.hosting.limits import TurnQueue, nothing_left
 from blindmatch_server.storage.database import Database
@@ -43,6 +44,14 @@ class VisibleRow(NamedTuple):
     number: int
     row: bytes
     is_open: bool
+    received_at_ms: int
+
+
+class Held(NamedTuple):
+    """What of a pile the opener is tried on, and the count that it answers."""
+
+    rows: list[VisibleRow]
+    wanted: int
 
 
 def taken_at(connection: Connection, pile: Pile, digest: bytes, most: int, step: str) -> int | None:
@@ -62,54 +71,72 @@ def taken_at(connection: Connection, pile: Pile, digest: bytes, most: int, step:
     return None
 
 
-def add_to_pile(connection: Connection, pile: Pile, digest: bytes, taken: Taken, at_ms: int) -> None:
-    """Store what a new voucher came to; a visible one makes the pile due."""
-    row = None if isinstance(taken, Hidden) else taken.row
+def add_to_pile(
+    connection: Connection, pile: Pile, digest: bytes, taken: Taken, at_ms: int, most: int
+) -> None:
+    """Store what a new voucher came to. A visible one makes the pile due, if it is of the first `most`; of
+    those the first of each place come before what was sent again, however often that was."""
+    row, place = (None, None) if isinstance(taken, Hidden) else (taken.row, taken.place or None)
+    (turn,) = connection.execute(
+        "SELECT COALESCE(MAX(turn) + 1, 0) FROM vouchers "
+        "WHERE (account, design, period) = (?, ?, ?) AND place = ?",
+        (*pile, place),
+    ).fetchone()
     connection.execute(
-        "INSERT INTO vouchers (account, design, period, digest, row, received_at_ms) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        (*pile, digest, row, at_ms),
+        "INSERT INTO vouchers (account, design, period, digest, row, place, turn, received_at_ms) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (*pile, digest, row, place, turn, at_ms),
     )
+    seen, first = int(row is not None), int(row is not None and not turn)
     connection.execute(
-        "INSERT INTO piles (account, design, period, held, visible, first_at_ms, last_at_ms) "
-        "VALUES (?1, ?2, ?3, 1, ?4, ?5, ?5) ON CONFLICT DO UPDATE SET "
-        "held = held + 1, visible = visible + ?4, last_at_ms = ?5",
-        (*pile, int(row is not None), at_ms),
+        "INSERT INTO piles (account, design, period, held, visible, places, wanted, first_at_ms, last_at_ms) "
+        "VALUES (?1, ?2, ?3, 1, ?4, ?5, ?4, ?6, ?6) ON CONFLICT DO UPDATE SET "
+        "held = held + 1, visible = visible + ?4, places = places + ?5, last_at_ms = ?6, "
+        "wanted = wanted + (?4 AND (CASE WHEN ?5 THEN places ELSE visible END) < ?7)",
+        (*pile, seen, first, at_ms, most),
     )
 
 
-def due_piles(connection: Connection, periods: Mapping[str, bytes], most: int) -> list[Pile]:
-    """Piles of these designs and periods whose first `most` rows are not all tried."""
-    found = connection.execute(
-        "SELECT account, design, period FROM piles WHERE tried < visible AND tried < ?", (most,)
-    )
+def due_piles(connection: Connection, periods: Mapping[str, bytes]) -> list[Pile]:
+    """Piles of these designs and periods on which the opener was not tried since it was wanted."""
+    found = connection.execute("SELECT account, design, period FROM piles WHERE tried < wanted")
     return [pile for pile in map(Pile._make, found) if periods.get(pile.design) == pile.period]
 
 
-def rows_of(connection: Connection, pile: Pile, most: int) -> list[VisibleRow]:
-    """A pile's first `most` visible vouchers, in the order they came."""
+def rows_of(connection: Connection, pile: Pile, most: int) -> Held:
+    """A pile's first `most` visible vouchers: the first of each place as they came, then second ones."""
     found = connection.execute(
-        "SELECT number, row, label IS NOT NULL FROM vouchers "
-        "WHERE (account, design, period) = (?, ?, ?) AND row IS NOT NULL ORDER BY number LIMIT ?",
+        "SELECT number, row, label IS NOT NULL, received_at_ms FROM vouchers "
+        "WHERE (account, design, period) = (?, ?, ?) AND row IS NOT NULL ORDER BY turn, number LIMIT ?",
         (*pile, most),
     )
-    return [VisibleRow(number, row, bool(is_open)) for number, row, is_open in found]
+    wanted = connection.execute(
+        "SELECT wanted FROM piles WHERE (account, design, period) = (?, ?, ?)", pile
+    ).fetchone()
+    rows = [VisibleRow(number, row, bool(is_open), at) for number, row, is_open, at in found]
+    return Held(rows, wanted[0] if wanted else 0)
 
 
-def record_opened(
-    connection: Connection, pile: Pile, tried: Sequence[VisibleRow], labels: Mapping[int, Label]
-) -> None:
-    """Store that the opener was tried on these rows, and the labels (by index) that are new. Rows that were
-    erased meanwhile are none: later ones are not taken for tried because of them."""
-    connection.executemany(
-        "UPDATE vouchers SET label = ? WHERE number = ?",
-        [(label.encode(), tried[n].number) for n, label in labels.items() if not tried[n].is_open],
-    )
-    of_pile = "FROM vouchers WHERE (account, design, period) = (?1, ?2, ?3) AND row IS NOT NULL"
+def record_opened(connection: Connection, pile: Pile, held: Held, labels: Mapping[int, Label]) -> None:
+    """Store that the opener was tried on these rows, and the labels (by index) that are new; of each day that
+    vouchers came on, how many were opened, which stays when they are erased."""
+    for at, label in labels.items():
+        one = held.rows[at]
+        if one.is_open:
+            continue
+        stored = connection.execute(
+            "UPDATE vouchers SET label = ? WHERE number = ?", (label.encode(), one.number)
+        )
+        if stored.rowcount:  # it was not erased meanwhile
+            connection.execute(
+                "INSERT INTO openings (day_ms, opened) VALUES (?, 1) "
+                "ON CONFLICT DO UPDATE SET opened = opened + 1",
+                (one.received_at_ms - one.received_at_ms % DAY_MS,),
+            )
     connection.execute(
-        f"UPDATE piles SET tried = (SELECT COUNT(*) {of_pile} AND number <= ?4), "  # noqa: S608 - constants
-        f"opened = (SELECT COUNT(label) {of_pile}) WHERE (account, design, period) = (?1, ?2, ?3)",
-        (*pile, max((one.number for one in tried), default=0)),
+        "UPDATE piles SET tried = MAX(tried, ?4), opened = (SELECT COUNT(label) FROM vouchers "
+        "WHERE (account, design, period) = (?1, ?2, ?3)) WHERE (account, design, period) = (?1, ?2, ?3)",
+        (*pile, held.wanted),
     )
 
 
@@ -143,9 +170,9 @@ class Vouchers:
 
     Args:
         most: of one account, design and period.
-        most_tried: of these the visible ones, the first that came, that the opener is tried on. Its work may
-            grow with their cube; a later one gets the same receipt, since a refusal would say that it is
-            visible.
+        most_tried: of these the visible ones that the opener is tried on: the first of each place that came,
+            then what has a place again. Its work may grow with their cube; a later one gets the same receipt,
+            since a refusal would say that it is visible.
     """
 
     def __init__(
@@ -209,7 +236,9 @@ class Vouchers:
                 received = now_ms
                 take = self._takers[head.design, head.epoch].take
                 taken = await asyncio.to_thread(take, account, device, pile.period, voucher)
-                await self._database.run(lambda c: add_to_pile(c, pile, digest, taken, now_ms))
+                await self._database.run(
+                    lambda c: add_to_pile(c, pile, digest, taken, now_ms, self._most_tried)
+                )
                 if isinstance(taken, Visible):
                     self._due.set()
         return wire.Receipt(report_id=digest[:16], received_at_ms=received)
@@ -240,13 +269,13 @@ class Vouchers:
         return bool(self._openers) and bool(await self._database.run(self._due_piles))
 
     def _due_piles(self, connection: Connection) -> list[Pile]:
-        return due_piles(connection, self._periods, self._most_tried)
+        return due_piles(connection, self._periods)
 
     async def _open(self, pile: Pile) -> None:
         """Try the opener on a pile; then look whether more came meanwhile."""
         try:
             held = await self._database.run(lambda c: rows_of(c, pile, self._most_tried))
-            labels = await asyncio.to_thread(self._labels, pile, held)
+            labels = await asyncio.to_thread(self._labels, pile, held.rows)
             await self._database.run(lambda c: record_opened(c, pile, held, labels))
         except Exception as error:
             # the store failed: the pile stays due, and is tried again

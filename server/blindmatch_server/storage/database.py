@@ -22,6 +22,8 @@ from blindmatch_server.storage.errors import StateError
 T = TypeVar("T")
 Transaction: TypeAlias = Callable[[sqlite3.Connection], Any]
 _MOST_TOGETHER = 128
+WAIT_SECONDS = 10
+"""For another process that holds the database."""
 
 
 def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection:
@@ -31,7 +33,9 @@ def open_connection(path: Path, schema: str, version: int) -> sqlite3.Connection
     try:
         # made before SQLite does, so that it and its log are the owner's alone from the first byte on
         path.touch(mode=0o600)
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=WAIT_SECONDS
+        )
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
             connection.execute(f"PRAGMA {pragma}")
         (found,) = connection.execute("PRAGMA user_version").fetchone()
@@ -68,13 +72,19 @@ class Database:
         self._thread.shutdown()
         self._connection.close()
 
-    async def truncate(self) -> None:
-        """Empty the write-ahead log, in which the pages of erased rows may still stand."""
+    async def truncate(self) -> bool:
+        """Empty the write-ahead log, in which the pages of erased rows may still stand; False if another
+        process reads them, which is not waited for."""
 
-        def checkpoint() -> None:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        def checkpoint() -> bool:
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            try:
+                (busy, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}")
+            return not busy
 
-        await asyncio.get_running_loop().run_in_executor(self._thread, checkpoint)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, checkpoint)
 
     def _commit(self, transactions: Sequence[Transaction]) -> list[Any]:
         self._connection.execute("BEGIN IMMEDIATE")

@@ -264,7 +264,8 @@ class ThresholdOpener(Redacted, Struct, frozen=True, eq=False):
         if share is None:
             return bm.Hidden()
         whose = sha256(device.encode() + b"\0" + voucher.device).digest()
-        return bm.Visible(_Row(whose, bound, share, opened[SHARE_BYTES:]).encode())
+        place = whose + share.place.to_bytes(8, "big")
+        return bm.Visible(_Row(whose, bound, share, opened[SHARE_BYTES:]).encode(), place)
 
     def outer(self, voucher: Any) -> tuple[bytes, bytes]:
         """What the seals of a voucher are bound to, and the key that opens the outer one if it is visible.

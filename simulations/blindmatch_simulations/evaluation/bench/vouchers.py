@@ -198,7 +198,7 @@ def _stored(meter: Meter, path: Path, world: World, most: int, of: dict[str, Any
             digest = next(made).to_bytes(32, "big")
             connection.execute("BEGIN IMMEDIATE")
             taken_at(connection, pile, digest, 1 << 30, "bench")
-            add_to_pile(connection, pile, digest, world.take(body), 0)
+            add_to_pile(connection, pile, digest, world.take(body), 0, 1_000)
             connection.execute("COMMIT")
 
         meter.time("threshold/stored/take", take, **of, stored=stored, written="in bulk")
@@ -206,7 +206,7 @@ def _stored(meter: Meter, path: Path, world: World, most: int, of: dict[str, Any
 
         def start() -> None:
             again = open_connection(path, store.SCHEMA, store.VERSION)
-            due_piles(again, {name: world.period}, 1_000)
+            due_piles(again, {name: world.period})
             again.close()
 
         meter.time("threshold/stored/start", start, **of, stored=stored, written="in bulk")
