@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from counterparts import environments
-from support import release_check, wheel
+from support import release_check, wheel, wheel_check
 from support.pages import ROOT
 
 
@@ -31,7 +32,7 @@ def test_each_step_is_done_once_its_file_is_of_what_is_there(
     monkeypatch.setattr(wheel, "build", lambda: tmp_path / "wheel")
     held = {
         "verdicts": {"Python 3.11": "passed", "macOS": "not run"},
-        "wheel": wheel.digest(tmp_path / "wheel"),
+        "of": wheel_check.made_of(),
     }
     (tmp_path / "MACHINES").write_text(json.dumps(held))
     (tmp_path / "TESTED").write_text(release_check._git("rev-parse", "HEAD"))
@@ -41,12 +42,35 @@ def test_each_step_is_done_once_its_file_is_of_what_is_there(
     for name in ("built", "bill", "machines", "tested", "pages", "version"):
         assert release_check.STEPS[name]() == "", name
     (tmp_path / "wheel").write_bytes(b"another")
-    assert "another wheel" in release_check.machines()
+    assert release_check.machines() == ""  # code alone does not ask for another run
+    with monkeypatch.context() as patch:
+        patch.setattr(wheel_check, "COMMANDS", wheel_check.COMMANDS[1:])
+        assert "with another lock, metadata" in release_check.machines()
     held["verdicts"]["Python 3.12"] = "failed: demo"  # type: ignore[index]
     (tmp_path / "MACHINES").write_text(json.dumps(held))
     assert release_check.machines() == "failed: Python 3.12"
     (tmp_path / "TESTED").write_text("0" * 40)
     assert "not on this commit" in release_check.tested()
+
+
+def test_a_wheel_is_run_elsewhere_again_for_another_lock_or_metadata_and_not_for_a_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, lock = (ROOT / "pyproject.toml").read_text(), tmp_path / "lock.txt"
+    shutil.copy(wheel_check.LOCK, lock)
+    monkeypatch.setattr(wheel_check, "ROOT", tmp_path)
+    monkeypatch.setattr(wheel_check, "LOCK", lock)
+
+    def of(project: str) -> str:
+        (tmp_path / "pyproject.toml").write_text(project)
+        return wheel_check.made_of()
+
+    first = of(text)
+    version = f'version = "{wheel.project()["version"]}"'
+    assert of(text.replace(version, 'version = "0.2.0"')) == first == of(text + "\n[tool.more]\n")
+    assert of(text.replace('requires-python = ">=3.11"', 'requires-python = ">=3.12"')) != first
+    lock.write_text("numpy==1")
+    assert of(text) != first
 
 
 def test_a_counterpart_that_disagrees_is_named(tmp_path: Path) -> None:

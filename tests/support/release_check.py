@@ -13,6 +13,7 @@ from counterparts.environments import sources
 
 from support import wheel
 from support.wheel import GIT, ROOT, digest, lock_of, project, sbom_path, wheel_path
+from support.wheel_check import made_of
 
 TESTED: Final = ROOT / "build" / "tested"
 """The commit on which `.ci/run` ended well."""
@@ -72,13 +73,12 @@ def bill() -> str:
 
 
 def machines() -> str:
-    """The wheel was installed into empty environments, and no run failed."""
+    """A wheel of this lock and metadata was installed into empty environments, and no run failed."""
     kept = json.loads(MACHINES.read_text("utf-8")) if MACHINES.exists() else {"verdicts": {}, "wheel": ""}
     failed = [name for name, verdict in kept["verdicts"].items() if verdict.startswith("failed")]
     if failed or "passed" not in kept["verdicts"].values():
         return f"failed: {', '.join(failed)}" if failed else "not run: make wheel-check"
-    same = wheel_path().exists() and kept["wheel"] == digest(wheel_path())
-    return "" if same else "it was run with another wheel: make wheel-check"
+    return "" if kept.get("of") == made_of() else "with another lock, metadata or commands: make wheel-check"
 
 
 def checks() -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
 import msgspec
+from blindmatch_simulations.evaluation.assess import plan
+from blindmatch_simulations.evaluation.assess import results as results_files
 from blindmatch_simulations.evaluation.assess.observed import (
     AloneRow,
     Check,
@@ -14,26 +17,43 @@ from blindmatch_simulations.evaluation.assess.observed import (
     Observed,
     PictureRow,
 )
-from blindmatch_simulations.evaluation.assess.results import AnyResults
 from blindmatch_simulations.evaluation.assess.running import RAW_VERSION
 from blindmatch_simulations.evaluation.conformance.remote import counterpart
 from blindmatch_simulations.evaluation.corpus import scan
 from blindmatch_simulations.measure import results
+from blindmatch_simulations.testbed.scenario import recording
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def committed(name: str) -> dict[str, Any]:
-    """`data/NAME.schema.json`, or that of results."""
-    folder = "measure" if name.startswith(("results", "rows")) else "data"
-    file = files("blindmatch_simulations").joinpath(folder, f"{name}.schema.json")
+    """`NAME.schema.json` of the folder measure, or of data."""
+    package = files("blindmatch_simulations")
+    here = (package.joinpath(folder, f"{name}.schema.json") for folder in ("measure", "data"))
+    file = next(one for one in here if one.is_file())
     loaded: dict[str, Any] = json.loads(file.read_text("utf-8"))
     return loaded
 
 
 def of_results() -> dict[str, Any]:
     """Of all results files, by their types."""
-    return _made(AnyResults, f"{results.FORMAT} {results.VERSION}")
+    return _made(results_files.AnyResults, f"{results.FORMAT} {results.VERSION}")
+
+
+def of_designs() -> dict[str, Any]:
+    """Of a design's own file, which is its row of the results."""
+    return _made(results_files.Design, f"row of {results.FORMAT} {results.VERSION}")
+
+
+def of_workloads() -> dict[str, Any]:
+    """Of a workload, as TOML reads it."""
+    return _made(plan.Plan, f"blindmatch-workload {plan.PLAN_VERSION}")
+
+
+def of_recordings() -> dict[str, Any]:
+    """Of a line of a recording; bytes are base64."""
+    title = f"line of {recording.FORMAT} {recording.VERSION}"
+    return _made(recording.Line, title, lambda kind: {"type": "string"})
 
 
 def of_scans() -> dict[str, Any]:
@@ -68,7 +88,9 @@ def of_rows() -> dict[str, Any]:
     return loaded
 
 
-def _made(kind: Any, title: str) -> dict[str, Any]:
-    raw = msgspec.json.encode({"$schema": DRAFT, "title": title, **msgspec.json.schema(kind)})
+def _made(kind: Any, title: str, hook: Callable[[Any], Any] | None = None) -> dict[str, Any]:
+    """A schema by a type; `hook` gives those of types that msgspec does not know."""
+    made = msgspec.json.schema(kind, schema_hook=hook)
+    raw = msgspec.json.encode({"$schema": DRAFT, "title": title, **made})
     loaded: dict[str, Any] = msgspec.json.decode(raw)
     return loaded

@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +52,15 @@ def _seen(event, arguments, root={root!r}, into={into!r}):
             os.close(file)
 sys.addaudithook(_seen)
 """
+
+
+def made_of() -> str:
+    """SHA-256 of what decides whether the wheel installs: the lock, pyproject.toml's metadata and build, and
+    what is run. Not of the code, nor of the version."""
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    parts = [{**table["project"], "version": ""}, table["build-system"], table["tool"]["hatch"]]
+    run = [digest(LOCK), COMMANDS, HOOK, SAMPLE, VERSIONS]
+    return sha256(json.dumps([parts, run], sort_keys=True).encode()).hexdigest()
 
 
 class CheckError(Exception):
@@ -145,6 +156,7 @@ def main() -> None:
         kept = {
             "version": project()["version"],
             "wheel": digest(wheel),
+            "of": made_of(),
             "system": f"{platform.system()} {platform.machine()}",
             "commands": [words for _, words in COMMANDS],
             "verdicts": found | rest,
