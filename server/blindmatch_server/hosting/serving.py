@@ -92,7 +92,6 @@ class Listen(Redacted, Struct, frozen=True):
         most_calls: calls at the same time; more are refused with RESOURCE_EXHAUSTED. `Places` says how many
             of them an account may have.
         metrics_port: where monitoring scrapes on loopback (metrics.py); 0 takes a free one, None is off.
-        metrics_port_file: gets that port, as `port_file` does.
         revoked: the list of certificates that are refused (certificates.py), and where the highest number
             read is kept; None: there is none.
         ends_with: a descriptor of a pipe; the server stops, as for SIGTERM, once it has no writer any more.
@@ -109,7 +108,6 @@ class Listen(Redacted, Struct, frozen=True):
     most_calls: int = MOST_CALLS
     pace: LeastPace = LeastPace()
     metrics_port: int | None = None
-    metrics_port_file: Path | None = None
     revoked: tuple[Path, Path] | None = None
     ends_with: int | None = None
     clock: Clock = system_clock
@@ -227,7 +225,7 @@ def _scraped(metrics: Metrics, listen: Listen, context: ServerContext) -> Iterat
     if listen.metrics_port is None:
         yield
         return
-    with metrics.served(listen.metrics_port) as port, _noted(port, listen.metrics_port_file):
+    with metrics.served(listen.metrics_port) as port:
         context.log.write("metrics", port=port)
         yield
 

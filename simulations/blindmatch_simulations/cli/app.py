@@ -105,10 +105,6 @@ COMMANDS: Final = {name: Command(**fields) for name, fields in table_of("command
 """A module is loaded when its command is called: a server needs nothing of an assessment, and the list of
 commands needs none."""
 
-MOVED: Final = {"designs": "blindmatch design list, or blindmatch design show NAME"}
-"""Commands by their earlier names, which are refused whatever follows."""
-ANY_ARGUMENTS: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
-
 LEFT_OUT: Final = dict.fromkeys(((name, "--ray") for name in ("population", "corpus", "assess")), "local")
 """Options whose value may be left out, and what it is then; Typer has none."""
 
@@ -144,8 +140,6 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     else:
         for name, command in COMMANDS.items():
             app.command(name, help=command.says, rich_help_panel=command.heading)(_listed)
-        for name in MOVED:
-            app.command(name, hidden=True, context_settings=ANY_ARGUMENTS)(_refuse_moved)
     return app
 
 
@@ -162,10 +156,6 @@ def _add(app: typer.Typer, name: str, of: Command) -> None:
 def _listed() -> None:
     """Stands for a command in the list of all; it is never called, for a call loads the command itself."""
     raise AssertionError("a command was called that was only listed")
-
-
-def _refuse_moved(context: typer.Context) -> None:
-    raise typer.BadParameter(f"{context.command.name} has moved: {MOVED[str(context.command.name)]}")
 
 
 def options(

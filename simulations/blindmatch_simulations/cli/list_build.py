@@ -143,18 +143,13 @@ def policy(
     deployment: Deployment,
     needed: Annotated[int | None, typer.Argument(min=1, help="How many must endorse an entry.")] = None,
     organisations: Annotated[list[str] | None, typer.Argument(help="Who may.")] = None,
-    rotate: Annotated[list[str] | None, typer.Option(help="Whose key to replace.")] = None,
 ) -> Found:
     """Show or set the policy: how many of which organisations must endorse an entry.
 
     Organisations without a key here get one. Devices take the policy that holds when they are registered, and
     keep it, and refuse an epoch that was not endorsed under it. Without one the curator's word is enough.
-    A key that was replaced counts beside the new one until the policy is set again.
     """
-    if needed is None:
-        held = read_policy(deployment)
-    else:
-        held = make_policy(deployment, needed, organisations or [], rotate or [])
+    held = read_policy(deployment) if needed is None else make_policy(deployment, needed, organisations or [])
     result = describe_policy(held)
     return found("endorsement", result, {"policy": NO_POLICY_WORDS} if held is None else None)
 

@@ -45,7 +45,7 @@ MetricsOption = Annotated[
         "--metrics-port",
         min=0,
         max=65535,
-        help="Prometheus metrics on this loopback port; 0 takes a free one.",
+        help="Prometheus metrics on this loopback port; 0 takes a free one, which the log names.",
     ),
 ]
 
@@ -82,9 +82,6 @@ def run_serve(
     end_with_input: EndOption = False,
     log: LogOption = None,
     allow_collusion: CollusionOption = False,
-    metrics: Annotated[
-        bool, typer.Option("--metrics", help="With all: each with Prometheus metrics on a port of its own.")
-    ] = False,
 ) -> None:
     """Run servers; stop them with Ctrl-C or SIGTERM.
 
@@ -96,13 +93,11 @@ def run_serve(
     deployment = Deployment.open(home_from(home))
     if party == ALL:
         if (host, port, metrics_port, end_with_input, log) != (LOOPBACK, None, None, False, None):
-            raise typer.BadParameter("all takes --home, --design, --metrics and --allow-collusion alone")
-        _serve_all(deployment, design_of(deployment, design), metrics, allow_collusion)
+            raise typer.BadParameter("all takes --home, --design and --allow-collusion alone")
+        _serve_all(deployment, design_of(deployment, design), allow_collusion)
         return
     whose = party_called(party)
     of_log = is_of_log(deployment, whose)
-    if metrics and not of_log:
-        raise typer.BadParameter("--metrics goes with all; one server takes --metrics-port")
     listens = {"host": host, "port": PORTS.get(whose, 0) if port is None else port}
     ends: dict[str, Any] = {
         "metrics_port": metrics_port,
@@ -113,16 +108,15 @@ def run_serve(
     raise typer.Exit(serve(deployment, whose, loaded, allow_collusion, **listens, **ends))
 
 
-def _serve_all(deployment: Deployment, reference: str, metrics: bool, allow_collusion: bool) -> None:
+def _serve_all(deployment: Deployment, reference: str, allow_collusion: bool) -> None:
     design = load_design(reference)
     check_apart(deployment, design.info, allow_collusion)
     parties = servers_of(deployment, design)
     options = ["--design", portable_reference(reference)]
-    options += ["--metrics-port", "0"] if metrics else []
     options += ["--allow-collusion"] if allow_collusion else []
     with running_servers(deployment, parties, options) as servers:
         for server in servers:
-            OUT.print(_line(deployment, server, metrics), soft_wrap=True)
+            OUT.print(_line(deployment, server), soft_wrap=True)
         _watch(deployment, servers)
 
 
@@ -165,10 +159,6 @@ def _watch(deployment: Deployment, servers: Sequence[ServerProcess]) -> None:
         raise ended[0]
 
 
-def _line(deployment: Deployment, server: ServerProcess, metrics: bool) -> str:
+def _line(deployment: Deployment, server: ServerProcess) -> str:
     port = deployment.port_file(server.party).read_text().strip()
-    line = f"{server.party.server:<10} 127.0.0.1:{port}   log: {server.log}"
-    if not metrics:
-        return line
-    scraped = deployment.metrics_port_file(server.party).read_text().strip()
-    return f"{line}   metrics: http://127.0.0.1:{scraped}/metrics"
+    return f"{server.party.server:<10} 127.0.0.1:{port}   log: {server.log}"

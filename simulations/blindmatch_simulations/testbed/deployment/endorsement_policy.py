@@ -40,9 +40,7 @@ def policy_at(path: Path) -> EndorsementPolicy:
     try:
         held: Mapping[str, Any] = json.loads(path.read_bytes())
         named = held["organisations"].items()
-        listed = [(name, [one] if isinstance(one, str) else one) for name, one in named]
-        keys = [(str(name), bytes.fromhex(key)) for name, every in listed for key in every]
-        return policy_of(int(held["needed"]), keys)
+        return policy_of(int(held["needed"]), [(str(name), bytes.fromhex(key)) for name, key in named])
     except FileNotFoundError as error:
         raise DeploymentError(f"{path.name} is missing") from error
     except ProtocolError as error:
@@ -51,51 +49,24 @@ def policy_at(path: Path) -> EndorsementPolicy:
         raise DeploymentError(f"{path.name} is damaged") from error
 
 
-def keys_of(policy: EndorsementPolicy) -> dict[str, str | list[str]]:
-    """Keys in hex by organisation, as the file has them: one, or a list of several."""
-    found: dict[str, list[str]] = {}
-    for one in policy.organisations:
-        found.setdefault(one.name, []).append(one.key.hex())
-    return {name: every[0] if len(every) == 1 else every for name, every in found.items()}
+def keys_of(policy: EndorsementPolicy) -> dict[str, str]:
+    """Keys in hex by organisation, as the file has them."""
+    return {one.name: one.key.hex() for one in policy.organisations}
 
 
-def make_policy(
-    deployment: Deployment, needed: int, names: Sequence[str], rotated: Sequence[str] = ()
-) -> EndorsementPolicy:
+def make_policy(deployment: Deployment, needed: int, names: Sequence[str]) -> EndorsementPolicy:
     """Say who endorses from now on; an organisation that has no key here gets one; `DeploymentError` if a
     name or the number breaks its rule.
 
-    Devices keep the policy they were registered with. Organisations that are `rotated` get a new key; those
-    that they have in the policy count, too, until the policy is made again. A new key lies aside until the
-    policy names it, so that an interruption leaves the old one in use, or both in the policy.
+    Devices keep the policy they were registered with.
     """
     if not all(map(NAME.fullmatch, names)) or not 1 <= needed <= len(set(names)) == len(names):
         rule = "organisations have different names of lower-case letters, digits and inner dashes"
         raise DeploymentError(f"{rule}, and as many of them as there are may be needed, not {needed}")
-    before = read_policy(deployment)
-    _take_new_keys(deployment, before)
-    earlier = [(one.name, one.key) for one in before.organisations if one.name in rotated] if before else []
-    if not set(rotated) <= {name for name, _ in earlier} & set(names):
-        raise DeploymentError("a new key is for an organisation that the policy names, and goes on naming")
-    now = {
-        name: _key_in(_aside(deployment, name)) if name in rotated else key_of(deployment, name)
-        for name in names
-    }
-    made = policy_of(needed, [*((name, key.public) for name, key in now.items()), *earlier])
+    made = policy_of(needed, [(name, key_of(deployment, name).public) for name in names])
     content = json.dumps({"needed": needed, "organisations": keys_of(made)}, indent=2)
     replace_file(policy_path(deployment), f"{content}\n".encode(), PUBLIC)
-    _take_new_keys(deployment, made)
     return made
-
-
-def _take_new_keys(deployment: Deployment, policy: EndorsementPolicy | None) -> None:
-    """Put new keys that the policy names in place of old ones, which are moved aside."""
-    for one in policy.organisations if policy else ():
-        new, folder = _aside(deployment, one.name), _keys_folder(deployment, one.name)
-        if new.is_dir() and _key_in(new).public == one.key:
-            if folder.is_dir():
-                folder.rename(folder.with_name(f"{KEYS}-{_key_in(folder).public.hex()[:8]}"))
-            new.rename(folder)
 
 
 def terms_of(deployment: Deployment, design: AnyDesign) -> Terms:
@@ -108,26 +79,13 @@ def terms_of(deployment: Deployment, design: AnyDesign) -> Terms:
 
 def key_of(deployment: Deployment, name: str) -> OrganisationKey:
     """An organisation's key, made if it has none here."""
-    folder, new = _keys_folder(deployment, name), _aside(deployment, name)
-    return _key_in(new if new.is_dir() and not folder.is_dir() else folder)
-
-
-def _key_in(folder: Path) -> OrganisationKey:
     from blindmatch_server.curator.endorsement.batches import (
         OrganisationKey,  # no device needs the curator's room
     )
 
+    folder = deployment.home / "organisations" / name / KEYS
     held = (folder / f"{OrganisationKey.NAME}.key").exists()
     return OrganisationKey.read(folder) if held else OrganisationKey.create(folder)
-
-
-def _keys_folder(deployment: Deployment, name: str) -> Path:
-    return deployment.home / "organisations" / name / KEYS
-
-
-def _aside(deployment: Deployment, name: str) -> Path:
-    """Where a new key lies until the policy names it."""
-    return _keys_folder(deployment, name).with_name(f"{KEYS}.new")
 
 
 def check_named(deployment: Deployment, name: str) -> None:

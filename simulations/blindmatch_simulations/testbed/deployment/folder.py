@@ -173,10 +173,6 @@ class Deployment(Struct, frozen=True):
         """Where a running server notes its port."""
         return self.server(party) / "port"
 
-    def metrics_port_file(self, party: Party) -> Path:
-        """Where a running server notes the port its metrics are scraped from, if they are."""
-        return self.server(party) / "metrics-port"
-
     def device(self, name: str) -> Path:
         """Folder of the device called `name`."""
         return self.home / "devices" / name

@@ -117,11 +117,10 @@ def check_hosts(deployment: Deployment, design: AnyDesign, party: Party) -> None
 def listen_of(deployment: Deployment, party: Party, **more: Any) -> Listen:
     """Where and how the server of `party` listens; `more` fields of `Listen`."""
     deployment.admit([party], datetime.now(UTC))
-    port, metrics_port = deployment.port_file(party), deployment.metrics_port_file(party)
+    port = deployment.port_file(party)
     return Listen(
         deployment.server_credentials(party),
         port_file=port,
-        metrics_port_file=metrics_port,
         revoked=(deployment.revoked, deployment.server(party) / "revoked.number"),
         **more,
     )
