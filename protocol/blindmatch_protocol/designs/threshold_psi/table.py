@@ -15,8 +15,9 @@ nothing; under one H, equal U(y) in two tables would say that y is listed.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from hashlib import sha512
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ _BLOCK: Final = 128
 _MOST_SEGMENT: Final = 1 << 18
 _ATTEMPTS: Final = 64
 _LEAST_KEYS: Final = 3
+_AT_ONCE: Final = 1 << 16
 
 Places: TypeAlias = npt.NDArray[np.int64]
 """Three cells for each hash, shape (n, 3)."""
@@ -60,6 +62,9 @@ class Domain(Struct, frozen=True):
 
     def places(self, hashes: Rows) -> Places:
         """The three cells of each hash: one in each of three segments in a row."""
+        return _in_parts(self._places, hashes)
+
+    def _places(self, hashes: Rows) -> Places:
         words, (length, starts, _) = self._digests(_PLACE_TAG, hashes).view("<u8"), self._sizes()
         if len(words) == 1:  # a device's: arrays would cost more than the work
             first, *others = words[0, :4].tolist()
@@ -90,6 +95,13 @@ class Domain(Struct, frozen=True):
             digest = sha512(tag.ljust(_BLOCK, b"\0") + front + hashes.tobytes()).digest()
             return np.frombuffer(digest, np.uint8).reshape(1, -1)
         return rowwise.sha512(rowwise.joined(len(hashes), front, hashes), tag.ljust(_BLOCK, b"\0"))
+
+
+def _in_parts(compute: Callable[[Rows], npt.NDArray[Any]], rows: Rows) -> npt.NDArray[Any]:
+    """What is computed of rows, some at a time: a table of six million keys is built in under 2 GiB."""
+    if len(rows) <= _AT_ONCE:
+        return compute(rows)
+    return np.concatenate([compute(rows[at : at + _AT_ONCE]) for at in range(0, len(rows), _AT_ONCE)])
 
 
 def values_of(cells: Rows, places: Places) -> Rows:
@@ -155,7 +167,7 @@ def build_cells(plan: Plan, key: Rows, hashes: Rows, fill: bytes, executor: Exec
         rowwise.joined(len(numbers), fill, numbers[:, None].view(np.uint8)), _FREE_TAG.ljust(_BLOCK, b"\0")
     )
     cells[free] = group.hash_to_group(drawn, executor)
-    wanted = group.hash_multiply(key, domain.uniform(hashes), executor)
+    wanted = _in_parts(lambda some: group.hash_multiply(key, domain.uniform(some), executor), hashes)
     for taken, own in reversed(plan.rounds):
         others = places[taken][places[taken] != own[:, None]].reshape(-1, 2)
         rest = group.add(cells[others[:, 0]], cells[others[:, 1]], executor)
