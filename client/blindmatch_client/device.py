@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from blindmatch_proofs.absence import AbsenceProof
+from blindmatch_protocol.codec.errors import DesignError, SetFileError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.picture.decode import Picture
 
 from blindmatch_client.egress import Egress
 from blindmatch_client.epochs.trusted import Doubt
-from blindmatch_client.errors import ServiceError, StoreError
+from blindmatch_client.errors import DeviceError, ServiceError, StoreError
 from blindmatch_client.matching.matching import MatchingClient
 from blindmatch_client.messages.contacts import Contacts
 from blindmatch_client.messages.messages import MESSAGE_ID_BYTES, Messages, check_provable, prove_absence
@@ -265,7 +266,8 @@ class Device(Messages):
         waiting, reports = self._outbox.count(), tuple(self._reporting.standing())
         record, complaints = self._matcher.record, tuple(self.complaints.all())
         doubts, evidence = (self.distrust, self.log_distrust), tuple(record.evidence())
-        return Standing(*doubts, record.newest(), evidence, waiting, reports, complaints)
+        vouchers = self._reporting.vouchers()
+        return Standing(*doubts, record.newest(), evidence, waiting, vouchers, reports, complaints)
 
     def prove_absence(self, recipient: str, data: bytes) -> AbsenceProof:
         """Send a picture as any other, and prove that its hash is not on the list if it is not.
@@ -280,7 +282,8 @@ class Device(Messages):
         return prove_absence(self._matcher, item, self.send_picture(recipient, data))
 
     def flush(self) -> Flushed:
-        """Try again whatever waits: messages, pictures to be matched, reports, complaints.
+        """Try again whatever waits: messages, pictures to be matched, reports, vouchers, complaints; and
+        adopt a newer set, where no role is asked that would say that there is one.
 
         Once a picture could not be matched the others are not tried, since each would wait as long.
         """
@@ -288,7 +291,8 @@ class Device(Messages):
         ends = self._told([one for one in advanced if not one.row.unopened])
         messages = [sent for sent, error in ends if error is None]
         problems = [str(error) for _, error in ends if error is not None]
-        problems += map(str, self._reporting.submit_all())
+        problems += self._look_for_a_newer_set()
+        problems += map(str, self._reporting.submit_all(self._matcher.epoch))
         problems += map(str, self.complaints.submit_all())
         self._look_after_keys()
         if self._cover is not None:
@@ -296,6 +300,16 @@ class Device(Messages):
         self._settle()
         waiting = self._outbox.count() + self._reporting.waiting() + self.complaints.waiting()
         return Flushed(tuple(messages), tuple(problems), waiting)
+
+    def _look_for_a_newer_set(self) -> list[str]:
+        """Where no role is asked about a picture, none refuses an old epoch; what went wrong, in words."""
+        if self._base.design.info.roles:
+            return []
+        try:
+            self._matcher.refresh()
+        except (DeviceError, DesignError, SetFileError) as error:
+            return [str(error)]
+        return []
 
     def _settle(self) -> None:
         """Leave behind neither what rows said before, nor when the last file came or went."""

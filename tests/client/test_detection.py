@@ -150,6 +150,27 @@ def test_a_voucher_is_handed_in_for_every_picture_and_opens_at_the_threshold(mak
     assert {(v.design, v.version, v.epoch) for v in world.centre.vouchers} == {("dummy-vouchers", 2, 1)}
 
 
+def test_a_newer_set_reaches_a_device_that_asks_no_role_and_a_voucher_of_an_ended_key_is_given_up(
+    make_world: MakeWorld,
+) -> None:
+    hashes = hashes_with(LISTED, OTHER)
+    world = make_world(VOUCHERS, hashes)
+    world.device("bob")
+    alice = world.device("alice")
+    world.centre.fail_always(Fail(grpc.StatusCode.FAILED_PRECONDITION, "must be 2, not 1"), "SubmitVoucher")
+    alice.device.send_picture("bob", OTHER)
+    assert alice.device.flush().waiting == 1 and alice.device.standing().vouchers == 1, (
+        "no newer set is there"
+    )
+    world.matcher.epoch = publish(VOUCHERS, hashes, 2)
+    done = alice.device.flush()
+    assert done.problems == ("the centre takes no voucher of epoch 1 any more; it was given up",)
+    assert alice.device.epoch == 2 and done.waiting == alice.device.standing().vouchers == 0
+    world.centre.heal()
+    alice.device.send_picture("bob", LISTED)
+    assert [one.epoch for one in world.centre.vouchers] == [2]
+
+
 def test_a_trace_lets_the_session_be_run_again_byte_for_byte(make_world: MakeWorld) -> None:
     world = make_world(ECHO, HASHES)
     world.device("bob")

@@ -79,6 +79,8 @@ class Standing(Struct, frozen=True):
         log_distrust: how the log did.
         adopted: the highest epoch that was adopted; None before there is one.
         evidence: sets that were refused or failed, oldest first.
+        messages: that wait.
+        vouchers: that wait.
         reports: all it ever made, oldest first.
         complaints: all its user ever made, oldest first.
     """
@@ -88,6 +90,7 @@ class Standing(Struct, frozen=True):
     adopted: Adopted | None
     evidence: tuple[Evidence, ...]
     messages: int
+    vouchers: int
     reports: tuple[ReportStanding, ...]
     complaints: tuple[Complaint, ...]
 

@@ -94,6 +94,7 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
     settings = Settings.read(deployment, name)
     result: dict[str, Any] = {
         "waiting_messages": held.messages,
+        "waiting_vouchers": held.vouchers,
         "distrust": held.distrust,
         "log_distrust": held.log_distrust,
         **described_policies(settings),
@@ -104,6 +105,8 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
     }
     info = load_design(settings.design).info
     first: dict[str, Any] = {"waiting messages": held.messages}
+    if info.vouching is not None:
+        first["waiting vouchers"] = held.vouchers
     if info.roles:
         first["matcher"] = held.distrust or "trusted"
     first |= {key: result[key] for key in ("endorsement", "log")} | (result["adopted"] or {})
