@@ -158,9 +158,8 @@ def _of_log(deployment: Deployment, party: Party, folder: Path) -> OpenServices:
         WitnessAt(one.server, key, partial(ask_over_grpc, one, partial(find, one), credentials))
         for one, key in log.witnesses.items()
     ]
-    trust = trust_of(log.roots)
     for other in log.foreign:
-        ask = partial(ask_over_https, SubmissionPrefix.parse(other.url), trust)
+        ask = partial(ask_over_https, SubmissionPrefix.parse(other.url), trust_of(log.roots))
         witnesses.append(WitnessAt(other.key.name, other.key, ask))
     rules = partial(log.stream, curator=deployment.curator_public_key())
     quorum = log.policy(log.origin(COUNTS)).satisfied
