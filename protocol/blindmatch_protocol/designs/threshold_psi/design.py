@@ -362,8 +362,9 @@ VOUCHING: Final = bm.Vouching(
     tells="that a picture was sent: a voucher leaves for every picture",
     visible="at once, of matches and of made-up ones alike, which the centre cannot tell apart with "
     "fewer than `threshold` matches",
-    opened="always from threshold + s/32 matches of a device and period on, rounded up, of s made-up "
-    "ones; with fewer than `threshold` never; in between by more work than the centre's decoder does",
+    opened="from threshold + s/32 matches of a device and period on, rounded up, of s made-up ones, as long "
+    "as both are among those that the centre tries; with fewer than `threshold` never; in between by more "
+    "work than the centre's decoder does",
 )
 
 
