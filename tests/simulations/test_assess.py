@@ -88,7 +88,9 @@ def test_honest_designs_are_measured_beside_ones_that_crash_and_eat(made: Path) 
     assert upload.offence.delivered == upload.offence.sent == upload.offence.uploads
     assert upload.offence.asked == 0
     assert upload.to_group == ToGroup(people=5, delivered=5, asked=1, uploads=1, reports=1, named=0)
+    assert upload.to_large_group == ToGroup(people=30, delivered=30, asked=1, uploads=1, reports=1, named=0)
     assert measured(results, "none").to_group == ToGroup(5, 5, 0, 1, 0, 0), "nothing is asked or reported"
+    assert measured(results, "none").to_large_group == ToGroup(30, 30, 0, 1, 0, 0)
     assert (upload.update.built is not None, upload.update.why[:11]) == (True, "a whole set")
     assert (upload.figures["harness_cpu"].n or 0) >= 12
     assert measured(results, "none").figures["recall"].why.startswith("nothing to measure")

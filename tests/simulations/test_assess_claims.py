@@ -22,9 +22,11 @@ from blindmatch_simulations.evaluation.assess.observed import (
     Check,
     Declared,
     FactSeen,
+    ToGroup,
     Traffic,
 )
 from blindmatch_simulations.evaluation.assess.results import Measured, check_folder
+from blindmatch_simulations.evaluation.population.inputs import read_inputs
 from blindmatch_simulations.measure.intervals import advantage
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report import page as tables
@@ -350,6 +352,24 @@ def test_a_run_of_two_lengths_costs_a_line_with_its_band(folder: Path) -> None:
         folder, replace(whole, rows=(replace(one, figures={**one.figures, **known, **flat}),)), given=given
     )
     assert cell(made, "quoted.cost").startswith("100 cores"), "nothing takes less over a longer list"
+
+
+def test_a_picture_to_a_group_and_the_busiest_hour_are_told_for_each_design(folder: Path) -> None:
+    whole, one, model = check_folder(folder), row(observed()), read_inputs(None).activity
+    known = {"server_cpu_ms": Figure(100.0), "matcher_cpu_ms": Figure(1.0), "server_u": Figure(2.0)}
+    known |= {"server_growth_u": Figure(0.0, "a line", 0.0, 0.0, 10), "query_up_bytes": Figure(60.0)}
+    groups = {"to_group": ToGroup(5, 5, 41, 42, 43, 44), "to_large_group": ToGroup(30, 30, 51, 52, 53, 54)}
+    seen = replace(one, figures={**one.figures, **known}, **groups)
+    made = drawn(folder, replace(whole, rows=(seen, whole.rows[1])), given={"volume": 86_400_000})
+    assert cell(made, "quoted.to_group", "cost") == "41, 42, 43, 44", (
+        "as counted, in the order of the words above"
+    )
+    assert cell(made, "quoted.to_large_group", "cost") == "51, 52, 53, 54"
+    assert "silent.to_group" not in made.main, "of a file from before they were counted, it is not measured"
+    hour = 100 * model.peak.value * (1 + model.retries.value)
+    assert cell(made, "quoted.busiest", "cost") == f"{hour:.0f}", "100 cores all day, and queries asked again"
+    told = made.opened("quoted.busiest")
+    assert told.count("assumption") == 2 and model.retries.source in told and model.peak.source in told
 
 
 def test_the_scale_multiplies_volume_prevalence_and_rates(folder: Path) -> None:

@@ -36,7 +36,7 @@ update = { adds = 2, removes = 1 }
 audit = { pictures = 2 }
 alone = { pictures = 2 }
 corpus = { most_pictures = 0 }
-limits = { run_seconds = 120, check_u = 0, memory_mib = 1500 }
+limits = { run_seconds = 600, check_u = 0, memory_mib = 1500 }
 
 [pictures]
 listed = 2

@@ -333,6 +333,7 @@ def year_inputs() -> dict[str, Any]:
         "uncertain": ends,
         "shape": year.material.shape.value,
         "staff_most": year.centre.staff.high or year.centre.staff.value,
+        "load": {name: to_builtins(getattr(year.activity, name)) for name in ("peak", "retries")},
         "literature": _year_behaviour(Subject(LITERATURE, literature(year))),
         "thresholds": {**to_builtins(contrast), "needed": contrast.needed()},
     }

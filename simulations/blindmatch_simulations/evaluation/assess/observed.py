@@ -387,6 +387,7 @@ class Observed(Strict, frozen=True):
     copies: Copies | UnsetType = UNSET
     lengths: Lengths | None = None
     to_group: ToGroup | UnsetType = UNSET
+    to_large_group: ToGroup | UnsetType = UNSET
 
 
 def described(design: AnyDesign, given: Mapping[str, int]) -> Described:

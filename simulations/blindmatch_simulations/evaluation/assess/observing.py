@@ -180,6 +180,7 @@ SKIPPER = "skipper"
 ARCHIVER = "archiver"
 REFUSER = "archiver-refused"
 HOST: Final = "host"
+LARGE_GROUP: Final = 30
 _MASK = 0x5A
 
 
@@ -214,16 +215,17 @@ def offend(world: World, recipient: str, listed: Sequence[bytes]) -> Offence:
 def to_group(world: World, people: Sequence[str], listed: bytes) -> ToGroup:
     """Send a listed picture to several people at once, from a device of its own; who counted what."""
     before = {row.report_id for row in world.checked().reports}
-    sent = world.device(HOST).device.send_picture_to(people, listed)
-    world.flush(HOST)
+    host = f"{HOST}-{len(people)}"
+    sent = world.device(host).device.send_picture_to(people, listed)
+    world.flush(host)
     calls, least = _calls(world), len(before) + (world.design.info.sends_content is Content.CLEAR)
     made = [row.report_id for row in world.checked(least).reports if row.report_id not in before]
     named = {centre_show(world.deployment, one).recipient for one in made}
     return ToGroup(
         people=len(people),
         delivered=sum(one.delivered for one in sent),
-        asked=calls[HOST, "Exchange"],
-        uploads=calls[HOST, "Upload"],
+        asked=calls[host, "Exchange"],
+        uploads=calls[host, "Upload"],
         reports=len(made),
         named=len(named & {*people}),
     )
@@ -323,6 +325,12 @@ class Observer(Redacted, Struct, frozen=True):
             self.seen["offence"] = offend(world, RECIPIENT, data)
             people = SENDER, RECIPIENT, AUDITED, SKIPPER, ARCHIVER
             self.seen["to_group"] = to_group(world, people, data[0])
+            # an enrolment is work of its own for each guest
+            if not world.design.enrolments:
+                guests = [f"guest-{number}" for number in range(LARGE_GROUP - len(people))]
+                for one in guests:
+                    world.device(one)
+                self.seen["to_large_group"] = to_group(world, (*people, *guests), data[0])
         world.check_alive()
         world.close()
 

@@ -49,6 +49,7 @@ class Measured(Row, frozen=True, kw_only=True, tag="design"):
         copies: how many pictures it was sent, and why its shares do not compare with others' if so. Unset in
             files of before it was noted.
         id: names the design's files.
+        to_large_group: unset where accounts enrol, and in files of before it was noted.
         recall_by_kind, false_by_kind: listed pictures found, and others that led to a match, by kind of
             picture; unset where one kind was sent.
     """
@@ -74,6 +75,7 @@ class Measured(Row, frozen=True, kw_only=True, tag="design"):
     recall_by_kind: tuple[Recall, ...] | UnsetType = UNSET
     false_by_kind: tuple[Recall, ...] | UnsetType = UNSET
     to_group: ToGroup | UnsetType = UNSET
+    to_large_group: ToGroup | UnsetType = UNSET
 
     @property
     def name(self) -> str:

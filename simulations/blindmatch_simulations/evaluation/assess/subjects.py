@@ -70,7 +70,7 @@ STUDIES: Final[Mapping[str, Callable[[str], Studied]]] = {"targeted-access": _ta
 
 _AS_SEEN: Final = (
     "design", "traffic", "servers", "audit", "update", "offence", "stages", "key", "extraction", "lessened",
-    "copies", "to_group",
+    "copies", "to_group", "to_large_group",
 )  # fmt: skip
 """What a row has as the worker saw it."""
 

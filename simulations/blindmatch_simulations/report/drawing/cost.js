@@ -83,6 +83,42 @@ const scatterPart = (rows) => {
     para(h`${without.length ? h`Not in it, since they ask no server or find no listed pictures: ${named(without)}. ` : ""}Higher or further left is not better: abuse, devices\u2019 costs and longer lists are not in it.`),
   ]);
 };
+// one picture to several people, as servers counted; and the day's cores in its busiest hour, by assumptions
+const loadPart = (rows, n) => {
+  const {peak, retries} = now.sources.year.load,
+    times = peak.value * (1 + retries.value),
+    every = inOrder();
+  const group = (row, name) => {
+    const one = row[name];
+    return one
+      ? opens(place(row.id, name), h`${glue([one.asked, one.uploads, one.reports, one.named].map(number), ", ")}`, () =>
+          evidence(h`${code(row)}: one listed picture to ${number(one.people)} people`, [["row in results.json", json(one)]]),
+        )
+      : absent("");
+  };
+  const busiest = (row) => {
+    const found = rows.includes(row) && !asksNobody(row) && cores(row, n);
+    const assumed = ({value, source, provenance}) => h`${number(value)}: ${source} ${mark(provenance)}`;
+    return found
+      ? opens(place(row.id, "busiest"), between(found[0] * times, found[1] * times), () =>
+          evidence(h`${code(row)}: the busiest hour`, [
+            ["cores over the day", between(found[0], found[1])],
+            ["busiest hour over the mean", assumed(peak)],
+            ["queries asked again over pictures", assumed(retries)],
+          ]),
+        )
+      : absent(NOTHING);
+  };
+  const again = (row) => (ASKED.every((name) => valueOf(row, name) !== null) ? bytes(ASKED.reduce((sum, name) => sum + valueOf(row, name), 0)) : absent(NOTHING));
+  return fold("load", "Groups, retries, busiest hour", [
+    para(h`Of one listed picture to several people: queries, uploads, reports, and people whom these name, as servers and the centre counted. Busiest hour: cores at ${number(n)} entries, with ${percent(retries.value)} of queries asked again, times ${number(peak.value)}; both are assumptions.`),
+    table(
+      "One picture to a group; load",
+      ["design", "to 5", "to 30", "one query again", "busiest hour: cores"],
+      every.map((row) => [code(row), group(row, "to_group"), group(row, "to_large_group"), again(row), busiest(row)]),
+    ),
+  ]);
+};
 const costPart = () => {
   const rows = inOrder().filter((row) => row.design.relation !== "nothing");
   const head = ["design", ...LISTS.map((ident) => h`${now.sources.volumes[ident].source}: ${number(sizeOf(ident))}`)];
@@ -113,6 +149,7 @@ const costPart = () => {
       table("Cost by length of the list", head, lines),
       para(h`Sources of list lengths: ${glue(LISTS.map(outsideLink), "; ")}.`),
     ]),
+    loadPart(rows, sizeOf(longest)),
     scatterPart(rows),
     fold("cost-tables", "Every cost that was measured, and bytes by party", [
       table(
