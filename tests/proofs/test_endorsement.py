@@ -7,8 +7,16 @@ import io
 import numpy as np
 import pytest
 from blindmatch_proofs.endorsement import Action, EndorsedTable, EndorsementPolicy, Terms, leaves_of
-from blindmatch_proofs.endorsement.batch import SIGNATURE_TAG, UNSIGNED, Organisation, batch_of, policy_of
-from blindmatch_proofs.endorsement.table import KIND_BATCHES, KIND_LEAVES, KIND_NUMBERS
+from blindmatch_proofs.endorsement.batch import (
+    KIND_BATCHES,
+    KIND_LEAVES,
+    KIND_NUMBERS,
+    SIGNATURE_TAG,
+    UNSIGNED,
+    Organisation,
+    batch_of,
+    policy_of,
+)
 from blindmatch_proofs.endorsement.verify import (
     KIND_STARTS,
     EndorsementProof,

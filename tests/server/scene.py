@@ -17,8 +17,7 @@ from blindmatch_protocol.messages.franking import CommitmentOpening, Shown, Stam
 from blindmatch_protocol.messages.report import Report, seal_report
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.centre.assessment import Assessment
-from blindmatch_server.centre.keys import CentreKeys
-from blindmatch_server.centre.references import Deployed, References, write_references
+from blindmatch_server.centre.keys import CentreKeys, Deployed, References, write_references
 from blindmatch_server.centre.service import CentreConfig, CentreLimits, open_centre
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.centre.vouchers import OpenerFiles

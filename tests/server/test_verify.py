@@ -11,8 +11,7 @@ from blindmatch_protocol.contract import NO_LABEL, Category, Content, Flag, Item
 from blindmatch_protocol.messages.content import pad_attachment
 from blindmatch_protocol.messages.report import seal_report
 from blindmatch_server.centre.assessment import Check, Outcome, describe
-from blindmatch_server.centre.keys import CentreKeys
-from blindmatch_server.centre.references import Deployed
+from blindmatch_server.centre.keys import CentreKeys, Deployed
 from blindmatch_server.hosting.authority import Identity
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite

@@ -28,24 +28,24 @@ from blindmatch_server.curator.endorsement.proposing import Audited
 from blindmatch_server.epochs.published import LEAF, Publication, open_publication
 from blindmatch_simulations.testbed.deployment import curating, endorsing
 from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
-from blindmatch_simulations.testbed.deployment.device_settings import Settings
 from blindmatch_simulations.testbed.deployment.devices import (
     Options,
+    Settings,
     create_device,
     create_or_open_device,
     remove_device,
-)
-from blindmatch_simulations.testbed.deployment.endorsement_policy import (
-    make_policy,
-    read_policy,
-    terms_of,
 )
 from blindmatch_simulations.testbed.deployment.endorsing import audit, endorsed_by
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.folder_checks import Finding, Status, policies
 from blindmatch_simulations.testbed.deployment.hosting import pack_server
 from blindmatch_simulations.testbed.deployment.operators import backed_by
-from blindmatch_simulations.testbed.deployment.transparency import make_log
+from blindmatch_simulations.testbed.deployment.transparency import (
+    make_log,
+    make_policy,
+    read_policy,
+    terms_of,
+)
 from blindmatch_simulations.testbed.pictures.crops import crops
 from blindmatch_simulations.testbed.scenario.world import World
 from msgspec.structs import replace

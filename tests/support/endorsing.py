@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 from blindmatch_proofs.endorsement import Action, Batch, EndorsedTable, EndorsementPolicy, Terms, leaves_of
-from blindmatch_proofs.endorsement.batch import UNSIGNED, Organisation, batch_of, policy_of
-from blindmatch_proofs.endorsement.table import write_table
+from blindmatch_proofs.endorsement.batch import UNSIGNED, Organisation, batch_of, policy_of, write_table
 from blindmatch_protocol.contract import EntryBatch, Label
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from msgspec.structs import replace

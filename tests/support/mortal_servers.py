@@ -10,7 +10,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, NoReturn
 
-from blindmatch_server.centre.references import Deployed
+from blindmatch_server.centre.keys import Deployed
 from blindmatch_server.centre.service import CentreConfig, open_centre
 from blindmatch_server.centre.vouchers import OpenerFiles
 from blindmatch_server.hosting.authority import Credentials

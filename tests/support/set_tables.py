@@ -11,7 +11,7 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Final
 
-from blindmatch_proofs.endorsement import table as endorsements
+from blindmatch_proofs.endorsement import batch as endorsements
 from blindmatch_proofs.endorsement import verify as trees
 from blindmatch_protocol.designs import deltas, device_list_hashed, third_party
 from blindmatch_protocol.designs.enclave import design as enclave

@@ -18,8 +18,7 @@ from blindmatch_protocol.messages.parts import Joiner, W, joined
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 
-from blindmatch_client.egress.calls import CONNECT, Entry, Method, P, Q, Recorder, translate
-from blindmatch_client.egress.line import Line, Replies
+from blindmatch_client.egress.calls import CONNECT, Entry, Line, Method, P, Q, Recorder, Replies, translate
 from blindmatch_client.errors import (
     DeviceError,
     MisbehavedError,

@@ -2,14 +2,16 @@
 (docs/accountability.md)."""
 
 from blindmatch_proofs.endorsement.batch import (
+    FILE,
     Action,
     Batch,
+    EndorsedTable,
     EndorsementPolicy,
     Organisation,
     Terms,
     leaves_of,
+    write_table,
 )
-from blindmatch_proofs.endorsement.table import FILE, EndorsedTable, write_table
 from blindmatch_proofs.endorsement.verify import (
     TREE_FILE,
     EndorsementProof,

@@ -22,8 +22,15 @@ from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from blindmatch_protocol.setfile.files import root_of
 
 from blindmatch_proofs import merkle
-from blindmatch_proofs.endorsement.batch import MOST_KEYS, Action, Batch, BatchStatement, Terms, leaf_of
-from blindmatch_proofs.endorsement.table import EndorsedTable
+from blindmatch_proofs.endorsement.batch import (
+    MOST_KEYS,
+    Action,
+    Batch,
+    BatchStatement,
+    EndorsedTable,
+    Terms,
+    leaf_of,
+)
 from blindmatch_proofs.merkle import HASH_BYTES, Nodes, Tree
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 

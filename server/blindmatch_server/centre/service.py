@@ -27,9 +27,8 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct, field
 
 from blindmatch_server.centre import decisions, notices, slots, store
-from blindmatch_server.centre.keys import CentreKeys
+from blindmatch_server.centre.keys import CentreKeys, Deployed, References
 from blindmatch_server.centre.operating import OperatorMethods, report_detail, report_row
-from blindmatch_server.centre.references import Deployed, References
 from blindmatch_server.centre.retention import Retention
 from blindmatch_server.centre.slots import Slots
 from blindmatch_server.centre.store import Submission

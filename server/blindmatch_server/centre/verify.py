@@ -39,8 +39,16 @@ from blindmatch_server.centre.assessment import (
     settle_once,
     subject_of,
 )
-from blindmatch_server.centre.keys import SAME_PICTURE, CentreKeys, distance
-from blindmatch_server.centre.references import Deployed, Reference, References, check_design, check_reporter
+from blindmatch_server.centre.keys import (
+    SAME_PICTURE,
+    CentreKeys,
+    Deployed,
+    Reference,
+    References,
+    check_design,
+    check_reporter,
+    distance,
+)
 from blindmatch_server.hosting.authority import Identity, Kind, identity_of
 from blindmatch_server.hosting.event_log import Clock, EventLog, milliseconds
 from blindmatch_server.hosting.limits import nothing_left

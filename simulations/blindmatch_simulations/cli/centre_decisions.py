@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre.references import References
+from blindmatch_server.centre.keys import References
 from blindmatch_server.centre.store import State
 from blindmatch_server.storage.files import PRIVATE
 from google.protobuf.message import Message

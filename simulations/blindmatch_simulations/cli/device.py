@@ -46,9 +46,9 @@ from blindmatch_simulations.cli.device_status import (
     trust,
     trust_log,
 )
-from blindmatch_simulations.testbed.deployment.device_settings import Settings
 from blindmatch_simulations.testbed.deployment.devices import (
     Options,
+    Settings,
     create_or_open_device,
     device_names,
     existing,

@@ -21,12 +21,15 @@ from rich.table import Table
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Found, found
 from blindmatch_simulations.cli.console import details, moment, table
-from blindmatch_simulations.testbed.deployment.device_settings import Settings
-from blindmatch_simulations.testbed.deployment.devices import UNLOCK_VARIABLE, needs_passphrase, open_device
-from blindmatch_simulations.testbed.deployment.endorsement_policy import words_of
+from blindmatch_simulations.testbed.deployment.devices import (
+    UNLOCK_VARIABLE,
+    Settings,
+    needs_passphrase,
+    open_device,
+)
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.registry import load_design
-from blindmatch_simulations.testbed.deployment.transparency import words_of_log
+from blindmatch_simulations.testbed.deployment.transparency import words_of, words_of_log
 
 ReportArgument = Annotated[str, typer.Argument(help="A report's id, 32 hex digits.")]
 NameArgument = Annotated[str, typer.Argument(help="The device, e.g. alice.")]

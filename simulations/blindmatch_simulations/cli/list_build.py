@@ -34,13 +34,6 @@ from blindmatch_simulations.testbed.deployment.curating import (
     update,
 )
 from blindmatch_simulations.testbed.deployment.curating import publish as publish_epoch
-from blindmatch_simulations.testbed.deployment.endorsement_policy import (
-    NO_POLICY,
-    check_not_needed,
-    keys_of,
-    make_policy,
-    read_policy,
-)
 from blindmatch_simulations.testbed.deployment.endorsing import audit as audit_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.registry import (
@@ -48,6 +41,13 @@ from blindmatch_simulations.testbed.deployment.registry import (
     load_design,
     note_design,
     portable_reference,
+)
+from blindmatch_simulations.testbed.deployment.transparency import (
+    NO_POLICY,
+    check_not_needed,
+    keys_of,
+    make_policy,
+    read_policy,
 )
 
 NameArgument = Annotated[str, typer.Argument(help="The list's name in this deployment.")]

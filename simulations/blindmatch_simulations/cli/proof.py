@@ -36,8 +36,7 @@ from blindmatch_simulations.cli.console import DeployedDesignOption, HomeOption,
 from blindmatch_simulations.cli.device_status import NameArgument, opened
 from blindmatch_simulations.cli.list_build import judged
 from blindmatch_simulations.testbed.deployment.curating import renew as renew_proof
-from blindmatch_simulations.testbed.deployment.device_settings import Settings
-from blindmatch_simulations.testbed.deployment.endorsement_policy import policy_at
+from blindmatch_simulations.testbed.deployment.devices import Settings
 from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError, home_from
 from blindmatch_simulations.testbed.deployment.registry import design_of, load_design
 from blindmatch_simulations.testbed.deployment.transparency import (
@@ -48,6 +47,7 @@ from blindmatch_simulations.testbed.deployment.transparency import (
     TransparencyLog,
     foreign_of,
     make_log,
+    policy_at,
     read_log,
 )
 

@@ -14,8 +14,7 @@ from typing import ClassVar, Final, Self
 
 import numpy as np
 from blindmatch_proofs.endorsement import Action, Batch, EndorsementPolicy, Terms, leaves_of, write_table
-from blindmatch_proofs.endorsement.batch import LEAF_BYTES, TAIL, UNSIGNED, batch_of
-from blindmatch_proofs.endorsement.table import KIND_BATCHES
+from blindmatch_proofs.endorsement.batch import KIND_BATCHES, LEAF_BYTES, TAIL, UNSIGNED, batch_of
 from blindmatch_proofs.epoch import Endorsement
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import SetFileError

@@ -39,7 +39,7 @@ from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, di
 from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback
 from blindmatch_simulations.evaluation.studies.hashes import alike, learnt, of_coefficients, of_hash
 from blindmatch_simulations.measure.intervals import clopper_pearson
-from blindmatch_simulations.testbed.deployment.device_settings import Options
+from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.operators import centre_list
 from blindmatch_simulations.testbed.inprocess.deployed import run_session
 from blindmatch_simulations.testbed.inprocess.steps import below

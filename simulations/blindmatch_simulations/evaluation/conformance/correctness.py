@@ -14,9 +14,8 @@ from blindmatch_protocol.messages.report import Report, seal_report
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
 from blindmatch_server.centre.assessment import Check
-from blindmatch_server.centre.keys import CentreKeys, KeyedHasher
-from blindmatch_server.centre.references import Deployed as Serving
-from blindmatch_server.centre.references import Reference, References
+from blindmatch_server.centre.keys import CentreKeys, KeyedHasher, Reference, References
+from blindmatch_server.centre.keys import Deployed as Serving
 from blindmatch_server.centre.verify import Verifier
 from blindmatch_server.hosting.authority import Identity, Kind
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey

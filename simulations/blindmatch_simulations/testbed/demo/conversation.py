@@ -32,9 +32,9 @@ from blindmatch_simulations.testbed.audit.audit import audit_bundled
 from blindmatch_simulations.testbed.deployment import endorsing
 from blindmatch_simulations.testbed.deployment.curating import open_named
 from blindmatch_simulations.testbed.deployment.devices import Options
-from blindmatch_simulations.testbed.deployment.endorsement_policy import make_policy
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.operators import evidence_of
+from blindmatch_simulations.testbed.deployment.transparency import make_policy
 from blindmatch_simulations.testbed.inprocess.deployed import open_published
 from blindmatch_simulations.testbed.pictures.crops import ANSWER, TEXTS, Workload
 from blindmatch_simulations.testbed.pictures.pool import Oracle

@@ -26,8 +26,7 @@ from blindmatch_protocol.contract import (
 )
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.centre.keys import CentreKeys
-from blindmatch_server.centre.references import write_references
+from blindmatch_server.centre.keys import CentreKeys, write_references
 from blindmatch_server.curator import HashList, ListError, diff, open_list
 from blindmatch_server.epochs.building import Publishing, publish_epoch, publish_update
 from blindmatch_server.epochs.published import (

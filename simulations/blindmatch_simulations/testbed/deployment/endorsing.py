@@ -46,13 +46,13 @@ from blindmatch_simulations.testbed.deployment.curating import (
     publish_change,
     throwaway_signer,
 )
-from blindmatch_simulations.testbed.deployment.endorsement_policy import (
+from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
+from blindmatch_simulations.testbed.deployment.transparency import (
     check_named,
     key_of,
     read_policy,
     terms_of,
 )
-from blindmatch_simulations.testbed.deployment.folder import Deployment, DeploymentError
 
 EPOCHS: Final = 52
 """How many epochs an endorsement holds, if nobody says."""

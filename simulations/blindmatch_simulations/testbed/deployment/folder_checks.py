@@ -16,8 +16,7 @@ from blindmatch_proofs.endorsement import FILE, Action, EndorsedTable, Endorseme
 from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import AnyDesign, Learner, Party
-from blindmatch_server.centre.keys import NOTICES_KEY, NOTICES_PUBLIC, PUBLIC_KEY, CentreKeys
-from blindmatch_server.centre.references import References
+from blindmatch_server.centre.keys import NOTICES_KEY, NOTICES_PUBLIC, PUBLIC_KEY, CentreKeys, References
 from blindmatch_server.epochs.published import LEAF, open_publication
 from blindmatch_server.hosting.authority import ROOT_CERTIFICATE, Credentials, Identity
 from blindmatch_server.hosting.certificates import RevocationList
@@ -27,13 +26,11 @@ from msgspec import Struct
 
 from blindmatch_simulations.testbed.deployment import addresses
 from blindmatch_simulations.testbed.deployment import registry as collusion
-from blindmatch_simulations.testbed.deployment.device_settings import Settings
-from blindmatch_simulations.testbed.deployment.devices import device_names
-from blindmatch_simulations.testbed.deployment.endorsement_policy import read_policy, words_of
+from blindmatch_simulations.testbed.deployment.devices import Settings, device_names
 from blindmatch_simulations.testbed.deployment.folder import ADDRESSES, MARKER, Deployment
 from blindmatch_simulations.testbed.deployment.hosting import parties_of
 from blindmatch_simulations.testbed.deployment.registry import load_design
-from blindmatch_simulations.testbed.deployment.transparency import read_log
+from blindmatch_simulations.testbed.deployment.transparency import read_log, read_policy, words_of
 
 
 class Status(StrEnum):

@@ -15,8 +15,7 @@ from typing import Any, Final
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.contract import AnyDesign, Buffers, Party
-from blindmatch_server.centre.keys import JUDGE_PUBLIC, NOTICES_PUBLIC, PUBLIC_KEY
-from blindmatch_server.centre.references import Deployed
+from blindmatch_server.centre.keys import JUDGE_PUBLIC, NOTICES_PUBLIC, PUBLIC_KEY, Deployed
 from blindmatch_server.centre.service import CentreConfig, open_centre
 from blindmatch_server.centre.vouchers import OpenerFiles
 from blindmatch_server.epochs.published import (
@@ -43,7 +42,6 @@ from blindmatch_server.relay.service import RelayConfig, open_services
 from blindmatch_server.relay.store import RelayLimits
 from blindmatch_server.storage.files import read_key
 
-from blindmatch_simulations.testbed.deployment.endorsement_policy import POLICY
 from blindmatch_simulations.testbed.deployment.endorsing import endorsed_by
 from blindmatch_simulations.testbed.deployment.folder import (
     ADDRESSES,
@@ -61,6 +59,7 @@ from blindmatch_simulations.testbed.deployment.transparency import (
     KEY,
     LOG,
     LOG_FILE,
+    POLICY,
     log_seed,
     read_log,
     witness_signer,

@@ -22,9 +22,8 @@ from blindmatch_server.epochs.published import LEAF, PROOF, open_publication
 from blindmatch_server.hosting.authority import Identity, Kind
 from google.protobuf.message import Message as Wire
 
-from blindmatch_simulations.testbed.deployment.endorsement_policy import read_policy, terms_of
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.deployment.transparency import LOG
+from blindmatch_simulations.testbed.deployment.transparency import LOG, read_policy, terms_of
 
 T = TypeVar("T", bound=Wire)
 
