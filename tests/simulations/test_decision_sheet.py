@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 import pytest
 from blindmatch_protocol.contract import Severity
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.data import committed, volumes
+from blindmatch_simulations.data import committed, table_of, volumes
 from blindmatch_simulations.evaluation.assess.results import Measured, Results, Studied, check_folder
 from blindmatch_simulations.evaluation.population.threshold import Contrast
 from blindmatch_simulations.evaluation.studies.evidence import FALSE
@@ -18,7 +18,7 @@ from blindmatch_simulations.evaluation.studies.evidence import committed as comm
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.report import page
 from blindmatch_simulations.report.yearly import inputs
-from blindmatch_simulations.testbed.deployment.registry import all_designs
+from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from defusedxml.ElementTree import fromstring
 from msgspec.structs import replace
 from support.assess_page import results_folder
@@ -284,7 +284,19 @@ def test_where_the_centre_gets_vouchers_it_is_said_to_have_one_of_every_innocent
     assert cells[3] == "centre, which takes every voucher"
     (gigabytes,) = re.findall(r" ([\d.]+) GB", cells[2].partition("(")[0])
     assert float(gigabytes) * 1e9 > GIVEN["items"] * 2e6, "they are paid for"
-    assert "a voucher: " in made.words("rights") and "PB" in made.words("matrix")
+    assert "a voucher, closed by cryptography below its threshold: " in made.words(
+        "rights"
+    ) and "PB" in made.words("matrix")
+
+
+def test_wherever_a_reader_starts_a_voucher_is_said_to_leave_for_every_picture(made: Drawn) -> None:
+    vouching = {name for name in all_designs() if load_design(name).info.vouching is not None}
+    readme, sums = (SAMPLE.parents[1] / "README.md").read_text("utf-8"), table_of("follow")["sums"]
+    assert vouching and all(f"`{name}`" in readme.partition("*every* picture")[0] for name in vouching)
+    told = [readme, _words(fromstring(made.sheet)), made.words("rights"), *(sums[name] for name in vouching)]
+    for words in told:
+        assert re.search(r"every\*? picture", words) and "voucher" in words and "cryptography" in words
+    assert "once a device has 4. Below, cryptography alone keeps the promise, not silence" in told[1]
 
 
 def _with(results: Results, figures: dict[str, Figure]) -> Results:

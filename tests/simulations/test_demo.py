@@ -191,7 +191,9 @@ def test_vouchers_count_once_the_centre_has_opened_them(
     capsys.readouterr()
     assert run(["device", "status", "alice", "--home", str(done.home)]) == 0
     words = " ".join(capsys.readouterr().out.split())
-    assert "What this device hands the centre tells it that a picture was sent" in words
+    vouching = load_design(reference).info.vouching
+    assert vouching is not None
+    assert f"hands the centre tells it {vouching.tells}. It opens {vouching.opened}." in words
 
 
 def test_a_design_whose_step_fails_makes_the_demo_wrong(

@@ -117,7 +117,8 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
         first["log"] = held.log_distrust
     shown: list[Table | str] = [details(name, first)]
     if info.vouching is not None:
-        shown.append(f"note: What this device hands the centre tells it {info.vouching.tells}.")
+        tells, opens = info.vouching.tells, info.vouching.opened
+        shown.append(f"note: What this device hands the centre tells it {tells}. It opens {opens}.")
     if held.evidence:
         seen = [(moment(one.found_at_ms), str(one.kind), one.epoch, one.words) for one in held.evidence]
         shown.append(table("refused", ("seen", "what", "epoch", "in words"), seen))

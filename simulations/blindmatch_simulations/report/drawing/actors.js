@@ -63,7 +63,7 @@ const actorsPart = () => {
   const head = ["who acts", "promises newly exposed beyond 0b", "of these, noticed by", "shown by a file"];
   const every = now.sources.actors.flatMap((actor) => actorLines(actor, of(actor)));
   return [
-    table("Exposed by played attacks; several may play one", head, lines, "flat"),
+    table("Exposed by played attacks; several may play one, so rows do not add up", head, lines, "flat"),
     fold("actors", "By actor: what, who notices, which file proves it", table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every)),
   ];
 };

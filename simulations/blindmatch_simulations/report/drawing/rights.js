@@ -12,7 +12,7 @@ const readers = (row) => {
 };
 const holders = (row) => {
   if (row.kind === "study") return "nothing";
-  const shown_ = unique([...(vouches(row) ? ["a voucher"] : []), ...beyondEnds(row).map(({party}) => shownTo(row, party)[0])].filter(Boolean)),
+  const shown_ = unique([...(vouches(row) ? ["a voucher, closed by cryptography below its threshold"] : []), ...beyondEnds(row).map(({party}) => shownTo(row, party)[0])].filter(Boolean)),
     asked = Object.keys(row.design.roles).length;
   return shown_.length ? glue(shown_.map((words) => to(place(row.id, "sees"), words)), "; ") : asked ? "only that it was asked" : "nothing more";
 };

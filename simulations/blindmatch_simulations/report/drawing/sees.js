@@ -104,11 +104,11 @@ const inWords = (boxes) =>
     ),
     "; ",
   );
-// what device and centre see in most designs: said once
+// what the two ends and the provider see in most designs: said once
 const statesOf = ({things}) => JSON.stringify(THINGS.map((thing) => things[thing]?.state || ""));
 const usual = () =>
   once("usual", () =>
-    ["device", "centre"].flatMap((party) => {
+    ["device", "provider", "centre"].flatMap((party) => {
       const found = designs().flatMap((row) => sight(row).filter((box) => box.party === party));
       return groupsBy(found, statesOf).sort((a, b) => b.length - a.length)[0]?.slice(0, 1) || [];
     }),
