@@ -104,10 +104,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Every worker begins with its share of the files of long tests, so that none of these runs alone at the
     end; then come the other slow tests and the rest, neighbours as they were. Workers get equal numbers, one
     after the other."""
-    items.sort(key=lambda one: one.path)  # of all workers the same, whichever folder they began at
-    workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    workers = int(getattr(config, "workerinput", {}).get("workercount", 0))
+    if workers:
+        items.sort(key=lambda one: one.path)  # the same for all, whichever folder they began at
     slow = [one for one in items if one.get_closest_marker("slow")]
-    if workers == 1 or not slow:
+    if workers < 2 or not slow:
         return
     of = Counter(one.path for one in slow)  # a file that has few slow tests has long ones
     long = [one for one in slow if of[one.path] <= 5]
