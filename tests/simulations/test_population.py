@@ -662,6 +662,35 @@ def test_counted_years_are_foretold_with_their_residuals() -> None:
     assert years["Germany 2023"]["received"]["counted"] == 180_300
 
 
+def test_the_causes_that_are_named_of_residuals_have_the_figures_of_the_counts() -> None:
+    """Each residual has a cause or is said not to be explained; what a note says moved is what moved."""
+    of, rises = {one.name: one for one in read_inputs(None).calibration}, list[float]()
+    for name, one in of.items():
+        received, _, forwarded = one.note.partition("; forwarded: ")
+        assert received.startswith("received: ") and "not explained" in received, name
+        assert bool(forwarded) is (one.forwarded is not None), name
+        country, year = name.rsplit(" ", 1)
+        if one.forwarded and country == "Switzerland":
+            assert f"{100 * one.forwarded / one.received:.1f} % of what was received" in forwarded
+            assert f"not {100 * one.relevant:.1f} %" in forwarded and "not explained" in forwarded
+        elif one.forwarded:
+            assert one.forwarded / one.received == pytest.approx(one.relevant, abs=5e-4), "this very count"
+        if before := of.get(f"{country} {int(year) - 1}"):
+            moved, eu = (100 * (now / then - 1) for now, then in (
+                (one.received, before.received), (one.eu_reports, before.eu_reports),
+            ))  # fmt: skip
+            rises.append(moved)
+            if "the Swiss" in received:
+                assert f"{abs(eu):.0f} %" in received and f"by {abs(moved):.0f} %" in received, name
+            assert country != "Germany" or f"by {moved:.0f} %" in received
+    assert sorted(map(round, rises)) == [-12, -9, -2, 13, 32, 77], (
+        "as the page says of a country's own counts"
+    )
+    germany = of["Germany 2022"]
+    for part in (germany.inhabitants / germany.eu_inhabitants, germany.received / germany.eu_reports):
+        assert f"{100 * part:.1f} % of its" in germany.note
+
+
 @pytest.mark.usefixtures("quick")
 def test_the_command_writes_its_result_and_shows_it(tmp_path: Path) -> None:
     path = tmp_path / "population.json"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from blindmatch_simulations.evaluation.population.bands import calibrated
+from blindmatch_simulations.evaluation.population.inputs import read_inputs
 from blindmatch_simulations.evaluation.studies import reference
 from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, FALSE, RECALL, SESSIONS, committed
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
@@ -91,9 +93,33 @@ def differences() -> str:
     return table(("first", "second", "of all copies", "of PDQ's own pairs", "of those beyond 24 bits"), lines)
 
 
+def residuals() -> str:
+    """What was counted beside what is foretold, each residual with its cause."""
+    rows = []
+    for one in calibrated(read_inputs(None), 1):
+        causes = dict(
+            part.split(": ", 1) for part in one["note"].replace("; forwarded", "\nforwarded").split("\n")
+        )
+        for what in ("received", "forwarded"):
+            if found := one.get(what):
+                share = f"{100 * found['residual_share']:+.0f} %"
+                rows.append(
+                    (
+                        one["name"],
+                        what,
+                        f"{found['expected']:,}",
+                        f"{found['counted']:,}",
+                        share,
+                        causes[what],
+                    )
+                )
+    return table(("year", "reports", "foretold", "counted", "residual", "cause"), rows)
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "the reference corpus: make pages": contents,
     "recall on the reference corpus: make pages": recall,
     "false matches of the reference corpus: make pages": false_matches,
     "differences on the reference corpus: make pages": differences,
+    "the residuals of counted years: make pages": residuals,
 }
