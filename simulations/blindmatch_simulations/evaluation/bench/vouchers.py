@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import numpy as np
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.codec.randomness import Randomness, seeded
+from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.threshold_psi.design import EVIDENCE_BYTES
 from blindmatch_protocol.designs.threshold_psi.shares import (
     SHARE_BYTES,
@@ -30,10 +30,9 @@ from msgspec import Struct
 
 from blindmatch_simulations.measure.meter import Meter, expect
 from blindmatch_simulations.testbed.deployment.building import built_alone
-from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, opened, publish, values_of
-from blindmatch_simulations.testbed.pictures.pool import HashOnly
+from blindmatch_simulations.testbed.inprocess.deployed import Build, opened, publish, values_of
+from blindmatch_simulations.testbed.inprocess.vouchers import ACCOUNT, World, world_of
 
-ACCOUNT: Final = "alice"
 OF_AN_ACCOUNT: Final = 1_000
 BEYOND: Final = 5
 """Real matches above the threshold, in the account that is opened."""
@@ -64,31 +63,6 @@ class Sizes(Struct, frozen=True):
     threshold: int = 30
     stored: int = 100_000
     accounts: int = 1_000
-
-
-class World(Struct):
-    """A device and the centre's opener over one set."""
-
-    deployed: Deployed
-    listed: Rows
-    rng: Randomness
-    state: Any
-    opener: bm.Opener
-
-    def voucher(self, own: bytes) -> bm.Message:
-        """A picture's voucher."""
-        item = cast(bm.Item, HashOnly(own))
-        started = self.deployed.design.start(self.state, self.deployed.setup, item, bm.UNBOUND, self.rng)
-        assert isinstance(started.step, bm.Done) and isinstance(started.step.outcome, bm.Voucher)
-        return started.step.outcome.body
-
-    @property
-    def period(self) -> bytes:
-        return self.deployed.design.period(self.deployed.setup)
-
-    def take(self, body: bm.Message) -> bm.Taken:
-        """As the centre does."""
-        return self.opener.take(ACCOUNT, ACCOUNT, self.period, body)
 
 
 def bench_vouchers(meter: Meter, folder: Path, design: bm.AnyDesign, sizes: Sizes) -> None:
@@ -124,8 +98,7 @@ def _table(meter: Meter, folder: Path, design: bm.AnyDesign, sizes: Sizes, of: d
     whole = builds[-1]
     size = sum(len(whole.files[name]) for name in whole.published.setup)
     meter.record("threshold/table", {"bytes": size / sizes.entries}, **of)
-    opener = design.open_opener({name: whole.files[name] for name in whole.published.opener})
-    return World(opened(whole), listed, rng, design.enrol(rng), opener)
+    return world_of(opened(whole), listed, rng)
 
 
 def _opening(meter: Meter, world: World, sizes: Sizes, of: dict[str, Any]) -> None:
@@ -136,16 +109,15 @@ def _opening(meter: Meter, world: World, sizes: Sizes, of: dict[str, Any]) -> No
     real: list[bytes] = []
     made_up: list[bytes] = []
     for own in (row.tobytes() for row in (*world.listed, *others[: sizes.pictures])):
-        is_made_up = design.made_up(world.state, setup, cast(bm.Item, HashOnly(own)))
+        is_made_up = design.made_up(world.state, setup, world.item(own))
         if is_made_up:
             made_up.append(own)
         elif len(real) < sizes.threshold + BEYOND:
             real.append(own)
     share = setup.parameters.get("synthetic", 0) / 1000
     made_up = made_up[: round(share * sizes.pictures)]
-    taken = [world.take(world.voucher(own)) for own in (*made_up, *real)]
-    rows = [one.row for one in taken if isinstance(one, bm.Visible)]
-    expect(len(rows) == len(taken), "a match or a made-up voucher is hidden")
+    rows = world.rows([world.voucher(own) for own in (*made_up, *real)])
+    expect(len(rows) == len(made_up) + len(real), "a match or a made-up voucher is hidden")
     opening = partial(world.opener.open, ACCOUNT, world.period, rows)
     found = opening()
     expect(len(found) == len(real), f"{len(found)} of {len(real)} matches are opened")

@@ -1,0 +1,249 @@
+"""Vouchers that open from a threshold on: what opens too early or for another, and what they give away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import numpy as np
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol import group
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import seeded
+from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract.relation import NO_ENTRIES
+from blindmatch_protocol.designs.threshold_near import design as near
+from blindmatch_protocol.designs.threshold_psi import design as exact
+from blindmatch_protocol.designs.threshold_psi.design import ThresholdOpener, ThresholdPsi
+from blindmatch_protocol.designs.threshold_psi.shares import COORDINATES, SHARE_BYTES, Share
+from blindmatch_protocol.messages.content import AttachmentRef, compose
+from blindmatch_protocol.messages.franking import Evidence, commit
+from msgspec.structs import replace
+
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
+from blindmatch_simulations.evaluation.attacks.arena import SHARED, Arena, AttackError, attack
+from blindmatch_simulations.evaluation.attacks.figure import (
+    Figure,
+    Played,
+    advantages,
+    counted,
+    tally,
+    won,
+)
+from blindmatch_simulations.testbed.inprocess.vouchers import ACCOUNT, World, world_of
+
+T: Final = 3
+GAMES: Final = 200
+PAGE: Final = "docs/designs/threshold-psi.md"
+_OPEN, _SHARES, _BOUND, _DECODE = ThresholdOpener.open, ThresholdPsi._shares, exact.bound_to, Share.decode
+_START: Any = ThresholdPsi.start
+_ANY_SHARE: Final = Share(1, (0,) * COORDINATES).encode()
+
+
+def _world(
+    arena: Arena, entries: int = 40, synthetic: int = 0, threshold: int = T, more: Rows = NO_ENTRIES
+) -> World:
+    """A list of so many entries and `more`, a device and the centre."""
+    listed = np.concatenate([arena.hashes(entries, "listed"), more])
+    deployed = arena.reduced().deployed(listed, "vouchers", threshold=threshold, synthetic=synthetic)
+    return world_of(deployed, listed, arena.rng("vouchers"))
+
+
+def _fewer(one: Any) -> Any:
+    """Device or centre with a threshold that is lower by one."""
+    return replace(one, threshold=one.threshold - 1)
+
+
+def _unbound(epoch: int, period: bytes, device: bytes, blinded: bytes) -> bytes:
+    return _BOUND(0, bytes(32), bytes(16), blinded)
+
+
+@attack(
+    "below-threshold",
+    Means(frozenset({Party.CENTRE}), has="its key and list"),
+    Claim("with fewer than t matches: which visible vouchers are real, and what is on them", PAGE),
+    budget=f"accounts with {T - 1} matches at t = {T}",
+    weakness=replacing(
+        (ThresholdPsi, "_shares", lambda *given: _fewer(_SHARES(*given))),
+        (ThresholdOpener, "open", lambda own, *given: _OPEN(_fewer(own), *given)),
+    ),
+    needs=(SHARED,),
+    exposes="matches below the threshold",
+)
+def below_threshold(arena: Arena) -> Figure:
+    """Count the labels that open, by how an account comes to its vouchers."""
+    first = _world(arena)
+    second = replace(first, state=first.deployed.design.enrol(first.rng))
+    few = [row.tobytes() for row in first.listed[: T - 1]]
+    mine, more = ([one.voucher(own) for own in few] for one in (first, second))
+    again = [first.voucher(own) for own in few]
+    anew = first.restarted().opener
+    rows = {
+        "lone hits": first.rows(mine),
+        "sent again": first.rows([*mine, *again]),
+        "a second device": [*first.rows(mine), *first.rows(more)],
+        "a centre started anew": [*first.rows(mine[:1]), *first.restarted().rows(mine[1:])],
+    }
+    opened = {case: anew.open(ACCOUNT, first.period, held) for case, held in rows.items()}
+    return counted("labels opened", {case: (len(opened[case]), len(held)) for case, held in rows.items()})
+
+
+@attack(
+    "moved-voucher",
+    Means(frozenset({Party.DEVICE}), has="vouchers of another account"),
+    Claim("vouchers of another account, device or epoch open nothing", PAGE),
+    budget=f"{T} matches of another account",
+    weakness=replacing(
+        (exact, "_is_of", lambda evidence, account: True),
+        (exact, "bound_to", _unbound),
+        (near, "bound_to", _unbound),
+    ),
+    needs=(SHARED,),
+    exposes="whom opened pictures are held against",
+    left=Left.CHECKED,
+)
+def moved_voucher(arena: Arena) -> Figure:
+    """Count vouchers that open for another account, or show under another device's name or epoch."""
+    world = _world(arena)
+    sent = compose("", (AttachmentRef(bytes(16), bytes(32), bytes(32), 1024, "image/png"),), 1, world.rng)
+    bound = bm.Binding(commit(sent, ACCOUNT, "bob"), Evidence.of(sent, ACCOUNT, "bob", 0).encode())
+    bodies: list[Any] = [world.voucher(own.tobytes(), bound) for own in world.listed[:T]]
+    rows = world.rows(bodies)
+    if len(world.opener.open(ACCOUNT, world.period, rows)) != T:
+        raise AttackError("vouchers do not open for their own account")
+    later: Any = replace(cast(Any, world.opener), epoch=2)
+    moved = {
+        "another account": len(world.opener.open("mallory", world.period, rows)),
+        "another device": len(world.rows([replace(one, device=bytes(16)) for one in bodies])),
+        "another epoch": len(replace(world, opener=later).rows([replace(one, epoch=2) for one in bodies])),
+    }
+    return counted("vouchers taken for another's", {case: (times, T) for case, times in moved.items()})
+
+
+def _complaining(raw: bytes) -> Share:
+    if (share := _DECODE(raw)) is None:
+        raise ProtocolError("voucher", "must be a share", "sealed")
+    return share
+
+
+@attack(
+    "malformed-shares",
+    Means(frozenset({Party.DEVICE}), has="guesses of what is listed"),
+    Claim("the device does not learn what is listed, or what matched, but by timing", PAGE),
+    budget="two guesses, malformed in two ways",
+    weakness=replacing((Share, "decode", staticmethod(_complaining))),
+    needs=(SHARED,),
+    exposes="whether guesses are listed",
+)
+def malformed_shares(arena: Arena) -> Figure:
+    """Count the malformed shares by which the centre's answer differs with what is listed."""
+    world = _world(arena)
+
+    def is_refused(own: bytes, share: bytes) -> bool:
+        with replacing((Share, "encode", lambda _: share))():
+            body = world.voucher(own)
+        try:
+            world.take(body)
+        except ProtocolError:
+            return True
+        return False
+
+    listed, unlisted = (row.tobytes() for row in (world.listed[0], arena.hashes(1, "others")[0]))
+    shares = {"a place of zero": bytes(SHARE_BYTES), "beyond the field": b"\xff" * SHARE_BYTES}
+    tries = ((case, is_refused(listed, one) != is_refused(unlisted, one)) for case, one in shares.items())
+    return counted("answers that differ", tally(tries))
+
+
+@attack(
+    "unlisted-voucher",
+    Means(frozenset({Party.CENTRE}), has="its key and list"),
+    Claim("an unlisted picture's voucher, not made up, tells nothing but sender, epoch and time", PAGE),
+    budget="20 pictures, sent twice, to two lists and in two periods; a wrong key",
+    weakness=replacing(
+        (ThresholdPsi, "start", lambda own, *given: _START(own, *given[:-1], seeded("same"))),
+        (ThresholdPsi, "_shares", lambda *given: replace(_SHARES(*given), period=bytes(32))),
+        (exact, "unseal", lambda key, sealed, bound: _ANY_SHARE + sealed[SHARE_BYTES:]),
+    ),
+    needs=(SHARED,),
+    exposes="pictures that are not listed",
+)
+def unlisted_voucher(arena: Arena) -> Figure:
+    """Count what is visible, that a picture was sent again, and that two periods have the same device."""
+    world, small, later = _world(arena), _world(arena, 3), _world(arena, threshold=T + 1)
+    key: Any = replace(cast(Any, world.opener), key=group.random_scalars(1, arena.rng("wrong")))
+    others = [row.tobytes() for row in arena.hashes(20, "others")]
+    bodies: list[Any] = [world.voucher(own) for own in others]
+    next_period: Any = replace(later, state=world.state).voucher(others[0])
+    seen = {
+        "visible": len(world.rows(bodies)),
+        "visible, of a list of three": len(small.rows([small.voucher(own) for own in others])),
+        "listed, by a wrong key": len(
+            replace(world, opener=key).rows([world.voucher(row.tobytes()) for row in world.listed[:20]])
+        ),
+        "sent again": len({one.encode() for one in bodies} & {world.voucher(own).encode() for own in others}),
+        "in another period": 20 * (next_period.device == bodies[0].device),
+    }
+    return counted("vouchers", {case: (times, 20) for case, times in seen.items()})
+
+
+def _longer(own: Any, state: Any, setup: Any, item: Any, *given: Any) -> Any:
+    """Works more for what is made up."""
+    if own.made_up(state, setup, item):
+        group.multiply(group.random_scalars(1, given[-1]), setup.public)
+    return _START(own, state, setup, item, *given)
+
+
+@attack(
+    "made-up",
+    Means(frozenset({Party.CENTRE, Party.PROVIDER}), has="a key, sizes, how long devices work"),
+    Claim("with fewer than t matches: which visible vouchers are real, and what is on them", PAGE),
+    budget=f"{GAMES} visible vouchers; work is counted in operations of the group, not timed",
+    weakness=replacing((ThresholdPsi, "start", _longer)),
+    needs=(SHARED,),
+    exposes="which visible pictures match",
+)
+def made_up(arena: Arena) -> Figure:
+    """The advantage in telling real from made-up vouchers by size, stored size and work."""
+    games = GAMES if arena.thorough else GAMES // 4
+    world = _world(arena, games, 100)
+    design, setup, worked = world.deployed.design, world.deployed.setup, [0]
+
+    def counting(operation: Callable[..., Rows]) -> Callable[..., Rows]:
+        def run(*given: Any) -> Rows:
+            worked[0] += len(given[-1])
+            return operation(*given)
+
+        return run
+
+    kinds: dict[bool, list[bytes]] = {True: [], False: []}
+    for at, row in enumerate((*world.listed, *arena.hashes(8 * games, "others"))):
+        is_made_up = design.made_up(world.state, setup, world.item(row.tobytes()))
+        if is_made_up or at < len(world.listed):
+            kinds[is_made_up].append(row.tobytes())
+    played = []
+    for case in arena.each([True, False, False, True] * (games // 4)):
+        worked[0] = 0
+        with replacing(*((group, name, counting(getattr(group, name))) for name in _WORK))():
+            body = world.voucher(kinds[case].pop())
+        played.append(Played((len(body.encode()), len(world.rows([body])[0]), worked[0]), case))
+    return advantages({"size and work": won(played)})
+
+
+_WORK: Final = ("multiply", "multiply_base", "add", "hash_to_group", "hash_multiply")
+
+
+@attack(
+    "planted-cell",
+    Means(frozenset({Party.CURATOR, Party.CENTRE}), has="the table"),
+    Claim("Not claimed: privacy against a curator whose table has other entries than the list", PAGE),
+    budget="10 pictures that the list does not have",
+    needs=(SHARED,),
+    exposes="pictures that are not listed",
+)
+def planted_cell(arena: Arena) -> Figure:
+    """Count the planted pictures that are visible."""
+    planted = arena.hashes(10, "others")
+    world = _world(arena, more=planted)
+    seen = len(world.rows([world.voucher(row.tobytes()) for row in planted]))
+    return counted("planted pictures visible", {"planted": (seen, len(planted))})

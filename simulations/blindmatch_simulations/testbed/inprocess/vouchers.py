@@ -1,0 +1,60 @@
+"""A device that makes vouchers, and the centre's opener, over one set in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.randomness import Randomness
+from msgspec import Struct
+
+from blindmatch_simulations.testbed.inprocess.deployed import Deployed
+from blindmatch_simulations.testbed.pictures.pool import HashOnly
+
+ACCOUNT: Final = "alice"
+
+
+class World(Struct):
+    """A device and the centre's opener over one set."""
+
+    deployed: Deployed
+    listed: Rows
+    rng: Randomness
+    state: Any
+    opener: bm.Opener
+
+    def item(self, own: bytes) -> bm.Item:
+        """A picture that is known by its hash alone."""
+        return cast(bm.Item, HashOnly(own))
+
+    def voucher(self, own: bytes, bound: bm.Binding = bm.UNBOUND) -> bm.Message:
+        """A picture's voucher."""
+        design, setup = self.deployed.design, self.deployed.setup
+        started = design.start(self.state, setup, self.item(own), bound, self.rng)
+        assert isinstance(started.step, bm.Done) and isinstance(started.step.outcome, bm.Voucher)
+        return started.step.outcome.body
+
+    @property
+    def period(self) -> bytes:
+        return self.deployed.design.period(self.deployed.setup)
+
+    def take(self, body: bm.Message) -> bm.Taken:
+        """As the centre does."""
+        return self.opener.take(ACCOUNT, ACCOUNT, self.period, body)
+
+    def rows(self, bodies: Sequence[bm.Message]) -> list[bytes]:
+        """What the centre keeps of those that are visible."""
+        return [one.row for one in map(self.take, bodies) if isinstance(one, bm.Visible)]
+
+    def restarted(self) -> World:
+        """With the centre's opener opened anew."""
+        return world_of(self.deployed, self.listed, self.rng, self.state)
+
+
+def world_of(deployed: Deployed, listed: Rows, rng: Randomness, state: Any = None) -> World:
+    """A device, a new one without a `state`, and the centre, over a set of `listed` hashes."""
+    build, design = deployed.build, deployed.design
+    opener = design.open_opener({name: build.files[name] for name in build.published.opener})
+    return World(deployed, listed, rng, state or design.enrol(rng), opener)
