@@ -32,10 +32,10 @@ from blindmatch_protocol.contract import EntryBatch, Label, SetParameters, batch
 from blindmatch_protocol.contract.steps import UNCONFIRMED_ID
 from blindmatch_protocol.designs import hash_upload
 from blindmatch_protocol.designs.oprf_psi import DESIGN
+from blindmatch_protocol.designs.threshold_psi import DESIGN as THRESHOLD
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest, SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.testbed.inprocess.deployed import Build, MemoryWorkspace, opened
-from dummy_designs import VOUCHERS
 from msgspec.structs import replace
 from support.endorsing import NAMES, POLICY, file_of, signed_batch
 from support.fakes import CURATOR, Epoch, World, down, hashes_with, picture, publish
@@ -87,12 +87,19 @@ def test_a_match_with_an_endorsed_entry_is_reported(make_world: MakeWorld) -> No
     assert findings(again) == []
 
 
-def test_a_device_that_learns_of_no_match_looks_at_no_endorsement(make_world: MakeWorld) -> None:
-    world = make_world(VOUCHERS, HASHES)
+def test_a_device_that_makes_vouchers_takes_no_table_that_is_not_endorsed(make_world: MakeWorld) -> None:
+    """It learns of no match, so it could not look at an entry's endorsement later."""
+    world, terms = make_world(THRESHOLD, HASHES), replace(TERMS, design=THRESHOLD.info.name)
+    with pytest.raises(EpochRefusedError, match="the set bears no endorsements"):
+        world.device("alice", endorsement=POLICY)
+    refused = world.device("alice", fresh=False, endorsement=POLICY)
+    assert refused.device.send_picture("bob", LISTED).outcome is OutcomeKind.DUE
+    assert set(findings(refused)) == {(Kind.UNENDORSED, 1)}
+    batch = signed_batch(entries(), NAMES[:2], terms=terms)
+    world.matcher.epoch.setup[FILE] = file_of([(batch, entries())], len(HASHES), 1, THRESHOLD.info)
     world.device("bob", endorsement=POLICY)
-    alice = world.device("alice", endorsement=POLICY)
-    assert alice.device.send_picture("bob", LISTED).delivered
-    assert findings(alice) == []
+    carol = world.device("carol", endorsement=POLICY)
+    assert carol.device.send_picture("bob", LISTED).delivered and findings(carol) == []
 
 
 def test_without_a_policy_the_curators_word_is_enough(make_world: MakeWorld) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from blindmatch_proofs.endorsement import Action, Batch, EndorsedTable, EndorsementPolicy, Terms, leaves_of
 from blindmatch_proofs.endorsement.batch import UNSIGNED, Organisation, batch_of, policy_of, write_table
-from blindmatch_protocol.contract import EntryBatch, Label
+from blindmatch_protocol.contract import EntryBatch, Info, Label
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from msgspec.structs import replace
 from nacl.signing import SigningKey
@@ -52,11 +52,13 @@ def signed_batch(
     return replace(batch, signatures=tuple(signatures))
 
 
-def file_of(batches: Sequence[tuple[Batch, EntryBatch]], entries: int, epoch: int = 1) -> bytes:
+def file_of(
+    batches: Sequence[tuple[Batch, EntryBatch]], entries: int, epoch: int = 1, info: Info = INFO
+) -> bytes:
     """The file of a table."""
     out = BytesIO()
     leaves = [np.frombuffer(b"".join(leaves_of(one)), np.uint8).reshape(-1, 32) for _, one in batches]
-    write_table(out, INFO, epoch, [batch for batch, _ in batches], leaves, entries)
+    write_table(out, info, epoch, [batch for batch, _ in batches], leaves, entries)
     return out.getvalue()
 
 

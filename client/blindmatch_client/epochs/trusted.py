@@ -214,8 +214,10 @@ class Endorsing(Struct, frozen=True):
 
     @classmethod
     def of(cls, config: DeviceConfig) -> Endorsing | None:
-        """None where entries need no endorsement, or the device never learns of a match."""
-        if config.endorsement is None or Learner.DEVICE not in config.design.info.learns:
+        """None where entries need no endorsement, or the device neither learns of matches nor makes vouchers:
+        of a table with other entries than the list these would say more than is declared."""
+        uses_set = Learner.DEVICE in config.design.info.learns or bool(config.design.vouchers)
+        if config.endorsement is None or not uses_set:
             return None
         return cls(Terms(config.curator, config.design.info.name, config.endorsement), config.design)
 

@@ -277,7 +277,8 @@ def _build(job: Job, rng: Randomness, build: Path) -> Path:
 
 
 def _beside(job: Job, workspace: FolderWorkspace, published: Published) -> Published:
-    """Put the endorsements beside the set: for devices where they learn of matches, else for the centre."""
+    """Put the endorsements beside the set: for devices where they learn of matches or make vouchers, else for
+    the centre."""
     if not job.how.endorsement.table:
         return published
     workspace.create(ENDORSEMENT).write(job.how.endorsement.table)
@@ -286,7 +287,7 @@ def _beside(job: Job, workspace: FolderWorkspace, published: Published) -> Publi
     table = EndorsedTable(job.how.endorsement.table, info, epoch, keys)
     terms = Terms(job.how.signer.key.public, info.name, policy)
     write_trees(workspace.create(TREE_FILE), info, table, terms)
-    if Learner.DEVICE in job.how.design.info.learns:
+    if Learner.DEVICE in info.learns or job.how.design.vouchers:
         return replace(published, setup=(*published.setup, ENDORSEMENT))
     return replace(published, opener=(*published.opener, ENDORSEMENT))
 

@@ -299,7 +299,7 @@ def policies(deployment: Deployment, design: AnyDesign) -> Iterator[Finding]:
             )
             continue
         pins: dict[str, tuple[object, object]] = {"the log": (held.log, pinned)}
-        if Learner.DEVICE in design.info.learns:  # others look at no endorsement
+        if Learner.DEVICE in design.info.learns or design.vouchers:  # others look at no endorsement
             pins = {"endorsement": (held.endorsement, policy)} | pins
         if words := "; ".join(_pinned(what, *both) for what, both in pins.items() if both[0] != both[1]):
             again = (
