@@ -39,8 +39,9 @@ const actorLines = (actor, of) => {
     ...rest("not played", (one) => !one.own.length),
   ];
 };
+const things = (rows) => unique(rows.map((row) => row.trace.exposes)).length;
 const actorsPart = () => {
-  const of = actorCells();
+  const of = once("actors", actorCells);
   if (!attackRows().some((row) => row.trace)) return [];
   const lines = now.sources.actors.map((actor) => {
     const rows = of(actor).flatMap((one) => one.exposed);
@@ -48,7 +49,7 @@ const actorsPart = () => {
     const counted = (said, wanted = () => true) => {
       const found = rows.filter(wanted),
         each = groupsBy(found, said).sort((a, b) => b.length - a.length),
-        all = to("actors", number(unique(found.map((row) => row.trace.exposes)).length));
+        all = to("actors", number(things(found)));
       return each.length ? h`${all}${each.length > 1 ? ", e.g." : ":"} ${said(each[0][0])}` : all;
     };
     return of(actor).some((one) => one.own.length)
@@ -67,11 +68,15 @@ const actorsPart = () => {
     fold("actors", "By actor: what, who notices, which file proves it", table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every)),
   ];
 };
+const exposedTo = (actor) => {
+  const of = once("actors", actorCells)(actor);
+  return of.some((one) => one.own.length) ? things(of.flatMap((one) => one.exposed)) : "not played";
+};
 // of the attacks that exposed anything, each once: how many nobody notices, how many leave a file
 const exposedSaid = () => {
   const all = groupsBy(attackRows().filter((row) => row.succeeded && row.trace?.beyond_e2ee), (row) => row.id);
   const counted = (wanted) => number(all.filter((rows) => rows.every(wanted)).length);
-  return all.length ? h`of ${to("actors", number(all.length))} attacks that exposed something, nobody notices ${counted((row) => row.trace.notices === now.sources.nobody)} and ${counted((row) => !row.trace.proof)} leave no file. ` : "";
+  return all.length ? h`of ${to("actors", number(all.length))} attacks that exposed something, nobody notices ${counted((row) => row.trace.notices === now.sources.nobody)} and ${counted((row) => !row.trace.proof)} leave no file. Promises exposed beyond 0b, by who acts: ${glue(now.sources.actors.map((actor) => `${actor} ${exposedTo(actor)}`), ", ")}. ` : "";
 };
 // Prevention: nothing is reported. What the sender, and what others were told, by runs from end to end.
 const PREVENTION = {warned: ["warn", "by calls"], refused: ["refuse", "by a query without a message"]};
