@@ -8,21 +8,21 @@ Messages and reports that could not leave wait in the folder and leave with `flu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from blindmatch_proofs.absence import AbsenceProof
-from blindmatch_protocol.codec.errors import DesignError, SetFileError
+from blindmatch_protocol.codec.errors import BlindmatchError, DesignError, SetFileError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.picture.decode import Picture
 
 from blindmatch_client.egress import Egress
 from blindmatch_client.epochs.trusted import Doubt
-from blindmatch_client.errors import DeviceError, ServiceError, StoreError
-from blindmatch_client.matching.matching import MatchingClient
+from blindmatch_client.errors import DeviceError, RefusedError, ServiceError, StoreError
+from blindmatch_client.matching.matching import EPOCH_MOVED, MatchingClient
 from blindmatch_client.messages.contacts import Contacts
 from blindmatch_client.messages.messages import MESSAGE_ID_BYTES, Messages, check_provable, prove_absence
 from blindmatch_client.messages.messages import Flushed as Flushed
@@ -283,7 +283,7 @@ class Device(Messages):
 
     def flush(self) -> Flushed:
         """Try again whatever waits: messages, pictures to be matched, reports, vouchers, complaints; and
-        adopt a newer set, where no role is asked that would say that there is one.
+        look for a newer set, where no role is asked that would say that there is one.
 
         Once a picture could not be matched the others are not tried, since each would wait as long.
         """
@@ -291,8 +291,7 @@ class Device(Messages):
         ends = self._told([one for one in advanced if not one.row.unopened])
         messages = [sent for sent, error in ends if error is None]
         problems = [str(error) for _, error in ends if error is not None]
-        problems += self._look_for_a_newer_set()
-        problems += map(str, self._reporting.submit_all(self._matcher.epoch))
+        problems += map(str, self._submit())
         problems += map(str, self.complaints.submit_all())
         self._look_after_keys()
         if self._cover is not None:
@@ -301,15 +300,18 @@ class Device(Messages):
         waiting = self._outbox.count() + self._reporting.waiting() + self.complaints.waiting()
         return Flushed(tuple(messages), tuple(problems), waiting)
 
-    def _look_for_a_newer_set(self) -> list[str]:
-        """Where no role is asked about a picture, none refuses an old epoch; what went wrong, in words."""
-        if self._base.design.info.roles:
-            return []
+    def _submit(self) -> Sequence[BlindmatchError]:
+        """Hand in reports and vouchers. Where no role is asked about a picture none refuses an old epoch:
+        look for a newer set if a voucher was, or when keys are looked after; what went wrong."""
+        held = self._reporting.submit_all(self._matcher.epoch)
+        refused = any(isinstance(one, RefusedError) and one.status == EPOCH_MOVED for one in held)
+        if self._base.design.info.roles or not (refused or self._upkeep.is_due()):
+            return held
         try:
             self._matcher.refresh()
         except (DeviceError, DesignError, SetFileError) as error:
-            return [str(error)]
-        return []
+            return [*held, error]
+        return self._reporting.submit_all(self._matcher.epoch)
 
     def _settle(self) -> None:
         """Leave behind neither what rows said before, nor when the last file came or went."""

@@ -169,6 +169,12 @@ def test_a_newer_set_reaches_a_device_that_asks_no_role_and_a_voucher_of_an_ende
     world.centre.heal()
     alice.device.send_picture("bob", LISTED)
     assert [one.epoch for one in world.centre.vouchers] == [2]
+    world.matcher.epoch = publish(VOUCHERS, hashes, 3)
+    alice.device.flush()
+    assert alice.device.epoch == 2, "nothing tells of an update under the same key"
+    alice.device._upkeep.hasten()
+    alice.device.flush()
+    assert alice.device.epoch == 3, "it is looked for with the keys, every six hours"
 
 
 def test_a_trace_lets_the_session_be_run_again_byte_for_byte(make_world: MakeWorld) -> None:

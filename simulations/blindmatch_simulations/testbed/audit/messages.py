@@ -252,8 +252,13 @@ def _setup_file(raw: bytes) -> tuple[int, str]:
 def _limits(evidence: Evidence) -> Mapping[Key, int]:
     """How often what is counted by method alone may be sent, and bundles of one account fetched."""
     told, seconds = evidence.told, _seconds(evidence.records)
-    refused = sum(record.failed for record in evidence.records if record.method in EXCHANGES)
-    published = _PUBLISHED_MOST * (told.registered + 1000 * seconds // LOOK_AFTER_MS)
+    refused = sum(
+        record.failed
+        for record in evidence.records
+        if record.method in EXCHANGES or name_of(record) == "SubmitVoucher"
+    )
+    looked = told.registered + 1000 * seconds // LOOK_AFTER_MS
+    published = _PUBLISHED_MOST * looked
     slots = 0 if told.slot_s is None else seconds // told.slot_s + 2
     limits: dict[Key, int] = {
         (Party.PROVIDER, "Register", Purpose.ACCOUNT, None): published,
@@ -263,7 +268,7 @@ def _limits(evidence: Evidence) -> Mapping[Key, int]:
         (Party.CENTRE, "Submit", Purpose.COVER, None): slots,
     }
     for party in {record.party for record in evidence.records}:
-        limits[party, "Describe", Purpose.SETUP, None] = told.registered + refused
+        limits[party, "Describe", Purpose.SETUP, None] = looked + refused
     for name, started in _started(evidence.records).items():
         limits[Party.PROVIDER, "FetchBundle", Purpose.ACCOUNT, name] = max(1, len(started))
     return limits
