@@ -98,8 +98,11 @@ def test_a_damaged_list_is_refused(home: Path) -> None:
 
 def test_parameters_are_checked_before_anything_is_built(home: Path) -> None:
     build = ["list", "build", "known", "--set"]
-    malformed = in_process(home, *build, "evaluations")
-    assert malformed.code == USAGE and "NAME=VALUE" in malformed.err
+    for value in ("evaluations", "evaluations=\u0664", f"evaluations={9**5000}"):
+        malformed = in_process(home, *build, value)
+        assert malformed.code == USAGE and "NAME=VALUE" in malformed.err
+    twice = in_process(home, *build, "evaluations=2", "--set", "evaluations=3")
+    assert twice.code == USAGE and "given twice" in twice.err
     refused(in_process(home, *build, "none=1"), REFUSED, "no parameter none")
     bench = ["bench", "parties", "oprf-psi", "--log2n", 2, "--set", "none=1"]
     refused(in_process(home, *bench), REFUSED, "no parameter none")

@@ -257,7 +257,9 @@ def values_of(pairs: Sequence[str] | None) -> dict[str, int]:
     found: dict[str, int] = {}
     for pair in pairs or ():
         name, equals, value = pair.partition("=")
-        if not equals or not value.isdecimal():
-            raise typer.BadParameter(f"--set: {pair!r} is not NAME=VALUE with a whole number")
+        if not (equals and value.isascii() and value.isdecimal() and len(value) < 20):
+            raise typer.BadParameter(f"--set: {pair[:80]!r} is not NAME=VALUE with a whole number")
+        if name in found:
+            raise typer.BadParameter(f"--set: {name!r} is given twice")
         found[name] = int(value)
     return found
