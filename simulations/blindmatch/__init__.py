@@ -6,7 +6,7 @@
     opened.ask(bm.sample_pictures(3)[2]).outcome          'no match'
 
     for event in bm.play("oprf-psi", [...], threads=True): ...
-    bm.frame(bm.figures(bm.load_results("docs/sample")))
+    bm.frame(bm.figures(bm.load_results()))
 
 It is a thin cover of `blindmatch_simulations`; docs/results.md has all of it. For evaluation alone: benign
 pictures, random lists.

@@ -149,9 +149,13 @@ class FramesError(BlindmatchError):
     """The package for data frames is not installed; the text says how it is."""
 
 
-def load_results(path: Path | str) -> AnyResults:
-    """A results file, or the one in a folder, whole and as it was written; `ResultsError` if it is not there,
-    edited, truncated or of another version."""
+def load_results(path: Path | str | None = None) -> AnyResults:
+    """A results file, or the one in a folder, whole and as it was written; without one the documentation's
+    sample. `ResultsError` if it is not there, edited, truncated or of another version."""
+    if path is None:
+        from blindmatch_simulations.evaluation.population.running import read_results
+
+        return read_results(None)
     loaded: AnyResults = read(results_in(Path(path)), AnyResults)
     return loaded
 

@@ -31,11 +31,11 @@ def cells(path: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def notebook() -> dict[str, Any]:
-    """What the notebook's cells leave, run one after the other in its folder, as Jupyter runs them."""
+def notebook(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the cells leave, run one after the other in an empty folder: they need no repository."""
     left: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT / "examples")
+        patch.chdir(tmp_path_factory.mktemp("notebook"))
         for number, source in enumerate(cells(ROOT / "examples" / "first_steps.ipynb")):
             exec(compile(source, f"cell {number}", "exec"), left)  # noqa: S102 - our own notebook
     return left

@@ -64,11 +64,12 @@ def test_the_citation_and_the_package_say_the_same() -> None:
     assert re.findall(r"^  - (?!name: )(.+)$", said, re.MULTILINE) == declared["keywords"]
 
 
-def test_the_container_installs_with_hashes_and_says_that_it_was_not_run() -> None:
+def test_the_container_installs_with_hashes_and_says_what_was_not_run() -> None:
     assert not [
         line for line in CONTAINER.replace("\\\n", " ").split("&&") if "pip" in line and _unchecked(line)
     ]
-    assert "NOT RUN" in CONTAINER and "NOT RUN" in COMPOSE
+    assert "NOT RUN: the base below" in CONTAINER and "NOT RUN: three machines" in COMPOSE
+    assert "with another base image" in (ROOT / "docs" / "release.md").read_text("utf-8")
 
 
 def test_every_container_serves_by_a_command_that_there_is() -> None:
