@@ -490,7 +490,8 @@ def test_words_are_plain_and_those_of_today(exact: Run, recorded: Any) -> None:
     assert {*follow.PLAIN} <= {one.says for one in facts} | of_designs
     told = recorded("oprf-psi", "malicious-matcher").told
     page = shown(told, parties=["provider", "centre", "matcher"])
-    assert "1b blinded hash, attacked: malicious matcher oprf-psi" in page["stages"]
+    assert "1b blinded hash, attacked: malicious matcher the picture: " in page["stages"]
+    assert "A blinded evaluation tells the device" in page["stages"] and "OPRF" not in page["stages"]
     assert "with: the answer's proof does not hold As recorded oprf-psi/reply: field proof" in page["stages"]
     for word in ("ratchet", "pre-key", "cover schedule", "confirmed match"):
         assert word not in page["html"]

@@ -134,8 +134,9 @@ const follow = (() => {
     const sizes = SIZES[view.narrow ? "narrow" : "wide"], said = state.last?.says || `${scene.sender} is about to send the picture to somebody.`;
     const [line, mark] = drawRoute(state.last, places, sizes);
     const boxes = run.parties.filter(([party]) => places.has(party)).map(([party]) => drawBox(run, state, side, party, places.get(party), view.parties, sizes));
-    return h`<section class="stage"><h2>${nameOf(run)} <span class="soft">${run.design}; the picture: ${scene.what}</span></h2><p class="soft sum">${run.summary}</p><svg viewBox="0 0 ${sizes[0]} ${sizes[1]}" role="group" aria-label="Parties of ${nameOf(run)}">${line}${boxes}${mark}</svg><p class="step"><b>Step ${at} of ${scene.end - scene.first}.</b> ${upper(said)} ${state.last?.supposed ? "Servers are not recorded: this is by the design's declaration." : ""}</p>${drawNoticed(run, scene, state, at)}</section>`;
+    return h`<section class="stage"><h2>${nameOf(run)} <span class="soft" title="${run.design}">the picture: ${scene.what}</span></h2><p class="soft sum">${METHODS.reduce((words, [name, said]) => words.replace(name, said), run.summary)}</p><svg viewBox="0 0 ${sizes[0]} ${sizes[1]}" role="group" aria-label="Parties of ${nameOf(run)}">${line}${boxes}${mark}</svg><p class="step"><b>Step ${at} of ${scene.end - scene.first}.</b> ${upper(said)} ${state.last?.supposed ? "Servers are not recorded: this is by the design's declaration." : ""}</p>${drawNoticed(run, scene, state, at)}</section>`;
   };
+  const METHODS = [[/verifiable OPRF|V?OPRF/g, "blinded evaluation"], [/BFV/g, "homomorphic encryption"]];
   const nameOf = (run) => `${run.option} ${run.called || run.design}${run.attack ? `, attacked: ${run.attack.name}` : ""}`;
   const inWords = (what) => what.replace(/^\S+\/reply: field (\w+): /, "the answer's $1 ").replace(/^(\S+): field (\w+): /, "$2 of $1: ");
   const drawNoticed = (run, scene, state, at) => {
@@ -180,7 +181,7 @@ const follow = (() => {
     const pictures = picturesOf(runs).map(
       (one) => h`<label class="pic"><input type="radio" name="picture" id="of-${one.ident}" value="${one.ident}"${one.ident === view.picture ? h` checked=""` : ""}><img src="${one.picture}" alt="">${one.what}</label>`,
     );
-    const options = (chosen, none) => [...runs.entries()].map(([at, run]) => h`<option value="${at}"${at === chosen ? h` selected=""` : ""}>${nameOf(run)} (${run.design})</option>`).concat(none ? [h`<option value="-1"${chosen === -1 ? h` selected=""` : ""}>nothing</option>`] : []);
+    const options = (chosen, none) => [...runs.entries()].map(([at, run]) => h`<option value="${at}"${at === chosen ? h` selected=""` : ""}>${nameOf(run)}</option>`).concat(none ? [h`<option value="-1"${chosen === -1 ? h` selected=""` : ""}>nothing</option>`] : []);
     const beside = runs.length > 1 ? h`<p><label for="right">beside</label> <select id="right">${options(view.runs[1], true)}</select></p>` : "";
     return h`<fieldset><legend>Picture</legend>${pictures}</fieldset><p><label for="left">design</label> <select id="left">${options(view.runs[0], false)}</select></p>${beside}`;
   };
