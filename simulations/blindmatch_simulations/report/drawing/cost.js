@@ -109,9 +109,9 @@ const loadPart = (rows, n) => {
         )
       : absent(NOTHING);
   };
-  const again = (row) => (ASKED.every((name) => valueOf(row, name) !== null) ? bytes(ASKED.reduce((sum, name) => sum + valueOf(row, name), 0)) : absent(NOTHING));
+  const again = (row) => (!asksNobody(row) && ASKED.every((name) => valueOf(row, name) !== null) ? bytes(ASKED.reduce((sum, name) => sum + valueOf(row, name), 0)) : absent(NOTHING));
   return fold("load", "Groups, retries, busiest hour", [
-    para(h`Of one listed picture to several people: queries, uploads, reports, and people whom these name, as servers and the centre counted. Busiest hour: cores at ${number(n)} entries, with ${percent(retries.value)} of queries asked again, times ${number(peak.value)}; both are assumptions.`),
+    para(h`Of one listed picture to several people: queries, uploads, reports without vouchers, and people whom these name, as servers and the centre counted. Busiest hour: cores at ${number(n)} entries, with ${percent(retries.value)} of queries asked again, times ${number(peak.value)}; both are assumptions.`),
     table(
       "One picture to a group; load",
       ["design", "to 5", "to 30", "one query again", "busiest hour: cores"],
