@@ -37,7 +37,7 @@ from blindmatch_simulations.evaluation.assess.results import (
 )
 from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.evaluation.assess.subjects import again, known
-from blindmatch_simulations.evaluation.rederived import Folder
+from blindmatch_simulations.evaluation.verifying import Folder
 from blindmatch_simulations.measure.machine import choose_group_backend, machine
 from blindmatch_simulations.measure.results import ResultsError
 from blindmatch_simulations.report.page import draw_report, failed

@@ -14,8 +14,9 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+from blindmatch_simulations.cli.assess import declarations
 from blindmatch_simulations.data import committed, table_of
-from blindmatch_simulations.evaluation import rederived
+from blindmatch_simulations.evaluation import rederived, verifying
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.attacks.figure import (
     Figure,
@@ -35,11 +36,12 @@ from support.schemas import of_rows
 
 SAMPLE = ROOT / "docs" / "sample"
 KEPT = ("oprf-psi", "none")
+DECLARED = declarations()
 Edit = Callable[[Any], object]
 
 
-def verified(folder: Path, *published: str) -> rederived.Folder:
-    held = rederived.Folder(folder, table_of("rederived"), committed("evidence")["rows"])
+def verified(folder: Path, *published: str) -> verifying.Folder:
+    held = verifying.Folder(folder, table_of("rederived"), committed("evidence")["rows"], DECLARED)
     held.verify(published)
     return held
 
@@ -69,6 +71,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(SAMPLE / "workload.toml", folder)
     results = json.loads((SAMPLE / "results.json").read_bytes())
     results["rows"] = [row for row in results["rows"] if row["id"] in KEPT]
+    results["options_measured"] = len(KEPT)
     seal(folder, results)
     return folder
 
@@ -115,9 +118,10 @@ def test_every_figure_of_a_design_has_a_rule_and_no_rule_is_of_nothing() -> None
 
 
 def test_what_derives_figures_imports_nothing_of_blindmatch() -> None:
-    found = ast.walk(ast.parse(Path(rederived.__file__).read_text("utf-8")))
-    names = [one.module or "" for one in found if isinstance(one, ast.ImportFrom)]
-    assert names and not [name for name in names if name.startswith("blindmatch")]
+    for module, own in ((rederived, set[str]()), (verifying, {rederived.__name__})):
+        found = ast.walk(ast.parse(Path(module.__file__).read_text("utf-8")))
+        names = {one.module or "" for one in found if isinstance(one, ast.ImportFrom)}
+        assert names and {name for name in names if name.startswith("blindmatch")} == own
 
 
 def test_a_folder_that_was_sealed_again_and_not_altered_is_right(copy: Path) -> None:
@@ -280,20 +284,27 @@ PLAYED = {
 def _attacks(figure: Figure) -> dict[str, Any]:
     named = {name: msgspec.to_builtins(one) for name, one in figure.figures().items()}
     row = {"kind": "attack", "id": "it", "parameters": {"design": "none"}, "figures": named}
-    return {"digest": "", "rows": [row | {"succeeded": figure.succeeded}, {"kind": "attack not played"}]}
+    unplayed = {
+        "kind": "attack not played",
+        "id": "other",
+        "parameters": {"design": "none"},
+        "why": "needs it",
+    }
+    return {"digest": "", "rows": [row | {"succeeded": figure.succeeded}, unplayed]}
 
 
 @pytest.mark.parametrize("name", PLAYED)
 def test_what_an_attack_came_to_follows_from_its_trials_and_each_altered_number_is_named(
     tmp_path: Path, name: str
 ) -> None:
-    def looked(held: dict[str, Any]) -> rederived.Folder:
+    def looked(held: dict[str, Any]) -> verifying.Folder:
         (tmp_path / "attacks.json").write_bytes(dumped({"rows": held["rows"]}))
         (tmp_path / "results.json").write_bytes(dumped({"rows": [], "files": {}, "options": {}}))
         return verified(tmp_path)
 
     honest = looked(_attacks(PLAYED[name]))
-    assert (honest.differences, honest.derived, honest.not_derived) == ([], 1, {})
+    assert (honest.differences, honest.derived) == ([], 1)
+    assert not [why for why in honest.not_derived if "follow" in why]
     for part in ("value", "low", "high", "n"):
         held = _attacks(PLAYED[name])
         whole = held["rows"][0]["figures"]["achieved"]
@@ -307,7 +318,7 @@ def test_what_an_attack_came_to_follows_from_its_trials_and_each_altered_number_
             assert looked(held).differences, case
     held = _attacks(PLAYED[name])
     held["rows"][0]["succeeded"] ^= True
-    assert [one.figure for one in looked(held).differences] == ["it: succeeded"]
+    assert {one.figure for one in looked(held).differences} == {"it: succeeded"}
 
 
 def test_an_attack_that_does_not_follow_from_trials_is_counted_as_not_derived(tmp_path: Path) -> None:
@@ -402,3 +413,75 @@ def test_the_schema_of_raw_rows_is_that_of_their_types_and_takes_the_samples_row
     run = {"kind": "run", "version": 2, **json.loads(json.dumps(rest))}
     assert [error.message for error in valid.iter_errors(run)] == []
     assert not valid.is_valid({**run, "version": 1}) and not valid.is_valid({**rows[0], "more": 1})
+
+
+WHOLE: dict[str, Edit] = {
+    "kind": lambda results: row_of(results, "none").update(kind="study"),
+    "options.own": lambda results: results["options"].update(own={"mark": "x"}),
+    "options_measured": lambda results: results.update(options_measured=9),
+    "send_ms: unit": lambda results: row_of(results, "none")["figures"]["send_ms"].update(unit="us"),
+    "status, why": lambda results: row_of(results, "none").update(status="failed"),
+    "design.declared": lambda results: row_of(results, "oprf-psi")["design"].update(declared=[]),
+    "design.learns": lambda results: row_of(results, "oprf-psi")["design"].update(learns=["server"]),
+    "kinds: faces, installed: false_matches: value": lambda results: results["kinds"][3][
+        "false_matches"
+    ].update(value=0.5),
+    "kinds: faces, installed: recall": lambda results: results["kinds"][3]["recall"].update(value=0.99),
+    "checks_failed": lambda results: [one["figures"].pop("checks_failed") for one in results["rows"]],
+}
+
+
+@pytest.mark.parametrize("label", WHOLE)
+def test_what_frees_figures_from_their_rows_is_a_difference(copy: Path, label: str) -> None:
+    altered(copy, WHOLE[label])
+    assert label in [one.figure for one in verified(copy).differences]
+
+
+def test_without_the_raw_row_run_no_figure_is_derived_from_the_results_own_row(copy: Path) -> None:
+    before = verified(copy)
+    rows_altered(copy, "oprf-psi", lambda rows: rows.__delitem__(slice(-1, None)))
+    altered(copy, lambda results: row_of(results, "oprf-psi")["audit"].update(undeclared_bytes=5))
+    held = verified(copy)
+    assert "raw row `run`" in [one.figure for one in held.differences]
+    assert "undeclared_bytes: no raw row" in held.not_derived and held.derived < before.derived
+
+
+def test_a_file_outside_of_the_folder_is_refused_and_not_read(copy: Path) -> None:
+    results = json.loads((copy / "results.json").read_bytes())
+    results["files"]["../../../../../../../../etc/passwd"] = "00"
+    (copy / "results.json").write_bytes(dumped(results))
+    (found,) = [
+        one for one in verified(copy).differences if "passwd" in one.file and one.figure == "the file"
+    ]
+    assert "outside of the folder" in str(found.derived)
+
+
+def test_a_check_of_digests_covers_attacks_too(tmp_path: Path) -> None:
+    copy = Path(
+        shutil.copytree(SAMPLE, tmp_path / "copy", ignore=shutil.ignore_patterns("*.html", "figures"))
+    )
+    text = (SAMPLE / "attacks.json").read_text("utf-8")
+    assert in_process(copy, "assess", "--check", str(copy)).code == 0
+    (copy / "attacks.json").write_text(text.replace('"succeeded": true', '"succeeded": false'), "utf-8")
+    assert in_process(copy, "assess", "--check", str(copy)).code != 0
+
+
+def test_attacks_that_are_missing_left_out_or_turned_are_named(copy: Path) -> None:
+    assert verified(copy).not_derived["attacks: there is no attacks.json"] == 1
+    (copy / "made.json").write_text('{"attack run all": {}}')
+    assert {one.file for one in verified(copy).differences} == {"attacks.json"}
+    held = json.loads((SAMPLE / "attacks.json").read_bytes())
+    held["rows"] = [one for one in held["rows"] if one["parameters"]["design"] in KEPT]
+
+    def found(edit: Edit) -> str:
+        made = json.loads(json.dumps(held))
+        edit(made["rows"])
+        (copy / "attacks.json").write_bytes(dumped({"rows": made["rows"]}))
+        return " ".join(f"{one.figure} {one.written}" for one in verified(copy).differences)
+
+    at = next(number for number, one in enumerate(held["rows"]) if one.get("succeeded"))
+    name = held["rows"][at]["id"]
+    assert found(lambda rows: None) == ""
+    assert name in found(lambda rows: rows.pop(at))
+    for edit in ({"kind": "note"}, {"claimed": not held["rows"][at]["claimed"]}, {"succeeded": False}):
+        assert name in found(lambda rows, edit=edit: rows[at].update(edit))

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 from blindmatch_server.hosting.workers import TaskError, WorkerError, cores
 from msgspec import to_builtins
+from msgspec.json import decode, encode
 from msgspec.structs import replace
 
 from blindmatch_simulations.cli import exit_codes
@@ -32,7 +33,7 @@ from blindmatch_simulations.cli.corpus import PicturesOption, RayOption, cache_h
 from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, told
-from blindmatch_simulations.evaluation.assess.observed import COMMITTED
+from blindmatch_simulations.evaluation.assess.observed import COMMITTED, described
 from blindmatch_simulations.evaluation.assess.plan import (
     FULL,
     QUICK,
@@ -46,26 +47,28 @@ from blindmatch_simulations.evaluation.assess.plan import (
 )
 from blindmatch_simulations.evaluation.assess.results import (
     RESULTS,
+    AnyResults,
     Design,
     Measured,
     Results,
     Studied,
     as_csv,
     check_folder,
+    results_in,
     rows_of,
     write_whole,
 )
 from blindmatch_simulations.evaluation.assess.running import Assessment, measured_there
-from blindmatch_simulations.evaluation.assess.subjects import Point, points
+from blindmatch_simulations.evaluation.assess.subjects import STUDIES, Point, points
 from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.evaluation.studies.evidence import differences
 from blindmatch_simulations.measure.cluster import completed, room
 from blindmatch_simulations.measure.phases import silent
-from blindmatch_simulations.measure.results import Figure, Row, short
+from blindmatch_simulations.measure.results import Figure, Row, read, short
 from blindmatch_simulations.report import draw_briefing, draw_comparison, draw_report, print_sheet
-from blindmatch_simulations.report.page import failed
-from blindmatch_simulations.testbed.deployment.registry import is_path, not_installed
+from blindmatch_simulations.report.page import ATTACKS, failed
+from blindmatch_simulations.testbed.deployment.registry import built_in_designs, is_path, not_installed
 
 SHOWN: Final = sorted(
     (name for name, kind in FIGURES.items() if kind.column),
@@ -100,7 +103,19 @@ ListSizesOption = Annotated[
 ]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds of the workload, V1,V2.")]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Make again what no design changes.")]
-CheckOption = Annotated[Path | None, typer.Option("--check", help="Only check this results file or folder.")]
+CheckOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--check", help="Only check digests of a results file, and of what it names, and attacks.json."
+    ),
+]
+
+
+def _checked(path: Path) -> None:
+    results, attacks = check_folder(path), results_in(path).with_name(ATTACKS)
+    if attacks.is_file():
+        read(attacks, AnyResults)
+    OUT.print(f"whole and unchanged: {len(results.rows)} designs, made at {results.made_at}")
 
 
 def run_assess(
@@ -126,8 +141,7 @@ def run_assess(
     pictures and figures by kind of picture are kept in the user's cache.
     """
     if check is not None:
-        results = check_folder(check)
-        OUT.print(f"whole and unchanged: {len(results.rows)} designs, made at {results.made_at}")
+        _checked(check)
         return
     if out is None:
         raise typer.BadParameter("--out: name a folder for the result, or a result with --check")
@@ -304,15 +318,16 @@ def verify_(
         list[str], typer.Option(help="That results.json or attacks.json was published with (repeatable).")
     ] = [],  # noqa: B006
 ) -> Found:
-    """Derive every judged figure again from the folder's raw rows, by code of its own, and name what differs.
+    """Derive figures again from the folder's raw rows, by code of its own, and name what differs.
 
-    Exit code 1 if anything does. It says how many figures could not be derived, and why. A published digest
-    shows any change since, also one that no figure hangs on.
+    Exit code 1 if anything does. It says how many figures could not be derived, and why. Not compared: why a
+    figure is missing, machine, command, times, nor report.html, follow.html, README.md. A published digest
+    shows any change to results or attacks since, also one that no figure hangs on.
     """
     # slow to import
-    from blindmatch_simulations.evaluation.rederived import Difference, Folder
+    from blindmatch_simulations.evaluation.verifying import Difference, Folder
 
-    held = Folder(folder, table_of("rederived"), to_builtins(committed_evidence()))
+    held = Folder(folder, table_of("rederived"), to_builtins(committed_evidence()), declarations())
     held.verify(digest)
     made = table("what differs", Difference._fields, [tuple(map(str, one)) for one in held.differences])
     counted = f"{held.derived} figures derived again, {sum(held.not_derived.values())} not:"
@@ -322,6 +337,18 @@ def verify_(
     result |= {"not_derived": held.not_derived, "digests": held.digests}
     code = exit_codes.WRONG if held.differences else exit_codes.OK
     return Found(result, [made, *lines] if held.differences else lines, code)
+
+
+def declarations() -> dict[str, Any]:
+    """What the program says of figures, designs and attacks, as plain data."""
+    # slow to import
+    from blindmatch_simulations.evaluation.attacks.run import described as attack
+    from blindmatch_simulations.evaluation.attacks.table import ATTACKS
+
+    designs = {one.design.info.name: described(one.design, {}) for one in built_in_designs()}
+    said = {"designs": designs, "attacks": {name: attack(one) for name, one in ATTACKS.items()}}
+    plain: dict[str, Any] = decode(encode(said))
+    return {**plain, "units": {name: one.unit for name, one in FIGURES.items()}, "studies": list(STUDIES)}
 
 
 @app.command("compare")

@@ -1,4 +1,4 @@
-"""Derives every judged figure of a results folder again, from its raw rows: `blindmatch results verify`.
+"""Derives every judged figure of a design again, from its raw rows: `blindmatch results verify`.
 
 Nothing is shared with what wrote them: files are read as plain JSON, each figure is a query of SQL over raw
 rows (``data/rederived.toml``), intervals are scipy's or bisected; what an attack came to follows from its
@@ -12,10 +12,8 @@ import math
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import sha256
-from pathlib import Path
 from statistics import fmean, median, stdev
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from scipy.special import fdtri, stdtrit
@@ -39,18 +37,6 @@ SURE: Final = 0.99
 """Confidence of attacks' intervals, of all cases together."""
 SHARES: Final = ("linked", "singled out", "taken for the same picture", "that passes both hashes")
 """Measures of attacks that are shares of independent trials."""
-FAULTS: Final = (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, sqlite3.Error)
-"""What files and rows that make no sense lead to."""
-
-
-class Difference(NamedTuple):
-    """What a file says, and what follows from the raw rows."""
-
-    file: str
-    design: str
-    figure: str
-    written: object
-    derived: object
 
 
 class NotDerived(Exception):  # noqa: N818 - no error
@@ -151,6 +137,15 @@ def bound(checks: Sequence[tuple[str, str]], n: int | None) -> Figure:
     return max(found, key=lambda one: (float(one["value"]), one["n"] == n), default={})
 
 
+def agrees(figures: Mapping[str, Figure], succeeded: bool) -> bool:
+    """Is success what the interval says, or else a count of more than none, of which a case has some?"""
+    whole, *cases = (figures[name] for name in sorted(figures, key="achieved".__ne__))
+    if whole["low"] is not None:
+        return bool(succeeded is (whole["low"] > 0) and whole["low"] <= whole["value"] <= whole["high"])
+    some = not cases or whole["value"] <= 0 or any(one["value"] > 0 for one in cases)
+    return bool(succeeded is (whole["value"] > 0) and some)
+
+
 def came_to(figures: Mapping[str, Figure]) -> tuple[Figure, bool]:
     """What an attack achieved, of its trials by case, and whether that excludes chance."""
     whole, *cases = (figures[name] for name in sorted(figures, key="achieved".__ne__))
@@ -179,12 +174,17 @@ def _game(case: Figure, sure: float) -> Figure:
 
 
 class Raw:
-    """The raw rows of a design as tables, and what its row in the results has as it was seen."""
+    """The raw rows of a design as tables, and of its row in the results what it was measured with."""
 
     def __init__(self, rows: Sequence[Row], row: Row, evidence: Sequence[Row]) -> None:
         held = {kind: [one for one in rows if one["kind"] == kind] for kind in RAW}
-        self.run: Row = (held.pop("run") or [{}])[0]
-        self.row, self.seen, self.evidence = row, {**row, **self.run}, evidence
+        runs = held.pop("run")
+        if len(runs) > 1:
+            raise ValueError("more than one raw row `run`")
+        self.run: Row = next(iter(runs), {})
+        # what raw rows hold: a figure of the row's own words would be derived of itself
+        given = {name: row[name] for name in ("design", "parameters", "checks_why")}
+        self.row, self.seen, self.evidence = row, {**self.run, **given}, evidence
         self.tables = {**held, "pictures": [one for one in rows if one["kind"] not in RAW]}
         self.base = sqlite3.connect(":memory:")
         tables: dict[str, list[Row]] = {**self.tables, "seen": [{"j": self.seen}]}
@@ -210,7 +210,7 @@ class Raw:
         if any(self.no[one] for one in rule.get("unless", ())):
             return {}
         if set(rule.get("needs", ())) - self.seen.keys():
-            raise NotDerived("the raw rows of this folder do not hold what it is made of")
+            raise NotDerived("no raw row")
         if "unknown" in rule and self.rows(rule["unknown"]):
             raise NotDerived(rule["why"])
         rows = self.rows(rule["sql"])
@@ -327,115 +327,3 @@ def close(written: object, derived: object) -> bool:
     if isinstance(written, list) and isinstance(derived, list):
         return len(written) == len(derived) and all(map(close, written, derived))
     return written == derived
-
-
-class Folder:
-    """A results folder as plain files.
-
-    Attributes:
-        differences: all that was found.
-        derived: how many figures were derived again.
-        not_derived: how many were not, by name and reason.
-        digests: of results.json and attacks.json, which whoever published the folder can name.
-    """
-
-    def __init__(self, path: Path, rules: Mapping[str, Row], evidence: Sequence[Row]) -> None:
-        self.path, self.rules, self.evidence = path, rules, evidence
-        self.differences: list[Difference] = []
-        self.derived, self.not_derived, self.digests = 0, Counter[str](), dict[str, str]()
-
-    def verify(self, published: Sequence[str] = ()) -> None:
-        """Look at every file; what cannot be read, or makes no sense, is a difference, too; so is a published
-        digest that no file here has."""
-        results: Row = self._tried("results.json", self._json, "results.json") or {"rows": (), "files": {}}
-        files, rows = results["files"], results["rows"]
-        for name, digest in files.items():
-            file = self.path / name
-            held = sha256(file.read_bytes()).hexdigest() if file.is_file() else None
-            self._compare(name, "", "SHA-256", digest, held)
-        names = {f"designs/{row['id']}.json" for row in rows}
-        there = {f"designs/{file.name}" for file in self.path.glob("designs/*.json")}
-        self._compare("results.json", "", "rows", sorted(names), sorted(there))
-        for row in rows:
-            self._tried(f"rows/{row['id']}.jsonl", self._row, results, row)
-        if (self.path / "attacks.json").exists():
-            attacks: Row = self._tried("attacks.json", self._json, "attacks.json") or {"rows": ()}
-            for row in attacks["rows"]:
-                self._tried("attacks.json", self._attack, row)
-        for digest in published:
-            known = sorted(self.digests.values())
-            self._compare(
-                "results.json", "", "published digest", digest, digest if digest in known else known
-            )
-
-    def _tried(self, file: str, look: Callable[..., Any], *arguments: object) -> Any:
-        try:
-            return look(*arguments)
-        except FAULTS as error:
-            self._compare(file, "", "the file", "as it is", f"{type(error).__name__}: {error}")
-
-    def _json(self, name: str) -> dict[str, Any]:
-        """A file's value; with a digest it must be that of the file without one."""
-        raw = (self.path / name).read_bytes()
-        held: dict[str, Any] = json.loads(raw)
-        if "digest" in held:
-            bare = raw.replace(f'"digest": "{held["digest"]}"'.encode(), b'"digest": ""')
-            self.digests[name] = sha256(bare).hexdigest()
-            self._compare(name, "", "digest", held["digest"], self.digests[name])
-        return held
-
-    def _row(self, results: Row, row: Row) -> None:
-        name, own = row["id"], results["options"].get("own")
-        self._compare(f"designs/{name}.json", name, "the row", self._json(f"designs/{name}.json"), row)
-        if row["kind"] != "design":
-            if row["figures"]:
-                self.not_derived[f"{row['kind']}: it has no raw rows"] += len(row["figures"])
-            return
-        lines = (self.path / "rows" / f"{name}.jsonl").read_bytes().splitlines()
-        raw = Raw([json.loads(line) for line in lines], row, self.evidence)
-        every = {figure for one in results["rows"] if one["kind"] == "design" for figure in one["figures"]}
-        for figure in sorted(every):
-            self._figure(raw, name, figure, bool(own))
-        for part, rule in self.rules.items():
-            for found in raw.groups(part, rule["sql"]) if rule["how"] == "groups" and not own else ():
-                self._compare("results.json", name, *found)
-        for found in () if own else raw.others(results["options"]["pictures"]["edits"]):
-            self._compare("results.json", name, *found)
-
-    def _attack(self, row: Row) -> None:
-        if row["kind"] != "attack":
-            return
-        written = row["figures"]["achieved"]
-        try:
-            derived, succeeded = came_to(row["figures"])
-        except NotDerived as error:
-            self.not_derived[str(error)] += 1
-            return
-        self.derived += 1
-        design, label = row["parameters"]["design"], f"{row['id']}: achieved"
-        for part in ("value", "low", "high", "n"):
-            one, other = written[part], derived.get(part)
-            # most are written to four digits
-            found = other if other is None or close(one, other) else round(other, 4)
-            self._compare("attacks.json", design, f"{label}: {part}", one, found)
-        self._compare("attacks.json", design, f"{row['id']}: succeeded", row["succeeded"], succeeded)
-
-    def _figure(self, raw: Raw, name: str, figure: str, own: bool) -> None:
-        rule, written = self.rules.get(figure), raw.row["figures"].get(figure, {})
-        try:
-            if rule is None:
-                raise NotDerived("of no rule of this version")
-            if own and rule["how"] != "evidence":
-                raise NotDerived("of the user's own pictures no rows are kept")
-            derived = raw.derive(figure, rule)
-        except NotDerived as error:
-            self.not_derived[f"{figure}: {error}"] += 1
-            return
-        self.derived += 1
-        for part in PARTS:
-            label = figure if part == "value" else f"{figure}: {part}"
-            self._compare("results.json", name, label, written.get(part), derived.get(part))
-
-    def _compare(self, file: str, design: str, figure: str, written: object, derived: object) -> None:
-        if not close(written, derived):
-            self.differences.append(Difference(file, design, figure, written, derived))

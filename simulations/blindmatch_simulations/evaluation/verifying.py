@@ -1,0 +1,252 @@
+"""Looks at a whole results folder as plain files: `blindmatch results verify`.
+
+What follows from raw rows is `rederived`'s; what the program declares (its suite of attacks, units, designs'
+declarations) is handed over as plain data.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from blindmatch_simulations.evaluation.rederived import (
+    PARTS,
+    NotDerived,
+    Raw,
+    Row,
+    agrees,
+    came_to,
+    close,
+    share,
+)
+
+FAULTS: Final = (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, sqlite3.Error)
+"""What files and rows that make no sense lead to."""
+ATTACKS: Final = "attacks.json"
+WITHIN: Final = 31
+"""Bits of PDQ's distance up to which pictures match."""
+
+
+class Difference(NamedTuple):
+    """What a file says, and what follows from the raw rows."""
+
+    file: str
+    design: str
+    figure: str
+    written: object
+    derived: object
+
+
+class Folder:
+    """A results folder as plain files.
+
+    Attributes:
+        differences: all that was found.
+        derived: how many figures were derived again.
+        not_derived: how many were not, by name and reason.
+        digests: of results.json and attacks.json, which whoever published the folder can name.
+    """
+
+    def __init__(
+        self, path: Path, rules: Mapping[str, Row], evidence: Sequence[Row], declared: Row | None = None
+    ) -> None:
+        """Args: declared: the program's own units by figure, designs and attacks by name (described), and
+        studies' names."""
+        self.path, self.rules, self.evidence = path, rules, evidence
+        self.declared: Row = declared or {"units": {}, "designs": {}, "attacks": {}, "studies": ()}
+        self.differences: list[Difference] = []
+        self.derived, self.not_derived, self.digests = 0, Counter[str](), dict[str, str]()
+
+    def verify(self, published: Sequence[str] = ()) -> None:
+        """Look at every file; what cannot be read, or makes no sense, is a difference, too; so is a published
+        digest that no file here has."""
+        results: Row = self._tried("results.json", self._json, "results.json") or {"rows": (), "files": {}}
+        for name, digest in results["files"].items():
+            held = self._tried(name, lambda name=name: sha256(self._read(name)).hexdigest())
+            self._compare(name, "", "SHA-256", digest, held)
+        self._tried("results.json", self._whole, results)
+        for row in results["rows"]:
+            self._tried(f"rows/{row['id']}.jsonl", self._row, results, row)
+        for found in zip(results.get("kinds", ()), results.get("distances", ()), strict=False):
+            self._tried("results.json", self._kind, *found)
+        self._attacks([row["id"] for row in results["rows"] if row["kind"] == "design"])
+        for digest in published:
+            known = sorted(self.digests.values())
+            self._compare(
+                "results.json", "", "published digest", digest, digest if digest in known else known
+            )
+
+    def _tried(self, file: str, look: Callable[..., Any], *arguments: object) -> Any:
+        try:
+            return look(*arguments)
+        except FAULTS as error:
+            self._compare(file, "", "the file", "as it is", f"{type(error).__name__}: {error}")
+
+    def _read(self, name: str) -> bytes:
+        """A file's bytes; `ValueError` for one outside of the folder."""
+        if not (self.path / name).resolve().is_relative_to(self.path.resolve()):
+            raise ValueError(f"{name}: outside of the folder")
+        return (self.path / name).read_bytes()
+
+    def _json(self, name: str) -> dict[str, Any]:
+        """A file's value; with a digest it must be that of the file without one."""
+        raw = self._read(name)
+        held: dict[str, Any] = json.loads(raw)
+        if "digest" in held:
+            bare = raw.replace(f'"digest": "{held["digest"]}"'.encode(), b'"digest": ""')
+            self.digests[name] = sha256(bare).hexdigest()
+            self._compare(name, "", "digest", held["digest"], self.digests[name])
+        return held
+
+    def _whole(self, results: Row) -> None:
+        """Are there the files of each row, no others, and all are named; and as many options?"""
+        rows = results["rows"]
+        for part, ids in (
+            ("designs/*.json", [row["id"] for row in rows]),
+            ("rows/*.jsonl", [row["id"] for row in rows if row["kind"] == "design"]),
+        ):
+            wanted = sorted(part.replace("*", name) for name in ids)
+            there = sorted(f"{part.split('/')[0]}/{file.name}" for file in self.path.glob(part))
+            named = sorted(name for name in results["files"] if name.startswith(part.split("*")[0]))
+            self._compare("results.json", "", "rows", [wanted, named], [there, there])
+        options = {row["design"]["option"] if "design" in row else row.get("option") for row in rows} - {None}
+        if (written := results.get("options_measured")) is not None:
+            self._compare("results.json", "", "options_measured", written, len(options))
+        if rows and (self.path / "made.json").exists() and "attack run all" in self._json("made.json"):
+            lies = (self.path / ATTACKS).exists()
+            self._compare(ATTACKS, "", "is there, as made.json says", True, lies)
+
+    def _row(self, results: Row, row: Row) -> None:
+        name, own = row["id"], results["options"].get("own")
+        self._compare(f"designs/{name}.json", name, "the row", self._json(f"designs/{name}.json"), row)
+        if row["kind"] != "design":
+            kind = "study" if name in self.declared["studies"] else "row" if "opened" not in row else "study"
+            self._compare("results.json", name, "kind", row["kind"], kind)
+            if row["figures"]:
+                self.not_derived[f"{row['kind']}: it has no raw rows"] += len(row["figures"])
+            return
+        lines = self._read(f"rows/{name}.jsonl").splitlines()
+        raw = Raw([json.loads(line) for line in lines], row, self.evidence)
+        self._compare("results.json", name, "raw row `run`", True, bool(raw.run))
+        self._declared(row)
+        if own:
+            marks = {one["origin"] for one in results.get("kinds") or results["distances"]}
+            there = "own" if "own" in marks and not raw.tables["pictures"] else "not own pictures"
+            self._compare("results.json", name, "options.own", "own", there)
+        for figure in [one for one, rule in self.rules.items() if rule["how"] != "groups"]:
+            self._figure(raw, name, figure, bool(own))
+        for figure in row["figures"].keys() - self.rules.keys():
+            self.not_derived[f"{figure}: of no rule of this version"] += 1
+        for part, rule in self.rules.items():
+            for found in raw.groups(part, rule["sql"]) if rule["how"] == "groups" and not own else ():
+                self._compare("results.json", name, *found)
+        for found in () if own else raw.others(results["options"]["pictures"]["edits"]):
+            self._compare("results.json", name, *found)
+
+    def _declared(self, row: Row) -> None:
+        """Does a design say what this program's of the same version and parameters says?"""
+        name, said = row["id"], self.declared["designs"].get(row["parameters"]["reference"])
+        self._compare("results.json", name, "status, why", [row["status"], row["why"]], ["measured", ""])
+        if said is None or any(said[one] != row["design"][one] for one in ("version", "parameters")):
+            self.not_derived["design: it is not this program's, or of another version or parameters"] += 1
+            return
+        for part in said.keys() | row["design"].keys():
+            self._compare("results.json", name, f"design.{part}", row["design"].get(part), said.get(part))
+
+    def _kind(self, kind: Row, found: Row) -> None:
+        """False matches of the distances, the mean of what is found over edits; pictures have no raw rows."""
+        label = f"kinds: {kind['kind']}, {kind['origin']}"
+        same = [[one["kind"], one["origin"], one["packages"]] for one in (kind, found)]
+        self._compare("results.json", "", f"{label}: distances", *same)
+        pairs, within = sum(found["histogram"]), sum(found["histogram"][: WITHIN + 1])
+        self._compare("results.json", "", f"{label}: pairs", found["pairs"], pairs)
+        figure = {**share(within, pairs, found["pictures"] // 2), "n": found["pictures"] // 2, "pairs": pairs}
+        for part in PARTS[:5] if pairs else ():
+            self._compare(
+                "results.json",
+                "",
+                f"{label}: false_matches: {part}",
+                kind["false_matches"][part],
+                figure[part],
+            )
+        edits = [one["value"] for one in kind["recall_by_edit"].values()]
+        if None not in edits and edits:
+            self._compare(
+                "results.json", "", f"{label}: recall", kind["recall"]["value"], sum(edits) / len(edits)
+            )
+        self.not_derived["kinds, distances: pictures, poor, histogram, recall_by_edit, tail: no raw row"] += 1
+
+    def _attacks(self, designs: Sequence[str]) -> None:
+        if not (self.path / ATTACKS).exists():
+            self.not_derived[f"attacks: there is no {ATTACKS}"] += 1
+            return
+        attacks: Row = self._tried(ATTACKS, self._json, ATTACKS) or {"rows": ()}
+        for row in attacks["rows"]:
+            self._tried(ATTACKS, self._attack, row)
+        self._tried(ATTACKS, self._grid, attacks, designs)
+
+    def _grid(self, attacks: Row, designs: Sequence[str]) -> None:
+        """Is each attack once with each design, played or said not to be?"""
+        held = Counter((row["id"], row["parameters"]["design"]) for row in attacks["rows"])
+        names = {name for name, _ in held}
+        wanted = {(name, one) for name in names for one in {*designs, *(design for _, design in held)}}
+        odd = sorted(f"{name}, {design}" for name, design in wanted if held[name, design] != 1)
+        self._compare(ATTACKS, "", "attacks that a design does not have just once", odd, [])
+        self._compare(ATTACKS, "", "weakened", attacks.get("options", {}).get("weakened", False), False)
+        for name in sorted(self.declared["attacks"].keys() - names):
+            self.not_derived[f"attacks: this program's {name} is in no row"] += 1
+
+    def _attack(self, row: Row) -> None:
+        if row["kind"] != "attack":
+            self._compare(
+                ATTACKS, row["parameters"]["design"], f"{row['id']}: kind", row["kind"], "attack not played"
+            )
+            self._compare(ATTACKS, row["parameters"]["design"], f"{row['id']}: why", bool(row["why"]), True)
+            return
+        design, label = row["parameters"]["design"], f"{row['id']}: achieved"
+        said = self.declared["attacks"].get(row["id"])
+        if said is None:
+            self.not_derived["attacks: not of this program's, so that nothing declared is compared"] += 1
+        for part in () if said is None else ("adversary", "claim", "claimed", "trace"):
+            self._compare(ATTACKS, design, f"{row['id']}: {part}", row.get(part), said[part])
+        if not agrees(row["figures"], row["succeeded"]):
+            self._compare(ATTACKS, design, f"{row['id']}: succeeded", row["succeeded"], "not by its figures")
+        written = row["figures"]["achieved"]
+        try:
+            derived, succeeded = came_to(row["figures"])
+        except NotDerived as error:
+            self.not_derived[str(error)] += 1
+            return
+        self.derived += 1
+        for part in ("value", "low", "high", "n"):
+            one, other = written[part], derived.get(part)
+            # most are written to four digits
+            found = other if other is None or close(one, other) else round(other, 4)
+            self._compare(ATTACKS, design, f"{label}: {part}", one, found)
+        self._compare(ATTACKS, design, f"{row['id']}: succeeded", row["succeeded"], succeeded)
+
+    def _figure(self, raw: Raw, name: str, figure: str, own: bool) -> None:
+        rule, written = self.rules[figure], raw.row["figures"].get(figure, {})
+        unit = self.declared["units"].get(figure)
+        if unit is not None:
+            self._compare("results.json", name, f"{figure}: unit", written.get("unit"), unit)
+        try:
+            if own and rule["how"] != "evidence":
+                raise NotDerived("of the user's own pictures no rows are kept")
+            derived = raw.derive(figure, rule)
+        except NotDerived as error:
+            self.not_derived[f"{figure}: {error}"] += 1
+            return
+        self.derived += 1
+        for part in PARTS:
+            label = figure if part == "value" else f"{figure}: {part}"
+            self._compare("results.json", name, label, written.get(part), derived.get(part))
+
+    def _compare(self, file: str, design: str, figure: str, written: object, derived: object) -> None:
+        if not close(written, derived):
+            self.differences.append(Difference(file, design, figure, written, derived))
