@@ -186,9 +186,10 @@ def test_the_page_counts_what_each_actor_newly_gets_and_who_notices(tmp_path: Pa
     beyond = [trace_of(ATTACKS[name]) for name in ("dual-purpose", "poisoned-list", "guessing")]
     unseen, bare = (sum(map(wanted, beyond)) for wanted in (_unnoticed, _without_file))
     sheet = " ".join("".join(fromstring(made.sheet).itertext()).split())
-    assert f"of 3 attacks that exposed something, nobody notices {unseen} and {bare} leave no file." in sheet
-    by_actor = "government order 3, provider not played, list owner 2, centre not played, thief of a key 1"
-    assert f"by who acts: {by_actor}," in sheet
+    said = f"of 3 played attacks that exposed what 0b does not, nobody notices {unseen} and {bare} leave no"
+    assert f"{said} file; the others: a report's evidence, to whoever gets it from the centre." in sheet
+    by_actor = "government order 3 (2), provider not played, list owner 2 (2), centre not played"
+    assert f"by who acts; rows overlap: {by_actor}," in sheet
     assert "its sender" in trace_of(ATTACKS["forced-report"]).notices, "as the design declares"
 
 

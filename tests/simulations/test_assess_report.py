@@ -210,7 +210,7 @@ def test_an_option_that_is_no_design_has_its_row_on_the_page(folder: Path) -> No
     study = STUDIES["targeted-access"]("targeted-access")
     whole = check_folder(folder)
     made = drawn(folder, replace(whole, rows=(*whole.rows, study)))
-    assert "1 measured, 1 imitated by a stand-in (0a), 1 studied without a design (0c)" in made.words(
+    assert "1 measured, 1 imitated by a stand-in alone (0a), 1 studied without a design (0c)" in made.words(
         "matrix"
     )
     assert "96 of 96 messages" in made.words("matrix")
@@ -221,7 +221,7 @@ def test_an_option_that_is_no_design_has_its_row_on_the_page(folder: Path) -> No
 
 def test_the_headline_counts_options_from_the_data(made: Drawn) -> None:
     assert made.words("h-matrix") == (
-        "Of 11 options, from a catalogue that is recalled: 1 measured, 1 imitated by a stand-in (0a)"
+        "Of 11 options, from a catalogue that is recalled: 1 measured, 1 imitated by a stand-in alone (0a)"
     )
     assert made.opened("silent.stand-in").endswith(HOSTILE)
 

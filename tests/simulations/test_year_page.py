@@ -142,7 +142,7 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
     assert "token-psi" in names and "none" not in names, "which lacks a figure"
     made = drawn(SAMPLE, results)
     words = made.words("year")
-    assert "photographs: not known above 1 in 95" in words
+    assert "no photograph matched: at most 1 in 95" in words
     assert re.search(r"Above one error in \d+ 000 to \d+ 000 pictures most reports are wrong", words)
     (balance,) = re.findall(r"Above one error in (\d+ 000 to \d+ 000) pictures", words)
     sheet = " ".join("".join(fromstring(made.sheet).itertext()).split())
@@ -164,7 +164,7 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
     assert "The least of wrong reports is of other kinds of pictures alone (30 %, assumed)." in words.replace(
         "\u00a0", " "
     )
-    assert "Rates are the lowest; the sheet has them up to the highest" in words
+    assert "Rates are the lowest; the sheet has the corpus's mix, up to the highest" in words
     looks = next(one for one in year_behaviours(results) if one["name"] == "provider-scan")
     found = f"Found: {100 * looks['ranges']['recall']['value']:.3g} % of copies, as shared (assumed)"
     assert found in words.replace("\u00a0", " "), "not each edit alike"
@@ -180,7 +180,7 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
     refused = drawn(SAMPLE, results, given={"files": 1e9, "volume": 1e6}).words("year")
     assert "Not computed: more known files than pictures" in refused, "as the command refuses them"
     longer = drawn(SAMPLE, results, given={"list": 1_000_000})
-    assert "not known above 55.7 %" in longer.words("year"), "in proportion"
+    assert "no photograph matched: at most 55.7 %" in longer.words("year"), "in proportion"
     assert "times 53.1, in proportion: a model" in longer.opened("year.false_reports")
 
 

@@ -61,22 +61,25 @@ const actorsPart = () => {
         ]
       : [actor, "not played", "", ""];
   });
-  const head = ["who acts", "promises newly exposed beyond 0b", "of these, noticed by", "shown by a file"];
+  const head = ["who acts", "kinds of things exposed that 0b does not", "of these, noticed by", "shown by a file"];
   const every = now.sources.actors.flatMap((actor) => actorLines(actor, of(actor)));
   return [
     table("Exposed by played attacks; several may play one, so rows do not add up", head, lines, "flat"),
-    fold("actors", "By actor: what, who notices, which file proves it", table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every)),
+    fold("actors", "By actor: what, who notices, which file proves it", [para("Most attacks are not played on 0a: its provider reads every picture by design."), table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every)]),
   ];
 };
 const exposedTo = (actor) => {
   const of = once("actors", actorCells)(actor);
-  return of.some((one) => one.own.length) ? things(of.flatMap((one) => one.exposed)) : "not played";
+  const [all, noticed] = [() => true, (row) => row.trace.notices !== now.sources.nobody].map((wanted) => things(of.flatMap((one) => one.exposed).filter(wanted)));
+  return of.some((one) => one.own.length) ? `${all} (${noticed})` : "not played";
 };
+const exposers = () => groupsBy(attackRows().filter((row) => row.succeeded && row.trace?.beyond_e2ee), (row) => row.id);
 // of the attacks that exposed anything, each once: how many nobody notices, how many leave a file
 const exposedSaid = () => {
-  const all = groupsBy(attackRows().filter((row) => row.succeeded && row.trace?.beyond_e2ee), (row) => row.id);
-  const counted = (wanted) => number(all.filter((rows) => rows.every(wanted)).length);
-  return all.length ? h`of ${to("actors", number(all.length))} attacks that exposed something, nobody notices ${counted((row) => row.trace.notices === now.sources.nobody)} and ${counted((row) => !row.trace.proof)} leave no file. Promises exposed beyond 0b, by who acts: ${glue(now.sources.actors.map((actor) => `${actor} ${exposedTo(actor)}`), ", ")}. ` : "";
+  const all = exposers(),
+    counted = (wanted) => number(all.filter((rows) => rows.every(wanted)).length),
+    files = unique(all.flat().filter((row) => row.trace.proof).map(({trace: {proof}}) => `${proof.file}, to ${proof.to}`));
+  return all.length ? h`of ${to("actors", number(all.length))} played attacks that exposed what 0b does not, nobody notices ${counted((row) => row.trace.notices === now.sources.nobody)} and ${counted((row) => !row.trace.proof)} leave no file${files.length ? `; the others: ${files.join("; ")}` : ""}. Kinds of things exposed (noticed), by who acts; rows overlap: ${glue(now.sources.actors.map((actor) => `${actor} ${exposedTo(actor)}`), ", ")}. Declared abuse was not all played. ` : absent("");
 };
 // Prevention: nothing is reported. What the sender, and what others were told, by runs from end to end.
 const PREVENTION = {warned: ["warn", "by calls"], refused: ["refuse", "by a query without a message"]};

@@ -51,9 +51,9 @@ const thresholdsSaid = () => {
       ["chance that false matches open an account", h`at most ${number(error)}`],
       ["how", "compound Poisson; blindmatch design threshold"],
     ]);
-  return h`For ${number(pictures)} pictures, independent false matches need a threshold of ${number(needed[0])}; in bursts, as albums make them (assumed), ${opens("bursts", number(needed[1]), how)}.`;
+  return h`For ${number(pictures)} pictures of an account, at assumed rates, a model gives a threshold of ${number(needed[0])} if false matches are independent, ${opens("bursts", number(needed[1]), how)} in bursts, as albums make them.`;
 };
-const stillAYear = () => number(Number((given("volume") * 1e-6 * DAYS).toPrecision(3)));
+const stillAYear = () => number(Number((given("volume") * 1e-6 * DAYS).toPrecision(2)));
 const flaggedPart = () => {
   const rows = inOrder().filter((row) => triple(figureOf(row, "false_matches")));
   const groups = groupsBy(rows, (row) => JSON.stringify([best(row, "false_matches"), triple(bestOf(row, "false_matches"))]));

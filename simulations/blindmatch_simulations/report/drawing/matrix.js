@@ -19,7 +19,7 @@ const headline = (run = now.run) => {
   const studied = exact.filter((id) => !designs(run).some((one) => one.design.option === id));
   const parts = [
     [exact.filter((id) => !studied.includes(id)), "measured"],
-    [near, "imitated by a stand-in"],
+    [near, "imitated by a stand-in alone"],
     [studied, "studied without a design"],
   ].filter(([some], at) => some.length || !at);
   const words = parts.map(([some, how], at) => `${some.length} ${how}${at ? ` (${some.join(", ")})` : ""}`);

@@ -23,7 +23,7 @@ const rounded = (v) => {
   const [size, name] = SCALES.find(([least]) => v >= least) || [1, ""];
   return `${two(v / (name === " thousand" ? 1e3 : size))}${name}`;
 };
-const euro = (v) => (v < 0.01 ? "under 1 cent" : `\u20ac${v < 10 ? v.toFixed(2) : two(v)}`);
+const euro = (v) => (v < 0.01 ? "<\u202f\u20ac0.01" : `\u20ac${v < 10 ? v.toFixed(2) : two(v)}`);
 const realList = () => given("list") || sizeOf(REAL);
 const wrongAYear = (rate) => DAYS * flood([1, 1, 1], [rate, rate, rate]).wrong[0];
 // the unit once, if both ends have it
@@ -58,6 +58,13 @@ const innocentTo = (row, party) => {
     ...(unsure && asked ? ["(not checked)"] : []),
   ];
 };
+// whose each request is, to the provider with the fewest others
+const unlessJoined = (row) => {
+  const tells = ({adversary, parties, facts}) =>
+    adversary === "semi-honest" && parties.length > 1 && parties.includes("provider") && facts.some(({shows}) => shows.includes("account"));
+  const found = smallest(row.design.declared.filter(tells).map((one) => one.parties));
+  return found.length ? `, unless ${found.map((parties) => parties.map(partyName).join(" and ")).join(", or ")} join` : "";
+};
 const innocent = (row) => {
   const parties = sight(row)
     .map((box) => box.party)
@@ -66,7 +73,7 @@ const innocent = (row) => {
     parties.map((party) => [party, innocentTo(row, party)]).filter(([, words]) => words.length),
     ([, words]) => words.join(),
   ).map((each) => h`${glue(each.map(([party]) => partyName(party)), " and ")}: ${glue(each[0][1], ", ")}`);
-  return to(place(row.id, "sees"), said.length ? glue(said, "; ") : "nobody anything more than in every design");
+  return to(place(row.id, "sees"), said.length ? glue(said, "; ") : h`nobody anything more than in every design${unlessJoined(row)}`);
 };
 const bounded = (figure) => figure.value !== null && figure.low !== null && figure.high !== null;
 const ofThese = (figure) => soft(h`of ${number(figure.n)}`);
@@ -116,11 +123,6 @@ const noneOfPhotographs = () => {
   const rows = inOrder().filter((row) => bounded(figureOf(row, "corpus_false_photographs")));
   return rows.length && rows.every((row) => photographsMost(row) && !valueOf(row, "corpus_false_photographs")) && groupsBy(rows, (row) => saying(photographsFlagged(row)));
 };
-// against how many others each picture was held, by the evidence
-const heldAgainst = (name) => {
-  const {pairs, n} = corpus("false").find((one) => one.kind === "all" && one.within === 31)[name];
-  return number(Math.round(pairs / n));
-};
 // bytes of a user and year at a list of `n`, by the lines of the table of costs: [least, most]; nothing if a part was not measured
 const ofUser = (row, n) =>
   [...ASKED, "setup_bytes", "update_bytes"].some((name) => valueOf(row, name) === null && !figureOf(row, name).why.startsWith(NOTHING)) || Number.isNaN(voucherBytes(row))
@@ -157,7 +159,7 @@ const mustRun = (row) => {
   const parties = unique(Object.values(row.design.roles)).filter((party) => party !== "provider");
   const who =
     parties.length > 1
-      ? h`${glue(parties.map(partyName), " and ")}, which must not join`
+      ? h`${glue(parties.map(partyName), " and ")}, assumed apart`
       : parties.length
         ? partyName(parties[0])
         : row.design.content === "sealed"
@@ -205,13 +207,13 @@ const sameList = (row) => {
   const figure = figureOf(row, "proof_bytes");
   return fig(row, "proof_bytes", figure.value !== null ? "yes" : figure.why.startsWith(NOTHING) ? "no" : absent(figure.why));
 };
-const LOOKED = {undeclared_bytes: "more bytes than declared", advantage: "pictures told apart"};
+const LOOKED = {undeclared_bytes: "whether more leaks than declared", advantage: "telling pictures apart"};
 const unknown = (row) => {
   const open = row.checks.filter((one) => one.verdict === "not checked").length;
   const words = [
-    row.design.differs ? "the option: a stand-in ran" : "",
-    row.lessened ? clause(row.lessened).replace(/^(\d+) of (\d+) pictures/, (_, ran, all) => `missing: ${all - ran} of ${all} pictures`) : "",
-    open ? `missing: ${open} of ${row.checks.length} checks` : "",
+    row.design.differs ? "the option itself (stand-in ran)" : "",
+    row.lessened ? clause(row.lessened).replace(/^(\d+) of (\d+) pictures/, (_, ran, all) => `${all - ran} of ${all} test pictures not run`) : "",
+    open ? `${open} of ${row.checks.length} checks not run` : "",
     ...Object.keys(LOOKED).map((name) => {
       const figure = figureOf(row, name);
       return figure.value === null && !figure.why.startsWith(NOTHING) ? LOOKED[name] : "";
@@ -220,7 +222,7 @@ const unknown = (row) => {
   return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "nothing further";
 };
 // what designs of a letter find alike is said once; a row says what is its own
-const FOUND = [["Finds, of known pictures", (row) => FINDS[row.design.relation]], ["Found, of edited copies", restored], ["Innocent pictures matched a year", wrongly]];
+const FOUND = [["Finds, of known pictures", (row) => FINDS[row.design.relation]], ["Found, of edited copies", restored], ["Innocent pictures matched a year, before any check", wrongly]];
 const foundWords = (row) => FOUND.map(([, cell]) => saying(cell(row))).join("|");
 const lettered = () =>
   once("lettered", () =>
@@ -233,16 +235,16 @@ const finds = (row) => {
   const [letter] = lettered().find(([, rows]) => rows.includes(row)) || [];
   const name = best(row, "recall");
   return letter
-    ? h`<b>${letter}</b> ${RELATIONS[row.design.relation]}, ${fig(row, name, percent(valueOf(row, name)))}`
+    ? h`<b>${letter}</b> ${RELATIONS[row.design.relation].replace(" copies", "")}, ${fig(row, name, percent(valueOf(row, name)))}`
     : h`${FINDS[row.design.relation]}; ${restored(row)}; innocents: ${wrongly(row)}`;
 };
 const SHEET = () => [
   ["Option, design", null],
   ["Who learns what of an innocent picture", innocent],
-  ["Finds, of known pictures (by letter: above)", finds],
-  ["A user's year: CPU; data, price (real list)", userPays],
-  ["Run by; cores a million pictures a day (real list)", mustRun],
-  ["Stolen files of whom tell what of a listed picture (its hash: a blurred likeness)", stolen],
+  ["Finds copies, of known pictures (letter: above)", finds],
+  [`A user's year: device's CPU; data, price (at ${rounded(realList())} entries)`, userPays],
+  [`Run by; cores a million pictures a day (at ${rounded(realList())})`, mustRun],
+  ["Whose stolen files tell what of a listed picture (hash: a blurred likeness)", stolen],
   ["Worst abuse declared (who would notice)", worst],
   ["All get one list, proven", sameList],
   ["Not measured", unknown],
@@ -252,9 +254,9 @@ const sheetStudy = (option, row, at) => {
   const escrow = row.figures.escrow_bytes;
   return [
     rowName(option, row, at),
-    "nobody anything, unless the account is opened",
+    "nobody anything, unless the account is opened, which its device is not told",
     "nothing: opens messages",
-    escrow ? to(place(row.id, "cost"), h`${number(escrow.value)} ${escrow.unit} a message, kept by the provider`) : absent(""),
+    escrow ? to(place(row.id, "cost"), h`${number(escrow.value)} ${escrow.unit} a message, kept by the provider; a year's pictures: ${bytes(escrow.value * given("items"))}; price: not measured`) : absent(""),
     "authorities, with keys in shares",
     "there is no list",
     to(place(row.id, "abuse"), openedSaid(most)),
@@ -293,7 +295,7 @@ const sheetRows = (option) => [
 const sheetPart = () => {
   const head = SHEET().map(([name]) => name),
     known = now.sources.options.map((one) => one.id),
-    {fpr_perceptual: literature, data_price: price} = now.sources.volumes;
+    {fpr_perceptual: literature} = now.sources.volumes;
   const others = unique(designs().map((row) => row.design.option)).filter((id) => !known.includes(id));
   const groups = [
     ...Object.entries(LEVELS).map(([level, name]) => [name, now.sources.options.filter((one) => one.level === level)]),
@@ -307,7 +309,7 @@ const sheetPart = () => {
     h`<b>${consequence}</b>`,
     h`${glue(cells.map((cell, at) => h`<b>${TOLD[at]}</b>: ${cell}`), "; ")}. Played on ${rows.length} designs.`,
   ]);
-  rows.push(["Prevention, in place of a report: a device that learns the outcome warns its user, or refuses to send; a server that is shown hashes knows of matches all the same"], ...(tried.length ? tried : [["not played in this run", absent("")]]));
+  rows.push(["Prevention, in place of reports: a device that learns the outcome warns, or refuses to send; servers shown hashes know matches all the same"], ...(tried.length ? tried : [["not played in this run", absent("")]]));
   const scan = designs().find((row) => valueOf(row, "corpus_recall") !== null && row.design.relation === "near");
   const found = scan ? h` the corpus's ${number(figureOf(scan, "corpus_recall").n)}` : "";
   const alike_ = lettered().map(([letter, [row]]) => [h`<b>${letter}</b> ${FINDS[row.design.relation]}`, restored(row), wrongly(row)]);
@@ -318,16 +320,15 @@ const sheetPart = () => {
     caught = designs().filter(readByProvider),
     counts = designs().filter((row) => vouches(row) && row.design.parameters.threshold > 1);
   const parts = [
+    h`<b>Words</b>. Matcher: answers whether a picture is listed; curator: makes the list; ${term("centre")}: gets reports. Hash: fingerprint of how a picture looks; voucher: a closed report; E2EE: only sender and recipient can read. Plain or hashed (scrambled) list: on every device. Hash, part or prefix sent: a server gets the fingerprint, numbers behind it, or scrambled first bits. Blinded, encrypted: it answers without reading it. Tokens: pieces, so near copies match. Via provider: who answers does not see who asks.`,
     h`<b>None finds</b> new material${guess.length ? h` (${named(guess)} may)` : ""}, grooming, live streams${never.length ? "," : " or"} video${never.length ? h`, or, of edited copies: ${never.join("; ")}` : ""}.`,
-    h`<b>Found</b>: of${found} copies, each edit counted alike; then of those that 0a finds, within 31 bits of a listed photograph. Modified clients escape${caught.length ? h`, except in ${named(caught)}` : ""}.`,
-    h`<b>Innocents</b>: at ${photos} pictures a year (a peak day's, times an assumed share, times 365), all kinds, as mixed in the corpus: from the lowest possible, against ${heldAgainst("item")} others, to the highest, against ${heldAgainst("item_all")}${alone_ ? h`; photographs alone: ${glue(alone_.map((rows) => h`${photographsFlagged(rows[0])} (${FINDS[rows[0].design.relation]})`), ", ")}` : ""}. Decisive and unknown: the error rate of a long list on real traffic. One error in a million is ${rounded(wrongAYear(1e-6))} a year; recalled rates: ${roundedBetween(literature.low, literature.high)}. With ${rounded(given("files"))} known files a year, most reports are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
-    h`<b>A person wrongly reported</b>: a second hash must agree and a person decide; the sender is told, unless an authority asks to wait, and can complain, which reveals the match; in 0a the provider's word says who sent it. Errors, arrests, blocked accounts: not measured. ${thresholdsSaid()}`,
-    h`<b>In every design</b> the provider knows who sends to whom, when and how much, whether a report follows where there are reports, and can read those who never compared keys. Blinded: unreadable to servers. Tokens: pieces of the hash. Where there is a list, curator and ${term("centre")} hold it, and its maker can list anything.`,
-    ...(counts.length
-      ? [h`<b>Threshold</b>: a voucher leaves for every picture; the centre can open those that match once a device has ${unique(counts.map((row) => row.design.parameters.threshold)).join(" or ")}. Below, cryptography alone keeps the promise, not silence.`]
-      : []),
-    h`<b>Abuse</b>: ${exposedSaid()}Actors, who notices, files: ${to("abuse", "abuse", "part")}.`,
-    h`<b>Nobody measured</b> real lists, real traffic, decisions of people, side channels, a country's scale. Nothing is ranked.`,
+    h`<b>Found</b>: of${found} copies, each edit alike, not as people share them; then of those that 0a finds. Modified clients escape${caught.length ? h`, except in ${named(caught)}` : ""}.`,
+    h`<b>Innocent pictures matched</b>, before any check, of ${photos} a year (assumed, from a peak day's): test pictures of all kinds, by letter below${alone_ ? h`; photographs alone: ${glue(alone_.map((rows) => h`${photographsFlagged(rows[0])} (${RELATIONS[rows[0].design.relation]})`), ", ")}` : ""}. Recalled rates, unsourced: ${roundedBetween(literature.low, literature.high)}. Nobody knows which holds for real traffic and a long list, nor how many are left after the checks. With ${rounded(given("files"))} known files a year, most reports are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
+    h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree and a person decide; the sender is told, unless an authority asks to wait, and can complain, which shows the match to whoever sees the traffic; in 0a the provider's word says who sent it. Errors, arrests, blocked accounts: not measured. Tried: ${withstoodOf(now.sources.after[0].attacks)}`,
+    h`<b>In every design</b> the provider knows who sends to whom, when and how much, whether a report follows, and can read those who never compared keys. Where there is a list, curator and centre hold it, and its maker can list anything.`,
+    h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match once a device has ${unique(counts.map((row) => row.design.parameters.threshold)).join(" or ")}, as run here. Below, cryptography alone keeps the promise, not silence. ` : ""}${thresholdsSaid()}`,
+    h`<b>Abuse</b>: ${exposedSaid()}`,
+    h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by timing or power, a country's scale. Nothing is ranked.`,
   ];
   return section(
     "sheet",
@@ -337,7 +338,7 @@ const sheetPart = () => {
     table("Options by level", head, rows, "decision"),
     glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`)),
     para(
-      h`List of this run: ${listed()}; real list: ${number(realList())}. Assumed: ${number(given("items"))} pictures, ${number(given("setups"))} set-ups and ${number(DAYS * given("updates"))} updates a user and year. Price: what networks may charge each other for roaming (${price.source}), no tariff. Run of ${now.run.made_at}: <code>${now.run.command}</code>, digest ${now.run.digest.slice(0, 16)}.`,
+      h`List of this run: ${listed()}; real list: ${number(realList())}. Assumed: ${number(given("items"))} pictures, ${number(given("setups"))} set-ups and ${number(DAYS * given("updates"))} updates a user and year. Price: what networks may charge each other for roaming, no tariff. Run of ${now.run.made_at}, digest ${now.run.digest.slice(0, 16)}.`,
     ),
   );
 };

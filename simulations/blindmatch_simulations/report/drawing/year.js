@@ -305,7 +305,7 @@ const expectedOf = (made, name) => made.verdicts[name] || (unseen(made, name) ? 
 const rateSaid = ({held}) => {
   const {value, high} = held.ranges.false_rate;
   if (held.assumed) return `one error in ${some(1 / value)} pictures, as chosen`;
-  return value ? `one photograph in ${some(1 / value)}` : `photographs: not known above ${high > 0.1 ? percent(high) : `1 in ${Math.round(1 / high)}`}`;
+  return value ? `one photograph in ${some(1 / value)}` : `no photograph matched: at most ${high > 0.1 ? percent(high) : `1 in ${Math.round(1 / high)}`}`;
 };
 const yearPart = () => {
   if (given("files") > DAYS * given("volume")) return section("year", "What would a year bring?", para("Not computed: more known files than pictures."));
@@ -339,7 +339,7 @@ const yearPart = () => {
         unseen(made, "false_reports") && made.held.ranges.false_other
           ? h` The least of wrong reports is of other kinds of pictures alone (${percent(others)}, assumed).`
           : ""
-      } ${made.held.assumed ? "" : h`Rates are the lowest; the sheet has them up to the highest. `}Found: ${percent(made.held.ranges.recall.value)} of copies, as shared (assumed).`,
+      } ${made.held.assumed ? "" : h`Rates are the lowest; the sheet has the corpus's mix, up to the highest. `}Found: ${percent(made.held.ranges.recall.value)} of copies, as shared (assumed), not each edit alike.`,
     ),
     table("A year at these settings", ["", "expected", "95 % by chance", "inputs drawn, too"], lines, "short flat"),
   );
