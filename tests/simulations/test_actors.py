@@ -186,7 +186,7 @@ def test_the_page_counts_what_each_actor_newly_gets_and_who_notices(tmp_path: Pa
     beyond = [trace_of(ATTACKS[name]) for name in ("dual-purpose", "poisoned-list", "guessing")]
     unseen, bare = (sum(map(wanted, beyond)) for wanted in (_unnoticed, _without_file))
     sheet = " ".join("".join(fromstring(made.sheet).itertext()).split())
-    said = f"of 3 played attacks that exposed what 0b does not, nobody notices {unseen} and {bare} leave no"
+    said = f"of 3 played attacks that exposed more than 0b, nobody notices {unseen} and {bare} leave no"
     assert f"{said} file; the others: a report's evidence, to whoever gets it from the centre." in sheet
     by_actor = "government order 3 (2), provider not played, list owner 2 (2), centre not played"
     assert f"by who acts; rows overlap: {by_actor}," in sheet

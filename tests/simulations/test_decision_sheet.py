@@ -41,9 +41,7 @@ def made(results: Results) -> Drawn:
 
 def test_page_and_sheet_say_by_the_calculator_what_bursts_do_to_a_threshold(made: Drawn) -> None:
     least, bursty = Contrast().needed()
-    said = (
-        f"a threshold of {least} if false matches are independent, {bursty} in bursts, as albums make them."
-    )
+    said = f"a threshold of {least} if false matches are independent, {bursty} in bursts."
     assert said in _words(fromstring(made.sheet)) and said in made.words("flagged")
     assert (least, bursty) == (12, 199) and "design threshold" in made.opened("bursts")
 
@@ -148,9 +146,7 @@ def test_every_number_of_the_sheet_opens_what_it_stands_on(made: Drawn) -> None:
     links = [one for one in fromstring(made.sheet).iter("a") if one.get("class") == "n"]
     assert len(links) > 90
     opening = [one.get("href", "")[1:] for one in links]
-    assert {*opening} - {*made.evidence} == {"actors", "after"} and opening.count("actors") == 1, (
-        "attacks alone"
-    )
+    assert {*opening} - {*made.evidence} == {"actors"} and opening.count("actors") == 1, "attacks alone"
     assert [one for one in made.tree().iter() if one.get("id") == "actors"], "whose table is a part"
 
 

@@ -61,7 +61,7 @@ const actorsPart = () => {
         ]
       : [actor, "not played", "", ""];
   });
-  const head = ["who acts", "kinds of things exposed that 0b does not", "of these, noticed by", "shown by a file"];
+  const head = ["who acts", "kinds of things exposed beyond 0b", "of these, noticed by", "shown by a file"];
   const every = now.sources.actors.flatMap((actor) => actorLines(actor, of(actor)));
   return [
     table("Exposed by played attacks; several may play one, so rows do not add up", head, lines, "flat"),
@@ -79,7 +79,7 @@ const exposedSaid = () => {
   const all = exposers(),
     counted = (wanted) => number(all.filter((rows) => rows.every(wanted)).length),
     files = unique(all.flat().filter((row) => row.trace.proof).map(({trace: {proof}}) => `${proof.file}, to ${proof.to}`));
-  return all.length ? h`of ${to("actors", number(all.length))} played attacks that exposed what 0b does not, nobody notices ${counted((row) => row.trace.notices === now.sources.nobody)} and ${counted((row) => !row.trace.proof)} leave no file${files.length ? `; the others: ${files.join("; ")}` : ""}. Kinds of things exposed (noticed), by who acts; rows overlap: ${glue(now.sources.actors.map((actor) => `${actor} ${exposedTo(actor)}`), ", ")}. Declared abuse was not all played. ` : absent("");
+  return all.length ? h`of ${to("actors", number(all.length))} played attacks that exposed more than 0b, nobody notices ${counted((row) => row.trace.notices === now.sources.nobody)} and ${counted((row) => !row.trace.proof)} leave no file${files.length ? `; the others: ${files.join("; ")}` : ""}. Kinds of things exposed (noticed), by who acts; rows overlap: ${glue(now.sources.actors.map((actor) => `${actor} ${exposedTo(actor)}`), ", ")}. ` : absent("");
 };
 // Prevention: nothing is reported. What the sender, and what others were told, by runs from end to end.
 const PREVENTION = {warned: ["warn", "by calls"], refused: ["refuse", "by a query without a message"]};

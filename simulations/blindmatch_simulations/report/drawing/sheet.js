@@ -222,7 +222,7 @@ const unknown = (row) => {
   return words.length ? to(place(row.id, "status"), glue(words, "; ")) : "nothing further";
 };
 // what designs of a letter find alike is said once; a row says what is its own
-const FOUND = [["Finds, of known pictures", (row) => FINDS[row.design.relation]], ["Found, of edited copies", restored], ["Innocent pictures matched a year, before any check", wrongly]];
+const FOUND = [["Finds, of known pictures", (row) => FINDS[row.design.relation]], ["Found, of edited copies", restored], ["Innocent pictures matched a year", wrongly]];
 const foundWords = (row) => FOUND.map(([, cell]) => saying(cell(row))).join("|");
 const lettered = () =>
   once("lettered", () =>
@@ -307,7 +307,7 @@ const sheetPart = () => {
   });
   const tried = prevented().map(({consequence, rows, cells}) => [
     h`<b>${consequence}</b>`,
-    h`${glue(cells.map((cell, at) => h`<b>${TOLD[at]}</b>: ${cell}`), "; ")}. Played on ${rows.length} designs.`,
+    h`${glue(cells.map((cell, at) => h`<b>${TOLD[at]}</b>: ${cell}`), "; ")}.`,
   ]);
   rows.push(["Prevention, in place of reports: a device that learns the outcome warns, or refuses to send; servers shown hashes know matches all the same"], ...(tried.length ? tried : [["not played in this run", absent("")]]));
   const scan = designs().find((row) => valueOf(row, "corpus_recall") !== null && row.design.relation === "near");
@@ -320,15 +320,15 @@ const sheetPart = () => {
     caught = designs().filter(readByProvider),
     counts = designs().filter((row) => vouches(row) && row.design.parameters.threshold > 1);
   const parts = [
-    h`<b>Words</b>. Matcher: answers whether a picture is listed; curator: makes the list; ${term("centre")}: gets reports. Hash: fingerprint of how a picture looks; voucher: a closed report; E2EE: only sender and recipient can read. Plain or hashed (scrambled) list: on every device. Hash, part or prefix sent: a server gets the fingerprint, numbers behind it, or scrambled first bits. Blinded, encrypted: it answers without reading it. Tokens: pieces, so near copies match. Via provider: who answers does not see who asks.`,
+    h`<b>Words</b>. Matcher: answers whether a picture is listed; curator: makes the list; ${term("centre")}: gets reports. Hash: fingerprint of how a picture looks; voucher: a closed report; E2EE: only sender and recipient can read. Plain or hashed (scrambled) list: on every device. Hash, part or prefix sent: a server gets the fingerprint, numbers behind it, or scrambled first bits. Blinded, encrypted: it answers without reading it. Tokens: pieces, for near copies. Via provider: who answers does not see who asks.`,
     h`<b>None finds</b> new material${guess.length ? h` (${named(guess)} may)` : ""}, grooming, live streams${never.length ? "," : " or"} video${never.length ? h`, or, of edited copies: ${never.join("; ")}` : ""}.`,
     h`<b>Found</b>: of${found} copies, each edit alike, not as people share them; then of those that 0a finds. Modified clients escape${caught.length ? h`, except in ${named(caught)}` : ""}.`,
-    h`<b>Innocent pictures matched</b>, before any check, of ${photos} a year (assumed, from a peak day's): test pictures of all kinds, by letter below${alone_ ? h`; photographs alone: ${glue(alone_.map((rows) => h`${photographsFlagged(rows[0])} (${RELATIONS[rows[0].design.relation]})`), ", ")}` : ""}. Recalled rates, unsourced: ${roundedBetween(literature.low, literature.high)}. Nobody knows which holds for real traffic and a long list, nor how many are left after the checks. With ${rounded(given("files"))} known files a year, most reports are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
-    h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree and a person decide; the sender is told, unless an authority asks to wait, and can complain, which shows the match to whoever sees the traffic; in 0a the provider's word says who sent it. Errors, arrests, blocked accounts: not measured. Tried: ${withstoodOf(now.sources.after[0].attacks)}`,
+    h`<b>Innocent pictures matched</b>, before any check, of ${photos} a year (assumed): test pictures of all kinds, by letter below${alone_ ? h`; photographs alone: ${glue(alone_.map((rows) => h`${photographsFlagged(rows[0])} (${RELATIONS[rows[0].design.relation]})`), ", ")}` : ""}. Recalled rates, unsourced: ${roundedBetween(literature.low, literature.high)}. Nobody knows which holds for real traffic and a long list, nor how many are left after the checks. With ${rounded(given("files"))} known files a year, most reports are wrong ${to("year", h`above one error in ${someTo(yearNow().balance)} pictures`, "part")} (${optionLabel(yearNow().held)}).`,
+    h`<b>A person wrongly reported</b>, in this prototype: a second hash must agree and a person decide; the sender is told, unless an authority asks to wait, and can complain, which shows the match to whoever sees the traffic. Errors, arrests, blocked accounts: not measured.`,
     h`<b>In every design</b> the provider knows who sends to whom, when and how much, whether a report follows, and can read those who never compared keys. Where there is a list, curator and centre hold it, and its maker can list anything.`,
     h`<b>Threshold</b>: ${counts.length ? h`a voucher leaves for every picture; the centre can open those that match once a device has ${unique(counts.map((row) => row.design.parameters.threshold)).join(" or ")}, as run here. Below, cryptography alone keeps the promise, not silence. ` : ""}${thresholdsSaid()}`,
     h`<b>Abuse</b>: ${exposedSaid()}`,
-    h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by timing or power, a country's scale. Nothing is ranked.`,
+    h`<b>Nobody measured</b> real lists, real traffic, decisions of people, leaks by computing time or power, a country's scale. Nothing is ranked.`,
   ];
   return section(
     "sheet",
@@ -338,7 +338,7 @@ const sheetPart = () => {
     table("Options by level", head, rows, "decision"),
     glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`)),
     para(
-      h`List of this run: ${listed()}; real list: ${number(realList())}. Assumed: ${number(given("items"))} pictures, ${number(given("setups"))} set-ups and ${number(DAYS * given("updates"))} updates a user and year. Price: what networks may charge each other for roaming, no tariff. Run of ${now.run.made_at}, digest ${now.run.digest.slice(0, 16)}.`,
+      h`List of this run: ${listed()}; real list: ${number(realList())}. Assumed: ${number(given("items"))} pictures, ${number(given("setups"))} set-ups and ${number(DAYS * given("updates"))} updates a user and year. Price: roaming between networks, no tariff. Run of ${now.run.made_at}, digest ${now.run.digest.slice(0, 16)}.`,
     ),
   );
 };
