@@ -109,7 +109,12 @@ const loadPart = (rows, n) => {
         )
       : absent(NOTHING);
   };
-  const again = (row) => (!asksNobody(row) && ASKED.every((name) => valueOf(row, name) !== null) ? bytes(ASKED.reduce((sum, name) => sum + valueOf(row, name), 0)) : absent(NOTHING));
+  const again = (row) =>
+    !asksNobody(row) && ASKED.every((name) => valueOf(row, name) !== null)
+      ? opens(place(row.id, "again"), bytes(ASKED.reduce((sum, name) => sum + valueOf(row, name), 0)), () =>
+          evidence(h`${code(row)}: one query again`, ASKED.map((name) => [kindOf(name).title, fig(row, name)])),
+        )
+      : absent(NOTHING);
   return fold("load", "Groups, retries, busiest hour", [
     para(h`Of one listed picture to several people: queries, uploads, reports without vouchers, and people whom these name, as servers and the centre counted. Busiest hour: cores at ${number(n)} entries, with ${percent(retries.value)} of queries asked again, times ${number(peak.value)}; both are assumptions.`),
     table(
