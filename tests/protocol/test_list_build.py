@@ -48,8 +48,8 @@ def killed(done: int, total: int) -> None:
 
 @pytest.fixture(autouse=True)
 def short_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for design in ("oprf_psi", "token_psi"):
-        monkeypatch.setattr(import_module(f"blindmatch_protocol.designs.{design}.build"), "BATCH", BATCH)
+    for module in ("oprf_psi.design", "token_psi.build"):
+        monkeypatch.setattr(import_module(f"blindmatch_protocol.designs.{module}"), "BATCH", BATCH)
 
 
 def built(

@@ -203,14 +203,14 @@ class TestFailures:
             assert (computed(workers, elsewhere, 40, 4) == expected).all()
 
 
-@pytest.mark.parametrize("package", [oprf_psi, token_psi])
+@pytest.mark.parametrize(("package", "build"), [(oprf_psi, oprf_psi.design), (token_psi, token_psi.build)])
 def test_a_design_builds_the_same_files_with_helpers(
-    package: Any, workers: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    package: Any, build: Any, workers: WorkerPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = entries(100)
     source = batches_of(held.hashes, held.ids, held.salts)
-    monkeypatch.setattr(package.build, "BATCH", 16)
-    monkeypatch.setattr(package.build, "SHARED", 0)
+    monkeypatch.setattr(build, "BATCH", 16)
+    monkeypatch.setattr(build, "SHARED", 0)
     asked = []
     monkeypatch.setattr(
         workers, "rows", lambda *args, rows=workers.rows: (asked.append(args[0].__name__), rows(*args))[1]
