@@ -159,8 +159,8 @@ def test_evidence_names_the_row_and_the_command(sample: Drawn) -> None:
     assert all(sample.opened(place) for place in sample.evidence)
 
 
-HELD = 21
-"""Designs that both views have room for, more than there are."""
+HELD = 20
+"""Designs that both views have room for."""
 
 
 @pytest.mark.parametrize("view", ["parts", "sheet"])
@@ -389,7 +389,7 @@ def test_what_is_opened_names_no_code_but_where_a_file_is_cited(sample: Drawn) -
     """Folds and evidence, too: attacks, facts and methods have words; ids stand in citations, as code."""
     said = committed("plain")
     assert said["attacks"].keys() == ATTACKS.keys() and len({*said["attacks"].values()}) == len(ATTACKS)
-    ids = "|".join(name for name in ATTACKS if "-" in name and name != "look-alikes")
+    ids = "|".join(name for name in ATTACKS if "-" in name and name not in {"look-alikes", "made-up"})
     jargon = re.compile(rf"\b\w+_\w+\b|V?OPRF|\bBFV\b|SSIM|\b\w+-psi\b|he-hamming|(?<![\w-])({ids})(?![\w-])")
     held = {"": sample.main, "sheet": sample.sheet, **sample.evidence}
     bare = {at: re.sub("<code\\b.*?</code>|<[^>]*>", " ", one, flags=re.DOTALL) for at, one in held.items()}
@@ -583,7 +583,7 @@ def test_a_figure_of_other_evidence_is_not_taken_apart_by_edits_of_this_one(
 def test_differences_between_designs_are_paired_and_those_that_are_not_resolved_say_so(
     sample: Drawn,
 ) -> None:
-    assert "9 of 9 are more than chance" in sample.words("missed")
+    assert "18 of 18 are more than chance" in sample.words("missed")
     words = sample.words("differences")
     assert "\u22120.264 (\u22120.374 to \u22120.165)" in words
     assert "8.68" in words, "beyond 24 bits, exact designs and tokens"
@@ -607,7 +607,7 @@ def test_the_command_compares_designs_of_the_evidence_and_says_why_it_has_no_oth
     shown = " ".join("".join(capfd.readouterr()).split())
     assert "none: not compared: nothing to measure" in shown and "0.26 (" in shown
     made = json.loads((tmp_path / "compared.json").read_text())
-    assert len(made["differences"]) == 3 and set(made["not_compared"]) == {
+    assert len(made["differences"]) == 6 and set(made["not_compared"]) == {
         "none",
         "device-classifier",
         "threshold-psi",

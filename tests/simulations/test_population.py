@@ -711,7 +711,7 @@ def test_bad_input_to_the_command_ends_in_one_line(tmp_path: Path) -> None:
     edited = tmp_path / "results.json"
     edited.write_bytes(SAMPLE.read_bytes().replace(b'"version": 4', b'"version": 3', 1))
     refused(in_process(tmp_path, "population", "--results", edited), REFUSED, "version 3", "reads 4")
-    refused(in_process(tmp_path, "population", "--designs", "nobody"), REFUSED, "--designs", "nobody")
+    refused(in_process(tmp_path, "population", "--designs", "nobody"), REFUSED, "designs: ", "nobody")
     assert in_process(tmp_path, "assess", "--quick", "--out", tmp_path, "--designs", "nobody").out == ""
     nowhere = tmp_path / "none.toml"
     refused(in_process(tmp_path, "population", "--inputs", nowhere), BAD_STATE, "none.toml", "cannot be read")

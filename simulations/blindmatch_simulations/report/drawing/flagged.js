@@ -101,9 +101,10 @@ const flaggedPart = () => {
         )
       : para("Not measured."),
     para(
-      h`The least leaves out pairs that a second hash calls the same picture. Three million pictures without a match bound 1 in a million: still ${opens("still", stillAYear(), () => evidence("False reports a year", [["how", "photos a day, times 365, over a million"]]))} false reports a year. <b>Recalled</b>, without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers. ${thresholdsSaid()}`,
+      h`The least leaves out pairs that a second hash calls the same picture. Three million pictures without a match bound 1 in a million: still ${opens("still", stillAYear(), () => evidence("False reports a year", [["how", "photos a day, times 365, over a million"]]))} false reports a year.`,
     ),
     fold("flagged-tables", "Reports a day; thresholds", [
+      para(h`<b>Recalled</b>, without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers. ${thresholdsSaid()}`),
       table("Reports a day, if no listed picture were missed", head, quoted),
       para(
         h`If false matches were independent, an account with ${number(given("items"))} pictures a year at ${number(given("rate"))} false matches a picture would reach ${number(given("threshold"))} matches with probability ${opens("threshold", number(reaches(given("items") * given("rate"), given("threshold"))), () => evidence("Threshold", [["how", "Poisson; one odd picture that is sent again and again is not independent"]]))}. Published: ${outsideLink("threshold_published")}; claimed: ${outsideLink("account_error_published")}.`,

@@ -251,7 +251,7 @@ const matrix = () => {
   const variants = designs().filter(baseOf);
   const varied = unique(now.sources.variants.filter((one) => variants.some((row) => Object.hasOwn(one.of, row.id))).map((one) => one.says));
   const broken = glue(failed().map((row) => h`<p class="failed">${code(row)} failed: ${row.why}</p>`));
-  const lists = h`Missed: of these copies, not real traffic.${designs().some(proven) ? "" : " No proof to outsiders was measured."}${given("list") ? "" : " Real lists are longer: choose one above."}`;
+  const lists = h`Missed: of these copies, not real traffic.${designs().some(proven) ? "" : " No proof to outsiders was measured."}${given("list") ? "" : " Real lists are longer."}`;
   return section(
     "matrix",
     h`<span class="headline">${headline()}</span>`,

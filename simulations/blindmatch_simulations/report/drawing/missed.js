@@ -170,12 +170,12 @@ const missedPart = () => {
     "What is missed?",
     para(
       groups.some((each) => wayOf(each[0]))
-        ? h`Of ${number(whole)} photographs of the corpus with ${rows[0].recall_by_edit.length} edits each, by their ${term("perceptual hash", "hashes")}; this run sent ${plan.listed}. New material is on no list: no list finds it.`
+        ? h`Of ${number(whole)} photographs of the corpus with ${rows[0].recall_by_edit.length} edits each, by their ${term("perceptual hash", "hashes")}; this run sent ${plan.listed}.`
         : h`${plan.listed} listed photographs were sent with every edit; designs of equal outcomes share a letter. New material is on no list.`,
     ),
     key,
     differencesPart(groups),
-    groups.every((each) => wayOf(each[0])) ? "" : para("Edits of one photograph hang together: of this run\u2019s few, true uncertainty is larger."),
+    groups.every((each) => wayOf(each[0])) ? "" : para("Of this run\u2019s few photographs, true uncertainty is larger."),
     fold("edits", "Every edit, with a picture of it", h`<ul class="edits">${cards}</ul>`),
     fold("missed-tables", "By design, edit and distance", [
       table(
