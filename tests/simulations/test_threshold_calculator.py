@@ -121,6 +121,6 @@ def test_without_a_rate_the_design_s_measured_bounds_are_taken() -> None:
     assert 0 < found["measured"].rate < found["at most"].rate < 1
     assert "committed evidence" in found["at most"].source
     assert run(["design", "threshold", "--design", "nosuch"]) != 0
-    (unmeasured,) = rates("threshold-psi", None, read_inputs(None))
+    (unmeasured,) = rates("device-classifier", None, read_inputs(None))
     assert unmeasured.name == LITERATURE and unmeasured.rate < 1
-    assert "threshold-psi not measured" in unmeasured.source
+    assert "device-classifier not measured" in unmeasured.source
