@@ -311,7 +311,7 @@ class Device(Messages):
             self._matcher.refresh()
         except (DeviceError, DesignError, SetFileError) as error:
             return [*held, error]
-        return self._reporting.submit_all(self._matcher.epoch)
+        return self._reporting.submit_all(self._matcher.epoch) if refused else held
 
     def _settle(self) -> None:
         """Leave behind neither what rows said before, nor when the last file came or went."""

@@ -313,31 +313,14 @@ def test_the_place_of_a_token_does_not_say_which_one_is_listed(monkeypatch: pyte
     assert where(4) == {0}
 
 
-def test_real_made_up_matching_and_poor_pictures_take_the_same_operations(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    counted = [0]
-    for name in ("multiply", "multiply_base", "add", "hash_multiply", "hash_to_group"):
-        inner = getattr(group, name)
+def test_real_made_up_matching_and_poor_pictures_take_the_same_operations() -> None:
+    def weigh(*given: Any) -> int:
+        return 1000 + max(len(one) for one in given if isinstance(one, np.ndarray))
 
-        def counting(*given: Any, inner: Any = inner) -> Any:
-            counted[0] += 1000 + max(len(one) for one in given if isinstance(one, np.ndarray))
-            return inner(*given)
-
-        monkeypatch.setattr(group, name, counting)
-
-    def operations(design: Any) -> set[int]:
-        deployed = world.built(design, synthetic=100)
-        phone, found = Phone(deployed), set()
-        for quality, rows in ((100, LISTED), (100, OTHERS), (0, LISTED[:2])):
-            for row in rows:
-                counted[0] = 0
-                phone.voucher(row, quality)
-                found.add(counted[0])
-        return found
-
-    assert len(operations(near.SMALL)) == 1
-    assert len(operations(SkipsReal())) == 2
+    names = "multiply", "multiply_base", "add", "hash_multiply", "hash_to_group"
+    with world.Operations(group, names, weigh) as taken:
+        assert len(taken.of(near.SMALL)) == 1
+        assert len(taken.of(SkipsReal())) == 2
 
 
 class SkipsReal(near.SmallThresholdNear):

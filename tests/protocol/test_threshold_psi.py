@@ -481,31 +481,11 @@ def test_periods_are_not_linked_by_what_the_shares_hang_on() -> None:
     assert linked(weak.ForAllPeriods())
 
 
-def test_real_made_up_matching_and_poor_pictures_take_the_same_operations(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    counted = [0]
-    for name in ("multiply", "multiply_base", "add", "hash_to_group"):
-        inner = getattr(sodium, name)
-
-        def counting(*given: Any, inner: Any = inner) -> Any:
-            counted[0] += 1
-            return inner(*given)
-
-        monkeypatch.setattr(sodium, name, counting)
-
-    def operations(design: ThresholdPsi) -> set[int]:
-        deployed = world.built(design, synthetic=100)
-        phone, found = Phone(deployed), set()
-        for quality, rows in ((100, LISTED), (100, OTHERS), (0, LISTED[:2])):
-            for row in rows:
-                counted[0] = 0
-                phone.voucher(row, quality)
-                found.add(counted[0])
-        return found
-
-    assert len(operations(DESIGN)) == 1
-    assert len(operations(weak.SkipsReal())) == 2
+def test_real_made_up_matching_and_poor_pictures_take_the_same_operations() -> None:
+    names = "multiply", "multiply_base", "add", "hash_to_group"
+    with world.Operations(sodium, names, lambda *given: 1) as taken:
+        assert len(taken.of(DESIGN)) == 1
+        assert len(taken.of(weak.SkipsReal())) == 2
 
 
 def test_lone_vouchers_of_unlisted_pictures_are_visible_in_no_small_table() -> None:

@@ -120,6 +120,7 @@ def rows_of(connection: Connection, pile: Pile, most: int) -> Held:
 def record_opened(connection: Connection, pile: Pile, held: Held, labels: Mapping[int, Label]) -> None:
     """Store that the opener was tried on these rows, and the labels (by index) that are new; of each day that
     vouchers came on, how many were opened, which stays when they are erased."""
+    opened = 0
     for at, label in labels.items():
         one = held.rows[at]
         if one.is_open:
@@ -128,15 +129,16 @@ def record_opened(connection: Connection, pile: Pile, held: Held, labels: Mappin
             "UPDATE vouchers SET label = ? WHERE number = ?", (label.encode(), one.number)
         )
         if stored.rowcount:  # it was not erased meanwhile
+            opened += 1
             connection.execute(
                 "INSERT INTO openings (day_ms, opened) VALUES (?, 1) "
                 "ON CONFLICT DO UPDATE SET opened = opened + 1",
                 (one.received_at_ms - one.received_at_ms % DAY_MS,),
             )
     connection.execute(
-        "UPDATE piles SET tried = MAX(tried, ?4), opened = (SELECT COUNT(label) FROM vouchers "
-        "WHERE (account, design, period) = (?1, ?2, ?3)) WHERE (account, design, period) = (?1, ?2, ?3)",
-        (*pile, held.wanted),
+        "UPDATE piles SET tried = MAX(tried, ?4), opened = opened + ?5 "
+        "WHERE (account, design, period) = (?1, ?2, ?3)",
+        (*pile, held.wanted, opened),
     )
 
 

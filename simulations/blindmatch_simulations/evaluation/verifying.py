@@ -125,7 +125,7 @@ class Folder:
         name, own = row["id"], results["options"].get("own")
         self._compare(f"designs/{name}.json", name, "the row", self._json(f"designs/{name}.json"), row)
         if row["kind"] != "design":
-            kind = "study" if name in self.declared["studies"] else "row" if "opened" not in row else "study"
+            kind = "study" if name in self.declared["studies"] or "opened" in row else "row"
             self._compare("results.json", name, "kind", row["kind"], kind)
             if row["figures"]:
                 self.not_derived[f"{row['kind']}: it has no raw rows"] += len(row["figures"])

@@ -77,7 +77,9 @@ def sessions_alone(
     state = new_state(design, setup, rng)
     for index, data in pictures:
         hashing, device, roles = Stopwatch(), Stopwatch(), Stopwatch()
-        item, size = items.setdefault(index, Picture.from_bytes(data)), 0
+        if index not in items:
+            items[index] = Picture.from_bytes(data)
+        item, size = items[index], 0
         with hashing:
             _ = item.fingerprint
         with device:
