@@ -1,14 +1,10 @@
-"""A run over a population: the same bits however it is computed, whole after an interruption."""
+"""A run over a population: the same bits however it is computed."""
 
 from __future__ import annotations
 
-import errno
 import json
 import multiprocessing
-import re
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -18,9 +14,9 @@ import msgspec
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import Progress, no_progress
-from blindmatch_simulations.cli.population import _rows
-from blindmatch_simulations.evaluation.assess.results import AnyResults, Measured, write_whole
-from blindmatch_simulations.evaluation.population import bands, messages, outputs, running
+from blindmatch_simulations.cli.population import _rows, unseen
+from blindmatch_simulations.evaluation.assess.results import AnyResults, Measured
+from blindmatch_simulations.evaluation.population import bands, outputs, running
 from blindmatch_simulations.evaluation.population.bands import calibrated
 from blindmatch_simulations.evaluation.population.computing import BANDS, ENDS
 from blindmatch_simulations.evaluation.population.counts import blocks
@@ -35,8 +31,6 @@ from blindmatch_simulations.evaluation.population.model import LITERATURE, Range
 from blindmatch_simulations.evaluation.population.model import literature as literature_of
 from blindmatch_simulations.evaluation.population.outputs import load
 from blindmatch_simulations.evaluation.population.running import (
-    PARTS,
-    RESULT,
     Options,
     _subject,
     read_results,
@@ -45,11 +39,10 @@ from blindmatch_simulations.evaluation.population.running import (
 )
 from blindmatch_simulations.measure.intervals import one_sided_most_rate, share
 from blindmatch_simulations.measure.results import Figure, encode, read, sealed
-from blindmatch_simulations.report.yearly import unseen, yearly
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 from msgspec.structs import replace
 from msgspec.structs import replace as replaced
-from support.command import BAD_STATE, COMMAND, REFUSED, blindmatch, in_process, refused
+from support.command import BAD_STATE, REFUSED, in_process, refused
 
 INPUTS = Path(running.__file__).parents[2] / "data" / "population.toml"
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample" / "results.json"
@@ -83,17 +76,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "calibrated", calibrated_once)
 
 
-def stopped(folder: Path, at: int) -> None:
-    """A run in a folder that is interrupted after so many blocks."""
-
-    def stop(done: int, total: int) -> None:
-        if done == at:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        literature(replaced(WHOLE, folder=folder), stop)
-
-
 @pytest.fixture(scope="module")
 def whole() -> dict[str, Any]:
     """The run that the others must equal."""
@@ -115,54 +97,6 @@ def test_another_seed_gives_other_bits(whole_quickly: dict[str, Any]) -> None:
     assert literature(replaced(WHOLE, seed=2))["digest"] != whole_quickly["digest"]
 
 
-def test_a_run_that_was_stopped_goes_on_with_the_blocks_it_has(
-    whole_quickly: dict[str, Any], tmp_path: Path
-) -> None:
-    folder = tmp_path / "year"
-
-    stopped(folder, 2)
-    assert len(list(folder.glob(f"{PARTS}/*/*"))) == 2
-    computed: list[int] = []
-    with pytest.MonkeyPatch.context() as patch:
-        real = running.computed
-        patch.setattr(running, "computed", lambda *given: computed.append(given[1]) or real(*given))
-        again = literature(replaced(WHOLE, folder=folder))
-    assert len(computed) == blocks(WHOLE.accounts) + 2 - 2
-    assert again["digest"] == whole_quickly["digest"]
-    assert json.loads((folder / RESULT).read_text())["digest"] == whole_quickly["digest"]
-    assert not (folder / PARTS).exists()
-
-
-@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-1], lambda data: data[:-1] + b"x"])
-def test_a_block_that_is_not_whole_is_computed_again(
-    damage: Callable[[bytes], bytes], whole_quickly: dict[str, Any], tmp_path: Path
-) -> None:
-    stopped(tmp_path, 3)
-    for part in tmp_path.glob(f"{PARTS}/*/*"):
-        part.write_bytes(damage(part.read_bytes()))
-    assert literature(replaced(WHOLE, folder=tmp_path))["digest"] == whole_quickly["digest"]
-
-
-@pytest.mark.slow
-def test_a_run_that_was_killed_goes_on(tmp_path: Path) -> None:
-    """SIGKILL for the command, with workers that then end by themselves."""
-    arguments = ("population", "--days", "60", "--designs", "literature", "--workers", "2")
-    folder, output = tmp_path / "year", tmp_path / "year.json"
-    process = subprocess.Popen([*COMMAND, *arguments, "--out", str(folder)], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(list(folder.glob(f"{PARTS}/*/*"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    kept = list(folder.glob(f"{PARTS}/*/*"))
-    assert 3 <= len(kept) < 6
-    assert not (folder / RESULT).exists()
-    again = blindmatch(tmp_path, *arguments, "--out", folder, "--json", output)
-    assert again.code == 0, again.err
-    once = in_process(tmp_path, *arguments[:-1], 1, "--json", "-")
-    assert json.loads(output.read_text())["digest"] == once.json["digest"]
-
-
 @pytest.mark.slow
 def test_two_workers_give_the_bits_of_one_and_one_that_is_killed_costs_its_block_alone(
     whole: dict[str, Any],
@@ -178,40 +112,6 @@ def test_two_workers_give_the_bits_of_one_and_one_that_is_killed_costs_its_block
     other = literature(replaced(WHOLE, workers=2), kill)
     assert (other["designs"], other["digest"]) == (whole["designs"], whole["digest"])
     assert next(killed) == 1
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
-    small = Options(1000, 2, folder=tmp_path / "year")
-    literature(small)
-    with pytest.raises(PopulationError, match="another run"):
-        literature(replaced(small, seed=9))
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "file").touch()
-    with pytest.raises(PopulationError, match="not empty"):
-        literature(replaced(small, folder=tmp_path / "other"))
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_folder_of_another_processor_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vector instructions differ from one to another, and with them the last bits of sums."""
-    small, here = Options(1000, 2, folder=tmp_path / "year"), running.machine()
-    literature(small)
-    literature(small)
-    monkeypatch.setattr(running, "machine", lambda: replace(here, processor="another"))
-    with pytest.raises(PopulationError, match="another run, or one of another processor"):
-        literature(small)
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_folder_of_other_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of a checkout before a change were mixed with those after it, and the digest was nobody's."""
-    small = Options(1000, 2, folder=tmp_path / "year")
-    literature(small)
-    (tmp_path / "model.py").write_text("changed")
-    monkeypatch.setattr(running, "__file__", str(tmp_path / "running.py"))
-    with pytest.raises(PopulationError, match="another run, or one of another processor or versions"):
-        literature(small)
 
 
 @pytest.mark.parametrize(
@@ -474,7 +374,6 @@ def test_people_that_nobody_has_are_not_told_as_a_number(tmp_path: Path) -> None
     for name in ("people_needed", "backlog", "oldest_days", "delay_days"):
         assert runs["oprf-psi"][name]["verdict"] == "not determinable"
         assert "verdict" not in runs[LITERATURE][name]
-    assert "not determinable" in yearly(made)
     assert "not determinable" in str(list(_rows(made["designs"])))
 
 
@@ -702,7 +601,7 @@ def test_the_command_writes_its_result_and_shows_it(tmp_path: Path) -> None:
     assert {"accounts", "days", "seconds", "workers", "digest", "designs"} <= made.keys()
     assert (made["accounts"], made["days"], made["workers"]) == (1000, 3, 1)
     assert made["digest"] in ran.out
-    assert f"written: {tmp_path / 'year' / 'population.html'}" in ran.out
+    assert f"written: {tmp_path / 'year' / 'population.json'}" in ran.out
     for whole in ("recognised", "server cores", "not measured", "activity.pictures_a_day"):
         assert whole in ran.out, "broken on 80 columns"
 
@@ -722,59 +621,3 @@ def test_bad_input_to_the_command_ends_in_one_line(tmp_path: Path) -> None:
 
 def test_inputs_written_out_are_those_that_were_read(whole_quickly: dict[str, Any]) -> None:
     assert whole_quickly["inputs"] == msgspec.to_builtins(EU)
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_folder_gets_a_page_with_a_band_for_each_design_and_day(tmp_path: Path) -> None:
-    folder, inputs = tmp_path / "year", tmp_path / "inputs.toml"
-    hostile = INPUTS.read_text().replace(
-        '"no source: few accounts', '"<script>alert(1)</script> few accounts'
-    )
-    inputs.write_text(hostile)
-    arguments = ("--accounts", 1000, "--days", 150, "--designs", "oprf-psi,none,literature")
-    ran = in_process(tmp_path, "population", *arguments, "--out", folder, "--inputs", inputs)
-    assert ran.code == 0, ran.err
-    page = (folder / "population.html").read_text()
-    assert page.count("<polygon") == page.count("<polyline") == 2 * 3
-    assert "<script" not in page
-    assert "&lt;script&gt;" in page
-    lines = re.findall('<polyline class="w" fill="none" points="([^"]*)"', page)
-    points = [len(line.split()) for line in lines]
-    assert points == [75] * 6
-    assert "the design matches nothing" in page
-    for part, field, _ in figures(read_inputs(None)):
-        assert f"{part}.{field}" in page
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, written = tmp_path / "year", list[Path]()
-
-    def full(path: Path, data: bytes) -> None:
-        if len(written) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        written.append(path)
-        write_whole(path, data)
-
-    arguments = ("--accounts", 300_000_000, "--days", 2, "--designs", "literature", "--out", folder)
-    with monkeypatch.context() as patch:
-        patch.setattr(running, "write_whole", full)
-        refused(in_process(tmp_path, "population", *arguments), BAD_STATE, "No space left")
-    assert len(written) == 2
-    ran = in_process(tmp_path, "population", *arguments)
-    assert ran.code == 0, ran.err
-    assert json.loads((folder / RESULT).read_text())["digest"] in ran.out
-
-
-@pytest.mark.usefixtures("quick")
-def test_devices_that_disagree_end_the_command_with_a_wrong_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = {"agree": False, "outputs": {"true": {"counted": 9, "low": 1, "high": 2, "within": False}}}
-    monkeypatch.setattr(messages, "lived", lambda *given: told)
-    arguments = ("--accounts", 1000, "--days", 2, "--designs", "oprf-psi", "--devices", 5)
-    ran = in_process(tmp_path, "population", *arguments)
-    assert ran.code == 1
-    assert "5 real devices" in ran.out

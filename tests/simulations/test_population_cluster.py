@@ -1,4 +1,4 @@
-"""Work on local Ray clusters, of two workers and of three nodes; skipped without Ray (`make ray`)."""
+"""Work on a local Ray cluster of three nodes; skipped without Ray (`make ray`)."""
 
 from __future__ import annotations
 
@@ -11,26 +11,12 @@ from pathlib import Path
 import pytest
 from blindmatch_simulations.testbed.pictures.crops import crops
 from support.assess_rows import tiny
-from support.command import BAD_STATE, REFUSED, USAGE, blindmatch, in_process, refused
-
-ARGUMENTS = ("population", "--accounts", "40000000", "--days", "2", "--designs", "literature")
+from support.command import BAD_STATE, REFUSED, USAGE, in_process, refused
 
 
 def needs_ray() -> None:
     """Skip with one line where it is not installed."""
     pytest.importorskip("ray", reason="Ray is not installed: make ray")
-
-
-@pytest.mark.slow
-def test_a_local_cluster_gives_the_bits_of_one_process(tmp_path: Path) -> None:
-    needs_ray()
-    made = []
-    for more in (("--ray", "--workers", "2"), ()):
-        ran = blindmatch(tmp_path, *ARGUMENTS, *more, "--json", "-")
-        assert ran.code == 0, ran.err
-        made.append(ran.json)
-    assert made[0]["digest"] == made[1]["digest"]
-    assert made[0]["designs"] == made[1]["designs"]
 
 
 @pytest.mark.slow
@@ -94,14 +80,6 @@ def test_a_sweep_on_nodes_takes_neither_own_pictures_nor_designs_of_files(tmp_pa
 @pytest.mark.slow
 def test_an_address_without_a_cluster_ends_in_one_line(tmp_path: Path) -> None:
     needs_ray()
-    ran = in_process(tmp_path, *ARGUMENTS, "--ray", "no address")
+    (tmp_path / "picture.png").write_bytes(crops(1, seed=1)[0].data)
+    ran = in_process(tmp_path, "corpus", "scan", tmp_path, "--ray", "no address")
     refused(ran, REFUSED, "--ray", "no cluster at no address")
-
-
-@pytest.mark.parametrize("more", [("--ray", "local"), ("--ray",), ("--ray", "--workers", "2")])
-def test_without_ray_the_command_says_so(
-    more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    ran = in_process(tmp_path, *ARGUMENTS, *more)
-    refused(ran, BAD_STATE, "not installed: ray", "pip install ray")

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from blindmatch_protocol.picture.decode import Picture
-from blindmatch_simulations.evaluation.population import bands, counts, messages, outputs
+from blindmatch_simulations.evaluation.population import bands, counts, outputs
 from blindmatch_simulations.evaluation.population.centre import worked
 from blindmatch_simulations.evaluation.population.counts import Count, block_counts
 from blindmatch_simulations.evaluation.population.inputs import Inputs, figures, read_inputs, with_value
@@ -33,6 +33,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from scipy.special import gammaln
+from support import explicit_messages as messages
 
 SIGMAS = 4.5
 """A mean further off than this is no chance: 1 in 150,000, and seeds are fixed."""

@@ -105,7 +105,7 @@ COMMANDS: Final = {name: Command(**fields) for name, fields in table_of("command
 """A module is loaded when its command is called: a server needs nothing of an assessment, and the list of
 commands needs none."""
 
-LEFT_OUT: Final = dict.fromkeys(((name, "--ray") for name in ("population", "corpus", "assess")), "local")
+LEFT_OUT: Final = dict.fromkeys(((name, "--ray") for name in ("corpus", "assess")), "local")
 """Options whose value may be left out, and what it is then; Typer has none."""
 
 

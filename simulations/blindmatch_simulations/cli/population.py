@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import groupby
@@ -11,19 +12,15 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Found, people
 from blindmatch_simulations.cli.console import parts, table
-from blindmatch_simulations.cli.corpus import RayOption
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
 from blindmatch_simulations.evaluation.assess.results import write_whole
-from blindmatch_simulations.evaluation.population.computing import DEVICE_DAYS
 from blindmatch_simulations.evaluation.population.inputs import YEAR, read_inputs
 from blindmatch_simulations.evaluation.population.running import Options, run
 from blindmatch_simulations.measure.phases import as_heard
-from blindmatch_simulations.measure.results import shortest
-from blindmatch_simulations.report.yearly import BANDS, COMPARED, unseen, yearly
+from blindmatch_simulations.measure.results import short, shortest
 
 SHOWN: Final = {
     "true_reports": "true reports", "false_reports": "false reports", "accounts_wrong": "wrong accounts",
@@ -31,8 +28,13 @@ SHOWN: Final = {
     "server_cores": "server cores", "keys_used": "keys used",
 }  # fmt: skip
 EFFORT: Final = 1 + list(SHOWN).index("people_needed")
-PAGE: Final = "population.html"
+RESULT: Final = "population.json"
 WIDEST: Final = 3
+BANDS: Final = (
+    "Below a value is what 95 % of runs lie in, by chance, at either end of what was measured; below that, "
+    "with every input and measured figure drawn between its ends, too."
+)
+COMPARED: Final = "Reports a head, beside counted years; this validates no part of the model"
 
 ResultsOption = Annotated[
     Path | None,
@@ -53,14 +55,7 @@ WorkersOption = Annotated[
     int, typer.Option("--workers", min=1, max=256, help="Processes; the result does not depend on it.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Decides every random number.")]
-DevicesOption = Annotated[
-    int,
-    typer.Option("--devices", min=0, max=100_000, help="Also run so many real devices of each design."),
-]
-OutOption = Annotated[
-    Path | None,
-    typer.Option("--out", help="Folder of result and page; an interrupted run goes on."),
-]
+OutOption = Annotated[Path | None, typer.Option("--out", help=f"Folder for {RESULT}.")]
 
 
 def run_population(
@@ -70,9 +65,7 @@ def run_population(
     accounts: AccountsOption = None,
     days: DaysOption = YEAR,
     workers: WorkersOption = 1,
-    ray: RayOption = "",
     seed: SeedOption = 1,
-    devices: DevicesOption = 0,
     out: OutOption = None,
 ) -> Found:
     """Simulate a messenger with many accounts over many days: what each design reports, misses and costs.
@@ -80,25 +73,18 @@ def run_population(
     How a design behaves is read from the committed evidence and a results file of assess; what people and the
     centre do from a file of inputs, each figure with its source. Bands are where 95 % of runs lie: by chance,
     and with inputs drawn, too.
-    Exit code 1 if real devices (--devices) count what the model excludes.
     """
     given = read_inputs(inputs)
     count = int(given.accounts.number.value) if accounts is None else accounts
     chosen = [name.strip() for name in designs.split(",") if name.strip()]
     with phases(people()) as begin:
-        options = Options(count, days, workers, seed, out, devices, ray)
+        options = Options(count, days, workers, seed)
         made = run(given, results, chosen, options, partial(as_heard(begin), "blocks"))
-    if out is not None:
-        write_whole(out / PAGE, yearly(made).encode())
     shown = list(_shown(made, f"{count:,} accounts, {days:,} days, seed {seed}"))
     if out is not None:
-        shown.append(f"written: {out / PAGE}")
-    lived = {one["design"]: one["devices"] for one in made["designs"] if one.get("devices")}
-    if lived:
-        title = f"{devices:,} real devices, {min(days, DEVICE_DAYS)} days"
-        shown.append(table(title, LIVED, list(_lived(lived))))
-    right = all(one["agree"] for one in lived.values())
-    return Found(made, shown, exit_codes.OK if right else exit_codes.WRONG)
+        write_whole(out / RESULT, json.dumps(made, indent=1).encode() + b"\n")
+        shown.append(f"written: {out / RESULT}")
+    return Found(made, shown)
 
 
 def _shown(made: Mapping[str, Any], size: str) -> Iterator[Table | str]:
@@ -113,7 +99,6 @@ def _shown(made: Mapping[str, Any], size: str) -> Iterator[Table | str]:
 
 
 TORNADO: Final = ("output", "expected", "figure", "at its low end", "at its high end")
-LIVED: Final = ("design", "what", "counted", "model, 99.99 %", "agrees")
 COUNTED: Final = ("year", "what", "expected", "counted", "residual %")
 
 
@@ -151,8 +136,11 @@ def _years(years: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
                 yield one["name"], what, one[what]["expected"], one[what]["counted"], share
 
 
-def _lived(lived: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
-    for design, told in lived.items():
-        for what, one in told["outputs"].items():
-            agrees = "yes" if one["within"] else "no"
-            yield design, what, one["counted"], f"{one['low']:,} to {one['high']:,}", agrees
+def unseen(made: Mapping[str, Any]) -> str:
+    """What pictures without a match bound, and what that still allows."""
+    one = made["unseen"]
+    return (
+        f"{one['pictures']:,} pictures without a match bound false matches at 1 in 1,000,000, which still is "
+        f"{short(one['false_reports'])} false reports here. That a longer list matches more, in proportion, "
+        "is a model."
+    )

@@ -1,28 +1,24 @@
 """A run: how designs behave, read from a results file of an assessment; every design's blocks on all workers,
-kept as they are done, and put together at the end."""
+put together at the end."""
 
 from __future__ import annotations
 
-import io
 import json
-import platform
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from blindmatch_protocol.contract import Progress, no_progress
-from blindmatch_server.hosting.workers import TaskError, WorkerError
+from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess import results as assess
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
-from blindmatch_simulations.evaluation.assess.results import RESULTS, results_in, write_whole
+from blindmatch_simulations.evaluation.assess.results import RESULTS, results_in
 from blindmatch_simulations.evaluation.population.bands import calibrated, unseen
 from blindmatch_simulations.evaluation.population.computing import Work, blocks_of, computed
 from blindmatch_simulations.evaluation.population.counts import Count
@@ -48,8 +44,7 @@ from blindmatch_simulations.evaluation.studies.evidence import (
     committed_figure,
 )
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
-from blindmatch_simulations.measure.cluster import completed, room
-from blindmatch_simulations.measure.machine import machine
+from blindmatch_simulations.measure.cluster import completed
 from blindmatch_simulations.measure.results import Figure, ResultsError, Row, read
 
 _PACKAGE: Final = Path(__file__).parents[2]
@@ -210,12 +205,8 @@ def _range(name: str, figure: Figure | None) -> Range:
     return Range(figure.value, low, high, f"{FILE}, {figure.n or '?'} pictures")
 
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the JSON; goes up when a key changes its meaning or goes."""
-PARTS: Final = "parts"
-KEY: Final = "run.json"
-RESULT: Final = "population.json"
-DIGEST: Final = 32
 
 Task = tuple[str, int]
 """A design, and a block of it."""
@@ -225,19 +216,13 @@ class Options(Struct, frozen=True):
     """Attributes:
     accounts, days: of the population.
     workers: processes that compute; 1 is this one.
-    ray: address of a Ray cluster that computes in their place (`cluster`); empty for none.
     seed: decides every random number.
-    folder: keeps blocks that are done, so that an interrupted run goes on; None keeps nothing.
-    devices: real ones of each design to hold the model against; 0 for none.
     """
 
     accounts: int
     days: int
     workers: int = 1
     seed: int = 1
-    folder: Path | None = None
-    devices: int = 0
-    ray: str = ""
 
 
 def run(
@@ -247,35 +232,31 @@ def run(
     options: Options,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """The whole result, as the JSON has it; `PopulationError` if an input is refused, the folder holds
-    another run, or workers keep ending; `ResultsError` if the results file is not whole."""
+    """The whole result, as the JSON has it; `PopulationError` if an input is refused, or workers keep ending;
+    `ResultsError` if the results file is not whole."""
     began, read = time.monotonic(), read_results(results)
     found = subjects(read, inputs, chosen)
     works = {
-        one.design: Work(
-            model(inputs, one.behaviour, options.accounts, options.days), one.reference, options.seed,
-            options.devices if one.reference else 0,
-        )
+        one.design: Work(model(inputs, one.behaviour, options.accounts, options.days), options.seed)
         for one in found
         if one.behaviour is not None
-    }  # fmt: skip
-    kept = _Kept(options.folder, _key(inputs, read.digest, options))
+    }
     counts = {name: np.zeros((len(Count), options.days), np.int64) for name in works}
     told: dict[str, dict[str, Any]] = {name: {} for name in works}
     first = {name: next(one for one in works if works[one].alike(work)) for name, work in works.items()}
     tasks = [(name, block) for name, work in works.items() for block in blocks_of(work, first[name] != name)]
-    for number, ((name, block), data) in enumerate(_done(tasks, works, options, kept), 1):
-        if block < 0:
-            told[name].update(json.loads(data))
+    for number, ((name, _), made) in enumerate(_done(tasks, works, options.workers), 1):
+        if isinstance(made, dict):
+            told[name].update(made)
         else:
-            counts[name] += np.load(io.BytesIO(data), allow_pickle=False)
+            counts[name] += made
         progress(number, len(tasks))
     for name, other in first.items():
         counts[name], told[name]["bands"] = counts[other], told[other]["bands"]
         told[name]["joint"] = {**told[other]["joint"], **told[name]["loads"]}
     rows = [_row(one, works.get(one.design), counts, told) for one in found]
     years = calibrated(inputs, options.seed)
-    made = {
+    return {
         "population": VERSION, "accounts": options.accounts, "days": options.days,
         "seconds": round(time.monotonic() - began, 3), "workers": options.workers, "seed": options.seed,
         "digest": sha256(json.dumps([rows, years], sort_keys=True).encode()).hexdigest(),
@@ -284,8 +265,6 @@ def run(
         "unseen": unseen(model(inputs, literature(inputs), options.accounts, options.days)),
         "designs": rows, "calibration": years,
     }  # fmt: skip
-    kept.finish(made)
-    return made
 
 
 def _row(
@@ -300,88 +279,22 @@ def _row(
     return {
         "design": one.design, "status": "measured", "entries_measured": one.behaviour.entries,
         "behaviour": behaviour, "run": year, "daily": day, "sensitivity": found["sensitivity"],
-        "devices": found.get("devices"),
     }  # fmt: skip
 
 
 def _done(
-    tasks: Sequence[Task], works: Mapping[str, Work], options: Options, kept: _Kept
-) -> Iterator[tuple[Task, bytes]]:
-    todo = []
-    for task in tasks:
-        held = kept.get(task)
-        if held is None:
-            todo.append(task)
-        else:
-            yield task, held
-    here = ((task, computed(works[task[0]], task[1])) for task in todo)
-    for task, data in here if options.workers == 1 and not options.ray else _in_workers(todo, works, options):
-        kept.put(task, data)
-        yield task, data
-
-
-def _in_workers(
-    todo: Sequence[Task], works: Mapping[str, Work], options: Options
-) -> Iterator[tuple[Task, bytes]]:
-    workers, count = room(options.workers, options.ray)
-    calls = {(name, block): (computed, works[name], block) for name, block in todo}
+    tasks: Sequence[Task], works: Mapping[str, Work], workers: int
+) -> Iterator[tuple[Task, Counts | dict[str, Any]]]:
+    if workers == 1:
+        yield from ((task, computed(works[task[0]], task[1])) for task in tasks)
+        return
+    pool = Workers(workers)
+    calls = {(name, block): (computed, works[name], block) for name, block in tasks}
     try:
-        yield from completed(workers, calls, 2 * count)
+        yield from completed(pool, calls, 2 * workers)
     except WorkerError as error:
-        raise PopulationError("workers: they keep ending; go on with fewer --workers") from error
+        raise PopulationError("workers: they keep ending; try fewer --workers") from error
     except TaskError as error:
         raise PopulationError(f"workers: a block failed: {error}") from error
     finally:
-        workers.end()
-
-
-class _Kept:
-    """Tasks that are done, a file each, in the folder of one run; `PopulationError` if it is the folder of
-    another run, or of something else."""
-
-    def __init__(self, folder: Path | None, key: str) -> None:
-        self._folder = folder
-        if folder is None:
-            return
-        if (folder / KEY).exists():
-            if (folder / KEY).read_text() != key:
-                raise PopulationError(
-                    f"--out: {folder} holds another run, or one of another processor or versions"
-                )
-        elif folder.exists() and any(folder.iterdir()):
-            raise PopulationError(f"--out: {folder} is not empty, and holds no run")
-        write_whole(folder / KEY, key.encode())
-
-    def _path(self, task: Task) -> Path | None:
-        name, block = task
-        return self._folder and self._folder / PARTS / sha256(name.encode()).hexdigest()[:16] / f"{block}"
-
-    def get(self, task: Task) -> bytes | None:
-        path = self._path(task)
-        if path is None or not path.exists():
-            return None
-        raw = path.read_bytes()
-        head, data = raw[:DIGEST], raw[DIGEST:]
-        return data if sha256(data).digest() == head else None
-
-    def put(self, task: Task, data: bytes) -> None:
-        path = self._path(task)
-        if path is not None:
-            write_whole(path, sha256(data).digest() + data)
-
-    def finish(self, made: Mapping[str, Any]) -> None:
-        if self._folder is not None:
-            write_whole(self._folder / RESULT, json.dumps(made, indent=1).encode() + b"\n")
-            shutil.rmtree(self._folder / PARTS, ignore_errors=True)
-
-
-def _key(inputs: Inputs, digest: str, options: Options) -> str:
-    """What decides every bit of a run, so that blocks of two runs are not mixed."""
-    held = {
-        "run": VERSION, "inputs": to_builtins(inputs), "results": digest,
-        "accounts": options.accounts, "days": options.days, "seed": options.seed, "devices": options.devices,
-        "machine": platform.machine(), "processor": machine().processor,
-        "code": [sha256(one.read_bytes()).hexdigest() for one in sorted(Path(__file__).parent.glob("*.py"))],
-        "packages": {name: version(name) for name in ("blindmatch", "numpy", "scipy")},
-    }  # fmt: skip
-    return json.dumps(held, indent=1, sort_keys=True) + "\n"
+        pool.end()

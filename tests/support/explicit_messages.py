@@ -17,11 +17,9 @@ import numpy as np
 from blindmatch_protocol.codec import Message as State
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import seeded
-from blindmatch_protocol.contract import AnyDesign, Progress, no_progress
+from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
-from msgspec import Struct, field
-
 from blindmatch_simulations.evaluation.population.bands import totals
 from blindmatch_simulations.evaluation.population.counts import Count
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs, with_value
@@ -38,6 +36,7 @@ from blindmatch_simulations.evaluation.population.model import (
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled, opened, publish, run_session
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, SamplePicture, crops
 from blindmatch_simulations.testbed.pictures.pool import random_hashes
+from msgspec import Struct, field
 
 
 class Kind(StrEnum):
@@ -268,9 +267,7 @@ class World(Struct):
         return Behaviour(Range.exactly(min(1.0, recall)), Range.exactly(false), one, asks)
 
 
-def lived(
-    design: AnyDesign, inputs: Inputs, accounts: int, days: int, seed: int, progress: Progress = no_progress
-) -> dict[str, Any]:
+def lived(design: AnyDesign, inputs: Inputs, accounts: int, days: int, seed: int) -> dict[str, Any]:
     """What so many devices count in so many days, and the 99.99 % bands of the model for it; `DesignError` if
     the design cannot publish the list, `ProtocolError` if a session fails."""
     for (part, name), value in DENSE.items():
@@ -279,12 +276,7 @@ def lived(
     its = model(inputs, world.measured(), accounts, days)
     everybody = people(its, seed)
     sent = messages(its, everybody, seed)
-
-    def find(message: Message) -> bool:
-        progress(world.sessions, len(sent))
-        return world.finds(message)
-
-    made = counted(its, everybody, sent, find, seed).sum(axis=1)
+    made = counted(its, everybody, sent, world.finds, seed).sum(axis=1)
     drawn = totals(its, seed, RUNS, "devices")
     held: dict[str, dict[str, Any]] = {}
     for name, row in BOTH.items():
