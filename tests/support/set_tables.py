@@ -7,9 +7,10 @@ import inspect
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from blindmatch_proofs.endorsement import batch as endorsements
 from blindmatch_proofs.endorsement import verify as trees
@@ -17,7 +18,10 @@ from blindmatch_protocol.designs import deltas, device_list_hashed, third_party
 from blindmatch_protocol.designs.enclave import design as enclave
 from blindmatch_protocol.designs.he_hamming import files as he_files
 from blindmatch_protocol.designs.prefix_bucket import files as bucket_files
+from blindmatch_protocol.designs.threshold_near import design as threshold_near
 from blindmatch_protocol.designs.threshold_psi import design as threshold_psi
+from blindmatch_protocol.designs.threshold_psi import shares as threshold_shares
+from blindmatch_protocol.designs.threshold_psi import table as threshold_table
 from blindmatch_protocol.designs.token_psi import layers as token_layers
 from blindmatch_protocol.designs.voprf import files as voprf_files
 from blindmatch_protocol.setfile import layout
@@ -102,14 +106,43 @@ def kinds() -> str:
 
 
 def _documented() -> Iterator[tuple[int, str]]:
-    """Each kind and the docstring below its constant, where it has one."""
+    """Each kind and what its constant says of it, where it says anything."""
     for module, names in {(module, names) for owned in FILES.values() for module, names in owned}:
-        body = ast.parse(inspect.getsource(module)).body
-        for constant, text in pairwise(body):
-            target = constant.targets[0] if isinstance(constant, ast.Assign) else constant
-            target = target.target if isinstance(target, ast.AnnAssign) else target
-            if isinstance(target, ast.Name) and target.id in names.split() and isinstance(text, ast.Expr):
-                yield getattr(module, target.id), " ".join(ast.literal_eval(text.value).split())
+        yield from _constants(module, names)
+
+
+def _constants(module: ModuleType, names: str) -> Iterator[tuple[Any, str]]:
+    """The values of a module's constants, with the docstrings below them."""
+    for constant, text in pairwise(ast.parse(inspect.getsource(module)).body):
+        target = constant.targets[0] if isinstance(constant, ast.Assign) else constant
+        target = target.target if isinstance(target, ast.AnnAssign) else target
+        if isinstance(target, ast.Name) and target.id in names.split() and isinstance(text, ast.Expr):
+            yield getattr(module, target.id), " ".join(ast.literal_eval(text.value).split())
+
+
+DERIVED: Final[Mapping[str, tuple[tuple[ModuleType, str], ...]]] = {
+    "threshold-psi": (
+        (threshold_table, "_HASH_TAG _PLACE_TAG _MOST_SEGMENT"),
+        (
+            threshold_shares,
+            "_PLACE_TAG _NOISE_TAG _COIN_TAG _PATTERN_TAG _POLYNOMIAL_TAG _NAME_TAG _ACCOUNT_KEY_TAG",
+        ),
+        (threshold_psi, "_AD_TAG _MATCH_TAG _EVIDENCE_TAG _PERIOD_TAG"),
+    ),
+    "threshold-near": ((threshold_near, "_MASK_TAG _COMMITMENT_TAG _FILLING HITS"),),
+}
+"""By what tags and numbers the bytes of a design's vouchers and table are derived."""
+
+
+def derived(design: str) -> str:
+    """What every tag and number is for, by its docstring."""
+    rows = [
+        (f"`{value.rstrip(bytes(1)).decode() if isinstance(value, bytes) else value}`", text)
+        for module, names in DERIVED[design]
+        for value, text in _constants(module, names)
+    ]
+    assert len(rows) == sum(len(names.split()) for _, names in DERIVED[design])
+    return table(("tag, number", "what"), rows)
 
 
 def rows_of(form: struct.Struct, kind: type[Struct], last: tuple[str, ...] = ()) -> str:
@@ -125,6 +158,7 @@ def rows_of(form: struct.Struct, kind: type[Struct], last: tuple[str, ...] = ())
 END: Final = (f"`{layout.END_MAGIC.decode()}`",)
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "the kinds of sections: make pages": kinds,
+    **{f"the bytes of {name}: make pages": partial(derived, name) for name in DERIVED},
     "a row of the section table: make pages": lambda: rows_of(layout.SECTION, layout.Section),
     "the trailer: make pages": lambda: rows_of(layout.TRAILER, layout.Trailer, END),
 }

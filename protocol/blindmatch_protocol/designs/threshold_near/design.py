@@ -58,9 +58,12 @@ KEY_BYTES: Final = 16
 TOKEN_BYTES: Final = group.ELEMENT_BYTES + KEY_BYTES
 _BLOCK: Final = 128
 _MASK_TAG: Final = b"blindmatch/threshold-near/mask/v1".ljust(_BLOCK, b"\0")
+"""SHA-512 of S: 16, which mask the key."""
 _COMMITMENT_TAG: Final = b"blindmatch/threshold-near/commitment/v1".ljust(_BLOCK, b"\0")
+"""SHA-512 of associated data, which has SHA-256 of the rows in the place of Q, and key: commitment, 32, and
+key of the outer seal, 32."""
 _FILLING: Final = 255
-"""In the place of a band's number in keys of the table that are no token."""
+"""A key of the table is a band's number, 1, and a token, 8; what fills up six an entry this and 0, 1, ..."""
 
 
 class Sizes(Struct, frozen=True):
@@ -85,9 +88,10 @@ class Sizes(Struct, frozen=True):
 
 
 HITS: Final = (490, 56, 18, 17, 46, 373)
-"""Of 1,000 synthetic vouchers, how many have 1 to 6 tokens listed: half as copies of listed photographs do,
-half as pictures that are near no entry and have one. So no number tells either kind of real one from them by
-a likelihood ratio above 2.1."""
+"""Of 1,000 made-up vouchers so many have 1 to 6 tokens listed: n is the first for which the pattern is below
+floor(65,536 * sum of n / 1,000); the first n by band and likelihood, row j with r_j."""
+# half as copies of listed photographs do, half as pictures that are near no entry and have one: so no number
+# tells either kind of real one from them by a likelihood ratio above 2.1
 _STEPS: Final = [(total << 16) // sum(HITS) for total in accumulate(HITS)]
 
 

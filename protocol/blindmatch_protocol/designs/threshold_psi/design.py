@@ -82,9 +82,14 @@ SEALED_BYTES: Final = SHARE_BYTES + _INNER_BYTES + TAG_LENGTH
 _BATCH: Final = 1 << 14
 _VOUCHER: Final = "threshold-psi/voucher"
 _AD_TAG: Final = b"blindmatch/threshold-psi/voucher/v1"
+"""Associated data of both seals: this, not padded, epoch, 8, period, pseudonym, Q."""
 _MATCH_TAG: Final = b"blindmatch/threshold-psi/match-key/v1"
+"""SHA-512 of S and associated data: 32, key of the outer seal."""
 _EVIDENCE_TAG: Final = b"blindmatch/threshold/evidence-key/v1"
+"""SHA-512 of account key, or of a made-up voucher 32 random bytes, and associated data: 32, key of the inner
+seal; in it hash, length of the evidence, 2, evidence, zeros to 1,634."""
 _PERIOD_TAG: Final = b"blindmatch/threshold-psi/period/v2"
+"""SHA-256, not padded, of L, `threshold`, 8, `synthetic`, 8: the period."""
 
 THRESHOLD: Final = bm.Parameter(
     "threshold", "Matches of a device and period below which nothing opens: t.", "matches", 4, 2, 1_000

@@ -39,12 +39,20 @@ COIN_RANGE: Final = 1000
 
 _PRF_BLOCK: Final = 136
 _PLACE_TAG: Final = b"blindmatch/threshold/share-place/v1"
+"""SHAKE256 of device key, period, hash: 16, little-endian; modulo 2^61 - 2, plus 1, the share's place."""
 _NOISE_TAG: Final = b"blindmatch/threshold/noise/v1"
+"""The same: 32 numbers of 16, little-endian, modulo 2^61 - 1."""
 _COIN_TAG: Final = b"blindmatch/threshold/coin/v1"
+"""The same: 16, little-endian; made up if below `synthetic` modulo 1,000."""
 _PATTERN_TAG: Final = b"blindmatch/threshold/pattern/v1"
+"""The same: 2, little-endian, for the pattern of threshold-near."""
 _POLYNOMIAL_TAG: Final = b"blindmatch/threshold/polynomials/v1"
+"""SHAKE256 of device key and period: 8 each, little-endian, of which 61 bits count; the coefficients of x^0
+of all 32, then of x^1, ..."""
 _NAME_TAG: Final = b"blindmatch/threshold/device/v1"
+"""The same: 16, the device's pseudonym."""
 _ACCOUNT_KEY_TAG: Final = b"blindmatch/threshold/account-key/v1"
+"""SHA-512 of the 32 values at 0, 8 each, little-endian: 32, the account key."""
 _FIRST_GUESS: Final = 8
 _SPARE_ROWS: Final = 3
 _WITNESSES: Final = 3

@@ -31,10 +31,16 @@ from blindmatch_protocol.group import rowwise
 
 SEED_BYTES: Final = 32
 _HASH_TAG: Final = b"blindmatch/threshold-psi/hash/v1"
+"""SHA-512 of epoch, 8, seed, 32, and key of the table: H, as RFC 9496, 4.3.4, maps it."""
 _PLACE_TAG: Final = b"blindmatch/threshold-psi/place/v1"
+"""SHA-512 of the same, in words of 8, little-endian; cell i of three: (w0 mod starts + i) * length + w(i + 1)
+mod length."""
 _FREE_TAG: Final = b"blindmatch/threshold-psi/free-cell/v1"
 _BLOCK: Final = 128
 _MOST_SEGMENT: Final = 1 << 18
+"""Of n keys, 3 at least: length = 2^max(2, floor(log n / log 3.33 + 2.25)), at most this; starts =
+ceil(floor(n * max(1.125, 0.875 + log 10^6 / (4 log n))) / length) - 2, at least 1; (starts + 2) * length
+cells."""
 _ATTEMPTS: Final = 64
 _LEAST_KEYS: Final = 3
 _AT_ONCE: Final = 1 << 16
