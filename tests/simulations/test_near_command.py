@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
-import signal
-import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 import jsonschema
 import numpy as np
 import pytest
-from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Progress
-from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.build import of_values
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.cli.design import SEED
 from blindmatch_simulations.evaluation.studies import near_bench, near_pictures
 from blindmatch_simulations.evaluation.studies.near_bench import limits_for
-from blindmatch_simulations.evaluation.studies.near_cost import opened_store
 from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, Fingerprints, edited_crops
 from blindmatch_simulations.evaluation.studies.near_tuning import halves
 from blindmatch_simulations.evaluation.studies.reference import read
-from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.row import CATALOGUE, Target
 from blindmatch_simulations.testbed.pictures.crops import EDITS
 from msgspec import to_builtins
@@ -44,8 +34,7 @@ def crops_once() -> Iterator[None]:
     """Crops under every edit, the same ones for each bench here, are made once."""
     made: dict[tuple[int, int], EditedPairs] = {}
 
-    def held(count: int, seed: int, progress: Progress, own: tuple[()] = ()) -> EditedPairs:
-        assert not own
+    def held(count: int, seed: int, progress: Progress) -> EditedPairs:
         if (count, seed) not in made:
             made[count, seed] = edited_crops(count, seed, progress=progress)
         return made[count, seed]
@@ -170,19 +159,19 @@ REACHES: Final = {
 """What near matching should reach, by row."""
 
 
-def measured(tmp_path: Path, store: Path, *more: str) -> list[dict[str, Any]]:
+def measured(tmp_path: Path) -> Rows:
     """The rows of the smallest `bench near`, of a file that keeps the schema."""
     result = tmp_path / "near.json"
     sizes = ["--log2n", "8", "--crops", "5", "--sessions", "2", "--store-log2n", "4", "--calls", "2"]
-    quick = ["--runs", "1", "--seconds", "0", "--store", str(store), "--json", str(result)]
+    quick = ["--runs", "1", "--seconds", "0", "--json", str(result)]
     with short_readings(), forked_servers():
-        assert run(["bench", "near", *sizes, *quick, *more]) == 0
+        assert run(["bench", "near", *sizes, *quick]) == 0
     found = json.loads(result.read_text())
     jsonschema.validate(found, committed("results-v4"))
     return [row | {"figures": values(row)} for row in found["rows"]]
 
 
-Kept = tuple[Path, list[dict[str, Any]]]
+Rows = list[dict[str, Any]]
 
 
 def values(row: dict[str, Any]) -> dict[str, float]:
@@ -190,15 +179,13 @@ def values(row: dict[str, Any]) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    """A store that a bench built, and its rows."""
-    store = tmp_path_factory.mktemp("near") / "store"
-    return store, measured(store.parent, store)
+def near_rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    return measured(tmp_path_factory.mktemp("near"))
 
 
 @pytest.mark.slow
-def test_near_matching_has_every_row_and_the_reaches_beside_them(kept: Kept) -> None:
-    rows = kept[1]
+def test_near_matching_has_every_row_and_the_reaches_beside_them(near_rows: Rows) -> None:
+    rows = near_rows
     assert {row["id"] for row in rows} == {name for name in CATALOGUE if name.startswith("near/")}
     for name, reach in REACHES.items():
         row = next(row for row in rows if row["id"] == name)
@@ -212,9 +199,11 @@ def test_near_matching_has_every_row_and_the_reaches_beside_them(kept: Kept) -> 
 
 
 @pytest.mark.slow
-def test_recall_and_what_is_revealed_come_by_edit_distance_list_and_bands(kept: Kept) -> None:
+def test_recall_and_what_is_revealed_come_by_edit_distance_list_and_bands(
+    near_rows: list[dict[str, Any]],
+) -> None:
     def seen(name: str, parameter: str) -> set[Any]:
-        return {row["parameters"].get(parameter) for row in kept[1] if row["id"] == name}
+        return {row["parameters"].get(parameter) for row in near_rows if row["id"] == name}
 
     assert seen("near/recall/edit", "edit") == {edit.name for edit in EDITS}
     assert seen("near/recall/distance", "distance") == {f"{low} to {low + 3}" for low in range(0, 32, 4)}
@@ -222,124 +211,16 @@ def test_recall_and_what_is_revealed_come_by_edit_distance_list_and_bands(kept: 
     assert {"uniform", "crops"} <= seen("near/revealed/entries", "list")
     assert seen("near/revealed/entries", "needed") == {2, 3}
     assert seen("near/revealed/distance", "distance") == {"32 to 59", "60 to 89", "90 and more"}
-    for row in kept[1]:
+    for row in near_rows:
         if row["id"].startswith("near/revealed/"):
             assert row["figures"]["most_count"] > row["figures"]["count"] >= 0
 
 
 @pytest.mark.slow
-def test_the_parts_of_a_match_over_loopback_make_the_whole(kept: Kept) -> None:
-    times = {row["id"]: row["figures"]["p95_us"] for row in kept[1] if row["id"].startswith("near/loopback/")}
+def test_the_parts_of_a_match_over_loopback_make_the_whole(near_rows: Rows) -> None:
+    times = {
+        row["id"]: row["figures"]["p95_us"] for row in near_rows if row["id"].startswith("near/loopback/")
+    }
     parts = [times[f"near/loopback/{part}"] for part in ("prepare", "call", "finish")]
     assert max(parts) < times["near/loopback/match"] <= sum(parts) + 1
     assert times["near/loopback/empty"] > 0 < times["near/loopback/answer"]
-
-
-@pytest.mark.slow
-def test_a_kept_store_is_used_again_with_the_figures_of_its_build(kept: Kept) -> None:
-    store, rows = kept
-    before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
-    again = opened_store(Meter(), store, 16, Tokening())
-    assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
-    figures = {row["id"]: row["figures"] for row in rows}
-    assert again.run is not None and again.why.startswith("built 20")
-    assert figures["near/build/whole"]["wall_us"] == pytest.approx(again.run.cost.wall_s * 1e6, rel=1e-5)
-    assert figures["near/build/memory"]["mib"] == pytest.approx(again.peak_mib, rel=1e-5)
-
-
-def refused(meter: Meter, store: Path, entries: int = 16, tokening: Tokening | None = None) -> str:
-    with pytest.raises(BlindmatchError) as caught:
-        opened_store(meter, store, entries, tokening or Tokening())
-    return str(caught.value)
-
-
-@pytest.mark.slow
-def test_another_store_an_altered_one_and_a_strange_folder_are_refused(tmp_path: Path, kept: Kept) -> None:
-    store = tmp_path / "store"
-    shutil.copytree(kept[0], store)
-    assert "holds a set of 16 entries, not of 32" in refused(Meter(), store, 32)
-    other = refused(Meter(), store, 16, Tokening(probes=8))
-    assert "for other parameters" in other and other.endswith("name another folder, or remove this one")
-    strange = tmp_path / "strange"
-    strange.mkdir()
-    (strange / "thesis.txt").touch()
-    assert "must be new, empty, or hold a store" in refused(Meter(), strange)
-    assert list(strange.iterdir()) == [strange / "thesis.txt"]
-    assert "thesis.txt: cannot be used: " in refused(Meter(), strange / "thesis.txt")
-    altered = store / "published" / "1" / "set.bin"
-    altered.chmod(0o600)
-    content = bytearray(altered.read_bytes())
-    content[len(content) // 2] ^= 1
-    altered.write_bytes(content)
-    assert "set.bin" in refused(Meter(), store)
-
-
-@pytest.mark.slow
-def test_a_build_that_was_not_measured_here_has_no_figures(tmp_path: Path, kept: Kept) -> None:
-    store = tmp_path / "store"
-    shutil.copytree(kept[0], store)
-    record = store / "build.json"
-    content = json.loads(record.read_text())
-    record.write_text(json.dumps(content | {"machine": content["machine"] | {"cores": 999}}))
-    assert opened_store(Meter(), store, 16, Tokening()).why == "built on another machine"
-    record.write_text("{")
-    assert "is damaged" in refused(Meter(), store)
-    record.unlink()
-    found = opened_store(Meter(), store, 16, Tokening())
-    assert (found.run, found.peak_mib) == (None, None) and "interrupted" in found.why
-
-
-KILLED_WHILE_LISTING: Final = """
-import os, signal, sys
-from pathlib import Path
-from blindmatch_protocol.designs.token_psi import Tokening
-from blindmatch_simulations.measure.meter import Meter
-from blindmatch_simulations.evaluation.studies.near_cost import opened_store
-os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)
-opened_store(Meter(), Path(sys.argv[1]), 16, Tokening())
-"""
-
-
-def test_a_store_whose_list_was_being_made_begins_anew(tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_LISTING, str(store)], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    left = {path.name for path in store.iterdir()}
-    assert ".entries.list.lock" in left and "entries.list" not in left
-    found = opened_store(Meter(), store, 16, Tokening())
-    assert found.entries == 16 and found.run is not None, "the whole build was measured"
-    names = {path.name for path in store.iterdir()}
-    assert names == {"entries.list", ".entries.list.lock", "published", "build.json"}
-
-
-@pytest.mark.slow
-def test_a_store_that_another_run_still_builds_is_refused_with_what_to_do(tmp_path: Path, kept: Kept) -> None:
-    store = tmp_path / "store"
-    (store / "published").mkdir(parents=True)
-    shutil.copy(kept[0] / "entries.list", store)
-    with closing(sqlite3.connect(store / "published" / "lock", isolation_level=None)) as lock:
-        lock.execute("BEGIN EXCLUSIVE")
-        assert refused(Meter(), store).endswith("works in published: wait for its end, then try again")
-
-
-@pytest.mark.slow
-def test_an_interrupted_build_goes_on_with_its_list_and_is_no_measurement(tmp_path: Path, kept: Kept) -> None:
-    store = tmp_path / "store"
-    store.mkdir()
-    shutil.copy(kept[0] / "entries.list", store)
-    assert "holds a set of 16 entries, not of 32" in refused(Meter(), store, 32)
-    found = opened_store(Meter(), store, 16, Tokening())
-    assert found.entries == 16 and found.run is None and "interrupted" in found.why
-    assert not (store / "build.json").exists()
-
-
-def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_measured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def made(*_: object, **__: object) -> None:
-        raise AssertionError("crops are made")
-
-    monkeypatch.setattr("blindmatch_simulations.evaluation.studies.near_bench.edited_crops", made)
-    (tmp_path / "thesis.txt").touch()
-    assert run(["bench", "near", "--store", str(tmp_path)]) == 6
-    assert "must be new, empty, or hold a store: name another folder" in capsys.readouterr().err

@@ -27,7 +27,6 @@ from blindmatch_simulations.evaluation.assess.plan import (
 from blindmatch_simulations.evaluation.assess.results import ROWS, WORKLOAD, Measured, check_folder
 from blindmatch_simulations.evaluation.corpus.own import MOST_SIDE, OWN, OwnPictures, as_sent, own_pictures
 from blindmatch_simulations.evaluation.corpus.scan import CorpusError
-from blindmatch_simulations.evaluation.studies.near_pictures import edited_crops
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 from blindmatch_simulations.testbed.pictures.pool import picture
 from msgspec.structs import replace
@@ -148,13 +147,6 @@ def test_of_own_pictures_no_edit_that_hides_one_is_told() -> None:
     assert evading(Case(replace(observed(), pictures=tuple(crop)))).value == 1.0
 
 
-def test_near_matching_takes_own_pictures_in_the_place_of_crops(folder: Path, cache: Path) -> None:
-    found = chosen(folder, cache, 5)
-    pairs = edited_crops(300, 1, (BY_NAME["identical"], BY_NAME["flip"]), own=found.pictures)
-    assert len(pairs.originals) == 5 and len(pairs.edited) == 10
-    assert pairs.distances()[::2].tolist() == [0] * 5
-
-
 def test_commands_refuse_what_would_copy_pictures_and_folders_that_do_not_do(
     folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +154,7 @@ def test_commands_refuse_what_would_copy_pictures_and_folders_that_do_not_do(
     for keeps in ("--home", "--record"):
         assert in_process(tmp_path, "demo", "--pictures", folder, keeps, tmp_path / "kept").code == USAGE
     (tmp_path / "empty").mkdir()
-    for command in (("demo",), ("bench", "near"), ("assess", "--quick", "--out", tmp_path / "out")):
+    for command in (("demo",), ("assess", "--quick", "--out", tmp_path / "out")):
         ran = in_process(tmp_path, *command, "--pictures", tmp_path / "empty")
         assert ran.code == REFUSED and "0 pictures can be used" in ran.err
         ran = in_process(tmp_path, *command, "--pictures", tmp_path / "none")

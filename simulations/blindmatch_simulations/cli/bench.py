@@ -16,8 +16,6 @@ from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.certs import FrankingOption
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import SetOption, table, values_of
-from blindmatch_simulations.cli.corpus import PicturesOption as OwnPicturesOption
-from blindmatch_simulations.cli.corpus import choose_own
 from blindmatch_simulations.evaluation.bench.accountability import (
     bench_absence,
     bench_endorsements,
@@ -38,7 +36,6 @@ from blindmatch_simulations.evaluation.bench.scans import bench_scan
 from blindmatch_simulations.evaluation.bench.sets import bench_import, bench_pdq, bench_set
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells
 from blindmatch_simulations.evaluation.bench.vouchers import Sizes, bench_vouchers
-from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.evaluation.studies.near_bench import Options as Near
 from blindmatch_simulations.evaluation.studies.near_bench import bench_near
 from blindmatch_simulations.evaluation.studies.near_cost import MOST_CALLS
@@ -52,8 +49,6 @@ app = Commands(no_args_is_help=True)
 Options = Mapping[str, int | float | str]
 Bench = Callable[[Meter, Path], None]
 
-CROPS_SEED: Final = 23
-LEAST_OWN: Final = 5
 SMALL_SET: Final = 12
 """Log2 of the set behind the throughput rows, where its size does not count."""
 
@@ -251,38 +246,23 @@ def near_(
     store_log2n: Annotated[
         int, typer.Option(min=4, max=22, help="The store that is built and asked has 2^this entries.")
     ] = 14,
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder that keeps the store, with the matcher's key; one that is there is checked and used "
-            "again, what an interrupted run left is taken up."
-        ),
-    ] = None,
     calls: Annotated[int, typer.Option(min=1, max=MOST_CALLS, help="Matches over loopback.")] = 100,
     runs: RunsOption = 9,
     seconds: SecondsOption = 20.0,
-    pictures: OwnPicturesOption = None,
 ) -> Found:
     """token-psi: recall, entries revealed, cost, build, latency over loopback, and what extraction costs.
 
     Rows explained as "tokens" count without cryptography on large samples. The targets are those of
-    --log2n 20 --store-log2n 20, whose store takes minutes to build: keep it with --store.
+    --log2n 20 --store-log2n 20, whose store takes minutes to build.
     """
-    own = OwnPictures()
-    if pictures is not None:
-        with phases(people()) as begin:
-            own = choose_own(pictures, crops, LEAST_OWN, CROPS_SEED, begin, people())
     options = Near(
         set_size=1 << log2n,
         crops=crops,
-        own=tuple(own.pictures),
         sessions=sessions,
         store_size=1 << store_log2n,
-        store=store,
         calls=calls,
     )
     sizes = {"log2n": log2n, "crops": crops, "sessions": sessions, "store_log2n": store_log2n, "calls": calls}
-    sizes |= {"own_pictures": len(own.pictures)} if pictures else {}
     return run_benches([lambda meter, folder: bench_near(meter, folder, options)], runs, seconds, sizes)
 
 

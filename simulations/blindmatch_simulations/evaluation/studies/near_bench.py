@@ -28,7 +28,7 @@ from msgspec import Struct, field
 from blindmatch_simulations.evaluation.studies.near_cost import (
     Store,
     asking,
-    opened_store,
+    built_store,
     record_costs,
     record_latency,
 )
@@ -50,11 +50,10 @@ from blindmatch_simulations.evaluation.studies.near_tokens import (
     uniform_list,
 )
 from blindmatch_simulations.measure.intervals import one_sided_most_rate
-from blindmatch_simulations.measure.machine import computing, measurable
+from blindmatch_simulations.measure.machine import computing, machine, measurable
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.measure.phases import Tell, as_heard
 from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, open_published
-from blindmatch_simulations.testbed.pictures.crops import SamplePicture
 
 DEFAULT_LIMITS: Final = Limits(**{parameter.name: parameter.default for parameter in LIMITS})
 """Those of a set that is built without saying any."""
@@ -132,8 +131,6 @@ class Options(Struct, frozen=True):
         limits: how much a key may be asked for, for the extraction figures.
         set_size: entries of the uniform list in the token domain.
         store_size: entries of the store that is built, and asked over loopback.
-        store: the folder that keeps it; None for one that does not outlive the bench.
-        own: pictures of the user's own, in the place of crops.
     """
 
     tokening: Tokening = field(default_factory=Tokening)
@@ -144,22 +141,16 @@ class Options(Struct, frozen=True):
     seed: int = 23
     sessions: int = 100
     store_size: int = 1 << 14
-    store: Path | None = None
     calls: int = 100
     folders: tuple[tuple[str, Path], ...] = field(default_factory=lambda: tuple(installed_folders()))
     most_pictures: int = 3000
-    own: tuple[SamplePicture, ...] = ()
 
 
 def bench_near(meter: Meter, folder: Path, options: Options) -> None:
-    """Take all rows, in the empty `folder`. The store is opened, or built, first: a folder that cannot be
-    used is refused before anything else is measured."""
-    kept = options.store or folder / "store"
-    held = opened_store(meter, kept, options.store_size, options.tokening)
+    """Take all rows, in the empty `folder`."""
+    held = built_store(meter, folder / "store", options.store_size, options.tokening)
     phase = as_heard(meter.phase)
-    pairs = edited_crops(
-        options.crops, options.seed, progress=partial(phase, "edited pictures"), own=options.own
-    )
+    pairs = edited_crops(options.crops, options.seed, progress=partial(phase, "edited pictures"))
     _recall(meter, pairs, options, phase)
     sessions = partial(phase, "sessions")
     agreement(pairs, options.tokening, options.sessions, options.seed, sessions).record(meter)
@@ -174,7 +165,7 @@ def _recall(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -> 
         phase("recall", t.probes, options.doubled.probes)
         found = ranks(pairs, t.k, t.bands, t.probes)
         lost = lost_tokens(pairs, fill, t.k, t.bands)
-        why = f"tokens; {len(pairs.originals)} {_kind(options)} among {len(fill)} uniform entries"
+        why = f"tokens; {len(pairs.originals)} crops among {len(fill)} uniform entries"
         named = {"entries": len(fill), "evaluations": t.tokens}
         recall(pairs, found, t, lost).record(meter, row, why, **named)
         whole = {"share": recall(pairs, found, t).share / 100}
@@ -185,7 +176,7 @@ def _recall(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -> 
 def _revealed(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -> None:
     sent = pairs.edited.good()
     uniform = uniform_list(options.set_size, options.seed + 1)
-    lists = [("uniform", sent, uniform), (_kind(options), sent, pairs.originals.hashes)]
+    lists = [("uniform", sent, uniform), ("crops", sent, pairs.originals.hashes)]
     for name, folder in options.folders:
         pictures = folder_pictures(folder, options.most_pictures, partial(phase, name))
         lists.append((name, pictures, pictures.hashes))
@@ -202,10 +193,6 @@ def revealed_rows(meter: Meter, name: str, sent: Fingerprints, listed: Rows, tok
         _rate(meter, "near/revealed/entries", found, found.count(needed), named)
         for span, some in found.by_distance(needed).items():
             _rate(meter, "near/revealed/distance", found, some, {**named, "distance": span})
-
-
-def _kind(options: Options) -> str:
-    return "own pictures" if options.own else "crops"
 
 
 def _rate(meter: Meter, row: str, found: Revealed, count: int, named: dict[str, int | str]) -> None:
@@ -235,19 +222,18 @@ def _of_store(meter: Meter, held: Store, folder: Path, pairs: EditedPairs, calls
 
 
 def _build_rows(meter: Meter, held: Store) -> None:
-    if held.run is None or held.peak_mib is None:
-        for row in ("entry", "whole", "memory"):
-            meter.missing(f"near/build/{row}", held.why, entries=held.entries)
-        return
     run = held.run
-    named: dict[str, int | str]
-    named = {"entries": held.entries, "threads": cores(), "backend": held.backend}
+    named: dict[str, int | str] = {
+        "entries": held.entries,
+        "threads": cores(),
+        "backend": machine().group_backend,
+    }
     wall, cpu = 1e6 * run.cost.wall_s, 1e6 * run.cost.cpu_s
     each = {"cpu_us": cpu / held.entries, "wall_us": wall / held.entries}
     each |= {"cpu_u": each["cpu_us"] / run.u_us, "wall_u": each["wall_us"] / run.u_us}
-    meter.record("near/build/entry", each, [run], held.why, **named)
-    meter.record("near/build/whole", {"cpu_us": cpu, "wall_us": wall}, [run], held.why, **named)
-    meter.record("near/build/memory", {"mib": held.peak_mib}, None, held.why, **named)
+    meter.record("near/build/entry", each, [run], **named)
+    meter.record("near/build/whole", {"cpu_us": cpu, "wall_us": wall}, [run], **named)
+    meter.memory("near/build/memory", held.peak_mib, **named)
 
 
 def _set_rows(meter: Meter, held: Store) -> None:

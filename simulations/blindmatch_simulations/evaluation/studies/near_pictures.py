@@ -10,7 +10,7 @@ corpus weighing the same. The bits left over are those that edits flip most easi
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,7 @@ from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Finge
 from msgspec import Struct
 
 from blindmatch_simulations.measure.phases import each
-from blindmatch_simulations.testbed.pictures.crops import EDITS, Edit, SamplePicture, crops
+from blindmatch_simulations.testbed.pictures.crops import EDITS, Edit, crops
 from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 FOLDERS: Final = (
@@ -118,11 +118,9 @@ def edited_crops(
     seed: int,
     edits: tuple[Edit, ...] = EDITS,
     progress: Progress = no_progress,
-    own: Sequence[SamplePicture] = (),
 ) -> EditedPairs:
-    """`count` crops of installed photographs, or the user's `own` pictures, each under each of `edits`."""
-    pictures = own or crops(count, seed)
-    count, originals, edited = len(pictures), list[Fingerprint](), list[Fingerprint]()
+    """`count` crops of installed photographs, each under each of `edits`."""
+    pictures, originals, edited = crops(count, seed), list[Fingerprint](), list[Fingerprint]()
     for picture in each(pictures, progress):
         originals.append(Picture.from_bytes(picture.data).fingerprint)
         edited += [Picture.from_bytes(edit.apply(picture.data)).fingerprint for edit in edits]
