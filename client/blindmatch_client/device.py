@@ -301,9 +301,10 @@ class Device(Messages):
         return Flushed(tuple(messages), tuple(problems), waiting)
 
     def _submit(self) -> Sequence[BlindmatchError]:
-        """Hand in reports and vouchers. Where no role is asked about a picture none refuses an old epoch:
-        look for a newer set if a voucher was, or when keys are looked after; what went wrong."""
-        held = self._reporting.submit_all(self._matcher.epoch)
+        """Hand in reports and vouchers; what went wrong. Where no role is asked about a picture none refuses
+        an old epoch: look for a newer set if a voucher was, or when keys are looked after. The voucher waits:
+        a centre that is behind its curator may still take it."""
+        held = self._reporting.submit_all()
         refused = any(isinstance(one, RefusedError) and one.status == EPOCH_MOVED for one in held)
         if self._base.design.info.roles or not (refused or self._upkeep.is_due()):
             return held
@@ -311,7 +312,7 @@ class Device(Messages):
             self._matcher.refresh()
         except (DeviceError, DesignError, SetFileError) as error:
             return [*held, error]
-        return self._reporting.submit_all(self._matcher.epoch) if refused else held
+        return held
 
     def _settle(self) -> None:
         """Leave behind neither what rows said before, nor when the last file came or went."""

@@ -13,7 +13,8 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.threshold_near import DESIGN
 from blindmatch_protocol.designs.threshold_near import design as near
-from blindmatch_protocol.designs.threshold_psi.shares import SHARE_BYTES
+from blindmatch_protocol.designs.threshold_psi.design import _LENGTH, EVIDENCE_BYTES, sealed_twice
+from blindmatch_protocol.designs.threshold_psi.shares import SHARE_BYTES, Share
 from blindmatch_protocol.designs.token_psi.tokens import (
     band_bits,
     common_tokens,
@@ -21,7 +22,7 @@ from blindmatch_protocol.designs.token_psi.tokens import (
     flips,
     probe_tokens,
 )
-from blindmatch_simulations.testbed.inprocess.deployed import Deployed
+from blindmatch_simulations.testbed.inprocess.deployed import Deployed, opened, update
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -113,6 +114,24 @@ def test_the_number_of_listed_tokens_tells_real_from_made_up_vouchers_as_little_
         assert 0.5 * np.abs(share - made_up).sum() < 0.5
 
 
+def test_a_picture_sent_again_under_another_list_of_the_period_shows_whether_it_is_real() -> None:
+    """It succeeds, as is declared: a made-up voucher's number does not follow the list."""
+    fewer = built(
+        listed=np.concatenate([alike_in((0, 1), LISTED[0], OTHERS[9])[None], OTHERS[6:8]]), synthetic=100
+    )
+    added = alike_in((0, 1, 2, 3), LISTED[0], OTHERS[8])[None]
+    both = fewer, opened(update(fewer.build, added, (), seeded("update")))
+    phone = Phone(fewer)
+    shares = near.SMALL._shares(phone.state, fewer.setup)  # type: ignore[attr-defined]
+    made_up = [row for row in random_hashes(150, seed=4) if shares.is_synthetic(row.tobytes(), 100)]
+    assert both[0].setup.period == both[1].setup.period and not shares.is_synthetic(LISTED[0].tobytes(), 100)
+    seen = []
+    for phone.deployed in both:
+        seen.append([hits(phone.deployed, phone.voucher(row)) for row in (LISTED[0], *made_up)])
+    assert seen[0][0] == 2 and seen[1][0] > 2
+    assert seen[0][1:] == seen[1][1:] and len(made_up) > 8
+
+
 # --- tokens and table -----------------------------------------------------------------------------
 
 
@@ -187,6 +206,7 @@ def test_lone_tokens_of_pictures_near_nothing_are_visible_but_neither_count_nor_
     assert read(plain(), [*vouchers, phone.voucher(LISTED[T])]).keys() == {*range(T + 2, 2 * T + 2)}
     weakened = world.built(weak.opening(CountsFar, near.SmallThresholdNear))
     assert len(read(weakened, Phone(weakened).vouchers([*lone, *LISTED[: T - 1]]))) == 2 * T + 1
+    assert len(read(weakened, Phone(weakened).vouchers(lone[:T]))) == T, "without any match, as is declared"
 
 
 def test_an_entry_that_shows_no_picture_makes_copies_of_six_visible_so_its_picture_must_be_hashed() -> None:
@@ -251,6 +271,13 @@ def test_a_malformed_share_or_a_wrong_key_gets_the_answer_of_a_miss() -> None:
         good = Phone(plain()).voucher(own)
         for wrong in (replace(good, commitment=bytes(32)), modified(plain(), own, bytes(SHARE_BYTES), 1)):
             assert (is_visible(plain(), wrong), hits(plain(), wrong)) == (False, 0)
+    good = Phone(plain()).voucher(OTHERS[0])
+    bound = near.bound_by(good.epoch, opener(plain()).period, good.device, good.tokens)
+    share = Share(1, (0,) * (SHARE_BYTES // 8 - 1)).encode()
+    sealed = sealed_twice(bound, bytes(32), share, bytes(32), bytes(32 + _LENGTH + EVIDENCE_BYTES))
+    guessed = replace(good, commitment=bytes(32), sealed=sealed)
+    assert len(sealed) == len(good.sealed)
+    assert not is_visible(plain(), guessed), "nobody guesses the key that is tried where none is right"
     weakened = world.built(near_opening(weak.Complains))
     assert [complains(weakened, malformed(weakened, one)) for one in (LISTED[0], OTHERS[0])] == [True, False]
 
@@ -263,8 +290,8 @@ def test_a_picture_that_is_sent_again_counts_once_and_is_not_linked() -> None:
         pass
 
     drawn, same = world.built(Drawn()), world.built(Same())
-    for deployed, opened in ((plain(), 0), (drawn, 6)):
-        assert len(read(deployed, Phone(deployed).vouchers(LISTED[[0, 1, 2, 0, 1, 2]]))) == opened
+    for deployed, count in ((plain(), 0), (drawn, 6)):
+        assert len(read(deployed, Phone(deployed).vouchers(LISTED[[0, 1, 2, 0, 1, 2]]))) == count
     for deployed, linked in ((plain(), False), (same, True)):
         one, other = Phone(deployed).vouchers(OTHERS[[0, 0]])
         assert bool((one.tokens == other.tokens).all(axis=1).any()) is linked

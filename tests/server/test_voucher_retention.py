@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -23,6 +24,7 @@ from .designs_for_tests import LABEL, Dummy, Slip
 from .scene import Scene
 from .test_centre import OneKey, voucher
 from .test_kills import asked, died, named, plan_of
+from .test_operations import until
 
 STATUS = grpc.StatusCode
 MANY = wire.VouchersRequest()
@@ -155,6 +157,20 @@ async def test_vouchers_that_come_while_others_are_erased_are_opened_all_the_sam
         await hand_in(alice, (4,))
         while counts(await held(operator)) != [("alice", 2, 2, 2), ("bob", 2, 1, 0)]:
             pass
+
+
+async def test_what_an_erasure_leaves_is_tried_at_once(scene: Scene) -> None:
+    """Nothing else wakes the opener: whoever lists reports would wait for it in vain."""
+    design = Dummy()
+    async with scene.centre(design=design) as (alice, _, operator, _):
+        await hand_in(alice, (1,))
+        (first,) = (await held(operator)).piles
+        await asyncio.sleep(0.01)  # the next ones are younger
+        await hand_in(alice, (2, 3))
+        await held(operator)
+        assert design.pile.tried[-1] == 3
+        assert await erased(operator, before_ms=first.first_at_ms + 1) == 1
+        await until(lambda: design.pile.tried[-1] == 2)
 
 
 async def test_vouchers_are_erased_once_they_are_as_old_as_the_centre_says_hidden_and_visible_alike(

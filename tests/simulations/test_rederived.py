@@ -299,7 +299,8 @@ def test_what_an_attack_came_to_follows_from_its_trials_and_each_altered_number_
 ) -> None:
     def looked(held: dict[str, Any]) -> verifying.Folder:
         (tmp_path / "attacks.json").write_bytes(dumped({"rows": held["rows"]}))
-        (tmp_path / "results.json").write_bytes(dumped({"rows": [], "files": {}, "options": {}}))
+        (tmp_path / "workload.toml").touch()
+        seal(tmp_path, {"rows": [], "options": {}})
         return verified(tmp_path)
 
     honest = looked(_attacks(PLAYED[name]))
@@ -357,6 +358,20 @@ def test_files_that_are_missing_added_or_no_json_are_differences_and_no_crash(co
 def test_a_design_that_is_left_out_is_named(copy: Path) -> None:
     altered(copy, lambda results: results["rows"].pop())
     assert ("results.json", "rows") in [(one.file, one.figure) for one in verified(copy).differences]
+
+
+def test_designs_that_a_folder_has_no_row_of_are_counted_and_its_workload_is_a_file_of_its_own(
+    copy: Path,
+) -> None:
+    there = verified(copy).not_derived
+    assert "designs: this program's he-hamming is in no row" in there
+    assert not any(f"program's {name} is" in words for name in KEPT for words in there)
+    results = json.loads((copy / "results.json").read_bytes())
+    del results["files"]["workload.toml"]
+    results["digest"] = ""
+    results["digest"] = sha256(dumped(results)).hexdigest()
+    (copy / "results.json").write_bytes(dumped(results))
+    assert [one.figure for one in verified(copy).differences] == ["files: workload.toml"]
 
 
 def test_random_edits_of_any_number_are_named(copy: Path) -> None:
@@ -485,3 +500,6 @@ def test_attacks_that_are_missing_left_out_or_turned_are_named(copy: Path) -> No
     assert name in found(lambda rows: rows.pop(at))
     for edit in ({"kind": "note"}, {"claimed": not held["rows"][at]["claimed"]}, {"succeeded": False}):
         assert name in found(lambda rows, edit=edit: rows[at].update(edit))
+    spared = {name: held["rows"][at][name] for name in ("id", "parameters")}
+    unplayed = spared | {"kind": "attack not played", "why": "nothing to attack"}
+    assert f"{name}: is not played" in found(lambda rows: rows.__setitem__(at, unplayed))

@@ -145,7 +145,7 @@ def services() -> list[Service]:
     nothing: Any = None
     design = all_designs()["oprf-psi"].design
     matching = [nothing] * 6 + [MatchingLimits()] + [nothing] * 2
-    retention = Retention(nothing, 0, nothing, nothing)
+    retention = Retention(nothing, 0, nothing, nothing, nothing)
     centre: list[Any] = [nothing] * 6 + [retention, nothing, CentreLimits()] + [nothing] * 2
     return [
         MatchingService(design, *matching),

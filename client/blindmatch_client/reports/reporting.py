@@ -50,15 +50,8 @@ from msgspec.structs import replace
 
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.calls import CENTRE_KEY, SUBMIT, SUBMIT_VOUCHER
-from blindmatch_client.errors import (
-    MisbehavedError,
-    RefusedError,
-    ReportRefusedError,
-    ServiceError,
-    StoreError,
-)
+from blindmatch_client.errors import MisbehavedError, ReportRefusedError, ServiceError, StoreError
 from blindmatch_client.matching.detector import is_confirmed
-from blindmatch_client.matching.matching import EPOCH_MOVED
 from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.settings import Base, Consequence, CoverSchedule
 from blindmatch_client.store.outbox import Attached, Outgoing, SendState
@@ -229,14 +222,13 @@ class Reporting:
         if any(isinstance(one, Match | Flag | Voucher) for one in outcomes):
             self.submit_all()
 
-    def submit_all(self, adopted: int = 0) -> list[ServiceError]:
+    def submit_all(self) -> list[ServiceError]:
         """Hand in what is kept, oldest first; the errors of what has to wait. Reports that leave on a cover
-        schedule are left to it. A voucher that the centre refuses for its epoch, which is older than the one
-        `adopted`, is of a key whose life is over, and is given up.
+        schedule are left to it.
         """
         problems: list[ServiceError] = []
         rows = self._store.all("SELECT name, opened(body, 'voucher.body', name) FROM voucher ORDER BY rowid")
-        waiting: list[Callable[[], None]] = [partial(self._submit_voucher, adopted, *row) for row in rows]
+        waiting: list[Callable[[], None]] = [partial(self._submit_voucher, *row) for row in rows]
         if self._base.config.cover is None:
             waiting += [partial(self._submit, one) for one in self._held().reports if one.file]
         for submit in waiting:
@@ -337,18 +329,11 @@ class Reporting:
         received = self.hand_in(call, one.report_id, self._load(one))
         self._received(self._held(), one.report_id, received, 0)
 
-    def _submit_voucher(self, adopted: int, name: bytes, kept: bytes) -> None:
+    def _submit_voucher(self, name: bytes, kept: bytes) -> None:
         one = _Voucher.decode(kept)
         head = pb.Envelope(design=one.design, version=one.version, epoch=one.epoch)
         call = Call(Party.CENTRE, SUBMIT_VOUCHER, Purpose.VOUCHER, one.item, True, SUBMIT_DEADLINE_S)
-        try:
-            self._base.egress.upload(call, lambda: split(ENVELOPE, head, one.body))
-        except RefusedError as error:
-            if error.status != EPOCH_MOVED or one.epoch >= adopted:
-                raise
-            self._store.run("DELETE FROM voucher WHERE name = ?", name)
-            words = f"takes no voucher of epoch {one.epoch} any more; it was given up"
-            raise ServiceError(Party.CENTRE, words) from error
+        self._base.egress.upload(call, lambda: split(ENVELOPE, head, one.body))
         self._store.run("DELETE FROM voucher WHERE name = ?", name)
 
     def _received(self, held: _Reports, report_id: bytes, at_ms: int, fragments: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from sqlite3 import Connection
 from typing import Any, Final
 
@@ -107,13 +107,16 @@ def _erasure(row: tuple[Any, ...]) -> wire.VoucherErasure:
 
 
 class Retention:
-    """Erases vouchers on an operator's word, and each once it is `days` old."""
+    """Erases vouchers on an operator's word, and each once it is `days` old; `wake`: what is left is due."""
 
-    def __init__(self, database: Database, days: int, clock: Clock, log: EventLog) -> None:
+    def __init__(
+        self, database: Database, days: int, clock: Clock, log: EventLog, wake: Callable[[], object]
+    ) -> None:
         self._database = database
         self._days = days
         self._clock = clock
         self._log = log
+        self._wake = wake
 
     def methods(self) -> Mapping[str, Method]:
         answers: dict[str, Handler] = {"ReadVouchers": self.read, "EraseVouchers": self.erase}
@@ -151,6 +154,7 @@ class Retention:
     async def _erase(self, scope: Scope, actor: str, reason: str) -> wire.VoucherErasure:
         now = milliseconds(self._clock)
         found = await self._database.run(lambda c: erase(c, scope, now, actor, reason))
+        self._wake()
         if not await self._database.truncate():
             self._log.write("erased rows still stand in a file: another process reads the database")
         return found

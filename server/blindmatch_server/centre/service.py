@@ -312,7 +312,8 @@ async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIter
         slots_database = Database(config.directory / "slots.sqlite", slots.SCHEMA, slots.VERSION)
         stack.push_async_callback(slots_database.close)
         taken = slots.Slots(slots_database, keys.sealing, context.log)
-        retention = Retention(database, config.limits.voucher_days, context.clock, context.log)
+        days = config.limits.voucher_days
+        retention = Retention(database, days, context.clock, context.log, vouchers.wake)
         await retention.sweep()
         await stack.enter_async_context(under_way(checking.run(), vouchers.run(), retention.run()))
         stack.push_async_callback(taken.idle)

@@ -245,6 +245,10 @@ class Vouchers:
                     self._due.set()
         return wire.Receipt(report_id=digest[:16], received_at_ms=received)
 
+    def wake(self) -> None:
+        """Look for piles that are due."""
+        self._due.set()
+
     async def finished(self, seconds: float) -> None:
         """Wait until the opener was tried on all that was taken, or for `seconds`."""
         await nothing_left(self._are_due, self._opened, seconds)

@@ -270,8 +270,10 @@ def write_synced(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def hold(path: Path, busy: BlindmatchError, failed: type[BlindmatchError]) -> Iterator[None]:
-    """Hold the lock while the context lasts; it is not waited for.
+def hold(
+    path: Path, busy: BlindmatchError, failed: type[BlindmatchError], seconds: float = 0
+) -> Iterator[None]:
+    """Hold the lock while the context lasts; it is waited for `seconds` at most.
 
     Raises:
         BlindmatchError: `busy` if another process, or another part of this one, holds it; one of `failed`,
@@ -279,7 +281,7 @@ def hold(path: Path, busy: BlindmatchError, failed: type[BlindmatchError]) -> It
     """
     with ExitStack() as stack:
         try:
-            lock = stack.enter_context(closing(sqlite3.connect(path, timeout=0, isolation_level=None)))
+            lock = stack.enter_context(closing(sqlite3.connect(path, seconds, isolation_level=None)))
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:

@@ -343,10 +343,14 @@ def declarations() -> dict[str, Any]:
     """What the program says of figures, designs and attacks, as plain data."""
     # slow to import
     from blindmatch_simulations.evaluation.attacks.run import described as attack
-    from blindmatch_simulations.evaluation.attacks.table import ATTACKS
+    from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 
-    designs = {one.design.info.name: described(one.design, {}) for one in built_in_designs()}
-    said = {"designs": designs, "attacks": {name: attack(one) for name, one in ATTACKS.items()}}
+    known = [one.design for one in built_in_designs()]
+    said = {
+        "designs": {one.info.name: described(one, {}) for one in known},
+        "attacks": {name: attack(one) for name, one in ATTACKS.items()},
+        "unplayed": [(one.attack.name, one.design.info.name) for one in pairs(known) if one.unplayed],
+    }
     plain: dict[str, Any] = decode(encode(said))
     return {**plain, "units": {name: one.unit for name, one in FIGURES.items()}, "studies": list(STUDIES)}
 

@@ -55,10 +55,12 @@ class Folder:
     def __init__(
         self, path: Path, rules: Mapping[str, Row], evidence: Sequence[Row], declared: Row | None = None
     ) -> None:
-        """Args: declared: the program's own units by figure, designs and attacks by name (described), and
-        studies' names."""
+        """Args: declared: the program's own units by figure, designs and attacks by name (described), the
+        pairs of these that are not played, and studies' names."""
         self.path, self.rules, self.evidence = path, rules, evidence
-        self.declared: Row = declared or {"units": {}, "designs": {}, "attacks": {}, "studies": ()}
+        self.declared: Row = declared or {
+            "units": {}, "designs": {}, "attacks": {}, "unplayed": (), "studies": ()
+        }  # fmt: skip
         self.differences: list[Difference] = []
         self.derived, self.not_derived, self.digests = 0, Counter[str](), dict[str, str]()
 
@@ -114,6 +116,9 @@ class Folder:
             there = sorted(f"{part.split('/')[0]}/{file.name}" for file in self.path.glob(part))
             named = sorted(name for name in results["files"] if name.startswith(part.split("*")[0]))
             self._compare("results.json", "", "rows", [wanted, named], [there, there])
+        self._compare("results.json", "", "files: workload.toml", "workload.toml" in results["files"], True)
+        for name in sorted(self.declared["designs"].keys() - {row["id"] for row in rows}):
+            self.not_derived[f"designs: this program's {name} is in no row"] += 1
         options = {row["design"]["option"] if "design" in row else row.get("option") for row in rows} - {None}
         if (written := results.get("options_measured")) is not None:
             self._compare("results.json", "", "options_measured", written, len(options))
@@ -207,6 +212,10 @@ class Folder:
                 ATTACKS, row["parameters"]["design"], f"{row['id']}: kind", row["kind"], "attack not played"
             )
             self._compare(ATTACKS, row["parameters"]["design"], f"{row['id']}: why", bool(row["why"]), True)
+            pair = [row["id"], row["parameters"]["design"]]
+            if pair[0] in self.declared["attacks"] and pair[1] in self.declared["designs"]:
+                plays = pair not in self.declared["unplayed"]
+                self._compare(ATTACKS, pair[1], f"{pair[0]}: is not played", True, not plays)
             return
         design, label = row["parameters"]["design"], f"{row['id']}: achieved"
         said = self.declared["attacks"].get(row["id"])

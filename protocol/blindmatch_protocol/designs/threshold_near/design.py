@@ -91,7 +91,8 @@ HITS: Final = (490, 56, 18, 17, 46, 373)
 """Of 1,000 made-up vouchers so many have 1 to 6 tokens listed: n is the first for which the pattern is below
 floor(65,536 * sum of n / 1,000); the first n by band and likelihood, row j with r_j."""
 # half as copies of listed photographs do, half as pictures that are near no entry and have one: so no number
-# tells either kind of real one from them by a likelihood ratio above 2.1
+# makes either kind of real one more than 2.1 times as likely as before, but some speak against one kind, and
+# more than six are real; a made-up one's stays the same under another list, where a real one's may change
 _STEPS: Final = [(total << 16) // sum(HITS) for total in accumulate(HITS)]
 
 
@@ -146,7 +147,7 @@ class NearOpener(ThresholdOpener, frozen=True, eq=False):
     TOKENS: ClassVar[int] = Sizes().tokens
 
     def outer(self, voucher: Any) -> tuple[bytes, bytes]:
-        """As its base says; a key of zeros if none is right."""
+        """As its base says; a key that no device knows if none is right."""
         if len(voucher.tokens) != self.TOKENS:
             raise ProtocolError(Voucher.NAME, f"must be {self.TOKENS} rows", "tokens")
         bound = bound_by(voucher.epoch, self.period, voucher.device, voucher.tokens)
@@ -154,7 +155,8 @@ class NearOpener(ThresholdOpener, frozen=True, eq=False):
         shared = self.multiplied(np.ascontiguousarray(blinded))
         commitments, keys = keyed(bound, masks_of(shared) ^ masked)
         right = (commitments == np.frombuffer(voucher.commitment, np.uint8)).all(axis=1)
-        return bound, keys[int(right.argmax())].tobytes() if right.any() else bytes(HASH_BYTES)
+        unknown = sha256(_COMMITMENT_TAG + self.key.tobytes()).digest()
+        return bound, keys[int(right.argmax())].tobytes() if right.any() else unknown
 
     def counts(self, raw: bytes | None) -> bool:
         return raw is not None and self.known.match(raw[:HASH_BYTES], self.WITHIN) is not None
@@ -164,7 +166,7 @@ VISIBLE: Final = bm.Fact(
     "visible_near",
     "how many of an account's pictures have a token listed, near an entry or not, or are made to look so; "
     "which vouchers these are and which of them are of one picture, how many of their tokens are listed, but "
-    "neither which nor what is on them",
+    "neither which nor what is on them, unless one is sent again under another list",
     bm.Severity.OUTCOME,
     shows=frozenset({bm.Shows.OUTCOME}),
 )
@@ -192,7 +194,12 @@ class ThresholdNear(ThresholdPsi):
         vouching=replace(
             VOUCHING,
             visible="at once, of pictures with a token listed and of made-up ones, which with fewer than "
-            "`threshold` real ones the centre can tell apart by how many of their tokens are listed alone",
+            "`threshold` real ones the centre can tell apart by how many of their tokens are listed alone, "
+            "also where a picture is sent again under another list",
+            opened="from threshold + s/32 matches of a device and period on, rounded up, of s made-up ones, "
+            "as long as both are among those that the centre tries; with fewer than `threshold` real visible "
+            "ones never; with these, by more work than the centre's decoder does, or if the centre counts "
+            "pictures near no entry",
         ),
     )
     vouchers: ClassVar[tuple[type[bm.Message], ...]] = (Voucher,)

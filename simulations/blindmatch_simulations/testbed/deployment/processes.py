@@ -29,6 +29,7 @@ from blindmatch_simulations.testbed.deployment.folder import Deployment, Deploym
 
 START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 15.0
+HOLD_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.02
 LOCK: Final = "running"
 
@@ -59,9 +60,12 @@ class Nursery:
         self._line, theirs = Pipe()
         self._pid = os.fork()
         if not self._pid:
-            os.close(self._lives)
-            self._line.close()
-            _nurse(theirs, ends)
+            try:
+                os.close(self._lives)
+                self._line.close()
+                _nurse(theirs, ends)
+            finally:
+                os._exit(1)  # whatever it is, none of the caller's own ends is this copy's
         os.close(ends)
         theirs.close()
 
@@ -197,9 +201,9 @@ class ServerProcess(Struct, frozen=True):
 @contextmanager
 def alone(deployment: Deployment, party: Party) -> Iterator[None]:
     """Hold a server's folder: its state and its port file are one process's at a time; `DeploymentError` if
-    another process holds it, or the folder cannot be written to."""
+    another process goes on holding it, or the folder cannot be written to."""
     busy = f"the {party.server} of {deployment.home} runs already; stop it first, or choose another --home"
-    with hold(deployment.server(party) / LOCK, DeploymentError(busy), DeploymentError):
+    with hold(deployment.server(party) / LOCK, DeploymentError(busy), DeploymentError, HOLD_SECONDS):
         yield
 
 
