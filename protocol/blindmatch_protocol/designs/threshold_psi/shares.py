@@ -159,8 +159,9 @@ def _unpacked(total: int) -> list[int]:
 
 
 def _elements(raw: bytes) -> list[int]:
-    """Numbers of 16 bytes in the field; of uniform bytes within 2^-67 of uniform."""
-    return [int.from_bytes(raw[at : at + 16], "little") % FIELD for at in range(0, len(raw), 16)]
+    """Numbers of 16 bytes in the field, where 2^64 = 8; of uniform bytes within 2^-67 of uniform."""
+    words = np.frombuffer(raw, "<u8").tolist()
+    return [(low + 8 * high) % FIELD for low, high in zip(words[::2], words[1::2], strict=True)]
 
 
 def key_of(secrets: Sequence[int]) -> bytes:

@@ -17,6 +17,7 @@ from blindmatch_protocol.designs.threshold_near import design as near
 from blindmatch_protocol.designs.threshold_psi import design as exact
 from blindmatch_protocol.designs.threshold_psi.design import ThresholdOpener, ThresholdPsi
 from blindmatch_protocol.designs.threshold_psi.shares import COORDINATES, SHARE_BYTES, Share
+from blindmatch_protocol.group import sodium
 from blindmatch_protocol.messages.content import AttachmentRef, compose
 from blindmatch_protocol.messages.franking import Evidence, commit
 from msgspec.structs import replace
@@ -224,13 +225,16 @@ def made_up(arena: Arena) -> Figure:
     played = []
     for case in arena.each([True, False, False, True] * (games // 4)):
         worked[0] = 0
-        with replacing(*((group, name, counting(getattr(group, name))) for name in _WORK))():
+        with replacing(*((of, name, counting(getattr(of, name))) for of, name in _WORK))():
             body = world.voucher(kinds[case].pop())
         played.append(Played((len(body.encode()), len(world.rows([body])[0]), worked[0]), case))
     return advantages({"size and work": won(played)})
 
 
-_WORK: Final = ("multiply", "multiply_base", "add", "hash_to_group", "hash_multiply")
+_WORK: Final = (
+    *((sodium, name) for name in ("multiply", "multiply_base", "add", "hash_to_group")),
+    *((group, name) for name in ("multiply", "multiply_base", "add", "hash_multiply")),
+)
 
 
 @attack(
