@@ -50,7 +50,7 @@ def register(port: int) -> None:
     retry = Retry(attempts=1)
     egress = Egress(endpoints, credentials_of("alice"), Recorder(), lambda: 1, lambda s: None, retry)
     try:
-        call = Call(Party.PROVIDER, REGISTER, Purpose.ACCOUNT, None, True, 5.0)
+        call = Call(Party.PROVIDER, REGISTER, Purpose.ACCOUNT, None, True, 240.0)
         egress.unary(call, pb.RegisterRequest(identity_key=b"k" * 32))
     finally:
         egress.close()

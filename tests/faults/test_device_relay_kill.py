@@ -125,7 +125,7 @@ def test_the_relay_killed_at_a_failpoint_loses_and_doubles_nothing(
     own = replace(place, relay=plan, folder=tmp_path)
     for life in (("eve",), (name, *sending(name, "eve")), ("eve", ("receive",))):
         assert own.live(*life) == 0
-    process.join(30)
+    process.join(240)
     assert process.exitcode == KILLED
     process, _ = place.processes.relay(replace(plan, arm=None))
     for life in (("eve",), (name, ("flush",))):
@@ -145,7 +145,7 @@ def test_every_point_that_is_reached_is_one_at_which_a_test_kills(place: Place, 
     for plan in (own.plan(to), own.plan(name, *sending(name, to)), own.plan(to, ("receive",))):
         assert own.processes.device(replace(plan, noted=noted)) == 0
     process.terminate()
-    process.join(20)
+    process.join(240)
     killed_at = {*SENDING, *RECEIVING, "device.commit.before", "device.commit.after"}
     assert set(noted.read_text().split()) == killed_at
     at_relay = {*RELAYING, "relay.commit.before", "relay.commit.after"}

@@ -76,7 +76,7 @@ def test_a_relay_whose_disk_is_full_says_so_and_keeps_what_it_acknowledged(
     assert own.live("eve", ("receive",), ("inbox",)) == 0
     assert texts(own.plan("eve").inbox).count("alice-") < 60
     process.terminate()
-    process.join(20)
+    process.join(240)
     process, _ = place.processes.relay(replace(plan, most_file_bytes=0))
     assert own.live("alice-to-eve", ("flush",)) == 0
     own.check("alice-to-eve", "eve")

@@ -64,7 +64,7 @@ def test_what_is_begun_runs_beside_its_caller_and_is_done_once_waited_for() -> N
     told, done = Event(), list[int]()
 
     def work() -> None:
-        assert told.wait(60)
+        assert told.wait(240)
         done.append(1)
 
     with ThreadPoolExecutor(1) as pool:

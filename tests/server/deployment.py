@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -16,12 +21,50 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.authority import Authority, Credentials, Identity, Kind
 from blindmatch_server.hosting.event_log import Clock, Sink, system_clock
+from blindmatch_server.hosting.limits import LeastPace
 from blindmatch_server.hosting.serving import Listen, OpenServices, running
 
+HERE = Path(__file__).parent
+T = TypeVar("T")
 NOW = datetime.now(UTC)
 ALICE = Identity(Kind.DEVICE, "alice")
 BOB = Identity(Kind.DEVICE, "bob")
 OPERATOR = Identity(Kind.OPERATOR, "op")
+SECONDS = 240.0
+"""How long whatever a test waits for may take: a machine that stalls must fail no test."""
+
+
+def run(test: Coroutine[Any, Any, T]) -> T:
+    """A coroutine in a loop of its own, as `conftest` runs a test that is one."""
+    return asyncio.run(asyncio.wait_for(test, SECONDS))
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds; the test's own time limit ends a wait in vain."""
+    while True:
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+
+
+@contextmanager
+def process(name: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
+    """A program of this folder, which is killed at the end."""
+    command = [sys.executable, str(HERE / name), *map(str, arguments)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as opened:
+        try:
+            yield opened
+        finally:
+            opened.kill()
+
+
+def port_of(directory: Path) -> int:
+    """Where a server listens that has just been started."""
+    deadline = time.monotonic() + SECONDS
+    while not (path := directory / "port").exists():
+        assert time.monotonic() < deadline, "the server did not start"
+        time.sleep(0.05)
+    return int(path.read_text())
 
 
 @dataclass
@@ -40,8 +83,10 @@ class Deployment:
         return self._issued[identity]
 
     def listen(self, party: Party, **options: Any) -> Listen:
-        sink = self.sink or self.lines.append
-        return Listen(self.credentials(Identity.of(party)), clock=self.clock, sink=sink, **options)
+        sink, pace = self.sink or self.lines.append, LeastPace(SECONDS)
+        return Listen(
+            self.credentials(Identity.of(party)), clock=self.clock, sink=sink, **{"pace": pace, **options}
+        )
 
     @asynccontextmanager
     async def server(self, party: Party, services: OpenServices, **options: Any) -> AsyncIterator[int]:
@@ -87,7 +132,7 @@ class Client:
     def __init__(self, opened: grpc.aio.Channel) -> None:
         self.channel = opened
 
-    async def one(self, method: str, request: Any, seconds: float = 20.0) -> Any:
+    async def one(self, method: str, request: Any, seconds: float = SECONDS) -> Any:
         """unary_unary or stream_unary, depending on whether `request` is a list."""
         path, reply = _method(method)
         if isinstance(request, list):
@@ -96,7 +141,7 @@ class Client:
         call = self.channel.unary_unary(path, _write, reply.FromString)
         return await call(request, timeout=seconds)
 
-    def many(self, method: str, request: Any, seconds: float = 20.0) -> Any:
+    def many(self, method: str, request: Any, seconds: float = SECONDS) -> Any:
         """unary_stream or stream_stream: an async iterator of replies."""
         path, reply = _method(method)
         if isinstance(request, list):
@@ -105,7 +150,7 @@ class Client:
         call = self.channel.unary_stream(path, _write, reply.FromString)
         return call(request, timeout=seconds)
 
-    async def all(self, method: str, request: Any, seconds: float = 20.0) -> list[Any]:
+    async def all(self, method: str, request: Any, seconds: float = SECONDS) -> list[Any]:
         return [reply async for reply in self.many(method, request, seconds)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -84,12 +83,15 @@ class Pile:
 
     def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, Label]:
         self.tried.append(len(rows))
-        self.pause.wait(10)
+        self.pause.wait(240)
         return {index: Label.decode(row) for index, row in enumerate(rows)} if len(rows) > 1 else {}
 
 
 class Dummy(Design[Any, NoState, Any, bytes]):
-    """Replies with the state and the word; b"error" is refused, b"crash" crashes, b"hit" is learnt."""
+    """Replies with the state and the word; b"error" is refused, b"crash" crashes, b"hit" is learnt.
+
+    `batches` and `words` say what it was asked, `may_answer` is waited for in each `answer`.
+    """
 
     info = Info(
         name="dummy",
@@ -106,7 +108,9 @@ class Dummy(Design[Any, NoState, Any, bytes]):
 
     def __init__(self) -> None:
         self.batches: list[int] = []
-        self.seconds = 0.0
+        self.words: list[bytes] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.pile = Pile()
 
     def leakage(self) -> tuple[Leak, ...]:
@@ -166,7 +170,8 @@ class Dummy(Design[Any, NoState, Any, bytes]):
     ) -> Answer:
         words = [request.body.word for request in requests if isinstance(request.body, Ask)]
         self.batches.append(len(words))
-        time.sleep(self.seconds)
+        self.words += words
+        self.may_answer.wait(240)
         if b"crash" in words:
             raise ValueError("crash: a secret")
         return Answer([_reply(state, word) for word in words], [_verdict(word) for word in words])

@@ -25,7 +25,7 @@ from blindmatch_server.hosting.authority import Identity
 from msgspec.structs import replace
 from support.fakes import picture
 
-from .deployment import ALICE, BOB, OPERATOR, Client, Deployment
+from .deployment import ALICE, BOB, OPERATOR, SECONDS, Client, Deployment
 from .designs_for_tests import Dummy
 
 LISTED, OTHER = picture(1, 256), picture(2, 256)
@@ -137,7 +137,7 @@ class Scene:
             Deployed(design or Dummy(), lambda: {5, EPOCH}),
             self.references,
             {"dummy": opener},
-            CentreLimits(**limits),
+            CentreLimits(**{"list_wait_seconds": SECONDS, **limits}),
         )
         services = partial(open_centre, config)
         async with (

@@ -23,10 +23,9 @@ from blindmatch_server.storage.errors import QuotaError
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, load_design
 from support.held_source import HeldSource
 
-from .deployment import ALICE, Deployment, channel, refused
+from .deployment import ALICE, Deployment, channel, refused, until
 from .designs_for_tests import ROLE, Ask, Dummy
 from .test_matching import SETUP, envelope, stream
-from .test_operations import until
 
 STATUS = grpc.StatusCode
 LARGE = "/blindmatch.v1.Matching/ExchangeLarge"
@@ -110,14 +109,13 @@ async def test_a_body_longer_than_any_request_is_refused_before_it_comes(tmp_pat
 
 async def test_unfinished_bodies_take_no_memory_and_leave_nothing_behind(tmp_path: Path) -> None:
     async with calling(tmp_path, most_large=12) as (deployment, call):
-        async with asyncio.timeout(100):
-            warm = asyncio.create_task(read(call(unfinished(64 * MEGABYTE, 4 * MEGABYTE))))
-            await asyncio.sleep(0.5)
-            before = resident_bytes()
-            bodies = [
-                asyncio.create_task(read(call(unfinished(64 * MEGABYTE, 32 * MEGABYTE)))) for _ in range(11)
-            ]
-            await until(lambda: written(tmp_path) >= 11 * 32 * MEGABYTE)
+        warm = asyncio.create_task(read(call(unfinished(64 * MEGABYTE, 4 * MEGABYTE))))
+        await until(lambda: written(tmp_path) >= 4 * MEGABYTE - 8192)
+        before, came = resident_bytes(), 24
+        bodies = [
+            asyncio.create_task(read(call(unfinished(64 * MEGABYTE, came * MEGABYTE)))) for _ in range(11)
+        ]
+        await until(lambda: written(tmp_path) >= 11 * came * MEGABYTE)
         assert resident_bytes() - before < 128 * MEGABYTE
         for task in (warm, *bodies):
             task.cancel()

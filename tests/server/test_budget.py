@@ -22,7 +22,7 @@ from support.limited_matcher import ALLOWED, COST, LIMITS, limited_life, request
 from support.mortal import Arm
 from support.mortal_servers import Plan, living
 
-from .deployment import ALICE, BOB, NOW, Client, Deployment, refused
+from .deployment import ALICE, BOB, NOW, Client, Deployment, refused, run
 
 STATUS = grpc.StatusCode
 EXCHANGE = "Matching/Exchange"
@@ -153,7 +153,7 @@ def test_a_matcher_that_is_killed_never_gives_evaluations_for_free(tmp_path: Pat
 
         with living(limited_life, Plan(tmp_path, credentials, arm)) as port:
             assert port is not None
-            return asyncio.run(asyncio.wait_for(ask(port), 60))
+            return run(ask(port))
 
     first = answered(arm)
     counted = spent(tmp_path / "matcher").get("alice", 0)

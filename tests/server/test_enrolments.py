@@ -30,7 +30,7 @@ from support.memory import MemoryWorkspace, random_hashes
 from support.mortal import Arm
 from support.mortal_servers import Plan, living, masked_life
 
-from .deployment import ALICE, BOB, Client, Deployment, refused
+from .deployment import ALICE, BOB, SECONDS, Client, Deployment, refused, run, until
 
 STATUS = grpc.StatusCode
 HASHES = random_hashes(20)
@@ -82,10 +82,6 @@ async def ask(client: Client, seed: str = "alice", epoch: int = 1) -> Unmasked:
     body = AskMasked(bytes(a ^ b for a, b in zip(mask, hash_, strict=True)), 100).encode()
     envelope = wire.Envelope(design="dummy-masked", version=1, epoch=epoch, role="matcher", body=body)
     return Unmasked.decode((await client.one("Matching/Exchange", envelope)).body)
-
-
-def run(test: Any) -> None:
-    asyncio.run(asyncio.wait_for(test, 60))
 
 
 async def test_what_was_acknowledged_is_held_after_a_restart_and_handed_to_the_design(tmp_path: Path) -> None:
@@ -165,6 +161,12 @@ class Switched:
         return source(self.number).open()
 
 
+def coming(directory: Path) -> int:
+    """How many bodies are on their way to a matcher, whose epoch is that in which they began."""
+    held = Path("/proc/self/fd").iterdir()
+    return sum(one.exists() and str(one.readlink()).startswith(f"{directory}/incoming") for one in held)
+
+
 async def switch(epochs: Switched, client: Client) -> None:
     """Wait until epoch 10, which has another key, is in force."""
     epochs.number = 10
@@ -189,12 +191,12 @@ async def test_a_call_of_the_epoch_before_takes_nothing_from_those_enrolled_sinc
             call: Any = bob.channel.stream_stream(
                 "/blindmatch.v1.Matching/ExchangeLarge", wire.Envelope.SerializeToString
             )
-            async for _ in call(held_open(), timeout=20.0):
+            async for _ in call(held_open(), timeout=SECONDS):
                 pass
 
         await bob.one("Matching/Enrol", parts(masking("bob")))
         late = asyncio.ensure_future(refused(answer()))
-        await asyncio.sleep(0.2)
+        await until(lambda: coming(tmp_path) == 1)
         await switch(epochs, alice)
         await alice.one("Matching/Enrol", parts(masking(), epoch=10))
         switched.set()
@@ -216,9 +218,8 @@ async def test_an_upload_during_which_the_key_changes_is_refused_and_leaves_noth
         call: Any = alice.channel.stream_unary(
             "/blindmatch.v1.Matching/Enrol", wire.EnrolPart.SerializeToString
         )
-        late = asyncio.ensure_future(refused(call(held_open(), timeout=20.0)))
-        while not list((tmp_path / "enrolments").glob("*.part")):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+        late = asyncio.ensure_future(refused(call(held_open(), timeout=SECONDS)))
+        await until(lambda: any((tmp_path / "enrolments").glob("*.part")))
         await switch(epochs, alice)
         await bob.one("Matching/Enrol", parts(masking("bob"), epoch=10))
         switched.set()
@@ -232,7 +233,7 @@ async def test_an_upload_that_a_call_which_was_cut_off_still_finishes_is_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The device asks again while the thread of its first call is at work: both come to rename the file."""
-    body, both = masking(), Barrier(2, timeout=10)
+    body, both = masking(), Barrier(2, timeout=SECONDS)
     monkeypatch.setattr(enrolments, "reach", lambda point: point.endswith(".before") and both.wait())
     kept = enrolments.Enrolments(MASKED, tmp_path, 4 << 20)
 
@@ -271,11 +272,11 @@ async def test_a_body_of_the_epoch_before_is_not_paired_with_what_was_enrolled_s
         )
 
         async def answer() -> None:
-            async for _ in call(held_open(), timeout=20.0):
+            async for _ in call(held_open(), timeout=SECONDS):
                 pass
 
         late = asyncio.ensure_future(refused(answer()))
-        await asyncio.sleep(0.2)
+        await until(lambda: coming(tmp_path) == 1)
         await switch(epochs, alice)
         await alice.one("Matching/Enrol", parts(masking("new"), epoch=10))
         switched.set()

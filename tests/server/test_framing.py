@@ -23,7 +23,7 @@ from .deployment import ALICE, OPERATOR, Client, Deployment, refused
 from .designs_for_tests import Dummy
 from .scene import Scene, message
 from .test_centre import submission
-from .test_kills import asked, died
+from .test_kills import asked, dies
 
 MALLORY = Identity(Kind.DEVICE, "mallory")
 MATCHER, RELAY = Identity.of(Party.MATCHER), Identity.of(Party.PROVIDER)
@@ -175,8 +175,7 @@ def test_a_message_is_reported_once_although_the_centre_is_killed_between(tmp_pa
     arm = Arm("centre.commit.after", 6)
     with living(centre_life, Plan(scene.directory, credentials, arm)) as port:
         handed_in(port, first)
-        asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
-    assert died(scene.directory, arm)
+        dies(scene, deployment, arm, port)
     with living(centre_life, Plan(scene.directory, credentials)) as port:
         handed_in(port, second)
         listed = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from blindmatch_protocol.contract import Party
@@ -19,7 +18,7 @@ from blindmatch_simulations.evaluation.bench.queries import Check
 from hostile import HELD, LOST, MATCHER, NOTHING_REMOVED, RELAY, Attack, Intruder, Service, intruding
 from support.signed import CURATOR
 
-from .deployment import ALICE, Deployment
+from .deployment import ALICE, Deployment, run
 from .test_publication import publish
 from .test_relay import keys
 
@@ -45,25 +44,23 @@ ATTEMPTS = 150
 async def attacked(
     service: Service, kind: str, deployment: Deployment, port: int, request: bytes = b""
 ) -> Mapping[str, int]:
-    """How `ATTEMPTS` of one intruder ended, or as many as end within a second and a half."""
+    """How `ATTEMPTS` of one intruder ended, or those that were under way after a second."""
     root, foreign = deployment.credentials(ALICE).root, Deployment().credentials(ALICE)
     accounts = {"mallory": deployment.credentials(Identity(Kind.DEVICE, "mallory"))}
     forged = Credentials(root, foreign.certificate, foreign.key)
     made, stop, address = Attack(), asyncio.Event(), f"127.0.0.1:{port}"
 
     async def counted(intruder: Intruder, number: int) -> str:
-        if made.outcomes.total() >= ATTEMPTS:
+        outcome = await service.kinds[kind].move(intruder, number)
+        if made.outcomes.total() >= ATTEMPTS or late.done():
             stop.set()
-        return await service.kinds[kind].move(intruder, number)
+        return outcome
 
     async with intruding(service, accounts, address, forged, [ALICE.name], request) as intruders:
-        asyncio.get_running_loop().call_later(1.5, stop.set)
+        late = asyncio.ensure_future(asyncio.sleep(1.0))
         await made.run(counted, intruders, 12, stop)
+        late.cancel()
     return made.outcomes
-
-
-def run(test: Any) -> Any:
-    return asyncio.run(asyncio.wait_for(test, 100))
 
 
 @pytest.mark.parametrize("kind", sorted(RELAY.kinds))

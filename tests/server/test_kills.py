@@ -6,12 +6,13 @@ in again makes it once.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import sqlite3
 import struct
+import time
 import zlib
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,10 @@ from blindmatch_server.matching.ledger import CentreAddress
 from support.mortal import Arm
 from support.mortal_servers import Plan, centre_life, living, matcher_life, opening_life
 
-from .deployment import ALICE, OPERATOR, Client, Deployment
+from .deployment import ALICE, OPERATOR, SECONDS, Client, Deployment, run, until
 from .designs_for_tests import Ask
 from .scene import LISTED, Scene
 from .test_centre import submission, voucher
-from .test_operations import until
 
 pytestmark = pytest.mark.slow
 SIDES = ("before", "after")
@@ -95,6 +95,14 @@ def died(directory: Path, arm: Arm) -> bool:
     return (directory / "points").read_text().split().count(arm.point) >= arm.hit
 
 
+def dies(scene: Scene, deployment: Deployment, arm: Arm, port: int | None) -> None:
+    """What the centre does after an acknowledgement is killed too: ask for its list until it is dead."""
+    until_s = time.monotonic() + SECONDS
+    while not died(scene.directory, arm):
+        assert time.monotonic() < until_s, f"the centre never came to {named(arm)}"
+        asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
+
+
 def asked(
     deployment: Deployment, caller: Identity, party: Party, port: int | None, method: str, request: Any
 ) -> Any:
@@ -104,7 +112,7 @@ def asked(
         async with deployment.client(caller, party, port or 0) as client:
             return await answer(client, method, request)
 
-    return None if port is None else asyncio.run(asyncio.wait_for(call(), 60))
+    return None if port is None else run(call())
 
 
 def plan_of(scene: Scene, deployment: Deployment, arm: Arm | None = None) -> Plan:
@@ -121,10 +129,7 @@ def test_a_report_is_at_the_centre_once_wherever_the_centre_is_killed(scene: Sce
 
     with living(centre_life, plan_of(scene, deployment, arm)) as port:
         first = submitted(port)
-        if port is not None:
-            # what comes after the acknowledgement is killed too
-            asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
-    assert died(scene.directory, arm)
+        dies(scene, deployment, arm, port)
     with living(centre_life, plan_of(scene, deployment)) as port:
         listed = asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
         before = [row.report_id for row in listed.reports]
@@ -154,7 +159,7 @@ def test_vouchers_are_held_once_and_opened_wherever_the_centre_is_killed(scene: 
 
     with living(opening_life, plan_of(scene, deployment, arm)) as port:
         first = submitted(port)
-    assert died(scene.directory, arm)
+        dies(scene, deployment, arm, port)
     with living(opening_life, plan_of(scene, deployment)) as port:
         held, opened = listed(port)
         assert held >= sum(receipt is not None for receipt in first)
@@ -185,10 +190,7 @@ def test_a_report_in_slots_is_at_the_centre_once_wherever_the_centre_is_killed(
     taken = []
     with living(centre_life, plan_of(scene, deployment, arm)) as port:
         taken += [asked(deployment, ALICE, Party.CENTRE, port, "Centre/Submit", parts) for parts in slots]
-        if port is not None:
-            # what comes after the acknowledgement is killed too
-            asked(deployment, OPERATOR, Party.CENTRE, port, "Centre/List", wire.ListRequest())
-    assert died(scene.directory, arm)
+        dies(scene, deployment, arm, port)
     with living(centre_life, plan_of(scene, deployment)) as port:
         for position, receipt in enumerate(taken):
             if receipt is None:
@@ -276,7 +278,7 @@ def test_no_report_leaves_before_the_journal_says_so_wherever_the_centre_is_kill
 
     with living(centre_life, plan_of(scene, deployment, arm)) as port:
         assert port is not None
-        left = asyncio.run(asyncio.wait_for(exported(port), 60))
+        left = run(exported(port))
     assert died(scene.directory, arm)
     with living(centre_life, plan_of(scene, deployment)) as port:
         show = wire.ShowRequest(report_id=report.report_id)
@@ -317,8 +319,8 @@ def test_what_a_matcher_owes_the_centre_gets_there_once_wherever_the_matcher_is_
                 return False
             async with deployment.client(ALICE, Party.MATCHER, port) as alice:
                 replied = await answer(alice, "Matching/Exchange", ASK) is not None
-            # the points after the answer are those of the filing
-            await asyncio.sleep(0.5)
+            if plan.arm is not None:  # the points after the answer are those of the filing
+                await until(partial(died, scene.directory, plan.arm))
             return replied
 
     async def settled(plan: Plan, operator: Client) -> list[Any]:
@@ -327,7 +329,7 @@ def test_what_a_matcher_owes_the_centre_gets_there_once_wherever_the_matcher_is_
             await until(lambda: not owed(scene.directory))
         return list((await operator.one("Centre/List", wire.ListRequest())).reports)
 
-    asyncio.run(asyncio.wait_for(test(), 100))
+    run(test())
 
 
 def owed(directory: Path) -> int:

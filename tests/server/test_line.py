@@ -16,14 +16,16 @@ import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.hosting.limits import Rate
-from blindmatch_server.hosting.line import MOST_AT_WORK
+from blindmatch_server.hosting.line import IDLE_SECONDS, MOST_AT_WORK
 from blindmatch_server.relay.service import RelayConfig, open_relay
 from blindmatch_server.relay.store import RelayLimits
 
-from .deployment import ALICE, Client, Deployment
+from .deployment import ALICE, SECONDS, Client, Deployment, until
 from .test_relay import message, relay
 
 STATUS = grpc.StatusCode
+GRACE = 120.0
+"""How long a server that shuts down waits for what holds it up, in seconds."""
 
 
 class Open:
@@ -31,13 +33,13 @@ class Open:
 
     def __init__(self, client: Client) -> None:
         call: Any = client.channel.stream_stream("/blindmatch.v1.Relay/Connect")
-        self.stream = call(timeout=30)
+        self.stream = call(timeout=SECONDS)
 
     async def ask(self, **call: Any) -> None:
         await self.stream.write(wire.Ask(**call).SerializeToString())
 
     async def answer(self) -> Any:
-        raw = await asyncio.wait_for(self.stream.read(), 20)
+        raw = await asyncio.wait_for(self.stream.read(), SECONDS)
         return raw if raw is grpc.aio.EOF else wire.Answer.FromString(raw)
 
     async def answers(self, count: int) -> dict[int, Any]:
@@ -50,7 +52,7 @@ async def test_calls_on_a_line_are_answered_under_their_numbers(tmp_path: Path) 
     deployment = Deployment()
     async with relay(tmp_path, deployment) as (alice, bob):
         line, other = Open(alice), Open(bob)
-        await other.ask(receive=wire.ReceiveRequest(wait_ms=10_000, most_bytes=12))
+        await other.ask(receive=wire.ReceiveRequest(wait_ms=200_000, most_bytes=12))
         for number in range(3):
             await line.ask(send=message(number=number))
         sent = await line.answers(3)
@@ -135,7 +137,7 @@ async def stopping(
     """A relay's client, and how to stop the relay while it is there."""
     config = RelayConfig(directory, RelayLimits(**limits))
     services = partial(open_relay, config)
-    server = deployment.server(Party.PROVIDER, services)
+    server = deployment.server(Party.PROVIDER, services, grace_seconds=GRACE)
     port = await server.__aenter__()
     async with deployment.client(ALICE, Party.PROVIDER, port) as client:
         yield client, lambda: server.__aexit__(None, None, None)
@@ -149,7 +151,7 @@ async def test_a_line_that_is_idle_does_not_hold_up_a_server_that_shuts_down(tmp
         await line.answers(1)
         began = asyncio.get_running_loop().time()
         await stop()
-        assert asyncio.get_running_loop().time() - began < 5
+        assert asyncio.get_running_loop().time() - began < GRACE
         assert await line.answer() is grpc.aio.EOF and await line.stream.code() is STATUS.OK
         assert deployment.events("failure") == []
 
@@ -168,10 +170,10 @@ async def test_a_device_that_goes_on_asking_does_not_hold_up_a_server_that_shuts
     async with stopping(tmp_path, deployment, calls=Rate(1.0, 1)) as (client, stop):
         line = Open(client)
         tasks = [asyncio.create_task(flood(line)), asyncio.create_task(read(line))]
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.2)
         began = asyncio.get_running_loop().time()
         await stop()
-        assert asyncio.get_running_loop().time() - began < 5
+        assert asyncio.get_running_loop().time() - began < GRACE
         tasks[0].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         ended = [e["status"] for e in deployment.events("call") if e["method"].endswith("/Connect")]
@@ -181,14 +183,33 @@ async def test_a_device_that_goes_on_asking_does_not_hold_up_a_server_that_shuts
 async def test_a_line_on_which_nothing_is_asked_is_ended_and_one_that_waits_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blindmatch_server.hosting.line.IDLE_SECONDS", 0.2)
+    wait, looks = asyncio.wait, list[asyncio.Event]()
+
+    async def looking(ends: Any, **more: Any) -> Any:
+        """The time after which a line is looked at has passed when the test says so."""
+        if more.get("timeout") != IDLE_SECONDS:
+            return await wait(ends, **more)
+        looks.append(passed := asyncio.Event())
+        over = asyncio.create_task(passed.wait())
+        done, _ = await wait((*ends, over), return_when=asyncio.FIRST_COMPLETED)
+        return done - {over}, set(ends) - done
+
+    monkeypatch.setattr(asyncio, "wait", looking)
     async with relay(tmp_path) as (alice, bob):
-        idle, waiting = Open(alice), Open(bob)
-        await waiting.ask(receive=wire.ReceiveRequest(wait_ms=1500))
+        waiting, idle = Open(bob), Open(alice)
+        await waiting.ask(receive=wire.ReceiveRequest(wait_ms=200_000))
         await idle.ask(acknowledge=wire.AcknowledgeRequest())
         await idle.answers(1)
+        for number in range(2):  # looks at both lines: on each something was asked, and then on none
+            await alice.one("Relay/Send", message(number=number))
+            assert (await waiting.answer()).HasField("receive")
+            await until(lambda both=2 + 2 * number: len(looks) == both)
+            for look in looks:
+                look.set()
         assert await idle.answer() is grpc.aio.EOF and await idle.stream.code() is STATUS.OK
-        assert (await waiting.answer()).HasField("ended")
+        await alice.one("Relay/Send", message(number=2))
+        assert (await waiting.answer()).HasField("receive")
+        waiting.stream.cancel()
 
 
 async def test_a_certificate_that_runs_out_ends_calls_on_an_open_line(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ from support.signed import CURATOR, signed
 from tlog_scales.backend import LocalBackend
 from tlog_scales.reader import TilesReader
 
-from .deployment import ALICE, OPERATOR, Client, Deployment, refused
+from .deployment import ALICE, OPERATOR, SECONDS, Client, Deployment, refused
 
 LOG, NAMES = Party("log"), (Party("witness_1"), Party("witness_2"))
 EPOCHS, COUNTS = "log.example/epochs/dummy", "log.example/counts"
@@ -74,6 +74,12 @@ KEY = NoteSigner.of(EPOCHS, ED25519, SEED)
 WITNESSES = {party: signer(f"{party}.example") for party in NAMES}
 CENTRE = Identity.of(Party.CENTRE)
 STATUS = grpc.StatusCode
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A witness that is late since the machine is counts all the same."""
+    monkeypatch.setattr(witness_module, "SECONDS", SECONDS)
 
 
 def policy(needed: int) -> Policy:
@@ -661,13 +667,13 @@ class SlowDisk:
         self._left -= 1
         if self._left == 0:
             self.reached.set()
-            assert self.go.wait(30)
+            assert self.go.wait(SECONDS)
         self._write(path, content)
 
     async def cancelled_then(self, first: Any, second: Any) -> Any:
         """Cancel `first` while the disk holds it up, ask `second` meanwhile; what becomes of that."""
         one = asyncio.create_task(first)
-        assert await asyncio.to_thread(self.reached.wait, 30)
+        assert await asyncio.to_thread(self.reached.wait, SECONDS)
         one.cancel()
         await asyncio.wait([one])
         other = asyncio.create_task(second)

@@ -5,7 +5,7 @@ import hashlib
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -23,10 +23,11 @@ from blindmatch_server.matching.epochs import EpochSource, PublishedSource
 from blindmatch_server.matching.ledger import MatcherStore
 from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.relay.service import RelayConfig, open_services
+from blindmatch_server.storage.batching import FairQueue
 from support.held_source import HeldSource
 from support.signed import CURATOR, SIGNER
 
-from .deployment import ALICE, BOB, Client, Deployment, refused
+from .deployment import ALICE, BOB, Client, Deployment, refused, until
 from .designs_for_tests import ROLE, Ask, Dummy, Told
 
 STATUS = grpc.StatusCode
@@ -135,42 +136,67 @@ async def test_parts_of_a_body_that_break_a_rule_are_refused(
         assert rule in text
 
 
-async def test_bodies_that_come_while_the_server_is_busy_are_answered_together(tmp_path: Path) -> None:
+@pytest.fixture
+def queued(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whose tasks came to a queue of a server, in their order."""
+    came, append = list[str](), FairQueue.append
+
+    def noted(queue: FairQueue[Any], account: str, task: Any) -> None:
+        came.extend([account] if account else [])  # the ledger has a queue, too
+        append(queue, account, task)
+
+    monkeypatch.setattr(FairQueue, "append", noted)
+    return came
+
+
+async def test_bodies_that_come_while_the_server_is_busy_are_answered_together(
+    tmp_path: Path, queued: list[str]
+) -> None:
     design = Dummy()
-    design.seconds = 0.3
+    design.may_answer.clear()
     async with matcher(tmp_path, design, most_in_turn=64, most_at_work=64) as (alice, bob):
         clients = [alice, bob] * 10
         words = [b"%d" % number for number in range(20)]
         calls = [c.one("Matching/Exchange", envelope(w)) for c, w in zip(clients, words, strict=True)]
-        replies = await asyncio.gather(*calls)
-        assert [Told.decode(r.body).word for r in replies] == [b"key of 5 " + word for word in words]
+        asked = asyncio.gather(*calls)
+        await until(lambda: len(queued) == 20)
+        design.may_answer.set()
+        assert [Told.decode(r.body).word for r in await asked] == [b"key of 5 " + word for word in words]
         assert sum(design.batches) == 20
-        assert len(design.batches) <= 4
+        assert len(design.batches) <= 3
 
 
-async def test_a_device_with_much_to_ask_has_turns_and_others_do_not_wait_for_it(tmp_path: Path) -> None:
+async def test_a_device_with_much_to_ask_has_turns_and_others_do_not_wait_for_it(
+    tmp_path: Path, queued: list[str]
+) -> None:
     design = Dummy()
-    design.seconds = 0.1
+    design.may_answer.clear()
     async with matcher(tmp_path, design, most_in_turn=64, most_at_work=2) as (alice, bob):
         many = [
             asyncio.ensure_future(alice.one("Matching/Exchange", envelope(b"%d" % number)))
             for number in range(20)
         ]
-        await asyncio.sleep(0.15)
-        await bob.one("Matching/Exchange", envelope())
-        assert sum(call.done() for call in many) < 15
-        await asyncio.gather(*many)
+        await until(lambda: len(queued) == 2)  # two at work, and the others wait for a turn
+        other = asyncio.ensure_future(bob.one("Matching/Exchange", envelope()))
+        await until(lambda: "bob" in queued)
+        design.may_answer.set()
+        await asyncio.gather(other, *many)
+        assert queued.index("bob") == 2 and design.words.index(b"word") <= 2
         assert max(design.batches) <= 3
 
 
-async def test_a_body_that_crashes_the_design_fails_alone_and_says_nothing(tmp_path: Path) -> None:
+async def test_a_body_that_crashes_the_design_fails_alone_and_says_nothing(
+    tmp_path: Path, queued: list[str]
+) -> None:
     design, deployment = Dummy(), Deployment()
-    design.seconds = 0.2
+    design.may_answer.clear()
     async with matcher(tmp_path, design, deployment, most_in_turn=64) as (alice, _):
         words = [b"first", b"a", b"crash", b"b"]
         calls = [alice.one("Matching/Exchange", envelope(word)) for word in words]
-        results: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
-        first, a, crash, b = results
+        results = asyncio.gather(*calls, return_exceptions=True)
+        await until(lambda: len(queued) == 4)
+        design.may_answer.set()
+        first, a, crash, b = cast(list[Any], await results)
         assert [Told.decode(r.body).word[9:] for r in (first, a, b)] == [b"first", b"a", b"b"]
         assert crash.code() is STATUS.INTERNAL
         assert "secret" not in crash.details() + "".join(deployment.lines)
@@ -234,9 +260,7 @@ async def test_a_new_epoch_is_served_once_it_is_open_and_a_damaged_one_is_not(tm
     design, folder = Dummy(), tmp_path / "set"
     publish(design, folder, 1)
 
-    async def epoch_after(alice: Client, change: Any) -> int:
-        await asyncio.to_thread(change)
-        await asyncio.sleep(0.4)
+    async def epoch(alice: Client) -> int:
         return int((await alice.one("Matching/Describe", wire.DescribeRequest())).epoch)
 
     def damaged() -> None:
@@ -252,11 +276,14 @@ async def test_a_new_epoch_is_served_once_it_is_open_and_a_damaged_one_is_not(tm
     async with matcher(tmp_path, design, deployment, source, poll_seconds=0.05) as (alice, _):
         reply = await alice.one("Matching/Exchange", envelope(epoch=1))
         assert Told.decode(reply.body).word == b"key of 1 word"
-        assert await epoch_after(alice, lambda: publish(design, folder, 2)) == 2
+        await asyncio.to_thread(publish, design, folder, 2)
+        await until(lambda: bool(deployment.events("epoch")))
+        assert await epoch(alice) == 2
         code, text, _ = await refused(alice.one("Matching/Exchange", envelope(epoch=1)))
         assert (code, "epoch" in text) == (STATUS.FAILED_PRECONDITION, True)
-        assert await epoch_after(alice, damaged) == 2
-        assert deployment.events("epoch-refused")
+        await asyncio.to_thread(damaged)
+        await until(lambda: bool(deployment.events("epoch-refused")))
+        assert await epoch(alice) == 2
 
 
 async def test_a_relay_hosts_the_roles_that_the_provider_plays(tmp_path: Path) -> None:

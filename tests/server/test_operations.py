@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-import sys
 import threading
-import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,33 +26,32 @@ from blindmatch_server.storage.batching import Batcher
 from blindmatch_server.storage.errors import DrainingError, PortTakenError, QuotaError
 from grpc_health.v1 import health_pb2
 
-from .deployment import ALICE, OPERATOR, Client, Deployment, channel, refused
+from .deployment import (
+    ALICE,
+    OPERATOR,
+    SECONDS,
+    Client,
+    Deployment,
+    channel,
+    port_of,
+    process,
+    refused,
+    run,
+    until,
+)
 from .scene import HASH, Scene
 from .test_centre import submission
 from .test_serving import Scripted, ask, scripted
 
 STATUS = grpc.StatusCode
-HERE = Path(__file__).parent
 KEY = "/blindmatch.v1.Centre/Key"
-
-
-def run(test: Any) -> None:
-    asyncio.run(asyncio.wait_for(test, 60))
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds; the test's own time limit ends a wait in vain."""
-    while True:
-        if holds():
-            return
-        await asyncio.sleep(0.01)
 
 
 async def scrape(deployment: Deployment) -> str:
     (event,) = deployment.events("metrics")
 
     def get() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{event['port']}/metrics", timeout=10) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{event['port']}/metrics", timeout=SECONDS) as reply:
             return str(reply.read().decode())
 
     return await asyncio.to_thread(get)
@@ -103,29 +100,28 @@ async def test_the_metrics_say_that_the_server_drains() -> None:
     seen: list[str] = []
 
     async def look(service: Scripted) -> None:
-        await service.called.wait()
-        while not deployment.events("drained"):
+        while not seen or "blindmatch_draining 1.0" not in seen[-1]:
             seen.append(await scrape(deployment))
-            if "blindmatch_draining 1.0" in seen[-1]:
-                return
+        service.may_end.set()
 
-    async with scripted(deployment, metrics_port=0) as (service, port):
-        service.seconds = 1.5
+    async with scripted(deployment, metrics_port=0, grace_seconds=SECONDS) as (service, port):
+        service.may_end.clear()
         call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
-        watcher = asyncio.ensure_future(look(service))
         await service.called.wait()
+        watcher = asyncio.ensure_future(look(service))
     await asyncio.gather(call, watcher)
-    assert "blindmatch_draining 1.0" in seen[-1]
+    assert deployment.events("drained")
 
 
 async def test_more_calls_than_a_device_may_have_are_refused_and_the_others_end_well() -> None:
     deployment = Deployment()
     async with scripted(deployment, most_calls=64) as (service, port):
-        service.seconds = 1.0
+        service.may_end.clear()
         mine = deployment.credentials(ALICE)
         calls = [asyncio.ensure_future(ask(mine, port)) for _ in range(2)]
         await until(lambda: len(service.callers) == 2)
         assert (await refused(ask(mine, port)))[0] is STATUS.RESOURCE_EXHAUSTED
+        service.may_end.set()
         assert [(await call).public_key for call in calls] == [b"k" * 32] * 2
         assert (await ask(mine, port)).public_key == b"k" * 32
 
@@ -135,13 +131,13 @@ async def test_a_worker_refuses_what_would_wait_too_long_and_everything_once_it_
 
     def work(tasks: Sequence[int]) -> list[int | Exception]:
         begun.set()
-        hold.wait(30)
+        hold.wait(SECONDS)
         return list(tasks)
 
     with ThreadPoolExecutor(1) as executor:
         batcher: Batcher[int, int] = Batcher(work, executor, most=1, most_waiting=2)
         tasks = [asyncio.ensure_future(batcher.submit(0))]
-        assert await asyncio.to_thread(begun.wait, 30)
+        assert await asyncio.to_thread(begun.wait, SECONDS)
         tasks += [asyncio.ensure_future(batcher.submit(n)) for n in (1, 2)]
         await asyncio.sleep(0)
         with pytest.raises(QuotaError) as caught:
@@ -171,14 +167,15 @@ async def test_health_says_not_serving_while_a_server_drains_and_new_calls_are_u
         except grpc.aio.AioRpcError:
             return
 
-    async with scripted(deployment, grace_seconds=5.0) as (service, port):
+    async with scripted(deployment, grace_seconds=SECONDS) as (service, port):
         opened = channel(deployment.credentials(OPERATOR), Party.CENTRE, port)
         watcher = asyncio.ensure_future(watch(opened))
         await until(lambda: bool(states))
-        service.seconds = 1.0
+        service.may_end.clear()
         call = asyncio.ensure_future(ask(deployment.credentials(ALICE), port))
         await service.called.wait()
         late = asyncio.ensure_future(_after_drain(deployment, states, port))
+        late.add_done_callback(lambda _: service.may_end.set())
     assert (await call).public_key == b"k" * 32
     assert (await late)[0] is STATUS.UNAVAILABLE
     await watcher
@@ -192,24 +189,6 @@ async def _after_drain(deployment: Deployment, states: list[int], port: int) -> 
     return await refused(ask(deployment.credentials(ALICE), port))
 
 
-@contextmanager
-def process(name: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, str(HERE / name), *map(str, arguments)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as opened:
-        try:
-            yield opened
-        finally:
-            opened.kill()
-
-
-def port_of(directory: Path) -> int:
-    for _ in range(300):
-        if (directory / "port").exists():
-            return int((directory / "port").read_text())
-        time.sleep(0.1)
-    raise AssertionError("the server did not start")
-
-
 def test_a_call_that_outlasts_the_grace_period_costs_the_exit_code_5(tmp_path: Path) -> None:
     deployment, scene = Deployment(), Scene(tmp_path)
     deployment.credentials(Identity.of(Party.CENTRE)).write(scene.directory, "centre")
@@ -219,12 +198,13 @@ def test_a_call_that_outlasts_the_grace_period_costs_the_exit_code_5(tmp_path: P
             submit = opened.stream_unary(
                 "/blindmatch.v1.Centre/Submit", wire.SubmitPart.SerializeToString, wire.Receipt.FromString
             )
-            call = submit(timeout=30)
+            call = submit(timeout=SECONDS)
             part = wire.Part(size=10, data=b"x")
             await call.write(wire.SubmitPart(report_id=b"i" * 16, part=part))
-            await asyncio.sleep(0.3)
+            incoming = scene.directory / "state/reports/incoming"
+            await until(lambda: any(incoming.iterdir()))
             server.send_signal(signal.SIGTERM)
-            code = await asyncio.to_thread(server.wait, 30)
+            code = await asyncio.to_thread(server.wait, SECONDS)
             assert code == exit_codes.DRAIN_TIMED_OUT
             assert await call.code() in {STATUS.UNAVAILABLE, STATUS.CANCELLED}
 
@@ -264,7 +244,7 @@ def test_sighup_makes_a_matcher_take_the_next_epoch_at_once(tmp_path: Path) -> N
     with process("matcher_process.py", tmp_path) as server:
         run(test(server, port_of(tmp_path)))
         server.send_signal(signal.SIGTERM)
-        assert server.wait(30) == exit_codes.OK
+        assert server.wait(SECONDS) == exit_codes.OK
 
 
 async def test_the_log_has_every_call_under_its_request_id_and_nothing_that_anybody_wrote(

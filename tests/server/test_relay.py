@@ -22,9 +22,11 @@ from blindmatch_server.relay import service
 from blindmatch_server.relay.service import RelayConfig, open_relay
 from blindmatch_server.relay.store import RelayLimits
 
-from .deployment import ALICE, BOB, Client, Deployment, refused
+from .deployment import ALICE, BOB, Client, Deployment, refused, until
 
 STATUS = grpc.StatusCode
+WAITS = wire.ReceiveRequest(wait_ms=200_000)
+"""Ends when the test does not want more."""
 
 
 def keys(identity: int = 1, one_time: int = 0) -> wire.RegisterRequest:
@@ -150,26 +152,29 @@ async def test_what_was_accepted_survives_a_restart_and_what_was_acknowledged_st
 
 async def test_a_waiting_stream_gets_a_message_as_it_comes(tmp_path: Path) -> None:
     async with relay(tmp_path) as (alice, bob):
-        stream = bob.many("Relay/Receive", wire.ReceiveRequest(wait_ms=10_000))
+        stream = bob.many("Relay/Receive", WAITS)
         first = asyncio.ensure_future(stream.read())
         await asyncio.sleep(0.1)
         assert not first.done()
         await alice.one("Relay/Send", message(sealed=b"later"))
-        assert (await asyncio.wait_for(first, 5)).sealed == b"later"
+        assert (await first).sealed == b"later"
         stream.cancel()
 
 
 async def test_a_delivery_says_whether_another_follows_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "_TOGETHER_SECONDS", 1.0)
+    sleep, both = asyncio.sleep, asyncio.Event()
+    monkeypatch.setattr(service, "_TOGETHER_SECONDS", 1e6)
+    monkeypatch.setattr(asyncio, "sleep", lambda seconds: both.wait() if seconds > 1e5 else sleep(seconds))
     async with relay(tmp_path) as (alice, bob):
         for number in range(3):
             await alice.one("Relay/Send", message(number=number))
-        stream = bob.many("Relay/Receive", wire.ReceiveRequest(wait_ms=10_000))
+        stream = bob.many("Relay/Receive", WAITS)
         assert [(await stream.read()).more for _ in range(3)] == [True, True, False]
         for number in range(3, 5):
             await alice.one("Relay/Send", message(number=number))
+        both.set()
         assert [(await stream.read()).more for _ in range(2)] == [True, False]
         stream.cancel()
 
@@ -254,9 +259,10 @@ async def test_pre_keys_cannot_be_drained_faster_than_the_rate(tmp_path: Path) -
 
 
 async def test_streams_of_an_account_are_bounded(tmp_path: Path) -> None:
-    async with relay(tmp_path, most_streams=1) as (_, bob):
-        waiting = asyncio.ensure_future(bob.all("Relay/Receive", wire.ReceiveRequest(wait_ms=3000)))
-        await asyncio.sleep(0.2)
+    async with relay(tmp_path, most_streams=1) as (alice, bob):
+        await alice.one("Relay/Send", message())
+        waiting = bob.many("Relay/Receive", WAITS)
+        assert (await waiting.read()).sequence == 1
         code, _, _ = await refused(bob.all("Relay/Receive", wire.ReceiveRequest()))
         assert code is STATUS.RESOURCE_EXHAUSTED
         waiting.cancel()
@@ -267,9 +273,9 @@ async def test_what_was_kept_long_enough_is_deleted(tmp_path: Path) -> None:
     async with relay(tmp_path, **limits) as (alice, bob):
         await alice.one("Relay/Send", message())
         await alice.one("Relay/Upload", pieces(b"abc"))
-        await asyncio.sleep(0.5)
-        assert await bob.all("Relay/Receive", wire.ReceiveRequest()) == []
-        assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
+        while await bob.all("Relay/Receive", wire.ReceiveRequest()):
+            continue
+        await until(lambda: not any(path.is_file() for path in (tmp_path / "blobs").rglob("*")))
 
 
 async def test_a_half_written_attachment_is_thrown_away_at_the_next_start(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ async def uploads(port: int | None, *sizes: int) -> list[bool]:
 
 async def _taken(client: Any, method: str, request: Any) -> bool:
     try:
-        await client.one(method, request, 10)
+        await client.one(method, request)
     except grpc.aio.AioRpcError:
         return False
     return True

@@ -178,7 +178,7 @@ def test_an_interrupted_assessment_says_what_is_kept_and_goes_on(tmp_path: Path)
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=240)[1]
     finally:
         process.kill()
     assert process.returncode == 130

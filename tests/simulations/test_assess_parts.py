@@ -91,7 +91,7 @@ def test_a_ratio_of_no_pairs_is_refused(above: list[float], below: list[float]) 
 def test_a_command_that_ends_well_is_followed(tmp_path: Path) -> None:
     heard: list[tuple[str, int, int]] = []
     code = "import json; print('noise'); print(json.dumps(['part', 1, 2]))"
-    ended = guarded([PYTHON, "-c", code], tmp_path / "log", 30, 1000, lambda *words: heard.append(words))
+    ended = guarded([PYTHON, "-c", code], tmp_path / "log", 240, 1000, lambda *words: heard.append(words))
     assert ended.why == ""
     assert heard == [("part", 1, 2)]
 
@@ -105,7 +105,8 @@ def test_a_command_that_ends_well_is_followed(tmp_path: Path) -> None:
     ],
 )
 def test_a_command_that_ends_badly_says_why(tmp_path: Path, code: str, why: str) -> None:
-    assert guarded([PYTHON, "-c", code], tmp_path / "log", 30 if "sleep" not in code else 1, 1000).why == why
+    seconds = 1 if "sleep" in code else 240
+    assert guarded([PYTHON, "-c", code], tmp_path / "log", seconds, 1000).why == why
 
 
 def test_what_a_command_started_ends_with_it(tmp_path: Path) -> None:

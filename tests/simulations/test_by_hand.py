@@ -41,7 +41,7 @@ def serving(home: Path, stop: signal.Signals = signal.SIGINT) -> Iterator[list[s
             yield lines
         finally:
             process.send_signal(stop)
-            left = process.communicate(timeout=60)[0]
+            left = process.communicate(timeout=240)[0]
     assert process.returncode == 0
     assert "Traceback" not in left
     assert processes_of(home) == []
@@ -212,8 +212,8 @@ def test_a_server_that_is_killed_is_named_and_the_others_go_on_until_they_are_st
                 time.sleep(0.05)
             done(in_process(home, "device", "register", "alice"))
             more.send_signal(signal.SIGTERM)
-            assert more.wait(timeout=60) == 0
+            assert more.wait(timeout=240) == 0
         process.send_signal(signal.SIGINT)
-        left = process.communicate(timeout=60)
+        left = process.communicate(timeout=240)
     assert (process.returncode, left[1]) == (7, "error: matcher was killed by SIGKILL\n")
     assert processes_of(home) == []

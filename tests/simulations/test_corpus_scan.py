@@ -520,7 +520,7 @@ def test_a_scan_that_is_killed_goes_on_and_comes_to_the_same(
     state = tmp_path / "s"
     command = [*COMMAND, "corpus", "scan", str(folder), "--state", str(state), "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while time.monotonic() < until and not (state / NAME).exists():
         time.sleep(0.01)
     time.sleep(0.5)

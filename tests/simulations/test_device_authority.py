@@ -38,7 +38,7 @@ async def health(deployment: Deployment, party: Party, caller: Identity, port: i
 async def asked(held: object, party: Party, port: int) -> str:
     async with channel_of(held, party, f"127.0.0.1:{port}") as opened:  # type: ignore[arg-type]
         call = opened.unary_unary("/grpc.health.v1.Health/Check")
-        return await status(call(health_pb2.HealthCheckRequest().SerializeToString(), timeout=5.0))
+        return await status(call(health_pb2.HealthCheckRequest().SerializeToString(), timeout=240.0))
 
 
 @pytest.fixture

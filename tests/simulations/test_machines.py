@@ -28,7 +28,7 @@ def server(name: str, home: Path) -> Iterator[str]:
     with subprocess.Popen(command, env=environment(home), stderr=subprocess.DEVNULL) as process:
         try:
             port = home / name / "port"
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 240
             while not port.exists():
                 assert process.poll() is None
                 assert time.monotonic() < deadline
@@ -36,7 +36,7 @@ def server(name: str, home: Path) -> Iterator[str]:
             yield f"127.0.0.1:{int(port.read_text())}"
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            assert process.wait(240) == 0
 
 
 def packed(prepared: Path, folder: Path, kind: str, *options: str) -> Path:

@@ -68,7 +68,7 @@ def connection(world: World, party: Party, held: Credentials) -> Iterator[grpc.C
 
 def status(call: Any, request: Any) -> grpc.StatusCode:
     try:
-        call(request, timeout=20)
+        call(request, timeout=240)
     except grpc.RpcError as error:
         code: grpc.StatusCode = error.code()
         return code

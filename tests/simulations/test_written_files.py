@@ -43,7 +43,7 @@ def test_a_pipe_gets_what_is_written_and_stays_one(made: Any, tmp_path: Path) ->
     reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
     reader.start()
     assert made(pipe).code == 0
-    reader.join(30)
+    reader.join(240)
     assert json.loads(read[0]) and stat.S_ISFIFO(pipe.lstat().st_mode)
 
 

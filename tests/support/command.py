@@ -17,7 +17,7 @@ from blindmatch_simulations.cli.app import run
 from msgspec import Struct
 
 COMMAND = (sys.executable, "-m", "blindmatch_simulations")
-SECONDS = 120
+SECONDS = 600
 USAGE, PORT_TAKEN, BAD_STATE, REFUSED, UNREACHABLE = 2, 3, 4, 6, 7
 """Exit codes as the command documents them."""
 

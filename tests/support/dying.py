@@ -20,7 +20,7 @@ def left_by(script: str) -> list[int]:
     """Run a Python program that prints the ids of its processes and kills itself; the ids."""
     killing = f"{script}; import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     done = subprocess.run(
-        [sys.executable, "-c", killing], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", killing], capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     return [int(word) for word in done.stdout.split()]
@@ -28,7 +28,7 @@ def left_by(script: str) -> list[int]:
 
 def end_by_themselves(pids: Sequence[int]) -> bool:
     """Are none of these processes running, once they had time to notice?"""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 240
     while any(map(is_running, pids)) and time.monotonic() < until:
         time.sleep(0.05)
     return not any(map(is_running, pids))

@@ -42,7 +42,7 @@ class Lived(Struct, frozen=True):
     said: Any
 
 
-def lived(life: Callable[..., Any], *arguments: Any, seconds: float = 120.0) -> Lived:
+def lived(life: Callable[..., Any], *arguments: Any, seconds: float = 600.0) -> Lived:
     """Run a life, a function of a module, to its end."""
     made = context()
     here, there = made.Pipe(duplex=False)

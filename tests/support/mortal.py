@@ -291,7 +291,7 @@ class Processes:
             time.sleep(0.01)
         return process, replace(plan, port=int(plan.port_file.read_text()))
 
-    def device(self, plan: DevicePlan, seconds: float = 120.0) -> int:
+    def device(self, plan: DevicePlan, seconds: float = 600.0) -> int:
         """Live a device's life to its end; how it ended."""
         process = self.start(device_life, plan)
         process.join(seconds)

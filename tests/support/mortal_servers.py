@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from blindmatch_server.centre.keys import Deployed
-from blindmatch_server.centre.service import CentreConfig, open_centre
+from blindmatch_server.centre.service import CentreConfig, CentreLimits, open_centre
 from blindmatch_server.centre.vouchers import OpenerFiles
 from blindmatch_server.hosting.authority import Credentials
 from blindmatch_server.hosting.serving import Listen, OpenServices, serve
@@ -60,6 +60,7 @@ def centre_life(plan: Plan, openers: Mapping[str, OpenerFiles] | None = None) ->
         Deployed(Dummy(), lambda: {EPOCH, 5}),
         plan.folder / "references.sqlite",
         openers or {},
+        CentreLimits(list_wait_seconds=START_SECONDS),
     )
     plan.serve(partial(open_centre, config))
 

@@ -85,7 +85,7 @@ class Stopping:
 
     def read(self, size: int = -1) -> bytes:
         self.reached.set()
-        assert self.go_on.wait(60)
+        assert self.go_on.wait(240)
         data, self.data = self.data, b""
         return data
 
@@ -98,7 +98,7 @@ def test_two_imports_into_one_list_are_refused(source: Path, held: Path) -> None
     thread = threading.Thread(target=import_list, args=([stopping], held, seeded("one")))
     thread.start()
     try:
-        assert stopping.reached.wait(60)
+        assert stopping.reached.wait(240)
         with pytest.raises(ListBusyError, match=r"another import writes known\.list"):
             import_list(source, held, seeded("two"))
     finally:

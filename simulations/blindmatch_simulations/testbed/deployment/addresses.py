@@ -102,10 +102,10 @@ def local_endpoint(port_file: Path) -> Endpoint:
 
     One that was killed has left its port file behind.
     """
-    if not port_file.is_file():
-        return Endpoint("")
     try:
         port = int(port_file.read_text())
+    except FileNotFoundError:
+        return Endpoint("")
     except ValueError as error:
         raise DeploymentError(f"{port_file} is damaged; start the server again") from error
     return Endpoint(f"127.0.0.1:{port}" if _is_open(port) else "")
