@@ -95,6 +95,20 @@ def test_only_servers_that_noted_a_port_have_an_address(deployment: Deployment) 
     assert directory[Party.MATCHER].address == ""
 
 
+def test_a_server_that_ends_while_its_port_is_looked_up_does_not_run(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, read = deployment.port_file(Party.CENTRE), Path.read_text
+    path.write_text("1\n")
+
+    def ends(file: Path, *more: str) -> str:
+        file.unlink()
+        return read(file, *more)
+
+    monkeypatch.setattr(Path, "read_text", ends)
+    assert addresses.local_endpoint(path).address == ""
+
+
 def test_an_address_that_was_given_is_taken_as_it_is(deployment: Deployment) -> None:
     addresses.write(deployment.home / "addresses.json", {Party.CENTRE: "centre.example:7404"})
     assert deployment.endpoints()[Party.CENTRE].address == "centre.example:7404"
