@@ -174,7 +174,7 @@ stubs: ## generate the gRPC stubs again from the .proto (in a virtual environmen
 	  protocol/blindmatch_protocol/rpc/blindmatch_v1.proto
 	rm -rf build/stubs
 
-bench: $(STAMP) ## measure speed and size into bench.json (ARGS="--log2n 20 --peer-python PATH")
+bench: $(STAMP) ## measure speed and size into bench.json (ARGS="--log2n 20")
 	$(BIN)/blindmatch bench all --json bench.json $(ARGS)
 
 growth: $(DEV) ## how costs grow with list, accounts, designs, pictures: some minutes; writes docs/growth.json

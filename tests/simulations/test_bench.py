@@ -20,7 +20,6 @@ from blindmatch_server.hosting.workers import TaskError
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.bench import vouchers
 from blindmatch_simulations.evaluation.bench.messages import Field, Outcome
-from blindmatch_simulations.evaluation.bench.peers import PeerMissingError, Peers, runs_of
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells, markdown
 from blindmatch_simulations.measure import meter, yardstick
 from blindmatch_simulations.measure.meter import Meter
@@ -160,7 +159,7 @@ def test_a_disturbed_row_is_neither_met_nor_missed() -> None:
 
 def test_a_row_without_figures_says_why() -> None:
     meter = Meter()
-    row = meter.missing("pdq/pdqhash", "no --peer-python was given")
+    row = meter.missing("pdq/file", "no photograph is here")
     assert row.status is Status.NOT_MEASURED
     check([row])
     assert "not measured" in cells(row)[2]
@@ -314,13 +313,11 @@ def test_bench_set_measures_every_row(tmp_path: Path) -> None:
     if missing():
         by_jit = {"set/build/one-thread by jit"}
         assert rows["set/build/one-thread by jit"]["status"] == "not measured"
-    assert rows.keys() == ids("set/", "peers/") | by_jit
+    assert rows.keys() == ids("set/") | by_jit
     assert rows["set/size/label"]["figures"]["bytes"] == 88
     assert rows["set/size/store"]["figures"]["bytes"] > 8
     assert rows["set/size/filter"]["figures"]["bits"] > 40
     assert rows["set/build/one-thread"]["figures"]["cpu_u"] > 1
-    for peer in ("openmined", "secretflow"):
-        assert rows[f"peers/{peer}/set-up"]["status"] == "not measured"
 
 
 def test_bench_import_measures_every_format(tmp_path: Path) -> None:
@@ -391,11 +388,10 @@ def test_bench_accountability_measures_endorsements_and_absence(tmp_path: Path) 
     assert 400 < rows["endorsement/proof/size"]["figures"]["bytes"] < 1500
 
 
-def test_bench_pdq_measures_and_says_that_the_peer_is_missing(tmp_path: Path) -> None:
+def test_bench_pdq_measures_pixels_and_files(tmp_path: Path) -> None:
     rows = bench(tmp_path, "pdq", "--runs", "1")
     assert rows.keys() == ids("pdq/")
-    assert rows["pdq/against-pdqhash"]["verdict"] == "not measured"
-    assert all(rows[row]["figures"]["cpu_us"] > 0 for row in ("pdq/file", "pdq/pixels"))
+    assert all(rows[row]["figures"]["cpu_us"] > 0 for row in rows)
 
 
 @pytest.mark.slow
@@ -497,15 +493,15 @@ def test_a_peer_whose_hashes_of_files_or_of_pixels_are_others_is_not_compared(tm
 
 
 def test_a_python_without_the_peers_is_no_failure(tmp_path: Path) -> None:
-    with pytest.raises(PeerMissingError, match="could not be run"):
-        Peers(tmp_path / "no-python").run("pdqhash", 1)
-    with pytest.raises(PeerMissingError, match=r"no peer is called|SystemExit|failed"):
-        Peers(Path(sys.executable)).run("nothing", 1)
+    with pytest.raises(peers.PeerMissingError, match="could not be run"):
+        peers.Peers(tmp_path / "no-python").run("pdqhash", 1)
+    with pytest.raises(peers.PeerMissingError, match=r"no peer is called|SystemExit|failed"):
+        peers.Peers(Path(sys.executable)).run("nothing", 1)
 
 
 def test_runs_of_a_peer_are_judged_as_ours_are() -> None:
     printed = {"count": 1, "runs": [{"cost": [1.0, 1.0], "before": [50.0, 1.0], "after": [80.0, 1.0]}]}
-    assert runs_of(printed)[0].disturbed
+    assert peers.runs_of(printed)[0].disturbed
 
 
 # --- the document

@@ -142,7 +142,7 @@ def _withdrawn(home: Path) -> None:
 
 
 def _reported(home: Path) -> None:
-    """Counts by month: in figures, rows and a page, with nothing about anybody."""
+    """Counts by month: in figures and rows, with nothing about anybody."""
     year, out = datetime.now(UTC).year, home / "transparency"
     done(centre(home, "report", year, "--out", out))
     found = json.loads((out / "report.json").read_text())
@@ -150,8 +150,7 @@ def _reported(home: Path) -> None:
     assert all(month["logged"] is None and month["changed"] == {} for month in found["months"])
     csv_rows = list(csv.DictReader(io.StringIO((out / "report.csv").read_text())))
     assert sum(int(row["now"]) for row in csv_rows if row["count"] == "forwarded") == 1
-    page = (out / "report.html").read_text()
-    assert f"Transparency report {year}" in page and "alice" not in page
+    assert not any("alice" in path.read_text() for path in out.iterdir())
     assert centre(home, "report", year, "--out", out, "--log").code == 6, "there is no log here"
 
 
@@ -217,14 +216,8 @@ def _published(home: Path, report: str) -> None:
     assert "do not show that a recipient" in ran.json["not_shown"]
     assert "not shown: recipients" in ran.err
     assert "accounts named as recipient of at least one" in figures
-    table = list(csv.reader(io.StringIO(done(centre(home, "statistics", "--csv", "-")).out)))
-    assert table[0] == ["figure", "value", "unit"]
-    values = {name: value for name, value, _ in table}
-    assert values["false matches per item scanned"] == "not measured"
-    assert "B/C" in values["caution"]
-    assert values["not_shown"] == ran.json["not_shown"]
     for secret in ("alice", "bob", "operator", "local", report):
-        assert secret not in ran.out + str(table)
+        assert secret not in ran.out
 
 
 def test_complaints_that_cannot_be_taken_are_refused_in_words_and_shown(home: Path) -> None:

@@ -6,6 +6,7 @@ table from the file. A peer that cannot be installed or run is in it, too, with 
 
 from __future__ import annotations
 
+import json
 import statistics
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
+from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.crypto.oprf import Mode
 from blindmatch_protocol.designs import device_list
@@ -27,18 +29,18 @@ from blindmatch_protocol.group import LIBSODIUM, sodium
 from blindmatch_protocol.group.backend import PUBLIC_ROWS
 from blindmatch_protocol.picture import compiled, pdq
 from blindmatch_protocol.picture.decode import thumbnail
-from blindmatch_simulations.evaluation.bench import peers as bench_peers
 from blindmatch_simulations.evaluation.bench import sets
-from blindmatch_simulations.evaluation.bench.peers import PeerMissingError, Peers, runs_of
 from blindmatch_simulations.evaluation.bench.queries import _primitive
 from blindmatch_simulations.evaluation.bench.scans import bench_scan
 from blindmatch_simulations.measure.meter import Meter
+from blindmatch_simulations.measure.processes import AloneError, output_of
 from blindmatch_simulations.measure.results import Figure, Results, Row, Status, encode, read, results
 from blindmatch_simulations.measure.row import BenchRow
-from blindmatch_simulations.measure.yardstick import Run, cost_figures, reading, timed
+from blindmatch_simulations.measure.yardstick import Cost, Reading, Run, cost_figures, reading, timed
 from blindmatch_simulations.testbed.deployment.building import built
 from blindmatch_simulations.testbed.inprocess.deployed import opened, publish
 from blindmatch_simulations.testbed.pictures.pool import random_hashes
+from msgspec import Struct
 from msgspec.structs import astuple
 
 from support import growth
@@ -50,12 +52,42 @@ SCANS: Final = ROOT / "docs" / "scan.json"
 SCRIPT: Final = Path(__file__).with_name("peers_outside.py")
 ROUNDS: Final = 3
 RUNS: Final = 5
+MOST_SECONDS: Final = 1800.0
+LEAST_SAME: Final = 0.9
+"""Share of hashes that must be the same as the peer's, or the two do not do the same work."""
 ENTRIES: Final = 1 << 15
 LISTED: Final = 1 << 16
 ASKED: Final = 100
 ENGINES: Final = ("plain", "fast")
 """Ours without the extra `fast`, and with it once it pays."""
 Task = Callable[[], object]
+
+
+class PeerMissingError(BlindmatchError):
+    """A peer could not be measured; the text says why, for the row."""
+
+
+class Peers(Struct, frozen=True):
+    """The interpreter of the peers' environment."""
+
+    python: Path
+
+    def run(self, peer: str, *arguments: Path | int) -> dict[str, Any]:
+        """What `peers_outside.py` says of a peer; `PeerMissingError` if the environment lacks a package, or
+        the peer fails."""
+        command = [str(self.python), "-s", str(SCRIPT), peer, *map(str, arguments)]
+        try:
+            found: dict[str, Any] = json.loads(output_of(command, MOST_SECONDS))
+        except AloneError as error:
+            raise PeerMissingError(f"{peer} {error}") from error
+        return found
+
+
+def runs_of(measured: dict[str, Any]) -> list[Run]:
+    """Runs as `peers_outside.py` prints them."""
+    return [
+        Run(Cost(*one["cost"]), Reading(*one["before"]), Reading(*one["after"])) for one in measured["runs"]
+    ]
 
 
 class Compared(NamedTuple):
@@ -139,7 +171,7 @@ def all_peers(folder: Path) -> list[Peer]:
     cached = f"{whole}; theirs: a server's cache over FourQ, all cores"
     several = f"{ASKED} hashes asked, both sides"
     pixels = sets.photographs()
-    files = [sets._jpeg(one) for one in pixels]
+    files = [sets.jpeg(one) for one in pixels]
     for number, data in enumerate(files):
         (folder / f"{number}.jpeg").write_bytes(data)
     of_pixels, of_files = partial(_hash_pixels, pixels), partial(_hash_files, files)
@@ -223,7 +255,7 @@ def _hash_files(files: Sequence[bytes]) -> list[bytes]:
 
 def _other_hashes(ours: Callable[[], list[bytes]], found: dict[str, Any]) -> str:
     same = np.mean([a.hex() == b for a, b in zip(ours(), found["hashes"], strict=True)])
-    return "" if same >= sets.LEAST_SAME else f"only {same:.0%} of its hashes are those computed here"
+    return "" if same >= LEAST_SAME else f"only {same:.0%} of its hashes are those computed here"
 
 
 def in_u(task: Task, times: int) -> float:
@@ -332,7 +364,6 @@ def main(python: str) -> None:
     meter, rows = Meter(RUNS, 60.0), list[Row]()
     bench_scan(meter, 1 << 14)
     SCANS.write_bytes(encode(results(Results[BenchRow], "blindmatch bench scan", {"runs": RUNS}, meter.rows)))
-    bench_peers.SCRIPT = SCRIPT  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:
         for peer in all_peers(Path(folder)):
             rows += turns(peer, Path(python))

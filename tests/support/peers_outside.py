@@ -1,22 +1,145 @@
-"""Times peers in an environment of their own: those of `bench/peer_outside.py`, and two more.
+"""Times other programs in an environment of their own; needs nothing of this project.
 
+python peers_outside.py pdqhash PHOTOGRAPHS.npy RUNS              needs pdqhash, numpy, rbcl
+python peers_outside.py openmined ENTRIES QUERY_SIZE RUNS         needs openmined-psi, rbcl
+python peers_outside.py secretflow ENTRIES RUNS                   needs spu, rbcl
 python peers_outside.py voprf BATCH RUNS                          needs voprf, rbcl
 python peers_outside.py threatexchange FOLDER ENTRIES RUNS        needs threatexchange, rbcl
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import statistics
 import sys
+import tempfile
+import time
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "simulations" / "blindmatch_simulations" / "evaluation" / "bench"))
-outside = import_module("peer_outside")
+BATCHES, PER_BATCH = 9, 64
+FALSE_POSITIVES = 1e-9
+
+
+def reading() -> tuple[float, float]:
+    """CPU microseconds of one multiplication, and wall time over CPU time."""
+    sodium = import_module("rbcl")
+    scalar = sodium.crypto_core_ristretto255_scalar_random()
+    point = sodium.crypto_core_ristretto255_from_hash(os.urandom(64))
+
+    def batch() -> None:
+        for _ in range(PER_BATCH):
+            sodium.crypto_scalarmult_ristretto255(scalar, point)
+
+    costs = [timed(batch) for _ in range(BATCHES)]
+    load = sum(wall for wall, _ in costs) / sum(cpu for _, cpu in costs)
+    return statistics.median(cpu for _, cpu in costs) / PER_BATCH * 1e6, load
+
+
+def timed(task: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of wall time and of CPU time of one call."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    task()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def measured(task: Callable[[], object], count: int, runs: int) -> dict[str, Any]:
+    """Runs of a task that does `count` things: costs, and the readings before and after."""
+    taken = []
+    before = reading()
+    for _ in range(runs):
+        cost = timed(task)
+        after = reading()
+        taken.append({"cost": cost, "before": before, "after": after})
+        before = after
+    return {"count": count, "runs": taken}
+
+
+def pdqhash(path: str, runs: int) -> dict[str, Any]:
+    """PDQ of every photograph in a file of shape (n, h, w, 3)."""
+    numpy, hasher = import_module("numpy"), import_module("pdqhash")
+    photographs = list(numpy.load(path, allow_pickle=False))
+
+    def batch() -> list[Any]:
+        return [hasher.compute(photograph)[0] for photograph in photographs]
+
+    hashes = [numpy.packbits(vector).tobytes().hex() for vector in batch()]
+    return {
+        "version": version("pdqhash"),
+        "hashes": hashes,
+        "measured": measured(batch, len(photographs), runs),
+    }
+
+
+def openmined(entries: int, size: int, runs: int) -> dict[str, Any]:
+    """A set of `entries` as a Golomb-coded set, and queries of `size` hashes, every second of them listed."""
+    psi = import_module("private_set_intersection.python")
+    listed = [_item("server", number) for number in range(entries)]
+    asked = [_item("server" if number % 2 == 0 else "client", number) for number in range(size)]
+    server, wires = psi.server.CreateWithNewKey(True), list[bytes]()
+
+    def set_up() -> None:
+        made = server.CreateSetupMessage(FALSE_POSITIVES, size, listed, psi.DataStructure.GCS)
+        wires[:] = [made.SerializeToString()]
+
+    building = measured(set_up, entries, max(1, runs // 2))
+    client, setup = psi.client.CreateWithNewKey(True), psi.ServerSetup()
+    setup.ParseFromString(wires[0])
+    request = client.CreateRequest(asked)
+    response = server.ProcessRequest(request)
+    if len(client.GetIntersection(setup, response)) != (size + 1) // 2:
+        raise SystemExit("openmined: a wrong intersection")
+    return {
+        "version": version("openmined-psi"),
+        "set_up": building,
+        "bytes": len(wires[0]) / entries,
+        "crypto": measured(lambda: server.ProcessRequest(client.CreateRequest(asked)), size, runs),
+        "look_up": measured(lambda: client.GetIntersection(setup, response), 1, runs),
+    }
+
+
+def secretflow(entries: int, runs: int) -> dict[str, Any]:
+    """The server's cache of `entries` in SecretFlow's unbalanced PSI, which stands for a set's build."""
+    _keep_standard_output()
+    psi = import_module("spu.psi")
+    with tempfile.TemporaryDirectory() as folder:
+        listed, key = Path(folder) / "listed.csv", Path(folder) / "key"
+        listed.write_text("id\n" + "\n".join(_item("server", number) for number in range(entries)) + "\n")
+        key.write_bytes(os.urandom(32))
+        config = psi.UbPsiExecuteConfig(
+            mode=psi.UbPsiMode.MODE_OFFLINE_GEN_CACHE,
+            role=psi.UbPsiRole.ROLE_SERVER,
+            cache_path=str(Path(folder) / "cache"),
+            server_receive_result=False,
+            client_receive_result=True,
+        )
+        config.input_params = psi.InputParams(path=str(listed), selected_keys=["id"], keys_unique=True)
+        config.server_params = psi.UbPsiServerParams(secret_key_path=str(key))
+        building = measured(lambda: psi.ub_psi_execute(config, _alone()), entries, max(1, runs // 2))
+    return {"version": version("spu"), "set_up": building}
+
+
+def _alone() -> Any:
+    link = import_module("spu.libspu.link")
+    description = link.Desc()
+    description.id = "alone"
+    description.add_party("party0", "nowhere")
+    return link.create_mem(description, 0)
+
+
+def _keep_standard_output() -> None:
+    """What the library logs, also when it ends, goes to standard error: standard output is the answer's."""
+    sys.stdout = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+
+def _item(kind: str, number: int) -> str:
+    return hashlib.sha256(f"{kind}-{number}".encode()).hexdigest()
 
 
 def voprf(batch: int, runs: int) -> dict[str, Any]:
@@ -34,7 +157,7 @@ def voprf(batch: int, runs: int) -> dict[str, Any]:
 
     if both_sides() != [server.evaluate_known_input(one) for one in inputs]:
         raise SystemExit("voprf: its two ways of evaluation differ")
-    return {"version": version("voprf"), "proven": outside.measured(both_sides, batch, runs)}
+    return {"version": version("voprf"), "proven": measured(both_sides, batch, runs)}
 
 
 def threatexchange(folder: str, entries: int, runs: int) -> dict[str, Any]:
@@ -56,20 +179,27 @@ def threatexchange(folder: str, entries: int, runs: int) -> dict[str, Any]:
     return {
         "version": version("threatexchange"),
         "hashes": hashes(),
-        "file": outside.measured(hashes, len(files), runs),
-        "look_up": outside.measured(lambda: [built.query(one) for one in asked], len(asked), runs),
+        "file": measured(hashes, len(files), runs),
+        "look_up": measured(lambda: [built.query(one) for one in asked], len(asked), runs),
     }
 
 
 def main(arguments: list[str]) -> None:
     """Run one peer and print what was found."""
     match arguments:
+        case ["pdqhash", path, runs]:
+            found = pdqhash(path, int(runs))
+        case ["secretflow", entries, runs]:
+            found = secretflow(int(entries), int(runs))
+        case ["openmined", entries, size, runs]:
+            found = openmined(int(entries), int(size), int(runs))
         case ["voprf", batch, runs]:
-            print(json.dumps(voprf(int(batch), int(runs))))  # noqa: T201
+            found = voprf(int(batch), int(runs))
         case ["threatexchange", folder, entries, runs]:
-            print(json.dumps(threatexchange(folder, int(entries), int(runs))))  # noqa: T201
+            found = threatexchange(folder, int(entries), int(runs))
         case _:
-            outside.main(arguments)
+            raise SystemExit(f"no peer is called {' '.join(arguments)}")
+    print(json.dumps(found))  # noqa: T201
 
 
 if __name__ == "__main__":

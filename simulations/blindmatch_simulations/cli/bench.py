@@ -24,7 +24,6 @@ from blindmatch_simulations.evaluation.bench.accountability import (
 )
 from blindmatch_simulations.evaluation.bench.loopback import bench_latency, bench_throughput, serving
 from blindmatch_simulations.evaluation.bench.messages import Load, bench_messenger
-from blindmatch_simulations.evaluation.bench.peers import Peers, bench_openmined, bench_secretflow
 from blindmatch_simulations.evaluation.bench.queries import (
     SEVERAL,
     bench_design,
@@ -67,13 +66,6 @@ PicturesOption = Annotated[int, typer.Option(min=0, max=1_000_000, help="Picture
 PairsOption = Annotated[int, typer.Option(min=1, max=64, help="Pairs of devices in each process.")]
 WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Processes with devices.")]
 CropsOption = Annotated[int, typer.Option(min=5, max=600, help="Crops, each of which gets every edit.")]
-PeerOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--peer-python",
-        help="Python of an environment with the peers: openmined-psi, spu, pdqhash, numpy, rbcl.",
-    ),
-]
 
 
 def run_benches(benches: list[Bench], runs: int, seconds: float, options: Options) -> Found:
@@ -97,16 +89,10 @@ def set_(
     log2n: Log2nOption = 16,
     runs: RunsOption = 3,
     seconds: SecondsOption = 60.0,
-    peer_python: PeerOption = None,
 ) -> Found:
-    """The encrypted set: build, size, look-up, start of a device; OpenMined's and SecretFlow's beside it."""
-
-    def bench(meter: Meter, folder: Path) -> None:
-        bench_set(meter, folder, log2n)
-        bench_openmined(meter, Peers(peer_python), log2n)
-        bench_secretflow(meter, Peers(peer_python), log2n)
-
-    return run_benches([bench], runs, seconds, {"log2n": log2n})
+    """The encrypted set: build, size, look-up, start of a device."""
+    benches: list[Bench] = [lambda meter, folder: bench_set(meter, folder, log2n)]
+    return run_benches(benches, runs, seconds, {"log2n": log2n})
 
 
 @app.command("import")
@@ -159,11 +145,9 @@ def parties(
 def pdq(
     runs: RunsOption = 9,
     seconds: SecondsOption = 20.0,
-    peer_python: PeerOption = None,
 ) -> Found:
-    """PDQ of photographs of 640 by 480 pixels; `pdqhash` beside it."""
-    benches: list[Bench] = [lambda meter, folder: bench_pdq(meter, folder, Peers(peer_python))]
-    return run_benches(benches, runs, seconds, {})
+    """PDQ of photographs of 640 by 480 pixels."""
+    return run_benches([lambda meter, folder: bench_pdq(meter)], runs, seconds, {})
 
 
 @app.command("scan")
@@ -275,18 +259,14 @@ def all_(
     crops: CropsOption = 60,
     runs: RunsOption = 5,
     seconds: SecondsOption = 20.0,
-    peer_python: PeerOption = None,
 ) -> Found:
     """All of these but parties and accountability, one after the other, as one table and one file."""
-    peers = Peers(peer_python)
     near = Near(set_size=1 << log2n, store_size=1 << log2n, crops=crops)
     benches: list[Bench] = [
         lambda meter, folder: bench_set(meter, folder, log2n),
-        lambda meter, folder: bench_openmined(meter, peers, log2n),
-        lambda meter, folder: bench_secretflow(meter, peers, log2n),
         lambda meter, folder: bench_import(meter, folder, records),
         _query(log2n, 300, 2000, 16),
-        lambda meter, folder: bench_pdq(meter, folder, peers),
+        lambda meter, folder: bench_pdq(meter),
         lambda meter, folder: bench_messenger(meter, folder, Load(texts, pictures)),
         lambda meter, folder: bench_near(meter, folder, near),
         lambda meter, folder: bench_scan(meter, 1 << 14),

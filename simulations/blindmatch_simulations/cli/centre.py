@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
-from typing import Annotated, Any, Final, TextIO
+from typing import Annotated, Any, Final
 
 import typer
 from blindmatch_protocol.codec.errors import PictureError
@@ -45,7 +42,7 @@ from blindmatch_simulations.cli.centre_decisions import (
 )
 from blindmatch_simulations.cli.centre_vouchers import vouchers_app
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
-from blindmatch_simulations.cli.console import ERR, OUT, JsonOption, say, table, write_file, write_json
+from blindmatch_simulations.cli.console import OUT, say, table, write_file
 from blindmatch_simulations.cli.device_status import id_of
 from blindmatch_simulations.cli.list_build import files_of
 from blindmatch_simulations.measure.results import csv_of
@@ -61,7 +58,6 @@ from blindmatch_simulations.testbed.deployment.statistics import (
     COLUMNS,
     NOT_MEASURED,
     Counted,
-    Figure,
     figures,
     log_months,
     published,
@@ -74,7 +70,7 @@ REPORT_VERSION: Final = 1
 def report(
     deployment: Deployment,
     year: Annotated[int, typer.Argument(min=2000, max=9998)],
-    out: Annotated[Path, typer.Option(help="The folder for report.csv, report.json and report.html.")],
+    out: Annotated[Path, typer.Option(help="The folder for report.csv and report.json.")],
     log: Annotated[
         bool,
         typer.Option("--log", help="First log the counts of all months that are over."),
@@ -92,12 +88,8 @@ def report(
         log_months(deployment, Month(year, 1), now)
     months = year_of(deployment, year, now)
     out.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        ("csv", as_csv(months)),
-        ("json", as_json(year, months)),
-        ("html", as_page(year, months)),
-    ):
-        (out / f"report.{name}").write_text(content)
+    (out / "report.csv").write_text(as_csv(months))
+    (out / "report.json").write_text(as_json(year, months))
     rows = [(str(one.month), one.now["reports"], one.now["forwarded"], _logged(one)) for one in months]
     made = table(f"transparency report of {year}", ("month", "reports", "forwarded", "logged"), rows)
     OUT.print(made)
@@ -129,6 +121,7 @@ def as_csv(months: Sequence[Counted]) -> str:
 
 def as_json(year: int, months: Sequence[Counted]) -> str:
     """All of it, with what must stand beside it."""
+    form = statute().statistics_form
     result: dict[str, Any] = {
         "report_version": REPORT_VERSION,
         "year": year,
@@ -136,40 +129,11 @@ def as_json(year: int, months: Sequence[Counted]) -> str:
             {"month": str(one.month), "now": one.now, "logged": one.logged, "changed": changed(one)}
             for one in months
         ],
-        **_beside(),
+        "caution": form.caution,
+        "not_shown": IN_STATISTICS,
+        "source": form.source,
     }
     return json.dumps(result, indent=1) + "\n"
-
-
-def _beside() -> dict[str, str]:
-    form = statute().statistics_form
-    return {"caution": form.caution, "not_shown": IN_STATISTICS, "source": form.source}
-
-
-def as_page(year: int, months: Sequence[Counted]) -> str:
-    """A page without scripts: a row for a count, a column for a month."""
-    heads = "".join(f"<th scope=col>{one.month}</th>" for one in months)
-    rows = "".join(
-        f"<tr><th scope=row>{escape(name)}</th>{''.join(_cell(one, name) for one in months)}</tr>\n"
-        for name in months[0].now
-    )
-    notes = "".join(f"<h2>{name}</h2><p>{escape(words)}</p>\n" for name, words in _beside().items())
-    style = "body{font:1rem sans-serif;margin:2rem}td,th{padding:.2rem .6rem;text-align:right}"
-    return (
-        f"<!doctype html><html lang=en><head><meta charset=utf-8><title>Transparency report {year}</title>"
-        f"<style>{style}</style></head><body><main><h1>Transparency report {year}</h1>\n"
-        "<p>Counts of reports received in each month, as they stand now; in brackets as they were logged, "
-        "where that differs. A month that is not logged is marked *.</p>\n"
-        "<table><caption>Counts by month</caption>"
-        f"<thead><tr><th scope=col>count</th>{heads}</tr></thead><tbody>\n{rows}</tbody></table>\n"
-        f"{notes}</main></body></html>\n"
-    )
-
-
-def _cell(one: Counted, name: str) -> str:
-    value, was = one.now[name], changed(one).get(name)
-    words = f"{value} ({was[0]})" if was else f"{value}{'*' if one.logged is None else ''}"
-    return f"<td>{words}</td>"
 
 
 def show_statistics(
@@ -186,43 +150,18 @@ def show_statistics(
     until: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Reports received before this day (UTC).")
     ] = None,
-    json_path: JsonOption = None,
-    csv_path: Annotated[
-        Path | None, typer.Option("--csv", help="Also write CSV to this file; - for standard output.")
-    ] = None,
-) -> None:
+) -> Found:
     """Counts, error rates and times, with nothing about anybody; read the caution with them."""
     request = pb.StatisticsRequest(from_ms=_milliseconds(since), until_ms=_milliseconds(until))
     found = ask_centre(deployment, "ReadStatistics", request, pb.Statistics)
     shown, result = figures(found, scanned), published(found, scanned)
-    console = ERR if "-" in (str(json_path), str(csv_path)) else OUT
     rows = [(one.name, NOT_MEASURED if one.value is None else one.value, one.unit) for one in shown]
-    console.print(table("statistics of the centre", COLUMNS, rows))
-    for name in ("caution", "not_shown", "source"):
-        say(f"{name.replace('_', ' ')}: {result[name]}", console)
-    write_json(result, json_path)
-    if csv_path is not None:
-        words = [Figure(name, str(result[name]), "words") for name in ("caution", "not_shown")]
-        _write_csv([*shown, *words], csv_path)
+    words = (f"{name.replace('_', ' ')}: {result[name]}" for name in ("caution", "not_shown", "source"))
+    return Found(result, (table("statistics of the centre", COLUMNS, rows), *words))
 
 
 def _milliseconds(day: datetime | None) -> int:
     return 0 if day is None else int(day.replace(tzinfo=UTC).timestamp() * 1000)
-
-
-def _write_csv(rows: list[Figure], path: Path) -> None:
-    shown = ((one.name, NOT_MEASURED if one.value is None else one.value, one.unit) for one in rows)
-    with _opened(path) as file:
-        file.write(csv_of(COLUMNS, shown))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    if str(path) == "-":
-        yield sys.stdout
-        return
-    with path.open("w", newline="") as file:
-        yield file
 
 
 app = Commands(no_args_is_help=True)
