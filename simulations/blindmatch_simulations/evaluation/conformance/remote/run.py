@@ -1,13 +1,12 @@
 """The checks of one foreign counterpart: those that there are for it, and why the others do not run.
 
-Right requests are answered with right outcomes, in one encoding and one shape, copies and crowds of them too;
-what could be proofs of discrete-logarithm equality is held against what two of them give away.
+Right requests are answered with right outcomes, in one encoding and one shape, copies of them too; what could
+be proofs of discrete-logarithm equality is held against what two of them give away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from blindmatch_protocol.codec import Message, layout
@@ -40,9 +39,6 @@ from blindmatch_simulations.testbed.inprocess.verdict import (
 
 AGAIN: Final = "a request that is sent again"
 COPIES: Final = 2
-CROWD: Final = 8
-CROWD_LARGE: Final = 2
-"""Sessions that ask at the same time; as many as an account may have calls with large bodies."""
 
 
 def check_outcomes(material: Material) -> Passed:
@@ -129,45 +125,6 @@ def _again(material: Material, turn: Turn) -> Turn:
     if isinstance(turn.answer, Heard) and isinstance(again.answer, Heard):
         _same_shape(again, "sent again", "sent first", turn.answer)
     return again
-
-
-def check_crowd(material: Material) -> Passed:
-    """Requests that come at the same time each get the reply that is theirs."""
-    size = CROWD_LARGE if material.design.info.large_bodies else CROWD
-    chosen = material.probes[:size]
-    with ThreadPoolExecutor(size, "crowd") as pool:
-        played = list(pool.map(lambda probe: material.play(probe, "crowd"), chosen))
-    for one in played:
-        if one.broken is not None:
-            words = f"in a session beside {size - 1} others: {one.broken.rule}"
-            raise BrokenError(one.broken.step, words, **one.broken.evidence)
-        alone = material.honest.get(one.probe.name)
-        if alone is not None and type(one.outcome) is not type(alone.outcome):
-            words = f"a session beside {size - 1} others ends differently from one alone"
-            raise BrokenError("outcome", words, item=one.probe.name)
-    return Passed(f"{len(played)} sessions at the same time end as they do alone", {"sessions": len(played)})
-
-
-def check_order(material: Material) -> Passed:
-    """A request of a later round that comes first is answered or refused; so is one of an earlier round."""
-    tried = 0
-    for probe in material.some():
-        alone = material.honest.get(probe.name)
-        rounds = alone.rounds if alone is not None else []
-        if len(rounds) < 2:
-            continue
-        for turn in (turn for one in reversed(rounds) for turn in one.turns):
-            answer = material.ask(turn.role, turn.body).answer
-            if isinstance(answer, Heard):
-                material.opened(turn.role, answer)
-            elif answer.status not in ("INVALID_ARGUMENT", "FAILED_PRECONDITION"):
-                words = f"a request out of its order must be answered or refused, not end in {answer}"
-                raise BrokenError(f"request to {turn.role}", words, body=turn.body.encode()[:4096])
-            tried += 1
-    if not tried:
-        raise NotApplicableError("a session has one round, so there is no other order")
-    material.still_answers("requests out of their order")
-    return Passed(f"{tried} requests out of their order, all taken in stride or refused", {"tried": tried})
 
 
 def check_resources(material: Material) -> Passed:
@@ -260,8 +217,6 @@ REMOTE_CHECKS: Final[Mapping[str, Callable[[Material], Passed]]] = {
     "proofs": check_proofs,
     "shape": check_shape,
     "replay": check_replay,
-    "batches": check_crowd,
-    "order": check_order,
     "epoch binding": check_epoch_binding,
     "hostile requests": check_hostile_requests,
     "resources": check_resources,
@@ -274,6 +229,7 @@ NOT_REMOTE: Final[Mapping[str, str]] = {
          "list knowledge", "simulator", "games", "malicious games", "timing", "tightness"),
         "needs the state and the keys of the counterpart",
     ),
+    **dict.fromkeys(("batches", "order"), "tests roles in this process: run it without --remote"),
     **dict.fromkeys(
         ("hostile replies", "set-up files", "full size", "declarations", "surroundings", "egress",
          "relations", "hand-over"),
