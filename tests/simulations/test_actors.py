@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from blindmatch_protocol import contract as bm
+from blindmatch_simulations.data import committed
 from blindmatch_simulations.evaluation.assess.results import check_folder
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left, Means
 from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack, Pair
@@ -154,15 +155,28 @@ def drawn_table(folder: Path) -> dict[str, list[tuple[str, set[str]]]]:
     return made
 
 
+CALLED: dict[str, str] = committed("plain")["called"]
+HOLDERS = {
+    "matcher, third party": {"matcher", "third_party", "party_a", "party_b"},
+    "vendor": {"vendor"},
+}
+"""Who acts besides: by whom an attack holds."""
+
+
 @pytest.mark.parametrize("changed", [{}, {"withholding": True, "dual_purpose": False, "unmatched": False}])
 def test_the_page_has_the_cells_that_the_command_has(changed: dict[str, bool], tmp_path: Path) -> None:
     folder, found = results_folder(tmp_path), rows(**changed)
     (folder / ATTACKS_FILE).write_bytes(encode(sealed(replace(results_of([]), rows=tuple(found)))))
     page = drawn_table(folder)
-    assert list(page) == list(Actor)
+    assert list(page) == [CALLED.get(actor, actor) for actor in Actor] + list(HOLDERS), "by one name each"
+    for holder, parties in HOLDERS.items():
+        held = [one for one in found if isinstance(one, AttackRow) and parties & {*one.adversary.parties}]
+        traces = [one.trace for one in held if one.succeeded and one.trace]
+        said = {words for words, _ in page[holder]} - {"nothing more", "not played"}
+        assert held and said == {one.exposes for one in traces if one.beyond_e2ee}
     for actor in Actor:
         shown: dict[str, set[str]] = {}
-        for words, designs in page[actor]:
+        for words, designs in page[CALLED.get(actor, actor)]:
             shown.setdefault(words, set()).update(designs)
         wanted: dict[str, set[str]] = {}
         for said, designs in by_actor(found).items():
@@ -179,8 +193,8 @@ def test_the_page_counts_what_each_actor_newly_gets_and_who_notices(tmp_path: Pa
     (folder / ATTACKS_FILE).write_bytes(encode(results_of(played, unplayed=[lacking])))
     made = drawn(folder, check_folder(folder))
     words = made.words("abuse")
-    assert re.search("list owner2, e.g. who .*?2: people who look at a report2: a report's evidence", words)
-    assert re.search("thief of a key1: .*?00", words)
+    assert re.search("curator2 .1., e.g. who [^0-9]*2: people who look at a report2", words), "in one design"
+    assert re.search("thief of a key1 .1.: .*?00", words)
     assert "centrenot played" in words
     assert "blindmatch report verify" in made.words("actors")
     beyond = [trace_of(ATTACKS[name]) for name in ("dual-purpose", "poisoned-list", "guessing")]
@@ -188,8 +202,10 @@ def test_the_page_counts_what_each_actor_newly_gets_and_who_notices(tmp_path: Pa
     sheet = " ".join("".join(fromstring(made.sheet).itertext()).split())
     said = f"of 3 played attacks that exposed more than 0b, nobody notices {unseen} and {bare} leave no"
     assert f"{said} file; the others: a report's evidence, to whoever gets it from the centre." in sheet
-    by_actor = "government order 3 (2), provider not played, list owner 2 (2), centre not played"
-    assert f"by who acts; rows overlap: {by_actor}," in sheet
+    by_actor = "government order 3 (2; 1); provider not played; curator 2 (2; 1); centre not played"
+    assert f"by who acts, who overlap: {by_actor}; thief" in sheet
+    assert "; matcher, third party 1 (0; 1); vendor not played. " in sheet, "guessing needs a matcher's key"
+    assert "list owner" not in sheet + words and "servers, if they" not in made.main
     assert "its sender" in trace_of(ATTACKS["forced-report"]).notices, "as the design declares"
 
 
@@ -238,5 +254,5 @@ def test_prevention_stands_on_the_page_with_what_it_does_not_say(tmp_path: Path)
     (folder / ATTACKS_FILE).write_bytes(encode(results_of(rans)))
     words = drawn(folder, check_folder(folder)).words("prevention")
     assert "warn: oprf-psitold of 4 of 4 listed pictures4 of 4 listed, 4 of 4 others0 reports0 of 4" in words
-    assert "0 of 4 listed, 4 of 4 others0 reports4 of 4 matches, by a query without a message" in words
+    assert "0 of 4 listed, 4 of 4 others0 reports4 of 4 matches, since no message follows the query" in words
     assert "Recall and false matches are those of the design" in words and "times are not looked at" in words

@@ -535,7 +535,7 @@ def test_a_design_without_evidence_shows_the_runs_own_figure_and_of_how_many_it_
     lacking = {name: Figure(None, "the committed evidence is of another way to match") for name in CORPUS}
     made = drawn(folder, replace(whole, rows=(replace(seen, figures={**seen.figures, **own, **lacking}),)))
     matrix = made.words("matrix")
-    assert "25 % (10\u201390)of 8 sent" in matrix and "0 % (0\u201330)of 9 sent" in matrix
+    assert "2 of 8too few to say" in matrix and "0 % (0\u201330)of 9 sent" in matrix
     assert "reference corpus" not in matrix and "run:" not in matrix
     assert "another way to match" in made.opened("quoted.corpus_recall_far")
 

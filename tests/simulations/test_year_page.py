@@ -143,25 +143,25 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
     made = drawn(SAMPLE, results)
     words = made.words("year")
     assert "no photograph matched: at most 1 in 95" in words
-    assert re.search(r"Above one error in \d+ 000 to \d+ 000 pictures most reports are wrong", words)
+    assert re.search(r"Above one error in \d+ 000 to \d+ 000 pictures most matches are wrong", words)
     (balance,) = re.findall(r"Above one error in (\d+ 000 to \d+ 000) pictures", words)
     sheet = " ".join("".join(fromstring(made.sheet).itertext()).split())
     assert f"above one error in {balance} pictures (0a " in sheet, (
         "the same on both views, and for which design"
     )
     right = [
-        1e6 * float(one) for one in _lines(made)["right reports"][1].replace("million", "").split(" to ")
+        1e6 * float(one) for one in _lines(made)["right matches"][1].replace("million", "").split(" to ")
     ]
     photos = 365 * next(one.value for one in inputs() if one.ident == "volume")
     ends = [float(one.replace(" ", "")) for one in balance.split(" to ")]
     assert ends == pytest.approx([photos / right[1], photos / right[0]], rel=0.01), "as anybody divides them"
     lines = _lines(made)
-    assert lines["reviewers needed"][0] == "beyond any capacity (500)"
-    assert lines["wrong reports"][0] == lines["reports left waiting"][0] == "not known", (
+    assert lines["reviewers needed, without checks"][0] == "beyond any capacity (500)"
+    assert lines["wrong matches, before checks"][0] == lines["matches left waiting"][0] == "only a range", (
         "no photograph matched"
     )
     assert "if no photograph matches 795 million" in made.opened("year.false_reports").replace("\u202f", "")
-    assert "The least of wrong reports is of other kinds of pictures alone (30 %, assumed)." in words.replace(
+    assert "The least of wrong matches is of other kinds of pictures alone (30 %, assumed)." in words.replace(
         "\u00a0", " "
     )
     assert "Rates are the lowest; the sheet has the corpus's mix, up to the highest" in words
@@ -169,14 +169,18 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
     found = f"Found: {100 * looks['ranges']['recall']['value']:.3g} % of copies, as shared (assumed)"
     assert found in words.replace("\u00a0", " "), "not each edit alike"
     chosen = drawn(SAMPLE, results, given={"errors": 1e-6})
-    assert "not known" not in _lines(chosen)["wrong reports"][0] and "The least of" not in chosen.words(
-        "year"
-    )
+    assert "only a range" not in _lines(chosen)["wrong matches, before checks"][
+        0
+    ] and "The least of" not in chosen.words("year")
     assert all(" to " in cells[1] and " to " in cells[2] for name, cells in lines.items() if cells[0] != "0")
     few = _lines(drawn(SAMPLE, results, given={"errors": 1e-9, "files": 1e4, "staff": 500}))
-    assert few["reviewers needed"][0] not in ("not determinable", "beyond any capacity (500)")
+    assert few["reviewers needed, without checks"][0] not in ("not determinable", "beyond any capacity (500)")
     hashed = _lines(drawn(SAMPLE, results, given={"design": 2}))
-    assert hashed["reviewers needed"][0] == "not determinable" == hashed["reports left waiting"][0]
+    assert (
+        hashed["reviewers needed, without checks"][0]
+        == "not determinable"
+        == hashed["matches left waiting"][0]
+    )
     refused = drawn(SAMPLE, results, given={"files": 1e9, "volume": 1e6}).words("year")
     assert "Not computed: more known files than pictures" in refused, "as the command refuses them"
     longer = drawn(SAMPLE, results, given={"list": 1_000_000})

@@ -1,4 +1,10 @@
 // Who can do what beyond end-to-end encryption without detection (0b): from rows of attacks alone.
+// whoever answers, and who makes its hardware: by whom an attack holds
+const HOLDERS = {"matcher, third party": ["matcher", "third_party", "party_a", "party_b"], vendor: ["vendor"]};
+const actors = () => [...now.sources.actors, ...Object.keys(HOLDERS)];
+const acts = (row, actor) => (HOLDERS[actor] ? row.adversary.parties.some((one) => HOLDERS[actor].includes(one)) : row.trace.actors.includes(actor));
+// by the one name that this page has for each
+const called = (words) => now.sources.called[words] ?? words;
 const actorCells = () => {
   const once = new Map(attackRows().map((row) => [row.id, row]));
   const rows = attackRows().concat(rowsOfKind("attack not played"));
@@ -9,7 +15,7 @@ const actorCells = () => {
   });
   return (actor) =>
     [...held].map(([design, all]) => {
-      const own = all.filter((row) => row.trace.actors.includes(actor));
+      const own = all.filter((row) => acts(row, actor));
       const exposed = own.filter((row) => row.succeeded && row.trace.beyond_e2ee);
       return {design, own, exposed};
     });
@@ -19,7 +25,7 @@ const calledIn = (id) => {
   const row = now.run.rows.find((one) => one.id === id && one.kind === "design");
   return row ? short(row) : h`<code>${id}</code>`;
 };
-const left = ({notices, proof}) => [notices, proof ? h`${proof.file}: <code>${proof.command}</code>, to ${proof.to}` : "none"];
+const left = ({notices, proof}) => [called(notices), proof ? h`${proof.file}: <code>${proof.command}</code>, to ${proof.to}` : "none"];
 const actorLines = (actor, of) => {
   const named_ = (rows) => glue(rows.map((one) => calledIn(one.design)), ", ");
   const got = of.flatMap(({design, exposed}) => exposed.map((row) => ({design, row, trace: row.trace})));
@@ -33,7 +39,7 @@ const actorLines = (actor, of) => {
     return found.length ? [[words, named_(found), "", ""]] : [];
   };
   return [
-    [h`<b>${actor}</b>`],
+    [h`<b>${called(actor)}</b>`],
     ...lines,
     ...rest("nothing more", (one) => one.own.length && !one.exposed.length),
     ...rest("not played", (one) => !one.own.length),
@@ -43,35 +49,36 @@ const things = (rows) => unique(rows.map((row) => row.trace.exposes)).length;
 const actorsPart = () => {
   const of = once("actors", actorCells);
   if (!attackRows().some((row) => row.trace)) return [];
-  const lines = now.sources.actors.map((actor) => {
+  const lines = actors().map((actor) => {
     const rows = of(actor).flatMap((one) => one.exposed);
     // how many promises, and what most rows say of them, since a number alone says little
-    const counted = (said, wanted = () => true) => {
+    const counted = (said, wanted = () => true, more = "") => {
       const found = rows.filter(wanted),
         each = groupsBy(found, said).sort((a, b) => b.length - a.length),
-        all = to("actors", number(things(found)));
+        all = h`${to("actors", number(things(found)))}${more}`;
       return each.length ? h`${all}${each.length > 1 ? ", e.g." : ":"} ${said(each[0][0])}` : all;
     };
     return of(actor).some((one) => one.own.length)
       ? [
-          actor,
-          counted((row) => row.trace.exposes),
-          counted((row) => row.trace.notices, (row) => row.trace.notices !== now.sources.nobody),
-          counted((row) => row.trace.proof.file, (row) => row.trace.proof),
+          called(actor),
+          counted((row) => row.trace.exposes, undefined, h` ${soft(h`(${exposedIn(actor)})`)}`),
+          counted((row) => called(row.trace.notices), (row) => row.trace.notices !== now.sources.nobody),
+          to("actors", number(things(rows.filter((row) => row.trace.proof)))),
         ]
-      : [actor, "not played", "", ""];
+      : [called(actor), "not played", "", ""];
   });
-  const head = ["who acts", "kinds of things exposed beyond 0b", "of these, noticed by", "shown by a file"];
-  const every = now.sources.actors.flatMap((actor) => actorLines(actor, of(actor)));
+  const head = ["who acts", "kinds of things exposed beyond 0b (designs)", "of these, noticed by", "shown by a file"];
+  const every = actors().flatMap((actor) => actorLines(actor, of(actor)));
   return [
-    table("Exposed by played attacks; several may play one, so rows do not add up", head, lines, "flat"),
+    table("Exposed by played attacks; rows overlap", head, lines, "flat"),
     fold("actors", "By actor: what, who notices, which file proves it", [para("Most attacks are not played on 0a: its provider reads every picture by design."), table("By actor", ["exposed", "options", "noticed by", "file, and what verifies it"], every)]),
   ];
 };
+const exposedIn = (actor) => once("actors", actorCells)(actor).filter((one) => one.exposed.length).length;
 const exposedTo = (actor) => {
   const of = once("actors", actorCells)(actor);
   const [all, noticed] = [() => true, (row) => row.trace.notices !== now.sources.nobody].map((wanted) => things(of.flatMap((one) => one.exposed).filter(wanted)));
-  return of.some((one) => one.own.length) ? `${all} (${noticed})` : "not played";
+  return of.some((one) => one.own.length) ? `${all} (${noticed}; ${exposedIn(actor)})` : "not played";
 };
 const exposers = () => groupsBy(attackRows().filter((row) => row.succeeded && row.trace?.beyond_e2ee), (row) => row.id);
 // of the attacks that exposed anything, each once: how many nobody notices, how many leave a file
@@ -79,10 +86,10 @@ const exposedSaid = () => {
   const all = exposers(),
     counted = (wanted) => number(all.filter((rows) => rows.every(wanted)).length),
     files = unique(all.flat().filter((row) => row.trace.proof).map(({trace: {proof}}) => `${proof.file}, to ${proof.to}`));
-  return all.length ? h`of ${to("actors", number(all.length))} played attacks that exposed more than 0b, nobody notices ${counted((row) => row.trace.notices === now.sources.nobody)} and ${counted((row) => !row.trace.proof)} leave no file${files.length ? `; the others: ${files.join("; ")}` : ""}. Kinds of things exposed (noticed), by who acts; rows overlap: ${glue(now.sources.actors.map((actor) => `${actor} ${exposedTo(actor)}`), ", ")}. ` : absent("");
+  return all.length ? h`of ${to("actors", number(all.length))} played attacks that exposed more than 0b, nobody notices ${counted((row) => row.trace.notices === now.sources.nobody)} and ${counted((row) => !row.trace.proof)} leave no file${files.length ? `; the others: ${files.join("; ")}` : ""}. Kinds of things exposed (noticed; designs), by who acts, who overlap: ${glue(actors().map((actor) => `${called(actor)} ${exposedTo(actor)}`), "; ")}. ` : absent("");
 };
 // Prevention: nothing is reported. What the sender, and what others were told, by runs from end to end.
-const PREVENTION = {warned: ["warn", "by calls"], refused: ["refuse", "by a query without a message"]};
+const PREVENTION = {warned: ["warn", "by calls they get"], refused: ["refuse", "since no message follows the query"]};
 const TOLD = ["sender", "arrived", "centre", "provider and whoever is asked"];
 // of each consequence the designs whose runs came to the same, and what these came to, in the order of `TOLD`
 const prevented = () =>

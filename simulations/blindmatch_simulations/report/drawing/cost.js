@@ -136,7 +136,7 @@ const costPart = () => {
     "cost",
     "What does it cost?",
     para(
-      h`Against ${number(sizeOf(longest))} entries, ${now.sources.volumes[longest].source}: ${dearest ? h`up to ${number(dearest.cores[1])} server cores (${short(dearest.row)})` : absent("")}${widest ? h`, up to ${bytesBetween([widest.all[1], widest.all[1]])} a day to and from devices (${short(widest.row)})` : ""}, for ${opens(
+      h`Against ${number(sizeOf(longest))} entries, ${now.sources.volumes[longest].source}: ${dearest ? h`up to ${number(dearest.cores[1])} server cores (${short(dearest.row)})` : absent("")}${widest ? h`, up to ${bytesBetween([widest.all[1], widest.all[1]])} a day to and from devices (${short(widest.row)}; 1 PB: a million GB)` : ""}, for ${opens(
         "scale",
         h`${number(given("volume"))} photos a day`,
         () =>

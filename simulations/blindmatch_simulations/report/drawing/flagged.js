@@ -51,9 +51,13 @@ const thresholdsSaid = () => {
       ["chance that false matches open an account", h`at most ${number(error)}`],
       ["how", "compound Poisson; blindmatch design threshold"],
     ]);
-  return h`For ${number(pictures)} pictures, at assumed rates, a model gives a threshold of ${number(needed[0])} if false matches are independent, ${opens("bursts", number(needed[1]), how)} in bursts.`;
+  return h`For ${number(pictures)} pictures, at assumed rates, a model gives a threshold of ${number(needed[0])} if false matches are independent, ${opens("bursts", number(needed[1]), how)} in bursts (several at once).`;
 };
 const stillAYear = () => number(Number((given("volume") * 1e-6 * DAYS).toPrecision(2)));
+const mostOfPhotographs = (row) => {
+  const most = photographsMost(row);
+  return most ? h`; ${photographsOpened(row, countOf(most))} ${soft(h`(\u2264\u202f${percent(most.high)})`)}` : "";
+};
 const flaggedPart = () => {
   const rows = inOrder().filter((row) => triple(figureOf(row, "false_matches")));
   const groups = groupsBy(rows, (row) => JSON.stringify([best(row, "false_matches"), triple(bestOf(row, "false_matches"))]));
@@ -68,7 +72,7 @@ const flaggedPart = () => {
     figFull(each[0], "corpus_false_all"),
     valueOf(each[0], "corpus_false_photographs") === null
       ? figFull(each[0], "corpus_false_photographs")
-      : h`${fig(each[0], "corpus_false_photographs", countOf(figureOf(each[0], "corpus_false_photographs")))} ${soft(h`(\u2264\u202f${percent(figureOf(each[0], "corpus_false_photographs").high)})`)}`,
+      : h`${fig(each[0], "corpus_false_photographs", countOf(figureOf(each[0], "corpus_false_photographs")))} ${soft(h`(\u2264\u202f${percent(figureOf(each[0], "corpus_false_photographs").high)})`)}${mostOfPhotographs(each[0])}`,
   ]);
   const quoted = [
     ["perceptual hash, recalled", "fpr_perceptual"],
@@ -95,13 +99,13 @@ const flaggedPart = () => {
             "designs",
             h`at least, ${ofHowMany("false_matches", "corpus_false", (one) => h`of ${number(one.n)} pictures, each against all others`)}`,
             "at most",
-            "photographs, at least",
+            "photographs: at least; at most",
           ],
           measured,
         )
       : para("Not measured."),
     para(
-      h`The least leaves out pairs that a second hash calls the same picture. Three million pictures without a match bound 1 in a million: still ${opens("still", stillAYear(), () => evidence("False reports a year", [["how", "photos a day, times 365, over a million"]]))} false reports a year.`,
+      h`The least leaves out pairs that a second hash calls the same picture. Three million pictures without a match bound 1 in a million: still ${opens("still", stillAYear(), () => evidence("False matches a year", [["how", "photos a day, times 365, over a million"]]))} false matches a year.`,
     ),
     fold("flagged-tables", "Reports a day; thresholds", [
       para(h`<b>Recalled</b>, without a source: ${outsideLink("fpr_perceptual")} for hashes, ${outsideLink("fpr_classifier")} for classifiers. ${thresholdsSaid()}`),

@@ -38,6 +38,7 @@ const shareOf = (row, base, missing) => {
   };
   const ends = [figure.low, figure.high].map(of);
   const range = soft(`(${(missing ? ends.reverse() : ends).join("\u2013")})`);
+  if (tooFew(figure) && name === base && missing) return fig(row, name, h`<b>${countOf(figure, missing)}</b><br/>${soft("too few to say")}`);
   const share = of(figure.value) + PERCENT;
   if (name !== base) return fig(row, name, h`<b>${share}</b> ${range}`);
   return fig(row, name, h`<b>${share}</b> ${range}<br/>${soft(h`of ${number(figure.n)} sent`)}`);
@@ -163,7 +164,7 @@ const studyRow = (option, row) => {
     opens(
       place(row.id, "cost"),
       row.figures.escrow_bytes
-        ? h`no matching; ${bytes(given("volume") * row.figures.escrow_bytes.value)} of escrow`
+        ? h`no matching; ${bytes(given("volume") * row.figures.escrow_bytes.value)} of keys kept`
         : absent(""),
       () =>
         evidence(
@@ -266,7 +267,7 @@ const matrix = () => {
       "matrix",
     ),
     variants.length
-      ? fold("variants", h`Variants, named only where they differ: ${glue(varied, "; ")}`, table("Variants", HEAD().slice(0, -1), variants.map((row) => designRow(optionOf(row.design.option), row, 1).slice(0, -1)), "matrix"))
+      ? fold("variants", h`Variants: ${glue(varied, "; ")}`, table("Variants", HEAD().slice(0, -1), variants.map((row) => designRow(optionOf(row.design.option), row, 1).slice(0, -1)), "matrix"))
       : "",
     broken,
     para(lists),

@@ -108,17 +108,6 @@ const differencesPart = (groups) => {
     ],
   );
 };
-const mostlyFound = (row) => {
-  const found = row.recall_by_edit.map((one) => [one.name, (editOf(row, one.name) || one.share).value]).filter(([, share]) => share !== null);
-  const often = found.filter(([, share]) => share > 0.5);
-  if (!found.length) return absent("");
-  return opens(place(row.id, "edits"), h`${often.length} of ${found.length}`, () =>
-    evidence(h`${code(row)}: edits`, [
-      ["found in over half", often.map(([name]) => name).join(", ")],
-      ["in half or fewer", found.filter((one) => !often.includes(one)).map(([name]) => name).join(", ")],
-    ]),
-  );
-};
 // what edits of which the corpus's copies are found by no design of this run
 const foundByNone = () => {
   const rows = inOrder().filter(wayOf);
@@ -139,13 +128,11 @@ const missedPart = () => {
     whole = corpus("edit")[0].found.n;
   const key = table(
     "Missed and found, by how designs match",
-    ["designs that match alike", "missed", "found within 31 of 256 bits", "within 25 to 31", "edits found in over half"],
+    ["designs that match alike", "missed", "of near copies (31 of 256 bits) found"],
     groups.map((each, at) => [
       h`<b>${LETTERS[at]}</b> ${named(each)}`,
       missedShare(each[0]),
       figFull(each[0], best(each[0], "recall_pairs")),
-      figFull(each[0], "corpus_recall_far"),
-      mostlyFound(each[0]),
     ]),
   );
   const cards = glue(rows[0].recall_by_edit.map((one) => editCard(groups, one.name)));
@@ -175,7 +162,6 @@ const missedPart = () => {
     ),
     key,
     differencesPart(groups),
-    groups.every((each) => wayOf(each[0])) ? "" : para("Of this run\u2019s few photographs, true uncertainty is larger."),
     fold("edits", "Every edit, with a picture of it", h`<ul class="edits">${cards}</ul>`),
     fold("missed-tables", "By design, edit and distance", [
       table(

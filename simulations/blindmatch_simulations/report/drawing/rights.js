@@ -21,6 +21,7 @@ const checkable = (row) =>
 const foundNear = (row) => {
   if (row.kind === "study" || row.design.relation === "nothing") return "nothing";
   const name = best(row, "recall_pairs");
+  if (tooFew(figureOf(row, name))) return fig(row, name, "too few to say");
   return valueOf(row, name) === null ? (row.design.relation === "category" ? "a category" : fig(row, name)) : fig(row, name);
 };
 const FIVE = {read: readers, held: holders, checked: checkable, found: foundNear};
@@ -62,7 +63,7 @@ const rightsPart = () => {
     "rights",
     "What does it mean for rights?",
     rows.length ? fiveQuestions(rows) : "",
-    fold("frameworks", "Criteria of REPHRAIN and of the expert process", frameworks()),
+    fold("frameworks", "Criteria of two published frameworks", frameworks()),
   );
 };
 const figureNames = (names) =>

@@ -17,10 +17,17 @@ const voucherBytes = (row) => (vouches(row) ? (valueOf(row, "report_bytes") ?? N
 // milliseconds of servers' CPU a picture at a list of `n`: [least, most, why]
 const cpuAt = (row, n) => {
   if (asksNobody(row)) return [0, 0, "the design asks no server"];
-  const perU = valueOf(row, "matcher_cpu_ms") / valueOf(row, "server_u"),
-    grows = growthOf(row, "server_growth_u", perU);
-  return cpuOf(row) < 0 ? null : along(row, n, cpuOf, grows);
+  return cpuOf(row) < 0 ? null : along(row, n, cpuOf, growthOf(row, "server_growth_u", msOfU(row)));
 };
+const msOfU = (row) => valueOf(row, "matcher_cpu_ms") / valueOf(row, "server_u");
+// milliseconds of the device's CPU a picture at a list of `n`: [least, most, why]; nothing where no slope was measured.
+const deviceAt = (row, n) => {
+  const ms = longestU(row),
+    grows = growthOf(row, "device_growth_u", ms);
+  return grows && ms ? along(row, n, (one) => valueOf(one, "device_cpu_ms"), grows) : null;
+};
+// what a u takes in the row, or, if no server answers there, at most in the run; 0 if that was not measured
+const longestU = (row) => Math.max(0, ...[msOfU(row), ...(Number.isFinite(msOfU(row)) ? [] : designs().map(msOfU))].filter(Number.isFinite));
 // what an entry more adds, by the line through this run's two lengths: [least, most, why]; nothing takes less over a longer list
 const growthOf = (row, name, scale = 1) => {
   const one = figureOf(row, name);

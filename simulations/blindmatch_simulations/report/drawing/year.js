@@ -289,19 +289,19 @@ const yearNow = () => {
   return remembered.made;
 };
 const SAID_OF = {
-  true_reports: "right reports",
-  false_reports: "wrong reports",
+  true_reports: "right matches",
+  false_reports: "wrong matches, before checks",
   missed_unrecognised: "missed: not recognised, edits as shared (assumed)",
   missed_modified: "missed: modified clients",
   missed_video: "missed: video",
-  people_needed: "reviewers needed",
-  backlog: "reports left waiting",
+  people_needed: "reviewers needed, without checks",
+  backlog: "matches left waiting",
 };
 const some = (v) => (v >= 1000 ? large(Number(v.toPrecision(3))) : number(Number(v.toPrecision(3))));
 const someTo = ([low, high]) => (some(low) === some(high) ? some(low) : `${some(low)} to ${some(high)}`);
 // where no photograph matched, wrong reports are not known, nor what follows from them
 const unseen = ({held}, name) => ["false_reports", ...CENTRAL].includes(name) && !held.ranges.false_rate.value && held.ranges.false_rate.high > 0;
-const expectedOf = (made, name) => made.verdicts[name] || (unseen(made, name) ? "not known" : some(made.expected[name]));
+const expectedOf = (made, name) => made.verdicts[name] || (unseen(made, name) ? "only a range" : some(made.expected[name]));
 const rateSaid = ({held}) => {
   const {value, high} = held.ranges.false_rate;
   if (held.assumed) return `one error in ${some(1 / value)} pictures, as chosen`;
@@ -335,13 +335,13 @@ const yearPart = () => {
     "year",
     "What would a year bring?",
     para(
-      h`${optionLabel(made.held)}, simulated: ${opens(place("year", "rate"), rateSaid(made), held("false_reports"))}. <b>Above one error in ${opens(place("year", "balance"), someTo(made.balance), held("false_reports"))} pictures most reports are wrong.</b>${
+      h`${optionLabel(made.held)}, simulated: ${opens(place("year", "rate"), rateSaid(made), held("false_reports"))}. <b>Above one error in ${opens(place("year", "balance"), someTo(made.balance), held("false_reports"))} pictures most matches are wrong.</b>${
         unseen(made, "false_reports") && made.held.ranges.false_other
-          ? h` The least of wrong reports is of other kinds of pictures alone (${percent(others)}, assumed).`
+          ? h` The least of wrong matches is of other kinds of pictures alone (${percent(others)}, assumed).`
           : ""
       } ${made.held.assumed ? "" : h`Rates are the lowest; the sheet has the corpus's mix, up to the highest. `}Found: ${percent(made.held.ranges.recall.value)} of copies, as shared (assumed), not each edit alike.`,
     ),
-    table("A year at these settings", ["", "expected", "95 % by chance", "inputs drawn, too"], lines, "short flat"),
+    table("A year at these settings", ["", "expected", "range, 95 %", "if inputs err, too"], lines, "short flat"),
   );
 };
 // what a slider says, and whose behaviour can be chosen
