@@ -340,14 +340,10 @@ class Egress:
                 wait = next(left, None)
                 if wait is None:
                     raise
-                wait = self._patience(refusal, wait)
+                if refusal.retry_after_ms is None or refusal.retry_after_ms > self._retry.most_wait_s * 1000:
+                    raise refusal
+                wait = max(wait, refusal.retry_after_ms / 1000)
             self._sleep(wait)
-
-    def _patience(self, refusal: RefusedError, wait: float) -> float:
-        """How long to wait after a refusal that names a time; the refusal itself if it names none."""
-        if refusal.retry_after_ms is None or refusal.retry_after_ms > self._retry.most_wait_s * 1000:
-            raise refusal
-        return max(wait, refusal.retry_after_ms / 1000)
 
 
 def received(party: Party, joiner: Joiner[W], parts: Iterator[W]) -> Iterator[bytes]:

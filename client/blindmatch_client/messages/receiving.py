@@ -221,7 +221,9 @@ class Receiver(Struct, frozen=True):
         if opened.unopened and not content.text and not content.attachments:
             self._save(delivery, None, problem or ANSWERED, shown=not problem)
             return False
-        if self._has(delivery.sender, content):
+        # sealed again, where the session ended before the relay said that it has it
+        rows = self.base.store.all("SELECT sequence FROM incoming WHERE content_id = ?", content.id)
+        if any(self._read(sequence).sender == delivery.sender for (sequence,) in rows):
             self._save(delivery, None, REPEATED, shown=True)
             return False
         if delivery.sender == NOTICES:  # all have one size on their way, and no length to be known by here
@@ -229,12 +231,6 @@ class Receiver(Struct, frozen=True):
         self._save(delivery, content, problem)
         self.hear(delivery.sender, content.checkpoint)
         return bool(content.attachments)
-
-    def _has(self, sender: str, content: Content) -> bool:
-        """Did this message come before? Its sender seals it again if the session it was sealed in ends before
-        the relay said that it has it."""
-        rows = self.base.store.all("SELECT sequence FROM incoming WHERE content_id = ?", content.id)
-        return any(self._read(sequence).sender == sender for (sequence,) in rows)
 
     def _is_copy(self, delivery: pb.Delivery) -> bool:
         """Did the relay deliver the same message before? It says when it accepted one."""

@@ -129,7 +129,10 @@ class Recovery(Struct):
                 self._add(row)
                 asked = [(one.sequence,) for one in lost]
                 self.base.store.run_each("UPDATE incoming SET asked = 1 WHERE sequence = ?", asked)
-                self._note_ask(sender, now)
+                ask = self._known_asks().get(sender)
+                if ask is None or abs(now - ask.began_at_ms) > DAY_MS:
+                    ask = _Ask(sender, now, 0, False)
+                self._save_ask(replace(ask, count=ask.count + 1, heard=False))
 
     def can_ask(self, sender: str) -> bool:
         """Is it a peer, whose key is pinned? The centre's account sends notices alone, and reads nothing."""
@@ -193,12 +196,6 @@ class Recovery(Struct):
     def _may_ask(self, peer: str) -> bool:
         ask, now = self._known_asks().get(peer), self.base.clock_ms()
         return ask is None or abs(now - ask.began_at_ms) > DAY_MS or (ask.heard and ask.count < ASKS_MOST)
-
-    def _note_ask(self, peer: str, now: int) -> None:
-        ask = self._known_asks().get(peer)
-        if ask is None or abs(now - ask.began_at_ms) > DAY_MS:
-            ask = _Ask(peer, now, 0, False)
-        self._save_ask(replace(ask, count=ask.count + 1, heard=False))
 
     def _known_asks(self) -> dict[str, _Ask]:
         if self._asks is None:

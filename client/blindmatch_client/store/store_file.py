@@ -20,7 +20,7 @@ from blindmatch_protocol.messages.parts import PART_BYTES
 from nacl.exceptions import CryptoError
 
 from blindmatch_client.errors import StoreError
-from blindmatch_client.store.vault import KeySource, Lock, Value, Vault, write_new
+from blindmatch_client.store.vault import KeySource, Value, Vault, write_new
 
 SCHEMA_VERSION: Final = 15
 
@@ -205,7 +205,9 @@ def make(path: Path, source: KeySource, initial: Mapping[str, bytes]) -> None:
     with made_aside(path) as db:
         add_functions(db, vault)
         db.execute("BEGIN")
-        insert_lock(db, lock)
+        row = (lock.kind, lock.salt, lock.operations, lock.memory, lock.wrapped)
+        db.execute("DELETE FROM lock")
+        db.execute("INSERT INTO lock VALUES (?, ?, ?, ?, ?)", row)
         for name, value in initial.items():
             db.execute("INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))", (name, value))
         db.execute("COMMIT")
@@ -251,10 +253,3 @@ def add_functions(db: sqlite3.Connection, vault: Vault) -> None:
 
     db.create_function("sealed", 3, vault.seal)
     db.create_function("opened", 3, opened)
-
-
-def insert_lock(db: sqlite3.Connection, lock: Lock) -> None:
-    """Store `lock` in place of the one there was."""
-    row = (lock.kind, lock.salt, lock.operations, lock.memory, lock.wrapped)
-    db.execute("DELETE FROM lock")
-    db.execute("INSERT INTO lock VALUES (?, ?, ?, ?, ?)", row)

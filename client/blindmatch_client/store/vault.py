@@ -152,7 +152,9 @@ class Vault:
     def create(cls, source: KeySource) -> tuple[Vault, Lock]:
         """A vault under a new data key, and the lock that opens it again; `StoreError` as `source`."""
         key = token_bytes(KEY_BYTES)
-        return cls(key), _locked(source, key)
+        lock = source.make()
+        wrapped = _seal(source.key(lock), key, lock.place)
+        return cls(key), Lock(lock.kind, lock.salt, lock.operations, lock.memory, wrapped)
 
     @classmethod
     def open(cls, lock: Lock, source: KeySource) -> Vault:
@@ -177,13 +179,11 @@ class Vault:
         """What `seal` was given; `CryptoError` if it was altered or stood elsewhere."""
         if sealed is None:
             return None
-        return _untagged(_unseal(self._key, sealed, _place(place, row)).rstrip(b"\0")[:-1])
-
-
-def _locked(source: KeySource, key: bytes) -> Lock:
-    lock = source.make()
-    wrapped = _seal(source.key(lock), key, lock.place)
-    return Lock(lock.kind, lock.salt, lock.operations, lock.memory, wrapped)
+        data = _unseal(self._key, sealed, _place(place, row)).rstrip(b"\0")[:-1]
+        kind, rest = data[:1], data[1:]
+        if kind == b"t":
+            return rest.decode()
+        return rest if kind == b"b" else int(rest)
 
 
 def _seal(key: bytes, data: bytes, place: bytes) -> bytes:
@@ -210,13 +210,6 @@ def _tagged(value: Value) -> bytes:
             return b"b" + value
         case _:
             return b"i" + str(value).encode()
-
-
-def _untagged(data: bytes) -> Value:
-    kind, rest = data[:1], data[1:]
-    if kind == b"t":
-        return rest.decode()
-    return rest if kind == b"b" else int(rest)
 
 
 def write_new(path: Path, chunks: Iterable[bytes]) -> None:

@@ -129,20 +129,16 @@ def verify_table(
         return fault
     if not listed == table.entries == entries:
         return Failed(f"{listed} entries are endorsed, the set has {entries}")
-    return _removals_known(table)
+    # of removals that begin with the epoch: a listing may end before what removed it does
+    begun = table.leaves_with(Action.REMOVE, since=table.epoch)
+    unknown = np.setdiff1d(begun, table.leaves_with(Action.LIST), True)
+    return Failed("an entry is removed that was never listed") if len(unknown) else Passed()
 
 
 def _verify(batch: Batch, leaves: list[bytes], terms: Terms, epoch: int) -> Verdict:
     if not leaves or root_of(leaves) != batch.root:
         return Failed("its entries do not have the root that was signed")
     return terms.verify_batch(batch, epoch)
-
-
-def _removals_known(table: EndorsedTable) -> Verdict:
-    """Of removals that begin with the epoch: a listing may end before what removed it does."""
-    begun = table.leaves_with(Action.REMOVE, since=table.epoch)
-    unknown = np.setdiff1d(begun, table.leaves_with(Action.LIST), True)
-    return Failed("an entry is removed that was never listed") if len(unknown) else Passed()
 
 
 def verify_none_dropped(before: EndorsedTable, after: EndorsedTable) -> Verdict:

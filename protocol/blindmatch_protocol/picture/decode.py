@@ -205,7 +205,9 @@ def _flatten(image: Image) -> tuple[Pixels, bool]:
     if not transparent:
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), False
     layers = np.asarray(image.convert("RGBA"))
-    return _on_white(layers[:, :, :3], layers[:, :, 3:]), True
+    # on white, rounded to nearest; at most 255 * 255 + 127, so 16 bits suffice
+    weight = layers[:, :, 3:].astype(np.uint16)
+    return ((layers[:, :, :3] * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8), True
 
 
 def _scale_transparent(image: ImageFile, depth: int) -> None:
@@ -248,12 +250,6 @@ def _from_16_bit(image: Image) -> tuple[Pixels, bool]:
     if not isinstance(hidden, int):
         return grey, False
     return np.where((plane == hidden)[:, :, None], np.uint8(255), grey), True
-
-
-def _on_white(colour: Pixels, alpha: Pixels) -> Pixels:
-    """Composite on white, rounded to nearest; at most 255 * 255 + 127, so 16 bits suffice."""
-    weight = alpha.astype(np.uint16)
-    return ((colour * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
 def _turn(pixels: npt.NDArray[S], orientation: int) -> npt.NDArray[S]:

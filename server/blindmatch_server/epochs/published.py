@@ -115,7 +115,7 @@ class Contents(Struct, frozen=True, forbid_unknown_fields=True):
 
     def encode(self) -> bytes:
         """The document's bytes, of which there is one form."""
-        return in_one_form(self)
+        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2) + b"\n"
 
     def needed(self, roles: Iterable[str], opener: bool = False) -> frozenset[str]:
         """Names of the files that a party needs which plays `roles`, or is the centre and opens vouchers."""
@@ -126,11 +126,6 @@ class Contents(Struct, frozen=True, forbid_unknown_fields=True):
         """The files every device gets, as the signed manifest names them."""
         mine = (file for file in self.files if file.name in self.setup)
         return tuple(ManifestFile(file.name, file.size, bytes.fromhex(file.sha256)) for file in mine)
-
-
-def in_one_form(document: Struct) -> bytes:
-    """JSON with sorted keys, two blanks of indent and a line end."""
-    return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=2) + b"\n"
 
 
 class Publication:

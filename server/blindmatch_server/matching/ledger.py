@@ -225,14 +225,10 @@ class Budget:
         others may have spent since. Nothing is counted then."""
         if limits.per_account is not None or limits.in_all is not None:
             spent = await self._ledger.spend(limits.key, account, limits.cost, partial(_check, limits=limits))
-            self._tell(spent.in_all, limits)
-
-    def _tell(self, before: int, limits: KeyLimits) -> None:
-        """Let the operator see each tenth of what all may have go by: time to publish the next key."""
-        if limits.in_all is not None:
-            tenths = (before + limits.cost) * 10 // limits.in_all
-            if tenths > before * 10 // limits.in_all:
-                self._log.write("evaluations-spent", percent=10 * tenths, allowed=limits.in_all)
+            if limits.in_all is not None:
+                tenths = (spent.in_all + limits.cost) * 10 // limits.in_all
+                if tenths > spent.in_all * 10 // limits.in_all:
+                    self._log.write("evaluations-spent", percent=10 * tenths, allowed=limits.in_all)
 
 
 def _check(spent: Spent, limits: KeyLimits) -> None:

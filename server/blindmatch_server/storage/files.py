@@ -211,18 +211,13 @@ def _map_scratch(path: Path, size: int) -> mmap.mmap:
     try:
         if os.fstat(descriptor).st_size != size:
             os.ftruncate(descriptor, 0)
-            _allocate(descriptor, size)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(descriptor, 0, size)
+            else:
+                os.ftruncate(descriptor, size)
         return mmap.mmap(descriptor, size)
     finally:
         os.close(descriptor)
-
-
-def _allocate(descriptor: int, size: int) -> None:
-    """Give the file `size` zero bytes that exist on the disk, where the system can promise that."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-    else:
-        os.ftruncate(descriptor, size)
 
 
 def _check_name(name: str) -> None:

@@ -130,13 +130,6 @@ def parse_secret(body: bytes, degree: int) -> Polynomials:
     return np.frombuffer(body, "<u8", offset=at).reshape(1, KEY, degree)
 
 
-def secret_key_form(parms_id: Sequence[int], polynomials: Polynomials) -> bytes:
-    """SEAL's form of a secret key, (1, primes, degree), in NTT form."""
-    raw = np.ascontiguousarray(polynomials, "<u8").tobytes()
-    front = _id(parms_id) + struct.Struct("<Qd").pack(len(raw) // 8, 1.0)
-    return front + seal.framed(_COUNT.pack(len(raw) // 8) + raw)
-
-
 def _id(parms_id: Sequence[int]) -> bytes:
     return b"".join(_COUNT.pack(word) for word in parms_id)
 
@@ -248,7 +241,10 @@ class Ring:
         self.evaluator.transform_to_ntt_inplace(made)
         held, _, _ = parse_ciphertext(seal.saved(made))
         whole = np.concatenate([held[:1], np.zeros((1, 1, self.degree), np.uint64)], axis=1)
-        body = secret_key_form(self.context.key_parms_id(), whole)
+        parms_id = self.context.key_parms_id()
+        raw = np.ascontiguousarray(whole, "<u8").tobytes()
+        front = _id(parms_id) + struct.Struct("<Qd").pack(len(raw) // 8, 1.0)
+        body = front + seal.framed(_COUNT.pack(len(raw) // 8) + raw)
         return seal.restored(sealapi.SecretKey, self.context, body)
 
     def _trits(self, key: Any) -> bytes:

@@ -146,12 +146,9 @@ def _evaluated_packed(powers: Sequence[int], place: int) -> list[int]:
         total += coefficients * power
         power = power * place % FIELD
         if at % 32 == 0:
-            total = _packed(_unpacked(total))
+            values = _unpacked(total)
+            total = int.from_bytes(b"".join(one.to_bytes(16, "little") for one in values), "little")
     return _unpacked(total)
-
-
-def _packed(values: Sequence[int]) -> int:
-    return int.from_bytes(b"".join(one.to_bytes(16, "little") for one in values), "little")
 
 
 def _unpacked(total: int) -> list[int]:

@@ -244,7 +244,10 @@ def _write_labels(file: SetFileWriter, held: Held, progress: Progress) -> None:
     secrets = _member_secrets(held)
     where = shares.addresses(secrets, epoch)
     order = np.argsort(where, kind="stable")
-    _refuse_same(secrets, where, order)
+    # one that is listed twice is under one key twice, once its family is cut
+    near = (where[order[1:]] == where[order[:-1]]).nonzero()[0]
+    if (secrets[order[near]] == secrets[order[near + 1]]).all(axis=1).any():
+        raise DesignError("the list holds an entry twice")
     entries, count = held.entries, len(held.entries)
 
     def records(start: int, stop: int) -> Rows:
@@ -258,14 +261,6 @@ def _write_labels(file: SetFileWriter, held: Held, progress: Progress) -> None:
         file.section(labels.KIND, parts, items)
         progress(count, count)
     file.section(ADDRESSES_KIND, index_parts(where[order]), count)
-
-
-def _refuse_same(secrets: Rows, where: Words, order: Numbers) -> None:
-    """Make sure that no two labels are sealed under one key: an entry that is listed twice would be, once its
-    family is cut."""
-    near = (where[order[1:]] == where[order[:-1]]).nonzero()[0]
-    if (secrets[order[near]] == secrets[order[near + 1]]).all(axis=1).any():
-        raise DesignError("the list holds an entry twice")
 
 
 def _member_secrets(held: Held) -> Rows:

@@ -184,7 +184,9 @@ class OrganisationKey(Ed25519Key, frozen=True):
         if (name, self.public) not in [(one.name, one.key) for one in terms.policy.organisations]:
             raise EndorsementError(f"the policy has no organisation {name} with this key")
         known, signed, refused = frozenset(map(bytes, own)), list[bytes](), dict[int, str]()
-        _check_once(proposal)
+        hashes = [bytes(row) for held in proposal.with_action(Action.LIST) for row in held.entries.hashes]
+        if len(set(hashes)) < len(hashes):
+            raise EndorsementError("the proposal lists a hash twice, under two ids")
         for number, held in enumerate(proposal.held):
             reason = _objection(held, known) if name in held.asked else ""
             if reason:
@@ -233,12 +235,6 @@ def check_submission(keys: Iterable[bytes], deployment: bytes, digest: str, sign
 
 def _submitted(deployment: bytes, digest: str) -> bytes:
     return SUBMISSION_TAG + deployment + digest.encode()
-
-
-def _check_once(proposal: Batches) -> None:
-    hashes = [bytes(row) for held in proposal.with_action(Action.LIST) for row in held.entries.hashes]
-    if len(set(hashes)) < len(hashes):
-        raise EndorsementError("the proposal lists a hash twice, under two ids")
 
 
 def _objection(held: Held, known: frozenset[bytes]) -> str:

@@ -165,7 +165,12 @@ def check_matching(
 
     A call that was made again with the same bytes after it had failed is declared (`retry_time`), no other.
     """
-    expected = _expected(design, epoch, traces)
+    expected: Counter[_Body] = Counter(
+        (trace.item, design.info.asked(role), _enveloped(design, epoch, role, body))
+        for trace in traces
+        for one in trace.rounds
+        for role, body in one.bodies.items()
+    )
     sent, failed = Counter[_Body](), Counter[_Body]()
     for record in records:
         if record.method not in EXCHANGES:
@@ -236,15 +241,6 @@ def ciphertext_bytes(records: Iterable[EgressRecord]) -> int:
         elif record.method.endswith("/Upload"):
             total += sum(len(pb.Part.FromString(raw).data) for raw in record.requests)
     return total
-
-
-def _expected(design: AnyDesign, epoch: int, traces: Iterable[SessionTrace]) -> Counter[_Body]:
-    return Counter(
-        (trace.item, design.info.asked(role), _enveloped(design, epoch, role, body))
-        for trace in traces
-        for one in trace.rounds
-        for role, body in one.bodies.items()
-    )
 
 
 def _enveloped(design: AnyDesign, epoch: int, role: Role, body: bytes) -> bytes:

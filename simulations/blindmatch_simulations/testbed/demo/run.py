@@ -240,11 +240,6 @@ def wrong(run: DemoRun) -> int:
     return max(run.wrong, run.matches - sum(run.oracle), 0)
 
 
-def plausibility(run: DemoRun) -> float:
-    """The probability of so many misses or more at the recall that the design declares: exact binomial."""
-    return at_least(missed(run), sum(run.oracle), 1 - run.design.info.relation.recall)
-
-
 def verified_reports(run: DemoRun) -> int:
     """Reports that passed the centre's checks, and vouchers that it has opened."""
     opened = sum(row.opened for row in run.vouchers)
@@ -311,7 +306,7 @@ def failures(run: DemoRun) -> list[str]:
         "Bob's answer did not arrive": run.answered,
         f"{wrong(run)} matches are none by the design's own relation": wrong(run) == 0,
         f"{missed(run)} of {sum(run.oracle)} matches missed; declared recall {recall:.1%}": (
-            plausibility(run) >= IMPLAUSIBLE
+            at_least(missed(run), sum(run.oracle), 1 - run.design.info.relation.recall) >= IMPLAUSIBLE
         ),
         f"{verified} reports verified, {expected_reports(run)} expected": verified == expected_reports(run),
         f"{run.opened_below} vouchers were opened below the threshold": not run.opened_below,

@@ -94,12 +94,6 @@ def read_resource(deployment: Deployment, origin: str, path: str) -> bytes:
     return _parts(deployment, LOG, rpc.LogStub, "Read", pb.ResourceRequest(origin=origin, path=path))
 
 
-def centre_export(deployment: Deployment, report_id: bytes, reason: str) -> bytes:
-    """A report's evidence, encoded, once the journal has the reason; raises as `ask_centre`."""
-    request = pb.ExportRequest(report_id=report_id, reason=reason)
-    return _parts(deployment, Party.CENTRE, rpc.CentreStub, "Export", request)
-
-
 def centre_list(deployment: Deployment) -> pb.CentreList:
     """Reports and vouchers at the centre."""
     return ask_centre(deployment, "List", pb.ListRequest(), pb.CentreList)
@@ -171,4 +165,5 @@ def _endorsed(
 def evidence_of(deployment: Deployment, report_id: bytes, reason: str) -> ReportEvidence:
     """A report's evidence, fetched from the centre as an operator, whose journal has the reason before;
     `OperatorError` if the centre cannot be asked, or refuses."""
-    return ReportEvidence.decode(centre_export(deployment, report_id, reason))
+    request = pb.ExportRequest(report_id=report_id, reason=reason)
+    return ReportEvidence.decode(_parts(deployment, Party.CENTRE, rpc.CentreStub, "Export", request))

@@ -354,10 +354,12 @@ def demo_workload(pictures: Sequence[SamplePicture] = ()) -> Workload:
     """
     chosen = list(pictures) or crops(LISTED + UNLISTED, _SEED)
     listed, others = chosen[:LISTED], chosen[LISTED:]
+    # of a PDQ quality below 50: a device must ask all the same
+    ramp = np.tile(np.linspace(90, 110, 320).astype(np.uint8), (240, 1))
     sendings = [
         *_edited(listed, LISTED_EDITS, True),
         *_edited(others, UNLISTED_EDITS, False),
-        Sending("gradient", "identical", False, _gradient()),
+        Sending("gradient", "identical", False, encoded(Image.fromarray(ramp))),
     ]
     order = np.random.default_rng(_SEED).permutation(len(sendings))
     return Workload(tuple(listed), tuple(sendings[at] for at in order), bool(pictures))
@@ -370,9 +372,3 @@ def _edited(pictures: list[SamplePicture], edits: tuple[str, ...], listed: bool)
         Sending(picture.name, edit, listed, BY_NAME[edit].apply(picture.data))
         for picture, edit in zip(pictures, names, strict=True)
     ]
-
-
-def _gradient() -> bytes:
-    """A picture of almost nothing: its PDQ quality is below 50, and a device must ask all the same."""
-    ramp = np.tile(np.linspace(90, 110, 320).astype(np.uint8), (240, 1))
-    return encoded(Image.fromarray(ramp))

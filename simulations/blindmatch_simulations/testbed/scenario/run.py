@@ -375,16 +375,12 @@ def _do(world: World, operation: Operation, threads: bool, progress: Progress) -
         case Check(reports, seconds):
             return world.checked(reports, seconds, progress)
         case AddDevice():
-            return _add_device(world, operation)
+            sizes = {} if operation.slot_bytes is None else {"size": operation.slot_bytes}
+            cover = None if operation.slot_s is None else CoverSchedule(operation.slot_s, **sizes)
+            options = Options(cover=cover, consequence=operation.consequence)
+            return world.device(operation.account, mode=operation.mode, options=options)
         case _:
             return _do_elsewhere(world, operation, threads)
-
-
-def _add_device(world: World, operation: AddDevice) -> Watched:
-    sizes = {} if operation.slot_bytes is None else {"size": operation.slot_bytes}
-    cover = None if operation.slot_s is None else CoverSchedule(operation.slot_s, **sizes)
-    options = Options(cover=cover, consequence=operation.consequence)
-    return world.device(operation.account, mode=operation.mode, options=options)
 
 
 def _do_elsewhere(world: World, operation: Publish | Start | Stop | Kill | Decide, threads: bool) -> Any:
