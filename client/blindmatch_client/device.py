@@ -59,7 +59,6 @@ class Device(Messages):
     """
 
     def __init__(self, base: Base, keeper: AccountKeeper) -> None:
-        """Use `create` or `open`."""
         config, centre = base.config, base.config.centre
         self._base = base
         self._keeper = keeper
@@ -258,7 +257,6 @@ class Device(Messages):
         return self._cover is not None and self._cover.tick()
 
     def inbox(self) -> list[Received]:
-        """All messages that ever came."""
         return self._receiver.inbox()
 
     def standing(self) -> Standing:

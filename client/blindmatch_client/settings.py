@@ -406,5 +406,4 @@ class Base(Redacted, Struct, frozen=True):
 
     @property
     def design(self) -> AnyDesign:
-        """The design pictures are matched with."""
         return self.config.design

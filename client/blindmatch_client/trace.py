@@ -57,7 +57,6 @@ class EgressRecord(Redacted, Struct, frozen=True):
 
     @property
     def request_bytes(self) -> int:
-        """Length of all serialised requests."""
         return self.unkept_bytes + sum(map(len, self.requests))
 
 
@@ -153,7 +152,6 @@ class Traces(Redacted, Struct):
     enrolments: list[EnrolmentTrace] = field(default_factory=list)
 
     def add(self, trace: Trace) -> None:
-        """Keep `trace` with those of its kind."""
         match trace:
             case SessionTrace():
                 self.sessions.append(trace)

@@ -34,5 +34,4 @@ def is_reserved(name: str) -> bool:
 
 
 def is_user(name: str) -> bool:
-    """Can it be the name of a user's account?"""
     return is_account(name) and not is_reserved(name)

@@ -99,7 +99,6 @@ class Entry(Redacted, Struct):
     failed: bool = False
 
     def sending(self, body: bytes) -> None:
-        """Keep a request that is about to leave."""
         self.request_bytes += len(body)
         if self.keep:
             self.requests.append(body)
@@ -155,7 +154,6 @@ class Recorder:
             return tuple(entry.record() for entry in self._entries)
 
     def totals(self) -> Mapping[tuple[Party, str], Totals]:
-        """Sums by party and method over all calls there ever were."""
         with self._lock:
             sums = dict(self._dropped)
             for entry in self._entries:
@@ -230,7 +228,6 @@ def _status(error: object) -> tuple[str, str, int | None]:
 
 
 def milliseconds(text: str | bytes | None) -> int | None:
-    """A number of at most nine digits, or None."""
     known = isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) < 10
     return int(str(text)) if known else None
 
@@ -295,7 +292,6 @@ class Line:
         self._calls.pop(number, None)
 
     def close(self) -> None:
-        """End the line and all calls on it; none is made on it any more."""
         with self._changed:
             self._finish(failure(self._party, "CANCELLED"))
         self._reader.join()

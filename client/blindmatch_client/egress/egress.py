@@ -90,7 +90,6 @@ class Channels:
         self._doubted: set[Party] = set()
 
     def knows(self, party: Party) -> bool:
-        """Is there an address for `party`?"""
         return party in self._endpoints
 
     def to(self, party: Party) -> grpc.Channel:
@@ -114,7 +113,6 @@ class Channels:
             self._doubted.add(party)
 
     def close(self) -> None:
-        """Close all channels; calls under way are cancelled."""
         with self._lock:
             for opened in self._open.values():
                 opened.close()
@@ -203,7 +201,6 @@ class Retry(Struct, frozen=True):
     """A party that wants to be asked again later than this is given up on."""
 
     def waits(self) -> Iterator[float]:
-        """Seconds to wait after each attempt but the last."""
         return (self.first_wait_s * 2**n for n in range(self.attempts - 1))
 
 
@@ -239,7 +236,6 @@ class Egress:
         self.recorder = recorder
 
     def knows(self, party: Party) -> bool:
-        """Is there an address for `party`?"""
         return self._channels.knows(party)
 
     def close(self) -> None:

@@ -96,7 +96,6 @@ class AdoptionRecord:
         return Held(newest, near, {epoch: one.signed.manifest.digest for epoch, one in since.items()})
 
     def of(self, epoch: int) -> Adopted | None:
-        """An epoch, if it was adopted."""
         return next(iter(self._adopted(epoch, epoch)), None)
 
     def adopt(self, signed: SignedManifest) -> None:
@@ -128,7 +127,6 @@ class AdoptionRecord:
         self._store.put(f"endorsed/{self._design}/{epoch}", policy)
 
     def endorsed_under(self, epoch: int) -> bytes | None:
-        """What `note_endorsed` noted."""
         return self._store.get(f"endorsed/{self._design}/{epoch}")
 
     def examined(self, epoch: int) -> None:
@@ -162,7 +160,6 @@ class AdoptionRecord:
         return int(row[0]) if row else 0
 
     def evidence(self) -> list[Evidence]:
-        """All of it, oldest first."""
         rows = self._store.all(
             "SELECT kind, epoch, opened(words, 'evidence.words', name), found_at_ms,"
             " opened(shown_manifest, 'evidence.shown_manifest', name),"

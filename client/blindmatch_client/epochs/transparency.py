@@ -75,7 +75,6 @@ class Seen(Struct, frozen=True):
                    tuple(held.get("dismissed", ())))  # fmt: skip
 
     def dump(self) -> bytes:
-        """As it is kept."""
         return json.dumps({"taken": [one.decode() for one in self.taken],
                            "heard": [(peer, one.decode()) for peer, one in self.heard],
                            "dismissed": self.dismissed}).encode()  # fmt: skip

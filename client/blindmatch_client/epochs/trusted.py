@@ -262,7 +262,6 @@ class Demands(Redacted, Struct, frozen=True):
     endorsing: Endorsing | None
 
     def is_mine(self, manifest: EpochManifest) -> bool:
-        """Is it of the device's design?"""
         return manifest.is_of(self.design.info)
 
     def open(self, manifest: EpochManifest, files: Buffers) -> tuple[Any, int]:

@@ -117,9 +117,7 @@ class StateKeeper(Protocol):
         """The encoded state, or None if the account is not enrolled."""
         ...
 
-    def save(self, state: bytes, /) -> None:
-        """Replace the state."""
-        ...
+    def save(self, state: bytes, /) -> None: ...
 
 
 TraceSink: TypeAlias = Callable[[SessionTrace], None]

@@ -222,7 +222,6 @@ class MatchingClient:
 
     @property
     def epoch(self) -> int:
-        """Epoch of the current set-up; 0 if none."""
         return self._epoch
 
     @property

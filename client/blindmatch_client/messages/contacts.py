@@ -53,7 +53,6 @@ def safety_number(mine: bytes, my_key: bytes, theirs: bytes, their_key: bytes) -
 
 
 def grouped(number: str) -> str:
-    """A number for people: groups of five digits."""
     return " ".join(number[at : at + 5] for at in range(0, len(number), 5))
 
 

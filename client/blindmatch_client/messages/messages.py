@@ -108,7 +108,6 @@ class Flushed(Struct, frozen=True):
 
 
 def outcome_kind(row: Outgoing) -> OutcomeKind:
-    """What came of the picture of a message."""
     if row.matching is not MatchState.DECIDED or row.attached is None:
         return {
             MatchState.NONE: OutcomeKind.NO_PICTURE,

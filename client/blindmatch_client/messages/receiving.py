@@ -172,7 +172,6 @@ class Receiver(Struct, frozen=True):
             self._came.clear()
 
     def inbox(self) -> list[Received]:
-        """All messages that came and are complete, shown or not."""
         return self._messages(f"{_COMPLETE} ORDER BY sequence")
 
     def _take(self, some: Sequence[pb.Delivery], on_complete: Callable[[int], None]) -> None:
@@ -241,7 +240,6 @@ class Receiver(Struct, frozen=True):
         return any((came.sender, came.message_id) == named for came in before)
 
     def unopened(self) -> list[Unopened]:
-        """Messages that are to be asked for again, the newest ones."""
         query = "SELECT sequence FROM incoming WHERE asked = 0 ORDER BY sequence DESC LIMIT ?"
         came = {sequence: self._read(sequence) for (sequence,) in self.base.store.all(query, UNOPENED_MOST)}
         return [Unopened(sequence, one.sender, one.message_id) for sequence, one in sorted(came.items())]

@@ -172,7 +172,6 @@ class RelayClient:
             continue
 
     def acknowledge(self, sequences: Sequence[int]) -> None:
-        """Tell the relay that these messages are on disk here."""
         call = Call(Party.PROVIDER, ACKNOWLEDGE, Purpose.MESSAGE, idempotent=True)
         for at in range(0, len(sequences), MOST_ACKNOWLEDGED):
             some = sequences[at : at + MOST_ACKNOWLEDGED]

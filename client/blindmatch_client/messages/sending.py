@@ -240,7 +240,6 @@ class Sender(Struct, frozen=True):
             progress.failure = self.ask(row)
 
     def _is_refused(self, progress: Progress) -> bool:
-        """Must this message not be sent, by the outcome of its picture?"""
         consequence, attached = self.base.config.consequence, progress.row.attached
         if consequence is not Consequence.REFUSE or attached is None:
             return False

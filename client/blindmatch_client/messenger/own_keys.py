@@ -58,7 +58,6 @@ class OwnFranking:
 
     @cached_property
     def key(self) -> FrankingKey:
-        """The account's public key, signed by its identity key."""
         return FrankingKey.signed(amf.public_key(self._secret), self._identity, token_bytes(NONCE_LENGTH))
 
     @property
@@ -140,7 +139,6 @@ class OwnKeys(Peers):
 
     @property
     def name(self) -> str:
-        """The name the account was created with."""
         return self._name
 
     @property

@@ -314,7 +314,6 @@ class Peers:
         return self._peers[peer].identity if peer in self._peers else None
 
     def peers(self) -> Mapping[str, Peer]:
-        """All peers whose key was seen, by name."""
         return self._peers
 
     def trust(self, peer: str, identity: bytes) -> None:

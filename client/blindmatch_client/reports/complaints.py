@@ -109,7 +109,6 @@ class Complaints(Struct, frozen=True):
         return {one.complaint_id: one for one in self.all()}[complaint_id]
 
     def waiting(self) -> int:
-        """How many the centre has neither taken nor refused."""
         return sum(one.stage == ComplaintState.WAITING for one in self.all())
 
     def _keep(self, report_id: bytes, text: str) -> Complaint:

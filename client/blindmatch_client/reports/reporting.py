@@ -275,7 +275,6 @@ class Reporting:
         return int(vouchers)
 
     def waiting(self) -> int:
-        """How many reports and vouchers are not handed in yet."""
         return self.vouchers() + len(self.files())
 
     def files(self) -> set[str]:

@@ -107,7 +107,6 @@ class Outgoing(Redacted, Struct, eq=False):
 
     @property
     def item(self) -> int | None:
-        """Number of its attachment."""
         return None if self.attached is None else self.attached.item
 
     @property
@@ -260,7 +259,6 @@ class Outbox:
         return found
 
     def count(self) -> int:
-        """How many messages are not done."""
         query = "SELECT count(*) FROM outgoing WHERE stage IN ('queued', 'sealed', 'sent')"
         (count,) = self._store.one(query) or (0,)
         return int(count)
@@ -314,7 +312,6 @@ class Outbox:
         return file
 
     def save(self, row: Outgoing) -> None:
-        """Write a message's row as it is in memory."""
         self._store.run(
             "UPDATE outgoing SET stage = ?1, body = sealed(?2, 'outgoing.body', message_id)"
             " WHERE number = ?3",
@@ -322,14 +319,12 @@ class Outbox:
         )
 
     def save_whole(self, row: Outgoing) -> None:
-        """Write a message's row and its attachment's, together."""
         with self._store.transaction():
             self.save(row)
             if row.attached is not None:
                 self.save_attached(row.attached)
 
     def save_attached(self, attached: Attached) -> None:
-        """Write an attachment's row as it is in memory."""
         self._store.run(
             "UPDATE attached SET body = sealed(?2, 'attached.body', ?1) WHERE item = ?1",
             *(attached.item, _kept(attached)),

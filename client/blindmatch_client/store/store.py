@@ -183,7 +183,6 @@ class Store:
                 pass
 
     def run(self, statement: str, *values: Value) -> int:
-        """Run one statement; the number of rows it changed."""
         return self._execute(statement, values).rowcount
 
     def sealed(self, value: bytes, place: str, row: Value) -> bytes | None:
@@ -227,12 +226,10 @@ class Store:
             return self._db.execute(query, values).fetchall()
 
     def get(self, name: str) -> bytes | None:
-        """A value kept under `name`."""
         row = self.one("SELECT opened(value, 'meta.value', name) FROM meta WHERE name = ?", name)
         return None if row is None else bytes(row[0])
 
     def put(self, name: str, value: bytes) -> None:
-        """Keep `value` under `name`."""
         self.run(
             "INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))"
             " ON CONFLICT DO UPDATE SET value = excluded.value",  # in its place: their order tells nothing
@@ -240,7 +237,6 @@ class Store:
         )
 
     def forget(self, name: str) -> None:
-        """Keep nothing under `name` any more."""
         self.run("DELETE FROM meta WHERE name = ?", name)
 
     def _unlock(self, path: Path, source: KeySource) -> None:
@@ -272,7 +268,6 @@ class DesignState:
         self._row = f"{design}/{version}/{epoch}"
 
     def load(self) -> bytes | None:
-        """The encoded state, or None."""
         query = (
             "SELECT opened(state, 'device_state.state', ?) FROM device_state"
             " WHERE (design, version, epoch) = (?, ?, ?)"

@@ -129,7 +129,6 @@ class Files:
             raise StoreError(f"{folder}: cannot be made: {error.strerror}") from error
 
     def path(self, name: str) -> Path:
-        """Where the file called `name` lies."""
         return self._folder / name
 
     def write(self, chunks: Iterable[bytes]) -> str:

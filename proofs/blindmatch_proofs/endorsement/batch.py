@@ -179,7 +179,6 @@ class Batch(Struct, frozen=True):
         return cls(Action(action), first, last, size, root, tuple(signatures))
 
     def holds_in(self, epoch: int) -> bool:
-        """Is `epoch` one of its epochs?"""
         return self.first_epoch <= epoch <= self.last_epoch
 
 
@@ -202,7 +201,6 @@ class Terms(Redacted, Struct, frozen=True):
         force_setattr(self, "_prefix", blank.encode()[: -TAIL.size])
 
     def statement(self, batch: Batch) -> bytes:
-        """The encoded `BatchStatement` of a batch."""
         return self._prefix + batch.tail
 
     def statement_leaves(self, batches: Iterable[Batch]) -> list[bytes]:
@@ -255,7 +253,6 @@ def leaf_of(entry_hash: bytes, entry_id: int, salt: bytes) -> bytes:
 
 
 def leaves_of(entries: EntryBatch) -> list[bytes]:
-    """The leaves of entries, in their order."""
     columns = (entries.hashes.tobytes(), entries.ids.tolist(), entries.salts.tobytes())
     hashes, ids, salts = columns
     return [

@@ -60,11 +60,9 @@ class KeptTrees:
         self.root = root
 
     def of_batch(self, number: int, size: int) -> Nodes:
-        """The tree of a batch of `size` entries."""
         return _nodes(self._nodes, int.from_bytes(self._starts[8 * number : 8 * number + 8], "little"), size)
 
     def of_statements(self, size: int) -> Nodes:
-        """The tree over the statements of `size` batches."""
         return _nodes(self._statements, 0, size)
 
     def index_of(self, leaf: bytes, number: int, size: int) -> int:

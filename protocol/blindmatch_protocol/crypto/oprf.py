@@ -98,7 +98,6 @@ class SecretKey:
         return self._scalar
 
     def reveal(self) -> bytes:
-        """The secret scalar, for the server's own key file."""
         return self._scalar.tobytes()
 
     def __repr__(self) -> str:

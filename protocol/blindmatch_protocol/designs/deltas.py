@@ -39,7 +39,6 @@ _COPY_BYTES: Final = 1 << 20
 
 
 def delta_file(epoch: int) -> str:
-    """The name of the delta that makes `epoch`."""
     return f"{DELTA_PREFIX}{epoch:010}.bin"
 
 
@@ -92,7 +91,6 @@ def removed_ids(name: str, file: SetFile) -> npt.NDArray[np.uint64]:
 
 
 def is_among(removed: npt.NDArray[np.uint64], entry_id: int) -> bool:
-    """Is this id one of `removed`, which ascend?"""
     wanted = np.uint64(entry_id)
     at = int(np.searchsorted(removed, wanted))
     return at < len(removed) and bool(removed[at] == wanted)
@@ -139,7 +137,6 @@ def checked_ids(removes: Sequence[int]) -> npt.NDArray[np.uint64]:
 
 
 def copy_files(names: Iterable[str], previous: Buffers, out: Workspace) -> None:
-    """Write these files as they were."""
     for name in names:
         content, writer = memoryview(previous[name]), out.create(name)
         for at in range(0, len(content), _COPY_BYTES):

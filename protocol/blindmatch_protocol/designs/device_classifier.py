@@ -59,7 +59,6 @@ class DeviceClassifier(PlainScan[float]):
 
     @property
     def relation(self) -> bm.Category:
-        """The category."""
         found = self.info.relation
         assert isinstance(found, bm.Category)
         return found

@@ -51,7 +51,6 @@ class Setup(Redacted, Struct, frozen=True):
 
     @property
     def hashes(self) -> bytes:
-        """All hashes, one after the other."""
         return self.listed.hashes.tobytes()
 
 

@@ -223,7 +223,6 @@ class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):
 
 
 def answered_with(label: bm.Label, reply_key: bytes) -> Found:
-    """The reply that bears a label."""
     return Found(hpke.seal_reply(reply_key, label.encode()))
 
 

@@ -105,7 +105,6 @@ def in_use() -> GroupBackend:
 
 
 def backend_for(rows: int) -> GroupBackend:
-    """The back end for a batch of so many rows."""
     return in_use() if rows >= LEAST_ROWS else LIBSODIUM
 
 
@@ -144,7 +143,6 @@ def choose(setting: Setting) -> None:
 
 
 def backend_for_public(rows: int) -> GroupBackend:
-    """The back end for a sum of so many public rows."""
     global _public_rows
     if _setting is not Setting.AUTO or rows < LEAST_ROWS or _here.get():
         return backend_for(rows)

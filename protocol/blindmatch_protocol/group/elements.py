@@ -129,7 +129,6 @@ def add(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8], executor: Exe
 def subtract(
     left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8], executor: Executor | None = None
 ) -> Rows:
-    """Differences of elements, as `add`."""
     points = matched(matrix(left), matrix(right))
     return _run(sodium.SUBTRACT, "subtract", executor, *points, checked=True)
 

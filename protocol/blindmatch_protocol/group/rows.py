@@ -48,7 +48,6 @@ def matched(*operands: Rows) -> tuple[Rows, ...]:
 
 
 def rows_of(operands: Sequence[Rows]) -> int:
-    """The number of rows that matched operands have together."""
     return next((len(operand) for operand in operands if len(operand) != 1), 1)
 
 
@@ -113,6 +112,5 @@ def expand(tag: bytes, epoch: int, parts: Iterable[bytes], length: int) -> Rows:
 
 
 def cut(rows: Rows) -> list[bytes]:
-    """The rows as byte strings."""
     raw, width = rows.tobytes(), rows.shape[1]
     return [raw[at : at + width] for at in range(0, len(raw), width)]

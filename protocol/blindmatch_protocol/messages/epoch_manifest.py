@@ -125,7 +125,6 @@ class SignedManifest(Message, tag=0x1C, name="epoch-manifest/signed"):
 
 
 def signed_bytes(manifest: EpochManifest) -> bytes:
-    """What the signature covers."""
     return SIGNATURE_TAG + manifest.encode()
 
 
@@ -137,12 +136,10 @@ def sign(manifest: EpochManifest, key: SigningKey) -> SignedManifest:
 
 
 def parameters_of(values: Mapping[str, int]) -> tuple[ManifestParameter, ...]:
-    """Parameters as a manifest has them."""
     return tuple(ManifestParameter(name, values[name]) for name in sorted(values))
 
 
 def role_keys_of(keys: Mapping[Role, bytes]) -> tuple[RoleKey, ...]:
-    """Public keys as a manifest has them."""
     return tuple(RoleKey(role, keys[role]) for role in sorted(keys))
 
 

@@ -64,7 +64,6 @@ class Form(Struct, Generic[W], frozen=True):
         return part
 
     def part(self, data: Buffer) -> W:
-        """A part that bears data alone."""
         part = self.kind()
         _put(part, self.data, bytes(data))
         return part
@@ -96,7 +95,6 @@ def cut(form: Form[W], head: W, size: int, data: Iterable[Buffer]) -> Iterator[W
 
 
 def split(form: Form[W], head: W, data: Buffer) -> Iterator[W]:
-    """The parts of what is in memory."""
     return cut(form, head, len(data), pieces(data))
 
 

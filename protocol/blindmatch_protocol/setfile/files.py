@@ -61,7 +61,6 @@ class PageHash:
         self._rest = bytearray()
 
     def update(self, part: Buffer) -> None:
-        """Append `part`."""
         fresh = memoryview(part).cast("B")
         if self._rest:
             missing = PAGE_BYTES - len(self._rest)
@@ -128,7 +127,6 @@ class SetFile:
             self._refuse(str(error), error)
 
     def count(self, kind: int) -> int:
-        """How many sections of `kind` there are."""
         return sum(section.kind == kind for section in self.sections.values())
 
     def row(self, kind: int, index: int = 0) -> Section:
@@ -153,7 +151,6 @@ class SetFile:
 
     @property
     def content_bytes(self) -> int:
-        """Bytes of all sections."""
         return sum(section.length for section in self.sections.values())
 
     def verify(self, progress: Callable[[int], object] = int) -> None:

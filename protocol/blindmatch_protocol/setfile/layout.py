@@ -166,7 +166,6 @@ def unpack_parameters(raw: bytes) -> dict[str, int]:
 
 
 def pack_sections(sections: Sequence[Section]) -> bytes:
-    """The section table."""
     return b"".join(SECTION.pack(s.kind, s.index, s.offset, s.length, s.items, s.digest) for s in sections)
 
 

@@ -82,7 +82,6 @@ class PlainList(Redacted, Struct, frozen=True):
         return None if index is None else self.label(index)
 
     def label(self, index: int) -> Label:
-        """The label of the entry at `index`."""
         signatures = self.signatures[index].tobytes()
         return Label(
             self.hashes[index].tobytes(),
@@ -190,7 +189,6 @@ def held_list(file: SetFile) -> PlainList:
 
 
 def all_hashes(entries: EntrySource) -> Rows:
-    """The hashes of all entries, uint8 (n, 32)."""
     parts = [batch.hashes for batch in entries.batches(BATCH)]
     return np.concatenate(parts) if parts else np.zeros((0, HASH_BYTES), np.uint8)
 

@@ -105,7 +105,6 @@ class Assessment(Struct, frozen=True):
 
 
 def describe(check: Check, verdict: Verdict) -> str:
-    """A verdict in one line: ``label: passed``."""
     match verdict:
         case Passed():
             return f"{check}: passed"

@@ -212,7 +212,6 @@ def find(connection: Connection, complaint_id: bytes) -> wire.Complaint:
 
 
 def all_of(connection: Connection, report_id: bytes | None = None) -> list[wire.Complaint]:
-    """All complaints, or those about one report, oldest first."""
     if report_id is None:
         return _select(connection, "TRUE ORDER BY number")
     return _select(connection, "report_id = ? ORDER BY number", report_id)

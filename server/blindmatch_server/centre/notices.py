@@ -97,7 +97,6 @@ def not_shown(submitter: str) -> str:
 
 
 def is_device(submitter: str) -> bool:
-    """Whether the account is a device's."""
     try:
         return identity_of(submitter).kind is Kind.DEVICE
     except IdentityError:
@@ -219,7 +218,6 @@ def of_report(connection: Connection, report_id: bytes) -> list[Notice]:
 
 
 def find(connection: Connection, notice_id: bytes) -> Notice:
-    """A notice; `NotFoundError` if there is none with this id."""
     found = _select(connection, "notice_id = ?", notice_id)
     if not found:
         raise NotFoundError(_STEP, "no such notice", "notice_id")

@@ -123,7 +123,6 @@ class Retention:
         return {name: Method(answer, OPERATORS) for name, answer in answers.items()}
 
     async def read(self, request: wire.VouchersRequest, call: Call) -> wire.VouchersHeld:
-        """What is held, of one account or of all."""
         return await self._database.run(lambda c: held(c, request.account, self._days))
 
     async def erase(self, request: wire.EraseVouchersRequest, call: Call) -> wire.VoucherErasure:
@@ -147,7 +146,6 @@ class Retention:
                 self._log.failure("retention", error)
 
     async def sweep(self) -> None:
-        """Erase what is too old now."""
         before = max(1, milliseconds(self._clock) - self._days * DAY_MS)
         await self._erase(Scope(before_ms=before), BY_AGE, f"held {self._days} days")
 

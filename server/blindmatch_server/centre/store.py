@@ -152,7 +152,6 @@ def receive(connection: Connection, submission: Submission, most_a_day: int) -> 
 
 
 def next_received(connection: Connection) -> Submission | None:
-    """The report that has waited longest to be checked."""
     row = connection.execute(
         "SELECT report_id, digest, blob_id, submitter, received_at_ms FROM reports "
         "WHERE state = ? ORDER BY received_at_ms LIMIT 1",

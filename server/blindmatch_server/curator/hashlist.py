@@ -247,7 +247,6 @@ class Draft:
         self.file = os.fdopen(handle, "wb")
 
     def publish(self) -> None:
-        """Put it in place of an older one: written, synced, renamed, folder synced."""
         self.file.flush()
         os.fsync(self.file.fileno())
         self._temporary.replace(self.path)

@@ -108,7 +108,6 @@ class ImportRecords:
         self.removals = 0
 
     def start_from(self, previous: HashList) -> None:
-        """Begin with the entries and records of `previous`."""
         for at in range(0, len(previous), _BATCH):
             part = slice(at, at + _BATCH)
             kinds = np.where(previous.plain[part] == 1, Kind.PLAIN, Kind.ANCHOR)

@@ -288,7 +288,6 @@ class Difference(Redacted, Struct, frozen=True):
 
 
 def diff(first: HashList, second: HashList) -> Difference:
-    """The difference between two lists, by hash."""
     group, _ = group_rows(np.concatenate((first.hashes, second.hashes)))
     mine, theirs = group[: len(first)], group[len(first) :]
     adds = np.flatnonzero(~np.isin(theirs, mine))

@@ -163,7 +163,6 @@ class Plan(Struct, frozen=True):
         return cls(draft, work)
 
     def continues(self, other: Plan | None) -> bool:
-        """Is this the plan `other`, at a later time?"""
         if other is None:
             return False
         mine, begin = self.draft, other.draft.valid_from

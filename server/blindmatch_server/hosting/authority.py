@@ -228,7 +228,6 @@ class Root(Redacted, Struct, frozen=True):
         return cls(draft.sign(key, hashes.SHA256()), key)
 
     def write(self, certificate: Path, key: Path) -> None:
-        """Write both files; the key's has mode 0600."""
         certificate.write_bytes(_pem(self.certificate))
         replace_file(key, _key_pem(self.key))
 

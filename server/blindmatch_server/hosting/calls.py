@@ -111,7 +111,6 @@ class Endpoint:
         self._failpoint = f"{descriptor.containing_service.name}.{descriptor.name}.reply"
 
     async def to_one(self, source: Any, context: Context) -> bytes:
-        """Methods that end in one reply."""
 
         async def work(source: Any, call: Call) -> bytes:
             reply = await self._method.handler(source, call)
@@ -122,7 +121,6 @@ class Endpoint:
         return await self.guarded(source, context, work)
 
     async def to_many(self, source: Any, context: Context) -> bytes:
-        """Methods that reply with a stream."""
 
         async def work(source: Any, call: Call) -> bytes:
             certificate = certified(context)

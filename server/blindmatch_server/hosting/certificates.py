@@ -117,7 +117,6 @@ class RevocationList(Struct, frozen=True):
             raise AuthorityError(f"certificates: {path.name} is damaged") from error
 
     def with_more(self, serials: Iterable[int]) -> RevocationList:
-        """The next list, which refuses these, too."""
         return RevocationList(self.number + 1, self.serials.union(serials))
 
 

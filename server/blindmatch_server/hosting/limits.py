@@ -29,7 +29,6 @@ class Rate(Struct, frozen=True):
 
     @property
     def fills_in(self) -> float:
-        """Seconds until an empty bucket is full."""
         return self.burst / self.per_second
 
 
@@ -112,7 +111,6 @@ class CallLimit:
                 del self._taken[account]
 
     def held(self, account: str) -> int:
-        """How many places an account holds."""
         return self._taken.get(account, 0)
 
 
@@ -199,12 +197,10 @@ class TurnQueue:
 
     @property
     def accounts(self) -> int:
-        """How many have calls under way."""
         return len(self._lines)
 
     @asynccontextmanager
     async def take(self, account: str) -> AsyncIterator[None]:
-        """Wait for a turn of `account`, and have it while the context lasts."""
         line = self._lines.setdefault(
             account, _Line(asyncio.Semaphore(self._others.get(account, self._most)))
         )
@@ -230,7 +226,6 @@ async def nothing_left(
 
 
 async def any_of(events: tuple[asyncio.Event, ...], seconds: float) -> None:
-    """Wait until one of `events` is set, or for `seconds`."""
     tasks = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

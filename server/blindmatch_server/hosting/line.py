@@ -47,7 +47,6 @@ class LineEndpoint(Endpoint):
         self._calls = {name.lower(): endpoints[name] for name in line.calls}
 
     async def to_many(self, source: Any, context: Context) -> bytes:
-        """Answer the calls on a new line until it ends."""
 
         async def work(source: Any, call: Call) -> bytes:
             with self._line.open.hold(call.account, self.path):

@@ -51,7 +51,6 @@ class Metrics:
         self._draining = Gauge("blindmatch_draining", "1 while calls are finished.", registry=self._registry)
 
     def count(self, call: Call) -> None:
-        """Add a finished call, refused ones included."""
         self._calls.labels(call.method, call.status).inc()
         self._bytes.labels(call.method, "in").inc(call.bytes_in)
         self._bytes.labels(call.method, "out").inc(call.bytes_out)
@@ -96,7 +95,6 @@ class Audit:
         self._tallies: dict[tuple[str, str], Tally] = {}
 
     def count(self, call: Call) -> None:
-        """Add a finished call, refused ones included."""
         tally = self._tallies.setdefault((call.method, call.account), Tally())
         tally.calls += 1
         tally.bytes_in += call.bytes_in
@@ -106,7 +104,6 @@ class Audit:
         return {"ReadCounters": Method(self.read_counters, OPERATORS)}
 
     async def read_counters(self, request: wire.CountersRequest, call: Call) -> wire.Counters:
-        """All tallies, in the order of method and account."""
         return wire.Counters(
             counters=[
                 wire.Counter(method=m, account=a, calls=t.calls, bytes_in=t.bytes_in, bytes_out=t.bytes_out)

@@ -69,7 +69,6 @@ class Month(Struct, frozen=True, order=True):
         return self.after(1)
 
     def after(self, months: int) -> Month:
-        """The month so many later."""
         years, month = divmod(self.month - 1 + months, 12)
         return Month(self.year + years, month + 1)
 

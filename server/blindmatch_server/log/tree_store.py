@@ -62,7 +62,6 @@ class TreeStore:
 
     @property
     def nodes(self) -> Nodes:
-        """The tree, read through its tiles."""
         return tile_nodes(self.tile, self.size)
 
     def tile(self, level: int, index: int, width: int) -> bytes:
@@ -74,7 +73,6 @@ class TreeStore:
         return bundle(entries_of(whole)[:width]) if level == ENTRIES else whole[: HASH_BYTES * width]
 
     def entry(self, index: int) -> bytes:
-        """The entry at an index below the size."""
         at, row = divmod(index, WIDTH)
         return entries_of(self.tile(ENTRIES, at, tile_width(ENTRIES, at, self.size)))[row]
 

@@ -205,7 +205,6 @@ def _digest(*parts: bytes) -> str:
 
 @lru_cache(_MOST_DECODED)
 def decoded(design: AnyDesign, role: Role, path: Path) -> Message:
-    """An enrolment on disk; `NotEnrolledError` if it is gone by now."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

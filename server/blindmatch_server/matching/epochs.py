@@ -80,9 +80,7 @@ class OpenEpoch(Redacted, Struct, frozen=True):
 class EpochSource(Protocol):
     """Where the current epoch comes from; called in a thread."""
 
-    def version(self) -> Hashable:
-        """Changes when there is another epoch to open; cheap."""
-        ...
+    def version(self) -> Hashable: ...
 
     def open(self) -> OpenEpoch:
         """Open the current epoch. Raises `BlindmatchError` if that is not possible."""

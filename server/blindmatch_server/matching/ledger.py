@@ -154,14 +154,12 @@ class MatcherStore:
         return await self._database.run(transaction)
 
     async def verdicts(self) -> list[tuple[str, int, bool]]:
-        """All verdicts: account, Unix time in milliseconds, matched."""
         rows = await self._database.run(
             lambda c: c.execute("SELECT account, at_ms, matched FROM verdicts ORDER BY rowid").fetchall()
         )
         return [(account, at_ms, bool(matched)) for account, at_ms, matched in rows]
 
     async def next_filing(self) -> Filing | None:
-        """The oldest report that the centre has neither acknowledged nor refused."""
         row = await self._database.run(
             lambda c: c.execute(
                 "SELECT report_id, sealed FROM filings WHERE refused = '' ORDER BY number LIMIT 1"

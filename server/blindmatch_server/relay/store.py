@@ -286,7 +286,6 @@ def add_blob(
 
 
 def blob_size(connection: Connection, blob_id: bytes) -> int:
-    """Size of an attachment; `NotFoundError` if there is none with this id."""
     row = connection.execute("SELECT size FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
     if row is None:
         raise NotFoundError("relay/download", "no such attachment, or it was kept long enough", "blob_id")

@@ -57,7 +57,6 @@ class Listener:
         return None if behind or not complete else held
 
     async def wait(self, seconds: float) -> None:
-        """Wait until there is something to take, or for `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 await self._woken.wait()

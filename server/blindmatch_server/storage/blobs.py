@@ -58,7 +58,6 @@ class Blobs:
             raise
 
     def open(self, blob_id: bytes) -> BinaryIO:
-        """A file; `OSError` if it is gone."""
         return self._path(blob_id).open("rb")
 
     def remove(self, blob_ids: Iterable[bytes]) -> None:
@@ -92,7 +91,6 @@ class Incoming:
         self._file.write(data)
 
     def commit(self) -> None:
-        """Sync the file and give it its name."""
         with self._file as file:
             file.flush()
             os.fsync(file.fileno())
@@ -104,7 +102,6 @@ class Incoming:
         sync_folder(self._final.parent)
 
     def discard(self) -> None:
-        """Close and delete it, whether it has its name already or not."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
         self._final.unlink(missing_ok=True)

@@ -145,7 +145,6 @@ class HashedWriter:
         return FileRecord(self._name, self._size, self._digest.hexdigest())
 
     def abandon(self) -> None:
-        """Close the file as it is."""
         try:
             self._file.close()
         except OSError:
@@ -257,7 +256,6 @@ def replace_file(path: Path, content: bytes, mode: int = PRIVATE) -> None:
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Write a small file and bring it to the disk."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "wb") as file:
         file.write(content)
         file.flush()
@@ -315,7 +313,6 @@ class Ed25519Key(Redacted, Struct, frozen=True):
 
     @classmethod
     def generate(cls) -> Self:
-        """A new key that is in no file."""
         return cls(SigningKey.generate())
 
     @classmethod

@@ -163,7 +163,6 @@ class Platform(Redacted, Struct, frozen=True):
         return bytes(row)
 
     def quote(self, measurement: bytes, epoch: int, nonce: bytes) -> Quote:
-        """A quote of the enclave with this measurement."""
         key = public_key(self.enclave_key(measurement, epoch))
         return signed_quote(self.signing, Quote(measurement, epoch, key, nonce, bytes(64)))
 

@@ -99,7 +99,6 @@ INFO_TAG: Final = b"blindmatch/enclave/picture/v1"
 
 
 def _body_length(item: bm.Item, setup: object) -> int:
-    """Bytes of the request that bears a picture."""
     inner = 1 + 32 + 4 + 4 + 4 + item.pixels.nbytes
     return 1 + 4 + hpke.OVERHEAD + padded_attachment_length(inner)
 
@@ -146,7 +145,6 @@ class Inside(Redacted, Struct, frozen=True):
         return Picture.decode(unpad_attachment(padded))
 
     def look_up(self, asked: Picture) -> Found:
-        """Hash a picture and look for it among all entries."""
         pixels = np.frombuffer(asked.pixels, np.uint8).reshape(asked.height, asked.width, 3)
         picture = Decoded.from_pixels(pixels)
         good = picture.quality >= bm.MINIMUM_QUALITY

@@ -313,7 +313,6 @@ class OprfPsi(VoprfDesign[Setup]):
     asking_tells: ClassVar[tuple[bm.Fact, ...]] = (any_hash(0),)
 
     def unconfirmed(self, setup: Setup) -> bool:
-        """Is the set of kind `filter`?"""
         return isinstance(setup.layers[0], FilterLayer)
 
     def settle(self, values: Mapping[str, int]) -> tuple[int, Limits | None]:

@@ -249,7 +249,6 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
             raise bm.DesignError(f"design {self.info.name} has no role {role}")
 
     def enrol(self, rng: bm.Randomness) -> bm.NoState:
-        """An account keeps no state."""
         return bm.NoState()
 
     def start(

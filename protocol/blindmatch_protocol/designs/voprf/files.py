@@ -76,11 +76,9 @@ class FileLayer(Redacted, Struct, frozen=True, eq=False):
 
     @property
     def epoch(self) -> int:
-        """Of the file, under which all keys in it are derived."""
         return self.file.identity.epoch
 
     def removes(self, entry_id: int) -> bool:
-        """Is this id removed by this layer?"""
         return is_among(self.removed, entry_id)
 
     def check(self) -> None:
@@ -134,7 +132,6 @@ class VoprfSetup(Redacted, Struct, Generic[L], frozen=True, eq=False):
 
     @property
     def full_set_due(self) -> bool:
-        """Must the next epoch be a full set?"""
         return len(self.layers) > MOST_DELTAS
 
     def check(self, progress: Progress) -> None:
@@ -168,7 +165,6 @@ class KeyHolder(Redacted, Struct, frozen=True, eq=False):
 
 
 def key_file(role: Role) -> str:
-    """The name of a role's file."""
     return f"{role}.bin"
 
 

@@ -328,7 +328,6 @@ class Target(Struct, frozen=True):
     width: int
 
     def module(self) -> Module:
-        """The kernel for it."""
         module = Module(self.field, self.width)
         _define_field(module)
         define_powers(module)

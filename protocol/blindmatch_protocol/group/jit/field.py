@@ -47,7 +47,6 @@ class Field(Function):
         return LIMBS * self.vector_bytes
 
     def element(self, pointer: str, index: int) -> str:
-        """The element with this number behind a pointer."""
         return self.offset(pointer, index * self.size)
 
     def load(self, pointer: str, index: int = 0) -> Limbs:
@@ -169,7 +168,6 @@ class Field(Function):
         return self.no_bits(self.canonical(value))
 
     def no_bits(self, words: Sequence[Lanes]) -> Lanes:
-        """All ones where all of the words are zero."""
         some = words[0]
         for word in words[1:]:
             some = self.or_(some, word)
@@ -177,7 +175,6 @@ class Field(Function):
         return self.wrapped_difference(self.right(self.or_(some, negative), 63), 1)
 
     def not_(self, mask: Lanes) -> Lanes:
-        """The other lanes."""
         return self.xor(mask, (1 << 64) - 1)
 
     def choose(self, mask: Lanes, yes: Limbs, no: Limbs) -> Limbs:

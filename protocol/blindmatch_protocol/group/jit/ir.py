@@ -100,11 +100,9 @@ class Function:
         return name
 
     def emit(self, line: str) -> None:
-        """Write an instruction that has no result."""
         self._lines.append(line)
 
     def op(self, instruction: str) -> str:
-        """Write an instruction; its result."""
         self._count += 1
         self.emit(f"%v{self._count} = {instruction}")
         return f"%v{self._count}"
@@ -138,7 +136,6 @@ class Function:
         self.emit(f"call void @{function}({', '.join(typed)})")
 
     def number(self, operation: str, left: str, right: int | str) -> str:
-        """A public number of two, as for an address."""
         return self.op(f"{operation} i64 {left}, {right}")
 
     def offset(self, pointer: str, count: int | str) -> str:
@@ -171,11 +168,9 @@ class Function:
         return most
 
     def wrapped_sum(self, left: Lanes, right: Lanes | int) -> Lanes:
-        """The sum modulo 2^64."""
         return self._binary("add", left, right, WORD - 1)
 
     def wrapped_difference(self, left: Lanes, right: Lanes | int) -> Lanes:
-        """The difference modulo 2^64."""
         return self._binary("sub", left, right, WORD - 1)
 
     def and_(self, left: Lanes, right: Lanes | int) -> Lanes:

@@ -58,7 +58,6 @@ class Gathering(Redacted, Struct):
     _identities: list[bytes] = field(default_factory=list)
 
     def reject(self, place: Place, reason: Reason) -> None:
-        """Count a record that is refused."""
         self.read += 1
         self._rejects.append(Reject(place, reason))
 
@@ -130,7 +129,6 @@ class Lines(Redacted, Struct, frozen=True):
     most: int = MOST_LINE_BYTES
 
     def too_long(self, line: bytes) -> bool:
-        """Whether `line` of `each` is longer than may be."""
         return len(line) > self.most
 
     def each(self) -> Iterator[tuple[int, int, bytes]]:
@@ -185,6 +183,5 @@ class Numbering:
         self.records = 0
 
     def place(self, line: int, offset: int) -> Place:
-        """The place of the next record."""
         self.records += 1
         return Place(self.records, line, offset)

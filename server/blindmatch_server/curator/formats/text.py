@@ -26,7 +26,6 @@ _PREFIX = np.frombuffer(PREFIX, np.uint8)
 
 
 def read_pdq(source: Source) -> Iterator[Block]:
-    """Blocks of `source`; one record a line that is neither blank nor a comment."""
     numbering = Numbering()
     for lines in whole_lines(source, _PDQ_BLOCK_BYTES):
         block = regular(lines.data)
@@ -49,7 +48,6 @@ def regular(data: bytes) -> Block | None:
 
 
 def careful(lines: Lines, numbering: Numbering) -> Block:
-    """The records of `lines`, each looked at by itself."""
     gathering = Gathering()
     for number, offset, line in lines.each():
         if line.startswith(b"#") or not line.strip():

@@ -103,7 +103,6 @@ def check_opened(design: AnyDesign, epoch: int, evidence: Evidence) -> Iterator[
 
 
 def _opened_beyond(report: Report, item: int, outcome: Outcome | None, evidence: Evidence) -> Iterator[str]:
-    """What the report opens that it may not, in words."""
     file, records = evidence.files[item], evidence.records
     right = {
         "a finding of no session": _found(report, outcome),
@@ -119,7 +118,6 @@ def _opened_beyond(report: Report, item: int, outcome: Outcome | None, evidence:
 
 
 def _found(report: Report, outcome: Outcome | None) -> bool:
-    """Is what the report says was found what its session came to?"""
     if isinstance(outcome, Flag):
         return report.flag == outcome
     return isinstance(outcome, Match) and outcome.label == report.label and report.flag is None

@@ -191,7 +191,6 @@ class Counterpart(Redacted, Struct, frozen=True):
 
     @classmethod
     def of(cls, deployed: Deployed, rng: Randomness) -> Counterpart:
-        """The roles of what is deployed in this process."""
         design, setup = deployed.design, deployed.setup
         return cls(design, setup, deployed.states, deployed.build.entries, rng, enrolments=deployed.held)
 

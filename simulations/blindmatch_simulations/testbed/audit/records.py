@@ -74,7 +74,6 @@ class Evidence(Redacted, Struct, frozen=True):
 
     @property
     def attachment_keys(self) -> dict[int, bytes]:
-        """The key that each picture's attachment is sealed under."""
         return {m.item: m.attachment.key for m in self.messages if m.attachment and m.item is not None}
 
 
@@ -233,7 +232,6 @@ def check_arrivals(
 
 
 def ciphertext_bytes(records: Iterable[EgressRecord]) -> int:
-    """Bytes of end-to-end ciphertext: sealed messages and attachments."""
     total = 0
     for record in records:
         if record.method == SEND:

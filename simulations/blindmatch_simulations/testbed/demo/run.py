@@ -220,7 +220,6 @@ def expected_reports(run: DemoRun) -> int:
 
 
 def refused(run: DemoRun) -> int:
-    """Messages that devices refused to send, since their pictures match."""
     return sum(not one.delivered and one.outcome in _FOUND for one in run.sent)
 
 
@@ -247,7 +246,6 @@ def verified_reports(run: DemoRun) -> int:
 
 
 def unverified_reports(run: DemoRun) -> int:
-    """Reports that have not passed the centre's checks."""
     return sum(not _passed(row) for row in run.reports)
 
 

@@ -47,7 +47,6 @@ def given(named: Sequence[str]) -> dict[Party, str]:
 
 
 def encoded(addresses: Addresses) -> dict[str, str]:
-    """As JSON: by the server's name."""
     return {party.server: address for party, address in addresses.items()}
 
 
@@ -74,7 +73,6 @@ def read(path: Path) -> dict[Party, str]:
 
 
 def write(path: Path, addresses: Addresses) -> None:
-    """Write the file in one step."""
     text = json.dumps(encoded(addresses), indent=2, sort_keys=True) + "\n"
     replace_file(path, text.encode(), PUBLIC)
 

@@ -129,7 +129,6 @@ LIST_SUFFIX = ".list"
 
 
 def list_path(deployment: Deployment, name: str) -> Path:
-    """Where the list called `name` is kept."""
     return deployment.lists / f"{name}{LIST_SUFFIX}"
 
 
@@ -144,7 +143,6 @@ def open_named(deployment: Deployment, name: str) -> HashList:
 
 
 def next_epoch(folder: Path) -> int:
-    """One more than the current epoch of a design's folder."""
     try:
         return current_epoch(folder) + 1
     except NoPublicationError:

@@ -177,7 +177,6 @@ class Watched(Redacted, Struct, frozen=True):
 
 
 def check_not_the_centre(name: str) -> None:
-    """Raises `DeploymentError` if the name is that of the centre's own account."""
     if name == NOTICES:
         raise DeploymentError(
             f"{name} is the centre's own account, which its notices come from: choose another name"
@@ -230,7 +229,6 @@ def open_device(deployment: Deployment, name: str, passphrase: str | None = None
 
 
 def device_names(deployment: Deployment) -> list[str]:
-    """Names of the devices in this folder."""
     return sorted(path.parent.name for path in deployment.home.glob(f"devices/*/{SETTINGS}"))
 
 

@@ -60,13 +60,11 @@ _SIGNATURE: Final = ".sig"
 
 
 def records_of(deployment: Deployment, design: AnyDesign) -> Records:
-    """What the curator keeps; raises as `terms_of` does."""
     folder = deployment.home / "curator" / "endorsement" / design.info.name
     return Records(folder, design.info, terms_of(deployment, design).policy)
 
 
 def own_list(deployment: Deployment, name: str, listed: str) -> Path:
-    """Where an organisation keeps the hashes of its own pictures for a list."""
     return deployment.home / "organisations" / name / f"{listed}{LIST_SUFFIX}"
 
 

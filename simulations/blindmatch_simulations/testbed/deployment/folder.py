@@ -93,7 +93,6 @@ class Deployment(Struct, frozen=True):
 
     @property
     def revoked(self) -> Path:
-        """The list of certificates that servers refuse."""
         return self.home / REVOKED
 
     @property
@@ -102,7 +101,6 @@ class Deployment(Struct, frozen=True):
 
     @property
     def curator_keys(self) -> Path:
-        """Folder of the curator's key and its public half."""
         return self.home / "curator" / "keys"
 
     def curator_public_key(self) -> bytes:
@@ -144,7 +142,6 @@ class Deployment(Struct, frozen=True):
         return self.server(Party.CENTRE) / "references.sqlite"
 
     def server(self, party: Party) -> Path:
-        """Folder of the server that `party` runs."""
         return self.home / party.server
 
     def parties(self) -> tuple[Party, ...]:
@@ -170,15 +167,12 @@ class Deployment(Struct, frozen=True):
         return any(path.name != KEYS for path in self.server(party).glob("*"))
 
     def port_file(self, party: Party) -> Path:
-        """Where a running server notes its port."""
         return self.server(party) / "port"
 
     def device(self, name: str) -> Path:
-        """Folder of the device called `name`."""
         return self.home / "devices" / name
 
     def operator(self, name: str) -> Path:
-        """Folder of the operator called `name`."""
         return self.home / "operators" / name
 
     def enrol(self, identity: Identity, folder: Path, now: datetime) -> None:
@@ -219,17 +213,14 @@ class Deployment(Struct, frozen=True):
         made.write(folder, identity.slug)
 
     def folder_of(self, identity: Identity) -> Path:
-        """Where a party's certificate is kept."""
         if identity.kind is Kind.DEVICE:
             return self.device(identity.name)
         return self.operator(identity.name) if identity.kind is Kind.OPERATOR else self.home / identity.words
 
     def server_credentials(self, party: Party) -> Credentials:
-        """Certificate and key of a server."""
         return Credentials.read(self.server(party), party.server)
 
     def caller_credentials(self, identity: Identity, folder: Path) -> DeviceCredentials:
-        """Certificate and key of a device or an operator, for calling servers."""
         held = Credentials.read(folder, identity.slug)
         return DeviceCredentials(held.root, held.certificate, held.key)
 

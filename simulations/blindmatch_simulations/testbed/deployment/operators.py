@@ -95,7 +95,6 @@ def read_resource(deployment: Deployment, origin: str, path: str) -> bytes:
 
 
 def centre_list(deployment: Deployment) -> pb.CentreList:
-    """Reports and vouchers at the centre."""
     return ask_centre(deployment, "List", pb.ListRequest(), pb.CentreList)
 
 

@@ -263,7 +263,6 @@ def _entry_points() -> Iterator[Registered]:
 
 
 def check_file(path: Path) -> None:
-    """Raises `RegistryError` if a design's file is not there."""
     if not path.is_file():
         raise RegistryError(f"{path}: no such file") from FileNotFoundError(path)
 

@@ -95,11 +95,9 @@ class TransparencyLog(Struct, frozen=True):
         return "/".join((self.name, *stream))
 
     def key(self, origin: str) -> VerifierKey:
-        """What a stream's checkpoints verify with."""
         return VerifierKey(origin, ED25519, self.public)
 
     def known(self, origin: str) -> VerifierKey | None:
-        """The same, of an origin that is one of this log's streams."""
         return self.key(origin) if self.stream(origin, b"") else None
 
     def stream(self, origin: str, curator: bytes) -> StreamRule | None:
@@ -122,7 +120,6 @@ class TransparencyLog(Struct, frozen=True):
         return policy_of([self.key(origin)], by, self.needed)
 
     def pinned(self, design: str) -> EpochPolicy:
-        """What devices of a design pin."""
         return EpochPolicy(self.policy(self.origin(EPOCHS, design)), self.most_age_s)
 
 
@@ -333,7 +330,6 @@ def key_of(deployment: Deployment, name: str) -> OrganisationKey:
 
 
 def check_named(deployment: Deployment, name: str) -> None:
-    """Raises `DeploymentError` if the policy has no organisation called `name`."""
     policy = read_policy(deployment)
     if policy is None or name not in policy.names:
         known = "there is no policy" if policy is None else f"it has {', '.join(policy.names)}"

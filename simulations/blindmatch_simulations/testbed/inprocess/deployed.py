@@ -77,16 +77,13 @@ class OpenDesign(Redacted, Struct, frozen=True):
 
     @property
     def account(self) -> str:
-        """The one that is enrolled, where accounts enrol."""
         return ""
 
     @property
     def held(self) -> Mapping[Role, Message]:
-        """What the account enrolled with at each role."""
         return held_by_roles(self.design, self.setup, self.account)
 
     def request(self, role: Role, body: Message) -> Request:
-        """`body`, with what its account enrolled with."""
         return Request(body, self.held.get(role))
 
     def answer(
@@ -117,7 +114,6 @@ class MemoryWorkspace(Struct):
         return memoryview(self.scratches.setdefault(name, bytearray(size)))
 
     def files(self, names: Iterable[str] | None = None) -> dict[str, bytes]:
-        """Files of the result, by default all."""
         return {name: self.created[name].getvalue() for name in (self.created if names is None else names)}
 
 
@@ -137,7 +133,6 @@ class Build(Redacted, Struct, frozen=True):
         return {name: self.files[name] for name in self.published.setup}
 
     def role_files(self, role: bm.Role) -> dict[str, bytes]:
-        """What a role gets: the set-up, and its own."""
         return {**self.setup_files, **{name: self.files[name] for name in self.published.roles[role]}}
 
 
@@ -241,7 +236,6 @@ def _source(entries: Rows, epoch: int, salts: str) -> HeldEntries:
 
 
 def opened(build: Build) -> Deployed:
-    """Open set-up and roles of `build`."""
     design = build.design
     states = {role: design.open_role(role, build.role_files(role)) for role in build.published.roles}
     return Deployed(design, design.open_setup(build.setup_files, build.epoch), states, build)
@@ -310,7 +304,6 @@ class Ran(Redacted, Struct, frozen=True):
 
     @property
     def asked(self) -> list[Asked]:
-        """What was asked, all rounds, in order."""
         return [asked for one in self.rounds for asked in one]
 
     @property
@@ -323,7 +316,6 @@ class Ran(Redacted, Struct, frozen=True):
         return isinstance(self.outcome, bm.Match) or any(told.label is not None for told in self.verdicts)
 
     def bodies(self) -> list[tuple[bm.Role, bytes]]:
-        """Every body that left the device, in order, the voucher at last."""
         last = [(VOUCHER, self.outcome.body.encode())] if isinstance(self.outcome, bm.Voucher) else []
         return [*((asked.role, asked.body.encode()) for asked in self.asked), *last]
 

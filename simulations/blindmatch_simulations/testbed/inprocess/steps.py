@@ -187,7 +187,6 @@ def _form(value: Any) -> Any:
 
 
 def limits(design: AnyDesign) -> str:
-    """What a verdict says of a design with native randomness; empty for others."""
     native = design.info.native_randomness
     return f"; native randomness ({native}): forms, lengths and outcomes, not bytes" if native else ""
 

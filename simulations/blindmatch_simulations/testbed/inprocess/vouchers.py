@@ -30,7 +30,6 @@ class World(Struct):
         return cast(bm.Item, HashOnly(own))
 
     def voucher(self, own: bytes, bound: bm.Binding = bm.UNBOUND) -> bm.Message:
-        """A picture's voucher."""
         design, setup = self.deployed.design, self.deployed.setup
         started = design.start(self.state, setup, self.item(own), bound, self.rng)
         assert isinstance(started.step, bm.Done) and isinstance(started.step.outcome, bm.Voucher)
@@ -41,7 +40,6 @@ class World(Struct):
         return self.deployed.design.period(self.deployed.setup)
 
     def take(self, body: bm.Message) -> bm.Taken:
-        """As the centre does."""
         return self.opener.take(ACCOUNT, ACCOUNT, self.period, body)
 
     def rows(self, bodies: Sequence[bm.Message]) -> list[bytes]:
@@ -49,7 +47,6 @@ class World(Struct):
         return [one.row for one in map(self.take, bodies) if isinstance(one, bm.Visible)]
 
     def restarted(self) -> World:
-        """With the centre's opener opened anew."""
         return world_of(self.deployed, self.listed, self.rng, self.state)
 
 

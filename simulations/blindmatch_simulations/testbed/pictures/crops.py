@@ -268,7 +268,6 @@ def photograph(source: str) -> pdq.Pixels:
 
 
 def manifest(pictures: list[SamplePicture]) -> list[dict[str, Any]]:
-    """What the manifest says of pictures."""
     return [
         {
             "name": picture.name,

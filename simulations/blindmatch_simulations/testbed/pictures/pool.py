@@ -72,7 +72,6 @@ class Pool(Redacted, Struct, frozen=True):
     others: Rows
 
     def of(self, *kinds: str) -> list[Pooled]:
-        """Pictures of these kinds, in order."""
         return [one for one in self.pictures if one.kind in kinds]
 
     def without(self, *kinds: str) -> Pool:
@@ -331,10 +330,8 @@ class HashOnly(Redacted, Struct, frozen=True):
 
     @property
     def luminance(self) -> npt.NDArray[np.float32]:
-        """There is none."""
         raise AttributeError("there is no picture behind this hash")
 
     @property
     def pixels(self) -> npt.NDArray[np.uint8]:
-        """There are none."""
         raise AttributeError("there is no picture behind this hash")

@@ -208,7 +208,6 @@ class Recording(Redacted, Struct, frozen=True):
     torn: bool = False
 
     def records(self, account: str) -> tuple[EgressRecord, ...]:
-        """All that left a device, with its requests."""
         bodies: dict[int, list[bytes]] = {}
         for one in self.lines:
             if isinstance(one, Request) and one.account == account:

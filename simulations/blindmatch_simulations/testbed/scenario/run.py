@@ -160,7 +160,6 @@ def arrived(counted: Counted, account: str) -> dict[tuple[Party, str], int]:
 
 
 def sums(records: Sequence[EgressRecord]) -> dict[tuple[Party, Purpose], tuple[int, int]]:
-    """Bytes up and down by party and purpose."""
     found: dict[tuple[Party, Purpose], tuple[int, int]] = {}
     for record in records:
         up, down = found.get((record.party, record.purpose), (0, 0))
@@ -175,11 +174,9 @@ class Cost(Stopwatch):
     traces: Sequence[SessionTrace] = ()
 
     def up(self, *purposes: Purpose) -> int:
-        """Request bytes that left for one of these purposes."""
         return sum(one.request_bytes for one in self.records if one.purpose in purposes)
 
     def down(self, *purposes: Purpose) -> int:
-        """Reply bytes of requests for one of these purposes."""
         return sum(one.reply_bytes for one in self.records if one.purpose in purposes)
 
 
@@ -267,7 +264,6 @@ class Event(Redacted, Struct, frozen=True):
 
     @property
     def item(self) -> int | None:
-        """The number of a picture that was sent."""
         return getattr(self.result, "item", None)
 
     @property

@@ -135,7 +135,6 @@ class Servers(Redacted, Struct):
 
     @property
     def log_parties(self) -> tuple[Party, ...]:
-        """The log and its witnesses; nobody without a log."""
         log = read_log(self.deployment)
         return log.parties if log else ()
 
@@ -165,7 +164,6 @@ class Servers(Redacted, Struct):
         self.running += chosen
 
     def stop(self) -> None:
-        """Stop all servers that run; their state stays."""
         self.servers.clear()
         self.running = ()
         self._stack.close()
@@ -181,7 +179,6 @@ class Servers(Redacted, Struct):
         process.wait()
 
     def check_alive(self) -> None:
-        """Raises `ProcessError` if a server's process has ended by itself."""
         check_alive(list(self.servers.values()))
 
     def counted(self) -> dict[Party, list[pb.Counter]]:
@@ -259,7 +256,6 @@ class World(Servers):
         self.close()
 
     def close(self) -> None:
-        """Close all devices and stop all servers; the folder stays."""
         try:
             for one in self.driven.values():
                 one.watched.device.close()
@@ -309,20 +305,17 @@ class World(Servers):
         return made
 
     def of(self, name: str) -> Driven:
-        """The device called `name`; raises `ScenarioError` if there is none."""
         try:
             return self.driven[name]
         except KeyError:
             raise ScenarioError(f"there is no device {name}") from None
 
     def send_text(self, sender: str, recipient: str, text: str) -> Sent:
-        """Send a text; raises what `Device.send_text` raises."""
         return self._arrives(
             recipient, self._sending(sender, recipient).watched.device.send_text(recipient, text)
         )
 
     def send_picture(self, sender: str, recipient: str, data: bytes, text: str = "") -> Sent:
-        """Send a picture's file; raises what `Device.send_picture` raises."""
         driven = self._sending(sender, recipient)
         sent = driven.watched.device.send_picture(recipient, data, text)
         if sent.item is not None:
@@ -347,7 +340,6 @@ class World(Servers):
         return self.of(name).watched.device.tick()
 
     def flush(self, name: str) -> Flushed:
-        """Hand over what waits on a device."""
         return self.of(name).watched.device.flush()
 
     def await_reports(self, name: str, seconds: float, progress: Progress = no_progress) -> set[bytes]:
