@@ -289,11 +289,8 @@ class Messages:
 
     def send_files(self, group: Sequence[str], paths: Sequence[Path], text: str = "") -> list[Sent]:
         """Send files to each of `group`, one message for each; what cannot be sent says so. All are handed
-        over before the outcome of any is looked at, so that the time in between tells nothing.
-
-        Raises:
-            PictureError, StoreError: as `send_file`, for any of them; nothing was sent. The first names it.
-        """
+        over before the outcome of any is looked at, so that the time in between tells nothing; raises as
+        `send_file` for the first that cannot be taken, and names it: nothing was sent."""
         files: list[Taken] = []
         for path in paths:
             try:

@@ -250,11 +250,8 @@ def evaluate(key: SecretKey, inputs: Sequence[bytes], executor: Executor | None 
 
 
 def evaluate_rows(key: SecretKey, inputs: Rows) -> Rows:
-    """`evaluate` for inputs of one length, uint8 (n, w), w at most 65,535, with no Python between the rows.
-
-    Raises:
-        GroupError: `InvalidInputError`, as in `evaluate`.
-    """
+    """`evaluate` for inputs of one length, uint8 (n, w), w at most 65,535, with no Python between the rows;
+    raises `InvalidInputError` as it does."""
     uniform = hash_rows_to_uniform(inputs, key.mode)
     return _output_rows(inputs, group.hash_multiply(key.rows(), uniform))
 

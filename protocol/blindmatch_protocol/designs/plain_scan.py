@@ -44,11 +44,8 @@ class Stateless(bm.Design[S, bm.NoState, X, R]):
         raise self._asks_nobody()
 
     def judged(self, state: R, body: bm.Message) -> tuple[bm.Message, bm.Verdict | None]:
-        """The reply to a body, and what a role that learns the outcome learnt.
-
-        Raises:
-            ProtocolError: which its sender gets instead.
-        """
+        """The reply to a body, and what a role that learns the outcome learnt; its sender gets the
+        `ProtocolError` that is raised instead."""
         raise self._asks_nobody()
 
     def answer(

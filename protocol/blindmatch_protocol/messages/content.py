@@ -191,11 +191,8 @@ class AttachmentUnpadding:
                 yield piece
 
     def finish(self, padded_length: int) -> None:
-        """Check the end, which was held back.
-
-        Raises:
-            ProtocolError: if what went through `update` is not the padded form of anything.
-        """
+        """Check the end, which was held back; `ProtocolError` if what went through `update` is not the padded
+        form of anything."""
         if self._zeros is None:
             raise ProtocolError(_STEP, "must end in 0x80 and zeros", "padding")
         if padded_attachment_length(self._length) != padded_length:
@@ -229,11 +226,7 @@ class ClearMessage(Message, tag=0x6B, name="messenger/clear-message"):
 
 
 def clear_message(content: Content, info: Info) -> bytes:
-    """The encoding of a message in the clear.
-
-    Raises:
-        DesignError: if the design declares end-to-end encryption.
-    """
+    """The encoding of a message in the clear; `DesignError` if the design declares end-to-end encryption."""
     if info.end_to_end:
         raise DesignError(f"design {info.name}: end-to-end encrypted, so no message is sent in the clear")
     return ClearMessage(content).encode()

@@ -77,12 +77,8 @@ def sniff(data: bytes) -> str:
 
 
 def read(data: bytes) -> Container:
-    """Read the headers of a picture file.
-
-    Raises:
-        PictureError: if the format is unknown, or the file ends before its picture or breaks the format's
-            frame.
-    """
+    """Read the headers of a picture file; `PictureError` if the format is unknown, or the file ends before
+    its picture or breaks the format's frame."""
     readers = {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp, "GIF": _gif}
     return readers[sniff(data)](data)
 

@@ -299,11 +299,7 @@ class Picture:
 
     @property
     def pixels(self) -> pdq.Pixels:
-        """(h, w, 3) uint8, sRGB.
-
-        Raises:
-            PictureError: if the bytes are no acceptable picture.
-        """
+        """(h, w, 3) uint8, sRGB; `PictureError` if the bytes are no acceptable picture."""
         if self._pixels is None:
             assert self._data is not None
             self._pixels = decode(self._data, self._limits).pixels

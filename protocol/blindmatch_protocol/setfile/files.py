@@ -136,11 +136,8 @@ class SetFile:
         return self.sections[kind, index]
 
     def section(self, kind: int, index: int = 0) -> memoryview:
-        """The bytes of a section, checked against its digest when it is first asked for.
-
-        Raises:
-            SetFileError: if there is none, or its bytes were altered.
-        """
+        """The bytes of a section, checked against its digest when it is first asked for; `SetFileError` if
+        there is none, or its bytes were altered."""
         row = self.row(kind, index)
         content = self._data[row.offset : row.end]
         if (kind, index) not in self._checked:
@@ -243,11 +240,8 @@ class SetFileWriter:
         self._write(self._header)
 
     def section(self, kind: int, parts: Iterable[Buffer], items: int) -> Section:
-        """Append a section made of `parts`; it gets the next index of its kind.
-
-        Raises:
-            SetFileError: if there are too many sections.
-        """
+        """Append a section made of `parts`; it gets the next index of its kind, `SetFileError` if there are
+        too many sections."""
         if len(self._sections) == layout.MOST_SECTIONS:
             raise SetFileError(f"more than {layout.MOST_SECTIONS} sections")
         index = sum(section.kind == kind for section in self._sections)

@@ -103,11 +103,7 @@ def padded(length: int) -> int:
 
 
 def pack_name(name: str) -> bytes:
-    """A name as 32 bytes, zero-padded.
-
-    Raises:
-        SetFileError: if it is empty, longer, or not printable ASCII.
-    """
+    """A name as 32 bytes, zero-padded; `SetFileError` if it is empty, longer, or not printable ASCII."""
     if not (name.isascii() and name.isprintable() and 0 < len(name) <= NAME_BYTES):
         raise SetFileError(f"the name {name!r} must be 1 to {NAME_BYTES} printable ASCII characters")
     return name.encode().ljust(NAME_BYTES, b"\0")
@@ -142,22 +138,15 @@ def unpack_header(raw: bytes) -> Identity:
 
 
 def pack_parameters(parameters: Mapping[str, int]) -> bytes:
-    """Parameters in the order of their names.
-
-    Raises:
-        SetFileError: if there are too many, or a value is no unsigned integer of 64 bits.
-    """
+    """Parameters in the order of their names; `SetFileError` if there are too many, or a value is no unsigned
+    integer of 64 bits."""
     if len(parameters) > MOST_PARAMETERS or any(not 0 <= v < 1 << 64 for v in parameters.values()):
         raise SetFileError(f"at most {MOST_PARAMETERS} parameters of 64 bits")
     return b"".join(PARAMETER.pack(pack_name(name), parameters[name]) for name in sorted(parameters))
 
 
 def unpack_parameters(raw: bytes) -> dict[str, int]:
-    """The parameters.
-
-    Raises:
-        SetFileError: if the names are not in strictly ascending order.
-    """
+    """The parameters; `SetFileError` if the names are not in strictly ascending order."""
     pairs = [(unpack_name(name, "a parameter's name"), value) for name, value in PARAMETER.iter_unpack(raw)]
     names = [name for name, _ in pairs]
     if any(a >= b for a, b in pairwise(names)):
@@ -170,11 +159,8 @@ def pack_sections(sections: Sequence[Section]) -> bytes:
 
 
 def unpack_sections(raw: bytes, end: int) -> list[Section]:
-    """The section table, of a file whose sections must fill the bytes from 64 to `end`.
-
-    Raises:
-        SetFileError: if they do not, or indices do not count each kind from 0 on.
-    """
+    """The section table, of a file whose sections must fill the bytes from 64 to `end`; `SetFileError` if
+    they do not, or indices do not count each kind from 0 on."""
     sections = [Section(*row) for row in SECTION.iter_unpack(raw)]
     at, seen = HEADER.size, dict[int, int]()
     for section in sections:
@@ -188,11 +174,8 @@ def unpack_sections(raw: bytes, end: int) -> list[Section]:
 
 
 def unpack_trailer(raw: bytes, length: int) -> Trailer:
-    """The trailer of a file of `length` bytes.
-
-    Raises:
-        SetFileError: if the file ends too early or its pieces do not fit together.
-    """
+    """The trailer of a file of `length` bytes; `SetFileError` if the file ends too early or its pieces do not
+    fit together."""
     *values, magic = TRAILER.unpack(raw)
     trailer = Trailer(*values)
     if magic != END_MAGIC:

@@ -172,11 +172,8 @@ def open_list(info: Info, files: Buffers, epoch: int | None = None) -> PlainList
 
 
 def held_list(file: SetFile) -> PlainList:
-    """The list in an opened `list.bin`.
-
-    Raises:
-        SetFileError: if it was altered, or has more signatures than lists are written with.
-    """
+    """The list in an opened `list.bin`; `SetFileError` if it was altered, or has more signatures than lists
+    are written with."""
     if file.count(KIND_SIGNATURES) > 1:
         raise SetFileError(f"{LIST_FILE}: more than one section of signatures")
     signed = SIGNATURE_BYTES * file.count(KIND_SIGNATURES)
@@ -194,11 +191,8 @@ def all_hashes(entries: EntrySource) -> Rows:
 
 
 def column(file: SetFile, kind: int, dtype: Any, width: int) -> npt.NDArray[Any]:
-    """A section as a matrix of `width` columns, one row an entry.
-
-    Raises:
-        SetFileError: if it is missing, was altered, or does not hold so many rows.
-    """
+    """A section as a matrix of `width` columns, one row an entry; `SetFileError` if it is missing, was
+    altered, or does not hold so many rows."""
     raw = file.section(kind)
     if len(raw) != file.entries * width * np.dtype(dtype).itemsize:
         raise SetFileError(f"section of kind {kind:#x} does not hold {file.entries} rows of {width}")

@@ -266,12 +266,9 @@ def write_synced(path: Path, content: bytes) -> None:
 def hold(
     path: Path, busy: BlindmatchError, failed: type[BlindmatchError], seconds: float = 0
 ) -> Iterator[None]:
-    """Hold the lock while the context lasts; it is waited for `seconds` at most.
-
-    Raises:
-        BlindmatchError: `busy` if another process, or another part of this one, holds it; one of `failed`,
-            which names the folder, if the file cannot be made or written.
-    """
+    """Hold the lock while the context lasts; it is waited for `seconds` at most. Raises `busy` if another
+    process, or another part of this one, holds it; one of `failed`, which names the folder, if the file
+    cannot be made or written."""
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(closing(sqlite3.connect(path, seconds, isolation_level=None)))

@@ -175,11 +175,8 @@ class Policy(Struct, frozen=True):
     measurements: frozenset[bytes]
 
     def check(self, quote: Quote, nonce: bytes) -> None:
-        """Take a quote for the nonce that was asked with, or refuse it.
-
-        Raises:
-            ProtocolError: naming the field that is not as it must be.
-        """
+        """Take a quote for the nonce that was asked with, or refuse it by a `ProtocolError` that names
+        the field that is not as it must be."""
         try:
             VerifyKey(self.platform_key).verify(_covered(quote), quote.signature)
         except (BadSignatureError, ValueError):

@@ -133,11 +133,8 @@ class Inside(Redacted, Struct, frozen=True):
         return measured(CODE, self.epoch, self.list_digest + self.blind, self.distance)
 
     def open(self, sealed: bytes) -> Picture:
-        """What a device sealed to an enclave of this measurement.
-
-        Raises:
-            bm.ProtocolError: if it did not, or that is no picture.
-        """
+        """What a device sealed to an enclave of this measurement; `ProtocolError` if it did not, or that
+        is no picture."""
         key = self.platform.enclave_key(self.measurement, self.epoch)
         padded = hpke.open_sealed(key, picture_info(self.measurement, self.epoch), sealed)
         if padded is None:
@@ -307,11 +304,7 @@ def _opened_reply(session: Asked, reply: SealedReply) -> Found:
 
 
 def _keys(file: SetFile, kind: int) -> list[bytes]:
-    """The keys of 32 bytes in a section, at least one.
-
-    Raises:
-        SetFileError: if there is another number of bytes.
-    """
+    """The keys of 32 bytes in a section, at least one; `SetFileError` if there is another number of bytes."""
     raw = bytes(file.section(kind))
     if not raw or len(raw) % SECRET_BYTES:
         raise bm.SetFileError(f"section of kind {kind:#x} does not hold keys of {SECRET_BYTES} bytes")

@@ -281,11 +281,8 @@ class ThresholdOpener(Redacted, Struct, frozen=True, eq=False):
         return bm.Visible(_Row(whose, bound, share, opened[SHARE_BYTES:]).encode(), place)
 
     def outer(self, voucher: Any) -> tuple[bytes, bytes]:
-        """What the seals of a voucher are bound to, and the key that opens the outer one if it is visible.
-
-        Raises:
-            ProtocolError: if it has what is no element.
-        """
+        """What the seals of a voucher are bound to, and the key that opens the outer one if it is visible;
+        `ProtocolError` if it has what is no element."""
         shared = self.multiplied(one_row(voucher.blinded)).tobytes()
         bound = bound_to(voucher.epoch, self.period, voucher.device, voucher.blinded)
         return bound, _key(_MATCH_TAG, shared, bound)
@@ -444,11 +441,8 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
         executor: bm.Executor | None = None,
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
-        """A whole table under the same key, and so of the same period. Takes 64 bytes of `rng`.
-
-        Raises:
-            DesignError: if nothing changes, an addition is listed already, or a removed id is not listed.
-        """
+        """A whole table under the same key, and so of the same period. Takes 64 bytes of `rng`; `DesignError`
+        if nothing changes, an addition is listed already, or a removed id is not listed."""
         file = open_file(self.info, previous, KEY_FILE, None)
         held, gone = open_list(self.info, previous), deltas.checked_ids(removes)
         if not len(adds) and not len(gone):

@@ -123,11 +123,8 @@ class Plan(Struct, frozen=True):
 
 
 def planned(epoch: int, seed: bytes, hashes: Rows) -> Plan:
-    """A domain under which the entries, distinct hashes (n, 32), can be peeled one from the other.
-
-    Raises:
-        DesignError: if none is found, which no list has a fair chance of.
-    """
+    """A domain under which the entries, distinct hashes (n, 32), can be peeled one from the other;
+    `DesignError` if none is found, which no list has a fair chance of."""
     for attempt in range(_ATTEMPTS):
         domain = Domain(epoch, bytes([attempt]) + seed[1:], len(hashes))
         rounds = _peeled(domain.places(hashes), domain.cells)

@@ -294,11 +294,8 @@ class Player(Redacted, Struct):
     played: int = 0
 
     def do(self, operation: Operation, progress: Progress = no_progress) -> Any:
-        """Do one operation; what `World` gives back for it.
-
-        Raises:
-            BlindmatchError: what the part of the world raises; `tell` has heard of it before.
-        """
+        """Do one operation; what `World` gives back for it; raises what the part of the world raises,
+        once `tell` has heard of it."""
         operation = checked(operation)
         number, at_ms, self.played = self.played, now_ms(), self.played + 1
         account = account_of(operation)
