@@ -133,7 +133,7 @@ def is_confirmed(relation: Relation, item: Item, found: Match | Flag) -> bool:
     return bool(relation.holds(item, entry)[0])
 
 
-class Detector:
+class Detector(Redacted, Struct, dict=True, eq=False):
     """Matches pictures with `design` against one epoch's set-up; `ProtocolError` if the kept state is not one
     of the design.
 
@@ -143,30 +143,23 @@ class Detector:
         confirm: what becomes of a match, but for one that a set of filters alone says; it stands, or is none.
     """
 
-    def __init__(
-        self,
-        design: AnyDesign,
-        setup: Any,
-        keeper: StateKeeper,
-        rng: Randomness,
-        trace: TraceSink = lambda trace: None,
-        confirm: Callable[[Match], Outcome] = lambda found: found,
-    ) -> None:
-        self._design = design
-        self._setup = setup
-        self._keeper = keeper
-        self._rng = rng
-        self._trace = trace
-        self._confirm = confirm
+    design: AnyDesign
+    setup: Any
+    keeper: StateKeeper
+    rng: Randomness
+    trace: TraceSink = lambda trace: None
+    confirm: Callable[[Match], Outcome] = lambda found: found
+
+    def __post_init__(self) -> None:
         self._state = self._enrolled()
 
     def prepare(self) -> None:
         """The offline phase: call it whenever there is time, before a picture is there; `DesignError` if the
         design fails in it."""
         before = self._state
-        after = guarded(self._design, "prepare", lambda: self._design.prepare(before, self._setup, self._rng))
+        after = guarded(self.design, "prepare", lambda: self.design.prepare(before, self.setup, self.rng))
         if after is not before and after != before:
-            self._keeper.save(after.encode())
+            self.keeper.save(after.encode())
             self._state = after
 
     def match(self, item: Item, number: int, exchange: Exchange, binding: Binding = UNBOUND) -> Detection:
@@ -177,11 +170,11 @@ class Detector:
     def ask(self, item: Item, number: int, exchange: Exchange, binding: Binding = UNBOUND) -> Asked:
         """Run one session for `item` in its message, up to where nothing but its outcome is left;
         `PictureError` if the picture cannot be decoded; nothing was sent then."""
-        tape, rounds, state = Recording(self._rng), list[Round](), self._state.encode()
-        session = Session(self._design, self._setup, self._state, tape.rng)
+        tape, rounds, state = Recording(self.rng), list[Round](), self._state.encode()
+        session = Session(self.design, self.setup, self._state, tape.rng)
 
         def traced(outcome: Outcome | None) -> None:
-            self._trace(SessionTrace(number, state, tape.tape(), tuple(rounds), outcome, binding))
+            self.trace(SessionTrace(number, state, tape.tape(), tuple(rounds), outcome, binding))
 
         try:
             ready = self._drive(session, partial(session.start, item, binding), exchange, rounds)
@@ -193,28 +186,28 @@ class Detector:
         conclude = partial(self._conclude, session, item, traced)
         if not ready:
             return conclude()
-        return Verified(self._design.epoch_of(self._setup), conclude, partial(traced, None))
+        return Verified(self.design.epoch_of(self.setup), conclude, partial(traced, None))
 
     def _drive(
         self, session: Session, start: Callable[[], Any], exchange: Exchange, rounds: list[Round]
     ) -> bool:
         """Exchange all rounds; whether there is an outcome that nobody has looked at."""
-        step = guarded(self._design, "start", start)
+        step = guarded(self.design, "start", start)
         if session.state is not self._state and session.state != self._state:
-            self._keeper.save(session.state.encode())
+            self.keeper.save(session.state.encode())
             self._state = session.state
         while isinstance(step, Mapping):
             replies = self._round(step, exchange, rounds)
-            step = guarded(self._design, "receive", partial(session.receive, replies))
+            step = guarded(self.design, "receive", partial(session.receive, replies))
         return isinstance(step, Ready)
 
     def _conclude(self, session: Session, item: Item, traced: Callable[[Outcome | None], None]) -> Detection:
         outcome: Outcome | None = None
         try:
-            found: Outcome = guarded(self._design, "conclude", session.conclude)
+            found: Outcome = guarded(self.design, "conclude", session.conclude)
             self._check_confirmed(found, item)
             if isinstance(found, Match) and not self._by_filter(found):
-                found = self._confirm(found)
+                found = self.confirm(found)
             outcome = found
         except BlindmatchError as error:
             return self._failed(error)
@@ -224,11 +217,11 @@ class Detector:
 
     def _by_filter(self, found: Match) -> bool:
         """Whether no label was opened. What a label says of itself does not decide that."""
-        unconfirmed = partial(self._design.unconfirmed, self._setup)
-        return found.label.unconfirmed and guarded(self._design, "unconfirmed", unconfirmed)
+        unconfirmed = partial(self.design.unconfirmed, self.setup)
+        return found.label.unconfirmed and guarded(self.design, "unconfirmed", unconfirmed)
 
     def _check_confirmed(self, found: Outcome, item: Item) -> None:
-        relation, step = self._design.info.relation, f"{self._design.info.name}/outcome"
+        relation, step = self.design.info.relation, f"{self.design.info.name}/outcome"
         if isinstance(found, Match | Flag) and not is_confirmed(relation, item, found):
             words = "an opened label must be of an entry the item matches"
             raise ProtocolError(
@@ -249,7 +242,7 @@ class Detector:
         match error:
             case ServiceError() | UnopenedError() if not isinstance(error, MisbehavedError):
                 return Undecided(Cause.UNAVAILABLE, error)
-            case ProtocolError() if not self._design.info.distrusts:
+            case ProtocolError() if not self.design.info.distrusts:
                 return Undecided(Cause.UNAVAILABLE, error)
             case ProtocolError() | MisbehavedError():
                 return Undecided(Cause.CHEATED, error)
@@ -257,11 +250,11 @@ class Detector:
                 return Undecided(Cause.BROKEN, error)
 
     def _enrolled(self) -> Message:
-        kept = self._keeper.load()
+        kept = self.keeper.load()
         if kept is not None:
-            return self._design.device_state.decode(kept)
-        state: Message = guarded(self._design, "enrol", lambda: self._design.enrol(self._rng))
-        self._keeper.save(state.encode())
+            return self.design.device_state.decode(kept)
+        state: Message = guarded(self.design, "enrol", lambda: self.design.enrol(self.rng))
+        self.keeper.save(state.encode())
         return state
 
 

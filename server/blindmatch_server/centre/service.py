@@ -19,6 +19,7 @@ from blindmatch_proofs.endorsement import EndorsementProof
 from blindmatch_proofs.epoch import EpochLeaf
 from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Label, Party
 from blindmatch_protocol.messages.franking import FrankingMode
 from blindmatch_protocol.messages.parts import ENVELOPE, PART, SUBMISSION, Joiner, begun, split, whole
@@ -118,47 +119,38 @@ _SERVERS: Final = frozenset({Party.PROVIDER, Party.MATCHER})
 _LONG_SECONDS: Final = 600.0
 
 
-class Centre:
-    """Takes reports and vouchers; shows them to operators."""
+class Centre(Redacted, Struct, dict=True, eq=False):
+    """Takes reports and vouchers; shows them to operators.
+
+    Attributes:
+        parties: of the design, whose servers may report beside devices, relay and matcher.
+    """
 
     descriptor = wire.DESCRIPTOR.services_by_name["Centre"]
 
-    def __init__(
-        self,
-        database: Database,
-        blobs: Blobs,
-        bodies: Bodies,
-        checking: Checking,
-        vouchers: Vouchers,
-        slots: Slots,
-        retention: Retention,
-        public_key: bytes,
-        limits: CentreLimits,
-        clock: Clock,
-        exporter: Exporter,
-        parties: Collection[Party] = (),
-    ) -> None:
-        """`parties`: of the design, whose servers may report beside devices, relay and matcher."""
-        self._reporting = _SERVERS.union(parties)
-        self._exporter = exporter
-        self._database = database
-        self._blobs = blobs
-        self._bodies = bodies
-        self._checking = checking
-        self._vouchers = vouchers
-        self._slots = slots
-        self._retention = retention
-        self._public_key = public_key
-        self._limits = limits
-        self._clock = clock
-        self._places = CallLimit(limits.most_uploads)
+    database: Database
+    blobs: Blobs
+    bodies: Bodies
+    checking: Checking
+    vouchers: Vouchers
+    slots: Slots
+    retention: Retention
+    public_key: bytes
+    limits: CentreLimits
+    clock: Clock
+    exporter: Exporter
+    parties: Collection[Party] = ()
+
+    def __post_init__(self) -> None:
+        self._reporting = _SERVERS.union(self.parties)
+        self._places = CallLimit(self.limits.most_uploads)
 
     async def resume(self) -> None:
         """Store reports whose slots had all come when the centre last ended."""
-        await self._slots.resume(milliseconds(self._clock), self._take_whole)
+        await self.slots.resume(milliseconds(self.clock), self._take_whole)
 
     def methods(self) -> Mapping[str, Method]:
-        rate = TokenBuckets(self._limits.submissions, self._clock)
+        rate = TokenBuckets(self.limits.submissions, self.clock)
         return {
             "Key": Method(self.key, EVERYONE, rate),
             "Submit": Method(self.submit, _SUBMITTERS, rate, _LONG_SECONDS),
@@ -166,8 +158,8 @@ class Centre:
             "List": Method(self.list_all, OPERATORS),
             "Show": Method(self.show, OPERATORS),
             "Export": Method(self.export, OPERATORS),
-            **OperatorMethods(self._database, self._clock, rate).methods(),
-            **self._retention.methods(),
+            **OperatorMethods(self.database, self.clock, rate).methods(),
+            **self.retention.methods(),
         }
 
     async def key(self, request: wire.CentreKeyRequest, call: Call) -> wire.CentreKey:
@@ -175,8 +167,8 @@ class Centre:
         `note_signer` raise."""
         if request.identity_key and call.caller is not None and call.caller.kind is Kind.DEVICE:
             identity = claimed_identity(request)
-            await self._database.run(lambda c: note_signer(c, call.account, identity))
-        return wire.CentreKey(public_key=self._public_key)
+            await self.database.run(lambda c: note_signer(c, call.account, identity))
+        return wire.CentreKey(public_key=self.public_key)
 
     async def submit(self, requests: AsyncIterator[wire.SubmitPart], call: Call) -> wire.Receipt:
         """Take a sealed report; the receipt is sent once it is on disk. Raises what `store.receive` raises,
@@ -185,13 +177,13 @@ class Centre:
         if caller is not None and caller.party is not None and caller.party not in self._reporting:
             raise ForbiddenError(_SUBMIT, f"not for a {caller.words}")
         with self._places.hold(call.account, _SUBMIT):
-            joiner = Joiner(SUBMISSION, self._limits.most_sealed_bytes, _SUBMIT)
+            joiner = Joiner(SUBMISSION, self.limits.most_sealed_bytes, _SUBMIT)
             first, data = await begun(joiner, requests)
             if len(first.report_id) != REPORT_ID_BYTES:
                 raise ProtocolError(_SUBMIT, f"must be {REPORT_ID_BYTES} bytes", "report_id")
             if is_slot(joiner.size):
-                now, take = milliseconds(self._clock), self._take_whole
-                received = await self._slots.take(first.report_id, await whole(data), call.account, now, take)
+                now, take = milliseconds(self.clock), self._take_whole
+                received = await self.slots.take(first.report_id, await whole(data), call.account, now, take)
             else:
                 received = await self._keep(first.report_id, data, call.account)
             return wire.Receipt(report_id=first.report_id, received_at_ms=received)
@@ -203,27 +195,27 @@ class Centre:
     async def submit_voucher(self, requests: AsyncIterator[wire.Envelope], call: Call) -> wire.Receipt:
         """Take a voucher. Raises what `Vouchers` raises, and `ProtocolError` if the parts break a rule."""
         with self._places.hold(call.account, STEP):
-            first, data = await begun(Joiner(ENVELOPE, self._limits.most_voucher_bytes, STEP), requests)
-            self._vouchers.check_head(first)
-            async with self._bodies.whole(data, STEP) as voucher:
+            first, data = await begun(Joiner(ENVELOPE, self.limits.most_voucher_bytes, STEP), requests)
+            self.vouchers.check_head(first)
+            async with self.bodies.whole(data, STEP) as voucher:
                 # a deployment gives an account one certificate, so the account names the device
-                return await self._vouchers.take(
-                    call.account, call.account, first, voucher, milliseconds(self._clock)
+                return await self.vouchers.take(
+                    call.account, call.account, first, voucher, milliseconds(self.clock)
                 )
 
     async def list_all(self, request: wire.ListRequest, call: Call) -> wire.CentreList:
         """All reports, oldest first, and vouchers by account; what was received before is looked at first."""
-        await self._slots.idle()
-        await self._checking.finished(self._limits.list_wait_seconds)
-        await self._vouchers.finished(self._limits.list_wait_seconds)
-        rows = await self._database.run(store.reports)
-        counts = await self._database.run(counts_of_vouchers)
+        await self.slots.idle()
+        await self.checking.finished(self.limits.list_wait_seconds)
+        await self.vouchers.finished(self.limits.list_wait_seconds)
+        rows = await self.database.run(store.reports)
+        counts = await self.database.run(counts_of_vouchers)
         vouchers = [wire.VoucherRow(account=a, held=held, opened=opened) for a, held, opened in counts]
         return wire.CentreList(reports=map(report_row, rows), vouchers=vouchers)
 
     async def show(self, request: wire.ShowRequest, call: Call) -> wire.ReportDetail:
         """One report with all that belongs to it; `NotFoundError` if there is none with this id."""
-        return await self._database.run(
+        return await self.database.run(
             lambda c: report_detail(
                 store.find(c, request.report_id),
                 store.verdicts(c, request.report_id),
@@ -237,28 +229,28 @@ class Centre:
         """A report as evidence, of which nothing is sent before the journal has the line that says so;
         `ProtocolError` without a reason, or if the report does not open; `NotFoundError` if there is none."""
         reason, report_id = decisions.words_of(request.reason, _EXPORT, "reason"), request.report_id
-        row = await self._database.run(lambda c: store.find(c, report_id))
+        row = await self.database.run(lambda c: store.find(c, report_id))
         submission = row.submission
-        identity = await self._database.run(lambda c: signer_of(c, submission.submitter))
-        evidence = await asyncio.to_thread(self._exporter.export, submission, identity)
-        now = milliseconds(self._clock)
-        await self._database.run(lambda c: decisions.exported(c, report_id, reason, now, call.account))
+        identity = await self.database.run(lambda c: signer_of(c, submission.submitter))
+        evidence = await asyncio.to_thread(self.exporter.export, submission, identity)
+        now = milliseconds(self.clock)
+        await self.database.run(lambda c: decisions.exported(c, report_id, reason, now, call.account))
         for part in split(PART, wire.Part(), evidence):
             yield part
 
     async def _keep(self, report_id: bytes, data: AsyncIterator[bytes], account: str) -> int:
         """Store a sealed report; when it was received, the first time. Raises what `store.receive` raises."""
         digest = hashlib.sha256()
-        async with self._blobs.incoming() as incoming:
+        async with self.blobs.incoming() as incoming:
             async for piece in data:
                 digest.update(piece)
                 await asyncio.to_thread(incoming.write, piece)
             await asyncio.to_thread(incoming.commit)
-            now, most = milliseconds(self._clock), self._limits.most_reports_a_day
+            now, most = milliseconds(self.clock), self.limits.most_reports_a_day
             submission = store.Submission(report_id, digest.digest(), incoming.blob_id, account, now)
-            received, new = await self._database.run(lambda c: store.receive(c, submission, most))
+            received, new = await self.database.run(lambda c: store.receive(c, submission, most))
         if new:
-            self._checking.wake()
+            self.checking.wake()
         else:
             incoming.discard()
         return received

@@ -166,7 +166,7 @@ class OpenerFiles(Redacted, Struct, frozen=True):
     """Of the epochs before it that have its period, by number: their vouchers add up with its own."""
 
 
-class Vouchers:
+class Vouchers(Redacted, Struct, dict=True, eq=False):
     """Takes and opens vouchers; belongs to one event loop. Raises `BlindmatchError` if an opener cannot be
     opened.
 
@@ -177,33 +177,26 @@ class Vouchers:
             since a refusal would say that it is visible.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        designs: Mapping[str, AnyDesign],
-        files: Mapping[str, OpenerFiles],
-        most: int,
-        most_tried: int,
-        log: EventLog,
-    ) -> None:
-        self._database = database
-        self._designs = designs
-        self._files = files
+    database: Database
+    designs: Mapping[str, AnyDesign]
+    files: Mapping[str, OpenerFiles]
+    most: int
+    most_tried: int
+    log: EventLog
+
+    def __post_init__(self) -> None:
         self._openers: dict[str, Opener] = {
-            name: designs[name].open_opener(opener.files) for name, opener in files.items()
+            name: self.designs[name].open_opener(opener.files) for name, opener in self.files.items()
         }
         self._takers = {
-            (name, epoch): designs[name].open_opener(held)
-            for name, opener in files.items()
+            (name, epoch): self.designs[name].open_opener(held)
+            for name, opener in self.files.items()
             for epoch, held in opener.earlier.items()
-        } | {(name, files[name].epoch): opener for name, opener in self._openers.items()}
+        } | {(name, self.files[name].epoch): opener for name, opener in self._openers.items()}
         self._periods = {
-            name: designs[name].period(designs[name].open_setup(opener.files, opener.epoch))
-            for name, opener in files.items()
+            name: self.designs[name].period(self.designs[name].open_setup(opener.files, opener.epoch))
+            for name, opener in self.files.items()
         }
-        self._most = most
-        self._most_tried = most_tried
-        self._log = log
         self._turns = TurnQueue(1)
         self._due = asyncio.Event()
         self._opened = asyncio.Event()
@@ -214,7 +207,7 @@ class Vouchers:
         and version, and `EpochMismatchError` if the epoch is not one of the period in force."""
         if head.design not in self._openers:
             raise UnsupportedError(STEP, "no vouchers of this design are opened here", "design")
-        version, epoch = self._designs[head.design].info.version, self._files[head.design].epoch
+        version, epoch = self.designs[head.design].info.version, self.files[head.design].epoch
         if head.version != version:
             raise UnsupportedError(STEP, f"must be {version}, not {head.version}", "version")
         if (head.design, head.epoch) not in self._takers:
@@ -229,17 +222,17 @@ class Vouchers:
             ProtocolError: if it is no voucher of the design; it is not kept then.
             QuotaError: if the account has handed in too many.
         """
-        voucher = decode_any(self._designs[head.design].vouchers, body, STEP)
+        voucher = decode_any(self.designs[head.design].vouchers, body, STEP)
         digest, pile = hashlib.sha256(body).digest(), Pile(account, head.design, self._periods[head.design])
-        known = partial(taken_at, pile=pile, digest=digest, most=self._most, step=STEP)
+        known = partial(taken_at, pile=pile, digest=digest, most=self.most, step=STEP)
         async with self._turns.take(account):
-            received = await self._database.run(known)
+            received = await self.database.run(known)
             if received is None:
                 received = now_ms
                 take = self._takers[head.design, head.epoch].take
                 taken = await asyncio.to_thread(take, account, device, pile.period, voucher)
-                await self._database.run(
-                    lambda c: add_to_pile(c, pile, digest, taken, now_ms, self._most_tried)
+                await self.database.run(
+                    lambda c: add_to_pile(c, pile, digest, taken, now_ms, self.most_tried)
                 )
                 if isinstance(taken, Visible):
                     self._due.set()
@@ -261,9 +254,9 @@ class Vouchers:
             while True:
                 self._due.clear()
                 try:
-                    found = await self._database.run(self._due_piles)
+                    found = await self.database.run(self._due_piles)
                 except Exception as error:
-                    self._log.failure("opening", error)
+                    self.log.failure("opening", error)
                     await asyncio.sleep(_PAUSE_SECONDS)
                     continue
                 for pile in set(found) - self._opening:
@@ -272,7 +265,7 @@ class Vouchers:
                 await self._due.wait()
 
     async def _are_due(self) -> bool:
-        return bool(self._openers) and bool(await self._database.run(self._due_piles))
+        return bool(self._openers) and bool(await self.database.run(self._due_piles))
 
     def _due_piles(self, connection: Connection) -> list[Pile]:
         return due_piles(connection, self._periods)
@@ -280,12 +273,12 @@ class Vouchers:
     async def _open(self, pile: Pile) -> None:
         """Try the opener on a pile; then look whether more came meanwhile."""
         try:
-            held = await self._database.run(lambda c: rows_of(c, pile, self._most_tried))
+            held = await self.database.run(lambda c: rows_of(c, pile, self.most_tried))
             labels = await asyncio.to_thread(self._labels, pile, held.rows)
-            await self._database.run(lambda c: record_opened(c, pile, held, labels))
+            await self.database.run(lambda c: record_opened(c, pile, held, labels))
         except Exception as error:
             # the store failed: the pile stays due, and is tried again
-            self._log.failure("opening", error)
+            self.log.failure("opening", error)
             await asyncio.sleep(_PAUSE_SECONDS)
         self._opening.discard(pile)
         self._opened.set()
@@ -294,9 +287,9 @@ class Vouchers:
     def _labels(self, pile: Pile, held: list[VisibleRow]) -> Mapping[int, Label]:
         """What opens; nothing if the design fails, until the account's next visible one."""
         try:
-            rows, files = [one.row for one in held], self._files[pile.design]
+            rows, files = [one.row for one in held], self.files[pile.design]
             found = self._openers[pile.design].open(pile.account, pile.period, rows)
             return {at: one for at, one in found.items() if files.endorsed(files.epoch, one) == Passed()}
         except Exception as error:
-            self._log.failure("opening", error)
+            self.log.failure("opening", error)
             return {}

@@ -13,6 +13,7 @@ from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_protocol.codec import most_bytes
 from blindmatch_protocol.codec.errors import EpochMismatchError, PictureError
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
+from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import UNBOUND, AnyDesign, KeyLimits, Role, Send, Verdict
 from blindmatch_protocol.messages.parts import (
     ENROLMENT,
@@ -62,51 +63,41 @@ _FETCH: Final = "matching/fetch-setup"
 _LONG_SECONDS: Final = 3600.0
 
 
-class MatchingService:
+class MatchingService(Redacted, Struct, dict=True, eq=False):
     """Plays the roles of one design that are this party's, and forwards to those it is the carrier of."""
 
     descriptor = wire.DESCRIPTOR.services_by_name["Matching"]
 
-    def __init__(
-        self,
-        design: AnyDesign,
-        epochs: Epochs,
-        answering: Answering,
-        enrolments: Enrolments,
-        ledger: MatcherStore,
-        budget: Budget,
-        bodies: Bodies,
-        limits: MatchingLimits,
-        clock: Clock,
-        rng: Randomness,
-        centre: CentreAddress | None = None,
-        filer: Filer | None = None,
-        forwarder: Forwarder | None = None,
-    ) -> None:
-        self._design = design
-        self._epochs = epochs
-        self._answering = answering
-        self._enrolments = enrolments
-        self._ledger = ledger
-        self._budget = budget
-        self._bodies = bodies
-        self._limits = limits
-        self._clock = clock
-        self._rng = rng
-        self._centre = centre
-        self._filer = filer
-        self._forwarder = forwarder
-        self._carried = forwarder.roles if forwarder is not None else frozenset[Role]()
-        carried = [one.account for one in carriers(design.info)]
-        self._exchanges = TokenBuckets(limits.exchanges, clock, dict.fromkeys(carried, limits.carried))
-        self._large = CallLimit(limits.most_large, dict.fromkeys(carried, limits.most_carried_large))
+    design: AnyDesign
+    epochs: Epochs
+    answering: Answering
+    enrolments: Enrolments
+    ledger: MatcherStore
+    budget: Budget
+    bodies: Bodies
+    limits: MatchingLimits
+    clock: Clock
+    rng: Randomness
+    centre: CentreAddress | None = None
+    filer: Filer | None = None
+    forwarder: Forwarder | None = None
+
+    def __post_init__(self) -> None:
+        self._carried = self.forwarder.roles if self.forwarder is not None else frozenset[Role]()
+        carried = [one.account for one in carriers(self.design.info)]
+        self._exchanges = TokenBuckets(
+            self.limits.exchanges, self.clock, dict.fromkeys(carried, self.limits.carried)
+        )
+        self._large = CallLimit(
+            self.limits.most_large, dict.fromkeys(carried, self.limits.most_carried_large)
+        )
         self._enrolling = CallLimit(1)
-        self._turns = TurnQueue(limits.most_at_work, dict.fromkeys(carried, limits.most_carried))
+        self._turns = TurnQueue(self.limits.most_at_work, dict.fromkeys(carried, self.limits.most_carried))
 
     def methods(self) -> Mapping[str, Method]:
-        fetches = TokenBuckets(self._limits.fetches, self._clock)
-        enrolments = TokenBuckets(self._limits.enrolments, self._clock)
-        senders = DEVICES | {one.kind for one in carriers(self._design.info)}
+        fetches = TokenBuckets(self.limits.fetches, self.clock)
+        enrolments = TokenBuckets(self.limits.enrolments, self.clock)
+        senders = DEVICES | {one.kind for one in carriers(self.design.info)}
         return {
             "Describe": Method(self.describe, EVERYONE, fetches),
             "FetchSetup": Method(self.fetch_setup, EVERYONE, fetches, _LONG_SECONDS),
@@ -118,11 +109,11 @@ class MatchingService:
 
     async def describe(self, request: wire.DescribeRequest, call: Call) -> wire.Description:
         """The design, the epoch in force with its signed manifest, what a log says of it, its files."""
-        epoch = self._epochs.current
+        epoch = self.epochs.current
         logged = await asyncio.to_thread(epoch.logged)
         return wire.Description(
-            design=self._design.info.name,
-            version=self._design.info.version,
+            design=self.design.info.name,
+            version=self.design.info.version,
             epoch=epoch.epoch,
             roles=sorted(epoch.roles),
             setup=[
@@ -139,7 +130,7 @@ class MatchingService:
         """A set-up file from an offset on; the first part bears the size of the whole file;
         `EpochMismatchError` if another epoch is in force, `NotFoundError` if there is no such file,
         `OutOfRangeError` if the offset is past its end."""
-        epoch = self._epochs.current
+        epoch = self.epochs.current
         if request.epoch != epoch.epoch:
             raise EpochMismatchError(_FETCH, f"must be {epoch.epoch}, not {request.epoch}", "epoch")
         file = epoch.setup.get(request.name)
@@ -154,7 +145,7 @@ class MatchingService:
 
     async def exchange(self, request: wire.Envelope, call: Call) -> wire.Envelope:
         """One body to one role. Raises what `check_head` and `Answering.answer` raise."""
-        epoch = self._epochs.current
+        epoch = self.epochs.current
         role = self._role_of(request, epoch, call)
         body = single(request, EXCHANGE)
         return small_reply(request, await self._reply(epoch, role, request, body, call))
@@ -165,13 +156,13 @@ class MatchingService:
         """One large body to one role. Raises what `check_head`, `Bodies` and `Answering.answer` raise. Raises
         `QuotaError` if it is longer than any request to the role; nothing of it is kept then."""
         with self._large.hold(call.account, EXCHANGE):
-            joiner = Joiner(ENVELOPE, self._limits.most_body_bytes, EXCHANGE)
+            joiner = Joiner(ENVELOPE, self.limits.most_body_bytes, EXCHANGE)
             first, data = await begun(joiner, requests)
-            epoch = self._epochs.current
+            epoch = self.epochs.current
             role = self._role_of(first, epoch, call)
-            if joiner.size > (most := most_bytes(*self._design.requests[role])):
+            if joiner.size > (most := most_bytes(*self.design.requests[role])):
                 raise QuotaError(EXCHANGE, f"must be at most {most}: no request is longer", "body_size")
-            async with self._bodies.whole(data, EXCHANGE) as body:
+            async with self.bodies.whole(data, EXCHANGE) as body:
                 reply = await self._reply(epoch, role, first, body, call)
             del body
             for envelope in split(ENVELOPE, reply_to(first), reply):
@@ -180,42 +171,42 @@ class MatchingService:
     async def enrolled(self, request: wire.EnrolmentHead, call: Call) -> wire.Held:
         """What a role holds of the caller. Raises what `Enrolments.check` raises."""
         await self._check_enrolment(request)
-        return await asyncio.to_thread(self._enrolments.state, request, call.account)
+        return await asyncio.to_thread(self.enrolments.state, request, call.account)
 
     async def enrol(self, requests: AsyncIterator[wire.EnrolPart], call: Call) -> wire.Held:
         """Take the rest of an enrolment. Raises what `Enrolments.check` and `Enrolments.take` raise."""
         with self._enrolling.hold(call.account, ENROL):
-            first, data = await begun(Joiner(ENROLMENT, self._limits.most_enrolment_bytes, ENROL), requests)
+            first, data = await begun(Joiner(ENROLMENT, self.limits.most_enrolment_bytes, ENROL), requests)
             await self._check_enrolment(first.head)
-            return await self._enrolments.take(first.head, call.account, first.offset, data)
+            return await self.enrolments.take(first.head, call.account, first.offset, data)
 
     async def _check_enrolment(self, head: wire.EnrolmentHead) -> None:
-        epoch = self._epochs.current
-        self._enrolments.check(head, epoch)
-        await self._enrolments.use(epoch.enrolment_key)
+        epoch = self.epochs.current
+        self.enrolments.check(head, epoch)
+        await self.enrolments.use(epoch.enrolment_key)
 
     def _role_of(self, head: wire.Envelope, epoch: OpenEpoch, call: Call) -> Role:
         """The role that a body is for, once it is known to come from whom it must; `ForbiddenError` if it
         does not; or if pictures are looked at in messages, which are in the clear."""
-        if not self._design.info.end_to_end:
+        if not self.design.info.end_to_end:
             raise ForbiddenError(EXCHANGE, "pictures are looked at in the messages that bear them")
-        role = check_head(head, self._design, epoch, self._carried)
-        check_sender(self._design.info, role, role in epoch.roles, call.caller)
+        role = check_head(head, self.design, epoch, self._carried)
+        check_sender(self.design.info, role, role in epoch.roles, call.caller)
         return role
 
     async def _reply(
         self, epoch: OpenEpoch, role: Role, head: wire.Envelope, body: bytes, call: Call
     ) -> bytes:
         """The answer of a role that is played here, or of the one that the body is forwarded to."""
-        if self._forwarder is not None and role not in epoch.roles:
-            ask = partial(self._forwarder.ask, head, body, epoch.slot_seconds)
+        if self.forwarder is not None and role not in epoch.roles:
+            ask = partial(self.forwarder.ask, head, body, epoch.slot_seconds)
             return await self._counted(epoch.carried.get(role), call.account, ask)
         return await self._answer(epoch, role, body, head.request_id, call.account)
 
     async def scan(self, account: str, request_id: bytes, file: bytes) -> None:
         """Look at a file that a message of `account` bears in the clear, as if its device had asked the roles
         here; verdict and report are on disk then. What is no picture is nothing to look at."""
-        epoch = self._epochs.current
+        epoch = self.epochs.current
         try:
             bodies = await asyncio.to_thread(self._asked, epoch, Picture.from_bytes(file))
         except PictureError:
@@ -226,19 +217,19 @@ class MatchingService:
     def _asked(self, epoch: OpenEpoch, item: Picture) -> dict[Role, bytes]:
         """What a device would ask the roles about a picture; raises `PictureError` if it is none."""
         files = {name: file.content for name, file in epoch.setup.items() if name != ENDORSEMENT}
-        setup = self._design.open_setup(files)
-        state = self._design.enrol(self._rng)
-        step = self._design.start(state, setup, item, UNBOUND, self._rng).step
+        setup = self.design.open_setup(files)
+        state = self.design.enrol(self.rng)
+        step = self.design.start(state, setup, item, UNBOUND, self.rng).step
         return {role: body.encode() for role, body in step.bodies.items()} if isinstance(step, Send) else {}
 
     async def _answer(
         self, epoch: OpenEpoch, role: Role, body: bytes, request_id: bytes, account: str
     ) -> bytes:
-        await self._enrolments.use(self._epochs.current.enrolment_key)
-        enrolment = await self._enrolments.held(role, account, epoch.enrolment_key)
-        limits = self._design.key_limits(role, epoch.roles[role])
+        await self.enrolments.use(self.epochs.current.enrolment_key)
+        enrolment = await self.enrolments.held(role, account, epoch.enrolment_key)
+        limits = self.design.key_limits(role, epoch.roles[role])
         task = Task(epoch, role, body, enrolment)
-        answered = await self._counted(limits, account, partial(self._answering.answer, task, account))
+        answered = await self._counted(limits, account, partial(self.answering.answer, task, account))
         if answered.verdict is not None:
             await self._learn(epoch, account, request_id, answered.verdict)
         return answered.reply
@@ -247,20 +238,20 @@ class MatchingService:
         """The answer, once it is counted where there are limits; both are done at the same time."""
         if limits is None:
             return await ask()
-        await self._budget.check(account, limits)
-        answered, _ = await asyncio.gather(ask(), self._budget.spend(account, limits))
+        await self.budget.check(account, limits)
+        answered, _ = await asyncio.gather(ask(), self.budget.spend(account, limits))
         return answered
 
     async def _learn(self, epoch: OpenEpoch, account: str, request_id: bytes, verdict: Verdict) -> None:
         """Record a verdict, and the report that it makes due, before the device is answered."""
         request = await asyncio.to_thread(request_of, request_id, verdict)
-        now, matched = milliseconds(self._clock), verdict.label is not None
-        filing, facts = None, (self._design.info, epoch.epoch, account, verdict)
-        if self._centre is not None:
-            filing = await asyncio.to_thread(filing_of, *facts, self._centre, now, self._rng)
-        added = await self._ledger.record(account, request, now, matched, filing)
-        if added and filing is not None and self._filer is not None:
-            self._filer.wake()
+        now, matched = milliseconds(self.clock), verdict.label is not None
+        filing, facts = None, (self.design.info, epoch.epoch, account, verdict)
+        if self.centre is not None:
+            filing = await asyncio.to_thread(filing_of, *facts, self.centre, now, self.rng)
+        added = await self.ledger.record(account, request, now, matched, filing)
+        if added and filing is not None and self.filer is not None:
+            self.filer.wake()
 
 
 class MatchingConfig(Struct, frozen=True):

@@ -52,40 +52,35 @@ Scan: TypeAlias = Callable[[str, bytes, bytes], Awaitable[None]]
 """Looks at a file of an account, under 16 bytes that name it; what it finds is on disk then."""
 
 
-class Relay:
-    """Stores and forwards what it cannot read; with a `scan`, what it reads and looks at."""
+class Relay(Redacted, Struct, dict=True, eq=False):
+    """Stores and forwards what it cannot read; with a `scan`, what it reads and looks at.
+
+    Attributes:
+        scan: of a design without end-to-end encryption, which is deployed: messages are in the clear.
+        stamp_key: what messages are stamped with, 32 bytes; None: none is.
+        notices_key: the identity key that the centre's own account must have; None: nobody may register it.
+    """
 
     descriptor = wire.DESCRIPTOR.services_by_name["Relay"]
 
-    def __init__(
-        self,
-        database: Database,
-        blobs: Blobs,
-        limits: RelayLimits,
-        clock: Clock,
-        scan: Scan | None = None,
-        stamp_key: bytes | None = None,
-        notices_key: bytes | None = None,
-    ) -> None:
-        """`scan`: of a design without end-to-end encryption, which is deployed: messages are in the clear.
-        `stamp_key`: what messages are stamped with, 32 bytes; None: none is. `notices_key`: the identity key
-        that the centre's own account must have; None: nobody may register it."""
-        self._notices_key = notices_key
-        self._scan = scan
-        self._stamp_key = stamp_key
-        self._database = database
-        self._blobs = blobs
-        self._limits = limits
-        self._clock = clock
-        self._draining = TokenBuckets(limits.bundles_of_one, clock)
-        self._listeners = Listeners(limits.most_streams)
-        self._uploading = CallLimit(limits.most_streams)
-        self._turns = TurnQueue(limits.most_at_work)
+    database: Database
+    blobs: Blobs
+    limits: RelayLimits
+    clock: Clock
+    scan: Scan | None = None
+    stamp_key: bytes | None = None
+    notices_key: bytes | None = None
+
+    def __post_init__(self) -> None:
+        self._draining = TokenBuckets(self.limits.bundles_of_one, self.clock)
+        self._listeners = Listeners(self.limits.most_streams)
+        self._uploading = CallLimit(self.limits.most_streams)
+        self._turns = TurnQueue(self.limits.most_at_work)
 
     def methods(self) -> Mapping[str, Method | Line]:
         return {
             "Register": self._short(self.register),
-            "FetchBundle": self._short(self.fetch_bundle, self._limits.bundles),
+            "FetchBundle": self._short(self.fetch_bundle, self.limits.bundles),
             "Upload": self._long(self.upload),
             "Download": self._long(self.download),
             "Send": self._short(self.send),
@@ -94,8 +89,8 @@ class Relay:
             "Connect": Line(
                 ("Send", "Receive", "Acknowledge"),
                 DEVICES,
-                TokenBuckets(self._limits.calls, self._clock),
-                CallLimit(self._limits.most_streams),
+                TokenBuckets(self.limits.calls, self.clock),
+                CallLimit(self.limits.most_streams),
             ),
         }
 
@@ -105,38 +100,38 @@ class Relay:
         Curve25519Key().write(request.identity_key, step, "identity_key")
         _length(step, "signed_pre_key", request.signed_pre_key, KEY_BYTES)
         _length(step, "signed_pre_key_signature", request.signed_pre_key_signature, SIGNATURE_BYTES)
-        if len(request.one_time_pre_keys) > self._limits.most_one_time_pre_keys:
-            most = self._limits.most_one_time_pre_keys
+        if len(request.one_time_pre_keys) > self.limits.most_one_time_pre_keys:
+            most = self.limits.most_one_time_pre_keys
             raise ProtocolError(step, f"must be at most {most} keys", "one_time_pre_keys")
         for key in request.one_time_pre_keys:
             _length(step, "one_time_pre_keys", key, KEY_BYTES)
         if request.franking_key or request.franking_key_signature:
             _length(step, "franking_key", request.franking_key, KEY_BYTES)
             _length(step, "franking_key_signature", request.franking_key_signature, SIGNATURE_BYTES)
-        if call.account == NOTICES and request.identity_key != self._notices_key:
+        if call.account == NOTICES and request.identity_key != self.notices_key:
             raise ConflictError(step, "the name is the centre's, whose key is another one", "identity_key")
-        held = await self._database.run(lambda c: store.register(c, call.account, request))
+        held = await self.database.run(lambda c: store.register(c, call.account, request))
         return wire.RegisterReply(one_time_pre_keys_held=held)
 
     async def fetch_bundle(self, request: wire.BundleRequest, call: Call) -> wire.Bundle:
         """Another account's keys. Raises what `store.take_bundle` raises, and `RateError` before the
         caller has used up too many of that account's one-time pre-keys."""
-        await self._database.run(lambda c: store.check_account(c, request.account))
+        await self.database.run(lambda c: store.check_account(c, request.account))
         self._draining.take(f"{call.account} {request.account}", "relay/fetch-bundle")
-        return await self._database.run(lambda c: store.take_bundle(c, request.account))
+        return await self.database.run(lambda c: store.take_bundle(c, request.account))
 
     async def send(self, request: wire.SendRequest, call: Call) -> wire.SendReply:
         """Queue a message, in the clear only once it was looked at. Raises what `store.enqueue` raises, and
         for wrong lengths, or if it is not as messages are here: end-to-end encrypted or in the clear."""
         _length("relay/send", "message_id", request.message_id, MESSAGE_ID_BYTES)
-        most, kind = self._limits.most_sealed_bytes, "sealed" if self._scan is None else "clear"
+        most, kind = self.limits.most_sealed_bytes, "sealed" if self.scan is None else "clear"
         body: bytes = getattr(request, kind)
         if not 1 <= len(body) <= most or (request.sealed and request.clear):
             raise ProtocolError("relay/send", f"must be 1 to {most} bytes, and the other kind empty", kind)
-        if self._scan is not None:
-            await self._look(self._scan, ClearMessage.decode(body).content, call.account)
+        if self.scan is not None:
+            await self._look(self.scan, ClearMessage.decode(body).content, call.account)
         handed = self._stamped(call.account, request, body)
-        at, stamp, new = await self._database.run(lambda c: store.enqueue(c, handed, self._limits))
+        at, stamp, new = await self.database.run(lambda c: store.enqueue(c, handed, self.limits))
         if new is not None:
             self._listeners.hand(request.recipient, new)
         unnamed = self._stamp(replace(handed, recipient="", accepted_at_ms=at)) if stamp else b""
@@ -146,9 +141,9 @@ class Relay:
         """The message with its place, and the stamp on its commitment; what has none, or names nobody's
         account, gets none.
         The stamp leaves with the reply, once the message is on disk."""
-        now, to = milliseconds(self._clock), request.recipient
+        now, to = milliseconds(self.clock), request.recipient
         handed = store.Handed(sender, to, request.message_id, body, now)
-        if self._scan is None:
+        if self.scan is None:
             with suppress(ProtocolError):
                 message = SealedMessage.decode(body)
                 handed = replace(handed, place=message.place(to), commitment=message.commitment)
@@ -158,30 +153,30 @@ class Relay:
     def _stamp(self, of: store.Handed) -> bytes:
         """On the commitment of a message; empty without a key."""
         about = Stamped(of.commitment, of.sender, of.recipient, of.message_id, of.accepted_at_ms)
-        return b"" if self._stamp_key is None else about.mac(self._stamp_key)
+        return b"" if self.stamp_key is None else about.mac(self.stamp_key)
 
     async def _look(self, scan: Scan, content: Content, account: str) -> None:
         """Have all that a message bears looked at, under the names of its attachments: one that several
         messages bear, or that is sent again, is the same; `NotFoundError` if an attachment is not here,
         `ProtocolError` if it does not open with the key in the message."""
         for ref in content.attachments:
-            if await self._size(ref.blob_id) > self._limits.most_blob_bytes:
+            if await self._size(ref.blob_id) > self.limits.most_blob_bytes:
                 raise ProtocolError("relay/send", "must not be larger than what is taken", "attachments")
             file = await asyncio.to_thread(self._opened, ref)
             await scan(account, sha256(ref.blob_id).digest()[:REQUEST_ID_BYTES], file)
 
     async def _size(self, blob_id: bytes) -> int:
-        return await self._database.run(lambda c: store.blob_size(c, blob_id))
+        return await self.database.run(lambda c: store.blob_size(c, blob_id))
 
     def _opened(self, ref: AttachmentRef) -> bytes:
-        with self._blobs.open(ref.blob_id) as file:
+        with self.blobs.open(ref.blob_id) as file:
             return open_attachment(file.read(), ref)
 
     async def receive(self, request: wire.ReceiveRequest, call: Call) -> AsyncIterator[wire.Delivery]:
         """All that waits for the caller, then what comes, until nothing came for the time asked, or so many
         bytes as were asked for."""
-        if request.wait_ms > self._limits.most_wait_ms:
-            rule = f"must be at most {self._limits.most_wait_ms}"
+        if request.wait_ms > self.limits.most_wait_ms:
+            rule = f"must be at most {self.limits.most_wait_ms}"
             raise ProtocolError("relay/receive", rule, "wait_ms")
         loop, after, size, pace = asyncio.get_running_loop(), 0, 0, Pace(_TOGETHER_SECONDS)
         with self._listeners.listen(call.account, "relay/receive") as listener:
@@ -202,7 +197,7 @@ class Relay:
                     return
                 else:
                     await listener.wait(until - loop.time())
-                    seconds = pace.wait(loop.time(), milliseconds(self._clock))
+                    seconds = pace.wait(loop.time(), milliseconds(self.clock))
                     if seconds > 0:
                         await asyncio.sleep(seconds)
 
@@ -216,17 +211,17 @@ class Relay:
         if len(sequences) > _MOST_ACKNOWLEDGED or any(s >= 1 << 63 for s in sequences):
             rule = f"must be at most {_MOST_ACKNOWLEDGED} numbers below 2^63"
             raise ProtocolError("relay/acknowledge", rule, "sequences")
-        removed = await self._database.run(lambda c: store.acknowledge(c, call.account, sequences))
+        removed = await self.database.run(lambda c: store.acknowledge(c, call.account, sequences))
         return wire.AcknowledgeReply(removed=removed)
 
     async def upload(self, requests: AsyncIterator[wire.Part], call: Call) -> wire.UploadReply:
         """Store an attachment. Raises what `parts.Joiner` and `store.add_blob` raise."""
         with self._uploading.hold(call.account, "relay/upload"):
-            joiner = Joiner(PART, self._limits.most_blob_bytes, "relay/upload")
+            joiner = Joiner(PART, self.limits.most_blob_bytes, "relay/upload")
             _, data = await begun(joiner, requests)
             size = joiner.size
-            await self._database.run(lambda c: store.check_blob_quota(c, call.account, size, self._limits))
-            async with self._blobs.incoming() as incoming:
+            await self.database.run(lambda c: store.check_blob_quota(c, call.account, size, self.limits))
+            async with self.blobs.incoming() as incoming:
                 await self._keep(incoming, data, call.account, size)
             return wire.UploadReply(blob_id=incoming.blob_id)
 
@@ -234,7 +229,7 @@ class Relay:
         """An attachment, for whoever knows its id. Raises what `store.blob_size` raises."""
         _length("relay/download", "blob_id", request.blob_id, ID_BYTES)
         size = await self._size(request.blob_id)
-        with await asyncio.to_thread(self._blobs.open, request.blob_id) as file:
+        with await asyncio.to_thread(self.blobs.open, request.blob_id) as file:
             for at in range(0, size, PART_BYTES):
                 data = await asyncio.to_thread(file.read, PART_BYTES)
                 yield PART.part(data) if at else PART.first(wire.Part(), size, data)
@@ -244,13 +239,11 @@ class Relay:
             async for piece in data:
                 await asyncio.to_thread(incoming.write, piece)
         await asyncio.to_thread(incoming.commit)
-        now = milliseconds(self._clock)
-        await self._database.run(
-            lambda c: store.add_blob(c, incoming.blob_id, owner, size, now, self._limits)
-        )
+        now = milliseconds(self.clock)
+        await self.database.run(lambda c: store.add_blob(c, incoming.blob_id, owner, size, now, self.limits))
 
     def _delivery(self, message: store.Queued, more: bool) -> wire.Delivery:
-        clear = self._scan is not None
+        clear = self.scan is not None
         return wire.Delivery(
             sequence=message.sequence,
             sender=message.sender,
@@ -264,17 +257,17 @@ class Relay:
 
     async def _queued(self, account: str, after: int, listener: Listener) -> list[store.Queued]:
         """What waits in the database; if that may not be all, the listener will look again."""
-        found = await self._database.run(lambda c: store.queued(c, account, after, _AT_ONCE, _BYTES_AT_ONCE))
+        found = await self.database.run(lambda c: store.queued(c, account, after, _AT_ONCE, _BYTES_AT_ONCE))
         if found:
             listener.look()
         return found
 
     def _short(self, handler: Handler, rate: Rate | None = None) -> Method:
-        buckets = TokenBuckets(rate or self._limits.calls, self._clock)
+        buckets = TokenBuckets(rate or self.limits.calls, self.clock)
         return Method(handler, DEVICES, buckets, turns=self._turns)
 
     def _long(self, handler: Handler) -> Method:
-        return Method(handler, DEVICES, TokenBuckets(self._limits.calls, self._clock), _LONG_SECONDS)
+        return Method(handler, DEVICES, TokenBuckets(self.limits.calls, self.clock), _LONG_SECONDS)
 
 
 def _length(step: str, field: str, value: bytes, length: int) -> None:

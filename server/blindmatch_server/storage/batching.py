@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
+from msgspec import Struct
+
 from blindmatch_server.storage.errors import DrainingError, QuotaError
 
 T = TypeVar("T")
@@ -66,31 +68,25 @@ class FairQueue(Generic[T]):
         return task
 
 
-class Batcher(Generic[T, R]):
-    """Runs `work` on `executor`, one batch at a time; belongs to one event loop."""
+class Batcher(Struct, Generic[T, R], dict=True, eq=False):
+    """Runs `work` on `executor`, one batch at a time; belongs to one event loop.
 
-    def __init__(
-        self,
-        work: Callable[[Sequence[T]], Sequence[R | Exception]],
-        executor: Executor,
-        most: int = 64,
-        most_waiting: int = 4096,
-        most_in_turn: int | None = None,
-    ) -> None:
-        """
-        Args:
-            work: results in the order of the tasks; an exception among them goes to that task alone, one
-                that is raised to all of the batch.
-            most: tasks in a batch.
-            most_waiting: tasks that may wait; more are refused.
-            most_in_turn: tasks in a batch that has tasks of accounts with more waiting; see `FairQueue`. By
-                default `most`.
-        """
-        self._work = work
-        self._executor = executor
-        self._most = most
-        self._most_waiting = most_waiting
-        self._most_in_turn = most if most_in_turn is None else most_in_turn
+    Attributes:
+        work: results in the order of the tasks; an exception among them goes to that task alone, one that is
+            raised to all of the batch.
+        most: tasks in a batch.
+        most_waiting: tasks that may wait; more are refused.
+        most_in_turn: tasks in a batch that has tasks of accounts with more waiting; see `FairQueue`. By
+            default `most`.
+    """
+
+    work: Callable[[Sequence[T]], Sequence[R | Exception]]
+    executor: Executor
+    most: int = 64
+    most_waiting: int = 4096
+    most_in_turn: int | None = None
+
+    def __post_init__(self) -> None:
         self._waiting: FairQueue[tuple[T, asyncio.Future[R]]] = FairQueue()
         self._runner: asyncio.Task[None] | None = None
         self._closed = False
@@ -108,7 +104,7 @@ class Batcher(Generic[T, R]):
         """
         if self._closed:
             raise DrainingError("server", "is shutting down")
-        if self._waiting.waiting >= self._most_waiting:
+        if self._waiting.waiting >= self.most_waiting:
             raise QuotaError("server", "is too busy: try again later")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append(account, (task, future))
@@ -132,7 +128,7 @@ class Batcher(Generic[T, R]):
     def _next(self) -> list[tuple[T, asyncio.Future[R]]]:
         """The next batch, without tasks whose callers are gone; empty if nothing waits."""
         while self._waiting.waiting:
-            taken = self._waiting.take(self._most_in_turn, self._most)
+            taken = self._waiting.take(self.most_in_turn or self.most, self.most)
             if batch := [(task, future) for task, future in taken if not future.done()]:
                 return batch
         return []
@@ -141,7 +137,7 @@ class Batcher(Generic[T, R]):
         loop = asyncio.get_running_loop()
         results: Sequence[R | Exception]
         try:
-            results = await loop.run_in_executor(self._executor, self._work, [task for task, _ in batch])
+            results = await loop.run_in_executor(self.executor, self.work, [task for task, _ in batch])
             if len(results) != len(batch):
                 raise RuntimeError("a batch has one result for each task")
         except Exception as error:
