@@ -28,8 +28,8 @@ PYTHON = sys.executable
     [
         ("seed = 1", "seed = 1\nspeed = 2", "unknown field `speed`"),
         ("seed = 1", "", "missing required field `seed`"),
-        ("version = 2", "version = 9", "version 9; this program reads 2"),
-        ("version = 2", "version = 1", "version 1; this program reads 2"),
+        ("version = 3", "version = 9", "version 9; this program reads 3"),
+        ("version = 3", "version = 2", "version 2; this program reads 3"),
         ('"flip"', '"flap"', "no edit is called flap"),
         ("listed = 4", "listed = -1", "listed"),
         ("[list]", "[list", "workload file: not TOML: "),

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from subprocess import CalledProcessError
 from types import SimpleNamespace
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -39,7 +38,7 @@ from blindmatch_simulations.evaluation.attacks.table import ATTACKS
 from blindmatch_simulations.evaluation.population.running import _evidence as population_evidence
 from blindmatch_simulations.evaluation.studies.evidence import RECALL, differences
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
-from blindmatch_simulations.measure.results import ByKind, Figure, encode
+from blindmatch_simulations.measure.results import Figure, encode
 from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
 from blindmatch_simulations.report.page import MOST_FOLLOWED, asset, figure_files, report
 from blindmatch_simulations.report.yearly import ASSUMPTION, inputs
@@ -461,28 +460,8 @@ def test_what_an_interrupted_run_of_the_sample_took_is_added_to_what_the_rest_ta
     assert made["assess"]["seconds"] >= 60 and made["assess"]["cpu_seconds"] >= 90 and made["assess"]["done"]
 
 
-def kind_of_picture(**changes: Any) -> ByKind:
-    share = Figure(0.5, low=0.25, high=0.75, n=4)
-    none = Figure(0.0, low=0.0, high=0.125, n=20, pairs=780)
-    model = Figure(-6.0, "a model", low=-7.0, high=-5.0)
-    made = ByKind("documents", "generated", (), 40, none, share, {"flip": share}, none, model)
-    return replace(made, **changes)
-
-
-def test_kinds_of_picture_are_drawn_where_the_run_looked_at_them(folder: Path) -> None:
+def test_what_designs_were_sent_of_each_kind_of_picture_is_drawn(folder: Path) -> None:
     whole = check_folder(folder)
-    assert "kinds-run" not in drawn(folder, whole).main
-    assert "Errors by kind of picture: this run looked at none." in drawn(folder, whole).words("unmeasured")
-    blank = kind_of_picture(kind="faces", tail=Figure(None, "too few"), origin="installed", packages=("p",))
-    made = drawn(folder, replace(whole, kinds=(kind_of_picture(), blank)))
-    rows = made.words("kinds-run")
-    assert (
-        "documents generated50 % (25\u201375 %)0 % (0\u201312.5 %)0 % (0\u201312.5 %)1 in 1 million" in rows
-    )
-    assert "faces p50 %" in rows and "not measured" in rows
-    assert "40, generated" in made.opened("kind.documents.generated.recall")
-    assert "780 pairs" in made.opened("kind.documents.generated.false_matches")
-    assert "Errors by kind" not in made.words("unmeasured")
     found = Recall("faces", 8, 6, Figure(0.75, low=0.35, high=0.97, n=8))
     sent = replace(row(observed()), recall_by_kind=(found,), false_by_kind=(replace(found, found=0),))
     own = drawn(folder, replace(whole, rows=(sent,))).words("kinds-designs")

@@ -15,17 +15,15 @@ from typing import Any
 import pytest
 from blindmatch_protocol.contract import no_progress
 from blindmatch_server.curator import open_list
-from blindmatch_simulations.evaluation.assess import keeping, material, running, shared
+from blindmatch_simulations.evaluation.assess import keeping, material, shared
 from blindmatch_simulations.evaluation.assess.material import LIST, make
 from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
 from blindmatch_simulations.evaluation.assess.results import Measured, Results, Studied
 from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.evaluation.assess.shared import FOLDER, MOST, Shared, of_pictures
-from blindmatch_simulations.evaluation.corpus.by_kind import NOWHERE, by_kind
-from blindmatch_simulations.evaluation.corpus.installed import Found, installed
+from blindmatch_simulations.evaluation.corpus.installed import NOWHERE, Found, installed
 from blindmatch_simulations.measure.machine import machine
 from blindmatch_simulations.measure.results import encode
-from blindmatch_simulations.testbed.pictures.pool import GENERATED
 from msgspec.structs import replace
 from support.assess_rows import TINY, tiny
 
@@ -158,8 +156,7 @@ def test_the_code_of_an_entry_is_that_of_pictures_and_hashes_and_of_no_design(
 
     with monkeypatch.context() as patch:
         patch.setattr(keeping, "_file_of", noted)
-        for module in (material.__name__, by_kind.__module__):
-            keeping.code_of.__wrapped__(module, ("blindmatch_",))
+        keeping.code_of.__wrapped__(material.__name__, ("blindmatch_",))
     for one in ("picture.pdq", "picture.decode"):
         assert f"blindmatch_protocol.{one}" in seen
     assert "blindmatch_simulations.testbed.pictures.crops" in seen
@@ -201,14 +198,14 @@ def told(results: Results) -> bytes:
     kept = ("recall", "false_matches", "undeclared_bytes", "wrong_outcomes", "query_up_bytes")
     figures = {name: row.figures[name] for name in kept}
     same = (row.recall_by_edit, row.recall_by_distance, row.tries_until_hidden, figures)
-    return encode([results.distances, results.kinds, *same])
+    return encode([*same])
 
 
 @pytest.mark.slow
 def test_a_whole_assessment_has_the_same_figures_with_a_cache_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = tiny(run_seconds=600) + "\n[kinds]\ncompared = 3\nedited = 1\n"
+    text = tiny(run_seconds=600)
 
     def results(name: str, cache: Path | None) -> bytes:
         out = tmp_path / name
@@ -216,13 +213,12 @@ def test_a_whole_assessment_has_the_same_figures_with_a_cache_and_without(
         held = (out / "rows" / "hash-upload.jsonl").read_text().splitlines()
         rows = [line for line in map(json.loads, held) if "edit" in line]
         pictures = [{key: one for key, one in row.items() if not key.endswith("_ms")} for row in rows]
-        assert len(pictures) == 9 and len(made.distances) == len(GENERATED)
+        assert len(pictures) == 9
         return told(made) + json.dumps(pictures).encode()
 
     without = results("without", None)
     cache = tmp_path / "cache"
     assert results("first", cache) == without
-    assert {path.name.partition("-")[0] for path in (cache / FOLDER).iterdir()} == {"pictures", "kinds"}
+    assert {path.name.partition("-")[0] for path in (cache / FOLDER).iterdir()} == {"pictures"}
     monkeypatch.setattr(material, "_edit", never_made)
-    monkeypatch.setattr(running, "by_kind", never_made)
     assert results("second", cache) == without

@@ -31,7 +31,7 @@ def _values(path: Path) -> list[Any]:
 OF: Final = {
     "results.json": "results-v4",
     "attacks.json": "results-v4",
-    "workload.toml": "workload-v2",
+    "workload.toml": f"workload-v{tomllib.loads((SAMPLE / 'workload.toml').read_text())['version']}",
     "designs/*.json": "designs-v4",
     "rows/*.jsonl": "rows-v2",
     "*.jsonl": "recordings-v2",
@@ -63,7 +63,7 @@ def test_no_file_of_a_results_folder_is_without_a_schema() -> None:
     ("name", "made"),
     [
         ("designs-v4", schemas.of_designs),
-        ("workload-v2", schemas.of_workloads),
+        ("workload-v3", schemas.of_workloads),
         ("recordings-v2", schemas.of_recordings),
     ],
 )

@@ -28,14 +28,13 @@ from blindmatch_simulations.measure.intervals import advantage
 from msgspec.structs import replace
 
 TINY = """
-version = 2
+version = 3
 name = "tiny"
 seed = 3
 list = { random = 40 }
 update = { adds = 2, removes = 1 }
 audit = { pictures = 2 }
 alone = { pictures = 2 }
-corpus = { most_pictures = 0 }
 limits = { run_seconds = 600, check_u = 0, memory_mib = 1500 }
 
 [pictures]

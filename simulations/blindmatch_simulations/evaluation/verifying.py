@@ -22,13 +22,11 @@ from blindmatch_simulations.evaluation.rederived import (
     agrees,
     came_to,
     close,
-    share,
 )
 
 FAULTS: Final = (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, sqlite3.Error)
 """What files and rows that make no sense lead to."""
 ATTACKS: Final = "attacks.json"
-WITHIN: Final = 31
 """Bits of PDQ's distance up to which pictures match."""
 
 
@@ -74,8 +72,8 @@ class Folder:
         self._tried("results.json", self._whole, results)
         for row in results["rows"]:
             self._tried(f"rows/{row['id']}.jsonl", self._row, results, row)
-        for found in zip(results.get("kinds", ()), results.get("distances", ()), strict=False):
-            self._tried("results.json", self._kind, *found)
+        if results.get("kinds"):
+            self.not_derived["kinds, distances: of an earlier version, which has no raw rows of them"] += 1
         self._attacks([row["id"] for row in results["rows"] if row["kind"] == "design"])
         for digest in published:
             known = sorted(self.digests.values())
@@ -140,9 +138,7 @@ class Folder:
         self._compare("results.json", name, "raw row `run`", True, bool(raw.run))
         self._declared(row)
         if own:
-            marks = {one["origin"] for one in results.get("kinds") or results["distances"]}
-            there = "own" if "own" in marks and not raw.tables["pictures"] else "not own pictures"
-            self._compare("results.json", name, "options.own", "own", there)
+            self._compare("results.json", name, "raw rows of own pictures", 0, len(raw.tables["pictures"]))
         for figure in [one for one, rule in self.rules.items() if rule["how"] != "groups"]:
             self._figure(raw, name, figure, bool(own))
         for figure in row["figures"].keys() - self.rules.keys():
@@ -162,29 +158,6 @@ class Folder:
             return
         for part in said.keys() | row["design"].keys():
             self._compare("results.json", name, f"design.{part}", row["design"].get(part), said.get(part))
-
-    def _kind(self, kind: Row, found: Row) -> None:
-        """False matches of the distances, the mean of what is found over edits; pictures have no raw rows."""
-        label = f"kinds: {kind['kind']}, {kind['origin']}"
-        same = [[one["kind"], one["origin"], one["packages"]] for one in (kind, found)]
-        self._compare("results.json", "", f"{label}: distances", *same)
-        pairs, within = sum(found["histogram"]), sum(found["histogram"][: WITHIN + 1])
-        self._compare("results.json", "", f"{label}: pairs", found["pairs"], pairs)
-        figure = {**share(within, pairs, found["pictures"] // 2), "n": found["pictures"] // 2, "pairs": pairs}
-        for part in PARTS[:5] if pairs else ():
-            self._compare(
-                "results.json",
-                "",
-                f"{label}: false_matches: {part}",
-                kind["false_matches"][part],
-                figure[part],
-            )
-        edits = [one["value"] for one in kind["recall_by_edit"].values()]
-        if None not in edits and edits:
-            self._compare(
-                "results.json", "", f"{label}: recall", kind["recall"]["value"], sum(edits) / len(edits)
-            )
-        self.not_derived["kinds, distances: pictures, poor, histogram, recall_by_edit, tail: no raw row"] += 1
 
     def _attacks(self, designs: Sequence[str]) -> None:
         if not (self.path / ATTACKS).exists():

@@ -115,7 +115,7 @@ R = TypeVar("R", bound=Row)
 
 
 class PairDistances(Strict, frozen=True):
-    """PDQ distances between different pictures of one kind.
+    """PDQ distances between different pictures of one kind: read in earlier files, and not made any more.
 
     Attributes:
         kind: photographs, clip art and others.
@@ -134,7 +134,7 @@ class PairDistances(Strict, frozen=True):
 
 
 class ByKind(Strict, frozen=True):
-    """What PDQ makes of one kind of picture: no design is asked. Intervals are over pictures.
+    """What PDQ makes of one kind of picture: read in earlier files, and not made any more.
 
     Attributes:
         kind, packages, origin: as of `PairDistances`.
@@ -173,7 +173,7 @@ class Results(Strict, Generic[R], frozen=True, kw_only=True):
     Attributes:
         command: what was measured, as it would be typed.
         options: of the command; a workload as a whole.
-        kinds: what PDQ makes of kinds of pictures; unset where that was not looked at.
+        distances, kinds: of earlier files; the committed evidence has errors by kind of picture.
         files: SHA-256 of the files beside it that rows stand on, by path.
         digest: SHA-256 of this file with an empty `digest`.
         options_measured, options_in_all: of the option catalogue, those that a row is of, as it is or by a

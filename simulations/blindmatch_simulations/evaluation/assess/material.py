@@ -6,7 +6,7 @@ Pictures of the user's own are read where they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -18,19 +18,20 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.picture.decode import Picture
-from blindmatch_protocol.picture.pdq import distances, rows
+from blindmatch_protocol.picture.pdq import Pixels, distances, rows
 from blindmatch_server.curator import HashList, list_hashes, open_list, random_hashes
 from msgspec import Struct
 from msgspec.structs import replace
+from PIL import Image
 
 from blindmatch_simulations.evaluation.assess.observed import Item
 from blindmatch_simulations.evaluation.assess.plan import Plan
-from blindmatch_simulations.evaluation.corpus.by_kind import of_kind
-from blindmatch_simulations.evaluation.corpus.installed import FACES, PHOTOGRAPHS
+from blindmatch_simulations.evaluation.corpus.hashing import fingerprint_of
+from blindmatch_simulations.evaluation.corpus.installed import FACES, NOWHERE, PHOTOGRAPHS, installed
 from blindmatch_simulations.evaluation.corpus.own import OWN, as_sent
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.measure.results import Strict
-from blindmatch_simulations.testbed.pictures.crops import BY_NAME, SamplePicture, crops
+from blindmatch_simulations.testbed.pictures.crops import BY_NAME, SamplePicture, crops, encoded
 from blindmatch_simulations.testbed.pictures.pool import GENERATED
 
 INDEX: Final = "items.json"
@@ -39,6 +40,9 @@ OWN_PATHS: Final = "own.json"
 LIST: Final = "known.list"
 NOT_COMPARED: Final = -1
 _CHUNK: Final = 1 << 16
+_OF_A_SEED: Final = 100_000
+_MOST_SIDE: Final = 512
+"""Pictures of further kinds are made smaller to this before they are edited, as a messenger does it."""
 
 
 class MadeItem(Item, frozen=True):
@@ -86,6 +90,27 @@ class Group(Struct, frozen=True):
     kind: str
     pictures: Sequence[SamplePicture]
     listed: int
+
+
+def of_kind(kind: str, count: int, seed: int) -> list[SamplePicture]:
+    """Up to `count` pictures of a generated kind, or of installed faces, to be sent."""
+    return [_sample(kind, number, pixels) for number, pixels in enumerate(_pixels(kind, count, seed))]
+
+
+def _pixels(kind: str, count: int, seed: int) -> Iterator[Pixels]:
+    if kind in GENERATED:
+        yield from (np.asarray(GENERATED[kind](seed * _OF_A_SEED + number)) for number in range(count))
+    else:
+        mine = [one for one in installed(root=NOWHERE) if one.kind == kind]
+        yield from (one.pixels() for one in mine[:count])
+
+
+def _sample(kind: str, number: int, pixels: Pixels) -> SamplePicture:
+    image, (height, width) = Image.fromarray(pixels), pixels.shape[:2]
+    image.thumbnail((_MOST_SIDE, _MOST_SIDE))
+    data = encoded(image, compress_level=1)
+    found, name = fingerprint_of(data), f"{kind.replace(' ', '-')}-{number:04d}"
+    return SamplePicture(name, kind, (0, 0, height, width), "", data, found.hash, found.quality)
 
 
 class Edited(Strict, frozen=True):

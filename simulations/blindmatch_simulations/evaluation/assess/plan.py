@@ -13,7 +13,7 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_simulations.data import text_at
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 
-PLAN_VERSION: Final = 2
+PLAN_VERSION: Final = 3
 STANDARD: Final = "assess.toml"
 QUICK: Final = "assess-quick.toml"
 FULL: Final = "assess-full.toml"
@@ -67,19 +67,6 @@ class AlonePick(Pick, frozen=True):
     length_u: Count = 0
 
 
-class CorpusPick(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many pictures of each installed package are compared."""
-
-    most_pictures: Count
-
-
-class KindsPick(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many generated pictures of each kind are compared, and how many of each kind get every edit."""
-
-    compared: Count
-    edited: Count
-
-
 class Sweep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Values to measure on in turn: of parameters, `random` hashes of the list, `seeds`; a grid of all."""
 
@@ -110,7 +97,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A workload file, version 2.
+    """A workload file, version 3.
 
     Attributes:
         parameters: of the designs that have them, in the place of their defaults.
@@ -126,9 +113,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     update: Update
     audit: Pick
     alone: AlonePick
-    corpus: CorpusPick
     limits: Limits
-    kinds: KindsPick = KindsPick(0, 0)
     own: Own | None = None
     parameters: dict[str, int] = {}
     sweep: Sweep | None = None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from blindmatch_simulations.evaluation.assess.keeping import (
     SETS,
@@ -43,7 +43,7 @@ from blindmatch_simulations.evaluation.assess.results import (
     write_rows,
     write_whole,
 )
-from blindmatch_simulations.evaluation.assess.shared import of_kinds, of_pictures
+from blindmatch_simulations.evaluation.assess.shared import of_pictures
 from blindmatch_simulations.evaluation.assess.subjects import (
     STUDIES,
     Done,
@@ -57,12 +57,9 @@ from blindmatch_simulations.evaluation.assess.subjects import (
 )
 from blindmatch_simulations.evaluation.assess.worker import CHECKED, MATERIAL, OBSERVED, PLAN
 from blindmatch_simulations.evaluation.conformance.run import CHECKS
-from blindmatch_simulations.evaluation.corpus.by_kind import by_kind
 from blindmatch_simulations.measure.phases import PhaseProgress, Tell, as_heard, silent
 from blindmatch_simulations.measure.processes import group_mib
 from blindmatch_simulations.measure.results import (
-    ByKind,
-    PairDistances,
     Row,
     Status,
     decoded,
@@ -171,7 +168,6 @@ def _reason(code: int, log: Path) -> str:
 
 
 WORKER: Final = "blindmatch_simulations.evaluation.assess.worker"
-KINDS: Final = "kinds-of-pictures"
 UNCHECKED: Final = "the checks have not run yet"
 NO_CHECKS: Final = "the plan has no work for checks"
 
@@ -225,8 +221,7 @@ class Assessment(Struct, frozen=True):
     def _missing(
         self, plan: Plan, folder: Path, wanted: Mapping[str, str], missing: Mapping[str, str]
     ) -> None:
-        """Measure one design after the other; then what is not timed, as much at a time as there are cores:
-        checks, and what PDQ makes of kinds of pictures."""
+        """Measure one design after the other; then check them, as many at a time as there are cores."""
         if missing:
             (folder / PLAN).write_text(self.text, "utf-8")
             fill = of_pictures(plan, self.cache).fill
@@ -247,7 +242,7 @@ class Assessment(Struct, frozen=True):
                 if self._done_path(name).exists() and not self._finished(name, wanted[name])
             ]
             try:
-                for one in as_completed([pool.submit(self._find_kinds, plan, folder), *checking]):
+                for one in as_completed(checking):
                     one.result()
                     self._show(plan, list(wanted))
             except BaseException:
@@ -367,19 +362,6 @@ class Assessment(Struct, frozen=True):
         write_rows(self.out, name, rows)
         write_whole(self._path(name), encode(row_of(plan, name, reference, done, checks, why)))
 
-    def _find_kinds(self, plan: Plan, folder: Path) -> None:
-        kinds, path = plan.kinds, self.out / SETS / KINDS
-
-        def find(into: Path) -> None:
-            progress = self.phase("kinds of pictures")
-            found = by_kind(plan.corpus.most_pictures, kinds.compared, kinds.edited, progress)
-            write_whole(into / KINDS, encode(found))
-
-        if not path.exists():
-            (folder / KINDS).mkdir()
-            of_kinds(plan, self.cache).fill(folder / KINDS, find)
-            write_whole(path, (folder / KINDS / KINDS).read_bytes())
-
     def _guard(
         self,
         part: str,
@@ -401,8 +383,6 @@ class Assessment(Struct, frozen=True):
         known = {path.stem for path in (self.out / DESIGNS).glob("*.json")}
         order = [*names, *sorted(known - set(names))]
         rows = [read_design(self._path(name)) for name in order]
-        found = decoded_or_none(self.out / SETS / KINDS, tuple[tuple[PairDistances, ...], tuple[ByKind, ...]])
-        distances, kinds = found or ((), ())
         options = {one for row in rows if (one := option_of(row)) in option_ids()}
         made: Results = results(
             Results,
@@ -411,8 +391,6 @@ class Assessment(Struct, frozen=True):
             rows,
             seed=plan.seed,
             workload=plan.name,
-            distances=distances,
-            kinds=kinds or UNSET,
             files=file_digests(self.out),
             options_measured=len(options),
             options_in_all=len(option_ids()),

@@ -25,8 +25,7 @@ from blindmatch_simulations.evaluation.assess import material
 from blindmatch_simulations.evaluation.assess.keeping import code_of
 from blindmatch_simulations.evaluation.assess.plan import Plan
 from blindmatch_simulations.evaluation.assess.results import write_whole
-from blindmatch_simulations.evaluation.corpus import by_kind
-from blindmatch_simulations.evaluation.corpus.installed import Found, installed
+from blindmatch_simulations.evaluation.corpus.installed import NOWHERE, Found, installed
 from blindmatch_simulations.measure.machine import machine
 
 FOLDER: Final = "assess"
@@ -80,14 +79,8 @@ class Shared(Struct, frozen=True):
 
 def of_pictures(plan: Plan, cache: Path | None) -> Shared:
     """Edited pictures of packages; the user's own are not kept."""
-    given, pictures = (plan.pictures, plan.seed), installed(root=by_kind.NOWHERE)
+    given, pictures = (plan.pictures, plan.seed), installed(root=NOWHERE)
     return Shared(None if plan.own else cache, "pictures", material.__name__, given, pictures)
-
-
-def of_kinds(plan: Plan, cache: Path | None) -> Shared:
-    """What PDQ makes of kinds of pictures."""
-    most = plan.corpus.most_pictures
-    return Shared(cache, "kinds", by_kind.__name__, (most, plan.kinds), installed(most))
 
 
 def _kept(path: Path) -> dict[str, bytes]:

@@ -27,8 +27,6 @@ from blindmatch_simulations.evaluation.assess.judging import (
 )
 from blindmatch_simulations.evaluation.assess.observed import Check, Observed
 from blindmatch_simulations.evaluation.assess.plan import (
-    CorpusPick,
-    KindsPick,
     Listing,
     Plan,
     PlanError,
@@ -223,8 +221,6 @@ def _grid(plan: Plan, sweep: Sweep, reference: str) -> Iterator[tuple[Any, ...]]
 def _point(plan: Plan, sweep: Sweep, key: tuple[Any, ...], references: list[str], several: bool) -> Point:
     values, random, seed = key
     made = replace(plan, parameters=dict(values), list=Listing(random), seed=seed, sweep=None)
-    if several:  # what PDQ makes of pictures depends on no point
-        made = replace(made, corpus=CorpusPick(0), kinds=KindsPick(0, 0))
     axes = [f"{name}={value}" for name, value in values]
     name = "_".join([*axes, f"random={random}", f"seed={seed}"]) if several else ""
     words = [word for one in axes for word in ("--set", one)]

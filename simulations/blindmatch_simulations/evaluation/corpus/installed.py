@@ -54,6 +54,8 @@ _LISTS: Final = "var/lib/dpkg/info"
 _STATUS: Final = "var/lib/dpkg/status"
 _DOCS: Final = "usr/share/doc"
 _LEAST_SIDE: Final = 64
+NOWHERE: Final = Path("/nonexistent")
+"""A root without Debian packages."""
 
 
 class Found(Struct, frozen=True):

@@ -1,29 +1,4 @@
-// Errors by kind of picture: what the hash itself makes of them, no design asked.
-const kindFigure = (one, at, name, figure = one[name], show = percent) => {
-  const range = figure.low === null ? "" : h` ${soft(h`(${between(figure.low, figure.high, show)})`)}`;
-  const words = figure.value === null ? absent(figure.why) : h`${show(figure.value)}${range}`;
-  return opens(place("kind", one.kind, one.origin, name), words, () =>
-    evidence(h`${one.kind}, ${one.origin}: ${name.replace(/_/g, " ")}`, [
-      ["value", words],
-      [
-        "behind it",
-        figure.n === null ? "" : h`${number(figure.n)}${figure.pairs === null ? "" : h`, ${number(figure.pairs)} pairs`}`,
-      ],
-      ["note", figure.why],
-      ["pictures", h`${number(one.pictures)}, ${one.packages.join(", ") || "generated"}`],
-      ["row in results.json", h`<code>kinds</code>, ${at}, <code>${name}</code>: ${json(figure)}`],
-    ]),
-  );
-};
-const kindName = (one) => h`${one.kind} ${soft(one.packages.join(", ") || one.origin)}`;
-const modelled = (log) => number(10 ** log);
-const kindRow = (one, at) => [
-  kindName(one),
-  kindFigure(one, at, "recall"),
-  kindFigure(one, at, "poor"),
-  kindFigure(one, at, "false_matches"),
-  kindFigure(one, at, "tail", one.tail, modelled),
-];
+// Errors by kind of picture: of the reference corpus, and of what designs were sent.
 const sentByKind = (row, part, name) => {
   const one = (row[part] || []).find((each) => each.name === name);
   if (!one) return absent("");
@@ -40,23 +15,6 @@ const byDesign = (rows, part, caption) => {
   const names = unique(rows.flatMap((row) => (row[part] || []).map((one) => one.name)));
   const lines = rows.map((row) => [code(row), ...names.map((name) => sentByKind(row, part, name))]);
   return names.length ? table(caption, ["design", ...names], lines) : "";
-};
-const hashKinds = (kinds) => {
-  if (!kinds.length) return [];
-  const cell = (one, at, edit) => kindFigure(one, at, `recall, ${edit}`, one.recall_by_edit[edit]);
-  const byEdit = Object.keys(kinds[0].recall_by_edit).map((edit) => [edit, ...kinds.map((one, at) => cell(one, at, edit))]);
-  const head = [
-    "kind",
-    "found, of edited",
-    "too poor to compare",
-    "different pictures that match",
-    "the same by a model, not measured",
-  ];
-  return fold("kinds-run", "This run\u2019s pictures; a model", [
-    para("Generated kinds have the layout of their kind and nothing of its variety."),
-    table("Errors by kind of picture", head, kinds.map(kindRow)),
-    table("Found, by edit and kind", ["edit", ...kinds.map(kindName)], byEdit),
-  ]);
 };
 // the reference corpus, kind by kind
 const corpusCell = (one, name) => {
@@ -109,6 +67,6 @@ const kindsPart = () => {
       byDesign(rows, "false_by_kind", "Other pictures flagged, by kind"),
     ].filter(Boolean),
   );
-  const body = [...corpusKinds(), hashKinds(now.run.kinds || []), ...(own ? [fold("kinds-designs", "The same by design", own)] : [])];
+  const body = [...corpusKinds(), ...(own ? [fold("kinds-designs", "The same by design", own)] : [])];
   return section("kinds", "Does it err alike for all kinds of picture?", body);
 };

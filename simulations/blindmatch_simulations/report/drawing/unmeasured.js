@@ -15,7 +15,6 @@ const missingFigures = () =>
     })
     .filter(Boolean);
 const unmeasuredPart = () => {
-  const kinds = now.run.kinds?.length ? [] : ["Errors by kind of picture: this run looked at none."];
   const known = new Set(
     designs()
       .map((row) => row.design.option)
@@ -29,7 +28,6 @@ const unmeasuredPart = () => {
     list([
       ...none,
       ...(rest.length ? [h`Options without a design in this run: ${glue(rest, "; ")}.`] : []),
-      ...kinds,
       ...now.sources.uncovered,
     ]),
     fold(
