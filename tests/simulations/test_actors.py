@@ -203,7 +203,7 @@ def test_the_page_counts_what_each_actor_newly_gets_and_who_notices(tmp_path: Pa
     said = f"of 3 played attacks that exposed more than 0b, nobody notices {unseen} and {bare} leave no"
     assert f"{said} file; the others: a report's evidence, to whoever gets it from the centre." in sheet
     by_actor = "government order 3 (2; 1); provider not played; curator 2 (2; 1); centre not played"
-    assert f"by who acts, who overlap: {by_actor}; thief" in sheet
+    assert f"by actors, who overlap: {by_actor}; thief" in sheet
     assert "; matcher, third party 1 (0; 1); vendor not played. " in sheet, "guessing needs a matcher's key"
     assert "list owner" not in sheet + words and "servers, if they" not in made.main
     assert "its sender" in trace_of(ATTACKS["forced-report"]).notices, "as the design declares"

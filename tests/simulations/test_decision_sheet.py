@@ -67,7 +67,7 @@ def _found(made: Drawn, name: str) -> list[str]:
     cell = _rows(made)[name][1]
     tree: Element = fromstring(made.sheet)
     table = next(
-        (one for one in tree.iter("table") if one.findtext("caption", "").startswith("What is found")), ()
+        (one for one in tree.iter("table") if one.findtext("caption", "").startswith("Found, by how")), ()
     )
     rows = [[_words(cell) for cell in one] for one in table and table.iter("tr")]
     of = [row[1:] for row in rows if row[0].startswith(cell[:2])]

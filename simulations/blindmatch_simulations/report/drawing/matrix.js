@@ -81,7 +81,7 @@ const together = (groups, device, between = "; ") =>
     ),
     between,
   );
-const byWhom = (one, between) => together(one.by, "any client", between);
+const byWhom = (one, between) => together(one.by, "any user", between);
 const notice = (one) => one.fact.noticed_by || "not measured";
 const abuseSaid = (one, whom) => h`${whom} ${abuseOf(one.fact)} ${soft(h`(${notice(one)})`)}`;
 const abuseLine = (one) => abuseSaid(one, byWhom(one));
