@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import compileall
+import gc
 import importlib
 import inspect
 import os
@@ -80,6 +81,12 @@ def pytest_configure(config: pytest.Config) -> None:
         folders = sorted({str(path.parent) for path in TESTS.glob("*/test_*.py")})
         first = len(folders) * int(given["workerid"].removeprefix("gw")) // int(given["workercount"])
         config.args[:] = [*folders[first:], *folders[:first]]
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected lives to the end: no collection of garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @cache
