@@ -6,7 +6,8 @@ import ast
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -325,6 +326,40 @@ def test_a_check_that_ends_the_process_of_the_run_takes_no_figures_with_it(
         run_of._measure(read_plan(tiny()), tmp_path, name, name)
     assert written == ["none"], "whose other checks are then made in a process of their own"
     assert "ended by signal SIGKILL" in run_of._path("hash-upload").read_text()
+
+
+def test_designs_are_forked_off_one_process_and_one_that_is_killed_costs_its_own_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, started = list[tuple[str, bool]](), list[str]()
+
+    class Few(ExitStack):
+        def __init__(self, module: str, many: bool) -> None:
+            super().__init__()
+            made.append((module, many))
+
+        def start(self, arguments: Sequence[str], out: int, errors: object) -> object:
+            started.append(f"{arguments[0]} {arguments[4]}")
+            return subprocess.Popen(["/bin/sh", "-c", "kill -9 $$"], stdout=out, start_new_session=True)
+
+    monkeypatch.setattr(running, "Nursery", Few)
+    phase = lambda title: lambda done, total: None  # noqa: E731
+    several = running.Assessment(tmp_path / "out", tiny(), ["none", "hash-upload"], "test", phase)
+    for few in (several, replace(several, references=["none"])):
+        rows = few.run().rows
+        assert [getattr(one, "why", "") for one in rows] == ["ended by signal SIGKILL"] * 2
+    assert made == [(running.WORKER, True), (running.WORKER, False)]
+    assert started == ["run none", "run hash-upload", "run none"], "what failed is tried again"
+
+
+def test_a_row_s_source_is_what_the_run_has_loaded_whatever_is_written_there_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = keeping.source_of(tmp_path)
+    monkeypatch.setattr(keeping.blindmatch_protocol, "__path__", [str(tmp_path)])
+    assert keeping.source_of(tmp_path) == before
+    (tmp_path / "design.py").write_text("changed = True\n")
+    assert keeping.source_of(tmp_path) != before, "a file of the user's is loaded anew for each row"
 
 
 def test_a_row_says_which_of_its_figures_are_of_committed_evidence() -> None:

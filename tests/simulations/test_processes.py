@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 from blindmatch_protocol.contract import Party
@@ -14,6 +16,7 @@ from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.testbed.deployment import processes
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.processes import (
+    Nursery,
     ProcessError,
     ServerProcess,
     check_alive,
@@ -72,18 +75,58 @@ def test_servers_end_with_the_process_that_started_them_even_if_it_is_killed(
 def test_a_forked_server_tells_how_it_ended_and_what_it_said(deployment: Deployment, tmp_path: Path) -> None:
     # without a deployment `blindmatch serve` ends with a code of its own
     script = STARTS.format("Nursery()") + (
-        "refused = nursery.start(['serve', 'relay', '--home', '/dev/null'], Path(sys.argv[2]));"
+        "said = open(sys.argv[2], 'wb');"
+        "refused = nursery.start(['serve', 'relay', '--home', '/dev/null'], said, said);"
         "code = refused.wait();"
         "up[1].process.kill(); print(code, refused.poll(), up[1].process.wait(), up[0].process.poll());"
         "up[1].process.terminate(); servers.__exit__(None, None, None); print(up[0].process.returncode);"
-        "import os; os.kill(nursery._pid, 9); nursery.start(['serve'], Path(os.devnull))"
+        "import os; os.kill(nursery._pid, 9); nursery.start(['serve'], said, said)"
     )
     command = [sys.executable, "-c", script, str(deployment.home), str(tmp_path / "said")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.stdout.split() == ["4", "4", "-9", "None", "0"], done.stderr
     assert "Not a directory" in (tmp_path / "said").read_text()
-    assert "ProcessError: the process that servers are forked off ended" in done.stderr
+    assert "ProcessError: the process that others are forked off ended" in done.stderr
     assert processes_of(deployment.home) == []
+
+
+FORKED = """
+import os, sys
+from pathlib import Path
+before = []
+def prepare(many):
+    before.extend([many, os.getpid()])
+def main():
+    print(*before, os.getppid(), os.getpgrp() == os.getpid(), sys.argv[1:], flush=True)
+    if sys.argv[1] == "raise":
+        raise ValueError("broken")
+    if sys.argv[1] == "wait":
+        Path(sys.argv[2]).write_bytes(b"" if sys.stdin.buffer.read() else b"at its end")
+    return int(sys.argv[1])
+"""
+
+
+def test_programs_are_forked_off_one_process_that_has_loaded_them_and_run_into_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "born.py").write_text(FORKED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    said, left = tmp_path / "said", tmp_path / "left"
+    with Nursery("born", True) as nursery, said.open("wb") as out, (tmp_path / "errors").open("wb") as errors:
+        ended = [nursery.start([word], out, errors).wait() for word in ("0", "raise", "7")]
+        waiting = nursery.start(["wait", str(left)], out, errors)
+        killed = nursery.start(["wait", str(left)], out, errors)
+        os.killpg(killed.pid, SIGKILL)
+        assert [*ended, killed.wait(), waiting.poll()] == [0, 1, 7, -9, None]
+    deadline = time.monotonic() + 60
+    while not left.exists() or not left.read_text():
+        assert time.monotonic() < deadline, "it has outlived whoever started it"
+        time.sleep(0.05)
+    lines = [line.split(" ", 4) for line in said.read_text().splitlines()]
+    assert [one[4] for one in lines][:4] == ["['0']", "['raise']", "['7']", f"['wait', {str(left)!r}]"]
+    assert len({one[1] for one in lines} | {one[2] for one in lines[:3]}) == 1, "all of one process"
+    assert {(one[0], one[3]) for one in lines} == {("True", "True")}, "prepared; each leads a group"
+    assert "ValueError: broken" in (tmp_path / "errors").read_text()
 
 
 def test_a_server_s_log_is_json_whatever_else_writes_to_its_streams(

@@ -18,7 +18,7 @@ import inspect
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from hashlib import sha256
@@ -65,9 +65,17 @@ class Origin(Strict, frozen=True):
 
 def source_of(folder: Path) -> str:
     """SHA-256 over the modules in a design's folder and over those that designs are made from, in hex."""
-    beside = sorted(folder.glob("*.py"))
-    below = sorted(Path(blindmatch_protocol.__path__[0]).rglob("*.py"))
-    return sha256(b"".join(sha256(file.read_bytes()).digest() for file in (*beside, *below))).hexdigest()
+    return sha256(_digests(folder.glob("*.py")) + _protocol()).hexdigest()
+
+
+@cache
+def _protocol() -> bytes:
+    """Of what designs are made from, once: a run loads it once, whatever is written there later."""
+    return _digests(Path(blindmatch_protocol.__path__[0]).rglob("*.py"))
+
+
+def _digests(files: Iterable[Path]) -> bytes:
+    return b"".join(sha256(file.read_bytes()).digest() for file in sorted(files))
 
 
 def folder_of(design: AnyDesign) -> Path:
@@ -322,6 +330,14 @@ def key_of_check(fixtures: Fixtures, check: run.Check, held_out: int) -> str:
     runs = fixtures.runs, held_out if check.name in PLAYED else 0, fixtures.seed, fixtures.values
     parts = [design.info.name, design.info.version, check.name, *runs, *code]
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_code(designs: Iterable[AnyDesign]) -> None:
+    """Read what keys of checks of `designs` follow from, for this process and those forked off it."""
+    for one in run.CHECKS:
+        code_of(one.run.__module__, _OF_CHECKS)
+    for design in designs:
+        code_of(type(design).__module__, _OF_DESIGNS)
 
 
 @cache

@@ -7,18 +7,18 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess.keeping import (
     SETS,
@@ -67,6 +67,7 @@ from blindmatch_simulations.measure.results import (
     encode,
     results,
 )
+from blindmatch_simulations.testbed.deployment.processes import Forked, Nursery
 from blindmatch_simulations.testbed.deployment.registry import option_ids, portable_reference
 from blindmatch_simulations.testbed.pictures.crops import SamplePicture
 
@@ -97,6 +98,7 @@ def guarded(
     memory_mib: float,
     tell: Tell = lambda *_: None,
     stop: threading.Event | None = None,
+    nursery: Nursery | None = None,
 ) -> Ended:
     """Run `command` to its end, or until it breaks a limit; nothing it started is left behind.
 
@@ -104,17 +106,18 @@ def guarded(
 
     Args:
         command: what to run; its standard output are JSON lines of progress.
+        nursery: what it is forked off, given the command as its arguments.
         seconds, memory_mib: the limits; memory is resident, of all processes of its group together.
         stop: ends it, with `STOPPED` as the reason, once it is set by another thread.
     """
-    began = time.monotonic()
+    began, (heard, said) = time.monotonic(), os.pipe()
+    reader = threading.Thread(target=_follow, args=(os.fdopen(heard, "rb"), tell), daemon=True)
+    reader.start()
     with log.open("wb") as sink:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, start_new_session=True
-        )
-        assert process.stdout is not None
-        reader = threading.Thread(target=_follow, args=(process.stdout, tell), daemon=True)
-        reader.start()
+        try:
+            process = (nursery.start if nursery else _start)(command, said, sink)
+        finally:
+            os.close(said)
         try:
             why, peak = _watch(process, began + seconds, seconds, memory_mib, stop or threading.Event())
         finally:
@@ -127,8 +130,12 @@ def guarded(
     return Ended(why, round(time.monotonic() - began, 2), round(peak, 1))
 
 
+def _start(command: Sequence[str], out: int, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=errors, start_new_session=True)
+
+
 def _watch(
-    process: subprocess.Popen[bytes],
+    process: subprocess.Popen[bytes] | Forked,
     deadline: float,
     seconds: float,
     memory_mib: float,
@@ -151,12 +158,11 @@ def _watch(
 
 def _follow(lines: IO[bytes], tell: Tell) -> None:
     """Hand on progress lines; whatever else a design prints is left out."""
-    for line in lines:
-        try:
-            phase, done, total = json.loads(line)
-            tell(str(phase), int(done), int(total))
-        except (ValueError, TypeError, OverflowError, RecursionError):
-            continue
+    with lines:
+        for line in lines:
+            with suppress(ValueError, TypeError, OverflowError, RecursionError):
+                phase, done, total = json.loads(line)
+                tell(str(phase), int(done), int(total))
 
 
 def _reason(code: int, log: Path) -> str:
@@ -181,6 +187,7 @@ class Assessment(Struct, frozen=True):
         own: pictures of the user's own, if the workload says so, in the place of crops.
         cache: the user's, for what no design changes (`assess.shared`); None: it is made for this run alone.
         watch: gets the results so far whenever there is another row, or a row's checks.
+        nursery: what designs' processes are forked off; `run` makes one.
     """
 
     out: Path
@@ -191,6 +198,7 @@ class Assessment(Struct, frozen=True):
     watch: Callable[[Results], object] | None = None
     own: Sequence[SamplePicture] = ()
     cache: Path | None = None
+    nursery: Nursery | None = None
 
     def run(self) -> Results:
         """Measure what is not measured yet, and write ``results.json``; `AssessError` if the folder holds a
@@ -206,8 +214,10 @@ class Assessment(Struct, frozen=True):
         self._claim()
         wanted = {name_of(reference): reference for reference in self.references or known()}
         missing = {name: one for name, one in wanted.items() if not self._finished(name, one)}
-        with tempfile.TemporaryDirectory(prefix=".work-", dir=self.out) as work:
-            self._missing(plan, Path(work), wanted, missing)
+        own = [one for one in missing.values() if one not in STUDIES]
+        with tempfile.TemporaryDirectory(prefix=".work-", dir=self.out) as work, ExitStack() as stack:
+            nursery = stack.enter_context(Nursery(WORKER, len(own) > 1)) if own else None
+            replace(self, nursery=nursery)._missing(plan, Path(work), wanted, missing)
         made = self._assembled(plan, list(wanted))
         shutil.rmtree(self.out / SETS, ignore_errors=True)
         return made
@@ -372,12 +382,11 @@ class Assessment(Struct, frozen=True):
         stop: threading.Event | None = None,
     ) -> Ended:
         limits, kept = plan.limits, self.out.resolve() / SETS / name
-        command = [sys.executable, "-m", WORKER, part, str(folder), str(folder / name), str(kept)]
+        words = part, str(folder), str(folder / name), str(kept), portable_reference(reference)
         log = folder / name / f"{part}.log"
         log.parent.mkdir(exist_ok=True)
         tell = as_heard(lambda title: self.phase(f"{name}: {title}"))
-        command.append(portable_reference(reference))
-        return guarded(command, log, limits.run_seconds, limits.memory_mib, tell, stop)
+        return guarded(words, log, limits.run_seconds, limits.memory_mib, tell, stop, self.nursery)
 
     def _assembled(self, plan: Plan, names: Sequence[str]) -> Results:
         known = {path.stem for path in (self.out / DESIGNS).glob("*.json")}

@@ -1,4 +1,4 @@
-"""The process of one design: ``python -m ...assess.worker run|check FOLDER OUT SETS REFERENCE``.
+"""The process of one design, forked off one that has loaded all this: run|check FOLDER OUT SETS REFERENCE.
 
 It reads ``plan.toml`` and ``material/`` in FOLDER, tells its progress as JSON lines on standard output, and
 leaves ``observed.json`` in OUT, in one step. The design's set is kept below SETS, its checks beside it.
@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -19,18 +20,26 @@ from time import perf_counter
 import msgspec
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Progress
+from blindmatch_protocol.group import building
+from blindmatch_protocol.group.backend import BUILD_ROWS
 
-from blindmatch_simulations.evaluation.assess.keeping import CHECKS_FILE, committed_checks, keep_checks
+from blindmatch_simulations.evaluation.assess.keeping import (
+    CHECKS_FILE,
+    committed_checks,
+    keep_checks,
+    read_code,
+)
 from blindmatch_simulations.evaluation.assess.material import Material
 from blindmatch_simulations.evaluation.assess.observing import Observer
 from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
 from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.run import CHECKS, QUICK
+from blindmatch_simulations.measure.intervals import clopper_pearson
 from blindmatch_simulations.measure.machine import choose_group_backend
 from blindmatch_simulations.measure.phases import PhaseTimes
 from blindmatch_simulations.testbed.deployment.processes import Nursery
-from blindmatch_simulations.testbed.deployment.registry import load_design
+from blindmatch_simulations.testbed.deployment.registry import built_in_designs, load_design
 from blindmatch_simulations.testbed.inprocess.deployed import values_of
 
 PLAN = "plan.toml"
@@ -40,8 +49,19 @@ CHECKED = CHECKS_FILE
 EVERY_SECONDS = 0.2
 
 
-def main(arguments: list[str]) -> int:
+def prepare(many: bool) -> None:
+    """Make what each of `many` designs would make again: machine code of the group, and keys of checks."""
+    if many:
+        choose_group_backend()
+        with building(BUILD_ROWS):
+            pass
+        read_code(one.design for one in built_in_designs())
+        clopper_pearson(0, 1)  # loads scipy
+
+
+def main(arguments: Sequence[str] = ()) -> int:
     """Run a part; 0 if it came to its end."""
+    arguments = arguments or sys.argv[1:]
     part, reference = arguments[0], arguments[4]
     folder, out, sets = map(Path, arguments[1:4])
     # before there are threads
@@ -99,7 +119,3 @@ def _tell(title: str) -> Progress:
 
     print(json.dumps([title, 0, 0]), flush=True)
     return progress
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

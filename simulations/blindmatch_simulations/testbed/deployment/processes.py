@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
-import runpy
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
-from typing import Final, NoReturn, Self
+from threading import Lock
+from typing import IO, Final, NoReturn, Self
 
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.contract import Party
@@ -50,22 +53,42 @@ PROGRAM: Final = "blindmatch_simulations"
 
 
 class Nursery:
-    """Forks servers off a copy of this process, which has their modules loaded: for whoever starts many.
+    """Forks programs off a process that has their modules loaded, for whoever starts many of them.
 
-    It is made before this process has threads, locks or open files. Servers end once this process does.
+    Args:
+        module: its `main` is forked off a fresh process, once its `prepare` was called there with `many`, and
+            leads a process group of its own. Without one, servers are forked off a copy of this process,
+            which has no threads, locks or open files yet.
+
+    What was forked off finds its standard input at its end once this process ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "", many: bool = False) -> None:
         ends, self._lives = os.pipe()
         self._line, theirs = Pipe()
-        self._pid = os.fork()
-        if not self._pid:
-            try:
-                os.close(self._lives)
-                self._line.close()
-                _nurse(theirs, ends)
-            finally:
-                os._exit(1)  # whatever it is, none of the caller's own ends is this copy's
+        self._one = Lock()
+        if module:
+            code = f"from {module} import main, prepare; from {__name__} import nurse; prepare({many})"
+            code += f"; nurse(main, {theirs.fileno()}, {ends}, True)"
+            process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=(theirs.fileno(), ends),
+            )
+            self._pid = process.pid
+            self._wait: Callable[[], object] = process.wait
+        else:
+            self._pid = os.fork()
+            self._wait = partial(os.waitpid, self._pid, 0)
+            if not self._pid:
+                try:
+                    os.close(self._lives)
+                    self._line.close()
+                    import_module(f"{PROGRAM}.cli.serve")
+                    nurse(import_module(f"{PROGRAM}.cli").main, theirs.fileno(), ends, False)
+                finally:
+                    os._exit(1)  # whatever it is, none of the caller's own ends is this copy's
         os.close(ends)
         theirs.close()
 
@@ -75,53 +98,64 @@ class Nursery:
     def __exit__(self, *_: object) -> None:
         self._line.close()
         os.close(self._lives)
-        os.waitpid(self._pid, 0)
+        self._wait()
 
-    def start(self, arguments: Sequence[str], output: Path) -> Forked:
-        """`blindmatch` with `arguments`; its streams go to the file `output`."""
-        return Forked(self, self.ask((tuple(arguments), str(output))) or 0)
+    def start(self, arguments: Sequence[str], out: IO[bytes] | int, errors: IO[bytes]) -> Forked:
+        """Fork `main` off, with `arguments` in `sys.argv` and these files as its streams."""
+        return Forked(self, self.ask(tuple(arguments), out, errors) or 0)
 
-    def ask(self, asked: tuple[tuple[str, ...], str] | int) -> int | None:
+    def ask(self, asked: tuple[str, ...] | int, *files: IO[bytes] | int) -> int | None:
         """Start what is given, for its number; or the exit code of that number, None while it runs."""
         try:
-            self._line.send(asked)
-            code: int | None = self._line.recv()
+            with self._one:
+                self._line.send(asked)
+                for one in files:
+                    send_handle(self._line, one if isinstance(one, int) else one.fileno(), None)
+                code: int | None = self._line.recv()
         except (EOFError, OSError) as error:
-            raise ProcessError("the process that servers are forked off ended") from error
+            raise ProcessError("the process that others are forked off ended") from error
         return code
 
 
-def _nurse(line: Connection, ends: int) -> NoReturn:
-    import_module(f"{PROGRAM}.cli.serve")
+def nurse(main: Callable[[], object], line: int, ends: int, groups: bool) -> NoReturn:
+    """Fork `main` off this process as often as a `Nursery` asks for it on `line`; never returns."""
+    asking = Connection(line)
+    gc.freeze()  # what forks share they need not look through
     while True:
         try:
-            asked = line.recv()
+            asked = asking.recv()
         except EOFError:
             os._exit(0)
         if isinstance(asked, int):
             ended, status = os.waitpid(asked, os.WNOHANG)
-            line.send(os.waitstatus_to_exitcode(status) if ended else None)
-        elif pid := os.fork():
-            line.send(pid)
-        else:
-            line.close()
-            _become(ends, *asked)
+            asking.send(os.waitstatus_to_exitcode(status) if ended else None)
+            continue
+        streams = ends, recv_handle(asking), recv_handle(asking)
+        pid = os.fork()
+        if groups:
+            os.setpgid(pid, pid)  # both do it, whoever comes first
+        if not pid:
+            os.close(line)
+            _become(main, streams, asked)
+        for one in streams[1:]:
+            os.close(one)
+        asking.send(pid)
 
 
-def _become(ends: int, arguments: tuple[str, ...], output: str) -> NoReturn:
-    """Go on as ``python -m`` does with its standard input at `ends`."""
+def _become(main: Callable[[], object], streams: Sequence[int], arguments: tuple[str, ...]) -> NoReturn:
+    """Go on as ``python -m`` does; whatever happens, nothing of the process that was forked runs on."""
     code: object = 1
     try:
-        with Path(output).open("wb") as sink:
-            for number, given in enumerate((ends, sink.fileno(), sink.fileno())):
-                os.dup2(given, number)
+        for number, given in enumerate(streams):
+            os.dup2(given, number)
         sys.argv = [PROGRAM, *arguments]
-        runpy.run_module(PROGRAM, run_name="__main__", alter_sys=True)
+        code = main()
     except SystemExit as leave:
         code = leave.code
     except BaseException:
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 1)
 
@@ -261,9 +295,9 @@ def _start(
     begins = log.stat().st_size if log.exists() else 0
     # libraries and the interpreter write there, and no JSON
     said = folder / "output.txt"
-    if nursery is not None:
-        return ServerProcess(party, nursery.start(words, said), log, begins)
     with said.open("wb") as output:
+        if nursery is not None:
+            return ServerProcess(party, nursery.start(words, output, output), log, begins)
         command = [sys.executable, "-m", PROGRAM, *words]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT)
     return ServerProcess(party, process, log, begins)
