@@ -174,7 +174,6 @@ def test_a_list_is_not_replaced_by_random_hashes_unasked(home: Path) -> None:
         ["list", "pictures", "none", "x"],
         ["report", "none"],
         ["population", "--results", "none"],
-        ["demo", "--pictures", "none"],
     ],
 )
 def test_a_missing_file_has_its_exit_code_and_leaves_no_empty_bar(arguments: list[str], home: Path) -> None:

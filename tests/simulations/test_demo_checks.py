@@ -9,17 +9,16 @@ import pytest
 from blindmatch_client.device import OutcomeKind
 from blindmatch_client.settings import Consequence
 from blindmatch_protocol.codec.randomness import seeded
-from blindmatch_protocol.contract import AnyDesign, Near, Party
+from blindmatch_protocol.contract import AnyDesign, Near
 from blindmatch_protocol.designs import hash_upload, oprf_psi, provider_scan, token_psi
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_simulations.cli.demo import matches_words
 from blindmatch_simulations.testbed.audit import Audit, Counterpart, Undeclared
-from blindmatch_simulations.testbed.audit.audit import audit_bundled
-from blindmatch_simulations.testbed.audit.counterpart import Comparison
-from blindmatch_simulations.testbed.audit.records import Finding
-from blindmatch_simulations.testbed.demo.run import failures, not_audited, not_compared
-from blindmatch_simulations.testbed.inprocess.deployed import opened, publish
+from blindmatch_simulations.testbed.audit.audit import audit_sessions
+from blindmatch_simulations.testbed.demo.run import failures
+from blindmatch_simulations.testbed.inprocess.deployed import drawn_binding, opened, publish, run_session
 from blindmatch_simulations.testbed.pictures.crops import TEXTS, crops
 from dummy_designs import VOUCHERS
 from msgspec.structs import replace
@@ -47,7 +46,6 @@ def demo_run(design: AnyDesign, matches: int, reports: int | None = None, wrong:
         vouchers=[],
         opened_below=None,
         audits={},
-        bundled=None,
         consequence=Consequence.REPORT,
         submitters=("north", "south", "west"),
         endorsers=("north", "south"),
@@ -123,28 +121,6 @@ def test_an_epoch_that_a_witness_did_not_cosign_is_wrong_and_one_without_a_log_i
     assert failures(run) == []
 
 
-def own_run(design: AnyDesign, bundled: Audit) -> Any:
-    """A run with a picture of the user's own, which was compared with none, and an audit of bundled ones."""
-    run = demo_run(design, MATCHING)
-    run.sent = [SimpleNamespace(outcome=OutcomeKind.NO_MATCH, delivered=True, item=3)]
-    run.workload.sendings = [SimpleNamespace(name="own-0000", data=b"own")]
-    run.pictures, run.bundled = [b"own"], bundled
-    alone = Comparison(3, Party.MATCHER, 0, "no picture was found that agrees on the facts")
-    run.audits = {"alice": Audit((), comparisons=(alone,))}
-    return run
-
-
-def test_own_pictures_are_not_compared_and_what_bundled_ones_show_makes_the_demo_wrong() -> None:
-    compared = Comparison(0, Party.MATCHER, 4, "")
-    clean = own_run(oprf_psi.DESIGN, Audit((), comparisons=(compared,)))
-    assert failures(clean) == [] and not_compared(clean) == ["own-0000"] and not not_audited(clean)
-    found = Finding(Party.MATCHER, 0, "round 1: bytes tell of the picture", 16)
-    leaky = own_run(oprf_psi.DESIGN, Audit((found,), comparisons=(compared,)))
-    assert failures(leaky) == ["16 undeclared bytes were sent for bundled pictures"]
-    nothing = own_run(oprf_psi.DESIGN, Audit((), comparisons=(replace(compared, decoys=0, reason="all"),)))
-    assert failures(nothing) == [] and not_audited(nothing)
-
-
 @pytest.mark.parametrize(
     ("design", "end"),
     [
@@ -156,8 +132,15 @@ def test_own_pictures_are_not_compared_and_what_bundled_ones_show_makes_the_demo
     ],
     ids=lambda one: one.info.name if hasattr(one, "info") else str(one),
 )
-def test_a_design_is_audited_on_bundled_pictures(design: AnyDesign, end: Undeclared) -> None:
+def test_sessions_in_one_process_are_audited(design: AnyDesign, end: Undeclared) -> None:
     listed = rows([one.hash for one in crops(2, 9)])
     opened_design = opened(publish(design, listed, seeded("bundled")))
     counterpart = Counterpart.of(opened_design, seeded("audit"))
-    assert audit_bundled(counterpart, opened_design, seeded("asked")).undeclared is end
+    rng, items = seeded("asked"), [Picture.from_bytes(one.data) for one in crops(12, 3)]
+    sessions = {}
+    for number, item in enumerate(items):
+        binding = drawn_binding(design, rng)
+        sessions[number] = item, run_session(opened_design, item, rng, binding=binding), binding
+    counterpart = replace(counterpart, enrolments=opened_design.held)
+    findings, comparisons = audit_sessions(counterpart, sessions, items)
+    assert Audit(tuple(findings), comparisons=tuple(comparisons)).undeclared is end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -32,7 +31,7 @@ from blindmatch_simulations.testbed.pictures.pool import picture
 from msgspec.structs import replace
 from PIL import Image
 from support.assess_rows import observed, tiny
-from support.command import BAD_STATE, REFUSED, USAGE, in_process
+from support.command import BAD_STATE, REFUSED, in_process
 
 
 def written(path: Path, number: int, kind: str = "PNG", side: int = 96, **options: Any) -> None:
@@ -147,18 +146,16 @@ def test_of_own_pictures_no_edit_that_hides_one_is_told() -> None:
     assert evading(Case(replace(observed(), pictures=tuple(crop)))).value == 1.0
 
 
-def test_commands_refuse_what_would_copy_pictures_and_folders_that_do_not_do(
+def test_an_assessment_refuses_folders_that_do_not_do(
     folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    for keeps in ("--home", "--record"):
-        assert in_process(tmp_path, "demo", "--pictures", folder, keeps, tmp_path / "kept").code == USAGE
     (tmp_path / "empty").mkdir()
-    for command in (("demo",), ("assess", "--quick", "--out", tmp_path / "out")):
-        ran = in_process(tmp_path, *command, "--pictures", tmp_path / "empty")
-        assert ran.code == REFUSED and "0 pictures can be used" in ran.err
-        ran = in_process(tmp_path, *command, "--pictures", tmp_path / "none")
-        assert ran.code == BAD_STATE and "none: No such file" in ran.err
+    command = ("assess", "--quick", "--out", tmp_path / "out")
+    ran = in_process(tmp_path, *command, "--pictures", tmp_path / "empty")
+    assert ran.code == REFUSED and "0 pictures can be used" in ran.err
+    ran = in_process(tmp_path, *command, "--pictures", tmp_path / "none")
+    assert ran.code == BAD_STATE and "none: No such file" in ran.err
 
 
 def traces(path: Path, folder: Path, found: OwnPictures) -> list[str]:
@@ -202,40 +199,6 @@ def test_an_assessment_of_own_pictures_keeps_rates_alone(
     own = out / WORKLOAD
     ran = in_process(tmp_path, "assess", "--workload", own, "--out", tmp_path / "other")
     assert ran.code == REFUSED and "--pictures" in ran.err
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("quick_servers")
-def test_a_demo_with_own_pictures_is_right_and_its_file_names_none(
-    folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    file = tmp_path / "demo.json"
-    told = ("demo", "--set-size", 100, "--pictures", folder, "--design")
-    ran = in_process(tmp_path, *told, "hash-upload", "--json", file)
-    assert ran.code == 0
-    assert "29 pictures were compared with no other one" in ran.out + ran.err
-    result = json.loads(file.read_text())
-    assert result["sent"] == 29 and result["delivered"] == 29 and result["pictures"] == []
-    assert result["undeclared_egress"] == "not comparable"
-    bundled = result["bundled_audit"]
-    assert bundled["undeclared_egress"] == "none" and bundled["own_pictures_not_compared"] == 29
-    assert traces(tmp_path, folder, chosen(folder, cache)) == []
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("quick_servers")
-@pytest.mark.parametrize(
-    ("design", "code"),
-    [("provider-scan", 8), (f"{Path(__file__).parent / 'leaky_designs.py'}:HASH_IN_PADDING", 1)],
-    ids=["not-audited", "leaky"],
-)
-def test_a_demo_with_own_pictures_fails_for_what_bundled_ones_show(
-    design: str, code: int, folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    told = ("demo", "--set-size", 100, "--design", design, "--pictures", folder)
-    assert in_process(tmp_path, *told).code == code
 
 
 def test_an_assessment_needs_own_pictures_if_and_only_if_its_workload_says_so(tmp_path: Path) -> None:

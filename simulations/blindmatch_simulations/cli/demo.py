@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -32,7 +32,6 @@ from blindmatch_simulations.cli.console import (
     table,
     write_json,
 )
-from blindmatch_simulations.cli.corpus import PicturesOption, choose_own
 from blindmatch_simulations.testbed.audit import Undeclared
 from blindmatch_simulations.testbed.audit.counterpart import Comparison, declared_facts
 from blindmatch_simulations.testbed.demo.run import (
@@ -41,8 +40,6 @@ from blindmatch_simulations.testbed.demo.run import (
     failures,
     intact,
     missed,
-    not_audited,
-    not_compared,
     play_demo,
     refused,
     unasked,
@@ -54,9 +51,8 @@ from blindmatch_simulations.testbed.demo.stories import STORIES, play_story
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.hosting import parties_of
 from blindmatch_simulations.testbed.deployment.registry import load_design
-from blindmatch_simulations.testbed.pictures.crops import LISTED, UNLISTED, SamplePicture, demo_workload
 
-RESULT_VERSION = 4
+RESULT_VERSION = 5
 
 
 def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
@@ -105,26 +101,12 @@ def demo_result(run: DemoRun) -> dict[str, Any]:
         if undeclared(run) is Undeclared.NOT_COMPARABLE
         else undeclared_bytes(run),
         "compared": compared(run),
-        "bundled_audit": _bundled(run),
         "findings": list(_findings(run)),
         "bytes_per_picture_beyond_ciphertext": _beyond_ciphertext(run),
         "parties": {party.server: seen(run, party) for party in parties_of(run.design)},
-        "pictures": [] if run.workload.own else list(picture_rows(run)),
+        "pictures": list(picture_rows(run)),
         "seconds": dict(run.seconds),
         "failures": failures(run),
-    }
-
-
-def _bundled(run: DemoRun) -> dict[str, Any] | None:
-    if run.bundled is None:
-        return None
-    left = {one.reason for one in run.bundled.comparisons if one.reason}
-    return {
-        "undeclared_egress": str(run.bundled.undeclared),
-        "undeclared_egress_bytes": run.bundled.undeclared_bytes,
-        "pictures": run.bundled.pictures,
-        "reasons": sorted(left),
-        "own_pictures_not_compared": len(not_compared(run)),
     }
 
 
@@ -314,7 +296,6 @@ def run_demo(
     consequence: ConsequenceOption = Consequence.REPORT,
     record: RecordOption = None,
     endorsement: EndorsementOption = True,
-    pictures: PicturesOption = None,
     franking: FrankingOption = DEFAULT_MODE,
     log: LogOption = True,
     json_path: JsonOption = None,
@@ -322,27 +303,17 @@ def run_demo(
     """Run the main job: a list is published, Alice sends Bob pictures, matches and only those are reported.
 
     Log, witnesses, relay, matcher and centre run as processes of their own on loopback with mutual TLS. At
-    the end what left the devices is audited. Exit code 0 only if the result is right. Your own pictures are
-    compared with no others: bundled ones are audited beside them; exit code 8 if these cannot be compared.
+    the end what left the devices is audited. Exit code 0 only if the result is right.
     """
-    if pictures is not None and (home is not None or record is not None):
-        raise typer.BadParameter("--pictures: --home and --record would keep copies of them")
     cover = CoverSchedule(cover_period, SLOT_SIZES[-1]) if cover_period else None
     console = console_for(json_path)
     load_design(design)  # an unknown one is refused before any work is shown
     options = Options(cover=cover, consequence=consequence)
     with _folder(home) as folder, phases(console) as begin:
-        own: Sequence[SamplePicture] = ()
-        if pictures is not None:
-            own = choose_own(pictures, LISTED + UNLISTED, LISTED + UNLISTED, 1, begin, console).pictures
-        workload = demo_workload(own) if own else None
         witnesses = WITNESSES if log else 0
-        run = play_demo(
-            folder, design, set_size, begin, options, record, endorsement, workload, franking, witnesses
-        )
+        run = play_demo(folder, design, set_size, begin, options, record, endorsement, franking, witnesses)
     write_json(demo_result(run), json_path)
     _show(run, console)
-    _show_not_compared(run, {one.name: Path(one.source).name for one in own}, console)
 
 
 def run_story(
@@ -380,22 +351,6 @@ def _show(run: DemoRun, console: Console) -> None:
     if wrong:
         raise typer.Exit(exit_codes.WRONG)
     console.print(f"right: {RIGHT[run.consequence]}", style="green")
-
-
-def _show_not_compared(run: DemoRun, files: Mapping[str, str], console: Console) -> None:
-    """Where own pictures were sent: which of them were compared with no other; exit code 8 if the design
-    could not be audited on bundled ones either."""
-    names = [files.get(name, name) for name in not_compared(run)]
-    if run.bundled is None or not names:
-        return
-    words = f"{len(names)} pictures were compared with no other one: {', '.join(names)}"
-    console.print(f"not audited: {words}", markup=False, soft_wrap=True, style="yellow")
-    if not_audited(run):
-        reasons = ", ".join(dict.fromkeys(one.reason for one in run.bundled.comparisons if one.reason))
-        console.print(f"not audited: nor was the design on bundled pictures: {reasons}", style="yellow")
-        raise typer.Exit(exit_codes.NOT_AUDITED)
-    words = f"{run.bundled.pictures} bundled pictures were audited instead: no undeclared byte"
-    console.print(words, style="green")
 
 
 @contextmanager

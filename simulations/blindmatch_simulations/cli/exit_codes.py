@@ -17,7 +17,6 @@ BAD_STATE: Final = server_codes.BAD_STATE
 DRAIN_TIMED_OUT: Final = server_codes.DRAIN_TIMED_OUT
 REFUSED_INPUT: Final = 6
 UNREACHABLE: Final = 7
-NOT_AUDITED: Final = 8
 INTERRUPTED: Final = 130
 
 

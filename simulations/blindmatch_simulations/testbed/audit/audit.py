@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from typing import Final
 
 from blindmatch_client.egress import calls as methods
 from blindmatch_client.settings import Consequence
@@ -14,13 +13,11 @@ from blindmatch_client.trace import EgressRecord, Purpose, Round, SessionTrace
 from blindmatch_proofs.franking import verify_opening, verify_stamp
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Binding, Flag, Item, Match, Outcome, Party, Voucher
 from blindmatch_protocol.messages.report import Report, Slot, open_report, open_slot
 from blindmatch_protocol.messages.sealed_message import SealedMessage
 from blindmatch_protocol.picture import container
-from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from google.protobuf.message import DecodeError
@@ -59,15 +56,11 @@ from blindmatch_simulations.testbed.audit.replay import (
 )
 from blindmatch_simulations.testbed.inprocess.deployed import (
     Asked,
-    OpenDesign,
     Ran,
     carried_by,
-    drawn_binding,
-    run_session,
     seen_by,
     seers,
 )
-from blindmatch_simulations.testbed.pictures.crops import crops
 
 
 class _Sealed(Redacted, Struct, frozen=True):
@@ -326,25 +319,6 @@ def _bytes_by(records: Sequence[EgressRecord]) -> dict[tuple[Party, Purpose], in
         key = (record.party, record.purpose)
         sums[key] = sums.get(key, 0) + record.request_bytes
     return sums
-
-
-BUNDLED: Final = (12, 3)
-"""Number and seed of the bundled pictures that are audited beside a user's own."""
-FEW: Final = 2
-"""Of these, that a design is asked about whose sessions are dear."""
-
-
-def audit_bundled(counterpart: Counterpart, opened: OpenDesign, rng: Randomness) -> Audit:
-    """Ask about bundled pictures, which may be compared with others, and audit that."""
-    items = [Picture.from_bytes(one.data) for one in crops(*BUNDLED)]
-    asked = items[:FEW] if opened.design.reduced() is not None else items
-    bindings = [drawn_binding(opened.design, rng) for _ in asked]
-    sessions = {
-        number: (item, run_session(opened, item, rng, binding=binding), binding)
-        for number, (item, binding) in enumerate(zip(asked, bindings, strict=True))
-    }
-    findings, comparisons = audit_sessions(replace(counterpart, enrolments=opened.held), sessions, items)
-    return Audit(tuple(findings), pictures=len(asked), sessions=len(asked), comparisons=tuple(comparisons))
 
 
 def audit_sessions(

@@ -28,14 +28,12 @@ from msgspec.structs import replace
 
 from blindmatch_simulations.measure.phases import PhaseTimes, each
 from blindmatch_simulations.testbed.audit import Audit, audit_device
-from blindmatch_simulations.testbed.audit.audit import audit_bundled
 from blindmatch_simulations.testbed.deployment import endorsing
 from blindmatch_simulations.testbed.deployment.curating import open_named
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.operators import evidence_of
 from blindmatch_simulations.testbed.deployment.transparency import make_policy
-from blindmatch_simulations.testbed.inprocess.deployed import open_published
 from blindmatch_simulations.testbed.pictures.crops import ANSWER, TEXTS, Workload
 from blindmatch_simulations.testbed.pictures.pool import Oracle
 from blindmatch_simulations.testbed.scenario.operations import (
@@ -113,7 +111,6 @@ class Conversation(Redacted, Struct, frozen=True):
             "counted": counted,
             "by_outsider": outsider,
             "audits": self._audit(pictures, counted),
-            "bundled": self._audit_bundled(),
         }
 
     def _by_outsider(self, centre: pb.CentreList) -> int:
@@ -187,21 +184,11 @@ class Conversation(Redacted, Struct, frozen=True):
         roles, audits = counterpart(self.world, self.entries.hashes), dict[str, Audit]()
         with self.phases("egress audited") as progress:
             for name in each((SENDER, RECIPIENT), progress):
-                # nothing is forged that agrees with a picture of the user's own
-                seen = evidence(self.world, name, None if self.workload.own else pictures, counted)
+                seen = evidence(self.world, name, pictures, counted)
                 audits[name] = audit_device(roles, seen)
                 if self.writer is not None:
                     self.writer.device(seen, shown(self.world, seen))
         return audits
-
-    def _audit_bundled(self) -> Audit | None:
-        """Of the user's own pictures nothing is compared: the design is asked about bundled ones, too."""
-        if not self.workload.own:
-            return None
-        roles = counterpart(self.world, self.entries.hashes)
-        with self.phases("bundled pictures audited"):
-            opened = open_published(self.world.design, self.world.publication())
-            return audit_bundled(roles, opened, system_randomness())
 
 
 def _wrong(traces: Sequence[SessionTrace], sent: Sequence[Sent], oracle: Sequence[bool]) -> int:

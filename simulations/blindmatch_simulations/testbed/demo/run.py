@@ -83,7 +83,6 @@ class DemoRun(Redacted, Struct, frozen=True):
     vouchers: Sequence[pb.VoucherRow]
     opened_below: int | None
     audits: Mapping[str, Audit]
-    bundled: Audit | None
     counted: Mapping[Party, Sequence[pb.Counter]]
     setup_bytes: int
     on_schedule: bool = False
@@ -105,7 +104,6 @@ def play_demo(
     options: Options | None = None,
     record: Path | None = None,
     endorsed: bool = True,
-    workload: Workload | None = None,
     franking: FrankingMode = DEFAULT_MODE,
     witnesses: int = WITNESSES,
 ) -> DemoRun:
@@ -118,14 +116,13 @@ def play_demo(
         options: what both devices' users decide: a cover schedule, the consequence of a match.
         record: a new file for a recording of the run.
         endorsed: whether organisations must endorse entries; else the curator's word is enough.
-        workload: what is sent; None: crops.
         franking: what messages bear of their sender's key.
         witnesses: of the log of epochs, all of which must cosign; 0: nothing is logged.
     """
     design, phases, options = load_design(reference), PhaseTimes(phase), options or Options()
     _check_options(design, options)
     with phases("pictures"):
-        workload = workload or demo_workload()
+        workload = demo_workload()
     with ExitStack() as stack:
         writer = None if record is None else stack.enter_context(closing(Writer(record, design, franking)))
         world = stack.enter_context(World.create(home, reference, design, witnesses, franking=franking))
@@ -267,25 +264,6 @@ def undeclared_bytes(run: DemoRun) -> int:
     return sum(audit.undeclared_bytes for audit in run.audits.values())
 
 
-def bundled_bytes(run: DemoRun) -> int:
-    """The same of the bundled pictures that are audited beside the user's own."""
-    return 0 if run.bundled is None else run.bundled.undeclared_bytes
-
-
-def not_audited(run: DemoRun) -> bool:
-    """Are the pictures the user's own, and could the design not be audited on bundled ones either?"""
-    return run.bundled is not None and run.bundled.undeclared is Undeclared.NOT_COMPARABLE
-
-
-def not_compared(run: DemoRun) -> list[str]:
-    """Names of the user's own pictures for which something is sent to match them, and that were compared with
-    no other picture that agrees on the facts."""
-    compared = {one.item for audit in run.audits.values() for one in audit.comparisons if one.comparable}
-    asks = run.bundled is not None and run.bundled.comparisons
-    pairs = zip(run.workload.sendings, run.sent, strict=True)
-    return [sending.name for sending, one in pairs if asks and one.item not in compared]
-
-
 def undeclared(run: DemoRun) -> Undeclared:
     """Whether there were any; not comparable if nothing was found and no session could be compared."""
     ends = {audit.undeclared for audit in run.audits.values()}
@@ -310,7 +288,6 @@ def failures(run: DemoRun) -> list[str]:
         f"{run.opened_below} vouchers were opened below the threshold": not run.opened_below,
         f"{unverified_reports(run)} reports did not pass the checks": unverified_reports(run) == 0,
         f"{undeclared_bytes(run)} undeclared bytes left a device": undeclared_bytes(run) == 0,
-        f"{bundled_bytes(run)} undeclared bytes were sent for bundled pictures": bundled_bytes(run) == 0,
         "the audit of a device is not clean": not any(audit.findings for audit in run.audits.values()),
         "a message was held back, or sent and not to be": _handed_over(run),
         "the epoch was logged, and not cosigned by every witness": (

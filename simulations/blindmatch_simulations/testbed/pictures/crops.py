@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
@@ -338,20 +338,15 @@ class Workload(Struct, frozen=True):
     """Attributes:
     listed: pictures whose hashes are on the list.
     sendings: pictures to send, in order.
-    own: whether they are the user's own.
     """
 
     listed: tuple[SamplePicture, ...]
     sendings: tuple[Sending, ...]
-    own: bool = False
 
 
-def demo_workload(pictures: Sequence[SamplePicture] = ()) -> Workload:
-    """29 pictures: 6 listed ones, 6 edited listed ones, 16 others, and one too poor to be matched.
-
-    They are crops, or the 28 `pictures` that are given.
-    """
-    chosen = list(pictures) or crops(LISTED + UNLISTED, _SEED)
+def demo_workload() -> Workload:
+    """29 pictures: 6 listed ones, 6 edited listed ones, 16 others, and one too poor to be matched."""
+    chosen = crops(LISTED + UNLISTED, _SEED)
     listed, others = chosen[:LISTED], chosen[LISTED:]
     # of a PDQ quality below 50: a device must ask all the same
     ramp = np.tile(np.linspace(90, 110, 320).astype(np.uint8), (240, 1))
@@ -361,7 +356,7 @@ def demo_workload(pictures: Sequence[SamplePicture] = ()) -> Workload:
         Sending("gradient", "identical", False, encoded(Image.fromarray(ramp))),
     ]
     order = np.random.default_rng(_SEED).permutation(len(sendings))
-    return Workload(tuple(listed), tuple(sendings[at] for at in order), bool(pictures))
+    return Workload(tuple(listed), tuple(sendings[at] for at in order))
 
 
 def _edited(pictures: list[SamplePicture], edits: tuple[str, ...], listed: bool) -> list[Sending]:
