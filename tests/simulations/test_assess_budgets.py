@@ -206,7 +206,7 @@ def test_without_a_terminal_a_line_tells_how_far_it_is(shown: str, monkeypatch: 
 
 
 def _bar(shown: Console, enough: Callable[[], bool]) -> None:
-    with bars.progress_bar(shown, "building", "entries") as progress:
+    with bars.progress_bar(shown, "building") as progress:
         progress(3, 9)
         while not enough():
             time.sleep(0.01)

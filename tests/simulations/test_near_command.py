@@ -118,8 +118,6 @@ def test_the_proposal_bears_limits_of_the_key_that_the_design_takes(
         "10",
         "--recall",
         "80",
-        "--key-days",
-        "7",
         "--json",
         str(result),
     ]
@@ -128,14 +126,11 @@ def test_the_proposal_bears_limits_of_the_key_that_the_design_takes(
     limits, point = (json.loads(result.read_text())[name] for name in ("limits", "proposal"))
     tokening, found = of_values(point["tokening"] | limits)
     assert replace(found, key_expires=0) == limits_for(tokening, 1 / 1024, 1 / 4)
-    assert began + 7 * 86_400 - 1 <= found.key_expires <= time.time() + 7 * 86_400
+    assert began + 30 * 86_400 - 1 <= found.key_expires <= time.time() + 30 * 86_400
     said = capsys.readouterr().out
     assert f"--set all_evaluations={limits['all_evaluations']}" in said
     assert f"measured: {json.loads(result.read_text())['assess']}" in " ".join(said.split())
     assert "publish a full set, with a new key, before that or before the key expires" in said
-    assert run(["design", "tune", "--photographs", "10", "--recall", "80", "--key-days", "0"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "--set key_expires=0" in said and "before that: this one never ends" in said
 
 
 # --- bench near

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.text import Text
 
 from blindmatch_simulations.cli.console import say
 
@@ -32,64 +20,12 @@ if TYPE_CHECKING:
     from blindmatch_simulations.measure.phases import PhaseProgress
 
 
-@contextmanager
-def progress_bar(console: Console, what: str, unit: str, *, last: str = "") -> Iterator[Progress]:
-    """A bar with rate, time taken and time left; yields a `Progress`. It appears at the first call, so that
-    input that is refused at once leaves none behind.
-
-    Args:
-        unit: what is counted, e.g. ``entries``; ``bytes`` are shown as kB and MB.
-        last: is done when all are through, without a number.
-    """
-    counts = (
-        (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (CountColumn(unit), RateColumn())
-    )
-    shown = bars(console, counts)
-    tasks: list[TaskID] = []
-
-    def progress(done: int, whole: int) -> None:
-        if not tasks:
-            shown.start()
-            tasks.append(shown.add_task(what, total=whole, completed=done))
-        ends = bool(last) and done >= whole
-        shown.update(tasks[0], completed=done, total=whole, description=last if ends else what)
-
-    with _told(shown):
-        try:
-            yield progress
-        finally:
-            if tasks:
-                shown.stop()
-
-
-class CountColumn(MofNCompleteColumn):
-    """How many of how many, and of what."""
-
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        whole = "?" if task.total is None else f"{int(task.total):,}"
-        return Text(f"{int(task.completed):,}/{whole} {self._unit}", style="progress.download")
-
-
-class RateColumn(ProgressColumn):
-    """How many a second: of the last half minute, and at the end of the whole."""
-
-    def render(self, task: Task) -> Text:
-        rate = task.finished_speed or task.speed
-        if rate is None:
-            return Text()
-        return Text(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s", style="progress.data.speed")
-
-
-def bars(console: Console, counts: Sequence[ProgressColumn] = (MofNCompleteColumn(),)) -> Bars:
+def bars(console: Console) -> Bars:
     """Progress bars in the house style; plain lines where the output is no terminal."""
     return Bars(
         TextColumn("{task.description}"),
         BarColumn(),
-        *counts,
+        MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
@@ -140,3 +76,17 @@ def phases(console: Console) -> Iterator[PhaseProgress]:
         finally:
             if shown.tasks:
                 shown.stop()
+
+
+@contextmanager
+def progress_bar(console: Console, title: str) -> Iterator[Progress]:
+    """One bar; it appears at the first call, so that input that is refused at once leaves none behind."""
+    begun = list["Progress"]()
+    with phases(console) as begin:
+
+        def progress(done: int, total: int) -> None:
+            if not begun:
+                begun.append(begin(title))
+            begun[0](done, total)
+
+        yield progress

@@ -198,7 +198,7 @@ def learn(
     held = [_picture(path) for path in files_of(pictures)] if pictures else []
     with (
         open_named(deployment, name) as entries,
-        progress_bar(people(), "reference hashes", "entries") as progress,
+        progress_bar(people(), "reference hashes") as progress,
     ):
         known = add_references(deployment, entries, held, progress)
         labels = len(entries)

@@ -33,6 +33,8 @@ app = Commands(no_args_is_help=True)
 
 TUNABLE: Final = "token-psi"
 SEED: Final = 23
+KEY_DAYS: Final = 30
+"""After which a proposed key expires."""
 POINT_COLUMNS: Final = (
     *("k", "bands", "probes", "needed", "recall >= %", "held out %"),
     *("device u", "list costs", "bytes asked"),
@@ -119,21 +121,6 @@ PhotographsOption = Annotated[
     typer.Option(min=10, max=350, help="Of the reference corpus, each with every edit; half choose."),
 ]
 TunableArgument = Annotated[str, typer.Argument(help="The design; token-psi alone has parameters to tune.")]
-SecrecyOption = Annotated[
-    float, typer.Option(min=0, help="Log2 of the evaluations that may reveal the whole list, at least.")
-]
-AloneOption = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of a uniform list one account may open in a key's life.")
-]
-PooledOption = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of it that all accounts together may open.")
-]
-KeyDaysOption = Annotated[
-    int,
-    typer.Option(
-        min=0, max=3650, help="Days from now until the key expires; 0 for never (see: list build --help)."
-    ),
-]
 
 
 @app.command("tune")
@@ -144,10 +131,6 @@ def tune_design(
         float, typer.Option(min=0, max=100, help="Recall in percent, at least: by the interval's lower end.")
     ] = 99.0,
     device: Annotated[float, typer.Option(min=0, help="Most CPU of the device a picture, in u.")] = 900.0,
-    secrecy: SecrecyOption = 25.0,
-    alone: AloneOption = 1 / 1024,
-    pooled: PooledOption = 1 / 4,
-    key_days: KeyDaysOption = 30,
     photographs: PhotographsOption = 350,
 ) -> Found:
     """Draw the frontier of recall, device cost and list secrecy, and propose parameters and key limits.
@@ -164,15 +147,15 @@ def tune_design(
 
     if design != TUNABLE:
         raise typer.BadParameter(f"only {TUNABLE} has parameters to tune, not {design}")
-    wishes = Wishes(1 << log2n, recall, device, 2.0**secrecy, alone=alone, pooled=pooled)
+    wishes = Wishes(1 << log2n, recall, device)
     corpus = read()
     of = np.random.Generator(np.random.PCG64(SEED)).permutation(np.flatnonzero(corpus.photographs))
     with phases(people()) as begin:
         found = tune(corpus.pairs.of(of[:photographs]), wishes, SEED, begin("combinations"))
-    return _tuned(design, photographs, wishes, found, key_days)
+    return _tuned(design, photographs, wishes, found)
 
 
-def _tuned(design: str, photographs: int, wishes: Wishes, found: Frontier, key_days: int) -> Found:
+def _tuned(design: str, photographs: int, wishes: Wishes, found: Frontier) -> Found:
     from blindmatch_simulations.evaluation.studies.near_bench import limits_for
 
     least = wishes.recall - 5
@@ -183,7 +166,7 @@ def _tuned(design: str, photographs: int, wishes: Wishes, found: Frontier, key_d
     if found.proposal is None:
         words = "no combination does all that was asked for: lower a wish"
         return Found(result | {"proposal": None, "limits": None}, (made, words), exit_codes.WRONG)
-    expires = int(time.time()) + key_days * 86_400 if key_days else 0
+    expires = int(time.time()) + KEY_DAYS * 86_400
     tokening = found.proposal.tokening
     limits = limits_for(tokening, wishes.alone, wishes.pooled, expires)
     result |= {"proposal": to_builtins(found.proposal), "limits": limits.values()}
@@ -298,7 +281,7 @@ def _proposed(design: str, tokening: Tokening, limits: Limits) -> Iterator[str]:
     yield f"measured: {assess_line(design, tokening, limits)}"
     counts = (limits.account_evaluations, limits.all_evaluations)
     each, everyone = (f"{count // tokening.tokens:,}" for count in counts)
-    due = "before that" + (" or before the key expires" if limits.key_expires else ": this one never ends")
+    due = "before that or before the key expires"
     may = f"an account may have {each} pictures matched in the key's life, all together {everyone}"
     yield f"{may}: publish a full set, with a new key, {due}"
 

@@ -129,7 +129,7 @@ def files_of(folder: Path) -> list[Path]:
 def building() -> Iterator[Progress]:
     """The bar of a build; says what becomes of one that the user interrupts."""
     try:
-        with progress_bar(people(), "evaluating", "entries", last="writing the set") as progress:
+        with progress_bar(people(), "entries evaluated") as progress:
             yield progress
     except KeyboardInterrupt:
         ERR.print("what is computed stays: the same command goes on from there", style="yellow")
@@ -173,7 +173,7 @@ def submit(
     The folder is the whole truth: a picture that is no longer in it is no longer vouched for.
     """
     files, rng = files_of(folder), system_randomness()
-    with progress_bar(people(), "hashing pictures", "pictures") as progress:
+    with progress_bar(people(), "pictures hashed") as progress:
         summary = endorsing.submit(deployment, organisation, name, files, rng, progress)
     rejected = {str(reason): count for reason, count in summary.rejected.items()}
     result = {"organisation": organisation, "list": name, "hashes": summary.entries, "rejected": rejected}

@@ -96,8 +96,7 @@ def import_(
     """
     into = _into(deployment, name)
     onto = open_named(deployment, base) if base else None
-    last = f"sorting {source.name}"
-    with progress_bar(people(), f"importing {source.name}", "bytes", last=last) as progress:
+    with progress_bar(people(), f"bytes of {source.name} imported") as progress:
         summary = import_list(
             source.absolute(),
             into,
@@ -129,7 +128,7 @@ def pictures(
     """Add the hashes of a folder's pictures to the list NAME, or begin it with them."""
     into = _into(deployment, name)
     onto = open_list(into) if into.exists() else None
-    with progress_bar(people(), "hashing pictures", "pictures") as progress:
+    with progress_bar(people(), "pictures hashed") as progress:
         summary = list_pictures(files_of(folder), into, system_randomness(), onto=onto, progress=progress)
     return _changed(name, summary)
 
@@ -188,7 +187,7 @@ def export_(
     """Write the hashes of the list NAME to a file, readable by its owner alone."""
     with (
         open_named(deployment, name) as entries,
-        progress_bar(people(), "exporting", "hashes") as progress,
+        progress_bar(people(), "hashes exported") as progress,
     ):
         written = export(entries, export_format, out.absolute(), progress)
     result = {"list": name, "format": str(export_format), "hashes": written, "file": str(out)}
