@@ -402,11 +402,11 @@ def test_neither_a_removal_nor_another_designs_statement_in_the_root_endorses_an
 REMOVED = some_entries(4, 200)
 BATCHES = [
     (signed_batch(REMOVED, NAMES, Action.REMOVE), REMOVED),
-    *[(signed_batch(part, NAMES[:2]), part) for part in (ENTRIES, MORE, some_entries(64, 300))],
+    *[(signed_batch(part, NAMES[:2]), part) for part in (ENTRIES, MORE, some_entries(16, 300))],
     (signed_batch(REMOVED, epochs=(1, 1)), REMOVED),
     (signed_batch(ENTRIES, epochs=(2, 9)), ENTRIES),
 ]
-"""Batches of 4, 5, 3, 64, 4 and 5 entries; the first lists none, the last holds from the next epoch on."""
+"""Batches of 4, 5, 3, 16, 4 and 5 entries; the first lists none, the last holds from the next epoch on."""
 
 
 def trees_of(table: EndorsedTable, terms: Terms = TERMS) -> bytearray:
@@ -422,7 +422,7 @@ def opened_trees(raw: bytes | bytearray, epoch: int = 1, root: bytes | None = No
 
 def test_a_proof_by_kept_trees_has_the_same_bytes_as_one_without() -> None:
     for epoch in (1, 2):
-        table = table_of(BATCHES, 80, epoch)
+        table = table_of(BATCHES, 32, epoch)
         trees = opened_trees(trees_of(table), epoch)
         for _, entries in BATCHES:
             for row in range(len(entries)):
@@ -434,15 +434,15 @@ def test_a_proof_by_kept_trees_has_the_same_bytes_as_one_without() -> None:
 
 
 def test_a_proof_by_kept_trees_compares_no_section_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = table_of(BATCHES, 80)
+    table = table_of(BATCHES, 32)
     trees = opened_trees(trees_of(table))
-    slow = prove(table_of(BATCHES, 80), TERMS, label(ENTRIES, 3))
+    slow = prove(table_of(BATCHES, 32), TERMS, label(ENTRIES, 3))
     monkeypatch.setattr(SetFile, "section", lambda *_: pytest.fail("a whole section was read"))
     assert prove(table, TERMS, label(ENTRIES, 3), trees) == slow
 
 
 def test_no_wrong_byte_of_kept_trees_changes_a_proof() -> None:
-    table = table_of(BATCHES, 80)
+    table = table_of(BATCHES, 32)
     raw, held = trees_of(table), label(ENTRIES, 3)
     slow, refused = prove(table, TERMS, held), 0
     assert slow is not None
@@ -466,7 +466,7 @@ def test_no_wrong_byte_of_kept_trees_changes_a_proof() -> None:
 
 @pytest.mark.parametrize("what", ["other set", "other terms", "other root", "too few", "far away"])
 def test_kept_trees_that_fit_by_themselves_and_are_of_something_else_change_no_proof(what: str) -> None:
-    table = table_of(BATCHES, 80)
+    table = table_of(BATCHES, 32)
     slow = prove(table, TERMS, label(ENTRIES, 3))
     other = table_of([(signed_batch(MORE, NAMES), MORE)], 3) if what == "other set" else table
     raw = trees_of(other, OTHERS["deployment"] if what == "other terms" else TERMS)
@@ -480,15 +480,15 @@ def test_kept_trees_that_fit_by_themselves_and_are_of_something_else_change_no_p
             elif kind == KIND_STARTS:
                 content = b"\xff" * len(content)
             writer.section(kind, [content], 1)
-        writer.finish(80)
+        writer.finish(32)
         raw = bytearray(out.getvalue())
     trees = opened_trees(raw, root=bytes(32) if what == "other root" else None)
     assert prove(table, TERMS, label(ENTRIES, 3), trees) == slow
 
 
 def test_an_altered_table_gives_by_kept_trees_no_proof_that_does_not_hold() -> None:
-    raw = file_of(BATCHES, 80)
-    trees, held = opened_trees(trees_of(table_of(BATCHES, 80))), label(ENTRIES, 3)
+    raw = file_of(BATCHES, 32)
+    trees, held = opened_trees(trees_of(table_of(BATCHES, 32))), label(ENTRIES, 3)
     root, refused = trees.root, 0
     for at in range(len(raw)):
         altered = bytearray(raw)
@@ -503,7 +503,7 @@ def test_an_altered_table_gives_by_kept_trees_no_proof_that_does_not_hold() -> N
 
 
 def test_trees_are_kept_of_no_table_that_was_altered() -> None:
-    raw = bytearray(file_of(BATCHES, 80))
+    raw = bytearray(file_of(BATCHES, 32))
     at = SetFile(raw, "table", INFO.name, INFO.version).row(KIND_LEAVES).offset
     raw[at] ^= 1
     with pytest.raises(SetFileError, match="altered"):

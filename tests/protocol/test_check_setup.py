@@ -224,7 +224,7 @@ def test_a_number_of_elements_that_no_request_has_is_refused(count: int) -> None
 # --- after it, no step fails ----------------------------------------------------------------------
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_what_was_accepted_makes_no_step_fail_whatever_the_picture(data: st.DataObject) -> None:
     """Bytes of any section change under right digests and sums; a set-up that is accepted answers all."""

@@ -38,7 +38,7 @@ AT_THE_MATCHER = {
     "forged": {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"},
 }
 """How attempts of each kind may end."""
-ATTEMPTS = 150
+ATTEMPTS = 60
 
 
 async def attacked(

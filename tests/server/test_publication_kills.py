@@ -61,7 +61,7 @@ def test_a_kill_after_a_batch_loses_none_of_the_batches_before(
     assert published(tmp_path) == whole
 
 
-@pytest.mark.parametrize("batch", range(1, BATCHES))
+@pytest.mark.parametrize("batch", [1, BATCHES - 1])
 def test_a_build_with_helpers_that_is_killed_goes_on_with_and_without_them(
     tmp_path: Path, whole: dict[str, bytes], batch: int
 ) -> None:

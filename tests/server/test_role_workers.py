@@ -21,6 +21,7 @@ from blindmatch_server.matching.enrolments import NotEnrolledError
 from blindmatch_server.matching.service import MatchingConfig, open_matching
 from dummy_designs import IN_PROCESSES, AskMasked, Unmasked, in_processes
 from support.dying import end_by_themselves, is_running, left_by
+from support.row_functions import given
 
 from .deployment import ALICE, Client, Deployment, refused
 from .test_enrolments import HASHES, head, masking, parts, source
@@ -90,11 +91,7 @@ def test_errors_of_a_role_come_back_from_a_worker_as_they_are() -> None:
     workers = Workers(1)
     try:
         for error in (EpochMismatchError("step", "rule", "field"), NotEnrolledError()):
-            found = workers.result(workers.submit(_given, error))
+            found = workers.result(workers.submit(given, error))
             assert (type(found), str(found)) == (type(error), str(error))
     finally:
         workers.end()
-
-
-def _given(error: Exception) -> Exception:
-    return error

@@ -60,12 +60,12 @@ def computed(
 
 
 class TestRows:
-    @pytest.mark.parametrize(("count", "size"), [(1, 4), (7, 4), (40, 1)])
-    def test_are_the_functions_in_the_order_of_the_batches_whatever_it_prints(
-        self, workers: WorkerPool, count: int, size: int
+    def test_are_the_functions_in_the_order_of_the_batches_whatever_it_prints_each_time_they_are_asked_for(
+        self, workers: WorkerPool
     ) -> None:
-        expected = row_functions.mixed(SECRET, entries(count))
-        assert (computed(workers, row_functions.talking, count, size) == expected).all()
+        for count, size in ((1, 4), (7, 4), (40, 1)):
+            expected = row_functions.mixed(SECRET, entries(count))
+            assert (computed(workers, row_functions.talking, count, size) == expected).all()
 
     def test_come_from_processes_that_an_interrupted_terminal_does_not_reach_and_end_when_nobody_wants_more(
         self, workers: WorkerPool
@@ -94,10 +94,6 @@ class TestRows:
         with WorkerPool(1) as alone:
             pids = computed(alone, row_functions.whose, 4, 2).view(np.uint64)
             assert set(pids.ravel().tolist()) == {os.getpid()}
-
-    def test_can_be_asked_for_again(self, workers: WorkerPool) -> None:
-        first, second = (computed(workers, row_functions.mixed, 8, 4) for _ in range(2))
-        assert (first == second).all()
 
     def test_a_worker_pool_is_an_executor_with_helpers(self, workers: WorkerPool) -> None:
         assert isinstance(workers, WorkerProcesses)
