@@ -14,10 +14,8 @@ from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.corpus.bounds import LEAST_DIFFERENCE, NONE_DIFFERS, paired
 from blindmatch_simulations.evaluation.corpus.hashing import fingerprint_of
 from blindmatch_simulations.evaluation.studies import evidence, reference
-from blindmatch_simulations.evaluation.studies import reference_making as making
 from blindmatch_simulations.evaluation.studies.near_pictures import hamming
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference, Row, about, unpacked
-from blindmatch_simulations.evaluation.studies.reference_making import APART, OF_A_KIND, Kinds, gone, make
 from blindmatch_simulations.measure.intervals import clopper_pearson, clustered_share
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Results, read
@@ -33,6 +31,8 @@ from blindmatch_simulations.testbed.pictures.crops import (
 )
 from blindmatch_simulations.testbed.pictures.pool import drawing
 from PIL import Image
+from support import reference_making as making
+from support.reference_making import APART, OF_A_KIND, Kinds, gone, make
 
 NAMES = ("reference.json", "reference.csv.xz", "reference.npz.xz")
 FEW = tuple(BY_NAME[name] for name in ("identical", "jpeg-50", "crop-2%", "rotate-2", "flip"))

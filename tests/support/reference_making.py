@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import blindmatch_simulations
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec.errors import PictureError
@@ -26,9 +27,6 @@ from blindmatch_protocol.picture import pdq
 from blindmatch_protocol.picture.decode import luminance
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY
 from blindmatch_server.storage.files import replace_file
-from msgspec import Struct
-from PIL import Image
-
 from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.corpus.cache import Cache, FileSeen, Print
 from blindmatch_simulations.evaluation.corpus.hashing import both_of, prints
@@ -39,6 +37,8 @@ from blindmatch_simulations.evaluation.studies.near_pictures import hamming
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Row, near, packed, planes, read
 from blindmatch_simulations.measure.phases import PhaseProgress, each
 from blindmatch_simulations.testbed.pictures.crops import EDITS, stored_quickly
+from msgspec import Struct
+from PIL import Image
 
 OF_A_KIND: Final = 25
 APART: Final = 60
@@ -268,12 +268,12 @@ def gone(before: Sequence[Row], now: Sequence[Row]) -> list[str]:
 
 
 def main() -> None:
-    """Make it (python -m blindmatch_simulations.evaluation.studies.reference_making FOLDER)."""
-    data = Path(__file__).parents[2] / "data"
+    """Make it (`make corpus`)."""
+    data = Path(blindmatch_simulations.__file__).parent / "data"
     before = read().rows if (data / "reference.json").exists() else ()
     rows = make(Path(sys.argv[1]), data, Kinds(**table_of("reference")), fetched, _told)
     lost = gone(before, rows)
-    print(*lost, f"{len(rows):,} pictures; of the {len(before):,} before, {len(lost):,} are gone", sep="\n")
+    print(*lost, f"{len(rows):,} pictures; of the {len(before):,} before, {len(lost):,} are gone", sep="\n")  # noqa: T201
 
 
 def _told(title: str) -> Progress:
@@ -283,7 +283,7 @@ def _told(title: str) -> Progress:
         nonlocal said_at
         if done == total or time.monotonic() - said_at > _SAID_SECONDS:
             said_at = time.monotonic()
-            print(f"{title}: {done:,} of {total:,}", flush=True)
+            print(f"{title}: {done:,} of {total:,}", flush=True)  # noqa: T201
 
     return progress
 
