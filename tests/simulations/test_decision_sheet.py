@@ -146,8 +146,8 @@ def test_every_number_of_the_sheet_opens_what_it_stands_on(made: Drawn) -> None:
     links = [one for one in fromstring(made.sheet).iter("a") if one.get("class") == "n"]
     assert len(links) > 90
     opening = [one.get("href", "")[1:] for one in links]
-    assert {*opening} - {*made.evidence} == {"actors"} and opening.count("actors") == 1, "attacks alone"
-    assert [one for one in made.tree().iter() if one.get("id") == "actors"], "whose table is a part"
+    assert {*opening} - {*made.evidence} == {"actors", "after"}, "attacks alone, whose places are parts"
+    assert {"actors", "after"} <= {one.get("id") for one in made.tree().iter()}
 
 
 def test_found_is_the_share_of_all_edited_copies_with_that_of_the_providers_beside(
@@ -229,6 +229,8 @@ def test_innocents_follow_the_chosen_volume_and_photographs_go_up_to_the_highest
 def test_what_holds_in_every_design_holds_in_those_without_list_report_or_encryption(made: Drawn) -> None:
     words = _words(fromstring(made.sheet))
     assert "None finds new material (1d may), grooming, live streams, video, or, of edited copies:" in words
+    assert "says so at once; where the provider does (0a), the sender hears of the decision alone" in words
+    assert "alone; of opened vouchers, nothing. " in words and "(not in 1d) and a person decide" in words
     assert "mirrored left to right" in words and "half the width" not in words
     assert "Modified clients escape, except in 0a." in words
     assert "Where there is a list, curator and centre hold it" in words

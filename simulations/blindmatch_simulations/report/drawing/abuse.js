@@ -165,7 +165,7 @@ const abusePart = () =>
   section(
     "abuse",
     "How can it be abused, and who would notice?",
-    para(h`Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}.`),
+    para(h`Attacks that succeeded as declared: ${successes(false)}; against a claim: ${successes(true)}.${exposers().length ? h` Beyond 0b: ${exposers().length}.` : ""}`),
     ...actorsPart(),
     ...prevention(),
     fold("topics", "Each kind of abuse, by design", topics()),

@@ -51,7 +51,7 @@ const thresholdsSaid = () => {
       ["chance that false matches open an account", h`at most ${number(error)}`],
       ["how", "compound Poisson; blindmatch design threshold"],
     ]);
-  return h`For ${number(pictures)} pictures, at assumed rates, a model gives a threshold of ${number(needed[0])} if false matches are independent, ${opens("bursts", number(needed[1]), how)} in bursts (several at once).`;
+  return h`At ${number(error)} innocent accounts opened, ${number(pictures)} pictures each, assumed rates, a model gives a threshold of ${number(needed[0])} if false matches are independent, ${opens("bursts", number(needed[1]), how)} in bursts (several at once).`;
 };
 const stillAYear = () => number(Number((given("volume") * 1e-6 * DAYS).toPrecision(2)));
 const mostOfPhotographs = (row) => {

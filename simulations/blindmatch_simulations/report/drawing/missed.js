@@ -157,7 +157,7 @@ const missedPart = () => {
     "What is missed?",
     para(
       groups.some((each) => wayOf(each[0]))
-        ? h`Of ${number(whole)} photographs of the corpus with ${rows[0].recall_by_edit.length} edits each, by their ${term("perceptual hash", "hashes")}; this run sent ${plan.listed}.`
+        ? h`Of ${number(whole)} photographs of the corpus with ${unique(corpus("edit").map((one) => one.edit)).length} edits each, by their ${term("perceptual hash", "hashes")}; this run sent ${plan.listed}.`
         : h`${plan.listed} listed photographs were sent with every edit; designs of equal outcomes share a letter. New material is on no list.`,
     ),
     key,

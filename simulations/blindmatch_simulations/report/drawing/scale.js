@@ -135,7 +135,7 @@ const costEvidence = (row, n) => {
 const costAt = (row, n, where) => {
   const found = cores(row, n),
     all = moved(row, n);
-  const words = found ? (asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])}\u00a0cores`) : absent("");
+  const words = found ? (vouches(row) ? "cores not measured" : asksNobody(row) ? "no server asked" : h`${between(found[0], found[1])}\u00a0cores`) : absent("");
   return opens(where, h`${words}${all === null ? "" : `; ${bytesBetween(all)}`}`, () => costEvidence(row, n));
 };
 
