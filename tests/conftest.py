@@ -8,8 +8,10 @@ import gc
 import importlib
 import inspect
 import os
+import tomllib
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
+from copy import deepcopy
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -41,13 +43,16 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _computed_once() -> Iterator[None]:
-    """What is the same whenever it is asked for, thousands of times in a run: a command's parser, and the
-    public keys of a device's hundred pre-keys, all of which the library computes for each session."""
+    """What is the same whenever it is asked for, thousands of times in a run: a command's parser, what a TOML
+    text says, and the public keys of a device's hundred pre-keys, all of which the library computes for each
+    session."""
     import typer.main
     from blindmatch_simulations.cli import app
     from x3dh.pre_key_pair import PreKeyPair
 
     made = cache(app.app_for)
+
+    parsed = lru_cache(64)(tomllib.loads)
 
     def app_for(arguments: Sequence[str]) -> typer.Typer:
         called = next((word for word in arguments if word in app.COMMANDS), "")
@@ -55,6 +60,7 @@ def _computed_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "app_for", app_for)
+        patch.setattr(tomllib, "loads", lambda text: deepcopy(parsed(text)))
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
         patch.setattr(PreKeyPair, "pub", property(lru_cache(1 << 14)(PreKeyPair.pub.fget)))
         yield

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from blindmatch_simulations.testbed.deployment import doctor, operators, processes
 from blindmatch_simulations.testbed.deployment.folder import Deployment
+from support import assess_worker
 from support.command import in_process
 from support.forked_servers import forked_servers, serving
 
@@ -92,4 +93,11 @@ def prepared(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick_servers() -> Iterator[None]:
     """Servers that the test starts are forked: each a process of its own that need not import everything."""
     with forked_servers():
+        yield
+
+
+@pytest.fixture
+def quick_workers() -> Iterator[None]:
+    """Designs that an assessment measures have a small group as their large one."""
+    with assess_worker.quick_workers():
         yield

@@ -17,9 +17,9 @@ from blindmatch_simulations.cli import bars
 from blindmatch_simulations.cli.assess import FEWER, _row
 from blindmatch_simulations.evaluation.assess import alone, keeping, worker
 from blindmatch_simulations.evaluation.assess.observed import AloneRow, Check, Copies
-from blindmatch_simulations.evaluation.assess.plan import read_plan
+from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
 from blindmatch_simulations.evaluation.assess.results import Measured, check_folder, read_design
-from blindmatch_simulations.evaluation.assess.running import Assessment
+from blindmatch_simulations.evaluation.assess.running import SETS, Assessment, Ended
 from blindmatch_simulations.evaluation.assess.subjects import Done
 from blindmatch_simulations.evaluation.conformance import determinism
 from blindmatch_simulations.evaluation.conformance import run as run_of_checks
@@ -70,10 +70,10 @@ def test_checks_stop_when_their_work_is_used_up(checked: Any) -> None:
     assert [one.check for one in found] == [one.name for one in CHECKS[:3]]
 
 
-def test_a_row_names_what_was_not_checked(tmp_path: Path) -> None:
-    """The run is over, and the process of the checks begins."""
-    text, work = tiny(check_u=1), tmp_path / "work"
-    run = Assessment(tmp_path / "out", text, ["none"], "test", lambda title: lambda done, total: None)
+def after_the_run(folder: Path, check_u: int) -> Measured:
+    """The row of `none` once it was measured, and the process of its checks has had so much work."""
+    text, work = tiny(check_u=check_u), folder / "work"
+    run = Assessment(folder / "out", text, ["none"], "test", lambda title: lambda done, total: None)
     for path, content in ((work / worker.PLAN, text.encode()), (run._done_path("none"), DONE)):
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
@@ -81,6 +81,24 @@ def test_a_row_names_what_was_not_checked(tmp_path: Path) -> None:
     measured = read_design(run._path("none"))
     assert isinstance(measured, Measured)
     assert len(measured.checks) == len(CHECKS)
+    return measured
+
+
+def test_checks_of_the_conformance_suite_stand_in_the_row(tmp_path: Path) -> None:
+    row = after_the_run(tmp_path, 100_000_000)
+    assert row.figures["checks_failed"].value == 0.0
+    assert {check.verdict for check in row.checks} <= {"passed", "not applicable", "not comparable"}
+    assert row.figures["advantage"].value is None
+    assert row.figures["advantage"].why.startswith("games: nobody gets anything")
+
+
+def test_a_row_names_what_was_not_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def guard(self: Assessment, part: str, plan: Plan, folder: Path, name: str, *_: object) -> Ended:
+        worker._check(plan, self.out / SETS / f"{name}-{worker.CHECKED}", name)
+        return Ended("", 1.0, 1.0)
+
+    monkeypatch.setattr(Assessment, "_guard", guard)
+    measured = after_the_run(tmp_path, 1)
     assert [one.check for one in measured.checks if one.verdict == "passed"] == [CHECKS[0].name]
     left = {one.check for one in measured.checks if one.verdict == Verdict.NOT_CHECKED}
     assert "tightness" in left and measured.checks_why.startswith("the work for checks, 1 u, was used up")

@@ -202,6 +202,7 @@ def told(results: Results) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_workers")
 def test_a_whole_assessment_has_the_same_figures_with_a_cache_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

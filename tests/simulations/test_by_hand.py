@@ -17,12 +17,13 @@ from blindmatch_server.epochs.published import open_publication
 from support.command import COMMAND, Ran, blindmatch, environment, in_process, processes_of, refused
 from support.forked_servers import serving as forked_serving
 
+OTHERS = ("centre", "relay")
 SERVERS = ("centre", "matcher", "relay")
 
 
 @contextmanager
-def serving(home: Path, stop: signal.Signals = signal.SIGINT) -> Iterator[list[str]]:
-    """`serve all`, stopped with Ctrl-C or another signal; the lines it printed until it was ready."""
+def serving(home: Path) -> Iterator[list[str]]:
+    """`serve all`, stopped with Ctrl-C; the lines it printed until it was ready."""
     command = [*COMMAND, "serve", "all"]
     # as a shell starts what runs in its background: Ctrl-C ends it all the same
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -40,7 +41,7 @@ def serving(home: Path, stop: signal.Signals = signal.SIGINT) -> Iterator[list[s
         try:
             yield lines
         finally:
-            process.send_signal(stop)
+            process.send_signal(signal.SIGINT)
             left = process.communicate(timeout=240)[0]
     assert process.returncode == 0
     assert "Traceback" not in left
@@ -163,19 +164,6 @@ def seen_at_the_centre(home: Path, report: str) -> None:
     assert "NOT_FOUND" in unknown.err
 
 
-def test_servers_that_were_stopped_go_on_with_what_they_had(home: Path, samples: Path) -> None:
-    listed = sorted((samples / "listed").iterdir())[0]
-    with serving(home, signal.SIGTERM):
-        done(in_process(home, "device", "register", "alice"))
-        done(in_process(home, "device", "register", "bob"))
-        done(in_process(home, "device", "send", "alice", "bob", "--picture", listed))
-    assert all("drained" in (home / name / "log.jsonl").read_text() for name in SERVERS)
-    with forked_serving(home):
-        inbox = done(in_process(home, "device", "inbox", "bob", "--json", "-")).json
-        assert [one["pictures"] for one in inbox] == [1]
-        assert len(done(in_process(home, "centre", "list", "--json", "-")).json) == 1
-
-
 def test_a_registration_without_servers_can_be_repeated(home: Path) -> None:
     early = in_process(home, "device", "register", "alice")
     assert (early.code, early.err.splitlines()) == (
@@ -195,11 +183,14 @@ def test_a_registration_without_servers_can_be_repeated(home: Path) -> None:
         assert "exists, with design oprf-psi and mode hold" in other.err
 
 
-def test_a_server_that_is_killed_is_named_and_the_others_go_on_until_they_are_stopped(home: Path) -> None:
+def test_a_server_that_is_killed_is_named_and_all_go_on_with_what_they_had(home: Path, samples: Path) -> None:
+    """The others run on until they are stopped; when all are started again, nothing is lost."""
     command = [*COMMAND, "serve", "all"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    listed = sorted((samples / "listed").iterdir())[0]
     with subprocess.Popen(command, env=environment(home), **pipes) as process:  # type: ignore[call-overload]
         next(line for line in process.stdout if line.startswith("ready"))
+        done(in_process(home, "device", "register", "alice"))
         (matcher,) = processes_of(home / "matcher")
         os.kill(matcher, signal.SIGKILL)
         said = process.stderr.readline()
@@ -210,10 +201,16 @@ def test_a_server_that_is_killed_is_named_and_the_others_go_on_until_they_are_st
         with subprocess.Popen([*COMMAND, *again, "--log", log], env=environment(home)) as more:
             while not (log.exists() and '"serving"' in log.read_text()):
                 time.sleep(0.05)
-            done(in_process(home, "device", "register", "alice"))
+            done(in_process(home, "device", "register", "bob"))
+            done(in_process(home, "device", "send", "alice", "bob", "--picture", listed))
             more.send_signal(signal.SIGTERM)
-            assert more.wait(timeout=240) == 0
-        process.send_signal(signal.SIGINT)
-        left = process.communicate(timeout=240)
+            assert more.wait(timeout=60) == 0
+        process.send_signal(signal.SIGTERM)
+        left = process.communicate(timeout=60)
     assert (process.returncode, left[1]) == (7, "error: matcher was killed by SIGKILL\n")
     assert processes_of(home) == []
+    assert all("drained" in path.read_text() for path in (log, *(home / one / "log.jsonl" for one in OTHERS)))
+    with forked_serving(home):
+        inbox = done(in_process(home, "device", "inbox", "bob", "--json", "-")).json
+        assert [one["pictures"] for one in inbox] == [1]
+        assert len(done(in_process(home, "centre", "list", "--json", "-")).json) == 1

@@ -37,7 +37,7 @@ HONEST = (
         for design in (oprf_psi.DESIGN, device_list_hashed.DESIGN, partial_hash.DESIGN, third_party.DESIGN)
     ),
 )
-QUICKER = (24, 24)
+QUICKER = (12, 12)
 HIDING = (oprf_psi.DESIGN, device_list_hashed.DESIGN, third_party.DESIGN)
 FEW = (8, 8)
 """Runs of designs that show some party the hash, or nobody anything: games have little to find there."""

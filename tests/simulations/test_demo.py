@@ -36,8 +36,10 @@ LEAKY = Path(__file__).with_name("leaky_designs.py")
 EXAMPLE = TESTS.parent / "examples" / "exact_upload.py"
 SET_SIZE = 300
 BUILT_IN = [registered.design.info.name for registered in built_in_designs()]
-OFTEN = {"provider-scan", "token-psi"}
-"""Each of another kind; the rest run with the slow tests."""
+OFTEN = {"provider-scan"}
+"""Of designs that oprf-psi is not like; the rest run with the slow tests."""
+CARRIED_ALIKE = {"carried-split-psi", "carried-token-psi"}
+"""Carried as oprf-psi is; and what is carried has a demo of its own."""
 KEYS = {
     "design",
     "set_size",
@@ -144,7 +146,7 @@ def check_right(done: Demo, workload: Workload, design: AnyDesign) -> None:
     [
         pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow)
         for name in BUILT_IN
-        if name != "oprf-psi"
+        if name != "oprf-psi" and name not in CARRIED_ALIKE
     ],
 )
 def test_the_demo_is_right_for_a_built_in_design(

@@ -167,6 +167,7 @@ def traces(path: Path, folder: Path, found: OwnPictures) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_workers")
 def test_an_assessment_of_own_pictures_keeps_rates_alone(
     folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,6 +179,7 @@ def test_no_cell_of_a_table_is_a_formula_to_a_spreadsheet(start: str, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_workers")
 def test_a_sweep_is_measured_point_by_point_resumed_and_read_as_one_table(tmp_path: Path) -> None:
     workload, out = tmp_path / "w.toml", tmp_path / "out"
     workload.write_text(TINY + "[sweep]\nset = { bits = [4, 12] }\n")
@@ -201,6 +202,7 @@ def test_a_sweep_is_measured_point_by_point_resumed_and_read_as_one_table(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_workers")
 def test_what_tuning_proposes_is_measured_as_it_is_proposed(tmp_path: Path) -> None:
     told = ("design", "tune", "--photographs", 16, "--recall", 95, "--json", "-")
     proposed = in_process(tmp_path, *told).json

@@ -16,26 +16,31 @@ from defusedxml.ElementTree import fromstring
 from py_mini_racer import MiniRacer
 
 _CALL = """
-const last = new Map();
-const drawnOf = (text, sheet) => {
-  if (last.get(sheet)?.text !== text) {
+// the sheet is a part like others, and drawn with them, whichever view is asked for
+const [, , sheetPartOf] = PARTS.find(([id]) => id === "sheet");
+let sheetDrawn = "", last = {};
+PARTS.find(([id]) => id === "sheet")[2] = () => (sheetDrawn = sheetPartOf());
+const drawnOf = (text) => {
+  if (last.text !== text) {
     const {data, given, run} = JSON.parse(text);
     const inputs = Object.fromEntries(data.sources.inputs.map((one) => [one.ident, one.value]));
-    const state = {run, given: {...inputs, ...given}, open: [], kept: "", sheet};
-    last.set(sheet, {text, made: draw(data, state)});
+    const made = draw(data, {run, given: {...inputs, ...given}, open: [], kept: "", sheet: false});
+    last = {text, made, sheet: String(sheetDrawn)};
   }
-  return last.get(sheet).made;
+  return last;
 };
-const partsText = (text) => JSON.stringify({...drawnOf(text, false), evidence: null});
+const partsText = (text) => {
+  const {made: {main, nav, foot}, sheet} = drawnOf(text);
+  return JSON.stringify({main, nav, foot, sheet});
+};
 const evidenceText = (text) => JSON.stringify(
-  Object.fromEntries([...drawnOf(text, false).evidence].map(([place, held]) => [place, held()])));
-const openedText = (text, place) => JSON.stringify(drawnOf(text, false).evidence.get(place)());
-const sheetText = (text) => JSON.stringify(drawnOf(text, true).main);
+  Object.fromEntries([...drawnOf(text).made.evidence].map(([place, held]) => [place, held()])));
+const openedText = (text, place) => JSON.stringify(drawnOf(text).made.evidence.get(place)());
 const attemptedText = (text) => {
   try {
-    const {main, nav, foot, evidence} = drawnOf(text, false);
+    const {made: {main, nav, foot, evidence}, sheet} = drawnOf(text);
     const opened = [...evidence.values()].map((held) => held());
-    return [main, nav, foot, ...opened, drawnOf(text, true).main, pictureOf(JSON.parse(text).data)].join("");
+    return [main, nav, foot, sheet, ...opened, pictureOf(JSON.parse(text).data)].join("");
   } catch (error) {
     return `refused: ${error.message}`;
   }
@@ -64,7 +69,7 @@ const picturedText = (text) => {
 
 
 class Drawn:
-    """The page's parts as text, each drawn when it is first asked for: `evidence` by place; and the sheet."""
+    """The page's parts as text, and the decision sheet; `evidence` by place is opened if it is asked for."""
 
     def __init__(self, asked: str) -> None:
         self._asked = asked
@@ -85,13 +90,13 @@ class Drawn:
     def foot(self) -> str:
         return self._parts["foot"]
 
+    @property
+    def sheet(self) -> str:
+        return self._parts["sheet"]
+
     @cached_property
     def evidence(self) -> dict[str, str]:
         return self._drawn("evidenceText")
-
-    @cached_property
-    def sheet(self) -> str:
-        return self._drawn("sheetText")
 
     def _drawn(self, function: str, *arguments: str) -> Any:
         return json.loads(_engine().call(function, self._asked, *arguments))

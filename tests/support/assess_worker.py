@@ -1,0 +1,33 @@
+"""The worker of an assessment, for tests: its large group is small, and a public key is computed once.
+
+``quick_workers()`` has assessments run it, in the place of the worker that it goes on as.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+from blindmatch_simulations.evaluation.assess import observing, running, worker
+from x3dh.pre_key_pair import PreKeyPair
+
+GROUP = 8
+"""People of its large group; each is a device of its own."""
+
+
+@contextmanager
+def quick_workers() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        patch.setattr(running, "WORKER", "support.assess_worker")
+        yield
+
+
+if __name__ == "__main__":
+    observing.LARGE_GROUP = GROUP  # type: ignore[misc]
+    PreKeyPair.pub = property(lru_cache(1 << 14)(PreKeyPair.pub.fget))  # type: ignore[method-assign]
+    sys.exit(worker.main(sys.argv[1:]))
