@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from blindmatch_server.log import witness
 from blindmatch_simulations.testbed.deployment import doctor, operators, processes
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from support import assess_worker
@@ -20,6 +21,7 @@ def _patient() -> Iterator[None]:
     """What is late since the machine is busy is waited for: no deadline decides what a test finds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(doctor, "SECONDS", 60.0)
+        patch.setattr(witness, "SECONDS", 60.0)
         patch.setattr(operators, "DEADLINE_SECONDS", 240.0)
         patch.setattr(processes, "STOP_SECONDS", 240.0)
         yield

@@ -8,7 +8,7 @@ import shutil
 import socket
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -114,13 +114,20 @@ def test_servers_that_do_not_run_are_named(home: Path) -> None:
     refused(in_process(home, "device", "register", "alice"), UNREACHABLE, "the matcher cannot be reached")
 
 
-def test_a_server_that_is_gone_is_unreachable_and_the_message_is_kept(served: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    with socket.socket() as held:
+        yield held
+
+
+def test_a_server_that_is_gone_is_unreachable_and_the_message_is_kept(
+    served: Path, silent: socket.socket, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     shutil.copytree(served, home)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    silent.bind(("127.0.0.1", 0))  # without a listener, and nobody else gets one there
     for party in (Party.PROVIDER, Party.CENTRE):
-        Deployment.open(home).port_file(party).write_text(f"{port}\n")
+        Deployment.open(home).port_file(party).write_text(f"{silent.getsockname()[1]}\n")
     ran = in_process(home, "device", "send", "alice", "bob", "--text", "hi", "--json", "-")
     assert ran.code == UNREACHABLE
     assert [(one["delivered"], "the relay cannot be reached" in one["notice"]) for one in ran.json] == [

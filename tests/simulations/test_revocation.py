@@ -106,7 +106,7 @@ def test_a_stolen_certificate_acknowledges_nothing_and_its_open_stream_gets_noth
     with connection(world, Party.PROVIDER, held) as channel:
         asks = queue.SimpleQueue[pb.Ask | None]()
         line = rpc.RelayStub(channel).Connect(iter(asks.get, None))
-        asks.put(pb.Ask(receive=pb.ReceiveRequest(wait_ms=20_000)))
+        asks.put(pb.Ask(receive=pb.ReceiveRequest(wait_ms=200_000)))
         world.send_text("bob", "alice", "before")
         first = next(line)
         assert first.receive.sequence

@@ -62,7 +62,7 @@ class World:
                 "key": "checker.key",
                 "server_names": {role: party.dns_name for role, party in info.roles.items()},
             },
-            "limits": {"reply_bytes": 4096, "answer_ms": 30_000},
+            "limits": {"reply_bytes": 4096, "answer_ms": 240_000},
         }
         path = self.folder / f"{info.name}.json"
         path.write_text(json.dumps(made | fields))
