@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import Progress, no_progress
-from blindmatch_simulations.cli.population import _rows, unseen
+from blindmatch_simulations.cli.population import _rows, opened, unseen
 from blindmatch_simulations.evaluation.assess.results import AnyResults, Measured
 from blindmatch_simulations.evaluation.population import bands, outputs, running
 from blindmatch_simulations.evaluation.population.bands import calibrated
@@ -32,6 +32,7 @@ from blindmatch_simulations.evaluation.population.model import literature as lit
 from blindmatch_simulations.evaluation.population.outputs import load
 from blindmatch_simulations.evaluation.population.running import (
     Options,
+    Subject,
     _subject,
     read_results,
     run,
@@ -39,6 +40,7 @@ from blindmatch_simulations.evaluation.population.running import (
 )
 from blindmatch_simulations.measure.intervals import one_sided_most_rate, share
 from blindmatch_simulations.measure.results import Figure, encode, read, sealed
+from blindmatch_simulations.report.yearly import _year_behaviour
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 from msgspec.structs import replace
 from msgspec.structs import replace as replaced
@@ -621,3 +623,32 @@ def test_bad_input_to_the_command_ends_in_one_line(tmp_path: Path) -> None:
 
 def test_inputs_written_out_are_those_that_were_read(whole_quickly: dict[str, Any]) -> None:
     assert whole_quickly["inputs"] == msgspec.to_builtins(EU)
+
+
+def test_only_designs_with_vouchers_have_a_threshold_of_matches() -> None:
+    """The classifier's parameter of that name is a score."""
+    found = {one.design: one.behaviour for one in subjects(read_results(None), EU, []) if one.behaviour}
+    assert {name: one.threshold for name, one in found.items() if one.threshold > 1} == {
+        "threshold-near": 4, "threshold-psi": 4
+    }  # fmt: skip
+    assert {one.made_up for one in found.values()} == {0.0, 0.01}
+    assert (
+        "its threshold of 4 is left out" in _year_behaviour(Subject("psi", found["threshold-psi"]))["source"]
+    )
+
+
+def test_a_design_with_a_threshold_says_what_reports_nothing_and_whom_it_opens(
+    quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bands, "RUNS", 50)
+    (row,) = run(EU, None, ["threshold-psi"], Options(3_000_000, 45))["designs"]
+    told, (true, missed) = (
+        row["threshold"],
+        (row["run"][name] for name in ("true_reports", "held_by_threshold")),
+    )
+    assert 0 < true["value"] < missed["value"] / 3
+    assert true["low"] <= true["expected"] <= true["high"]
+    words = opened(row)
+    assert "fewer than 4 matches in 30 days reports nothing. Expected: of 3,000 sharers" in words
+    assert told["seen"]["from_utility"] < told["seen"]["from_t"] < 100
+    assert told["opened_wrongly_a_year"]["value"]["bursts"] > 10_000

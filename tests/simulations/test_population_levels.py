@@ -25,6 +25,7 @@ from blindmatch_simulations.evaluation.population.model import (
     stream,
 )
 from blindmatch_simulations.evaluation.population.outputs import tornado
+from blindmatch_simulations.evaluation.population.threshold import opened_accounts
 from blindmatch_simulations.measure.intervals import share
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.testbed.deployment.registry import load_design
@@ -481,3 +482,91 @@ def test_more_pictures_a_day_are_no_more_files_of_known_material() -> None:
     by_pictures = {one.output: one for one in moved if one.input == "activity.pictures_a_day"}
     assert by_pictures["false_reports"].width > by_pictures["false_reports"].base / 2
     assert "true_reports" not in by_pictures or by_pictures["true_reports"].width < 1e-9
+
+
+def opening(days: int = 15, **changes: float) -> Model:
+    """A design with a threshold of 4 in a period of 5 days; no day is unlike another."""
+    steady = {"cascades__benign": 0.0, "cascades__known": 0.0, "outages__chance": 0.0}
+    seen = replace(behaviour(), threshold=4, period=5, made_up=0.01)
+    return model(inputs(**{**steady, **changes}), seen, 2_000, days)
+
+
+def simulated(its: Model, times: int, seed: int) -> Floats:
+    """True reports, false ones, accounts with a false one in a period, true matches, and sharers seen at all,
+    (times, 5): account by account and period by period, by nothing of the model but its rates."""
+    rng, given, found = np.random.default_rng(seed), average_environment(its), np.zeros((times, 5))
+    classes = np.repeat(np.arange(len(its.counts)), its.counts)
+    shares = np.concatenate([np.arange(n) < of for n, of in zip(its.counts, its.sharers, strict=True)])
+    for at in range(times):
+        shape, n = its.inputs.material.shape.value, len(classes)
+        sends = shares * rng.gamma(shape, its.sends / shape, n)
+        asks = np.where(shares & (rng.random(n) < its.modified), 1 - its.unnoticed, 1.0)
+        seen = np.zeros(n, bool)
+        for first in range(0, its.days, 5):
+            days = slice(first, first + 5)
+            true = rng.poisson(sends * asks * its.recall * given.listed[days].sum())
+            mean = its.rates[classes] * asks * given.false[days].sum()
+            false = its.series * rng.poisson(mean / its.series)
+            over = true + false >= 4
+            seen |= true >= 4
+            found[at] += [
+                (true * over).sum(),
+                (false * over).sum(),
+                (over & (false > 0)).sum(),
+                true.sum(),
+                0,
+            ]
+        found[at, 4] = seen.sum()
+    return found
+
+
+def test_a_threshold_in_periods_reports_what_a_simulation_of_accounts_does() -> None:
+    its = opening(12)
+    told, ran = simulated(its, 150, 5), np.array([block_counts(its, s, 0).sum(axis=1) for s in range(25)])
+    drawn, told_of = bands.totals(its, 2, 500), bands.expected(its)
+    rows = (Count.TRUE, Count.FALSE, Count.ACCOUNTS, Count.MATCHED)
+    for at, (row, total) in enumerate(zip(rows, (drawn.true, drawn.false, drawn.accounts), strict=False)):
+        assert alike(told[:, at], ran[:, row].astype(float)), row.name
+        assert alike(told[:, at], total.sum(axis=1)), row.name
+    assert alike(told[:, 0], float(told_of.true.sum()))
+    assert alike(told[:, 3] - told[:, 0], float(told_of.held[-1]))
+    # what the whole run counted together would report
+    whole = replace(its, behaviour=replace(its.behaviour, period=None))
+    assert bands.expected(whole).true.sum() > 1.2 * told_of.true.sum()
+
+
+def test_bands_of_a_threshold_in_periods_hold_what_heavy_senders_do_in_each() -> None:
+    its = opening(40, material__sharers=0.3, material__shape=0.1, material__files=20)
+    ran = np.array([block_counts(its, seed, 0).sum(axis=1) for seed in range(16)], float)
+    drawn = bands.totals(its, 3, 300)
+    for row, total in ((Count.TRUE, drawn.true), (Count.FALSE, drawn.false)):
+        low, high = np.quantile(total.sum(axis=1), [0.025, 0.975])
+        assert ((ran[:, row] >= low) & (ran[:, row] <= high)).mean() >= 0.88, row.name
+
+
+def test_sharers_that_a_threshold_sees_are_those_of_a_simulation() -> None:
+    its = opening(false_matches__series=1)
+    seen = opened_accounts(its)["seen"]
+    assert alike(simulated(its, 150, 6)[:, 4], seen["from_t"])
+    assert 0 < seen["from_utility"] < seen["from_t"] < its.sharers.sum()
+
+
+def test_accounts_that_false_matches_open_are_those_of_a_simulation_with_bursts() -> None:
+    its = opening(365, false_matches__others=0.0)
+    its = replace(its, behaviour=replace(its.behaviour, false_rate=Range(0.02, 0.02, 0.05)))
+    told, rng, opened = opened_accounts(its), np.random.default_rng(8), np.zeros((60, 2))
+    bursts, mean = told["bursts"], its.inputs.activity.pictures_a_day.value
+    pictures = np.maximum(1, np.round(np.repeat(its.rates, its.counts) * 5)).astype(int)
+    events = bursts["events"] * np.repeat(its.rates, its.counts) / mean
+    for at in range(60):
+        alone = rng.binomial(pictures, 0.02)
+        # of a mean number of events as of chance: a burst is never shorter than one match
+        sizes = np.array([rng.geometric(1 / bursts["size"], n).sum() for n in rng.poisson(events)])
+        opened[at] = (
+            (alone >= 4).sum(),
+            (np.minimum(rng.poisson(pictures * 0.02) + sizes, pictures) >= 4).sum(),
+        )
+    for at, how in enumerate(("independent", "bursts")):
+        assert alike(opened[:, at], told["opened_wrongly_a_year"]["value"][how] * 5 / 365), how
+    high = told["opened_wrongly_a_year"]["high"]
+    assert high["independent"] > told["opened_wrongly_a_year"]["value"]["independent"]

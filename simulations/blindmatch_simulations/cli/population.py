@@ -93,6 +93,7 @@ def _shown(made: Mapping[str, Any], size: str) -> Iterator[Table | str]:
     yield from parts(title, ("design", *SHOWN.values()), list(_rows(rows)), EFFORT)
     yield unseen(made)
     yield from (f"{one['design']}: {one['why']}" for one in rows if one["status"] != "measured")
+    yield from (opened(one) for one in rows if one.get("threshold"))
     yield table(f"what matters most: {rows[-1]['design']}", TORNADO, _widest(rows[-1]), TORNADO[:3])
     yield table(COMPARED, COUNTED, list(_years(made["calibration"])))
     yield f"digest {made['digest']}"
@@ -134,6 +135,21 @@ def _years(years: Iterable[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
             if what in one:
                 share = f"{100 * one[what]['residual_share']:+.1f}"
                 yield one["name"], what, one[what]["expected"], one[what]["counted"], share
+
+
+def opened(row: Mapping[str, Any]) -> str:
+    """What a design's threshold lets nobody see, and whom it opens all the same."""
+    one, wrong = row["threshold"], row["threshold"]["opened_wrongly_a_year"]
+    seen = " to ".join(short(one["seen"][end]) for end in ("from_utility", "from_t"))
+    chance, bursts = (
+        " to ".join(short(wrong[end][how]) for end in ("value", "high")) for how in ("independent", "bursts")
+    )
+    return (
+        f"{row['design']}: an account with fewer than {one['t']} matches in {one['days']} days reports "
+        f"nothing. Expected: of {one['sharers']:,} sharers their true matches open {seen}; false matches "
+        f"alone open an account {chance} times a year if independent, {bursts} with the bursts that `design "
+        "threshold` assumes."
+    )
 
 
 def unseen(made: Mapping[str, Any]) -> str:

@@ -179,9 +179,11 @@ def year_behaviours(results: Results) -> list[dict[str, Any]]:
 def _year_behaviour(one: Subject) -> dict[str, Any]:
     behaviour = one.behaviour
     assert behaviour is not None
+    source = f"found: {behaviour.recall.source}; wrongly matched: {behaviour.false_rate.source}"
+    if behaviour.threshold > 1:
+        source += f"; each match counts here: its threshold of {behaviour.threshold} is left out"
     return {
-        "name": one.design, "asks": float(behaviour.asks), "assumed": behaviour.assumed,
-        "source": f"found: {behaviour.recall.source}; wrongly matched: {behaviour.false_rate.source}",
+        "name": one.design, "asks": float(behaviour.asks), "assumed": behaviour.assumed, "source": source,
         "ranges": {name: to_builtins(getattr(behaviour, name)) for name in MEASURED},
         "entries": behaviour.entries,
     }  # fmt: skip

@@ -7,7 +7,8 @@ counts; above a threshold of 1, what sharers' false matches add is that of an av
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from math import ceil, log, log1p, nan
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +27,7 @@ from blindmatch_simulations.evaluation.population.model import (
     average_environment,
     drawn,
     model,
+    periods,
     spread_out,
     stream,
 )
@@ -131,7 +133,18 @@ class Totals(NamedTuple):
 
 def expected(model: Model) -> Totals:
     """Of every count. A threshold's false reports are those of an average environment."""
-    given = average_environment(model)
+    return _joined([_expected(its, part) for _, its, part in periods(model, average_environment(model))])
+
+
+def _joined(parts: Sequence[Totals]) -> Totals:
+    """Of periods one after the other; what one holds is held from then on."""
+    held = list(accumulate((part.held for part in parts), lambda before, part: part + before[..., -1:]))
+    return Totals(*(np.concatenate(rows, axis=-1) for rows in zip(*parts, strict=True)))._replace(
+        held=np.concatenate(held, axis=-1)
+    )
+
+
+def _expected(model: Model, given: Environment) -> Totals:
     sharing = sharers_crossing(model, given)
     mixed = mixed_crossing(model, given) if model.threshold > 1 else None
     true = sharing.reports if mixed is None else mixed[1]
@@ -196,6 +209,8 @@ def _accounts(model: Model) -> float:
     return float(honest @ -np.expm1(-(model.rates * singles / model.series + none)))
 
 
+ACTIVITIES: Final = 1_000
+"""Of sharers, by which integrals over their gamma distribution are taken."""
 RUNS: Final = 5_000
 """Of a year; of more days so many fewer, of fewer days no more."""
 
@@ -206,8 +221,52 @@ def totals(
     """`runs` populations, each in an environment of its own, every row with random numbers of its own; rows
     that the caller `had` are not drawn again."""
     runs = max(1, min(runs, RUNS * YEAR // model.days))
-    given = drawn(model, seed, runs, purpose)
-    sent, modified = _sharers(model, stream(seed, purpose, "sharers"), runs)
+    given, usual = drawn(model, seed, runs, purpose), average_environment(model)
+    sharers, parts = _sharers(model, stream(seed, purpose, "sharers"), runs), []
+    lasting = 1.0 if model.period >= model.days else _lasting(model, stream(seed, purpose, "lasting"), runs)
+    for (days, its, part), (_, _, average) in zip(periods(model, given), periods(model, usual), strict=True):
+        known = {name: rows[..., days] for name, rows in (had or {}).items()}
+        own = f"{purpose} from {days.start}" if days.start else purpose
+        parts.append(_totals(its, (part, average), sharers, lasting, (seed, own), known))
+    return _joined(parts)
+
+
+def _lasting(model: Model, rng: np.random.Generator, runs: int) -> Floats:
+    """Reports of a run over what is expected, (runs, 1): who sends much does so in each period."""
+    means = _means_by_activity(model)
+    reports = (means * chances_by_activity(model, model.threshold - 1)).sum(axis=1)
+    spread = reports.std() / max(reports.mean() * int(model.sharers.sum()) ** 0.5, 1e-300)
+    return np.asarray(np.maximum(1 + spread * rng.normal(size=(runs, 1)), 0))
+
+
+def chances_by_activity(model: Model, matches: int, asked: float = 1.0) -> Floats:
+    """How probably a sharer, a share `asked` of whose pictures is asked about, has so many true matches in
+    each period, float64 (`ACTIVITIES`, periods): equal numbers of sharers, from the least active on."""
+    from scipy.special import pdtrc
+
+    return np.asarray(pdtrc(matches - 1, asked * _means_by_activity(model)))
+
+
+def _means_by_activity(model: Model) -> Floats:
+    """True matches of a sharer who asks about everything."""
+    from scipy.special import gammaincinv
+
+    shape = model.inputs.material.shape.value
+    rates = gammaincinv(shape, (np.arange(ACTIVITIES) + 0.5) / ACTIVITIES) / shape
+    listed = [part.listed.sum() for _, _, part in periods(model, average_environment(model))]
+    return np.asarray(np.outer(rates, listed) * model.sends * model.recall)
+
+
+def _totals(
+    model: Model,
+    environments: tuple[Environment, Environment],
+    sharers: tuple[Floats, Floats],
+    lasting: Floats | float,
+    words: tuple[int, str],
+    had: Mapping[str, Floats],
+) -> Totals:
+    """Of one period, in its environments and the average one."""
+    (given, average), (sent, modified), (seed, purpose) = environments, sharers, words
     asked = sent - modified * model.unnoticed
     means = {
         "video": sent * given.video,
@@ -220,24 +279,26 @@ def totals(
         means["true"], means["held"] = asked * model.recall * given.listed, np.zeros(given.listed.shape)
     else:
         sharing, n = sharers_crossing(model, given), int(model.sharers.sum())
-        average = average_environment(model)
         mixed, plain = mixed_crossing(model, average), sharers_crossing(model, average)
-        opening = sharing.reached + (mixed[0] - plain.reached)
-        sharing = replace(sharing, reached=opening, reports=sharing.reports + (mixed[1] - plain.reports))
+        opening = lasting * (sharing.reached + (mixed[0] - plain.reached))
+        reports = lasting * (sharing.reports + (mixed[1] - plain.reports))
+        sharing = replace(sharing, reached=opening, reports=reports, squares=lasting * sharing.squares)
         means["held"] = sharing.matches - sharing.reports
-    made = dict(had or {})
+    made = dict(had)
     for name in means.keys() - made.keys():
         made[name] = stream(seed, purpose, name).poisson(np.maximum(means[name], 0)).astype(float)
     if model.threshold > 1:
         rng = stream(seed, purpose, "true")
-        opened = rng.binomial(n, np.minimum(sharing.reached[:, -1] / max(1, n), 1.0))
+        opened = rng.binomial(n, np.clip(sharing.reached[:, -1] / max(1, n), 0.0, 1.0))
         # what they have beyond the threshold differs by more than a Poisson number does
         reached = np.maximum(sharing.reached[:, -1], 1e-300)
         mean, square = sharing.reports[:, -1] / reached, np.asarray(sharing.squares)[:, -1] / reached
         beyond = np.maximum(mean - model.threshold, 1e-9)
         unlike = np.maximum((square - mean**2 - beyond) / beyond**2, 1e-9) / np.maximum(opened, 1e-9)
         more = np.asarray(rng.gamma(1 / unlike) * unlike)[:, None]
-        _, made["true"] = _opened(rng, opened, sharing, model.threshold, more)
+        # whom false matches open, too, has fewer true ones than the threshold
+        least = np.minimum(mean, model.threshold)[:, None]
+        _, made["true"] = _opened(rng, opened, sharing, least, more)
     if "false" not in made:
         made["false"], made["accounts"] = _draw_false(model, given, stream(seed, purpose, "reports"))
         if model.threshold > 1 and n:
@@ -280,7 +341,11 @@ def _draw_false(model: Model, given: Environment, rng: np.random.Generator) -> t
 
 
 def _opened(
-    rng: np.random.Generator, opened: Counts, crossing: Crossing, threshold: int, unlike: Floats | float = 1.0
+    rng: np.random.Generator,
+    opened: Counts,
+    crossing: Crossing,
+    threshold: Floats | int,
+    unlike: Floats | float = 1.0,
 ) -> tuple[Floats, Floats]:
     """Of accounts that `opened` in each run, the day; and reports of all, (runs, days).
 

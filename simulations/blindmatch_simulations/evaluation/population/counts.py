@@ -20,6 +20,7 @@ from blindmatch_simulations.evaluation.population.model import (
     Floats,
     Model,
     drawn,
+    periods,
     stream,
 )
 
@@ -33,7 +34,7 @@ _MATCHES: Final = 2_000_000
 
 
 class Count(IntEnum):
-    """Rows of a block's counts; accounts are counted on the day of their first false report."""
+    """Rows of a block's counts; accounts are counted on the day of their first false report, of a period."""
 
     TRUE = 0
     FALSE = 1
@@ -75,14 +76,16 @@ def block_counts(model: Model, seed: int, block: int) -> Counts:
     for at, (count, sharers) in enumerate(zip(model.counts, model.sharers, strict=True)):
         rngs = {name: stream(seed, "block", block, at, name) for name in STREAMS}
         others, here = (int(n * (block + 1)) // of - int(n * block) // of for n in (count - sharers, sharers))
-        _crowd(model, made, rngs["crowd"], others, model.rates[at] * environment.false / model.series)
+        for days, its, part in periods(model, environment):
+            _crowd(its, made[:, days], rngs["crowd"], others, model.rates[at] * part.false / model.series)
         each = (model.rates[at] + model.sends) * model.days
         # sharers to be drawn together, the same for all designs
         step = max(1, int(_MATCHES / max(each, 1.0)))
         for start in range(0, here, step):
             some = _sharers(model, rngs, min(step, here - start))
             _missed(model, made, rngs, some, environment)
-            _reported(model, made, rngs["reported"], some, environment, float(model.rates[at]))
+            for days, its, part in periods(model, environment):
+                _reported(its, made[:, days], rngs["reported"], some, part, float(model.rates[at]))
     return made
 
 

@@ -8,7 +8,7 @@ number with the account's rate times what stands there. A cascade of size m make
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate
@@ -63,6 +63,9 @@ class Behaviour(Struct, frozen=True):
     key: limits of a role's key, if the design has any.
     assumed: whether `false_rate` is the rate of the inputs, which no assessment measured.
     false_other: of pictures of all other kinds; None if kinds are not told apart.
+    threshold: matches of an account and period below which the design opens none.
+    period: days after which they are counted anew: a key's life; None for never.
+    made_up: share of pictures whose voucher is made up.
     """
 
     recall: Range
@@ -74,6 +77,9 @@ class Behaviour(Struct, frozen=True):
     key: KeyUse | None = None
     assumed: bool = False
     false_other: Range | None = None
+    threshold: int = 1
+    period: int | None = None
+    made_up: float = 0.0
 
     @property
     def false_others(self) -> Range:
@@ -188,8 +194,13 @@ class Model(Struct, frozen=True):
 
     @property
     def threshold(self) -> int:
-        """Matches of an account before any is reported."""
-        return int(self.inputs.centre.threshold.value)
+        """Matches of an account and period before any is reported: the centre's, or the design's."""
+        return max(int(self.inputs.centre.threshold.value), self.behaviour.threshold)
+
+    @property
+    def period(self) -> int:
+        """Days after which an account's matches are counted anew."""
+        return self.behaviour.period or self.days
 
     @property
     def series(self) -> int:
@@ -299,6 +310,14 @@ def drawn(model: Model, seed: int, runs: int | None = None, purpose: str = "run"
     down = np.where(struck, outages.part.value * model.behaviour.asks, 0.0)
     made = composed(model, false, kinds[0], kinds[1], down)
     return made if runs is not None else Environment(*(rows[0] for rows in astuple(made)))
+
+
+def periods(model: Model, given: Environment) -> Iterator[tuple[slice, Model, Environment]]:
+    """The days of each period, with the model and the environment of these days."""
+    for start in range(0, model.days, model.period):
+        days = slice(start, min(start + model.period, model.days))
+        its = replace(model, days=days.stop - start, growth=model.growth[days], unlisted=model.unlisted[days])
+        yield days, its, Environment(*(rows[..., days] for rows in astuple(given)))
 
 
 def average_environment(model: Model) -> Environment:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from blindmatch_protocol.contract import Progress, no_progress
+from blindmatch_protocol.contract import Learner, Progress, no_progress
+from blindmatch_protocol.designs.threshold_psi.shares import COIN_RANGE
 from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
@@ -36,6 +37,7 @@ from blindmatch_simulations.evaluation.population.model import (
     stream,
 )
 from blindmatch_simulations.evaluation.population.outputs import described, of_counts
+from blindmatch_simulations.evaluation.population.threshold import opened_accounts
 from blindmatch_simulations.evaluation.studies.evidence import (
     ALL,
     EDIT,
@@ -118,7 +120,14 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
         entries=row.entries,
         key=row.key,
         assumed=assumed,
+        **(_opening(row.design.parameters, inputs) if Learner.CENTRE in row.design.learns else {}),
     )
+
+
+def _opening(parameters: Mapping[str, int], inputs: Inputs) -> dict[str, Any]:
+    """Of a design whose vouchers open from a threshold on."""
+    made_up, period = parameters.get("synthetic", 0) / COIN_RANGE, int(inputs.keys.life_days.value)
+    return {"threshold": parameters.get("threshold", 1), "period": period, "made_up": made_up}
 
 
 def _cost(row: assess.Measured, name: str) -> Figure:
@@ -205,7 +214,7 @@ def _range(name: str, figure: Figure | None) -> Range:
     return Range(figure.value, low, high, f"{FILE}, {figure.n or '?'} pictures")
 
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Of the JSON; goes up when a key changes its meaning or goes."""
 
 Task = tuple[str, int]
@@ -279,6 +288,7 @@ def _row(
     return {
         "design": one.design, "status": "measured", "entries_measured": one.behaviour.entries,
         "behaviour": behaviour, "run": year, "daily": day, "sensitivity": found["sensitivity"],
+        "threshold": opened_accounts(work.its) if one.behaviour.threshold > 1 else None,
     }  # fmt: skip
 
 

@@ -9,16 +9,25 @@ than pictures. How many bursts there are nobody has measured: it is an input.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from math import ceil, log
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from blindmatch_protocol.designs.threshold_psi.shares import COORDINATES
 from msgspec import Struct, to_builtins
 
+from blindmatch_simulations.evaluation.population.bands import chances_by_activity
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs
-from blindmatch_simulations.evaluation.population.model import LITERATURE, Floats, Model, literature, model
-from blindmatch_simulations.evaluation.population.running import read_results, subjects
+from blindmatch_simulations.evaluation.population.model import (
+    LITERATURE,
+    Behaviour,
+    Floats,
+    Model,
+    literature,
+    model,
+)
 
 MOST: Final = 10_000
 """Thresholds above this are not looked for."""
@@ -153,6 +162,39 @@ def opened_by_chance(
     return independent, bursty
 
 
+def opened_accounts(its: Model) -> dict[str, Any]:
+    """Of a design with a threshold, what is expected of the run: sharers whom their true matches open in some
+    period, from the utility threshold on, where they always do, and from t on; and how often false matches
+    alone open an account in a year, by the value of the false-match rate and by its upper end."""
+    t, bursts, wrong = its.threshold, Contrast().bursts, {}
+    for end in ("value", "high"):
+        both = opened_by_chance(its, _of_all_kinds(its.behaviour, its.inputs, end), bursts, t, its.period)
+        wrong[end] = {"independent": both[0], "bursts": both[1]}
+    pictures = [max(1, round(float(rate) * its.period)) for rate in its.rates]
+    always = [hiding(t, most, its.behaviour.made_up, COORDINATES).utility or t for most in pictures]
+    least, classes = np.unique(always, return_inverse=True)
+    sharers = np.bincount(classes, its.sharers)
+    seen = {"from_utility": sum(map(_sharers_seen, repeat(its), least.tolist(), sharers.tolist()))}
+    seen["from_t"] = _sharers_seen(its, t, float(its.sharers.sum()))
+    return {
+        "t": t, "days": its.period, "sharers": int(its.sharers.sum()), "seen": seen,
+        "opened_wrongly_a_year": wrong, "bursts": to_builtins(bursts),
+    }  # fmt: skip
+
+
+def _sharers_seen(its: Model, least: int, sharers: float) -> float:
+    """Of so many sharers those that have `least` true matches in some period."""
+    both = (1 - its.modified, 1.0), (its.modified, 1 - its.unnoticed)
+    missed = ((share, np.prod(1 - chances_by_activity(its, least, asked), axis=1)) for share, asked in both)
+    return sharers * (1 - sum(share * float(one.mean()) for share, one in missed))
+
+
+def _of_all_kinds(behaviour: Behaviour, inputs: Inputs, end: str) -> float:
+    """False matches for each picture, kinds mixed as the inputs say, at an end of what was measured."""
+    share = inputs.false_matches.others.value
+    return (1 - share) * behaviour.false_rate.at(end) + share * behaviour.false_others.at(end)
+
+
 def accounts(its: Model, days: int) -> dict[str, int]:
     """Pictures of a period, by how active an account is."""
     shares = np.cumsum(its.counts) / its.accounts
@@ -200,6 +242,9 @@ def rates(design: str, results: Path | None, inputs: Inputs) -> list[Rate]:
     """Of a design as `population` takes them, kinds mixed as the inputs say: the value, and what it is at
     most, unless it was not measured; beside them the literature's. Raises `PopulationError` if the results
     lack the design."""
+    # which itself asks here what a threshold opens
+    from blindmatch_simulations.evaluation.population.running import read_results, subjects
+
     one, expected = subjects(read_results(results), inputs, [design, LITERATURE])
     assert expected.behaviour is not None
     rate = expected.behaviour.false_rate
@@ -208,9 +253,8 @@ def rates(design: str, results: Path | None, inputs: Inputs) -> list[Rate]:
         return [Rate(LITERATURE, rate.value, f"{source}; of {design} not measured: {one.why}")]
     made = [Rate(LITERATURE, rate.value, source)]
     first, other = one.behaviour.false_rate, one.behaviour.false_others
-    share = inputs.false_matches.others.value
-    source = f"{first.source}; {share:.0%} of pictures: {other.source}"
-    value, most = ((1 - share) * first.at(end) + share * other.at(end) for end in ("value", "high"))
+    source = f"{first.source}; {inputs.false_matches.others.value:.0%} of pictures: {other.source}"
+    value, most = (_of_all_kinds(one.behaviour, inputs, end) for end in ("value", "high"))
     return [Rate("measured", value, source), Rate("at most", most, source), *made]
 
 
