@@ -115,7 +115,7 @@ def test_the_command_shows_both_and_says_which_decides(
 
 
 def test_without_a_rate_the_design_s_measured_bounds_are_taken() -> None:
-    from blindmatch_simulations.evaluation.population.threshold import rates
+    from blindmatch_simulations.evaluation.population.running import rates
 
     found = {one.name: one for one in rates("token-psi", None, read_inputs(None))}
     assert 0 < found["measured"].rate < found["at most"].rate < 1

@@ -231,12 +231,11 @@ def choose_threshold(
     from blindmatch_simulations.evaluation.assess.results import write_whole
     from blindmatch_simulations.evaluation.population import threshold as chances
     from blindmatch_simulations.evaluation.population.inputs import read_inputs
+    from blindmatch_simulations.evaluation.population.running import rates as measured
 
     given = read_inputs(inputs)
     asked = chances.Asked(days, error, threshold, chances.Bursts(bursts, burst_size), synthetic, coordinates)
-    rates = (
-        [chances.Rate("given", rate, "--rate")] if rate is not None else chances.rates(design, results, given)
-    )
+    rates = [chances.Rate("given", rate, "--rate")] if rate is not None else measured(design, results, given)
     made = chances.chosen(asked, rates, given)
     if plot is not None:
         from blindmatch_simulations.report.briefing import vega_lite_svg

@@ -37,7 +37,7 @@ from blindmatch_simulations.evaluation.population.model import (
     stream,
 )
 from blindmatch_simulations.evaluation.population.outputs import described, of_counts
-from blindmatch_simulations.evaluation.population.threshold import opened_accounts
+from blindmatch_simulations.evaluation.population.threshold import Rate, of_all_kinds, opened_accounts
 from blindmatch_simulations.evaluation.studies.evidence import (
     ALL,
     EDIT,
@@ -212,6 +212,23 @@ def _range(name: str, figure: Figure | None) -> Range:
         raise ResultsError(f"not measured: {name}{': ' + figure.why if figure and figure.why else ''}")
     low, high = (figure.value if one is None else one for one in (figure.low, figure.high))
     return Range(figure.value, low, high, f"{FILE}, {figure.n or '?'} pictures")
+
+
+def rates(design: str, results: Path | None, inputs: Inputs) -> list[Rate]:
+    """Of a design as `population` takes them, kinds mixed as the inputs say: the value, and what it is at
+    most, unless it was not measured; beside them the literature's. Raises `PopulationError` if the results
+    lack the design."""
+    one, expected = subjects(read_results(results), inputs, [design, LITERATURE])
+    assert expected.behaviour is not None
+    rate = expected.behaviour.false_rate
+    source = "assumed: the inputs' false_matches.rate"
+    if one.behaviour is None:
+        return [Rate(LITERATURE, rate.value, f"{source}; of {design} not measured: {one.why}")]
+    made = [Rate(LITERATURE, rate.value, source)]
+    first, other = one.behaviour.false_rate, one.behaviour.false_others
+    source = f"{first.source}; {inputs.false_matches.others.value:.0%} of pictures: {other.source}"
+    value, most = (of_all_kinds(one.behaviour, inputs, end) for end in ("value", "high"))
+    return [Rate("measured", value, source), Rate("at most", most, source), *made]
 
 
 VERSION: Final = 5

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import repeat
 from math import ceil, log
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +20,6 @@ from msgspec import Struct, to_builtins
 from blindmatch_simulations.evaluation.population.bands import chances_by_activity
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs
 from blindmatch_simulations.evaluation.population.model import (
-    LITERATURE,
     Behaviour,
     Floats,
     Model,
@@ -168,7 +166,7 @@ def opened_accounts(its: Model) -> dict[str, Any]:
     alone open an account in a year, by the value of the false-match rate and by its upper end."""
     t, bursts, wrong = its.threshold, Contrast().bursts, {}
     for end in ("value", "high"):
-        both = opened_by_chance(its, _of_all_kinds(its.behaviour, its.inputs, end), bursts, t, its.period)
+        both = opened_by_chance(its, of_all_kinds(its.behaviour, its.inputs, end), bursts, t, its.period)
         wrong[end] = {"independent": both[0], "bursts": both[1]}
     pictures = [max(1, round(float(rate) * its.period)) for rate in its.rates]
     always = [hiding(t, most, its.behaviour.made_up, COORDINATES).utility or t for most in pictures]
@@ -189,7 +187,7 @@ def _sharers_seen(its: Model, least: int, sharers: float) -> float:
     return sharers * (1 - sum(share * float(one.mean()) for share, one in missed))
 
 
-def _of_all_kinds(behaviour: Behaviour, inputs: Inputs, end: str) -> float:
+def of_all_kinds(behaviour: Behaviour, inputs: Inputs, end: str) -> float:
     """False matches for each picture, kinds mixed as the inputs say, at an end of what was measured."""
     share = inputs.false_matches.others.value
     return (1 - share) * behaviour.false_rate.at(end) + share * behaviour.false_others.at(end)
@@ -236,26 +234,6 @@ class Asked(Struct, frozen=True):
 
 VERSION: Final = 1
 """Of the JSON; goes up when a key changes its meaning or goes."""
-
-
-def rates(design: str, results: Path | None, inputs: Inputs) -> list[Rate]:
-    """Of a design as `population` takes them, kinds mixed as the inputs say: the value, and what it is at
-    most, unless it was not measured; beside them the literature's. Raises `PopulationError` if the results
-    lack the design."""
-    # which itself asks here what a threshold opens
-    from blindmatch_simulations.evaluation.population.running import read_results, subjects
-
-    one, expected = subjects(read_results(results), inputs, [design, LITERATURE])
-    assert expected.behaviour is not None
-    rate = expected.behaviour.false_rate
-    source = "assumed: the inputs' false_matches.rate"
-    if one.behaviour is None:
-        return [Rate(LITERATURE, rate.value, f"{source}; of {design} not measured: {one.why}")]
-    made = [Rate(LITERATURE, rate.value, source)]
-    first, other = one.behaviour.false_rate, one.behaviour.false_others
-    source = f"{first.source}; {inputs.false_matches.others.value:.0%} of pictures: {other.source}"
-    value, most = (_of_all_kinds(one.behaviour, inputs, end) for end in ("value", "high"))
-    return [Rate("measured", value, source), Rate("at most", most, source), *made]
 
 
 def chosen(asked: Asked, rates: Sequence[Rate], inputs: Inputs) -> dict[str, Any]:
