@@ -25,7 +25,6 @@ from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.certs import FrankingOption
 from blindmatch_simulations.cli.commands import Found
 from blindmatch_simulations.cli.console import (
-    NO_POLICY_WORDS,
     DesignOption,
     JsonOption,
     console_for,
@@ -35,7 +34,6 @@ from blindmatch_simulations.cli.console import (
 from blindmatch_simulations.testbed.audit import Undeclared
 from blindmatch_simulations.testbed.audit.counterpart import Comparison, declared_facts
 from blindmatch_simulations.testbed.demo.run import (
-    WITNESSES,
     DemoRun,
     failures,
     intact,
@@ -166,13 +164,11 @@ def picture_rows(run: DemoRun) -> Iterator[dict[str, Any]]:
 
 def _chain_table(run: DemoRun) -> Table:
     """From who wants a picture listed to the report of it: who vouches for each step."""
-    organisations = ", ".join(run.submitters) or "-"
-    endorsers = ", ".join(run.endorsers) or NO_POLICY_WORDS
     rows = [
-        ("submitted by", organisations),
-        ("endorsed by", endorsers),
-        ("logged", "nowhere" if run.logged is None else f"leaf {run.logged} of the epochs' log"),
-        ("witnessed by", ", ".join(run.witnesses) or "nobody"),
+        ("submitted by", ", ".join(run.submitters)),
+        ("endorsed by", ", ".join(run.endorsers)),
+        ("logged", f"leaf {run.logged} of the epochs' log"),
+        ("witnessed by", ", ".join(run.witnesses)),
         ("matched", str(run.matches)),
         ("reported and verified", str(verified_reports(run))),
     ]
@@ -279,13 +275,6 @@ ConsequenceOption = Annotated[Consequence, typer.Option(help="What follows on th
 RecordOption = Annotated[
     Path | None, typer.Option(help="Write a recording of the run to this new file (docs/results.md).")
 ]
-EndorsementOption = Annotated[
-    bool,
-    typer.Option("--endorsement/--no-endorsement", help="Entries need two of three organisations, or none."),
-]
-LogOption = Annotated[
-    bool, typer.Option("--log/--no-log", help="Epochs are logged, and two witnesses cosign, or none.")
-]
 
 
 def run_demo(
@@ -295,9 +284,7 @@ def run_demo(
     cover_period: CoverPeriodOption = 0,
     consequence: ConsequenceOption = Consequence.REPORT,
     record: RecordOption = None,
-    endorsement: EndorsementOption = True,
     franking: FrankingOption = DEFAULT_MODE,
-    log: LogOption = True,
     json_path: JsonOption = None,
 ) -> None:
     """Run the main job: a list is published, Alice sends Bob pictures, matches and only those are reported.
@@ -310,8 +297,7 @@ def run_demo(
     load_design(design)  # an unknown one is refused before any work is shown
     options = Options(cover=cover, consequence=consequence)
     with _folder(home) as folder, phases(console) as begin:
-        witnesses = WITNESSES if log else 0
-        run = play_demo(folder, design, set_size, begin, options, record, endorsement, franking, witnesses)
+        run = play_demo(folder, design, set_size, begin, options, record, franking)
     write_json(demo_result(run), json_path)
     _show(run, console)
 

@@ -206,14 +206,14 @@ class DemoList(Redacted, Struct, frozen=True):
 
     Attributes:
         entries: to be closed.
-        submitters: organisations that submitted it; empty where the curator alone made it.
+        submitters: organisations that submitted it.
         endorsers: those that signed what was published.
     """
 
     entries: HashList
     publication: Publication
-    submitters: tuple[str, ...] = ()
-    endorsers: tuple[str, ...] = ()
+    submitters: tuple[str, ...]
+    endorsers: tuple[str, ...]
 
 
 def endorsed_list(world: World, workload: Workload, name: str, set_size: int, phases: PhaseTimes) -> DemoList:

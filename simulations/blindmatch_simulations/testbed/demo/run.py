@@ -9,31 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from blindmatch_client.device import OutcomeKind, Sent
 from blindmatch_client.messages.receiving import Received
 from blindmatch_client.settings import Consequence, check_consequence
 from blindmatch_proofs.tlog import TlogProof
 from blindmatch_protocol.codec.errors import DesignError
-from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import AnyDesign, Learner, Party, Progress
+from blindmatch_protocol.contract import AnyDesign, Learner, Party
 from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.picture.decode import Picture
-from blindmatch_protocol.picture.pdq import rows as hash_rows
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.curator import HashList, import_list, list_hashes, open_list, random_hashes
-from blindmatch_server.epochs.published import Publication, read_logged
+from blindmatch_server.curator import HashList
+from blindmatch_server.epochs.published import read_logged
 from msgspec import Struct, field
 
 from blindmatch_simulations.measure.intervals import at_least
 from blindmatch_simulations.measure.phases import PhaseProgress, PhaseTimes
 from blindmatch_simulations.testbed.audit import Audit, Undeclared
 from blindmatch_simulations.testbed.demo.conversation import ENDORSERS, Conversation, DemoList, endorsed_list
-from blindmatch_simulations.testbed.deployment.curating import add_references, list_path
+from blindmatch_simulations.testbed.deployment.curating import add_references
 from blindmatch_simulations.testbed.deployment.devices import Options
-from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.pictures.crops import TEXTS, Workload, demo_workload
 from blindmatch_simulations.testbed.scenario.recording import Writer
@@ -63,9 +60,9 @@ class DemoRun(Redacted, Struct, frozen=True):
         on_schedule: whether reports left in the slots of a cover schedule.
         franking: what messages bore of their sender's key.
         by_outsider: reports whose files show somebody without secret keys that the sender sent the picture.
-        submitters: organisations that submitted the list; empty where the curator alone made it.
+        submitters: organisations that submitted the list.
         endorsers: those whose endorsements devices checked.
-        logged: index of the epoch's leaf in the log that devices checked; None without a log.
+        logged: index of the epoch's leaf in the log that devices checked.
         witnesses: those whose cosignatures they had.
     """
 
@@ -103,9 +100,7 @@ def play_demo(
     phase: PhaseProgress,
     options: Options | None = None,
     record: Path | None = None,
-    endorsed: bool = True,
     franking: FrankingMode = DEFAULT_MODE,
-    witnesses: int = WITNESSES,
 ) -> DemoRun:
     """Run the demo in the new folder `home`; `DesignError` if devices are to keep a schedule, and do not
     report in this design, or a consequence is to follow from outcomes that they do not learn;
@@ -115,9 +110,7 @@ def play_demo(
         set_size: random hashes on the list, beside those of the listed pictures.
         options: what both devices' users decide: a cover schedule, the consequence of a match.
         record: a new file for a recording of the run.
-        endorsed: whether organisations must endorse entries; else the curator's word is enough.
         franking: what messages bear of their sender's key.
-        witnesses: of the log of epochs, all of which must cosign; 0: nothing is logged.
     """
     design, phases, options = load_design(reference), PhaseTimes(phase), options or Options()
     _check_options(design, options)
@@ -125,14 +118,12 @@ def play_demo(
         workload = demo_workload()
     with ExitStack() as stack:
         writer = None if record is None else stack.enter_context(closing(Writer(record, design, franking)))
-        world = stack.enter_context(World.create(home, reference, design, witnesses, franking=franking))
+        world = stack.enter_context(World.create(home, reference, design, WITNESSES, franking=franking))
         if writer is not None:
             world.tell = writer.request
-        if world.log_parties:  # the list's epoch is logged before it is served
-            with phases("log started"):
-                world.start(world.log_parties)
-        make = endorsed_list if endorsed else _curated_list
-        listed = make(world, workload, LIST, set_size, phases)
+        with phases("log started"):  # the list's epoch is logged before it is served
+            world.start(world.log_parties)
+        listed = endorsed_list(world, workload, LIST, set_size, phases)
         with listed.entries as entries:
             _taught(world, workload, entries, phases)
             player = Player(world) if writer is None else Player(world, tell=writer.event)
@@ -141,7 +132,9 @@ def play_demo(
 
 
 def _held(talk: Conversation, listed: DemoList, franking: FrankingMode) -> DemoRun:
-    found = talk.run()
+    found, logged = talk.run(), read_logged(listed.publication.folder)
+    assert logged is not None
+    proof = TlogProof.parse(logged.proof)
     return DemoRun(
         design=talk.world.design,
         entries=len(talk.entries),
@@ -149,7 +142,8 @@ def _held(talk: Conversation, listed: DemoList, franking: FrankingMode) -> DemoR
         setup_bytes=listed.publication.setup_bytes,
         submitters=listed.submitters,
         endorsers=listed.endorsers,
-        **_seen_in_log(listed.publication),
+        logged=proof.index,
+        witnesses=tuple(one.name for one in proof.note.signatures[1:]),
         on_schedule=talk.options.cover is not None,
         consequence=talk.options.consequence,
         franking=franking,
@@ -158,38 +152,10 @@ def _held(talk: Conversation, listed: DemoList, franking: FrankingMode) -> DemoR
     )
 
 
-def _seen_in_log(publication: Publication) -> dict[str, Any]:
-    logged = read_logged(publication.folder)
-    if logged is None:
-        return {}
-    proof = TlogProof.parse(logged.proof)
-    return {"logged": proof.index, "witnesses": tuple(one.name for one in proof.note.signatures[1:])}
-
-
 def _check_options(design: AnyDesign, options: Options) -> None:
     check_consequence(options.consequence, True, design.info)
     if options.cover is not None and Learner.DEVICE not in design.info.learns:
         raise DesignError(f"design {design.info.name}: its devices make no reports for a cover schedule")
-
-
-def _curated_list(world: World, workload: Workload, name: str, set_size: int, phases: PhaseTimes) -> DemoList:
-    with phases("list imported") as progress:
-        entries = _made_list(world.deployment, workload, set_size, progress)
-    with phases("set built") as progress:
-        return DemoList(entries, world.publish(entries, system_randomness(), progress))
-
-
-def _made_list(deployment: Deployment, workload: Workload, set_size: int, progress: Progress) -> HashList:
-    rng = system_randomness()
-    deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
-    source, into = deployment.lists / "random.pdq", list_path(deployment, LIST)
-    digits = random_hashes(set_size, rng).tobytes().hex()
-    source.write_text("".join(f"pdq {digits[at : at + 64]}\n" for at in range(0, len(digits), 64)))
-    import_list(source, into, rng, progress=progress)
-    hashes = [Picture.from_bytes(picture.data).hash for picture in workload.listed]
-    with open_list(into) as random_ones:
-        list_hashes(hash_rows(hashes), into, rng, onto=random_ones)
-    return open_list(into)
 
 
 def _taught(world: World, workload: Workload, entries: HashList, phases: PhaseTimes) -> None:
