@@ -24,6 +24,7 @@ from blindmatch_protocol.messages.content import Content
 from blindmatch_protocol.messages.sealed_message import SealedMessage
 from msgspec.structs import replace
 from support.conversation import NOW, account, bundle, conversation, deliver, say, send
+from x3dh.pre_key_pair import PreKeyPair
 
 # identity keys and pre-keys
 
@@ -89,6 +90,20 @@ def test_a_first_message_without_one_time_pre_key_is_taken_but_its_replay_is_not
         bob = Account.load(bob.dump())
     with pytest.raises(ReplayedMessageError):
         bob.decrypt("alice", first)
+
+
+def test_a_first_message_computes_none_of_its_sender_s_one_time_pre_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alice, bob = account("alice"), account("bob")
+    theirs, computed = bundle(bob), list[object]()
+    monkeypatch.setattr(PreKeyPair, "pub", property(computed.append))
+    first = alice.encrypt("bob", say("x"), theirs)
+    monkeypatch.undo()
+    assert computed == []
+    assert bob.decrypt("alice", first).text == "x"
+    assert len(alice.published().one_time) == 4
+    deliver(bob, alice, "back")
 
 
 def test_new_one_time_pre_keys_are_those_to_publish() -> None:

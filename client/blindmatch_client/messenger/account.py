@@ -115,7 +115,10 @@ class Account(OwnKeys):
             key = key_of(bundle.identity, bundle.franking_key) if self._franking.needs_keys else ()
             plain = self._plain(recipient, content, commitment, key, True, unopened)
             names = framed(self._name) + framed(recipient)
-            session, sealed = start(self._keys, bundle, names, plain)
+            # of its own one-time pre-keys none is used, and the library would compute every public key twice
+            model = self._keys.model.model_copy(update={"pre_keys": frozenset()})
+            own = KeyAgreement.from_model(model, *AGREEMENT)
+            session, sealed = start(own, bundle, names, plain)
             peer = replace(self._peers.get(recipient, Peer(bundle.identity)), franking_key=key)
         else:
             raise BundleNeededError

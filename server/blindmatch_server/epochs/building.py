@@ -80,11 +80,13 @@ def seed_stream(seed: bytes) -> Randomness:
 
     def draw(count: int) -> bytes:
         nonlocal counter, held
-        while len(held) < count:
-            held += sha512(SEED_TAG + seed + counter.to_bytes(8, "big")).digest()
-            counter += 1
-        taken, held = held[:count], held[count:]
-        return taken
+        blocks, had = [held], len(held)
+        while had < count:
+            blocks.append(sha512(SEED_TAG + seed + counter.to_bytes(8, "big")).digest())
+            counter, had = counter + 1, had + 64
+        whole = b"".join(blocks)
+        held = whole[count:]
+        return whole[:count]
 
     return Randomness(draw)
 

@@ -85,7 +85,6 @@ class Nursery:
                 try:
                     os.close(self._lives)
                     self._line.close()
-                    import_module(f"{PROGRAM}.cli.serve")
                     nurse(import_module(f"{PROGRAM}.cli").main, theirs.fileno(), ends, False)
                 finally:
                     os._exit(1)  # whatever it is, none of the caller's own ends is this copy's
@@ -120,6 +119,7 @@ class Nursery:
 def nurse(main: Callable[[], object], line: int, ends: int, groups: bool) -> NoReturn:
     """Fork `main` off this process as often as a `Nursery` asks for it on `line`; never returns."""
     asking = Connection(line)
+    import_module(f"{PROGRAM}.cli.serve")
     gc.freeze()  # what forks share they need not look through
     while True:
         try:
