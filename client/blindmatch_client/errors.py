@@ -104,24 +104,19 @@ class MalformedError(MessengerError):
 
 
 class BundleNeededError(MessengerError):
-    """A first message needs the recipient's pre-keys."""
-
     TEXT = "there is no session with this recipient: fetch a pre-key bundle and pass it"
 
 
 class BundleRefusedError(MessengerError):
-    """A fetched bundle is not one that its owner published, or not as the relay must hand it out."""
-
     TEXT = "the pre-key bundle is refused: wrong signature, bad key or more than one one-time pre-key"
 
 
 class IdentityChangedError(MessengerError):
-    """A peer shows another identity key than the one seen first."""
+    """`identity` is the public key that the peer shows, which is not the one seen first; not in the text."""
 
     TEXT = "the peer's identity key is not the one known so far: compare the safety number, then trust it"
 
     def __init__(self, identity: bytes) -> None:
-        """`identity`: the public key that was shown; no part of the text."""
         super().__init__()
         self.identity = identity
 
@@ -134,26 +129,18 @@ class TooManyFirstsError(MessengerError):
 
 
 class PreKeyUnavailableError(MessengerError):
-    """A first message uses a pre-key that this account never had, has replaced, or has used before."""
-
     TEXT = "the first message uses a pre-key that is not available, or was used before"
 
 
 class NotFrankedError(MessengerError):
-    """A message is authentic, and its sender's key does not vouch for it as the deployment's mode wants."""
-
     TEXT = "the message is authentic, but not franked by its sender as all messages must be here"
 
 
 class NoSessionError(MessengerError):
-    """A message belongs to a session that this account does not know."""
-
     TEXT = "the message belongs to no known session and does not start one"
 
 
 class NotAuthenticError(MessengerError):
-    """A message or an attachment was altered, is not for this account, or is not from this sender."""
-
     TEXT = "not authentic: altered, misdirected or of another session"
 
 
@@ -164,8 +151,6 @@ class ReplayedMessageError(MessengerError):
 
 
 class TooManySkippedError(MessengerError):
-    """A message claims to come after more lost ones than keys are derived for."""
-
     TEXT = "the message claims too many lost ones before it"
 
 
@@ -181,12 +166,8 @@ UNOPENED: Final = (
 
 
 class CommitmentError(MessengerError):
-    """A message is authentic, but its commitment does not bind its content: nobody could report it."""
-
     TEXT = "the message's commitment does not bind its content"
 
 
 class StateError(MessengerError):
-    """A dump cannot be loaded: truncated, altered or of another version."""
-
     TEXT = "the account's dump cannot be loaded"

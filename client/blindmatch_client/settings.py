@@ -9,24 +9,12 @@ from typing import Final
 
 from blindmatch_proofs.endorsement import EndorsementPolicy
 from blindmatch_proofs.epoch import EpochPolicy
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import (
-    AnyDesign,
-    Fact,
-    Flag,
-    Info,
-    Learner,
-    Match,
-    Nothing,
-    Outcome,
-    Party,
-    Severity,
-    Shows,
-    Topic,
-)
+from blindmatch_protocol.contract import Nothing, Outcome
 from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.messages.report import SLOT_SIZES
 from blindmatch_protocol.messages.sealed_message import Franking
@@ -55,20 +43,22 @@ class FailureMode(StrEnum):
     SEND_UNMATCHED = "send_unmatched"
 
 
-_RETRIED: Final = Fact(
+_RETRIED: Final = bm.Fact(
     "retry_time",
     "that a query that was asked before, or was missed, is asked again, and when",
-    Severity.TIMES,
+    bm.Severity.TIMES,
 )
-_HELD: Final = Fact(
+_HELD: Final = bm.Fact(
     "outage_delay",
     "that messages with pictures come late, and so how long nobody could be asked",
-    Severity.TIMES,
+    bm.Severity.TIMES,
 )
-_LATE: Final = Fact("late_query_time", "when a picture that was delivered before is matched", Severity.TIMES)
+_LATE: Final = bm.Fact(
+    "late_query_time", "when a picture that was delivered before is matched", bm.Severity.TIMES
+)
 
 
-def failure_facts(mode: FailureMode, info: Info) -> Mapping[Party, tuple[Fact, ...]]:
+def failure_facts(mode: FailureMode, info: bm.Info) -> Mapping[bm.Party, tuple[bm.Fact, ...]]:
     """What a mode discloses beyond the design and the messenger once a failure happens: to whoever devices of
     the design `info` ask, and to the provider.
 
@@ -79,7 +69,7 @@ def failure_facts(mode: FailureMode, info: Info) -> Mapping[Party, tuple[Fact, .
     asked = (_RETRIED, _LATE) if mode is FailureMode.SEND_AND_MATCH_LATER else (_RETRIED,)
     told = dict.fromkeys(info.callees, asked)
     if mode is FailureMode.HOLD:
-        told[Party.PROVIDER] = (*told.get(Party.PROVIDER, ()), _HELD)
+        told[bm.Party.PROVIDER] = (*told.get(bm.Party.PROVIDER, ()), _HELD)
     return told
 
 
@@ -97,10 +87,10 @@ class Consequence(StrEnum):
     REFUSE = "refuse"
 
 
-def check_consequence(consequence: Consequence, holds: bool, info: Info) -> None:
+def check_consequence(consequence: Consequence, holds: bool, info: bm.Info) -> None:
     """Whether a device can act so, of which `holds` says whether pictures wait until they are matched;
     `DesignError` if it never learns an outcome, or if pictures leave that were not matched."""
-    if consequence is not Consequence.REPORT and Learner.DEVICE not in info.learns:
+    if consequence is not Consequence.REPORT and bm.Learner.DEVICE not in info.learns:
         raise DesignError(f"consequence {consequence}: with design {info.name} the device learns nothing")
     if consequence is Consequence.REFUSE and not holds:
         raise DesignError("consequence refuse: pictures would be sent before they are matched")
@@ -109,7 +99,7 @@ def check_consequence(consequence: Consequence, holds: bool, info: Info) -> None
 def refuses(consequence: Consequence, outcome: Outcome) -> bool:
     """Must a message with this outcome not be sent? What a filter alone says has no consequence."""
     return consequence is Consequence.REFUSE and (
-        isinstance(outcome, Flag) or (isinstance(outcome, Match) and not outcome.label.unconfirmed)
+        isinstance(outcome, bm.Flag) or (isinstance(outcome, bm.Match) and not outcome.label.unconfirmed)
     )
 
 
@@ -174,7 +164,7 @@ class DeviceConfig(Struct, frozen=True):
     """
 
     account: str
-    design: AnyDesign
+    design: bm.AnyDesign
     curator: bytes
     mode: FailureMode = FailureMode.HOLD
     unreadable: Unreadable = Unreadable.REFUSE
@@ -191,101 +181,103 @@ class DeviceConfig(Struct, frozen=True):
         check_consequence(self.consequence, self.mode is FailureMode.HOLD, self.design.info)
 
 
-_OUTCOME: Final = frozenset({Shows.OUTCOME})
-_ACCOUNT: Final = frozenset({Shows.ACCOUNT})
-ADDRESS: Final = Fact("address", "the network address of the device", Severity.LINKS)
+_OUTCOME: Final = frozenset({bm.Shows.OUTCOME})
+_ACCOUNT: Final = frozenset({bm.Shows.ACCOUNT})
+ADDRESS: Final = bm.Fact("address", "the network address of the device", bm.Severity.LINKS)
 
 
-def _account(says: str) -> Fact:
-    return Fact(
-        "account", says, Severity.LINKS, shows=_ACCOUNT, abuse="tells whose each picture is",
+def _account(says: str) -> bm.Fact:
+    return bm.Fact(
+        "account", says, bm.Severity.LINKS, shows=_ACCOUNT, abuse="tells whose each picture is",
         noticed_by="nobody",
     )  # fmt: skip
 
 
-MATCH_TIME: Final = Fact(
+MATCH_TIME: Final = bm.Fact(
     "match_time",
     "when a report leaves; reports are not on a cover schedule, so each is visible as one",
-    Severity.OUTCOME,
+    bm.Severity.OUTCOME,
     shows=_OUTCOME,
 )
 
-REPORT: Final = Fact(
+REPORT: Final = bm.Fact(
     "report",
     "for a confirmed match: picture, both accounts, entry, times, commitment",
-    Severity.CONTENT,
-    shows=frozenset({Shows.PICTURE, Shows.OUTCOME, Shows.ACCOUNT}),
+    bm.Severity.CONTENT,
+    shows=frozenset({bm.Shows.PICTURE, bm.Shows.OUTCOME, bm.Shows.ACCOUNT}),
 )
-FRANKING_FACTS: Final[Mapping[FrankingMode, Fact]] = {
-    FrankingMode.STAMP: Fact(
+FRANKING_FACTS: Final[Mapping[FrankingMode, bm.Fact]] = {
+    FrankingMode.STAMP: bm.Fact(
         "stamped_message",
         "for a reported message: that the relay took it, by a stamp that convinces relay and centre alone; "
         "they can make one for any message: sender and recipient can deny it to everybody else",
-        Severity.LINKS,
+        bm.Severity.LINKS,
     ),
-    FrankingMode.DESIGNATED: Fact(
+    FrankingMode.DESIGNATED: bm.Fact(
         "designated_message",
         "for a reported message: that the sender's key made it, which convinces the centre and the recipient "
         "alone; they can make the same for themselves, so sender and recipient can deny it to everybody else",
-        Severity.LINKS,
+        bm.Severity.LINKS,
     ),
-    FrankingMode.SIGNATURE: Fact(
+    FrankingMode.SIGNATURE: bm.Fact(
         "signed_message",
         "every message, matched or not, is signed by its sender: whoever gets it from its recipient, or in a "
         "report from the centre, can prove to anybody who wrote it to whom; nobody can deny it",
-        Severity.LINKS,
+        bm.Severity.LINKS,
     ),
 }
 """Who can verify that a message was sent, and who can deny it. Of a report that follows; of a signature, too,
 where nothing is reported."""
 
-OUTCOME: Final = Fact(
+OUTCOME: Final = bm.Fact(
     "outcome",
     "that a picture matches: this device does not send what does, so a query without a message tells it",
-    Severity.OUTCOME,
+    bm.Severity.OUTCOME,
     shows=_OUTCOME,
 )
 
-MESSENGER_FACTS: Final[Mapping[Party, tuple[Fact, ...]]] = {
-    Party.PROVIDER: (
+MESSENGER_FACTS: Final[Mapping[bm.Party, tuple[bm.Fact, ...]]] = {
+    bm.Party.PROVIDER: (
         _account("which account sends, receives and acknowledges, from its certificate"),
         ADDRESS,
-        Fact(
+        bm.Fact(
             "recipient",
             "to whom a message goes, and whose pre-keys are fetched",
-            Severity.LINKS,
+            bm.Severity.LINKS,
             shows=_ACCOUNT,
         ),
-        Fact("message_time", "when a message is sent, fetched and acknowledged", Severity.TIMES),
-        Fact("padded_size", "the padded size of a message and of each attachment", Severity.SIZES),
-        Fact("attachment_count", "how many attachments are uploaded before a message", Severity.SIZES),
-        Fact(
+        bm.Fact("message_time", "when a message is sent, fetched and acknowledged", bm.Severity.TIMES),
+        bm.Fact("padded_size", "the padded size of a message and of each attachment", bm.Severity.SIZES),
+        bm.Fact("attachment_count", "how many attachments are uploaded before a message", bm.Severity.SIZES),
+        bm.Fact(
             "shared_attachment",
             "that several accounts fetch one attachment: who is in a group",
-            Severity.LINKS,
+            bm.Severity.LINKS,
         ),
-        Fact("pre_key_upkeep", "when pre-keys are replaced, and how many were used", Severity.TIMES),
-        Fact("session_start", "that a message starts a session, and which pre-keys it uses", Severity.LINKS),
-        Fact(
+        bm.Fact("pre_key_upkeep", "when pre-keys are replaced, and how many were used", bm.Severity.TIMES),
+        bm.Fact(
+            "session_start", "that a message starts a session, and which pre-keys it uses", bm.Severity.LINKS
+        ),
+        bm.Fact(
             "unverified_keys",
             "if it cheats: everything two people write who never compared their safety number, since it can "
             "hand out keys of its own",
-            Severity.CONTENT,
-            topic=Topic.READ,
+            bm.Severity.CONTENT,
+            topic=bm.Topic.READ,
             abuse="reads what two people write who never compared their safety number",
             noticed_by="the two, if they compare it",
         ),
-        Fact(
+        bm.Fact(
             "message_order",
             "session name, ratchet key and number of a message, from its header",
-            Severity.LINKS,
+            bm.Severity.LINKS,
         ),
     ),
-    Party.MATCHER: (
+    bm.Party.MATCHER: (
         _account("which account fetches the set-up and asks, from its certificate"),
         ADDRESS,
     ),
-    Party.CENTRE: (
+    bm.Party.CENTRE: (
         _account("which account fetches the centre's key or reports, from its certificate"),
         ADDRESS,
         REPORT,
@@ -293,12 +285,12 @@ MESSENGER_FACTS: Final[Mapping[Party, tuple[Fact, ...]]] = {
 }
 """What each of the parties that every deployment has learns from an honest device."""
 
-MESSAGE: Final = Fact(
+MESSAGE: Final = bm.Fact(
     "message",
     "every message: its text and whatever it bears; nothing of it is end-to-end encrypted",
-    Severity.CONTENT,
-    shows=frozenset({Shows.PICTURE}),
-    topic=Topic.SEARCH,
+    bm.Severity.CONTENT,
+    shows=frozenset({bm.Shows.PICTURE}),
+    topic=bm.Topic.SEARCH,
     abuse="reads every message",
     noticed_by="nobody",
 )
@@ -313,26 +305,28 @@ HOST_FACTS: Final = (
 """What any other party learns that hosts a role."""
 
 
-NOTICE_TIME: Final = Fact(
+NOTICE_TIME: Final = bm.Fact(
     "notice_time",
     "once the centre tells its user of a report, or what was decided: when, and so that there was one, by "
     "who sends it and by its size, with a cover schedule, too; the time can tell what was decided",
-    Severity.OUTCOME,
+    bm.Severity.OUTCOME,
     shows=_OUTCOME,
 )
 
-COMPLAINT_FACTS: Final[Mapping[Party, tuple[Fact, ...]]] = {
-    Party.CENTRE: (
-        Fact(
-            "complaint", "which report an account complains about, when, and in which words", Severity.CONTENT
+COMPLAINT_FACTS: Final[Mapping[bm.Party, tuple[bm.Fact, ...]]] = {
+    bm.Party.CENTRE: (
+        bm.Fact(
+            "complaint",
+            "which report an account complains about, when, and in which words",
+            bm.Severity.CONTENT,
         ),
     ),
-    Party.PROVIDER: (
-        Fact(
+    bm.Party.PROVIDER: (
+        bm.Fact(
             "complaint_time",
             "once its user complains: that something leaves for the centre beside any schedule, and when; so "
             "that the device had reported a match",
-            Severity.OUTCOME,
+            bm.Severity.OUTCOME,
         ),
     ),
 }
@@ -342,10 +336,10 @@ provider stands here for whoever sees the device's traffic."""
 
 def device_facts(
     cover_schedule: bool = False,
-    info: Info | None = None,
+    info: bm.Info | None = None,
     consequence: Consequence = Consequence.REPORT,
     franking: FrankingMode = DEFAULT_MODE,
-) -> Mapping[Party, tuple[Fact, ...]]:
+) -> Mapping[bm.Party, tuple[bm.Fact, ...]]:
     """`MESSENGER_FACTS`, `COMPLAINT_FACTS` and `NOTICE_TIME`, and `match_time` for the centre and for
     whoever sees the device's traffic (here: the provider) unless reports are on a cover schedule;
     `HOST_FACTS` for other parties that devices of the design `info` call. A host whose bodies are all
@@ -356,14 +350,14 @@ def device_facts(
     matches = info is None or not isinstance(info.relation, Nothing)
     reports = consequence is Consequence.REPORT and matches
     silent = cover_schedule or not reports
-    times = {} if silent else {Party.CENTRE: (MATCH_TIME,), Party.PROVIDER: (MATCH_TIME,)}
+    times = {} if silent else {bm.Party.CENTRE: (MATCH_TIME,), bm.Party.PROVIDER: (MATCH_TIME,)}
     if consequence is Consequence.REFUSE and (info is None or info.roles):
-        times = {Party.PROVIDER: (OUTCOME,)}
-    provider = (*COMPLAINT_FACTS[Party.PROVIDER], NOTICE_TIME)
-    later = {**COMPLAINT_FACTS, Party.PROVIDER: provider} if reports else {}
-    read = {} if info is None or info.end_to_end else {Party.PROVIDER: (MESSAGE,)}
+        times = {bm.Party.PROVIDER: (OUTCOME,)}
+    provider = (*COMPLAINT_FACTS[bm.Party.PROVIDER], NOTICE_TIME)
+    later = {**COMPLAINT_FACTS, bm.Party.PROVIDER: provider} if reports else {}
+    read = {} if info is None or info.end_to_end else {bm.Party.PROVIDER: (MESSAGE,)}
     franked = not read and (reports or franking is FrankingMode.SIGNATURE)
-    proven = {Party.CENTRE: (FRANKING_FACTS[franking],)} if franked else {}
+    proven = {bm.Party.CENTRE: (FRANKING_FACTS[franking],)} if franked else {}
     return {
         party: (
             *(
@@ -380,10 +374,10 @@ def device_facts(
     }
 
 
-def _of_parties(info: Info | None) -> Mapping[Party, tuple[Fact, ...]]:
+def _of_parties(info: bm.Info | None) -> Mapping[bm.Party, tuple[bm.Fact, ...]]:
     """What the messenger discloses to each party, and what calls of the design `info` do."""
     called = () if info is None else info.callees
-    hidden = set() if info is None else set(info.roles.values()).difference(called, [Party.PROVIDER])
+    hidden = set() if info is None else set(info.roles.values()).difference(called, [bm.Party.PROVIDER])
     told = {**dict.fromkeys(called, HOST_FACTS), **MESSENGER_FACTS}
     return {party: facts for party, facts in told.items() if party not in hidden}
 
@@ -405,5 +399,5 @@ class Base(Redacted, Struct, frozen=True):
     trace: Callable[[Trace], None]
 
     @property
-    def design(self) -> AnyDesign:
+    def design(self) -> bm.AnyDesign:
         return self.config.design

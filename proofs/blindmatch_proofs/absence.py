@@ -20,22 +20,12 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Any, Final, Self
 
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Buffer, Fixed, Message, Nested, Sequence, Text, Variable, decode_any
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.codec.randomness import replayed
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import (
-    CERTIFYING,
-    AnyDesign,
-    Buffers,
-    Equal,
-    Item,
-    NoMatch,
-    Ready,
-    Role,
-    Session,
-    Tie,
-)
+from blindmatch_protocol.contract import NoMatch
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest, SignedManifest
 from msgspec import Struct
 
@@ -96,12 +86,12 @@ class Hashed(Redacted, Struct, frozen=True):
     luminance = pixels = coefficients
 
 
-def can_prove(design: AnyDesign) -> bool:
+def can_prove(design: bm.AnyDesign) -> bool:
     """Does a session of this design prove absence: are its replies tied to keys that the set-up has?"""
-    return design.info.tie is Tie.KEY
+    return design.info.tie is bm.Tie.KEY
 
 
-def verify_files(signed: SignedManifest, curator: bytes, files: Buffers) -> Verdict:
+def verify_files(signed: SignedManifest, curator: bytes, files: bm.Buffers) -> Verdict:
     """Whether these are all set-up files of an epoch that the key `curator` signed, each to the byte."""
     verdict = verify_signature(signed, curator)
     if verdict != Passed():
@@ -115,7 +105,7 @@ def verify_files(signed: SignedManifest, curator: bytes, files: Buffers) -> Verd
     return Passed()
 
 
-def open_setup(design: AnyDesign, manifest: EpochManifest, files: Buffers) -> Any:
+def open_setup(design: bm.AnyDesign, manifest: EpochManifest, files: bm.Buffers) -> Any:
     """The set-up of an epoch, every section of it checked, for any number of proofs; `ProtocolError` if the
     manifest is of another design, or says other keys or parameters; `SetFileError` if the files are not what
     they must be."""
@@ -133,7 +123,7 @@ def open_setup(design: AnyDesign, manifest: EpochManifest, files: Buffers) -> An
 
 
 def verify_absence(
-    proof: AbsenceProof, design: AnyDesign, setup: Any, picture: Item | None = None
+    proof: AbsenceProof, design: bm.AnyDesign, setup: Any, picture: bm.Item | None = None
 ) -> Verdict:
     """Whether the session in a proof comes to no match with the opened set-up of its epoch.
 
@@ -144,7 +134,7 @@ def verify_absence(
         return Failed(f"a session of {design.info.name} proves no absence")
     if design.epoch_of(setup) != proof.signed.manifest.epoch:
         return Failed("the set-up is of another epoch")
-    if picture is None and not isinstance(design.info.relation, Equal):
+    if picture is None and not isinstance(design.info.relation, bm.Equal):
         return Failed(f"what {design.info.name} asks about depends on the picture: it is needed")
     item = picture or Hashed(proof.hash)
     if item.hash != proof.hash or item.quality < design.info.relation.minimum_quality:
@@ -156,12 +146,12 @@ def verify_absence(
     return Passed() if isinstance(outcome, NoMatch) else Failed("it is on the list")
 
 
-def _replayed(proof: AbsenceProof, design: AnyDesign, setup: Any, item: Item) -> object:
+def _replayed(proof: AbsenceProof, design: bm.AnyDesign, setup: Any, item: bm.Item) -> object:
     """The outcome of the session, run again; raises if it has another form, or a reply is not good."""
-    session = Session(design, setup, design.device_state.decode(proof.state), replayed(proof.tape))
-    step, left = session.start(item, CERTIFYING), list(proof.replies)
+    session = bm.Session(design, setup, design.device_state.decode(proof.state), replayed(proof.tape))
+    step, left = session.start(item, bm.CERTIFYING), list(proof.replies)
     while isinstance(step, Mapping):
-        replies: dict[Role, Message] = {}
+        replies: dict[bm.Role, Message] = {}
         for role in sorted(step):
             if not left or left[0].role != role:
                 raise ProtocolError("absence", f"the reply of {role} must come next", "replies")
@@ -169,4 +159,4 @@ def _replayed(proof: AbsenceProof, design: AnyDesign, setup: Any, item: Item) ->
         step = session.receive(replies)
     if left:
         raise ProtocolError("absence", "there are more than were asked for", "replies")
-    return session.conclude() if isinstance(step, Ready) else step
+    return session.conclude() if isinstance(step, bm.Ready) else step

@@ -18,14 +18,8 @@ from blindmatch_protocol.messages.parts import Joiner, W, joined
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 
+from blindmatch_client import errors
 from blindmatch_client.egress.calls import CONNECT, Entry, Line, Method, P, Q, Recorder, Replies, translate
-from blindmatch_client.errors import (
-    DeviceError,
-    MisbehavedError,
-    RefusedError,
-    ServiceUnavailableError,
-    UnreachedError,
-)
 from blindmatch_client.trace import Purpose
 
 if TYPE_CHECKING:
@@ -54,7 +48,7 @@ class Credentials(Redacted, Struct, frozen=True):
         try:
             return cls(authority.read_bytes(), certificate.read_bytes(), key.read_bytes())
         except OSError as error:
-            raise DeviceError(f"certificates: {error.filename}: {error.strerror}") from error
+            raise errors.DeviceError(f"certificates: {error.filename}: {error.strerror}") from error
 
 
 class Endpoint(Struct, frozen=True):
@@ -120,7 +114,7 @@ class Channels:
 
     def _opened(self, party: Party) -> _Opened:
         if party not in self._endpoints:
-            raise UnreachedError(party, "cannot be reached: no address for it is known here")
+            raise errors.UnreachedError(party, "cannot be reached: no address for it is known here")
         if party not in self._open or party in self._doubted:
             self._look_up(party)
         return self._open[party]
@@ -136,7 +130,7 @@ class Channels:
 
     def _connect(self, party: Party, endpoint: Endpoint) -> grpc.Channel:
         if not endpoint.address:
-            raise UnreachedError(party, "cannot be reached: it is not running; start it and try again")
+            raise errors.UnreachedError(party, "cannot be reached: it is not running; start it and try again")
         import grpc  # with the first call: a device that makes none need not load it
 
         options = _options(endpoint.name or party.dns_name)
@@ -323,16 +317,16 @@ class Egress:
         while True:
             try:
                 return attempt()
-            except ServiceUnavailableError as error:
+            except errors.ServiceUnavailableError as error:
                 self._channels.doubt(call.party)
-                unreached, wait = isinstance(error, UnreachedError), next(left, None)
+                unreached, wait = isinstance(error, errors.UnreachedError), next(left, None)
                 if wait is None and unreached and reached:
                     words = "broke the call off, and cannot be reached"
-                    raise ServiceUnavailableError(call.party, words) from None
+                    raise errors.ServiceUnavailableError(call.party, words) from None
                 if wait is None:
                     raise
                 reached = reached or not unreached
-            except RefusedError as refusal:
+            except errors.RefusedError as refusal:
                 wait = next(left, None)
                 if wait is None:
                     raise
@@ -347,13 +341,13 @@ def received(party: Party, joiner: Joiner[W], parts: Iterator[W]) -> Iterator[by
     try:
         yield from joined(joiner, parts)
     except ProtocolError as error:
-        raise MisbehavedError(party, str(error)) from None
+        raise errors.MisbehavedError(party, str(error)) from None
 
 
 def _sent(call: Call[Q, P], entry: Entry, request: Q) -> bytes:
     body = request.SerializeToString(deterministic=True)
     if len(body) > MOST_MESSAGE_BYTES:
-        raise DeviceError(f"{call.method.path}: a request must be at most {MOST_MESSAGE_BYTES} bytes")
+        raise errors.DeviceError(f"{call.method.path}: a request must be at most {MOST_MESSAGE_BYTES} bytes")
     entry.sending(body)
     return body
 
@@ -364,13 +358,13 @@ def _reply(call: Call[Q, P], entry: Entry, raw: bytes) -> P:
         return call.method.reply.FromString(raw)
     except DecodeError:
         entry.failed = True
-        raise MisbehavedError(call.party, f"not a {call.method.reply.DESCRIPTOR.name}") from None
+        raise errors.MisbehavedError(call.party, f"not a {call.method.reply.DESCRIPTOR.name}") from None
 
 
 def _only(call: Call[Q, P], replies: Iterator[P]) -> P:
     found = list(replies)
     if len(found) != 1:
-        raise MisbehavedError(call.party, "there is one reply")
+        raise errors.MisbehavedError(call.party, "there is one reply")
     return found[0]
 
 

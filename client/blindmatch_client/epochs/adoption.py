@@ -29,22 +29,10 @@ from msgspec.structs import replace
 
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.calls import DESCRIBE
+from blindmatch_client.epochs import trusted
 from blindmatch_client.epochs.setup import SetupFiles, SetupStore
 from blindmatch_client.epochs.transparency import LogView, Seen
-from blindmatch_client.epochs.trusted import (
-    ALWAYS_KEPT,
-    TELLING,
-    Adopted,
-    Before,
-    Demands,
-    Doubt,
-    Endorsing,
-    Evidence,
-    Held,
-    Kind,
-    RefusalError,
-    TrustedSet,
-)
+from blindmatch_client.epochs.trusted import Held
 from blindmatch_client.errors import EpochRefusedError, MisbehavedError
 from blindmatch_client.settings import Base
 from blindmatch_client.store.store import Store
@@ -62,29 +50,29 @@ class AdoptionRecord:
     def __init__(self, store: Store, design: AnyDesign) -> None:
         self._store = store
         self._design = design.info.name
-        kept = {of: store.get(f"{of}/{self._design}") for of in Doubt}
+        kept = {of: store.get(f"{of}/{self._design}") for of in trusted.Doubt}
         self._doubts = {of: reason.decode() for of, reason in kept.items() if reason is not None}
 
-    def doubted(self, of: Doubt) -> str | None:
+    def doubted(self, of: trusted.Doubt) -> str | None:
         """How one of the roles, or the log, cheated, if it did and the user has not said to go on."""
         return self._doubts.get(of)
 
-    def doubt(self, of: Doubt, reason: str) -> None:
+    def doubt(self, of: trusted.Doubt, reason: str) -> None:
         """Ask nothing any more until the user says so."""
         self._store.put(f"{of}/{self._design}", reason.encode())
         self._doubts[of] = reason
 
-    def forgive(self, of: Doubt) -> None:
+    def forgive(self, of: trusted.Doubt) -> None:
         """Go on, after roles also with sets that failed. What was adopted, and all evidence, stays."""
         self._doubts.pop(of, None)
         with self._store.transaction():
             self._store.forget(f"{of}/{self._design}")
-            if of is Doubt.ROLES:
+            if of is trusted.Doubt.ROLES:
                 self._store.run(
                     "UPDATE adopted SET fault = NULL, examined = 0 WHERE design = ?", self._design
                 )
 
-    def newest(self) -> Adopted | None:
+    def newest(self) -> trusted.Adopted | None:
         """The highest epoch that was ever adopted, whatever the version of its files."""
         return next(iter(self._adopted(0, _NEWEST, 1)), None)
 
@@ -95,7 +83,7 @@ class AdoptionRecord:
         near = since.get(manifest.epoch) or since.get(before) or newest
         return Held(newest, near, {epoch: one.signed.manifest.digest for epoch, one in since.items()})
 
-    def of(self, epoch: int) -> Adopted | None:
+    def of(self, epoch: int) -> trusted.Adopted | None:
         return next(iter(self._adopted(epoch, epoch)), None)
 
     def adopt(self, signed: SignedManifest) -> None:
@@ -109,7 +97,7 @@ class AdoptionRecord:
             self._row(epoch),
         )
 
-    def fail(self, fault: Evidence) -> None:
+    def fail(self, fault: trusted.Evidence) -> None:
         """Note that nothing must be asked with an epoch any more, for whatever picture; durable on return."""
         with self._store.transaction():
             self._store.run(
@@ -133,12 +121,12 @@ class AdoptionRecord:
         """Note that every byte of an epoch that failed was compared, and is right."""
         self._store.run("UPDATE adopted SET examined = 1 WHERE (design, epoch) = (?, ?)", self._design, epoch)
 
-    def keep(self, found: Evidence) -> None:
+    def keep(self, found: trusted.Evidence) -> None:
         """Keep evidence for good; once, however often it is seen.
 
         Past `MOST_ROWS` of its kind it is dropped, unless its kind is always kept.
         """
-        if found.kind not in ALWAYS_KEPT and self._count(found.kind) >= MOST_ROWS:
+        if found.kind not in trusted.ALWAYS_KEPT and self._count(found.kind) >= MOST_ROWS:
             return
         self._store.run(
             "INSERT OR IGNORE INTO evidence VALUES (?1, ?2, ?3, ?4, ?5, sealed(?6, 'evidence.words', ?1),"
@@ -153,13 +141,13 @@ class AdoptionRecord:
             found.held,
         )
 
-    def _count(self, kind: Kind) -> int:
+    def _count(self, kind: trusted.Kind) -> int:
         row = self._store.one(
             "SELECT count(*) FROM evidence WHERE (design, kind) = (?, ?)", self._design, str(kind)
         )
         return int(row[0]) if row else 0
 
-    def evidence(self) -> list[Evidence]:
+    def evidence(self) -> list[trusted.Evidence]:
         rows = self._store.all(
             "SELECT kind, epoch, opened(words, 'evidence.words', name), found_at_ms,"
             " opened(shown_manifest, 'evidence.shown_manifest', name),"
@@ -167,16 +155,16 @@ class AdoptionRecord:
             " FROM evidence WHERE design = ? ORDER BY found_at_ms, name",
             self._design,
         )
-        return [Evidence(Kind(row[0]), *row[1:]) for row in rows]
+        return [trusted.Evidence(trusted.Kind(row[0]), *row[1:]) for row in rows]
 
-    def _adopted(self, first: int, last: int, most: int = -1) -> list[Adopted]:
+    def _adopted(self, first: int, last: int, most: int = -1) -> list[trusted.Adopted]:
         rows = self._store.all(
             "SELECT opened(manifest, 'adopted.manifest', ?1 || '/' || epoch),"
             " opened(fault, 'adopted.fault', ?1 || '/' || epoch), examined"
             " FROM adopted WHERE design = ?1 AND epoch BETWEEN ?2 AND ?3 ORDER BY epoch DESC LIMIT ?4",
             *(self._design, first, last, most),
         )
-        return [Adopted(SignedManifest.decode(row[0]), row[1], bool(row[2])) for row in rows]
+        return [trusted.Adopted(SignedManifest.decode(row[0]), row[1], bool(row[2])) for row in rows]
 
     def _row(self, epoch: int) -> str:
         return f"{self._design}/{epoch}"
@@ -253,7 +241,9 @@ class Adoption:
     """The epochs of one design on this device."""
 
     def __init__(self, base: Base, party: Party, record: AdoptionRecord, transparency: Transparency) -> None:
-        self._demands = Demands(base.design, party, base.config.curator, Endorsing.of(base.config))
+        self._demands = trusted.Demands(
+            base.design, party, base.config.curator, trusted.Endorsing.of(base.config)
+        )
         self._egress = base.egress
         self._record, self._transparency, self._store = record, transparency, base.store
         self._setups = SetupStore(base.folder / "setup", base.design)
@@ -282,7 +272,7 @@ class Adoption:
             SetFileError: if it is of another design, or the set is faulty.
             DesignError: if the design fails on it.
         """
-        offer = TrustedSet(self._demands)
+        offer = trusted.TrustedSet(self._demands)
         with self._noting():
             call = Call(self._demands.party, DESCRIBE, Purpose.SETUP, idempotent=True)
             request = pb.DescribeRequest(tree_sizes=self._transparency.view.sizes())
@@ -313,7 +303,7 @@ class Adoption:
     def fail(self, epoch: int, error: BlindmatchError) -> EpochRefusedError:
         """Ask nothing more with an epoch that failed in use; durable on return. What every picture gets."""
         words = f"the set of epoch {epoch} failed on this device ({error}). {_NEWER}"
-        self._record.fail(Evidence(Kind.FAULT, epoch, words, self._clock_ms()))
+        self._record.fail(trusted.Evidence(trusted.Kind.FAULT, epoch, words, self._clock_ms()))
         return EpochRefusedError(words)
 
     def _adopted_files(self, epoch: int) -> SetupFiles | None:
@@ -338,28 +328,28 @@ class Adoption:
         own, or a faulty set."""
         try:
             yield
-        except RefusalError as refusal:
+        except trusted.RefusalError as refusal:
             self._note(refusal.kind, refusal.epoch, str(refusal.error), refusal.shown, refusal.held)
             raise refusal.error from None
         except (MisbehavedError, SetFileError) as error:
             if signed is not None:
-                kind = Kind.FILES if isinstance(error, SetFileError) else Kind.BYTES
+                kind = trusted.Kind.FILES if isinstance(error, SetFileError) else trusted.Kind.BYTES
                 self._note(kind, signed.manifest.epoch, str(error), signed.encode())
             raise
 
-    def _note(self, kind: Kind, epoch: int, words: str, shown: bytes, held: bytes = b"") -> None:
+    def _note(self, kind: trusted.Kind, epoch: int, words: str, shown: bytes, held: bytes = b"") -> None:
         """Keep evidence; and doubt whoever offered it, where that is to blame."""
-        self._record.keep(Evidence(kind, epoch, words, self._clock_ms(), shown[:SIGNED_MOST], held))
-        if kind in TELLING:
-            self._record.doubt(TELLING[kind], words)
+        self._record.keep(trusted.Evidence(kind, epoch, words, self._clock_ms(), shown[:SIGNED_MOST], held))
+        if kind in trusted.TELLING:
+            self._record.doubt(trusted.TELLING[kind], words)
 
-    def _before(self, epoch: int) -> Before | None:
+    def _before(self, epoch: int) -> trusted.Before | None:
         """What the endorsements of an epoch are held against: the one before, if it is here."""
         newest = None if self._demands.endorsing is None else self._record.newest()
         if newest is None or newest.epoch >= epoch or not self._is_endorsed(newest.epoch):
             return None
         held = self._setups.whole(newest.signed.manifest)
-        return None if held is None else Before(held.epoch, held.files)
+        return None if held is None else trusted.Before(held.epoch, held.files)
 
     def _is_endorsed(self, epoch: int) -> bool:
         mine = self._demands.endorsing
@@ -377,6 +367,6 @@ class Adoption:
             case Failed(reason):
                 words = f"a match was dropped, since its entry is not endorsed: {reason}"
                 epoch = signed.manifest.epoch
-                self._note(Kind.ENTRY, epoch, words, found.label.encode(), signed.encode())
+                self._note(trusted.Kind.ENTRY, epoch, words, found.label.encode(), signed.encode())
                 return NoMatch()
         return found

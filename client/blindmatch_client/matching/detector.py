@@ -19,31 +19,11 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import numpy as np
-from blindmatch_protocol.codec import Message, decode_any
-from blindmatch_protocol.codec.errors import (
-    BlindmatchError,
-    DesignError,
-    EpochMismatchError,
-    PictureError,
-    ProtocolError,
-    UnopenedError,
-)
+from blindmatch_protocol import contract as bm
+from blindmatch_protocol.codec import Message, decode_any, errors
 from blindmatch_protocol.codec.randomness import Randomness, Recording
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import (
-    UNBOUND,
-    AnyDesign,
-    Binding,
-    Exchange,
-    Flag,
-    Item,
-    Match,
-    Outcome,
-    Ready,
-    Relation,
-    Role,
-    Session,
-)
+from blindmatch_protocol.contract import Exchange, Outcome
 from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.messages.parts import (
     ENVELOPE,
@@ -88,7 +68,7 @@ class Undecided(Struct, frozen=True):
     """The session failed; nothing was learnt."""
 
     cause: Cause
-    error: BlindmatchError
+    error: errors.BlindmatchError
 
 
 Detection: TypeAlias = Decided | Undecided
@@ -124,10 +104,10 @@ TraceSink: TypeAlias = Callable[[SessionTrace], None]
 """Takes a session's trace for an audit. It holds secrets and must stay on the device."""
 
 
-def is_confirmed(relation: Relation, item: Item, found: Match | Flag) -> bool:
+def is_confirmed(relation: bm.Relation, item: bm.Item, found: bm.Match | bm.Flag) -> bool:
     """Is the device's own hash within the relation of the hash in the opened label, or the item of the
     category?"""
-    if isinstance(found, Flag):
+    if isinstance(found, bm.Flag):
         return relation.matches(item, NO_ENTRIES)
     entry = np.frombuffer(found.label.entry_hash, np.uint8).reshape(1, 32)
     return bool(relation.holds(item, entry)[0])
@@ -143,12 +123,12 @@ class Detector(Redacted, Struct, dict=True, eq=False):
         confirm: what becomes of a match, but for one that a set of filters alone says; it stands, or is none.
     """
 
-    design: AnyDesign
+    design: bm.AnyDesign
     setup: Any
     keeper: StateKeeper
     rng: Randomness
     trace: TraceSink = lambda trace: None
-    confirm: Callable[[Match], Outcome] = lambda found: found
+    confirm: Callable[[bm.Match], Outcome] = lambda found: found
 
     def __post_init__(self) -> None:
         self._state = self._enrolled()
@@ -162,16 +142,18 @@ class Detector(Redacted, Struct, dict=True, eq=False):
             self.keeper.save(after.encode())
             self._state = after
 
-    def match(self, item: Item, number: int, exchange: Exchange, binding: Binding = UNBOUND) -> Detection:
+    def match(
+        self, item: bm.Item, number: int, exchange: Exchange, binding: bm.Binding = bm.UNBOUND
+    ) -> Detection:
         """`ask`, and conclude at once; by default for no message."""
         asked = self.ask(item, number, exchange, binding)
         return asked.conclude() if isinstance(asked, Verified) else asked
 
-    def ask(self, item: Item, number: int, exchange: Exchange, binding: Binding = UNBOUND) -> Asked:
+    def ask(self, item: bm.Item, number: int, exchange: Exchange, binding: bm.Binding = bm.UNBOUND) -> Asked:
         """Run one session for `item` in its message, up to where nothing but its outcome is left;
         `PictureError` if the picture cannot be decoded; nothing was sent then."""
         tape, rounds, state = Recording(self.rng), list[Round](), self._state.encode()
-        session = Session(self.design, self.setup, self._state, tape.rng)
+        session = bm.Session(self.design, self.setup, self._state, tape.rng)
 
         def traced(outcome: Outcome | None) -> None:
             self.trace(SessionTrace(number, state, tape.tape(), tuple(rounds), outcome, binding))
@@ -180,7 +162,7 @@ class Detector(Redacted, Struct, dict=True, eq=False):
             ready = self._drive(session, partial(session.start, item, binding), exchange, rounds)
         except BaseException as error:
             traced(None)
-            if isinstance(error, PictureError) or not isinstance(error, BlindmatchError):
+            if isinstance(error, errors.PictureError) or not isinstance(error, errors.BlindmatchError):
                 raise
             return self._failed(error)
         conclude = partial(self._conclude, session, item, traced)
@@ -189,7 +171,7 @@ class Detector(Redacted, Struct, dict=True, eq=False):
         return Verified(self.design.epoch_of(self.setup), conclude, partial(traced, None))
 
     def _drive(
-        self, session: Session, start: Callable[[], Any], exchange: Exchange, rounds: list[Round]
+        self, session: bm.Session, start: Callable[[], Any], exchange: Exchange, rounds: list[Round]
     ) -> bool:
         """Exchange all rounds; whether there is an outcome that nobody has looked at."""
         step = guarded(self.design, "start", start)
@@ -199,38 +181,40 @@ class Detector(Redacted, Struct, dict=True, eq=False):
         while isinstance(step, Mapping):
             replies = self._round(step, exchange, rounds)
             step = guarded(self.design, "receive", partial(session.receive, replies))
-        return isinstance(step, Ready)
+        return isinstance(step, bm.Ready)
 
-    def _conclude(self, session: Session, item: Item, traced: Callable[[Outcome | None], None]) -> Detection:
+    def _conclude(
+        self, session: bm.Session, item: bm.Item, traced: Callable[[Outcome | None], None]
+    ) -> Detection:
         outcome: Outcome | None = None
         try:
             found: Outcome = guarded(self.design, "conclude", session.conclude)
             self._check_confirmed(found, item)
-            if isinstance(found, Match) and not self._by_filter(found):
+            if isinstance(found, bm.Match) and not self._by_filter(found):
                 found = self.confirm(found)
             outcome = found
-        except BlindmatchError as error:
+        except errors.BlindmatchError as error:
             return self._failed(error)
         finally:
             traced(outcome)
         return Decided(outcome)
 
-    def _by_filter(self, found: Match) -> bool:
+    def _by_filter(self, found: bm.Match) -> bool:
         """Whether no label was opened. What a label says of itself does not decide that."""
         unconfirmed = partial(self.design.unconfirmed, self.setup)
         return found.label.unconfirmed and guarded(self.design, "unconfirmed", unconfirmed)
 
-    def _check_confirmed(self, found: Outcome, item: Item) -> None:
+    def _check_confirmed(self, found: Outcome, item: bm.Item) -> None:
         relation, step = self.design.info.relation, f"{self.design.info.name}/outcome"
-        if isinstance(found, Match | Flag) and not is_confirmed(relation, item, found):
+        if isinstance(found, bm.Match | bm.Flag) and not is_confirmed(relation, item, found):
             words = "an opened label must be of an entry the item matches"
-            raise ProtocolError(
-                step, words if isinstance(found, Match) else "only an item of the category is flagged"
+            raise errors.ProtocolError(
+                step, words if isinstance(found, bm.Match) else "only an item of the category is flagged"
             )
 
     def _round(
-        self, bodies: Mapping[Role, Message], exchange: Exchange, rounds: list[Round]
-    ) -> Mapping[Role, Message]:
+        self, bodies: Mapping[bm.Role, Message], exchange: Exchange, rounds: list[Round]
+    ) -> Mapping[bm.Role, Message]:
         """Exchange one round; it is noted before it is sent, and once more with its replies."""
         sent = Encodings(bodies)
         rounds.append(Round(sent, {}))
@@ -238,13 +222,13 @@ class Detector(Redacted, Struct, dict=True, eq=False):
         rounds[-1] = Round(sent, Encodings(replies))
         return replies
 
-    def _failed(self, error: BlindmatchError) -> Undecided:
+    def _failed(self, error: errors.BlindmatchError) -> Undecided:
         match error:
-            case ServiceError() | UnopenedError() if not isinstance(error, MisbehavedError):
+            case ServiceError() | errors.UnopenedError() if not isinstance(error, MisbehavedError):
                 return Undecided(Cause.UNAVAILABLE, error)
-            case ProtocolError() if not self.design.info.distrusts:
+            case errors.ProtocolError() if not self.design.info.distrusts:
                 return Undecided(Cause.UNAVAILABLE, error)
-            case ProtocolError() | MisbehavedError():
+            case errors.ProtocolError() | MisbehavedError():
                 return Undecided(Cause.CHEATED, error)
             case _:
                 return Undecided(Cause.BROKEN, error)
@@ -258,20 +242,20 @@ class Detector(Redacted, Struct, dict=True, eq=False):
         return state
 
 
-def guarded(design: AnyDesign, step: str, run: Callable[[], T]) -> T:
+def guarded(design: bm.AnyDesign, step: str, run: Callable[[], T]) -> T:
     """Run a step of a design. Only `receive` hears another party, so only there can it be at fault; whatever
     else a step raises is a fault of the design, whose text may quote secrets."""
     name = design.info.name
     try:
         return run()
-    except ProtocolError as error:
+    except errors.ProtocolError as error:
         if step == "receive":
             raise
-        raise DesignError(f"design {name} failed in {step}: {error.rule}") from None
-    except BlindmatchError:
+        raise errors.DesignError(f"design {name} failed in {step}: {error.rule}") from None
+    except errors.BlindmatchError:
         raise
     except Exception as error:
-        raise DesignError(f"design {name} failed in {step} ({type(error).__name__})") from None
+        raise errors.DesignError(f"design {name} failed in {step} ({type(error).__name__})") from None
 
 
 IN_PROCESSES: Final = 10
@@ -288,13 +272,13 @@ class MatchingExchange(Struct, frozen=True):
     """
 
     egress: Egress
-    design: AnyDesign
+    design: bm.AnyDesign
     epoch: int
     item: int
     deadline_s: float = ROUND_DEADLINE_S
     request_id: bytes = b""
 
-    def __call__(self, bodies: Mapping[Role, Message], /) -> Mapping[Role, Message]:
+    def __call__(self, bodies: Mapping[bm.Role, Message], /) -> Mapping[bm.Role, Message]:
         """The replies of the roles in `bodies`. A retry sends the same bytes again.
 
         Raises:
@@ -313,7 +297,7 @@ class MatchingExchange(Struct, frozen=True):
         enough = 0 < self.design.info.quorum <= len(asked) - len(silent)
         return {role: one.result() for role, one in asked.items() if not (enough and role in silent)}
 
-    def _ask(self, role: Role, body: bytes) -> Message:
+    def _ask(self, role: bm.Role, body: bytes) -> Message:
         info = self.design.info
         step = f"{info.name}/reply of {role}"
         method = EXCHANGE_LARGE if info.large_bodies else EXCHANGE
@@ -327,14 +311,14 @@ class MatchingExchange(Struct, frozen=True):
         ask = self._ask_large if info.large_bodies else self._ask_small
         try:
             return decode_any(self.design.replies[role], ask(call, head, body, step), step)
-        except ProtocolError as error:
+        except errors.ProtocolError as error:
             if role in info.forwarded:
-                raise UnopenedError(step, error.rule, error.field) from error
+                raise errors.UnopenedError(step, error.rule, error.field) from error
             raise
 
     def _ask_small(self, call: EnvelopeCall, head: pb.Envelope, body: bytes, step: str) -> bytes:
         if len(body) > MOST_SMALL_BYTES:
-            raise DesignError(f"design {head.design}: a body of {len(body)} bytes needs large_bodies")
+            raise errors.DesignError(f"design {head.design}: a body of {len(body)} bytes needs large_bodies")
         head.body = body
         reply = self.egress.unary(call, head)
         _check_head(head, step, reply)
@@ -351,14 +335,14 @@ class MatchingExchange(Struct, frozen=True):
 def _check_head(asked: pb.Envelope, step: str, reply: pb.Envelope) -> None:
     """Raise `ProtocolError` unless `reply` is one to what was `asked`, but for its body."""
     if reply.epoch != asked.epoch:
-        raise EpochMismatchError(step, f"must be {asked.epoch}, not {reply.epoch}", "epoch")
+        raise errors.EpochMismatchError(step, f"must be {asked.epoch}, not {reply.epoch}", "epoch")
     for field in ("design", "version", "role"):
         if getattr(reply, field) != getattr(asked, field):
-            raise ProtocolError(step, "must be what was asked for", field)
+            raise errors.ProtocolError(step, "must be what was asked for", field)
     if reply.request_id:
-        raise ProtocolError(step, "must be empty in a reply", "request_id")
+        raise errors.ProtocolError(step, "must be empty in a reply", "request_id")
 
 
 def _is_silent(why: BaseException | None) -> bool:
     """Did a role not answer, as far as can be told honestly?"""
-    return isinstance(why, ServiceError | UnopenedError) and not isinstance(why, MisbehavedError)
+    return isinstance(why, ServiceError | errors.UnopenedError) and not isinstance(why, MisbehavedError)

@@ -27,16 +27,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_client.errors import (
-    UNOPENED,
-    IdentityChangedError,
-    MessengerError,
-    MisbehavedError,
-    RefusedError,
-    ReplayedMessageError,
-    ServiceError,
-    StoreError,
-)
+from blindmatch_client import errors
 from blindmatch_client.messages.recovery import Recovery, Unopened
 from blindmatch_client.messages.relay import RelayClient, stamp_of
 from blindmatch_client.messenger.state import AccountKeeper
@@ -73,7 +64,7 @@ class ReceivedFile(Redacted, Struct, frozen=True):
                     file.write(piece)
             part.replace(path)
         except OSError as error:
-            raise StoreError(f"{path}: cannot be written: {error.strerror}") from error
+            raise errors.StoreError(f"{path}: cannot be written: {error.strerror}") from error
         finally:
             part.unlink(missing_ok=True)
 
@@ -206,13 +197,13 @@ class Receiver(Struct, frozen=True):
     def _open(self, account: Account, delivery: pb.Delivery) -> bool:
         try:
             opened = self._plain(account, delivery)
-        except (MessengerError, ProtocolError) as error:
-            if isinstance(error, IdentityChangedError):
+        except (errors.MessengerError, ProtocolError) as error:
+            if isinstance(error, errors.IdentityChangedError):
                 account.note_identity(delivery.sender, error.identity)
             # the account is as it was, and so are the others' messages; a repeat was shown when it came first
-            repeat = isinstance(error, ReplayedMessageError) and self._is_copy(delivery)
+            repeat = isinstance(error, errors.ReplayedMessageError) and self._is_copy(delivery)
             named = len(delivery.message_id) == MESSAGE_ID_LENGTH
-            lost = isinstance(error, UNOPENED) and named and not repeat
+            lost = isinstance(error, errors.UNOPENED) and named and not repeat
             asked = lost and self.recovery.can_ask(delivery.sender)
             self._save(delivery, None, f"{error}{ASKED if asked else ''}", repeat, lost)
             return False
@@ -282,7 +273,7 @@ class Receiver(Struct, frozen=True):
         query = "UPDATE incoming SET acknowledged = 1 WHERE acknowledged = 0 RETURNING sequence"
         with self.base.store.transaction():
             rows = self.base.store.all(query)
-        with suppress(ServiceError):
+        with suppress(errors.ServiceError):
             self.relay.acknowledge(sorted(sequence for (sequence,) in rows))
 
     def _fetch_attachments(self, since: int = 0) -> set[int]:
@@ -305,13 +296,13 @@ class Receiver(Struct, frozen=True):
         else:
             try:
                 name = self.relay.download(ref, lambda blob: self.files.write(verified(blob, ref)))
-            except (MisbehavedError, AttachmentError) as error:
+            except (errors.MisbehavedError, AttachmentError) as error:
                 problem = str(error)
-            except RefusedError as error:
+            except errors.RefusedError as error:
                 if error.status != "NOT_FOUND":
                     return False
                 problem = str(error)
-            except ServiceError:
+            except errors.ServiceError:
                 return False
         self.base.store.run(
             "UPDATE attachment SET file = ?3, problem = sealed(?4, 'attachment.problem', ?5)"

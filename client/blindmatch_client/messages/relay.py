@@ -19,16 +19,7 @@ from blindmatch_protocol.messages.sealed_message import FrankingKey
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec import Struct
 
-from blindmatch_client.egress import Call, Egress, received
-from blindmatch_client.egress.calls import (
-    ACKNOWLEDGE,
-    DOWNLOAD,
-    FETCH_BUNDLE,
-    RECEIVE,
-    REGISTER,
-    SEND,
-    UPLOAD,
-)
+from blindmatch_client.egress import Call, Egress, calls, received
 from blindmatch_client.errors import MisbehavedError
 from blindmatch_client.messenger.state import (
     ONE_TIME_MOST,
@@ -81,12 +72,12 @@ class RelayClient:
             franking_key=keys.franking_key.key,
             franking_key_signature=keys.franking_key.signature,
         )
-        call = Call(Party.PROVIDER, REGISTER, Purpose.ACCOUNT, idempotent=True)
+        call = Call(Party.PROVIDER, calls.REGISTER, Purpose.ACCOUNT, idempotent=True)
         return self._egress.unary(call, request).one_time_pre_keys_held
 
     def fetch_bundle(self, account: str) -> FetchedBundle:
         """Another account's pre-keys. Never made again by itself, since each call uses one up."""
-        call = Call(Party.PROVIDER, FETCH_BUNDLE, Purpose.ACCOUNT)
+        call = Call(Party.PROVIDER, calls.FETCH_BUNDLE, Purpose.ACCOUNT)
         bundle = self._egress.unary(call, pb.BundleRequest(account=account))
         shown = FrankingKey(bundle.franking_key, bundle.franking_key_signature)
         return FetchedBundle(
@@ -102,7 +93,7 @@ class RelayClient:
 
         `blob` gives its bytes, and is called once for each attempt.
         """
-        call = Call(Party.PROVIDER, UPLOAD, Purpose.MESSAGE, item, True, BLOB_DEADLINE_S)
+        call = Call(Party.PROVIDER, calls.UPLOAD, Purpose.MESSAGE, item, True, BLOB_DEADLINE_S)
         reply = self._egress.upload(call, lambda: cut(PART, pb.Part(), size, blob()))
         if len(reply.blob_id) not in range(16, 33):
             raise MisbehavedError(Party.PROVIDER, "a blob id is 16 to 32 bytes")
@@ -113,7 +104,7 @@ class RelayClient:
 
         `take` is called once for each attempt.
         """
-        call = Call(Party.PROVIDER, DOWNLOAD, Purpose.MESSAGE, None, True, BLOB_DEADLINE_S)
+        call = Call(Party.PROVIDER, calls.DOWNLOAD, Purpose.MESSAGE, None, True, BLOB_DEADLINE_S)
         size = attachment.padded_size + SEAL_BYTES
         request = pb.DownloadRequest(blob_id=attachment.blob_id)
 
@@ -128,7 +119,7 @@ class RelayClient:
         or the reverse."""
         if body.startswith(_CLEAR) is not self._clear:
             raise DesignError("a message is sent end-to-end encrypted or in the clear as the design declares")
-        call = Call(Party.PROVIDER, SEND, Purpose.MESSAGE, item, idempotent=True)
+        call = Call(Party.PROVIDER, calls.SEND, Purpose.MESSAGE, item, idempotent=True)
         request = pb.SendRequest(recipient=recipient, message_id=message_id)
         if self._clear:
             request.clear = body
@@ -166,13 +157,13 @@ class RelayClient:
                     take(held)
 
         deadline = RECEIVE_MARGIN_S + wait_ms / 1000
-        call = Call(Party.PROVIDER, RECEIVE, Purpose.MESSAGE, None, True, deadline)
+        call = Call(Party.PROVIDER, calls.RECEIVE, Purpose.MESSAGE, None, True, deadline)
         request = pb.ReceiveRequest(wait_ms=wait_ms, most_bytes=MOST_AHEAD_BYTES)
         while self._egress.listen(call, request, consume) >= MOST_AHEAD_BYTES:
             continue
 
     def acknowledge(self, sequences: Sequence[int]) -> None:
-        call = Call(Party.PROVIDER, ACKNOWLEDGE, Purpose.MESSAGE, idempotent=True)
+        call = Call(Party.PROVIDER, calls.ACKNOWLEDGE, Purpose.MESSAGE, idempotent=True)
         for at in range(0, len(sequences), MOST_ACKNOWLEDGED):
             some = sequences[at : at + MOST_ACKNOWLEDGED]
             self._egress.unary(call, pb.AcknowledgeRequest(sequences=some))

@@ -31,13 +31,7 @@ from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_client.errors import (
-    IdentityChangedError,
-    MessengerError,
-    RefusedError,
-    ReportRefusedError,
-    ServiceError,
-)
+from blindmatch_client import errors
 from blindmatch_client.matching.detector import Decided, Detection, Undecided, Verified
 from blindmatch_client.matching.matching import MatchingClient
 from blindmatch_client.messages.recovery import Recovery
@@ -73,7 +67,7 @@ class Progress(Struct):
 
     row: Outgoing
     failure: Undecided | None = None
-    problem: ServiceError | None = None
+    problem: errors.ServiceError | None = None
     report_id: bytes | None = None
     error: BlindmatchError | None = None
     taken: bool = False
@@ -231,7 +225,7 @@ class Sender(Struct, frozen=True):
                 return
             try:
                 self._seal(row)
-            except ServiceError as problem:
+            except errors.ServiceError as problem:
                 progress.problem = problem
         if row.state is SendState.SEALED:
             self._hand(progress)
@@ -273,7 +267,7 @@ class Sender(Struct, frozen=True):
         report cannot be made the message stays as it is."""
         try:
             progress.report_id = self.reporting.owe(progress.row, self._load)
-        except (ReportRefusedError, AttachmentError) as error:
+        except (errors.ReportRefusedError, AttachmentError) as error:
             progress.error = error
             self.outbox.save_whole(progress.row)
             return None
@@ -302,8 +296,8 @@ class Sender(Struct, frozen=True):
             with self.keeper.saving() as account:
                 sealed = account.encrypt(row.recipient, content, bundle, commitment, row.unopened)
                 self._sealed(row, content, sealed)
-        except MessengerError as error:
-            if isinstance(error, IdentityChangedError):
+        except errors.MessengerError as error:
+            if isinstance(error, errors.IdentityChangedError):
                 with self.keeper.saving() as account:
                     account.note_identity(row.recipient, error.identity)
             self._fail(row, str(error))
@@ -332,7 +326,7 @@ class Sender(Struct, frozen=True):
         item = None if row.attached is None else row.attached.item
         try:
             row.stamps = self.relay.send(row.recipient, row.message_id, row.sealed, item)
-        except ServiceError as problem:
+        except errors.ServiceError as problem:
             progress.problem = problem
 
     def _handed(self, progress: Progress) -> None:
@@ -358,8 +352,8 @@ class Sender(Struct, frozen=True):
             self.files.remove(file)
 
 
-def _status(problem: ServiceError) -> str:
-    return problem.status if isinstance(problem, RefusedError) else ""
+def _status(problem: errors.ServiceError) -> str:
+    return problem.status if isinstance(problem, errors.RefusedError) else ""
 
 
 def _is_due(row: Outgoing) -> bool:

@@ -26,18 +26,7 @@ from blindmatch_protocol.messages.sealed_message import Franked, InitialHeader, 
 from msgspec.structs import replace
 from x3dh.identity_key_pair import IdentityKeyPairPriv
 
-from blindmatch_client.errors import (
-    BundleNeededError,
-    BundleRefusedError,
-    CommitmentError,
-    IdentityChangedError,
-    MalformedError,
-    NoSessionError,
-    NotFrankedError,
-    ReplayedMessageError,
-    StateError,
-    TooManyFirstsError,
-)
+from blindmatch_client import errors
 from blindmatch_client.messenger.own_keys import AGREEMENT, OwnKeys, key_of
 from blindmatch_client.messenger.peers import Peer, Plain, Session, accept, start
 from blindmatch_client.messenger.state import (
@@ -121,7 +110,7 @@ class Account(OwnKeys):
             session, sealed = start(own, bundle, names, plain)
             peer = replace(self._peers.get(recipient, Peer(bundle.identity)), franking_key=key)
         else:
-            raise BundleNeededError
+            raise errors.BundleNeededError
         self._set_peer(recipient, peer.with_current(session))
         return sealed.encode()
 
@@ -156,7 +145,7 @@ class Account(OwnKeys):
         try:
             message = SealedMessage.decode(sealed)
         except ProtocolError as error:
-            raise MalformedError(error) from None
+            raise errors.MalformedError(error) from None
         known = self._peers[sender].find(message.session) if sender in self._peers else None
         if known is not None:
             session, padded = known.decrypt(message)
@@ -187,7 +176,7 @@ class Account(OwnKeys):
             franked = Franked(content, self._franking.proof(made, recipient_key), own, unopened)
             return Plain(pad_text(franked.encode()), made)
         except ProtocolError as error:
-            raise MalformedError(error) from None
+            raise errors.MalformedError(error) from None
 
     def _opened(
         self, sender: str, identity: bytes, commitment: bytes, padded: bytes
@@ -196,41 +185,41 @@ class Account(OwnKeys):
         try:
             franked = Franked.decode(unpad_text(padded))
         except ProtocolError as error:
-            raise MalformedError(error) from None
+            raise errors.MalformedError(error) from None
         if verify_content(commitment, franked.content, sender, self._name) != Passed():
-            raise CommitmentError
+            raise errors.CommitmentError
         key = self._peers[sender].franking_key if sender in self._peers else ()
         if self._franking.needs_keys and franked.key:
             try:
                 key = key_of(identity, franked.key)
-            except BundleRefusedError:
-                raise NotFrankedError from None
+            except errors.BundleRefusedError:
+                raise errors.NotFrankedError from None
         self._franking.check(commitment, franked.proof, identity, key)
         return franked, key
 
     def _check_bundle(self, recipient: str, bundle: FetchedBundle) -> None:
         bundle.checked()  # no key that is none is kept as one that somebody has shown
         if self.peer_identity(recipient) not in (None, bundle.identity):
-            raise IdentityChangedError(bundle.identity)
+            raise errors.IdentityChangedError(bundle.identity)
         if bundle.identity == self._identity:
-            raise BundleRefusedError
+            raise errors.BundleRefusedError
 
     def _accept(self, sender: str, message: SealedMessage) -> tuple[Session, bytes]:
         if not message.initial:
-            raise NoSessionError
+            raise errors.NoSessionError
         (initial,) = message.initial
         if self.peer_identity(sender) not in (None, initial.identity):
-            raise IdentityChangedError(initial.identity)
+            raise errors.IdentityChangedError(initial.identity)
         self._check_first(sender, message.session, initial)
         return accept(self._keys, message, framed(sender) + framed(self._name))
 
     def _check_first(self, sender: str, session: bytes, initial: InitialHeader) -> None:
         started = self._peers[sender].accepted if sender in self._peers else ()
         if AcceptedState(initial.signed_pre_key, session) in started:
-            raise ReplayedMessageError
+            raise errors.ReplayedMessageError
         serving = [one for one in started if one.signed_pre_key == initial.signed_pre_key]
         if not initial.one_time and len(serving) >= ACCEPTED_MOST:
-            raise TooManyFirstsError
+            raise errors.TooManyFirstsError
 
     def _adopt(self, sender: str, session: Session, started: tuple[InitialHeader, ...]) -> None:
         """Take over a session's new state; a session just started uses up its pre-key."""
@@ -288,7 +277,7 @@ class Account(OwnKeys):
             doubleratchet.InconsistentSerializationException,
         ):
             pass  # their texts and frames hold secrets, so none becomes the context of ours
-        raise StateError
+        raise errors.StateError
 
     @classmethod
     def _restored(cls, state: AccountState, peers: list[PeerState]) -> Account:

@@ -43,15 +43,8 @@ from blindmatch_protocol.messages.sealed_message import (
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_client.errors import (
-    BundleRefusedError,
-    MalformedError,
-    MessengerError,
-    NotAuthenticError,
-    PreKeyUnavailableError,
-    ReplayedMessageError,
-    TooManySkippedError,
-)
+from blindmatch_client import errors
+from blindmatch_client.messenger import suite
 from blindmatch_client.messenger.state import (
     SEEN_MOST,
     SESSIONS_MOST,
@@ -60,16 +53,6 @@ from blindmatch_client.messenger.state import (
     PeerState,
     SessionState,
     framed,
-)
-from blindmatch_client.messenger.suite import (
-    RATCHET_PARTS,
-    SKIP_MOST,
-    KeyAgreement,
-    Ratchet,
-    dumped,
-    library_header,
-    ratchet_header,
-    restored,
 )
 
 _T = TypeVar("_T")
@@ -95,7 +78,7 @@ class Session(Redacted, Struct, frozen=True, eq=False):
     agreement: bytes
     initial: tuple[InitialHeader, ...]
     seen: tuple[bytes, ...]
-    ratchet: Ratchet
+    ratchet: suite.Ratchet
 
     def encrypt(self, plain: Plain) -> tuple[Session, SealedMessage]:
         """The next state and the sealed message."""
@@ -114,9 +97,9 @@ class Session(Redacted, Struct, frozen=True, eq=False):
         try:
             with _quiet(message.header):
                 padded = _guarded(ratchet.decrypt_message(_encrypted(message), binding))
-        except NotAuthenticError:
+        except errors.NotAuthenticError:
             if self._is_past(message.header):
-                raise ReplayedMessageError from None
+                raise errors.ReplayedMessageError from None
             raise
         key = message.header.ratchet_key
         seen = self.seen if key in self.seen else (*self.seen, key)[-SEEN_MOST:]
@@ -130,33 +113,33 @@ class Session(Redacted, Struct, frozen=True, eq=False):
         return header.ratchet_key in self.seen[:-1]
 
     def dump(self) -> SessionState:
-        return SessionState(self.id, self.agreement, self.initial, self.seen, dumped(self.ratchet))
+        return SessionState(self.id, self.agreement, self.initial, self.seen, suite.dumped(self.ratchet))
 
     @classmethod
     def load(cls, state: SessionState) -> Session:
         """The session that was dumped; raises whatever the library raises."""
-        return cls(state.id, state.agreement, state.initial, state.seen, restored(state.ratchet))
+        return cls(state.id, state.agreement, state.initial, state.seen, suite.restored(state.ratchet))
 
 
 def start(
-    keys: KeyAgreement, bundle: FetchedBundle, names: bytes, plain: Plain
+    keys: suite.KeyAgreement, bundle: FetchedBundle, names: bytes, plain: Plain
 ) -> tuple[Session, SealedMessage]:
     """Set up a session as its initiator (X3DH, section 3.3) and seal its first message; `BundleRefusedError`
     if the bundle's signature or a key is not in order."""
     agreed = keys.get_shared_secret_active(bundle.checked(), names, require_pre_key=False)
-    secret, agreement, header = _guarded(agreed, BundleRefusedError, BundleRefusedError)
+    secret, agreement, header = _guarded(agreed, errors.BundleRefusedError, errors.BundleRefusedError)
     one_time = () if header.pre_key is None else (header.pre_key,)
     initial = InitialHeader(header.identity_key, header.ephemeral_key, header.signed_pre_key, one_time)
     binding = _binding(agreement, session_id(initial), (initial,), plain.commitment)
-    first = Ratchet.encrypt_initial_message(
-        *RATCHET_PARTS, secret, bundle.signed_pre_key, plain.padded, binding
+    first = suite.Ratchet.encrypt_initial_message(
+        *suite.RATCHET_PARTS, secret, bundle.signed_pre_key, plain.padded, binding
     )
-    ratchet, encrypted = _guarded(first, BundleRefusedError, BundleRefusedError)
+    ratchet, encrypted = _guarded(first, errors.BundleRefusedError, errors.BundleRefusedError)
     session = Session(session_id(initial), agreement, (initial,), (), ratchet)
     return session, _sealed(session.id, session.initial, encrypted, plain.commitment)
 
 
-def accept(keys: KeyAgreement, message: SealedMessage, names: bytes) -> tuple[Session, bytes]:
+def accept(keys: suite.KeyAgreement, message: SealedMessage, names: bytes) -> tuple[Session, bytes]:
     """Set up a session as its responder (X3DH, section 3.4) and decrypt the padded content;
     `PreKeyUnavailableError` if the message uses pre-keys that are not there (any more), `NotAuthenticError`,
     `TooManySkippedError` as for `Session.decrypt`.
@@ -170,7 +153,9 @@ def accept(keys: KeyAgreement, message: SealedMessage, names: bytes) -> tuple[Se
     agreed = keys.get_shared_secret_passive(header, names, require_pre_key=False)
     secret, agreement, signed = _guarded(agreed)
     binding = _binding(agreement, message.session, message.initial, message.commitment)
-    first = Ratchet.decrypt_initial_message(*RATCHET_PARTS, secret, signed.priv, _encrypted(message), binding)
+    first = suite.Ratchet.decrypt_initial_message(
+        *suite.RATCHET_PARTS, secret, signed.priv, _encrypted(message), binding
+    )
     ratchet, padded = _guarded(first)
     session = Session(message.session, agreement, (), (message.header.ratchet_key,), ratchet)
     return session, padded
@@ -188,12 +173,12 @@ def _sealed(
     encrypted: doubleratchet.EncryptedMessage,
     commitment: bytes,
 ) -> SealedMessage:
-    header = ratchet_header(encrypted.header)
+    header = suite.ratchet_header(encrypted.header)
     return SealedMessage(WIRE_VERSION, session, initial, header, commitment, encrypted.ciphertext)
 
 
 def _encrypted(message: SealedMessage) -> doubleratchet.EncryptedMessage:
-    return doubleratchet.EncryptedMessage(library_header(message.header), message.ciphertext)
+    return doubleratchet.EncryptedMessage(suite.library_header(message.header), message.ciphertext)
 
 
 def _quiet(header: RatchetHeader) -> AbstractContextManager[object]:
@@ -202,7 +187,7 @@ def _quiet(header: RatchetHeader) -> AbstractContextManager[object]:
     It warns when it gives up the lost messages of a chain that is over and goes on, which is what is
     wanted; anybody can provoke the warning. Filters are global to the process: hence only here.
     """
-    if header.previous_chain_length <= SKIP_MOST:
+    if header.previous_chain_length <= suite.SKIP_MOST:
         return nullcontext()
     return warnings.catch_warnings(action="ignore")
 
@@ -220,8 +205,8 @@ def _run(step: Coroutine[Any, Any, _T]) -> _T:
 
 def _guarded(
     step: Coroutine[Any, Any, _T],
-    disagreed: type[MessengerError] = PreKeyUnavailableError,
-    otherwise: type[MessengerError] = NotAuthenticError,
+    disagreed: type[errors.MessengerError] = errors.PreKeyUnavailableError,
+    otherwise: type[errors.MessengerError] = errors.NotAuthenticError,
 ) -> _T:
     """`_run`, with the libraries' errors replaced.
 
@@ -232,9 +217,9 @@ def _guarded(
     try:
         return _run(step)
     except doubleratchet.DuplicateMessageException:
-        failure: type[MessengerError] = ReplayedMessageError
+        failure: type[errors.MessengerError] = errors.ReplayedMessageError
     except doubleratchet.DoSProtectionException:
-        failure = TooManySkippedError
+        failure = errors.TooManySkippedError
     except x3dh.KeyAgreementException:
         failure = disagreed
     except (
@@ -323,7 +308,7 @@ class Peers:
         try:
             Curve25519Key().write(identity, "messenger/trust", "identity")
         except ProtocolError as error:
-            raise MalformedError(error) from None
+            raise errors.MalformedError(error) from None
         self._set_peer(peer, self._peers.get(peer, Peer(identity)).trusting(identity))
 
     def note_identity(self, peer: str, identity: bytes) -> None:

@@ -25,15 +25,8 @@ from typing import Any, Final
 from blindmatch_protocol.failpoint import armed, reach
 
 from blindmatch_client.errors import StoreError
-from blindmatch_client.store.store_file import (
-    ALTERED,
-    FILE_NAME,
-    KEY_NAME,
-    SCHEMA_VERSION,
-    add_functions,
-    connect,
-    make,
-)
+from blindmatch_client.store import store_file
+from blindmatch_client.store.store_file import connect, make
 from blindmatch_client.store.vault import KeyFile, KeySource, Lock, Value, Vault
 
 CLAIM_NAME: Final = "writing.lock"
@@ -60,7 +53,7 @@ class Store:
             key: what locks it; None: the file `KEY_NAME` beside it, which protects nothing by itself.
             initial: what a new one keeps from the beginning.
         """
-        path, source = folder / FILE_NAME, key or KeyFile(folder / KEY_NAME)
+        path, source = folder / store_file.FILE_NAME, key or KeyFile(folder / store_file.KEY_NAME)
         if create == path.exists():
             raise StoreError(f"{folder}: {'holds a device already' if create else 'holds no device'}")
         self._lock = threading.RLock()
@@ -242,17 +235,17 @@ class Store:
     def _unlock(self, path: Path, source: KeySource) -> None:
         try:
             found = self.one("PRAGMA user_version")
-            if found != (SCHEMA_VERSION,):
+            if found != (store_file.SCHEMA_VERSION,):
                 version = None if found is None else found[0]
                 raise StoreError(
-                    f"{path}: is of version {version}, this program's is {SCHEMA_VERSION}, and none is "
-                    "converted: register a new device"
+                    f"{path}: is of version {version}, this program's is {store_file.SCHEMA_VERSION}, and "
+                    "none is converted: register a new device"
                 )
             row = self.one("SELECT kind, salt, operations, memory, wrapped FROM lock")
             if row is None:
                 raise StoreError(f"{path}: has no lock")
             self._vault = Vault.open(Lock(*row), source)
-            add_functions(self._db, self._vault)
+            store_file.add_functions(self._db, self._vault)
             self._version = self._db.execute("PRAGMA data_version").fetchone()
         except BaseException:
             self.close()
@@ -293,5 +286,5 @@ def _named() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         if "user-defined function raised exception" in str(error):
-            raise StoreError(ALTERED) from None
+            raise StoreError(store_file.ALTERED) from None
         raise StoreError(f"the device's store failed: {error}") from error

@@ -14,19 +14,7 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs.facts import leaks
 from blindmatch_protocol.designs.plain_scan import OnDevice
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
-from blindmatch_protocol.sets.plain_list import (
-    LIST_FILE,
-    MOST_DISTANCE,
-    MultiIndex,
-    PlainList,
-    all_hashes,
-    held_list,
-    identity_of,
-    nearest,
-    open_file,
-    write_index,
-    write_list,
-)
+from blindmatch_protocol.sets import plain_list
 
 INDEX_FILE: Final = "index.bin"
 
@@ -46,8 +34,8 @@ class Setup(Redacted, Struct, frozen=True):
     """
 
     file: SetFile
-    listed: PlainList
-    index: MultiIndex | None
+    listed: plain_list.PlainList
+    index: plain_list.MultiIndex | None
 
     @property
     def hashes(self) -> bytes:
@@ -63,7 +51,7 @@ class DeviceList(OnDevice[Setup]):
         version=1,
         option="1a",
         summary="The list lies in the clear on every device, which compares by itself; nothing is sent.",
-        relation=bm.Near(MOST_DISTANCE),
+        relation=bm.Near(plain_list.MOST_DISTANCE),
         learns=frozenset({bm.Learner.DEVICE}),
         roles={},
         parameters=(
@@ -89,19 +77,23 @@ class DeviceList(OnDevice[Setup]):
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
         """See `Design.publish`. Takes no randomness."""
-        write_list(self.info, entries, parameters, out, progress)
+        plain_list.write_list(self.info, entries, parameters, out, progress)
         if not parameters.value(self.info, "index"):
-            return bm.Published((LIST_FILE,), {})
-        writer = SetFileWriter(out.create(INDEX_FILE), identity_of(self.info, parameters))
-        write_index(writer, all_hashes(entries))
+            return bm.Published((plain_list.LIST_FILE,), {})
+        writer = SetFileWriter(out.create(INDEX_FILE), plain_list.identity_of(self.info, parameters))
+        plain_list.write_index(writer, plain_list.all_hashes(entries))
         writer.finish(len(entries))
-        return bm.Published((LIST_FILE, INDEX_FILE), {})
+        return bm.Published((plain_list.LIST_FILE, INDEX_FILE), {})
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
-        file = open_file(self.info, files, LIST_FILE, epoch)
+        file = plain_list.open_file(self.info, files, plain_list.LIST_FILE, epoch)
         indexed = file.identity.parameters.get("index")
-        index = MultiIndex(open_file(self.info, files, INDEX_FILE, file.identity.epoch)) if indexed else None
-        return Setup(file, held_list(file), index)
+        index = (
+            plain_list.MultiIndex(plain_list.open_file(self.info, files, INDEX_FILE, file.identity.epoch))
+            if indexed
+            else None
+        )
+        return Setup(file, plain_list.held_list(file), index)
 
     def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
         setup.file.verify()
@@ -122,9 +114,9 @@ class DeviceList(OnDevice[Setup]):
 def find(setup: Setup, own: bytes) -> int | None:
     """Place of the first of the nearest entries within 31 bits; the same with an index and without."""
     if setup.index is None:
-        return nearest(own, MOST_DISTANCE, setup.listed.hashes)
+        return plain_list.nearest(own, plain_list.MOST_DISTANCE, setup.listed.hashes)
     rows = setup.index.candidates(own)
-    found = nearest(own, MOST_DISTANCE, setup.listed.hashes[rows])
+    found = plain_list.nearest(own, plain_list.MOST_DISTANCE, setup.listed.hashes[rows])
     return None if found is None else int(rows[found])
 
 

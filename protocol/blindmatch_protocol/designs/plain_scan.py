@@ -16,15 +16,7 @@ from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.sets.plain_list import (
-    EPOCH_FILE,
-    LIST_FILE,
-    PlainList,
-    open_epoch,
-    open_list,
-    write_epoch,
-    write_list,
-)
+from blindmatch_protocol.sets import plain_list
 
 S = TypeVar("S")
 X = TypeVar("X")
@@ -107,7 +99,7 @@ class OnDevice(Stateless[S, Own, None]):
         """The label of the entry that a hash of 32 bytes matches, if there is one."""
 
 
-class PlainScan(Stateless[int, X, PlainList]):
+class PlainScan(Stateless[int, X, plain_list.PlainList]):
     """A design whose roles have the list, and whose devices have the epoch's number alone."""
 
     def list_knowledge(self, parties: frozenset[bm.Party]) -> bm.ListKnowledge:
@@ -123,17 +115,17 @@ class PlainScan(Stateless[int, X, PlainList]):
         out: bm.Workspace,
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
-        write_epoch(self.info, parameters, 0, out)
+        plain_list.write_epoch(self.info, parameters, 0, out)
         if self.info.roles:
-            write_list(self.info, entries, parameters, out, progress)
+            plain_list.write_list(self.info, entries, parameters, out, progress)
         progress(len(entries), len(entries))
-        return bm.Published((EPOCH_FILE,), dict.fromkeys(self.info.roles, (LIST_FILE,)))
+        return bm.Published((plain_list.EPOCH_FILE,), dict.fromkeys(self.info.roles, (plain_list.LIST_FILE,)))
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> int:
-        return open_epoch(self.info, files, epoch)
+        return plain_list.open_epoch(self.info, files, epoch)
 
     def epoch_of(self, setup: int) -> int:
         return setup
 
-    def open_role(self, role: bm.Role, files: bm.Buffers) -> PlainList:
-        return open_list(self.info, files)
+    def open_role(self, role: bm.Role, files: bm.Buffers) -> plain_list.PlainList:
+        return plain_list.open_list(self.info, files)

@@ -24,15 +24,7 @@ from blindmatch_protocol.designs.facts import EVERY_HASH, QUALITY, QUERY_TIME, a
 from blindmatch_protocol.designs.plain_scan import Stateless
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE, distance
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_protocol.sets.plain_list import (
-    EPOCH_FILE,
-    LIST_FILE,
-    PlainList,
-    open_file,
-    open_list,
-    write_list,
-    write_sections,
-)
+from blindmatch_protocol.sets import plain_list
 
 THIRD: Final = bm.Role("third_party")
 PARTY: Final = bm.Party("third_party")
@@ -93,7 +85,7 @@ class ThirdPartyState(Redacted, Struct, frozen=True):
     """The list, the private key, 32 bytes, and the signed label that says that nothing was found."""
 
     epoch: int
-    listed: PlainList
+    listed: plain_list.PlainList
     key: bytes
     nothing: bm.Label
 
@@ -150,22 +142,24 @@ class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):
         which is not kept."""
         private, signing, epoch = rng.take(32), SigningKey(rng.take(32)), parameters.epoch
         public = {KIND_SEALING: hpke.public_key(private), KIND_SIGNING: bytes(signing.verify_key)}
-        write_sections(EPOCH_FILE, self.info, parameters, 0, out, public)
+        plain_list.write_sections(plain_list.EPOCH_FILE, self.info, parameters, 0, out, public)
         kept = {KIND_SEALING: private, KIND_NOTHING: signing.sign(_signed(bm.NO_LABEL, epoch)).signature}
-        write_sections(KEY_FILE, self.info, parameters, 0, out, kept)
+        plain_list.write_sections(KEY_FILE, self.info, parameters, 0, out, kept)
         signed = partial(signatures, signing, epoch, executor)
-        write_list(self.info, entries, parameters, out, progress, signed)
-        return bm.Published((EPOCH_FILE,), {THIRD: (KEY_FILE, LIST_FILE)})
+        plain_list.write_list(self.info, entries, parameters, out, progress, signed)
+        return bm.Published((plain_list.EPOCH_FILE,), {THIRD: (KEY_FILE, plain_list.LIST_FILE)})
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
-        file = open_file(self.info, files, EPOCH_FILE, epoch)
+        file = plain_list.open_file(self.info, files, plain_list.EPOCH_FILE, epoch)
         return Setup(file.identity.epoch, _key(file, KIND_SEALING), _key(file, KIND_SIGNING))
 
     def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
         try:
             hpke.seal(setup.sealing, SEAL_INFO, b"", b"\1" * 32)
         except ValueError:
-            raise bm.SetFileError(f"{EPOCH_FILE}: nothing can be sealed to the key in it") from None
+            raise bm.SetFileError(
+                f"{plain_list.EPOCH_FILE}: nothing can be sealed to the key in it"
+            ) from None
 
     def epoch_of(self, setup: Setup) -> int:
         return setup.epoch
@@ -174,11 +168,11 @@ class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):
         return bm.Stated(role_keys={THIRD: setup.sealing})
 
     def open_role(self, role: bm.Role, files: bm.Buffers) -> ThirdPartyState:
-        file = open_file(self.info, files, KEY_FILE, None)
+        file = plain_list.open_file(self.info, files, KEY_FILE, None)
         epoch, nothing = file.identity.epoch, replace(bm.NO_LABEL, signatures=_key(file, KIND_NOTHING, 64))
-        listed, key = open_list(self.info, files, epoch), _key(file, KIND_SEALING)
+        listed, key = plain_list.open_list(self.info, files, epoch), _key(file, KIND_SEALING)
         if listed.signatures.shape[1] != 64:
-            raise bm.SetFileError(f"{LIST_FILE}: labels are not signed")
+            raise bm.SetFileError(f"{plain_list.LIST_FILE}: labels are not signed")
         return ThirdPartyState(epoch, listed, key, nothing)
 
     def start(

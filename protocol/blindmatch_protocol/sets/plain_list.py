@@ -24,20 +24,10 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import (
-    Buffers,
-    EntryBatch,
-    EntrySource,
-    Info,
-    Label,
-    Progress,
-    SetParameters,
-    Workspace,
-    no_progress,
-)
 from blindmatch_protocol.contract.publishing import HASH_BYTES, SALT_BYTES
 from blindmatch_protocol.contract.steps import SIGNATURE_BYTES
 from blindmatch_protocol.picture.pdq import distances
@@ -57,7 +47,7 @@ KIND_SIGNATURES: Final = 0x13
 BATCH: Final = 1 << 16
 
 
-Signer: TypeAlias = Callable[[EntryBatch], Rows]
+Signer: TypeAlias = Callable[[bm.EntryBatch], Rows]
 """Gives a batch's signatures, uint8 (n, 64)."""
 
 
@@ -76,14 +66,14 @@ class PlainList(Redacted, Struct, frozen=True):
     salts: Rows
     signatures: Rows
 
-    def match(self, own: bytes, distance: int) -> Label | None:
+    def match(self, own: bytes, distance: int) -> bm.Label | None:
         """The label of the entry nearest to a hash of 32 bytes, within `distance`; None if there is none."""
         index = nearest(own, distance, self.hashes)
         return None if index is None else self.label(index)
 
-    def label(self, index: int) -> Label:
+    def label(self, index: int) -> bm.Label:
         signatures = self.signatures[index].tobytes()
-        return Label(
+        return bm.Label(
             self.hashes[index].tobytes(),
             int(self.ids[index]),
             self.salts[index].tobytes(),
@@ -100,17 +90,17 @@ def nearest(own: bytes, distance: int, hashes: Rows) -> int | None:
     return index if apart[index] <= distance else None
 
 
-def write_epoch(info: Info, parameters: SetParameters, entries: int, out: Workspace) -> None:
+def write_epoch(info: bm.Info, parameters: bm.SetParameters, entries: int, out: bm.Workspace) -> None:
     """Write `epoch.bin`: the design, its version, the epoch and the number of entries."""
     write_sections(EPOCH_FILE, info, parameters, entries, out, {})
 
 
 def write_sections(
     name: str,
-    info: Info,
-    parameters: SetParameters,
+    info: bm.Info,
+    parameters: bm.SetParameters,
     entries: int,
-    out: Workspace,
+    out: bm.Workspace,
     sections: Mapping[int, bytes],
 ) -> None:
     """Write a set file of small sections, by their kinds."""
@@ -120,12 +110,12 @@ def write_sections(
     writer.finish(entries)
 
 
-def open_epoch(info: Info, files: Buffers, epoch: int | None) -> int:
+def open_epoch(info: bm.Info, files: bm.Buffers, epoch: int | None) -> int:
     """The epoch in `epoch.bin`; `SetFileError` if it is missing, altered, or of another design or epoch."""
     return open_file(info, files, EPOCH_FILE, epoch).identity.epoch
 
 
-def open_file(info: Info, files: Buffers, name: str, epoch: int | None) -> SetFile:
+def open_file(info: bm.Info, files: bm.Buffers, name: str, epoch: int | None) -> SetFile:
     """A set file of a design; `SetFileError` if it is missing, altered, or of another design or epoch."""
     if name not in files:
         raise SetFileError(f"{name}: missing")
@@ -133,16 +123,16 @@ def open_file(info: Info, files: Buffers, name: str, epoch: int | None) -> SetFi
 
 
 def write_list(
-    info: Info,
-    entries: EntrySource,
-    parameters: SetParameters,
-    out: Workspace,
-    progress: Progress,
+    info: bm.Info,
+    entries: bm.EntrySource,
+    parameters: bm.SetParameters,
+    out: bm.Workspace,
+    progress: bm.Progress,
     sign: Signer | None = None,
 ) -> bytes:
     """Write `list.bin`, a batch at a time, in a pass over `entries` for each column; its overall digest."""
     writer = SetFileWriter(out.create(LIST_FILE), identity_of(info, parameters))
-    columns: dict[int, Signer | Callable[[EntryBatch], npt.NDArray[Any]]] = {
+    columns: dict[int, Signer | Callable[[bm.EntryBatch], npt.NDArray[Any]]] = {
         KIND_HASHES: lambda batch: batch.hashes,
         KIND_IDS: lambda batch: batch.ids,
         KIND_SALTS: lambda batch: batch.salts,
@@ -151,13 +141,13 @@ def write_list(
         columns[KIND_SIGNATURES] = sign
     *quiet, last = columns
     for kind in quiet:
-        writer.section(kind, _written(entries, columns[kind], no_progress), len(entries))
+        writer.section(kind, _written(entries, columns[kind], bm.no_progress), len(entries))
     writer.section(last, _written(entries, columns[last], progress), len(entries))
     return writer.finish(len(entries))
 
 
 def _written(
-    entries: EntrySource, column: Callable[[EntryBatch], npt.NDArray[Any]], progress: Progress
+    entries: bm.EntrySource, column: Callable[[bm.EntryBatch], npt.NDArray[Any]], progress: bm.Progress
 ) -> Iterator[bytes]:
     done, total = 0, len(entries)
     for batch in entries.batches(BATCH):
@@ -166,7 +156,7 @@ def _written(
         progress(done, total)
 
 
-def open_list(info: Info, files: Buffers, epoch: int | None = None) -> PlainList:
+def open_list(info: bm.Info, files: bm.Buffers, epoch: int | None = None) -> PlainList:
     """Open `list.bin`; `SetFileError` if it is missing, altered, or of another design or epoch."""
     return held_list(open_file(info, files, LIST_FILE, epoch))
 
@@ -185,7 +175,7 @@ def held_list(file: SetFile) -> PlainList:
     )
 
 
-def all_hashes(entries: EntrySource) -> Rows:
+def all_hashes(entries: bm.EntrySource) -> Rows:
     parts = [batch.hashes for batch in entries.batches(BATCH)]
     return np.concatenate(parts) if parts else np.zeros((0, HASH_BYTES), np.uint8)
 
@@ -199,7 +189,7 @@ def column(file: SetFile, kind: int, dtype: Any, width: int) -> npt.NDArray[Any]
     return np.frombuffer(raw, dtype).reshape(file.entries, width)
 
 
-def identity_of(info: Info, parameters: SetParameters) -> Identity:
+def identity_of(info: bm.Info, parameters: bm.SetParameters) -> Identity:
     """What a file of a design's epoch says of itself."""
     values = {p.name: parameters.value(info, p.name) for p in info.parameters}
     return Identity(info.name, info.version, parameters.epoch, values)

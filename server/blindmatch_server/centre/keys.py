@@ -17,17 +17,8 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from blindmatch_proofs.verdict import Failed, Passed
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import (
-    AnyDesign,
-    EntryBatch,
-    EntrySource,
-    Info,
-    Label,
-    Learner,
-    Progress,
-    no_progress,
-)
 from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.messages.franking import KEY_LENGTH
 from blindmatch_protocol.messages.report import Report
@@ -231,9 +222,9 @@ class References:
 
 def write_references(
     path: Path,
-    entries: EntrySource,
+    entries: bm.EntrySource,
     second_hashes: Mapping[int, bytes] | None = None,
-    progress: Progress = no_progress,
+    progress: bm.Progress = bm.no_progress,
 ) -> None:
     """Write the references of a list to `path`, in place of older ones.
 
@@ -259,7 +250,9 @@ def write_references(
     temporary.replace(path)
 
 
-def _rows(batch: EntryBatch, second: Mapping[int, bytes]) -> Iterator[tuple[int, bytes, bytes, bytes | None]]:
+def _rows(
+    batch: bm.EntryBatch, second: Mapping[int, bytes]
+) -> Iterator[tuple[int, bytes, bytes, bytes | None]]:
     for place, entry_id in enumerate(batch.ids.tolist()):
         hash_, salt = batch.hashes[place].tobytes(), batch.salts[place].tobytes()
         yield signed(entry_id), hash_, salt, second.get(entry_id)
@@ -273,9 +266,9 @@ class Deployed(Struct, frozen=True):
         endorsed: whether the entry of a label is endorsed in an epoch; all are, where there is no policy.
     """
 
-    design: AnyDesign
+    design: bm.AnyDesign
     epochs: Callable[[], Collection[int]]
-    endorsed: Callable[[int, Label], Passed | Failed] = lambda epoch, label: Passed()
+    endorsed: Callable[[int, bm.Label], Passed | Failed] = lambda epoch, label: Passed()
 
 
 def check_design(report: Report, deployed: Deployed) -> Verdict:
@@ -291,7 +284,7 @@ def check_design(report: Report, deployed: Deployed) -> Verdict:
     return Passed()
 
 
-def check_reporter(report: Report, submitter: Identity, info: Info) -> Verdict:
+def check_reporter(report: Report, submitter: Identity, info: bm.Info) -> Verdict:
     """Whether the party that handed the report in may report this, in the design that is deployed."""
     if report.reporter != submitter.account:
         return Failed("another party handed the report in")
@@ -300,17 +293,17 @@ def check_reporter(report: Report, submitter: Identity, info: Info) -> Verdict:
     return _check_service(report, submitter, info)
 
 
-def _check_device(report: Report, info: Info) -> Verdict:
-    if Learner.DEVICE not in info.learns:
+def _check_device(report: Report, info: bm.Info) -> Verdict:
+    if bm.Learner.DEVICE not in info.learns:
         return Failed(f"in {info.name} devices do not learn of matches, and report none")
     if report.sender != report.reporter:
         return Failed("a device reports what it sent itself, nothing else")
     return Passed()
 
 
-def _check_service(report: Report, service: Identity, info: Info) -> Verdict:
+def _check_service(report: Report, service: Identity, info: bm.Info) -> Verdict:
     sees = service.party is not None and info.sees_content(service.party)
-    if not sees or Learner.SERVER not in info.learns:
+    if not sees or bm.Learner.SERVER not in info.learns:
         return Failed(f"in {info.name} the {service.words} sees no picture, and reports none")
     if report.opening or report.recipient:
         return Failed("a service opens no commitment, and names no recipient")

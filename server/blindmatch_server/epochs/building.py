@@ -19,26 +19,12 @@ import numpy as np
 from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_proofs.endorsement import TREE_FILE, EndorsedTable, EndorsementPolicy, Terms, write_trees
 from blindmatch_proofs.epoch import NOT_ENDORSED, Endorsement
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.errors import DesignError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import (
-    AnyDesign,
-    EntrySource,
-    Learner,
-    Progress,
-    Published,
-    SetParameters,
-    no_progress,
-)
 from blindmatch_protocol.contract.publishing import Executor
-from blindmatch_protocol.messages.epoch_manifest import (
-    NO_PREDECESSOR,
-    EpochManifest,
-    SignedManifest,
-    parameters_of,
-    role_keys_of,
-)
+from blindmatch_protocol.messages import epoch_manifest
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -100,7 +86,7 @@ DIGITS: Final = 64
 
 Submit: TypeAlias = Callable[[Path], None]
 """What is done with a finished epoch's folder before it is served: it is logged. Done again after a kill."""
-Run: TypeAlias = Callable[[FolderWorkspace, Randomness, Progress], Published]
+Run: TypeAlias = Callable[[FolderWorkspace, Randomness, bm.Progress], bm.Published]
 """What a design does in a build."""
 
 
@@ -119,11 +105,11 @@ class Publishing(Redacted, Struct, frozen=True):
         submit: called with an epoch's folder before it is served.
     """
 
-    design: AnyDesign
+    design: bm.AnyDesign
     folder: Path
     signer: Signer
     executor: Executor | None = None
-    progress: Progress = no_progress
+    progress: bm.Progress = bm.no_progress
     endorsement: Endorsement = NOT_ENDORSED
     submit: Submit = not_submitted
 
@@ -136,24 +122,24 @@ class Plan(Struct, frozen=True):
         work: SHA-256, in hex, over the list, or over what an update adds and removes.
     """
 
-    draft: EpochManifest
+    draft: epoch_manifest.EpochManifest
     work: str
 
     @classmethod
-    def of(cls, how: Publishing, parameters: SetParameters, entries: int, work: str) -> Plan:
+    def of(cls, how: Publishing, parameters: bm.SetParameters, entries: int, work: str) -> Plan:
         """The plan of a build; `DesignError` if a parameter is unknown or out of its range, or a time."""
         info, signer = how.design.info, how.signer
         names = {*parameters.values, *(parameter.name for parameter in info.parameters)}
-        draft = EpochManifest(
+        draft = epoch_manifest.EpochManifest(
             design=info.name,
             version=info.version,
             epoch=parameters.epoch,
             predecessor_epoch=0,
-            predecessor=NO_PREDECESSOR,
+            predecessor=epoch_manifest.NO_PREDECESSOR,
             valid_from=signer.valid_from,
             valid_until=signer.valid_from + signer.valid_seconds,
             entries=entries,
-            parameters=parameters_of({name: parameters.value(info, name) for name in names}),
+            parameters=epoch_manifest.parameters_of({name: parameters.value(info, name) for name in names}),
             role_keys=(),
             files=(),
         )
@@ -176,7 +162,7 @@ class Plan(Struct, frozen=True):
         """The plan of an earlier build, if it got as far as having one; the seed is written before."""
         try:
             raw = (build / PLAN).read_bytes()
-            return cls(EpochManifest.decode(raw[DIGITS:]), raw[:DIGITS].decode("ascii"))
+            return cls(epoch_manifest.EpochManifest.decode(raw[DIGITS:]), raw[:DIGITS].decode("ascii"))
         except (OSError, ProtocolError, UnicodeDecodeError):
             return None
 
@@ -277,7 +263,7 @@ def _build(job: Job, rng: Randomness, build: Path) -> Path:
     return workspace.result
 
 
-def _beside(job: Job, workspace: FolderWorkspace, published: Published) -> Published:
+def _beside(job: Job, workspace: FolderWorkspace, published: bm.Published) -> bm.Published:
     """Put the endorsements beside the set: for devices where they learn of matches or make vouchers, else for
     the centre."""
     if not job.how.endorsement.table:
@@ -288,12 +274,12 @@ def _beside(job: Job, workspace: FolderWorkspace, published: Published) -> Publi
     table = EndorsedTable(job.how.endorsement.table, info, epoch, keys)
     terms = Terms(job.how.signer.key.public, info.name, policy)
     write_trees(workspace.create(TREE_FILE), info, table, terms)
-    if Learner.DEVICE in info.learns or job.how.design.vouchers:
+    if bm.Learner.DEVICE in info.learns or job.how.design.vouchers:
         return replace(published, setup=(*published.setup, ENDORSEMENT))
     return replace(published, opener=(*published.opener, ENDORSEMENT))
 
 
-def _signed(job: Job, contents: Contents, build: Path) -> SignedManifest:
+def _signed(job: Job, contents: Contents, build: Path) -> epoch_manifest.SignedManifest:
     """Sign what a device would adopt: a set-up that opens, and passes the design's own check."""
     files = contents.setup_files()
     own = [file for file in files if file.name != ENDORSEMENT]
@@ -310,11 +296,11 @@ def _signed(job: Job, contents: Contents, build: Path) -> SignedManifest:
     if (folder / CURRENT).exists():
         before = read_signed(folder / str(current_epoch(folder))).manifest
         draft = replace(draft, predecessor_epoch=before.epoch, predecessor=before.digest)
-    keys = role_keys_of(design.stated(setup).role_keys)
+    keys = epoch_manifest.role_keys_of(design.stated(setup).role_keys)
     return job.how.signer.key.sign(replace(draft, role_keys=keys, files=files))
 
 
-def _relaxing(workspace: FolderWorkspace, progress: Progress) -> Progress:
+def _relaxing(workspace: FolderWorkspace, progress: bm.Progress) -> bm.Progress:
     """Report progress, and keep the scratch's pages from piling up in the process."""
 
     def report(done: int, total: int) -> None:
@@ -324,7 +310,9 @@ def _relaxing(workspace: FolderWorkspace, progress: Progress) -> Progress:
     return report
 
 
-def _check_published(design: AnyDesign, published: Published, records: Mapping[str, FileRecord]) -> None:
+def _check_published(
+    design: bm.AnyDesign, published: bm.Published, records: Mapping[str, FileRecord]
+) -> None:
     named = {*published.setup, *published.opener, *(n for names in published.roles.values() for n in names)}
     if named != records.keys():
         raise DesignError(f"design {design.info.name} does not name the files it wrote")
@@ -339,7 +327,7 @@ LIST_BATCH = 1 << 16
 
 
 def publish_epoch(
-    how: Publishing, entries: EntrySource, parameters: SetParameters, rng: Randomness
+    how: Publishing, entries: bm.EntrySource, parameters: bm.SetParameters, rng: Randomness
 ) -> Publication:
     """Build an epoch, or finish an interrupted build of it, and make it the current one.
 
@@ -356,14 +344,14 @@ def publish_epoch(
     def work() -> str:
         return list_digest(entries, (), how.endorsement)
 
-    def run(out: FolderWorkspace, stream: Randomness, watch: Progress) -> Published:
+    def run(out: FolderWorkspace, stream: Randomness, watch: bm.Progress) -> bm.Published:
         return how.design.publish(entries, parameters, stream, how.executor, out, watch)
 
     return publish(Job(how, Plan.of(how, parameters, len(entries), work()), run, work), rng)
 
 
 def publish_update(
-    how: Publishing, previous: int, adds: EntrySource, removes: Sequence[int], rng: Randomness
+    how: Publishing, previous: int, adds: bm.EntrySource, removes: Sequence[int], rng: Randomness
 ) -> Publication:
     """Publish the epoch after `previous` as what it adds and removes, or finish an interrupted such build.
 
@@ -384,18 +372,18 @@ def publish_update(
     def work() -> str:
         return list_digest(adds, removes, how.endorsement)
 
-    def run(out: FolderWorkspace, stream: Randomness, watch: Progress) -> Published:
+    def run(out: FolderWorkspace, stream: Randomness, watch: bm.Progress) -> bm.Published:
         if (served := current_epoch(how.folder)) != previous:
             raise EpochPublishedError(f"epoch {previous} is not the one served, {served}")
         return how.design.update(base.every_file(), adds, removes, out, stream, how.executor, watch)
 
-    parameters = SetParameters(previous + 1, base.parameters)
+    parameters = bm.SetParameters(previous + 1, base.parameters)
     entries = base.manifest.entries + len(adds) - len(removes)
     return publish(Job(how, Plan.of(how, parameters, entries, work()), run, work), rng)
 
 
 def list_digest(
-    entries: EntrySource, removes: Sequence[int] = (), endorsement: Endorsement = NOT_ENDORSED
+    entries: bm.EntrySource, removes: Sequence[int] = (), endorsement: Endorsement = NOT_ENDORSED
 ) -> str:
     """SHA-256 over a list, ids and what is endorsed, in hex."""
     state = sha256(LIST_TAG + len(entries).to_bytes(8, "big"))

@@ -29,25 +29,11 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from google.protobuf.descriptor import ServiceDescriptor
 from msgspec import Struct, field
 
+from blindmatch_server.hosting import endpoint
 from blindmatch_server.hosting.authority import Kind
-from blindmatch_server.hosting.endpoint import (
-    NOT_DEVICES,
-    OPERATORS,
-    Call,
-    Line,
-    Method,
-    ServerContext,
-    Service,
-)
 from blindmatch_server.log.tree_store import CHECKPOINT, TreeStore
 from blindmatch_server.log.witness import APPEND, Cosigning, KnownLog, Witness, WitnessAt
-from blindmatch_server.storage.errors import (
-    ConflictError,
-    ForbiddenError,
-    NotFoundError,
-    PreconditionError,
-    StateError,
-)
+from blindmatch_server.storage import errors
 from blindmatch_server.storage.files import storage
 
 FORMAT: Final = "blindmatch-monthly-counts"
@@ -123,7 +109,7 @@ def epochs_of(design: str, curator: bytes) -> StreamRule:
             return Failed(f"must be epoch {index + 1} of {design}")
         return leaf.verify(curator)
 
-    return StreamRule(OPERATORS, check)
+    return StreamRule(endpoint.OPERATORS, check)
 
 
 def counts() -> StreamRule:
@@ -169,14 +155,14 @@ class Log:
         self._seed, self._cosigning = seed, cosigning
         self._streams: dict[str, _Stream] = {}
 
-    def methods(self) -> Mapping[str, Method | Line]:
+    def methods(self) -> Mapping[str, endpoint.Method | endpoint.Line]:
         return {
-            "Append": Method(self.append, frozenset({Kind.OPERATOR, Kind.CENTRE})),
-            "Prove": Method(self.prove, NOT_DEVICES),
-            "Read": Method(self.read, NOT_DEVICES),
+            "Append": endpoint.Method(self.append, frozenset({Kind.OPERATOR, Kind.CENTRE})),
+            "Prove": endpoint.Method(self.prove, endpoint.NOT_DEVICES),
+            "Read": endpoint.Method(self.read, endpoint.NOT_DEVICES),
         }
 
-    async def append(self, request: wire.AppendRequest, call: Call) -> wire.LogProof:
+    async def append(self, request: wire.AppendRequest, call: endpoint.Call) -> wire.LogProof:
         """Append a leaf at the end, or find it where it was appended before; with the proof.
 
         Raises:
@@ -189,7 +175,7 @@ class Log:
         """
         stream = self._stream(request.origin, APPEND)
         if call.caller is None or call.caller.kind not in stream.rule.appenders:
-            raise ForbiddenError(APPEND, "is not the caller's to append to", "origin")
+            raise errors.ForbiddenError(APPEND, "is not the caller's to append to", "origin")
         async with stream.lock:
             if request.index >= stream.store.size and not stream.newest:
                 await self._cosigning.check_newest(*self._head(stream))
@@ -198,16 +184,16 @@ class Log:
                 await asyncio.to_thread(self._appended, stream, request.index, request.leaf)
             return await self._proof(stream, request.index)
 
-    async def prove(self, request: wire.ProveRequest, call: Call) -> wire.LogProof:
+    async def prove(self, request: wire.ProveRequest, call: endpoint.Call) -> wire.LogProof:
         """The proof of a leaf under the newest checkpoint, cosigned anew; `NotFoundError` if there is no such
         stream or leaf."""
         stream = self._stream(request.origin, PROVE)
         async with stream.lock:
             if request.index >= stream.store.size:
-                raise NotFoundError(PROVE, f"must be below {stream.store.size}", "index")
+                raise errors.NotFoundError(PROVE, f"must be below {stream.store.size}", "index")
             return await self._proof(stream, request.index)
 
-    async def read(self, request: wire.ResourceRequest, call: Call) -> AsyncIterator[wire.Part]:
+    async def read(self, request: wire.ResourceRequest, call: endpoint.Call) -> AsyncIterator[wire.Part]:
         """A resource of the log: its checkpoint, or a tile that the checkpoint's size has; `NotFoundError` if
         there is none."""
         store = self._stream(request.origin, READ).store
@@ -218,12 +204,12 @@ class Log:
     def _stream(self, origin: str, step: str) -> _Stream:
         rule = self._rules(origin)
         if rule is None:
-            raise NotFoundError(step, "is no stream of this log", "origin")
+            raise errors.NotFoundError(step, "is no stream of this log", "origin")
         if origin not in self._streams:
             store = TreeStore(self._folder / origin.replace("/", "_"), origin)
             note = store.note
             if note is not None and note.signatures[0] != self._signer(origin).sign(note.text):
-                raise StateError(f"{origin}: the checkpoint must be signed by this log's key")
+                raise errors.StateError(f"{origin}: the checkpoint must be signed by this log's key")
             self._streams[origin] = _Stream(store, rule)
         return self._streams[origin]
 
@@ -233,13 +219,13 @@ class Log:
         with stream.writing:
             if index < store.size:
                 if store.entry(index) != leaf:
-                    raise ConflictError(APPEND, "another leaf stands there", "index")
+                    raise errors.ConflictError(APPEND, "another leaf stands there", "index")
                 return
             if index > store.size:
-                raise PreconditionError(APPEND, f"must be at most {store.size}", "index")
+                raise errors.PreconditionError(APPEND, f"must be at most {store.size}", "index")
             match stream.rule.check(index, leaf, store.entry(0) if index else leaf):
                 case Failed(reason):
-                    raise PreconditionError(APPEND, reason, "leaf")
+                    raise errors.PreconditionError(APPEND, reason, "leaf")
             store.keep(self._signed(store.extended([leaf])))
 
     async def _proof(self, stream: _Stream, index: int) -> wire.LogProof:
@@ -277,7 +263,7 @@ def _resource(store: TreeStore, path: str) -> bytes:
         width = int(found[3] or WIDTH)
         if 0 < width <= tile_width(level, index, store.size) and path == tile_path(level, index, width):
             return store.tile(level, index, width)
-    raise NotFoundError(READ, "is no resource of this log now", "path")
+    raise errors.NotFoundError(READ, "is no resource of this log now", "path")
 
 
 class LogConfig(Redacted, Struct, frozen=True):
@@ -300,14 +286,16 @@ class LogConfig(Redacted, Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_log(config: LogConfig, context: ServerContext) -> AsyncIterator[Sequence[Service]]:
+async def open_log(
+    config: LogConfig, context: endpoint.ServerContext
+) -> AsyncIterator[Sequence[endpoint.Service]]:
     cosigning = Cosigning(config.witnesses, config.quorum, context.log, context.clock)
     yield [Log(config.directory, config.streams, config.seed, cosigning)]
 
 
 @asynccontextmanager
 async def open_witness(
-    directory: Path, signer: NoteSigner, known: KnownLog, log: Party, context: ServerContext
-) -> AsyncIterator[Sequence[Service]]:
+    directory: Path, signer: NoteSigner, known: KnownLog, log: Party, context: endpoint.ServerContext
+) -> AsyncIterator[Sequence[endpoint.Service]]:
     """A witness's service; arguments as for `Witness`."""
     yield [Witness(directory, signer, known, log, context.clock)]

@@ -32,6 +32,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import grpc.aio
+from blindmatch_proofs import tlog
 from blindmatch_proofs.checkpoint import (
     NOTE_MOST,
     Checkpoint,
@@ -43,16 +44,7 @@ from blindmatch_proofs.checkpoint import (
     verify_signature,
 )
 from blindmatch_proofs.merkle import Nodes, consistency_path
-from blindmatch_proofs.tlog import (
-    BAD_REQUEST,
-    CONFLICT,
-    OK,
-    SKEW_S,
-    UNPROCESSABLE,
-    AddCheckpoint,
-    Refused,
-    judge,
-)
+from blindmatch_proofs.tlog import OK, AddCheckpoint, judge
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.failpoint import reach
@@ -107,11 +99,11 @@ class Witness:
             asked = AddCheckpoint.parse(body)
             origin = Checkpoint.of(asked.note).origin
         except ProtocolError as error:
-            return wire.AddCheckpointReply(status=BAD_REQUEST, body=str(error).encode())
+            return wire.AddCheckpointReply(status=tlog.BAD_REQUEST, body=str(error).encode())
         key, path = self._known(origin), self._folder / sha256(origin.encode()).hexdigest()
         with self._lock:  # held by the thread: it goes on when its call is cancelled
             found = judge(asked, {} if key is None else {origin: key}, _latest(path))
-            if isinstance(found, Refused):
+            if isinstance(found, tlog.Refused):
                 return wire.AddCheckpointReply(status=found.status, body=found.body.encode())
             _keep(path, asked.note)
         reach("witness.cosign.before")
@@ -237,12 +229,12 @@ class Cosigning(Struct):
         head = Checkpoint.of(note)
         known = (witness.name, head.origin)
         status, body = await _add(witness.ask, self._at.get(known, 0), note, nodes)
-        if status == CONFLICT:
+        if status == tlog.CONFLICT:
             size = _size_of(body)
             if size <= head.size:
                 status, body = await _add(witness.ask, size, note, nodes)
         if status != OK:
-            kind = OtherTreeError if status in (CONFLICT, UNPROCESSABLE) else ProtocolError
+            kind = OtherTreeError if status in (tlog.CONFLICT, tlog.UNPROCESSABLE) else ProtocolError
             said = "".join(one for one in body.decode(errors="replace")[:200] if one.isprintable())
             raise kind("witness", f"refused with {status}: {said}")
         self._at[known] = head.size
@@ -270,7 +262,7 @@ def _verified(key: VerifierKey, body: bytes, text: str, now: int) -> NoteSignatu
     for one in map(NoteSignature.parse, lines):
         at = verify_signature(key, one, text)
         if at is not None and not end:
-            if abs(now - at) > SKEW_S:
+            if abs(now - at) > tlog.SKEW_S:
                 raise ProtocolError("witness", f"must date its cosignature now, not {now - at} s ago")
             return one
     raise ProtocolError("witness", "must answer with its cosignature")

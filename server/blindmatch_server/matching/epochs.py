@@ -23,13 +23,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_protocol.rpc import blindmatch_v1_pb2_grpc as rpc
 from msgspec import Struct, field
 
-from blindmatch_server.epochs.published import (
-    Logged,
-    current_epoch,
-    open_publication,
-    read_logged,
-    write_logged,
-)
+from blindmatch_server.epochs import published
 from blindmatch_server.hosting.authority import Credentials
 from blindmatch_server.hosting.endpoint import ServerContext, channel_to
 from blindmatch_server.hosting.limits import any_of
@@ -72,7 +66,7 @@ class OpenEpoch(Redacted, Struct, frozen=True):
     check: Callable[[], None] = lambda: None
     enrolment_key: bytes = b""
     openers: Mapping[Role, Opener] = field(default_factory=dict)
-    logged: Callable[[], Logged | None] = lambda: None
+    logged: Callable[[], published.Logged | None] = lambda: None
     carried: Mapping[Role, KeyLimits] = field(default_factory=dict)
     slot_seconds: float = 0.0
 
@@ -100,13 +94,13 @@ class PublishedSource(Struct, frozen=True):
     curator: bytes
 
     def version(self) -> Hashable:
-        return current_epoch(self.folder)
+        return published.current_epoch(self.folder)
 
     def open(self) -> OpenEpoch:
         """See `EpochSource`; the signature is checked first, and every file compared with its digest."""
         info = self.design.info
         roles = [role for role, party in info.roles.items() if party == self.party]
-        publication = open_publication(self.folder, roles=roles)
+        publication = published.open_publication(self.folder, roles=roles)
         manifest = publication.manifest
         if not manifest.is_of(info):
             raise StateError(
@@ -123,7 +117,7 @@ class PublishedSource(Struct, frozen=True):
         handed_out = publication.setup() | publication.endorsement()
         setup = {name: SetupFile(data, digests[name]) for name, data in handed_out.items()}
         signed = publication.signed.encode()
-        logged = partial(read_logged, publication.folder)
+        logged = partial(published.read_logged, publication.folder)
         logged()
         return OpenEpoch(
             manifest.epoch, setup, states, signed, publication.check_intact,
@@ -141,7 +135,7 @@ def carried_limits(design: AnyDesign, party: Party, setup: Any) -> dict[Role, Ke
 
 
 def _published_role(role: Role, folder: Path, epoch: int, design: AnyDesign) -> Any:
-    return design.open_role(role, open_publication(folder, epoch, [role]).role(role))
+    return design.open_role(role, published.open_publication(folder, epoch, [role]).role(role))
 
 
 class Epochs:
@@ -232,7 +226,7 @@ class Renewing(Redacted, Struct, frozen=True):
             ProtocolError: if what it answers is no proof.
         """
         home = self.folder / str(epoch)
-        held = await asyncio.to_thread(read_logged, home)
+        held = await asyncio.to_thread(published.read_logged, home)
         if held is None or not self.policy.is_due(TlogProof.parse(held.proof), now):
             return False
         leaf = EpochLeaf.decode(held.leaf)
@@ -242,8 +236,8 @@ class Renewing(Redacted, Struct, frozen=True):
                 raise StateError(f"the log's proof of epoch {epoch} is not taken: {reason}")
         if self.policy.is_due(proof, now):
             raise StateError(f"the log's proof of epoch {epoch} is not taken: it would be due at once")
-        made = Logged.of(leaf, proof, b"".join(held.tree.levels[0]))
-        await asyncio.to_thread(write_logged, home, made)
+        made = published.Logged.of(leaf, proof, b"".join(held.tree.levels[0]))
+        await asyncio.to_thread(published.write_logged, home, made)
         return True
 
     async def _asked(self, index: int) -> bytes:

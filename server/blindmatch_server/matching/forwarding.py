@@ -28,13 +28,7 @@ from blindmatch_server.hosting.endpoint import channel_to
 from blindmatch_server.hosting.limits import TurnQueue
 from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.matching.epochs import OpenEpoch
-from blindmatch_server.storage.errors import (
-    ForbiddenError,
-    HostError,
-    NotFoundError,
-    PreconditionError,
-    UnsupportedError,
-)
+from blindmatch_server.storage import errors
 
 EXCHANGE: Final = "matching/exchange"
 REQUEST_ID_BYTES: Final = 16
@@ -53,15 +47,15 @@ def check_head(
     """
     info = design.info
     if envelope.design != info.name:
-        raise UnsupportedError(EXCHANGE, f"must be {info.name}", "design")
+        raise errors.UnsupportedError(EXCHANGE, f"must be {info.name}", "design")
     if envelope.version != info.version:
-        raise UnsupportedError(EXCHANGE, f"must be {info.version}, not {envelope.version}", "version")
+        raise errors.UnsupportedError(EXCHANGE, f"must be {info.version}, not {envelope.version}", "version")
     if envelope.epoch != epoch.epoch:
         raise EpochMismatchError(EXCHANGE, f"must be {epoch.epoch}, not {envelope.epoch}", "epoch")
     role = Role(envelope.role)
     known = epoch.roles.keys() | carried
     if role not in known:
-        raise NotFoundError(EXCHANGE, f"must be one of {', '.join(sorted(known))}", "role")
+        raise errors.NotFoundError(EXCHANGE, f"must be one of {', '.join(sorted(known))}", "role")
     length = REQUEST_ID_BYTES if Learner.SERVER in info.learns else 0
     if len(envelope.request_id) != length:
         raise ProtocolError(EXCHANGE, f"must be {length} bytes for this design", "request_id")
@@ -76,7 +70,7 @@ def reply_to(head: wire.Envelope) -> wire.Envelope:
 def small_reply(head: wire.Envelope, body: bytes) -> wire.Envelope:
     """The whole reply to an envelope with `head`; `PreconditionError` if it is too long for one envelope."""
     if len(body) > MOST_SMALL_BYTES:
-        raise PreconditionError(EXCHANGE, "the reply is too long for Exchange: use ExchangeLarge")
+        raise errors.PreconditionError(EXCHANGE, "the reply is too long for Exchange: use ExchangeLarge")
     return ENVELOPE.first(reply_to(head), len(body), body)
 
 
@@ -102,7 +96,7 @@ def check_sender(info: Info, role: Role, hosted: bool, sender: Identity | None) 
         sender.kind is Kind.DEVICE if carrier is None else sender == Identity.of(carrier)
     )
     if not right:
-        raise ForbiddenError(EXCHANGE, f"not from a {sender.words if sender else 'stranger'}", "role")
+        raise errors.ForbiddenError(EXCHANGE, f"not from a {sender.words if sender else 'stranger'}", "role")
 
 
 class Carrying(Redacted, Struct, frozen=True):
@@ -170,9 +164,9 @@ class Forwarder:
                 return await ask(channel, first, body)
         except grpc.aio.AioRpcError as error:
             await self._failed(host, error)
-            raise HostError(EXCHANGE, NO_REPLY) from None
+            raise errors.HostError(EXCHANGE, NO_REPLY) from None
         except ProtocolError as error:
-            raise HostError(EXCHANGE, NO_REPLY) from error
+            raise errors.HostError(EXCHANGE, NO_REPLY) from error
 
     async def _slot_ends(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -207,7 +201,7 @@ class Forwarder:
         if host not in self._open:
             address = await asyncio.to_thread(self._carrying.find, host)
             if not address:
-                raise HostError(EXCHANGE, NO_REPLY)
+                raise errors.HostError(EXCHANGE, NO_REPLY)
             self._open.setdefault(host, channel_to(host, address, self._carrying.credentials))
         return self._open[host]
 

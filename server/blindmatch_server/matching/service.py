@@ -15,17 +15,8 @@ from blindmatch_protocol.codec.errors import EpochMismatchError, PictureError
 from blindmatch_protocol.codec.randomness import Randomness, system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import UNBOUND, AnyDesign, KeyLimits, Role, Send, Verdict
-from blindmatch_protocol.messages.parts import (
-    ENROLMENT,
-    ENVELOPE,
-    PART,
-    Joiner,
-    begun,
-    cut,
-    pieces,
-    single,
-    split,
-)
+from blindmatch_protocol.messages import parts
+from blindmatch_protocol.messages.parts import begun, cut, split
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct, field
@@ -33,20 +24,11 @@ from msgspec import Struct, field
 from blindmatch_server.hosting.endpoint import DEVICES, EVERYONE, Call, Method, ServerContext
 from blindmatch_server.hosting.event_log import Clock, milliseconds
 from blindmatch_server.hosting.limits import CallLimit, TokenBuckets, TurnQueue, under_way
+from blindmatch_server.matching import forwarding
 from blindmatch_server.matching.answering import Answering, MatchingLimits, Task
 from blindmatch_server.matching.enrolments import STEP as ENROL
 from blindmatch_server.matching.enrolments import Enrolments
 from blindmatch_server.matching.epochs import Epochs, EpochSource, Loader, OpenEpoch, Renewing
-from blindmatch_server.matching.forwarding import (
-    EXCHANGE,
-    Carrying,
-    Forwarder,
-    carriers,
-    check_head,
-    check_sender,
-    reply_to,
-    small_reply,
-)
 from blindmatch_server.matching.ledger import (
     Budget,
     CentreAddress,
@@ -80,11 +62,11 @@ class MatchingService(Redacted, Struct, dict=True, eq=False):
     rng: Randomness
     centre: CentreAddress | None = None
     filer: Filer | None = None
-    forwarder: Forwarder | None = None
+    forwarder: forwarding.Forwarder | None = None
 
     def __post_init__(self) -> None:
         self._carried = self.forwarder.roles if self.forwarder is not None else frozenset[Role]()
-        carried = [one.account for one in carriers(self.design.info)]
+        carried = [one.account for one in forwarding.carriers(self.design.info)]
         self._exchanges = TokenBuckets(
             self.limits.exchanges, self.clock, dict.fromkeys(carried, self.limits.carried)
         )
@@ -97,7 +79,7 @@ class MatchingService(Redacted, Struct, dict=True, eq=False):
     def methods(self) -> Mapping[str, Method]:
         fetches = TokenBuckets(self.limits.fetches, self.clock)
         enrolments = TokenBuckets(self.limits.enrolments, self.clock)
-        senders = DEVICES | {one.kind for one in carriers(self.design.info)}
+        senders = DEVICES | {one.kind for one in forwarding.carriers(self.design.info)}
         return {
             "Describe": Method(self.describe, EVERYONE, fetches),
             "FetchSetup": Method(self.fetch_setup, EVERYONE, fetches, _LONG_SECONDS),
@@ -140,32 +122,34 @@ class MatchingService(Redacted, Struct, dict=True, eq=False):
         if request.offset > size:
             raise OutOfRangeError(_FETCH, f"must be at most {size}", "offset")
         epoch.check()
-        for part in cut(PART, wire.Part(), size, pieces(file.content, request.offset)):
+        for part in cut(parts.PART, wire.Part(), size, parts.pieces(file.content, request.offset)):
             yield part
 
     async def exchange(self, request: wire.Envelope, call: Call) -> wire.Envelope:
         """One body to one role. Raises what `check_head` and `Answering.answer` raise."""
         epoch = self.epochs.current
         role = self._role_of(request, epoch, call)
-        body = single(request, EXCHANGE)
-        return small_reply(request, await self._reply(epoch, role, request, body, call))
+        body = parts.single(request, forwarding.EXCHANGE)
+        return forwarding.small_reply(request, await self._reply(epoch, role, request, body, call))
 
     async def exchange_large(
         self, requests: AsyncIterator[wire.Envelope], call: Call
     ) -> AsyncIterator[wire.Envelope]:
         """One large body to one role. Raises what `check_head`, `Bodies` and `Answering.answer` raise. Raises
         `QuotaError` if it is longer than any request to the role; nothing of it is kept then."""
-        with self._large.hold(call.account, EXCHANGE):
-            joiner = Joiner(ENVELOPE, self.limits.most_body_bytes, EXCHANGE)
+        with self._large.hold(call.account, forwarding.EXCHANGE):
+            joiner = parts.Joiner(parts.ENVELOPE, self.limits.most_body_bytes, forwarding.EXCHANGE)
             first, data = await begun(joiner, requests)
             epoch = self.epochs.current
             role = self._role_of(first, epoch, call)
             if joiner.size > (most := most_bytes(*self.design.requests[role])):
-                raise QuotaError(EXCHANGE, f"must be at most {most}: no request is longer", "body_size")
-            async with self.bodies.whole(data, EXCHANGE) as body:
+                raise QuotaError(
+                    forwarding.EXCHANGE, f"must be at most {most}: no request is longer", "body_size"
+                )
+            async with self.bodies.whole(data, forwarding.EXCHANGE) as body:
                 reply = await self._reply(epoch, role, first, body, call)
             del body
-            for envelope in split(ENVELOPE, reply_to(first), reply):
+            for envelope in split(parts.ENVELOPE, forwarding.reply_to(first), reply):
                 yield envelope
 
     async def enrolled(self, request: wire.EnrolmentHead, call: Call) -> wire.Held:
@@ -176,7 +160,9 @@ class MatchingService(Redacted, Struct, dict=True, eq=False):
     async def enrol(self, requests: AsyncIterator[wire.EnrolPart], call: Call) -> wire.Held:
         """Take the rest of an enrolment. Raises what `Enrolments.check` and `Enrolments.take` raise."""
         with self._enrolling.hold(call.account, ENROL):
-            first, data = await begun(Joiner(ENROLMENT, self.limits.most_enrolment_bytes, ENROL), requests)
+            first, data = await begun(
+                parts.Joiner(parts.ENROLMENT, self.limits.most_enrolment_bytes, ENROL), requests
+            )
             await self._check_enrolment(first.head)
             return await self.enrolments.take(first.head, call.account, first.offset, data)
 
@@ -189,9 +175,9 @@ class MatchingService(Redacted, Struct, dict=True, eq=False):
         """The role that a body is for, once it is known to come from whom it must; `ForbiddenError` if it
         does not; or if pictures are looked at in messages, which are in the clear."""
         if not self.design.info.end_to_end:
-            raise ForbiddenError(EXCHANGE, "pictures are looked at in the messages that bear them")
-        role = check_head(head, self.design, epoch, self._carried)
-        check_sender(self.design.info, role, role in epoch.roles, call.caller)
+            raise ForbiddenError(forwarding.EXCHANGE, "pictures are looked at in the messages that bear them")
+        role = forwarding.check_head(head, self.design, epoch, self._carried)
+        forwarding.check_sender(self.design.info, role, role in epoch.roles, call.caller)
         return role
 
     async def _reply(
@@ -273,7 +259,7 @@ class MatchingConfig(Struct, frozen=True):
     limits: MatchingLimits = field(default_factory=MatchingLimits)
     rng: Randomness = field(default_factory=system_randomness)
     load: Loader | None = None
-    carrying: Carrying | None = None
+    carrying: forwarding.Carrying | None = None
     renewing: Renewing | None = None
 
 
@@ -293,7 +279,7 @@ async def open_matching(
         stack.push_async_callback(answering.close)
         forwarder = None
         if config.carrying is not None:
-            forwarder = Forwarder(config.design.info, config.carrying, config.limits, config.rng)
+            forwarder = forwarding.Forwarder(config.design.info, config.carrying, config.limits, config.rng)
             stack.push_async_callback(forwarder.close)
         filer = None if config.centre is None else Filer(ledger, config.centre, context.log)
         tasks = [epochs.watch(context, config.limits.poll_seconds)]

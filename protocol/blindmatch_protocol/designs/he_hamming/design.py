@@ -21,19 +21,7 @@ from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.he_hamming import files, packing
 from blindmatch_protocol.designs.he_hamming.circuit import THRESHOLD, WEIGHT, Evaluation, indicator
 from blindmatch_protocol.designs.he_hamming.files import MatcherState, Setup
-from blindmatch_protocol.designs.he_hamming.packing import (
-    BITS,
-    DATA,
-    FULL,
-    NATIVE,
-    SEED_BYTES,
-    Keys,
-    Polynomials,
-    Query,
-    Reply,
-    Secret,
-    Sizes,
-)
+from blindmatch_protocol.designs.he_hamming.packing import DATA
 from blindmatch_protocol.designs.he_hamming.seal import PLAIN_MODULUS, primes
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE, distance
 from blindmatch_protocol.sets.plain_list import identity_of
@@ -90,10 +78,10 @@ class Waiting(Redacted, Struct, frozen=True, eq=False):
 class Received(Waiting, frozen=True, eq=False):
     """A session whose reply has come: eight ciphertexts, (16, 1, degree)."""
 
-    polynomials: Polynomials
+    polynomials: packing.Polynomials
 
 
-class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):
+class HeHamming(bm.Design[Setup, packing.Secret, Waiting, MatcherState]):
     info: ClassVar[bm.Info] = bm.Info(
         name="he-hamming",
         evaluation=bm.Evaluation.HOMOMORPHIC,
@@ -106,14 +94,14 @@ class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):
         roles={MATCHER: bm.Party.MATCHER},
         large_bodies=True,
         in_processes=frozenset({MATCHER}),
-        native_randomness=NATIVE,
+        native_randomness=packing.NATIVE,
         parameters=(_READY,),
     )
-    requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (Query,)}
-    replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (Reply,)}
-    enrolments: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (Keys,)}
-    device_state: ClassVar[type[bm.Message]] = Secret
-    sizes: ClassVar[Sizes] = FULL
+    requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (packing.Query,)}
+    replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (packing.Reply,)}
+    enrolments: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {MATCHER: (packing.Keys,)}
+    device_state: ClassVar[type[bm.Message]] = packing.Secret
+    sizes: ClassVar[packing.Sizes] = packing.FULL
 
     def leakage(self) -> tuple[bm.Leak, ...]:
         """Nothing proves what a reply was computed from, so a malicious matcher withholds what matches it
@@ -177,29 +165,31 @@ class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):
     def open_role(self, role: bm.Role, files_: bm.Buffers) -> MatcherState:
         return files.open_matcher(files_, self.info.name, self.info.version, self.sizes)
 
-    def enrol(self, rng: bm.Randomness) -> Secret:
+    def enrol(self, rng: bm.Randomness) -> packing.Secret:
         """An account that has no keys yet."""
-        return Secret(b"")
+        return packing.Secret(b"")
 
     def enrolment_key(self, setup: Setup) -> bytes:
         """New keys each epoch: a query that was recorded before is of no use in a later reply."""
         return setup.epoch.to_bytes(8, "big")
 
-    def enrolment(self, state: Secret, setup: Setup, rng: bm.Randomness) -> bm.Enrolment[Secret]:
+    def enrolment(
+        self, state: packing.Secret, setup: Setup, rng: bm.Randomness
+    ) -> bm.Enrolment[packing.Secret]:
         """SEAL draws the keys itself: from a seed the secret one could be read."""
         secret, seeds, rows = setup.ring.new_keys()
-        return bm.Enrolment(Secret(secret), {MATCHER: Keys(seeds, rows)})
+        return bm.Enrolment(packing.Secret(secret), {MATCHER: packing.Keys(seeds, rows)})
 
     def start(
-        self, state: Secret, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
-    ) -> bm.Started[Secret, Waiting]:
+        self, state: packing.Secret, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
+    ) -> bm.Started[packing.Secret, Waiting]:
         """Takes 1,088 bytes of `rng`, whatever the item is."""
-        cover = np.argsort(np.frombuffer(rng.take(4 * BITS), np.uint32), kind="stable") < WEIGHT
+        cover = np.argsort(np.frombuffer(rng.take(4 * packing.BITS), np.uint32), kind="stable") < WEIGHT
         own_hash = item.hash if item.quality >= self.info.relation.minimum_quality else None
         # a poor picture is balanced, too, so that the time it takes does not tell
         vector = (balanced(item), cover.astype(np.uint8))[own_hash is None]
         seed, rows = setup.ring.encrypt(state.coefficients, vector, rng)
-        body = Query(setup.epoch, seed, rows)
+        body = packing.Query(setup.epoch, seed, rows)
         return bm.Started(state, bm.Send(Waiting(state.coefficients, own_hash), {MATCHER: body}))
 
     def receive(
@@ -207,17 +197,17 @@ class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):
     ) -> bm.Step[Waiting]:
         """Looks at the form of the reply alone."""
         reply = replies[MATCHER]
-        if not isinstance(reply, Reply):
-            raise bm.ProtocolError(Reply.NAME, f"the device does not take {reply!r}")
+        if not isinstance(reply, packing.Reply):
+            raise bm.ProtocolError(packing.Reply.NAME, f"the device does not take {reply!r}")
         _check(reply, setup.epoch, setup.ring.degree)
-        polynomials = packing.unpacked(reply.rows, 1, Reply.NAME, "rows")
+        polynomials = packing.unpacked(reply.rows, 1, packing.Reply.NAME, "rows")
         return bm.Ready(Received(session.secret, session.own_hash, polynomials))
 
     def conclude(self, session: Received, setup: Setup) -> bm.Outcome:
         slots = setup.ring.decrypt(session.secret, session.polynomials)
         labels, own = list(_opened(setup, slots)), session.own_hash
-        apart = [BITS if own is None else distance(own, label.entry_hash) for label in labels]
-        if min(apart, default=BITS) > MATCH_DISTANCE:
+        apart = [packing.BITS if own is None else distance(own, label.entry_hash) for label in labels]
+        if min(apart, default=packing.BITS) > MATCH_DISTANCE:
             return bm.NoMatch()
         return bm.Match(labels[apart.index(min(apart))])
 
@@ -240,21 +230,21 @@ class HeHamming(bm.Design[Setup, Secret, Waiting, MatcherState]):
         assert isinstance(epoch, int)
         drawn = np.frombuffer(rng.take(16 * DATA * degree), "<u8").reshape(1, DATA, degree, 2)
         bounds = np.array(primes(degree)[:DATA], np.uint64)[:, None]
-        return (Query(epoch, rng.take(SEED_BYTES), packing.packed(drawn[..., 0] % bounds)),)
+        return (packing.Query(epoch, rng.take(packing.SEED_BYTES), packing.packed(drawn[..., 0] % bounds)),)
 
-    def _reply(self, state: MatcherState, request: bm.Request, rng: bm.Randomness) -> Reply:
+    def _reply(self, state: MatcherState, request: bm.Request, rng: bm.Randomness) -> packing.Reply:
         query, keys, ring = request.body, request.enrolment, state.ring
-        if not isinstance(query, Query) or not isinstance(keys, Keys):
-            raise bm.ProtocolError(Query.NAME, "needs an encrypted hash and the account's keys")
+        if not isinstance(query, packing.Query) or not isinstance(keys, packing.Keys):
+            raise bm.ProtocolError(packing.Query.NAME, "needs an encrypted hash and the account's keys")
         _check(query, state.epoch, ring.degree)
         if len(keys.rows) != ring.degree:
-            raise bm.ProtocolError(Keys.NAME, f"must have {ring.degree} rows", "rows")
+            raise bm.ProtocolError(packing.Keys.NAME, f"must have {ring.degree} rows", "rows")
         x = ring.query(query.seed, query.rows)
         try:
             found = Evaluation(ring, keys.seeds, keys.rows, rng).reply(x, state.batches)
         except RuntimeError as error:
-            raise bm.ProtocolError(Query.NAME, "cannot be computed with") from error
-        return Reply(state.epoch, packing.packed(found.reshape(-1, 1, ring.degree)))
+            raise bm.ProtocolError(packing.Query.NAME, "cannot be computed with") from error
+        return packing.Reply(state.epoch, packing.packed(found.reshape(-1, 1, ring.degree)))
 
 
 class SmallHeHamming(HeHamming):
@@ -266,7 +256,7 @@ class SmallHeHamming(HeHamming):
         summary="he-hamming in a ring without security, for checks that run thousands of sessions.",
         differs="insecure: a ring of degree 512",
     )
-    sizes: ClassVar[Sizes] = Sizes(packing.LEAST_DEGREE, secure=False)
+    sizes: ClassVar[packing.Sizes] = packing.Sizes(packing.LEAST_DEGREE, secure=False)
 
     def reduced(self) -> None:
         """None: this is the reduced design."""
@@ -284,7 +274,7 @@ def balanced(item: bm.Item) -> npt.NDArray[np.uint8]:
     return bits
 
 
-def _check(body: Query | Reply, epoch: int, degree: int) -> None:
+def _check(body: packing.Query | packing.Reply, epoch: int, degree: int) -> None:
     bm.check_epoch(body.epoch, epoch, body.NAME)
     if len(body.rows) != degree:
         raise bm.ProtocolError(body.NAME, f"must have {degree} rows", "rows")

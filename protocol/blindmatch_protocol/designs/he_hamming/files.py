@@ -20,15 +20,8 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import DesignError, SetFileError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract.publishing import (
-    HASH_BYTES,
-    Buffers,
-    EntrySource,
-    Progress,
-    Workspace,
-    no_progress,
-    whole,
-)
+from blindmatch_protocol.contract import publishing
+from blindmatch_protocol.contract.publishing import whole
 from blindmatch_protocol.designs.deltas import SET_FILE, check_files
 from blindmatch_protocol.designs.he_hamming.circuit import KEY_BYTES, Batch, babies_for
 from blindmatch_protocol.designs.he_hamming.packing import Ring, Sizes
@@ -70,7 +63,7 @@ class Setup(Redacted, Struct, frozen=True, eq=False):
     file: SetFile
     labels: labels.SealedLabels
 
-    def check(self, progress: Progress = no_progress) -> None:
+    def check(self, progress: publishing.Progress = publishing.no_progress) -> None:
         """See `Design.check_setup`; records of other lengths were refused when it was opened."""
         check_files([self.file], progress)
 
@@ -89,12 +82,12 @@ def label_keys(keys: Rows, epoch: int) -> Rows:
 
 
 def write(
-    entries: EntrySource,
+    entries: publishing.EntrySource,
     identity: Identity,
     degree: int,
     rng: Randomness,
-    out: Workspace,
-    progress: Progress,
+    out: publishing.Workspace,
+    progress: publishing.Progress,
 ) -> None:
     """Write both files. Takes 24 bytes of `rng` a place, and 120 for each place that stays empty;
     `DesignError` if the list is too long, or too many entries are near one another."""
@@ -103,7 +96,7 @@ def write(
     if places > MOST_BATCHES * degree:
         raise DesignError(f"at most {MOST_BATCHES * degree} entries fit one set")
     empty = places - len(held)
-    hashes = np.concatenate([held.hashes, _random(rng, empty, HASH_BYTES)])
+    hashes = np.concatenate([held.hashes, _random(rng, empty, publishing.HASH_BYTES)])
     keys = _random(rng, places, KEY_BYTES)
     sealed = labels.seal(
         label_keys(keys[: len(held)], identity.epoch), held, identity.epoch, labels.unsigned(len(held), 0)
@@ -146,7 +139,7 @@ def _clashing(grid: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
     return np.concatenate(found)
 
 
-def open_setup(files: Buffers, name: str, version: int, sizes: Sizes, epoch: int | None) -> Setup:
+def open_setup(files: publishing.Buffers, name: str, version: int, sizes: Sizes, epoch: int | None) -> Setup:
     """The set-up in `SET_FILE`; `SetFileError` if it is damaged, of another design or epoch, or its labels do
     not fill whole batches."""
     file = _open(files, SET_FILE, name, version, epoch)
@@ -160,7 +153,7 @@ def open_setup(files: Buffers, name: str, version: int, sizes: Sizes, epoch: int
     return Setup(file.identity.epoch, file.entries, batches, Ring(sizes), file, held)
 
 
-def open_matcher(files: Buffers, name: str, version: int, sizes: Sizes) -> MatcherState:
+def open_matcher(files: publishing.Buffers, name: str, version: int, sizes: Sizes) -> MatcherState:
     """See `Design.open_role`. If the set file is there, it must be the one this was made with."""
     file = _open(files, MATCHER_FILE, name, version, None)
     file.verify()
@@ -168,7 +161,7 @@ def open_matcher(files: Buffers, name: str, version: int, sizes: Sizes) -> Match
         setup = open_setup(files, name, version, sizes, file.identity.epoch)
         if bytes(file.section(SET_DIGEST_KIND)) != setup.file.digest:
             raise SetFileError(f"{MATCHER_FILE}: made for another {SET_FILE} than the one beside it")
-    hashes = _rows(file, HASHES_KIND, HASH_BYTES, sizes.degree)
+    hashes = _rows(file, HASHES_KIND, publishing.HASH_BYTES, sizes.degree)
     keys = _rows(file, KEYS_KIND, KEY_BYTES, sizes.degree)
     if len(hashes) != len(keys):
         raise SetFileError(f"{MATCHER_FILE}: not one key for each place")
@@ -185,7 +178,7 @@ def _rows(file: SetFile, kind: int, width: int, degree: int) -> Sequence[Rows]:
     return list(np.frombuffer(raw, np.uint8).reshape(-1, degree, width))
 
 
-def _open(files: Buffers, file: str, name: str, version: int, epoch: int | None) -> SetFile:
+def _open(files: publishing.Buffers, file: str, name: str, version: int, epoch: int | None) -> SetFile:
     if file not in files:
         raise SetFileError(f"{file} is missing")
     return SetFile(files[file], file, name, version, epoch)

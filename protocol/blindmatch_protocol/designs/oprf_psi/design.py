@@ -15,15 +15,8 @@ import numpy.typing as npt
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import SetFileError
-from blindmatch_protocol.contract import Label, WorkedOut
-from blindmatch_protocol.contract.publishing import (
-    EntryBatch,
-    EntrySource,
-    Executor,
-    Progress,
-    Workspace,
-    begun,
-)
+from blindmatch_protocol.contract import Label, WorkedOut, publishing
+from blindmatch_protocol.contract.publishing import begun
 from blindmatch_protocol.contract.steps import UNCONFIRMED_ID
 from blindmatch_protocol.crypto.dleq import Mode
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate, evaluate_rows
@@ -63,7 +56,7 @@ def oprf_inputs(hashes: Rows) -> list[bytes]:
     return [INPUT_TAG + raw[at : at + 32] for at in range(0, len(raw), 32)]
 
 
-def evaluated_rows(key: SecretKey, batch: EntryBatch, recipe: Recipe, filtered: bool) -> Rows:
+def evaluated_rows(key: SecretKey, batch: publishing.EntryBatch, recipe: Recipe, filtered: bool) -> Rows:
     """For each entry, uint8 (n, width): store key 16, mask 8; the same in each earlier file; sealed label.
     For a filter the store key alone."""
     outputs = evaluate_rows(key, rowwise.joined(len(batch), INPUT_TAG, batch.hashes))
@@ -74,7 +67,7 @@ def evaluated_rows(key: SecretKey, batch: EntryBatch, recipe: Recipe, filtered: 
     return np.concatenate([*(_front(labels.places(outputs, one)) for one in recipe.epochs), sealed], axis=1)
 
 
-def rows_of(secret: bytes, batch: EntryBatch) -> Rows:
+def rows_of(secret: bytes, batch: publishing.EntryBatch) -> Rows:
     """`evaluated_rows`, in a worker process or here; `secret` is whether for a filter, the recipe and the key
     of mode VOPRF."""
     recipe, scalar = Recipe.unpack(secret[1:])
@@ -108,7 +101,7 @@ def keys_of(rows: Rows, file: int = 0) -> labels.Positions:
     return labels.Positions(rows[:, at : at + store.KEY_BYTES], masks.ravel())
 
 
-def _fronts(rows: Rows, progress: Progress) -> labels.Positions:
+def _fronts(rows: Rows, progress: publishing.Progress) -> labels.Positions:
     """Store keys and masks of all rows, copied stretch by stretch, so that the scratch need not be in
     memory while they are sorted."""
     fronts = np.empty((len(rows), store.KEY_BYTES), np.uint8)
@@ -128,7 +121,7 @@ class _Records:
     by reading the scratch once from end to end, so that neither time nor memory depends on where pages are.
     """
 
-    def __init__(self, rows: Rows, width: int, order: store.Order, progress: Progress) -> None:
+    def __init__(self, rows: Rows, width: int, order: store.Order, progress: publishing.Progress) -> None:
         self._rows, self._progress = rows[:, rows.shape[1] - width :], progress
         self._rank = np.empty(len(order), np.uint32)
         self._rank[order] = np.arange(len(order), dtype=np.uint32)
@@ -153,11 +146,11 @@ class _Records:
 
 def _write_filter(
     file: SetFileWriter,
-    entries: EntrySource,
+    entries: publishing.EntrySource,
     rows: Rows,
-    out: Workspace,
-    executor: Executor | None,
-    progress: Progress,
+    out: publishing.Workspace,
+    executor: publishing.Executor | None,
+    progress: publishing.Progress,
 ) -> None:
     file.section(membership.KIND, membership.build(rows, store.order_of(rows)), len(rows))
 
@@ -166,11 +159,11 @@ def _write_labelled(
     key: SecretKey,
     recipe: Recipe,
     file: SetFileWriter,
-    entries: EntrySource,
+    entries: publishing.EntrySource,
     rows: Rows,
-    out: Workspace,
-    executor: Executor | None,
-    progress: Progress,
+    out: publishing.Workspace,
+    executor: publishing.Executor | None,
+    progress: publishing.Progress,
 ) -> None:
     fronts, count = _fronts(rows, progress), len(rows)
     order = store.order_of(fronts.store_keys)

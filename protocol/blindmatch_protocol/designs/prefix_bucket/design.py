@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.crypto.oprf import SecretKey
+from blindmatch_protocol.designs import voprf
 from blindmatch_protocol.designs.deltas import SET_FILE, SIGNATURES, Recipe
 from blindmatch_protocol.designs.facts import EVERY_GUESS, SET_SIZE, any_hash
 from blindmatch_protocol.designs.oprf_psi import Reply, Request
@@ -32,15 +33,6 @@ from blindmatch_protocol.designs.prefix_bucket.files import (
     records_met,
     write_buckets,
 )
-from blindmatch_protocol.designs.voprf import (
-    MATCHER,
-    Limits,
-    PublicKeys,
-    Verified,
-    VoprfDesign,
-    VoprfRound,
-    Waiting,
-)
 from blindmatch_protocol.designs.voprf.files import ListBuild
 from blindmatch_protocol.designs.voprf.round import CertifiedReply, CertifyRequest
 from blindmatch_protocol.setfile import SetFile
@@ -49,7 +41,7 @@ from blindmatch_protocol.sets import labels
 BUCKETS: Final = bm.Role("buckets")
 
 
-class Fetching(Waiting, frozen=True, eq=False):
+class Fetching(voprf.Waiting, frozen=True, eq=False):
     """A session whose requests are out.
 
     Attributes:
@@ -59,7 +51,7 @@ class Fetching(Waiting, frozen=True, eq=False):
     bucket: int
 
 
-class Fetched(Verified, frozen=True, eq=False):
+class Fetched(voprf.Verified, frozen=True, eq=False):
     """A session whose replies were verified.
 
     Attributes:
@@ -85,7 +77,7 @@ PREFIX: Final = bm.Fact(
 )
 
 
-class PrefixBucket(VoprfDesign[Setup]):
+class PrefixBucket(voprf.VoprfDesign[Setup]):
     info: ClassVar[bm.Info] = bm.Info(
         name="prefix-bucket",
         evaluation=bm.Evaluation.OPRF,
@@ -95,19 +87,19 @@ class PrefixBucket(VoprfDesign[Setup]):
         "verifiable OPRF tells it, and only it, whether the very hash is there.",
         relation=bm.Equal(),
         learns=frozenset({bm.Learner.DEVICE}),
-        roles={MATCHER: bm.Party.MATCHER, BUCKETS: bm.Party.MATCHER},
+        roles={voprf.MATCHER: bm.Party.MATCHER, BUCKETS: bm.Party.MATCHER},
         tie=bm.Tie.KEY,
         parameters=(BITS, SIGNATURES),
     )
     requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {
-        MATCHER: (Request, CertifyRequest),
+        voprf.MATCHER: (Request, CertifyRequest),
         BUCKETS: (Fetch,),
     }
     replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {
-        MATCHER: (Reply, CertifiedReply),
+        voprf.MATCHER: (Reply, CertifiedReply),
         BUCKETS: (Bucket,),
     }
-    round: ClassVar[VoprfRound] = VoprfRound(Request, Reply)
+    round: ClassVar[voprf.VoprfRound] = voprf.VoprfRound(Request, Reply)
 
     of_key: ClassVar[bm.Fact] = EVERY_GUESS
     key_tells: ClassVar[bm.ListKnowledge] = bm.ListKnowledge.TESTABLE
@@ -115,7 +107,7 @@ class PrefixBucket(VoprfDesign[Setup]):
     set_tells: ClassVar[tuple[bm.Fact, ...]] = (SET_SIZE,)
     asking_tells: ClassVar[tuple[bm.Fact, ...]] = (any_hash(0),)
 
-    def settle(self, values: Mapping[str, int]) -> tuple[int, Limits | None]:
+    def settle(self, values: Mapping[str, int]) -> tuple[int, voprf.Limits | None]:
         for one in self.info.parameters:
             if not one.least <= values.get(one.name, -1) <= one.most:
                 raise bm.DesignError(f"parameter {one.name}: must be there, and {one.least} to {one.most}")
@@ -125,7 +117,7 @@ class PrefixBucket(VoprfDesign[Setup]):
         identity = self.identity(recipe.epoch, values)
         return replace(list_build(key, recipe, False), write=partial(write_buckets, key, identity))
 
-    def opened(self, files: Sequence[tuple[str, SetFile]], keys: PublicKeys) -> Setup:
+    def opened(self, files: Sequence[tuple[str, SetFile]], keys: voprf.PublicKeys) -> Setup:
         (name, file), *deltas = files
         if deltas:
             raise bm.SetFileError(f"{deltas[0][0]}: a set of buckets has no deltas")
@@ -165,7 +157,7 @@ class PrefixBucket(VoprfDesign[Setup]):
 
     def start(
         self, state: bm.NoState, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
-    ) -> bm.Started[bm.NoState, Waiting]:
+    ) -> bm.Started[bm.NoState, voprf.Waiting]:
         """The bucket is that of the hash, whatever its quality: one drawn anew would be another when a
         picture is asked about again, which whoever refuses to answer can bring about."""
         step = super().start(state, setup, item, binding, rng).step
@@ -176,9 +168,9 @@ class PrefixBucket(VoprfDesign[Setup]):
 
     def receive(
         self, session: Any, setup: Setup, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
-    ) -> bm.Step[Waiting]:
+    ) -> bm.Step[voprf.Waiting]:
         content = setup.checked(replies[BUCKETS], session.bucket)
-        step = super().receive(session, setup, {MATCHER: replies[MATCHER]}, rng)
+        step = super().receive(session, setup, {voprf.MATCHER: replies[voprf.MATCHER]}, rng)
         assert isinstance(step, bm.Ready)
         return bm.Ready(Fetched(step.session.outputs, step.session.own_hash, content))
 

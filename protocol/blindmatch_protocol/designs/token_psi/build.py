@@ -30,16 +30,9 @@ from msgspec.structs import asdict, astuple
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract import publishing
 from blindmatch_protocol.contract.declaration import Parameter
-from blindmatch_protocol.contract.publishing import (
-    EntryBatch,
-    EntrySource,
-    Executor,
-    Progress,
-    Workspace,
-    begun,
-    whole,
-)
+from blindmatch_protocol.contract.publishing import begun, whole
 from blindmatch_protocol.crypto.dleq import Mode
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate_rows
 from blindmatch_protocol.designs.deltas import SIGNATURES, Recipe
@@ -139,7 +132,7 @@ class Held(Redacted, Struct, frozen=True, eq=False):
         recipe: what the file is made for.
     """
 
-    entries: EntryBatch
+    entries: publishing.EntryBatch
     plan: Plan
     coefficients: Elements
     label_keys: Rows
@@ -159,7 +152,7 @@ def oprf_input_rows(tokens: Tokens) -> Rows:
     return rowwise.joined(len(bits), INPUT_TAG, numbers, bits)
 
 
-def evaluated_rows(key: SecretKey, batch: EntryBatch, tokening: Tokening, recipe: Recipe) -> Rows:
+def evaluated_rows(key: SecretKey, batch: publishing.EntryBatch, tokening: Tokening, recipe: Recipe) -> Rows:
     """For each entry: for each file every band's store key 16, and then every band's mask 16, in the first
     one XOR the value of the entry's polynomial; that polynomial, 16 times `needed`, and label key, 32."""
     tokens = entry_tokens(batch.hashes, tokening.k, tokening.bands)
@@ -172,7 +165,7 @@ def evaluated_rows(key: SecretKey, batch: EntryBatch, tokening: Tokening, recipe
     return np.concatenate([part.reshape(len(batch), -1) for part in (*columns, made, labels_of)], axis=1)
 
 
-def rows_of(secret: bytes, batch: EntryBatch) -> Rows:
+def rows_of(secret: bytes, batch: publishing.EntryBatch) -> Rows:
     """`evaluated_rows`, here or in a worker process; `secret`: tokening, recipe and the key of mode VOPRF."""
     tokening = Tokening(*_NUMBERS.unpack_from(secret))
     recipe, scalar = Recipe.unpack(secret[_NUMBERS.size :])
@@ -199,11 +192,11 @@ def _write(
     tokening: Tokening,
     recipe: Recipe,
     file: SetFileWriter,
-    entries: EntrySource,
+    entries: publishing.EntrySource,
     rows: Rows,
-    out: Workspace,
-    executor: Executor | None,
-    progress: Progress,
+    out: publishing.Workspace,
+    executor: publishing.Executor | None,
+    progress: publishing.Progress,
 ) -> None:
     held = hold(entries, rows, tokening, recipe)
     labels_are_there = begun(lambda: _write_labels(file, held, progress), executor)
@@ -220,7 +213,7 @@ def keys_of(rows: Rows, bands: int, file: int = 0) -> shares.TokenKeys:
     return shares.TokenKeys(*(columns[:, at : at + bands].reshape(-1, _UNIT) for at in (0, bands)))
 
 
-def hold(entries: EntrySource, rows: Rows, tokening: Tokening, recipe: Recipe) -> Held:
+def hold(entries: publishing.EntrySource, rows: Rows, tokening: Tokening, recipe: Recipe) -> Held:
     """Read the list once more, and find families. The ends of rows are copied, to be read in any order;
     `DesignError` if the list does not give the number of entries it said."""
     held = whole(entries, BATCH)
@@ -230,7 +223,7 @@ def hold(entries: EntrySource, rows: Rows, tokening: Tokening, recipe: Recipe) -
     return Held(held, found, coefficients, np.ascontiguousarray(rows[:, -_OWN:]), recipe)
 
 
-def polynomials(entries: EntryBatch, key: SecretKey, needed: int, epoch: int) -> Elements:
+def polynomials(entries: publishing.EntryBatch, key: SecretKey, needed: int, epoch: int) -> Elements:
     """A polynomial for every entry, uint8 (n, needed, 16), that only the key, the whole entry and the epoch
     give."""
     numbers = entries.ids.astype(">u8")[:, None].view(np.uint8)
@@ -239,7 +232,7 @@ def polynomials(entries: EntryBatch, key: SecretKey, needed: int, epoch: int) ->
     return rows.reshape(-1, needed, VALUE_BYTES)
 
 
-def _write_labels(file: SetFileWriter, held: Held, progress: Progress) -> None:
+def _write_labels(file: SetFileWriter, held: Held, progress: publishing.Progress) -> None:
     epoch, signatures = held.recipe.epoch, held.recipe.signatures
     secrets = _member_secrets(held)
     where = shares.addresses(secrets, epoch)
@@ -274,7 +267,7 @@ def _member_secrets(held: Held) -> Rows:
 
 
 def _shards(
-    rows: Rows, held: Held, key: SecretKey, executor: Executor | None
+    rows: Rows, held: Held, key: SecretKey, executor: publishing.Executor | None
 ) -> Iterator[tuple[list[Buffer], int]]:
     gaps = (~held.plan.stored.reshape(-1)).nonzero()[0]
     filler, bands = _filler(gaps, held, key), held.plan.stored.shape[1]

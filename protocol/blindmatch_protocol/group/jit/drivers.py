@@ -23,24 +23,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from blindmatch_protocol.group.jit.element import (
-    CACHED_IDENTITY,
-    COORDINATES,
-    IDENTITY,
-    PREFIX,
-    PRODUCT,
-    ROOM,
-    STATE,
-    added,
-    constant_point,
-    define_elements,
-    define_points,
-    define_powers,
-    from_words,
-    load_point,
-    store_point,
-    to_words,
-)
+from blindmatch_protocol.group.jit import element
+from blindmatch_protocol.group.jit.element import CACHED_IDENTITY, added
 from blindmatch_protocol.group.jit.field import LIMBS, Field, Fma, Ifma
 from blindmatch_protocol.group.jit.ir import WORD, Lanes, Module
 from blindmatch_protocol.group.jit.sha512 import define_sha512
@@ -48,7 +32,7 @@ from blindmatch_protocol.group.jit.sha512 import define_sha512
 BITS: Final = 4
 ENTRIES: Final = 1 << BITS - 1
 WINDOWS: Final = 64
-DIGITS: Final = COORDINATES * ENTRIES
+DIGITS: Final = element.COORDINATES * ENTRIES
 TABLE: Final = DIGITS + 1
 """Elements of a table: a point's multiples from 1 to 8, cached, and its scalar's digits."""
 
@@ -66,7 +50,7 @@ def _digits(f: Field) -> None:
     """The digits of scalars below 2^253, each with 8 added to it: so they are those from 0 to 15 of a sum."""
     words = [f.gathered("%scalars", k, 32) for k in range(4)]
     eights = f.number_of(int("8" * (WINDOWS - 1), 16))
-    raised = to_words(f, f.carried(f.sum(from_words(f, words), eights), False))
+    raised = element.to_words(f, f.carried(f.sum(element.from_words(f, words), eights), False))
     raised[3] = f.or_(raised[3], f.constant(1 << 63))  # the first digit is 0 or 1
     for k, word in enumerate(raised):
         f.store_lanes(f.element("%table", DIGITS), k, word)
@@ -76,21 +60,23 @@ def _multiples(f: Field) -> None:
     """%p's; %room is for a point."""
     f.call("ge_cached", "%table", "%p")
     f.call("ge_add", "%room", "%p", "%table")
-    f.call("ge_cached", f.element("%table", COORDINATES), "%room")
+    f.call("ge_cached", f.element("%table", element.COORDINATES), "%room")
 
     def following(i: str) -> None:
         f.call("ge_add", "%room", "%room", "%table")
-        f.call("ge_cached", f.item("%table", i, COORDINATES * f.size), "%room")
+        f.call("ge_cached", f.item("%table", i, element.COORDINATES * f.size), "%room")
 
     f.loop(ENTRIES, following, start=2)
 
 
 def _add_digit(f: Field) -> None:
     size, negative = _digit(f)
-    found = constant_point(f, CACHED_IDENTITY)
+    found = element.constant_point(f, CACHED_IDENTITY)
     for entry in range(ENTRIES):
         mask = _equal(f, size, entry + 1)
-        found = [f.choose(mask, a, b) for a, b in zip(load_point(f, "%table", entry), found, strict=True)]
+        found = [
+            f.choose(mask, a, b) for a, b in zip(element.load_point(f, "%table", entry), found, strict=True)
+        ]
     y_plus_x, y_minus_x, twice_z, twice_dt = found
     cached = [
         f.choose(negative, y_minus_x, y_plus_x),
@@ -98,7 +84,7 @@ def _add_digit(f: Field) -> None:
         twice_z,
         f.choose(negative, f.negated(twice_dt), twice_dt),
     ]
-    store_point(f, "%p", added(f, load_point(f, "%p"), cached))
+    element.store_point(f, "%p", added(f, element.load_point(f, "%p"), cached))
 
 
 def _digit(f: Field) -> tuple[Lanes, Lanes]:
@@ -128,17 +114,17 @@ class Room:
 
     t: Final = 0
     kept: Final = 2
-    base: Final = kept + 2 * ROOM
+    base: Final = kept + 2 * element.ROOM
     power: Final = base + 2
     powers: Final = power + 2
     point: Final = powers + 8
-    other: Final = point + COORDINATES
-    cached: Final = other + COORDINATES
-    sums: Final = cached + COORDINATES
-    running: Final = sums + 2 * COORDINATES
+    other: Final = point + element.COORDINATES
+    cached: Final = other + element.COORDINATES
+    sums: Final = cached + element.COORDINATES
+    running: Final = sums + 2 * element.COORDINATES
     inverse: Final = running + 1
     states: Final = inverse + 1
-    tables: Final = states + STATE * CHUNK
+    tables: Final = states + element.STATE * CHUNK
 
     @classmethod
     def bytes(cls, width: int, tables: int) -> int:
@@ -183,12 +169,12 @@ def _hash(f: Field) -> None:
     """Section 4.3.4: the sum of two points, each of half of the bytes, to `Room.point`."""
     words = [f.gathered("%in", k, 64) for k in range(8)]
     for k in range(2):
-        f.store("%room", Room.t + k, from_words(f, words[4 * k : 4 * k + 4]))
-        kept, base = _at(f, Room.kept + k * ROOM), _at(f, Room.base + k)
+        f.store("%room", Room.t + k, element.from_words(f, words[4 * k : 4 * k + 4]))
+        kept, base = _at(f, Room.kept + k * element.ROOM), _at(f, Room.base + k)
         f.call("map_before", _at(f, Room.t + k), kept, base)
     f.call("fe_power_pair", _at(f, Room.power), _at(f, Room.base), _at(f, Room.powers))
     for k, point in enumerate((Room.point, Room.other)):
-        kept, power = _at(f, Room.kept + k * ROOM), _at(f, Room.power + k)
+        kept, power = _at(f, Room.kept + k * element.ROOM), _at(f, Room.power + k)
         f.call("map_after", _at(f, point), _at(f, Room.t + k), kept, power)
     f.call("add_to", _at(f, Room.point), _at(f, Room.other), "%room")
     f.store_lanes("%ok", 0, f.constant(WORD - 1))
@@ -204,7 +190,7 @@ def _multiply(f: Field) -> None:
     """`Room.point` times the scalars, to `Room.other`."""
     table, result = _at(f, Room.tables), _at(f, Room.other)
     f.call("ge_table", table, _at(f, Room.point), "%scalars", result)
-    store_point(f, result, constant_point(f, IDENTITY))
+    element.store_point(f, result, element.constant_point(f, element.IDENTITY))
 
     def window(i: str) -> None:
         f.call("ge_double", result, f"i64 {BITS}")
@@ -216,20 +202,20 @@ def _multiply(f: Field) -> None:
 
 def _encode_states(f: Field) -> None:
     """Encode %count states with one inversion (Montgomery's trick)."""
-    states, size = _at(f, Room.states), STATE * f.size
+    states, size = _at(f, Room.states), element.STATE * f.size
     f.store("%room", Room.running, f.number_of(1))
 
     def forward(i: str) -> None:
         state = f.item(states, i, size)
         before = f.load("%room", Room.running)
-        f.store(state, PREFIX, before)
-        f.store("%room", Room.running, f.times(before, f.load(state, PRODUCT)))
+        f.store(state, element.PREFIX, before)
+        f.store("%room", Room.running, f.times(before, f.load(state, element.PRODUCT)))
 
     def backward(i: str) -> None:
         k = f.number("sub", f.number("sub", "%count", 1), i)
         state, inverse = f.item(states, k, size), f.load("%room", Room.running)
-        f.store("%room", Room.inverse, f.times(inverse, f.load(state, PREFIX)))
-        f.store("%room", Room.running, f.times(inverse, f.load(state, PRODUCT)))
+        f.store("%room", Room.inverse, f.times(inverse, f.load(state, element.PREFIX)))
+        f.store("%room", Room.running, f.times(inverse, f.load(state, element.PRODUCT)))
         f.call("encode", state, _at(f, Room.inverse), f.item("%out", k, 32 * f.module.width))
 
     f.loop("%count", forward)
@@ -255,14 +241,14 @@ def _chunks(f: Field, body: Callable[[str, str], None]) -> None:
 
 def _products(f: Field, read: str, row: int) -> None:
     """Read every group of rows of `row` bytes into `Room.point`, multiply and encode it."""
-    width, sums = f.module.width, [_at(f, Room.sums + COORDINATES * k) for k in range(2)]
+    width, sums = f.module.width, [_at(f, Room.sums + element.COORDINATES * k) for k in range(2)]
 
     def chunk(first: str, count: str) -> None:
         def one(i: str) -> None:
             g = f.number("add", first, i)
             f.call(read, f.item("%in", g, row * width), "%room", f.item("%ok", g, 8 * width))
             f.call("group_multiply", "%room", f.item("%scalars", g, 32 * width))
-            f.call("encode_state", f.item(_at(f, Room.states), i, STATE * f.size), _at(f, Room.other))
+            f.call("encode_state", f.item(_at(f, Room.states), i, element.STATE * f.size), _at(f, Room.other))
             for total, point in zip(sums, (Room.point, Room.other), strict=True):
                 f.call("add_to", total, _at(f, point), "%room")
 
@@ -270,7 +256,7 @@ def _products(f: Field, read: str, row: int) -> None:
         f.call("encode_states", "%room", f"i64 {count}", f.item("%out", first, 32 * width))
 
     for total in sums:
-        store_point(f, total, constant_point(f, IDENTITY))
+        element.store_point(f, total, element.constant_point(f, element.IDENTITY))
     _chunks(f, chunk)
     _encode_sums(f, sums, "%sums")
 
@@ -290,11 +276,11 @@ def _sum_products(f: Field) -> None:
             f.loop(count, lambda i: f.call("ge_add_digit", _at(f, Room.other), _table(f, i), f"i64 {w}"))
 
         f.loop(count, read)
-        store_point(f, _at(f, Room.other), constant_point(f, IDENTITY))
+        element.store_point(f, _at(f, Room.other), element.constant_point(f, element.IDENTITY))
         f.loop(WINDOWS, window)
         f.call("add_to", total, _at(f, Room.other), "%room")
 
-    store_point(f, total, constant_point(f, IDENTITY))
+    element.store_point(f, total, element.constant_point(f, element.IDENTITY))
     _chunks(f, chunk)
     _encode_sums(f, [total], "%out")
 
@@ -307,7 +293,7 @@ def _encode_sums(f: Field, sums: Sequence[str], out: str) -> None:
     """The sum over all lanes of each point, encoded."""
     for k, total in enumerate(sums):
         f.call("ge_fold", total, _at(f, Room.cached))
-        f.call("encode_state", f.element(_at(f, Room.states), STATE * k), total)
+        f.call("encode_state", f.element(_at(f, Room.states), element.STATE * k), total)
     f.call("encode_states", "%room", f"i64 {len(sums)}", out)
 
 
@@ -330,10 +316,10 @@ class Target(Struct, frozen=True):
     def module(self) -> Module:
         module = Module(self.field, self.width)
         _define_field(module)
-        define_powers(module)
-        define_points(module)
+        element.define_powers(module)
+        element.define_points(module)
         define_windows(module)
-        define_elements(module)
+        element.define_elements(module)
         define_drivers(module)
         define_sha512(module)
         return module

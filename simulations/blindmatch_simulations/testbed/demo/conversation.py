@@ -36,16 +36,8 @@ from blindmatch_simulations.testbed.deployment.operators import evidence_of
 from blindmatch_simulations.testbed.deployment.transparency import make_policy
 from blindmatch_simulations.testbed.pictures.crops import ANSWER, TEXTS, Workload
 from blindmatch_simulations.testbed.pictures.pool import Oracle
-from blindmatch_simulations.testbed.scenario.operations import (
-    AddDevice,
-    AwaitReports,
-    Check,
-    Flush,
-    Receive,
-    SendPicture,
-    SendText,
-    Tick,
-)
+from blindmatch_simulations.testbed.scenario import operations
+from blindmatch_simulations.testbed.scenario.operations import Check, Receive
 from blindmatch_simulations.testbed.scenario.recording import Writer
 from blindmatch_simulations.testbed.scenario.run import Counted, Player, counterpart, evidence, shown
 from blindmatch_simulations.testbed.scenario.world import World
@@ -85,9 +77,9 @@ class Conversation(Redacted, Struct, frozen=True):
         with self.phases("messages received") as progress:
             expected = sum(one.delivered for one in sent) + len(TEXTS)
             received = do(Receive(RECIPIENT, expected, WAIT_SECONDS), progress)
-            do(SendText(RECIPIENT, SENDER, ANSWER))
+            do(operations.SendText(RECIPIENT, SENDER, ANSWER))
             answered = [message.text for message in do(Receive(SENDER, 1))] == [ANSWER]
-            do(Flush(SENDER))
+            do(operations.Flush(SENDER))
         if self.options.cover is not None:
             sent = self._reported_in_slots(sent)
         oracle = matching if setup is None else self._to_be_found(setup, pictures, matching, sent)
@@ -124,11 +116,11 @@ class Conversation(Redacted, Struct, frozen=True):
         ]
         return sum(all(one[name] == Passed() for name in ("content", "sender", "match")) for one in verdicts)
 
-    def _device(self, name: str) -> AddDevice:
+    def _device(self, name: str) -> operations.AddDevice:
         cover, then = self.options.cover, self.options.consequence
         if cover is None:
-            return AddDevice(name, consequence=then)
-        return AddDevice(name, slot_s=cover.period_s, slot_bytes=cover.size, consequence=then)
+            return operations.AddDevice(name, consequence=then)
+        return operations.AddDevice(name, slot_s=cover.period_s, slot_bytes=cover.size, consequence=then)
 
     def _setup(self) -> Any:
         design, files = self.world.design, self.world.publication()
@@ -157,22 +149,22 @@ class Conversation(Redacted, Struct, frozen=True):
         do, sent = self.player.do, list[Sent]()
         below, met = None, set[bytes]()
         with self.phases("pictures matched and sent") as progress:
-            do(SendText(SENDER, RECIPIENT, TEXTS[0]))
+            do(operations.SendText(SENDER, RECIPIENT, TEXTS[0]))
             for sending in self.workload.sendings:
-                sent.append(do(SendPicture(SENDER, RECIPIENT, sending.data)))
-                do(Tick(SENDER))
+                sent.append(do(operations.SendPicture(SENDER, RECIPIENT, sending.data)))
+                do(operations.Tick(SENDER))
                 progress(len(sent), len(self.workload.sendings))
                 holds = matching[len(sent) - 1]
                 met |= {pictures[len(sent) - 1].hash} if holds else set()
                 if holds and len(met) == least - 1 > 0:
                     below = sum(row.opened for row in do(Check(0, WAIT_SECONDS)).vouchers)
-            do(SendText(SENDER, RECIPIENT, TEXTS[1]))
+            do(operations.SendText(SENDER, RECIPIENT, TEXTS[1]))
         return sent, below
 
     def _reported_in_slots(self, sent: Sequence[Sent]) -> list[Sent]:
         """Keep both devices' schedules until every report is at the centre; Bob's slots bear nothing."""
         with self.phases("reports sent in slots") as progress:
-            received = self.player.do(AwaitReports(SENDER, SLOTS_SECONDS), progress)
+            received = self.player.do(operations.AwaitReports(SENDER, SLOTS_SECONDS), progress)
         return [replace(one, reported=one.report_id in received) for one in sent]
 
     def _matches(self, traces: Sequence[SessionTrace], centre: pb.CentreList) -> int:

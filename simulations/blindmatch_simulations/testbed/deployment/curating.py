@@ -14,35 +14,15 @@ from blindmatch_proofs.epoch import NOT_ENDORSED, Endorsement, EpochLeaf, verify
 from blindmatch_proofs.merkle import WIDTH, tile_path, tile_width
 from blindmatch_proofs.tlog import TlogProof
 from blindmatch_proofs.verdict import Failed
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.errors import DesignError, ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract import (
-    KEY_EXPIRES,
-    AnyDesign,
-    EntrySource,
-    Progress,
-    SetParameters,
-    no_progress,
-)
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from blindmatch_server.centre.keys import CentreKeys, write_references
 from blindmatch_server.curator import HashList, ListError, diff, open_list
+from blindmatch_server.epochs import published
 from blindmatch_server.epochs.building import Publishing, publish_epoch, publish_update
-from blindmatch_server.epochs.published import (
-    CURRENT,
-    LEAF,
-    PROOF,
-    SIGNED,
-    TREE,
-    Logged,
-    NoPublicationError,
-    Publication,
-    current_epoch,
-    open_publication,
-    read_signed,
-    write_logged,
-)
 from blindmatch_server.epochs.signing import VALID_DAYS, CuratorKey, Signer
 from blindmatch_server.hosting.workers import WorkerPool
 
@@ -65,32 +45,30 @@ def logging_of(deployment: Deployment, now: datetime | None = None) -> Callable[
         return lambda folder: None
 
     def submit(folder: Path) -> None:
-        leaf = EpochLeaf.decode((folder / LEAF).read_bytes())
+        leaf = EpochLeaf.decode((folder / published.LEAF).read_bytes())
         origin = log.origin(EPOCHS, leaf.manifest.design)
         request = pb.AppendRequest(origin=origin, index=leaf.index, leaf=leaf.encode())
         with _answering(deployment, log):
             proof = ask_log(deployment, "Append", request, pb.LogProof).proof
-            write_logged(folder, _checked(deployment, log, leaf, proof, now))
+            published.write_logged(folder, _checked(deployment, log, leaf, proof, now))
 
     return submit
 
 
-def renew(deployment: Deployment, design: AnyDesign) -> Logged:
+def renew(deployment: Deployment, design: bm.AnyDesign) -> published.Logged:
     """Have the current epoch's proof cosigned anew, before it is too old for devices; `LogError` if there is
     no log, or the epoch is not the newest one logged, or witnesses are missing; `OperatorError` if the log
     cannot be asked, or refuses; `PublicationError` if nothing is published."""
-    log, publication = (
-        read_log(deployment),
-        open_publication(deployment.published(design.info.name), None, ()),
-    )
+    log = read_log(deployment)
+    publication = published.open_publication(deployment.published(design.info.name), None, ())
     if log is None:
         raise LogError("this deployment has no log; blindmatch log init makes one")
-    leaf = EpochLeaf.decode((publication.folder / LEAF).read_bytes())
+    leaf = EpochLeaf.decode((publication.folder / published.LEAF).read_bytes())
     request = pb.ProveRequest(origin=log.origin(EPOCHS, design.info.name), index=leaf.index)
     with _answering(deployment, log):
         proof = ask_log(deployment, "Prove", request, pb.LogProof).proof
         made = _checked(deployment, log, leaf, proof)
-    write_logged(publication.folder, made)
+    published.write_logged(publication.folder, made)
     return made
 
 
@@ -106,7 +84,7 @@ def _answering(deployment: Deployment, log: TransparencyLog) -> Iterator[None]:
 
 def _checked(
     deployment: Deployment, log: TransparencyLog, leaf: EpochLeaf, raw: bytes, now: datetime | None = None
-) -> Logged:
+) -> published.Logged:
     """The proof and the log's leaves, if devices will take them; `LogError` otherwise."""
     manifest, at_s = leaf.manifest, int(now.timestamp() if now else time.time())
     try:
@@ -114,7 +92,7 @@ def _checked(
         found = verify_logged(leaf, proof, log.pinned(manifest.design), at_s)
         if isinstance(found, Failed):
             raise LogError(f"epoch {manifest.epoch} is not served: {found.reason}")
-        return Logged.of(leaf, proof, _leaves(deployment, found.head.origin, found.head.size))
+        return published.Logged.of(leaf, proof, _leaves(deployment, found.head.origin, found.head.size))
     except ProtocolError as error:
         raise LogError(f"epoch {manifest.epoch} is not served: the log answers wrongly: {error}") from error
 
@@ -144,52 +122,52 @@ def open_named(deployment: Deployment, name: str) -> HashList:
 
 def next_epoch(folder: Path) -> int:
     try:
-        return current_epoch(folder) + 1
-    except NoPublicationError:
+        return published.current_epoch(folder) + 1
+    except published.NoPublicationError:
         return 1
 
 
 def check_key_lasts(values: Mapping[str, int], now: datetime) -> None:
     """Refuse parameters of a set whose key has ended at `now`: neither matcher nor device would use it;
     `DesignError` if so."""
-    end = values.get(KEY_EXPIRES, 0)
+    end = values.get(bm.KEY_EXPIRES, 0)
     if 0 < end <= now.timestamp():
         ended = datetime.fromtimestamp(end, UTC).isoformat(timespec="seconds")
         raise DesignError(
-            f"parameter {KEY_EXPIRES}: must not have passed, and {ended} has; nobody could use the set: "
+            f"parameter {bm.KEY_EXPIRES}: must not have passed, and {ended} has; nobody could use the set: "
             "give a later Unix time in seconds, or 0 for a key without an end"
         )
 
 
-def check_key_lasts_of_current(deployment: Deployment, design: AnyDesign, now: datetime) -> None:
+def check_key_lasts_of_current(deployment: Deployment, design: bm.AnyDesign, now: datetime) -> None:
     """Refuse to update an epoch whose key has ended at `now`, since an update keeps the key; `DesignError` if
     so, `PublicationError` if there is no epoch yet."""
-    publication = open_publication(deployment.published(design.info.name))
+    publication = published.open_publication(deployment.published(design.info.name))
     try:
         check_key_lasts(publication.parameters, now)
     except DesignError as error:
         raise DesignError(
             f"the key of epoch {publication.manifest.epoch} has ended, and an update keeps it: "
-            f"build a full set, without --from and with a new {KEY_EXPIRES}"
+            f"build a full set, without --from and with a new {bm.KEY_EXPIRES}"
         ) from error
 
 
 def publish(
     deployment: Deployment,
-    design: AnyDesign,
-    entries: EntrySource,
+    design: bm.AnyDesign,
+    entries: bm.EntrySource,
     rng: Randomness,
     epoch: int | None = None,
     values: Mapping[str, int] | None = None,
-    progress: Progress = no_progress,
+    progress: bm.Progress = bm.no_progress,
     days: int = VALID_DAYS,
     endorsement: Endorsement = NOT_ENDORSED,
     at: datetime | None = None,
-) -> Publication:
+) -> published.Publication:
     """Build, sign and publish an epoch of `design`, by default the next one, on all cores; `at`: if not now;
     `PublicationError` if it is published already, or another build runs."""
     folder = deployment.published(design.info.name)
-    parameters = SetParameters(epoch or next_epoch(folder), values or {})
+    parameters = bm.SetParameters(epoch or next_epoch(folder), values or {})
     now = at or datetime.now(UTC)
     signer = deployment.signer(now, days)
     if deployment.authority.is_dir():
@@ -201,13 +179,13 @@ def publish(
 
 def update(
     deployment: Deployment,
-    design: AnyDesign,
+    design: bm.AnyDesign,
     previous: HashList,
     entries: HashList,
     rng: Randomness,
-    progress: Progress = no_progress,
+    progress: bm.Progress = bm.no_progress,
     days: int = VALID_DAYS,
-) -> Publication:
+) -> published.Publication:
     """Sign and publish the epoch after the current one as what leads from list `previous` to `entries`.
 
     Raises:
@@ -217,7 +195,7 @@ def update(
         StateError: if the curator's key is not here.
     """
     folder = deployment.published(design.info.name)
-    current = open_publication(folder)
+    current = published.open_publication(folder)
     change = diff(previous, entries)
     if current.manifest.entries != len(previous):
         raise ListError(
@@ -235,17 +213,17 @@ def update(
 
 def publish_change(
     deployment: Deployment,
-    design: AnyDesign,
-    adds: EntrySource,
+    design: bm.AnyDesign,
+    adds: bm.EntrySource,
     removes: Sequence[int],
     rng: Randomness,
-    progress: Progress = no_progress,
+    progress: bm.Progress = bm.no_progress,
     days: int = VALID_DAYS,
     endorsement: Endorsement = NOT_ENDORSED,
-) -> Publication:
+) -> published.Publication:
     """Sign and publish the epoch after the current one as what it adds and removes; raises as `update`."""
     folder = deployment.published(design.info.name)
-    signer, epoch = deployment.signer(datetime.now(UTC), days), current_epoch(folder)
+    signer, epoch = deployment.signer(datetime.now(UTC), days), published.current_epoch(folder)
     with WorkerPool() as workers:
         how = Publishing(design, folder, signer, workers, progress, endorsement, logging_of(deployment))
         return publish_update(how, epoch, adds, removes, rng)
@@ -256,23 +234,23 @@ def throwaway_signer() -> Signer:
     return Signer(CuratorKey.of(bytes(32)), 0, 1 << 32)
 
 
-def lend(source: Path, into: Path, signer: Signer) -> Publication:
+def lend(source: Path, into: Path, signer: Signer) -> published.Publication:
     """Make the epoch served in `source`, built under another key, the first of the new folder `into`.
 
     Its files are links where they can be made; `signer` signs it anew.
     """
-    number = current_epoch(source)
+    number = published.current_epoch(source)
     epoch = into / str(number)
     epoch.mkdir(mode=0o700, parents=True)
     for file in (source / str(number)).iterdir():
-        if file.name not in (SIGNED, LEAF, PROOF, TREE):
+        if file.name not in (published.SIGNED, published.LEAF, published.PROOF, published.TREE):
             _linked(file, epoch / file.name)
-    signed = signer.signed_anew(read_signed(source / str(number)))
-    (epoch / SIGNED).write_bytes(signed.encode())
+    signed = signer.signed_anew(published.read_signed(source / str(number)))
+    (epoch / published.SIGNED).write_bytes(signed.encode())
     leaf = signer.key.leaf(signed.manifest, sealing_key=signer.sealing_key)
-    (epoch / LEAF).write_bytes(leaf.encode())
-    shutil.copyfile(source / CURRENT, into / CURRENT)
-    return open_publication(into)
+    (epoch / published.LEAF).write_bytes(leaf.encode())
+    shutil.copyfile(source / published.CURRENT, into / published.CURRENT)
+    return published.open_publication(into)
 
 
 def _linked(source: Path, target: Path) -> None:
@@ -286,7 +264,7 @@ def add_references(
     deployment: Deployment,
     entries: HashList,
     pictures: Iterable[Picture],
-    progress: Progress = no_progress,
+    progress: bm.Progress = bm.no_progress,
 ) -> int:
     """Give the centre the list's labels, and its second hash of the listed `pictures`; how many those are.
 

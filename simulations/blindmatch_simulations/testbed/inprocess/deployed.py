@@ -17,21 +17,7 @@ from blindmatch_protocol.codec.randomness import Randomness, Recording, replayed
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Enrolment, Request, Role, Verdict, answered
 from blindmatch_protocol.contract.publishing import Executor, HeldEntries
-from blindmatch_protocol.messages.epoch_manifest import (
-    NO_PREDECESSOR,
-    EpochManifest,
-    ManifestFile,
-    SignedManifest,
-    parameters_of,
-    role_keys_of,
-)
-from blindmatch_protocol.messages.franking import (
-    CLOSED,
-    OPENED,
-    AttachmentDigest,
-    CommitmentOpening,
-    Evidence,
-)
+from blindmatch_protocol.messages import epoch_manifest, franking
 from blindmatch_server.epochs.published import Publication
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -146,24 +132,25 @@ def manifest_of(
     design: bm.AnyDesign,
     files: Mapping[str, bytes],
     epoch: int,
-    before: EpochManifest | None = None,
+    before: epoch_manifest.EpochManifest | None = None,
     stated: bm.Stated | None = None,
-) -> EpochManifest:
+) -> epoch_manifest.EpochManifest:
     """The manifest of set-up files in memory, valid for years; `stated` is given if they do not open."""
     held = stated or design.stated(design.open_setup(files, epoch))
-    return EpochManifest(
+    return epoch_manifest.EpochManifest(
         design=design.info.name,
         version=design.info.version,
         epoch=epoch,
         predecessor_epoch=before.epoch if before else 0,
-        predecessor=before.digest if before else NO_PREDECESSOR,
+        predecessor=before.digest if before else epoch_manifest.NO_PREDECESSOR,
         valid_from=1,
         valid_until=4_000_000_000,
         entries=held.entries or 0,
-        parameters=parameters_of(held.parameters),
-        role_keys=role_keys_of(held.role_keys),
+        parameters=epoch_manifest.parameters_of(held.parameters),
+        role_keys=epoch_manifest.role_keys_of(held.role_keys),
         files=tuple(
-            ManifestFile(name, len(files[name]), sha256(files[name]).digest()) for name in sorted(files)
+            epoch_manifest.ManifestFile(name, len(files[name]), sha256(files[name]).digest())
+            for name in sorted(files)
         ),
     )
 
@@ -268,13 +255,13 @@ def drawn_binding(design: bm.AnyDesign, rng: Randomness) -> bm.Binding:
     """Of a message of the picture's own; none where the design hands in no vouchers, and is told of none."""
     if not design.vouchers:
         return bm.UNBOUND
-    drawn = rng.take(32 * (2 + OPENED + CLOSED))
+    drawn = rng.take(32 * (2 + franking.OPENED + franking.CLOSED))
     unnamed, key, *tags = (drawn[at : at + 32] for at in range(0, len(drawn), 32))
-    opening = CommitmentOpening(key, tuple(tags[:OPENED]), tuple(tags[OPENED:]))
-    digest = AttachmentDigest(unnamed, "image/png")
+    opening = franking.CommitmentOpening(key, tuple(tags[: franking.OPENED]), tuple(tags[franking.OPENED :]))
+    digest = franking.AttachmentDigest(unnamed, "image/png")
     sender, recipient, time = (rng.take(5) for _ in range(3))
     sent_at = 1 << 40 | int.from_bytes(time, "big")
-    evidence = Evidence(sender.hex(), recipient.hex(), sent_at, digest, opening)
+    evidence = franking.Evidence(sender.hex(), recipient.hex(), sent_at, digest, opening)
     return bm.Binding(opening.commitment, evidence.encode())
 
 
@@ -365,7 +352,7 @@ def run_again(
 
 def transcript(
     parties: OpenDesign,
-    signed: SignedManifest,
+    signed: epoch_manifest.SignedManifest,
     item: bm.Item,
     rng: Randomness,
     alter: Callable[[bm.Role, Message], Message] = lambda role, reply: reply,

@@ -11,22 +11,11 @@ from typing import Any, ClassVar, assert_never
 import numpy as np
 from blindmatch_client.settings import CoverSchedule
 from blindmatch_client.trace import EgressRecord, Purpose, SessionTrace
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows, decode_any
 from blindmatch_protocol.codec.errors import BlindmatchError
 from blindmatch_protocol.codec.randomness import Randomness, seeded, system_randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import (
-    Adversary,
-    AnyDesign,
-    Item,
-    Party,
-    Progress,
-    Role,
-    SetParameters,
-    Severity,
-    Shows,
-    no_progress,
-)
 from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
@@ -68,11 +57,11 @@ from blindmatch_simulations.testbed.scenario.operations import (
 )
 from blindmatch_simulations.testbed.scenario.world import Driven, World
 
-Counted = Mapping[Party, Sequence[pb.Counter]]
+Counted = Mapping[bm.Party, Sequence[pb.Counter]]
 
 
 def evidence(
-    world: World, account: str, pool: Sequence[Item] | None = (), counted: Counted | None = None
+    world: World, account: str, pool: Sequence[bm.Item] | None = (), counted: Counted | None = None
 ) -> Evidence:
     """What an audit of one device goes by.
 
@@ -116,7 +105,7 @@ class Shown(Struct, frozen=True, forbid_unknown_fields=True):
     role: str
     party: str
     fact: str
-    severity: Severity
+    severity: bm.Severity
     value: str
 
 
@@ -132,24 +121,24 @@ def shown(world: World, seen: Evidence) -> tuple[Shown, ...]:
     )
 
 
-def _stands(opened: OpenDesign, item: Item, number: int, role: Role, body: bytes) -> Iterator[Shown]:
+def _stands(opened: OpenDesign, item: bm.Item, number: int, role: bm.Role, body: bytes) -> Iterator[Shown]:
     design, host = opened.design, opened.design.info.roles[role]
     for party in dict.fromkeys((design.info.asked(role), host)):
         message = decode_any(design.requests[role], body, "recording")
         if party == host:
             message = design.unsealed(role, opened.states[role], message)
         fields = [value for _, value in fields_of(message)]
-        for fact in told(design, frozenset({party}), Adversary.SEMI_HONEST):
+        for fact in told(design, frozenset({party}), bm.Adversary.SEMI_HONEST):
             value = fact.project(item, opened.setup)
             words = value.hex() if isinstance(value, bytes) else str(value)
             stands = value is not True and value != () and not silent(value) and stands_in(value, fields)
-            if Shows.PICTURE in fact.shows:
+            if bm.Shows.PICTURE in fact.shows:
                 stands, words = item.pixels.tobytes() in fields, ""
             if stands:
                 yield Shown(number, role, party, fact.name, fact.severity, words)
 
 
-def arrived(counted: Counted, account: str) -> dict[tuple[Party, str], int]:
+def arrived(counted: Counted, account: str) -> dict[tuple[bm.Party, str], int]:
     """Request bytes that servers counted for an account, by party and method."""
     return {
         (party, counter.method): counter.bytes_in
@@ -159,8 +148,8 @@ def arrived(counted: Counted, account: str) -> dict[tuple[Party, str], int]:
     }
 
 
-def sums(records: Sequence[EgressRecord]) -> dict[tuple[Party, Purpose], tuple[int, int]]:
-    found: dict[tuple[Party, Purpose], tuple[int, int]] = {}
+def sums(records: Sequence[EgressRecord]) -> dict[tuple[bm.Party, Purpose], tuple[int, int]]:
+    found: dict[tuple[bm.Party, Purpose], tuple[int, int]] = {}
     for record in records:
         up, down = found.get((record.party, record.purpose), (0, 0))
         found[record.party, record.purpose] = (up + record.request_bytes, down + record.reply_bytes)
@@ -192,7 +181,7 @@ def watching(device: Watched) -> Iterator[Cost]:
 
 def publish_list(
     deployment: Deployment,
-    design: AnyDesign,
+    design: bm.AnyDesign,
     hashes: Rows,
     listed: Sequence[bytes],
     rng: Randomness,
@@ -293,7 +282,7 @@ class Player(Redacted, Struct):
     tell: Callable[[Event], object] = lambda event: None
     played: int = 0
 
-    def do(self, operation: Operation, progress: Progress = no_progress) -> Any:
+    def do(self, operation: Operation, progress: bm.Progress = bm.no_progress) -> Any:
         """Do one operation; what `World` gives back for it; raises what the part of the world raises,
         once `tell` has heard of it."""
         operation = checked(operation)
@@ -351,7 +340,7 @@ def play(
         yield events.pop()
 
 
-def _do(world: World, operation: Operation, threads: bool, progress: Progress) -> Any:
+def _do(world: World, operation: Operation, threads: bool, progress: bm.Progress) -> Any:
     match operation:
         case SendText(sender, recipient, text):
             return world.send_text(sender, recipient, text)
@@ -382,11 +371,11 @@ def _do_elsewhere(world: World, operation: Publish | Start | Stop | Kill | Decid
         case Publish():
             return _publish(world, operation, threads)
         case Start(servers):
-            return world.start([Party.of_server(name) for name in servers] or None, threads)
+            return world.start([bm.Party.of_server(name) for name in servers] or None, threads)
         case Stop():
             return world.stop()
         case Kill(server):
-            return world.kill(Party.of_server(server))
+            return world.kill(bm.Party.of_server(server))
         case Decide():
             return _decide(world, operation)
         case _:
@@ -395,7 +384,7 @@ def _do_elsewhere(world: World, operation: Publish | Start | Stop | Kill | Decid
 
 def _publish(world: World, operation: Publish, threads: bool) -> Any:
     running = world.running
-    SetParameters(1, operation.values).check(world.design.info)
+    bm.SetParameters(1, operation.values).check(world.design.info)
     rng = seeded(f"scenario/{operation.seed}/{len(list(world.deployment.lists.glob('*')))}")
     hashes = random_hashes(operation.random, operation.seed)
     made = publish_list(

@@ -111,14 +111,44 @@ def _running(servers: Sequence[tuple[str, Listen, OpenServices]]) -> Iterator[No
         thread.join()
 
 
-class Servers(Redacted, Struct):
-    """A deployment and those of its servers that run.
+T = TypeVar("T")
+
+WAIT_SECONDS: Final = 60.0
+"""How long messages, and the centre's checks, are waited for while none comes."""
+POLL_MS: Final = 200
+
+
+def until(look: Callable[[], tuple[int, int, T]], seconds: float, progress: Progress) -> T:
+    """Look again until as much is done as is awaited, or nothing more was for so long; what was seen last."""
+    deadline, before = time.monotonic() + seconds, 0
+    while True:
+        done, awaited, found = look()
+        progress(done, awaited)
+        if done > before:
+            deadline, before = time.monotonic() + seconds, done
+        if done >= awaited or time.monotonic() > deadline:
+            return found
+        time.sleep(POLL_MS / 1000)
+
+
+class Driven(Redacted, Struct):
+    """A device, what it was told to do, and the files of its pictures by their numbers."""
+
+    watched: Watched
+    told: Told = field(default_factory=Told)
+    files: dict[int, bytes] = field(default_factory=dict)
+
+
+class World(Redacted, Struct):
+    """A deployment that runs.
 
     Attributes:
         reference: what its design is called: a name or path.py:NAME.
         servers: those that run as processes, by party.
         running: whose servers were started, in their order.
         clock: of servers that are threads, and of devices, Unix time in seconds.
+        tell: hears of each request before it leaves a device that is made from then on: account, the record
+            of its call as it was opened, and the request; it may be called from a thread of gRPC's.
     """
 
     deployment: Deployment
@@ -127,7 +157,45 @@ class Servers(Redacted, Struct):
     servers: dict[Party, ServerProcess] = field(default_factory=dict)
     running: tuple[Party, ...] = ()
     clock: Clock = system_clock
+    driven: dict[str, Driven] = field(default_factory=dict)
+    tell: Callable[[str, EgressRecord, bytes], object] = lambda account, opened, body: None
     _stack: ExitStack = field(default_factory=ExitStack)
+
+    @classmethod
+    def create(
+        cls,
+        home: Path,
+        reference: str,
+        design: AnyDesign | None = None,
+        witnesses: int = 0,
+        needed: int = 0,
+        franking: FrankingMode = DEFAULT_MODE,
+    ) -> Self:
+        """A new deployment in the folder `home`, with nothing published and no server.
+
+        Args:
+            design: the design, if it is loaded already.
+            witnesses: of a log of its epochs; 0: nothing is logged, and no device pins a policy.
+            needed: how many of them; by default all.
+        """
+        loaded = design or load_design(reference)
+        deployment = Deployment.create(home, datetime.now(UTC), franking=franking)
+        if witnesses:
+            make_log(deployment, witnesses, needed or witnesses)
+        return cls(deployment, reference, loaded)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        try:
+            for one in self.driven.values():
+                one.watched.device.close()
+        finally:
+            self.stop()
 
     @property
     def parties(self) -> tuple[Party, ...]:
@@ -185,82 +253,6 @@ class Servers(Redacted, Struct):
         """What every server counted: calls and bytes by method and account; `OperatorError` if one cannot be
         asked."""
         return {party: counters(self.deployment, party) for party in self.parties}
-
-
-T = TypeVar("T")
-
-WAIT_SECONDS: Final = 60.0
-"""How long messages, and the centre's checks, are waited for while none comes."""
-POLL_MS: Final = 200
-
-
-def until(look: Callable[[], tuple[int, int, T]], seconds: float, progress: Progress) -> T:
-    """Look again until as much is done as is awaited, or nothing more was for so long; what was seen last."""
-    deadline, before = time.monotonic() + seconds, 0
-    while True:
-        done, awaited, found = look()
-        progress(done, awaited)
-        if done > before:
-            deadline, before = time.monotonic() + seconds, done
-        if done >= awaited or time.monotonic() > deadline:
-            return found
-        time.sleep(POLL_MS / 1000)
-
-
-class Driven(Redacted, Struct):
-    """A device, what it was told to do, and the files of its pictures by their numbers."""
-
-    watched: Watched
-    told: Told = field(default_factory=Told)
-    files: dict[int, bytes] = field(default_factory=dict)
-
-
-class World(Servers):
-    """A deployment that runs.
-
-    Attributes:
-        tell: hears of each request before it leaves a device that is made from then on: account, the record
-            of its call as it was opened, and the request; it may be called from a thread of gRPC's.
-    """
-
-    driven: dict[str, Driven] = field(default_factory=dict)
-    tell: Callable[[str, EgressRecord, bytes], object] = lambda account, opened, body: None
-
-    @classmethod
-    def create(
-        cls,
-        home: Path,
-        reference: str,
-        design: AnyDesign | None = None,
-        witnesses: int = 0,
-        needed: int = 0,
-        franking: FrankingMode = DEFAULT_MODE,
-    ) -> Self:
-        """A new deployment in the folder `home`, with nothing published and no server.
-
-        Args:
-            design: the design, if it is loaded already.
-            witnesses: of a log of its epochs; 0: nothing is logged, and no device pins a policy.
-            needed: how many of them; by default all.
-        """
-        loaded = design or load_design(reference)
-        deployment = Deployment.create(home, datetime.now(UTC), franking=franking)
-        if witnesses:
-            make_log(deployment, witnesses, needed or witnesses)
-        return cls(deployment, reference, loaded)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        try:
-            for one in self.driven.values():
-                one.watched.device.close()
-        finally:
-            self.stop()
 
     @property
     def published(self) -> Path:
