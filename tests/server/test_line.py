@@ -15,8 +15,8 @@ import grpc.aio
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.hosting.calls import IDLE_SECONDS, MOST_AT_WORK
 from blindmatch_server.hosting.limits import Rate
-from blindmatch_server.hosting.line import IDLE_SECONDS, MOST_AT_WORK
 from blindmatch_server.relay.service import RelayConfig, open_relay
 from blindmatch_server.relay.store import RelayLimits
 

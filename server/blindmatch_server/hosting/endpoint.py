@@ -80,7 +80,7 @@ class Method(Struct, frozen=True):
 
 
 class Line(Struct, frozen=True):
-    """A method on whose stream others are called (line.py).
+    """A method on whose stream others are called (calls.py).
 
     Attributes:
         calls: names of those methods; fields of the request and of the reply have the same in lower case.

@@ -28,7 +28,7 @@ from msgspec.structs import replace
 
 from blindmatch_server.hosting import exit_codes
 from blindmatch_server.hosting.authority import Credentials
-from blindmatch_server.hosting.calls import REFUSALS, Endpoint
+from blindmatch_server.hosting.calls import REFUSALS, Endpoint, LineEndpoint
 from blindmatch_server.hosting.certificates import Revocations
 from blindmatch_server.hosting.endpoint import (
     EVERYONE,
@@ -43,7 +43,6 @@ from blindmatch_server.hosting.endpoint import (
 )
 from blindmatch_server.hosting.event_log import Clock, EventLog, Sink, standard_error, system_clock
 from blindmatch_server.hosting.limits import LeastPace, Places, TokenBuckets
-from blindmatch_server.hosting.line import LineEndpoint
 from blindmatch_server.hosting.metrics import Audit, Metrics
 from blindmatch_server.storage.errors import NotFoundError, PortTakenError, StateError
 
