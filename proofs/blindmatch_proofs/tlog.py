@@ -17,6 +17,7 @@ from typing import Final
 from blindmatch_protocol.codec.errors import ProtocolError
 from msgspec import Struct
 
+from blindmatch_proofs import merkle
 from blindmatch_proofs.checkpoint import (
     ED25519,
     NOTE_MOST,
@@ -28,14 +29,6 @@ from blindmatch_proofs.checkpoint import (
     encoded,
     signature_by,
     verify_signature,
-)
-from blindmatch_proofs.merkle import (
-    EMPTY_ROOT,
-    HASH_BYTES,
-    PATH_MOST,
-    leaf_hash,
-    verify_consistency,
-    verify_inclusion,
 )
 from blindmatch_proofs.verdict import Failed, Verdict
 
@@ -286,8 +279,8 @@ def judge(
         return Refused(CONFLICT, f"{size}\n")
     if latest is not None and latest.size == head.size and latest.root != head.root:
         return Refused(CONFLICT, f"{size}\n")
-    root = latest.root if latest else EMPTY_ROOT
-    match verify_consistency(size, head.size, request.path, root, head.root):
+    root = latest.root if latest else merkle.EMPTY_ROOT
+    match merkle.verify_consistency(size, head.size, request.path, root, head.root):
         case Failed(reason):
             return Refused(UNPROCESSABLE, reason)
     return head
@@ -296,8 +289,10 @@ def judge(
 def path_of(lines: list[str], step: str) -> tuple[bytes, ...]:
     """Hashes of a proof, a line each; `ProtocolError` if they are none or too many."""
     path = tuple(decoded(line, step, "proof") for line in lines)
-    if len(path) > PATH_MOST or any(len(one) != HASH_BYTES for one in path):
-        raise ProtocolError(step, f"must be at most {PATH_MOST} hashes of {HASH_BYTES} bytes", "proof")
+    if len(path) > merkle.PATH_MOST or any(len(one) != merkle.HASH_BYTES for one in path):
+        raise ProtocolError(
+            step, f"must be at most {merkle.PATH_MOST} hashes of {merkle.HASH_BYTES} bytes", "proof"
+        )
     return path
 
 
@@ -339,4 +334,4 @@ class TlogProof(Struct, frozen=True):
     def verify(self, entry: bytes) -> Verdict:
         """Whether `entry` is in the tree of the checkpoint, whose signatures are not looked at here."""
         head = self.head
-        return verify_inclusion(leaf_hash(entry), self.index, head.size, self.path, head.root)
+        return merkle.verify_inclusion(merkle.leaf_hash(entry), self.index, head.size, self.path, head.root)

@@ -21,13 +21,7 @@ from google.protobuf.message import Message as Wire
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blindmatch_client.errors import (
-    MisbehavedError,
-    RefusedError,
-    ServiceError,
-    ServiceUnavailableError,
-    UnreachedError,
-)
+from blindmatch_client import errors
 from blindmatch_client.trace import EgressRecord, Purpose
 
 if TYPE_CHECKING:
@@ -202,19 +196,21 @@ _ADVICE: Final = {
 }
 
 
-def translate(party: Party, error: grpc.RpcError) -> ServiceError:
+def translate(party: Party, error: grpc.RpcError) -> errors.ServiceError:
     """The error of this room that stands for `error` of a call to `party`."""
     return failure(party, *_status(error))
 
 
-def failure(party: Party, code: str, detail: str = "", retry_after_ms: int | None = None) -> ServiceError:
+def failure(
+    party: Party, code: str, detail: str = "", retry_after_ms: int | None = None
+) -> errors.ServiceError:
     """The error of this room that stands for a status, by its name."""
     if code == "UNAVAILABLE" and detail.startswith(NO_CONNECTION):
-        return UnreachedError(party, _UNAVAILABLE[code])
+        return errors.UnreachedError(party, _UNAVAILABLE[code])
     if code in _UNAVAILABLE:
-        return ServiceUnavailableError(party, _UNAVAILABLE[code])
+        return errors.ServiceUnavailableError(party, _UNAVAILABLE[code])
     advice = _ADVICE.get(code, "asking again will not help")
-    return RefusedError(party, code, printable(detail), advice, retry_after_ms)
+    return errors.RefusedError(party, code, printable(detail), advice, retry_after_ms)
 
 
 def _status(error: object) -> tuple[str, str, int | None]:
@@ -250,7 +246,7 @@ class Line:
         self._calls: dict[int, Replies] = {}
         self._unsent: SimpleQueue[bytes] = SimpleQueue()
         self._next = 0
-        self._end: ServiceError | None = None
+        self._end: errors.ServiceError | None = None
         call: Any = channel.stream_stream(path)
         self._stream = call(iter(self._unsent.get, b""))
         self._reader = threading.Thread(target=self._read, name=f"line to {party}", daemon=True)
@@ -296,7 +292,7 @@ class Line:
             self._finish(failure(self._party, "CANCELLED"))
         self._reader.join()
 
-    def _finish(self, end: ServiceError) -> None:
+    def _finish(self, end: errors.ServiceError) -> None:
         if self._end is None:
             self._end = end
             self._unsent.put(b"")
@@ -321,11 +317,11 @@ class Line:
         try:
             answer = pb.Answer.FromString(raw)
         except DecodeError:
-            self._finish(MisbehavedError(self._party, "not an Answer"))
+            self._finish(errors.MisbehavedError(self._party, "not an Answer"))
             return
         replies = self._calls.get(answer.number)
         if replies is not None and replies.put(answer, len(raw)) > MOST_HELD_BYTES:
-            self._finish(MisbehavedError(self._party, "more is sent than was asked for"))
+            self._finish(errors.MisbehavedError(self._party, "more is sent than was asked for"))
 
 
 class Replies:
@@ -377,7 +373,7 @@ class Replies:
         self._held -= size
         name = str(answer.WhichOneof("reply"))
         if name not in (self._field, "refused", *others):
-            raise MisbehavedError(self._party, "a call on a line has its own reply")
+            raise errors.MisbehavedError(self._party, "a call on a line has its own reply")
         reply: Any = getattr(answer, name)
         if name == "refused":
             raise failure(self._party, printable(reply.status), reply.text, reply.retry_after_ms or None)

@@ -18,20 +18,11 @@ from functools import partial
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
+from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Fixed, Message, Nested, Text, UInt, Variable
 from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import (
-    NO_LABEL,
-    AnyDesign,
-    Flag,
-    Item,
-    Label,
-    Match,
-    Outcome,
-    Party,
-    Voucher,
-)
+from blindmatch_protocol.contract import Outcome
 from blindmatch_protocol.messages.parts import ENVELOPE, SUBMISSION, split
 from blindmatch_protocol.messages.report import (
     KEPT_MS,
@@ -64,14 +55,14 @@ class ConfirmedMatch(Redacted, Struct, frozen=True):
     for a match that a filter alone says, for a label whose hash is not within the design's relation to the
     picture's own, and for a flag of a picture that is not of the design's category."""
 
-    design: AnyDesign
+    design: bm.AnyDesign
     epoch: int
-    item: Item
+    item: bm.Item
     number: int
     outcome: Outcome
 
     def __post_init__(self) -> None:
-        if not isinstance(self.outcome, Match | Flag):
+        if not isinstance(self.outcome, bm.Match | bm.Flag):
             raise ReportRefusedError("report refused: the outcome is neither a match nor a flag")
         if self.label.unconfirmed:
             raise ReportRefusedError("report refused: a filter alone says that the entry is there")
@@ -81,14 +72,14 @@ class ConfirmedMatch(Redacted, Struct, frozen=True):
             )
 
     @property
-    def label(self) -> Label:
+    def label(self) -> bm.Label:
         """Of the entry; zeros of a flag."""
-        return self.outcome.label if isinstance(self.outcome, Match) else NO_LABEL
+        return self.outcome.label if isinstance(self.outcome, bm.Match) else bm.NO_LABEL
 
     @property
     def score(self) -> bytes:
         """Of a flag; empty of a match."""
-        return self.outcome.encode() if isinstance(self.outcome, Flag) else b""
+        return self.outcome.encode() if isinstance(self.outcome, bm.Flag) else b""
 
 
 SUBMIT_DEADLINE_S: Final = 120.0
@@ -164,12 +155,12 @@ class Reporting:
         """
         if self._key is None:
             return
-        call = Call(Party.CENTRE, CENTRE_KEY, Purpose.ACCOUNT, idempotent=True)
+        call = Call(bm.Party.CENTRE, CENTRE_KEY, Purpose.ACCOUNT, idempotent=True)
         own = self._keeper.account
         request = pb.CentreKeyRequest(identity_key=own.identity, franking_key=own.franking_key.key)
         request.franking_key_signature = own.franking_key.signature
         if self._base.egress.unary(call, request).public_key != self._key:
-            raise MisbehavedError(Party.CENTRE, "its key must be the one this device was configured with")
+            raise MisbehavedError(bm.Party.CENTRE, "its key must be the one this device was configured with")
 
     def owe(self, row: Outgoing, load: Callable[[Attached], tuple[bytes, Picture]]) -> bytes | None:
         """Queue the report or voucher that a message's outcome owes, one for a picture whatever the number of
@@ -181,19 +172,23 @@ class Reporting:
         Raises as `queue` if a report is owed that cannot be made.
         """
         attached, outcome = row.attached, None if row.attached is None else row.attached.outcome
-        if attached is None or row.content is None or not isinstance(outcome, Match | Flag | Voucher):
+        if (
+            attached is None
+            or row.content is None
+            or not isinstance(outcome, bm.Match | bm.Flag | bm.Voucher)
+        ):
             return None
         if attached.owed:
-            return None if isinstance(outcome, Voucher) else attached.owed
+            return None if isinstance(outcome, bm.Voucher) else attached.owed
         if self._base.config.consequence is not Consequence.REPORT:
             return None
-        if isinstance(outcome, Voucher):
+        if isinstance(outcome, bm.Voucher):
             name = attached.owed = self._base.rng.take(16)
             info, body = self._base.design.info, outcome.body.encode()
             kept = _Voucher(info.name, info.version, attached.epoch, attached.item, body).encode()
             self._store.run("INSERT INTO voucher VALUES (?1, sealed(?2, 'voucher.body', ?1))", name, kept)
             return None
-        if isinstance(outcome, Match) and outcome.label.unconfirmed:
+        if isinstance(outcome, bm.Match) and outcome.label.unconfirmed:
             return None  # a filter's word is no evidence: nothing of the message leaves
         data, picture = load(attached)
         confirmed = ConfirmedMatch(self._base.design, attached.epoch, picture, attached.item, outcome)
@@ -219,7 +214,7 @@ class Reporting:
     def submit_owed(self, rows: Iterable[Outgoing]) -> None:
         """Hand in what is kept, if one of these messages may owe any of it; what has to wait waits."""
         outcomes = [row.attached.outcome for row in rows if row.attached and row.state is SendState.DONE]
-        if any(isinstance(one, Match | Flag | Voucher) for one in outcomes):
+        if any(isinstance(one, bm.Match | bm.Flag | bm.Voucher) for one in outcomes):
             self.submit_all()
 
     def submit_all(self) -> list[ServiceError]:
@@ -324,14 +319,14 @@ class Reporting:
         return sealed
 
     def _submit(self, one: _Kept) -> None:
-        call = Call(Party.CENTRE, SUBMIT, Purpose.REPORT, one.item, True, SUBMIT_DEADLINE_S)
+        call = Call(bm.Party.CENTRE, SUBMIT, Purpose.REPORT, one.item, True, SUBMIT_DEADLINE_S)
         received = self.hand_in(call, one.report_id, self._load(one))
         self._received(self._held(), one.report_id, received, 0)
 
     def _submit_voucher(self, name: bytes, kept: bytes) -> None:
         one = _Voucher.decode(kept)
         head = pb.Envelope(design=one.design, version=one.version, epoch=one.epoch)
-        call = Call(Party.CENTRE, SUBMIT_VOUCHER, Purpose.VOUCHER, one.item, True, SUBMIT_DEADLINE_S)
+        call = Call(bm.Party.CENTRE, SUBMIT_VOUCHER, Purpose.VOUCHER, one.item, True, SUBMIT_DEADLINE_S)
         self._base.egress.upload(call, lambda: split(ENVELOPE, head, one.body))
         self._store.run("DELETE FROM voucher WHERE name = ?", name)
 
@@ -347,7 +342,7 @@ class Reporting:
         head = pb.SubmitPart(report_id=name)
         receipt = self._base.egress.upload(call, lambda: split(SUBMISSION, head, sealed))
         if receipt.report_id != name:
-            raise MisbehavedError(Party.CENTRE, "a receipt names what was handed in")
+            raise MisbehavedError(bm.Party.CENTRE, "a receipt names what was handed in")
         return receipt.received_at_ms
 
 
@@ -413,7 +408,7 @@ class Cover(Struct):
         slot = prepared[1] if prepared else cover(self.base.rng, self.schedule.size)
         slot_id = self.base.rng.take(16)
         sealed = seal_slot(slot, slot_id, self.reporting.centre_key())
-        call = Call(Party.CENTRE, SUBMIT, Purpose.COVER, None, True, SLOT_DEADLINE_S)
+        call = Call(bm.Party.CENTRE, SUBMIT, Purpose.COVER, None, True, SLOT_DEADLINE_S)
         received = self.reporting.hand_in(call, slot_id, sealed)
         if prepared:
             self._received.append((prepared[0], slot.count, received))

@@ -14,25 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from blindmatch_proofs import merkle
 from blindmatch_proofs.checkpoint import Checkpoint, Note
-from blindmatch_proofs.merkle import (
-    EMPTY_ROOT,
-    ENTRIES,
-    ENTRY_MOST,
-    HASH_BYTES,
-    HEIGHT,
-    WIDTH,
-    Nodes,
-    Tree,
-    bundle,
-    entries_of,
-    hashes_of,
-    leaf_hash,
-    root_of,
-    tile_nodes,
-    tile_path,
-    tile_width,
-)
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.failpoint import reach
 
@@ -54,27 +37,35 @@ class TreeStore:
     def __init__(self, folder: Path, origin: str) -> None:
         self._folder = folder
         self.note = _read(folder / CHECKPOINT, origin)
-        self.head = Checkpoint(origin, 0, EMPTY_ROOT) if self.note is None else Checkpoint.of(self.note)
+        self.head = (
+            Checkpoint(origin, 0, merkle.EMPTY_ROOT) if self.note is None else Checkpoint.of(self.note)
+        )
 
     @property
     def size(self) -> int:
         return self.head.size
 
     @property
-    def nodes(self) -> Nodes:
-        return tile_nodes(self.tile, self.size)
+    def nodes(self) -> merkle.Nodes:
+        return merkle.tile_nodes(self.tile, self.size)
 
     def tile(self, level: int, index: int, width: int) -> bytes:
         """The first `width` hashes of a tile, or entries; `FileNotFoundError` if there are not so many."""
-        partial = self._folder / tile_path(level, index, width)
-        if width == WIDTH or partial.exists():
+        partial = self._folder / merkle.tile_path(level, index, width)
+        if width == merkle.WIDTH or partial.exists():
             return partial.read_bytes()
-        whole = (self._folder / tile_path(level, index)).read_bytes()
-        return bundle(entries_of(whole)[:width]) if level == ENTRIES else whole[: HASH_BYTES * width]
+        whole = (self._folder / merkle.tile_path(level, index)).read_bytes()
+        return (
+            merkle.bundle(merkle.entries_of(whole)[:width])
+            if level == merkle.ENTRIES
+            else whole[: merkle.HASH_BYTES * width]
+        )
 
     def entry(self, index: int) -> bytes:
-        at, row = divmod(index, WIDTH)
-        return entries_of(self.tile(ENTRIES, at, tile_width(ENTRIES, at, self.size)))[row]
+        at, row = divmod(index, merkle.WIDTH)
+        return merkle.entries_of(
+            self.tile(merkle.ENTRIES, at, merkle.tile_width(merkle.ENTRIES, at, self.size))
+        )[row]
 
     def extended(self, entries: Sequence[bytes]) -> Checkpoint:
         """Write `entries` behind the others, synced; the head that `keep` must be given for them to count;
@@ -82,17 +73,17 @@ class TreeStore:
         checkpoint: what follows from them would be a fork."""
         if not self._ends_as_signed():
             raise StateError(f"{self.head.origin}: the tiles are not those of the checkpoint")
-        if any(len(entry) > ENTRY_MOST for entry in entries):
-            raise ProtocolError("log", f"must be at most {ENTRY_MOST} bytes", "leaf")
-        written = [self._level(ENTRIES, self.size, list(entries))]
-        hashes, level, first = [leaf_hash(entry) for entry in entries], 0, self.size
+        if any(len(entry) > merkle.ENTRY_MOST for entry in entries):
+            raise ProtocolError("log", f"must be at most {merkle.ENTRY_MOST} bytes", "leaf")
+        written = [self._level(merkle.ENTRIES, self.size, list(entries))]
+        hashes, level, first = [merkle.leaf_hash(entry) for entry in entries], 0, self.size
         while hashes:
             written.append(self._level(level, first, hashes))
-            hashes, first = self._full_roots(level, first, hashes), first // WIDTH
+            hashes, first = self._full_roots(level, first, hashes), first // merkle.WIDTH
             level += 1
         _sync([path for paths in written for path in paths], self._folder)
         size = self.size + len(entries)
-        return Checkpoint(self.head.origin, size, root_of(tile_nodes(self.tile, size), size))
+        return Checkpoint(self.head.origin, size, merkle.root_of(merkle.tile_nodes(self.tile, size), size))
 
     def keep(self, note: Note) -> None:
         """Make a signed checkpoint, of what `extended` wrote or of the same tree, the newest; durable."""
@@ -108,49 +99,54 @@ class TreeStore:
     def _ends_as_signed(self) -> bool:
         """Whether the tiles that are not full have the checkpoint's root, and their own entries."""
         try:
-            hashes, entries = (self._begun(level, *divmod(self.size, WIDTH)) for level in (0, ENTRIES))
-            root = root_of(self.nodes, self.size)
+            hashes, entries = (
+                self._begun(level, *divmod(self.size, merkle.WIDTH)) for level in (0, merkle.ENTRIES)
+            )
+            root = merkle.root_of(self.nodes, self.size)
         except (IndexError, ProtocolError):  # one is cut off
             return False
-        return root == self.head.root and hashes == [leaf_hash(entry) for entry in entries]
+        return root == self.head.root and hashes == [merkle.leaf_hash(entry) for entry in entries]
 
     def _begun(self, level: int, index: int, width: int) -> list[bytes]:
         if not width:
             return []
         raw = self.tile(level, index, width)
-        rows = entries_of(raw) if level == ENTRIES else hashes_of(raw)
+        rows = merkle.entries_of(raw) if level == merkle.ENTRIES else merkle.hashes_of(raw)
         if len(rows) > width:
             raise StateError(f"{self.head.origin}: the tiles are not those of the checkpoint")
         return rows
 
     def _level(self, level: int, first: int, rows: list[bytes]) -> list[Path]:
-        index, width = divmod(first, WIDTH)
+        index, width = divmod(first, merkle.WIDTH)
         rows = [*self._begun(level, index, width), *rows]
         paths = []
-        for at in range(0, len(rows), WIDTH):
-            some = rows[at : at + WIDTH]
-            path = self._folder / tile_path(level, index + at // WIDTH, len(some))
+        for at in range(0, len(rows), merkle.WIDTH):
+            some = rows[at : at + merkle.WIDTH]
+            path = self._folder / merkle.tile_path(level, index + at // merkle.WIDTH, len(some))
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.write_bytes(bundle(some) if level == ENTRIES else b"".join(some))
+            path.write_bytes(merkle.bundle(some) if level == merkle.ENTRIES else b"".join(some))
             paths.append(path)
         return paths
 
     def _outgrown(self, size: int) -> list[Path]:
         """Folders of the partial forms of tiles that are whole in a tree of `size` leaves."""
         found, level = list[Path](), 0
-        while begun := self.size >> HEIGHT * level:
-            index, width = divmod(begun, WIDTH)
-            if width and tile_width(level, index, size) == WIDTH:
-                levels = (level, ENTRIES) if level == 0 else (level,)
-                found += [self._folder / f"{tile_path(one, index)}.p" for one in levels]
+        while begun := self.size >> merkle.HEIGHT * level:
+            index, width = divmod(begun, merkle.WIDTH)
+            if width and merkle.tile_width(level, index, size) == merkle.WIDTH:
+                levels = (level, merkle.ENTRIES) if level == 0 else (level,)
+                found += [self._folder / f"{merkle.tile_path(one, index)}.p" for one in levels]
             level += 1
         return found
 
     def _full_roots(self, level: int, first: int, hashes: list[bytes]) -> list[bytes]:
         """Roots of the tiles that `hashes` fill, which are the next level's."""
-        rows = [*self._begun(level, *divmod(first, WIDTH)), *hashes]
-        full = [rows[at : at + WIDTH] for at in range(0, len(rows) // WIDTH * WIDTH, WIDTH)]
-        return [root_of(Tree.of(tile).node, WIDTH) for tile in full]
+        rows = [*self._begun(level, *divmod(first, merkle.WIDTH)), *hashes]
+        full = [
+            rows[at : at + merkle.WIDTH]
+            for at in range(0, len(rows) // merkle.WIDTH * merkle.WIDTH, merkle.WIDTH)
+        ]
+        return [merkle.root_of(merkle.Tree.of(tile).node, merkle.WIDTH) for tile in full]
 
 
 def _read(path: Path, origin: str) -> Note | None:

@@ -39,21 +39,14 @@ from blindmatch_protocol.messages.content import pad_attachment, padded_attachme
 from blindmatch_protocol.picture.decode import Picture as Decoded
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE, distance
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_protocol.sets.plain_list import (
-    LIST_FILE,
-    PlainList,
-    held_list,
-    open_file,
-    write_list,
-    write_sections,
-)
+from blindmatch_protocol.sets import plain_list
 
 BLOCK: Final = 1 << 15
 """Rows that are masked at once."""
 Words: TypeAlias = npt.NDArray[np.uint64]
 
 
-def nearest(held: PlainList, asked: bytes, most: int, counts: bool) -> tuple[bool, Label]:
+def nearest(held: plain_list.PlainList, asked: bytes, most: int, counts: bool) -> tuple[bool, Label]:
     """Whether an entry is within `most` bits of `asked`, 32 bytes; its label, or zeros.
 
     Of several nearest ones it is the first. `counts`: False finds nothing, after the same accesses.
@@ -120,7 +113,7 @@ class Inside(Redacted, Struct, frozen=True):
         platform: stands for the hardware below it.
     """
 
-    held: PlainList
+    held: plain_list.PlainList
     list_digest: bytes
     blind: bytes
     epoch: int
@@ -221,16 +214,16 @@ class Enclave(Stateless[Policy, Session, Inside]):
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
         platform, blind = Platform(rng.take(SECRET_BYTES), rng.take(SECRET_BYTES)), rng.take(SECRET_BYTES)
-        digest = write_list(self.info, entries, parameters, out, progress)
+        digest = plain_list.write_list(self.info, entries, parameters, out, progress)
         measurement = measured(CODE, parameters.epoch, digest + blind, MATCH_DISTANCE)
         pinned = {PLATFORM_KEY_KIND: platform.public, MEASUREMENTS_KIND: measurement}
-        write_sections(POLICY_FILE, self.info, parameters, 0, out, pinned)
+        plain_list.write_sections(POLICY_FILE, self.info, parameters, 0, out, pinned)
         secrets = {SIGNING_KIND: platform.signing, SEALING_KIND: platform.sealing, BLIND_KIND: blind}
-        write_sections(PLATFORM_FILE, self.info, parameters, 0, out, secrets)
-        return bm.Published(setup=(POLICY_FILE,), roles={ENCLAVE: (LIST_FILE, PLATFORM_FILE)})
+        plain_list.write_sections(PLATFORM_FILE, self.info, parameters, 0, out, secrets)
+        return bm.Published(setup=(POLICY_FILE,), roles={ENCLAVE: (plain_list.LIST_FILE, PLATFORM_FILE)})
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Policy:
-        file = open_file(self.info, files, POLICY_FILE, epoch)
+        file = plain_list.open_file(self.info, files, POLICY_FILE, epoch)
         (key,) = _keys(file, PLATFORM_KEY_KIND)
         return Policy(file.identity.epoch, key, frozenset(_keys(file, MEASUREMENTS_KIND)))
 
@@ -241,13 +234,15 @@ class Enclave(Stateless[Policy, Session, Inside]):
         return bm.Stated(role_keys={ENCLAVE: setup.platform_key})
 
     def open_role(self, role: bm.Role, files: bm.Buffers) -> Inside:
-        file = open_file(self.info, files, LIST_FILE, None)
-        secrets = open_file(self.info, files, PLATFORM_FILE, file.identity.epoch)
+        file = plain_list.open_file(self.info, files, plain_list.LIST_FILE, None)
+        secrets = plain_list.open_file(self.info, files, PLATFORM_FILE, file.identity.epoch)
         signing, sealing, blind = (
             _keys(secrets, kind)[0] for kind in (SIGNING_KIND, SEALING_KIND, BLIND_KIND)
         )
         platform = Platform(signing, sealing)
-        return Inside(held_list(file), file.digest, blind, file.identity.epoch, MATCH_DISTANCE, platform)
+        return Inside(
+            plain_list.held_list(file), file.digest, blind, file.identity.epoch, MATCH_DISTANCE, platform
+        )
 
     def start(
         self, state: bm.NoState, setup: Policy, item: bm.Item, binding: bm.Binding, rng: bm.Randomness

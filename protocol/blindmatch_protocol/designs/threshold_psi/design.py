@@ -56,14 +56,7 @@ from blindmatch_protocol.group import sodium
 from blindmatch_protocol.group.rows import one_row, zero_rows
 from blindmatch_protocol.messages.franking import Evidence, opened_commitment
 from blindmatch_protocol.setfile import SetFile
-from blindmatch_protocol.sets.plain_list import (
-    LIST_FILE,
-    PlainList,
-    open_file,
-    open_list,
-    write_list,
-    write_sections,
-)
+from blindmatch_protocol.sets import plain_list
 
 SET_FILE: Final = "set.bin"
 KEY_FILE: Final = "opener.bin"
@@ -259,7 +252,7 @@ class ThresholdOpener(Redacted, Struct, frozen=True, eq=False):
     period: bytes
     threshold: int
     key: Rows
-    known: PlainList
+    known: plain_list.PlainList
 
     def take(self, account: str, device: str, period: bytes, voucher: bm.Message) -> bm.Taken:
         step = self.KIND.NAME
@@ -443,8 +436,8 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
     ) -> bm.Published:
         """A whole table under the same key, and so of the same period. Takes 64 bytes of `rng`; `DesignError`
         if nothing changes, an addition is listed already, or a removed id is not listed."""
-        file = open_file(self.info, previous, KEY_FILE, None)
-        held, gone = open_list(self.info, previous), deltas.checked_ids(removes)
+        file = plain_list.open_file(self.info, previous, KEY_FILE, None)
+        held, gone = plain_list.open_list(self.info, previous), deltas.checked_ids(removes)
         if not len(adds) and not len(gone):
             raise bm.DesignError("an update must add or remove an entry")
         if not np.isin(gone, held.ids).all():
@@ -471,14 +464,16 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
         cells = build_cells(plan, key, keys, drawn[SEED_BYTES:], executor)
         public = group.multiply_base(key).tobytes() + plan.domain.seed
         sections = {PUBLIC_KIND: public, CELLS_KIND: cells.tobytes()}
-        write_sections(SET_FILE, self.info, parameters, len(entries), out, sections)
-        write_sections(KEY_FILE, self.info, parameters, len(entries), out, {SECRET_KIND: key.tobytes()})
-        write_list(self.info, bm.batches_of(entries.hashes, entries.ids, entries.salts), parameters, out,
-                   bm.no_progress)  # fmt: skip
-        return bm.Published((SET_FILE,), {}, (KEY_FILE, LIST_FILE))
+        plain_list.write_sections(SET_FILE, self.info, parameters, len(entries), out, sections)
+        plain_list.write_sections(
+            KEY_FILE, self.info, parameters, len(entries), out, {SECRET_KIND: key.tobytes()}
+        )
+        listed = bm.batches_of(entries.hashes, entries.ids, entries.salts)
+        plain_list.write_list(self.info, listed, parameters, out, bm.no_progress)
+        return bm.Published((SET_FILE,), {}, (KEY_FILE, plain_list.LIST_FILE))
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
-        file = open_file(self.info, files, SET_FILE, epoch)
+        file = plain_list.open_file(self.info, files, SET_FILE, epoch)
         values = self._settled(file)
         raw = bytes(file.section(PUBLIC_KIND))
         if len(raw) != group.ELEMENT_BYTES + SEED_BYTES or len(file.sections) != 2:
@@ -528,11 +523,11 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
         raise bm.DesignError(f"design {self.info.name} has no role {role}")
 
     def open_opener(self, files: bm.Buffers) -> bm.Opener:
-        file = open_file(self.info, files, KEY_FILE, None)
+        file = plain_list.open_file(self.info, files, KEY_FILE, None)
         key, values = _secret(file), self._settled(file)
         period = period_of(group.multiply_base(key).tobytes(), values)
         epoch, threshold = file.identity.epoch, values[THRESHOLD.name]
-        return self.opener(epoch, period, threshold, key, open_list(self.info, files, epoch))
+        return self.opener(epoch, period, threshold, key, plain_list.open_list(self.info, files, epoch))
 
     def enrol(self, rng: bm.Randomness) -> DeviceKey:
         """Takes 32 bytes of `rng`."""
