@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from blindmatch_server.centre import store
-from blindmatch_server.centre.assessment import Facts, Outcome
+from blindmatch_server.centre.assessment import Outcome
 from blindmatch_server.hosting.authority import IdentityError, Kind, identity_of
 from blindmatch_server.storage.errors import NotFoundError, PreconditionError
 
@@ -244,9 +244,13 @@ def text_of(notice: Notice, row: store.Row) -> str:
     submission = row.submission
     day = datetime.fromtimestamp(submission.received_at_ms / 1000, UTC).date().isoformat()
     number = f"report {notice.report_id.hex()}"
+    flagged = ", because a classifier flagged it; no entry of a list matched"
+    who = f"The {submission.submitter} reported it and says that you sent it; the checks do not show who did."
+    if is_device(submission.submitter):
+        who = "Your own device reported it; the checks do not show that anybody received it."
     said = {
         NoticeKind.REPORTED: f"A picture in a message of yours was reported to the centre on {day} as "
-        f"{number}{_why(row.facts)}. {_who_says_so(submission.submitter)}",
+        f"{number}{'' if row.facts.score is None else flagged}. {who}",
         NoticeKind.UNFOUNDED: f"People at the centre looked at {number} of {day}, about a picture in a "
         "message of yours, and found it unfounded. Nothing follows from it.",
         NoticeKind.REVERSED: f"Your complaint about {number} was upheld: the decision is reversed, and the "
@@ -257,16 +261,6 @@ def text_of(notice: Notice, row: store.Row) -> str:
     right = " You can complain at the centre under the report's number."
     end = right if notice.kind in (NoticeKind.REPORTED, NoticeKind.REJECTED) else ""
     return f"{said}{reason}{end} (Notice {notice.notice_id.hex()[:8]})"
-
-
-def _why(facts: Facts) -> str:
-    return "" if facts.score is None else ", because a classifier flagged it; no entry of a list matched"
-
-
-def _who_says_so(submitter: str) -> str:
-    if is_device(submitter):
-        return "Your own device reported it; the checks do not show that anybody received it."
-    return f"The {submitter} reported it and says that you sent it; the checks do not show who did."
 
 
 def _open_notice(connection: Connection, report_id: bytes) -> Notice | None:

@@ -90,6 +90,7 @@ class Slots(Struct):
 
     async def _settle(self, account: str, now_ms: int, take_report: TakeReport) -> None:
         """Drop cover and what is too old; hand on what is complete. A refusal leaves it for the next slot."""
+        forget = "DELETE FROM slots WHERE account = ? AND submission = ?"
         await self.database.run(lambda c: _drop(c, now_ms - KEPT_MS))
         for submission, sealed in await self.database.run(lambda c: _complete(c, account)):
             try:
@@ -98,7 +99,7 @@ class Slots(Struct):
                 pass  # another report has the id: this one never can be taken
             except RefusedError:
                 continue
-            await self.database.run(lambda c, one=submission: _forget(c, account, one))  # type: ignore[misc]
+            await self.database.run(lambda c, one=submission: c.execute(forget, (account, one)))  # type: ignore[misc]
 
 
 def _keep(c: Connection, slot_id: bytes, slot: Slot, account: str, now_ms: int) -> int:
@@ -146,13 +147,5 @@ def _joined(c: Connection, account: str, submission: bytes, count: int) -> bytes
         "GROUP BY position ORDER BY position",
         (account, submission, count),
     )
-    return b"".join(_fragment(data) for (data,) in rows)
-
-
-def _fragment(data: bytes) -> bytes:
-    end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "big")
-    return data[_LENGTH_BYTES:end]
-
-
-def _forget(c: Connection, account: str, submission: bytes) -> None:
-    c.execute("DELETE FROM slots WHERE account = ? AND submission = ?", (account, submission))
+    ends = ((data, _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "big")) for (data,) in rows)
+    return b"".join(data[_LENGTH_BYTES:end] for data, end in ends)

@@ -325,7 +325,8 @@ class Filer:
     async def run(self) -> None:
         """Send filings as they come; never returns."""
         wait = self._centre.first_wait_seconds
-        async with self._channel() as channel:
+        pause = ("grpc.max_reconnect_backoff_ms", int(self._centre.most_wait_seconds * 1000))
+        async with channel_to(Party.CENTRE, self._centre.address, self._centre.credentials, pause) as channel:
             while True:
                 self._due.clear()
                 if await self._next(channel):
@@ -346,10 +347,6 @@ class Filer:
             # the store failed: what the centre took meanwhile it takes again as the same
             self._log.failure("filing-failed", error)
             return False
-
-    def _channel(self) -> grpc.aio.Channel:
-        pause = ("grpc.max_reconnect_backoff_ms", int(self._centre.most_wait_seconds * 1000))
-        return channel_to(Party.CENTRE, self._centre.address, self._centre.credentials, pause)
 
     async def _submit(self, channel: grpc.aio.Channel, filing: Filing) -> bool:
         stub: Any = rpc.CentreStub(channel)  # type: ignore[no-untyped-call]

@@ -89,7 +89,8 @@ def labels_under(setup: Setup, keys: Sequence[TokenKeys]) -> list[Label]:
     for place, layer in enumerate(setup.layers):
         read = layer.values(keys[place]).reshape(-1, t.bands, VALUE_BYTES).swapaxes(0, 1)
         later = setup.layers[place + 1 :]
-        found += in_force(layer.labels_of(candidates(read, t.needed)), later)
+        labels = layer.labels_of(candidates(read, t.needed))
+        found += [one for one in labels if not any(after.removes(one.entry_id) for after in later)]
     return found
 
 
@@ -112,11 +113,6 @@ def _met(layer: Layer, read: Rows, t: Tokening) -> int:
     by_band = read.reshape(-1, t.bands, VALUE_BYTES).swapaxes(0, 1)
     rows, _ = layer.addresses.lookup(addresses(candidates(by_band, t.needed), layer.epoch))
     return len(set(rows.tolist()))
-
-
-def in_force(labels: list[Label], later: tuple[Layer, ...]) -> list[Label]:
-    """Those that no later layer removed."""
-    return [label for label in labels if not any(layer.removes(label.entry_id) for layer in later)]
 
 
 RECALL: Final = 0.989

@@ -31,7 +31,7 @@ from blindmatch_server.centre.keys import NOTICES_PUBLIC, PUBLIC_KEY
 from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.storage.files import read_key, replace_file
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from blindmatch_simulations.testbed.deployment.addresses import (
     DAMAGES,
@@ -133,6 +133,7 @@ class Settings(Struct, frozen=True):
 
     @classmethod
     def _decoded(cls, held: dict[str, Any]) -> Settings:
+        policy, log = str(held.get("endorsement", NO_POLICY)), held.get("log", NO_LOG)
         return cls(
             str(held["design"]),
             bytes.fromhex(held["curator"]),
@@ -141,18 +142,10 @@ class Settings(Struct, frozen=True):
             ),
             FailureMode(held["mode"]),
             Options.decoded(held),
-            _policy(str(held.get("endorsement", NO_POLICY))),
-            _log(held.get("log", NO_LOG)),
+            None if policy == NO_POLICY else EndorsementPolicy.decode(bytes.fromhex(policy)),
+            None if log == NO_LOG else EpochPolicy(Policy.parse(str(log[0])), int(log[1])),
             Franking(FrankingMode(held["franking"]["mode"]), bytes.fromhex(held["franking"]["judge"])),
         )
-
-
-def _log(held: Any) -> EpochPolicy | None:
-    return None if held == NO_LOG else EpochPolicy(Policy.parse(str(held[0])), int(held[1]))
-
-
-def _policy(held: str) -> EndorsementPolicy | None:
-    return None if held == NO_POLICY else EndorsementPolicy.decode(bytes.fromhex(held))
 
 
 def now_ms() -> int:
@@ -310,28 +303,11 @@ def _watched(
     **more: Any,
 ) -> Watched:
     recorder, traced, drawn = Recorder(), Traces(), Recording(system_randomness())
-    config = {
-        "design": design,
-        "mode": settings.mode,
-        "curator": settings.curator,
-        "key": settings.options.key(passphrase),
-        "cover": settings.options.cover,
-        "centre": settings.centre,
-        "consequence": settings.options.consequence,
-        "franking": settings.franking,
-        "endorsement": settings.endorsement,
-        "log": settings.log,
-    }
-    device = connect(
-        deployment,
-        name,
-        recorder,
-        create=create,
-        rng=drawn.rng,
-        sink=traced.add,
-        **{**config, **more},
-    )
-    return Watched(device, recorder, traced, drawn)
+    config = asdict(settings) | {"design": design, **asdict(settings.options)}
+    config["key"] = settings.options.key(passphrase)
+    own = {field: config[field] for field in DeviceConfig.__struct_fields__ if field in config}
+    watching: dict[str, Any] = {"create": create, "rng": drawn.rng, "sink": traced.add}
+    return Watched(connect(deployment, name, recorder, **(watching | own | more)), recorder, traced, drawn)
 
 
 def connect(
