@@ -17,11 +17,9 @@ from blindmatch_server.curator.importing import (
 from blindmatch_server.curator.inspection import (
     Difference,
     ExportFormat,
-    Families,
     Inspection,
     diff,
     export,
-    find_families,
     inspect,
 )
 from blindmatch_server.curator.rejects import Reason, rejects_path

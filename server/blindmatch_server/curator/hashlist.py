@@ -70,7 +70,7 @@ class Footer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         source_digests: SHA-256 of each source, in hex.
         created: ISO 8601, UTC.
         next_id: the id that the next new entry gets.
-        families_to: distance up to which families are complete; None if they were not looked for.
+        families_to: of files of before, which may have `families` of near entries; nothing reads them.
     """
 
     name: str
@@ -91,7 +91,7 @@ class HashList:
     """An open list file; an `EntrySource`. Close it, or use it as a context manager.
 
     Its arrays are read-only views of the map: hashes uint8 (n, 32), ids uint64 (n,) ascending, salts
-    uint8 (n, 16), plain uint8 (n,), families uint64 (n,) or None, and the three of the records.
+    uint8 (n, 16), plain uint8 (n,), and the three of the records.
     """
 
     def __init__(self, path: Path, footer: Footer, file: int, view: mmap.mmap) -> None:
@@ -105,9 +105,6 @@ class HashList:
         self.ids: npt.NDArray[np.uint64] = self._section("ids")
         self.salts: Rows = self._section("salts")
         self.plain: npt.NDArray[np.uint8] = self._section("plain")
-        self.families: npt.NDArray[np.uint64] | None = (
-            self._section("families") if "families" in footer.sections else None
-        )
         self.record_identities: Rows = self._section("record_identities")
         self.record_times: npt.NDArray[np.int64] = self._section("record_times")
         self.record_entries: npt.NDArray[np.uint64] = self._section("record_entries")
@@ -325,7 +322,7 @@ def write_entries(into: Path, entries: EntryBatch, next_id: int) -> Footer:
     with ListWriter(into) as writer:
         for name, column in columns.items():
             writer.section(name, [column])
-        return writer.publish(Title(into.stem, formats=("endorsed",)), next_id, None)
+        return writer.publish(Title(into.stem, formats=("endorsed",)), next_id)
 
 
 class ListWriter:
@@ -352,7 +349,7 @@ class ListWriter:
             rows += data.size // width
         self._sections[name] = Section(offset, rows, digest.hexdigest())
 
-    def publish(self, title: Title, next_id: int, families_to: int | None) -> Footer:
+    def publish(self, title: Title, next_id: int) -> Footer:
         """Finish the file and put it in place of an older one."""
         footer = Footer(
             name=title.name,
@@ -360,7 +357,7 @@ class ListWriter:
             source_digests=title.digests,
             created=(title.created or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds"),
             next_id=next_id,
-            families_to=families_to,
+            families_to=None,
             sections=self._sections,
         )
         raw = msgspec.json.encode(footer)

@@ -25,8 +25,8 @@ from msgspec.structs import replace
 from blindmatch_server.curator.formats import ListFormat, reader_of
 from blindmatch_server.curator.formats.block import Block
 from blindmatch_server.curator.hashlist import FIRST_ID, HashList, ListWriter, Title, replacing
-from blindmatch_server.curator.import_records import ImportRecords, Settled
-from blindmatch_server.curator.inspection import Families, Indices, find_families
+from blindmatch_server.curator.import_records import ImportRecords
+from blindmatch_server.curator.inspection import Indices
 from blindmatch_server.curator.rejects import (
     Place,
     Reason,
@@ -50,10 +50,6 @@ class Summary(Struct, frozen=True):
         removals: valid records that are deletions.
         duplicates: accepted records whose hash was in the previous list or came before.
         not_half: entries whose number of ones is not 128, as ties at the median leave it.
-        families: families of near duplicates; None if they were not looked for.
-        family_members: entries that are in one; None if they were not looked for.
-        families_to: every pair of near duplicates up to this distance was found; -1 if the budget ended
-            before any distance was sure; None if they were not looked for.
         digest: of the list, SHA-256 in hex.
         read: records read: accepted, removals and rejected ones.
         rejected: number of rejected records by reason.
@@ -67,9 +63,6 @@ class Summary(Struct, frozen=True):
     removals: int
     duplicates: int
     not_half: int
-    families: int | None
-    family_members: int | None
-    families_to: int | None
     digest: str
     read: int = 0
     rejected: Mapping[Reason, int] = field(default_factory=dict)
@@ -77,12 +70,7 @@ class Summary(Struct, frozen=True):
 
 
 def assemble(
-    records: ImportRecords,
-    into: Path,
-    rng: Randomness,
-    title: Title,
-    onto: HashList | None,
-    look_for_families: bool,
+    records: ImportRecords, into: Path, rng: Randomness, title: Title, onto: HashList | None
 ) -> Summary:
     """Write what stands in `records` as the list file `into`; `NothingValidError` if nothing stands,
     `ListError` if the file cannot be written.
@@ -96,11 +84,15 @@ def assemble(
     kept = int(np.searchsorted(settled.entries, records.previous))
     listed = gathered(settled.hashes, settled.entries)
     ids, next_id = _ids(settled.entries, kept, onto)
-    families = find_families(settled.hashes[settled.entries]) if look_for_families else None
     with ListWriter(into) as writer:
-        _write(writer, settled, ids, families)
+        writer.section("hashes", gathered(settled.hashes, settled.entries))
+        writer.section("ids", [ids])
+        writer.section("plain", [settled.plain])
+        writer.section("record_identities", [settled.identities])
+        writer.section("record_times", [settled.times])
+        writer.section("record_entries", [ids[settled.vouched]])
         writer.section("salts", _salts(settled.entries, kept, onto, rng))
-        footer = writer.publish(title, next_id, families.complete_to if families else None)
+        footer = writer.publish(title, next_id)
     return Summary(
         entries=len(ids),
         added=len(ids) - kept,
@@ -109,9 +101,6 @@ def assemble(
         removals=records.removals,
         duplicates=settled.accepted - settled.fresh,
         not_half=sum(int((count_ones(part) != 128).sum()) for part in listed),
-        families=families.count if families else None,
-        family_members=families.members if families else None,
-        families_to=families.complete_to if families else None,
         digest=footer.digest(),
     )
 
@@ -121,19 +110,6 @@ def _ids(entries: Indices, kept: int, onto: HashList | None) -> tuple[npt.NDArra
     fresh = np.arange(first, first + len(entries) - kept, dtype=np.uint64)
     old = onto.ids[entries[:kept]] if onto else np.empty(0, np.uint64)
     return np.concatenate((old, fresh)), first + len(fresh)
-
-
-def _write(
-    writer: ListWriter, settled: Settled, ids: npt.NDArray[np.uint64], families: Families | None
-) -> None:
-    writer.section("hashes", gathered(settled.hashes, settled.entries))
-    writer.section("ids", [ids])
-    writer.section("plain", [settled.plain])
-    if families is not None:
-        writer.section("families", [ids[families.root]])
-    writer.section("record_identities", [settled.identities])
-    writer.section("record_times", [settled.times])
-    writer.section("record_entries", [ids[settled.vouched]])
 
 
 def _salts(entries: Indices, kept: int, onto: HashList | None, rng: Randomness) -> Iterator[Rows]:
@@ -165,7 +141,6 @@ def import_list(
     list_format: ListFormat | None = None,
     title: Title | None = None,
     onto: HashList | None = None,
-    families: bool = False,
     progress: Progress = no_progress,
     columns: Mapping[str, str] = MappingProxyType({}),
 ) -> Summary:
@@ -178,7 +153,6 @@ def import_list(
         list_format: of all sources; without it each one is looked at.
         title: name and creation time; by default the stem of `into` and now.
         onto: the list to start from, which may be the one at `into`; its entries keep ids and salts.
-        families: whether to look for near duplicates.
         progress: called with (bytes read, bytes in all); 0 in all if a stream does not say.
         columns: names of the columns of CSV, by those of threatexchange.
 
@@ -191,7 +165,7 @@ def import_list(
     listed = list(origins) if isinstance(origins, Sequence) else [origins]
     provenance = Provenance()
     blocks = _blocks(listed, list_format, columns, provenance, progress)
-    return build(blocks, provenance, into, rng, title=title, onto=onto, families=families)
+    return build(blocks, provenance, into, rng, title=title, onto=onto)
 
 
 def build(
@@ -202,7 +176,6 @@ def build(
     *,
     title: Title | None = None,
     onto: HashList | None = None,
-    families: bool = False,
 ) -> Summary:
     """Write the list file `into` from blocks with their sources' names; else as `import_list`."""
     made = title or Title(into.stem)
@@ -216,7 +189,7 @@ def build(
         read = _fill(records, rejects, blocks)
         _check_any(rejects, into.name, read)
         made = replace(made, formats=tuple(provenance.formats), digests=tuple(provenance.digests))
-        summary = assemble(records, into, rng, made, onto, families)
+        summary = assemble(records, into, rng, made, onto)
         return replace(summary, read=read, rejected=dict(rejects.counts), rejects=rejects.publish())
 
 
@@ -271,7 +244,6 @@ def list_hashes(
     *,
     title: Title | None = None,
     onto: HashList | None = None,
-    families: bool = False,
 ) -> Summary:
     """Write a list of `hashes`, uint8 (n, 32), or add them to the list `onto`; see `import_list`; `ListError`
     for another shape or type, or if the file cannot be written; `NothingValidError` if none is valid.
@@ -282,7 +254,7 @@ def list_hashes(
         raise ListError("hashes must be a uint8 matrix of 32 columns")
     named = (("hashes", block) for block in _hash_blocks(hashes))
     provenance = Provenance({"hashes": None})
-    return build(named, provenance, into, rng, title=title, onto=onto, families=families)
+    return build(named, provenance, into, rng, title=title, onto=onto)
 
 
 def random_hashes(count: int, rng: Randomness) -> Rows:

@@ -68,132 +68,6 @@ def latest_rows(group: Indices, times: npt.NDArray[np.int64], removals: npt.NDAr
     return order[closes]
 
 
-DISTANCE: Final = 31
-SURE_AFTER_ONE_PASS: Final = 15
-BANDS: Final = 16
-PASSES: Final = 17
-DEFAULT_PAIRS: Final = 1 << 28
-
-_STEP = 1 << 18
-_MOST_HELD = 1 << 20
-
-
-class Families(Redacted, Struct, frozen=True):
-    """What was found.
-
-    Attributes:
-        root: for each entry the index of its family's first member, int64 (n,); its own if it has none.
-        complete_to: every pair up to this distance was found; -1 if the budget ended the first pass.
-    """
-
-    root: Indices
-    complete_to: int
-    pairs: int
-
-    @property
-    def count(self) -> int:
-        """Families of two members or more."""
-        return int((np.bincount(self.root, minlength=1) > 1).sum())
-
-    @property
-    def members(self) -> int:
-        """Entries that are in one of those."""
-        sizes = np.bincount(self.root, minlength=1)
-        return int(sizes[sizes > 1].sum())
-
-
-def find_families(hashes: Rows, most_pairs: int = DEFAULT_PAIRS) -> Families:
-    """Families of `hashes`, uint8 (n, 32), comparing about `most_pairs` pairs at most.
-
-    Beside 4 copies of the hashes it holds about 64 MiB.
-    """
-    search = _Search(hashes, most_pairs)
-    for number in range(PASSES):
-        for band in range(BANDS):
-            search.compare(band, None if number == 0 else number - 1)
-            if search.left <= 0:
-                complete = SURE_AFTER_ONE_PASS if number else -1
-                return Families(search.root, complete, most_pairs - search.left)
-    return Families(search.root, DISTANCE, most_pairs - search.left)
-
-
-class _Search:
-    """Compares pairs band by band and joins those that are near."""
-
-    def __init__(self, hashes: Rows, most_pairs: int) -> None:
-        self._words = np.ascontiguousarray(hashes).view(np.uint64).reshape(-1, 4)
-        self._bands = np.ascontiguousarray(hashes).view(np.uint16).reshape(-1, BANDS)
-        self.root: Indices = np.arange(len(hashes), dtype=np.int64)
-        self.left = most_pairs
-
-    def compare(self, band: int, bit: int | None) -> None:
-        """Compare entries that agree in `band`, or differ there in `bit` alone."""
-        order = np.argsort(self._bands[:, band], kind="stable")
-        keys = self._bands[order, band]
-        words = self._words[order]
-        starts = np.searchsorted(keys, np.arange((1 << 16) + 1))
-        for at in range(0, len(order), _STEP):
-            rows = np.arange(at, min(at + _STEP, len(order)))
-            for pairs in self._near(words, rows, *_partners(keys[rows], rows, starts, bit)):
-                self.root = joined(self.root, order[pairs])
-            if self.left <= 0:
-                break
-
-    def _near(
-        self, words: npt.NDArray[np.uint64], rows: Indices, first: Indices, end: Indices
-    ) -> Iterator[Indices]:
-        """Pairs of `rows` with the rows from `first` to `end` that are near, some at a time, (k, 2)."""
-        found, held = [np.empty((0, 2), np.int64)], 0
-        while len(rows) and self.left > 0:
-            some = first < end
-            rows, first, end = rows[some], first[some], end[some]
-            self.left -= len(rows)
-            near = _is_near(words, rows, first)
-            found.append(np.stack((rows[near], first[near]), axis=1))
-            held += len(found[-1])
-            if held > _MOST_HELD:
-                yield np.concatenate(found)
-                found, held = [], 0
-            first = first + 1
-        if held:
-            yield np.concatenate(found)
-
-
-def _partners(
-    keys: npt.NDArray[np.uint16], rows: Indices, starts: Indices, bit: int | None
-) -> tuple[Indices, Indices]:
-    """For each row the range of rows, in key order, that it is compared with; each pair comes up once."""
-    if bit is None:
-        return rows + 1, starts[keys.astype(np.int64) + 1]
-    other = keys.astype(np.int64) | (1 << bit)
-    takes = other != keys
-    return starts[other], np.where(takes, starts[other + 1], starts[other])
-
-
-def _is_near(words: npt.NDArray[np.uint64], left: Indices, right: Indices) -> npt.NDArray[np.bool_]:
-    """Whether the distance is at most 31; half of the bits rule out nearly every pair."""
-    half = np.bitwise_count(words[left, :2] ^ words[right, :2]).sum(axis=1, dtype=np.uint16)
-    near = half <= DISTANCE
-    at = np.flatnonzero(near)
-    rest = np.bitwise_count(words[left[at], 2:] ^ words[right[at], 2:]).sum(axis=1, dtype=np.uint16)
-    near[at] = half[at] + rest <= DISTANCE
-    return np.asarray(near)
-
-
-def joined(root: Indices, pairs: Indices) -> Indices:
-    """`root` after joining `pairs`, int64 (k, 2): each index points at the smallest of its family."""
-    root = root.copy()
-    while True:
-        ends = root[pairs]
-        apart = ends[:, 0] != ends[:, 1]
-        if not apart.any():
-            return root
-        pairs, ends = pairs[apart], ends[apart]
-        np.minimum.at(root, ends.max(axis=1), ends.min(axis=1))
-        while not np.array_equal(higher := root[root], root):
-            root = higher
-
-
 class Inspection(Struct, frozen=True):
     """Figures of a list.
 
@@ -206,8 +80,6 @@ class Inspection(Struct, frozen=True):
         bit_least, bit_most: the rarest and the most frequent bit position's share of ones, 0 to 1; both are
             near 0.5 if the list is balanced.
         records: live records by whose ids entries can be deleted.
-        families, family_members: families of near duplicates and entries in them, None if not looked for.
-        families_to: distance up to which they are complete.
     """
 
     name: str
@@ -225,9 +97,6 @@ class Inspection(Struct, frozen=True):
     bit_least: float
     bit_most: float
     records: int
-    families: int | None
-    family_members: int | None
-    families_to: int | None
 
 
 def inspect(listed: HashList) -> Inspection:
@@ -240,7 +109,6 @@ def inspect(listed: HashList) -> Inspection:
         least, most = min(least, int(ones.min())), max(most, int(ones.max()))
         not_half += int((ones != 128).sum())
         bits += np.unpackbits(batch.hashes, axis=1).sum(axis=0, dtype=np.int64)
-    families, members = _families(listed)
     return Inspection(
         name=footer.name,
         source_formats=footer.source_formats,
@@ -257,17 +125,7 @@ def inspect(listed: HashList) -> Inspection:
         bit_least=float(bits.min()) / len(listed),
         bit_most=float(bits.max()) / len(listed),
         records=len(listed.record_entries),
-        families=families,
-        family_members=members,
-        families_to=footer.families_to,
     )
-
-
-def _families(listed: HashList) -> tuple[int | None, int | None]:
-    if listed.families is None:
-        return None, None
-    _, sizes = np.unique(listed.families, return_counts=True)
-    return int((sizes > 1).sum()), int(sizes[sizes > 1].sum())
 
 
 class Difference(Redacted, Struct, frozen=True):

@@ -47,13 +47,8 @@ from blindmatch_simulations.testbed.deployment.registry import design_of, load_d
 
 app = Commands(no_args_is_help=True)
 
-FamiliesOption = Annotated[
-    bool, typer.Option("--families", help="Look for near duplicates (distance <= 31).")
-]
-
 WORDS = {
     "not_half": "entries whose ones are not 128",
-    "families_to": "families complete to distance",
     "bit_least": "least share of ones at a bit",
     "bit_most": "greatest share of ones at a bit",
     "ones_least": "fewest ones of an entry",
@@ -79,7 +74,6 @@ def import_(
         str | None,
         typer.Option("--onto", help="Start from this list, or NAME itself; entries keep their ids."),
     ] = None,
-    families: FamiliesOption = False,
     column: Annotated[
         list[str] | None,
         typer.Option(
@@ -103,7 +97,6 @@ def import_(
             system_randomness(),
             list_format=list_format,
             onto=onto,
-            families=families,
             progress=progress,
             columns=_columns(column or (), list_format),
         )

@@ -43,7 +43,6 @@ def test_the_summary_adds_up(rng: Any, into: Path, hexes: list[str]) -> None:
     assert (summary.read, summary.accepted, summary.duplicates, summary.entries) == (12, 10, 2, 8)
     assert summary.rejected == {Reason.NOT_A_PDQ_LINE: 1, Reason.HASH_TOO_SHORT: 1}
     assert (summary.added, summary.removed, summary.removals, summary.not_half) == (8, 0, 0, 0)
-    assert (summary.families, summary.family_members, summary.families_to) == (None, None, None)
     assert listed_hexes(into) == hexes[:8]
     assert inspect(open_list(into)).digest == summary.digest
 
