@@ -7,5 +7,5 @@ out. Outside the requests there are only HTTP/2 headers: the method, a fixed use
 which is a constant of the call and never depends on content.
 """
 
-from blindmatch_client.egress.calls import Method, Recorder, Totals
+from blindmatch_client.egress.calls import Method, Recorder
 from blindmatch_client.egress.egress import Call, Credentials, Egress, Endpoint, Retry, received

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -73,14 +73,6 @@ COMPLAIN: Final = Method(_CENTRE + "Complain", pb.ComplainRequest, pb.Complaint)
 SUBMIT_VOUCHER: Final = Method(_CENTRE + "SubmitVoucher", pb.Envelope, pb.Receipt)
 
 
-class Totals(Struct, frozen=True):
-    """Sums over the calls of one method at one party; they stay when records are dropped."""
-
-    calls: int = 0
-    request_bytes: int = 0
-    reply_bytes: int = 0
-
-
 class Entry(Redacted, Struct):
     """One call's record while it is being written; a retry is a call of its own."""
 
@@ -112,8 +104,7 @@ class Recorder:
     """Records in memory, in the order in which calls began; safe to use from several threads.
 
     Args:
-        most_records: older ones are dropped from then on and live on in `totals` alone; None keeps all,
-            as an audit needs.
+        most_records: older ones are dropped from then on; None keeps all, as an audit needs.
         keep_requests: whether requests themselves are kept, as an audit needs, or their lengths alone. What
             is kept is in memory: without this an attachment of 100 MiB is too, part by part.
 
@@ -123,11 +114,9 @@ class Recorder:
     """
 
     def __init__(self, most_records: int | None = None, keep_requests: bool = True) -> None:
-        self._most = most_records
         self._keep = keep_requests
         self._lock = threading.Lock()
-        self._entries: list[Entry] = []
-        self._dropped: dict[tuple[Party, str], Totals] = {}
+        self._entries: deque[Entry] = deque(maxlen=most_records)
         self._next = 0
         self.tell: Callable[[EgressRecord, bytes], object] = lambda opened, body: None
 
@@ -138,31 +127,12 @@ class Recorder:
             entry = Entry(opened, self._keep, self.tell)
             self._next += 1
             self._entries.append(entry)
-            if self._most is not None and len(self._entries) > self._most:
-                _add(self._dropped, self._entries.pop(0))
         return entry
 
     def records(self) -> tuple[EgressRecord, ...]:
         """All records that are kept, in order; those of calls under way are as they stand."""
         with self._lock:
             return tuple(entry.record() for entry in self._entries)
-
-    def totals(self) -> Mapping[tuple[Party, str], Totals]:
-        with self._lock:
-            sums = dict(self._dropped)
-            for entry in self._entries:
-                _add(sums, entry)
-        return sums
-
-
-def _add(sums: dict[tuple[Party, str], Totals], entry: Entry) -> None:
-    key = entry.opened.party, entry.opened.method
-    before = sums.get(key, Totals())
-    sums[key] = Totals(
-        before.calls + 1,
-        before.request_bytes + entry.request_bytes,
-        before.reply_bytes + entry.reply_bytes,
-    )
 
 
 NO_CONNECTION: Final = "failed to connect to all addresses"
