@@ -118,7 +118,7 @@ def test_ids_that_are_out_of_order_or_unknown_are_refused(
         writer.section("record_identities", [np.ones((1, 32))])
         writer.section("record_times", [np.ones(1)])
         writer.section("record_entries", [np.array(vouched)])
-        writer.publish(Title("crafted"), 3, None)
+        writer.publish(Title("crafted"), 3)
     with pytest.raises(ListFileError, match="id"):
         open_list(into)
     assert len(open_list(into, verify=False)) == 2
