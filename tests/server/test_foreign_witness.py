@@ -92,7 +92,7 @@ async def test_foreign_witnesses_alone_cosign_what_devices_take_and_find_a_secon
             proof = await append(client, epoch - 1, leaf(epoch).encode())
         shutil.copytree(tmp_path / "log", tmp_path / "backup")
         proof = await append(client, 2, leaf(3).encode())
-    found = scene.policy.accept(proof.note, int(scene.deployment.clock()), 60)
+    found = scene.policy.accept(proof.note, int(scene.deployment.clock()), 3600)
     assert isinstance(found, Accepted) and found.witnesses == {"north", "south"}
     # each was asked from size 0 about the empty log, and was never asked twice for a size that it had said
     assert [one.split(b"\n", 1)[0] for one in scene.witnesses[0].asked] == [
@@ -113,7 +113,7 @@ async def test_foreign_witnesses_alone_cosign_what_devices_take_and_find_a_secon
             assert status is STATUS.FAILED_PRECONDITION
             assert "north, south kept" in words and "newest state" in words
             forked = TlogProof.parse((await client.one("Log/Prove", prove(2))).proof)
-        assert isinstance(scene.policy.accept(forked.note, int(scene.deployment.clock()), 60), Failed)
+        assert isinstance(scene.policy.accept(forked.note, int(scene.deployment.clock()), 3600), Failed)
         assert [one.name for one in forked.note.signatures] == [EPOCHS]
         if not more:
             views = tuple(View(one.note.encode()) for one in (proof, forked))

@@ -82,7 +82,8 @@ async def test_a_call_after_the_certificate_has_run_out_is_refused(tmp_path: Pat
 
 
 async def test_a_refused_call_says_why_and_leaves_the_line_open(tmp_path: Path) -> None:
-    async with relay(tmp_path, calls=Rate(1.0, 2)) as (alice, _):
+    now = time.time()
+    async with relay(tmp_path, Deployment(clock=lambda: now), calls=Rate(1.0, 2)) as (alice, _):
         line = Open(alice)
         await line.ask(send=message("nobody"))
         await line.ask(send=message(sealed=b""))

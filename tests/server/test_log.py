@@ -155,7 +155,7 @@ def test_leaves_are_logged_and_cosigned_across_restarts_and_one_index_has_one_le
         async with scene.running() as client:
             for epoch in (1, 2, 3):
                 proof = await append(client, epoch - 1, leaf(epoch).encode())
-                found = POLICY.accept(proof.note, int(scene.deployment.clock()), 60)
+                found = POLICY.accept(proof.note, int(scene.deployment.clock()), 3600)
                 assert isinstance(found, Accepted)
                 assert (found.head.size, len(found.witnesses)) == (epoch, 2)
                 assert proof.verify(leaf(epoch).encode()) == Passed()
@@ -166,7 +166,7 @@ def test_leaves_are_logged_and_cosigned_across_restarts_and_one_index_has_one_le
     async def second() -> None:
         async with scene.running() as client:
             proof = await append(client, 3, leaf(4).encode())
-            assert isinstance(POLICY.accept(proof.note, int(scene.deployment.clock()), 60), Accepted)
+            assert isinstance(POLICY.accept(proof.note, int(scene.deployment.clock()), 3600), Accepted)
             assert len(proof.note.signatures) == 3
             renewed = await client.one("Log/Prove", wire.ProveRequest(origin=EPOCHS, index=0))
             assert TlogProof.parse(renewed.proof).verify(leaf(1).encode()) == Passed()
