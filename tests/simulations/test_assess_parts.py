@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -19,8 +22,6 @@ from blindmatch_simulations.measure.intervals import clopper_pearson, median_rat
 from blindmatch_simulations.testbed.deployment.registry import Registered, built_in_designs
 from blindmatch_simulations.testbed.pictures.crops import crops
 from support.command import processes_of
-
-PYTHON = sys.executable
 
 
 @pytest.mark.parametrize(
@@ -88,10 +89,16 @@ def test_a_ratio_of_no_pairs_is_refused(above: list[float], below: list[float]) 
         median_ratio(above, below)
 
 
+def starting(code: str) -> Callable[[int, IO[bytes]], subprocess.Popen[bytes]]:
+    """Starts Python that runs `code`."""
+    words = [sys.executable, "-c", code]
+    return lambda out, errors: subprocess.Popen(words, stdout=out, stderr=errors, start_new_session=True)
+
+
 def test_a_command_that_ends_well_is_followed(tmp_path: Path) -> None:
     heard: list[tuple[str, int, int]] = []
     code = "import json; print('noise'); print(json.dumps(['part', 1, 2]))"
-    ended = guarded([PYTHON, "-c", code], tmp_path / "log", 240, 1000, lambda *words: heard.append(words))
+    ended = guarded(starting(code), tmp_path / "log", 240, 1000, lambda *words: heard.append(words))
     assert ended.why == ""
     assert heard == [("part", 1, 2)]
 
@@ -106,7 +113,7 @@ def test_a_command_that_ends_well_is_followed(tmp_path: Path) -> None:
 )
 def test_a_command_that_ends_badly_says_why(tmp_path: Path, code: str, why: str) -> None:
     seconds = 1 if "sleep" in code else 240
-    assert guarded([PYTHON, "-c", code], tmp_path / "log", seconds, 1000).why == why
+    assert guarded(starting(code), tmp_path / "log", seconds, 1000).why == why
 
 
 def test_what_a_command_started_ends_with_it(tmp_path: Path) -> None:
@@ -114,7 +121,7 @@ def test_what_a_command_started_ends_with_it(tmp_path: Path) -> None:
     code = (
         f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(60)"
     )
-    assert "took longer" in guarded([PYTHON, "-c", code], tmp_path / "log", 1, 1000).why
+    assert "took longer" in guarded(starting(code), tmp_path / "log", 1, 1000).why
     assert processes_of(tmp_path) == []
 
 

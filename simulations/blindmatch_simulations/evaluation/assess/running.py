@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -92,21 +93,18 @@ class Ended(Struct, frozen=True):
 
 
 def guarded(
-    command: Sequence[str],
+    start: Callable[[int, IO[bytes]], subprocess.Popen[bytes] | Forked],
     log: Path,
     seconds: float,
     memory_mib: float,
     tell: Tell = lambda *_: None,
     stop: threading.Event | None = None,
-    nursery: Nursery | None = None,
 ) -> Ended:
-    """Run `command` to its end, or until it breaks a limit; nothing it started is left behind.
-
-    Its standard input is a pipe that stays open as long as this process lives, and bears nothing.
+    """Let a process run to its end, or until it breaks a limit; nothing it started is left behind.
 
     Args:
-        command: what to run; its standard output are JSON lines of progress.
-        nursery: what it is forked off, given the command as its arguments.
+        start: starts it at the head of a process group, with these streams; standard output are JSON lines of
+            progress.
         seconds, memory_mib: the limits; memory is resident, of all processes of its group together.
         stop: ends it, with `STOPPED` as the reason, once it is set by another thread.
     """
@@ -115,7 +113,7 @@ def guarded(
     reader.start()
     with log.open("wb") as sink:
         try:
-            process = (nursery.start if nursery else _start)(command, said, sink)
+            process = start(said, sink)
         finally:
             os.close(said)
         try:
@@ -128,10 +126,6 @@ def guarded(
     if not why and process.returncode:
         why = _reason(process.returncode, log)
     return Ended(why, round(time.monotonic() - began, 2), round(peak, 1))
-
-
-def _start(command: Sequence[str], out: int, errors: IO[bytes]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=errors, start_new_session=True)
 
 
 def _watch(
@@ -386,7 +380,9 @@ class Assessment(Struct, frozen=True):
         log = folder / name / f"{part}.log"
         log.parent.mkdir(exist_ok=True)
         tell = as_heard(lambda title: self.phase(f"{name}: {title}"))
-        return guarded(words, log, limits.run_seconds, limits.memory_mib, tell, stop, self.nursery)
+        assert self.nursery is not None
+        start = partial(self.nursery.start, words)
+        return guarded(start, log, limits.run_seconds, limits.memory_mib, tell, stop)
 
     def _assembled(self, plan: Plan, names: Sequence[str]) -> Results:
         known = {path.stem for path in (self.out / DESIGNS).glob("*.json")}
