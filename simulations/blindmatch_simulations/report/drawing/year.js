@@ -339,7 +339,7 @@ const yearPart = () => {
         unseen(made, "false_reports") && made.held.ranges.false_other
           ? h` The least of wrong matches is of other kinds of pictures alone (${percent(others)}, assumed).`
           : ""
-      } ${made.held.assumed ? "" : h`Rates are the lowest; the sheet has the corpus's mix, up to the highest. `}Found: ${percent(made.held.ranges.recall.value)} of copies, as shared (assumed), not each edit alike.`,
+      } ${made.held.assumed ? "" : h`Expected is at the lowest rates, the range up to the highest; the sheet has the corpus's mix. `}Found: ${percent(made.held.ranges.recall.value)} of copies, as shared (assumed), not each edit alike.`,
     ),
     table("A year at these settings", ["", "expected", "range, 95 %", "if inputs err, too"], lines, "short flat"),
   );
