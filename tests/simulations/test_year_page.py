@@ -164,7 +164,7 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
     assert "The least of wrong matches is of other kinds of pictures alone (30 %, assumed)." in words.replace(
         "\u00a0", " "
     )
-    assert "Expected is at the lowest rates, the range up to the highest; the sheet has the corpus's mix" in words
+    assert "Expected is at the lowest rates, the range up to the highest; the sheet has the" in words
     looks = next(one for one in year_behaviours(results) if one["name"] == "provider-scan")
     found = f"Found: {100 * looks['ranges']['recall']['value']:.3g} % of copies, as shared (assumed)"
     assert found in words.replace("\u00a0", " "), "not each edit alike"
