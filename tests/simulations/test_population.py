@@ -78,6 +78,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "calibrated", calibrated_once)
 
 
+@pytest.fixture
+def quicker(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no input is moved to its ends, which is not looked at either."""
+    monkeypatch.setattr(outputs, "_ends", lambda *_: [])
+
+
 @pytest.fixture(scope="module")
 def whole() -> dict[str, Any]:
     """The run that the others must equal."""
@@ -174,7 +180,7 @@ def test_pictures_a_day_say_that_they_are_of_a_peak_day_and_go_down_to_those_of_
         assert value <= ours + 1e-9, year
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quicker")
 def test_what_a_design_does_is_read_from_the_results_file(tmp_path: Path) -> None:
     """Everything that a run takes from a design moves with the file, and with nothing else, at a distance
     that the committed evidence does not have."""
@@ -201,7 +207,7 @@ def test_what_a_design_does_is_read_from_the_results_file(tmp_path: Path) -> Non
     assert design["run"]["keys_used"]["value"] == pytest.approx(5 * pictures * row.key.cost / row.key.in_all)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quicker")
 def test_what_was_not_measured_stays_so() -> None:
     found = {one.design: one for one in subjects(read_results(None), read_inputs(None), [])}
     assert found["none"].behaviour is None
@@ -248,7 +254,7 @@ def recall_of(shares: dict[str, Figure]) -> Range:
     return behaviour.recall
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quicker")
 def test_a_run_takes_what_the_committed_evidence_has_of_a_design_and_says_so() -> None:
     """Four photographs and sixteen innocents gave 0 to 65 billion false reports a year."""
     made = run(EU, None, ["token-psi", "oprf-psi"], Options(1000, 5))
@@ -268,7 +274,7 @@ def test_a_run_takes_what_the_committed_evidence_has_of_a_design_and_says_so() -
     assert near["run"]["false_reports"]["expected"] == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quicker")
 def test_a_rate_of_one_in_a_million_is_said_to_be_no_small_one() -> None:
     made = run(EU, None, [LITERATURE], Options(450_000_000, 1))["unseen"]
     assert one_sided_most_rate(0, made["pictures"]) == pytest.approx(1e-6, rel=1e-4)
@@ -341,7 +347,7 @@ def test_a_recall_of_an_edit_that_was_not_measured_is_not_made_up() -> None:
     assert recall_of(shares | {"jpeg-75": share(3, 4), "flip": Figure(None)}).value == pytest.approx(0.75)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quicker")
 def test_designs_differ_only_where_a_design_differs() -> None:
     """Each purpose has random numbers of its own, whatever a design's false matches and outages consume."""
     made = run(EU, None, ["device-list", "oprf-psi", "provider-scan", LITERATURE], Options(3_000_000, 10))
@@ -352,7 +358,7 @@ def test_designs_differ_only_where_a_design_differs() -> None:
     assert len({year["false_reports"]["value"] for year in years}) == 4
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quicker")
 def test_designs_that_behave_alike_are_computed_once_and_told_each() -> None:
     given, computed = Options(1000, 3), list[int]()
     with pytest.MonkeyPatch.context() as patch:
@@ -364,7 +370,7 @@ def test_designs_that_behave_alike_are_computed_once_and_told_each() -> None:
     assert alone == next(one for one in both["designs"] if one["design"] == "hash-upload")
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quicker")
 def test_people_that_nobody_has_are_not_told_as_a_number(tmp_path: Path) -> None:
     made = run(EU, None, ["token-psi", "oprf-psi", LITERATURE], Options(450_000_000, 30))
     runs = {one["design"]: one["run"] for one in made["designs"]}
@@ -397,7 +403,7 @@ def test_what_is_known_is_told_beside_what_is_not_determinable() -> None:
         assert ("verdict" in held["people_needed"]) is (people["high"] > 500)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quicker")
 def test_cores_have_the_spread_of_what_was_measured_and_limits_of_a_key_chance() -> None:
     (row,) = run(EU, None, ["token-psi"], Options(450_000_000, 5))["designs"]
     cores, figures = row["run"]["server_cores"], sample_row("token-psi").figures
@@ -462,7 +468,7 @@ def test_a_query_that_is_asked_again_costs_what_the_first_did_and_counts_again_u
         assert often[name][1].sum() == pytest.approx(never[name][1].sum()), name
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quicker")
 def test_the_peak_hour_has_a_number_of_queries_and_a_band_of_what_is_not_known() -> None:
     (row,) = run(EU, None, ["token-psi"], Options(450_000_000, 5))["designs"]
     peak = row["run"]["peak_queries"]
