@@ -19,13 +19,15 @@ from blindmatch_simulations.evaluation.assess import alone, keeping, worker
 from blindmatch_simulations.evaluation.assess.observed import AloneRow, Check, Copies
 from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
 from blindmatch_simulations.evaluation.assess.results import Measured, check_folder, read_design
-from blindmatch_simulations.evaluation.assess.running import SETS, Assessment, Ended
+from blindmatch_simulations.evaluation.assess.running import SETS, WORKER, Assessment, Ended
 from blindmatch_simulations.evaluation.assess.subjects import Done
 from blindmatch_simulations.evaluation.conformance import determinism
 from blindmatch_simulations.evaluation.conformance import run as run_of_checks
 from blindmatch_simulations.evaluation.conformance.run import CHECKS, Options, check_design
+from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import encode
 from blindmatch_simulations.measure.yardstick import Reading
+from blindmatch_simulations.testbed.deployment.processes import Nursery
 from blindmatch_simulations.testbed.inprocess.verdict import Passed, Verdict
 from blindmatch_simulations.testbed.scenario.world import until
 from msgspec.structs import replace
@@ -70,10 +72,10 @@ def test_checks_stop_when_their_work_is_used_up(checked: Any) -> None:
     assert [one.check for one in found] == [one.name for one in CHECKS[:3]]
 
 
-def after_the_run(folder: Path, check_u: int) -> Measured:
-    """The row of `none` once it was measured, and the process of its checks has had so much work."""
+def after_the_run(folder: Path, check_u: int, nursery: Nursery | None = None) -> Measured:
+    """The row of `none` once it was measured, and its checks have had so much work."""
     text, work = tiny(check_u=check_u), folder / "work"
-    run = Assessment(folder / "out", text, ["none"], "test", lambda title: lambda done, total: None)
+    run = Assessment(folder / "out", text, ["none"], "test", silent, nursery=nursery)
     for path, content in ((work / worker.PLAN, text.encode()), (run._done_path("none"), DONE)):
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
@@ -85,7 +87,8 @@ def after_the_run(folder: Path, check_u: int) -> Measured:
 
 
 def test_checks_of_the_conformance_suite_stand_in_the_row(tmp_path: Path) -> None:
-    row = after_the_run(tmp_path, 100_000_000)
+    with Nursery(WORKER) as nursery:
+        row = after_the_run(tmp_path, 100_000_000, nursery)
     assert row.figures["checks_failed"].value == 0.0
     assert {check.verdict for check in row.checks} <= {"passed", "not applicable", "not comparable"}
     assert row.figures["advantage"].value is None

@@ -1,11 +1,11 @@
-"""The worker of an assessment, for tests: its large group is small, and a public key is computed once.
+"""What an assessment forks its designs' processes off, for tests: a large group is small, and a public key is
+computed once.
 
-``quick_workers()`` has assessments run it, in the place of the worker that it goes on as.
+``quick_workers()`` has assessments take it in the place of the worker that it goes on as.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -18,6 +18,14 @@ from x3dh.pre_key_pair import PreKeyPair
 GROUP = 8
 """People of its large group; each is a device of its own."""
 
+main = worker.main
+
+
+def prepare(many: bool) -> None:
+    observing.LARGE_GROUP = GROUP  # type: ignore[misc]
+    PreKeyPair.pub = property(lru_cache(1 << 14)(PreKeyPair.pub.fget))  # type: ignore[method-assign]
+    worker.prepare(many)
+
 
 @contextmanager
 def quick_workers() -> Iterator[None]:
@@ -25,9 +33,3 @@ def quick_workers() -> Iterator[None]:
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
         patch.setattr(running, "WORKER", "support.assess_worker")
         yield
-
-
-if __name__ == "__main__":
-    observing.LARGE_GROUP = GROUP  # type: ignore[misc]
-    PreKeyPair.pub = property(lru_cache(1 << 14)(PreKeyPair.pub.fget))  # type: ignore[method-assign]
-    sys.exit(worker.main(sys.argv[1:]))
