@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any, Final, cast
 
 import numpy as np
@@ -36,9 +37,11 @@ from blindmatch_simulations.testbed.inprocess.vouchers import ACCOUNT, World, wo
 
 T: Final = 3
 GAMES: Final = 200
+NOISE: Final = 4
 PAGE: Final = "docs/designs/threshold-psi.md"
 _OPEN, _SHARES, _BOUND, _DECODE = ThresholdOpener.open, ThresholdPsi._shares, exact.bound_to, Share.decode
 _START: Any = ThresholdPsi.start
+_MULTIPLIED: Final = ThresholdOpener.multiplied
 _ANY_SHARE: Final = Share(1, (0,) * COORDINATES).encode()
 
 
@@ -154,6 +157,75 @@ def malformed_shares(arena: Arena) -> Figure:
     shares = {"a place of zero": bytes(SHARE_BYTES), "beyond the field": b"\xff" * SHARE_BYTES}
     tries = ((case, is_refused(listed, one) != is_refused(unlisted, one)) for case, one in shares.items())
     return counted("answers that differ", tally(tries))
+
+
+def _any_point(opener: Any, blinded: Rows) -> Rows:
+    try:
+        return _MULTIPLIED(opener, blinded)
+    except ProtocolError:
+        return np.zeros_like(blinded)
+
+
+@attack(
+    "bad-points",
+    Means(frozenset({Party.DEVICE}), has="guesses of what is listed"),
+    Claim("the device does not learn what is listed, or what matched, but by timing", PAGE),
+    budget="four encodings that the group does not have, in the place of a voucher's",
+    weakness=replacing((ThresholdOpener, "multiplied", _any_point)),
+    needs=(SHARED,),
+    exposes="whether guesses are listed",
+)
+def bad_points(arena: Arena) -> Figure:
+    """Count the points that are the identity, or no canonical element, and get an answer."""
+    world = _world(arena)
+    body: Any = world.voucher(world.listed[0].tobytes())
+    own = body.blinded if isinstance(body, exact.Voucher) else body.tokens[0, : group.ELEMENT_BYTES].tobytes()
+    points = {
+        "identity": bytes(32),
+        "beyond the field": b"\xff" * 32,
+        "negative": b"\x01" + bytes(31),
+        "a second encoding": own[:-1] + bytes([own[-1] | 0x80]),
+    }
+
+    def is_taken(point: bytes) -> bool:
+        if isinstance(body, exact.Voucher):
+            altered = replace(body, blinded=point)
+        else:
+            tokens = body.tokens.copy()
+            tokens[0, : group.ELEMENT_BYTES] = np.frombuffer(point, np.uint8)
+            altered = replace(body, tokens=tokens)
+        try:
+            world.take(altered)
+        except ProtocolError:
+            return False
+        return True
+
+    return counted("points taken", tally((case, is_taken(point)) for case, point in points.items()))
+
+
+@attack(
+    "between-thresholds",
+    Means(frozenset({Party.CENTRE}), has="its key and list"),
+    Claim("Between them nothing is impossible", PAGE),
+    budget=f"every {T} of {T + NOISE} visible vouchers, {NOISE} of them made up, at t = {T}",
+    needs=(SHARED,),
+    exposes="which visible pictures match",
+)
+def between_thresholds(arena: Arena) -> Figure:
+    """Count the matches that open, where the centre's decoder opens none: every t are tried by themselves."""
+    world = _world(arena, synthetic=100)
+    design, setup = world.deployed.design, world.deployed.setup
+    kinds: dict[bool, list[bytes]] = {True: [], False: []}
+    for row in (*world.listed, *arena.hashes(100 * NOISE, "others")):
+        own = row.tobytes()
+        is_made_up = design.made_up(world.state, setup, world.item(own))
+        kinds[is_made_up].append(own)
+    visible = [*kinds[False][:T], *kinds[True][:NOISE]]
+    rows = world.rows([world.voucher(own) for own in visible])
+    if len(rows) != T + NOISE or world.opener.open(ACCOUNT, world.period, rows):
+        raise AttackError("the decoder opens them itself, or a voucher is hidden")
+    opened = (world.opener.open(ACCOUNT, world.period, list(some)) for some in combinations(rows, T))
+    return counted("matches opened", {"every t tried": (max(map(len, opened)), T)})
 
 
 @attack(
