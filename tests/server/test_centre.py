@@ -16,6 +16,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.centre.assessment import Check
 from blindmatch_server.centre.keys import PUBLIC_KEY, CentreKeys
 from blindmatch_server.centre.service import CentreConfig, open_centre
+from blindmatch_server.centre.vouchers import Vouchers
 from blindmatch_server.hosting import exit_codes
 from blindmatch_server.hosting.authority import Identity
 from blindmatch_server.hosting.serving import serve
@@ -28,7 +29,7 @@ from support.held_source import HeldSource
 from support.mortal_servers import Plan, centre_life, living
 
 from .deployment import ALICE, SECONDS, Deployment, port_of, process, refused, run
-from .designs_for_tests import LABEL, ROLE, Ask, Dummy, Slip
+from .designs_for_tests import LABEL, ROLE, Ask, Dummy, Pile, Slip
 from .scene import ENTRY, Scene
 from .test_verify import FLAGGED, recognising
 
@@ -229,6 +230,30 @@ async def test_vouchers_of_epochs_that_share_a_key_add_up_and_others_do_not(scen
             (listed,) = (await operator.one("Centre/List", wire.ListRequest())).vouchers
             opened.append((listed.held, listed.opened))
     assert opened == [(1, 0), (2, 2), (3, 2)]
+
+
+async def test_the_opener_is_tried_only_after_the_receipt_is_made_however_many_came_before(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the next receipt waits for the processor while it is tried, docs/designs/threshold-psi.md says."""
+    order, take, tried = list[str](), Vouchers.take, Pile.open
+
+    async def taken(held: Vouchers, *given: Any) -> wire.Receipt:
+        receipt = await take(held, *given)
+        order.append("receipt")
+        return receipt
+
+    def opened(pile: Pile, *given: Any) -> Any:
+        order.append("opener")
+        return tried(pile, *given)
+
+    monkeypatch.setattr(Vouchers, "take", taken)
+    monkeypatch.setattr(Pile, "open", opened)
+    async with scene.centre() as (alice, _, operator, _):
+        for opens in (1, 2, 3, 0):
+            await alice.one("Centre/SubmitVoucher", [voucher(opens)])
+            await operator.one("Centre/List", wire.ListRequest())  # waits until it was tried
+    assert order == ["receipt", "opener"] * 3 + ["receipt"]
 
 
 async def test_a_receipt_does_not_wait_for_the_opening_and_accounts_not_for_one_another(scene: Scene) -> None:
