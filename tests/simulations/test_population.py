@@ -634,6 +634,10 @@ def test_inputs_written_out_are_those_that_were_read(whole_quickly: dict[str, An
 def test_only_designs_with_vouchers_have_a_threshold_of_matches() -> None:
     """The classifier's parameter of that name is a score."""
     found = {one.design: one.behaviour for one in subjects(read_results(None), EU, []) if one.behaviour}
+    voucher = found["threshold-psi"].costs
+    assert (voucher["query_up_bytes"].value or 0) > 1_000 and voucher["report_bytes"].why.startswith(
+        "a voucher leaves"
+    )
     assert {name: one.threshold for name, one in found.items() if one.threshold > 1} == {
         "threshold-near": 4, "threshold-psi": 4
     }  # fmt: skip

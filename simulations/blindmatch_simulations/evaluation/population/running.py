@@ -57,6 +57,7 @@ SAMPLES: Final = (
 """The sample's results file as a wheel has it, and as a checkout has it."""
 
 TICK_MS: Final = 10
+VOUCHERS: Final = "a voucher leaves for every picture: its bytes are in query_up_bytes"
 EVIDENCE: Final = "committed evidence"
 FILE: Final = "results file"
 
@@ -109,6 +110,10 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
     rate, other = (literature(inputs).false_rate, None) if assumed else _false(row, measured)
     skipped = row.figures.get("skipped_unnoticed")
     nothing = skipped is not None and skipped.value is None and skipped.why.startswith(NOTHING)
+    costs, opening = {name: _cost(row, name) for name in COSTS}, {}
+    if Learner.CENTRE in row.design.learns:
+        opening = _opening(row.design.parameters, inputs)
+        costs |= {"query_up_bytes": costs["report_bytes"], "report_bytes": Figure(None, VOUCHERS)}
     return Behaviour(
         recall=_recall(row, inputs.edits.mix),
         false_rate=rate,
@@ -116,11 +121,11 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
         # where there is nothing to skip, nothing goes unnoticed
         unnoticed=Range(0, 0, 0, NOTHING) if nothing else _range("skipped_unnoticed", skipped),
         asks=bool(row.design.roles),
-        costs={**{name: _cost(row, name) for name in COSTS}, GROWTH: _growth(row)},
+        costs={**costs, GROWTH: _growth(row)},
         entries=row.entries,
         key=row.key,
         assumed=assumed,
-        **(_opening(row.design.parameters, inputs) if Learner.CENTRE in row.design.learns else {}),
+        **opening,
     )
 
 
