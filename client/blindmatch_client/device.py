@@ -300,9 +300,9 @@ class Device(Messages):
 
     def _submit(self) -> Sequence[BlindmatchError]:
         """Hand in reports and vouchers; what went wrong. Where no role is asked about a picture none refuses
-        an old epoch: look for a newer set if a voucher was, or when keys are looked after. The voucher waits:
-        a centre that is behind its curator may still take it."""
-        held = self._reporting.submit_all()
+        an old epoch: look for a newer set if a voucher was, or when keys are looked after. The voucher waits
+        until its epoch has ended: a centre that is behind its curator may still take it."""
+        held = self._reporting.submit_all(self._matcher.has_ended)
         refused = any(isinstance(one, RefusedError) and one.status == EPOCH_MOVED for one in held)
         if self._base.design.info.roles or not (refused or self._upkeep.is_due()):
             return held

@@ -150,7 +150,7 @@ def test_a_voucher_is_handed_in_for_every_picture_and_opens_at_the_threshold(mak
     assert {(v.design, v.version, v.epoch) for v in world.centre.vouchers} == {("dummy-vouchers", 2, 1)}
 
 
-def test_a_newer_set_reaches_a_device_that_asks_no_role_and_no_voucher_is_given_up(
+def test_a_newer_set_reaches_a_device_that_asks_no_role_and_a_voucher_waits_until_its_epoch_has_ended(
     make_world: MakeWorld,
 ) -> None:
     hashes = hashes_with(LISTED, OTHER)
@@ -169,6 +169,14 @@ def test_a_newer_set_reaches_a_device_that_asks_no_role_and_no_voucher_is_given_
     world.centre.heal()
     alice.device.send_picture("bob", LISTED)
     assert [one.epoch for one in world.centre.vouchers] == [1, 2], "the centre was behind"
+    world.centre.fail_always(Fail(grpc.StatusCode.FAILED_PRECONDITION, "must be 3, not 2"), "SubmitVoucher")
+    alice.device.send_picture("bob", OTHER)
+    matcher = alice.device._matcher
+    ends = 1000 * matcher.record.of(2).signed.manifest.valid_until
+    for now, waiting in ((ends - 1, 1), (ends, 0)):
+        matcher._base = structs.replace(matcher._base, clock_ms=lambda now=now: now)
+        assert alice.device.flush().waiting == alice.device.standing().vouchers == waiting
+    world.centre.heal()
     world.matcher.epoch = publish(VOUCHERS, hashes, 3)
     alice.device.flush()
     assert alice.device.epoch == 2, "nothing tells of an update under the same key"

@@ -41,8 +41,15 @@ from msgspec.structs import replace
 
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.calls import CENTRE_KEY, SUBMIT, SUBMIT_VOUCHER
-from blindmatch_client.errors import MisbehavedError, ReportRefusedError, ServiceError, StoreError
+from blindmatch_client.errors import (
+    MisbehavedError,
+    RefusedError,
+    ReportRefusedError,
+    ServiceError,
+    StoreError,
+)
 from blindmatch_client.matching.detector import is_confirmed
+from blindmatch_client.matching.matching import EPOCH_MOVED
 from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.settings import Base, Consequence, CoverSchedule
 from blindmatch_client.store.outbox import Attached, Outgoing, SendState
@@ -217,13 +224,14 @@ class Reporting:
         if any(isinstance(one, bm.Match | bm.Flag | bm.Voucher) for one in outcomes):
             self.submit_all()
 
-    def submit_all(self) -> list[ServiceError]:
+    def submit_all(self, has_ended: Callable[[int], bool] = lambda epoch: False) -> list[ServiceError]:
         """Hand in what is kept, oldest first; the errors of what has to wait. Reports that leave on a cover
-        schedule are left to it.
+        schedule are left to it. A voucher that the centre refuses for its epoch, which `has_ended`, is given
+        up.
         """
         problems: list[ServiceError] = []
         rows = self._store.all("SELECT name, opened(body, 'voucher.body', name) FROM voucher ORDER BY rowid")
-        waiting: list[Callable[[], None]] = [partial(self._submit_voucher, *row) for row in rows]
+        waiting: list[Callable[[], None]] = [partial(self._submit_voucher, has_ended, *row) for row in rows]
         if self._base.config.cover is None:
             waiting += [partial(self._submit, one) for one in self._held().reports if one.file]
         for submit in waiting:
@@ -323,11 +331,18 @@ class Reporting:
         received = self.hand_in(call, one.report_id, self._load(one))
         self._received(self._held(), one.report_id, received, 0)
 
-    def _submit_voucher(self, name: bytes, kept: bytes) -> None:
+    def _submit_voucher(self, has_ended: Callable[[int], bool], name: bytes, kept: bytes) -> None:
         one = _Voucher.decode(kept)
         head = pb.Envelope(design=one.design, version=one.version, epoch=one.epoch)
         call = Call(bm.Party.CENTRE, SUBMIT_VOUCHER, Purpose.VOUCHER, one.item, True, SUBMIT_DEADLINE_S)
-        self._base.egress.upload(call, lambda: split(ENVELOPE, head, one.body))
+        try:
+            self._base.egress.upload(call, lambda: split(ENVELOPE, head, one.body))
+        except RefusedError as error:
+            if error.status != EPOCH_MOVED or not has_ended(one.epoch):
+                raise
+            self._store.run("DELETE FROM voucher WHERE name = ?", name)
+            words = f"takes no voucher of epoch {one.epoch}, which has ended; it was given up"
+            raise ServiceError(bm.Party.CENTRE, words) from error
         self._store.run("DELETE FROM voucher WHERE name = ?", name)
 
     def _received(self, held: _Reports, report_id: bytes, at_ms: int, fragments: int) -> None:
