@@ -302,7 +302,7 @@ class Device(Messages):
         """Hand in reports and vouchers; what went wrong. Where no role is asked about a picture none refuses
         an old epoch: look for a newer set if a voucher was, or when keys are looked after. The voucher waits
         until its epoch has ended: a centre that is behind its curator may still take it."""
-        held = self._reporting.submit_all(self._matcher.has_ended)
+        held = self._reporting.submit_all(self._has_ended)
         refused = any(isinstance(one, RefusedError) and one.status == EPOCH_MOVED for one in held)
         if self._base.design.info.roles or not (refused or self._upkeep.is_due()):
             return held
@@ -311,6 +311,11 @@ class Device(Messages):
         except (DeviceError, DesignError, SetFileError) as error:
             return [*held, error]
         return held
+
+    def _has_ended(self, epoch: int) -> bool:
+        """Was the epoch adopted, and is its manifest valid no more?"""
+        adopted, now = self._matcher.record.of(epoch), self._base.clock_ms()
+        return adopted is not None and now >= 1000 * adopted.signed.manifest.valid_until
 
     def _settle(self) -> None:
         """Leave behind neither what rows said before, nor when the last file came or went."""

@@ -171,10 +171,10 @@ def test_a_newer_set_reaches_a_device_that_asks_no_role_and_a_voucher_waits_unti
     assert [one.epoch for one in world.centre.vouchers] == [1, 2], "the centre was behind"
     world.centre.fail_always(Fail(grpc.StatusCode.FAILED_PRECONDITION, "must be 3, not 2"), "SubmitVoucher")
     alice.device.send_picture("bob", OTHER)
-    matcher = alice.device._matcher
-    ends = 1000 * matcher.record.of(2).signed.manifest.valid_until
+    device = alice.device
+    ends = 1000 * device._matcher.record.of(2).signed.manifest.valid_until
     for now, waiting in ((ends - 1, 1), (ends, 0)):
-        matcher._base = structs.replace(matcher._base, clock_ms=lambda now=now: now)
+        device._base = structs.replace(device._base, clock_ms=lambda now=now: now)
         assert alice.device.flush().waiting == alice.device.standing().vouchers == waiting
     world.centre.heal()
     world.matcher.epoch = publish(VOUCHERS, hashes, 3)

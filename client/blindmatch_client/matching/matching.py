@@ -229,11 +229,6 @@ class MatchingClient:
         """What was adopted and refused, and whether the roles are trusted."""
         return self._record
 
-    def has_ended(self, epoch: int) -> bool:
-        """Was the epoch adopted, and is its manifest valid no more?"""
-        adopted = self._record.of(epoch)
-        return adopted is not None and self._base.clock_ms() >= 1000 * adopted.signed.manifest.valid_until
-
     def refresh(self) -> int:
         """Adopt the current epoch's set if it is not adopted, do the offline phase, and have every role hold
         what the account enrols with; the epoch; `DistrustError` if a role cheated and the user has not said
