@@ -24,7 +24,7 @@ from blindmatch_simulations.evaluation.assess.subjects import Done
 from blindmatch_simulations.evaluation.conformance import determinism
 from blindmatch_simulations.evaluation.conformance import run as run_of_checks
 from blindmatch_simulations.evaluation.conformance.run import CHECKS, Options, check_design
-from blindmatch_simulations.measure.phases import silent
+from blindmatch_simulations.measure.phases import PhaseTimes, silent
 from blindmatch_simulations.measure.results import encode
 from blindmatch_simulations.measure.yardstick import Reading
 from blindmatch_simulations.testbed.deployment.processes import Nursery
@@ -239,3 +239,13 @@ def _phase(shown: Console, enough: Callable[[], bool]) -> None:
         begin("building")(3, 9)
         while not enough():
             time.sleep(0.01)
+
+
+def test_a_step_that_had_nothing_to_do_is_over_once_the_next_one_begins() -> None:
+    told = list[tuple[int, int]]()
+    times = PhaseTimes(lambda title: lambda done, total: told.append((done, total)))
+    for steps in ((), ((0, 0),), ((2, 5),)):
+        with times("a step") as progress:
+            for step in steps:
+                progress(*step)
+    assert told == [(1, 1), (0, 0), (1, 1), (2, 5), (2, 5)]

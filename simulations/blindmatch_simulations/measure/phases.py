@@ -56,7 +56,7 @@ class PhaseTimes:
 
     @contextmanager
     def __call__(self, title: str) -> Iterator[Progress]:
-        """A phase with its `Progress`; one that never told any is complete at its end."""
+        """A phase with its `Progress`; one that never told any, or of what length, is complete at its end."""
         began = time.perf_counter()
         progress = self._begin(title)
         last = (1, 1)
@@ -67,5 +67,5 @@ class PhaseTimes:
             progress(done, total)
 
         yield watched
-        progress(*last)
+        progress(*(last if last[1] else (1, 1)))
         self.seconds[title] = round(time.perf_counter() - began, 3)
