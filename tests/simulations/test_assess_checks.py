@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from copy import copy
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +362,35 @@ def test_a_row_s_source_is_what_the_run_has_loaded_whatever_is_written_there_lat
     assert keeping.source_of(tmp_path) == before
     (tmp_path / "design.py").write_text("changed = True\n")
     assert keeping.source_of(tmp_path) != before, "a file of the user's is loaded anew for each row"
+
+
+def test_each_run_takes_its_source_before_its_processes_load_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out = tmp_path / "code" / "made.py", tmp_path / "out"
+    code.parent.mkdir()
+    code.write_text("loaded = 0\n")
+    monkeypatch.setattr(keeping.blindmatch_protocol, "__path__", [str(code.parent)])
+    monkeypatch.setattr(keeping, "protocol_digest", cache(keeping.protocol_digest.__wrapped__))
+    monkeypatch.setattr(running, "protocol_digest", keeping.protocol_digest)
+
+    class Edited(ExitStack):
+        def __init__(self, module: str, many: bool) -> None:
+            super().__init__()
+            code.write_text(code.read_text() + "loaded += 1\n")
+
+        def start(self, arguments: Sequence[str], out: int, errors: object) -> object:
+            return subprocess.Popen(["/bin/false"], stdout=out, start_new_session=True)
+
+    monkeypatch.setattr(running, "Nursery", Edited)
+    run_of = running.Assessment(out, tiny(), ["none"], "test", lambda title: lambda done, total: None)
+    for _ in range(2):  # one after the other in one process
+        before = keeping._digests([code])
+        run_of.run()
+        source = keeping.decoded(keeping._path(out, "none"), keeping.Origin).source
+        own = keeping._digests(keeping.folder_of(none.DESIGN).glob("*.py"))
+        assert source == sha256(own + before).hexdigest()
+        assert before != keeping._digests([code])
 
 
 def test_a_row_says_which_of_its_figures_are_of_committed_evidence() -> None:

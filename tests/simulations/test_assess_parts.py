@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
 import numpy as np
 import pytest
 from blindmatch_protocol.contract import Done, NoMatch
 from blindmatch_simulations.cli.app import run
-from blindmatch_simulations.evaluation.assess import results
+from blindmatch_simulations.evaluation.assess import results, running
 from blindmatch_simulations.evaluation.assess.observing import never_asks
 from blindmatch_simulations.evaluation.assess.plan import QUICK, PlanError, plan_text, read_plan
 from blindmatch_simulations.evaluation.assess.running import guarded
@@ -114,6 +115,20 @@ def test_a_command_that_ends_well_is_followed(tmp_path: Path) -> None:
 def test_a_command_that_ends_badly_says_why(tmp_path: Path, code: str, why: str) -> None:
     seconds = 1 if "sleep" in code else 240
     assert guarded(starting(code), tmp_path / "log", seconds, 1000).why == why
+
+
+def test_what_a_command_waits_for_before_it_starts_is_none_of_its_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def start(out: int, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        now[0] = 1000.0
+        return starting("")(out, errors)
+
+    monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    ended = guarded(start, tmp_path / "log", 240, 1000)
+    assert (ended.why, ended.seconds) == ("", 0.0)
 
 
 def test_what_a_command_started_ends_with_it(tmp_path: Path) -> None:

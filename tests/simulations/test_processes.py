@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import time
+from multiprocessing.reduction import send_handle
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, pthread_kill
+from threading import Thread, get_ident
 
 import pytest
 from blindmatch_protocol.contract import Party
@@ -100,6 +102,9 @@ def main():
     print(*before, os.getppid(), os.getpgrp() == os.getpid(), sys.argv[1:], flush=True)
     if sys.argv[1] == "raise":
         raise ValueError("broken")
+    if sys.argv[1] == "closed":
+        sys.stdout.close()
+        return 3
     if sys.argv[1] == "wait":
         Path(sys.argv[2]).write_bytes(b"" if sys.stdin.buffer.read() else b"at its end")
     return int(sys.argv[1])
@@ -113,20 +118,104 @@ def test_programs_are_forked_off_one_process_that_has_loaded_them_and_run_into_n
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     said, left = tmp_path / "said", tmp_path / "left"
     with Nursery("born", True) as nursery, said.open("wb") as out, (tmp_path / "errors").open("wb") as errors:
-        ended = [nursery.start([word], out, errors).wait() for word in ("0", "raise", "7")]
+        ended = [nursery.start([word], out, errors).wait() for word in ("0", "raise", "closed", "7")]
         waiting = nursery.start(["wait", str(left)], out, errors)
         killed = nursery.start(["wait", str(left)], out, errors)
         os.killpg(killed.pid, SIGKILL)
-        assert [*ended, killed.wait(), waiting.poll()] == [0, 1, 7, -9, None]
+        assert [*ended, killed.wait(), waiting.poll()] == [0, 1, 3, 7, -9, None]
+        nursery._line.send(waiting.pid)  # whoever asked this was interrupted
+        assert nursery.ask(killed.pid) == -9, "what ended once has ended, and its answer is its own"
+        assert nursery.start(["0"], out, errors).wait() == 0
     deadline = time.monotonic() + 60
     while not left.exists() or not left.read_text():
         assert time.monotonic() < deadline, "it has outlived whoever started it"
         time.sleep(0.05)
     lines = [line.split(" ", 4) for line in said.read_text().splitlines()]
-    assert [one[4] for one in lines][:4] == ["['0']", "['raise']", "['7']", f"['wait', {str(left)!r}]"]
-    assert len({one[1] for one in lines} | {one[2] for one in lines[:3]}) == 1, "all of one process"
+    assert [one[4] for one in lines][:4] == ["['0']", "['raise']", "['closed']", "['7']"]
+    assert len({one[1] for one in lines} | {one[2] for one in lines[:4]}) == 1, "all of one process"
     assert {(one[0], one[3]) for one in lines} == {("True", "True")}, "prepared; each leads a group"
-    assert "ValueError: broken" in (tmp_path / "errors").read_text()
+    told = (tmp_path / "errors").read_text()
+    assert "ValueError: broken" in told and "closed file" not in told
+
+
+SLOW = """
+import subprocess, sys, time
+from pathlib import Path
+from blindmatch_simulations.measure.processes import status_mib
+here, held = Path(__file__).parent, []
+def prepare(many):
+    (here / "begun").touch()
+    ends = time.monotonic() + 60
+    while many and not (here / "go").exists() and time.monotonic() < ends:
+        time.sleep(0.02)
+    held.append(b"x" * (64 << 20))
+def main():
+    (here / "forked").touch()
+    other = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True).stdout.split()
+    print(status_mib("VmHWM"), int(other[other.index("VmHWM:") + 1]) / 1024)
+    return 0
+"""
+
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module that prepares until the file `go` is there."""
+    (tmp_path / "slow_born.py").write_text(SLOW)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return "slow_born"
+
+
+def test_an_interrupt_while_there_is_much_to_prepare_ends_all_at_once(
+    slow: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    main = get_ident()
+
+    def interrupt() -> None:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.02)
+        pthread_kill(main, SIGINT)
+
+    interrupting = Thread(target=interrupt)
+    with (tmp_path / "said").open("wb") as out, pytest.raises(KeyboardInterrupt), Nursery(slow, True) as few:
+        interrupting.start()
+        few.start(["0"], out, out)
+    interrupting.join()
+    with pytest.raises(ProcessLookupError):
+        os.kill(few._pid, 0)
+    assert not (tmp_path / "forked").exists() and capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("handles", [0, 1, 2])
+def test_a_nurse_ends_without_a_word_and_forks_nothing_once_who_asked_is_gone(
+    slow: str, handles: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    nursery = Nursery(slow, True)
+    nursery._line.send(("0",))
+    with (tmp_path / "said").open("wb") as out:
+        for _ in range(handles):
+            send_handle(nursery._line, out.fileno(), None)
+    nursery._line.close()
+    (tmp_path / "go").touch()
+    assert nursery._wait() == 0 and capfd.readouterr().err == ""
+    assert not (tmp_path / "forked").exists()
+    os.close(nursery._lives)
+
+
+def test_a_fork_s_peak_begins_with_what_its_parent_had_and_a_nurse_that_cannot_answer_ends_without_a_word(
+    slow: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    nursery = Nursery(slow)
+    with (tmp_path / "said").open("wb") as out:
+        forked = nursery.start(["0"], out, out)
+    assert forked.wait() == 0
+    own, other = map(float, (tmp_path / "said").read_text().split())
+    assert own > 64 > other, "another program's begins anew"
+    os.kill(nursery._pid, SIGSTOP)
+    nursery._line.send(forked.pid)
+    nursery._line.close()
+    os.kill(nursery._pid, SIGCONT)
+    assert nursery._wait() == 0 and capfd.readouterr().err == ""
+    os.close(nursery._lives)
 
 
 def test_a_server_s_log_is_json_whatever_else_writes_to_its_streams(

@@ -32,7 +32,8 @@ def status_mib(field: str, pid: int | None = None) -> float | None:
     """A field of /proc/PID/status in MiB: VmRSS (resident now), RssAnon (of it, in no file) or
     VmHWM (the most there was).
 
-    VmHWM belongs to the program that runs; ru_maxrss would count what the process that started it had.
+    VmHWM begins anew with another program, where ru_maxrss goes on; in a fork it begins with what was taken
+    over: a forked server's holds the modules of all designs that its parent had loaded.
     """
     try:
         lines = (_folder(pid) / "status").read_text().splitlines()

@@ -65,12 +65,12 @@ class Origin(Strict, frozen=True):
 
 def source_of(folder: Path) -> str:
     """SHA-256 over the modules in a design's folder and over those that designs are made from, in hex."""
-    return sha256(_digests(folder.glob("*.py")) + _protocol()).hexdigest()
+    return sha256(_digests(folder.glob("*.py")) + protocol_digest()).hexdigest()
 
 
 @cache
-def _protocol() -> bytes:
-    """Of what designs are made from, once: a run loads it once, whatever is written there later."""
+def protocol_digest() -> bytes:
+    """Of what designs are made from, kept: a run takes it anew, and then loads that once."""
     return _digests(Path(blindmatch_protocol.__path__[0]).rglob("*.py"))
 
 

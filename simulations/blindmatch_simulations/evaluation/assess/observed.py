@@ -182,7 +182,7 @@ class Traffic(Strict, frozen=True):
 
 class ServerCost(Strict, frozen=True):
     """CPU of a server's process while the pictures were sent, and its memory at the most, with the modules of
-    the worker that it is forked off."""
+    all designs that its parent had loaded."""
 
     party: str
     cpu_s: float | None

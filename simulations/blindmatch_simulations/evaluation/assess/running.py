@@ -28,6 +28,7 @@ from blindmatch_simulations.evaluation.assess.keeping import (
     is_same_origin,
     kept_checks,
     note_origin,
+    protocol_digest,
 )
 from blindmatch_simulations.evaluation.assess.material import make
 from blindmatch_simulations.evaluation.assess.observed import Check, Observed
@@ -108,12 +109,12 @@ def guarded(
         seconds, memory_mib: the limits; memory is resident, of all processes of its group together.
         stop: ends it, with `STOPPED` as the reason, once it is set by another thread.
     """
-    began, (heard, said) = time.monotonic(), os.pipe()
+    heard, said = os.pipe()
     reader = threading.Thread(target=_follow, args=(os.fdopen(heard, "rb"), tell), daemon=True)
     reader.start()
     with log.open("wb") as sink:
         try:
-            process = start(said, sink)
+            process, began = start(said, sink), time.monotonic()  # not before it has started
         finally:
             os.close(said)
         try:
@@ -198,6 +199,8 @@ class Assessment(Struct, frozen=True):
         """Measure what is not measured yet, and write ``results.json``; `AssessError` if the folder holds a
         run of another workload or of another machine, or the workload cannot be used; `RegistryError` if a
         design that was asked for is not there."""
+        protocol_digest.cache_clear()
+        protocol_digest()
         plan = read_plan(self.text)
         if plan.sweep is not None:
             raise AssessError("workload: sweep: it has several points (assess.sweep)")
@@ -218,6 +221,7 @@ class Assessment(Struct, frozen=True):
 
     def is_done(self) -> bool:
         """Is all of it measured, by the code as it is? Raises `AssessError` if another run is there."""
+        protocol_digest.cache_clear()
         self._is_begun()
         whole = all(self._finished(name_of(one), one) for one in self.references)
         return whole and (self.out / RESULTS).exists()

@@ -95,6 +95,7 @@ class Nursery:
         return self
 
     def __exit__(self, *_: object) -> None:
+        os.kill(self._pid, SIGKILL)  # it may be preparing still; what it forked ends by itself
         self._line.close()
         os.close(self._lives)
         self._wait()
@@ -110,36 +111,50 @@ class Nursery:
                 self._line.send(asked)
                 for one in files:
                     send_handle(self._line, one if isinstance(one, int) else one.fileno(), None)
-                code: int | None = self._line.recv()
+                answer: tuple[object, int | None] = self._line.recv()
+                while answer[0] != asked:  # whoever asked that was interrupted
+                    answer = self._line.recv()
         except (EOFError, OSError) as error:
             raise ProcessError("the process that others are forked off ended") from error
-        return code
+        return answer[1]
 
 
 def nurse(main: Callable[[], object], line: int, ends: int, groups: bool) -> NoReturn:
-    """Fork `main` off this process as often as a `Nursery` asks for it on `line`; never returns."""
+    """Fork `main` off this process as often as a `Nursery` asks for it on `line`; ends when it is closed."""
     asking = Connection(line)
+    codes = dict[int, int | None]()
     import_module(f"{PROGRAM}.cli.serve")
     gc.freeze()  # what forks share they need not look through
     while True:
-        try:
+        with _while_open():
             asked = asking.recv()
-        except EOFError:
-            os._exit(0)
-        if isinstance(asked, int):
-            ended, status = os.waitpid(asked, os.WNOHANG)
-            asking.send(os.waitstatus_to_exitcode(status) if ended else None)
-            continue
-        streams = ends, recv_handle(asking), recv_handle(asking)
-        pid = os.fork()
-        if groups:
-            os.setpgid(pid, pid)  # both do it, whoever comes first
-        if not pid:
-            os.close(line)
-            _become(main, streams, asked)
-        for one in streams[1:]:
-            os.close(one)
-        asking.send(pid)
+            files = () if isinstance(asked, int) else (recv_handle(asking), recv_handle(asking))
+            if files and asking.poll():
+                raise EOFError  # nobody says anything before the answer
+        if not files:
+            if codes[asked] is None and (ended := os.waitpid(asked, os.WNOHANG))[0]:
+                codes[asked] = os.waitstatus_to_exitcode(ended[1])
+            answer = codes[asked]
+        else:
+            answer = os.fork()
+            if groups:
+                os.setpgid(answer, answer)  # both do it, whoever comes first
+            if not answer:
+                os.close(line)
+                _become(main, (ends, *files), asked)
+            codes[answer] = None
+            for one in files:
+                os.close(one)
+        with _while_open():
+            asking.send((asked, answer))
+
+
+@contextmanager
+def _while_open() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError):
+        os._exit(0)
 
 
 def _become(main: Callable[[], object], streams: Sequence[int], arguments: tuple[str, ...]) -> NoReturn:
@@ -155,9 +170,11 @@ def _become(main: Callable[[], object], streams: Sequence[int], arguments: tuple
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 1)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code if isinstance(code, int) else 1)
 
 
 class Forked:
