@@ -647,6 +647,28 @@ def test_only_designs_with_vouchers_have_a_threshold_of_matches() -> None:
     )
 
 
+def test_made_up_vouchers_never_count_and_are_taken_off_once() -> None:
+    """A results file has what its opened vouchers gave; the evidence and the inputs know of none."""
+    assumed = replace(EU, false_matches=replace(EU.false_matches, use="rate"))
+    for design, own in (("threshold-near", 0.99), ("threshold-psi", 1.0)):
+        row = sample_row(design)
+        plain = running._recall(row, EU.edits.mix), *running._false(row, _measured_false(row))
+        made = running._behaviour(row, EU)
+        for of, got in zip(plain, (made.recall, made.false_rate, made.false_other), strict=True):
+            assert (of and [of.value * own, of.low * own, of.high * own]) == (
+                got and pytest.approx([got.value, got.low, got.high])
+            )
+            assert of is None or (got is not None and ("made up" in got.source) is (own < 1))
+        rate = running._behaviour(row, assumed).false_rate
+        assert rate.value == pytest.approx(0.99 * EU.false_matches.rate.value) and "made up" in rate.source
+    words = _year_behaviour(Subject("near", running._behaviour(sample_row("threshold-near"), EU)))
+    assert "0.01 of vouchers are made up" in words["source"]
+
+
+def _measured_false(row: Measured) -> Range:
+    return running._range("false_matches", row.figures.get("false_matches"))
+
+
 def test_a_design_with_a_threshold_says_what_reports_nothing_and_whom_it_opens(
     quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from blindmatch_simulations.evaluation.population.model import (
     model,
     stream,
 )
-from blindmatch_simulations.evaluation.population.outputs import tornado
+from blindmatch_simulations.evaluation.population.outputs import _supposed, tornado
 from blindmatch_simulations.evaluation.population.threshold import opened_accounts
 from blindmatch_simulations.measure.intervals import share
 from blindmatch_simulations.measure.results import Figure
@@ -487,8 +487,8 @@ def test_more_pictures_a_day_are_no_more_files_of_known_material() -> None:
 def opening(days: int = 15, **changes: float) -> Model:
     """A design with a threshold of 4 in a period of 5 days; no day is unlike another."""
     steady = {"cascades__benign": 0.0, "cascades__known": 0.0, "outages__chance": 0.0}
-    seen = replace(behaviour(), threshold=4, period=5, made_up=0.01)
-    return model(inputs(**{**steady, **changes}), seen, 2_000, days)
+    seen = replace(behaviour(), threshold=4, by_period=True, made_up=0.01)
+    return model(inputs(**{**steady, "keys__life_days": 5, **changes}), seen, 2_000, days)
 
 
 def simulated(its: Model, times: int, seed: int) -> Floats:
@@ -531,8 +531,30 @@ def test_a_threshold_in_periods_reports_what_a_simulation_of_accounts_does() -> 
     assert alike(told[:, 0], float(told_of.true.sum()))
     assert alike(told[:, 3] - told[:, 0], float(told_of.held[-1]))
     # what the whole run counted together would report
-    whole = replace(its, behaviour=replace(its.behaviour, period=None))
+    whole = replace(its, behaviour=replace(its.behaviour, by_period=False))
     assert bands.expected(whole).true.sum() > 1.2 * told_of.true.sum()
+
+
+def test_a_keys_life_moves_what_a_threshold_reports_and_is_drawn_for_the_joint_band() -> None:
+    its = opening(12)
+    base, moved = tornado(its.inputs, its.behaviour, its.accounts, its.days)
+    (life,) = (one for one in moved if (one.output, one.input) == ("true_reports", "keys.life_days"))
+    assert life.at_low < base["true_reports"] < life.at_high
+    whole = replace(its, behaviour=replace(its.behaviour, by_period=False))
+    assert life.at_high == pytest.approx(bands.expected(whole).true.sum())
+    assert len({_supposed(its, 1, at).period for at in range(8)}) > 4
+    assert {_supposed(whole, 1, at).period for at in range(8)} == {12}
+
+
+def test_a_rate_that_is_assumed_is_moved_and_drawn_without_what_is_made_up() -> None:
+    its = opening(5, false_matches__rate=1e-3, false_matches__series=1)
+    seen = replace(its.behaviour, threshold=1, assumed=True, made_up=0.5, false_rate=Range.exactly(5e-4))
+    _, moved = tornado(its.inputs, seen, its.accounts, its.days)
+    (rate,) = (o for o in moved if (o.output, o.input) == ("false_reports", "false_matches.rate"))
+    high = its.inputs.false_matches.rate.high
+    assert high and rate.at_high == pytest.approx(rate.base * high / 1e-3)
+    drawn = _supposed(replace(its, behaviour=seen), 1, 0)
+    assert drawn.behaviour.false_rate.value == drawn.inputs.false_matches.rate.value / 2
 
 
 def test_bands_of_a_threshold_in_periods_hold_what_heavy_senders_do_in_each() -> None:

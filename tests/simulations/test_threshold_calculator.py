@@ -58,6 +58,17 @@ def test_chances_with_bursts_are_those_of_drawn_accounts(scale: int) -> None:
         assert found[at] == pytest.approx(float((drawn >= at).mean()), abs=4 * (share / draws) ** 0.5)
 
 
+def test_with_bursts_besides_no_fewer_accounts_open_than_without() -> None:
+    """A Poisson number of matches reaches four less often than the binomial one, where six are expected."""
+    few, seldom = alone(100, 0.06), Bursts(1e-3, 10)
+    assert few[4] == pytest.approx(0.857, abs=5e-4)
+    assert (with_bursts(100, 0.06, seldom) >= few).all()
+    given = read_inputs(None)
+    its = model(given, literature(given), 10**6, 1)
+    independent, bursty = opened_by_chance(its, 0.06, seldom, 4, 60)
+    assert bursty >= independent > 0
+
+
 def test_an_account_never_has_more_matches_than_pictures() -> None:
     assert needed(with_bursts(14, 1e-3, Bursts(1, 100)), 1e-12) == 15
     assert needed(alone(14, 0.9), 1e-12) == 15

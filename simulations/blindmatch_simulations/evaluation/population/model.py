@@ -64,8 +64,8 @@ class Behaviour(Struct, frozen=True):
     assumed: whether `false_rate` is the rate of the inputs, which no assessment measured.
     false_other: of pictures of all other kinds; None if kinds are not told apart.
     threshold: matches of an account and period below which the design opens none.
-    period: days after which they are counted anew: a key's life; None for never.
-    made_up: share of pictures whose voucher is made up.
+    by_period: whether they are counted anew after a key's life, or never.
+    made_up: share of pictures whose voucher is made up; none counts, which `recall` and both rates allow for.
     """
 
     recall: Range
@@ -78,7 +78,7 @@ class Behaviour(Struct, frozen=True):
     assumed: bool = False
     false_other: Range | None = None
     threshold: int = 1
-    period: int | None = None
+    by_period: bool = False
     made_up: float = 0.0
 
     @property
@@ -200,7 +200,7 @@ class Model(Struct, frozen=True):
     @property
     def period(self) -> int:
         """Days after which an account's matches are counted anew."""
-        return self.behaviour.period or self.days
+        return int(self.inputs.keys.life_days.value) if self.behaviour.by_period else self.days
 
     @property
     def series(self) -> int:

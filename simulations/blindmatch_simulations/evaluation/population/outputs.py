@@ -217,7 +217,8 @@ def _supposed(its: Model, seed: int, at: int) -> Model:
         if (one := getattr(behaviour, name)) is not None:
             behaviour = replace(behaviour, **{name: Range.exactly(between(one))})
     if behaviour.assumed:
-        behaviour = replace(behaviour, false_rate=Range.exactly(inputs.false_matches.rate.value))
+        rate = inputs.false_matches.rate.value * (1 - behaviour.made_up)
+        behaviour = replace(behaviour, false_rate=Range.exactly(rate))
     for name in ("server_cpu_ms", GROWTH):
         if (cost := behaviour.costs.get(name)) is not None and cost.low is not None:
             value = between(cost)
@@ -411,7 +412,8 @@ def _ends(
         ends = []
         for end in (figure.low, figure.high):
             others = round(accounts * end / figure.value) if (part, field) == ACCOUNTS else accounts
-            its = replace(behaviour, false_rate=Range.exactly(end)) if rate else behaviour
+            thinned = Range.exactly(end * (1 - behaviour.made_up))
+            its = replace(behaviour, false_rate=thinned) if rate else behaviour
             ends.append((with_value(inputs, part, field, end), its, max(1, others)))
         made.append((f"{part}.{field}", ends))
     for name in MEASURED:

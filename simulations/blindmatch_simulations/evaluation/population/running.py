@@ -112,12 +112,13 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
     nothing = skipped is not None and skipped.value is None and skipped.why.startswith(NOTHING)
     costs, opening = {name: _cost(row, name) for name in COSTS}, {}
     if Learner.CENTRE in row.design.learns:
-        opening = _opening(row.design.parameters, inputs)
+        opening = _opening(row.design.parameters)
         costs |= {"query_up_bytes": costs["report_bytes"], "report_bytes": Figure(None, VOUCHERS)}
+    made_up = opening.get("made_up", 0.0)
     return Behaviour(
-        recall=_recall(row, inputs.edits.mix),
-        false_rate=rate,
-        false_other=other,
+        recall=_counted(_recall(row, inputs.edits.mix), made_up),
+        false_rate=_counted(rate, made_up),
+        false_other=other and _counted(other, made_up),
         # where there is nothing to skip, nothing goes unnoticed
         unnoticed=Range(0, 0, 0, NOTHING) if nothing else _range("skipped_unnoticed", skipped),
         asks=bool(row.design.roles),
@@ -129,10 +130,19 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
     )
 
 
-def _opening(parameters: Mapping[str, int], inputs: Inputs) -> dict[str, Any]:
+def _opening(parameters: Mapping[str, int]) -> dict[str, Any]:
     """Of a design whose vouchers open from a threshold on."""
-    made_up, period = parameters.get("synthetic", 0) / COIN_RANGE, int(inputs.keys.life_days.value)
-    return {"threshold": parameters.get("threshold", 1), "period": period, "made_up": made_up}
+    made_up = parameters.get("synthetic", 0) / COIN_RANGE
+    return {"threshold": parameters.get("threshold", 1), "by_period": True, "made_up": made_up}
+
+
+def _counted(one: Range, made_up: float) -> Range:
+    """Without the share of pictures whose voucher is made up whatever they match; where it was measured by
+    vouchers that were opened, in a results file, these lack already."""
+    if not made_up or one.source.startswith(FILE):
+        return one
+    value, low, high = (one.at(end) * (1 - made_up) for end in ("value", "low", "high"))
+    return Range(value, low, high, f"{one.source}; {made_up:.2g} of vouchers are made up and never count")
 
 
 def _cost(row: assess.Measured, name: str) -> Figure:

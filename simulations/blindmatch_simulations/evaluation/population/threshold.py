@@ -72,7 +72,13 @@ def alone(pictures: int, rate: float) -> Floats:
 
 
 def with_bursts(pictures: int, rate: float, bursts: Bursts, most: int = MOST) -> Floats:
-    """The same with `bursts` besides: float64 (most + 1,)."""
+    """The same with `bursts` besides: float64 (most + 1,). Matches that come alone are a Poisson number here;
+    where the binomial one reaches k more often without any burst, that chance."""
+    tails = _with_bursts(pictures, rate, bursts, most)
+    return np.maximum(tails, alone(pictures, rate)[: most + 1])
+
+
+def _with_bursts(pictures: int, rate: float, bursts: Bursts, most: int) -> Floats:
     singles, going_on = pictures * rate, 1 - 1 / bursts.size
     mean = singles + bursts.events
     masses = np.zeros(most + 1)
