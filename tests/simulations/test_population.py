@@ -669,6 +669,15 @@ def _measured_false(row: Measured) -> Range:
     return running._range("false_matches", row.figures.get("false_matches"))
 
 
+@pytest.mark.parametrize("design", ["threshold-near", "threshold-psi"])
+def test_a_period_that_ends_on_one_day_in_which_nobody_is_opened_is_drawn(design: str) -> None:
+    """What rounding leaves of no account was taken for an account with endlessly many reports."""
+    its = model(EU, running._behaviour(sample_row(design), EU), 450_000_000, 365)
+    one = outputs._supposed(its, 1, 28)
+    assert 365 % one.period == 1
+    assert all(np.isfinite(rows).all() for rows in bands.totals(one, 1, 1, "joint 28"))
+
+
 def test_a_design_with_a_threshold_says_what_reports_nothing_and_whom_it_opens(
     quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -291,7 +291,7 @@ def _totals(
         rng = stream(seed, purpose, "true")
         opened = rng.binomial(n, np.clip(sharing.reached[:, -1] / max(1, n), 0.0, 1.0))
         # what they have beyond the threshold differs by more than a Poisson number does
-        reached = np.maximum(sharing.reached[:, -1], 1e-300)
+        reached = np.maximum(sharing.reached[:, -1], 1e-9)
         mean, square = sharing.reports[:, -1] / reached, np.asarray(sharing.squares)[:, -1] / reached
         beyond = np.maximum(mean - model.threshold, 1e-9)
         unlike = np.maximum((square - mean**2 - beyond) / beyond**2, 1e-9) / np.maximum(opened, 1e-9)
