@@ -218,11 +218,16 @@ const worstOf = (row) => {
   const rank = (one) => [notice(one) === "nobody" ? 0 : 1, Math.min(...one.by.map((parties) => parties.length))];
   return top.sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1])[0];
 };
-// where none is declared: what a played attack of others than users exposed, one that nobody notices first
+// where none is declared: what a played attack of others than users exposed, one that nobody notices first, then
+// what most kinds of actors can do
 const playedOn = (row) =>
   attackRows()
     .filter((one) => one.parameters.design === row.id && one.succeeded && one.trace?.beyond_e2ee && !one.adversary.parties.includes("device"))
-    .sort((a, b) => (a.trace.notices !== now.sources.nobody) - (b.trace.notices !== now.sources.nobody))[0];
+    .sort(
+      (a, b) =>
+        (a.trace.notices !== now.sources.nobody) - (b.trace.notices !== now.sources.nobody) ||
+        b.trace.actors.length - a.trace.actors.length,
+    )[0];
 const worst = (row) => {
   const one = worstOf(row),
     played = playedOn(row);
