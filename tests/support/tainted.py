@@ -30,7 +30,7 @@ Place = tuple[str | int, ...]
 
 
 def whole() -> dict[str, Any]:
-    """Rows of designs, a study, one that failed, and attacks, with kinds of picture."""
+    """Rows of designs, a study, one that failed, and attacks."""
     made: dict[str, Any] = json.loads((SAMPLE / "results.json").read_text("utf-8"))
     rows = [row for name in ROWS for row in made["rows"] if row["id"] == name]
     rows[0] |= {"lessened": "7 of 9", "recall_by_kind": deepcopy(rows[0]["recall_by_edit"][:1])}
@@ -42,12 +42,6 @@ def whole() -> dict[str, Any]:
         "why": "it raised",
         "parameters": {"reference": "bad"},
     }
-    for name in ("kinds", "distances"):  # of each form one: the page is drawn some hundred times
-        made[name] = [
-            next(one for one in made[name] if bool(one["packages"]) is has) for has in (True, False)
-        ]
-    for kind in made["kinds"]:
-        kind["recall_by_edit"] = dict([*kind["recall_by_edit"].items()][:2])
     attacks = json.loads((SAMPLE / "attacks.json").read_text("utf-8"))["rows"]
     distorted = next(row for row in attacks if row.get("budget", {}).get("distortion"))
     return {
