@@ -201,7 +201,8 @@ def test_the_page_counts_what_each_actor_newly_gets_and_who_notices(tmp_path: Pa
     unseen, bare = (sum(map(wanted, beyond)) for wanted in (_unnoticed, _without_file))
     sheet = " ".join("".join(fromstring(made.sheet).itertext()).split())
     said = f"of 3 played attacks that exposed more than 0b, nobody notices {unseen} and {bare} leave no"
-    assert f"{said} file; the others: a report's evidence, to whoever gets it from the centre." in sheet
+    held = "leave a report's evidence, held by whoever gets it from the centre."
+    assert f"{said} file; {3 - bare} {held}" in sheet
     by_actor = "government order 3 (2; 1); provider not played; curator 2 (2; 1); centre not played"
     assert f"by actors, who overlap: {by_actor}; thief" in sheet
     assert "; matcher, third party 1 (0; 1); vendor not played. " in sheet, "guessing needs a matcher's key"
