@@ -631,6 +631,19 @@ def test_inputs_written_out_are_those_that_were_read(whole_quickly: dict[str, An
     assert whole_quickly["inputs"] == msgspec.to_builtins(EU)
 
 
+def test_who_asks_roles_and_hands_in_vouchers_pays_for_both() -> None:
+    row = next(one for one in read_results(None).rows if one.id == "threshold-near")
+    assert isinstance(row, Measured)
+
+    def asked(value: float | None) -> float | None:
+        figure = replace(row.figures["query_up_bytes"], value=value, why="" if value else "not measured")
+        figures = {**row.figures, "query_up_bytes": figure}
+        return running._behaviour(replace(row, figures=figures), EU).costs["query_up_bytes"].value
+
+    voucher = row.figures["report_bytes"].value
+    assert voucher and (asked(0.0), asked(100.0), asked(None)) == (voucher, voucher + 100, None)
+
+
 def test_only_designs_with_vouchers_have_a_threshold_of_matches() -> None:
     """The classifier's parameter of that name is a score."""
     found = {one.design: one.behaviour for one in subjects(read_results(None), EU, []) if one.behaviour}

@@ -113,7 +113,11 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
     costs, opening = {name: _cost(row, name) for name in COSTS}, {}
     if Learner.CENTRE in row.design.learns:
         opening = _opening(row.design.parameters)
-        costs |= {"query_up_bytes": costs["report_bytes"], "report_bytes": Figure(None, VOUCHERS)}
+        asked, voucher = costs["query_up_bytes"], costs["report_bytes"]
+        both = asked if asked.value is None else voucher
+        if asked.value is not None and voucher.value is not None:
+            both = replace(voucher, value=asked.value + voucher.value)
+        costs |= {"query_up_bytes": both, "report_bytes": Figure(None, VOUCHERS)}
     made_up = opening.get("made_up", 0.0)
     return Behaviour(
         recall=_counted(_recall(row, inputs.edits.mix), made_up),
