@@ -72,7 +72,8 @@ class Workers:
             try:
                 with _uninterrupted():
                     return pool.submit(_run, function, *arguments)
-            except (BrokenProcessPool, OSError, RuntimeError) as error:
+            # ValueError: of its pipes, which the pool closes if a worker dies while another one is started
+            except (BrokenProcessPool, OSError, RuntimeError, ValueError) as error:
                 self._drop(pool)
                 failed = type(error).__name__
         raise WorkerError("worker", f"cannot be started ({failed}): try again later")
