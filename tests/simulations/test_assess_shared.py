@@ -39,7 +39,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 def made(folder: Path, cache: Path | None, plan: Plan = PLAN) -> dict[str, bytes]:
-    make(plan, folder, no_progress, (), of_pictures(plan, cache).fill)
+    make(plan, folder, no_progress, of_pictures(plan, cache).fill)
     return bytes_of(folder)
 
 

@@ -69,11 +69,10 @@ def test_without_ray_scans_and_sweeps_say_so(
         refused(in_process(tmp_path, *command, *more), BAD_STATE, "not installed: ray", "pip install ray")
 
 
-def test_a_sweep_on_nodes_takes_neither_own_pictures_nor_designs_of_files(tmp_path: Path) -> None:
+def test_a_sweep_on_nodes_takes_no_designs_of_files(tmp_path: Path) -> None:
     told = ("assess", "--quick", "--out", tmp_path / "out", "--seeds", "1,2", "--ray")
-    for more in (("--pictures", tmp_path), ("--designs", f"{__file__}:DESIGN")):
-        ran = in_process(tmp_path, *told, *more)
-        assert ran.code == USAGE and "--ray" in ran.err
+    ran = in_process(tmp_path, *told, "--designs", f"{__file__}:DESIGN")
+    assert ran.code == USAGE and "--ray" in ran.err
     assert not (tmp_path / "out").exists()
 
 

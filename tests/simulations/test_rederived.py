@@ -432,7 +432,6 @@ def test_the_schema_of_raw_rows_is_that_of_their_types_and_takes_the_samples_row
 
 WHOLE: dict[str, Edit] = {
     "kind": lambda results: row_of(results, "none").update(kind="study"),
-    "raw rows of own pictures": lambda results: results["options"].update(own={"mark": "x"}),
     "options_measured": lambda results: results.update(options_measured=9),
     "send_ms: unit": lambda results: row_of(results, "none")["figures"]["send_ms"].update(unit="us"),
     "status, why": lambda results: row_of(results, "none").update(status="failed"),

@@ -121,7 +121,7 @@ def test_fingerprints_of_a_corpus_are_those_of_the_pictures_and_of_their_copies(
         data = (made / "x" / small.rows[at].package / small.rows[at].path).read_bytes()
         seen = fingerprint_of(data)
         assert small.prints[at].tobytes() == seen.hash + seen.second
-        sent = making.as_sent(data)
+        sent = making._as_sent(data)
         for place, edit in enumerate(FEW):
             row, copy = number * len(FEW) + place, Picture.from_bytes(edit.apply(sent)).fingerprint
             assert small.pairs.edited.hashes[row].tobytes() == copy.hash

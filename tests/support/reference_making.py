@@ -24,19 +24,18 @@ import numpy.typing as npt
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.picture import pdq
-from blindmatch_protocol.picture.decode import luminance
+from blindmatch_protocol.picture.decode import decode, luminance
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY
 from blindmatch_server.storage.files import replace_file
 from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.corpus.cache import Cache, FileSeen, Print
 from blindmatch_simulations.evaluation.corpus.hashing import both_of, prints
 from blindmatch_simulations.evaluation.corpus.installed import SUFFIXES, Dpkg
-from blindmatch_simulations.evaluation.corpus.own import as_sent
 from blindmatch_simulations.evaluation.corpus.pairs import Prints
 from blindmatch_simulations.evaluation.studies.near_pictures import hamming
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Row, near, packed, planes, read
 from blindmatch_simulations.measure.phases import PhaseProgress, each
-from blindmatch_simulations.testbed.pictures.crops import EDITS, stored_quickly
+from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded, stored_quickly
 from msgspec import Struct
 from PIL import Image
 
@@ -44,6 +43,9 @@ OF_A_KIND: Final = 25
 APART: Final = 60
 """Edited pictures of one kind differ in more bits than this."""
 _LEAST_SIDE: Final = 96
+_MOST_SIDE: Final = 1024
+"""Larger pictures are sent smaller, as a messenger does it."""
+_JPEG_QUALITY: Final = 90
 _PRESET: Final = 9 | lzma.PRESET_EXTREME
 _MODE: Final = 0o644
 _SAID_SECONDS: Final = 10.0
@@ -219,9 +221,18 @@ def _edited(
     }
 
 
+def _as_sent(data: bytes) -> bytes:
+    """The file, or a smaller JPEG of a large picture; `PictureError` if it is no picture."""
+    image = Image.fromarray(decode(data).pixels)
+    if max(image.size) <= _MOST_SIDE:
+        return data
+    image.thumbnail((_MOST_SIDE, _MOST_SIDE))
+    return encoded(image, "JPEG", quality=_JPEG_QUALITY)
+
+
 def _copies(data: bytes) -> dict[str, npt.NDArray[Any]]:
     """Fingerprints of a picture as it is sent and of its copies, (1 + edits, ...)."""
-    sent = as_sent(data)
+    sent = _as_sent(data)
     seen, quality, coefficients = list[Prints](), list[int](), list[pdq.Floats]()
     side = (0, 0)
     for file in _versions(sent):

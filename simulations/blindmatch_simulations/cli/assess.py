@@ -29,7 +29,7 @@ from blindmatch_simulations.cli.console import (
     write_file,
     write_json,
 )
-from blindmatch_simulations.cli.corpus import PicturesOption, RayOption, cache_home, choose_own
+from blindmatch_simulations.cli.corpus import RayOption, cache_home
 from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, told
@@ -43,7 +43,6 @@ from blindmatch_simulations.evaluation.assess.plan import (
     Sweep,
     plan_text,
     read_plan,
-    with_own,
 )
 from blindmatch_simulations.evaluation.assess.results import (
     RESULTS,
@@ -60,7 +59,6 @@ from blindmatch_simulations.evaluation.assess.results import (
 )
 from blindmatch_simulations.evaluation.assess.running import Assessment, measured_there
 from blindmatch_simulations.evaluation.assess.subjects import STUDIES, Point, points
-from blindmatch_simulations.evaluation.corpus.own import OwnPictures
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.evaluation.studies.evidence import differences
 from blindmatch_simulations.measure.cluster import completed, room
@@ -79,7 +77,6 @@ COLUMNS: Final = ("design", *(FIGURES[name].column for name in SHOWN))
 COSTS: Final = 1 + [FIGURES[name].criterion for name in SHOWN].index("feasibility")
 NOT_MEASURED = "not measured"
 FEWER = "of fewer pictures"
-LEAST_OWN = 8
 
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="The results folder; an interrupted run goes on.")
@@ -124,7 +121,6 @@ def run_assess(
     quick: QuickOption = False,
     full: FullOption = False,
     workload: WorkloadOption = None,
-    pictures: PicturesOption = None,
     values: SetOption = None,
     list_sizes: ListSizesOption = "",
     seeds: SeedsOption = "",
@@ -152,16 +148,16 @@ def run_assess(
     text = plan_text(workload, committed)
     plan = read_plan(text)
     swept = _sweep(plan.sweep or Sweep(), values or (), list_sizes, seeds)
-    words = _command(quick, full, workload, pictures)
+    words = _command(quick, full, workload)
     cache = None if fresh else cache_home() / "blindmatch"
-    if ray and (pictures or any(map(is_path, references))):
-        raise typer.BadParameter("--ray: nodes get no pictures of yours, and have designs by name alone")
+    if ray and any(map(is_path, references)):
+        raise typer.BadParameter("--ray: nodes have designs by name alone")
     if ray:
         found = _on_nodes(out, points(replace(plan, sweep=swept), references), words, cache, ray)
     elif swept == Sweep() and not plan.parameters:
-        found = [_measured(out, references, words, text, pictures, cache)]
+        found = [_measured(out, references, words, text, cache)]
     else:
-        found = list(_points(out, replace(plan, sweep=swept), references, words, pictures, cache))
+        found = list(_points(out, replace(plan, sweep=swept), references, words, cache))
     if not references:
         for line in not_installed().values():
             OUT.print(line, highlight=False)
@@ -170,13 +166,13 @@ def run_assess(
 
 
 def _points(
-    out: Path, plan: Plan, references: list[str], command: str, pictures: Path | None, cache: Path | None
+    out: Path, plan: Plan, references: list[str], command: str, cache: Path | None
 ) -> Iterator[Results]:
     found = points(plan, references)
     for number, one in enumerate(found, 1):
         OUT.print(f"point {number} of {len(found)}: {one.name or 'the only one'}", highlight=False)
         words = shlex.join([*shlex.split(command), *one.words])
-        yield _measured(out / one.name, one.references, words, one.text, pictures, cache)
+        yield _measured(out / one.name, one.references, words, one.text, cache)
 
 
 def _on_nodes(out: Path, found: Sequence[Point], command: str, cache: Path | None, ray: str) -> list[Results]:
@@ -215,18 +211,9 @@ def _numbers(option: str, given: str, listed: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _measured(
-    out: Path, references: Sequence[str], command: str, text: str, pictures: Path | None, cache: Path | None
-) -> Results:
-    own = OwnPictures()
+def _measured(out: Path, references: Sequence[str], command: str, text: str, cache: Path | None) -> Results:
     with phases(OUT) as begin:
-        if pictures is not None:
-            plan = read_plan(text)
-            count = plan.pictures.listed + plan.pictures.unlisted
-            own = choose_own(pictures, count, LEAST_OWN, plan.seed, begin, OUT)
-            text = with_own(text, plan, own.mark)
-        watch = partial(draw_report, out)
-        assessment = Assessment(out, text, references, command, begin, watch, own.pictures, cache)
+        assessment = Assessment(out, text, references, command, begin, partial(draw_report, out), cache)
         try:
             results = assessment.run()
         except KeyboardInterrupt:
@@ -249,12 +236,11 @@ def _show(out: Path, results: Results) -> Results:
     return results
 
 
-def _command(quick: bool, full: bool, workload: Path | None, pictures: Path | None) -> str:
+def _command(quick: bool, full: bool, workload: Path | None) -> str:
     """The command with its workload, without folders of this machine."""
     words = ["blindmatch", "assess"]
     words += ["--quick"] if quick else ["--full"] if full else []
     words += ["--workload", workload.name] if workload else []
-    words += ["--pictures", "FOLDER"] if pictures else []
     return shlex.join(words)
 
 

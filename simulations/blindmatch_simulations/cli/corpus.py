@@ -1,10 +1,9 @@
-"""Pictures for commands: `blindmatch corpus`, `samples`, and the option ``--pictures``."""
+"""Pictures for commands: `blindmatch corpus` and `samples`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -12,22 +11,19 @@ import msgspec
 import typer
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_server.hosting.workers import cores
-from rich.console import Console
 from rich.table import Table
 
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Commands, Found, people
-from blindmatch_simulations.cli.console import OUT, console_for, say, several, table, target, write_json
+from blindmatch_simulations.cli.console import OUT, console_for, several, table, target, write_json
 from blindmatch_simulations.evaluation.corpus import installed as pictures
 from blindmatch_simulations.evaluation.corpus.bounds import Bound, bounds
 from blindmatch_simulations.evaluation.corpus.hashing import named
-from blindmatch_simulations.evaluation.corpus.own import OwnPictures, own_pictures
 from blindmatch_simulations.evaluation.corpus.scan import Scan, combined, read_scan, scanned, state_of
 from blindmatch_simulations.evaluation.studies import reference
 from blindmatch_simulations.evaluation.studies.evidence import FALSE, RECALL, SESSIONS
 from blindmatch_simulations.evaluation.studies.evidence import evidence as measured
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
-from blindmatch_simulations.measure.phases import PhaseProgress, as_heard
 from blindmatch_simulations.measure.results import Figure, Results, Row, Status, results
 from blindmatch_simulations.testbed.deployment.registry import all_designs, load_design
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, crops
@@ -63,16 +59,6 @@ def _write(path: Path, data: bytes) -> None:
 
 MOST_NAMES: Final = 20
 
-PicturesOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--pictures",
-        help="A folder of your own pictures in the place of installed ones. They are not copied, and no row "
-        "of a single one is kept (docs/corpus.md).",
-    ),
-]
-
-
 RayOption = Annotated[
     str, typer.Option(metavar="[ADDRESS]", help="Ray cluster: auto or HOST:PORT; without, one started here.")
 ]
@@ -81,23 +67,6 @@ RayOption = Annotated[
 def cache_home() -> Path:
     """Where a user's caches are."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-def choose_own(
-    folder: Path, count: int, least: int, seed: int, begin: PhaseProgress, console: Console
-) -> OwnPictures:
-    """`count` of the folder's pictures, at least `least`, hashed on all cores; says what was found."""
-    heard = partial(as_heard(begin), "own pictures hashed")
-    found = own_pictures(folder, cache_home(), count, least, seed, cores(), heard)
-    console.print(
-        f"{len(found.pictures)} of your own pictures are used, of {several(found.files, 'file')}: "
-        f"{several(found.apart, 'copy', 'copies')} set apart, {found.poor:,} of low quality, "
-        f"{len(found.broken):,} not acceptable",
-        highlight=False,
-    )
-    for line in words_of_broken(found.broken):
-        say(line, console)
-    return found
 
 
 def words_of_broken(broken: list[str]) -> list[str]:

@@ -125,7 +125,7 @@ class Folder:
             self._compare(ATTACKS, "", "is there, as made.json says", True, lies)
 
     def _row(self, results: Row, row: Row) -> None:
-        name, own = row["id"], results["options"].get("own")
+        name = row["id"]
         self._compare(f"designs/{name}.json", name, "the row", self._json(f"designs/{name}.json"), row)
         if row["kind"] != "design":
             kind = "study" if name in self.declared["studies"] or "opened" in row else "row"
@@ -137,16 +137,14 @@ class Folder:
         raw = Raw([json.loads(line) for line in lines], row, self.evidence)
         self._compare("results.json", name, "raw row `run`", True, bool(raw.run))
         self._declared(row)
-        if own:
-            self._compare("results.json", name, "raw rows of own pictures", 0, len(raw.tables["pictures"]))
         for figure in [one for one, rule in self.rules.items() if rule["how"] != "groups"]:
-            self._figure(raw, name, figure, bool(own))
+            self._figure(raw, name, figure)
         for figure in row["figures"].keys() - self.rules.keys():
             self.not_derived[f"{figure}: of no rule of this version"] += 1
         for part, rule in self.rules.items():
-            for found in raw.groups(part, rule["sql"]) if rule["how"] == "groups" and not own else ():
+            for found in raw.groups(part, rule["sql"]) if rule["how"] == "groups" else ():
                 self._compare("results.json", name, *found)
-        for found in () if own else raw.others(results["options"]["pictures"]["edits"]):
+        for found in raw.others(results["options"]["pictures"]["edits"]):
             self._compare("results.json", name, *found)
 
     def _declared(self, row: Row) -> None:
@@ -212,14 +210,12 @@ class Folder:
             self._compare(ATTACKS, design, f"{label}: {part}", one, found)
         self._compare(ATTACKS, design, f"{row['id']}: succeeded", row["succeeded"], succeeded)
 
-    def _figure(self, raw: Raw, name: str, figure: str, own: bool) -> None:
+    def _figure(self, raw: Raw, name: str, figure: str) -> None:
         rule, written = self.rules[figure], raw.row["figures"].get(figure, {})
         unit = self.declared["units"].get(figure)
         if unit is not None:
             self._compare("results.json", name, f"{figure}: unit", written.get("unit"), unit)
         try:
-            if own and rule["how"] != "evidence":
-                raise NotDerived("of the user's own pictures no rows are kept")
             derived = raw.derive(figure, rule)
         except NotDerived as error:
             self.not_derived[f"{figure}: {error}"] += 1

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from blindmatch_simulations.evaluation.assess import costs, judging
 from blindmatch_simulations.evaluation.assess.judging import NO_LEARNER, NOTHING, Case, Kind, figure
 from blindmatch_simulations.evaluation.assess.observed import COMMITTED
-from blindmatch_simulations.evaluation.corpus.own import OWN
 from blindmatch_simulations.evaluation.studies import hashes
 from blindmatch_simulations.measure.intervals import number, share
 from blindmatch_simulations.measure.results import Figure
@@ -29,7 +28,6 @@ NOT_COMPARABLE: Final = "not comparable: no other picture agrees on all that is 
 UNLIMITED: Final = "without limit: a device tests pictures by itself, and asks nobody"
 TESTS_ALONE: Final = ("list", "every_entry", "every_guess", "every_score")
 """Facts by which a device finds out alone what a picture would lead to."""
-OWN_PICTURES: Final = "not looked for with pictures of the user's own"
 NO_PROOF: Final = "the run is of before proofs to outsiders were measured"
 NOT_TIED: Final = (
     f"{NOTHING}: a role answers by what it holds, so that no logged epoch shows which list it used"
@@ -123,8 +121,6 @@ def skipped_unnoticed(case: Case) -> Figure:
 @secure("Pictures an edit hides", "share", "pictures", blank=judging.OF_MATCHES)
 def evading(case: Case) -> Figure:
     """Of listed pictures, those that at least one edit of this suite keeps from matching."""
-    if any(row.kind == OWN for row in case.rows):
-        return Figure(None, OWN_PICTURES)
     if any(row.matched is None for row in case.rows):
         return Figure(None, NO_LEARNER)
     hidden = {row.name for row in case.listed if row.matched is False}

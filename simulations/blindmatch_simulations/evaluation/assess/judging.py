@@ -18,7 +18,6 @@ from msgspec.structs import replace
 from blindmatch_simulations.evaluation.assess.observed import Check, Observed, PictureRow
 from blindmatch_simulations.evaluation.assess.results import Recall
 from blindmatch_simulations.evaluation.corpus.installed import PHOTOGRAPHS
-from blindmatch_simulations.evaluation.corpus.own import OWN
 from blindmatch_simulations.evaluation.studies.evidence import ALL, FALSE, RECALL, committed_figure
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.intervals import share
@@ -48,8 +47,8 @@ class Case(Struct, frozen=True):
 
     @property
     def rows(self) -> list[PictureRow]:
-        """Crops, or the user's own pictures: further kinds have figures of their own."""
-        return [row for row in self.seen.pictures if row.kind in (PHOTOGRAPHS, OWN)]
+        """Crops: further kinds have figures of their own."""
+        return [row for row in self.seen.pictures if row.kind == PHOTOGRAPHS]
 
     @property
     def listed(self) -> list[PictureRow]:
@@ -284,11 +283,8 @@ def _recall_of(case: Case, name: str, rows: Sequence[PictureRow]) -> Recall:
 
 
 def tries_until_hidden(rows: Sequence[PictureRow], edits: Sequence[str]) -> tuple[int, ...]:
-    """For each listed picture: the suite's edits tried, in order, until one did not match; 0 if none.
-
-    Nothing is said of the user's own pictures.
-    """
-    listed = [row for row in rows if row.listed and row.kind != OWN]
+    """For each listed picture: the suite's edits tried, in order, until one did not match; 0 if none."""
+    listed = [row for row in rows if row.listed]
     found = []
     for name in sorted({row.name for row in listed}):
         outcome = {row.edit: row.matched for row in listed if row.name == name}

@@ -1,13 +1,12 @@
 """The material of a run: pictures with their edits and one list, made once and shared by all designs.
 
 It lies in a working folder that is removed when the assessment is complete; nothing of it is kept.
-Pictures of the user's own are read where they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -28,7 +27,6 @@ from blindmatch_simulations.evaluation.assess.observed import Item
 from blindmatch_simulations.evaluation.assess.plan import Plan
 from blindmatch_simulations.evaluation.corpus.hashing import fingerprint_of
 from blindmatch_simulations.evaluation.corpus.installed import FACES, NOWHERE, PHOTOGRAPHS, installed
-from blindmatch_simulations.evaluation.corpus.own import OWN, as_sent
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.measure.results import Strict
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, SamplePicture, crops, encoded
@@ -36,7 +34,6 @@ from blindmatch_simulations.testbed.pictures.pool import GENERATED
 
 INDEX: Final = "items.json"
 EDITED: Final = "edited.json"
-OWN_PATHS: Final = "own.json"
 LIST: Final = "known.list"
 NOT_COMPARED: Final = -1
 _CHUNK: Final = 1 << 16
@@ -46,7 +43,7 @@ _MOST_SIDE: Final = 512
 
 
 class MadeItem(Item, frozen=True):
-    """A picture to be sent; its kind is photographs (crops), the user's own pictures, or a further one."""
+    """A picture to be sent; its kind is photographs (crops) or a further one."""
 
     kind: str
 
@@ -65,11 +62,8 @@ class Material(Struct, frozen=True):
         return msgspec.json.decode((self.folder / INDEX).read_bytes(), type=list[MadeItem])
 
     def data(self, item: MadeItem) -> bytes:
-        """A picture's file; of the user's own, read where it is and edited again."""
-        if item.kind != OWN:
-            return _path(self.folder, item.index).read_bytes()
-        path = Path(_paths(self.folder)[item.name])
-        return BY_NAME[item.edit].apply(as_sent(path.read_bytes()))
+        """A picture's file."""
+        return _path(self.folder, item.index).read_bytes()
 
     def entries(self, most: int | None = None) -> HashList:
         """The list, open; its first `most` entries, of which the listed pictures are the first."""
@@ -125,28 +119,21 @@ Fill: TypeAlias = Callable[[Path, Callable[[Path], object]], object]
 """Fills a new folder by a function, or with what that function made before (`shared`)."""
 
 
-def make(
-    plan: Plan, folder: Path, progress: Progress, own: Sequence[SamplePicture] = (), fill: Fill | None = None
-) -> Material:
-    """Make pictures and list in the new folder; the same plan makes the same material.
-
-    Of the user's `own` pictures, which take the place of crops, their paths alone are written.
-    """
+def make(plan: Plan, folder: Path, progress: Progress, fill: Fill | None = None) -> Material:
+    """Make pictures and list in the new folder; the same plan makes the same material."""
     folder.mkdir(parents=True)
-    edit = partial(_edit, plan, progress, own)
+    edit = partial(_edit, plan, progress)
     fill(folder, edit) if fill else edit(folder)
     edited = msgspec.json.decode((folder / EDITED).read_bytes(), type=Edited)
     (folder / EDITED).unlink()
     known = _write_list(plan, folder / LIST, edited.listed)
     items = [replace(item, list_distance=_nearest(found, known)) for item, found in edited.items]
-    paths = {picture.name: picture.source for picture in own}
-    (folder / OWN_PATHS).write_bytes(msgspec.json.encode(paths))
     (folder / INDEX).write_bytes(msgspec.json.encode(items))
     return Material(folder)
 
 
-def _edit(plan: Plan, progress: Progress, own: Sequence[SamplePicture], folder: Path) -> None:
-    groups = _groups(plan, own)
+def _edit(plan: Plan, progress: Progress, folder: Path) -> None:
+    groups = _groups(plan)
     edits = {True: plan.pictures.edits, False: plan.pictures.unlisted_edits}
     jobs = [
         (group, picture, edit, at < group.listed)
@@ -163,10 +150,9 @@ def _edit(plan: Plan, progress: Progress, own: Sequence[SamplePicture], folder: 
     (folder / EDITED).write_bytes(msgspec.json.encode(Edited(listed, tuple(items))))
 
 
-def _groups(plan: Plan, own: Sequence[SamplePicture]) -> list[Group]:
+def _groups(plan: Plan) -> list[Group]:
     picked, each = plan.pictures, plan.pictures.of_each_kind
-    main = Group(OWN, own, min(picked.listed, len(own) // 2)) if own else None
-    crop = main or Group(PHOTOGRAPHS, crops(picked.listed + picked.unlisted, plan.seed), picked.listed)
+    crop = Group(PHOTOGRAPHS, crops(picked.listed + picked.unlisted, plan.seed), picked.listed)
     kinds = (FACES, *GENERATED) if each else ()
     return [crop, *(Group(kind, of_kind(kind, 2 * each, plan.seed), each) for kind in kinds)]
 
@@ -175,8 +161,7 @@ def _item(
     folder: Path, index: int, picture: SamplePicture, edit: str, is_listed: bool, kind: str
 ) -> tuple[MadeItem, bytes]:
     data = BY_NAME[edit].apply(picture.data)
-    if kind != OWN:
-        _path(folder, index).write_bytes(data)
+    _path(folder, index).write_bytes(data)
     fingerprint = Picture.from_bytes(data).fingerprint
     item = MadeItem(
         index=index,
@@ -202,11 +187,6 @@ def _write_list(plan: Plan, path: Path, listed: Sequence[bytes]) -> Rows:
     hashes = np.concatenate([rows([*listed]), random_hashes(plan.list.random, rng)])
     list_hashes(hashes, path, rng)
     return hashes
-
-
-@cache
-def _paths(folder: Path) -> dict[str, str]:
-    return msgspec.json.decode((folder / OWN_PATHS).read_bytes(), type=dict[str, str])
 
 
 def _path(folder: Path, index: int) -> Path:

@@ -136,20 +136,16 @@ def audited(
     world: World,
     recipient: str,
     files: Sequence[bytes],
-    pool: Sequence[bytes] | None,
+    pool: Sequence[bytes],
     entries: HashList,
     progress: Progress,
 ) -> Audited:
-    """Send `files` from a new device and audit what left it.
-
-    Decoys are taken from `files` and `pool` together; there are none, nor forged ones, where `pool` is None.
-    """
+    """Send `files` from a new device and audit what left it; decoys are taken from `files` and `pool`."""
     watched = world.device(AUDITED)
     for data in each(files, progress):
         world.send_picture(AUDITED, recipient, data)
     world.flush(AUDITED)
-    decoys = None if pool is None else [Picture.from_bytes(data) for data in pool]
-    found = evidence(world, AUDITED, decoys, world.counted())
+    found = evidence(world, AUDITED, [Picture.from_bytes(data) for data in pool], world.counted())
     watched.device.close()
     seen = [*found.items.values(), *found.pool]
     near = near_entries(world.design.info.relation, seen, entries.hashes)
@@ -314,8 +310,7 @@ class Observer(Redacted, Struct, frozen=True):
         with self.phases("messages received") as progress:
             self.seen["arrived"] = self._receive(world, fit.items, progress)
         items = self.material.items()[:POOL]
-        # nothing is forged that agrees with a picture of the user's own
-        pool = [self.material.data(item) for item in items] if self.plan.own is None else None
+        pool = [self.material.data(item) for item in items]
         with self.phases("egress audited") as progress:
             data = self._audit_items(fit.most(self.plan.audit.pictures))
             self.seen["audit"] = audited(world, RECIPIENT, data, pool, fit.entries, progress)

@@ -75,12 +75,6 @@ class Sweep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seeds: tuple[Count, ...] = ()
 
 
-class Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The user's own pictures take the place of crops; `mark` tells the user's cache which."""
-
-    mark: str
-
-
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds of one design's processes: MiB resident together, and work in u (`measure.yardstick`), so that a
     busy machine changes no result. `run_seconds`, by the clock, ends a process that hangs, and is no budget.
@@ -114,7 +108,6 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit: Pick
     alone: AlonePick
     limits: Limits
-    own: Own | None = None
     parameters: dict[str, int] = {}
     sweep: Sweep | None = None
     committed_checks: bool = False
@@ -141,14 +134,6 @@ def read_plan(text: str) -> Plan:
     if unknown or not plan.pictures.edits:
         raise PlanError(f"workload file: edits: no edit is called {', '.join(unknown) or 'by an empty list'}")
     return plan
-
-
-def with_own(text: str, plan: Plan, mark: str) -> str:
-    """The text of the workload file of `plan`, with the user's own pictures in the place of crops;
-    `PlanError` if it is of other own pictures."""
-    if plan.own is not None and plan.own.mark != mark:
-        raise PlanError("workload file: own: it is of other pictures than the folder has now")
-    return text if plan.own else f'{text}\n[own]\nmark = "{mark}"\n'
 
 
 def plan_digest(text: str) -> str:

@@ -71,7 +71,6 @@ from blindmatch_simulations.measure.results import (
 )
 from blindmatch_simulations.testbed.deployment.processes import Forked, Nursery
 from blindmatch_simulations.testbed.deployment.registry import option_ids, portable_reference
-from blindmatch_simulations.testbed.pictures.crops import SamplePicture
 
 POLL_SECONDS: Final = 0.1
 RAW_VERSION: Final = 2
@@ -179,7 +178,6 @@ class Assessment(Struct, frozen=True):
     Attributes:
         references: designs by name or path.py:NAME; all registered ones if it is empty.
         command: the command with its workload; the report's footer adds the designs whose rows there are.
-        own: pictures of the user's own, if the workload says so, in the place of crops.
         cache: the user's, for what no design changes (`assess.shared`); None: it is made for this run alone.
         watch: gets the results so far whenever there is another row, or a row's checks.
         nursery: what designs' processes are forked off; `run` makes one.
@@ -191,7 +189,6 @@ class Assessment(Struct, frozen=True):
     command: str
     phase: PhaseProgress
     watch: Callable[[Results], object] | None = None
-    own: Sequence[SamplePicture] = ()
     cache: Path | None = None
     nursery: Nursery | None = None
 
@@ -204,8 +201,6 @@ class Assessment(Struct, frozen=True):
         plan = read_plan(self.text)
         if plan.sweep is not None:
             raise AssessError("workload: sweep: it has several points (assess.sweep)")
-        if (plan.own is not None) != bool(self.own):
-            raise AssessError("workload: [own] stands there if and only if pictures are given (--pictures)")
         for reference in self.references:
             must_be_there(reference)
         self._claim()
@@ -233,7 +228,7 @@ class Assessment(Struct, frozen=True):
         if missing:
             (folder / PLAN).write_text(self.text, "utf-8")
             fill = of_pictures(plan, self.cache).fill
-            make(plan, folder / MATERIAL, self.phase("material"), self.own, fill)
+            make(plan, folder / MATERIAL, self.phase("material"), fill)
         progress, done = self.phase("designs"), len(wanted) - len(missing)
         progress(done, len(wanted))
         for name, reference in missing.items():
@@ -358,9 +353,8 @@ class Assessment(Struct, frozen=True):
         self, plan: Plan, name: str, reference: str, done: Done, checks: tuple[Check, ...], why: str
     ) -> None:
         seen = done.seen
-        # of the user's own pictures rates are kept, no rows
         rows: dict[str, Sequence[Any]] = {
-            "pictures": seen.pictures if plan.own is None else (),
+            "pictures": seen.pictures,
             "alone": seen.alone,
             "harness": seen.harness,
             "checks": checks,
@@ -412,6 +406,6 @@ def measured_there(text: str, designs: Sequence[str], command: str, cache: Path 
     """A whole assessment on a node of a cluster: files of its folder, by their paths in it."""
     with tempfile.TemporaryDirectory(prefix="blindmatch-assess-") as folder:
         out = Path(folder) / "out"
-        Assessment(out, text, designs, command, silent, None, (), cache).run()
+        Assessment(out, text, designs, command, silent, None, cache).run()
         files = (path for path in out.rglob("*") if path.is_file())
         return {str(path.relative_to(out)): path.read_bytes() for path in files}

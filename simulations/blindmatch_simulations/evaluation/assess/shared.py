@@ -1,8 +1,6 @@
 """Work of an assessment that no design changes, made once and kept in the user's cache.
 
-    CACHE/assess/WHAT-CODE-GIVEN    SHA-256 of the rest, 32 bytes; files by name, as MessagePack
-
-Nothing of the user's own pictures is kept here.
+CACHE/assess/WHAT-CODE-GIVEN    SHA-256 of the rest, 32 bytes; files by name, as MessagePack
 """
 
 from __future__ import annotations
@@ -78,9 +76,9 @@ class Shared(Struct, frozen=True):
 
 
 def of_pictures(plan: Plan, cache: Path | None) -> Shared:
-    """Edited pictures of packages; the user's own are not kept."""
+    """Edited pictures of packages."""
     given, pictures = (plan.pictures, plan.seed), installed(root=NOWHERE)
-    return Shared(None if plan.own else cache, "pictures", material.__name__, given, pictures)
+    return Shared(cache, "pictures", material.__name__, given, pictures)
 
 
 def _kept(path: Path) -> dict[str, bytes]:

@@ -69,10 +69,6 @@ class Cache:
         told = b"\0".join((os.fsencode(file.name), b"%d" % file.size, b"%d" % file.changed_ns))
         return blake2b(told, key=self._salt, digest_size=_KEY_BYTES).digest()
 
-    def mark(self, data: bytes) -> str:
-        """16 hex digits that stand for `data`, to whoever has this file."""
-        return blake2b(data, key=self._salt, digest_size=8).hexdigest()
-
     def close(self) -> None:
         self._db.close()
 

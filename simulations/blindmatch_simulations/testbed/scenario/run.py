@@ -61,12 +61,12 @@ Counted = Mapping[bm.Party, Sequence[pb.Counter]]
 
 
 def evidence(
-    world: World, account: str, pool: Sequence[bm.Item] | None = (), counted: Counted | None = None
+    world: World, account: str, pool: Sequence[bm.Item] = (), counted: Counted | None = None
 ) -> Evidence:
     """What an audit of one device goes by.
 
     Args:
-        pool: pictures to take decoys from, beside its own; None: sessions are compared with no picture.
+        pool: pictures to take decoys from, beside its own.
         counted: what the servers counted; None: that is not looked at.
     """
     driven, manifest = world.of(account), world.publication().manifest
@@ -80,7 +80,7 @@ def evidence(
         records=watched.recorder.records(),
         traces=list(traced.sessions),
         items=items,
-        pool=[] if pool is None else [*items.values(), *pool],
+        pool=[*items.values(), *pool],
         messages=list(traced.messages),
         enrolments=list(traced.enrolments),
         drawn=watched.drawn.taken(),
