@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
-import msgspec
 import typer
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_server.hosting.workers import cores
@@ -17,9 +16,8 @@ from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import OUT, console_for, several, table, target, write_json
 from blindmatch_simulations.evaluation.corpus import installed as pictures
-from blindmatch_simulations.evaluation.corpus.bounds import Bound, bounds
 from blindmatch_simulations.evaluation.corpus.hashing import named
-from blindmatch_simulations.evaluation.corpus.scan import Scan, combined, read_scan, scanned, state_of
+from blindmatch_simulations.evaluation.corpus.scan import Scan, scanned, state_of
 from blindmatch_simulations.evaluation.studies import reference
 from blindmatch_simulations.evaluation.studies.evidence import FALSE, RECALL, SESSIONS
 from blindmatch_simulations.evaluation.studies.evidence import evidence as measured
@@ -125,19 +123,6 @@ def scan(
     return Found(made, (*_shown(made), *words_of_broken(broken), f"fingerprints are kept in {kept}"))
 
 
-@app.command("combine")
-def combine(
-    scans: Annotated[list[Path], typer.Argument(help="Files that `corpus scan --json` wrote.")],
-) -> Found:
-    """Add up scans of several folders or organisations: one bound for each distance, over all of them.
-
-    It supposes that they share no picture, which nobody can check, for a scan has no hashes: where folders
-    overlap, the bound is too narrow. The largest bound of one scan alone is shown beside it.
-    """
-    made = combined([read_scan(path) for path in scans])
-    return Found(made, list(_shown(made)))
-
-
 @app.command("evidence")
 def evidence(
     designs: Annotated[
@@ -188,20 +173,15 @@ def _percent(figure: Figure) -> str:
 
 
 def _shown(made: Scan) -> Iterator[Table | str]:
-    sums = {
-        name: sum(getattr(part, name) for part in made.parts)
-        for name in ("files", "pictures", "repeated", "poor", "broken", "listed", "items")
-    }
-    same = sum(sum(part.same) for part in made.parts)
-    pairs = sum(sum(part.histogram) for part in made.parts)
+    of, same, pairs = made.counts, sum(made.counts.same), sum(made.counts.histogram)
     yield (
-        f"{several(sums['files'], 'file')}: {several(sums['pictures'], 'different picture')}, "
-        f"{several(sums['repeated'], 'copy', 'copies')}, {sums['poor']:,} of too low a quality, "
-        f"{sums['broken']:,} not acceptable"
+        f"{several(of.files, 'file')}: {several(of.pictures, 'different picture')}, "
+        f"{several(of.repeated, 'copy', 'copies')}, {of.poor:,} of too low a quality, "
+        f"{of.broken:,} not acceptable"
     )
     yield (
         f"{several(pairs, 'pair')}, {same:,} of them the same picture edited, set apart; "
-        f"{several(sums['items'], 'item')} against {several(sums['listed'], 'listed picture')}"
+        f"{several(of.items, 'item')} against {several(of.listed, 'listed picture')}"
     )
     yield from _bounds(made)
     if made.tail.value is not None:
@@ -214,26 +194,14 @@ def _shown(made: Scan) -> Iterator[Table | str]:
 
 
 def _bounds(made: Scan) -> Iterator[Table | str]:
-    rows: list[list[Any]] = [[one.distance, *_cells(one.item), *_cells(one.pair)] for one in made.bounds]
-    columns = list(COLUMNS)
-    if made.supposes is not msgspec.UNSET:
-        alone = zip(*(bounds([part]) for part in made.parts), strict=True)
-        for row, each in zip(rows, alone, strict=True):
-            row += [_largest(each, "item"), _largest(each, "pair")]
-        columns += ["items, largest of one scan", "pairs, largest of one scan"]
-        yield f"supposed: {made.supposes}"
-    shown = [rows[distance] for distance in DISTANCES]
-    yield table("false matches by distance, 95 % intervals over pictures", columns, shown)
-    item, pair = made.bounds[MATCH_DISTANCE].item_all, made.bounds[MATCH_DISTANCE].pair_all
-    if item is not msgspec.UNSET and pair is not msgspec.UNSET:
-        yield (
-            f"with none set apart, within {MATCH_DISTANCE} bits: items {_words(item)}, pairs {_words(pair)}"
-        )
-
-
-def _largest(parts: Sequence[Bound], name: Literal["item", "pair"]) -> str:
-    highs = [getattr(one, name).high for one in parts]
-    return "not measured" if None in highs else f"{max(highs):.3g}"
+    ends = [made.bounds[distance] for distance in DISTANCES]
+    rows = [(one.distance, *_cells(one.item), *_cells(one.pair)) for one in ends]
+    yield table("false matches by distance, 95 % intervals over pictures", COLUMNS, rows)
+    all_ = made.bounds[MATCH_DISTANCE]
+    yield (
+        f"with none set apart, within {MATCH_DISTANCE} bits: items {_words(all_.item_all)}, "
+        f"pairs {_words(all_.pair_all)}"
+    )
 
 
 def _words(figure: Figure) -> str:

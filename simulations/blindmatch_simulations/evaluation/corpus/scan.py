@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from importlib.metadata import version as installed_version
@@ -28,10 +27,8 @@ from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
 from blindmatch_simulations.measure.phases import PhaseProgress
 from blindmatch_simulations.measure.results import (
     Figure,
-    ResultsError,
     Strict,
     encode,
-    read_sealed,
     sealed,
 )
 
@@ -39,10 +36,6 @@ FORMAT: Final = "blindmatch-corpus-scan"
 VERSION: Final = 1
 ONCE: Final = "once"
 """Below the state, what is counted of pictures that are no repeats."""
-NONE_SHARED: Final = (
-    "The scans share no picture, nor edits of one: scans have no hashes, so nobody can check it. If they do, "
-    "intervals over all of them are too narrow; then the largest of one scan alone holds."
-)
 
 
 class CorpusError(BlindmatchError):
@@ -54,11 +47,9 @@ class Scan(Strict, frozen=True, kw_only=True):
 
     Attributes:
         program: version of blindmatch.
-        parts: one for each folder.
-        bounds: of all parts together, for distances 0 to 64.
+        bounds: for distances 0 to 64.
         tail: a model of the share of pairs within distance 31.
-        supposes: of several scans together, what the bounds rest on.
-        took: of a scan of its own: pictures `hashed` in this run, `hash_s`, `pairs_s`, `workers`.
+        took: pictures `hashed` in this run, `hash_s`, `pairs_s`, `workers`.
         digest: SHA-256 of this file with an empty `digest`.
     """
 
@@ -66,11 +57,10 @@ class Scan(Strict, frozen=True, kw_only=True):
     version: Literal[1] = 1
     program: str
     made_at: str
-    parts: tuple[Counts, ...]
+    counts: Counts
     bounds: tuple[Bound, ...]
     tail: Figure
-    supposes: str | msgspec.UnsetType = msgspec.UNSET
-    took: dict[str, float] = msgspec.field(default_factory=dict)
+    took: dict[str, float]
     digest: str = ""
 
 
@@ -124,33 +114,14 @@ def scanned(
         kept = state / ONCE
         kept.mkdir(mode=0o700, exist_ok=True)
         of_once = counted(once, kept, workers, phase("pairs of pictures, each once"), ray)
-    part = _counts(taken, (distinct, tally), (once, of_once))
+    counts = _counts(taken, (distinct, tally), (once, of_once))
     took = {
         "hashed": fresh,
         "hash_s": hashed - began,
         "pairs_s": time.monotonic() - hashed,
         "workers": workers,
     }
-    return _sealed([part], {name: round(value, 3) for name, value in took.items()}), taken.broken
-
-
-def combined(scans: Sequence[Scan]) -> Scan:
-    """Several scans as one: every count stays as it is, bounds are over all of them. Pairs of pictures of
-    different scans were never compared, and are in no count. That they share no picture is supposed;
-    `CorpusError` if two of them have the same part."""
-    parts = [part for one in scans for part in one.parts]
-    if len({msgspec.json.encode(part) for part in parts}) < len(parts):
-        raise CorpusError("scans: the same scan must not be there twice")
-    return _sealed(parts, {})
-
-
-def read_scan(path: Path) -> Scan:
-    """The scan in a file, whole and as it was written; `ResultsError` if it is not."""
-    scan = read_sealed(path, Scan, FORMAT, VERSION)
-    for part in scan.parts:
-        if part.wrong():
-            raise ResultsError(f"{path.name}: {part.wrong()}")
-    return scan
+    return _sealed(counts, {name: round(value, 3) for name, value in took.items()}), taken.broken
 
 
 def state_of(folder: Path, home: Path) -> Path:
@@ -202,14 +173,13 @@ def _by_distance(nearest: npt.NDArray[np.uint8]) -> tuple[int, ...]:
     return tuple(map(int, np.bincount(nearest[nearest != NONE_NEAR], minlength=REACH + 1)))
 
 
-def _sealed(parts: Sequence[Counts], took: dict[str, float]) -> Scan:
+def _sealed(counts: Counts, took: dict[str, float]) -> Scan:
     made = Scan(
         program=installed_version("blindmatch"),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        parts=tuple(parts),
-        bounds=bounds(parts),
-        tail=tail([group for part in parts for group in part.groups]),
-        supposes=NONE_SHARED if len(parts) > 1 else msgspec.UNSET,
+        counts=counts,
+        bounds=bounds(counts),
+        tail=tail(counts.groups),
         took=took,
     )
     # as it will be read: floats that are whole numbers come back as what they are written as

@@ -255,7 +255,7 @@ def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
     pairs = int(once.sum()), len(once_prints) * (len(once_prints) - 1) // 2
     histogram = (pairs[0], pairs[1] - pairs[0])
     figures = {
-        "pair": share_within([(histogram, len(once_prints) // 2)], 0),
+        "pair": share_within(histogram, len(once_prints) // 2, 0),
         "tail": tail(groups_of(once_prints), within),
     }
     return [*rows, Row(id="evidence/pairs", parameters={"within": within}, figures=figures)]
