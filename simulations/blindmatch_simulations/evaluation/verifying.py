@@ -72,8 +72,6 @@ class Folder:
         self._tried("results.json", self._whole, results)
         for row in results["rows"]:
             self._tried(f"rows/{row['id']}.jsonl", self._row, results, row)
-        if results.get("kinds"):
-            self.not_derived["kinds, distances: of an earlier version, which has no raw rows of them"] += 1
         self._attacks([row["id"] for row in results["rows"] if row["kind"] == "design"])
         for digest in published:
             known = sorted(self.digests.values())

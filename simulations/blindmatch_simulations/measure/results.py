@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar, cast
 
 import msgspec
 from blindmatch_protocol.codec.errors import BlindmatchError
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 from msgspec.structs import replace
 
 from blindmatch_simulations.measure.machine import Machine, machine
@@ -114,49 +114,6 @@ class Row(Strict, frozen=True, kw_only=True, tag_field="kind", tag="row"):
 R = TypeVar("R", bound=Row)
 
 
-class PairDistances(Strict, frozen=True):
-    """PDQ distances between different pictures of one kind: read in earlier files, and not made any more.
-
-    Attributes:
-        kind: photographs, clip art and others.
-        packages: where the pictures come from.
-        pairs: of different pictures; the same one edited, as a second hash tells, is set apart.
-        histogram: how many pairs have each distance, 0 to 256.
-        origin: installed (that, too, where there is none), generated or own.
-    """
-
-    kind: str
-    packages: tuple[str, ...]
-    pictures: int
-    pairs: int
-    histogram: tuple[int, ...]
-    origin: str | UnsetType = UNSET
-
-
-class ByKind(Strict, frozen=True):
-    """What PDQ makes of one kind of picture: read in earlier files, and not made any more.
-
-    Attributes:
-        kind, packages, origin: as of `PairDistances`.
-        pictures: that were looked at.
-        poor: share of them with a quality below 50, which never match.
-        recall: of the others, each with every edit of the suite: within 31 bits, quality 50 or more.
-        recall_by_edit: the same by edit.
-        false_matches: share of pairs of different pictures within 31 bits.
-        tail: log10 of that share by a model, extrapolated from the nearest pairs.
-    """
-
-    kind: str
-    origin: str
-    packages: tuple[str, ...]
-    pictures: int
-    poor: Figure
-    recall: Figure
-    recall_by_edit: dict[str, Figure]
-    false_matches: Figure
-    tail: Figure
-
-
 def _whole(*names: str) -> dict[str, Any]:
     return {"type": "object", "properties": {name: {"type": "integer"} for name in names}}
 
@@ -168,12 +125,11 @@ OPTIONS: Final = {
 
 
 class Results(Strict, Generic[R], frozen=True, kw_only=True):
-    """Version 3 of the results file.
+    """A results file.
 
     Attributes:
         command: what was measured, as it would be typed.
         options: of the command; a workload as a whole.
-        distances, kinds: of earlier files; the committed evidence has errors by kind of picture.
         files: SHA-256 of the files beside it that rows stand on, by path.
         digest: SHA-256 of this file with an empty `digest`.
         options_measured, options_in_all: of the option catalogue, those that a row is of, as it is or by a
@@ -189,8 +145,6 @@ class Results(Strict, Generic[R], frozen=True, kw_only=True):
     rows: tuple[R, ...]
     seed: int | None = None
     workload: str = ""
-    distances: tuple[PairDistances, ...] = ()
-    kinds: tuple[ByKind, ...] | UnsetType = UNSET
     files: dict[str, str] = {}
     digest: str = ""
     options_measured: int | None = None
@@ -266,22 +220,16 @@ def sealed(made: S) -> S:
 def read(path: Path, kind: type[T]) -> T:
     """The results in a file, of type ``Results[...]``, whole and as they were written; `ResultsError` if not;
     the text says what is wrong."""
-    found: Any = read_sealed(path, kind, FORMAT, VERSION)
-    if path.read_bytes() != encode(found):
-        raise ResultsError(f"{path.name}: edited: not in the form in which it was written")
-    return cast(T, found)
-
-
-def read_sealed(path: Path, kind: type[T], form: str, version: int) -> T:
-    """A file of this format and version whose digest is that of its content; `ResultsError` for any other."""
     head = decoded(path, dict[str, Any])
-    if head.get("format") != form:
-        raise ResultsError(f"{path.name}: no {form} file")
-    if head.get("version") != version:
-        raise ResultsError(f"{path.name}: version {head.get('version')}; this program reads {version}")
+    if head.get("format") != FORMAT:
+        raise ResultsError(f"{path.name}: no {FORMAT} file")
+    if head.get("version") != VERSION:
+        raise ResultsError(f"{path.name}: version {head.get('version')}; this program reads {VERSION}")
     found: Any = decoded(path, kind)
     if found != sealed(found):
         raise ResultsError(f"{path.name}: edited: its digest is not that of its content")
+    if path.read_bytes() != encode(found):
+        raise ResultsError(f"{path.name}: edited: not in the form in which it was written")
     return cast(T, found)
 
 
