@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from copy import deepcopy
@@ -41,7 +39,7 @@ from blindmatch_simulations.evaluation.studies.evidence import RECALL, differenc
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.results import Figure, encode
 from blindmatch_simulations.report.page import ATTACKS as ATTACKS_FILE
-from blindmatch_simulations.report.page import MOST_FOLLOWED, asset, figure_files, report
+from blindmatch_simulations.report.page import MOST_FOLLOWED, asset, report
 from blindmatch_simulations.report.yearly import ASSUMPTION, inputs
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 from defusedxml.ElementTree import fromstring
@@ -231,14 +229,6 @@ def test_every_outside_figure_has_a_title_and_a_known_mark(sample: Drawn) -> Non
     assert all(one["title"] for one in volumes().values())
     marks = set(re.findall(r'class="mark mark-(\w+)"', sample.main))
     assert {"verified", "secondary", "recalled"} <= marks <= {"verified", "secondary", "recalled", ASSUMPTION}
-
-
-def test_figures_stand_beside_the_page_as_csv(folder: Path) -> None:
-    rows = list(csv.DictReader((folder / "figures" / "figures.csv").open()))
-    known = {(one["design"], one["figure"]): one for one in rows}
-    assert float(known["quoted", "recall"]["value"]) == 0.5
-    assert known["silent", "recall"]["value"] == ""
-    assert known["silent", "recall"]["why not measured"]
 
 
 def test_a_report_is_drawn_again_and_beside_others(folder: Path) -> None:
@@ -502,10 +492,7 @@ def test_what_the_reference_corpus_says_of_a_design_stands_before_the_runs_own_f
     made = drawn(folder, replace(whole, rows=(unlike,)))
     assert "run: 3 differ" in made.words("matrix")
     assert "of 17 pictures sent in all, 3 differ from what hashes say" in made.opened("quoted.corpus_recall")
-    table = list(
-        csv.DictReader(io.StringIO(figure_files(replace(whole, rows=(one,)))["figures/figures.csv"]))
-    )
-    shown = {each["figure"]: each["pages show"] for each in table}
+    shown = {name: told(name, one.figures) for name in one.figures}
     assert shown["recall"] == "corpus_recall" == shown["corpus_recall"]
     assert (shown["false_matches"], shown["setup_bytes"]) == ("corpus_false", "setup_bytes")
 

@@ -19,12 +19,14 @@ from blindmatch_simulations.evaluation.assess.results import (
     WORKLOAD,
     AnyResults,
     Results,
+    as_csv,
+    figures,
     file_digests,
     write_whole,
 )
 from blindmatch_simulations.measure.results import encode, sealed
 from blindmatch_simulations.report.declared import markdown
-from blindmatch_simulations.report.page import SCRIPTS, asset, data, figure_files, report
+from blindmatch_simulations.report.page import SCRIPTS, asset, data, report
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from msgspec.structs import replace
 from planted.mutations.hooks import Psi
@@ -152,7 +154,7 @@ def test_tables_hold_formulas_as_words() -> None:
     for formula in ("=HYPERLINK(1)", "+1", "-1+cmd", "@SUM(1)", "\t=1", "\r=1"):
         made = tainted.with_mark(MADE, ("rows", 2, "why"), formula)
         made["rows"][2]["id"] = formula
-        table = figure_files(typed(made))["figures/figures.csv"]
+        table = as_csv(figures(typed(made)))
         cells = [cell for row in csv.reader(io.StringIO(table, newline="")) for cell in row]
         assert not [cell for cell in cells if re.match(r"[=+@\t\r]|-(?![\d.])", cell)], formula
 
@@ -163,7 +165,6 @@ def test_a_row_is_no_path_to_another_folder(tmp_path: Path) -> None:
     made["rows"] = [{**made["rows"][0], "id": "../../../evil"}]
     folder.mkdir()
     write_whole(folder / WORKLOAD, b"")
-    (folder / "figures" / "recall-..").mkdir(parents=True)
     rows = typed({**MADE, "files": file_digests(folder)})
     with pytest.raises(msgspec.ValidationError, match=r"rows\[0\].id"):
         typed(made)

@@ -39,7 +39,6 @@ WHOLE: Final = (
     MADE,
     "designs",
     "rows",
-    "figures",
 )
 RECORDINGS: Final = {
     "oprf-psi.jsonl": ("oprf-psi", "nobody"),

@@ -231,8 +231,7 @@ def _show(out: Path, results: Results) -> Results:
     OUT.print(f"checks: {taken} of committed evidence, {len(checks) - taken} of this run", highlight=False)
     for one in failed(results):
         OUT.print(f"{one.id} failed: {one.why}", highlight=False)
-    for path in draw_report(out, results):
-        OUT.print(f"written: {path}", soft_wrap=True, highlight=False)
+    OUT.print(f"written: {draw_report(out, results)}", soft_wrap=True, highlight=False)
     return results
 
 
@@ -379,7 +378,7 @@ def run_report(
         bool, typer.Option("--briefing", help="Also draw eight captioned figures, as SVG and PNG.")
     ] = False,
 ) -> None:
-    """Draw report.html, figures and tables of a results folder again; it is checked first.
+    """Draw report.html of a results folder again; it is checked first.
 
     An attacks.json in the folder (blindmatch attack run --json) is drawn with it. Of several folders,
     compare.html in the first shows each figure that differs over runs and versions. The decision sheet is the
@@ -388,7 +387,7 @@ def run_report(
     What the file of a report of a match shows: blindmatch report verify FILE.
     """
     folder, (results, *others) = folders[0], map(check_folder, folders)
-    paths = draw_report(folder, results)
+    paths = [draw_report(folder, results)]
     if others:
         paths.append(draw_comparison(folder, [results, *others]))
     if sheet:

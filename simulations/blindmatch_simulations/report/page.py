@@ -1,4 +1,4 @@
-"""An assessment as one file that needs nothing else, and its figures as CSV files."""
+"""An assessment as one file that needs nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -22,16 +22,14 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from blindmatch_simulations.data import committed, table_of, volumes
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
-from blindmatch_simulations.evaluation.assess.judging import told
-from blindmatch_simulations.evaluation.assess.observed import FactSeen
-from blindmatch_simulations.evaluation.assess.results import Measured, Recall, Results, Studied, write_whole
+from blindmatch_simulations.evaluation.assess.results import Measured, Results, Studied, write_whole
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left
 from blindmatch_simulations.evaluation.attacks.arena import SAME
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, EDIT, FALSE, RECALL, SESSIONS
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence
 from blindmatch_simulations.measure import results as measure
-from blindmatch_simulations.measure.results import Figure, Row, csv_of
+from blindmatch_simulations.measure.results import Figure, Row
 from blindmatch_simulations.report.markup import mark, number, policy, text, thumbnail
 from blindmatch_simulations.report.yearly import Input, inputs, year_behaviours, year_inputs
 from blindmatch_simulations.testbed.pictures.crops import EDITS, encoded
@@ -108,60 +106,6 @@ def failed(results: Results) -> list[Row]:
     return [one for one in results.rows if not isinstance(one, Measured | Studied)]
 
 
-def figure_files(results: Results) -> dict[str, str]:
-    """Contents by path below the results folder."""
-    return {
-        "figures/figures.csv": csv_of(FIGURE_HEAD, _figures(results)),
-        "figures/recall-by-edit.csv": csv_of(RECALL_HEAD, _recall(results, "edit")),
-        "figures/recall-by-distance.csv": csv_of(RECALL_HEAD, _recall(results, "distance")),
-        "figures/facts.csv": csv_of(FACT_HEAD, _facts(results)),
-    }
-
-
-FIGURE_HEAD = (
-    "design", "option", "criterion", "figure", "unit", "value", "low", "high", "n", "pairs",
-    "why not measured", "pages show",
-)  # fmt: skip
-RECALL_HEAD = ("design", "group", "sent", "found", "share", "low", "high")
-FACT_HEAD = ("design", "parties", "adversary", "declared by", "severity", "fact", "says")
-
-
-def _figures(results: Results) -> Iterator[Sequence[object]]:
-    for one in measured(results):
-        for name, figure in one.figures.items():
-            kind = FIGURES[name]
-            head = (one.design.name, one.design.option, kind.criterion, name, kind.unit)
-            shown = told(name, one.figures)
-            yield (*head, figure.value, figure.low, figure.high, figure.n, figure.pairs, figure.why, shown)
-    for row in failed(results):
-        yield (row.id, *[""] * (len(FIGURE_HEAD) - 3), f"failed: {row.why}", "")
-
-
-def _recall(results: Results, by: str) -> Iterator[Sequence[object]]:
-    for one in measured(results):
-        groups: tuple[Recall, ...] = one.recall_by_edit if by == "edit" else one.recall_by_distance
-        for row in groups:
-            share = row.share
-            yield (one.design.name, row.name, row.sent, row.found, share.value, share.low, share.high)
-
-
-def _facts(results: Results) -> Iterator[Sequence[object]]:
-    for one in measured(results):
-        for leak in one.design.declared:
-            for fact in by_severity(leak.facts):
-                who = (one.design.name, "+".join(leak.parties), leak.adversary, leak.source)
-                yield (*who, str(fact.severity), fact.name, fact.says)
-
-
-_ORDER: Final = tuple(Severity)
-
-
-def by_severity(facts: Iterable[FactSeen]) -> list[FactSeen]:
-    """Each fact once, the most severe first."""
-    once = {fact.name: fact for fact in facts}.values()
-    return sorted(once, key=lambda fact: _ORDER.index(fact.severity))
-
-
 class ReportError(BlindmatchError):
     """The report cannot be printed."""
 
@@ -191,12 +135,10 @@ SCRIPTS: Final = (
 """In this order; all but the last draw text from data, and know of no document."""
 
 
-def draw_report(folder: Path, results: Results) -> list[Path]:
-    """Write ``report.html`` and the files of `tables.files`; their paths."""
-    made = {REPORT: report(folder, [results]), **figure_files(results)}
-    for name, content in made.items():
-        write_whole(folder / name, content.encode())
-    return [folder / REPORT, folder / "figures"]
+def draw_report(folder: Path, results: Results) -> Path:
+    """Write ``report.html``; its path."""
+    write_whole(folder / REPORT, report(folder, [results]).encode())
+    return folder / REPORT
 
 
 def print_sheet(folder: Path) -> Path:
