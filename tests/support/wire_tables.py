@@ -22,7 +22,7 @@ from blindmatch_protocol.codec.errors import EpochMismatchError, ProtocolError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.sealed_message import Curve25519Key, Version
 from blindmatch_server.centre.retention import Retention
-from blindmatch_server.centre.service import Centre, CentreLimits
+from blindmatch_server.centre.service import Centre, CentreConfig, CentreLimits
 from blindmatch_server.hosting.authority import Kind
 from blindmatch_server.hosting.calls import refusal_of
 from blindmatch_server.hosting.endpoint import EVERYONE, NOT_DEVICES, Service
@@ -146,7 +146,7 @@ def services() -> list[Service]:
     design = all_designs()["oprf-psi"].design
     matching = [nothing] * 6 + [MatchingLimits()] + [nothing] * 2
     retention = Retention(nothing, 0, nothing, nothing, nothing)
-    centre: list[Any] = [nothing] * 6 + [retention, nothing, CentreLimits()] + [nothing] * 2
+    centre: list[Any] = [nothing] * 6 + [retention, nothing, CentreConfig(Path(), Path()), nothing]
     return [
         MatchingService(design, *matching),
         Relay(nothing, nothing, RelayLimits(), nothing),

@@ -190,7 +190,11 @@ class Detector(Redacted, Struct, dict=True, eq=False):
         try:
             found: Outcome = guarded(self.design, "conclude", session.conclude)
             self._check_confirmed(found, item)
-            if isinstance(found, bm.Match) and not self._by_filter(found):
+            # a filter's match opened no label; what a label says of itself does not decide that
+            if isinstance(found, bm.Match) and not (
+                found.label.unconfirmed
+                and guarded(self.design, "unconfirmed", partial(self.design.unconfirmed, self.setup))
+            ):
                 found = self.confirm(found)
             outcome = found
         except errors.BlindmatchError as error:
@@ -198,11 +202,6 @@ class Detector(Redacted, Struct, dict=True, eq=False):
         finally:
             traced(outcome)
         return Decided(outcome)
-
-    def _by_filter(self, found: bm.Match) -> bool:
-        """Whether no label was opened. What a label says of itself does not decide that."""
-        unconfirmed = partial(self.design.unconfirmed, self.setup)
-        return found.label.unconfirmed and guarded(self.design, "unconfirmed", unconfirmed)
 
     def _check_confirmed(self, found: Outcome, item: bm.Item) -> None:
         relation, step = self.design.info.relation, f"{self.design.info.name}/outcome"

@@ -339,7 +339,9 @@ class Receiver(Struct, frozen=True):
     def _received(self, sequence: int, came: _Came) -> Received:
         if not came.content:
             return Received(sequence, came.sender, "", (), 0, came.problem)
-        (said,), stamp, official = came.content, next(iter(came.stamp), None), self._is_centre(came.sender)
+        (said,), stamp, centre = came.content, next(iter(came.stamp), None), self.base.config.centre
+        # what was opened of the centre's own account was under the configured key
+        official = centre is not None and self.base.design.info.end_to_end and came.sender == centre.account
         if not said.attachments:
             return Received(sequence, came.sender, said.text, (), said.sent_at, came.problem, stamp, official)
         rows: Sequence[tuple[str | None, str | None]] = self.base.store.all(
@@ -352,11 +354,6 @@ class Receiver(Struct, frozen=True):
         problems = filter(None, [came.problem, *(text for _, text in rows)])
         problem = "; ".join(problems)
         return Received(sequence, came.sender, said.text, files, said.sent_at, problem, stamp, official)
-
-    def _is_centre(self, sender: str) -> bool:
-        """Is it the centre's own account? What was opened of that one was under the configured key."""
-        centre = self.base.config.centre
-        return centre is not None and self.base.design.info.end_to_end and sender == centre.account
 
 
 _COMPLETE: Final = (

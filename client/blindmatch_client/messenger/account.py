@@ -95,9 +95,9 @@ class Account(OwnKeys):
         """
         if bundle is not None:
             self._check_bundle(recipient, bundle)
-        session = None if unopened else self._current(recipient)
-        if session is not None:
+        if self.has_session(recipient) and not unopened:
             peer = self._peers[recipient]
+            session = peer.sessions[0]
             plain = self._plain(recipient, content, commitment, peer.franking_key, bool(session.initial))
             session, sealed = session.encrypt(plain)
         elif bundle is not None:

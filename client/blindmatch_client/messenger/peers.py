@@ -292,7 +292,7 @@ class Peers:
 
     def has_session(self, peer: str) -> bool:
         """Whether a message to `peer` needs no bundle."""
-        return self._current(peer) is not None
+        return peer in self._peers and bool(self._peers[peer].sessions)
 
     def peer_identity(self, peer: str) -> bytes | None:
         """The pinned identity key of `peer`: the first one seen (trust on first use), or the trusted one."""
@@ -332,7 +332,3 @@ class Peers:
     def _set_peer(self, name: str, peer: Peer) -> None:
         self._peers[name] = peer
         self._peers_changed.add(name)
-
-    def _current(self, peer: str) -> Session | None:
-        known = self._peers.get(peer)
-        return known.sessions[0] if known and known.sessions else None

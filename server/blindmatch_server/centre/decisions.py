@@ -166,7 +166,9 @@ def take(connection: Connection, new: wire.Complaint, actor: str) -> wire.Compla
             raise ConflictError(_STEP, "another complaint has this id", "complaint_id")
         return before[0]
     row = _concerning(connection, new.report_id, new.account)
-    _check_open(connection, new)
+    waiting = "report_id = ? AND account = ? AND decision = ''"
+    if len(_select(connection, waiting, new.report_id, new.account)) >= MOST_OPEN:
+        raise QuotaError(_STEP, f"an account may have {MOST_OPEN} open complaints about a report")
     connection.execute(
         f"INSERT INTO complaints ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, '', '', 0)",  # noqa: S608 - constants
         (new.complaint_id, new.report_id, new.account, new.received_at_ms, new.text),
@@ -237,12 +239,6 @@ def _concerning(connection: Connection, report_id: bytes, account: str) -> store
     ):
         raise store.no_such_report()
     return row
-
-
-def _check_open(connection: Connection, new: wire.Complaint) -> None:
-    same = _select(connection, "report_id = ? AND account = ? AND decision = ''", new.report_id, new.account)
-    if len(same) >= MOST_OPEN:
-        raise QuotaError(_STEP, f"an account may have {MOST_OPEN} open complaints about a report")
 
 
 def _select(connection: Connection, where: str, *values: object) -> list[wire.Complaint]:

@@ -200,8 +200,10 @@ class OperatorMethods:
 
     def move(self, c: Connection, request: wire.MoveRequest, call: Call) -> wire.ReportRow:
         """Move a report as a person decided. Raises what `decisions.decide` raises, and for wrong fields."""
+        if request.state not in set(State):
+            raise ProtocolError(_MOVE, f"must be one of {', '.join(State)}", "state")
         decision = decisions.Decision(
-            _state(request.state),
+            State(request.state),
             decisions.words_of(request.reason, _MOVE, "reason"),
             call.account,
             milliseconds(self._clock),
@@ -249,12 +251,6 @@ class OperatorMethods:
         """Write down what authority or provider answered. Raises what `decisions.note` raises."""
         reason, now = decisions.words_of(request.reason, "centre/note", "reason"), milliseconds(self._clock)
         return report_row(decisions.note(c, request.report_id, request.event, reason, now, call.account))
-
-
-def _state(name: str) -> State:
-    if name not in set(State):
-        raise ProtocolError(_MOVE, f"must be one of {', '.join(State)}", "state")
-    return State(name)
 
 
 def _complainant(named: str, call: Call) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -87,30 +87,6 @@ def unbacked(epoch: int, label: Label) -> Backing:
     return Backing()
 
 
-class Exporter(Struct, frozen=True):
-    """Makes evidence of reports."""
-
-    keys: CentreKeys
-    mode: FrankingMode
-    blobs: Blobs
-    backed: Backed = unbacked
-
-    def export(self, submission: Submission, identity: bytes | None) -> bytes:
-        """The evidence of a report, whatever its checks came to. Raises `ProtocolError` if it does not open
-        and `OSError` if its file cannot be read."""
-        with self.blobs.open(submission.blob_id) as file:
-            report = open_report(file.read(), submission.report_id, self.keys.sealing)
-        backing = self.backed(report.epoch, report.label)
-        return ReportEvidence(
-            report,
-            self.mode,
-            () if identity is None else (identity,),
-            () if backing.leaf is None else (backing.leaf,),
-            backing.proof,
-            () if backing.endorsement is None else (backing.endorsement,),
-        ).encode()
-
-
 REPORT_ID_BYTES: Final = 16
 _SUBMIT: Final = "centre/submit"
 _EXPORT: Final = "centre/export"
@@ -120,11 +96,7 @@ _LONG_SECONDS: Final = 600.0
 
 
 class Centre(Redacted, Struct, dict=True, eq=False):
-    """Takes reports and vouchers; shows them to operators.
-
-    Attributes:
-        parties: of the design, whose servers may report beside devices, relay and matcher.
-    """
+    """Takes reports and vouchers; shows them to operators."""
 
     descriptor = wire.DESCRIPTOR.services_by_name["Centre"]
 
@@ -135,14 +107,13 @@ class Centre(Redacted, Struct, dict=True, eq=False):
     vouchers: Vouchers
     slots: Slots
     retention: Retention
-    public_key: bytes
-    limits: CentreLimits
+    keys: CentreKeys
+    config: CentreConfig
     clock: Clock
-    exporter: Exporter
-    parties: Collection[Party] = ()
 
     def __post_init__(self) -> None:
-        self._reporting = _SERVERS.union(self.parties)
+        self.limits, deployed = self.config.limits, self.config.deployed
+        self._reporting = _SERVERS.union(deployed.design.info.parties if deployed else ())
         self._places = CallLimit(self.limits.most_uploads)
 
     async def resume(self) -> None:
@@ -168,7 +139,7 @@ class Centre(Redacted, Struct, dict=True, eq=False):
         if request.identity_key and call.caller is not None and call.caller.kind is Kind.DEVICE:
             identity = claimed_identity(request)
             await self.database.run(lambda c: note_signer(c, call.account, identity))
-        return wire.CentreKey(public_key=self.public_key)
+        return wire.CentreKey(public_key=self.keys.public_key)
 
     async def submit(self, requests: AsyncIterator[wire.SubmitPart], call: Call) -> wire.Receipt:
         """Take a sealed report; the receipt is sent once it is on disk. Raises what `store.receive` raises,
@@ -232,11 +203,26 @@ class Centre(Redacted, Struct, dict=True, eq=False):
         row = await self.database.run(lambda c: store.find(c, report_id))
         submission = row.submission
         identity = await self.database.run(lambda c: signer_of(c, submission.submitter))
-        evidence = await asyncio.to_thread(self.exporter.export, submission, identity)
+        evidence = await asyncio.to_thread(self._evidence, submission, identity)
         now = milliseconds(self.clock)
         await self.database.run(lambda c: decisions.exported(c, report_id, reason, now, call.account))
         for part in split(PART, wire.Part(), evidence):
             yield part
+
+    def _evidence(self, submission: Submission, identity: bytes | None) -> bytes:
+        """Of a report, whatever its checks came to. Raises `ProtocolError` if it does not open, and `OSError`
+        if its file cannot be read."""
+        with self.blobs.open(submission.blob_id) as file:
+            report = open_report(file.read(), submission.report_id, self.keys.sealing)
+        backing = self.config.backed(report.epoch, report.label)
+        return ReportEvidence(
+            report,
+            self.config.franking,
+            () if identity is None else (identity,),
+            () if backing.leaf is None else (backing.leaf,),
+            backing.proof,
+            () if backing.endorsement is None else (backing.endorsement,),
+        ).encode()
 
     async def _keep(self, report_id: bytes, data: AsyncIterator[bytes], account: str) -> int:
         """Store a sealed report; when it was received, the first time. Raises what `store.receive` raises."""
@@ -293,8 +279,7 @@ async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIter
     async with AsyncExitStack() as stack:
         database = Database(config.directory / "centre.sqlite", store.SCHEMA, store.VERSION)
         stack.push_async_callback(database.close)
-        known = [config.deployed.design] if config.deployed else []
-        designs = {design.info.name: design for design in known}
+        designs = {one.design.info.name: one.design for one in (config.deployed,) if one is not None}
         most = config.limits.most_vouchers, config.limits.most_tried
         vouchers = Vouchers(database, designs, config.openers, *most, context.log)
         blobs = Blobs(config.directory / "reports")
@@ -309,9 +294,7 @@ async def open_centre(config: CentreConfig, context: ServerContext) -> AsyncIter
         await retention.sweep()
         await stack.enter_async_context(under_way(checking.run(), vouchers.run(), retention.run()))
         stack.push_async_callback(taken.idle)
-        exporter = Exporter(keys, config.franking, blobs, config.backed)
         parts = (database, blobs, Bodies(config.directory / "incoming"), checking, vouchers, taken, retention)
-        parties = [party for design in known for party in design.info.parties]
-        centre = Centre(*parts, keys.public_key, config.limits, context.clock, exporter, parties)
+        centre = Centre(*parts, keys, config, context.clock)
         await centre.resume()
         yield [centre]

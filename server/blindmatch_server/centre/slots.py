@@ -76,7 +76,8 @@ class Slots(Struct):
 
     async def resume(self, now_ms: int, take_report: TakeReport) -> None:
         """Hand on what was complete when the centre last ended."""
-        for account in await self.database.run(_accounts):
+        query = "SELECT DISTINCT account FROM slots"
+        for (account,) in await self.database.run(lambda c: c.execute(query).fetchall()):
             await self._settle(account, now_ms, take_report)
 
     async def _settle_later(self, account: str, now_ms: int, take_report: TakeReport) -> None:
@@ -116,10 +117,6 @@ def _keep(c: Connection, slot_id: bytes, slot: Slot, account: str, now_ms: int) 
     values = (slot_id, account, slot.submission, slot.position, slot.count, data, now_ms)
     c.execute("INSERT INTO slots VALUES (?, ?, ?, ?, ?, ?, ?)", values)
     return now_ms
-
-
-def _accounts(c: Connection) -> list[str]:
-    return [account for (account,) in c.execute("SELECT DISTINCT account FROM slots")]
 
 
 def _drop(c: Connection, before_ms: int) -> None:

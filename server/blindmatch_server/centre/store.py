@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 from blindmatch_protocol.codec.redacted import Redacted
 from msgspec import Struct
-from msgspec.structs import astuple
+from msgspec.structs import asdict, astuple
 
 from blindmatch_server.centre.assessment import Assessment, Facts, Outcome, describe
 from blindmatch_server.storage.database import signed, unsigned
@@ -165,7 +165,8 @@ def record_checks(connection: Connection, report_id: bytes, assessment: Assessme
     report, and `TransitionError` if it was checked already."""
     check_transition(find(connection, report_id).state, State.CHECKED, Cause.CHECKS)
     outcome, reason = assessment.outcome
-    values = [_stored(name, getattr(assessment.facts, name)) for name in _FACTS]
+    facts = asdict(assessment.facts).items()
+    values = [signed(value) if name in _WIDE else value for name, value in facts]
     assignments = ", ".join(f"{name} = ?" for name in _FACTS)
     connection.execute(
         f"UPDATE reports SET outcome = ?, outcome_reason = ?, {assignments} WHERE report_id = ?",  # noqa: S608
@@ -263,10 +264,6 @@ def _row(row: Sequence[Any]) -> Row:
         decided_at_ms,
         Facts(**facts),
     )
-
-
-def _stored(name: str, value: object) -> object:
-    return signed(value) if name in _WIDE and isinstance(value, int) else value
 
 
 VERSION: Final = 11

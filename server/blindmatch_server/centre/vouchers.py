@@ -244,7 +244,11 @@ class Vouchers(Redacted, Struct, dict=True, eq=False):
 
     async def finished(self, seconds: float) -> None:
         """Wait until the opener was tried on all that was taken, or for `seconds`."""
-        await nothing_left(self._are_due, self._opened, seconds)
+
+        async def are_due() -> bool:
+            return bool(self._openers) and bool(await self.database.run(self._due_piles))
+
+        await nothing_left(are_due, self._opened, seconds)
 
     async def run(self) -> None:
         """Open as vouchers come, and first what was left when the centre last ended; never returns."""
@@ -263,9 +267,6 @@ class Vouchers(Redacted, Struct, dict=True, eq=False):
                     self._opening.add(pile)
                     group.create_task(self._open(pile))
                 await self._due.wait()
-
-    async def _are_due(self) -> bool:
-        return bool(self._openers) and bool(await self.database.run(self._due_piles))
 
     def _due_piles(self, connection: Connection) -> list[Pile]:
         return due_piles(connection, self._periods)

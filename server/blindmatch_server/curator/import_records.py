@@ -150,6 +150,8 @@ class ImportRecords:
         rank[group[entries]] = np.arange(len(entries))
         adds = (kinds == Kind.PLAIN) | (kinds == Kind.NAMED)
         adds[: self._old] = False
+        brought = np.zeros(len(first), np.bool_)
+        brought[group[adds]] = True
         numbers = np.cumsum(kinds >= Kind.NAMED) - 1  # of identities; meaningless for rows without one
         return Settled(
             hashes=hashes,
@@ -159,13 +161,8 @@ class ImportRecords:
             times=self._times.array()[named],
             vouched=rank[group[named]],
             accepted=int(adds.sum()),
-            fresh=self._fresh(group, first, adds),
+            fresh=int((brought & (first >= self.previous)).sum()),
         )
-
-    def _fresh(self, group: Indices, first: Indices, adds: _Flags) -> int:
-        brought = np.zeros(len(first), np.bool_)
-        brought[group[adds]] = True
-        return int((brought & (first >= self.previous)).sum())
 
     def _live_named(self, kinds: npt.NDArray[np.uint8]) -> Indices:
         """Rows of the identities that are not deleted, in order."""

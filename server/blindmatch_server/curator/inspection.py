@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -201,17 +200,13 @@ def _write(listed: HashList, export_format: ExportFormat, out: BinaryIO, progres
     done = 0
     out.write(b"" if export_format is ExportFormat.PDQ else _row(COLUMNS))
     before, after = _around(export_format, listed.footer.name)
-    for digits in _digits(listed):
+    for batch in listed.batches(_BATCH):
+        text = batch.hashes.tobytes().hex().encode()
+        digits = [text[at : at + 64] for at in range(0, len(text), 64)]
         out.write(b"".join(before + one + after for one in digits))
         done += len(digits)
         progress(done, len(listed))
     return done
-
-
-def _digits(listed: HashList) -> Iterator[list[bytes]]:
-    for batch in listed.batches(_BATCH):
-        text = batch.hashes.tobytes().hex().encode()
-        yield [text[at : at + 64] for at in range(0, len(text), 64)]
 
 
 def _around(export_format: ExportFormat, name: str) -> tuple[bytes, bytes]:

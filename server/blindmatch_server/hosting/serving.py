@@ -64,14 +64,14 @@ def handlers_of(service: Service, context: ServerContext) -> grpc.GenericRpcHand
         for name, line in methods.items()
         if isinstance(line, Line)
     }
-    handlers = {name: _handler(endpoint) for name, endpoint in (made | lines).items()}
+    # each takes a stream and writes its replies itself, whatever the method does (calls.py)
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        name: grpc.stream_stream_rpc_method_handler(
+            one.to_many if one.descriptor.server_streaming else one.to_one
+        )
+        for name, one in (made | lines).items()
+    }
     return grpc.method_handlers_generic_handler(service.descriptor.full_name, handlers)
-
-
-def _handler(endpoint: Endpoint) -> grpc.RpcMethodHandler[Any, Any]:
-    """One that takes a stream and writes its replies itself, whatever the method does (calls.py)."""
-    several = endpoint.descriptor.server_streaming
-    return grpc.stream_stream_rpc_method_handler(endpoint.to_many if several else endpoint.to_one)
 
 
 MOST_MESSAGE_BYTES: Final = (1 << 20) + (64 << 10)

@@ -85,7 +85,7 @@ def propose(
     columns = [current.hashes, *(submissions.get(name, current.hashes[:0]) for name in names)]
     rows = np.concatenate(columns)
     vouchers, is_new = _vouchers(rows, [len(column) for column in columns])
-    enough = _ones(vouchers) >= terms.policy.needed
+    enough = np.bitwise_count(vouchers) >= terms.policy.needed
     fresh, lacking = np.flatnonzero(is_new & enough), ~enough[: len(current)]
     new = EntryBatch(
         rows[fresh],
@@ -113,10 +113,6 @@ def _vouchers(rows: Rows, lengths: Sequence[int]) -> tuple[Masks, npt.NDArray[np
     is_new = np.zeros(len(rows), np.bool_)
     is_new[first[~np.isin(np.arange(len(first)), group[: lengths[0]])]] = True
     return masks[group], is_new
-
-
-def _ones(masks: Masks) -> Masks:
-    return sum((masks >> np.uint32(place) & np.uint32(1) for place in range(32)), np.zeros_like(masks))
 
 
 def _batches(
