@@ -16,7 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -248,9 +248,9 @@ class Design(ABC, Generic[S, D, X, R]):
             SetFileError: if a section was altered, or is not what its kind must be.
         """
 
-    @abstractmethod
     def epoch_of(self, setup: S) -> int:
-        """The epoch of an opened set-up."""
+        """The epoch of an opened set-up; by default its `epoch`."""
+        return int(cast("Any", setup).epoch)
 
     def stated(self, setup: S) -> Stated:
         """What the files of an opened set-up say of themselves; by default nothing. The signed manifest has

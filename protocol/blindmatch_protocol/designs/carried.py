@@ -24,8 +24,7 @@ from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs.facts import ACCOUNT, QUERY_TIME
 from blindmatch_protocol.designs.third_party import KIND_SEALING, SOMEBODY
-from blindmatch_protocol.setfile import Identity
-from blindmatch_protocol.sets.plain_list import open_file, write_sections
+from blindmatch_protocol.sets.plain_list import keys_in, open_file, write_sections
 
 PREFIX: Final = "carried-"
 SEAL_FILE: Final = f"{PREFIX}seal.bin"
@@ -193,7 +192,8 @@ class Carried(bm.Design[Setup, Any, Any, State]):
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
         inner = self.inner.open_setup(_inside(files), epoch)
-        of, keys = self._keys(files, SEAL_FILE, len(self.info.roles))
+        file = open_file(self.info, files, SEAL_FILE, None)
+        of, keys = file.identity, keys_in(file, KIND_SEALING, len(self.info.roles))
         if of.epoch != self.inner.epoch_of(inner):
             raise bm.SetFileError(f"{SEAL_FILE}: of epoch {of.epoch}, and the set of another")
         slot = of.parameters.get(SLOT.name, -1)
@@ -203,14 +203,6 @@ class Carried(bm.Design[Setup, Any, Any, State]):
             )
         return Setup(inner, of.epoch, dict(zip(sorted(self.info.roles), keys, strict=True)), slot)
 
-    def _keys(self, files: bm.Buffers, name: str, count: int) -> tuple[Identity, list[bytes]]:
-        """What a file says of itself, and the keys in it; `SetFileError` if there are not `count`."""
-        file = open_file(self.info, files, name, None)
-        raw = bytes(file.section(KIND_SEALING))
-        if len(raw) != hpke.KEY_BYTES * count:
-            raise bm.SetFileError(f"{name}: must have {count} keys of {hpke.KEY_BYTES} bytes")
-        return file.identity, [raw[at : at + 32] for at in range(0, len(raw), 32)]
-
     def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
         self.inner.check_setup(setup.inner, progress)
         for key in setup.keys.values():
@@ -218,9 +210,6 @@ class Carried(bm.Design[Setup, Any, Any, State]):
                 hpke.seal(key, b"", b"", b"\1" * 32)
             except ValueError:
                 raise bm.SetFileError(f"{SEAL_FILE}: nothing can be sealed to a key in it") from None
-
-    def epoch_of(self, setup: Setup) -> int:
-        return setup.epoch
 
     def stated(self, setup: Setup) -> bm.Stated:
         stated = self.inner.stated(setup.inner)
@@ -237,7 +226,8 @@ class Carried(bm.Design[Setup, Any, Any, State]):
         if role not in self.info.roles:
             raise bm.DesignError(f"design {self.info.name} has no role {role}")
         inner = self.inner.open_role(role, _inside(files))
-        of, (key,) = self._keys(files, _key_file(role), 1)
+        file = open_file(self.info, files, _key_file(role), None)
+        of, (key,) = file.identity, keys_in(file, KIND_SEALING, 1)
         public = hpke.public_key(key)
         if SEAL_FILE in files:
             setup = self.open_setup(files)

@@ -7,7 +7,6 @@ A `Recipe` says what a file's rows are made for, as designs that publish sealed 
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -157,8 +156,6 @@ SIGNATURES: Final = Parameter(
     "signatures", "Places for signatures in a label.", "signatures", 0, 0, MOST_SIGNATURES
 )
 
-_FRONT: Final = struct.Struct(">QBB")
-
 
 class Recipe(Struct, frozen=True):
     """What the rows of a file depend on besides the entries and the key.
@@ -177,19 +174,6 @@ class Recipe(Struct, frozen=True):
     def epochs(self) -> tuple[int, ...]:
         """The file's own epoch, and those before it."""
         return (self.epoch, *self.earlier)
-
-    def pack(self) -> bytes:
-        """The recipe as bytes, for worker processes and for the plan of a scratch."""
-        front = _FRONT.pack(self.epoch, self.signatures, len(self.earlier))
-        return front + b"".join(epoch.to_bytes(8, "big") for epoch in self.earlier)
-
-    @classmethod
-    def unpack(cls, raw: bytes) -> tuple[Recipe, bytes]:
-        """The recipe at the front of `raw`, and what follows it."""
-        epoch, signatures, count = _FRONT.unpack_from(raw)
-        end = _FRONT.size + 8 * count
-        earlier = tuple(int.from_bytes(raw[at : at + 8], "big") for at in range(_FRONT.size, end, 8))
-        return cls(epoch, signatures, earlier), raw[end:]
 
 
 def signatures_of(name: str, file: SetFile) -> int:

@@ -38,6 +38,10 @@ class Setup(Redacted, Struct, frozen=True):
     index: plain_list.MultiIndex | None
 
     @property
+    def epoch(self) -> int:
+        return self.file.identity.epoch
+
+    @property
     def hashes(self) -> bytes:
         return self.listed.hashes.tobytes()
 
@@ -99,9 +103,6 @@ class DeviceList(OnDevice[Setup]):
         setup.file.verify()
         if setup.index is not None:
             setup.index.check(setup.listed.hashes)
-
-    def epoch_of(self, setup: Setup) -> int:
-        return setup.file.identity.epoch
 
     def stated(self, setup: Setup) -> bm.Stated:
         return bm.Stated(entries=setup.file.entries)

@@ -54,6 +54,10 @@ class Setup(Redacted, Struct, frozen=True):
     file: SetFile
 
     @property
+    def epoch(self) -> int:
+        return self.file.identity.epoch
+
+    @property
     def entries(self) -> int:
         return self.file.entries
 
@@ -64,15 +68,16 @@ class Setup(Redacted, Struct, frozen=True):
 
     def label(self, own: bytes) -> bm.Label | None:
         """The label of the entry with this very hash, if there is one."""
-        epoch = self.file.identity.epoch
         salted = [bytes(self.file.section(KIND_SALT)) + own]
-        digest, key = (expand(tag, epoch, salted, DIGEST_BYTES).tobytes() for tag in (DIGEST_TAG, KEY_TAG))
+        digest, key = (
+            expand(tag, self.epoch, salted, DIGEST_BYTES).tobytes() for tag in (DIGEST_TAG, KEY_TAG)
+        )
         digests = column(self.file, KIND_DIGESTS, np.uint8, DIGEST_BYTES)
         records = column(self.file, KIND_LABELS, np.uint8, RECORD_BYTES)
         at = int(np.searchsorted(_words(digests), np.bytes_(digest)))
         if at == len(digests) or digests[at].tobytes() != digest:
             return None
-        label = labels.unseal(key, records[at].tobytes(), epoch)
+        label = labels.unseal(key, records[at].tobytes(), self.epoch)
         return label if label is not None and label.entry_hash == own else None
 
 
@@ -130,9 +135,6 @@ class DeviceListHashed(OnDevice[Setup]):
             raise bm.SetFileError(f"{DIGEST_FILE}: digests are not in order")
         if len(setup.file.section(KIND_SALT)) != SALT_BYTES:
             raise bm.SetFileError(f"{DIGEST_FILE}: the salt must be {SALT_BYTES} bytes")
-
-    def epoch_of(self, setup: Setup) -> int:
-        return setup.file.identity.epoch
 
     def stated(self, setup: Setup) -> bm.Stated:
         return bm.Stated(entries=setup.entries)

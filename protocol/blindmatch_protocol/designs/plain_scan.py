@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from msgspec import Struct
 
@@ -19,26 +19,37 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.sets import plain_list
 
 S = TypeVar("S")
+D = TypeVar("D", bound=bm.Message)
 X = TypeVar("X")
 R = TypeVar("R")
 
 
-class Stateless(bm.Design[S, bm.NoState, X, R]):
-    """A design whose accounts keep no state, and whose roles judge one body after the other."""
+class AsksNobody(bm.Design[S, D, X, R]):
+    """A design without roles, as long as no class of its own has any."""
 
     requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {}
     replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {}
 
+    def open_role(self, role: bm.Role, files: bm.Buffers) -> R:
+        raise bm.DesignError(f"design {self.info.name} asks nobody")
+
+    def receive(self, session: X, setup: S, *replies: Any) -> bm.Step[X]:
+        raise bm.DesignError(f"design {self.info.name} asks nobody")
+
+    def answer(self, role: bm.Role, state: R, *requests: Any) -> bm.Answer:
+        raise bm.DesignError(f"design {self.info.name} asks nobody")
+
+
+class Stateless(AsksNobody[S, bm.NoState, X, R]):
+    """A design whose accounts keep no state, and whose roles judge one body after the other."""
+
     def enrol(self, rng: bm.Randomness) -> bm.NoState:
         return bm.NoState()
-
-    def open_role(self, role: bm.Role, files: bm.Buffers) -> R:
-        raise self._asks_nobody()
 
     def judged(self, state: R, body: bm.Message) -> tuple[bm.Message, bm.Verdict | None]:
         """The reply to a body, and what a role that learns the outcome learnt; its sender gets the
         `ProtocolError` that is raised instead."""
-        raise self._asks_nobody()
+        raise bm.DesignError(f"design {self.info.name} asks nobody")
 
     def answer(
         self,
@@ -53,19 +64,11 @@ class Stateless(bm.Design[S, bm.NoState, X, R]):
         learns = bm.Learner.SERVER in self.info.learns
         return bm.Answer([reply for reply, _ in judged], [told for _, told in judged] if learns else ())
 
-    def receive(
-        self, session: X, setup: S, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
-    ) -> bm.Step[X]:
-        raise self._asks_nobody()
-
     def _judged(self, state: R, body: bm.Message) -> tuple[bm.Message | bm.ProtocolError, bm.Verdict | None]:
         try:
             return self.judged(state, body)
         except bm.ProtocolError as error:
             return error, None
-
-    def _asks_nobody(self) -> bm.DesignError:
-        return bm.DesignError(f"design {self.info.name} asks nobody")
 
 
 class Own(Redacted, Struct, frozen=True):

@@ -23,7 +23,6 @@ from blindmatch_protocol.crypto import hpke
 from blindmatch_protocol.designs.facts import EVERY_HASH, QUALITY, QUERY_TIME, any_hash, leaks
 from blindmatch_protocol.designs.plain_scan import Stateless
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE, distance
-from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import plain_list
 
 THIRD: Final = bm.Role("third_party")
@@ -151,7 +150,8 @@ class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
         file = plain_list.open_file(self.info, files, plain_list.EPOCH_FILE, epoch)
-        return Setup(file.identity.epoch, _key(file, KIND_SEALING), _key(file, KIND_SIGNING))
+        (sealing,), (signing,) = (plain_list.keys_in(file, kind, 1) for kind in (KIND_SEALING, KIND_SIGNING))
+        return Setup(file.identity.epoch, sealing, signing)
 
     def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
         try:
@@ -161,19 +161,20 @@ class ThirdParty(Stateless[Setup, Waiting, ThirdPartyState]):
                 f"{plain_list.EPOCH_FILE}: nothing can be sealed to the key in it"
             ) from None
 
-    def epoch_of(self, setup: Setup) -> int:
-        return setup.epoch
-
     def stated(self, setup: Setup) -> bm.Stated:
         return bm.Stated(role_keys={THIRD: setup.sealing})
 
     def open_role(self, role: bm.Role, files: bm.Buffers) -> ThirdPartyState:
         file = plain_list.open_file(self.info, files, KEY_FILE, None)
-        epoch, nothing = file.identity.epoch, replace(bm.NO_LABEL, signatures=_key(file, KIND_NOTHING, 64))
-        listed, key = plain_list.open_list(self.info, files, epoch), _key(file, KIND_SEALING)
+        (key,), (nothing,) = (
+            plain_list.keys_in(file, kind, 1, length)
+            for kind, length in ((KIND_SEALING, 32), (KIND_NOTHING, 64))
+        )
+        epoch = file.identity.epoch
+        listed = plain_list.open_list(self.info, files, epoch)
         if listed.signatures.shape[1] != 64:
             raise bm.SetFileError(f"{plain_list.LIST_FILE}: labels are not signed")
-        return ThirdPartyState(epoch, listed, key, nothing)
+        return ThirdPartyState(epoch, listed, key, replace(bm.NO_LABEL, signatures=nothing))
 
     def start(
         self, state: bm.NoState, setup: Setup, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
@@ -252,13 +253,6 @@ def _signed(label: bm.Label, epoch: int) -> bytes:
 
 def _info(epoch: int) -> bytes:
     return SEAL_INFO + epoch.to_bytes(8, "big")
-
-
-def _key(file: SetFile, kind: int, length: int = hpke.KEY_BYTES) -> bytes:
-    key = bytes(file.section(kind))
-    if len(key) != length:
-        raise bm.SetFileError(f"section of kind {kind:#x}: must be {length} bytes")
-    return key
 
 
 DESIGN: Final = ThirdParty()

@@ -189,6 +189,14 @@ def column(file: SetFile, kind: int, dtype: Any, width: int) -> npt.NDArray[Any]
     return np.frombuffer(raw, dtype).reshape(file.entries, width)
 
 
+def keys_in(file: SetFile, kind: int, count: int | None = None, length: int = 32) -> list[bytes]:
+    """The keys in a section, `count` of them or at least one; `SetFileError` for another number of bytes."""
+    raw = bytes(file.section(kind))
+    if not raw or len(raw) % length or (count is not None and len(raw) != length * count):
+        raise SetFileError(f"section of kind {kind:#x} must hold {count or 'some'} keys of {length} bytes")
+    return [raw[at : at + length] for at in range(0, len(raw), length)]
+
+
 def identity_of(info: bm.Info, parameters: bm.SetParameters) -> Identity:
     """What a file of a design's epoch says of itself."""
     values = {p.name: parameters.value(info, p.name) for p in info.parameters}

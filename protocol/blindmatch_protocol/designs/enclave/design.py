@@ -38,7 +38,6 @@ from blindmatch_protocol.designs.plain_scan import Stateless
 from blindmatch_protocol.messages.content import pad_attachment, padded_attachment_length, unpad_attachment
 from blindmatch_protocol.picture.decode import Picture as Decoded
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE, distance
-from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import plain_list
 
 BLOCK: Final = 1 << 15
@@ -224,11 +223,8 @@ class Enclave(Stateless[Policy, Session, Inside]):
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Policy:
         file = plain_list.open_file(self.info, files, POLICY_FILE, epoch)
-        (key,) = _keys(file, PLATFORM_KEY_KIND)
-        return Policy(file.identity.epoch, key, frozenset(_keys(file, MEASUREMENTS_KIND)))
-
-    def epoch_of(self, setup: Policy) -> int:
-        return setup.epoch
+        (key,) = plain_list.keys_in(file, PLATFORM_KEY_KIND, 1)
+        return Policy(file.identity.epoch, key, frozenset(plain_list.keys_in(file, MEASUREMENTS_KIND)))
 
     def stated(self, setup: Policy) -> bm.Stated:
         return bm.Stated(role_keys={ENCLAVE: setup.platform_key})
@@ -237,7 +233,7 @@ class Enclave(Stateless[Policy, Session, Inside]):
         file = plain_list.open_file(self.info, files, plain_list.LIST_FILE, None)
         secrets = plain_list.open_file(self.info, files, PLATFORM_FILE, file.identity.epoch)
         signing, sealing, blind = (
-            _keys(secrets, kind)[0] for kind in (SIGNING_KIND, SEALING_KIND, BLIND_KIND)
+            plain_list.keys_in(secrets, kind, 1)[0] for kind in (SIGNING_KIND, SEALING_KIND, BLIND_KIND)
         )
         platform = Platform(signing, sealing)
         return Inside(
@@ -296,14 +292,6 @@ def _opened_reply(session: Asked, reply: SealedReply) -> Found:
             SealedReply.NAME, f"must be within {MATCH_DISTANCE} bits of the picture", "label"
         )
     return found
-
-
-def _keys(file: SetFile, kind: int) -> list[bytes]:
-    """The keys of 32 bytes in a section, at least one; `SetFileError` if there is another number of bytes."""
-    raw = bytes(file.section(kind))
-    if not raw or len(raw) % SECRET_BYTES:
-        raise bm.SetFileError(f"section of kind {kind:#x} does not hold keys of {SECRET_BYTES} bytes")
-    return [raw[at : at + SECRET_BYTES] for at in range(0, len(raw), SECRET_BYTES)]
 
 
 DESIGN: Final = Enclave()

@@ -151,19 +151,16 @@ class HeHamming(bm.Design[Setup, packing.Secret, Waiting, MatcherState]):
         return bm.Published((SET_FILE,), {MATCHER: (files.MATCHER_FILE,)})
 
     def open_setup(self, files_: bm.Buffers, epoch: int | None = None) -> Setup:
-        return files.open_setup(files_, self.info.name, self.info.version, self.sizes, epoch)
+        return files.open_setup(self.info, files_, self.sizes, epoch)
 
     def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
         setup.check(progress)
-
-    def epoch_of(self, setup: Setup) -> int:
-        return setup.epoch
 
     def stated(self, setup: Setup) -> bm.Stated:
         return bm.Stated(setup.file.identity.parameters)
 
     def open_role(self, role: bm.Role, files_: bm.Buffers) -> MatcherState:
-        return files.open_matcher(files_, self.info.name, self.info.version, self.sizes)
+        return files.open_matcher(self.info, files_, self.sizes)
 
     def enrol(self, rng: bm.Randomness) -> packing.Secret:
         """An account that has no keys yet."""

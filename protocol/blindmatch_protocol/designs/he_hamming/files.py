@@ -21,6 +21,7 @@ from blindmatch_protocol.codec.errors import DesignError, SetFileError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import publishing
+from blindmatch_protocol.contract.declaration import Info
 from blindmatch_protocol.contract.publishing import whole
 from blindmatch_protocol.designs.deltas import SET_FILE, check_files
 from blindmatch_protocol.designs.he_hamming.circuit import KEY_BYTES, Batch, babies_for
@@ -29,6 +30,7 @@ from blindmatch_protocol.group.rows import cut, expand
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from blindmatch_protocol.sets import labels
+from blindmatch_protocol.sets.plain_list import open_file
 
 MATCHER_FILE: Final = "matcher.bin"
 LABEL_TAG: Final = b"blindmatch/he-hamming/label-key/v1"
@@ -139,10 +141,10 @@ def _clashing(grid: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
     return np.concatenate(found)
 
 
-def open_setup(files: publishing.Buffers, name: str, version: int, sizes: Sizes, epoch: int | None) -> Setup:
+def open_setup(info: Info, files: publishing.Buffers, sizes: Sizes, epoch: int | None) -> Setup:
     """The set-up in `SET_FILE`; `SetFileError` if it is damaged, of another design or epoch, or its labels do
     not fill whole batches."""
-    file = _open(files, SET_FILE, name, version, epoch)
+    file = open_file(info, files, SET_FILE, epoch)
     count = sum(file.row(labels.KIND, index).items for index in range(file.count(labels.KIND)))
     batches, rest = divmod(count, sizes.degree)
     if rest or not 0 < batches <= MOST_BATCHES or file.entries > count:
@@ -153,12 +155,12 @@ def open_setup(files: publishing.Buffers, name: str, version: int, sizes: Sizes,
     return Setup(file.identity.epoch, file.entries, batches, Ring(sizes), file, held)
 
 
-def open_matcher(files: publishing.Buffers, name: str, version: int, sizes: Sizes) -> MatcherState:
+def open_matcher(info: Info, files: publishing.Buffers, sizes: Sizes) -> MatcherState:
     """See `Design.open_role`. If the set file is there, it must be the one this was made with."""
-    file = _open(files, MATCHER_FILE, name, version, None)
+    file = open_file(info, files, MATCHER_FILE, None)
     file.verify()
     if SET_FILE in files:
-        setup = open_setup(files, name, version, sizes, file.identity.epoch)
+        setup = open_setup(info, files, sizes, file.identity.epoch)
         if bytes(file.section(SET_DIGEST_KIND)) != setup.file.digest:
             raise SetFileError(f"{MATCHER_FILE}: made for another {SET_FILE} than the one beside it")
     hashes = _rows(file, HASHES_KIND, publishing.HASH_BYTES, sizes.degree)
@@ -176,12 +178,6 @@ def _rows(file: SetFile, kind: int, width: int, degree: int) -> Sequence[Rows]:
     if not raw or len(raw) % (width * degree):
         raise SetFileError(f"{MATCHER_FILE}: section of kind {kind:#x} is not whole")
     return list(np.frombuffer(raw, np.uint8).reshape(-1, degree, width))
-
-
-def _open(files: publishing.Buffers, file: str, name: str, version: int, epoch: int | None) -> SetFile:
-    if file not in files:
-        raise SetFileError(f"{file} is missing")
-    return SetFile(files[file], file, name, version, epoch)
 
 
 def _random(rng: Randomness, rows: int, width: int) -> Rows:

@@ -11,6 +11,7 @@ from typing import ClassVar, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import msgpack
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows
@@ -70,8 +71,8 @@ def evaluated_rows(key: SecretKey, batch: publishing.EntryBatch, recipe: Recipe,
 def rows_of(secret: bytes, batch: publishing.EntryBatch) -> Rows:
     """`evaluated_rows`, in a worker process or here; `secret` is whether for a filter, the recipe and the key
     of mode VOPRF."""
-    recipe, scalar = Recipe.unpack(secret[1:])
-    return evaluated_rows(SecretKey(Mode.VOPRF, scalar), batch, recipe, bool(secret[0]))
+    filtered, recipe, scalar = msgpack.decode(secret, type=tuple[bool, Recipe, bytes])
+    return evaluated_rows(SecretKey(Mode.VOPRF, scalar), batch, recipe, filtered)
 
 
 def list_build(key: SecretKey, recipe: Recipe, filtered: bool) -> ListBuild:
@@ -84,8 +85,8 @@ def list_build(key: SecretKey, recipe: Recipe, filtered: bool) -> ListBuild:
         batch=BATCH,
         shared=SHARED,
         products=1,
-        plan=b"\0".join([key.public.element, *tags, recipe.pack()]),
-        task=(rows_of, bytes([filtered]) + recipe.pack() + key.reveal()),
+        plan=b"\0".join([key.public.element, *tags, msgpack.encode(recipe)]),
+        task=(rows_of, msgpack.encode((filtered, recipe, key.reveal()))),
         write=_write_filter if filtered else partial(_write_labelled, key, recipe),
     )
 

@@ -39,6 +39,7 @@ from blindmatch_protocol.contract.publishing import joined, whole
 from blindmatch_protocol.crypto.symmetric import TAG_LENGTH, seal, unseal
 from blindmatch_protocol.designs import deltas
 from blindmatch_protocol.designs.facts import ACCOUNT, EPOCH, QUERY_TIME, SET_SIZE, leaks
+from blindmatch_protocol.designs.plain_scan import AsksNobody
 from blindmatch_protocol.designs.threshold_psi.shares import (
     SHARE_BYTES,
     DeviceShares,
@@ -371,7 +372,7 @@ VOUCHING: Final = bm.Vouching(
 )
 
 
-class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
+class ThresholdPsi(AsksNobody[Setup, DeviceKey, None, None]):
     """The design."""
 
     info = bm.Info(
@@ -387,8 +388,6 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
         evaluation=bm.Evaluation.LOCAL,
         vouching=VOUCHING,
     )
-    requests: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {}
-    replies: ClassVar[Mapping[bm.Role, tuple[type[bm.Message], ...]]] = {}
     vouchers: ClassVar[tuple[type[bm.Message], ...]] = (Voucher,)
     device_state: ClassVar[type[bm.Message]] = DeviceKey
     opener: ClassVar[type[ThresholdOpener]] = ThresholdOpener
@@ -501,9 +500,6 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
                 raise SetFileError(f"parameter {one.name}: must be there, and {one.least} to {one.most}")
         return values
 
-    def epoch_of(self, setup: Setup) -> int:
-        return setup.epoch
-
     def stated(self, setup: Setup) -> bm.Stated:
         return bm.Stated(setup.parameters, entries=setup.entries)
 
@@ -518,9 +514,6 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
 
     def expires(self, setup: Setup) -> int | None:
         return setup.parameters[bm.KEY_EXPIRES] or None
-
-    def open_role(self, role: bm.Role, files: bm.Buffers) -> None:
-        raise bm.DesignError(f"design {self.info.name} has no role {role}")
 
     def open_opener(self, files: bm.Buffers) -> bm.Opener:
         file = plain_list.open_file(self.info, files, KEY_FILE, None)
@@ -566,21 +559,6 @@ class ThresholdPsi(bm.Design[Setup, DeviceKey, None, None]):
 
     def _shares(self, state: DeviceKey, setup: Setup) -> DeviceShares:
         return DeviceShares(state.key, setup.period, self.threshold(setup))
-
-    def receive(
-        self, session: None, setup: Setup, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
-    ) -> bm.Step[None]:
-        raise ProtocolError(_VOUCHER, "nobody is asked", "reply")
-
-    def answer(
-        self,
-        role: bm.Role,
-        state: None,
-        requests: Sequence[bm.Request],
-        rng: bm.Randomness,
-        executor: bm.Executor | None,
-    ) -> bm.Answer:
-        raise bm.DesignError(f"design {self.info.name} has no role {role}")
 
 
 def _secret(file: SetFile) -> Rows:

@@ -17,15 +17,14 @@ pictures, which share values of their bands, far more.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping
 from functools import partial
 from math import comb
 from typing import Final
 
 import numpy as np
-from msgspec import Struct
-from msgspec.structs import asdict, astuple
+from msgspec import Struct, msgpack
+from msgspec.structs import asdict
 
 from blindmatch_protocol.codec import Buffer, Rows
 from blindmatch_protocol.codec.errors import DesignError
@@ -116,7 +115,6 @@ BATCH: Final = 1024
 SHARED: Final = 1 << 12
 """Entries from which on worker processes compute: to start them takes as long as to evaluate some 500."""
 TOKEN_BYTES: Final = 4
-_NUMBERS = struct.Struct(">4I")
 _UNIT = shares.STORE_KEY_BYTES
 """Bytes of a store key, of a mask and of a value; rows are so many times as long."""
 _OWN = shares.LABEL_KEY_BYTES
@@ -167,22 +165,20 @@ def evaluated_rows(key: SecretKey, batch: publishing.EntryBatch, tokening: Token
 
 def rows_of(secret: bytes, batch: publishing.EntryBatch) -> Rows:
     """`evaluated_rows`, here or in a worker process; `secret`: tokening, recipe and the key of mode VOPRF."""
-    tokening = Tokening(*_NUMBERS.unpack_from(secret))
-    recipe, scalar = Recipe.unpack(secret[_NUMBERS.size :])
+    tokening, recipe, scalar = msgpack.decode(secret, type=tuple[Tokening, Recipe, bytes])
     return evaluated_rows(SecretKey(Mode.VOPRF, scalar), batch, tokening, recipe)
 
 
 def list_build(key: SecretKey, tokening: Tokening, recipe: Recipe) -> ListBuild:
     """How a list becomes the files of token-psi."""
-    numbers, tags = repr(astuple(tokening)).encode(), shares.TAGS
     return ListBuild(
         key,
         width=(2 * len(recipe.epochs) * tokening.bands + tokening.needed) * _UNIT + _OWN,
         batch=BATCH,
         shared=SHARED,
         products=tokening.bands,
-        plan=b"\0".join([b"rows/2", key.public.element, numbers, INPUT_TAG, *tags, recipe.pack()]),
-        task=(rows_of, _NUMBERS.pack(*astuple(tokening)) + recipe.pack() + key.reveal()),
+        plan=b"\0".join([key.public.element, INPUT_TAG, *shares.TAGS, msgpack.encode((tokening, recipe))]),
+        task=(rows_of, msgpack.encode((tokening, recipe, key.reveal()))),
         write=partial(_write, key, tokening, recipe),
     )
 

@@ -203,9 +203,6 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
     def check_setup(self, setup: S, progress: bm.Progress = bm.no_progress) -> None:
         setup.check(progress)
 
-    def epoch_of(self, setup: S) -> int:
-        return setup.epoch
-
     def stated(self, setup: S) -> bm.Stated:
         keys = {role: key.element for role, key in setup.keys.shares.items()}
         return bm.Stated(setup.parameters, keys, setup.entries)
