@@ -269,12 +269,7 @@ class Device(Messages):
 
     def prove_absence(self, recipient: str, data: bytes) -> AbsenceProof:
         """Send a picture as any other, and prove that its hash is not on the list if it is not.
-
-        Raises:
-            PictureError: if it cannot be decoded; nothing is sent then.
-            AbsenceError: if nothing can be proven: of this design, or since the picture matched.
-            DeviceError, ServiceError: as `send_picture`, or if the roles give no answer.
-        """
+        Raises as `check_provable`, `send_picture` and `messages.prove_absence`."""
         item = Picture.from_bytes(data)
         check_provable(self._base.design, item)
         return prove_absence(self._matcher, item, self.send_picture(recipient, data))

@@ -59,7 +59,6 @@ class RefusedError(ServiceError):
     Args:
         status: the gRPC status, e.g. ``"RESOURCE_EXHAUSTED"``.
         detail: the party's own words, cut and made printable.
-        advice: what can be done.
         retry_after_ms: after which the party, asked too often, would answer; None if it did not say.
     """
 

@@ -153,7 +153,6 @@ class DeviceConfig(Struct, frozen=True):
         curator: the public key that signs its epochs, Ed25519, 32 bytes; it comes with the app.
         mode: what is done with a picture that cannot be matched now.
         unreadable: what is done with an attachment that is no picture.
-        round_deadline_s: for one role's answer.
         key: what the store is locked with; None: a key file beside it, which protects nothing by itself.
         cover: when and how large reports leave, with cover in between; None: at once, which shows when.
         endorsement: who must have endorsed an entry; None: nobody, so that the curator's word is enough.
@@ -386,7 +385,6 @@ class Base(Redacted, Struct, frozen=True):
     """One account on one device.
 
     Attributes:
-        clock_ms: Unix time in milliseconds.
         trace: gets what an audit needs; it holds secrets.
     """
 

@@ -17,8 +17,6 @@ from msgspec import Struct, field
 
 
 class Purpose(StrEnum):
-    """Why a request left the device."""
-
     ACCOUNT = "account"
     ENROLMENT = "enrolment"
     MESSAGE = "message"
@@ -35,11 +33,8 @@ class EgressRecord(Redacted, Struct, frozen=True):
 
     Attributes:
         sequence: number of the record, from 0 on, over all parties.
-        method: full gRPC method name.
         item: number of the picture it was sent for, or None.
         requests: the serialised protobuf messages that were sent, in order.
-        reply_bytes: length of all serialised replies.
-        at_ms: Unix time in milliseconds.
         unkept_bytes: length of requests that were sent and not kept.
         failed: whether the call ended in an error, so that it may be made again.
     """
@@ -92,8 +87,6 @@ class SessionTrace(Redacted, Struct, frozen=True):
     """One picture's matching session, enough to run it again. Holds secrets: it never leaves the device.
 
     Attributes:
-        state_before: the account's device state, encoded.
-        tape: all randomness the session took.
         rounds: what was sent and received; the last may lack replies if it failed.
         outcome: None if the session failed.
     """
@@ -129,9 +122,6 @@ class EnrolmentTrace(Redacted, Struct, frozen=True):
     """An account's enrolment, enough to make it again. Holds secrets: it never leaves the device.
 
     Attributes:
-        key: what it belongs to.
-        state_before: the account's device state before it, encoded.
-        tape: all randomness it took.
         bodies: canonical encodings of what each role is to hold.
     """
 

@@ -62,7 +62,6 @@ class VerifierKey(Struct, frozen=True):
 
     Attributes:
         name: whose it is, a schema-less URL by custom.
-        kind: signature type, one of `KEY_BYTES`.
     """
 
     name: str

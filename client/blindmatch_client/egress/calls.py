@@ -36,7 +36,6 @@ class Method(Struct, Generic[Q, P], frozen=True):
     """A gRPC method.
 
     Attributes:
-        path: its full name.
         request, reply: the messages it takes and gives.
         line: what it is called on a line, on which it is then called; empty for most.
     """
@@ -352,9 +351,7 @@ class Replies:
 
 
 def _framed(field: str, request: bytes) -> bytes:
-    length, size = bytearray(), len(request)
-    while size > 0x7F:
-        length.append(size & 0x7F | 0x80)
-        size >>= 7
-    tag = pb.Ask.DESCRIPTOR.fields_by_name[field].number << 3 | 2
-    return bytes([tag, *length, size]) + request
+    ask = pb.Ask()
+    getattr(ask, field).SetInParent()
+    getattr(ask, field).MergeFromString(request)
+    return ask.SerializeToString()

@@ -207,8 +207,6 @@ class Egress:
     Args:
         credentials: the authority and the device's own certificate.
         recorder: keeps every call, before it goes out.
-        clock_ms: Unix time in milliseconds.
-        sleep: waits so many seconds.
 
     Every call raises `ServiceUnavailableError` (also if no address of the party is known), `RefusedError` or
     `MisbehavedError` of the party.

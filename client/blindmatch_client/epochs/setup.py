@@ -82,7 +82,6 @@ class SetupStore:
         return _opened(whole, manifest)
 
     def keep_only(self, epoch: int) -> None:
-        """Remove every other epoch."""
         for folder in list(self._folder.iterdir()):
             if folder != self._of(epoch):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -116,8 +115,6 @@ def _check_names(manifest: EpochManifest) -> None:
 
 
 class _Source(Struct, frozen=True):
-    """Where an epoch's files come from."""
-
     egress: Egress
     party: Party
     epoch: int

@@ -47,8 +47,6 @@ T = TypeVar("T")
 
 
 class Kind(StrEnum):
-    """What was wrong."""
-
     UNSIGNED = "not signed by the curator"
     OLDER = "an older epoch"
     FORKED = "two histories"
@@ -141,8 +139,6 @@ _CLOCK: Final = "It is not used before; if that time has passed, set this device
 
 
 class Stage(StrEnum):
-    """How far an offer is trusted."""
-
     ASKED = "asked"
     SIGNED = "signed"
     ORDERED = "ordered"
@@ -153,8 +149,6 @@ class Stage(StrEnum):
 
 
 class Step(StrEnum):
-    """What is held against what."""
-
     MANIFEST = "manifest"
     ORDER = "order"
     LOG = "log"

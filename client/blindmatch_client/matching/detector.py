@@ -47,8 +47,6 @@ T = TypeVar("T")
 
 
 class Cause(StrEnum):
-    """Why a picture is undecided."""
-
     UNAVAILABLE = "unavailable"
     """A role could not be reached, was slow or refused, or what was carried from it cannot be opened, or its
     design distrusts nobody: asking again may help."""
@@ -266,7 +264,6 @@ class MatchingExchange(Struct, frozen=True):
     """Exchanges one picture's rounds with the roles of a design; all roles of a round are asked at once.
 
     Attributes:
-        deadline_s: for one role's answer.
         request_id: 16 bytes, the same whenever this picture is asked about; for designs whose server learns.
     """
 

@@ -200,34 +200,23 @@ class EndedError(DeviceError):
 
 
 class MatchingClient:
-    """Matches an account's pictures."""
-
     def __init__(self, base: Base) -> None:
         self._base = base
         self._design = base.design
-        self._record = AdoptionRecord(base.store, base.design)
+        self.record = AdoptionRecord(base.store, base.design)
         sealing = base.config.centre.sealing if base.config.centre else None
         self._transparency = Transparency(base.store, base.config.log, base.config.curator, sealing)
-        self._adoption = Adoption(base, self._design.info.setup_host, self._record, self._transparency)
+        self._adoption = Adoption(base, self._design.info.setup_host, self.record, self._transparency)
         self._enrolling = Enrolling(base)
         self._detector: Detector | None = None
         self._detecting: Callable[..., Detector]
-        self._epoch = 0
+        self.epoch = 0
         self._ends = 0
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="match")
 
     def close(self) -> None:
         """End the threads that a design's steps are spread over."""
         self._threads.shutdown()
-
-    @property
-    def epoch(self) -> int:
-        return self._epoch
-
-    @property
-    def record(self) -> AdoptionRecord:
-        """What was adopted and refused, and whether the roles are trusted."""
-        return self._record
 
     def refresh(self) -> int:
         """Adopt the current epoch's set if it is not adopted, do the offline phase, and have every role hold
@@ -237,7 +226,7 @@ class MatchingClient:
         self._use(self._adoption.refresh())
         self.prepare()
         self._enrolling.complete()
-        return self._epoch
+        return self.epoch
 
     def prepare(self) -> None:
         """The design's offline phase, if there is a set-up, as `Detector.prepare`. Sends nothing."""
@@ -248,7 +237,7 @@ class MatchingClient:
         """Go on with the roles, or with the log whatever peers told of it, as the user decided."""
         if of is Doubt.LOG:
             self._transparency.keep(self._transparency.view.forgive())
-        self._record.forgive(of)
+        self.record.forgive(of)
         self._detector = None
 
     def to_tell(self, peer: str) -> bytes:
@@ -268,7 +257,7 @@ class MatchingClient:
         held, shown = split.views
         log = self._transparency.view
         stops, cosigned = log.stops(shown.note), log.cosigned(shown.note) is not None
-        before = [one for one in self._record.evidence() if one.kind is Kind.SPLIT]
+        before = [one for one in self.record.evidence() if one.kind is Kind.SPLIT]
         raws = (raw for one in before for raw in ((one.shown,) if stops else (one.shown, one.held)))
         told = (one.text for one in (View(raw).note for raw in raws) if log.cosigned(one))
         if shown.note.text in told or (before and not cosigned):
@@ -276,9 +265,9 @@ class MatchingClient:
         size = Checkpoint.of(held.note).size
         words = f"{peer} was shown another log of the epochs than this device, both of {size} leaves. "
         words += SHOW if stops else DISMISSED if cosigned else UNWITNESSED
-        self._record.keep(Evidence(Kind.SPLIT, size, words, self._base.clock_ms(), shown.shown, held.shown))
+        self.record.keep(Evidence(Kind.SPLIT, size, words, self._base.clock_ms(), shown.shown, held.shown))
         if stops:
-            self._record.doubt(Doubt.LOG, words)
+            self.record.doubt(Doubt.LOG, words)
 
     def ask(self, item: Item, number: int, request_id: bytes, binding: Binding) -> Asked:
         """Ask about a picture, up to where nothing but its outcome is left.
@@ -301,7 +290,7 @@ class MatchingClient:
         except (DeviceError, SetFileError) as error:
             return Undecided(Cause.UNAVAILABLE, error)
         if not isinstance(detection, Verified):
-            return self._judge(detection, self._epoch)
+            return self._judge(detection, self.epoch)
         conclude, epoch = detection.conclude, detection.epoch
         return replace(detection, conclude=lambda: self._judge(conclude(), epoch))
 
@@ -314,8 +303,8 @@ class MatchingClient:
         detector, exchange = self._detecting(seen.append, lambda found: found), self._exchange(number, b"")
         detection = detector.match(item, number, exchange, CERTIFYING)
         self._detector = None  # its account's state may be another one now
-        adopted = self._record.of(self._epoch)
-        if isinstance(self._judge(detection, self._epoch), Undecided) or adopted is None:
+        adopted = self.record.of(self.epoch)
+        if isinstance(self._judge(detection, self.epoch), Undecided) or adopted is None:
             raise DeviceError("the roles gave no answer that can be verified")
         return adopted.signed, seen[-1]
 
@@ -324,7 +313,7 @@ class MatchingClient:
         if not isinstance(detection, Undecided):
             return detection
         if detection.cause is Cause.CHEATED:
-            self._record.doubt(Doubt.ROLES, str(detection.error))
+            self.record.doubt(Doubt.ROLES, str(detection.error))
         if detection.cause is not Cause.BROKEN or isinstance(detection.error, DeviceError):
             return detection
         self._detector = None
@@ -334,7 +323,7 @@ class MatchingClient:
         """Was the picture refused for its epoch, or for an enrolment that is gone, and is that mended now?"""
         if not isinstance(detection, Undecided) or not isinstance(detection.error, RefusedError):
             return False
-        before, enrolled = self._epoch, self._enrolling.sent
+        before, enrolled = self.epoch, self._enrolling.sent
         return detection.error.status == EPOCH_MOVED and (self.refresh(), self._enrolling.sent) != (
             before,
             enrolled,
@@ -342,7 +331,7 @@ class MatchingClient:
 
     def _check_trusted(self) -> None:
         for of in Doubt:
-            if (reason := self._record.doubted(of)) is not None:
+            if (reason := self.record.doubted(of)) is not None:
                 raise DistrustError(reason)
 
     def _ready(self) -> Detector:
@@ -357,7 +346,7 @@ class MatchingClient:
         if self._ended():
             self.refresh()
             if self._ended():
-                raise EndedError(self._epoch, self._ends)
+                raise EndedError(self.epoch, self._ends)
         if not self._enrolling.done:
             self._enrolling.complete()
         assert self._detector is not None
@@ -367,10 +356,10 @@ class MatchingClient:
         return self._base.clock_ms() >= 1000 * self._ends
 
     def _use(self, opened: Opened) -> None:
-        if self._detector is not None and opened.epoch == self._epoch:
+        if self._detector is not None and opened.epoch == self.epoch:
             return
         self._enrolling.use(opened.setup, self._state(opened.epoch))
-        self._epoch, self._ends = opened.epoch, opened.ends
+        self.epoch, self._ends = opened.epoch, opened.ends
         setup = self._design.with_executor(opened.setup, self._threads)
         keeper = self._state(opened.epoch)
         self._detecting = partial(Detector, self._design, setup, keeper, self._base.rng)
@@ -380,7 +369,7 @@ class MatchingClient:
         """The way to the roles for one picture. Where servers do not learn, nothing ties a retry to it."""
         name = request_id if Learner.SERVER in self._design.info.learns else b""
         deadline_s = self._base.config.round_deadline_s
-        return MatchingExchange(self._base.egress, self._design, self._epoch, number, deadline_s, name)
+        return MatchingExchange(self._base.egress, self._design, self.epoch, number, deadline_s, name)
 
     def _state(self, epoch: int) -> DesignState:
         info = self._design.info

@@ -79,7 +79,6 @@ class Contact(Struct, frozen=True):
     """What is known of a peer's key.
 
     Attributes:
-        peer: the account's name.
         number: the safety number with the key that is in use, 60 digits.
         verified: whether it was compared, or came with the configuration.
         offered: the number with another key that somebody has shown as the peer's; empty if nobody has.

@@ -279,12 +279,7 @@ class Messages:
     def send_file(self, to: str, path: Path, text: str = "") -> Sent:
         """Send a file of up to 100 MiB. One that may be a picture is sent as one; a larger one is never
         whole in memory.
-
-        Raises:
-            PictureError: if it is no picture and the policy is to refuse, or too large; nothing was sent.
-            StoreError: if it cannot be read, or not be kept until it is sent.
-            RefusedError, MessengerError, ReportRefusedError: as `send_picture`.
-        """
+        Raises as `send_picture`; `StoreError` if it cannot be read, or not be kept until it is sent."""
         return _only(self._attach([to], *self._take_file(to, path), text))
 
     def send_files(self, group: Sequence[str], paths: Sequence[Path], text: str = "") -> list[Sent]:

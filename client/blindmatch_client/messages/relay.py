@@ -198,8 +198,6 @@ _PUBLISHED: Final = "pre_keys_published"
 
 
 class Upkeep(Struct, frozen=True):
-    """The pre-keys of one account."""
-
     keeper: AccountKeeper
     store: Store
     relay: RelayClient
@@ -225,7 +223,6 @@ class Upkeep(Struct, frozen=True):
         return self.store.get(_PUBLISHED) is not None
 
     def is_due(self) -> bool:
-        """Is it time to `publish` again?"""
         kept = self.store.get(_PUBLISHED)
         if kept is None:
             return False

@@ -101,7 +101,6 @@ class Sender(Struct, frozen=True):
 
         Args:
             message_ids: a fresh id for each recipient; there must be a session with each.
-            text: the same for all.
         """
         now, sent = self.base.clock_ms(), []
         with self.keeper.saving() as account:

@@ -86,12 +86,7 @@ class Account(OwnKeys):
             commitment: that `commit` has made of it, if it was called before.
             unopened: ids of messages of the recipient's that could not be opened; a session is started then.
 
-        Raises:
-            BundleNeededError: if there is no session, or one is to be started, and no bundle.
-            NotFrankedError: if the mode needs a key of the recipient's, and there is none.
-            BundleRefusedError: if the bundle is not in order.
-            IdentityChangedError: if the bundle's identity key is not the pinned one.
-            MalformedError: if the content or a name breaks a rule of its encoding.
+        Raises the `MessengerError` whose text says what is wrong.
         """
         if bundle is not None:
             self._check_bundle(recipient, bundle)
@@ -103,7 +98,7 @@ class Account(OwnKeys):
         elif bundle is not None:
             key = key_of(bundle.identity, bundle.franking_key) if self._franking.needs_keys else ()
             plain = self._plain(recipient, content, commitment, key, True, unopened)
-            names = framed(self._name) + framed(recipient)
+            names = framed(self.name) + framed(recipient)
             # of its own one-time pre-keys none is used, and the library would compute every public key twice
             model = self._keys.model.model_copy(update={"pre_keys": frozenset()})
             own = KeyAgreement.from_model(model, *AGREEMENT)
@@ -128,20 +123,8 @@ class Account(OwnKeys):
         return self.unseal(sender, sealed).content
 
     def unseal(self, sender: str, sealed: bytes) -> Franked:
-        """The plaintext of a message from `sender`, with its commitment checked.
-
-        Raises:
-            MalformedError: if the message or its content is not canonical.
-            NoSessionError: if it belongs to a session that is not known (any more).
-            PreKeyUnavailableError: if it starts a session with a pre-key that is not there, or used.
-            IdentityChangedError: if it starts a session under another key than the pinned one.
-            TooManyFirstsError: if it starts one session too many without a one-time pre-key.
-            NotAuthenticError: if it was altered, or is not from `sender` to this account.
-            ReplayedMessageError: if it was decrypted before, or its key is no longer kept.
-            TooManySkippedError: if it claims to follow more than 1,000 lost ones.
-            CommitmentError: if it is authentic but its commitment does not bind its content.
-            NotFrankedError: if the sender's key does not vouch for it as the mode wants.
-        """
+        """The plaintext of a message from `sender`, with its commitment checked. Raises the `MessengerError`
+        whose text says what is wrong."""
         try:
             message = SealedMessage.decode(sealed)
         except ProtocolError as error:
@@ -172,7 +155,7 @@ class Account(OwnKeys):
         own = (self._franking.key,) if introduces and self._franking.needs_keys else ()
         try:
             content.check()
-            made = commitment or commit(content, self._name, recipient)
+            made = commitment or commit(content, self.name, recipient)
             franked = Franked(content, self._franking.proof(made, recipient_key), own, unopened)
             return Plain(pad_text(franked.encode()), made)
         except ProtocolError as error:
@@ -186,7 +169,7 @@ class Account(OwnKeys):
             franked = Franked.decode(unpad_text(padded))
         except ProtocolError as error:
             raise errors.MalformedError(error) from None
-        if verify_content(commitment, franked.content, sender, self._name) != Passed():
+        if verify_content(commitment, franked.content, sender, self.name) != Passed():
             raise errors.CommitmentError
         key = self._peers[sender].franking_key if sender in self._peers else ()
         if self._franking.needs_keys and franked.key:
@@ -201,7 +184,7 @@ class Account(OwnKeys):
         bundle.checked()  # no key that is none is kept as one that somebody has shown
         if self.peer_identity(recipient) not in (None, bundle.identity):
             raise errors.IdentityChangedError(bundle.identity)
-        if bundle.identity == self._identity:
+        if bundle.identity == self.identity:
             raise errors.BundleRefusedError
 
     def _accept(self, sender: str, message: SealedMessage) -> tuple[Session, bytes]:
@@ -211,7 +194,7 @@ class Account(OwnKeys):
         if self.peer_identity(sender) not in (None, initial.identity):
             raise errors.IdentityChangedError(initial.identity)
         self._check_first(sender, message.session, initial)
-        return accept(self._keys, message, framed(sender) + framed(self._name))
+        return accept(self._keys, message, framed(sender) + framed(self.name))
 
     def _check_first(self, sender: str, session: bytes, initial: InitialHeader) -> None:
         started = self._peers[sender].accepted if sender in self._peers else ()
@@ -254,7 +237,7 @@ class Account(OwnKeys):
         keys["pre_keys"] = sorted(cast("list[str]", keys["pre_keys"]))  # a set: its order says nothing
         return AccountState(
             version=DUMP_VERSION,
-            name=self._name,
+            name=self.name,
             rotated_at=self._rotated_at,
             keys=json.dumps(keys, sort_keys=True).encode(),
             withdrawn=tuple(WithdrawnState(key, at) for key, at in sorted(self._withdrawn.items())),

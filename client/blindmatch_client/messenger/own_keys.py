@@ -39,12 +39,7 @@ _RNG: Final[Randomness] = system_randomness()
 
 
 class OwnFranking:
-    """The franking of one account.
-
-    Args:
-        franking: the mode, and the judge.
-        identity: the private identity key.
-    """
+    """The franking of one account."""
 
     def __init__(self, franking: Franking, identity: bytes) -> None:
         self._mode, self._judge, self._identity = franking.mode, franking.judge, identity
@@ -113,38 +108,27 @@ AGREEMENT: Final = (x3dh.IdentityKeyFormat.CURVE_25519, x3dh.HashFunction.SHA_25
 
 
 class OwnKeys(Peers):
-    """They, beside the peers' keys."""
-
     __slots__ = (
         "_core_changed",
         "_franking",
-        "_identity",
         "_keys",
-        "_name",
         "_rotated_at",
         "_withdrawn",
+        "identity",
+        "name",
     )
 
     def __init__(self, name: str, keys: KeyAgreement, rotated_at: int) -> None:
         super().__init__()
-        self._name = name
+        self.name = name
         self._keys = keys
         # the library's bundle would compute the public key of every one-time pre-key
         own = private_identity(keys)
-        self._identity = xeddsa.priv_to_curve25519_pub(own)
+        self.identity = xeddsa.priv_to_curve25519_pub(own)
         self._rotated_at = rotated_at
         self._withdrawn: dict[bytes, int] = {}
         self._core_changed = True
         self._franking = OwnFranking(Franking(), own)
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def identity(self) -> bytes:
-        """The public identity key, 32 bytes."""
-        return self._identity
 
     @property
     def franking_key(self) -> FrankingKey:

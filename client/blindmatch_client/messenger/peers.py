@@ -69,7 +69,6 @@ class Session(Redacted, Struct, frozen=True, eq=False):
     """A session's state.
 
     Args:
-        id: its name on the wire.
         initial: the header that goes with every message until the first answer.
         seen: the peer's ratchet keys, the latest last.
     """

@@ -42,8 +42,6 @@ class ComplaintError(DeviceError):
 
 
 class ComplaintState(StrEnum):
-    """How far a complaint is."""
-
     WAITING = "waiting"
     RECEIVED = "at the centre"
     REFUSED = "refused"
@@ -76,8 +74,6 @@ NO_COMPLAINTS: Final = _All(()).encode()
 
 
 class Complaints(Struct, frozen=True):
-    """One account's complaints."""
-
     base: Base
 
     def complain(self, report_id: bytes, text: str) -> Complaint:

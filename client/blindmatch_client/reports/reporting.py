@@ -142,8 +142,6 @@ class _Voucher(Message, tag=0xEA, name="device/voucher"):
 
 
 class Reporting:
-    """An account's reports and vouchers."""
-
     def __init__(self, base: Base, keeper: AccountKeeper, files: Files) -> None:
         centre = base.config.centre
         self._files = files
@@ -281,7 +279,6 @@ class Reporting:
         return self.vouchers() + len(self.files())
 
     def files(self) -> set[str]:
-        """Sealed reports that are still needed."""
         return {one.file for one in self._held().reports if one.file}
 
     def standing(self) -> list[ReportStanding]:

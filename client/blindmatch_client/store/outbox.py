@@ -37,8 +37,6 @@ from blindmatch_client.store.store import Store
 
 
 class SendState(StrEnum):
-    """How far a message is."""
-
     QUEUED = "queued"
     SEALED = "sealed"
     SENT = "sent"
@@ -47,8 +45,6 @@ class SendState(StrEnum):
 
 
 class MatchState(StrEnum):
-    """How far the matching of its picture is."""
-
     NONE = "none"
     DUE = "due"
     DECIDED = "decided"
@@ -59,7 +55,6 @@ class Attached(Redacted, Struct, eq=False):
     """An attachment on its way out, one for all messages that bear it.
 
     Attributes:
-        matching: how far its matching is.
         file: the sealed attachment on this device; None once no message needs it.
         ref: names the blob as the relay knows it, once it is `uploaded`; None with `file`.
         outcome: of matching, with the epoch it was asked in and the time, once it is DECIDED.
@@ -186,8 +181,6 @@ class _Kept(Message, tag=0xE1, name="device/attached"):
 
 
 class Outbox:
-    """The rows of outgoing messages."""
-
     def __init__(self, store: Store, design: AnyDesign) -> None:
         self._store = store
         self._design = design
@@ -202,8 +195,6 @@ class Outbox:
         """Queue a message to each recipient. Attachments are numbered from 0 on.
 
         Args:
-            message_ids: a fresh id for each recipient.
-            at_ms: Unix time in milliseconds.
             attached: the attachment, the same for all, which gets its number here.
         """
         with self._store.transaction():
@@ -225,11 +216,7 @@ class Outbox:
         return row
 
     def requeue(self, recipient: str, draw_id: Callable[[], bytes]) -> None:
-        """Queue again what is sealed for `recipient`, whose sessions end in the same transaction.
-
-        Args:
-            draw_id: gives a fresh message id.
-        """
+        """Queue again what is sealed for `recipient`, whose sessions end in the same transaction."""
         for row in self.waiting():
             if row.recipient == recipient and row.state is SendState.SEALED:
                 row.message_id, row.state, row.sealed = draw_id(), SendState.QUEUED, b""
@@ -269,7 +256,6 @@ class Outbox:
         return self._store.one(query, attached.item) is not None
 
     def files(self) -> set[str]:
-        """Sealed attachments that are still needed."""
         rows = self._store.all("SELECT opened(body, 'attached.body', item) FROM attached")
         return {_Kept.decode(body).file for (body,) in rows}
 

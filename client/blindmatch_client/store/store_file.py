@@ -183,7 +183,6 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

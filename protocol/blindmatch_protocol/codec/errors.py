@@ -46,7 +46,6 @@ class GroupError(BlindmatchError):
     are known to be good, the elements are to blame.
 
     Args:
-        operation: what was computed.
         row: the first row it failed on.
     """
 

@@ -67,12 +67,8 @@ def answered(
     rng: Randomness,
     executor: Executor | None = None,
 ) -> tuple[Message, Verdict | None]:
-    """The role's reply to one request, and what it learnt.
-
-    Raises:
-        ProtocolError: the one that it answers with.
-        DesignError: if it does not give one reply.
-    """
+    """The role's reply to one request, and what it learnt. Raises the `ProtocolError` that it answers with;
+    `DesignError` if it does not give one reply."""
     answer = design.answer(role, state, [request], rng, executor)
     if len(answer.replies) != 1:
         raise DesignError(f"design {design.info.name} gives {len(answer.replies)} replies to one request")

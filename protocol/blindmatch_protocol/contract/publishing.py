@@ -86,17 +86,13 @@ def no_progress(done: int, total: int) -> None:
 class Writer(Protocol):
     """Where a file's bytes go, in order."""
 
-    def write(self, data: Buffer, /) -> object:
-        """Append `data`."""
-        ...
+    def write(self, data: Buffer, /) -> object: ...
 
 
 class Workspace(Protocol):
     """Makes the files of a build; nothing it made is visible to others before the build is published."""
 
-    def create(self, name: str) -> Writer:
-        """A new, empty file in the result."""
-        ...
+    def create(self, name: str) -> Writer: ...
 
     def scratch(self, name: str, size: int) -> memoryview:
         """A zeroed, writable buffer of `size` bytes that does not become part of the result."""
@@ -134,11 +130,9 @@ class EntryBatch(Redacted, Struct, frozen=True):
         return len(self.hashes)
 
     def part(self, start: int, stop: int) -> EntryBatch:
-        """The entries `start` to `stop` - 1."""
         return self.take(slice(start, stop))
 
     def take(self, rows: slice | npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> EntryBatch:
-        """These entries."""
         return EntryBatch(self.hashes[rows], self.ids[rows], self.salts[rows])
 
 
@@ -150,9 +144,7 @@ _NOTHING = EntryBatch(
 class EntrySource(Protocol):
     """A list that can be read again from any place, so that a build can be resumed."""
 
-    def __len__(self) -> int:
-        """Number of entries."""
-        ...
+    def __len__(self) -> int: ...
 
     def batches(self, size: int, start: int = 0) -> Iterator[EntryBatch]:
         """Batches of `size` entries (the last may be smaller) from entry `start` on, in a fixed order."""
@@ -185,7 +177,6 @@ def whole(entries: EntrySource, size: int, progress: Progress = no_progress) -> 
 
 
 def joined(parts: Iterable[EntryBatch]) -> EntryBatch:
-    """Entries one after the other."""
     columns = zip(*((one.hashes, one.ids, one.salts) for one in (_NOTHING, *parts)), strict=True)
     return EntryBatch(*map(np.concatenate, columns))
 
@@ -240,10 +231,7 @@ def spread(
     """Call `work(start, stop)` for stretches that cover `rows` rows; results in the order of the rows.
 
     Without an executor, or with too few rows to share, it is one call here; with no rows it is none. Tasks
-    see the context variables that are set here.
-
-    Raises:
-        Exception: whatever `work` raised first, in the order of the rows.
+    see the context variables that are set here. Raises what `work` raised first, in the rows' order.
     """
     if rows == 0:
         return []
@@ -259,10 +247,7 @@ def ahead(
 ) -> Iterator[T]:
     """`work(item)` for each item, in order; with an executor, while earlier results are being used.
 
-    At most 2 * `together` items are read ahead. Tasks see the context variables that are set here.
-
-    Raises:
-        Exception: whatever `work` raised first, in the order of the items.
+    At most 2 * `together` items are read ahead. Raises as `spread`, and tasks see the same.
     """
     if executor is None:
         yield from map(work, items)

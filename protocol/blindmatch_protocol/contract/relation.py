@@ -96,7 +96,6 @@ class Equal(_Declared, frozen=True):
 
     @property
     def distance(self) -> int:
-        """No bit differs."""
         return 0
 
     @property
@@ -115,7 +114,6 @@ class Near(_Declared, frozen=True):
 
     @property
     def distance(self) -> int:
-        """`within`."""
         return self.within
 
     @property
@@ -127,7 +125,6 @@ class Category(Described, _Declared, frozen=True):
     """The item itself is of a kind that a classifier recognises; no entry has part in it.
 
     Attributes:
-        name: of the category.
         threshold: the least score that counts.
         score: of an item; the design and the oracle compute the same.
     """

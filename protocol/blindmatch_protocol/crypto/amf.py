@@ -80,7 +80,6 @@ def secret_key(seed: bytes) -> bytes:
 
 
 def public_key(secret: bytes) -> bytes:
-    """The public key of a secret one."""
     return sodium.multiply_base(secret)
 
 

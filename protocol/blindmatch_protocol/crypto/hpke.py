@@ -54,7 +54,6 @@ def seal(public: bytes, info: bytes, plaintext: bytes, ephemeral: bytes) -> byte
     Args:
         public: X25519 public key, 32 bytes.
         info: binds the message to what both sides know.
-        plaintext: any bytes.
         ephemeral: 32 fresh random bytes, used for nothing else.
 
     Raises:
@@ -93,13 +92,7 @@ def seal_answered(
     public: bytes, info: bytes, plaintext: bytes, ephemeral: bytes, label: bytes
 ) -> tuple[bytes, bytes]:
     """Seal as `seal`, for answers: the sealed message, and the secret, 48 bytes, that they are opened with.
-
-    Args:
-        label: of the answers' secret.
-
-    Raises:
-        ValueError: if `public` is no key, or one of small order.
-    """
+    `label` is that of the answers' secret."""
     enc, shared = _encapsulated(public, ephemeral)
     key, nonce, exporter = _schedule(_ANSWERED_ID, 16, shared, enc + public, info)
     secret = enc + _expand(_ANSWERED_ID, exporter, b"sec", label, 16)

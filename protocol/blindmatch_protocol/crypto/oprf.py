@@ -239,10 +239,7 @@ def evaluate(key: SecretKey, inputs: Sequence[bytes], executor: Executor | None 
 
     RFC 9497, sections 3.3.1 and 3.3.2. One hash to the group and one multiplication an input, and these two
     alone go over the executor: the hashing around them holds the interpreter's lock.
-
-    Raises:
-        ProtocolError: if an input is longer than 65,535 bytes.
-        GroupError: `InvalidInputError`, if an input hashes to the identity (nobody knows one that does).
+    Raises as `blind`.
     """
     check_inputs(inputs, "oprf/evaluate")
     uniform = hash_inputs_to_uniform(inputs, key.mode)

@@ -161,8 +161,6 @@ class Recipe(Struct, frozen=True):
     """What the rows of a file depend on besides the entries and the key.
 
     Attributes:
-        epoch: of the file.
-        signatures: in a label.
         earlier: epochs of the files before it; rows tell where an entry would lie in each of them, too.
     """
 

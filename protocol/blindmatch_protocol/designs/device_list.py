@@ -25,13 +25,7 @@ THE_LIST: Final = bm.Fact(
 
 
 class Setup(Redacted, Struct, frozen=True):
-    """The opened set-up.
-
-    Attributes:
-        file: the list's file.
-        listed: the list in it.
-        index: of the list, if there is one.
-    """
+    """The opened set-up."""
 
     file: SetFile
     listed: plain_list.PlainList

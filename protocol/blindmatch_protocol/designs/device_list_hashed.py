@@ -49,8 +49,6 @@ EVERY_GUESS: Final = bm.Fact(
 
 
 class Setup(Redacted, Struct, frozen=True):
-    """The opened set-up."""
-
     file: SetFile
 
     @property

@@ -65,9 +65,7 @@ class Limits(Struct, frozen=True):
     """What is decoded at all.
 
     Args:
-        most_bytes: length of the file.
         most_pixels: width times height, as the header claims.
-        formats: accepted formats, of `container.FORMATS`.
     """
 
     most_bytes: int = 32 << 20
@@ -83,7 +81,6 @@ class Decoded(Redacted, Struct, frozen=True, eq=False):
 
     Args:
         pixels: (h, w, 3) uint8, sRGB, contiguous and read-only, oriented as it is shown.
-        format: one of `container.FORMATS`.
         orientation: the Exif orientation that was applied, 1 to 8.
         transparent: whether the file has transparency, which was composited on white.
     """
@@ -100,8 +97,6 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = N
     """Decode the first frame of a JPEG, PNG, WebP or GIF file.
 
     Args:
-        data: the file.
-        limits: what is decoded at all.
         claimed: a media type (``"image/png"``) or file extension (``"png"``) that came with the bytes.
 
     Raises:

@@ -51,7 +51,6 @@ class Fingerprint(Redacted, Struct, frozen=True, eq=False):
     """What PDQ says of a picture; `repr` shows the quality alone.
 
     Args:
-        hash: 32 bytes.
         quality: 0 (featureless) to 100.
         coefficients: (256,) float32, signed distance of each coefficient from the median: positive where the
             bit is one; the smaller its absolute value, the likelier an edit flips the bit.
@@ -261,11 +260,7 @@ def distances(left: Hashes, right: Hashes) -> npt.NDArray[np.uint16]:
 
 def near_pairs(left: Hashes, right: Hashes, most: int) -> npt.NDArray[np.intp]:
     """Index pairs (i, j), shape (k, 2), of hashes at a distance of at most `most`, in order.
-
-    Uses about 8 MiB besides the pairs found.
-
-    Raises:
-        ValueError: for another shape or dtype.
+    Uses about 8 MiB besides the pairs found. Raises as `distances`.
     """
     found = [np.argwhere(block <= most) + np.array([top, 0]) for top, block in _blocks(left, right)]
     return np.concatenate(found) if found else np.empty((0, 2), np.intp)

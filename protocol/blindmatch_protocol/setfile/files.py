@@ -94,22 +94,14 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 class SetFile:
     """A set file whose header, tables, padding and overall digest have been checked.
+    `SetFileError` if it is truncated, altered, or of another format, design, version or epoch.
 
     Args:
-        data: the file.
         name: what to call it in errors.
-        design: the design it must be for.
-        design_version: the version of that design.
         epoch: the epoch it must be for; None accepts any.
 
     Attributes:
-        identity: what the file is for.
-        entries: entries of the list.
         digest: the overall digest, which stands for every byte of the file.
-        sections: the section table.
-
-    Raises:
-        SetFileError: if it is truncated, altered, of another format, design, version or epoch.
     """
 
     __slots__ = ("_checked", "_data", "_name", "digest", "entries", "identity", "sections")
@@ -152,13 +144,7 @@ class SetFile:
 
     def verify(self, progress: Callable[[int], object] = int) -> None:
         """Check every byte of the file now, also of sections that were checked before.
-
-        Args:
-            progress: called with the length of each section that was checked.
-
-        Raises:
-            SetFileError: if one was altered.
-        """
+        `SetFileError` if one was altered. `progress` is called with the length of each section."""
         self._checked.clear()
         for kind, index in self.sections:
             self.section(kind, index)

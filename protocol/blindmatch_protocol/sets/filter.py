@@ -74,7 +74,6 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
     """A filter, opened over its section.
 
     Attributes:
-        count: number of entries.
         starts: entries before bucket 0, 512, ..., uint64.
         unary: bucket sizes, packed bits.
         prints: fingerprints, uint8 (count, 5).

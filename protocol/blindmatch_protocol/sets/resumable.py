@@ -50,10 +50,8 @@ def fill(
 
     Args:
         scratch: `scratch_bytes(n, width)` bytes, zero or left by an earlier call.
-        width: bytes of a row.
         plan: what the rows depend on besides the entries.
         compute: is given the batches whose rows are not there.
-        progress: called after each batch.
     """
     total = len(entries)
     held = np.frombuffer(scratch, np.uint8)

@@ -37,8 +37,6 @@ Verdict: TypeAlias = Passed | Failed | NotAvailable
 
 
 class Check(StrEnum):
-    """The checks, in their order."""
-
     SEALED = "sealed"
     DESIGN = "design"
     REPORTER = "reporter"
@@ -53,8 +51,6 @@ class Check(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What all checks of a report came to."""
-
     PASSED = "passed"
     FAILED = "failed"
     UNAVAILABLE = "unavailable"

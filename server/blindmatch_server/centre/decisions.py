@@ -149,8 +149,6 @@ _COLUMNS: Final = "complaint_id, report_id, account, received_at_ms, text, decis
 
 
 class Settlement(StrEnum):
-    """What came of a complaint."""
-
     UPHELD = "upheld"
     REJECTED = "rejected"
 

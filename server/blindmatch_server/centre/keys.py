@@ -230,7 +230,6 @@ def write_references(
 
     Args:
         second_hashes: by entry id, of those entries whose picture the centre has.
-        progress: called with (done, total) entries.
     """
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)

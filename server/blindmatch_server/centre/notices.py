@@ -108,8 +108,6 @@ _COLUMNS: Final = "notice_id, report_id, account, kind, words, due_at_ms, sent_a
 
 
 class NoticeKind(StrEnum):
-    """What a notice is about."""
-
     REPORTED = "reported"
     UNFOUNDED = "unfounded"
     REVERSED = "reversed"
@@ -120,7 +118,6 @@ class Notice(Struct, frozen=True):
     """A notice to a user.
 
     Attributes:
-        notice_id: 16 bytes.
         words: a reason that was written for them; may be empty.
         due_at_ms: not before.
         sent_at_ms: when the messenger took it; 0 before.

@@ -251,7 +251,6 @@ class CentreConfig(Struct, frozen=True):
 
     Attributes:
         directory: holds its database and the sealed reports; made if it is not there.
-        keys_directory: what `CentreKeys.create` made.
         deployed: the design and epochs that reports may be about; None: no report can pass.
         references: what `write_references` made; None if the centre has no copy of the list.
         openers: files of the design, if it has vouchers, by its name.

@@ -22,8 +22,6 @@ from blindmatch_server.storage.errors import ConflictError, NotFoundError, Preco
 
 
 class State(StrEnum):
-    """Where a report is."""
-
     RECEIVED = "received"
     CHECKED = "checked"
     CONFIRMED = "confirmed"
@@ -34,8 +32,6 @@ class State(StrEnum):
 
 
 class Cause(StrEnum):
-    """What moves a report."""
-
     CHECKS = "the machine checks"
     OPERATOR = "an operator"
     COMPLAINT = "an upheld complaint"
@@ -234,7 +230,6 @@ def verdicts(connection: Connection, report_id: bytes) -> list[str]:
 
 
 def blob_ids(connection: Connection) -> set[bytes]:
-    """Files that belong to a report."""
     return {blob_id for (blob_id,) in connection.execute("SELECT blob_id FROM reports")}
 
 

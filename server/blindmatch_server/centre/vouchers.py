@@ -39,8 +39,6 @@ class Pile(NamedTuple):
 
 
 class VisibleRow(NamedTuple):
-    """A visible voucher."""
-
     number: int
     row: bytes
     is_open: bool
@@ -239,7 +237,6 @@ class Vouchers(Redacted, Struct, dict=True, eq=False):
         return wire.Receipt(report_id=digest[:16], received_at_ms=received)
 
     def wake(self) -> None:
-        """Look for piles that are due."""
         self._due.set()
 
     async def finished(self, seconds: float) -> None:

@@ -31,8 +31,6 @@ _Flags: TypeAlias = npt.NDArray[np.bool_]
 
 
 class Kind(IntEnum):
-    """What a row of the records is."""
-
     ANCHOR = 0  # an entry for which records with identities vouch, below
     PLAIN = 1
     PLAIN_REMOVAL = 2

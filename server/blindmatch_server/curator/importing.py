@@ -43,11 +43,9 @@ class Summary(Struct, frozen=True):
     """What an import, or another change of a list, did.
 
     Attributes:
-        entries: in the list now.
         added: entries that were not in it before.
         removed: entries of the previous list that are gone.
         accepted: valid records that are no deletions.
-        removals: valid records that are deletions.
         duplicates: accepted records whose hash was in the previous list or came before.
         not_half: entries whose number of ones is not 128, as ties at the median leave it.
         digest: of the list, SHA-256 in hex.

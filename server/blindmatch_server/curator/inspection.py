@@ -73,8 +73,6 @@ class Inspection(Struct, frozen=True):
     Attributes:
         name, source_formats, created, next_id: as in the file.
         digest: of hashes, ids and salts, SHA-256 in hex.
-        first_id, last_id: smallest and largest id in use.
-        ones_least, ones_most: fewest and most ones of an entry, of 256.
         not_half: entries that have not 128 ones.
         bit_least, bit_most: the rarest and the most frequent bit position's share of ones, 0 to 1; both are
             near 0.5 if the list is balanced.
@@ -133,7 +131,6 @@ class Difference(Redacted, Struct, frozen=True):
     Attributes:
         adds: entries of the second list whose hash the first one lacks.
         removes: ids, in the first list, of entries whose hash the second one lacks; uint64, ascending.
-        shared: hashes that both have.
         consistent: whether shared hashes have one id and salt in both lists, and added ones ids that are
             new to the first, as when the second was made from it; only then can an update be built.
     """
@@ -170,8 +167,6 @@ _BATCH: Final = 1 << 14
 
 
 class ExportFormat(StrEnum):
-    """Formats that can be exported."""
-
     PDQ = "pdq"
     THREATEXCHANGE = "threatexchange"
 

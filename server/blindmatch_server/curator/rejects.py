@@ -90,8 +90,6 @@ class Place(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """A rejected record."""
-
     place: Place
     reason: Reason
 

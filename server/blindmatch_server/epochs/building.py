@@ -354,18 +354,8 @@ def publish_update(
     how: Publishing, previous: int, adds: bm.EntrySource, removes: Sequence[int], rng: Randomness
 ) -> Publication:
     """Publish the epoch after `previous` as what it adds and removes, or finish an interrupted such build.
-
-    Args:
-        how: it is published; what is endorsed are the entries of the new list.
-        previous: the epoch that is changed; it must be the current one.
-        rng: gives the 32-byte seed of everything random in the build.
-
-    Raises:
-        BuildRunningError, StorageError: as `publish_epoch`.
-        EpochPublishedError, NoPublicationError: if `previous` is not the current epoch, or is none.
-        DamagedPublicationError: if a file of it is damaged.
-        DesignError: if the design cannot be updated, or not by this; or a full set is due.
-    """
+    What is endorsed are the entries of the new list. Raises as `publish_epoch`, if `previous` is not the
+    current epoch, or if the design cannot be updated, or not by this: a full set is due then."""
     base = open_publication(how.folder, previous)
     base.verify()
 

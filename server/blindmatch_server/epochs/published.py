@@ -72,8 +72,6 @@ class Contents(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         setup: names of the files every device gets.
-        roles: names of each role's files.
-        opener: names of the centre's files.
         files: all of them, by name.
     """
 
@@ -273,7 +271,6 @@ def open_publication(
     missing or has another length.
 
     Args:
-        folder: see `building`.
         roles: whose files are opened, with the set-up's, and no others; None for every file there is.
         opener: with `roles`, whether the centre's are, too.
     """

@@ -18,8 +18,6 @@ CLOCK_SKEW_S: Final = 300
 
 
 class CuratorKey(Ed25519Key, frozen=True):
-    """Signs manifests and leaves."""
-
     NAME: ClassVar[str] = "curator"
 
     def sign(self, manifest: EpochManifest) -> SignedManifest:
@@ -39,7 +37,6 @@ class Signer(Struct, frozen=True):
     """Signs an epoch that is published.
 
     Attributes:
-        valid_from: Unix time in seconds.
         valid_seconds: how long nothing but a newer epoch ends this one.
         sealing_key: the centre's, X25519, 32 bytes, which the epoch's leaf names; zeros: it names none.
     """

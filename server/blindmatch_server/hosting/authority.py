@@ -38,8 +38,6 @@ class IdentityError(AuthorityError):
 
 
 class Kind(StrEnum):
-    """What a certificate's holder is."""
-
     RELAY = "relay"
     CENTRE = "centre"
     HOST = "host"

@@ -100,8 +100,6 @@ _LEAST_WRITTEN: Final = 16 << 10
 
 
 class Endpoint:
-    """One method."""
-
     def __init__(
         self, context: ServerContext, descriptor: MethodDescriptor, method: Method, refusals: TokenBuckets
     ) -> None:
@@ -323,8 +321,6 @@ IDLE_SECONDS: Final = 60.0
 
 
 class LineEndpoint(Endpoint):
-    """The method that opens lines."""
-
     def __init__(
         self,
         context: ServerContext,

@@ -52,11 +52,7 @@ class Certificate(Struct, frozen=True):
 
 def certificate_of(auth_context: Mapping[str, Iterable[bytes]]) -> Certificate:
     """The certificate in a gRPC authentication context; `UnauthenticatedError` without a certificate, or with
-    one that does not name exactly one party.
-
-    Args:
-        auth_context: what `grpc.aio.ServicerContext.auth_context` returns.
-    """
+    one that does not name exactly one party."""
     certificates = list(auth_context.get(_CERTIFICATE, ()))
     if len(certificates) != 1:
         raise UnauthenticatedError(_STEP, "a client certificate is needed")

@@ -108,8 +108,6 @@ class ServerContext(Struct, frozen=True):
     """What the handlers of one server share.
 
     Attributes:
-        clock: Unix time in seconds.
-        count: told of every finished call.
         draining: set when the server shuts down.
         hangup: set by SIGHUP; whoever reloads something then clears it.
         is_revoked: is the certificate with this serial number refused now (certificates.py)?

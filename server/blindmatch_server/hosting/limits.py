@@ -42,7 +42,6 @@ class TokenBuckets:
 
     Args:
         rate: of every account but those of `others`, which have their own.
-        clock: Unix time in seconds.
     """
 
     def __init__(self, rate: Rate, clock: Clock, others: Mapping[str, Rate] | None = None) -> None:
@@ -120,9 +119,6 @@ class Places:
     A device may have 1/32 of all, another party 1/4, and all devices together 3/4, so that servers and
     operators are let in beside any number of devices. Once devices hold half of theirs, a device may take one
     only while it has less than 1/512 of all: a dozen accounts fill one half, and 192 more the other.
-
-    Args:
-        most: calls of all accounts.
     """
 
     def __init__(self, most: int) -> None:

@@ -79,8 +79,6 @@ class Metrics:
 
 
 class Tally(Struct):
-    """What one account did with one method."""
-
     calls: int = 0
     bytes_in: int = 0
     bytes_out: int = 0

@@ -118,8 +118,6 @@ OpenServices: TypeAlias = Callable[[ServerContext], AbstractAsyncContextManager[
 
 
 class Running(Struct, frozen=True):
-    """A server that takes calls."""
-
     port: int
     context: ServerContext
 
@@ -279,8 +277,6 @@ class Health:
 
 
 class Reflection:
-    """gRPC's reflection service, for operators."""
-
     descriptor: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 
     def __init__(self, names: Sequence[str]) -> None:

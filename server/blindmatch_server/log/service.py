@@ -42,8 +42,6 @@ _MONTH: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
 class Month(Struct, frozen=True, order=True):
-    """A month of the calendar, in UTC."""
-
     year: int
     month: int
 
@@ -164,15 +162,7 @@ class Log:
 
     async def append(self, request: wire.AppendRequest, call: endpoint.Call) -> wire.LogProof:
         """Append a leaf at the end, or find it where it was appended before; with the proof.
-
-        Raises:
-            NotFoundError: if there is no such stream.
-            ForbiddenError: if the stream is not the caller's.
-            ConflictError: if another leaf stands at the index.
-            PreconditionError: if the log is not that long yet, the leaf is none of this stream, or the log
-                has lost leaves.
-            HostError: if too few witnesses answer to tell whether it has.
-        """
+        `PreconditionError` also if the log has lost leaves, `HostError` if too few witnesses can tell."""
         stream = self._stream(request.origin, APPEND)
         if call.caller is None or call.caller.kind not in stream.rule.appenders:
             raise errors.ForbiddenError(APPEND, "is not the caller's to append to", "origin")

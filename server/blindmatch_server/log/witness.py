@@ -69,9 +69,7 @@ class Witness:
 
     Args:
         folder: holds a checkpoint for each origin; made if it is missing.
-        known: the logs that it watches.
         log: whose server may ask.
-        clock: Unix time in seconds.
     """
 
     descriptor: ServiceDescriptor = wire.DESCRIPTOR.services_by_name["Witness"]
@@ -152,7 +150,6 @@ class WitnessAt(Struct, frozen=True):
 
     Attributes:
         name: how the log calls it in events and refusals.
-        key: what its cosignatures verify with.
     """
 
     name: str
@@ -183,7 +180,6 @@ class Cosigning(Struct):
 
     Args:
         quorum: whether the witnesses whose keys have these names are one.
-        clock: Unix time in seconds.
     """
 
     witnesses: Sequence[WitnessAt]

@@ -45,8 +45,6 @@ Reply: TypeAlias = Answered | ProtocolError | NotEnrolledError
 
 
 class OpenRole(Redacted, Struct, frozen=True):
-    """A role with its opened state."""
-
     design: AnyDesign
     role: Role
     state: Any

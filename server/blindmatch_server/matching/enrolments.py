@@ -64,7 +64,6 @@ class Enrolments:
 
     Args:
         directory: holds them; made if it is needed.
-        most_bytes: of one enrolment.
     """
 
     def __init__(self, design: AnyDesign, directory: Path, most_bytes: int) -> None:
@@ -91,14 +90,7 @@ class Enrolments:
         return path
 
     def check(self, head: wire.EnrolmentHead, epoch: OpenEpoch) -> Role:
-        """The role that is to hold it.
-
-        Raises:
-            UnsupportedError: if it is of another design or version.
-            NotFoundError: if no role of this server takes it.
-            OtherKeyError: if it belongs to another key than the one in force.
-            ProtocolError: if it is too large, or has no digest.
-        """
+        """The role that is to hold it; a `RefusedError` or `ProtocolError` if none can."""
         info, role = self._design.info, Role(head.role)
         if (head.design, head.version) != (info.name, info.version):
             raise UnsupportedError(STEP, f"must be {info.name} version {info.version}", "design")

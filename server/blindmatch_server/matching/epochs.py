@@ -49,7 +49,6 @@ class OpenEpoch(Redacted, Struct, frozen=True):
 
     Attributes:
         setup: what every device gets, by name.
-        roles: opened states.
         manifest: the encoding of the epoch's signed manifest.
         check: raises if a mapped file was damaged since it was opened.
         enrolment_key: what enrolments belong to while it is in force.
@@ -190,8 +189,6 @@ class Renewing(Redacted, Struct, frozen=True):
     """Renews the proof of one design's epoch.
 
     Attributes:
-        folder: holds the design's epochs.
-        log: whose server is asked.
         find: its address; empty if it is not known to run. Called in a thread.
     """
 

@@ -80,7 +80,6 @@ NO_REPLY: Final = "the role that this is carried to did not reply"
 
 
 def carriers(info: Info) -> frozenset[Identity]:
-    """Servers that forward bodies of devices."""
     return frozenset(map(Identity.of, info.forwarded.values()))
 
 

@@ -132,12 +132,7 @@ class MatcherStore:
     async def record(
         self, account: str, request: bytes, at_ms: int, matched: bool, filing: Filing | None
     ) -> bool:
-        """Record a verdict, and with it the report that it makes due; False, and nothing is, if it is known.
-
-        Args:
-            request: see `request_of`.
-            at_ms: Unix time in milliseconds.
-        """
+        """Record a verdict, and the report that it makes due; False, and nothing is, if it is known."""
 
         def transaction(connection: Connection) -> bool:
             added = connection.execute(
@@ -262,7 +257,6 @@ class CentreAddress(Redacted, Struct, frozen=True):
     """Where a server's own reports go.
 
     Attributes:
-        address: ``host:port``.
         public_key: the centre's X25519 key, 32 bytes.
         reporter: who the server is.
         first_wait_seconds, most_wait_seconds: pause after a failed attempt, doubled each time.

@@ -283,7 +283,6 @@ class Steadiness(Struct):
     """Notices jumps of the wall clock.
 
     Attributes:
-        clock: Unix time in seconds.
         monotonic: seconds since anything, never set.
     """
 
@@ -309,8 +308,6 @@ class Steadiness(Struct):
 
 
 class Retention(Struct, frozen=True):
-    """Deletes now and then."""
-
     database: Database
     blobs: Blobs
     limits: RelayLimits

@@ -199,8 +199,6 @@ class Handed(Redacted, Struct, frozen=True):
 
 
 class Queued(Redacted, Struct, frozen=True):
-    """A message that waits for its recipient."""
-
     SHOWN: ClassVar = ("sequence", "sender", "accepted_at_ms", "message_id", "stamp")
 
     sequence: int

@@ -33,11 +33,7 @@ class FairQueue(Generic[T]):
     def __init__(self) -> None:
         self._new: OrderedDict[str, deque[T]] = OrderedDict()
         self._old: OrderedDict[str, deque[T]] = OrderedDict()
-        self._waiting = 0
-
-    @property
-    def waiting(self) -> int:
-        return self._waiting
+        self.waiting = 0
 
     def append(self, account: str, task: T) -> None:
         """Let `task` wait behind the others of `account`."""
@@ -45,7 +41,7 @@ class FairQueue(Generic[T]):
         if line is None:
             line = self._new.setdefault(account, deque())
         line.append(task)
-        self._waiting += 1
+        self.waiting += 1
 
     def take(self, least: int, most: int) -> list[T]:
         """The first task of every new line, up to `most`; then of old lines in turn, until there are `least`.
@@ -62,7 +58,7 @@ class FairQueue(Generic[T]):
     def _pop(self, lines: OrderedDict[str, deque[T]]) -> T:
         account, line = lines.popitem(last=False)
         task = line.popleft()
-        self._waiting -= 1
+        self.waiting -= 1
         if line:
             self._old[account] = line
         return task

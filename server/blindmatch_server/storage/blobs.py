@@ -78,8 +78,6 @@ class Blobs:
 
 
 class Incoming:
-    """A file that is being written."""
-
     def __init__(self, blob_id: bytes, temporary: Path, final: Path) -> None:
         self.blob_id = blob_id
         self._temporary = temporary

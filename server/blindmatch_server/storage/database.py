@@ -55,7 +55,6 @@ class Database:
     """Runs transactions on its own thread; belongs to one event loop."""
 
     def __init__(self, path: Path, schema: str, version: int = 1) -> None:
-        """Open or create it; raises as `open_connection`."""
         self._connection = open_connection(path, schema, version)
         self._name = path.stem
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{path.stem}")

@@ -39,12 +39,6 @@ class MappedFile:
 
     Replacing the file by a rename leaves the map as it is. Truncating it in place takes pages away, and
     touching one of those ends the process: `check_intact` finds that out without touching any.
-
-    Args:
-        size: the length it must have.
-
-    Attributes:
-        content: its bytes.
     """
 
     __slots__ = ("_file", "_name", "_stamp", "content")

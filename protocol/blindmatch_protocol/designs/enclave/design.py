@@ -104,12 +104,9 @@ class Inside(Redacted, Struct, frozen=True):
     """What an enclave holds; what it is measured as follows from it.
 
     Attributes:
-        held: the list.
         list_digest: overall digest of the file it came in.
         blind: 32 random bytes, so that its measurement does not tell of the list.
-        epoch: of that file.
         distance: the largest that matches.
-        platform: stands for the hardware below it.
     """
 
     held: plain_list.PlainList

@@ -48,7 +48,6 @@ class Batch(Redacted, Struct, frozen=True, eq=False, dict=True):
     """As many entries as there are slots.
 
     Attributes:
-        ring: whose slots.
         hashes: uint8 (degree, 32).
         keys: uint8 (degree, 16).
         ready: whether the diagonals are kept once they were made: 8 bytes for each bit of a slot and prime.
@@ -107,7 +106,6 @@ class Evaluation:
     """The matcher's side of one query; `ProtocolError` if SEAL refuses the keys.
 
     Args:
-        ring: of query and keys.
         seeds, rows: of the account's keys, as on the wire.
         rng: hides what a query is not entitled to.
     """

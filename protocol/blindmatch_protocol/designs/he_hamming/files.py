@@ -51,7 +51,6 @@ class Setup(Redacted, Struct, frozen=True, eq=False):
     """The set-up of one epoch, opened.
 
     Attributes:
-        epoch: number of the epoch.
         batches: of as many places as the ring has slots.
         labels: sealed, by place.
     """
@@ -71,8 +70,6 @@ class Setup(Redacted, Struct, frozen=True, eq=False):
 
 
 class MatcherState(Redacted, Struct, frozen=True, eq=False):
-    """What the matcher holds of one epoch."""
-
     epoch: int
     ring: Ring
     batches: tuple[Batch, ...]

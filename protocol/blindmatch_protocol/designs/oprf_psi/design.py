@@ -188,11 +188,7 @@ def _write_labelled(
 
 
 class Layer(FileLayer, frozen=True, eq=False):
-    """A full set or a delta, opened.
-
-    Attributes:
-        store: finds an entry's label number.
-    """
+    """A full set or a delta, opened."""
 
     many: ClassVar = frozenset({SHARD_KIND, labels.KIND})
 
@@ -218,11 +214,7 @@ class Layer(FileLayer, frozen=True, eq=False):
 
 
 class FilterLayer(FileLayer, frozen=True, eq=False):
-    """A full set of kind `filter`, opened: membership alone, at 2^-40.
-
-    Attributes:
-        filter: says whether a key is there.
-    """
+    """A full set of kind `filter`, opened: membership alone, at 2^-40."""
 
     once: ClassVar = (FILTER_KIND,)
 

@@ -42,21 +42,13 @@ BUCKETS: Final = bm.Role("buckets")
 
 
 class Fetching(voprf.Waiting, frozen=True, eq=False):
-    """A session whose requests are out.
-
-    Attributes:
-        bucket: which one was asked for.
-    """
+    """A session whose requests are out."""
 
     bucket: int
 
 
 class Fetched(voprf.Verified, frozen=True, eq=False):
-    """A session whose replies were verified.
-
-    Attributes:
-        content: the bucket.
-    """
+    """A session whose replies were verified."""
 
     content: bytes
 

@@ -143,8 +143,6 @@ BITS: Final = bm.Parameter("bits", "Bits of a hash's SHA-256 that choose its buc
 
 
 class Setup(VoprfSetup[FileLayer], frozen=True, eq=False):
-    """The set-up of one epoch, opened."""
-
     @property
     def bits(self) -> int:
         """Log2 of the number of buckets."""
@@ -183,13 +181,7 @@ class Digests(FileLayer, frozen=True, eq=False):
 
 
 class BucketHolder(Redacted, Struct, frozen=True, eq=False):
-    """What hands out the buckets of one epoch.
-
-    Attributes:
-        epoch: number of the epoch.
-        bits: log2 of the number of buckets.
-        content: all buckets.
-    """
+    """What hands out the buckets of one epoch."""
 
     SHOWN: ClassVar = ("epoch", "bits")
 

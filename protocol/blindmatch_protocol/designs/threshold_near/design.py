@@ -182,8 +182,6 @@ threshold-near.md), less the 1 % that are made up."""
 
 
 class ThresholdNear(ThresholdPsi):
-    """The design."""
-
     info: ClassVar[bm.Info] = replace(
         ThresholdPsi.info,
         name="threshold-near",
@@ -265,8 +263,6 @@ def hits_of(pattern: int) -> int:
 
 
 class SmallOpener(NearOpener, frozen=True, eq=False):
-    """Of the reduced design."""
-
     TOKENS: ClassVar[int] = Sizes(probes=4).tokens
 
 

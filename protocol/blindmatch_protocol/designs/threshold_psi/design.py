@@ -121,7 +121,6 @@ class Setup(Redacted, Struct, frozen=True, eq=False):
     """The set-up of one epoch, opened.
 
     Attributes:
-        public: L, (1, 32).
         domain: what the table's hashing hangs on.
         period: names the key's life, 32 bytes: vouchers of all epochs under the key add up.
     """
@@ -373,8 +372,6 @@ VOUCHING: Final = bm.Vouching(
 
 
 class ThresholdPsi(AsksNobody[Setup, DeviceKey, None, None]):
-    """The design."""
-
     info = bm.Info(
         name="threshold-psi",
         version=2,

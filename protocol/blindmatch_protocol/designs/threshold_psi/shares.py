@@ -87,7 +87,6 @@ class DeviceShares(Redacted, Struct, frozen=True):
 
     Attributes:
         key: the device's PRF key, 32 bytes.
-        period: names the period, 32 bytes.
         threshold: t, 2 or more.
     """
 

@@ -53,8 +53,6 @@ class Domain(Struct, frozen=True):
     """What one table's hashing to the group and its places hang on: no other table has the same.
 
     Attributes:
-        epoch: of the table.
-        seed: 32 public random bytes.
         entries: of the list, each hash once.
     """
 

@@ -49,11 +49,7 @@ from blindmatch_protocol.setfile import SetFile
 
 
 class Setup(VoprfSetup[Layer], frozen=True, eq=False, kw_only=True):
-    """The set-up of one epoch, opened.
-
-    Attributes:
-        tokening: how hashes become tokens.
-    """
+    """The set-up of one epoch, opened."""
 
     tokening: Tokening
 
@@ -63,7 +59,6 @@ def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | N
     section of the set was altered.
 
     Args:
-        setup: the opened set-up.
         outputs: OPRF outputs, uint8 (probes * bands, 64), the bands changing fastest.
         own_hash: the picture's hash, or None for a cover request.
     """

@@ -126,11 +126,7 @@ ADDRESSES_KIND: Final = 0x105
 
 
 class Layer(FileLayer, frozen=True, eq=False):
-    """A full set or a delta, opened.
-
-    Attributes:
-        store: finds a band's masked value.
-    """
+    """A full set or a delta, opened."""
 
     many: ClassVar = frozenset({SHARD_KIND, LABEL_KIND})
     once: ClassVar = (ADDRESSES_KIND,)

@@ -85,10 +85,8 @@ def probe_tokens(own_hash: bytes, coefficients: Costs, k: int, bands: int, probe
     """The tokens a picture asks for, (bands, probes), the likeliest of a band first.
 
     Args:
-        own_hash: the picture's hash.
         coefficients: signed distance of each coefficient from the median, (256,).
         k: bits of a band.
-        bands: how many.
         probes: tokens a band, at most 2^k.
     """
     own = entry_tokens(np.frombuffer(own_hash, np.uint8).reshape(1, 32), k, bands)[0]

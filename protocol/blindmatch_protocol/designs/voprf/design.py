@@ -41,8 +41,6 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
     """What such designs have in common.
 
     Attributes:
-        round: the two messages.
-        layout: who holds the key.
         of_key: what whoever has the whole key learns.
         key_tells: what the key shows of the list, with the set-up.
         requests_tell: what whoever is asked learns, beside epoch, number of elements and time.

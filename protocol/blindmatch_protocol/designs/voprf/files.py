@@ -94,7 +94,6 @@ class VoprfSetup(Redacted, Struct, Generic[L], frozen=True, eq=False):
     """The set-up of one epoch, opened.
 
     Attributes:
-        epoch: number of the epoch.
         keys: of this epoch.
         layers: the full set, then the deltas since, oldest first.
         count: blinded elements in every request.
@@ -148,7 +147,6 @@ class KeyHolder(Redacted, Struct, frozen=True, eq=False):
     """What a role answers from in one epoch; `repr` shows nothing of the key.
 
     Attributes:
-        epoch: number of the epoch.
         count: blinded elements that a request must have.
         key: the VOPRF secret key, or the role's share of it.
         whole: the whole key's public key.
@@ -250,8 +248,6 @@ class ListBuild(Redacted, Struct, frozen=True, eq=False):
     """How a design turns a list into rows, and rows into sections.
 
     Attributes:
-        key: the whole key.
-        width: bytes of a row.
         batch: entries evaluated at once, and what a killed build may lose.
         shared: entries from which on worker processes compute: to start them takes a while.
         products: of an entry, elements multiplied.

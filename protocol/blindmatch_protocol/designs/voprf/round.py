@@ -61,7 +61,6 @@ class Waiting(Redacted, Struct, frozen=True, eq=False):
     """A session whose request is out.
 
     Attributes:
-        blinding: what `finalize` needs.
         own_hash: the picture's hash, or None for a cover request.
         certify: whether the replies are for others, too.
     """

@@ -304,7 +304,6 @@ class Target(Struct, frozen=True):
         cpu: LLVM's name of the least one.
         features: it must have, as LLVM calls them.
         field: how it multiplies.
-        width: lanes of a vector.
     """
 
     name: str

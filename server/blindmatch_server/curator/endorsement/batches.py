@@ -165,8 +165,6 @@ class EndorsementError(ListError):
 
 
 class OrganisationKey(Ed25519Key, frozen=True):
-    """Signs what an organisation submits and endorses."""
-
     NAME: ClassVar[str] = "organisation"
 
     def submission(self, deployment: bytes, digest: str) -> bytes:

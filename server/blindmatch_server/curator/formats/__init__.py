@@ -15,8 +15,6 @@ from blindmatch_server.curator.source import FormatError, Source
 
 
 class ListFormat(StrEnum):
-    """Formats that can be imported."""
-
     PDQ = "pdq"
     THREATEXCHANGE = "threatexchange"
     NCMEC = "ncmec"
