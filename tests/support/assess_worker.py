@@ -16,7 +16,7 @@ from blindmatch_simulations.evaluation.assess import observing, running, worker
 from x3dh.pre_key_pair import PreKeyPair
 
 GROUP = 8
-"""People of its large group; each is a device of its own."""
+"""People of its large group."""
 
 main = worker.main
 

@@ -74,7 +74,7 @@ from blindmatch_simulations.measure.phases import PhaseTimes, each
 from blindmatch_simulations.measure.processes import reset_peak, status_mib, tree_cpu_seconds
 from blindmatch_simulations.testbed.audit import Audit, Undeclared, audit_device
 from blindmatch_simulations.testbed.deployment.curating import add_references, lend
-from blindmatch_simulations.testbed.deployment.devices import Watched
+from blindmatch_simulations.testbed.deployment.devices import Watched, register_guest
 from blindmatch_simulations.testbed.deployment.operators import centre_show
 from blindmatch_simulations.testbed.deployment.processes import Nursery, ServerProcess
 from blindmatch_simulations.testbed.inprocess.deployed import open_published, values_of
@@ -320,11 +320,11 @@ class Observer(Redacted, Struct, frozen=True):
             self.seen["offence"] = offend(world, RECIPIENT, data)
             people = SENDER, RECIPIENT, AUDITED, SKIPPER, ARCHIVER
             self.seen["to_group"] = to_group(world, people, data[0])
-            # an enrolment is work of its own for each guest
-            if not world.design.enrolments:
+            # of a dear design no more is asked than must be
+            if not fit.dear:
                 guests = [f"guest-{number}" for number in range(LARGE_GROUP - len(people))]
                 for one in guests:
-                    world.device(one)
+                    register_guest(world.deployment, one)
                 self.seen["to_large_group"] = to_group(world, (*people, *guests), data[0])
         world.check_alive()
         world.close()

@@ -49,7 +49,8 @@ class Measured(Row, frozen=True, kw_only=True, tag="design"):
         copies: how many pictures it was sent, and why its shares do not compare with others' if so. Unset in
             files of before it was noted.
         id: names the design's files.
-        to_large_group: unset where accounts enrol, and in files of before it was noted.
+        to_large_group: all but five of its people only have keys at the relay; unset where a picture is dear,
+            and in files of before it was noted.
         recall_by_kind, false_by_kind: listed pictures found, and others that led to a match, by kind of
             picture; unset where one kind was sent.
     """

@@ -116,7 +116,7 @@ const loadPart = (rows, n) => {
         )
       : absent(NOTHING);
   return fold("load", "Groups, retries, busiest hour", [
-    para(h`Of one listed picture to several people: queries, uploads, reports without vouchers, and people whom these name, as servers and the centre counted. Busiest hour: cores at ${number(n)} entries, with ${percent(retries.value)} of queries asked again, times ${number(peak.value)}; both are assumptions.`),
+    para(h`Of one listed picture to several people: queries, uploads, reports without vouchers, and people whom these name, as servers and the centre counted. Of the 30, 25 only have keys at the relay. Busiest hour: cores at ${number(n)} entries, with ${percent(retries.value)} of queries asked again, times ${number(peak.value)}; both are assumptions.`),
     table(
       "One picture to a group; load",
       ["design", "to 5", "to 30", "one query again", "busiest hour: cores"],

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 from blindmatch_client.device import CentreIdentity, Device, DeviceConfig
 from blindmatch_client.egress import Credentials, Egress, Recorder
 from blindmatch_client.errors import DeviceError, StoreError
+from blindmatch_client.messages.relay import RelayClient
 from blindmatch_client.settings import Consequence, CoverSchedule, FailureMode
 from blindmatch_client.store.vault import KeyFile, KeySource, Passphrase
 from blindmatch_client.trace import SessionTrace, Trace, Traces
@@ -207,6 +208,20 @@ def create_device(
     watched = _watched(deployment, name, design, settings, True, passphrase, **more)
     settings.write(deployment, name)
     return watched
+
+
+def register_guest(deployment: Deployment, name: str) -> None:
+    """Give the relay pre-keys of a new account that has no device: others can send to it, and nobody reads
+    it; `AuthorityError` if the name breaks the rule for names, `ServiceError` if the relay refuses."""
+    from blindmatch_client.messenger.account import Account  # it takes long to load
+
+    check_not_the_centre(name)
+    account = Account.create(name, now_ms(), one_time=1)
+    egress = egress_of(deployment, name, Recorder())
+    try:
+        RelayClient(egress).register(account.published())
+    finally:
+        egress.close()
 
 
 def _policies(deployment: Deployment, design: AnyDesign) -> dict[str, Any]:
