@@ -302,8 +302,7 @@ class SplitView(Struct, frozen=True):
             views = [(str(one["shown"]).encode(), str(one["leaf"])) for one in held["views"]]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ProtocolError(_SPLIT, f"must be a JSON object of format {FORMAT}") from error
-        bare = kind == (FORMAT, 1) and not any(leaf for _, leaf in views)  # else it has a hash of the leaf
-        if not (bare or kind == (FORMAT, VERSION)) or len(views) != 2:
+        if kind != (FORMAT, VERSION) or len(views) != 2:
             raise ProtocolError(_SPLIT, f"must be two views, version {VERSION}")
         first, second = (View(shown, decoded(leaf, _SPLIT, "leaf")) for shown, leaf in views)
         return cls(VerifierKey.parse(log), (first, second))

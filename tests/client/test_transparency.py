@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -299,13 +298,6 @@ def test_one_peer_cannot_push_out_what_another_told_of() -> None:
     assert one.view.sizes() == [6, 59, *range(10, 10 + HEARD_MOST - 2)]
     assert one.hear("peer 15", long.note(size=40).encode()) is None
     assert one.view.sizes() == [59, *range(10, 10 + HEARD_MOST - 2), 40], "it takes 15 other peers"
-
-
-def test_what_was_heard_before_peers_were_kept_is_still_held() -> None:
-    note = HELD.note((), 5).encode()
-    seen = Seen.load(json.dumps({"taken": [], "heard": [note.decode()]}).encode())
-    assert seen == Seen((), (("", note),))
-    assert Seen.load(seen.dump()) == seen
 
 
 def test_no_alteration_of_what_is_offered_is_taken_or_raises_anything_else() -> None:

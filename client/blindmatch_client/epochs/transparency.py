@@ -10,10 +10,9 @@ What no quorum cosigned is no device's epoch, and stops none. Sans-IO: what is t
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from blindmatch_proofs.checkpoint import Checkpoint, Note, VerifierKey, signature_by
 from blindmatch_proofs.epoch import (
@@ -31,7 +30,7 @@ from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from msgspec import Struct
+from msgspec import Struct, msgpack
 from msgspec.structs import replace
 
 TAKEN_MOST: Final = 256
@@ -65,19 +64,10 @@ class Seen(Struct, frozen=True):
     @classmethod
     def load(cls, raw: bytes | None) -> Seen:
         """What `dump` made; nothing, if there is none."""
-        if raw is None:
-            return cls()
-        held: dict[str, list[Any]] = json.loads(raw)
-        # one that was kept without its peer's name stands for nobody's
-        heard = (("", one) if isinstance(one, str) else one for one in held["heard"])
-        return cls(tuple(one.encode() for one in held["taken"]),
-                   tuple((peer, note.encode()) for peer, note in heard),
-                   tuple(held.get("dismissed", ())))  # fmt: skip
+        return cls() if raw is None else msgpack.decode(raw, type=cls)
 
     def dump(self) -> bytes:
-        return json.dumps({"taken": [one.decode() for one in self.taken],
-                           "heard": [(peer, one.decode()) for peer, one in self.heard],
-                           "dismissed": self.dismissed}).encode()  # fmt: skip
+        return msgpack.encode(self)
 
 
 class LogView(Redacted, Struct, frozen=True):

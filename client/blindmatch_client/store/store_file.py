@@ -22,7 +22,7 @@ from nacl.exceptions import CryptoError
 from blindmatch_client.errors import StoreError
 from blindmatch_client.store.vault import KeySource, Value, Vault, write_new
 
-SCHEMA_VERSION: Final = 15
+SCHEMA_VERSION: Final = 16
 
 SCHEMA: Final = """
 -- columns called sealed hold what vault.py makes

@@ -113,7 +113,10 @@ def verify_table(
 
         def work(start: int, stop: int) -> Verdict:
             for number in range(start, stop):
-                match _verify(table.batch(number), leaves(number), terms, table.epoch):
+                batch, own = table.batch(number), leaves(number)
+                if not own or root_of(own) != batch.root:
+                    return Failed(f"batch {number}: its entries do not have the root that was signed")
+                match terms.verify_batch(batch, table.epoch):
                     case Failed(reason):
                         return Failed(f"batch {number}: {reason}")
             return Passed()
@@ -131,12 +134,6 @@ def verify_table(
     begun = table.leaves_with(Action.REMOVE, since=table.epoch)
     unknown = np.setdiff1d(begun, table.leaves_with(Action.LIST), True)
     return Failed("an entry is removed that was never listed") if len(unknown) else Passed()
-
-
-def _verify(batch: Batch, leaves: list[bytes], terms: Terms, epoch: int) -> Verdict:
-    if not leaves or root_of(leaves) != batch.root:
-        return Failed("its entries do not have the root that was signed")
-    return terms.verify_batch(batch, epoch)
 
 
 def verify_none_dropped(before: EndorsedTable, after: EndorsedTable) -> Verdict:

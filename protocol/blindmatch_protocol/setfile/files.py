@@ -165,15 +165,11 @@ class SetFile:
             raise SetFileError("altered: header and tables do not have the overall digest")
         parameters, table = layout.split_tables(tables, trailer)
         sections = layout.unpack_sections(table, trailer.parameters_at)
-        self._check_padding(sections)
+        if any(any(data[section.end : layout.padded(section.end)]) for section in sections):
+            raise SetFileError("altered: padding is not zero")
         self.identity = replace(identity, parameters=layout.unpack_parameters(parameters))
         self.entries, self.digest = trailer.entries, trailer.digest
         self.sections = {(section.kind, section.index): section for section in sections}
-
-    def _check_padding(self, sections: list[Section]) -> None:
-        for section in sections:
-            if any(self._data[section.end : layout.padded(section.end)]):
-                raise SetFileError("altered: padding is not zero")
 
     def _expect(self, design: str, design_version: int, epoch: int | None) -> None:
         mine = self.identity

@@ -108,7 +108,9 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
             zeros = (bits == 0).nonzero()[0] + 8 * at
             self._check_stretch(zeros, edge, seen)
             edge, seen = int([edge, *zeros[-1:]][-1]), seen + len(zeros)
-        if seen != self.count or edge != 2 * self.count - 1 or self.starts[0] or self._padding():
+        used = 2 * self.count % 8
+        padded = used and np.unpackbits(self.unary[-1:])[used:].any()
+        if seen != self.count or edge != 2 * self.count - 1 or self.starts[0] or padded:
             raise SetFileError("filter: the buckets do not hold the entries")
 
     def _check_stretch(self, zeros: _Numbers, edge: int, seen: int) -> None:
@@ -119,11 +121,6 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
         whole = ends % BLOCK == 0
         if (self.starts[ends[whole] // BLOCK] != (zeros + 1 - ends)[whole]).any():
             raise SetFileError("filter: the starts are not those of the buckets")
-
-    def _padding(self) -> bool:
-        """Is a bit behind the last bucket's not zero?"""
-        used = 2 * self.count % 8
-        return bool(used and np.unpackbits(self.unary[-1:])[used:].any())
 
     def contains(self, keys: Rows) -> npt.NDArray[np.bool_]:
         """Which of `keys`, uint8 (n, 9 or more), are present, bool (n,); wrong for one absent key in 2^40."""

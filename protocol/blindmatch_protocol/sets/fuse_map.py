@@ -205,15 +205,12 @@ def open_map(body: memoryview, keys: int) -> ConstMap:
         fits = cells == (segments + 2) * length and len(body) == _MAP.size + 8 * cells + _CHECKSUM_BYTES
         if magic == _MAP_MAGIC and powers and fits and held == keys:
             try:
-                return ConstMap.from_buffer(body) if _mappable(body) else ConstMap.from_bytes(body)
+                # in place at a multiple of eight on a little-endian machine
+                mappable = sys.byteorder == "little" and np.frombuffer(body, np.uint8).ctypes.data % 8 == 0
+                return ConstMap.from_buffer(body) if mappable else ConstMap.from_bytes(body)
             except ValueError as error:
                 raise SetFileError("store: a shard has a map with a wrong checksum") from error
     raise SetFileError("store: a shard has no map of a version this program reads")
-
-
-def _mappable(body: memoryview) -> bool:
-    """Can the map be used in place? It must lie at a multiple of eight on a little-endian machine."""
-    return sys.byteorder == "little" and np.frombuffer(body, np.uint8).ctypes.data % 8 == 0
 
 
 def check_library() -> None:

@@ -65,7 +65,9 @@ def evaluated_rows(key: SecretKey, batch: publishing.EntryBatch, recipe: Recipe,
         return labels.places(outputs, recipe.epoch).store_keys
     keys, unsigned = labels.label_keys(outputs, recipe.epoch), labels.unsigned(len(batch), recipe.signatures)
     sealed = labels.seal(keys, batch, recipe.epoch, unsigned)
-    return np.concatenate([*(_front(labels.places(outputs, one)) for one in recipe.epochs), sealed], axis=1)
+    at = [labels.places(outputs, one) for one in recipe.epochs]
+    fronts = [part for one in at for part in (one.store_keys, one.masks[:, None].view(np.uint8))]
+    return np.concatenate([*fronts, sealed], axis=1)
 
 
 def rows_of(secret: bytes, batch: publishing.EntryBatch) -> Rows:
@@ -89,10 +91,6 @@ def list_build(key: SecretKey, recipe: Recipe, filtered: bool) -> ListBuild:
         task=(rows_of, msgpack.encode((filtered, recipe, key.reveal()))),
         write=_write_filter if filtered else partial(_write_labelled, key, recipe),
     )
-
-
-def _front(keys: labels.Positions) -> Rows:
-    return np.concatenate([keys.store_keys, keys.masks[:, None].view(np.uint8)], axis=1)
 
 
 def keys_of(rows: Rows, file: int = 0) -> labels.Positions:

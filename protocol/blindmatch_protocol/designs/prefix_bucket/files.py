@@ -69,7 +69,8 @@ def fill_buckets(entries: EntrySource, rows: Rows, bits: int, secret: bytes, epo
     """
     most, width = rows_of(len(rows), bits), TAG_BYTES + rows.shape[1] - _RECORD_AT
     store.order_of(rows[:, : store.KEY_BYTES])
-    owners = np.concatenate([np.zeros(0, np.int64), *_owners(entries, bits)])
+    hashes = (own.tobytes() for batch in entries.batches(_BATCH) for own in batch.hashes)
+    owners = np.array([bucket_of(own, bits) for own in hashes], np.int64)
     order = np.argsort(owners, kind="stable")
     bounds = np.searchsorted(owners[order], np.arange((1 << bits) + 1)).tolist()
     key = expand(FILL_TAG, epoch, [secret], 32).tobytes()
@@ -80,11 +81,6 @@ def fill_buckets(entries: EntrySource, rows: Rows, bits: int, secret: bytes, epo
         held = np.concatenate([mine[:, :TAG_BYTES], mine[:, _RECORD_AT:]], axis=1)
         both = np.concatenate([held, _filler(key, bucket, most - len(mine), width)])
         yield both[np.argsort(_tags(both), kind="stable")].tobytes()
-
-
-def _owners(entries: EntrySource, bits: int) -> Iterator[Numbers]:
-    for batch in entries.batches(_BATCH):
-        yield np.array([bucket_of(own.tobytes(), bits) for own in batch.hashes], np.int64)
 
 
 def _filler(key: bytes, bucket: int, count: int, width: int) -> Rows:

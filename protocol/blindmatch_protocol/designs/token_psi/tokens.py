@@ -238,15 +238,12 @@ def _joined(hashes: Rows, tokens: Tokens, shared: list[Indices]) -> Indices:
         left, right = left[same], right[same]
         apart = np.bitwise_count(hashes[left] ^ hashes[right]).sum(axis=1, dtype=np.int32)
         near = apart <= MATCH_DISTANCE
-        _join(root, left[near], right[near])
-    return _settled(root)
-
-
-def _join(root: Indices, left: Indices, right: Indices) -> None:
-    """Union of pairs of entries; the smaller index stands for both."""
-    for a, b in zip(left.tolist(), right.tolist(), strict=True):
-        one, other = sorted((_find(root, a), _find(root, b)))
-        root[other] = one
+        for a, b in zip(left[near].tolist(), right[near].tolist(), strict=True):
+            one, other = sorted((_find(root, a), _find(root, b)))
+            root[other] = one  # the smaller index stands for both
+    while (root[root] != root).any():
+        root = root[root]
+    return root
 
 
 def _find(root: Indices, entry: int) -> int:
@@ -254,12 +251,6 @@ def _find(root: Indices, entry: int) -> int:
         root[entry] = root[root[entry]]
         entry = int(root[entry])
     return entry
-
-
-def _settled(root: Indices) -> Indices:
-    while (root[root] != root).any():
-        root = root[root]
-    return root
 
 
 def _members(root: Indices) -> tuple[Indices, Indices]:

@@ -293,14 +293,13 @@ class ListBuild(Redacted, Struct, frozen=True, eq=False):
                     )
                 except _DroppedError:
                     resumable.forget(scratch, len(entries), self.width)
-        return filled(group.LIBSODIUM.name, lambda batches: self._computed(batches, executor, len(entries)))
 
-    def _computed(
-        self, batches: Iterator[EntryBatch], executor: Executor | None, count: int
-    ) -> Iterator[Rows]:
-        if isinstance(executor, WorkerProcesses) and count >= self.shared:
-            return executor.rows(*self.task, batches)
-        return ahead(self._rows, batches, executor)
+        def computed(batches: Iterator[EntryBatch]) -> Iterator[Rows]:
+            if isinstance(executor, WorkerProcesses) and len(entries) >= self.shared:
+                return executor.rows(*self.task, batches)
+            return ahead(self._rows, batches, executor)
+
+        return filled(group.LIBSODIUM.name, computed)
 
     def _rows(self, batch: EntryBatch) -> Rows:
         function, secret = self.task

@@ -63,7 +63,8 @@ class KeyLayout(Struct, frozen=True):
     def split(self, key: SecretKey, rng: Randomness) -> dict[Role, SecretKey]:
         """What each role holds of `key`. Takes 64 bytes of `rng` for every role that is needed but one."""
         drawn = [row[None] for row in group.random_scalars(self.needed - 1, rng)]
-        shares = self._summands(key.rows(), drawn) if self._additive else self._values([key.rows(), *drawn])
+        summands = (*drawn, reduce(group.subtract_scalars, drawn, key.rows()))
+        shares = summands if self._additive else self._values([key.rows(), *drawn])
         return {
             role: SecretKey(key.mode, share.tobytes()) for role, share in zip(self.roles, shares, strict=True)
         }
@@ -101,10 +102,6 @@ class KeyLayout(Struct, frozen=True):
 
     def _used(self, held: Mapping[Role, object]) -> list[Role]:
         return [role for role in self.roles if role in held][: self.needed]
-
-    def _summands(self, whole: Rows, drawn: Sequence[Rows]) -> Iterator[Rows]:
-        yield from drawn
-        yield reduce(group.subtract_scalars, drawn, whole)
 
     def _values(self, coefficients: Sequence[Rows]) -> Iterator[Rows]:
         """The polynomial at 1, 2, ..., by Horner's rule; the first coefficient is the key."""

@@ -143,7 +143,9 @@ def define_drivers(module: Module) -> None:
     with module.function("group_hash", "ptr %in", "ptr %room", "ptr %ok") as f:
         _hash(f)
     with module.function("group_decode", "ptr %in", "ptr %room", "ptr %ok") as f:
-        _decode(f)
+        f.call("decode_before", "%in", _at(f, Room.kept), _at(f, Room.base), "%ok")
+        f.call("fe_power", _at(f, Room.power), _at(f, Room.base), _at(f, Room.powers))
+        f.call("decode_after", _at(f, Room.point), _at(f, Room.kept), _at(f, Room.power), "%ok")
     with module.function("group_multiply", "ptr %room", "ptr %scalars") as f:
         _multiply(f)
     with module.function("add_to", "ptr %total", "ptr %p", "ptr %room") as f:
@@ -178,12 +180,6 @@ def _hash(f: Field) -> None:
         f.call("map_after", _at(f, point), _at(f, Room.t + k), kept, power)
     f.call("add_to", _at(f, Room.point), _at(f, Room.other), "%room")
     f.store_lanes("%ok", 0, f.constant(WORD - 1))
-
-
-def _decode(f: Field) -> None:
-    f.call("decode_before", "%in", _at(f, Room.kept), _at(f, Room.base), "%ok")
-    f.call("fe_power", _at(f, Room.power), _at(f, Room.base), _at(f, Room.powers))
-    f.call("decode_after", _at(f, Room.point), _at(f, Room.kept), _at(f, Room.power), "%ok")
 
 
 def _multiply(f: Field) -> None:
