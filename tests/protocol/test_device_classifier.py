@@ -12,8 +12,8 @@ from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.designs.device_classifier import THRESHOLD, DeviceClassifier
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.evaluation.conformance import Options, check_design
-from blindmatch_simulations.report.declared import markdown
 from blindmatch_simulations.testbed.inprocess.deployed import opened, publish
+from support.declared import markdown
 
 PAGE = Path(__file__).parents[2] / "docs" / "designs" / "device-classifier.md"
 

@@ -14,7 +14,6 @@ import pytest
 from blindmatch_client import settings as facts
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import AnyDesign
-from blindmatch_protocol.designs import oprf_psi
 from blindmatch_simulations.cli.app import COMMANDS, app_for
 from blindmatch_simulations.evaluation.conformance import draws, repetition
 from blindmatch_simulations.evaluation.conformance.epochs import altered_copies
@@ -22,12 +21,12 @@ from blindmatch_simulations.evaluation.conformance.fixtures import BEYOND, CONTR
 from blindmatch_simulations.evaluation.conformance.leakage.timing import GROSS
 from blindmatch_simulations.evaluation.conformance.remote.counterpart import MOST_HASHES
 from blindmatch_simulations.evaluation.conformance.run import GAMES
-from blindmatch_simulations.report.declared import markdown
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 from dummy_designs import BRIGHT, CARRIED, MASKED, SHARES, VOUCHERS
 from planted.mutations.table import CHEATS
 from support import page_tables, set_tables, wire_tables
 from support.command import in_process
+from support.declared import markdown
 from support.pages import blocks, every_design, written_again
 from typer.main import get_command
 
@@ -195,7 +194,6 @@ def test_commands_are_found_in_the_page_of_the_walk() -> None:
     ids=lambda one: one.info.name,
 )
 def test_the_page_of_a_design_has_its_declaration(design: AnyDesign) -> None:
-    """`blindmatch design show NAME --markdown` prints it."""
     assert markdown(design) in (ROOT / "docs" / "designs" / f"{design.info.name}.md").read_text()
 
 
@@ -212,8 +210,7 @@ def test_a_declaration_as_markdown_has_every_party_role_parameter_and_fact() -> 
 
 
 def test_one_design_is_shown_and_a_declaration_is_of_one(tmp_path: Path) -> None:
-    assert in_process(tmp_path, "design", "show", "oprf-psi", "--markdown").out == markdown(oprf_psi.DESIGN)
     assert [one["name"] for one in in_process(tmp_path, "design", "show", "none", "--json", "-").json] == [
         "none"
     ]
-    assert in_process(tmp_path, "design", "show", "--markdown").code == 2
+    assert in_process(tmp_path, "design", "show").code == 2

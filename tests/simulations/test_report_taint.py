@@ -25,12 +25,12 @@ from blindmatch_simulations.evaluation.assess.results import (
     write_whole,
 )
 from blindmatch_simulations.measure.results import encode, sealed
-from blindmatch_simulations.report.declared import markdown
 from blindmatch_simulations.report.page import SCRIPTS, asset, data, report
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from msgspec.structs import replace
 from planted.mutations.hooks import Psi
 from support import tainted
+from support.declared import markdown
 from support.drawn import attempted, called, wrong
 from support.tainted import MARK, Place
 

@@ -18,7 +18,8 @@ from blindmatch_client.settings import OUTCOME as OUTCOME_FACT
 from blindmatch_protocol.contract import Adversary, AnyDesign, Fact, Info, Party
 from blindmatch_protocol.contract.design import coalitions, told
 from blindmatch_protocol.messages.franking import FrankingMode
-from blindmatch_simulations.report.declared import markdown_table, names_told
+
+from support.declared import markdown_table, names_told
 
 
 def of_messenger(info: Info) -> str:

@@ -16,11 +16,11 @@ from blindmatch_protocol.contract import AnyDesign
 from blindmatch_protocol.designs import device_classifier, oprf_psi
 from blindmatch_simulations.evaluation.bench.table import target_words
 from blindmatch_simulations.measure.row import CATALOGUE
-from blindmatch_simulations.report import declared
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 
 from support import (
     artifact,
+    declared,
     evidence_tables,
     fact_tables,
     growth,
@@ -72,7 +72,7 @@ def blocks() -> Mapping[str, Callable[[], str]]:
         "the messenger's facts: make pages": lambda: fact_tables.of_messenger(oprf_psi.DESIGN.info),
         "the designs' facts: make pages": lambda: fact_tables.of_designs(every_design()),
         **{
-            f"the declaration: blindmatch design show {one.info.name} --markdown": (
+            f"the declaration of {one.info.name}: make pages": (
                 lambda one=one: _inner(declared.markdown(one))
             )
             for one in designs

@@ -53,17 +53,9 @@ def list_designs() -> Found:
 @app.command("show")
 def show_design(
     name: Annotated[str, typer.Argument(help="A design: a name, or path.py:NAME.")],
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Its declaration, messages and who learns what, for a page.")
-    ] = False,
 ) -> Found:
     """Show one design: what it declares, its parameters, and what it leaks to whom."""
     design = load_design(name)
-    if as_markdown:
-        from blindmatch_simulations.report.declared import markdown
-
-        typer.echo(markdown(design), nl=False)
-        raise typer.Exit
     known = all_designs().get(design.info.name)
     source = known.source if known and known.design is design else name
     return _show_designs([Registered(design, source)])

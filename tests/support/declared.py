@@ -1,4 +1,4 @@
-"""Declarations as Markdown, for pages: a test holds the pages to it, and `make pages` writes them again."""
+"""Declarations as Markdown, for the designs' pages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from blindmatch_protocol.contract.design import coalitions, told
 WIDTH: Final = 128
 LARGE: Final = 1 << 16
 LEFT: Final = "device"
-BEGIN: Final = "<!-- from the declaration: blindmatch design show {} --markdown -->"
+BEGIN: Final = "<!-- from the declaration of {}: make pages -->"
 END: Final = "<!-- end of the declaration -->"
 CONTENT: Final = {
     Content.NO: "to no server",
