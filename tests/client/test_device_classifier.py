@@ -103,8 +103,8 @@ def test_another_model_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
 @needs_model
 @pytest.mark.slow
 def test_the_study_measures_the_installed_design() -> None:
-    from blindmatch_simulations.evaluation.studies.classifier import after_edits, category, scored
     from blindmatch_simulations.testbed.pictures.crops import crops
+    from support.classifier_study import after_edits, category, scored
 
     of, samples = category(), crops(6, 11)
     found = scored(of, samples)

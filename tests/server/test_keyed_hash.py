@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.centre.keys import SAME_PICTURE, KeyedHasher, distance
-from blindmatch_simulations.evaluation.studies.hashes import measure
 from blindmatch_simulations.testbed.pictures.crops import EDITS, MILD, Edit, SamplePicture, crops
+from support.hash_study import measure
 
 KEY = bytes(range(32))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from blindmatch_protocol.contract import Category, Item
-from blindmatch_simulations.evaluation.studies.classifier import (
+from blindmatch_simulations.testbed.pictures.crops import crops
+from support.classifier_study import (
     CAPTIONS,
     Scores,
     Share,
@@ -12,7 +13,6 @@ from blindmatch_simulations.evaluation.studies.classifier import (
     negatives_for,
     scored,
 )
-from blindmatch_simulations.testbed.pictures.crops import crops
 
 
 def bright(item: Item) -> float:

@@ -1,6 +1,6 @@
 """How well the stand-in of option 1d tells pictures with text from others, and what its errors come to.
 
-    python -m blindmatch_simulations.evaluation.studies.classifier [pictures]
+    PYTHONPATH=tests python -m support.classifier_study [pictures]
 
 The crops are of ten photographs, so those of one are not independent of one another; the intervals (Clopper
 and Pearson, 95 %) take them as if they were.
@@ -15,13 +15,12 @@ from typing import Final
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Category
 from blindmatch_protocol.picture.decode import Picture
-from msgspec import Struct
-
 from blindmatch_simulations.data import eu_photos, volumes
 from blindmatch_simulations.measure.intervals import clopper_pearson, one_sided_most_rate
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, EDITS, SamplePicture, crops
 from blindmatch_simulations.testbed.pictures.pool import picture
+from msgspec import Struct
 
 DESIGN: Final = "device-classifier"
 PICTURES: Final = 40
