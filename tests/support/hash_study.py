@@ -1,4 +1,4 @@
-"""Tables of pages: what a hash's holder can rebuild, and how well the centre's second hash tells pictures apart.
+"""Tables of pages: what a hash's holder can rebuild, and how well the centre's second hash tells pictures.
 
     PYTHONPATH=tests python -m support.hash_study depicted [pictures]
     PYTHONPATH=tests python -m support.hash_study second [pictures] [keys]
