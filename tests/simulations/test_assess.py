@@ -95,7 +95,6 @@ def test_honest_designs_are_measured_beside_ones_that_crash_and_eat(made: Path) 
     assert measured(results, "none").to_group == ToGroup(5, 5, 0, 1, 0, 0), "nothing is asked or reported"
     assert measured(results, "none").to_large_group == ToGroup(GROUP, GROUP, 0, 1, 0, 0)
     assert (upload.update.built is not None, upload.update.why[:11]) == (True, "a whole set")
-    assert (upload.figures["harness_cpu"].n or 0) >= 12
     for name in ("recall", "advantage"):
         assert measured(results, "none").figures[name].why.startswith("nothing to measure")
     assert measured(results, "none").copies == Copies(9, 9)
@@ -183,8 +182,7 @@ def lasting(row: Measured) -> object:
     kept = {
         name: figure
         for name, figure in row.figures.items()
-        if FIGURES[name].unit not in ("s", "MiB", "ms/picture", "ms/query")
-        and name not in ("update_s", "harness_cpu")
+        if FIGURES[name].unit not in ("s", "MiB", "ms/picture", "ms/query") and name != "update_s"
     }
     recalls = (row.recall_by_edit, row.recall_by_distance, row.tries_until_hidden)
     return kept, recalls, row.entries, row.offence, row.audit.undeclared_bytes, row.design

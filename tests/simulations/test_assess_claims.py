@@ -291,7 +291,7 @@ def test_a_design_without_matches_has_nothing_to_measure(folder: Path) -> None:
     seen = observed()
     none = replace(seen.design, relation="nothing", distance=None, roles={}, declared=(), learns=("nobody",))
     quiet = tuple(replace(one, matched=False) for one in seen.pictures)
-    made = page_of(folder, row(replace(seen, design=none, pictures=quiet, harness=()), (), ""))
+    made = page_of(folder, row(replace(seen, design=none, pictures=quiet), (), ""))
     assert cell(made, "quoted.recall") == cell(made, "quoted.false_matches") == "nothing to measure"
     assert made.words("missed") == "What is missed?Not measured."
     assert "there is no list: quoted" in made.words("abuse") and "none of the four" in made.opened(

@@ -18,7 +18,6 @@ from blindmatch_protocol.designs import device_list, enclave, hash_upload, oprf_
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.data import committed, eu_photos
 from blindmatch_simulations.evaluation.assess import epochs, observing
-from blindmatch_simulations.evaluation.assess.costs import NO_ROLES
 from blindmatch_simulations.evaluation.assess.epochs import proven
 from blindmatch_simulations.evaluation.assess.figures import FIGURES, figures_of
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, Case, tries_until_hidden
@@ -90,17 +89,6 @@ def test_the_limits_of_a_key_bound_the_tries_of_an_account() -> None:
 
 def test_numbers_are_written_as_people_write_them() -> None:
     assert number(1_004_611) == "1\u202f004\u202f611"
-
-
-def test_what_the_harness_adds_is_a_share_of_the_designs_own_work() -> None:
-    figures = row(observed()).figures
-    assert figures["harness_cpu"].value == pytest.approx(0.03)
-    assert (figures["harness_cpu"].low, figures["harness_cpu"].high) == pytest.approx((0.03, 0.03))
-    dear = replace(observed(), harness=())
-    assert row(dear).figures["harness_cpu"].why == "too dear here for pairs of sessions to be timed"
-    alone = row(replace(dear, design=replace(dear.design, roles={}))).figures["harness_cpu"]
-    assert alone.value is None
-    assert alone.why == NO_ROLES
 
 
 def test_a_build_in_parts_and_an_update_as_a_whole_set_say_so() -> None:
@@ -193,7 +181,7 @@ def test_a_design_that_matches_nothing_has_nothing_to_measure_and_no_intervals()
     nothing = replace(
         observed("none"), design=replace(observed().design, relation="nothing", distance=None, roles={})
     )
-    quiet = replace(nothing, pictures=tuple(replace(p, matched=False) for p in nothing.pictures), harness=())
+    quiet = replace(nothing, pictures=tuple(replace(p, matched=False) for p in nothing.pictures))
     made = row(quiet, (LISTS,), "")
     for name in (*OF_MATCHES, "advantage", "list_advantage", "server_cpu_ms", "matcher_cpu_ms"):
         figure = made.figures[name]

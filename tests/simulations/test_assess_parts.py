@@ -19,7 +19,7 @@ from blindmatch_simulations.evaluation.assess.observing import never_asks
 from blindmatch_simulations.evaluation.assess.plan import QUICK, PlanError, plan_text, read_plan
 from blindmatch_simulations.evaluation.assess.running import guarded
 from blindmatch_simulations.evaluation.corpus.installed import hashed, installed
-from blindmatch_simulations.measure.intervals import clopper_pearson, median_ratio
+from blindmatch_simulations.measure.intervals import clopper_pearson
 from blindmatch_simulations.testbed.deployment.registry import Registered, built_in_designs
 from blindmatch_simulations.testbed.pictures.crops import crops
 from support.command import processes_of
@@ -71,23 +71,6 @@ def test_a_client_that_never_asks_is_the_design_in_all_but_its_start(one: Regist
 def test_an_impossible_count_is_refused() -> None:
     with pytest.raises(ValueError, match="hits"):
         clopper_pearson(3, 2)
-
-
-def test_the_interval_of_a_ratio_of_medians_holds_it_and_shrinks_with_pairs() -> None:
-    draw = np.random.Generator(np.random.PCG64(5))
-    below = 1 + draw.random(400)
-    above = 0.1 * below + 0.02 * draw.random(400)
-    low, high = median_ratio(list(above), list(below))
-    assert low <= np.median(above) / np.median(below) <= high
-    few = median_ratio(list(above[:20]), list(below[:20]))
-    assert high - low < few[1] - few[0]
-    assert median_ratio(list(above), list(below)) == (low, high)
-
-
-@pytest.mark.parametrize(("above", "below"), [([], []), ([1.0], [1.0, 2.0])])
-def test_a_ratio_of_no_pairs_is_refused(above: list[float], below: list[float]) -> None:
-    with pytest.raises(ValueError, match="pairs"):
-        median_ratio(above, below)
 
 
 def starting(code: str) -> Callable[[int, IO[bytes]], subprocess.Popen[bytes]]:

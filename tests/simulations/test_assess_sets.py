@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blindmatch_client.trace import SessionTrace
-from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Equal, Near, NoMatch, Nothing, Relation, Voucher, open_all
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
 from blindmatch_server.curator import HashList
 from blindmatch_server.epochs.published import open_publication
-from blindmatch_simulations.evaluation.assess.alone import LEAST_PAIRS, added_by_harness
 from blindmatch_simulations.evaluation.assess.epochs import updated
 from blindmatch_simulations.evaluation.assess.keeping import kept_set, key_of
 from blindmatch_simulations.evaluation.assess.material import Material, make
@@ -27,7 +25,6 @@ from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
 from blindmatch_simulations.testbed.deployment.curating import lend
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.registry import load_design
-from blindmatch_simulations.testbed.inprocess.deployed import open_published
 from blindmatch_simulations.testbed.pictures.pool import Oracle
 from dummy_designs import VOUCHERS, Sealed
 from support.assess_rows import TINY
@@ -134,37 +131,6 @@ def test_an_update_is_a_change_where_the_design_can_and_leaves_the_kept_set_alon
     assert open_publication(folder).manifest.entries == len(entries) + 1
     assert digests(kept.folder) == before
     assert open_publication(kept.folder).manifest.epoch == 1
-
-
-@pytest.mark.parametrize("name", ["oprf-psi", "hash-upload", "provider-scan"])
-def test_sessions_with_the_harness_and_without_it_are_paired(
-    name: str, entries: HashList, material: Material, deployment: Deployment, tmp_path: Path
-) -> None:
-    design = load_design(name)
-    kept = kept_set(design, entries, 7, tmp_path / "sets", quiet)
-    lend(kept.folder, deployment.published(name), deployment.signer(datetime.now(UTC)))
-    files = [material.data(item) for item in material.items()[:2]]
-    opened = open_published(design, open_publication(deployment.published(name)))
-    found = added_by_harness(opened, files, system_randomness(), quiet, pairs=LEAST_PAIRS)
-    assert [row.index for row in found] == list(range(LEAST_PAIRS))
-    assert min(min(row.bare_ms, row.bare_cpu_ms, row.watched_ms, row.watched_cpu_ms) for row in found) > 0
-
-
-def test_a_design_that_asks_nobody_has_no_pairs(
-    entries: HashList, material: Material, deployment: Deployment, tmp_path: Path
-) -> None:
-    design = load_design("none")
-    kept = kept_set(design, entries, 7, tmp_path / "sets", quiet)
-    lend(kept.folder, deployment.published("none"), deployment.signer(datetime.now(UTC)))
-    assert (
-        added_by_harness(
-            open_published(design, open_publication(deployment.published(design.info.name))),
-            [b"x"],
-            system_randomness(),
-            quiet,
-        )
-        == []
-    )
 
 
 @pytest.mark.parametrize(

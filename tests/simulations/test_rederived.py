@@ -229,7 +229,7 @@ def test_a_raw_row_that_is_altered_and_sealed_again_is_named(copy: Path, field: 
     assert all(one.file == "results.json" for one in found)
 
 
-@pytest.mark.parametrize("kind", ["photographs", "harness"])
+@pytest.mark.parametrize("kind", ["photographs", "alone"])
 def test_a_raw_row_that_is_left_out_or_there_twice_is_named(copy: Path, kind: str) -> None:
     def pick(rows: list[Any]) -> int:
         return next(at for at, one in enumerate(rows) if one["kind"] == kind)
@@ -404,9 +404,7 @@ def test_every_figure_of_a_run_is_derived_from_what_was_observed() -> None:
     seen = observed()
     built = msgspec.to_builtins(measured_row(seen))
     rest = {key: one for key, one in msgspec.to_builtins(seen).items() if key not in ("pictures", "design")}
-    rows = [*rest["alone"], *rest["harness"]]
-    kinds = ["alone"] * len(seen.alone) + ["harness"] * len(seen.harness)
-    tagged = [{**one, "kind": kind} for one, kind in zip(rows, kinds, strict=True)]
+    tagged = [{**one, "kind": "alone"} for one in rest["alone"]]
     pictures = msgspec.to_builtins(seen.pictures)
     raw = rederived.Raw([*pictures, *tagged, {**rest, "kind": "run"}], built, committed("evidence")["rows"])
     rules = table_of("rederived")
@@ -424,7 +422,7 @@ def test_the_schema_of_raw_rows_is_that_of_their_types_and_takes_the_samples_row
     chosen = [one for one in rows if one["kind"] in ("checks", "alone")] + rows[:5] + rows[-20:]
     assert [error.message for one in chosen for error in valid.iter_errors(one)] == []
     seen = msgspec.to_builtins(observed())
-    rest = {key: seen[key] for key in seen if key not in ("pictures", "alone", "harness", "design")}
+    rest = {key: seen[key] for key in seen if key not in ("pictures", "alone", "design")}
     run = {"kind": "run", "version": 2, **json.loads(json.dumps(rest))}
     assert [error.message for error in valid.iter_errors(run)] == []
     assert not valid.is_valid({**run, "version": 1}) and not valid.is_valid({**rows[0], "more": 1})

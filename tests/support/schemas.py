@@ -13,7 +13,6 @@ from blindmatch_simulations.evaluation.assess import results as results_files
 from blindmatch_simulations.evaluation.assess.observed import (
     AloneRow,
     Check,
-    HarnessRow,
     Observed,
     PictureRow,
 )
@@ -69,13 +68,13 @@ def of_manifests() -> dict[str, Any]:
 def of_rows() -> dict[str, Any]:
     """Of a line of a design's raw rows, by the types they are written from: what else was seen is `Observed`
     less the rows that stand by themselves and the declaration; a picture's kind is the picture's."""
-    kinds = {"alone": AloneRow, "harness": HarnessRow, "checks": Check, "run": Observed, "": PictureRow}
+    kinds = {"alone": AloneRow, "checks": Check, "run": Observed, "": PictureRow}
     refs, parts = msgspec.json.schema_components(kinds.values(), ref_template="#/$defs/{name}")
     for name, kind in kinds.items():
         if name:
             parts[kind.__name__]["properties"]["kind"] = {"const": name}
     run = parts["Observed"]
-    for name in ("pictures", "alone", "harness", "design"):
+    for name in ("pictures", "alone", "design"):
         del run["properties"][name]
     run["properties"]["version"] = {"const": RAW_VERSION}
     left = [one for one in run["required"] if one in run["properties"]]

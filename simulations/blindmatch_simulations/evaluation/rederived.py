@@ -25,11 +25,10 @@ Figure: TypeAlias = dict[str, Any]
 CLOSE: Final = 1e-9
 """Relative difference that two ways to work out one number may have."""
 PARTS: Final = ("value", "low", "high", "n", "pairs", "resolution")
-RAW: Final = ("alone", "harness", "checks", "run")
+RAW: Final = ("alone", "checks", "run")
 """Kinds of raw rows; every other one is of a picture, and its kind the picture's."""
 COLUMNS: Final = {
     "alone": ("device_cpu_ms", "role_cpu_ms"),
-    "harness": ("bare_cpu_ms", "watched_cpu_ms"),
     "checks": ("check", "verdict", "figures"),
 }
 """Of raw rows of which there may be none."""
@@ -108,17 +107,6 @@ def _entropy(mean: float, units: int) -> tuple[float, float]:
             inside, outside = (p, outside) if apart <= math.log(40) / units else (inside, p)
         ends.append(inside)
     return ends[0], ends[1]
-
-
-def added(pairs: Sequence[tuple[float, float]]) -> Figure:
-    """A ratio of medians over pairs; 2,000 resamples by PCG64, seeded with the number of pairs."""
-    if not pairs:
-        return {}
-    bare, watched = np.array(pairs).T
-    more, count = watched - bare, len(pairs)
-    picks = np.random.Generator(np.random.PCG64(count)).integers(count, size=(2000, count))
-    low, high = np.quantile(np.median(more[picks], 1) / np.median(bare[picks], 1), [0.025, 0.975])
-    return {"value": np.median(more) / np.median(bare), "low": low, "high": high, "n": count}
 
 
 def bound(checks: Sequence[tuple[str, str]], n: int | None) -> Figure:
@@ -237,8 +225,6 @@ class Raw:
                 return repeated(first, rule.get("least", -math.inf))
             case "slope":
                 return self._slope(rows, first, entries)
-            case "added":
-                return added(rows)
             case "bound":
                 return {} if self.no["nothing"] else bound(rows, self.row["figures"][name]["n"])
             case _:

@@ -127,20 +127,6 @@ def _ways(count: int) -> npt.NDArray[np.int64]:
     return np.random.Generator(np.random.PCG64(count)).integers(count, size=(_RESAMPLES, count))
 
 
-def median_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float]:
-    """The interval of median(above) / median(below) over pairs, by resampling them (Efron, 1979);
-    `ValueError` if there are no pairs, or not as many of one as of the other.
-
-    The resamples are the same for the same number of pairs, so that the same rows give the same interval.
-    """
-    if not above or len(above) != len(below):
-        raise ValueError("pairs: must be as many of one as of the other, and at least one")
-    picks = _ways(len(above))
-    ratios = np.median(np.array(above)[picks], axis=1) / np.median(np.array(below)[picks], axis=1)
-    low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
 def clustered_share(hits: Sequence[int], trials: Sequence[int]) -> tuple[float, float]:
     """The interval of a share over clusters that are independent while their trials are not, by resampling
     whole clusters (Efron, 1979); where all trials went one way, Clopper and Pearson's over clusters;

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from statistics import fmean, median
+from statistics import fmean
 from typing import Final
 
 from blindmatch_protocol.contract import Learner, Party
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.assess.judging import NOTHING, Case, figure, matches_nothing
 from blindmatch_simulations.evaluation.assess.observed import AloneRow, Lengths
-from blindmatch_simulations.measure.intervals import mean, median_ratio, number, timing
+from blindmatch_simulations.measure.intervals import mean, number, timing
 from blindmatch_simulations.measure.results import Figure
 
 NO_ROLES: Final = f"{NOTHING}: it asks nobody"
@@ -222,22 +222,3 @@ def update_bytes(case: Case) -> Figure:
     """What a device fetches for that update."""
     update = case.seen.update
     return Figure(float(update.fetched_bytes) if update.built else None, update.why)
-
-
-@cost("Added by the harness, CPU", "share", "harness")
-def harness_cpu(case: Case) -> Figure:
-    """CPU time that records for the audit add to the same session of device and roles in one process, of the
-    session's own; medians of pairs.
-    """
-    rows = case.seen.harness
-    return _added(case, [row.bare_cpu_ms for row in rows], [row.watched_cpu_ms for row in rows])
-
-
-def _added(case: Case, bare: Sequence[float], watched: Sequence[float]) -> Figure:
-    """As a share of the design's own work: medians over pairs, resampled intervals."""
-    if not bare:
-        return Figure(None, asks_nobody(case) or "too dear here for pairs of sessions to be timed")
-    more = [after - before for before, after in zip(bare, watched, strict=True)]
-    low, high = median_ratio(more, bare)
-    words = f"{median(more):.3f} ms on {median(bare):.3f} ms of its own, a picture"
-    return Figure(median(more) / median(bare), words, low, high, len(bare))

@@ -98,22 +98,6 @@ class Lengths(Strict, frozen=True):
     requests: int
 
 
-class HarnessRow(Strict, frozen=True):
-    """A pair of sessions on one picture in one process: the design alone, and with what the harness keeps.
-
-    Attributes:
-        index: of the pair; in those of even index the bare session went first.
-        bare_ms, bare_cpu_ms: the design's own work on device and roles, messages encoded and decoded.
-        watched_ms, watched_cpu_ms: the same with tape, trace, records and clocks.
-    """
-
-    index: int
-    bare_ms: float
-    bare_cpu_ms: float
-    watched_ms: float
-    watched_cpu_ms: float
-
-
 class FactSeen(Strict, frozen=True):
     """A declared fact (contract: `Fact`); what it shows is in the contract's order."""
 
@@ -369,7 +353,6 @@ class Observed(Strict, frozen=True):
     pictures: tuple[PictureRow, ...]
     arrived: int
     alone: tuple[AloneRow, ...]
-    harness: tuple[HarnessRow, ...]
     traffic: tuple[Traffic, ...]
     servers: tuple[ServerCost, ...]
     peak_mib: float | None

@@ -47,7 +47,6 @@ from msgspec.structs import asdict, replace
 
 from blindmatch_simulations.evaluation.assess.alone import (
     Fitted,
-    added_by_harness,
     extracted,
     fitted,
     key_use,
@@ -419,9 +418,6 @@ class Observer(Redacted, Struct, frozen=True):
             for row in sessions_alone(opened, rest, system_randomness()) if rest else ():
                 rows.append(row)
                 progress(len(rows), len(pictures))
-        with self.phases("harness timed") as progress:
-            timed = [data for _, data in pictures] if not fit.dear else []
-            pairs = added_by_harness(opened, timed, system_randomness(), progress)
         # pictures that no relation has on the list
         absent = (
             Picture.from_bytes(self.material.data(one))
@@ -431,7 +427,7 @@ class Observer(Redacted, Struct, frozen=True):
         signed, rng = world.publication().signed, system_randomness()
         self.seen["proven"] = proven(opened, signed, fit.entries, next(absent, None), rng)
         key = key_use(opened)
-        self.seen.update(alone=tuple(rows), harness=tuple(pairs), key=key, extraction=extracted(opened, key))
+        self.seen.update(alone=tuple(rows), key=key, extraction=extracted(opened, key))
 
 
 def _server_cost(server: ServerProcess, before: float | None) -> ServerCost:

@@ -356,7 +356,6 @@ class Assessment(Struct, frozen=True):
         rows: dict[str, Sequence[Any]] = {
             "pictures": seen.pictures,
             "alone": seen.alone,
-            "harness": seen.harness,
             "checks": checks,
         }
         rest = {key: one for key, one in msgspec.to_builtins(seen).items() if key not in (*rows, "design")}

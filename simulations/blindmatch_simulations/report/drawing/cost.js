@@ -24,7 +24,6 @@ const COSTS = [
   "build_cpu_s",
   "update_s",
   "update_bytes",
-  "harness_cpu",
 ];
 const traffic = (rows) =>
   table(
