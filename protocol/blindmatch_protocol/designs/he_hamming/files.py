@@ -25,7 +25,7 @@ from blindmatch_protocol.contract.declaration import Info
 from blindmatch_protocol.contract.publishing import whole
 from blindmatch_protocol.designs.deltas import SET_FILE, check_files
 from blindmatch_protocol.designs.he_hamming.circuit import KEY_BYTES, Batch, babies_for
-from blindmatch_protocol.designs.he_hamming.packing import Ring, Sizes
+from blindmatch_protocol.designs.he_hamming.packing import Ring, Sizes, ring_of
 from blindmatch_protocol.group.rows import cut, expand
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
@@ -149,7 +149,7 @@ def open_setup(info: Info, files: publishing.Buffers, sizes: Sizes, epoch: int |
     if len(file.sections) != file.count(labels.KIND):
         raise SetFileError(f"{SET_FILE}: has a section that does not belong in it")
     held = labels.SealedLabels(file, count, 0)
-    return Setup(file.identity.epoch, file.entries, batches, Ring(sizes), file, held)
+    return Setup(file.identity.epoch, file.entries, batches, ring_of(sizes), file, held)
 
 
 def open_matcher(info: Info, files: publishing.Buffers, sizes: Sizes) -> MatcherState:
@@ -164,7 +164,7 @@ def open_matcher(info: Info, files: publishing.Buffers, sizes: Sizes) -> Matcher
     keys = _rows(file, KEYS_KIND, KEY_BYTES, sizes.degree)
     if len(hashes) != len(keys):
         raise SetFileError(f"{MATCHER_FILE}: not one key for each place")
-    ring, ready = Ring(sizes), file.identity.parameters.get(READY, 0)
+    ring, ready = ring_of(sizes), file.identity.parameters.get(READY, 0)
     pairs, babies = zip(hashes, keys, strict=True), babies_for(len(hashes))
     batches = (Batch(ring, rows, chunk, at < ready, babies) for at, (rows, chunk) in enumerate(pairs))
     return MatcherState(file.identity.epoch, ring, tuple(batches))
