@@ -91,6 +91,9 @@ class Batch(Redacted, Struct, frozen=True, eq=False, dict=True):
 WEIGHT: Final = 128
 FLOOD_BITS: Final = 118
 _FLOOD_BYTES: Final = 15
+_FLOOD_TOP: Final = (1 << FLOOD_BITS + 1 - 8 * (_FLOOD_BYTES - 1)) - 1
+"""Those bits of the first byte that count: big-endian, less 2^118."""
+_BYTE: Final = np.uint64(8)
 _ROOTS: Final = tuple((2 * j + 1) ** 2 for j in range(57))
 _FACTORS: Final = 8
 CHECKED: Final = 4
@@ -222,15 +225,14 @@ class Evaluation:
 
     def _flood(self, primes: int) -> Polynomials:
         """(E, 0) with E uniform in -2^118 .. 2^118 - 1."""
-        degree, most = self._ring.degree, 1 << FLOOD_BITS
-        raw = self._rng.take(_FLOOD_BYTES * degree)
-        noise = [
-            (int.from_bytes(raw[at : at + _FLOOD_BYTES], "big") & (2 * most - 1)) - most
-            for at in range(0, len(raw), _FLOOD_BYTES)
-        ]
+        degree, size = self._ring.degree, _FLOOD_BYTES
+        drawn = np.frombuffer(self._rng.take(size * degree), np.uint8).reshape(degree, size)
         found = np.zeros((2, primes, degree), np.uint64)
-        for into, prime in zip(found[0], seal.primes(degree)[:primes], strict=True):
-            into[:] = [one % prime for one in noise]
+        for into, prime in zip(found[0], map(np.uint64, seal.primes(degree)[:primes]), strict=True):
+            into[:] = drawn[:, 0] & _FLOOD_TOP
+            for column in drawn.T[1:]:
+                into[:] = (into << _BYTE | column) % prime  # below 2^63, since a prime has at most 55 bits
+            into[:] = (into + prime - np.uint64(pow(2, FLOOD_BITS, int(prime)))) % prime
         return found
 
     def _numbers(self) -> npt.NDArray[np.uint64]:
