@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from math import comb
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from msgspec import Struct, msgpack
@@ -44,7 +44,15 @@ from blindmatch_protocol.designs.token_psi.shares import (
     secrets_of,
     values,
 )
-from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS, Plan, Tokens, entry_tokens, plan
+from blindmatch_protocol.designs.token_psi.tokens import (
+    HASH_BITS,
+    PERMUTATION,
+    Order,
+    Plan,
+    Tokens,
+    entry_tokens,
+    plan,
+)
 from blindmatch_protocol.designs.voprf.files import ListBuild
 from blindmatch_protocol.designs.voprf.layout import LIMITS, Limits, check_ranges
 from blindmatch_protocol.designs.voprf.round import MOST_ELEMENTS
@@ -70,6 +78,8 @@ more."""
 
 class Tokening(Struct, frozen=True):
     """How hashes become tokens; see `TOKENING`; `DesignError` if the values do not go together."""
+
+    order: ClassVar[Order] = PERMUTATION
 
     k: int = 24
     bands: int = 10

@@ -26,6 +26,8 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 
+Order: TypeAlias = tuple[int, ...]
+"""Bits of a hash, each at most once."""
 PERMUTATION: Final = (
     4, 12, 43, 46, 52, 59, 62, 77, 85, 100, 114, 118, 136, 145, 151, 156,
     172, 176, 184, 206, 218, 223, 231, 233, 8, 9, 23, 26, 45, 55, 72, 79,
@@ -55,19 +57,20 @@ Costs: TypeAlias = npt.NDArray[np.float32]
 
 
 @cache
-def band_bits(k: int, bands: int) -> npt.NDArray[np.intp]:
-    """Which bits of a hash make up each band, (bands, k); disjoint."""
-    members = np.array(PERMUTATION[: k * bands], np.intp).reshape(bands, k)
+def band_bits(k: int, bands: int, order: Order = PERMUTATION) -> npt.NDArray[np.intp]:
+    """Which bits of a hash make up each band, (bands, k); disjoint: those of `order`, one band after the
+    other."""
+    members = np.array(order[: k * bands], np.intp).reshape(bands, k)
     members.flags.writeable = False
     return members
 
 
-def entry_tokens(hashes: Rows, k: int, bands: int) -> Tokens:
+def entry_tokens(hashes: Rows, k: int, bands: int, order: Order = PERMUTATION) -> Tokens:
     """The tokens of hashes, uint8 (n, 32): (n, bands), the band's first bit the highest."""
     kind = _kind(k)
     width = 8 * kind.itemsize
     places, found = np.full((bands, width), HASH_BITS), np.empty((len(hashes), bands), kind)
-    places[:, width - k :] = band_bits(k, bands)
+    places[:, width - k :] = band_bits(k, bands, order)
     for start in range(0, len(hashes), _ROWS_AT_ONCE):
         part = hashes[start : start + _ROWS_AT_ONCE]
         bits = np.zeros((len(part), HASH_BITS + 1), np.uint8)  # the last one stands in front of every token
@@ -81,16 +84,19 @@ def _kind(k: int) -> np.dtype[np.unsignedinteger[Any]]:
     return np.dtype(np.uint32 if k <= 32 else np.uint64)
 
 
-def probe_tokens(own_hash: bytes, coefficients: Costs, k: int, bands: int, probes: int) -> Tokens:
+def probe_tokens(
+    own_hash: bytes, coefficients: Costs, k: int, bands: int, probes: int, order: Order = PERMUTATION
+) -> Tokens:
     """The tokens a picture asks for, (bands, probes), the likeliest of a band first.
 
     Args:
         coefficients: signed distance of each coefficient from the median, (256,).
         k: bits of a band.
         probes: tokens a band, at most 2^k.
+        order: see `band_bits`.
     """
-    own = entry_tokens(np.frombuffer(own_hash, np.uint8).reshape(1, 32), k, bands)[0]
-    costs = np.abs(coefficients)[band_bits(k, bands)]
+    own = entry_tokens(np.frombuffer(own_hash, np.uint8).reshape(1, 32), k, bands, order)[0]
+    costs = np.abs(coefficients)[band_bits(k, bands, order)]
     found: Tokens = own[:, None] ^ flips(costs, probes)
     return found
 
@@ -193,11 +199,11 @@ def plan(hashes: Rows, k: int, bands: int) -> Plan:
     return Plan(first, member, stored, lost)
 
 
-def common_tokens(hashes: Rows, k: int, bands: int) -> list[Tokens]:
+def common_tokens(hashes: Rows, k: int, bands: int, order: Order) -> list[Tokens]:
     """For each band its tokens, each once, where any one token finds an entry, uint8 (n, 32), and none has an
     owner: of a family the one that most of its members have there, the least of several. An entry that has
     none of these has its first one added."""
-    tokens = entry_tokens(hashes, k, bands)
+    tokens = entry_tokens(hashes, k, bands, order)
     first, _ = _members(_joined(hashes, tokens, [_shared(own) for own in tokens.T]))
     found = [_commonest(first, own) for own in tokens.T]
     kept = [np.isin(own, some) for own, some in zip(tokens.T, found, strict=True)]

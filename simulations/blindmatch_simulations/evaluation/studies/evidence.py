@@ -103,7 +103,7 @@ def found_of(corpus: Reference, matching: Matching, fill: Rows | None = None) ->
         return np.zeros(shape, np.bool_)
     found = (pairs.distances() <= matching.within) & (pairs.edited.qualities >= matching.least_quality)
     if (t := matching.tokening) is not None:
-        hit = ranks(pairs, t.k, t.bands, t.probes) < t.probes
+        hit = ranks(pairs, t.k, t.bands, t.probes, t.order) < t.probes
         if fill is not None:
             hit &= ~lost_of(np.concatenate([fill, pairs.originals.hashes]), t)[len(fill) + pairs.original]
         found &= hit.sum(axis=1) >= t.needed
@@ -114,7 +114,8 @@ def lost_of(hashes: Rows, bands: Bands) -> Found:
     """Which tokens of entries, (n, bands), a list of theirs does not have for them."""
     if isinstance(bands, Tokening):
         return plan(hashes, bands.k, bands.bands).lost
-    own, kept = entry_tokens(hashes, bands.k, bands.bands), common_tokens(hashes, bands.k, bands.bands)
+    shape = bands.k, bands.bands, bands.order
+    own, kept = entry_tokens(hashes, *shape), common_tokens(hashes, *shape)
     return ~np.stack([np.isin(one, some) for one, some in zip(own.T, kept, strict=True)], axis=1)
 
 

@@ -17,7 +17,14 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.designs.threshold_near import Sizes
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening
-from blindmatch_protocol.designs.token_psi.tokens import Tokens, entry_tokens, plan, probe_tokens
+from blindmatch_protocol.designs.token_psi.tokens import (
+    PERMUTATION,
+    Order,
+    Tokens,
+    entry_tokens,
+    plan,
+    probe_tokens,
+)
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
 from msgspec import Struct
 
@@ -38,23 +45,23 @@ NEVER: Final = 1 << 14
 Ranks = npt.NDArray[np.int16]
 
 
-def probes_of(pictures: Fingerprints, k: int, bands: int, probes: int) -> Tokens:
+def probes_of(pictures: Fingerprints, k: int, bands: int, probes: int, order: Order = PERMUTATION) -> Tokens:
     """The tokens that pictures ask for, (n, bands, probes)."""
     asked = [
-        probe_tokens(pictures.hashes[row].tobytes(), pictures.coefficients[row], k, bands, probes)
+        probe_tokens(pictures.hashes[row].tobytes(), pictures.coefficients[row], k, bands, probes, order)
         for row in range(len(pictures))
     ]
     found: Tokens = np.array(asked, np.uint32 if k <= 32 else np.uint64)
     return found.reshape(len(pictures), bands, probes)
 
 
-def ranks(pairs: EditedPairs, k: int, bands: int, probes: int) -> Ranks:
+def ranks(pairs: EditedPairs, k: int, bands: int, probes: int, order: Order = PERMUTATION) -> Ranks:
     """For each sent picture and band the rank of its original's token among the probes; (m, bands)."""
-    listed = entry_tokens(pairs.originals.hashes, k, bands)[pairs.original]
+    listed = entry_tokens(pairs.originals.hashes, k, bands, order)[pairs.original]
     found = np.empty((len(pairs.edited), bands), np.int16)
     for start in range(0, len(found), 1024):
         part = np.arange(start, min(start + 1024, len(found)))
-        equal = probes_of(pairs.edited.take(part), k, bands, probes) == listed[part, :, None]
+        equal = probes_of(pairs.edited.take(part), k, bands, probes, order) == listed[part, :, None]
         found[part] = np.where(equal.any(axis=2), equal.argmax(axis=2), NEVER)
     return found
 
@@ -107,13 +114,13 @@ def revealed(sent: Fingerprints, listed: Rows, tokening: Tokening | Sizes) -> Re
     if itself agrees.
     """
     t = tokening
-    own = entry_tokens(listed, t.k, t.bands)
+    own = entry_tokens(listed, t.k, t.bands, t.order)
     orders = [np.argsort(own[:, band], kind="stable") for band in range(t.bands)]
     met: dict[int, list[npt.NDArray[np.int32]]] = {}
     near = 0
     for start in range(0, len(sent), 256):
         part = sent.take(np.arange(start, min(start + 256, len(sent))))
-        rows, entries, bands = _met(probes_of(part, t.k, t.bands, t.probes), own, orders)
+        rows, entries, bands = _met(probes_of(part, t.k, t.bands, t.probes, t.order), own, orders)
         apart = hamming(part.hashes[rows], listed[entries])
         near += int((apart <= MATCH_DISTANCE).sum())
         for count in np.unique(bands).tolist():
