@@ -69,9 +69,8 @@ _FILLING: Final = 255
 BY_COLUMNS: Final = tuple(
     255 - 16 * row - column for low in range(8) for column in (low, low + 8) for row in range(16)
 )
-"""Bits, band after band: PDQ's 16 x 16 matrix by columns 0, 8, 1, 9, ..., 7, 15, each from row 0 on; the bit of an
-entry is 255 - 16 * row - column."""
-# an edit that moves coefficients moves neighbours: bands of neighbours miss fewer of its copies
+"""Bits, band after band: PDQ's 16 x 16 matrix by columns 0, 8, 1, 9, ..., 7, 15, each from row 0 on
+(docs/decisions/0024-bands-of-neighbours.md)."""
 
 
 class Sizes(Struct, frozen=True):
