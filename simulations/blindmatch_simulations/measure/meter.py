@@ -164,6 +164,7 @@ class Meter(Struct):
             runs.append(Run(cost, before, after, computes and threads == 1))
             before = after
             progress(len(runs), self.runs)
+        progress(len(runs), len(runs))
         return runs
 
 

@@ -29,6 +29,8 @@ from blindmatch_server.storage.database import open_connection
 from msgspec import Struct
 
 from blindmatch_simulations.measure.meter import Meter, expect
+from blindmatch_simulations.measure.phases import each
+from blindmatch_simulations.measure.row import CATALOGUE
 from blindmatch_simulations.testbed.deployment.building import built_alone
 from blindmatch_simulations.testbed.inprocess.deployed import Build, opened, publish, values_of
 from blindmatch_simulations.testbed.inprocess.vouchers import ACCOUNT, World, world_of
@@ -187,7 +189,8 @@ def _stored(meter: Meter, path: Path, world: World, most: int, of: dict[str, Any
 def _around(meter: Meter, sizes: Sizes) -> None:
     """Random accounts, in shares alone: what opens below t, and what does not from t' on."""
     rng, wrong = seeded("bench/accounts"), {"below": 0, "from": 0}
-    for _ in range(sizes.accounts):
+    progress = meter.phase(CATALOGUE["threshold/accounts/below"].what)
+    for _ in each(range(sizes.accounts), progress):
         draw = rng.take(4)
         threshold, synthetic, apart = 2 + draw[0] % 9, draw[1] % 70, draw[2] % 4
         enough = utility_threshold(threshold, synthetic)
