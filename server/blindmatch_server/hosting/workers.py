@@ -74,7 +74,7 @@ class Workers:
                     return pool.submit(_run, function, *arguments)
             # ValueError: of its pipes, which the pool closes if a worker dies while another one is started
             except (BrokenProcessPool, OSError, RuntimeError, ValueError) as error:
-                self._drop(pool)
+                self._drop(pool, isinstance(error, BrokenProcessPool))
                 failed = type(error).__name__
         raise WorkerError("worker", f"cannot be started ({failed}): try again later")
 
@@ -104,18 +104,33 @@ class Workers:
                 raise WorkerError("worker", "is shutting down")
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(self._count, _SPAWN, _begin, self._prepare)
+                self._pool._processes = _Processes()
             return self._pool
 
-    def _drop(self, pool: ProcessPoolExecutor) -> None:
+    def _drop(self, pool: ProcessPoolExecutor, broken: bool) -> None:
         with self._lock:
             if self._pool is pool:
                 self._pool = None
+        left = _of(pool) if broken else []
         pool.shutdown(wait=False, cancel_futures=True)
+        for process in left:
+            process.kill()
 
     def _processes(self) -> list[Any]:
-        # up to Python 3.13 the executor has no way of its own to end its processes
-        held = None if self._pool is None else getattr(self._pool, "_processes", None)
-        return list((held or {}).values())
+        return [] if self._pool is None else _of(self._pool)
+
+
+class _Processes(dict[int, Any]):
+    """Those of a pool. Its thread looks through them when one died, at which time another may be started."""
+
+    def values(self) -> Any:
+        return list(super().values())
+
+
+def _of(pool: ProcessPoolExecutor) -> list[Any]:
+    # up to Python 3.13 the executor has no way of its own to end its processes
+    held: dict[int, Any] | None = getattr(pool, "_processes", None)
+    return list((held or {}).values())
 
 
 @contextmanager
