@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from queue import SimpleQueue
@@ -550,6 +551,7 @@ class World:
         return port
 
 
+@cache
 def picture(seed: int, size: int = 128, file_format: str = "PNG") -> bytes:
     """A picture of smooth blobs, with PDQ quality over 50."""
     rng = np.random.default_rng(seed)
