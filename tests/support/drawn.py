@@ -18,13 +18,13 @@ from py_mini_racer import MiniRacer
 _CALL = """
 // the sheet is a part like others, and drawn with them, whichever view is asked for
 const [, , sheetPartOf] = PARTS.find(([id]) => id === "sheet");
+const inputsOf = (data) => Object.fromEntries(data.sources.inputs.map((one) => [one.ident, one.value]));
 let sheetDrawn = "", last = {};
 PARTS.find(([id]) => id === "sheet")[2] = () => (sheetDrawn = sheetPartOf());
 const drawnOf = (text) => {
   if (last.text !== text) {
     const {data, given, run} = JSON.parse(text);
-    const inputs = Object.fromEntries(data.sources.inputs.map((one) => [one.ident, one.value]));
-    const made = draw(data, {run, given: {...inputs, ...given}, open: [], kept: "", sheet: false});
+    const made = draw(data, {run, given: {...inputsOf(data), ...given}, open: [], kept: "", sheet: false});
     last = {text, made, sheet: String(sheetDrawn)};
   }
   return last;
@@ -36,11 +36,15 @@ const partsText = (text) => {
 const evidenceText = (text) => JSON.stringify(
   Object.fromEntries([...drawnOf(text).made.evidence].map(([place, held]) => [place, held()])));
 const openedText = (text, place) => JSON.stringify(drawnOf(text).made.evidence.get(place)());
+// the rest of the data is the same for hundreds of files
+let rest = {};
+const holdRest = (text) => ((rest = JSON.parse(text)), true);
 const attemptedText = (text) => {
   try {
-    const {made: {main, nav, foot, evidence}, sheet} = drawnOf(text);
-    const opened = [...evidence.values()].map((held) => held());
-    return [main, nav, foot, sheet, ...opened, pictureOf(JSON.parse(text).data)].join("");
+    const data = {...rest, ...JSON.parse(text)}, given = inputsOf(data);
+    const {main, nav, foot, evidence} = draw(data, {run: 0, given, open: [], kept: "", sheet: false});
+    const sheet = String(sheetDrawn), opened = [...evidence.values()].map((held) => held());
+    return [main, nav, foot, sheet, ...opened, pictureOf(data)].join("");
   } catch (error) {
     return `refused: ${error.message}`;
   }
@@ -59,12 +63,8 @@ const bandsText = (text) => {
   const joint = free && jointOf(model, behaviour, base, free, days);
   return JSON.stringify({bands, joint, verdicts: verdictsOf(bands, most)});
 };
-const pictureOf = (data) => picturedText(JSON.stringify({data}));
-const picturedText = (text) => {
-  const {data} = JSON.parse(text);
-  const given = Object.fromEntries(data.sources.inputs.map((one) => [one.ident, one.value]));
-  return pictured(data, {run: 0, given, open: [], kept: ""});
-};
+const pictureOf = (data) => pictured(data, {run: 0, given: inputsOf(data), open: [], kept: ""});
+const picturedText = (text) => pictureOf(JSON.parse(text).data);
 """
 
 
@@ -139,9 +139,15 @@ def pictured(folder: Path, results: Results) -> str:
 def attempted(made: Mapping[str, Any], file: Mapping[str, Any]) -> str:
     """All that the page would show of a file, as one text, without a look at the schema; or why it cannot."""
     attacks = [row for row in file["rows"] if row.get("kind") == "attack"]
-    asked = {"data": {**made, "runs": [file], "attacks": attacks}, "given": {}, "run": 0}
-    shown: str = _engine().call("attemptedText", json.dumps(asked))
+    if not (_HELD and _HELD[-1] is made):
+        _engine().call("holdRest", json.dumps({**made, "runs": [], "attacks": []}))
+        _HELD[:] = [made]
+    shown: str = _engine().call("attemptedText", json.dumps({"runs": [file], "attacks": attacks}))
     return shown
+
+
+_HELD: list[Mapping[str, Any]] = []
+"""What the script holds beside the files that are attempted."""
 
 
 def wrong(made: Mapping[str, Any], file: object) -> str:
