@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import grpc
@@ -459,8 +458,10 @@ def test_a_slow_matcher_is_given_up_on_after_the_deadline(make_world: MakeWorld)
     world = make_world(ECHO, HASHES)
     world.device("bob")
     alice = world.device("alice", round_deadline_s=0.2)
-    world.matcher.fault = lambda method: time.sleep(0.5)
+    given_up = Event()
+    world.matcher.fault = lambda method: given_up.wait(240)
     sent = alice.device.send_picture("bob", LISTED)
+    given_up.set()
     assert not sent.delivered and "did not answer in time" in sent.notice
 
 
