@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,18 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO
 
-import numpy as np
 import pytest
 from blindmatch_protocol.contract import Done, NoMatch
-from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation.assess import results, running
 from blindmatch_simulations.evaluation.assess.observing import never_asks
 from blindmatch_simulations.evaluation.assess.plan import QUICK, PlanError, plan_text, read_plan
 from blindmatch_simulations.evaluation.assess.running import guarded
-from blindmatch_simulations.evaluation.corpus.installed import hashed, installed
 from blindmatch_simulations.measure.intervals import clopper_pearson
 from blindmatch_simulations.testbed.deployment.registry import Registered, built_in_designs
-from blindmatch_simulations.testbed.pictures.crops import crops
 from support.command import processes_of
 
 
@@ -121,70 +116,6 @@ def test_what_a_command_started_ends_with_it(tmp_path: Path) -> None:
     )
     assert "took longer" in guarded(starting(code), tmp_path / "log", 1, 1000).why
     assert processes_of(tmp_path) == []
-
-
-@pytest.fixture
-def dpkg(tmp_path: Path) -> Path:
-    """A file system with what dpkg keeps of two installed packages, one of them without a copyright file."""
-    pictures = crops(3, 5)
-    here = "usr/share/openclipart/png"
-    files = {
-        f"{here}/a.png": pictures[0].data,
-        f"{here}/b.png": pictures[1].data,
-        f"{here}/broken.png": b"no",
-    }
-    files["usr/share/backgrounds/c.JPG"] = pictures[2].data
-    files["usr/share/doc/openclipart-png/copyright"] = (
-        b"Files: *\nLicense: public-domain\n\nLicense: CC0-1.0\n"
-    )
-    files["var/lib/dpkg/status"] = (
-        b"Package: openclipart\nVersion: 9\n\nPackage: openclipart-png\nStatus: install ok installed\n"
-        b"Version: 1:0.18+dfsg-19\n\nPackage: gnome-backgrounds\nVersion: 43\n"
-    )
-    lists = {"openclipart-png": [f"/{here}", *(f"/{name}" for name in list(files)[:3]), f"/{here}/gone.png"]}
-    lists["openclipart-png"] += [f"/{here}/link.png", "/usr/share/doc/openclipart-png/copyright"]
-    lists["gnome-backgrounds"] = ["/usr/share/backgrounds/c.JPG"]
-    for package, lines in lists.items():
-        files[f"var/lib/dpkg/info/{package}.list"] = "".join(f"{line}\n" for line in lines).encode()
-    for name, content in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(content)
-    (tmp_path / here / "link.png").symlink_to("a.png")
-    return tmp_path
-
-
-def test_pictures_of_installed_debian_packages_are_found_by_dpkgs_records(dpkg: Path) -> None:
-    found = [one for one in installed(root=dpkg) if one.package != "scikit-image"]
-    assert [(one.package, one.kind, one.version, Path(one.name).name) for one in found] == [
-        ("openclipart-png", "clip art", "1:0.18+dfsg-19", "a.png"),
-        ("openclipart-png", "clip art", "1:0.18+dfsg-19", "b.png"),
-        ("openclipart-png", "clip art", "1:0.18+dfsg-19", "broken.png"),
-        ("gnome-backgrounds", "photographs", "43", "c.JPG"),
-    ]
-    assert found[0].licence == "public-domain, CC0-1.0"
-    assert found[3].licence.startswith("unknown")
-    assert len([one for one in installed(1, dpkg) if one.package == "openclipart-png"]) == 1
-    rows = [one.row() for one in hashed(found, lambda done, total: None)]
-    assert [Path(row["file"]).name for row in rows] == ["a.png", "b.png", "c.JPG"]
-    assert all(str(dpkg) not in str(row) for row in rows)
-
-
-def test_a_corpus_has_one_row_for_each_hash_and_says_whose_it_is() -> None:
-    found = hashed(installed(3), lambda done, total: None)
-    assert len({one.print.hash for one in found}) == len(found) >= 3
-    row = found[0].row()
-    assert row["package"] == "scikit-image"
-    assert row["licence"]
-    assert len(bytes.fromhex(row["hash"])) == 32
-
-
-def test_the_manifest_holds_no_picture(tmp_path: Path) -> None:
-    assert run(["corpus", "installed", "--most", "2", "--out", str(tmp_path / "corpus.json")]) == 0
-    held = json.loads((tmp_path / "corpus.json").read_text())
-    assert held["pictures"]
-    assert {type(value) for row in held["pictures"] for value in row.values()} <= {str, int}
-    assert (tmp_path / "corpus.json").stat().st_size < 500 * len(held["pictures"]) + 100
-    assert np.array([row["quality"] for row in held["pictures"]]).max() <= 100
 
 
 def test_a_row_that_is_being_written_is_not_yet_counted(

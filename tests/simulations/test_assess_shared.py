@@ -21,7 +21,7 @@ from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
 from blindmatch_simulations.evaluation.assess.results import Measured, Results, Studied
 from blindmatch_simulations.evaluation.assess.running import Assessment
 from blindmatch_simulations.evaluation.assess.shared import FOLDER, MOST, Shared, of_pictures
-from blindmatch_simulations.evaluation.corpus.installed import NOWHERE, Found, installed
+from blindmatch_simulations.evaluation.corpus.installed import Found, installed
 from blindmatch_simulations.measure.machine import machine
 from blindmatch_simulations.measure.results import encode
 from msgspec.structs import replace
@@ -116,7 +116,7 @@ def test_an_entry_that_is_wrong_or_not_whole_is_refused_and_made_again(
 
 
 def named(given: object = 1, pictures: Sequence[Found] = ()) -> str:
-    every = pictures or installed(root=NOWHERE)
+    every = pictures or list(installed())
     return Shared(None, "pictures", material.__name__, given, every).name
 
 
@@ -135,7 +135,7 @@ def test_an_entry_is_of_its_code_packages_data_pictures_processor_and_parameters
         with monkeypatch.context() as patch:
             patch.setattr(module, name, other)
             found[what] = named()
-    kept = installed(root=NOWHERE)
+    kept = list(installed())
     picture = tmp_path / kept[0].path.name
     for what, data in (("a picture", b"one"), ("the picture changed", b"two")):
         picture.write_bytes(data)

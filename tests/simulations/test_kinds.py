@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from blindmatch_protocol.contract import no_progress
+from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, distance
-from blindmatch_simulations.evaluation.corpus.hashing import print_of
-from blindmatch_simulations.evaluation.corpus.installed import FACES, NOWHERE, hashed, installed
+from blindmatch_simulations.evaluation.corpus.installed import FACES, installed
 from blindmatch_simulations.testbed.pictures.pool import GENERATED
 
 IN_MANIFEST = 8
@@ -19,18 +18,16 @@ IN_MANIFEST = 8
 
 def manifest() -> list[dict[str, Any]]:
     """Pictures of scikit-image, and the first generated ones of each kind: ``data/corpus.json``."""
-    rows = [one.row() for one in hashed(installed(root=NOWHERE), no_progress)]
+    every = [("scikit-image", one.kind, one.licence, one.name, one.pixels()) for one in installed()]
     for kind, make in GENERATED.items():
-        for number in range(IN_MANIFEST):
-            found = print_of(np.asarray(make(number)))
-            named = {
-                "package": "generated",
-                "kind": kind,
-                "licence": "Apache-2.0",
-                "file": f"{kind} {number}",
-            }
-            rows.append({**named, "hash": found.hash.hex(), "quality": found.quality})
-    return rows
+        each = ((f"{kind} {number}", np.asarray(make(number))) for number in range(IN_MANIFEST))
+        every += [("generated", kind, "Apache-2.0", name, pixels) for name, pixels in each]
+    rows = dict[bytes, dict[str, Any]]()
+    for package, kind, licence, file, pixels in every:
+        found = Picture.from_pixels(pixels).fingerprint
+        named = {"package": package, "kind": kind, "licence": licence, "file": file}
+        rows.setdefault(found.hash, {**named, "hash": found.hash.hex(), "quality": found.quality})
+    return list(rows.values())
 
 
 def test_pictures_are_those_of_the_manifest() -> None:
@@ -41,7 +38,7 @@ def test_pictures_are_those_of_the_manifest() -> None:
         assert distance(bytes.fromhex(row.pop("hash")), bytes.fromhex(expected.pop("hash"))) <= slack
         row.pop("version", None), expected.pop("version", None)
         assert row == expected and row["licence"]
-    assert any(one.kind == FACES and one.row == 99 for one in installed(root=NOWHERE))
+    assert any(one.kind == FACES and one.row == 99 for one in installed())
 
 
 @pytest.mark.parametrize("kind", GENERATED)
@@ -49,4 +46,4 @@ def test_a_generated_picture_follows_from_its_number_and_can_be_listed(kind: str
     make = GENERATED[kind]
     one, again, other = (np.asarray(make(number)) for number in (5, 5, 6))
     assert (one == again).all() and (one != other).any()
-    assert print_of(one).quality >= LEAST_QUALITY and one.shape[2] == 3
+    assert Picture.from_pixels(one).fingerprint.quality >= LEAST_QUALITY and one.shape[2] == 3

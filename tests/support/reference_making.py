@@ -30,7 +30,6 @@ from blindmatch_server.storage.files import replace_file
 from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.corpus.cache import Cache, FileSeen, Print
 from blindmatch_simulations.evaluation.corpus.hashing import both_of, prints
-from blindmatch_simulations.evaluation.corpus.installed import SUFFIXES, Dpkg
 from blindmatch_simulations.evaluation.corpus.pairs import Prints
 from blindmatch_simulations.evaluation.studies.near_pictures import hamming
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Row, near, packed, planes, read
@@ -42,6 +41,7 @@ from PIL import Image
 OF_A_KIND: Final = 25
 APART: Final = 60
 """Edited pictures of one kind differ in more bits than this."""
+SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 _LEAST_SIDE: Final = 96
 _MOST_SIDE: Final = 1024
 """Larger pictures are sent smaller, as a messenger does it."""
@@ -107,7 +107,7 @@ def make(
     rows = [Row(one.package, one.kind, *more) for one, *more in zip(found, paths, digests, strict=True)]
     arrays = _edited(folder, found, rows, _chosen(found, rows), phase("pictures edited"))
     packages = {
-        name: {"version": told, "licence": Dpkg(x / name).licence(name), **dict(sorted(counts[name].items()))}
+        name: {"version": told, "licence": _licence(x / name, name), **dict(sorted(counts[name].items()))}
         for name, told in sorted(versions.items())
         if told
     }
@@ -115,6 +115,18 @@ def make(
     about = {"corpus": 1, "made_with": made_with, "edits": [one.name for one in EDITS], "packages": packages}
     _write(out, about, rows, arrays)
     return rows
+
+
+def _licence(root: Path, package: str) -> str:
+    """The short names of licences in a package's copyright file; if there are none, where to look."""
+    try:
+        lines = (root / "usr/share/doc" / package / "copyright").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return "unknown: the package has no copyright file"
+    names = dict.fromkeys(
+        line.partition(":")[2].strip() for line in lines if line.lower().startswith("license:")
+    )
+    return ", ".join(name for name in names if name) or f"see the copyright file of {package}"
 
 
 def fetched(folder: Path, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE
@@ -14,8 +14,7 @@ from rich.table import Table
 
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Commands, Found, people
-from blindmatch_simulations.cli.console import OUT, console_for, several, table, target, write_json
-from blindmatch_simulations.evaluation.corpus import installed as pictures
+from blindmatch_simulations.cli.console import OUT, several, table
 from blindmatch_simulations.evaluation.corpus.hashing import named
 from blindmatch_simulations.evaluation.corpus.scan import Scan, scanned, state_of
 from blindmatch_simulations.evaluation.studies import reference
@@ -76,26 +75,6 @@ app = Commands(no_args_is_help=True)
 
 DISTANCES: Final = (0, 8, 16, 24, 31, 40, 48, 56, 64)
 COLUMNS: Final = ("distance", "items with a match", "at most", "pairs", "at most")
-
-
-@app.command("installed")
-def installed(
-    out: Annotated[
-        Path | None, typer.Option("--out", callback=target, help="Write the manifest here; - for output.")
-    ] = None,
-    most: Annotated[int | None, typer.Option("--most", min=1, help="Pictures of each package.")] = None,
-) -> None:
-    """List the pictures that installed packages bring along, with hash and licence; none is copied."""
-    console = console_for(out)
-    with phases(console) as begin:
-        found = pictures.hashed(pictures.installed(most), begin("pictures hashed"))
-    groups: dict[tuple[str, str], list[str]] = {}
-    for one in found:
-        groups.setdefault((one.found.package, one.found.kind), []).append(one.found.licence)
-    rows = [(p, kind, len(each), "; ".join(dict.fromkeys(each))) for (p, kind), each in groups.items()]
-    console.print(table("pictures of installed packages", ("package", "kind", "pictures", "licence"), rows))
-    manifest: dict[str, Any] = {"corpus": 1, "pictures": [one.row() for one in found]}
-    write_json(manifest, out)
 
 
 @app.command("scan")

@@ -26,7 +26,7 @@ from PIL import Image
 from blindmatch_simulations.evaluation.assess.observed import Item
 from blindmatch_simulations.evaluation.assess.plan import Plan
 from blindmatch_simulations.evaluation.corpus.hashing import fingerprint_of
-from blindmatch_simulations.evaluation.corpus.installed import FACES, NOWHERE, PHOTOGRAPHS, installed
+from blindmatch_simulations.evaluation.corpus.installed import FACES, PHOTOGRAPHS, installed
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.measure.results import Strict
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, SamplePicture, crops, encoded
@@ -95,7 +95,7 @@ def _pixels(kind: str, count: int, seed: int) -> Iterator[Pixels]:
     if kind in GENERATED:
         yield from (np.asarray(GENERATED[kind](seed * _OF_A_SEED + number)) for number in range(count))
     else:
-        mine = [one for one in installed(root=NOWHERE) if one.kind == kind]
+        mine = [one for one in installed() if one.kind == kind]
         yield from (one.pixels() for one in mine[:count])
 
 

@@ -23,7 +23,7 @@ from blindmatch_simulations.evaluation.assess import material
 from blindmatch_simulations.evaluation.assess.keeping import code_of
 from blindmatch_simulations.evaluation.assess.plan import Plan
 from blindmatch_simulations.evaluation.assess.results import write_whole
-from blindmatch_simulations.evaluation.corpus.installed import NOWHERE, Found, installed
+from blindmatch_simulations.evaluation.corpus.installed import Found, installed
 from blindmatch_simulations.measure.machine import machine
 
 FOLDER: Final = "assess"
@@ -77,7 +77,7 @@ class Shared(Struct, frozen=True):
 
 def of_pictures(plan: Plan, cache: Path | None) -> Shared:
     """Edited pictures of packages."""
-    given, pictures = (plan.pictures, plan.seed), installed(root=NOWHERE)
+    given, pictures = (plan.pictures, plan.seed), list(installed())
     return Shared(cache, "pictures", material.__name__, given, pictures)
 
 

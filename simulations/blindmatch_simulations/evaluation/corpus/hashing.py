@@ -138,12 +138,6 @@ def fingerprint_of(data: bytes) -> Print:
     return _print(thumbnail(data, by=compiled.thumbnail))
 
 
-def print_of(pixels: pdq.Pixels) -> Print:
-    """Of pixels, (h, w, 3) uint8."""
-    plane = pdq.luminance(pixels)
-    return _print(pdq.thumbnail(plane) if min(plane.shape) >= pdq.LEAST_SIDE else None)
-
-
 def _print(small: pdq.Floats | None) -> Print:
     if small is None:
         return Print(bytes(pdq.HASH_BYTES), bytes(KEY_BYTES), 0)
