@@ -272,9 +272,6 @@ CoverPeriodOption = Annotated[
     typer.Option(min=0, help="Seconds between the slots in which reports leave, with cover; 0: at once."),
 ]
 ConsequenceOption = Annotated[Consequence, typer.Option(help="What follows on the devices from a match.")]
-RecordOption = Annotated[
-    Path | None, typer.Option(help="Write a recording of the run to this new file (docs/results.md).")
-]
 
 
 def run_demo(
@@ -283,7 +280,6 @@ def run_demo(
     home: HomeOption = None,
     cover_period: CoverPeriodOption = 0,
     consequence: ConsequenceOption = Consequence.REPORT,
-    record: RecordOption = None,
     franking: FrankingOption = DEFAULT_MODE,
     json_path: JsonOption = None,
 ) -> None:
@@ -297,7 +293,7 @@ def run_demo(
     load_design(design)  # an unknown one is refused before any work is shown
     options = Options(cover=cover, consequence=consequence)
     with _folder(home) as folder, phases(console) as begin:
-        run = play_demo(folder, design, set_size, begin, options, record, franking)
+        run = play_demo(folder, design, set_size, begin, options, franking)
     write_json(demo_result(run), json_path)
     _show(run, console)
 

@@ -39,7 +39,7 @@ def run_record(
 
 
 def run_follow(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings (blindmatch record, demo --record).")],
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings (blindmatch record).")],
     out: Annotated[Path, typer.Option("--out", help="Where the page is written.")] = Path("follow.html"),
 ) -> Found:
     """Write one page that follows a picture through recordings: what reaches each party, step by step.

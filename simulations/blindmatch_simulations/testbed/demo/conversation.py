@@ -38,8 +38,7 @@ from blindmatch_simulations.testbed.pictures.crops import ANSWER, TEXTS, Workloa
 from blindmatch_simulations.testbed.pictures.pool import Oracle
 from blindmatch_simulations.testbed.scenario import operations
 from blindmatch_simulations.testbed.scenario.operations import Check, Receive
-from blindmatch_simulations.testbed.scenario.recording import Writer
-from blindmatch_simulations.testbed.scenario.run import Counted, Player, counterpart, evidence, shown
+from blindmatch_simulations.testbed.scenario.run import Counted, Player, counterpart, evidence
 from blindmatch_simulations.testbed.scenario.world import World
 
 WAIT_SECONDS: Final = 30.0
@@ -58,7 +57,6 @@ class Conversation(Redacted, Struct, frozen=True):
     entries: HashList
     phases: PhaseTimes
     options: Options
-    writer: Writer | None
 
     @property
     def world(self) -> World:
@@ -176,10 +174,7 @@ class Conversation(Redacted, Struct, frozen=True):
         roles, audits = counterpart(self.world, self.entries.hashes), dict[str, Audit]()
         with self.phases("egress audited") as progress:
             for name in each((SENDER, RECIPIENT), progress):
-                seen = evidence(self.world, name, pictures, counted)
-                audits[name] = audit_device(roles, seen)
-                if self.writer is not None:
-                    self.writer.device(seen, shown(self.world, seen))
+                audits[name] = audit_device(roles, evidence(self.world, name, pictures, counted))
         return audits
 
 

@@ -7,7 +7,6 @@ curator publishes --> relay, matcher, centre start --> Alice and Bob register --
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +32,6 @@ from blindmatch_simulations.testbed.deployment.curating import add_references
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.pictures.crops import TEXTS, Workload, demo_workload
-from blindmatch_simulations.testbed.scenario.recording import Writer
 from blindmatch_simulations.testbed.scenario.run import Player
 from blindmatch_simulations.testbed.scenario.world import World
 
@@ -99,7 +97,6 @@ def play_demo(
     set_size: int,
     phase: PhaseProgress,
     options: Options | None = None,
-    record: Path | None = None,
     franking: FrankingMode = DEFAULT_MODE,
 ) -> DemoRun:
     """Run the demo in the new folder `home`; `DesignError` if devices are to keep a schedule, and do not
@@ -109,25 +106,19 @@ def play_demo(
     Args:
         set_size: random hashes on the list, beside those of the listed pictures.
         options: what both devices' users decide: a cover schedule, the consequence of a match.
-        record: a new file for a recording of the run.
         franking: what messages bear of their sender's key.
     """
     design, phases, options = load_design(reference), PhaseTimes(phase), options or Options()
     _check_options(design, options)
     with phases("pictures"):
         workload = demo_workload()
-    with ExitStack() as stack:
-        writer = None if record is None else stack.enter_context(closing(Writer(record, design, franking)))
-        world = stack.enter_context(World.create(home, reference, design, WITNESSES, franking=franking))
-        if writer is not None:
-            world.tell = writer.request
+    with World.create(home, reference, design, WITNESSES, franking=franking) as world:
         with phases("log started"):  # the list's epoch is logged before it is served
             world.start(world.log_parties)
         listed = endorsed_list(world, workload, LIST, set_size, phases)
         with listed.entries as entries:
             _taught(world, workload, entries, phases)
-            player = Player(world) if writer is None else Player(world, tell=writer.event)
-            talk = Conversation(player, workload, entries, phases, options, writer)
+            talk = Conversation(Player(world), workload, entries, phases, options)
             return _held(talk, listed, franking)
 
 
