@@ -246,10 +246,6 @@ def test_a_design_whose_source_has_changed_is_measured_again(
     check_folder(out)
 
 
-def test_a_whole_result_passes_the_check_of_the_command(made: Path) -> None:
-    assert run(["assess", "--check", str(made)]) == 0
-
-
 ROWS = "rows/hash-upload.jsonl"
 
 
@@ -278,7 +274,7 @@ def test_what_was_changed_is_refused_with_the_reason(
         path.write_text(spoilt(path.read_text() if path.exists() else ""))
     with pytest.raises(ResultsError, match=why):
         check_folder(copy)
-    assert run(["assess", "--check", str(copy)]) != 0
+    assert run(["report", str(copy)]) != 0
 
 
 def test_the_committed_workloads_can_be_read() -> None:

@@ -213,7 +213,6 @@ DEEP = ('{"a":' * 20_000 + "1" + "}" * 20_000, "[" * 20_000 + "]" * 20_000, "[" 
         ("log.json", ["log", "show"]),
         ("endorsement.json", ["list", "build", "known"]),
         ("devices/alice/device.json", ["device", "status", "alice"]),
-        ("file", ["assess", "--check", "file"]),
         ("results.json", ["report", "."]),
         ("file", ["results", "to-csv", "file"]),
         ("file", ["population", "--results", "file"]),

@@ -159,7 +159,7 @@ def test_a_disturbed_row_is_neither_met_nor_missed() -> None:
 
 def test_a_row_without_figures_says_why() -> None:
     meter = Meter()
-    row = meter.missing("pdq/file", "no photograph is here")
+    row = meter.missing("scan/hash", "no photograph is here")
     assert row.status is Status.NOT_MEASURED
     check([row])
     assert "not measured" in cells(row)[2]
@@ -386,12 +386,6 @@ def test_bench_accountability_measures_endorsements_and_absence(tmp_path: Path) 
     )
     assert 36 < batches < signatures
     assert 400 < rows["endorsement/proof/size"]["figures"]["bytes"] < 1500
-
-
-def test_bench_pdq_measures_pixels_and_files(tmp_path: Path) -> None:
-    rows = bench(tmp_path, "pdq", "--runs", "1")
-    assert rows.keys() == ids("pdq/")
-    assert all(rows[row]["figures"]["cpu_us"] > 0 for row in rows)
 
 
 @pytest.mark.slow

@@ -464,14 +464,14 @@ def test_a_file_outside_of_the_folder_is_refused_and_not_read(copy: Path) -> Non
     assert "outside of the folder" in str(found.derived)
 
 
-def test_a_check_of_digests_covers_attacks_too(tmp_path: Path) -> None:
+def test_a_check_covers_attacks_too(tmp_path: Path) -> None:
     copy = Path(
         shutil.copytree(SAMPLE, tmp_path / "copy", ignore=shutil.ignore_patterns("*.html", "figures"))
     )
     text = (SAMPLE / "attacks.json").read_text("utf-8")
-    assert in_process(copy, "assess", "--check", str(copy)).code == 0
+    assert in_process(copy, "results", "verify", str(copy)).code == 0
     (copy / "attacks.json").write_text(text.replace('"succeeded": true', '"succeeded": false'), "utf-8")
-    assert in_process(copy, "assess", "--check", str(copy)).code != 0
+    assert in_process(copy, "results", "verify", str(copy)).code != 0
 
 
 def test_attacks_that_are_missing_left_out_or_turned_are_named(copy: Path) -> None:

@@ -50,7 +50,6 @@ GAMES: Final = f"intervals of {100 * GAME_CONFIDENCE:g} %"
 CLAIMS: Final = (
     Claim("the sample's figures follow from its raw rows", "blindmatch results verify docs/sample",
           f"{CLOSE:g} of each number"),
-    Claim("digests in the sample are right", "blindmatch assess --check docs/sample", "none"),
     Claim("every message arrives; matches alone are reported", "blindmatch demo", "none"),
     Claim("`none` does what it declares, as far as checks see", "blindmatch conformance none", GAMES),
     Claim("so does `oprf-psi`", "blindmatch conformance oprf-psi", GAMES),
@@ -61,7 +60,7 @@ CLAIMS: Final = (
     Claim("attacks come to what the pages claim", "blindmatch attack run all --json FILE", GAMES,
           "attack run all"),
     Claim("recall and false matches on the reference corpus", "blindmatch corpus evidence", "none"),
-    Claim("the projected year", "blindmatch population --out DIR", "none for one seed"),
+    Claim("the projected year", "blindmatch population --json FILE", "none for one seed"),
     Claim("how costs grow", "make growth", "intervals of 95 %", DEAR),
     Claim("costs beside peers'", "make peers", "least and largest of repeats", DEAR),
     Claim("the wheel is the same twice", "make wheel", "none"),

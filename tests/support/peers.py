@@ -29,7 +29,6 @@ from blindmatch_protocol.group import LIBSODIUM, sodium
 from blindmatch_protocol.group.backend import PUBLIC_ROWS
 from blindmatch_protocol.picture import compiled, pdq
 from blindmatch_protocol.picture.decode import thumbnail
-from blindmatch_simulations.evaluation.bench import sets
 from blindmatch_simulations.evaluation.bench.queries import _primitive
 from blindmatch_simulations.evaluation.bench.scans import bench_scan
 from blindmatch_simulations.measure.meter import Meter
@@ -39,9 +38,11 @@ from blindmatch_simulations.measure.row import BenchRow
 from blindmatch_simulations.measure.yardstick import Cost, Reading, Run, cost_figures, reading, timed
 from blindmatch_simulations.testbed.deployment.building import built
 from blindmatch_simulations.testbed.inprocess.deployed import opened, publish
+from blindmatch_simulations.testbed.pictures.crops import LICENCES, encoded, photograph
 from blindmatch_simulations.testbed.pictures.pool import random_hashes
 from msgspec import Struct
 from msgspec.structs import astuple
+from PIL import Image
 
 from support import growth
 from support.page_tables import ROOT, table
@@ -170,8 +171,9 @@ def all_peers(folder: Path) -> list[Peer]:
     whole = f"set of {ENTRIES:,} hashes built, an entry, one thread"
     cached = f"{whole}; theirs: a server's cache over FourQ, all cores"
     several = f"{ASKED} hashes asked, both sides"
-    pixels = sets.photographs()
-    files = [sets.jpeg(one) for one in pixels]
+    shown = (Image.fromarray(photograph(name)).convert("RGB").resize((640, 480)) for name in LICENCES)
+    pixels = [np.asarray(one) for one in shown]
+    files = [encoded(Image.fromarray(one), "JPEG", quality=85) for one in pixels]
     for number, data in enumerate(files):
         (folder / f"{number}.jpeg").write_bytes(data)
     of_pixels, of_files = partial(_hash_pixels, pixels), partial(_hash_files, files)

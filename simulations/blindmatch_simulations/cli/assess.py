@@ -46,14 +46,12 @@ from blindmatch_simulations.evaluation.assess.plan import (
 )
 from blindmatch_simulations.evaluation.assess.results import (
     RESULTS,
-    AnyResults,
     Design,
     Measured,
     Results,
     Studied,
     as_csv,
     check_folder,
-    results_in,
     rows_of,
     write_whole,
 )
@@ -63,9 +61,9 @@ from blindmatch_simulations.evaluation.studies.evidence import committed as comm
 from blindmatch_simulations.evaluation.studies.evidence import differences
 from blindmatch_simulations.measure.cluster import completed, room
 from blindmatch_simulations.measure.phases import silent
-from blindmatch_simulations.measure.results import Figure, Row, read, short
+from blindmatch_simulations.measure.results import Figure, Row, short
 from blindmatch_simulations.report import draw_briefing, draw_comparison, draw_report, print_sheet
-from blindmatch_simulations.report.page import ATTACKS, failed
+from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, is_path, not_installed
 
 SHOWN: Final = sorted(
@@ -78,9 +76,7 @@ COSTS: Final = 1 + [FIGURES[name].criterion for name in SHOWN].index("feasibilit
 NOT_MEASURED = "not measured"
 FEWER = "of fewer pictures"
 
-OutOption = Annotated[
-    Path | None, typer.Option("--out", help="The results folder; an interrupted run goes on.")
-]
+OutOption = Annotated[Path, typer.Option("--out", help="The results folder; an interrupted run goes on.")]
 DesignsOption = Annotated[
     str, typer.Option("--designs", help="Names or path.py:NAME, separated by commas [default: all].")
 ]
@@ -100,23 +96,10 @@ ListSizesOption = Annotated[
 ]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds of the workload, V1,V2.")]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Make again what no design changes.")]
-CheckOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--check", help="Only check digests of a results file, and of what it names, and attacks.json."
-    ),
-]
-
-
-def _checked(path: Path) -> None:
-    results, attacks = check_folder(path), results_in(path).with_name(ATTACKS)
-    if attacks.is_file():
-        read(attacks, AnyResults)
-    OUT.print(f"whole and unchanged: {len(results.rows)} designs, made at {results.made_at}")
 
 
 def run_assess(
-    out: OutOption = None,
+    out: OutOption,
     designs: DesignsOption = "",
     quick: QuickOption = False,
     full: FullOption = False,
@@ -126,7 +109,6 @@ def run_assess(
     seeds: SeedsOption = "",
     fresh: FreshOption = False,
     ray: RayOption = "",
-    check: CheckOption = None,
 ) -> None:
     """Measure every design on the same work, over real gRPC in processes of their own, and draw the report,
     which has every row as soon as it is there.
@@ -136,11 +118,6 @@ def run_assess(
     `results to-csv` puts them into one table. With --ray each point takes a whole node of a cluster. Edited
     pictures and figures by kind of picture are kept in the user's cache.
     """
-    if check is not None:
-        _checked(check)
-        return
-    if out is None:
-        raise typer.BadParameter("--out: name a folder for the result, or a result with --check")
     if quick + full + (workload is not None) > 1:
         raise typer.BadParameter("--quick, --full, --workload: each chooses the workload; name one")
     committed = QUICK if quick else FULL if full else STANDARD

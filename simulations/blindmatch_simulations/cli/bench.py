@@ -32,7 +32,7 @@ from blindmatch_simulations.evaluation.bench.queries import (
     unlisted_picture,
 )
 from blindmatch_simulations.evaluation.bench.scans import bench_scan
-from blindmatch_simulations.evaluation.bench.sets import bench_import, bench_pdq, bench_set
+from blindmatch_simulations.evaluation.bench.sets import bench_import, bench_set
 from blindmatch_simulations.evaluation.bench.table import COLUMNS, cells
 from blindmatch_simulations.evaluation.bench.vouchers import Sizes, bench_vouchers
 from blindmatch_simulations.evaluation.studies.near_bench import Options as Near
@@ -139,15 +139,6 @@ def parties(
             bench_parties(meter, design, item, 1 << log2n, given)
 
     return run_benches([bench], runs, seconds, {"log2n": log2n, **given})
-
-
-@app.command("pdq")
-def pdq(
-    runs: RunsOption = 9,
-    seconds: SecondsOption = 20.0,
-) -> Found:
-    """PDQ of photographs of 640 by 480 pixels."""
-    return run_benches([lambda meter, folder: bench_pdq(meter)], runs, seconds, {})
 
 
 @app.command("scan")
@@ -266,7 +257,6 @@ def all_(
         lambda meter, folder: bench_set(meter, folder, log2n),
         lambda meter, folder: bench_import(meter, folder, records),
         _query(log2n, 300, 2000, 16),
-        lambda meter, folder: bench_pdq(meter),
         lambda meter, folder: bench_messenger(meter, folder, Load(texts, pictures)),
         lambda meter, folder: bench_near(meter, folder, near),
         lambda meter, folder: bench_scan(meter, 1 << 14),

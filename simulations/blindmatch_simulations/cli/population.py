@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import groupby
@@ -16,7 +15,6 @@ from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Found, people
 from blindmatch_simulations.cli.console import parts, table
 from blindmatch_simulations.evaluation.assess.judging import NOTHING
-from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.population.inputs import YEAR, read_inputs
 from blindmatch_simulations.evaluation.population.running import Options, run
 from blindmatch_simulations.measure.phases import as_heard
@@ -28,7 +26,6 @@ SHOWN: Final = {
     "server_cores": "server cores", "keys_used": "keys used",
 }  # fmt: skip
 EFFORT: Final = 1 + list(SHOWN).index("people_needed")
-RESULT: Final = "population.json"
 WIDEST: Final = 3
 BANDS: Final = (
     "Below a value is what 95 % of runs lie in, by chance, at either end of what was measured; below that, "
@@ -55,7 +52,6 @@ WorkersOption = Annotated[
     int, typer.Option("--workers", min=1, max=256, help="Processes; the result does not depend on it.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Decides every random number.")]
-OutOption = Annotated[Path | None, typer.Option("--out", help=f"Folder for {RESULT}.")]
 
 
 def run_population(
@@ -66,7 +62,6 @@ def run_population(
     days: DaysOption = YEAR,
     workers: WorkersOption = 1,
     seed: SeedOption = 1,
-    out: OutOption = None,
 ) -> Found:
     """Simulate a messenger with many accounts over many days: what each design reports, misses and costs.
 
@@ -80,11 +75,7 @@ def run_population(
     with phases(people()) as begin:
         options = Options(count, days, workers, seed)
         made = run(given, results, chosen, options, partial(as_heard(begin), "blocks"))
-    shown = list(_shown(made, f"{count:,} accounts, {days:,} days, seed {seed}"))
-    if out is not None:
-        write_whole(out / RESULT, json.dumps(made, indent=1).encode() + b"\n")
-        shown.append(f"written: {out / RESULT}")
-    return Found(made, shown)
+    return Found(made, list(_shown(made, f"{count:,} accounts, {days:,} days, seed {seed}")))
 
 
 def _shown(made: Mapping[str, Any], size: str) -> Iterator[Table | str]:

@@ -1,10 +1,9 @@
-"""`blindmatch bench set`, `import`, `pdq`: a set of oprf-psi, from pictures and lists to a device's start."""
+"""`blindmatch bench set`, `import`: a set of oprf-psi, from lists to a device's start."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -18,21 +17,17 @@ from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_protocol.designs.oprf_psi.design import FilterLayer, Layer
 from blindmatch_protocol.group import missing
-from blindmatch_protocol.picture import pdq
-from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import labels, store
 from blindmatch_server.curator import ListFormat, import_list, open_list, random_hashes, random_list
 from blindmatch_server.epochs.published import SIGNED, Publication
 from blindmatch_server.hosting.workers import WorkerPool, cores
 from msgspec import Struct
-from PIL import Image
 
 from blindmatch_simulations.evaluation.bench.queries import ENTRY, arithmetic
 from blindmatch_simulations.measure.machine import computing, measurable
 from blindmatch_simulations.measure.meter import Meter
 from blindmatch_simulations.testbed.deployment.building import built, built_alone
-from blindmatch_simulations.testbed.pictures.crops import LICENCES, photograph
 
 ALONE: Final = "blindmatch_simulations.evaluation.bench.alone"
 LOOK_UPS: Final = 1000
@@ -198,31 +193,3 @@ def _ncmec(listed: list[str]) -> Iterator[str]:
     for number, digits in enumerate(listed):
         yield _NCMEC_RECORD.format(number=number, digits=digits)
     yield _NCMEC_TAIL
-
-
-SIZE: Final = (640, 480)
-
-
-def bench_pdq(meter: Meter) -> None:
-    """Measure a batch of photographs."""
-    pixels = photographs()
-    files = [jpeg(picture) for picture in pixels]
-    size = "{}x{}".format(*SIZE)
-    tasks = {
-        "pixels": lambda: [pdq.fingerprint(pdq.luminance(one)).hash for one in pixels],
-        "file": lambda: [Picture.from_bytes(data).hash for data in files],
-    }
-    for name, task in tasks.items():
-        meter.time(f"pdq/{name}", task, count=len(pixels), size=size)
-
-
-def photographs() -> list[pdq.Pixels]:
-    """The installed photographs, scaled to 640 by 480."""
-    return [np.asarray(Image.fromarray(photograph(name)).convert("RGB").resize(SIZE)) for name in LICENCES]
-
-
-def jpeg(pixels: pdq.Pixels) -> bytes:
-    """A file of quality 85."""
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=85)
-    return file.getvalue()
