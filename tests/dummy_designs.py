@@ -33,7 +33,6 @@ from blindmatch_protocol.contract import (
     Randomness,
     Role,
     UInt,
-    message,
 )
 from blindmatch_protocol.contract import Sequence as Elements
 from blindmatch_protocol.designs.facts import ENROLMENT, EVERY_HASH, QUALITY, QUERY_TIME, leaks
@@ -122,7 +121,6 @@ def find(known: PlainList, hash_: bytes, quality: int) -> Label | None:
 # ECHO
 
 
-@message
 class Counter(Message, tag=0xE0, name="echo/state"):
     """An account's state: how many items it started, and tickets made offline."""
 
@@ -130,7 +128,6 @@ class Counter(Message, tag=0xE0, name="echo/state"):
     tickets: Annotated[tuple[bytes, ...], Elements(Fixed(8), 16)]
 
 
-@message
 class Knock(Message, tag=0xE1, name="echo/knock"):
     """First rounds: which item of the account it is, and the ticket."""
 
@@ -138,7 +135,6 @@ class Knock(Message, tag=0xE1, name="echo/knock"):
     ticket: Annotated[bytes, Fixed(8)]
 
 
-@message
 class Ask(Message, tag=0xE2, name="echo/ask"):
     """Last round: the hash."""
 
@@ -146,14 +142,12 @@ class Ask(Message, tag=0xE2, name="echo/ask"):
     quality: Annotated[int, UInt(8)]
 
 
-@message
 class Echoed(Message, tag=0xE3, name="echo/echoed"):
     """The ticket comes back."""
 
     ticket: Annotated[bytes, Fixed(8)]
 
 
-@message
 class Found(Message, tag=0xE4, name="echo/found"):
     """The entry's label, or zeros."""
 
@@ -221,14 +215,12 @@ class Echo(Dummy[Knocked]):
 # SHARES
 
 
-@message
 class Share(Message, tag=0xE5, name="shares/share"):
     """One additive share of the hash, as a number modulo 2^256."""
 
     share: Annotated[bytes, Fixed(32)]
 
 
-@message
 class Differences(Message, tag=0xE6, name="shares/differences"):
     """Every entry's label, with its hash minus the share that was sent."""
 
@@ -310,7 +302,6 @@ def plus(a: bytes, b: bytes) -> bytes:
 LARGE_BYTES = 5 << 20
 
 
-@message
 class LargeAsk(Message, tag=0xE7, name="large/ask"):
     """The hash, and five megabytes."""
 
@@ -319,7 +310,6 @@ class LargeAsk(Message, tag=0xE7, name="large/ask"):
     padding: Annotated[bytes, Fixed(LARGE_BYTES)]
 
 
-@message
 class LargeFound(Message, tag=0xE8, name="large/found"):
     """The label, and the padding back."""
 
@@ -352,7 +342,6 @@ _NONCES = (bytes(12), b"\1" + bytes(11))
 _REPLY_BYTES = 512
 
 
-@message
 class CarriedAsk(Message, tag=0xF4, name="carried/ask"):
     """Hash and quality, sealed to the third party; the carrier sees an ephemeral key and a ciphertext."""
 
@@ -360,7 +349,6 @@ class CarriedAsk(Message, tag=0xF4, name="carried/ask"):
     sealed: Annotated[bytes, Fixed(49)]
 
 
-@message
 class CarriedFound(Message, tag=0xF5, name="carried/found"):
     """The label, padded and sealed under the key of the question."""
 
@@ -434,14 +422,12 @@ class Carried(Dummy[bytes]):
 PADDING_BYTES = 3 << 20
 
 
-@message
 class Mask(Message, tag=0xD0, name="masked/state"):
     """An account's state: its mask; zeros before it enrolled."""
 
     mask: Annotated[bytes, Fixed(32)]
 
 
-@message
 class Masking(Message, tag=0xD1, name="masked/enrolment"):
     """What the role holds of an account."""
 
@@ -449,7 +435,6 @@ class Masking(Message, tag=0xD1, name="masked/enrolment"):
     padding: Annotated[bytes, bm.Variable(PADDING_BYTES)]
 
 
-@message
 class AskMasked(Message, tag=0xD2, name="masked/ask"):
     """The hash under the mask."""
 
@@ -457,7 +442,6 @@ class AskMasked(Message, tag=0xD2, name="masked/ask"):
     quality: Annotated[int, UInt(8)]
 
 
-@message
 class Unmasked(Message, tag=0xD3, name="masked/found"):
     """The entry's label, or zeros."""
 
@@ -542,7 +526,6 @@ class InProcesses(Masked):
         return super().looked_up(state, request)
 
 
-@message
 class AskSalted(Message, tag=0xD4, name="native/ask"):
     """The hash under mask and salt."""
 
@@ -593,7 +576,6 @@ class SaltTells(Native):
 THRESHOLD = 2
 
 
-@message
 class Sealed(Message, tag=0xE9, name="vouchers/voucher"):
     """The hash; a real design would encrypt it under what only enough matches reveal."""
 

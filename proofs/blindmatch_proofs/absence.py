@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.codec import Buffer, Fixed, Message, Nested, Sequence, Text, Variable, decode_any
+from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, Variable, decode_any
 from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.codec.randomness import replayed
 from blindmatch_protocol.codec.redacted import Redacted
@@ -33,7 +33,6 @@ from blindmatch_proofs.endorsement import FILE as ENDORSEMENT
 from blindmatch_proofs.epoch import verify_signature, verify_stated
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
 
-VERSION_1: Final = b"\x27"
 STATE_MOST: Final = 1 << 16
 TAPE_MOST: Final = 1 << 20
 REPLY_MOST: Final = 1 << 24
@@ -63,13 +62,6 @@ class AbsenceProof(Message, tag=0x2A, name="absence/proof"):
     """All randomness it took."""
     replies: Annotated[tuple[AbsenceReply, ...], Sequence(Nested(AbsenceReply), REPLIES_MOST)]
     """In the order of rounds, then roles."""
-
-    @classmethod
-    def decode(cls, data: Buffer) -> Self:
-        """As any message; version 1 is refused by name: proofs in its replies can be forged at leisure."""
-        if bytes(data[:1]) == VERSION_1:
-            raise ProtocolError(cls.NAME, "version 1 is taken no more: the proof must be made anew", "tag")
-        return super().decode(data)
 
 
 class Hashed(Redacted, Struct, frozen=True):

@@ -20,7 +20,6 @@ signing draws randomness: it is verified here, and made elsewhere.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import unicodedata
 from functools import lru_cache
@@ -174,7 +173,7 @@ def decoded(text: str, step: str, field: str) -> bytes:
     """What `encoded` made; `ProtocolError` for any other text."""
     try:
         raw = base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error) as error:
+    except ValueError as error:
         raise ProtocolError(step, "must be base64", field) from error
     if encoded(raw) != text:
         raise ProtocolError(step, "must be canonical base64", field)

@@ -27,7 +27,7 @@ from blindmatch_protocol.crypto.oprf import Evaluation, Mode
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest
 from blindmatch_protocol.messages.sealed_message import is_signed, sign
 from blindmatch_protocol.picture import pdq
-from blindmatch_protocol.picture.decode import decode, luminance
+from blindmatch_protocol.picture.decode import Picture, decode
 from blindmatch_server.curator import ListFormat, import_list, open_list
 from blindmatch_server.hosting.authority import Identity, Kind
 from blindmatch_server.hosting.endpoint import Call
@@ -108,7 +108,7 @@ def _matched(
     for name, data in sent.items():
         path.write_bytes(data)
         found[name] = "(ours)" in theirs("match --only-signal pdq photo", path)
-        mine = pdq.fingerprint(luminance(data)).hash
+        mine = Picture.from_bytes(data).hash
         distance = int(pdq.distances(pdq.rows([mine]), listed).min())
         check(
             found[name] == (distance <= 31) or abs(distance - 31.5) < NEAR,

@@ -4,7 +4,7 @@ from dataclasses import field
 from typing import Annotated, Any, ClassVar
 
 import pytest
-from blindmatch_protocol.codec import Fixed, Message, Sequence, UInt, message
+from blindmatch_protocol.codec import Fixed, Message, Sequence, UInt
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Category, Extraction, Fact, Severity
 from msgspec import Struct
@@ -19,7 +19,6 @@ class Ask(Message, tag=0xF1, name="test/ask"):
     body: Annotated[bytes, Fixed(16)]
 
 
-@message
 class Told(Message):
     TAG: ClassVar[int] = 0xF2
     NAME: ClassVar[str] = "test/told"

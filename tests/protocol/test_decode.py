@@ -6,6 +6,8 @@ import re
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from itertools import product
@@ -16,7 +18,7 @@ import pytest
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.picture import compiled, container, pdq
 from blindmatch_protocol.picture import decode as decoding
-from blindmatch_protocol.picture.decode import Decoded, Limits, Picture
+from blindmatch_protocol.picture.decode import Decoded, Picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -27,14 +29,21 @@ thumbnail = partial(decoding.thumbnail, by=compiled.thumbnail)
 WHITE, RED = [255, 255, 255], [255, 0, 0]
 
 
-def decode(data: bytes, *rest: Any, **named: Any) -> Decoded:
-    """`decode`, with `luminance` and `thumbnail` held against it: the same bits, or the same refusal."""
+@contextmanager
+def few_pixels() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(decoding, "MOST_PIXELS", 1_000_000)
+        yield
+
+
+def decode(data: bytes) -> Decoded:
+    """`decode`, with `thumbnail` held against it: the same bits, or the same refusal."""
     try:
-        plane = decoding.luminance(data, *rest, **named)
+        plane = decoding.thumbnail(data, lambda rows, height, _: rows(slice(height)))
     except PictureError as error:
         for view in (decoding.decode, thumbnail):
             with pytest.raises(PictureError, match=re.escape(str(error))):
-                view(data, *rest, **named)
+                view(data)
         raise
     expected = pdq.thumbnail(plane).tobytes() if min(plane.shape) >= 5 else None
     for band_bytes, saved_ns in product((0, compiled._BAND_BYTES), (-(1 << 62), 1 << 62)):
@@ -42,9 +51,9 @@ def decode(data: bytes, *rest: Any, **named: Any) -> Decoded:
             # in bands or at once, by numpy or, where it is installed, by machine code
             patched.setattr(compiled, "_BAND_BYTES", band_bytes)
             patched.setattr(compiled, "_saved_ns", saved_ns)
-            small = thumbnail(data, *rest, **named)
+            small = thumbnail(data)
             assert (None if small is None else small.tobytes()) == expected
-    found = decoding.decode(data, *rest, **named)
+    found = decoding.decode(data)
     assert plane.dtype == np.float32 and plane.shape == found.pixels.shape[:2]
     assert plane.tobytes() == pdq.luminance(found.pixels).tobytes()
     return found
@@ -332,11 +341,12 @@ def test_no_truncated_picture_is_decoded(kind: str) -> None:
             decode(whole[:length])
 
 
-def test_a_second_header_cannot_claim_another_size() -> None:
-    limits, rows = Limits(most_pixels=100), b"\x00" * 20 * (1 + 3 * 20)
+def test_a_second_header_cannot_claim_another_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = b"\x00" * 20 * (1 + 3 * 20)
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20, 20, 8, 2, 0, 0, 0))
-    with pytest.raises(PictureError, match="at most 100 pixels"):
-        decode(png(5, 5, rows=rows, extra=header), limits)
+    with monkeypatch.context() as patched, pytest.raises(PictureError, match="at most 100 pixels"):
+        patched.setattr(decoding, "MOST_PIXELS", 100)
+        decode(png(5, 5, rows=rows, extra=header))
     at = FILES["JPEG"].index(b"\xff\xc0")
     frame = FILES["JPEG"][at : at + 2 + int.from_bytes(FILES["JPEG"][at + 2 : at + 4], "big")]
     with pytest.raises(PictureError, match="must have one frame header"):
@@ -369,24 +379,13 @@ def test_fill_bytes_before_a_marker_are_passed_over() -> None:
     assert (decode(filled).pixels == decode(FILES["JPEG"]).pixels).all()
 
 
-def test_limits_are_the_callers() -> None:
-    data = FILES["PNG"]
-    assert decode(data, Limits(len(data), 48 * 64, ("PNG",))).format == "PNG"
-    for limits, rule in (
-        (Limits(most_bytes=len(data) - 1), "bytes"),
-        (Limits(most_pixels=48 * 64 - 1), "pixels"),
-        (Limits(formats=("JPEG", "GIF")), "JPEG, GIF"),
-    ):
-        with pytest.raises(PictureError, match=rule):
-            decode(data, limits)
-
-
-@pytest.mark.parametrize("claim", ["png", ".PNG", "image/png"])
-def test_a_true_claim_is_accepted_and_a_false_one_refused(claim: str) -> None:
-    assert decode(FILES["PNG"], claimed=claim).format == "PNG"
-    for false in (claim.lower().replace("png", "webp"), "application/pdf"):
-        with pytest.raises(PictureError, match="claimed as another format"):
-            decode(FILES["PNG"], claimed=false)
+def test_what_is_larger_than_the_limits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, most in (("MOST_BYTES", len(FILES["PNG"])), ("MOST_PIXELS", 48 * 64)):
+        monkeypatch.setattr(decoding, name, most)
+        assert decode(FILES["PNG"]).format == "PNG"
+        with monkeypatch.context() as patched, pytest.raises(PictureError, match=name[5:].lower()):
+            patched.setattr(decoding, name, most - 1)
+            decode(FILES["PNG"])
 
 
 SHORT = [  # colour type, depth, bytes of a row of 16 pixels
@@ -475,13 +474,14 @@ def test_a_damaged_png_is_refused_as_if_its_data_were_inflated_first(
     data = bytearray(written(Image.fromarray(SCENE).convert(mode), "PNG"))
     for at, value in changes:
         data[at % len(data)] = value
-    damaged, limits = bytes(data[: len(data) - cut]), Limits(most_pixels=1_000_000)
+    damaged = bytes(data[: len(data) - cut])
     try:
         complete = container.png_is_complete(container.read(damaged).data)
     except PictureError:
         complete = False
     try:
-        decoding.decode(damaged, limits)
+        with few_pixels():
+            decoding.decode(damaged)
     except PictureError as error:
         assert not (complete and "must fill" in str(error))
     else:
@@ -530,7 +530,8 @@ def test_altered_bytes_give_pixels_or_a_picture_error_and_no_warning(
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         try:
-            assert decode(bytes(data), Limits(most_pixels=1_000_000)).pixels.ndim == 3
+            with few_pixels():
+                assert decode(bytes(data)).pixels.ndim == 3
         except PictureError as error:
             assert str(error).startswith("picture")
     assert not seen

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from blindmatch_protocol.codec import Fixed, Message, UInt, Variable, message
+from blindmatch_protocol.codec import Fixed, Message, UInt, Variable
 from blindmatch_protocol.codec.errors import ProtocolError, SetFileError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import (
@@ -44,17 +44,14 @@ SECOND = Role("second")
 MOST = 8 << 20
 
 
-@message
 class Ask(Message, tag=0x71, name="dummy/request"):
     word: Annotated[bytes, Variable(MOST)]
 
 
-@message
 class Told(Message, tag=0x72, name="dummy/reply"):
     word: Annotated[bytes, Variable(MOST)]
 
 
-@message
 class Slip(Message, tag=0x73, name="dummy/voucher"):
     opens: Annotated[int, UInt(8)]
     label: Annotated[bytes, Fixed(77)]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, UInt, message
+from blindmatch_protocol.codec import Bool, Fixed, Message, Nested, Sequence, UInt
 from blindmatch_protocol.codec.randomness import replayed
 from blindmatch_protocol.contract import AnyDesign, Label, Tie
 from blindmatch_protocol.crypto.oprf import Blinding, Evaluation, Mode, blind_evaluate, unblind, verified
@@ -46,12 +46,10 @@ def checked(design: AnyDesign, check: str = "other key") -> Report:
     return check_design(design, Options(only=[check]))
 
 
-@message
 class Ask(Message, tag=0x90, name="signed/request"):
     hash: Annotated[bytes, Fixed(32)]
 
 
-@message
 class Told(Message, tag=0x91, name="signed/reply"):
     label: Annotated[Label, Nested(Label)]
     key: Annotated[bytes, Fixed(32)]
@@ -130,18 +128,15 @@ class NamesTheKey(Signed):
         return bool(told.key == key)
 
 
-@message
 class Marked(Message, tag=0x93, name="signed/marked"):
     told: Annotated[Told, Nested(Told)]
     busy: Annotated[bool, Bool()]
 
 
-@message
 class Nothing(Message, tag=0x94, name="signed/nothing"):
     """Which no matcher sends that does as it says."""
 
 
-@message
 class Rows(Message, tag=0x95, name="signed/rows"):
     rows: Annotated[tuple[Told, ...], Sequence(Nested(Told), 4)]
 
@@ -236,7 +231,6 @@ class FirstRowProved(OprfPsi):
         return bm.Ready(Verified(unblind(held, reply.evaluated)[::-1], session.own_hash))
 
 
-@message
 class Counted(Message, tag=0x92, name="counted/state"):
     pictures: Annotated[int, UInt(32)]
 

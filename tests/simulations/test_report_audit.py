@@ -14,7 +14,6 @@ from blindmatch_protocol.contract import Label
 from blindmatch_protocol.messages.content import pad_attachment
 from blindmatch_protocol.messages.franking import LEAF_LENGTH, opened_commitment
 from blindmatch_protocol.messages.report import (
-    REFUSED,
     SLOT_SIZES,
     Report,
     Slot,
@@ -196,9 +195,9 @@ def test_a_report_that_opens_anything_else_is_found(honest: Run, name: str) -> N
 def test_a_report_that_opens_the_whole_message_as_version_1_did_is_found(honest: Run) -> None:
     suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
     plain = pad_attachment(TEXT.encode())
-    body = suite.encrypt(plain, honest.centre.public_key(), next(iter(REFUSED)) + honest.sealed[0])
+    body = suite.encrypt(plain, honest.centre.public_key(), b"blindmatch/report/1" + honest.sealed[0])
     (finding,), _ = honest.findings(honest.with_body(body))
-    assert "version 1, which opens the whole message, is not taken" in finding.rule
+    assert "must be sealed to this centre" in finding.rule
 
 
 def test_a_device_that_opens_the_text_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.picture import pdq
-from blindmatch_protocol.picture.decode import decode, luminance
+from blindmatch_protocol.picture.decode import Picture, decode
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY
 from blindmatch_server.storage.files import replace_file
 from blindmatch_simulations.data import table_of
@@ -248,7 +248,7 @@ def _copies(data: bytes) -> dict[str, npt.NDArray[Any]]:
     seen, quality, coefficients = list[Prints](), list[int](), list[pdq.Floats]()
     side = (0, 0)
     for file in _versions(sent):
-        plane = luminance(file) if file else np.zeros((5, 5), np.float32)
+        plane = Picture.from_bytes(file).luminance if file else np.zeros((5, 5), np.float32)
         side = side if seen else plane.shape[::-1]
         found, second = both_of(plane)
         seen.append(np.frombuffer(found.hash + second, np.uint8))

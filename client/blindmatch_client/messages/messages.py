@@ -19,7 +19,7 @@ from blindmatch_protocol.contract import AnyDesign, Flag, Match, NoMatch, Undisc
 from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.messages.parts import AttachmentSealing, pieces
 from blindmatch_protocol.picture import container
-from blindmatch_protocol.picture.decode import DEFAULT_LIMITS, Picture
+from blindmatch_protocol.picture.decode import MOST_BYTES, Picture
 from msgspec import Struct
 
 from blindmatch_client.epochs.trusted import Adopted, Evidence
@@ -334,7 +334,7 @@ class Messages:
     def _take_file(self, to: str, path: Path) -> Taken:
         """The same of a file; one that is too large for a picture is never whole in memory."""
         chunks, size = read_chunks(path), path.stat().st_size if path.is_file() else 0
-        if size <= DEFAULT_LIMITS.most_bytes:
+        if size <= MOST_BYTES:
             return self._take_picture(to, b"".join(chunks))
         if self._base.config.unreadable is Unreadable.REFUSE or size > MOST_ATTACHMENT_BYTES:
             raise PictureError(f"a file of {size} bytes is too large")

@@ -14,5 +14,4 @@ from blindmatch_protocol.codec.message import UInt as UInt
 from blindmatch_protocol.codec.message import Variable as Variable
 from blindmatch_protocol.codec.message import decode_any as decode_any
 from blindmatch_protocol.codec.message import layout as layout
-from blindmatch_protocol.codec.message import message as message
 from blindmatch_protocol.codec.message import most_bytes as most_bytes

@@ -203,15 +203,9 @@ class Sequence(Counted, Struct, frozen=True):
 UNBOUNDED: Final = 1 << 62
 """More bytes than any message has."""
 _K = TypeVar("_K", bound="_Kind")
-_M = TypeVar("_M")
 _Write: TypeAlias = Callable[[Any, str, str], bytes]
 _Read: TypeAlias = Callable[[Reader, str], Any]
 _Steps: TypeAlias = tuple[bytes, tuple[tuple[str, _Write], ...], tuple[tuple[str, _Read], ...]]
-
-
-def message(kind: type[_M]) -> type[_M]:
-    """`kind` as it is: a subclass of `Message` is complete, and plug-ins that say more still load."""
-    return kind
 
 
 class Nested(Struct, frozen=True):

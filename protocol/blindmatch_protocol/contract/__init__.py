@@ -14,7 +14,6 @@ from blindmatch_protocol.codec import Sequence as Sequence
 from blindmatch_protocol.codec import Text as Text
 from blindmatch_protocol.codec import UInt as UInt
 from blindmatch_protocol.codec import Variable as Variable
-from blindmatch_protocol.codec import message as message
 from blindmatch_protocol.codec.errors import DesignError as DesignError
 from blindmatch_protocol.codec.errors import EpochMismatchError as EpochMismatchError
 from blindmatch_protocol.codec.errors import ProtocolError as ProtocolError

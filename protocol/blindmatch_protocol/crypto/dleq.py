@@ -205,20 +205,14 @@ def verify_proof(
         group.check_elements(outputs, step, "elements", executor)
         raise
     try:
-        expected = _recompute(public_key.tobytes(), composite, image, challenge, response, mode)
+        public = public_key.tobytes()
+        first = sodium.add(sodium.multiply_base(response), sodium.multiply(challenge, public))
+        second = sodium.add(sodium.multiply(response, composite), sodium.multiply(challenge, image))
+        expected = _challenge(public, composite, image, first, second, mode=mode)
     except GroupError as error:
         raise ProtocolError(step, "does not hold", "proof") from error
     if not compare_digest(expected, challenge):
         raise ProtocolError(step, "does not hold", "proof")
-
-
-def _recompute(
-    public_key: bytes, composite: bytes, image: bytes, challenge: bytes, response: bytes, mode: Mode
-) -> bytes:
-    """The challenge that belongs to the commitments which the response implies."""
-    first = sodium.add(sodium.multiply_base(response), sodium.multiply(challenge, public_key))
-    second = sodium.add(sodium.multiply(response, composite), sodium.multiply(challenge, image))
-    return _challenge(public_key, composite, image, first, second, mode=mode)
 
 
 def _parse(proof: bytes, step: str) -> tuple[bytes, bytes]:

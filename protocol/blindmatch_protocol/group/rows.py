@@ -99,18 +99,26 @@ DIGEST_BYTES: Final = 64
 _TAG_BYTES: Final = 120
 
 
+def front_of(tag: bytes, epoch: int) -> bytes:
+    return tag.ljust(_TAG_BYTES, b"\0") + epoch.to_bytes(8, "big")
+
+
 def expand(tag: bytes, epoch: int, parts: Iterable[bytes], length: int) -> Rows:
     """The keys of every part under a tag and an epoch, uint8 (n, length), length up to 64."""
-    start = sha512(tag.ljust(_TAG_BYTES, b"\0") + epoch.to_bytes(8, "big")).copy
+    return np.ascontiguousarray(sha512_behind(front_of(tag, epoch), parts)[:, :length])
+
+
+def sha512_behind(front: bytes, parts: Iterable[bytes]) -> Rows:
+    """SHA-512 (FIPS 180-4) of `front`, which is absorbed once, and every part: uint8 (n, 64)."""
+    start = sha512(front).copy
     digests = []
     for part in parts:
         state = start()
         state.update(part)
         digests.append(state.digest())
-    rows = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
-    return np.ascontiguousarray(rows[:, :length])
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def cut(rows: Rows) -> list[bytes]:
-    raw, width = rows.tobytes(), rows.shape[1]
-    return [raw[at : at + width] for at in range(0, len(raw), width)]
+    raw, (count, width) = rows.tobytes(), rows.shape
+    return [raw[row * width : (row + 1) * width] for row in range(count)]

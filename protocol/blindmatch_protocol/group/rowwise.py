@@ -16,11 +16,11 @@ import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.group import sodium
 from blindmatch_protocol.group.backend import LEAST_ROWS, backend_for
+from blindmatch_protocol.group.rows import front_of
 
 KEY_BYTES = 32
 TAG_BYTES = 16
 _NONCE = np.zeros(12, np.uint8)
-_TAG_BYTES = 120
 
 
 def joined(rows: int, *parts: bytes | npt.NDArray[np.uint8]) -> Rows:
@@ -45,9 +45,8 @@ def sha512(messages: Rows, front: bytes = b"") -> Rows:
 
 
 def expand(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
-    """`tagged.expand` of every row, uint8 (n, w) to (n, length)."""
-    digests = sha512(rows, tag.ljust(_TAG_BYTES, b"\0") + epoch.to_bytes(8, "big"))
-    return np.ascontiguousarray(digests[:, :length])
+    """`rows.expand` of every row, uint8 (n, w) to (n, length)."""
+    return np.ascontiguousarray(sha512(rows, front_of(tag, epoch))[:, :length])
 
 
 def seal(keys: Rows, plain: Rows) -> Rows:

@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Sequence
-from hashlib import sha512
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from itertools import repeat
@@ -27,12 +26,15 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError
 from blindmatch_protocol.contract.publishing import LEAST_ROWS
 from blindmatch_protocol.group.rows import (
+    DIGEST_BYTES,
     ELEMENT_BYTES,
     ORDER,
     SCALAR_BYTES,
     UNIFORM_BYTES,
     addresses,
+    cut,
     rows_of,
+    sha512_behind,
     top_bits,
 )
 
@@ -159,9 +161,6 @@ def on_bytes(name: str, short: bool = False) -> Any:
     return (_SHORT if short else _LIBRARY)[name]
 
 
-DIGEST_BYTES: Final = 64
-
-
 class Libsodium:
     """The group by libsodium, an operation a row; there on every machine."""
 
@@ -180,7 +179,7 @@ class Libsodium:
 
     def sha512(self, messages: Rows, front: bytes = b"") -> Rows:
         if front:
-            return _sha512_behind(front, messages)
+            return sha512_behind(front, cut(messages))
         count, width = messages.shape
         digests = np.empty((count, DIGEST_BYTES), np.uint8)
         into, of = addresses(digests, count), addresses(messages, count)
@@ -190,17 +189,6 @@ class Libsodium:
 
 LIBSODIUM: Final = Libsodium()
 """The reference."""
-
-
-def _sha512_behind(front: bytes, messages: Rows) -> Rows:
-    """As `Libsodium.sha512`; `front` is absorbed once, which libsodium's one call cannot."""
-    start, raw, (count, width) = sha512(front).copy, messages.tobytes(), messages.shape
-    digests = []
-    for at in range(0, count * width, width) if width else [0] * count:
-        state = start()
-        state.update(raw[at : at + width])
-        digests.append(state.digest())
-    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def run(function: Any, operation: str, *operands: Rows, elements: Sequence[Rows] = ()) -> Rows:

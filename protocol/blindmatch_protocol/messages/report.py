@@ -23,13 +23,6 @@ from blindmatch_protocol.messages.franking import AttachmentDigest, CommitmentOp
 from blindmatch_protocol.messages.sealed_message import SenderProof
 
 REPORT_INFO: Final = b"blindmatch/report/6"
-REFUSED: Final = {
-    b"blindmatch/report/1": "version 1, which opens the whole message, is not taken",
-    b"blindmatch/report/2": "version 2, which has no flags, is not taken",
-    b"blindmatch/report/3": "version 3, which has no stamp of the relay, is not taken",
-    b"blindmatch/report/4": "version 4, which names no franking key of the sender, is not taken",
-    b"blindmatch/report/5": "version 5, which names one recipient of several, is not taken",
-}
 NAME_BYTES: Final = 64
 MOST_PICTURE_BYTES: Final = 32 << 20
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
@@ -107,9 +100,6 @@ def open_report(sealed: bytes, report_id: bytes, private_key: X25519PrivateKey) 
     is not a canonical report of this version."""
     padded = opened_with(private_key, REPORT_INFO + report_id, sealed)
     if padded is None:
-        for info, reason in REFUSED.items():
-            if opened_with(private_key, info + report_id, sealed) is not None:
-                raise ProtocolError("report", reason, "version")
         raise ProtocolError("report", "must be sealed to this centre under its report id")
     report = Report.decode(unpad_attachment(padded))
     if report.report_id != report_id:

@@ -48,32 +48,9 @@ _PLUGINS: Final = {
     "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
     "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
 }
-_CLAIMS: Final = {
-    "jpg": "JPEG",
-    "jpeg": "JPEG",
-    "image/jpeg": "JPEG",
-    "png": "PNG",
-    "image/png": "PNG",
-    "webp": "WEBP",
-    "image/webp": "WEBP",
-    "gif": "GIF",
-    "image/gif": "GIF",
-}
-
-
-class Limits(Struct, frozen=True):
-    """What is decoded at all.
-
-    Args:
-        most_pixels: width times height, as the header claims.
-    """
-
-    most_bytes: int = 32 << 20
-    most_pixels: int = 50_000_000
-    formats: tuple[str, ...] = container.FORMATS
-
-
-DEFAULT_LIMITS: Final = Limits()
+MOST_BYTES: Final = 32 << 20
+MOST_PIXELS: Final = 50_000_000
+"""Width times height, as the header claims."""
 
 
 class Decoded(Redacted, Struct, frozen=True, eq=False):
@@ -93,47 +70,27 @@ class Decoded(Redacted, Struct, frozen=True, eq=False):
     transparent: bool
 
 
-def decode(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = None) -> Decoded:
-    """Decode the first frame of a JPEG, PNG, WebP or GIF file.
-
-    Args:
-        claimed: a media type (``"image/png"``) or file extension (``"png"``) that came with the bytes.
-
-    Raises:
-        PictureError: if the file is empty, over a limit, of another format or of another one than claimed,
-            truncated, or not decodable; the text names the rule.
-    """
-    found, (flat, transparent) = _drawn(data, limits, claimed, lambda image, _: _flatten(image))
+def decode(data: bytes) -> Decoded:
+    """Decode the first frame of a JPEG, PNG, WebP or GIF file; `PictureError` naming the rule if it is empty,
+    over a limit, of another format, truncated, or not decodable."""
+    found, (flat, transparent) = _drawn(data, lambda image, _: _flatten(image))
     turned = np.ascontiguousarray(_turn(flat, found.orientation))
     turned.flags.writeable = False
     return Decoded(turned, found.format, found.orientation, transparent)
 
 
-def luminance(data: bytes, limits: Limits = DEFAULT_LIMITS, claimed: str | None = None) -> pdq.Floats:
-    """`pdq.luminance` of the pixels that `decode` gives, to the last bit, but the pixels are never laid out;
-    raises as `decode`."""
-    return _drawn(data, limits, claimed, lambda image, turned: _turn(_plane(image), turned))[1]
+def thumbnail(data: bytes, by: Callable[[pdq.Rows, int, int], T]) -> T:
+    """What `by`, such as `compiled.thumbnail`, makes of the rows of `pdq.luminance`, to the last bit, of the
+    pixels that `decode` gives, but they are never laid out; raises as `decode`."""
+    return _drawn(data, lambda image, turned: by(*_rows(image, turned)))[1]
 
 
-def thumbnail(
-    data: bytes,
-    limits: Limits = DEFAULT_LIMITS,
-    claimed: str | None = None,
-    *,
-    by: Callable[[pdq.Rows, int, int], pdq.Floats | None],
-) -> pdq.Floats | None:
-    """What `by`, such as `compiled.thumbnail`, makes of the rows of `luminance`. Raises as `decode`."""
-    return _drawn(data, limits, claimed, lambda image, turned: by(*_rows(image, turned)))[1]
-
-
-def _drawn(
-    data: bytes, limits: Limits, claimed: str | None, take: Callable[[ImageFile, int], T]
-) -> tuple[container.Container, T]:
+def _drawn(data: bytes, take: Callable[[ImageFile, int], T]) -> tuple[container.Container, T]:
     """The container, and what `take` makes of the loaded picture and its orientation."""
-    found = _admit(data, limits, claimed)
+    found = _admit(data)
     try:
         with _plugin(found.format)(BytesIO(found.data)) as image:
-            _check_size(found.format, *image.size, limits)
+            _check_size(found.format, *image.size)
             image.load()
             if found.format == "PNG":
                 _check_whole(image, found.data)
@@ -149,19 +106,14 @@ def _drawn(
         raise PictureError(f"picture/{found.format}: truncated or not decodable") from None
 
 
-def _admit(data: bytes, limits: Limits, claimed: str | None) -> container.Container:
+def _admit(data: bytes) -> container.Container:
     """The container, if the file may be decoded."""
     if not data:
         raise PictureError("picture: must not be empty")
-    if len(data) > limits.most_bytes:
-        raise PictureError(f"picture: must have at most {limits.most_bytes} bytes")
-    kind = container.sniff(data)
-    if kind not in limits.formats:
-        raise PictureError(f"picture: format must be one of {', '.join(limits.formats)}")
-    if claimed is not None and _CLAIMS.get(claimed.lower().lstrip(".")) != kind:
-        raise PictureError(f"picture: claimed as another format than the {kind} it is")
+    if len(data) > MOST_BYTES:
+        raise PictureError(f"picture: must have at most {MOST_BYTES} bytes")
     found = container.read(data)
-    _check_size(found.format, found.width, found.height, limits)
+    _check_size(found.format, found.width, found.height)
     return found
 
 
@@ -172,11 +124,11 @@ def _plugin(kind: str) -> type[ImageFile]:
     return plugin
 
 
-def _check_size(kind: str, width: int, height: int, limits: Limits) -> None:
+def _check_size(kind: str, width: int, height: int) -> None:
     if width < 1 or height < 1:
         raise PictureError(f"picture/{kind}: width and height must be at least 1")
-    if width * height > limits.most_pixels:
-        raise PictureError(f"picture/{kind}: must have at most {limits.most_pixels} pixels")
+    if width * height > MOST_PIXELS:
+        raise PictureError(f"picture/{kind}: must have at most {MOST_PIXELS} pixels")
 
 
 def _check_whole(image: Image, data: bytes) -> None:
@@ -265,27 +217,21 @@ class Picture:
     nothing of the content.
     """
 
-    __slots__ = ("_data", "_fingerprint", "_limits", "_luminance", "_pixels")
+    __slots__ = ("_data", "_fingerprint", "_luminance", "_pixels")
 
-    def __init__(
-        self,
-        data: bytes | None = None,
-        pixels: pdq.Pixels | None = None,
-        limits: Limits = DEFAULT_LIMITS,
-    ) -> None:
+    def __init__(self, data: bytes | None = None, pixels: pdq.Pixels | None = None) -> None:
         """Use `from_bytes` or `from_pixels`."""
         if (data is None) == (pixels is None):
             raise ValueError("a picture is made from bytes or from pixels")
         self._data = data
-        self._limits = limits
         self._pixels = pixels
         self._luminance: pdq.Floats | None = None
         self._fingerprint: pdq.Fingerprint | None = None
 
     @classmethod
-    def from_bytes(cls, data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
+    def from_bytes(cls, data: bytes) -> Picture:
         """A picture file in memory, not decoded yet: bad bytes raise `PictureError` at the first view."""
-        return cls(data=data, limits=limits)
+        return cls(data=data)
 
     @classmethod
     def from_pixels(cls, pixels: pdq.Pixels) -> Picture:
@@ -297,7 +243,7 @@ class Picture:
         """(h, w, 3) uint8, sRGB; `PictureError` if the bytes are no acceptable picture."""
         if self._pixels is None:
             assert self._data is not None
-            self._pixels = decode(self._data, self._limits).pixels
+            self._pixels = decode(self._data).pixels
         return self._pixels
 
     @property

@@ -20,7 +20,6 @@ from blindmatch_server.storage.database import Database
 from blindmatch_server.storage.errors import ConflictError, QuotaError, RefusedError
 
 VERSION: Final = 2
-"""Version 1, which is refused, kept a fragment without its padding, and cover without any bytes."""
 SCHEMA: Final = """
 CREATE TABLE slots (
     slot_id BLOB PRIMARY KEY,

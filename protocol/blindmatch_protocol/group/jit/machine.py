@@ -27,6 +27,7 @@ from blindmatch_protocol.group.jit.element import SQRT_M1, D
 from blindmatch_protocol.group.jit.field import P
 from blindmatch_protocol.group.jit.sha512 import BLOCK, START
 from blindmatch_protocol.group.rows import (
+    DIGEST_BYTES,
     ELEMENT_BYTES,
     ORDER,
     SCALAR_BYTES,
@@ -42,7 +43,6 @@ from blindmatch_protocol.group.sodium import FROM_HASH, LIBSODIUM, MULTIPLY_SCAL
 _HALF: Final = one_row(pow(2, -1, ORDER).to_bytes(SCALAR_BYTES, "little"))
 _Words: TypeAlias = npt.NDArray[np.uint64]
 _ALIGNED: Final = 64
-_DIGEST: Final = 64
 _LEAST_PADDING: Final = 17
 """One bit, and the length in 16 bytes; FIPS 180-4, section 5.1.2."""
 
@@ -168,7 +168,7 @@ class Jit:
 
     def _states(self, rows: Rows, start: _Words) -> Rows:
         count, length = rows.shape
-        out = np.empty((count, _DIGEST), np.uint8)
+        out = np.empty((count, DIGEST_BYTES), np.uint8)
         self._call["sha512"](
             rows.ctypes.data, length, length // BLOCK, count // self.target.width,
             start.ctypes.data, out.ctypes.data,

@@ -16,7 +16,7 @@ import numpy as np
 from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.picture import compiled, pdq
-from blindmatch_protocol.picture.decode import DEFAULT_LIMITS, thumbnail
+from blindmatch_protocol.picture.decode import MOST_BYTES, thumbnail
 from blindmatch_server.centre.keys import KEY_BYTES, KeyedHasher
 from blindmatch_server.hosting.workers import TaskError, WorkerError, Workers
 from blindmatch_server.storage.errors import StateError
@@ -152,7 +152,7 @@ def both_of(plane: pdq.Floats) -> tuple[pdq.Fingerprint, bytes]:
 
 
 def _fingerprint(path: Path, size: int) -> Print | None:
-    if size > DEFAULT_LIMITS.most_bytes:
+    if size > MOST_BYTES:
         return None
     try:
         return fingerprint_of(path.read_bytes())
