@@ -82,7 +82,7 @@ class Matching(Struct, frozen=True):
 
 
 def matching_of(design: bm.AnyDesign) -> Matching | None:
-    """A design's at its default parameters, made-up vouchers aside; None if hashes do not tell what it finds."""
+    """A design's by default, made-up vouchers aside; None if hashes do not tell what it finds."""
     relation = design.info.relation
     if isinstance(relation, bm.Category):
         return None
