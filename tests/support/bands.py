@@ -14,9 +14,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.designs.token_psi.tokens import HASH_BITS
 from blindmatch_protocol.picture.decode import Picture
-from blindmatch_simulations.evaluation.studies.near_pictures import Fingerprints, folder_pictures, stacked
+from blindmatch_protocol.picture.pdq import Fingerprint
+from blindmatch_simulations.evaluation.studies.near_pictures import Fingerprints, stacked
 from blindmatch_simulations.testbed.pictures.crops import crops
 
 BANDS: Final = 10
@@ -27,6 +29,7 @@ STEPS: Final = 200_000
 SEED: Final = 3
 
 Matrix = npt.NDArray[np.float64]
+_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 
 
 def correlations(pictures: Fingerprints) -> Matrix:
@@ -80,6 +83,26 @@ def printed(permutation: list[int], corpora: list[str]) -> str:
         '"""\n\nfrom __future__ import annotations\n\nfrom typing import Final\n\n'
         f"PERMUTATION: Final = (\n{body}\n)  # fmt: skip\n"
     )
+
+
+def folder_pictures(folder: Path, most: int) -> Fingerprints:
+    """Up to `most` pictures of a folder, spread over it, of a quality that may match, no hash twice."""
+    paths = _spread([path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES], most)
+    good = stacked([one for path in paths for one in _fingerprint(path)]).good()
+    first = np.sort(np.unique(good.hashes, axis=0, return_index=True)[1])
+    return good.take(first)
+
+
+def _spread(paths: list[Path], most: int) -> list[Path]:
+    step = max(1, -(-len(paths) // most))
+    return paths[::step]
+
+
+def _fingerprint(path: Path) -> list[Fingerprint]:
+    try:
+        return [Picture.from_bytes(path.read_bytes()).fingerprint]
+    except PictureError:
+        return []
 
 
 def main() -> None:

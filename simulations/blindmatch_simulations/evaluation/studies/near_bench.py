@@ -36,8 +36,6 @@ from blindmatch_simulations.evaluation.studies.near_pictures import (
     EditedPairs,
     Fingerprints,
     edited_crops,
-    folder_pictures,
-    installed_folders,
 )
 from blindmatch_simulations.evaluation.studies.near_tokens import (
     Revealed,
@@ -142,8 +140,6 @@ class Options(Struct, frozen=True):
     sessions: int = 100
     store_size: int = 1 << 14
     calls: int = 100
-    folders: tuple[tuple[str, Path], ...] = field(default_factory=lambda: tuple(installed_folders()))
-    most_pictures: int = 3000
 
 
 def bench_near(meter: Meter, folder: Path, options: Options) -> None:
@@ -176,13 +172,9 @@ def _recall(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -> 
 def _revealed(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -> None:
     sent = pairs.edited.good()
     uniform = uniform_list(options.set_size, options.seed + 1)
-    lists = [("uniform", sent, uniform), ("crops", sent, pairs.originals.hashes)]
-    for name, folder in options.folders:
-        pictures = folder_pictures(folder, options.most_pictures, partial(phase, name))
-        lists.append((name, pictures, pictures.hashes))
-    for name, pictures, listed in lists:
+    for name, listed in (("uniform", uniform), ("crops", pairs.originals.hashes)):
         phase(f"revealed, {name}", 0, 1)
-        revealed_rows(meter, name, pictures, listed, options.tokening)
+        revealed_rows(meter, name, sent, listed, options.tokening)
 
 
 def revealed_rows(meter: Meter, name: str, sent: Fingerprints, listed: Rows, tokening: Tokening) -> None:

@@ -1,15 +1,10 @@
-"""Real pictures for near matching: fingerprints of crops, of all their edits, and of a folder's pictures."""
+"""Real pictures for near matching: fingerprints of crops and of all their edits."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.codec.errors import PictureError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Progress, no_progress
 from blindmatch_protocol.picture import pdq
@@ -20,14 +15,6 @@ from msgspec import Struct
 from blindmatch_simulations.measure.phases import each
 from blindmatch_simulations.testbed.pictures.crops import EDITS, Edit, crops
 from blindmatch_simulations.testbed.pictures.pool import HashOnly
-
-FOLDERS: Final = (
-    ("openclipart-png", Path("/usr/share/openclipart/png")),
-    ("visp-images-data", Path("/usr/share/visp-images-data")),
-)
-"""Packages of Debian with many pictures, used where they are installed and reported apart."""
-
-_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 
 
 class Fingerprints(Redacted, Struct, frozen=True):
@@ -120,30 +107,3 @@ def edited_crops(
     return EditedPairs(
         stacked(originals), stacked(edited), np.repeat(of, many), np.tile(np.arange(many), count), names
     )
-
-
-def folder_pictures(folder: Path, most: int, progress: Progress = no_progress) -> Fingerprints:
-    """Up to `most` pictures of a folder, spread over it, of a quality that may match, no hash twice."""
-    paths = _spread([path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES], most)
-    good = stacked([one for path in each(paths, progress) for one in _fingerprint(path)]).good()
-    first = np.sort(np.unique(good.hashes, axis=0, return_index=True)[1])
-    return good.take(first)
-
-
-def installed_folders() -> Iterator[tuple[str, Path]]:
-    """The packages of `FOLDERS` that are installed, by name."""
-    for name, folder in FOLDERS:
-        if folder.is_dir():
-            yield name, folder
-
-
-def _spread(paths: list[Path], most: int) -> list[Path]:
-    step = max(1, -(-len(paths) // most))
-    return paths[::step]
-
-
-def _fingerprint(path: Path) -> list[Fingerprint]:
-    try:
-        return [Picture.from_bytes(path.read_bytes()).fingerprint]
-    except PictureError:
-        return []
