@@ -110,7 +110,6 @@ def _logged(one: Counted) -> str:
 
 
 def as_csv(months: Sequence[Counted]) -> str:
-    """One line for a month and a count."""
     rows = (
         (one.month, name, value, (one.logged or {}).get(name))
         for one in months

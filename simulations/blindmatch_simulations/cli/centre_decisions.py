@@ -116,18 +116,15 @@ def describe_report(report: pb.ReportRow) -> dict[str, Any]:
 
 
 def describe_notice(notice: pb.Notice) -> dict[str, Any]:
-    """A notice as JSON."""
     return plain(notice, notice_id="notice", report_id="report")
 
 
 def journal_line(entry: pb.JournalEntry) -> str:
-    """A line of the journal for people."""
     reason = f": {entry.reason}" if entry.reason else ""
     return f"{moment(entry.at_ms)} {entry.actor or '-'}: {entry.event}, {entry.state}{reason}"
 
 
 def notice_line(notice: pb.Notice) -> str:
-    """A notice for people."""
     when = f"sent {day(notice.sent_at_ms)}" if notice.sent_at_ms else f"due {day(notice.due_at_ms)}"
     return f"{notice.account}: {notice.kind}, {when}"
 
@@ -179,7 +176,6 @@ def reject(deployment: Deployment, complaint: ComplaintArgument, reason: Outcome
 
 
 def describe_complaint(complaint: pb.Complaint) -> dict[str, Any]:
-    """A complaint as JSON."""
     return plain(complaint, complaint_id="complaint", report_id="report")
 
 

@@ -78,7 +78,6 @@ def run_remote(
 
 
 def show_report(title: str, report: Report, result: dict[str, Any], json_path: Path | None) -> None:
-    """A report as a table and as JSON."""
     console = console_for(json_path)
     rows = [(r.check, str(r.verdict), r.reason, f"{report.seconds[r.check]:.1f}") for r in report.results]
     console.print(table(title, COLUMNS, rows))

@@ -226,7 +226,6 @@ def moment(at_ms: int) -> str:
 
 
 def day(at_ms: int) -> str:
-    """The day of a time, in UTC."""
     return moment(at_ms)[:10]
 
 

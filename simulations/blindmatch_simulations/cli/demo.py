@@ -149,7 +149,6 @@ def seen(run: DemoRun, party: Party) -> dict[str, Any]:
 
 
 def picture_rows(run: DemoRun) -> Iterator[dict[str, Any]]:
-    """What became of each picture."""
     for sending, sent, expected in zip(run.workload.sendings, run.sent, run.oracle, strict=True):
         yield {
             "picture": sending.name,

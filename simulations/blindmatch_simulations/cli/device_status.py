@@ -178,7 +178,6 @@ def _described_evidence(one: Evidence) -> dict[str, Any]:
 
 
 def described_complaint(one: Complaint) -> dict[str, Any]:
-    """A complaint as JSON."""
     return {
         "complaint": one.complaint_id.hex(),
         "report": one.report_id.hex(),

@@ -155,7 +155,6 @@ def policy(
 
 
 def describe_policy(held: EndorsementPolicy | None) -> dict[str, Any]:
-    """A policy, as `--json` has it."""
     if held is None:
         return {"policy": NO_POLICY}
     keys, removing = keys_of(held), held.needed_to_remove

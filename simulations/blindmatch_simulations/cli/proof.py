@@ -370,7 +370,6 @@ def _read_report(file: Path) -> ReportEvidence:
 
 
 def says(evidence: ReportEvidence) -> str:
-    """What the report says, in one line."""
     one = evidence.report
     to = f" to {one.recipient}" if one.recipient else " to none named" if one.opening else ""
     return f"{one.sender}{to}, entry {one.label.entry_id} of epoch {one.epoch}, mode {evidence.mode}"

@@ -238,5 +238,4 @@ def timing(values: Sequence[float], middle: bool = True) -> Figure:
 
 
 def number(value: float | None, why: str = "the system does not tell", n: int | None = None) -> Figure:
-    """One reading."""
     return Figure(None, why) if value is None else Figure(float(value), n=n)

@@ -263,8 +263,6 @@ class KeptCheck(Strict, frozen=True):
 
 
 class KeptChecks(Strict, frozen=True):
-    """Checks by design."""
-
     version: Literal[1]
     designs: dict[str, tuple[KeptCheck, ...]]
 

@@ -62,7 +62,6 @@ class Material(Struct, frozen=True):
         return msgspec.json.decode((self.folder / INDEX).read_bytes(), type=list[MadeItem])
 
     def data(self, item: MadeItem) -> bytes:
-        """A picture's file."""
         return _path(self.folder, item.index).read_bytes()
 
     def entries(self, most: int | None = None) -> HashList:

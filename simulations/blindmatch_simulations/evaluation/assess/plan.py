@@ -55,8 +55,6 @@ class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pick(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A number of the pictures."""
-
     pictures: Count
 
 

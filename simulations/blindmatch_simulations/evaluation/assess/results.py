@@ -85,7 +85,6 @@ class Measured(Row, frozen=True, kw_only=True, tag="design"):
 
     @property
     def entries(self) -> int:
-        """Of the list."""
         return int(self.parameters["entries"])
 
 

@@ -76,7 +76,6 @@ class Shared(Struct, frozen=True):
 
 
 def of_pictures(plan: Plan, cache: Path | None) -> Shared:
-    """Edited pictures of packages."""
     given, pictures = (plan.pictures, plan.seed), list(installed())
     return Shared(cache, "pictures", material.__name__, given, pictures)
 

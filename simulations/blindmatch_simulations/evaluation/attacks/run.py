@@ -100,13 +100,11 @@ def results_of(
 
 
 def not_played(pair: Pair) -> NotPlayed:
-    """The row of an attack that is not played."""
     name, design, why = pair.attack.name, pair.design.info.name, pair.unplayed
     return NotPlayed(id=name, status=Status.NOT_MEASURED, parameters={"design": design}, why=why)
 
 
 def described(attack: Attack) -> dict[str, Any]:
-    """What an attack says of itself."""
     said: dict[str, Any] = {"name": attack.name, **to_builtins(_said(attack))}
     return {**said, "needs": [one.words for one in attack.needs]}
 

@@ -21,7 +21,6 @@ ATTACKS: Final[Mapping[str, Attack]] = {
 
 
 def pairs(designs: Sequence[AnyDesign]) -> list[Pair]:
-    """Each attack with each of some designs."""
     return [pair for attack in ATTACKS.values() for pair in _pairs(attack, designs)]
 
 

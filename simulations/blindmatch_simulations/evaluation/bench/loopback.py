@@ -58,7 +58,6 @@ class Served(Redacted, Struct, frozen=True):
         return self.world.servers[Party.MATCHER].process.pid
 
     def channels(self, name: str) -> Channels:
-        """Channels of a device of its own."""
         deployment = self.world.deployment
         return Channels(deployment.endpoints(), credentials_of(deployment, name))
 

@@ -83,12 +83,10 @@ class Outcome(Struct, frozen=True):
         return self.messages / self.seconds
 
     def cpu_figures(self) -> dict[str, float]:
-        """CPU times as figures of a row."""
         found = {"device_cpu_us": self.device_cpu_us}
         return found if self.relay_cpu_us is None else found | {"server_cpu_us": self.relay_cpu_us}
 
     def latency_figures(self) -> dict[str, float]:
-        """Percentiles as figures of a row."""
         values = self.latencies_us
         tails = {f"p{share}_us": percentile(values, share / 100) for share in (95, 99)}
         return {"p50_us": median(values), **tails, "per_second": self.per_second}

@@ -75,7 +75,6 @@ class LocalParties(Egress):
 
     @property
     def design(self) -> AnyDesign:
-        """The design that is answered for."""
         return self._deployed.design
 
     def note(self, kind: str) -> None:

@@ -237,5 +237,4 @@ def write_vectors(designs: list[AnyDesign], folder: Path) -> list[Path]:
 
 
 def as_text(vector: dict[str, Any]) -> str:
-    """A vector as it stands in its file."""
     return json.dumps(vector, indent=1) + "\n"

@@ -77,7 +77,6 @@ class Point(Struct, frozen=True):
     held_out: Figure | None = None
 
     def meets(self, wishes: Wishes) -> bool:
-        """Whether it does all that is wished for."""
         least, cost, secrecy = self.merits
         return 100 * least >= wishes.recall and secrecy >= wishes.secrecy and -cost <= wishes.device_u
 

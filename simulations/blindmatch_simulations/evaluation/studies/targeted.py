@@ -53,7 +53,6 @@ class Kept(Redacted, Struct, frozen=True):
 
     @property
     def info(self) -> bytes:
-        """What its shares are bound to."""
         return SHARE_TAG + b"".join(n.to_bytes(8, "big") for n in (self.account, self.number, self.period))
 
     @property

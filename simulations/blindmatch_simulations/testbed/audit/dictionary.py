@@ -100,7 +100,6 @@ def scan(counterpart: Counterpart, evidence: Evidence) -> Iterator[Finding]:
 def dictionary_for(
     counterpart: Counterpart, party: Party, items: Mapping[int, Item], files: Mapping[int, bytes]
 ) -> Dictionary:
-    """What is looked for in requests to `party`."""
     declared = Declared(declared_facts(counterpart.design, party), counterpart.setup)
     return Dictionary.of((item, files.get(n, b""), declared.shows(item)) for n, item in items.items())
 

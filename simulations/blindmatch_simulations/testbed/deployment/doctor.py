@@ -154,8 +154,6 @@ def _credentials(deployment: Deployment) -> Credentials | None:
 
 
 class _Asked(Redacted, Struct, frozen=True):
-    """A server that is asked."""
-
     party: Party
     address: str
     credentials: Credentials

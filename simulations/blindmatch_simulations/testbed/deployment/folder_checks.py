@@ -149,7 +149,6 @@ def clock(deployment: Deployment, now: datetime) -> Iterator[Finding]:
 
 
 def disk(deployment: Deployment) -> Iterator[Finding]:
-    """Room for what is to come."""
     free = shutil.disk_usage(deployment.home).free
     what, remedy = f"{free / (1 << 30):.1f} GiB free", "make room: servers refuse what they cannot keep"
     if free < LEAST_BYTES:
@@ -199,7 +198,6 @@ SOON: Final = timedelta(days=14)
 
 
 def certificates(deployment: Deployment, now: datetime) -> Iterator[Finding]:
-    """One finding for each certificate."""
     roots: set[bytes] = set()
     for identity, folder in _parties(deployment):
         yield _certificate(deployment, identity, folder, now)

@@ -328,7 +328,6 @@ def _checked(found: object, where: str) -> AnyDesign:
 
 @cache
 def option_ids() -> tuple[str, ...]:
-    """Ids of the catalogue of options, in its order."""
     return tuple(option["id"] for option in committed("options")["options"])
 
 

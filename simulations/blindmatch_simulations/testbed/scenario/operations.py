@@ -69,8 +69,6 @@ class AddDevice(_Operation, frozen=True, tag="add device"):
 
 
 class SendText(_Operation, frozen=True, tag="send text"):
-    """Send a text."""
-
     sender: str
     recipient: str
     text: str

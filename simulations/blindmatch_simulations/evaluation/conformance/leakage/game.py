@@ -83,7 +83,6 @@ def _reruns(deployed: Deployed, one: Pooled, rng: Randomness) -> Iterable[bytes]
 
 
 def digests(own: bytes) -> tuple[bytes, ...]:
-    """A byte string and its digests."""
     return own, sha256(own).digest(), sha512(own).digest(), blake2b(own).digest()
 
 

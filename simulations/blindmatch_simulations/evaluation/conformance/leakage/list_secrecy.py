@@ -256,7 +256,6 @@ def check_list(fixtures: Fixtures) -> Passed:
 
 
 def list_declared(fixtures: Fixtures) -> bool:
-    """Is it declared that devices get the list?"""
     leaks = [leak for leak in fixtures.design.leakage() if Party.DEVICE in leak.parties]
     return LIST_FACT in names_of(fact for leak in leaks for fact in leak.facts)
 

@@ -72,7 +72,6 @@ class Opponent(Struct, frozen=True):
         return not names_of(self.facts).isdisjoint((ACCOUNT_FACT, ENROLMENT_FACT))
 
     def project(self, item: Item, setup: Any) -> tuple[Hashable, ...]:
-        """The declared facts of an item."""
         return tuple(fact.project(item, setup) for fact in self.facts)
 
 
@@ -396,7 +395,6 @@ class Play:
 
 
 def event_of(party: Party, kind: str, move: int, body: Message) -> Event:
-    """A message as a party sees it."""
     leaves: list[bytes] = []
     numbers: list[Any] = []
     rows: dict[str, list[bytes]] = {}

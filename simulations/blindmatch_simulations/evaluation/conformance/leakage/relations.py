@@ -295,7 +295,6 @@ class Hull:
 
     @property
     def size(self) -> int:
-        """Its dimension."""
         return len(self._basis)
 
     def within(self, other: Hull) -> bool:

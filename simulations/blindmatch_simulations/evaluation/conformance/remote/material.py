@@ -210,7 +210,6 @@ class Material:
         return [self.ask(role, bodies[role]) for role in sorted(bodies)]
 
     def ask(self, role: Role, body: Message) -> Turn:
-        """Send a body in its envelope."""
         return Turn(role, body, self.counterpart.exchange(role, body.encode()))
 
     def reply(self, turn: Turn) -> Message:
