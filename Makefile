@@ -174,8 +174,10 @@ stubs: ## generate the gRPC stubs again from the .proto (in a virtual environmen
 	  protocol/blindmatch_protocol/rpc/blindmatch_v1.proto
 	rm -rf build/stubs
 
-bench: $(STAMP) ## measure speed and size into bench.json (ARGS="--log2n 20")
-	$(BIN)/blindmatch bench all --json bench.json $(ARGS)
+bench: $(STAMP) ## measure speed and size, some minutes; writes bench-SUBJECT.json
+	@for one in set import query messenger scan "near --log2n 16 --crops 60"; do \
+	  $(BIN)/blindmatch bench $$one --json bench-$${one%% *}.json || exit 1; \
+	done
 
 growth: $(DEV) ## how costs grow with list, accounts, designs, pictures: some minutes; writes docs/growth.json
 	PYTHONPATH=tests $(BIN)/python -m support.growth

@@ -241,30 +241,6 @@ def near_(
     return run_benches([lambda meter, folder: bench_near(meter, folder, options)], runs, seconds, sizes)
 
 
-@app.command("all")
-def all_(
-    log2n: Log2nOption = 16,
-    records: RecordsOption = 100_000,
-    texts: TextsOption = 2000,
-    pictures: PicturesOption = 200,
-    crops: CropsOption = 60,
-    runs: RunsOption = 5,
-    seconds: SecondsOption = 20.0,
-) -> Found:
-    """All of these but parties and accountability, one after the other, as one table and one file."""
-    near = Near(set_size=1 << log2n, store_size=1 << log2n, crops=crops)
-    benches: list[Bench] = [
-        lambda meter, folder: bench_set(meter, folder, log2n),
-        lambda meter, folder: bench_import(meter, folder, records),
-        _query(log2n, 300, 2000, 16),
-        lambda meter, folder: bench_messenger(meter, folder, Load(texts, pictures)),
-        lambda meter, folder: bench_near(meter, folder, near),
-        lambda meter, folder: bench_scan(meter, 1 << 14),
-    ]
-    sizes = {"log2n": log2n, "records": records, "texts": texts, "pictures_sent": pictures, "crops": crops}
-    return run_benches(benches, runs, seconds, sizes)
-
-
 def _query(log2n: int, calls: int, requests: int, devices: int) -> Bench:
     def bench(meter: Meter, folder: Path) -> None:
         bench_primitives(meter)

@@ -8,14 +8,13 @@ from typing import Final
 
 import numpy as np
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.codec.randomness import Randomness, seeded
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Label
 from blindmatch_protocol.crypto.oprf import Mode, blind
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening, TokenPsi, shares
 from blindmatch_protocol.designs.token_psi.build import (
     best_share,
     evaluations_for_all,
-    expected_share,
     oprf_inputs,
 )
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
@@ -40,7 +39,6 @@ from blindmatch_simulations.evaluation.studies.near_pictures import (
 from blindmatch_simulations.evaluation.studies.near_tokens import (
     Revealed,
     agreement,
-    built,
     lost_tokens,
     ranks,
     recall,
@@ -258,14 +256,3 @@ def _extraction(meter: Meter, options: Options, trial: float) -> None:
     work = 1e6 * trial * (everything / t.needed) ** t.needed
     why = f"formula; {1e9 * trial:.0f} ns a candidate"
     meter.record("near/extraction/trials", {"cpu_us": work}, None, why, **named)
-    _attack(meter, options.seed)
-
-
-def _attack(meter: Meter, seed: int, k: int = 10, entries: int = 128) -> None:
-    place = built(uniform_list(entries, seed), Tokening(k=k, bands=4, probes=64))
-    for evaluations in (1 << k, 2 << k):
-        opened = extract(place, evaluations, seeded(f"attack {seed}"))
-        share = expected_share(evaluations, k)
-        why = f"protocol; the formula says {entries * share:.0f}, less the tokens lost to other entries"
-        named = {"k": k, "entries": entries, "evaluations": evaluations}
-        meter.record("near/extraction/attack", {"count": len(opened)}, None, why, **named)

@@ -25,11 +25,9 @@ from blindmatch_simulations.measure.results import Figure
 KS: Final = (16, 18, 20, 22, 24, 26, 28, 32)
 PROBES: Final = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 NEEDED: Final = (2, 3)
-U_A_TOKEN: Final = {True: 5.2, False: 2.5}
-"""Of the device, with proofs and without, measured by `bench near`."""
+U_A_TOKEN: Final = 5.2
+"""Of the device, measured by `bench near`."""
 U_A_CANDIDATE: Final = 0.0026
-TOKEN_BYTES: Final = 18.1
-LABEL_BYTES: Final = 93.5
 
 
 class Wishes(Struct, frozen=True):
@@ -39,7 +37,6 @@ class Wishes(Struct, frozen=True):
         recall: of pairs within the distance, in percent, at least: by the lower end of the interval.
         device_u: most CPU of the device for a picture, in u.
         secrecy: least number of evaluations that reveal the whole list.
-        proofs: whether the device verifies.
         alone: share of a uniform list that one account may open in a key's life.
         pooled: share that all accounts together may open in it.
     """
@@ -48,7 +45,6 @@ class Wishes(Struct, frozen=True):
     recall: float = 99.0
     device_u: float = 900
     secrecy: float = 2.0**25
-    proofs: bool = True
     alone: float = 1 / 1024
     pooled: float = 1 / 4
 
@@ -72,7 +68,6 @@ class Point(Struct, frozen=True):
     secrecy: int
     revealed: float
     lost: float
-    set_bytes: float
     request_bytes: int
     held_out: Figure | None = None
 
@@ -172,7 +167,7 @@ def _possible(k: int, bands: int, probes: int, needed: int) -> Tokening | None:
 
 def _point(tokening: Tokening, share: Figure, wishes: Wishes) -> Point:
     t, entries = tokening, wishes.set_size
-    cost = t.tokens * U_A_TOKEN[wishes.proofs] + U_A_CANDIDATE * candidate_count(t.bands, t.probes, t.needed)
+    cost = t.tokens * U_A_TOKEN + U_A_CANDIDATE * candidate_count(t.bands, t.probes, t.needed)
     chance = min(1.0, t.probes / 2**t.k)
     load = entries / 2**t.k
     return Point(
@@ -182,7 +177,6 @@ def _point(tokening: Tokening, share: Figure, wishes: Wishes) -> Point:
         secrecy=evaluations_for_all(t.k, t.needed),
         revealed=1e4 * entries * comb(t.bands, t.needed) * chance**t.needed,
         lost=100 * (1 - _kept(load)),
-        set_bytes=entries * (TOKEN_BYTES * t.bands + LABEL_BYTES),
         request_bytes=32 * t.tokens + 13,
     )
 
