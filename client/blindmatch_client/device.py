@@ -204,17 +204,13 @@ class Device(Messages):
         """Fetch the current epoch's set-up if it is not here; the epoch. Raises as `register` does."""
         return self._matcher.refresh()
 
-    def trust_again(self) -> None:
-        """Ask again, as the user decided, roles that cheated, and with a set that failed.
+    def forgive(self, of: Doubt) -> None:
+        """Go on, as the user decided, with roles that cheated and a set that failed, or with the log,
+        whatever peers told of it until now.
 
-        What was adopted, and all evidence, stays: no older epoch is taken, and no second one of a number; nor
-        is anything that peers told of the log let go of.
+        What was adopted, and all evidence, stays: no older epoch is taken, and no second one of a number.
         """
-        self._matcher.forgive(Doubt.ROLES)
-
-    def trust_log_again(self) -> None:
-        """Go on with the log, as the user decided: what peers told of it until now stops nothing any more."""
-        self._matcher.forgive(Doubt.LOG)
+        self._matcher.forgive(of)
 
     def reset_session(self, peer: str) -> bool:
         """End all sessions with `peer`; the next message starts one. Whether there was any.

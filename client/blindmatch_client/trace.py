@@ -32,7 +32,6 @@ class EgressRecord(Redacted, Struct, frozen=True):
     """One request that left the device.
 
     Attributes:
-        sequence: number of the record, from 0 on, over all parties.
         item: number of the picture it was sent for, or None.
         requests: the serialised protobuf messages that were sent, in order.
         unkept_bytes: length of requests that were sent and not kept.
@@ -105,7 +104,6 @@ class MessageTrace(Redacted, Struct, frozen=True):
     It is noted when it is about to be matched or sent, and once more, with its content, when it is sealed.
 
     Attributes:
-        message_id: as the relay will know it.
         item: number of its picture, or None.
         attachment: with the key that sealed it, or None.
         content: what was sealed, with the key that opens the commitment; None before that.

@@ -226,11 +226,7 @@ _ED25519_BYTES: Final = 64
 
 
 class NoteSigner(Redacted, Struct, frozen=True):
-    """An Ed25519 key that signs checkpoints: a log's of kind 0x01, a witness's of kind 0x04.
-
-    Attributes:
-        key: the public half, with name and kind.
-    """
+    """An Ed25519 key that signs checkpoints: a log's of kind 0x01, a witness's of kind 0x04."""
 
     SHOWN: ClassVar = ("key",)
 

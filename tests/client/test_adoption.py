@@ -11,7 +11,7 @@ import grpc
 import pytest
 from blindmatch_client.epochs import adoption
 from blindmatch_client.epochs.transparency import Seen, UnloggedError
-from blindmatch_client.epochs.trusted import Evidence, Kind
+from blindmatch_client.epochs.trusted import Doubt, Evidence, Kind
 from blindmatch_client.errors import EpochRefusedError, MisbehavedError
 from blindmatch_client.matching.matching import DistrustError
 from blindmatch_client.messages.messages import OutcomeKind
@@ -165,7 +165,7 @@ def test_a_newer_epoch_takes_the_place_of_one_that_failed(make_world: MakeWorld)
 def test_the_user_may_try_a_set_that_failed_again(make_world: MakeWorld) -> None:
     _, alice = at_epoch(make_world, 1, FailsOnListed(SetFileError("planted")))
     alice.device.send_picture("bob", LISTED)
-    alice.device.trust_again()
+    alice.device.forgive(Doubt.ROLES)
     assert alice.device.send_picture("bob", OTHER).delivered
 
 
@@ -311,10 +311,10 @@ def test_forgiving_lets_the_matcher_be_asked_again_and_forgets_no_epoch(make_wor
     world, alice = at_epoch(make_world, 7)
     right, world.matcher.epoch = world.matcher.epoch, publish(ECHO, hashes_with(OTHER), 3)
     unmoved(world, alice, 7, OTHER)
-    alice.device.trust_again()
+    alice.device.forgive(Doubt.ROLES)
     with pytest.raises(EpochRefusedError, match="older than epoch 7"):
         alice.device.refresh()
-    alice.device.trust_again()
+    alice.device.forgive(Doubt.ROLES)
     world.matcher.epoch = right
     (sent,) = alice.device.flush().messages
     assert sent.outcome is OutcomeKind.NO_MATCH and findings(alice) == [(Kind.OLDER, 3)], (

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from blindmatch_client.device import OutcomeKind, Unreadable
+from blindmatch_client.epochs.trusted import Doubt
 from blindmatch_client.errors import MisbehavedError, ServiceUnavailableError
 from blindmatch_client.matching.detector import Cause, Detector, MatchingExchange
 from blindmatch_client.settings import FailureMode, failure_facts
@@ -366,7 +367,7 @@ def test_distrust_survives_a_restart_until_the_user_ends_it(make_world: MakeWorl
     again.device.flush()
     assert len(world.matcher.asked) == 1 and again.methods(Party.MATCHER) == []
     world.matcher.alter = lambda reply: reply
-    again.device.trust_again()
+    again.device.forgive(Doubt.ROLES)
     (sent,) = again.device.flush().messages
     assert sent.reported and again.device.distrust is None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from blindmatch_client.device import OutcomeKind
+from blindmatch_client.epochs.trusted import Doubt
 from blindmatch_client.settings import FailureMode
 from blindmatch_protocol import failpoint
 from blindmatch_protocol.codec.errors import PictureError
@@ -189,7 +190,7 @@ def test_a_design_that_cannot_conclude_has_delivered_and_stays_due(world: World)
     design_of(world).broken = False
     (still,) = alice.device.flush().messages
     assert still.outcome is OutcomeKind.DUE and len(world.matcher.asked) == 1, "failed for all"
-    alice.device.trust_again()
+    alice.device.forgive(Doubt.ROLES)
     (later,) = alice.device.flush().messages
     assert later.outcome is OutcomeKind.MATCH and outcomes(alice) == [None, Match]
 

@@ -227,7 +227,7 @@ def test_a_split_view_that_a_message_shows_is_evidence_for_anyone(world: World, 
     assert "alice was shown another log" in found.words
     with pytest.raises(DistrustError):
         bob.refresh()
-    bob.trust_log_again()
+    bob.forgive(Doubt.LOG)
     junk = forked.signed(replace(forked.signatures[0], name="junk.example"))  # others' lines tell nothing new
     for repeated in (forked, junk):
         force_setattr(alice._sender, "to_tell", lambda peer, note=repeated: note.encode())
@@ -304,7 +304,7 @@ def test_who_trusts_again_goes_on_whatever_a_quorum_cosigned_and_evidence_is_kep
     next_epoch(world, 4)
     with pytest.raises((DistrustError, EpochRefusedError)):
         bob.refresh()
-    bob.trust_log_again()
+    bob.forgive(Doubt.LOG)
     assert bob.refresh() == 2
     assert any(
         Checkpoint.of(Note.parse(one.held or one.shown)).size == size for one in bob.standing().evidence
@@ -321,13 +321,13 @@ def test_who_forgives_the_matcher_launders_no_forked_log(world: World) -> None:
     alice, bob = world.device("alice").device, world.device("bob").device
     tell(world, alice, note := forged(world, 2, *world.log_parties[1:]))
     bob._matcher.record.doubt(Doubt.ROLES, "a bad reply")
-    bob.trust_again()
+    bob.forgive(Doubt.ROLES)
     next_epoch(world, 4)
     with pytest.raises(EpochRefusedError, match="does not continue"):
         bob.refresh()
     assert bob.log_distrust and bob.distrust is None
     bob._matcher.record.doubt(Doubt.ROLES, "a bad reply after it")
-    bob.trust_again()
+    bob.forgive(Doubt.ROLES)
     with pytest.raises(DistrustError):
         bob.refresh()
     assert bob.distrust is None and bob.log_distrust
@@ -350,7 +350,7 @@ def test_a_second_history_that_was_held_when_the_user_went_on_is_evidence_whatev
     if first:
         tell(world, alice, forged(world, 1, root=bytes([7] * 32)))  # the log alone signed it
     tell(world, alice, note := forged(world, 2, *world.log_parties[1:]))
-    bob.trust_log_again()  # for whatever reason: no epoch was refused for it
+    bob.forgive(Doubt.LOG)  # for whatever reason: no epoch was refused for it
     next_epoch(world, 4)
     assert bob.refresh() == 2
     for _ in range(2):

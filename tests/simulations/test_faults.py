@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from blindmatch_client.device import Device, OutcomeKind
 from blindmatch_client.egress import Egress, Recorder, Retry
+from blindmatch_client.epochs.trusted import Doubt
 from blindmatch_client.settings import FailureMode
 from blindmatch_client.trace import EgressRecord, Purpose
 from blindmatch_protocol.contract import Party
@@ -106,7 +107,7 @@ def test_what_waited_for_an_honest_matcher_is_matched_once_the_user_trusts_it(wo
     with served(world), world.reopened("alice") as again, world.reopened("bob") as bob:
         assert again.device.flush().waiting == 1
         assert asked(again) == []
-        again.device.trust_again()
+        again.device.forgive(Doubt.ROLES)
         (sent,) = again.device.flush().messages
         assert (sent.delivered, sent.outcome, sent.reported) == (True, OutcomeKind.MATCH, True)
         assert [message.pictures for message in bob.device.receive(200)] == [(LISTED,)]

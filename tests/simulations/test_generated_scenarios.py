@@ -143,8 +143,8 @@ def operated(world: World, steps: Iterable[Step]) -> Iterator[Operation]:
                 world.of(account).watched.device._matcher.record.doubt(of, "of a test")
             case Forgive(account):
                 device = world.of(account).watched.device
-                device.trust_again()
-                device.trust_log_again()
+                device.forgive(Doubt.ROLES)
+                device.forgive(Doubt.LOG)
             case _:
                 yield step
 

@@ -301,7 +301,6 @@ class TrustedSet:
     Every step raises `RefusalError` if the offer must not be adopted.
 
     Attributes:
-        stage: how far it is trusted.
         seen: what is to be kept of the log with it, once it is LOGGED.
     """
 

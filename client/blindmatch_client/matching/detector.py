@@ -117,7 +117,6 @@ class Detector(Redacted, Struct, dict=True, eq=False):
 
     Args:
         keeper: of the device state; a new account is enrolled if it is empty.
-        trace: gets each session's trace, failed ones included.
         confirm: what becomes of a match, but for one that a set of filters alone says; it stands, or is none.
     """
 

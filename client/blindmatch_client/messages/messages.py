@@ -53,7 +53,6 @@ class Sent(Struct, frozen=True):
     """What became of a message.
 
     Attributes:
-        message_id: the id the relay knows it by.
         item: the picture's number in traces and records, or None.
         delivered: True once the relay has acknowledged it.
         report_id: of the report that was made just now, or None.
@@ -79,8 +78,6 @@ class Standing(Struct, frozen=True):
         log_distrust: how the log did.
         adopted: the highest epoch that was adopted; None before there is one.
         evidence: sets that were refused or failed, oldest first.
-        messages: that wait.
-        vouchers: that wait.
         reports: all it ever made, oldest first.
         complaints: all its user ever made, oldest first.
     """

@@ -75,7 +75,6 @@ class Received(Redacted, Struct, frozen=True):
     Attributes:
         sequence: the relay's number of it.
         sender: who sent it, as the relay says and the session proves.
-        text: its text; empty if it could not be opened.
         attachments: in order; one that could not be had is left out.
         sent_at_ms: by the sender's clock; 0 if it could not be opened.
         problem: what was wrong with it; empty if nothing.

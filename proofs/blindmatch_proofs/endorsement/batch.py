@@ -183,11 +183,7 @@ class Batch(Struct, frozen=True):
 
 
 class Terms(Redacted, Struct, frozen=True):
-    """What endorsements must be over to count here.
-
-    Attributes:
-        deployment: the curator's public key, 32 bytes.
-    """
+    """What endorsements must be over to count here."""
 
     SHOWN: ClassVar = ("deployment", "design", "policy")
 

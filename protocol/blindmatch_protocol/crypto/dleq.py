@@ -156,7 +156,6 @@ def generate_proof(
         public_key: the key times the generator, uint8 (1, 32).
         inputs: elements, uint8 (n, 32), n from 1 to 65,535.
         outputs: elements, uint8 (n, 32), each row the key times the row of `inputs`.
-        rng: where the proof's one random scalar comes from.
         mode: the variant, which enters all hashes.
         certified: as version 2, for what is kept; no proof of the RFC.
     """
@@ -186,15 +185,6 @@ def verify_proof(
     RFC 9497, section 2.2.2. Stricter in one point: a scalar zero in a proof, which an honest prover
     makes with probability 2^-252, is refused. `inputs` and `public_key` must have been checked; `outputs`
     are checked here.
-
-    Args:
-        public_key: uint8 (1, 32).
-        inputs: elements, uint8 (n, 32), n from 1 to 65,535.
-        outputs: what is claimed to be the key times `inputs`, uint8 (n, 32).
-        proof: 64 bytes.
-        mode: the variant, which enters all hashes.
-        step: what to call the step in errors.
-        certified: whether it must be of version 2.
     """
     _check_counts(inputs, outputs, step)
     challenge, response = _parse(proof, step)

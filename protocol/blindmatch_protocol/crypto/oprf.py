@@ -139,11 +139,8 @@ def blind(
     """Blind every input; returns the state to keep and the elements to send, uint8 (n, 32).
 
     `Blind`; RFC 9497, sections 3.3.1 and 3.3.2. Takes 64 bytes of `rng` an input, at once and in order.
-
-    Raises:
-        ProtocolError: if an input is longer than 65,535 bytes, or in mode VOPRF there are more of them
-            than one proof covers.
-        GroupError: `InvalidInputError`, if an input hashes to the identity (nobody knows one that does).
+    `ProtocolError` if an input is too long, or in mode VOPRF there are more of them than one proof covers;
+    `GroupError` (`InvalidInputError`) if one hashes to the identity, which nobody knows one to do.
     """
     check_inputs(inputs, "oprf/blind")
     if mode is Mode.VOPRF and len(inputs) > MOST_BATCH:

@@ -39,7 +39,6 @@ class Sealing:
 
         Args:
             key: 32 secret bytes that seal nothing else.
-            associated_data: bytes that are bound but not sent.
         """
         cipher, self._mac = _start(key, associated_data)
         self._cipher: CipherContext = cipher.encryptor()

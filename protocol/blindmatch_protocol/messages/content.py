@@ -91,15 +91,7 @@ def compose(
     randomness: Randomness,
     checkpoint: bytes = b"",
 ) -> Content:
-    """A new message, with a random id and a random franking key.
-
-    Args:
-        text: up to 65,536 bytes of UTF-8; may be empty.
-        attachments: up to 32, each sealed before.
-        sent_at: milliseconds since 1970.
-        randomness: gives 48 bytes.
-        checkpoint: of the log, for the recipient to compare.
-    """
+    """A new message, with an id and a franking key of 48 bytes of `randomness`."""
     return Content(
         id=randomness.take(ID_LENGTH),
         sent_at=sent_at,

@@ -247,11 +247,7 @@ class AttachmentSealing:
         yield sealing.finish()
 
     def ref(self, media_type: str) -> AttachmentRef:
-        """The reference for the message, once `blob` has come to its end.
-
-        Args:
-            media_type: e.g. ``"image/jpeg"``, up to 127 bytes.
-        """
+        """The reference for the message, once `blob` has come to its end."""
         return AttachmentRef(
             blob_id=self._blob_id,
             key=self._key,

@@ -48,7 +48,6 @@ class Container(Redacted, Struct, frozen=True):
     """A picture file's own claims.
 
     Args:
-        format: one of `FORMATS`.
         width, height: pixels, as the header claims, before the orientation is applied.
         orientation: 1 to 8 as in Exif; 1 where none, or a broken one, is given.
         data: the file without what the decoder does not need.

@@ -64,12 +64,9 @@ class Fingerprint(Redacted, Struct, frozen=True, eq=False):
 
 
 def fingerprint(luminance: Floats) -> Fingerprint:
-    """PDQ of a luminance plane, shape (h, w), float32, 0..255.
+    """PDQ of a luminance plane, shape (h, w), float32, 0..255; `ValueError` for another shape.
 
     As in the reference, a picture with a side under 5 has the hash of zeros and quality 0.
-
-    Raises:
-        ValueError: if `luminance` is not two-dimensional.
     """
     if luminance.ndim != 2:
         raise ValueError("luminance must have shape (h, w)")
@@ -245,12 +242,9 @@ def distance(left: bytes, right: bytes) -> int:
 
 
 def distances(left: Hashes, right: Hashes) -> npt.NDArray[np.uint16]:
-    """All distances, shape (n, m) uint16, for hashes of shape (n, 32) and (m, 32).
+    """All distances, shape (n, m) uint16, for hashes of shape (n, 32) and (m, 32); `ValueError` for others.
 
     Beyond the result itself no more than about 8 MiB are used.
-
-    Raises:
-        ValueError: for another shape or dtype.
     """
     result = np.empty((len(left), len(right)), np.uint16)
     for top, block in _blocks(left, right):

@@ -108,7 +108,6 @@ def shards(
         content: gives the keys `start` to `stop` in the order of their shards (`by_shard`, or `order_of`),
             uint8 (stop - start, 16), and their values, uint64 (stop - start, words), which must look uniform,
             whatever they hide.
-        words: of a value.
         fill_key: 32 bytes that no device can derive (`fill_key`).
         bits: leading bits that choose the shard; `bits_for(n)` if None.
         executor: builds two of them at once.
@@ -145,11 +144,7 @@ def _owners(fronts: Fronts, bits: int) -> npt.NDArray[np.uint16]:
 
 class Store:
     """Looks keys up in the shards of a set file; a shard is checked and mapped when first needed;
-    `SetFileError` if the number of shards is not a power of two.
-
-    Args:
-        words: of a value.
-    """
+    `SetFileError` if the number of shards is not a power of two."""
 
     __slots__ = ("_bits", "_file", "_maps", "_words")
 

@@ -49,8 +49,6 @@ class Summary(Struct, frozen=True):
         duplicates: accepted records whose hash was in the previous list or came before.
         not_half: entries whose number of ones is not 128, as ties at the median leave it.
         digest: of the list, SHA-256 in hex.
-        read: records read: accepted, removals and rejected ones.
-        rejected: number of rejected records by reason.
         rejects: the side file, if anything was rejected.
     """
 
@@ -235,24 +233,16 @@ _BATCH: Final = 1 << 16
 _RANDOM_BATCH: Final = 1 << 14
 
 
-def list_hashes(
-    hashes: Rows,
-    into: Path,
-    rng: Randomness,
-    *,
-    title: Title | None = None,
-    onto: HashList | None = None,
-) -> Summary:
-    """Write a list of `hashes`, uint8 (n, 32), or add them to the list `onto`; see `import_list`; `ListError`
-    for another shape or type, or if the file cannot be written; `NothingValidError` if none is valid.
+def list_hashes(hashes: Rows, into: Path, rng: Randomness) -> Summary:
+    """Write a list of `hashes`, uint8 (n, 32); see `import_list`; `ListError` for another shape or type, or
+    if the file cannot be written; `NothingValidError` if none is valid.
 
     A hash that is all zero or out of balance is rejected, its record number being its row's from 1 on.
     """
     if hashes.ndim != 2 or hashes.shape[1] != 32 or hashes.dtype != np.uint8:
         raise ListError("hashes must be a uint8 matrix of 32 columns")
     named = (("hashes", block) for block in _hash_blocks(hashes))
-    provenance = Provenance({"hashes": None})
-    return build(named, provenance, into, rng, title=title, onto=onto)
+    return build(named, Provenance({"hashes": None}), into, rng)
 
 
 def random_hashes(count: int, rng: Randomness) -> Rows:
@@ -270,9 +260,9 @@ def random_hashes(count: int, rng: Randomness) -> Rows:
     return hashes
 
 
-def random_list(count: int, into: Path, rng: Randomness, *, title: Title | None = None) -> Summary:
+def random_list(count: int, into: Path, rng: Randomness) -> Summary:
     """Write a list of `count` random hashes of 128 ones each; raises as `list_hashes` does."""
-    return list_hashes(random_hashes(count, rng), into, rng, title=title)
+    return list_hashes(random_hashes(count, rng), into, rng)
 
 
 def _hash_blocks(hashes: Rows) -> Iterator[Block]:

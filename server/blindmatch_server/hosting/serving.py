@@ -203,7 +203,10 @@ async def running(
     async with open_services(context) as services:
         server = _build([*services, audit], context)
         port = _bind(server, listen)
-        with _scraped(metrics, listen, context), ExitStack() as until_drained:
+        with ExitStack() as until_stopped, ExitStack() as until_drained:
+            if listen.metrics_port is not None:
+                scraped = until_stopped.enter_context(metrics.served(listen.metrics_port))
+                context.log.write("metrics", port=scraped)
             await server.start()
             try:
                 until_drained.enter_context(_noted(port, listen.port_file))
@@ -214,17 +217,6 @@ async def running(
                 context.draining.set()
                 await server.stop(listen.grace_seconds)
                 context.log.write("drained")
-
-
-@contextmanager
-def _scraped(metrics: Metrics, listen: Listen, context: ServerContext) -> Iterator[None]:
-    """Serve the metrics, if that is wanted, also while the server drains."""
-    if listen.metrics_port is None:
-        yield
-        return
-    with metrics.served(listen.metrics_port) as port:
-        context.log.write("metrics", port=port)
-        yield
 
 
 def _build(services: Sequence[Service], context: ServerContext) -> grpc.aio.Server:

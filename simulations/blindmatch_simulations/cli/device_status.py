@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from blindmatch_client.device import Device
-from blindmatch_client.epochs.trusted import Adopted, Evidence
+from blindmatch_client.epochs.trusted import Adopted, Doubt, Evidence
 from blindmatch_client.messages.contacts import Contact, grouped
 from blindmatch_client.reports.complaints import Complaint, ComplaintState
 from blindmatch_client.reports.reporting import ReportStanding
@@ -142,7 +142,7 @@ def forgive(deployment: Deployment, name: NameArgument) -> Found:
     """
     with opened(deployment, name) as device:
         was = device.distrust
-        device.trust_again()
+        device.forgive(Doubt.ROLES)
         shown = {"matcher was": was or "trusted", "log": device.log_distrust or "trusted"}
     return found(f"{name} asks again", {"account": name, "distrust": was}, shown)
 
@@ -155,7 +155,7 @@ def trust_log(deployment: Deployment, name: NameArgument) -> Found:
     """
     with opened(deployment, name) as device:
         was = device.log_distrust
-        device.trust_log_again()
+        device.forgive(Doubt.LOG)
         shown = {"log was": was or "trusted", "matcher": device.distrust or "trusted"}
     return found(f"{name} goes on with the log", {"account": name, "log_distrust": was}, shown)
 

@@ -60,7 +60,6 @@ def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | N
 
     Args:
         outputs: OPRF outputs, uint8 (probes * bands, 64), the bands changing fastest.
-        own_hash: the picture's hash, or None for a cover request.
     """
     opened = opened_labels(setup, outputs)
     if own_hash is None:

@@ -94,7 +94,6 @@ class VoprfSetup(Redacted, Struct, Generic[L], frozen=True, eq=False):
     """The set-up of one epoch, opened.
 
     Attributes:
-        keys: of this epoch.
         layers: the full set, then the deltas since, oldest first.
         count: blinded elements in every request.
         limits: how much the key may be asked for, and until when; None: the design has no limits.
@@ -147,10 +146,8 @@ class KeyHolder(Redacted, Struct, frozen=True, eq=False):
     """What a role answers from in one epoch; `repr` shows nothing of the key.
 
     Attributes:
-        count: blinded elements that a request must have.
         key: the VOPRF secret key, or the role's share of it.
         whole: the whole key's public key.
-        limits: how much it may be asked for, and until when; None: the design has no limits.
     """
 
     SHOWN: ClassVar = ("epoch", "count", "whole", "limits")

@@ -75,7 +75,6 @@ class Verified(Redacted, Struct, frozen=True, eq=False):
 
     Attributes:
         outputs: OPRF outputs, uint8 (n, 64).
-        own_hash: the picture's hash, or None for a cover request.
     """
 
     outputs: Rows

@@ -90,11 +90,7 @@ def linked(code: bytes, signatures: Mapping[str, str]) -> dict[str, Any]:
 
 
 class Jit:
-    """See `blindmatch_protocol.group.backend.GroupBackend`.
-
-    Args:
-        target: whose kernel it is; `host_target()`, but for tests.
-    """
+    """See `blindmatch_protocol.group.backend.GroupBackend`."""
 
     name: Final = "jit"
     task: Final = 80

@@ -117,7 +117,6 @@ class Lines(Redacted, Struct, frozen=True):
     """Whole lines.
 
     Attributes:
-        data: the lines with their ends; the last line of a source may lack its own.
         line: number of the first one, from 1 on.
         offset: byte offset of the first one.
         most: longest line that is taken; one that exceeds it is there as its beginning only.
