@@ -13,7 +13,7 @@ from blindmatch_simulations import cli
 from blindmatch_simulations.cli import app, exit_codes
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.cli.assess import COLUMNS, COSTS
-from blindmatch_simulations.cli.bars import progress_bar
+from blindmatch_simulations.cli.bars import bars, progress_bar
 from blindmatch_simulations.cli.console import ERR, OUT, details, parts, say, table
 from blindmatch_simulations.cli.serve import Watched
 from blindmatch_simulations.testbed.deployment.folder import Deployment
@@ -188,6 +188,11 @@ def test_progress_says_what_it_counts() -> None:
         progress(1500, 20_000)
     told = console.export_text()
     assert "entries evaluated" in told and "1500/20000" in told
+
+
+def test_bars_are_drawn_again_and_again_on_a_terminal_alone() -> None:
+    for terminal in (True, False):
+        assert bars(Console(force_terminal=terminal)).live.auto_refresh is terminal
 
 
 def test_the_table_of_an_assessment_breaks_no_word_and_no_number_on_80_columns() -> None:

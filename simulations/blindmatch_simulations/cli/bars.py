@@ -30,6 +30,9 @@ def bars(console: Console) -> Bars:
         TimeRemainingColumn(),
         console=console,
         transient=False,
+        # all bars are drawn anew each time, also where nobody sees them
+        auto_refresh=console.is_terminal,
+        refresh_per_second=REFRESHED,
     )
 
 
@@ -58,6 +61,8 @@ def _told(shown: Bars) -> Iterator[None]:
 
 
 PLAIN_SECONDS = 30.0
+REFRESHED = 4
+"""Times a second, on a terminal."""
 
 
 @contextmanager
