@@ -21,6 +21,8 @@ from hypothesis import HealthCheck, settings
 # one thread for numpy's matrix products, here and in what tests start: a worker has no second core to itself,
 # and threads that wait for one another compute all the while. Read when numpy is loaded
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# while tests are imported and collected hardly anything is garbage (see pytest_collection_finish)
+gc.disable()
 
 # tests assert behaviour, never time: a busy machine must not fail one
 # and a run tries what every run tries: whoever wants other examples passes --hypothesis-profile explore
@@ -93,6 +95,7 @@ def pytest_collection_finish() -> None:
     """What was imported and collected lives to the end: no collection of garbage looks at it again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @cache
