@@ -210,7 +210,7 @@ def test_a_whole_assessment_has_the_same_figures_with_a_cache_and_without(
 
     def results(name: str, cache: Path | None) -> bytes:
         out = tmp_path / name
-        made = Assessment(out, text, ["hash-upload"], "test", lambda _: no_progress, None, (), cache).run()
+        made = Assessment(out, text, ["hash-upload"], "test", lambda _: no_progress, cache=cache).run()
         held = (out / "rows" / "hash-upload.jsonl").read_text().splitlines()
         rows = [line for line in map(json.loads, held) if "edit" in line]
         pictures = [{key: one for key, one in row.items() if not key.endswith("_ms")} for row in rows]
