@@ -29,6 +29,7 @@ from blindmatch_simulations.testbed.scenario.world import World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
+from support.forked_servers import forked_servers
 
 PICTURES: Final = tuple(crop.data for crop in crops(4, 1))
 LISTED: Final = PICTURES[:2]
@@ -99,10 +100,11 @@ def test_servers_that_stop_and_epochs_that_change_lose_nothing(steps: list[Step 
 
 
 @pytest.mark.slow
-@settings(few, max_examples=2)
+@settings(few, max_examples=4)
 @given(in_processes)
 def test_servers_that_are_killed_lose_nothing(steps: list[Operation]) -> None:
-    check(steps, threads=False)
+    with forked_servers():
+        check(steps, threads=False)
 
 
 @pytest.mark.slow
