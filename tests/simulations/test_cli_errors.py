@@ -15,9 +15,8 @@ from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.cli.assess import COLUMNS, COSTS
 from blindmatch_simulations.cli.bars import bars, progress_bar
 from blindmatch_simulations.cli.console import ERR, OUT, details, parts, say, table
-from blindmatch_simulations.cli.serve import Watched
 from blindmatch_simulations.testbed.deployment.folder import Deployment
-from blindmatch_simulations.testbed.deployment.processes import ServerProcess, alone
+from blindmatch_simulations.testbed.deployment.processes import alone
 from blindmatch_simulations.testbed.deployment.registry import all_designs
 from rich.console import Console
 from support.command import COMMAND, in_process, processes_of, refused
@@ -221,26 +220,6 @@ def test_a_server_that_does_not_come_up_ends_all_and_this_start_s_log_says_why(h
     assert said.startswith("error: matcher ended with exit code 4: ")
     assert not any(words in said for words in ("an old story", "{", "Traceback"))
     assert processes_of(home) == [] and "ready" not in ran.out
-
-
-def test_the_status_line_counts_calls_of_this_start(tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    old = '{"event":"call","status":"OK"}\n'
-    log.write_text(old * 3)
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    watched = Watched(ServerProcess(Party.MATCHER, process, log, len(old) * 3))
-    assert watched.words() == "matcher 0 calls, 0 not OK"
-    with log.open("a") as more:
-        more.write(old + '{"event":"call","status":"UNAVAILABLE"}\n{"event":"call","sta')
-    assert watched.words() == "matcher 2 calls, 1 not OK"
-    assert watched.words() == "matcher 2 calls, 1 not OK"
-    with log.open("a") as more:
-        more.write('tus":"OK"}\n' + old)
-    log.rename(tmp_path / "log.jsonl.1")
-    log.write_text(old)
-    assert watched.words() == "matcher 5 calls, 1 not OK", "also where a new file was begun meanwhile"
-    assert watched.words() == "matcher 5 calls, 1 not OK"
 
 
 def test_a_command_that_there_is_not_is_refused_with_the_nearest_name(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -120,40 +119,21 @@ def _serve_all(deployment: Deployment, reference: str, allow_collusion: bool) ->
         _watch(deployment, servers)
 
 
-class Watched:
-    """A server, and how many calls its log tells of."""
-
-    def __init__(self, server: ServerProcess) -> None:
-        self.server = server
-        self._at, self._calls, self._refused = server.begins, 0, 0
-
-    def words(self) -> str:
-        """Reads what was logged since it was last asked, and says what it came to."""
-        new, self._at = self.server.read_log(self._at)
-        calls = new.count(b'"event":"call"')
-        self._calls += calls
-        self._refused += calls - new.count(b'"status":"OK"')
-        return f"{self.server.party.server} {self._calls:,} calls, {self._refused:,} not OK"
-
-
 def _watch(deployment: Deployment, servers: Sequence[ServerProcess]) -> None:
-    """Say that they are ready, show on a terminal what they do, and name each that ends while others run."""
-    began, live, ended = time.monotonic(), [Watched(one) for one in servers], list[ProcessError]()
+    """Say that they are ready, and name each that ends while others run."""
+    live, ended = list(servers), list[ProcessError]()
     # whoever reads "ready" may stop them at once
-    with suppress(KeyboardInterrupt), OUT.status("") as status:
+    with suppress(KeyboardInterrupt):
         OUT.print("ready; Ctrl-C stops them")
         while live:
             for one in list(live):
                 try:
-                    check_alive([one.server])
+                    check_alive([one])
                 except ProcessError as error:
                     live.remove(one)
                     ended.append(error)
-                    again = f"blindmatch serve {one.server.party.server} --home {deployment.home}"
+                    again = f"blindmatch serve {one.party.server} --home {deployment.home}"
                     complain(f"{error}; the others run on; to start it again: {again}")
-            if OUT.is_terminal:
-                up = timedelta(seconds=int(time.monotonic() - began))
-                status.update(f"up {up}: " + "; ".join(one.words() for one in live))
             time.sleep(0.5)
     if ended:
         raise ended[0]

@@ -35,7 +35,6 @@ from blindmatch_simulations.testbed.deployment.building import built_alone
 from blindmatch_simulations.testbed.inprocess.deployed import Build, opened, publish, values_of
 from blindmatch_simulations.testbed.inprocess.vouchers import ACCOUNT, World, world_of
 
-OF_AN_ACCOUNT: Final = 1_000
 BEYOND: Final = 5
 """Real matches above the threshold, in the account that is opened."""
 _BULK: Final = """
