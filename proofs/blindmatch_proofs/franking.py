@@ -14,8 +14,7 @@ from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.messages.content import Content
 from blindmatch_protocol.messages.franking import (
     COMMITMENT_LENGTH,
-    CommitmentOpening,
-    Shown,
+    Evidence,
     Stamp,
     Stamped,
     commit,
@@ -39,13 +38,13 @@ def verify_content(commitment: bytes, content: Content, sender: str, recipient: 
     return Passed()
 
 
-def verify_opening(shown: Shown, opening: CommitmentOpening) -> Verdict:
-    """Whether `opening` shows that its commitment binds sender, recipient, time and attachment of `shown`."""
+def verify_opening(shown: Evidence) -> Verdict:
+    """Whether an opening shows that its commitment binds sender, recipient, time and attachment."""
     try:
-        recomputed = opened_commitment(shown, opening)
+        recomputed = opened_commitment(shown)
     except ProtocolError as error:
         return Failed(f"the opening is malformed: {error}")
-    if not hmac.compare_digest(recomputed, opening.commitment):
+    if not hmac.compare_digest(recomputed, shown.opening.commitment):
         return Failed("the commitment binds another sender, recipient, time or attachment")
     return Passed()
 

@@ -97,7 +97,7 @@ def _content(evidence: ReportEvidence, known: Known) -> Shown:
     report = evidence.report
     if not report.opening:
         return NotShown("no commitment is opened: a service that sees pictures reported it, on its word")
-    return verify_opening(report.shown, report.opening[0])
+    return verify_opening(report.evidence)
 
 
 def _sender(evidence: ReportEvidence, known: Known) -> Shown:

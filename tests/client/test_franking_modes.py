@@ -8,7 +8,7 @@ import pytest
 import xeddsa
 from blindmatch_client.errors import BundleRefusedError, MessengerError, NotFrankedError
 from blindmatch_client.messenger.account import Account
-from blindmatch_client.messenger.state import FetchedBundle
+from blindmatch_client.messenger.state import PreKeys
 from blindmatch_proofs.franking import verify_designated, verify_signature
 from blindmatch_proofs.verdict import Failed, Passed
 from blindmatch_protocol.codec.errors import ProtocolError
@@ -46,10 +46,9 @@ def account(name: str, mode: FrankingMode) -> Account:
     return made
 
 
-def bundle(owner: Account) -> FetchedBundle:
+def bundle(owner: Account) -> PreKeys:
     keys = owner.published()
-    one_time = keys.one_time[:1]
-    return FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, one_time, (keys.franking_key,))
+    return replace(keys, one_time=keys.one_time[:1])
 
 
 def say(sender: Account, recipient: Account, text: str = "words") -> tuple[bytes, bytes]:
@@ -167,7 +166,7 @@ def test_a_signature_convinces_anybody_and_a_designated_proof_the_judge_alone() 
             verify_designated(commitment, replace(proof, recipient_key=()), alice.identity, JUDGE),
             verify_designated(commitment, replace(proof, key=()), alice.identity, JUDGE),
             verify_designated(
-                commitment, replace(proof, key=(bob.published().franking_key,)), alice.identity, JUDGE
+                commitment, replace(proof, key=bob.published().franking_key), alice.identity, JUDGE
             ),
             verify_designated(
                 commitment, replace(proof, recipient_key=(amf.public_key(other),)), alice.identity, JUDGE
@@ -196,10 +195,10 @@ def test_each_recipient_of_a_group_gets_a_proof_of_its_own() -> None:
 @pytest.mark.parametrize("how", ["none", "the relay's", "unsigned", "no element"])
 def test_a_relay_cannot_hand_out_another_franking_key(how: str) -> None:
     alice, bob = pair(DESIGNATED)
-    key = bob.published().franking_key
+    (key,) = bob.published().franking_key
     shown = {
         "none": (),
-        "the relay's": (account("bob", DESIGNATED).published().franking_key,),
+        "the relay's": account("bob", DESIGNATED).published().franking_key,
         "unsigned": (replace(key, signature=bytes(64)),),
         "no element": (FrankingKey.signed(bytes(32), b"\1" * 32, bytes(64)),),
     }[how]
@@ -234,7 +233,7 @@ def test_no_secret_shows() -> None:
 
 def test_a_signature_of_one_use_is_none_of_another() -> None:
     alice = account("alice", SIGNATURE)
-    key = alice.published().franking_key
+    (key,) = alice.published().franking_key
     assert not is_signed(alice.identity, key.key, key.signature), "tags keep the two apart"
 
 

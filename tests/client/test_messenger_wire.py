@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from blindmatch_client.messenger.account import Account
-from blindmatch_client.messenger.state import AccountState, FetchedBundle
+from blindmatch_client.messenger.state import AccountState
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.messages.sealed_message import Franked, MessageBinding, SealedMessage
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from msgspec.structs import replace
 from support.reference import seal_attachment
 
 
@@ -83,7 +84,7 @@ def x3dh_secret(keys: dict[str, Any], message: SealedMessage) -> bytes:
 def test_a_first_message_opens_by_the_page_alone(one_time: int) -> None:
     alice, bob = Account.create("alice", 0), Account.create("bob", 0)
     keys, shown = private_keys(bob), bob.published()
-    bundle = FetchedBundle(shown.identity, shown.signed_pre_key, shown.signature, shown.one_time[:one_time])
+    bundle = replace(shown, one_time=shown.one_time[:one_time])
     content = compose("from the trip", (), 1, system_randomness())
     message = SealedMessage.decode(alice.encrypt("bob", content, bundle))
     (initial,) = message.initial

@@ -181,7 +181,7 @@ def test_a_report_holds_what_the_centre_needs_to_check_it(make_world: MakeWorld)
     sent = alice.device.send_picture("bob", LISTED, "look")
     (report,) = world.centre.reports
     (opening,) = report.opening
-    assert verify_opening(report.shown, opening) == Passed()
+    assert verify_opening(report.evidence) == Passed()
     (handed_over,) = [r for r in alice.recorder.records() if r.method.endswith("/Send")]
     message = SealedMessage.decode(pb.SendRequest.FromString(handed_over.requests[0]).sealed)
     assert message.commitment == opening.commitment and b"look" not in report.encode()
@@ -277,11 +277,11 @@ def test_a_picture_to_a_group_is_asked_about_once_and_its_report_names_nobody_wh
         assert (name.encode() in report.encode()) is (people == 1)
         assert ("your name alone and the time" in sent[0].notice) is (people > 1)
     (opening,), (stamp,) = report.opening, report.stamp
-    assert verify_opening(report.shown, opening) == Passed()
+    assert verify_opening(report.evidence) == Passed()
     assert verify_stamp(stamp, opening.commitment, "alice", report.recipient, STAMP_KEY) == Passed()
     other = "" if people == 1 else group[0]
     assert verify_stamp(stamp, opening.commitment, "alice", other, STAMP_KEY) != Passed()
-    assert verify_opening(replace(report, recipient=other).shown, opening) != Passed()
+    assert verify_opening(replace(report, recipient=other).evidence) != Passed()
 
 
 def test_a_group_of_which_one_alone_can_be_reached_is_nobodys_group(make_world: MakeWorld) -> None:

@@ -8,7 +8,7 @@ import pytest
 from blindmatch_client.errors import IdentityChangedError
 from blindmatch_client.messages.contacts import DIGITS, ContactError, digits, grouped, safety_number
 from blindmatch_client.messenger.account import Account
-from blindmatch_client.messenger.state import FetchedBundle, framed
+from blindmatch_client.messenger.state import PreKeys, framed
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -81,7 +81,7 @@ class Between:
             passed.append(pb.Delivery(sequence=delivery.sequence, sender=delivery.sender, sealed=sealed))
         return passed
 
-    def _bundle(self, of: str) -> FetchedBundle:
+    def _bundle(self, of: str) -> PreKeys:
         return bundle_of(self.honest[of])
 
 
@@ -249,8 +249,8 @@ def _said(text: str) -> Any:
     return compose(text, (), 1, system_randomness())
 
 
-def bundle_of(keys: pb.RegisterRequest) -> FetchedBundle:
-    return FetchedBundle(
+def bundle_of(keys: pb.RegisterRequest) -> PreKeys:
+    return PreKeys(
         keys.identity_key,
         keys.signed_pre_key,
         keys.signed_pre_key_signature,
@@ -263,6 +263,5 @@ def test_a_new_account_can_be_made_from_an_identity_that_others_know() -> None:
     made = Account.create("centre-notices", 1, 1, secret)
     assert made.identity == X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
     alice = Account.create("alice", 1, 1)
-    keys = alice.published()
-    bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, keys.one_time)
-    assert alice.decrypt("centre-notices", made.encrypt("alice", _said("x"), bundle)).text == "x"
+    sealed = made.encrypt("alice", _said("x"), alice.published())
+    assert alice.decrypt("centre-notices", sealed).text == "x"

@@ -18,8 +18,8 @@ from blindmatch_protocol.messages.franking import (
     SALT_TAG,
     AttachmentDigest,
     CommitmentOpening,
+    Evidence,
     Kind,
-    Shown,
     commit,
     disclose,
 )
@@ -53,17 +53,17 @@ def test_commitments_are_those_of_the_vectors(name: str) -> None:
 @pytest.mark.parametrize("case", VECTORS["openings"], ids=lambda case: case["name"])
 def test_openings_are_good_or_not_as_the_vectors_say(case: dict[str, Any]) -> None:
     digest = AttachmentDigest(bytes.fromhex(case["digest"]), case["media_type"])
-    shown = Shown(case["sender"], case["recipient"], case["sent_at"], digest)
+    told = case["sender"], case["recipient"], case["sent_at"], digest
     raw = bytes.fromhex(case["opening"])
     try:
-        verdict: Verdict = verify_opening(shown, CommitmentOpening.decode(raw))
+        verdict: Verdict = verify_opening(Evidence(*told, CommitmentOpening.decode(raw)))
     except ProtocolError as error:
         verdict = Failed(str(error))
     assert isinstance(verdict, Passed if case["success"] else Failed)
     if case["success"]:
         message = MESSAGES[case["message"]]
         made = disclose(content_of(message), message["sender"], message["recipient"], case["attachment"])
-        assert (made[1].encode(), made[1].commitment.hex()) == (raw, message["commitment"])
+        assert (made.opening.encode(), made.opening.commitment.hex()) == (raw, message["commitment"])
 
 
 def test_a_commitment_of_version_1_is_refused() -> None:
@@ -115,19 +115,20 @@ def test_a_commitment_of_another_length_fails(length: int) -> None:
 
 
 def test_what_is_not_opened_is_not_in_an_opening_and_its_number_does_not_show() -> None:
-    shown, opening = disclose(CONTENT, "alice", "bob", 0)
+    shown = disclose(CONTENT, "alice", "bob", 0)
+    opening = shown.opening
     assert shown.attachment.digest == REF.digest
     raw = opening.encode()
     for closed in (b"text", CONTENT.id, OTHER.digest, CONTENT.franking_key, REF.key):
         assert closed not in raw
-    alone = disclose(replace(CONTENT, attachments=(REF,)), "alice", "bob", 0)[1]
+    alone = disclose(replace(CONTENT, attachments=(REF,)), "alice", "bob", 0).opening
     full = replace(CONTENT, text="x" * 60000, attachments=(REF, *[OTHER] * 31))
-    assert len(raw) == len(alone.encode()) == len(disclose(full, "alice", "bob", 7)[1].encode()) == 1225
+    assert len(raw) == len(alone.encode()) == len(disclose(full, "alice", "bob", 7).opening.encode()) == 1225
 
 
 def test_whoever_guesses_the_text_cannot_tell_from_a_report_that_the_guess_is_right() -> None:
     """Its leaf is under a salt that no report shows and that follows from none that it does."""
-    opening = disclose(CONTENT, "alice", "bob", 0)[1]
+    opening = disclose(CONTENT, "alice", "bob", 0).opening
     guess = LEAF_TAG + bytes([Kind.TEXT]) + len(b"text").to_bytes(4, "big") + b"text"
     salt = hmac.digest(CONTENT.franking_key, SALT_TAG + bytes([Kind.TEXT]), "sha256")
     assert hmac.digest(salt, guess, "sha256") == opening.closed[1]
@@ -139,12 +140,13 @@ def test_whoever_guesses_the_text_cannot_tell_from_a_report_that_the_guess_is_ri
 
 def test_a_recipient_who_is_not_named_cannot_be_guessed_from_an_opening() -> None:
     """Its leaf is under a salt that the opening does not show; nothing else of the opening changes."""
-    shown, opening = disclose(CONTENT, "alice", "bob", 0, named=False)
-    named = disclose(CONTENT, "alice", "bob", 0)[1]
+    shown = disclose(CONTENT, "alice", "bob", 0, named=False)
+    opening = shown.opening
+    named = disclose(CONTENT, "alice", "bob", 0).opening
     assert shown.recipient == "" and b"bob" not in opening.encode()
     assert [a == b for a, b in zip(opening.salts, named.salts, strict=True)] == [True, False, True, True]
     assert (opening.commitment, opening.closed) == (named.commitment, named.closed)
-    assert verify_opening(shown, opening) == Passed()
+    assert verify_opening(shown) == Passed()
     guess = LEAF_TAG + bytes([Kind.RECIPIENT]) + len(b"bob").to_bytes(4, "big") + b"bob"
     salt = hmac.digest(CONTENT.franking_key, SALT_TAG + bytes([Kind.RECIPIENT]), "sha256")
     assert hmac.digest(salt, guess, "sha256") == opening.salts[1] and salt not in opening.encode()
@@ -155,7 +157,7 @@ def test_a_recipient_who_is_not_named_cannot_be_guessed_from_an_opening() -> Non
 def test_where_an_attachment_stands_in_the_message_does_not_show() -> None:
     """All places are in one order, whichever of them is opened."""
     for number in (0, 1):
-        closed = disclose(CONTENT, "alice", "bob", number)[1].closed[2:]
+        closed = disclose(CONTENT, "alice", "bob", number).opening.closed[2:]
         assert list(closed) == sorted(closed)
     with pytest.raises(ProtocolError, match="no attachment with this number"):
         disclose(CONTENT, "alice", "bob", 2)

@@ -59,7 +59,8 @@ BOB = amf.public_key(amf.secret_key(b"b" * 32))
 
 def evidence(mode: FrankingMode, data: bytes = picture(1)) -> ReportEvidence:
     ref = AttachmentRef(b"b" * 16, b"k" * 32, hashlib.sha256(data).digest(), 1024, "image/png")
-    shown, opening = disclose(compose("", (ref,), 17, RNG), "alice", "bob", 0)
+    shown = disclose(compose("", (ref,), 17, RNG), "alice", "bob", 0)
+    opening = shown.opening
     about, name = proven(opening.commitment), b"i" * 16
     proofs: dict[FrankingMode, tuple[SenderProof, ...]] = {
         FrankingMode.STAMP: (),

@@ -26,7 +26,7 @@ INITIAL = InitialHeader(POINT, POINT, POINT, (POINT,))
 SEALED = SealedMessage(
     WIRE_VERSION, session_id(INITIAL), (INITIAL,), RatchetHeader(POINT, 0, 0), bytes(32), b"ciphertext"
 )
-MESSAGES: list[Message] = [CONTENT, SEALED, disclose(CONTENT, "alice", "bob", 0)[1]]
+MESSAGES: list[Message] = [CONTENT, SEALED, disclose(CONTENT, "alice", "bob", 0).opening]
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=repr)

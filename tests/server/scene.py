@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from blindmatch_protocol.contract import Label, Party, batches_of
 from blindmatch_protocol.messages.content import AttachmentRef, Content
-from blindmatch_protocol.messages.franking import CommitmentOpening, Shown, Stamp, Stamped, disclose
+from blindmatch_protocol.messages.franking import Evidence, Stamp, Stamped, disclose
 from blindmatch_protocol.messages.report import Report, seal_report
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.centre.assessment import Assessment
@@ -40,7 +40,7 @@ def message(
     sender: str = "alice",
     recipient: str = "bob",
     named: bool = True,
-) -> tuple[Shown, CommitmentOpening]:
+) -> Evidence:
     """What its sender can open of a message with `picture`: each number has a franking key of its own."""
     digest = hashlib.sha256(picture).digest()
     content = Content(
@@ -81,7 +81,7 @@ class Scene:
 
     def report(self, number: int = 1, content: bytes = LISTED, **changes: Any) -> Report:
         """A true report about message `number` of Alice's to Bob, then changed."""
-        shown, opening = message(number, content)
+        shown = message(number, content)
         values = {
             "report_id": number.to_bytes(16, "big"),
             "design": "dummy",
@@ -94,7 +94,7 @@ class Scene:
             "sent_at_ms": shown.sent_at,
             "matched_at_ms": (1 << 64) - 1,
             "media_type": "image/png",
-            "opening": (opening,),
+            "opening": (shown.opening,),
             "picture": content,
         }
         report = Report(**{**values, **changes})

@@ -71,7 +71,7 @@ def clear(design: Dummy) -> Dummy:
 def forged(scene: Scene, **changes: Any) -> Report:
     """A report with everything right but who it is about: commitment and opening of an invented message."""
     sender, recipient = changes.get("sender", "alice"), changes.get("recipient", "bob")
-    opening = message(9, sender=sender, recipient=recipient)[1]
+    opening = message(9, sender=sender, recipient=recipient).opening
     return scene.report(9, **{"opening": (opening,), **changes})
 
 

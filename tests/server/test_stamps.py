@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import pytest
 from blindmatch_client.messenger.account import Account
-from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_proofs.report_evidence import ReportEvidence
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Party
@@ -32,9 +31,8 @@ KEY = bytes(range(32))
 def sealed_message(text: str) -> tuple[bytes, bytes]:
     """A message of Alice's to Bob as the relay gets it, and its commitment."""
     alice, bob = Account.create("alice", 0), Account.create("bob", 0, one_time=1).published()
-    bundle = FetchedBundle(bob.identity, bob.signed_pre_key, bob.signature, bob.one_time)
     content = compose(text, (), 17, system_randomness())
-    return alice.encrypt("bob", content, bundle), commit(content, "alice", "bob")
+    return alice.encrypt("bob", content, bob), commit(content, "alice", "bob")
 
 
 def test_a_stamp_is_the_documented_hmac() -> None:
@@ -118,7 +116,7 @@ def test_a_report_whose_stamp_is_not_the_relays_on_this_message_fails(scene: Sce
 
 def test_one_commitment_has_no_second_content(scene: Scene) -> None:
     """Whoever knows the franking key opens the stamped commitment to another picture, and fails."""
-    report, other = scene.report(), message(1, OTHER)[1]
+    report, other = scene.report(), message(1, OTHER).opening
     (opening,) = report.opening
     swapped = replace(report, picture=OTHER, opening=(replace(other, commitment=opening.commitment),))
     assert str(scene.assess(swapped).verdicts[Check.FRANKING]).startswith("Failed")
@@ -132,7 +130,8 @@ def test_a_stamp_has_one_encoding() -> None:
 
 
 def test_a_report_of_a_message_to_several_names_none_and_passes(scene: Scene) -> None:
-    shown, opening = message(named=False)
+    shown = message(named=False)
+    opening = shown.opening
     report = scene.report(recipient=shown.recipient, opening=(opening,))
     assert report.recipient == ""
     assessment = scene.assess(report)
@@ -149,7 +148,8 @@ def test_a_report_of_a_message_to_several_names_none_and_passes(scene: Scene) ->
 
 def test_that_an_unnamed_recipient_was_one_of_several_is_not_shown_and_nothing_says_so(scene: Scene) -> None:
     """A changed device reports a message to bob alone like one to several; it passes."""
-    shown, opening = message(recipient="bob", named=False)
+    shown = message(recipient="bob", named=False)
+    opening = shown.opening
     report = scene.report(recipient=shown.recipient, opening=(opening,))
     assert scene.assess(report).outcome == (Outcome.PASSED, "")
     assert "where no recipient is named, that it went to several" in not_shown("alice")

@@ -36,7 +36,7 @@ def test_a_true_report_passes_every_check(scene: Scene) -> None:
     assert assessment.facts.sent_at_ms == 17
 
 
-OPENING = message()[1]
+OPENING = message().opening
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ OPENING = message()[1]
         ({"picture": OTHER}, Check.RELATION),
         ({"opening": ()}, Check.FRANKING),
         ({"opening": (replace(OPENING, commitment=b"c" * 32),)}, Check.FRANKING),
-        ({"opening": (message(picture=OTHER)[1],)}, Check.FRANKING),
-        ({"opening": (message(sender="mallory")[1],)}, Check.FRANKING),
+        ({"opening": (message(picture=OTHER).opening,)}, Check.FRANKING),
+        ({"opening": (message(sender="mallory").opening,)}, Check.FRANKING),
         ({"recipient": "carol"}, Check.FRANKING),
         ({"sent_at_ms": 18}, Check.FRANKING),
         ({"media_type": "image/jpeg"}, Check.FRANKING),

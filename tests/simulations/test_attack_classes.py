@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from blindmatch_client.egress.calls import EXCHANGE, SEND
-from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.he_hamming import DESIGN, SMALL
 from blindmatch_protocol.messages.content import compose
@@ -126,8 +125,7 @@ def test_a_request_under_keys_of_its_own_opens_no_more_than_is_declared() -> Non
 
 def test_whoever_had_the_account_before_it_received_reads_what_was_recorded() -> None:
     alice, bob = (recorded.Account.create(name, recorded.NOW, 1) for name in (recorded.ALICE, recorded.BOB))
-    keys = bob.published()
-    bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, tuple(keys.one_time))
+    bundle = bob.published()
     before = recorded.Account.load(bob.dump())
     sealed = alice.encrypt("bob", compose("hello", (), recorded.NOW, seeded("content")), bundle)
     bob.decrypt("alice", sealed)

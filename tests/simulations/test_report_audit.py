@@ -153,7 +153,8 @@ def stuffed(report: Report) -> Report:
     (opening,) = report.opening
     closed = (opening.closed[0], TEXT.encode()[:LEAF_LENGTH].ljust(LEAF_LENGTH), *opening.closed[2:])
     opening = replace(opening, closed=closed)
-    return replace(report, opening=(replace(opening, commitment=opened_commitment(report.shown, opening)),))
+    made = opened_commitment(replace(report, opening=(opening,)).evidence)
+    return replace(report, opening=(replace(opening, commitment=made),))
 
 
 CHEATS: dict[str, tuple[Callable[[Report], Report], str]] = {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from blindmatch_client.messenger.account import Account
-from blindmatch_client.messenger.state import FetchedBundle
+from blindmatch_client.messenger.state import PreKeys
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.messages.content import Content, compose
+from msgspec.structs import replace
 
 NOW = 1_700_000_000_000
 
@@ -14,11 +15,9 @@ def account(name: str, one_time: int = 4) -> Account:
     return Account.create(name, NOW, one_time)
 
 
-def bundle(owner: Account, one_time: int = 1) -> FetchedBundle:
+def bundle(owner: Account, one_time: int = 1) -> PreKeys:
     published = owner.published()
-    return FetchedBundle(
-        published.identity, published.signed_pre_key, published.signature, published.one_time[:one_time]
-    )
+    return replace(published, one_time=published.one_time[:one_time])
 
 
 def say(text: str) -> Content:

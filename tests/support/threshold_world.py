@@ -10,7 +10,7 @@ import pytest
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.messages.content import AttachmentRef, Content
-from blindmatch_protocol.messages.franking import Evidence, commit
+from blindmatch_protocol.messages.franking import commit, disclose
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, opened, publish
 
 from support.memory import random_hashes
@@ -93,7 +93,7 @@ def message(sender: str) -> bm.Binding:
     made = Content(
         bytes(16), 1, "", (AttachmentRef(bytes(16), bytes(32), bytes(32), 1024, "image/png"),), bytes(32)
     )
-    evidence = Evidence.of(made, sender, "bob", 0)
+    evidence = disclose(made, sender, "bob", 0)
     return bm.Binding(commit(made, sender, "bob"), evidence.encode())
 
 

@@ -25,8 +25,7 @@ from blindmatch_client.messenger.state import (
     ONE_TIME_MOST,
     ONE_TIME_PRE_KEYS,
     AccountKeeper,
-    FetchedBundle,
-    PreKeyPublication,
+    PreKeys,
 )
 from blindmatch_client.store.store import Store
 from blindmatch_client.trace import Purpose
@@ -62,25 +61,26 @@ class RelayClient:
         self._clear = clear
         self._monotonic = monotonic
 
-    def register(self, keys: PreKeyPublication) -> int:
+    def register(self, keys: PreKeys) -> int:
         """Publish pre-keys in place of those before; how many one-time pre-keys the relay holds now."""
+        (own,) = keys.franking_key
         request = pb.RegisterRequest(
             identity_key=keys.identity,
             signed_pre_key=keys.signed_pre_key,
             signed_pre_key_signature=keys.signature,
             one_time_pre_keys=keys.one_time,
-            franking_key=keys.franking_key.key,
-            franking_key_signature=keys.franking_key.signature,
+            franking_key=own.key,
+            franking_key_signature=own.signature,
         )
         call = Call(Party.PROVIDER, calls.REGISTER, Purpose.ACCOUNT, idempotent=True)
         return self._egress.unary(call, request).one_time_pre_keys_held
 
-    def fetch_bundle(self, account: str) -> FetchedBundle:
+    def fetch_bundle(self, account: str) -> PreKeys:
         """Another account's pre-keys. Never made again by itself, since each call uses one up."""
         call = Call(Party.PROVIDER, calls.FETCH_BUNDLE, Purpose.ACCOUNT)
         bundle = self._egress.unary(call, pb.BundleRequest(account=account))
         shown = FrankingKey(bundle.franking_key, bundle.franking_key_signature)
-        return FetchedBundle(
+        return PreKeys(
             identity=bundle.identity_key,
             signed_pre_key=bundle.signed_pre_key,
             signature=bundle.signed_pre_key_signature,

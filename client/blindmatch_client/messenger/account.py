@@ -36,8 +36,8 @@ from blindmatch_client.messenger.state import (
     AcceptedState,
     AccountState,
     Changes,
-    FetchedBundle,
     PeerState,
+    PreKeys,
     WithdrawnState,
     framed,
 )
@@ -74,7 +74,7 @@ class Account(OwnKeys):
         self,
         recipient: str,
         content: Content,
-        bundle: FetchedBundle | None = None,
+        bundle: PreKeys | None = None,
         commitment: bytes = b"",
         unopened: tuple[bytes, ...] = (),
     ) -> bytes:
@@ -180,7 +180,7 @@ class Account(OwnKeys):
         self._franking.check(commitment, franked.proof, identity, key)
         return franked, key
 
-    def _check_bundle(self, recipient: str, bundle: FetchedBundle) -> None:
+    def _check_bundle(self, recipient: str, bundle: PreKeys) -> None:
         bundle.checked()  # no key that is none is kept as one that somebody has shown
         if self.peer_identity(recipient) not in (None, bundle.identity):
             raise errors.IdentityChangedError(bundle.identity)

@@ -31,7 +31,7 @@ from x3dh.pre_key_pair import PreKeyPair
 
 from blindmatch_client.errors import BundleRefusedError, NotFrankedError
 from blindmatch_client.messenger.peers import Peers
-from blindmatch_client.messenger.state import ONE_TIME_MOST, WITHDRAWN_KEPT_MS, PreKeyPublication
+from blindmatch_client.messenger.state import ONE_TIME_MOST, WITHDRAWN_KEPT_MS, PreKeys
 from blindmatch_client.messenger.suite import AGREEMENT_TAG, KeyAgreement
 
 _RNG: Final[Randomness] = system_randomness()
@@ -145,15 +145,15 @@ class OwnKeys(Peers):
         """The same with those that are not published any more."""
         return self._keys.get_num_visible_pre_keys()
 
-    def published(self) -> PreKeyPublication:
+    def published(self) -> PreKeys:
         """What the relay must hold, with all one-time pre-keys that were neither used nor withdrawn."""
         bundle = self._keys.bundle
-        return PreKeyPublication(
+        return PreKeys(
             identity=bundle.identity_key,
             signed_pre_key=bundle.signed_pre_key,
             signature=bundle.signed_pre_key_sig,
             one_time=tuple(sorted(bundle.pre_keys - self._withdrawn.keys())),
-            franking_key=self._franking.key,
+            franking_key=(self._franking.key,),
         )
 
     def frank(self, franking: Franking) -> None:

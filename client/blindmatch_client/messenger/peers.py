@@ -49,8 +49,8 @@ from blindmatch_client.messenger.state import (
     SEEN_MOST,
     SESSIONS_MOST,
     AcceptedState,
-    FetchedBundle,
     PeerState,
+    PreKeys,
     SessionState,
     framed,
 )
@@ -121,7 +121,7 @@ class Session(Redacted, Struct, frozen=True, eq=False):
 
 
 def start(
-    keys: suite.KeyAgreement, bundle: FetchedBundle, names: bytes, plain: Plain
+    keys: suite.KeyAgreement, bundle: PreKeys, names: bytes, plain: Plain
 ) -> tuple[Session, SealedMessage]:
     """Set up a session as its initiator (X3DH, section 3.3) and seal its first message; `BundleRefusedError`
     if the bundle's signature or a key is not in order."""

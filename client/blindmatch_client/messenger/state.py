@@ -46,19 +46,10 @@ WITHDRAWN_KEPT_MS: Final = 31 * 24 * 60 * 60 * 1000
 """How long those are kept: a day longer than the relay keeps the messages that may use them."""
 
 
-class PreKeyPublication(Struct, frozen=True):
-    """What an account hands to the relay: public keys of 32 bytes and an XEdDSA signature of 64."""
-
-    identity: bytes
-    signed_pre_key: bytes
-    signature: bytes
-    one_time: tuple[bytes, ...]
-    franking_key: FrankingKey
-
-
-class FetchedBundle(Struct, frozen=True):
-    """What the relay hands out for a recipient; not to be trusted before `checked`. `franking_key`: none, or
-    the one that is signed by `identity`, as `Frankings` checks."""
+class PreKeys(Struct, frozen=True):
+    """What an account hands to the relay, public keys of 32 bytes and an XEdDSA signature of 64, and what the
+    relay hands out for a recipient; not to be trusted before `checked`. `franking_key`: none, or the one that
+    is signed by `identity`, as `Frankings` checks."""
 
     identity: bytes
     signed_pre_key: bytes

@@ -27,6 +27,7 @@ from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Flag, Label, Match, NoMatch, Outcome, Undisclosed, Voucher
+from blindmatch_protocol.messages import franking
 from blindmatch_protocol.messages.content import NAME_MOST, AttachmentRef, Content
 from blindmatch_protocol.messages.franking import MESSAGE_ID_LENGTH, Evidence, Stamp
 from blindmatch_protocol.messages.sealed_message import UNOPENED_MOST
@@ -113,7 +114,7 @@ class Outgoing(Redacted, Struct, eq=False):
         """What a report tells of the message beside its picture; worked out once."""
         if self.evidence is None:
             assert self.content is not None
-            self.evidence = Evidence.of(self.content, sender, self.recipient, 0, self.named)
+            self.evidence = franking.disclose(self.content, sender, self.recipient, 0, self.named)
         return self.evidence
 
 

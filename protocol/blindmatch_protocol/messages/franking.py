@@ -34,11 +34,8 @@ import hashlib
 from enum import IntEnum, StrEnum
 from typing import Annotated, Final
 
-from msgspec import Struct
-
 from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.crypto.symmetric import hmac_sha256, keyed
 from blindmatch_protocol.messages.content import (
     ATTACHMENTS_MOST,
@@ -89,15 +86,6 @@ class AttachmentDigest(Message, tag=0x62, name="franking/attachment"):
     media_type: Annotated[str, Text(MEDIA_TYPE_MOST)]
 
 
-class Shown(Redacted, Struct, frozen=True):
-    """What a report shows of a message, and all that it shows; the recipient is empty if it names none."""
-
-    sender: str
-    recipient: str
-    sent_at: int
-    attachment: AttachmentDigest
-
-
 class CommitmentOpening(Message, tag=0x69, name="franking/opening"):
     """What opens four leaves of a commitment; 1,225 bytes, whatever the message held."""
 
@@ -118,21 +106,11 @@ class Evidence(Message, tag=0x6A, name="franking/evidence"):
 
     sender: Annotated[str, Text(NAME_MOST)]
     recipient: Annotated[str, Text(NAME_MOST)]
+    """Empty if it names none."""
     sent_at: Annotated[int, UInt(64)]
     """Milliseconds since 1970, by the sender's clock."""
     attachment: Annotated[AttachmentDigest, Nested(AttachmentDigest)]
     opening: Annotated[CommitmentOpening, Nested(CommitmentOpening)]
-
-    @classmethod
-    def of(cls, content: Content, sender: str, recipient: str, number: int, named: bool = True) -> Evidence:
-        """Of the message's attachment `number`; arguments and errors as for `disclose`."""
-        shown, opening = disclose(content, sender, recipient, number, named)
-        return cls(shown.sender, shown.recipient, shown.sent_at, shown.attachment, opening)
-
-    @property
-    def shown(self) -> Shown:
-        """What `opened_commitment` takes."""
-        return Shown(self.sender, self.recipient, self.sent_at, self.attachment)
 
 
 def commit(content: Content, sender: str, recipient: str) -> bytes:
@@ -143,9 +121,7 @@ def commit(content: Content, sender: str, recipient: str) -> bytes:
     return _root(leaves[: Kind.ATTACHMENT], leaves[Kind.ATTACHMENT :])
 
 
-def disclose(
-    content: Content, sender: str, recipient: str, number: int, named: bool = True
-) -> tuple[Shown, CommitmentOpening]:
+def disclose(content: Content, sender: str, recipient: str, number: int, named: bool = True) -> Evidence:
     """What a report says of the message's attachment `number`, from 0, and what shows it; the recipient's
     leaf stays closed unless it is `named`; `ProtocolError` as `commit`, and if there is no such
     attachment."""
@@ -160,13 +136,14 @@ def disclose(
         (salts[Kind.SENDER], (salts if named else leaves)[Kind.RECIPIENT], salts[Kind.TIME], salts[place]),
         (leaves[Kind.ID], leaves[Kind.TEXT], *others),
     )
-    shown = Shown(sender, recipient if named else "", content.sent_at, _digest(content, number))
-    return shown, opening
+    told = recipient if named else ""
+    return Evidence(sender, told, content.sent_at, _digest(content, number), opening)
 
 
-def opened_commitment(shown: Shown, opening: CommitmentOpening) -> bytes:
-    """The commitment that `opening` shows `shown` in, 32 bytes; it says nothing unless it is the message's;
-    `ProtocolError` if a field of either breaks its rule."""
+def opened_commitment(shown: Evidence) -> bytes:
+    """The commitment that the opening shows the rest in, 32 bytes, which says nothing unless it is the
+    message's; `ProtocolError` if a field breaks its rule."""
+    opening = shown.opening
     opening.encode()
     opening.check()
     parts = [*_names(shown.sender, shown.recipient), _time(shown.sent_at), _attachment(shown.attachment)]

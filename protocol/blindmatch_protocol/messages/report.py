@@ -19,7 +19,7 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract.steps import NO_LABEL, Flag, Label
 from blindmatch_protocol.messages.content import MEDIA_TYPE_MOST, pad_attachment, unpad_attachment
-from blindmatch_protocol.messages.franking import AttachmentDigest, CommitmentOpening, Shown, Stamp
+from blindmatch_protocol.messages.franking import AttachmentDigest, CommitmentOpening, Evidence, Stamp
 from blindmatch_protocol.messages.sealed_message import SenderProof
 
 REPORT_INFO: Final = b"blindmatch/report/6"
@@ -80,11 +80,10 @@ class Report(Message, tag=0x15, name="report"):
         return Flag.decode(self.score, self.NAME) if self.score else None
 
     @property
-    def shown(self) -> Shown:
-        """What the opening must show."""
-        digest = hashlib.sha256(self.picture).digest()
-        attachment = AttachmentDigest(digest, self.media_type)
-        return Shown(self.sender, self.recipient, self.sent_at_ms, attachment)
+    def evidence(self) -> Evidence:
+        """What the opening must show, and the opening, which there must be."""
+        attachment = AttachmentDigest(hashlib.sha256(self.picture).digest(), self.media_type)
+        return Evidence(self.sender, self.recipient, self.sent_at_ms, attachment, *self.opening)
 
 
 def seal_report(report: Report, centre_key: bytes) -> bytes:

@@ -118,7 +118,7 @@ def subject_of(report: Report) -> bytes:
     """Names what a report is about, 32 bytes."""
     if report.opening:
         return hashlib.sha256(_MESSAGE_TAG + report.opening[0].commitment).digest()
-    digest = report.shown.attachment.digest
+    digest = hashlib.sha256(report.picture).digest()
     return hashlib.sha256(_PICTURE_TAG + digest + report.sender.encode()).digest()
 
 

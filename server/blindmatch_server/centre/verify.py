@@ -188,7 +188,7 @@ class _Examination(Struct):
 
     def _franking(self) -> Verdict:
         if self.report.opening:
-            return verify_opening(self.report.shown, self.report.opening[0])
+            return verify_opening(self.report.evidence)
         may_report = isinstance(self.verdicts[Check.REPORTER], Passed)
         if may_report and self.submitter.kind is not Kind.DEVICE:
             return NotAvailable("the reporter sees pictures in the clear", needed=False)

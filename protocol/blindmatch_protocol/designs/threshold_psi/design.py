@@ -336,10 +336,7 @@ def _is_of(raw: bytes, account: str) -> bool:
     """Is it the evidence of a message by this account, and does it open its commitment?"""
     try:
         evidence = Evidence.decode(raw)
-        return (
-            evidence.sender == account
-            and opened_commitment(evidence.shown, evidence.opening) == evidence.opening.commitment
-        )
+        return evidence.sender == account and opened_commitment(evidence) == evidence.opening.commitment
     except ProtocolError:
         return False
 

@@ -17,11 +17,11 @@ from typing import Any, Final
 from blindmatch_client.errors import MessengerError
 from blindmatch_client.messenger import account
 from blindmatch_client.messenger.account import Account
-from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.content import compose
 from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.storage.batching import Batcher, FairQueue
+from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, Arena, attack
@@ -110,8 +110,7 @@ def store_growth(arena: Arena) -> Figure:
 
 
 def _first_message(arena: Arena, victim: Account, sender: Account, number: int) -> None:
-    keys = victim.published()
-    bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, ())
+    bundle = replace(victim.published(), one_time=())
     sender.reset_sessions("victim")
     sealed = sender.encrypt("victim", compose("", (), NOW, arena.rng(f"message/{number}")), bundle)
     with suppress(MessengerError):

@@ -147,7 +147,8 @@ class Reports:
         self, reporter: Identity, sender: str, recipient: str, content: Content | None = None
     ) -> Report:
         """A report of `reporter` that `sender` sent the picture to `recipient`."""
-        shown, opening = disclose(content or self.content(), sender, recipient, 0)
+        shown = disclose(content or self.content(), sender, recipient, 0)
+        opening = shown.opening
         info, name, now = self._design.info, self._rng.take(16), now_ms()
         stamp = Stamp(name, now, Stamped(opening.commitment, sender, recipient, name, now).mac(self._key))
         return Report(
@@ -346,11 +347,12 @@ TEXT: Final = "private words beside"
 
 def _all_of_it(content: Content, *arguments: Any) -> Any:
     """What opens text and attachments, too: they stand in the places of their leaves."""
-    shown, opening = disclose(content, *arguments)
+    shown = disclose(content, *arguments)
+    opening = shown.opening
     text = content.text.encode().ljust(LEAF_LENGTH, b"\0")[:LEAF_LENGTH]
     digests = [one.digest for one in content.attachments[1:]]
     closed = (opening.closed[0], text, *sorted([*digests, *opening.closed[2 + len(digests) :]]))
-    return shown, replace(opening, closed=closed)
+    return replace(shown, opening=replace(opening, closed=closed))
 
 
 @attack(
@@ -388,5 +390,5 @@ def _other_attachment(arena: Arena) -> bool:
     rng = arena.rng("attachments")
     digests = [hashlib.sha256(rng.take(32)).digest() for _ in range(2)]
     refs = tuple(AttachmentRef(rng.take(16), rng.take(32), digest, 64, "image/png") for digest in digests)
-    _, opening = franking.disclose(compose(TEXT, refs, now_ms(), rng), "alice", "bob", 0)
-    return digests[1] in opening.encode()
+    shown = franking.disclose(compose(TEXT, refs, now_ms(), rng), "alice", "bob", 0)
+    return digests[1] in shown.opening.encode()

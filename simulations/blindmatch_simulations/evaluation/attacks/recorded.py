@@ -18,7 +18,7 @@ import numpy as np
 from blindmatch_client.egress.calls import RECEIVE
 from blindmatch_client.errors import DeviceError, MessengerError
 from blindmatch_client.messenger.account import Account
-from blindmatch_client.messenger.state import AccountKeeper, FetchedBundle
+from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.store.store import Store
 from blindmatch_client.store.store_file import FILE_NAME
 from blindmatch_protocol.codec import Message
@@ -209,8 +209,7 @@ def recorded_messages(arena: Arena) -> Figure:
     """Count the recorded messages that open with the account as it is after they were received, or as any
     state of it has it that its device's files still hold."""
     alice, bob = (Account.create(name, NOW, 1) for name in (ALICE, BOB))
-    keys = bob.published()
-    bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, tuple(keys.one_time))
+    bundle = bob.published()
     recorded = []
     for number in arena.each(range(MESSAGES)):
         content = compose(f"message {number}", (), NOW, arena.rng(f"message/{number}"))

@@ -12,7 +12,7 @@ from blindmatch_client.errors import MessengerError, ServiceUnavailableError
 from blindmatch_client.messages.contacts import Contacts
 from blindmatch_client.messages.receiving import Receiver
 from blindmatch_client.messenger.account import Account
-from blindmatch_client.messenger.state import FetchedBundle
+from blindmatch_client.messenger.state import PreKeys
 from blindmatch_client.store.outbox import Outbox
 from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.codec.errors import BlindmatchError
@@ -63,8 +63,8 @@ def bundle_of(account: Account) -> pb.Bundle:
     )
 
 
-def _fetched(keys: Any, one_time: tuple[bytes, ...]) -> FetchedBundle:
-    return FetchedBundle(keys.identity_key, keys.signed_pre_key, keys.signed_pre_key_signature, one_time)
+def _fetched(keys: Any, one_time: tuple[bytes, ...]) -> PreKeys:
+    return PreKeys(keys.identity_key, keys.signed_pre_key, keys.signed_pre_key_signature, one_time)
 
 
 _RELAY: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys of its own")
@@ -188,7 +188,7 @@ def _unpinned() -> tuple[Any, str, Any]:
 def forged_notice(arena: Arena) -> Figure:
     """Count the notices of the centre that the relay makes up and a device shows as such."""
     centre = Account.create(NOTICES, now_ms(), 0)
-    bundles: list[FetchedBundle] = []
+    bundles: list[PreKeys] = []
 
     def relay(call: Call[Any, Any], request: Any, reply: Any) -> Any:
         if call.method is REGISTER:
@@ -246,7 +246,7 @@ class _Ghost:
 
     def __init__(self) -> None:
         self.bob, self.alice = (Account.create(name, now_ms(), 10) for name in (BOB, ALICE))
-        self.keys_of_bob: FetchedBundle | None = None
+        self.keys_of_bob: PreKeys | None = None
         self.read: list[Content] = []
         self.passed = 0
 

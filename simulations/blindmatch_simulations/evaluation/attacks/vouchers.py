@@ -20,7 +20,7 @@ from blindmatch_protocol.designs.threshold_psi.design import ThresholdOpener, Th
 from blindmatch_protocol.designs.threshold_psi.shares import COORDINATES, SHARE_BYTES, Share
 from blindmatch_protocol.group import sodium
 from blindmatch_protocol.messages.content import AttachmentRef, compose
-from blindmatch_protocol.messages.franking import Evidence, commit
+from blindmatch_protocol.messages.franking import commit, disclose
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
@@ -111,7 +111,7 @@ def moved_voucher(arena: Arena) -> Figure:
     """Count vouchers that open for another account, or show under another device's name or epoch."""
     world = _world(arena)
     sent = compose("", (AttachmentRef(bytes(16), bytes(32), bytes(32), 1024, "image/png"),), 1, world.rng)
-    bound = bm.Binding(commit(sent, ACCOUNT, "bob"), Evidence.of(sent, ACCOUNT, "bob", 0).encode())
+    bound = bm.Binding(commit(sent, ACCOUNT, "bob"), disclose(sent, ACCOUNT, "bob", 0).encode())
     bodies: list[Any] = [world.voucher(own.tobytes(), bound) for own in world.listed[:T]]
     rows = world.rows(bodies)
     if len(world.opener.open(ACCOUNT, world.period, rows)) != T:

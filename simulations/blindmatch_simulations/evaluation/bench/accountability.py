@@ -13,7 +13,6 @@ from typing import Final
 import numpy as np
 from blindmatch_client.epochs.transparency import LogView
 from blindmatch_client.messenger.account import Account
-from blindmatch_client.messenger.state import FetchedBundle
 from blindmatch_proofs.absence import open_setup, verify_absence, verify_files
 from blindmatch_proofs.checkpoint import COSIGNATURE, ED25519, Checkpoint, Note, NoteSigner
 from blindmatch_proofs.endorsement import (
@@ -347,9 +346,7 @@ def _pair(mode: FrankingMode) -> tuple[Account, Account]:
     alice, bob = (Account.create(name, 1, 1) for name in (SENDER, RECIPIENT))
     for account in (alice, bob):
         account.frank(Franking(mode, amf.public_key(_JUDGE)))
-    keys, rng = bob.published(), system_randomness()
-    shown = keys.one_time, (keys.franking_key,)
-    bundle = FetchedBundle(keys.identity, keys.signed_pre_key, keys.signature, *shown)
+    bundle, rng = bob.published(), system_randomness()
     bob.decrypt(SENDER, alice.encrypt(RECIPIENT, compose(TEXT, (), 1, rng), bundle))
     alice.decrypt(RECIPIENT, bob.encrypt(SENDER, compose(TEXT, (), 1, rng)))
     return alice, bob

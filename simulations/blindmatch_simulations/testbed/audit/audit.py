@@ -190,7 +190,7 @@ def _in_time(report: Report, records: Sequence[EgressRecord]) -> bool:
 
 def _opens_what_left(report: Report, item: int, records: Sequence[EgressRecord]) -> bool:
     """Does the report open the commitment of a message that left with this picture?"""
-    if len(report.opening) != 1 or verify_opening(report.shown, report.opening[0]) != Passed():
+    if len(report.opening) != 1 or verify_opening(report.evidence) != Passed():
         return False
     return report.opening[0].commitment in set(_commitments(item, records))
 

@@ -111,7 +111,7 @@ def check_bindings(evidence: Evidence) -> Iterator[Finding]:
     for one in evidence.messages:
         if one.item is not None and one.content is not None:
             of = one.content, evidence.account, one.recipient, 0
-            told = [binding_of(franking.Evidence.of(*of, named)) for named in (True, False)]
+            told = [binding_of(franking.disclose(*of, named)) for named in (True, False)]
             bound.setdefault(one.item, []).extend(told)
     for trace in evidence.traces:
         known = bound.get(trace.item, [trace.binding])

@@ -317,7 +317,7 @@ def tip(evidence: ReportEvidence, sealed: bytes, now: datetime) -> dict[str, Any
         "fileDetails": [
             {
                 "fileId": one.report_id.hex(),
-                "originalFileHash": {"hashType": "SHA-256", "value": one.shown.attachment.digest.hex()},
+                "originalFileHash": {"hashType": "SHA-256", "value": hashlib.sha256(one.picture).hexdigest()},
                 "mediaType": one.media_type,
                 "fileRelevance": "Reported",
                 "viewedByEsp": True,
