@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ def commits(name: str, count: int) -> list[Any]:
     return [pytest.param(*one, marks=pytest.mark.slow) for one in points]
 
 
+def once(points: Iterable[str], often: str) -> list[Any]:
+    """When each is first reached; those whose names do not end with `often` with the slow tests."""
+    return [pytest.param(one, 1, marks=() if one.endswith(often) else pytest.mark.slow) for one in points]
+
+
 def sending(name: str, to: str) -> list[Order]:
     """A text that makes a session and one through it, a picture that is on the list, and one that is not."""
     return [
@@ -56,7 +62,7 @@ def sending(name: str, to: str) -> list[Order]:
     ]
 
 
-@pytest.mark.parametrize(("point", "hit"), [*((p, 1) for p in SENDING), *commits("device", SENDER_COMMITS)])
+@pytest.mark.parametrize(("point", "hit"), [*once(SENDING, ".after"), *commits("device", SENDER_COMMITS)])
 def test_a_sender_killed_at_a_failpoint_loses_and_doubles_nothing(place: Place, point: str, hit: int) -> None:
     name = f"a{next(place.numbers)}-to-bob"
     place.first(BOB)
@@ -93,8 +99,10 @@ def members_got(place: Place, text: str) -> list[int]:
 @pytest.mark.parametrize(
     ("point", "hit"),
     [
-        *((f"device.commit.{when}", hit) for hit in (1, 2) for when in ("before", "after")),
-        *((f"device.call.Send.{when}", hit) for hit in (1, 2) for when in ("before", "after")),
+        pytest.param(f"device.{what}.{when}", hit, marks=() if hit == 2 else pytest.mark.slow)
+        for what in ("commit", "call.Send")
+        for hit in (1, 2)
+        for when in ("before", "after")
     ],
 )
 def test_a_text_for_a_group_is_lost_and_doubled_for_nobody(place: Place, point: str, hit: int) -> None:
@@ -112,9 +120,7 @@ def test_a_text_for_a_group_is_lost_and_doubled_for_nobody(place: Place, point: 
     check_taps(place.relay.tap)
 
 
-@pytest.mark.parametrize(
-    ("point", "hit"), [*((p, 1) for p in RELAYING), *commits("relay", RELAY_COMMITS)[2:]]
-)
+@pytest.mark.parametrize(("point", "hit"), [*once(RELAYING, "d.reply"), *commits("relay", RELAY_COMMITS)[2:]])
 def test_the_relay_killed_at_a_failpoint_loses_and_doubles_nothing(
     place: Place, tmp_path: Path, point: str, hit: int
 ) -> None:
