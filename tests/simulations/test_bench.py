@@ -346,6 +346,7 @@ def test_bench_parties_measures_the_device_and_every_role_of_a_design(tmp_path: 
     assert rows["parties/bytes"]["figures"]["bytes"] > 96 and rows["parties/bytes"]["parameters"]["bits"] == 4
 
 
+@pytest.mark.slow
 def test_bench_threshold_measures_every_row_of_a_design_with_vouchers(tmp_path: Path) -> None:
     sizes = ["--log2n", "6", "--pictures", "300", "--threshold", "4", "--stored", "1000", "--accounts", "20"]
     rows = bench(tmp_path, "threshold", *sizes, "--runs", "1", "--seconds", "0")
@@ -376,6 +377,7 @@ def test_accounts_that_open_below_the_threshold_or_not_from_the_other_on_are_cou
     assert (counted()["below"] or 0) > 0
 
 
+@pytest.mark.slow
 def test_bench_accountability_measures_endorsements_and_absence(tmp_path: Path) -> None:
     rows = bench(tmp_path, "accountability", "--log2n", "5", "--runs", "1", "--seconds", "0")
     assert rows.keys() >= ids("endorsement/", "absence/", "log/")
