@@ -535,7 +535,7 @@ def test_a_figure_of_other_evidence_is_not_taken_apart_by_edits_of_this_one(
     scan = next(one for one in _measured() if one.id == "provider-scan")
     edit = scan.recall_by_edit[0].name
     held = sample.opened(f"edit.{called('place', edit)}.provider-scan")
-    assert "of 350 photographs" in held.replace("350 of", "349 of")
+    assert "of 384 photographs" in held.replace("384 of", "383 of")
     results: Results = check_folder(SAMPLE)
     rows = [
         replace(one, figures={**one.figures, "corpus_recall": Figure(0.5, low=0.4, high=0.6, n=100)})
@@ -543,7 +543,7 @@ def test_a_figure_of_other_evidence_is_not_taken_apart_by_edits_of_this_one(
         if isinstance(one, Measured) and one.id == "token-psi"
     ]
     made = drawn(SAMPLE, replace(results, rows=tuple(rows)))
-    assert "of 350 photographs" not in made.opened(
+    assert "of 384 photographs" not in made.opened(
         f"edit.{called('place', edit)}.token-psi"
     ) and "50 %" in made.words("missed")
 

@@ -251,7 +251,7 @@ def test_all_kinds_are_told_from_the_least_to_the_most_they_can_be(results: Resu
     rows = [one if each.id == one.id else each for each in results.rows]
     mixed = drawn(SAMPLE, replace(results, rows=tuple(rows)))
     assert "photographs alone" not in mixed.sheet, "which is not true of every design"
-    assert _found(mixed, "oprf-psi")[1].startswith("photographs: 0 to 2.7 billion")
+    assert _found(mixed, "oprf-psi")[1].startswith("photographs: 0 to 2.5 billion")
 
 
 def test_a_classifier_flags_innocents_as_the_literature_says(made: Drawn) -> None:
