@@ -185,7 +185,7 @@ def test_the_page_shows_bands_and_verdicts_where_the_command_does() -> None:
     assert "Not computed: more known files than pictures" in refused, "as the command refuses them"
     longer = drawn(SAMPLE, results, given={"list": 1_000_000})
     assert "no photograph matched: at most 50.6 %" in longer.words("year"), "in proportion"
-    assert "times 53.1, in proportion: a model" in longer.opened("year.false_reports")
+    assert "times 53, in proportion: a model" in longer.opened("year.false_reports")
 
 
 def test_every_slider_has_ends_within_the_bounds_of_its_input() -> None:
