@@ -175,7 +175,7 @@ stubs: ## generate the gRPC stubs again from the .proto (in a virtual environmen
 	rm -rf build/stubs
 
 bench: $(STAMP) ## measure speed and size, some minutes; writes bench-SUBJECT.json
-	@for one in set import query messenger scan "near --log2n 16 --crops 60"; do \
+	@for one in set import query messenger scan "near --log2n 16 --store-log2n 16 --crops 60"; do \
 	  $(BIN)/blindmatch bench $$one --json bench-$${one%% *}.json || exit 1; \
 	done
 

@@ -166,12 +166,12 @@ class Device(Messages):
 
     @property
     def distrust(self) -> str | None:
-        """How a matching role cheated, if one did: nothing is asked any more until `trust_again`."""
+        """How a matching role cheated, if one did: nothing is asked any more until `forgive`."""
         return self._matcher.record.doubted(Doubt.ROLES)
 
     @property
     def log_distrust(self) -> str | None:
-        """How the log showed two histories, if it did: nothing is asked any more until `trust_log_again`."""
+        """How the log showed two histories, if it did: nothing is asked any more until `forgive`."""
         return self._matcher.record.doubted(Doubt.LOG)
 
     def close(self) -> None:

@@ -116,7 +116,7 @@ def run_assess(
     A design that crashes, hangs, eats memory or lies spoils its own row alone. Exit code 1 if a row failed.
     Several values of --set, --list-sizes or --seeds make a grid, with a folder in --out for each point;
     `results to-csv` puts them into one table. With --ray each point takes a whole node of a cluster. Edited
-    pictures and figures by kind of picture are kept in the user's cache.
+    pictures are kept in the user's cache.
     """
     if quick + full + (workload is not None) > 1:
         raise typer.BadParameter("--quick, --full, --workload: each chooses the workload; name one")

@@ -20,9 +20,10 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.threshold_near import DESIGN as WIDE
 from blindmatch_protocol.designs.threshold_near import Sizes, ThresholdNear
+from blindmatch_protocol.designs.threshold_psi import ThresholdPsi
 from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.build import TOKENING
-from blindmatch_protocol.designs.token_psi.tokens import common_tokens, entry_tokens, plan
+from blindmatch_protocol.designs.token_psi.tokens import PERMUTATION, common_tokens, entry_tokens, plan
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from msgspec import Struct
 from msgspec.structs import replace
@@ -76,9 +77,10 @@ class Matching(Struct, frozen=True):
             return "nothing"
         bits = "equal hash" if self.within == 0 else f"distance <= {self.within}"
         t = self.tokening
-        return (
-            bits if t is None else f"{bits}, {t.needed} of {t.bands} bands of {t.k} bits, {t.probes} probes"
-        )
+        if t is None:
+            return bits
+        of = "" if t.order == PERMUTATION else " of columns"
+        return f"{bits}, {t.needed} of {t.bands} bands of {t.k} bits{of}, {t.probes} probes"
 
 
 def matching_of(design: bm.AnyDesign) -> Matching | None:
@@ -91,7 +93,7 @@ def matching_of(design: bm.AnyDesign) -> Matching | None:
     values = {one.name: one.default for one in design.info.parameters if one.name in _TOKENS}
     if len(values) == len(_TOKENS):
         return Matching(relation.distance, relation.minimum_quality, Tokening(**values))
-    told = relation.recall == 1 or design.vouchers
+    told = relation.recall == 1 or isinstance(design, ThresholdPsi)
     return Matching(relation.distance, relation.minimum_quality) if told else None
 
 
