@@ -76,38 +76,31 @@ COSTS: Final = 1 + [FIGURES[name].criterion for name in SHOWN].index("feasibilit
 NOT_MEASURED = "not measured"
 FEWER = "of fewer pictures"
 
-OutOption = Annotated[Path, typer.Option("--out", help="The results folder; an interrupted run goes on.")]
-DesignsOption = Annotated[
-    str, typer.Option("--designs", help="Names or path.py:NAME, separated by commas [default: all].")
-]
 QuickOption = Annotated[bool, typer.Option("--quick", help="A smaller workload: minutes, wide intervals.")]
-FullOption = Annotated[
-    bool, typer.Option("--full", help="2^20 entries: tens of minutes, 2 GiB of disk below --out.")
-]
-WorkloadOption = Annotated[
-    Path | None, typer.Option("--workload", help="A workload file of your own (TOML).")
-]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A parameter of designs, as NAME=VALUE or NAME=V1,V2: measured on each."),
 ]
-ListSizesOption = Annotated[
-    str, typer.Option("--list-sizes", help="Random hashes of the list, V1,V2: measured on each.")
-]
-SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds of the workload, V1,V2.")]
-FreshOption = Annotated[bool, typer.Option("--fresh", help="Make again what no design changes.")]
 
 
 def run_assess(
-    out: OutOption,
-    designs: DesignsOption = "",
+    out: Annotated[Path, typer.Option("--out", help="The results folder; an interrupted run goes on.")],
+    designs: Annotated[
+        str, typer.Option("--designs", help="Names or path.py:NAME, separated by commas [default: all].")
+    ] = "",
     quick: QuickOption = False,
-    full: FullOption = False,
-    workload: WorkloadOption = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="2^20 entries: tens of minutes, 2 GiB of disk below --out.")
+    ] = False,
+    workload: Annotated[
+        Path | None, typer.Option("--workload", help="A workload file of your own (TOML).")
+    ] = None,
     values: SetOption = None,
-    list_sizes: ListSizesOption = "",
-    seeds: SeedsOption = "",
-    fresh: FreshOption = False,
+    list_sizes: Annotated[
+        str, typer.Option("--list-sizes", help="Random hashes of the list, V1,V2: measured on each.")
+    ] = "",
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds of the workload, V1,V2.")] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make again what no design changes.")] = False,
     ray: RayOption = "",
 ) -> None:
     """Measure every design on the same work, over real gRPC in processes of their own, and draw the report,

@@ -52,20 +52,13 @@ SMALL_SET: Final = 12
 """Log2 of the set behind the throughput rows, where its size does not count."""
 
 Log2nOption = Annotated[int, typer.Option("--log2n", min=1, max=22, help="The set has 2^this entries.")]
-NearLog2nOption = Annotated[int, typer.Option("--log2n", min=4, max=24, help="The list has 2^this entries.")]
 RunsOption = Annotated[int, typer.Option(min=1, max=1000, help="Runs of each row; figures are medians.")]
 SecondsOption = Annotated[
     float, typer.Option(min=0, help="No further run of a row is begun after this long; each has one.")
 ]
 RecordsOption = Annotated[int, typer.Option(min=1, max=20_000_000, help="Records of each imported file.")]
-CallsOption = Annotated[int, typer.Option(min=1, max=450, help="Checks over loopback by one device.")]
-RequestsOption = Annotated[int, typer.Option(min=1, help="Requests of all devices, for the throughput.")]
-DevicesOption = Annotated[int, typer.Option(min=1, max=256, help="Devices that ask at the same time.")]
-TextsOption = Annotated[int, typer.Option(min=10, max=10_000_000, help="Texts that are sent.")]
 PicturesOption = Annotated[int, typer.Option(min=0, max=1_000_000, help="Pictures of 200 kB that are sent.")]
 PairsOption = Annotated[int, typer.Option(min=1, max=64, help="Pairs of devices in each process.")]
-WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Processes with devices.")]
-CropsOption = Annotated[int, typer.Option(min=5, max=600, help="Crops, each of which gets every edit.")]
 
 
 def run_benches(benches: list[Bench], runs: int, seconds: float, options: Options) -> Found:
@@ -109,9 +102,9 @@ def import_(
 @app.command("query")
 def query(
     log2n: Log2nOption = 16,
-    calls: CallsOption = 300,
-    requests: RequestsOption = 2000,
-    devices: DevicesOption = 16,
+    calls: Annotated[int, typer.Option(min=1, max=450, help="Checks over loopback by one device.")] = 300,
+    requests: Annotated[int, typer.Option(min=1, help="Requests of all devices, for the throughput.")] = 2000,
+    devices: Annotated[int, typer.Option(min=1, max=256, help="Devices that ask at the same time.")] = 16,
     runs: RunsOption = 9,
     seconds: SecondsOption = 20.0,
 ) -> Found:
@@ -154,10 +147,10 @@ def scan(
 
 @app.command("messenger")
 def messenger(
-    texts: TextsOption = 2000,
+    texts: Annotated[int, typer.Option(min=10, max=10_000_000, help="Texts that are sent.")] = 2000,
     pictures: PicturesOption = 200,
     pairs: PairsOption = 4,
-    workers: WorkersOption = 2,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes with devices.")] = 2,
     franking: FrankingOption = DEFAULT_MODE,
 ) -> Found:
     """Texts and pictures through one relay: rate, latency at half of it, CPU time, memory on the way.
@@ -215,8 +208,8 @@ def threshold(
 
 @app.command("near")
 def near_(
-    log2n: NearLog2nOption = 20,
-    crops: CropsOption = 300,
+    log2n: Annotated[int, typer.Option("--log2n", min=4, max=24, help="The list has 2^this entries.")] = 20,
+    crops: Annotated[int, typer.Option(min=5, max=600, help="Crops, each of which gets every edit.")] = 300,
     sessions: Annotated[int, typer.Option(min=1, help="Whole sessions with all cryptography.")] = 100,
     store_log2n: Annotated[
         int, typer.Option(min=4, max=22, help="The store that is built and asked has 2^this entries.")

@@ -164,19 +164,11 @@ def _milliseconds(day: datetime | None) -> int:
 
 
 app = Commands(no_args_is_help=True)
-app.command("confirm")(confirm)
-app.command("unfound")(unfound)
-app.command("forward")(forward)
-app.command("acknowledge")(acknowledge)
-app.command("mailbox")(mailbox)
-app.command("ask-removal")(ask_removal)
-app.command("removal")(removal)
-app.command("pending")(pending)
-app.command("withdrawals")(withdrawals)
-app.command("report")(report)
-app.command("close")(close)
-app.command("hold")(hold)
-app.command("notify")(notify)
+for step in (
+    confirm, unfound, forward, acknowledge, mailbox, ask_removal, removal, pending, withdrawals, report,
+    close, hold, notify,
+):  # fmt: skip
+    app.command(step.__name__.replace("_", "-"))(step)
 app.command("statistics")(show_statistics)
 app.add_typer(complaints_app, name="complaint")
 app.add_typer(vouchers_app, name="vouchers")
@@ -226,7 +218,8 @@ def list_(deployment: Deployment) -> Found:
     if held.reports:
         shown.append("what the checks of a report do not show: blindmatch centre show REPORT")
     if held.vouchers:
-        shown.append(_voucher_table(held.vouchers))
+        counts = [(row.account, row.held, row.opened) for row in held.vouchers]
+        shown.append(table("vouchers at the centre", ("account", "held", "opened"), counts))
     return Found([describe_report(report) for report in held.reports], shown)
 
 
@@ -270,11 +263,6 @@ def export(
     evidence = evidence_of(deployment, id_of(report), reason)
     write_file(file, evidence.encode(), PRIVATE)
     say(f"written: {file}, which holds the picture")
-
-
-def _voucher_table(rows: Sequence[pb.VoucherRow]) -> Table:
-    counts = [(row.account, row.held, row.opened) for row in rows]
-    return table("vouchers at the centre", ("account", "held", "opened"), counts)
 
 
 def _row(report: pb.ReportRow) -> tuple[object, ...]:

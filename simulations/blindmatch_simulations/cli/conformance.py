@@ -108,19 +108,6 @@ def _addresses(design: AnyDesign, remotes: Sequence[str]) -> dict[Role, str]:
 
 
 OnlyOption = Annotated[list[str] | None, typer.Option("--only", help="Run this check alone (repeatable).")]
-VectorsOption = Annotated[
-    Path | None, typer.Option("--write-vectors", help="Write the test vectors of all designs here.")
-]
-RemoteOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar="ROLE=HOST:PORT", help="Check whoever plays this role there (repeatable)."),
-]
-ManifestOption = Annotated[
-    Path | None, typer.Option(help="With --remote: what the counterpart claims (see: list manifest).")
-]
-KeepOption = Annotated[
-    Path | None, typer.Option("--keep", help="Keep what finishes here, and go on [DESIGN: all].")
-]
 
 
 def run_conformance(
@@ -130,10 +117,19 @@ def run_conformance(
     seed: Annotated[int, typer.Option(min=0, max=1 << 20, help="Decides everything that is random.")] = 1,
     only: OnlyOption = None,
     values: SetOption = None,
-    vectors: VectorsOption = None,
-    remote: RemoteOption = None,
-    manifest: ManifestOption = None,
-    keep: KeepOption = None,
+    vectors: Annotated[
+        Path | None, typer.Option("--write-vectors", help="Write the test vectors of all designs here.")
+    ] = None,
+    remote: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROLE=HOST:PORT", help="Check whoever plays this role there (repeatable)."),
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="With --remote: what the counterpart claims (see: list manifest).")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="Keep what finishes here, and go on [DESIGN: all].")
+    ] = None,
 ) -> None:
     """Check a design: correctness, codec, hostile bytes, epochs, files, bounds, and what it leaks.
 

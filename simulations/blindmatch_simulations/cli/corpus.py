@@ -66,11 +66,6 @@ def cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def words_of_broken(broken: list[str]) -> list[str]:
-    """Names of files, for whoever sits here; they go nowhere else."""
-    return [f"no acceptable picture: {line}" for line in named(broken, MOST_NAMES)]
-
-
 app = Commands(no_args_is_help=True)
 
 DISTANCES: Final = (0, 8, 16, 24, 31, 40, 48, 56, 64)
@@ -99,7 +94,9 @@ def scan(
     kept = state or state_of(folder, cache_home())
     with phases(people()) as begin:
         made, broken = scanned(folder, kept, workers or cores(), begin, ray)
-    return Found(made, (*_shown(made), *words_of_broken(broken), f"fingerprints are kept in {kept}"))
+    # names of files, for whoever sits here; they go nowhere else
+    unusable = [f"no acceptable picture: {line}" for line in named(broken, MOST_NAMES)]
+    return Found(made, (*_shown(made), *unusable, f"fingerprints are kept in {kept}"))
 
 
 @app.command("evidence")

@@ -261,23 +261,20 @@ RIGHT: Final = {
     Consequence.REFUSE: "all messages but those with a match were sent and arrived; nothing was reported",
 }
 
-SetSizeOption = Annotated[int, typer.Option(min=1, max=20_000_000, help="Random hashes on the list.")]
-HomeOption = Annotated[
-    Path | None,
-    typer.Option("--home", help="Keep the deployment in this new folder [default: a temporary one]."),
-]
-CoverPeriodOption = Annotated[
-    int,
-    typer.Option(min=0, help="Seconds between the slots in which reports leave, with cover; 0: at once."),
-]
 ConsequenceOption = Annotated[Consequence, typer.Option(help="What follows on the devices from a match.")]
 
 
 def run_demo(
-    set_size: SetSizeOption = 20_000,
+    set_size: Annotated[int, typer.Option(min=1, max=20_000_000, help="Random hashes on the list.")] = 20_000,
     design: DesignOption = "token-psi",
-    home: HomeOption = None,
-    cover_period: CoverPeriodOption = 0,
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", help="Keep the deployment in this new folder [default: a temporary one]."),
+    ] = None,
+    cover_period: Annotated[
+        int,
+        typer.Option(min=0, help="Seconds between the slots in which reports leave, with cover; 0: at once."),
+    ] = 0,
     consequence: ConsequenceOption = Consequence.REPORT,
     franking: FrankingOption = DEFAULT_MODE,
     json_path: JsonOption = None,

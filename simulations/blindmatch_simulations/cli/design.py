@@ -107,23 +107,20 @@ def _described(registered: Registered) -> dict[str, Any]:
     }
 
 
-Log2nOption = Annotated[int, typer.Option("--log2n", min=4, max=24, help="The list has 2^this entries.")]
-PhotographsOption = Annotated[
-    int,
-    typer.Option(min=10, max=384, help="Of the reference corpus, each with every edit; half choose."),
-]
-TunableArgument = Annotated[str, typer.Argument(help="The design; token-psi alone has parameters to tune.")]
-
-
 @app.command("tune")
 def tune_design(
-    design: TunableArgument = TUNABLE,
-    log2n: Log2nOption = 20,
+    design: Annotated[
+        str, typer.Argument(help="The design; token-psi alone has parameters to tune.")
+    ] = TUNABLE,
+    log2n: Annotated[int, typer.Option("--log2n", min=4, max=24, help="The list has 2^this entries.")] = 20,
     recall: Annotated[
         float, typer.Option(min=0, max=100, help="Recall in percent, at least: by the interval's lower end.")
     ] = 99.0,
     device: Annotated[float, typer.Option(min=0, help="Most CPU of the device a picture, in u.")] = 900.0,
-    photographs: PhotographsOption = 384,
+    photographs: Annotated[
+        int,
+        typer.Option(min=10, max=384, help="Of the reference corpus, each with every edit; half choose."),
+    ] = 384,
 ) -> Found:
     """Draw the frontier of recall, device cost and list secrecy, and propose parameters and key limits.
 

@@ -63,33 +63,20 @@ GONE: Final = (
 )
 
 
-ModeOption = Annotated[
-    FailureMode, typer.Option(help="What is done with a picture that cannot be matched now.")
-]
-ConsequenceOption = Annotated[
-    Consequence, typer.Option(help="What follows from a match: a report, a warning, or no delivery.")
-]
-TakePoliciesOption = Annotated[
-    bool,
-    typer.Option(
-        "--take-policies",
-        help="Trust the policies of endorsement and log that the deployment has now, not those that the "
-        "device has; its keys and messages stay.",
-    ),
-]
-KeyFileOption = Annotated[
-    Path | None,
-    typer.Option(help="Lock the store with this file, made if missing; keep it apart from the device."),
-]
-
-
 def register(
     deployment: Deployment,
     name: NameArgument,
     design: DeployedDesignOption = None,
-    mode: ModeOption = FailureMode.HOLD,
-    consequence: ConsequenceOption = Consequence.REPORT,
-    key_file: KeyFileOption = None,
+    mode: Annotated[
+        FailureMode, typer.Option(help="What is done with a picture that cannot be matched now.")
+    ] = FailureMode.HOLD,
+    consequence: Annotated[
+        Consequence, typer.Option(help="What follows from a match: a report, a warning, or no delivery.")
+    ] = Consequence.REPORT,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="Lock the store with this file, made if missing; keep it apart from the device."),
+    ] = None,
     passphrase: Annotated[
         bool, typer.Option("--passphrase", help="Lock it with $BLINDMATCH_PASSPHRASE, or ask.")
     ] = False,
@@ -97,7 +84,14 @@ def register(
         int, typer.Option(min=0, help="Seconds between the slots in which reports leave; 0: at once.")
     ] = 0,
     cover_size: Annotated[int, typer.Option(help="Bytes of a slot.")] = SLOT_SIZES[1],
-    take_policies: TakePoliciesOption = False,
+    take_policies: Annotated[
+        bool,
+        typer.Option(
+            "--take-policies",
+            help="Trust the policies of endorsement and log that the deployment has now, not those that the "
+            "device has; its keys and messages stay.",
+        ),
+    ] = False,
 ) -> Found:
     """Make the device NAME, fetch the encrypted set and publish its pre-keys.
 
@@ -275,12 +269,8 @@ def flush(deployment: Deployment, name: NameArgument) -> Found:
     return found(f"flushed {name}", result, code=code)
 
 
-app.command("fingerprint")(fingerprint)
-app.command("trust")(trust)
-app.command("complain")(complain)
-app.command("status")(status)
-app.command("forgive")(forgive)
-app.command("trust-log")(trust_log)
+for step in (fingerprint, trust, complain, status, forgive, trust_log):
+    app.command(step.__name__.replace("_", "-"))(step)
 
 
 @app.command("reset")

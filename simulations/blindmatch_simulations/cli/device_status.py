@@ -197,9 +197,6 @@ def _described_report(one: ReportStanding) -> dict[str, Any]:
     return {"report": one.report_id.hex(), "made": moment(one.made_at_ms), "stage": stage}
 
 
-PeerArgument = Annotated[str, typer.Argument(help="The other account, e.g. bob.")]
-
-
 def fingerprint(
     deployment: Deployment,
     name: NameArgument,
@@ -221,7 +218,7 @@ def fingerprint(
 def trust(
     deployment: Deployment,
     name: NameArgument,
-    peer: PeerArgument,
+    peer: Annotated[str, typer.Argument(help="The other account, e.g. bob.")],
     number: Annotated[str, typer.Option(help="The 60 digits that PEER sees; blanks do not matter.")],
 ) -> Found:
     """Take PEER's key as compared, if NUMBER is its safety number; from then on any other is refused.

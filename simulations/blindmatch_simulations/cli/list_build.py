@@ -51,10 +51,6 @@ from blindmatch_simulations.testbed.deployment.transparency import (
 )
 
 NameArgument = Annotated[str, typer.Argument(help="The list's name in this deployment.")]
-PreviousOption = Annotated[
-    str | None,
-    typer.Option("--from", help="The list the current epoch was built from: publish only the change."),
-]
 ValidDaysOption = Annotated[
     int, typer.Option(min=1, max=3650, help="Days until devices stop using the epoch.")
 ]
@@ -64,7 +60,10 @@ def build(
     deployment: Deployment,
     name: NameArgument,
     design: DeployedDesignOption = None,
-    previous: PreviousOption = None,
+    previous: Annotated[
+        str | None,
+        typer.Option("--from", help="The list the current epoch was built from: publish only the change."),
+    ] = None,
     epoch: Annotated[int | None, typer.Option(min=1, help="Default: the one after the current.")] = None,
     values: SetOption = None,
     valid_days: ValidDaysOption = VALID_DAYS,

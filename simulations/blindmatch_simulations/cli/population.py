@@ -33,35 +33,27 @@ BANDS: Final = (
 )
 COMPARED: Final = "Reports a head, beside counted years; this validates no part of the model"
 
-ResultsOption = Annotated[
-    Path | None,
-    typer.Option("--results", help="A results file or folder of assess [default: the sample of docs]."),
-]
-InputsOption = Annotated[
-    Path | None, typer.Option("--inputs", help="Inputs of your own (TOML) [default: eu-year].")
-]
-DesignsOption = Annotated[
-    str, typer.Option("--designs", help="Rows of the results file, separated by commas [default: all].")
-]
-AccountsOption = Annotated[
-    int | None,
-    typer.Option("--accounts", min=1, max=10**10, help="[default: as the inputs say, 450 million]"),
-]
-DaysOption = Annotated[int, typer.Option("--days", min=1, max=3650, help="Days that are simulated.")]
-WorkersOption = Annotated[
-    int, typer.Option("--workers", min=1, max=256, help="Processes; the result does not depend on it.")
-]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Decides every random number.")]
-
 
 def run_population(
-    results: ResultsOption = None,
-    inputs: InputsOption = None,
-    designs: DesignsOption = "",
-    accounts: AccountsOption = None,
-    days: DaysOption = YEAR,
-    workers: WorkersOption = 1,
-    seed: SeedOption = 1,
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", help="A results file or folder of assess [default: the sample of docs]."),
+    ] = None,
+    inputs: Annotated[
+        Path | None, typer.Option("--inputs", help="Inputs of your own (TOML) [default: eu-year].")
+    ] = None,
+    designs: Annotated[
+        str, typer.Option("--designs", help="Rows of the results file, separated by commas [default: all].")
+    ] = "",
+    accounts: Annotated[
+        int | None,
+        typer.Option("--accounts", min=1, max=10**10, help="[default: as the inputs say, 450 million]"),
+    ] = None,
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="Days that are simulated.")] = YEAR,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=256, help="Processes; the result does not depend on it.")
+    ] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Decides every random number.")] = 1,
 ) -> Found:
     """Simulate a messenger with many accounts over many days: what each design reports, misses and costs.
 

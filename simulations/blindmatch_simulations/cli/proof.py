@@ -221,14 +221,13 @@ def _bytes_of(path: Path) -> bytes:
 app = Commands(no_args_is_help=True)
 
 app.command("export")(export)
-PictureArgument = Annotated[Path, typer.Argument(help="The picture's file.")]
 
 
 @app.command("absence")
 def absence(
     deployment: Deployment,
     name: NameArgument,
-    picture: PictureArgument,
+    picture: Annotated[Path, typer.Argument(help="The picture's file.")],
     out: Annotated[Path, typer.Argument(callback=writable, help="The file to write.")],
     recipient: Annotated[str, typer.Option("--to", help="Who gets the picture, in an ordinary message.")],
 ) -> Found:

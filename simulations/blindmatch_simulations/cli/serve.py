@@ -115,7 +115,8 @@ def _serve_all(deployment: Deployment, reference: str, allow_collusion: bool) ->
     options += ["--allow-collusion"] if allow_collusion else []
     with running_servers(deployment, parties, options) as servers:
         for server in servers:
-            OUT.print(_line(deployment, server), soft_wrap=True)
+            port = deployment.port_file(server.party).read_text().strip()
+            OUT.print(f"{server.party.server:<10} 127.0.0.1:{port}   log: {server.log}", soft_wrap=True)
         _watch(deployment, servers)
 
 
@@ -137,8 +138,3 @@ def _watch(deployment: Deployment, servers: Sequence[ServerProcess]) -> None:
             time.sleep(0.5)
     if ended:
         raise ended[0]
-
-
-def _line(deployment: Deployment, server: ServerProcess) -> str:
-    port = deployment.port_file(server.party).read_text().strip()
-    return f"{server.party.server:<10} 127.0.0.1:{port}   log: {server.log}"
