@@ -239,7 +239,10 @@ class Line:
                 raise self._end
             replies = self._calls[self._next] = Replies(self, self._party, self._next, field, entry)
             self._next += 1
-            self._unsent.put(_framed(field, request))
+            ask = pb.Ask()
+            getattr(ask, field).SetInParent()
+            getattr(ask, field).MergeFromString(request)
+            self._unsent.put(ask.SerializeToString())
         return replies
 
     def wait(self, answers: deque[Any], until: float) -> None:
@@ -348,10 +351,3 @@ class Replies:
             raise failure(self._party, printable(reply.status), reply.text, reply.retry_after_ms or None)
         self._entry.reply_bytes += reply.ByteSize()
         return name, reply
-
-
-def _framed(field: str, request: bytes) -> bytes:
-    ask = pb.Ask()
-    getattr(ask, field).SetInParent()
-    getattr(ask, field).MergeFromString(request)
-    return ask.SerializeToString()

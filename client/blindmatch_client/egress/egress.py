@@ -116,17 +116,14 @@ class Channels:
         if party not in self._endpoints:
             raise errors.UnreachedError(party, "cannot be reached: no address for it is known here")
         if party not in self._open or party in self._doubted:
-            self._look_up(party)
+            endpoint, before = self._endpoints[party], self._open.get(party)
+            # at another address the old channel is closed: calls on it have no server any more
+            if before is None or before.endpoint != endpoint:
+                self._open[party] = _Opened(endpoint, self._connect(party, endpoint))
+                if before is not None:
+                    before.close()
+            self._doubted.discard(party)
         return self._open[party]
-
-    def _look_up(self, party: Party) -> None:
-        """Keep the channel if the address is the same; else close it: calls on it have no server any more."""
-        endpoint, before = self._endpoints[party], self._open.get(party)
-        if before is None or before.endpoint != endpoint:
-            self._open[party] = _Opened(endpoint, self._connect(party, endpoint))
-            if before is not None:
-                before.close()
-        self._doubted.discard(party)
 
     def _connect(self, party: Party, endpoint: Endpoint) -> grpc.Channel:
         if not endpoint.address:

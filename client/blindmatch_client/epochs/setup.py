@@ -75,7 +75,11 @@ class SetupStore:
         """The files of an epoch; what is missing or damaged is fetched from `party`, and nothing else;
         `ServiceError` if the party cannot be reached or refuses, or sends other bytes than the manifest's;
         `SetFileError` if the manifest names files that cannot be."""
-        _check_names(manifest)
+        names = [file.name for file in manifest.files]
+        if not all(_NAME.fullmatch(name) and name != _CHECKED for name in names):
+            raise SetFileError("set-up: a file's name is letters, digits, dots, - and _")
+        if sum(file.size for file in manifest.files) > MOST_SETUP_BYTES:
+            raise SetFileError(f"set-up: all files together have at most {MOST_SETUP_BYTES >> 30} GiB")
         whole = self._of(manifest.epoch)
         if not _is_whole(whole, manifest):
             self._fetch(whole, manifest, _Source(egress, party, manifest.epoch))
@@ -104,14 +108,6 @@ class SetupStore:
 
     def _of(self, epoch: int) -> Path:
         return self._folder / f"epoch-{epoch}"
-
-
-def _check_names(manifest: EpochManifest) -> None:
-    names = [file.name for file in manifest.files]
-    if not all(_NAME.fullmatch(name) and name != _CHECKED for name in names):
-        raise SetFileError("set-up: a file's name is letters, digits, dots, - and _")
-    if sum(file.size for file in manifest.files) > MOST_SETUP_BYTES:
-        raise SetFileError(f"set-up: all files together have at most {MOST_SETUP_BYTES >> 30} GiB")
 
 
 class _Source(Struct, frozen=True):

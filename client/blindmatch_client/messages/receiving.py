@@ -157,7 +157,10 @@ class Receiver(Struct, frozen=True):
             finally:
                 self._acknowledge()
             self._fetch_attachments()
-            return self._fresh()
+            found = self._messages(f"{_COMPLETE} AND shown = 0 ORDER BY sequence")
+            shown = [(message.sequence,) for message in found]
+            self.base.store.run_each("UPDATE incoming SET shown = 1 WHERE sequence = ?", shown)
+            return found
         finally:
             self._came.clear()
 
@@ -313,12 +316,6 @@ class Receiver(Struct, frozen=True):
             f"{sequence}/{position}",
         )
         return True
-
-    def _fresh(self) -> list[Received]:
-        found = self._messages(f"{_COMPLETE} AND shown = 0 ORDER BY sequence")
-        shown = [(message.sequence,) for message in found]
-        self.base.store.run_each("UPDATE incoming SET shown = 1 WHERE sequence = ?", shown)
-        return found
 
     def _messages(self, query: str) -> list[Received]:
         numbers = [sequence for (sequence,) in self.base.store.all(query)]

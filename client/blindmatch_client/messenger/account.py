@@ -193,16 +193,13 @@ class Account(OwnKeys):
         (initial,) = message.initial
         if self.peer_identity(sender) not in (None, initial.identity):
             raise errors.IdentityChangedError(initial.identity)
-        self._check_first(sender, message.session, initial)
-        return accept(self._keys, message, framed(sender) + framed(self.name))
-
-    def _check_first(self, sender: str, session: bytes, initial: InitialHeader) -> None:
         started = self._peers[sender].accepted if sender in self._peers else ()
-        if AcceptedState(initial.signed_pre_key, session) in started:
+        if AcceptedState(initial.signed_pre_key, message.session) in started:
             raise errors.ReplayedMessageError
         serving = [one for one in started if one.signed_pre_key == initial.signed_pre_key]
         if not initial.one_time and len(serving) >= ACCEPTED_MOST:
             raise errors.TooManyFirstsError
+        return accept(self._keys, message, framed(sender) + framed(self.name))
 
     def _adopt(self, sender: str, session: Session, started: tuple[InitialHeader, ...]) -> None:
         """Take over a session's new state; a session just started uses up its pre-key."""

@@ -212,7 +212,11 @@ class AccountKeeper:
     def account(self) -> Account:
         """The account; to be changed inside `saving` alone. It is read when it is first asked for."""
         if self._account is None:
-            self._account, self._rows = _saved(self._store)
+            from blindmatch_client.messenger.account import Account  # it takes long to load
+
+            core, rows = _read(self._store)
+            self._account = Account.load(core, [state for _, state in rows])
+            self._rows = {PeerState.decode(state).name: number for number, state in rows}
             self._account.frank(self._franking)
         return self._account
 
@@ -228,7 +232,16 @@ class AccountKeeper:
         try:
             with self._store.transaction(synced):
                 yield self.account
-                self._save(self.account.take_changes())
+                changes = self.account.take_changes()
+                if changes.core is not None:
+                    self._store.put(ACCOUNT_NAME, changes.core)
+                for name, state in changes.peers.items():
+                    # rows are never deleted, so the next number is free
+                    number = self._rows.setdefault(name, len(self._rows) + 1)
+                    self._store.run(
+                        "INSERT INTO peer VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state",
+                        *(number, self._store.sealed(state, "peer.state", number)),
+                    )
         except BaseException:
             self._account = None
             raise
@@ -242,25 +255,6 @@ class AccountKeeper:
             return AccountState.decode(core).name
         except ProtocolError:
             raise StateError from None
-
-    def _save(self, changes: Changes) -> None:
-        if changes.core is not None:
-            self._store.put(ACCOUNT_NAME, changes.core)
-        for name, state in changes.peers.items():
-            # rows are never deleted, so the next number is free
-            number = self._rows.setdefault(name, len(self._rows) + 1)
-            self._store.run(
-                "INSERT INTO peer VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state",
-                *(number, self._store.sealed(state, "peer.state", number)),
-            )
-
-
-def _saved(store: Store) -> tuple[Account, dict[str, int]]:
-    from blindmatch_client.messenger.account import Account  # it takes long to load
-
-    core, rows = _read(store)
-    account = Account.load(core, [state for _, state in rows])
-    return account, {PeerState.decode(state).name: number for number, state in rows}
 
 
 def _read(store: Store) -> tuple[bytes, Collection[tuple[Any, ...]]]:

@@ -86,7 +86,10 @@ class Complaints(Struct, frozen=True):
         words = _checked(report_id, text)
         same = [one for one in self.all() if (one.report_id, one.text) == (report_id, words)]
         if not same:
-            same = [self._keep(report_id, words)]
+            name, now = self.base.rng.take(ID_BYTES), self.base.clock_ms()
+            made = Complaint(name, report_id, words, now, ComplaintState.WAITING, "")
+            self._save([*self.all(), made])
+            same = [made]
         problem = self._submit(same[0])
         if isinstance(problem, RefusedError) and problem.status in _PERMANENT:
             raise problem
@@ -106,12 +109,6 @@ class Complaints(Struct, frozen=True):
 
     def waiting(self) -> int:
         return sum(one.stage == ComplaintState.WAITING for one in self.all())
-
-    def _keep(self, report_id: bytes, text: str) -> Complaint:
-        name, now = self.base.rng.take(ID_BYTES), self.base.clock_ms()
-        made = Complaint(name, report_id, text, now, ComplaintState.WAITING, "")
-        self._save([*self.all(), made])
-        return made
 
     def _submit(self, one: Complaint) -> ServiceError | None:
         call = Call(Party.CENTRE, COMPLAIN, Purpose.COMPLAINT, None, idempotent=True)

@@ -200,7 +200,12 @@ class Outbox:
         """
         with self._store.transaction():
             if attached is not None:
-                self._attach(attached)
+                query = "SELECT seq + 1 FROM sqlite_sequence WHERE name = 'attached'"
+                (attached.item,) = self._store.one(query) or (0,)
+                self._store.run(
+                    "INSERT INTO attached VALUES (?1, sealed(?2, 'attached.body', ?1))",
+                    *(attached.item, _kept(attached)),
+                )
             rows = [
                 Outgoing(0, name, at_ms, SendState.QUEUED, to, contents[to], attached=attached)
                 for to, name in message_ids.items()
@@ -314,14 +319,6 @@ class Outbox:
     def save_attached(self, attached: Attached) -> None:
         self._store.run(
             "UPDATE attached SET body = sealed(?2, 'attached.body', ?1) WHERE item = ?1",
-            *(attached.item, _kept(attached)),
-        )
-
-    def _attach(self, attached: Attached) -> None:
-        query = "SELECT seq + 1 FROM sqlite_sequence WHERE name = 'attached'"
-        (attached.item,) = self._store.one(query) or (0,)
-        self._store.run(
-            "INSERT INTO attached VALUES (?1, sealed(?2, 'attached.body', ?1))",
             *(attached.item, _kept(attached)),
         )
 

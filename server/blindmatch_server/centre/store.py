@@ -136,7 +136,13 @@ def receive(connection: Connection, submission: Submission, most_a_day: int) -> 
         if before[:2] != (submission.digest, submission.submitter):
             raise ConflictError("centre/submit", "another report has this id", "report_id")
         return int(before[2]), False
-    _check_quota(connection, submission, most_a_day)
+    since = submission.received_at_ms - 24 * 60 * 60 * 1000
+    (count,) = connection.execute(
+        "SELECT COUNT(*) FROM reports WHERE submitter = ? AND received_at_ms > ?",
+        (submission.submitter, since),
+    ).fetchone()
+    if count >= most_a_day:
+        raise QuotaError("centre/submit", f"at most {most_a_day} reports a day")
     connection.execute(
         "INSERT INTO reports (report_id, digest, blob_id, submitter, received_at_ms, state) "
         "VALUES (?, ?, ?, ?, ?, ?)",
@@ -231,16 +237,6 @@ def verdicts(connection: Connection, report_id: bytes) -> list[str]:
 
 def blob_ids(connection: Connection) -> set[bytes]:
     return {blob_id for (blob_id,) in connection.execute("SELECT blob_id FROM reports")}
-
-
-def _check_quota(connection: Connection, submission: Submission, most_a_day: int) -> None:
-    since = submission.received_at_ms - 24 * 60 * 60 * 1000
-    (count,) = connection.execute(
-        "SELECT COUNT(*) FROM reports WHERE submitter = ? AND received_at_ms > ?",
-        (submission.submitter, since),
-    ).fetchone()
-    if count >= most_a_day:
-        raise QuotaError("centre/submit", f"at most {most_a_day} reports a day")
 
 
 def _row(row: Sequence[Any]) -> Row:

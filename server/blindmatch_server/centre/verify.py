@@ -134,7 +134,13 @@ class _Examination(Struct):
 
     def _label(self) -> Verdict:
         if self.report.flag is not None or self._category() is not None:
-            return self._no_label()
+            if self.verifier.deployed is None:
+                return _NOT_TOLD
+            if self.report.flag is None:
+                return Failed("where a category is recognised flags are reported, and nothing else")
+            if self._category() is None:
+                return Failed("a flag is reported where a category is recognised, and nowhere else")
+            return _NO_ENTRY
         if self.verifier.references is None:
             return NotAvailable("the centre has no copy of the list")
         label = self.report.label
@@ -144,15 +150,6 @@ class _Examination(Struct):
         self.reference = reference
         deployed = self.verifier.deployed
         return Passed() if deployed is None else deployed.endorsed(self.report.epoch, label)
-
-    def _no_label(self) -> Verdict:
-        if self.verifier.deployed is None:
-            return _NOT_TOLD
-        if self.report.flag is None:
-            return Failed("where a category is recognised flags are reported, and nothing else")
-        if self._category() is None:
-            return Failed("a flag is reported where a category is recognised, and nowhere else")
-        return _NO_ENTRY
 
     def _picture(self) -> Verdict:
         picture = Picture.from_bytes(self.report.picture)

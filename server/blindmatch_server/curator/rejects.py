@@ -166,22 +166,18 @@ def fault_of(raw: bytes) -> Reason | None:
     if not raw:
         return Reason.HASH_MISSING
     if not _LOWER.fullmatch(raw):
-        return _character_fault(raw)
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            return Reason.NOT_UTF8
+        if any(character.isspace() for character in text):
+            return Reason.HASH_WHITE_SPACE
+        if text[:2] in ("0x", "0X"):
+            return Reason.HASH_PREFIXED
+        return Reason.HASH_UPPER_CASE if _HEX.fullmatch(raw) else Reason.HASH_NOT_HEX
     if len(raw) != DIGITS:
         return Reason.HASH_TOO_SHORT if len(raw) < DIGITS else Reason.HASH_TOO_LONG
     count = int(raw, 16).bit_count()
     if LEAST_ONES <= count <= MOST_ONES:
         return None
     return Reason.HASH_UNBALANCED if count else Reason.HASH_ALL_ZERO
-
-
-def _character_fault(raw: bytes) -> Reason:
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        return Reason.NOT_UTF8
-    if any(character.isspace() for character in text):
-        return Reason.HASH_WHITE_SPACE
-    if text[:2] in ("0x", "0X"):
-        return Reason.HASH_PREFIXED
-    return Reason.HASH_UPPER_CASE if _HEX.fullmatch(raw) else Reason.HASH_NOT_HEX

@@ -58,7 +58,10 @@ class TokenBuckets:
         """Take one token of `account`; `RateError` if none is there; it says when one will be."""
         now = self._clock()
         if len(self._buckets) >= self._next_sweep:
-            self._sweep(now)
+            self._buckets = {
+                name: one for name, one in self._buckets.items() if now - one.at < self._of(name).fills_in
+            }
+            self._next_sweep = max(_SWEEP_FROM, 2 * len(self._buckets))
         rate = self._of(account)
         bucket = self._buckets.setdefault(account, _Bucket(rate.burst, now))
         gained = max(0.0, now - bucket.at) * rate.per_second
@@ -70,12 +73,6 @@ class TokenBuckets:
 
     def _of(self, account: str) -> Rate:
         return self._others.get(account, self._rate)
-
-    def _sweep(self, now: float) -> None:
-        self._buckets = {
-            name: one for name, one in self._buckets.items() if now - one.at < self._of(name).fills_in
-        }
-        self._next_sweep = max(_SWEEP_FROM, 2 * len(self._buckets))
 
 
 T = TypeVar("T")

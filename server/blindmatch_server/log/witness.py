@@ -103,7 +103,9 @@ class Witness:
             found = judge(asked, {} if key is None else {origin: key}, _latest(path))
             if isinstance(found, tlog.Refused):
                 return wire.AddCheckpointReply(status=found.status, body=found.body.encode())
-            _keep(path, asked.note)
+            reach("witness.keep.before")
+            replace_file(path, asked.note.encode())
+            reach("witness.keep.after")
         reach("witness.cosign.before")
         line = self._signer.sign(asked.note.text, int(self._clock())).line
         return wire.AddCheckpointReply(status=OK, body=line.encode())
@@ -117,12 +119,6 @@ def _latest(path: Path) -> Checkpoint | None:
         return None
     except (OSError, ProtocolError) as error:
         raise StateError(f"{path.name}: the checkpoint that was kept cannot be read") from error
-
-
-def _keep(path: Path, note: Note) -> None:
-    reach("witness.keep.before")
-    replace_file(path, note.encode())
-    reach("witness.keep.after")
 
 
 APPEND: Final = "log/append"

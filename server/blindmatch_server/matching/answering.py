@@ -226,16 +226,13 @@ class Answering:
 
     def _answered(self, task: Task, bodies: Sequence[Body]) -> list[Reply]:
         if task.role in self._design.info.in_processes:
-            return self._workers_of(task).answer(bodies)
+            held = self._workers.get(task.role)
+            if held is None or held.epoch is not task.epoch:
+                if held is not None:
+                    held.end()
+                if self._load is None:
+                    raise RuntimeError("a design that answers in processes needs a loader")
+                held = self._workers[task.role] = RoleWorkers(task.epoch, task.role, cores(), self._load)
+            return held.answer(bodies)
         opened = OpenRole(self._design, task.role, task.epoch.roles[task.role])
         return opened.answer(bodies, self._rng, self._threads)
-
-    def _workers_of(self, task: Task) -> RoleWorkers:
-        held = self._workers.get(task.role)
-        if held is None or held.epoch is not task.epoch:
-            if held is not None:
-                held.end()
-            if self._load is None:
-                raise RuntimeError("a design that answers in processes needs a loader")
-            held = self._workers[task.role] = RoleWorkers(task.epoch, task.role, cores(), self._load)
-        return held

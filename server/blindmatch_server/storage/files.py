@@ -161,7 +161,10 @@ class FolderWorkspace:
         self._maps: dict[str, mmap.mmap] = {}
         self.result = folder / RESULT
         with storage(f"clearing {RESULT}"):
-            _clear(self.result)
+            if self.result.is_dir():
+                for path in self.result.iterdir():
+                    path.unlink()
+                self.result.rmdir()
             self.result.mkdir(mode=0o700)
 
     def create(self, name: str) -> HashedWriter:
@@ -216,13 +219,6 @@ def _map_scratch(path: Path, size: int) -> mmap.mmap:
 def _check_name(name: str) -> None:
     if not name or name != Path(name).name or name.startswith("."):
         raise WorkspaceError(f"{name!r} is not a plain file name")
-
-
-def _clear(folder: Path) -> None:
-    if folder.is_dir():
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
 
 
 def sync_folder(folder: Path) -> None:

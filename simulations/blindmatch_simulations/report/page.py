@@ -199,17 +199,12 @@ def data(folder: Path, runs: Sequence[Results]) -> dict[str, Any]:
     """What the script draws, and the schema that it holds runs to."""
     attacks = folder / ATTACKS
     rows = measure.read(attacks, measure.Results[AttackRow | NotPlayed]).rows if attacks.exists() else ()
+    schema = files("blindmatch_simulations.measure").joinpath(SCHEMA).read_text("utf-8")
     return {
-        "runs": _plain(runs), "attacks": _plain(rows), "sources": sources(), "schema": _schema(),
+        "runs": _plain(runs), "attacks": _plain(rows), "sources": sources(),
+        "schema": json.loads(schema, object_hook=_ruling),
         "behaviours": {one.digest: year_behaviours(one) for one in runs},
     }  # fmt: skip
-
-
-def _schema() -> dict[str, Any]:
-    """Of results files, without the words for people."""
-    text = files("blindmatch_simulations.measure").joinpath(SCHEMA).read_text("utf-8")
-    made: dict[str, Any] = json.loads(text, object_hook=_ruling)
-    return made
 
 
 def _ruling(rule: dict[str, Any]) -> dict[str, Any]:

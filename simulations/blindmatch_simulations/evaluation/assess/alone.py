@@ -137,7 +137,9 @@ def fitted(
         with material.entries(most) as entries:
             kept = kept_set(design, entries, plan.seed, sets, progress, values_of(design, plan.parameters))
             before = reading().u_us
-            alone = _alone(design, kept, material)
+            opened = open_published(design, open_publication(kept.folder, FIRST))
+            pictures = [(item.index, material.data(item)) for item in material.items()[:2]]
+            alone = list(sessions_alone(opened, pictures, system_randomness()))
             took = work_of(alone, (before + reading().u_us) / 2)
             if took <= limits.picture_u or len(entries) <= LEAST_ENTRIES:
                 count = max(LEAST_PICTURES, _power(limits.pictures_u / max(took, 1e-6)))
@@ -161,12 +163,6 @@ def seconds_of(alone: Sequence[AloneRow]) -> float:
     """What a picture takes by the clock, device and roles together: the last one, since what is loaded once
     does not count."""
     return (alone[-1].device_ms + alone[-1].role_ms) / 1000
-
-
-def _alone(design: AnyDesign, kept: Kept, material: Material) -> list[AloneRow]:
-    opened = open_published(design, open_publication(kept.folder, FIRST))
-    pictures = [(item.index, material.data(item)) for item in material.items()[:2]]
-    return list(sessions_alone(opened, pictures, system_randomness()))
 
 
 def _lessened(entries: int, all_entries: int, count: int, pictures: int, took: float) -> str:

@@ -125,7 +125,9 @@ def make(plan: Plan, folder: Path, progress: Progress, fill: Fill | None = None)
     fill(folder, edit) if fill else edit(folder)
     edited = msgspec.json.decode((folder / EDITED).read_bytes(), type=Edited)
     (folder / EDITED).unlink()
-    known = _write_list(plan, folder / LIST, edited.listed)
+    rng = seeded(f"assess/{plan.seed}/list")
+    known = np.concatenate([rows([*edited.listed]), random_hashes(plan.list.random, rng)])
+    list_hashes(known, folder / LIST, rng)
     items = [replace(item, list_distance=_nearest(found, known)) for item, found in edited.items]
     (folder / INDEX).write_bytes(msgspec.json.encode(items))
     return Material(folder)
@@ -178,14 +180,6 @@ def _item(
 def _nearest(found: bytes, known: Rows) -> int:
     parts = (known[at : at + _CHUNK] for at in range(0, len(known), _CHUNK))
     return min(int(distances(rows([found]), part).min()) for part in parts)
-
-
-def _write_list(plan: Plan, path: Path, listed: Sequence[bytes]) -> Rows:
-    """The listed pictures' hashes first, then random ones; ids and salts follow from the seed."""
-    rng = seeded(f"assess/{plan.seed}/list")
-    hashes = np.concatenate([rows([*listed]), random_hashes(plan.list.random, rng)])
-    list_hashes(hashes, path, rng)
-    return hashes
 
 
 def _path(folder: Path, index: int) -> Path:

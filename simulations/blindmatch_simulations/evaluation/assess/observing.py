@@ -71,7 +71,7 @@ from blindmatch_simulations.evaluation.assess.observed import (
 from blindmatch_simulations.evaluation.assess.plan import Plan
 from blindmatch_simulations.measure.phases import PhaseTimes, each
 from blindmatch_simulations.measure.processes import reset_peak, status_mib, tree_cpu_seconds
-from blindmatch_simulations.testbed.audit import Audit, Undeclared, audit_device
+from blindmatch_simulations.testbed.audit import Undeclared, audit_device
 from blindmatch_simulations.testbed.deployment.curating import add_references, lend
 from blindmatch_simulations.testbed.deployment.devices import Watched, register_guest
 from blindmatch_simulations.testbed.deployment.operators import centre_show
@@ -148,7 +148,13 @@ def audited(
     watched.device.close()
     seen = [*found.items.values(), *found.pool]
     near = near_entries(world.design.info.relation, seen, entries.hashes)
-    return _summary(audit_device(counterpart(world, near), found))
+    audit = audit_device(counterpart(world, near), found)
+    sums = Counter[tuple[str, str]]()
+    for finding in audit.findings:
+        sums[str(finding.party), finding.rule] += finding.size
+    findings = tuple(AuditFinding(party, rule, size) for (party, rule), size in sorted(sums.items()))
+    comparable = audit.undeclared is not Undeclared.NOT_COMPARABLE
+    return Audited(audit.pictures, audit.sessions, audit.undeclared_bytes, findings, comparable)
 
 
 def near_entries(relation: Relation, pictures: Sequence[Item], entries: Rows) -> Rows:
@@ -160,15 +166,6 @@ def near_entries(relation: Relation, pictures: Sequence[Item], entries: Rows) ->
         return entries[:0]
     hashes = rows([picture.hash for picture in pictures])
     return entries[np.unique(near_pairs(hashes, entries, relation.distance)[:, 1])]
-
-
-def _summary(audit: Audit) -> Audited:
-    sums = Counter[tuple[str, str]]()
-    for finding in audit.findings:
-        sums[str(finding.party), finding.rule] += finding.size
-    findings = tuple(AuditFinding(party, rule, size) for (party, rule), size in sorted(sums.items()))
-    comparable = audit.undeclared is not Undeclared.NOT_COMPARABLE
-    return Audited(audit.pictures, audit.sessions, audit.undeclared_bytes, findings, comparable)
 
 
 SKIPPER = "skipper"

@@ -203,7 +203,14 @@ class Assessment(Struct, frozen=True):
             raise AssessError("workload: sweep: it has several points (assess.sweep)")
         for reference in self.references:
             must_be_there(reference)
-        self._claim()
+        if self._is_begun():
+            check_machine(self.out)
+        elif self.out.exists() and any(self.out.iterdir()):
+            raise AssessError(f"{self.out} is neither empty nor a results folder; choose another --out")
+        else:
+            write_whole(self.out / WORKLOAD, self.text.encode())
+        for stale in self.out.glob(".work-*"):
+            shutil.rmtree(stale, ignore_errors=True)
         wanted = {name_of(reference): reference for reference in self.references or known()}
         missing = {name: one for name, one in wanted.items() if not self._finished(name, one)}
         own = [one for one in missing.values() if one not in STUDIES]
@@ -263,16 +270,6 @@ class Assessment(Struct, frozen=True):
         if kept.exists() and plan_digest(kept.read_text("utf-8")) != plan_digest(self.text):
             raise AssessError(f"{self.out} holds a run of another workload; choose another --out")
         return kept.exists()
-
-    def _claim(self) -> None:
-        if self._is_begun():
-            check_machine(self.out)
-        elif self.out.exists() and any(self.out.iterdir()):
-            raise AssessError(f"{self.out} is neither empty nor a results folder; choose another --out")
-        else:
-            write_whole(self.out / WORKLOAD, self.text.encode())
-        for stale in self.out.glob(".work-*"):
-            shutil.rmtree(stale, ignore_errors=True)
 
     def _finished(self, name: str, reference: str) -> bool:
         """Was this design, as it is now, measured before, and checked? One that failed is tried again."""

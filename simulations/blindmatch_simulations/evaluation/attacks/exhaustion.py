@@ -102,16 +102,12 @@ def store_growth(arena: Arena) -> Figure:
     victim, sender = Account.create("victim", NOW, 1), Account.create("mallory", NOW, 1)
     sizes = {}
     for number in arena.each(range(1, LOOKS[-1] + 1)):
-        _first_message(arena, victim, sender, number)
+        bundle = replace(victim.published(), one_time=())
+        sender.reset_sessions("victim")
+        sealed = sender.encrypt("victim", compose("", (), NOW, arena.rng(f"message/{number}")), bundle)
+        with suppress(MessengerError):
+            victim.decrypt("mallory", sealed)
         sizes[number] = len(victim.dump())
     more = LOOKS[1] - LOOKS[0]
     grown = (sizes[LOOKS[1]] - sizes[LOOKS[0]]) / more
     return Figure("bytes for good a message", round(grown, 2), grown >= 1, more)
-
-
-def _first_message(arena: Arena, victim: Account, sender: Account, number: int) -> None:
-    bundle = replace(victim.published(), one_time=())
-    sender.reset_sessions("victim")
-    sealed = sender.encrypt("victim", compose("", (), NOW, arena.rng(f"message/{number}")), bundle)
-    with suppress(MessengerError):
-        victim.decrypt("mallory", sealed)

@@ -67,16 +67,6 @@ def rebuilt_picture(arena: Arena) -> Figure:
         asked = run_session(deployed, one, rng).asked[-1]
         plane = _rebuilt(arena.design.unsealed(asked.role, deployed.states[asked.role], asked.body), usual)
         scores[at] = [alike(plane, other) for other in shown]
-    return _recognised(scores)
-
-
-def _rebuilt(body: Any, usual: Any) -> npt.NDArray[np.float32]:
-    if hasattr(body, "coefficients"):
-        return of_coefficients(np.frombuffer(body.coefficients, "<f4"), usual)
-    return of_hash(body.hash, usual)
-
-
-def _recognised(scores: npt.NDArray[np.float64]) -> Figure:
     right = int((scores.argmax(axis=1) == np.arange(len(scores))).sum())
     low, high = clopper_pearson(right, len(scores))
     own = float(np.diag(scores).mean())
@@ -85,6 +75,12 @@ def _recognised(scores: npt.NDArray[np.float64]) -> Figure:
     succeeded = low > 1 / len(scores)
     share = right / len(scores)
     return Figure("share recognised", share, succeeded, len(scores), (round(low, 4), round(high, 4)), parts)
+
+
+def _rebuilt(body: Any, usual: Any) -> npt.NDArray[np.float32]:
+    if hasattr(body, "coefficients"):
+        return of_coefficients(np.frombuffer(body.coefficients, "<f4"), usual)
+    return of_hash(body.hash, usual)
 
 
 LOOK_ALIKES: Final = 100

@@ -276,20 +276,18 @@ def relisting(arena: Arena) -> Figure:
     for done, (how, as_it_was) in enumerate(WAYS.items()):
         played = []
         for number in range(trials):
-            played.append(_played(arena, number, as_it_was))
+            again = number % 2 == 0
+            rng, first = arena.rng(f"updates/{number}"), arena.hashes(ENTRIES, f"list/{number}")
+            added = first[:1] if again else arena.hashes(1, f"new/{number}")
+            build = update(
+                arena.publish(first, f"set/{number}", k=16, bands=2), first[:0], [entry_id(0)], rng
+            )
+            like = 1 if as_it_was else build.epoch + 1
+            layers = opened(update(build, added, [], rng, numbered_as=like)).setup.layers
+            played.append(Played(_features(layers[0].file, layers[-1].file), again))
             arena.progress(done * trials + number + 1, len(WAYS) * trials)
         found[how] = won(played, len(WAYS))
     return advantages(found)
-
-
-def _played(arena: Arena, number: int, as_it_was: bool) -> Played:
-    again = number % 2 == 0
-    rng, first = arena.rng(f"updates/{number}"), arena.hashes(ENTRIES, f"list/{number}")
-    added = first[:1] if again else arena.hashes(1, f"new/{number}")
-    build = update(arena.publish(first, f"set/{number}", k=16, bands=2), first[:0], [entry_id(0)], rng)
-    like = 1 if as_it_was else build.epoch + 1
-    layers = opened(update(build, added, [], rng, numbered_as=like)).setup.layers
-    return Played(_features(layers[0].file, layers[-1].file), again)
 
 
 def _features(old: SetFile, new: SetFile) -> tuple[int, ...]:

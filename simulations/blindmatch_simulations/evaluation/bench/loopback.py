@@ -5,7 +5,7 @@ The matcher is a process of its own, with mutual TLS, as in a deployment; device
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -82,7 +82,13 @@ def bench_latency(meter: Meter, served: Served, calls: int) -> None:
     egress = served.egress("latency")
     progress = meter.phase("private checks over loopback")
     try:
-        tasks = _calls(served.check, egress)
+        describe = Call(Party.MATCHER, DESCRIBE, Purpose.SETUP)
+        exchange = MatchingExchange(egress, DESIGN, served.check.epoch, 1)
+        tasks = (
+            lambda: egress.unary(describe, pb.DescribeRequest()),
+            served.check.both_sides,
+            lambda: served.check.session(system_randomness()).run(served.check.item, exchange),
+        )
         for _ in range(WARM_UP):
             _ = [task() for task in tasks]
         with meter.around() as around:
@@ -101,16 +107,6 @@ def bench_latency(meter: Meter, served: Served, calls: int) -> None:
     meter.record("query/loopback/overhead", {"times": times}, around.runs, entries=entries, calls=len(check))
 
 
-def _calls(check: Check, egress: Egress) -> tuple[Callable[[], object], ...]:
-    describe = Call(Party.MATCHER, DESCRIBE, Purpose.SETUP)
-    exchange = MatchingExchange(egress, DESIGN, check.epoch, 1)
-    return (
-        lambda: egress.unary(describe, pb.DescribeRequest()),
-        check.both_sides,
-        lambda: check.session(system_randomness()).run(check.item, exchange),
-    )
-
-
 def bench_throughput(meter: Meter, served: Served, requests: int, devices: int) -> None:
     """Measure the crypto of requests alone, then a matcher that `devices` devices ask without a pause."""
     crypto = _crypto(meter, served.check)
@@ -124,7 +120,10 @@ def bench_throughput(meter: Meter, served: Served, requests: int, devices: int) 
             before, cost = cpu_seconds(served.pid), _ask_all(channels, served.check, each)
             after = cpu_seconds(served.pid)
     total = each * devices
-    figures = {"per_second": total / cost.wall_s} | _shares(total, cost, crypto)
+    raw = total / cost.wall_s * crypto
+    left = max(0.0, 1 - cost.cpu_s / (cost.wall_s * cores()))
+    share = raw / left if left else raw  # of the CPU time that the devices left to the matcher
+    figures = {"per_second": total / cost.wall_s, "raw_share": raw, "share": share}
     figures["device_cpu_us"] = cost.cpu_s / total * 1e6
     if before is not None and after is not None:
         figures["server_cpu_us"] = (after - before) / total * 1e6
@@ -152,13 +151,6 @@ def _crypto(meter: Meter, check: Check) -> float:
             evaluations=SEVERAL,
         )
     return (row.figures["wall_us"].value or 0.0) / 1e6
-
-
-def _shares(total: int, cost: Cost, crypto: float) -> dict[str, float]:
-    """The matcher's rate over the crypto's: as it is, and of the CPU time that the devices left to it."""
-    raw = total / cost.wall_s * crypto
-    left = max(0.0, 1 - cost.cpu_s / (cost.wall_s * cores()))
-    return {"raw_share": raw, "share": raw / left if left else raw}
 
 
 def _ask_all(channels: Sequence[Channels], check: Check, each: int) -> Cost:

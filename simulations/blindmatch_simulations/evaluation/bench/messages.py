@@ -168,17 +168,13 @@ def bench_messenger(meter: Meter, folder: Path, load: Load) -> None:
     progress = meter.phase("devices register")
     with messenger_field(folder, load) as field:
         progress(1, 1)
-        _starts(meter, field)
+        found, runs = meter.starts(ALONE, "open", *field.device)
+        cpu, wall = median(one["cpu_s"] for one in found), median(run.cost.wall_s for run in runs)
+        meter.record("messenger/start", {"cpu_us": cpu * 1e6, "wall_us": wall * 1e6}, runs)
+        own = [one["own_mib"] for one in found]
+        meter.memory("messenger/start-memory", None if None in own else median(own))
         _texts(meter, field, load)
         _pictures(meter, field, load, _picture(folder / "picture.jpg"))
-
-
-def _starts(meter: Meter, field: Field) -> None:
-    found, runs = meter.starts(ALONE, "open", *field.device)
-    cpu, wall = median(one["cpu_s"] for one in found), median(run.cost.wall_s for run in runs)
-    meter.record("messenger/start", {"cpu_us": cpu * 1e6, "wall_us": wall * 1e6}, runs)
-    own = [one["own_mib"] for one in found]
-    meter.memory("messenger/start-memory", None if None in own else median(own))
 
 
 def _texts(meter: Meter, field: Field, load: Load) -> None:

@@ -113,32 +113,24 @@ def _look_ups(meter: Meter, labelled: Publication, filtered: Publication) -> Non
 
 
 def _start(meter: Meter, published: Publication, root: Path, entries: int) -> None:
-    _lay_out(published, root)
-    found, runs = meter.starts(ALONE, "start", root)
-    for name, key in (("as-a-device", "device"), ("open", "open")):
-        wall, cpu = (median(one[key][at] for one in found) * 1e6 for at in (0, 1))
-        figures = {"cpu_us": cpu, "wall_us": wall}
-        meter.record(f"set/start/{name}", figures, runs, entries=entries)
-    _start_memory(meter, found[-1], entries)
-
-
-def _start_memory(meter: Meter, found: Mapping[str, Any], entries: int) -> None:
-    before, after, mapped, own = (found[name] for name in ("before", "after", "map", "own"))
-    told = None not in (before, after, mapped, own)
-    more = (
-        {"memory": after - mapped, "memory-own": own, "memory-more": after - mapped - before} if told else {}
-    )
-    for name in ("memory", "memory-own", "memory-more"):
-        meter.memory(f"set/start/{name}", more.get(name), entries=entries)
-
-
-def _lay_out(published: Publication, root: Path) -> None:
     info, manifest = DESIGN.info, published.manifest
     folder = root / f"{info.name}-{info.version}" / f"epoch-{manifest.epoch}"
     folder.mkdir(parents=True)
     for name in published.contents.setup:
         (folder / name).hardlink_to(published.folder / name)
     (root / SIGNED).write_bytes(published.signed.encode())
+    found, runs = meter.starts(ALONE, "start", root)
+    for name, key in (("as-a-device", "device"), ("open", "open")):
+        wall, cpu = (median(one[key][at] for one in found) * 1e6 for at in (0, 1))
+        figures = {"cpu_us": cpu, "wall_us": wall}
+        meter.record(f"set/start/{name}", figures, runs, entries=entries)
+    before, after, mapped, own = (found[-1][name] for name in ("before", "after", "map", "own"))
+    told = None not in (before, after, mapped, own)
+    more = (
+        {"memory": after - mapped, "memory-own": own, "memory-more": after - mapped - before} if told else {}
+    )
+    for name in ("memory", "memory-own", "memory-more"):
+        meter.memory(f"set/start/{name}", more.get(name), entries=entries)
 
 
 _NCMEC_HEAD: Final = (

@@ -323,7 +323,16 @@ def agreed(corpus: Reference, design: bm.AnyDesign, matching: Matching, sessions
     if design.info.sends_content is not bm.Content.NO:
         return Figure(None, "it sends pictures, and the corpus has none")
     listed = corpus.pairs.originals.hashes[corpus.photographs]
-    chosen = _sample(corpus, sessions, design.info.name)
+    rng = np.random.Generator(np.random.PCG64(list(design.info.name.encode())))
+    distances = corpus.pairs.distances()
+    mine = corpus.photographs[corpus.pairs.original]
+    hard = np.flatnonzero(mine & (distances >= 20) & (distances <= 60))
+    rest = np.setdiff1d(np.flatnonzero(mine & ((distances < 4) | (distances > REACH))), hard)
+    chosen = np.sort(
+        np.concatenate(
+            [rng.permutation(hard)[: sessions // 2], rng.permutation(rest)[: sessions - sessions // 2]]
+        )
+    )
     values = {"threshold": 2, "synthetic": 0} if design.vouchers else {}
     if isinstance(matching.tokening, Tokening):
         values = matching.tokening.values()
@@ -356,17 +365,6 @@ def _item_of(corpus: Reference, copy: int) -> HashOnly:
     """A copy; where its coefficients are not kept, all are equally far from the median."""
     found = corpus.pairs.edited.item(copy)
     return found if found.coefficients.any() else HashOnly(found.hash, found.quality)
-
-
-def _sample(corpus: Reference, count: int, name: str) -> npt.NDArray[np.intp]:
-    rng = np.random.Generator(np.random.PCG64(list(name.encode())))
-    distances = corpus.pairs.distances()
-    mine = corpus.photographs[corpus.pairs.original]
-    hard = np.flatnonzero(mine & (distances >= 20) & (distances <= 60))
-    rest = np.setdiff1d(np.flatnonzero(mine & ((distances < 4) | (distances > REACH))), hard)
-    return np.sort(
-        np.concatenate([rng.permutation(hard)[: count // 2], rng.permutation(rest)[: count - count // 2]])
-    )
 
 
 def evidence(

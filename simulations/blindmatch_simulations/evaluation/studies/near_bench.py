@@ -33,7 +33,6 @@ from blindmatch_simulations.evaluation.studies.near_cost import (
 )
 from blindmatch_simulations.evaluation.studies.near_pictures import (
     EditedPairs,
-    Fingerprints,
     edited_crops,
 )
 from blindmatch_simulations.evaluation.studies.near_tokens import (
@@ -172,17 +171,12 @@ def _revealed(meter: Meter, pairs: EditedPairs, options: Options, phase: Tell) -
     uniform = uniform_list(options.set_size, options.seed + 1)
     for name, listed in (("uniform", uniform), ("crops", pairs.originals.hashes)):
         phase(f"revealed, {name}", 0, 1)
-        revealed_rows(meter, name, sent, listed, options.tokening)
-
-
-def revealed_rows(meter: Meter, name: str, sent: Fingerprints, listed: Rows, tokening: Tokening) -> None:
-    """What is revealed of a list per 10,000 pictures, for 2 and 3 bands needed, and by distance."""
-    found = revealed(sent, listed, tokening)
-    for needed in (2, 3):
-        named: dict[str, int | str] = {"list": name, "needed": needed, "entries": len(listed)}
-        _rate(meter, "near/revealed/entries", found, found.count(needed), named)
-        for span, some in found.by_distance(needed).items():
-            _rate(meter, "near/revealed/distance", found, some, {**named, "distance": span})
+        found = revealed(sent, listed, options.tokening)
+        for needed in (2, 3):
+            named: dict[str, int | str] = {"list": name, "needed": needed, "entries": len(listed)}
+            _rate(meter, "near/revealed/entries", found, found.count(needed), named)
+            for span, some in found.by_distance(needed).items():
+                _rate(meter, "near/revealed/distance", found, some, {**named, "distance": span})
 
 
 def _rate(meter: Meter, row: str, found: Revealed, count: int, named: dict[str, int | str]) -> None:
@@ -200,7 +194,12 @@ def _rate(meter: Meter, row: str, found: Revealed, count: int, named: dict[str, 
 def _of_store(meter: Meter, held: Store, folder: Path, pairs: EditedPairs, calls: int) -> float:
     """Rows of the real store: build, bytes, costs, latency; seconds of CPU for one candidate secret."""
     _build_rows(meter, held)
-    _set_rows(meter, held)
+    info = DESIGN.info
+    (name,) = held.publication.contents.setup
+    file = SetFile(held.publication.setup()[name], name, info.name, info.version)
+    for row, kinds in (("tokens", {store.KIND}), ("label", {labels.KIND, ADDRESSES_KIND})):
+        size = sum(section.length for section in file.sections.values() if section.kind in kinds)
+        meter.record(f"near/set/{row}", {"bytes": size / held.entries}, entries=held.entries)
     picture = pairs.edited.item(int(pairs.edited.qualities.argmax()))
     trial = 0.0
     for setting in measurable():
@@ -224,15 +223,6 @@ def _build_rows(meter: Meter, held: Store) -> None:
     meter.record("near/build/entry", each, [run], **named)
     meter.record("near/build/whole", {"cpu_us": cpu, "wall_us": wall}, [run], **named)
     meter.memory("near/build/memory", held.peak_mib, **named)
-
-
-def _set_rows(meter: Meter, held: Store) -> None:
-    info = DESIGN.info
-    (name,) = held.publication.contents.setup
-    file = SetFile(held.publication.setup()[name], name, info.name, info.version)
-    for row, kinds in (("tokens", {store.KIND}), ("label", {labels.KIND, ADDRESSES_KIND})):
-        size = sum(section.length for section in file.sections.values() if section.kind in kinds)
-        meter.record(f"near/set/{row}", {"bytes": size / held.entries}, entries=held.entries)
 
 
 def _extraction(meter: Meter, options: Options, trial: float) -> None:

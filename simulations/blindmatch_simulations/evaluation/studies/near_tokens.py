@@ -267,8 +267,15 @@ def agreement(
     Pairs that lie near the distance, on both sides, are half of the sample.
     """
     hashes = np.concatenate([pairs.originals.hashes, uniform_list(len(pairs.originals), seed)])
-    place, chosen = built(hashes, tokening), _sample(pairs, sessions, seed)
-    foretold = _foretold(pairs, hashes, tokening)
+    rng = np.random.default_rng(seed)
+    distances = pairs.distances()
+    hard = rng.permutation(((distances >= 20) & (distances <= 60)).nonzero()[0])[: sessions // 2]
+    rest = rng.permutation(np.setdiff1d(np.arange(len(distances)), hard))[: sessions - len(hard)]
+    place, chosen = built(hashes, tokening), np.sort(np.concatenate([hard, rest]))
+    t = tokening
+    lost = plan(hashes, t.k, t.bands).lost[pairs.original]
+    hit = (ranks(pairs, t.k, t.bands, t.probes) < t.probes) & ~lost
+    foretold = np.asarray((hit.sum(axis=1) >= t.needed) & pairs.matching())
     found, oracle = np.zeros(len(chosen), np.bool_), np.zeros(len(chosen), np.bool_)
     for done, row in enumerate(each(chosen.tolist(), progress)):
         picture = pairs.edited.item(row)
@@ -282,18 +289,3 @@ def agreement(
 def built(hashes: Rows, tokening: Tokening) -> Deployed:
     """A list, uint8 (n, 32), published and opened."""
     return opened(publish(DESIGN, hashes, seeded("set"), 1, tokening.values()))
-
-
-def _foretold(pairs: EditedPairs, hashes: npt.NDArray[np.uint8], tokening: Tokening) -> npt.NDArray[np.bool_]:
-    t = tokening
-    lost = plan(hashes, t.k, t.bands).lost[pairs.original]
-    hit = (ranks(pairs, t.k, t.bands, t.probes) < t.probes) & ~lost
-    return np.asarray((hit.sum(axis=1) >= t.needed) & pairs.matching())
-
-
-def _sample(pairs: EditedPairs, count: int, seed: int) -> npt.NDArray[np.intp]:
-    rng = np.random.default_rng(seed)
-    distances = pairs.distances()
-    hard = rng.permutation(((distances >= 20) & (distances <= 60)).nonzero()[0])[: count // 2]
-    rest = rng.permutation(np.setdiff1d(np.arange(len(distances)), hard))[: count - len(hard)]
-    return np.sort(np.concatenate([hard, rest]))

@@ -109,7 +109,9 @@ def play_demo(
         franking: what messages bear of their sender's key.
     """
     design, phases, options = load_design(reference), PhaseTimes(phase), options or Options()
-    _check_options(design, options)
+    check_consequence(options.consequence, True, design.info)
+    if options.cover is not None and Learner.DEVICE not in design.info.learns:
+        raise DesignError(f"design {design.info.name}: its devices make no reports for a cover schedule")
     with phases("pictures"):
         workload = demo_workload()
     with World.create(home, reference, design, WITNESSES, franking=franking) as world:
@@ -141,12 +143,6 @@ def _held(talk: Conversation, listed: DemoList, franking: FrankingMode) -> DemoR
         seconds=talk.phases.seconds,
         **found,
     )
-
-
-def _check_options(design: AnyDesign, options: Options) -> None:
-    check_consequence(options.consequence, True, design.info)
-    if options.cover is not None and Learner.DEVICE not in design.info.learns:
-        raise DesignError(f"design {design.info.name}: its devices make no reports for a cover schedule")
 
 
 def _taught(world: World, workload: Workload, entries: HashList, phases: PhaseTimes) -> None:

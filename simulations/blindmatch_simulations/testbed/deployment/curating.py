@@ -92,15 +92,12 @@ def _checked(
         found = verify_logged(leaf, proof, log.pinned(manifest.design), at_s)
         if isinstance(found, Failed):
             raise LogError(f"epoch {manifest.epoch} is not served: {found.reason}")
-        return published.Logged.of(leaf, proof, _leaves(deployment, found.head.origin, found.head.size))
+        tiles = range((found.head.size + WIDTH - 1) // WIDTH)
+        paths = [tile_path(0, index, tile_width(0, index, found.head.size)) for index in tiles]
+        leaves = b"".join(read_resource(deployment, found.head.origin, path) for path in paths)
+        return published.Logged.of(leaf, proof, leaves)
     except ProtocolError as error:
         raise LogError(f"epoch {manifest.epoch} is not served: the log answers wrongly: {error}") from error
-
-
-def _leaves(deployment: Deployment, origin: str, size: int) -> bytes:
-    tiles = range((size + WIDTH - 1) // WIDTH)
-    paths = [tile_path(0, index, tile_width(0, index, size)) for index in tiles]
-    return b"".join(read_resource(deployment, origin, path) for path in paths)
 
 
 LIST_SUFFIX = ".list"
@@ -244,20 +241,17 @@ def lend(source: Path, into: Path, signer: Signer) -> published.Publication:
     epoch.mkdir(mode=0o700, parents=True)
     for file in (source / str(number)).iterdir():
         if file.name not in (published.SIGNED, published.LEAF, published.PROOF, published.TREE):
-            _linked(file, epoch / file.name)
+            target = epoch / file.name
+            try:
+                target.hardlink_to(file)
+            except OSError:
+                shutil.copy2(file, target)
     signed = signer.signed_anew(published.read_signed(source / str(number)))
     (epoch / published.SIGNED).write_bytes(signed.encode())
     leaf = signer.key.leaf(signed.manifest, sealing_key=signer.sealing_key)
     (epoch / published.LEAF).write_bytes(leaf.encode())
     shutil.copyfile(source / published.CURRENT, into / published.CURRENT)
     return published.open_publication(into)
-
-
-def _linked(source: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def add_references(

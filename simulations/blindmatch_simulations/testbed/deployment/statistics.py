@@ -165,7 +165,11 @@ def log_months(deployment: Deployment, first: Month, now: datetime) -> list[Mont
         raise LogError("there is no log: blindmatch log init makes one")
     done = list(_over(_first(deployment) or first, now))
     for index, month in enumerate(done):
-        _prove(deployment, log, month, index, _leaf(deployment, month))
+        path = _folder(deployment) / f"{month}{_LEAF}"
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True, mode=0o700)
+            replace_file(path, leaf_of(month, _now(deployment, month)))
+        _prove(deployment, log, month, index, path.read_bytes())
     return done
 
 
@@ -182,14 +186,6 @@ def _folder(deployment: Deployment) -> Path:
 def _first(deployment: Deployment) -> Month | None:
     names = sorted(path.stem for path in _folder(deployment).glob(f"????-??{_LEAF}"))
     return Month(*map(int, names[0].split("-"))) if names else None
-
-
-def _leaf(deployment: Deployment, month: Month) -> bytes:
-    path = _folder(deployment) / f"{month}{_LEAF}"
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True, mode=0o700)
-        replace_file(path, leaf_of(month, _now(deployment, month)))
-    return path.read_bytes()
 
 
 def _prove(deployment: Deployment, log: TransparencyLog, month: Month, index: int, leaf: bytes) -> None:

@@ -271,7 +271,13 @@ class Writer:
             self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         except OSError as error:
             raise RecordingError(f"{path}: cannot be written: {error.strerror}") from error
-        self._write(_head(design, attack))
+        info, now = design.info, datetime.now(UTC).isoformat(timespec="seconds")
+        what = info.name, info.version, now, info.option, info.summary
+        how = str(info.evaluation), str(info.sends_content), info.end_to_end
+        roles = {str(role): str(party) for role, party in info.roles.items()}
+        self._write(
+            Head(FORMAT, VERSION, *what, *how, roles, parties_of(design), tuple(_of_design(design)), attack)
+        )
 
     def request(self, account: str, opened: EgressRecord, body: bytes) -> None:
         """A request that is about to leave a device; from any thread."""
@@ -284,7 +290,12 @@ class Writer:
     def event(self, event: Event) -> None:
         declared: tuple[Declared, ...] = ()
         if isinstance(event.operation, AddDevice):
-            declared = _of_messenger(self._design, event.operation, self._franking)
+            covered, consequence = event.operation.slot_s is not None, event.operation.consequence
+            facts = device_facts(covered, self._design.info, consequence, self._franking)
+            declared = tuple(
+                Declared((party,), Adversary.SEMI_HONEST, tuple(map(Said.of, some)))
+                for party, some in facts.items()
+            )
         same = {name: getattr(event, name) for name in {*Played.__struct_fields__} - {"spent", "declared"}}
         spent = None if event.cost is None else _spent(event.cost)
         with self._lock:
@@ -369,14 +380,6 @@ def _lines(path: Path, lines: Sequence[bytes]) -> Iterator[Line]:
             raise RecordingError(f"{path.name}, line {number}: not by version {VERSION}: {error}") from error
 
 
-def _head(design: AnyDesign, attack: Attack | None) -> Head:
-    info, now = design.info, datetime.now(UTC).isoformat(timespec="seconds")
-    what = info.name, info.version, now, info.option, info.summary
-    how = str(info.evaluation), str(info.sends_content), info.end_to_end
-    roles = {str(role): str(party) for role, party in info.roles.items()}
-    return Head(FORMAT, VERSION, *what, *how, roles, parties_of(design), tuple(_of_design(design)), attack)
-
-
 def _of_design(design: AnyDesign) -> Iterator[Declared]:
     info, alone = design.info, (frozenset({Party.DEVICE}), frozenset({Party.PROVIDER}))
     learner = {*info.roles.values()} if Learner.SERVER in info.learns else set[Party]()
@@ -385,13 +388,6 @@ def _of_design(design: AnyDesign) -> Iterator[Declared]:
         for adversary in Adversary:
             facts = (*outcome, *map(Said.of, told(design, parties, adversary)))
             yield Declared(tuple(sorted(parties)), adversary, facts)
-
-
-def _of_messenger(design: AnyDesign, added: AddDevice, franking: FrankingMode) -> tuple[Declared, ...]:
-    facts = device_facts(added.slot_s is not None, design.info, added.consequence, franking)
-    return tuple(
-        Declared((party,), Adversary.SEMI_HONEST, tuple(map(Said.of, some))) for party, some in facts.items()
-    )
 
 
 def _session(trace: SessionTrace) -> Session:
