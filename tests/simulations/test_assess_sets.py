@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -11,7 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blindmatch_client.trace import SessionTrace
-from blindmatch_protocol.contract import Equal, Near, NoMatch, Nothing, Relation, Voucher, open_all
+from blindmatch_protocol.contract import (
+    Equal,
+    Label,
+    Message,
+    Near,
+    NoMatch,
+    Nothing,
+    Relation,
+    Voucher,
+    open_all,
+)
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
 from blindmatch_server.curator import HashList
@@ -165,6 +175,22 @@ def test_pictures_whose_vouchers_open_are_told_apart_if_the_centre_opened_as_man
     rows = [unknown(at) for at in range(4)]
     found = [row.matched for row in by_opener(rows, traces, again, counted)]
     assert found == ([True, False, True, False] if counted == 2 else [None] * 4)
+
+
+@pytest.mark.parametrize("counted", [1, 2])
+def test_an_account_that_was_open_before_made_up_vouchers_came_is_opened_again_in_that_order(
+    counted: int,
+) -> None:
+    def again(vouchers: Sequence[Message]) -> dict[int, Label]:
+        real = [at for at, one in enumerate(vouchers) if isinstance(one, Sealed) and one.hash[0]]
+        return dict.fromkeys(real, Label(bytes(32), 0, bytes(16))) if 2 * len(real) > len(vouchers) else {}
+
+    traces = [voucher_trace(at, bytes([kind, at]) + bytes(30)) for at, kind in enumerate((1, 1, 0, 0))]
+    rows = [unknown(at) for at in range(4)]
+    assert [row.matched for row in by_opener(rows, traces, again, counted)] == [
+        at < counted for at in range(4)
+    ]
+    assert [row.matched for row in by_opener(rows, traces, again, 3)] == [None] * 4
 
 
 def unknown(index: int) -> PictureRow:
