@@ -28,7 +28,7 @@ A_PATH: Final = 3_000
 ROOMS: Final = ("client", "server", "protocol", "proofs", "simulations")
 MOVED: Final = ("tests/hostile", "tests/planted/mutations")
 """What the product had once, and counts as if it still did."""
-LINES: Final = 88_460
+LINES: Final = 88_474
 FILES: Final = 436
 """Of the product, without stubs; the goal is 78,000 in 450."""
 
