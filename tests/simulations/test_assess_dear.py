@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,8 +46,12 @@ def taking(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def set_to(seconds: Any) -> None:
         monkeypatch.setattr(alone, "reading", lambda: Reading(50.0, 1.0))
-        monkeypatch.setattr(alone, "kept_set", lambda design, entries, *_: len(entries))
-        monkeypatch.setattr(alone, "_alone", lambda design, kept, material: [took(seconds(kept))] * 2)
+        monkeypatch.setattr(
+            alone, "kept_set", lambda design, entries, *_: SimpleNamespace(folder=len(entries))
+        )
+        monkeypatch.setattr(alone, "open_publication", lambda folder, epoch: folder)
+        monkeypatch.setattr(alone, "open_published", lambda design, published: published)
+        monkeypatch.setattr(alone, "sessions_alone", lambda opened, *_: [took(seconds(opened))] * 2)
 
     return set_to
 
