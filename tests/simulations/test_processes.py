@@ -9,7 +9,7 @@ import sys
 import time
 from multiprocessing.reduction import send_handle
 from pathlib import Path
-from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, pthread_kill
+from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, default_int_handler, pthread_kill, signal
 from threading import Thread, get_ident
 
 import pytest
@@ -176,9 +176,18 @@ def test_an_interrupt_while_there_is_much_to_prepare_ends_all_at_once(
         pthread_kill(main, SIGINT)
 
     interrupting = Thread(target=interrupt)
-    with (tmp_path / "said").open("wb") as out, pytest.raises(KeyboardInterrupt), Nursery(slow, True) as few:
-        interrupting.start()
-        few.start(["0"], out, out)
+    # whoever runs tests in a shell's background has them ignore it
+    before = signal(SIGINT, default_int_handler)
+    try:
+        with (
+            (tmp_path / "said").open("wb") as out,
+            pytest.raises(KeyboardInterrupt),
+            Nursery(slow, True) as few,
+        ):
+            interrupting.start()
+            few.start(["0"], out, out)
+    finally:
+        signal(SIGINT, before)
     interrupting.join()
     with pytest.raises(ProcessLookupError):
         os.kill(few._pid, 0)
