@@ -26,11 +26,20 @@ A_DECISION: Final = 250
 A_PATH: Final = 3_000
 """What a reader reads in order, the README included, before looking things up."""
 ROOMS: Final = ("client", "server", "protocol", "proofs", "simulations")
-MOVED: Final = ("tests/hostile", "tests/planted/mutations")
+MOVED: Final = (
+    "tests/hostile",
+    "tests/planted/mutations",
+    "tests/support/classifier_study.py",
+    "tests/support/declared.py",
+    "tests/support/explicit_messages.py",
+    "tests/support/hash_study.py",
+    "tests/support/reference_making.py",
+    "tests/support/vector_replay.py",
+)
 """What the product had once, and counts as if it still did."""
-LINES: Final = 88_474
-FILES: Final = 436
-"""Of the product, without stubs; the goal is 78,000 in 450."""
+LINES: Final = 89_575
+FILES: Final = 442
+"""Of the product, without stubs; never higher."""
 
 
 def _budget(page: Path) -> int:
@@ -60,7 +69,8 @@ def test_the_path_of_each_kind_of_reader_is_short() -> None:
 
 
 def test_the_product_grows_by_budgets_alone() -> None:
-    found = [one for room in (*ROOMS, *MOVED) for one in (ROOT / room).rglob("*.py")]
+    places = [ROOT / place for place in (*ROOMS, *MOVED)]
+    found = [one for place in places for one in ([place] if place.is_file() else place.rglob("*.py"))]
     files = [one for one in found if "_pb2" not in one.name]
     assert len(files) <= FILES
     assert sum(len(one.read_text("utf-8").splitlines()) for one in files) <= LINES
