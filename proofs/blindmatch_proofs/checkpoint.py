@@ -28,12 +28,12 @@ from typing import ClassVar, Final
 
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.crypto.ed25519 import is_signature
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 from msgspec import Struct
 from msgspec.structs import replace
-from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
+from nacl.signing import SigningKey
 
 from blindmatch_proofs.merkle import HASH_BYTES
 
@@ -222,7 +222,6 @@ class Checkpoint(Struct, frozen=True):
 
 LABEL: Final = b"subtree/v1\n\0"
 TIME_BYTES: Final = 8
-_ED25519_BYTES: Final = 64
 
 
 class NoteSigner(Redacted, Struct, frozen=True):
@@ -257,12 +256,12 @@ def verify_signature(key: VerifierKey, signature: NoteSignature, text: str) -> i
     if not signature.is_by(key):
         return None
     if key.kind == ED25519:
-        return 0 if _ed25519(key.public, raw, text.encode()) else None
+        return 0 if is_signature(key.public, text.encode(), raw) else None
     at = int.from_bytes(raw[:TIME_BYTES], "big")
     if len(raw) <= TIME_BYTES or at >> 63:
         return None
     if key.kind == COSIGNATURE:
-        return at if _ed25519(key.public, raw[TIME_BYTES:], _cosigned(text, at)) else None
+        return at if is_signature(key.public, _cosigned(text, at), raw[TIME_BYTES:]) else None
     return at if _ml_dsa(key, raw[TIME_BYTES:], at, Checkpoint.of(Note(text))) else None
 
 
@@ -274,16 +273,6 @@ def signature_by(key: VerifierKey, note: Note) -> NoteSignature | None:
 def _cosigned(text: str, at: int) -> bytes:
     """What a cosignature covers ("Ed25519 signed message")."""
     return f"cosignature/v1\ntime {at}\n{text}".encode()
-
-
-def _ed25519(public: bytes, signature: bytes, signed: bytes) -> bool:
-    if len(signature) != _ED25519_BYTES:
-        return False
-    try:
-        VerifyKey(public).verify(signed, signature)
-    except (BadSignatureError, ValueError):
-        return False
-    return True
 
 
 def _ml_dsa(key: VerifierKey, signature: bytes, at: int, head: Checkpoint) -> bool:

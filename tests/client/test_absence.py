@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from blindmatch_client.messages.messages import AbsenceError
+from blindmatch_client.messages.messages import DeviceError
 from blindmatch_proofs.absence import AbsenceProof, open_setup, verify_absence, verify_files
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.contract import NoMatch
@@ -49,7 +49,7 @@ def test_a_picture_that_matches_is_reported_and_there_is_no_proof(make_world: Ma
     world = make_world(DESIGN, HASHES)
     world.device("bob")
     alice = world.device("alice")
-    with pytest.raises(AbsenceError, match="the message came to: match"):
+    with pytest.raises(DeviceError, match="the message came to: match"):
         alice.device.prove_absence("bob", LISTED)
     assert len(alice.device.standing().reports) == 1 and len(world.matcher.asked) == 1
 
@@ -58,7 +58,7 @@ def test_nothing_is_sent_where_nothing_can_be_proven(make_world: MakeWorld) -> N
     world = make_world(ECHO, HASHES)
     world.device("bob")
     alice = world.device("alice")
-    with pytest.raises(AbsenceError, match="proves no absence"):
+    with pytest.raises(DeviceError, match="proves no absence"):
         alice.device.prove_absence("bob", OTHER)
     assert world.matcher.asked == [] and alice.traced.sessions == []
 

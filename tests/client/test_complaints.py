@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 from blindmatch_client.errors import RefusedError
-from blindmatch_client.reports.complaints import ComplaintError, ComplaintState
+from blindmatch_client.reports.complaints import ComplaintState, DeviceError
 from blindmatch_client.settings import COMPLAINT_FACTS, NOTICE_TIME, CoverSchedule, device_facts
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.contract import Party
@@ -113,7 +113,7 @@ def test_a_complaint_that_breaks_a_rule_is_neither_kept_nor_sent(
     world: World, report: bytes, text: str, rule: str
 ) -> None:
     alice = world.device("alice")
-    with pytest.raises(ComplaintError, match=rule):
+    with pytest.raises(DeviceError, match=rule):
         alice.device.complaints.complain(report, text)
     assert alice.device.complaints.all() == [] and world.centre.complaints == []
 

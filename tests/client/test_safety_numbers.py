@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from blindmatch_client.errors import IdentityChangedError
-from blindmatch_client.messages.contacts import DIGITS, ContactError, digits, grouped, safety_number
+from blindmatch_client.messages.contacts import DIGITS, DeviceError, digits, grouped, safety_number
 from blindmatch_client.messenger.account import Account
 from blindmatch_client.messenger.state import PreKeys, framed
 from blindmatch_protocol.codec.randomness import system_randomness
@@ -112,7 +112,7 @@ def test_a_malicious_relay_reads_along_until_the_numbers_are_compared_and_never_
     assert [one.text for one in bob.device.receive()] == ["private words"] == between.read
     hers, his = alice.device.contacts.contact("bob"), bob.device.contacts.contact("alice")
     assert hers.number != his.number and not hers.verified
-    with pytest.raises(ContactError, match="somebody may have put another key in between"):
+    with pytest.raises(DeviceError, match="somebody may have put another key in between"):
         alice.device.contacts.trust("bob", his.number)
     assert not alice.device.contacts.contact("bob").verified
 
@@ -182,7 +182,7 @@ def test_a_compared_key_is_told_of_as_such_and_stays_compared_over_restarts(worl
 @pytest.mark.parametrize("said", ["", "12345", "1" * 60])
 def test_a_number_that_is_none_or_another_changes_nothing(world: World, said: str) -> None:
     alice, _ = pair(world)
-    with pytest.raises(ContactError):
+    with pytest.raises(DeviceError):
         alice.device.contacts.trust("bob", said)
     assert all(not one.verified for one in alice.device.contacts.all() if one.peer == "bob")
 
@@ -206,7 +206,7 @@ def test_a_forged_notice_is_refused_and_suppresses_no_real_one(world: World) -> 
     contact = alice.device.contacts.contact(NOTICES.name)
     assert contact.verified and contact.offered
     assert (forged.from_centre, real.from_centre) == (False, True), "the inbox marks what is the centre's"
-    with pytest.raises(ContactError, match="comes with the configuration"):
+    with pytest.raises(DeviceError, match="comes with the configuration"):
         alice.device.contacts.trust(NOTICES.name, contact.offered)
 
 

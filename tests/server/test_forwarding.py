@@ -22,7 +22,7 @@ from blindmatch_server.matching import forwarding
 from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.matching.forwarding import NO_REPLY, Carrying, Forwarder, check_sender
 from blindmatch_server.matching.service import MatchingConfig, open_matching
-from blindmatch_server.storage.errors import ForbiddenError, HostError
+from blindmatch_server.storage.errors import ForbiddenError, UnavailableError
 from msgspec.structs import replace
 from support.held_source import HeldSource
 
@@ -295,7 +295,7 @@ async def test_a_host_has_no_other_status_told_by_what_it_replies(
     monkeypatch.setattr(forwarding.rpc, "MatchingStub", Lying)
     carrying = Carrying(Party.PROVIDER, lambda host: "127.0.0.1:1", Deployment().credentials(ALICE))
     forwarder = Forwarder(Carried.info, carrying, MatchingLimits(), seeded("order"))
-    with pytest.raises(HostError, match=NO_REPLY):
+    with pytest.raises(UnavailableError, match=NO_REPLY):
         await forwarder.ask(envelope(b"x"), b"x")
     await forwarder.close()
 

@@ -23,7 +23,7 @@ from blindmatch_server.hosting.authority import Identity
 from blindmatch_server.hosting.endpoint import ServerContext, Service
 from blindmatch_server.hosting.serving import running
 from blindmatch_server.storage.batching import Batcher
-from blindmatch_server.storage.errors import DrainingError, PortTakenError, QuotaError
+from blindmatch_server.storage.errors import PortTakenError, QuotaError, UnavailableError
 from grpc_health.v1 import health_pb2
 
 from .deployment import (
@@ -146,7 +146,7 @@ async def test_a_worker_refuses_what_would_wait_too_long_and_everything_once_it_
         hold.set()
         assert await asyncio.gather(*tasks) == [0, 1, 2]
         await batcher.close()
-        with pytest.raises(DrainingError) as late:
+        with pytest.raises(UnavailableError) as late:
             await batcher.submit(1)
         assert late.value.status == "UNAVAILABLE"
 

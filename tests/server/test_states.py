@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from blindmatch_server.centre.store import LEGAL, Cause, State, TransitionError, check_transition
+from blindmatch_server.centre.store import LEGAL, Cause, PreconditionError, State, check_transition
 
 EVERY = list(itertools.product(State, State, Cause))
 
@@ -17,7 +17,7 @@ def test_what_the_table_does_not_name_is_refused_in_words_that_name_both_states(
     if LEGAL.get((before, after)) is cause:
         check_transition(before, after, cause)
         return
-    with pytest.raises(TransitionError) as caught:
+    with pytest.raises(PreconditionError) as caught:
         check_transition(before, after, cause)
     assert f" {before} " in f"{caught.value} "
     assert f" {after} " in f"{caught.value} "

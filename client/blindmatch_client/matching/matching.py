@@ -189,14 +189,6 @@ class DistrustError(DeviceError):
     """A role cheated before, or the log did, so nothing is asked."""
 
 
-class EndedError(DeviceError):
-    """The set-up must not be used any more, so nothing is asked with it."""
-
-    def __init__(self, epoch: int, ended: int) -> None:
-        when = _date(ended)
-        super().__init__(
-            f"the set of epoch {epoch} ended at {when} and there is no newer one: nobody is asked"
-        )
 
 
 class MatchingClient:
@@ -346,7 +338,8 @@ class MatchingClient:
         if self._ended():
             self.refresh()
             if self._ended():
-                raise EndedError(self.epoch, self._ends)
+                when = f"the set of epoch {self.epoch} ended at {_date(self._ends)}"
+                raise DeviceError(f"{when} and there is no newer one: nobody is asked")
         if not self._enrolling.done:
             self._enrolling.complete()
         assert self._detector is not None

@@ -71,10 +71,6 @@ def half(begun: bytes, key: bytes) -> str:
     return "".join(f"{part:05d}" for part in parts)
 
 
-class ContactError(DeviceError):
-    """A safety number is none, or not that of any key of this peer; nothing was changed."""
-
-
 class Contact(Struct, frozen=True):
     """What is known of a peer's key.
 
@@ -130,14 +126,14 @@ class Contacts:
         return self._keeper.account.peer_identity(peer)
 
     def trust(self, peer: str, number: str) -> Contact:
-        """Take the key whose safety number the user has compared with the peer by other means; `ContactError`
+        """Take the key whose safety number the user has compared with the peer by other means; `DeviceError`
         if it is not the number of a key of this peer, or the key is configured; `ServiceError`,
         `MessengerError` as `contact`."""
         said = digits(number)
         if said is None:
-            raise ContactError("a safety number is 60 digits")
+            raise DeviceError("a safety number is 60 digits")
         if peer in self._configured:
-            raise ContactError(f"the key of {peer} comes with the configuration")
+            raise DeviceError(f"the key of {peer} comes with the configuration")
         known = self.contact(peer)
         held = self._keeper.account.peers()[peer]
         numbers = zip((held.identity, *held.offered), (known.number, known.offered), strict=False)
@@ -145,7 +141,7 @@ class Contacts:
             if hmac.compare_digest(mine.encode(), said.encode()):
                 self._pin(peer, key)
                 return self.contact(peer)
-        raise ContactError(
+        raise DeviceError(
             f"this is not the safety number with {peer}: somebody may have put another key in between. "
             "Nothing was changed; do not send what nobody else may read"
         )

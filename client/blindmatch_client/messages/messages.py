@@ -374,29 +374,25 @@ def _only(ends: list[Ending]) -> Sent:
     return sent
 
 
-class AbsenceError(DeviceError):
-    """There is no proof of absence."""
-
-
 def check_provable(design: AnyDesign, item: Picture) -> None:
     """Make sure, before anything is sent, that a session could prove something; `PictureError` if the picture
-    cannot be decoded, `AbsenceError` if the design's sessions prove nothing, or the picture is not one that
+    cannot be decoded, `DeviceError` if the design's sessions prove nothing, or the picture is not one that
     is matched."""
     if not can_prove(design):
-        raise AbsenceError(f"a session of {design.info.name} proves no absence; see docs/accountability.md")
+        raise DeviceError(f"a session of {design.info.name} proves no absence; see docs/accountability.md")
     if item.quality < design.info.relation.minimum_quality:
-        raise AbsenceError("the picture's quality is too low for its hash to mean anything")
+        raise DeviceError("the picture's quality is too low for its hash to mean anything")
 
 
 def prove_absence(matcher: MatchingClient, item: Picture, sent: Sent) -> AbsenceProof:
-    """The proof for a picture that was sent and came to no match; `AbsenceError` if it came to anything else,
-    with the notice of what followed, or the list has changed since; `DeviceError` if the roles give no answer
-    that can be verified."""
+    """The proof for a picture that was sent and came to no match; `DeviceError` if it came to anything else,
+    with the notice of what followed, or the list has changed since, or the roles give no answer that can be
+    verified."""
     if sent.outcome is not OutcomeKind.NO_MATCH or sent.item is None:
         why = f"the message came to: {sent.outcome}; only what does not match can be shown to be absent"
-        raise AbsenceError(f"{why}. {sent.notice}" if sent.notice else why)
+        raise DeviceError(f"{why}. {sent.notice}" if sent.notice else why)
     signed, trace = matcher.transcript(item, sent.item)
     if not isinstance(trace.outcome, NoMatch):
-        raise AbsenceError("the picture is on the list now")
+        raise DeviceError("the picture is on the list now")
     replies = tuple(AbsenceReply(role, body) for one in trace.rounds for role, body in one.replies.items())
     return AbsenceProof(signed, item.hash, trace.state_before, trace.tape, replies)

@@ -37,10 +37,6 @@ _PERMANENT: Final = frozenset({"NOT_FOUND", "INVALID_ARGUMENT", "ALREADY_EXISTS"
 _COMPLAINTS: Final = "complaints"
 
 
-class ComplaintError(DeviceError):
-    """What was to be said, or about which report, breaks a rule; nothing was kept or sent."""
-
-
 class ComplaintState(StrEnum):
     WAITING = "waiting"
     RECEIVED = "at the centre"
@@ -78,7 +74,7 @@ class Complaints(Struct, frozen=True):
 
     def complain(self, report_id: bytes, text: str) -> Complaint:
         """Complain about a report; if the centre cannot be reached, or asks to wait, it is sent later;
-        `ComplaintError` if the id or the text breaks a rule, `RefusedError` if the centre will never take it.
+        `DeviceError` if the id or the text breaks a rule, `RefusedError` if the centre will never take it.
 
         The same words about the same report are the same complaint: it is handed in again, which changes
         nothing at the centre, and brings what was decided.
@@ -147,9 +143,9 @@ class Complaints(Struct, frozen=True):
 def _checked(report_id: bytes, text: str) -> str:
     words = text.strip()
     if len(report_id) != ID_BYTES:
-        raise ComplaintError(f"complaint: report must be {ID_BYTES} bytes")
+        raise DeviceError(f"complaint: report must be {ID_BYTES} bytes")
     if not 1 <= len(words) <= MOST_WORDS:
-        raise ComplaintError(f"complaint: text must be 1 to {MOST_WORDS} characters")
+        raise DeviceError(f"complaint: text must be 1 to {MOST_WORDS} characters")
     if not words.isprintable():
-        raise ComplaintError("complaint: text must be plain text in one line")
+        raise DeviceError("complaint: text must be plain text in one line")
     return words

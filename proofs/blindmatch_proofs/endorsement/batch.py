@@ -34,13 +34,13 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntryBatch, Info
 from blindmatch_protocol.contract.publishing import Writer
 from blindmatch_protocol.contract.steps import SIGNATURE_BYTES
+from blindmatch_protocol.crypto.ed25519 import is_signature
 from blindmatch_protocol.messages.epoch_manifest import NAME_MOST
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from blindmatch_protocol.setfile.files import root_of
 from msgspec import Struct
 from msgspec.structs import force_setattr
-from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
+from nacl.signing import SigningKey
 
 from blindmatch_proofs import merkle
 from blindmatch_proofs.verdict import Failed, Passed, Verdict
@@ -220,9 +220,7 @@ class Terms(Redacted, Struct, frozen=True):
         for one, signature in zip(self.policy.organisations, batch.signatures, strict=True):
             if signature == UNSIGNED:
                 continue
-            try:
-                VerifyKey(one.key).verify(signed, signature)
-            except (BadSignatureError, ValueError):
+            if not is_signature(one.key, signed, signature):
                 return Failed(
                     f"a signature of {one.name} is over another deployment, design, policy or batch"
                 )

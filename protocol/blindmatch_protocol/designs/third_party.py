@@ -13,13 +13,13 @@ from typing import Annotated, ClassVar, Final
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
-from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
+from nacl.signing import SigningKey
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.publishing import spread
 from blindmatch_protocol.crypto import hpke
+from blindmatch_protocol.crypto.ed25519 import is_signature
 from blindmatch_protocol.designs.facts import EVERY_HASH, QUALITY, QUERY_TIME, any_hash, leaks
 from blindmatch_protocol.designs.plain_scan import Stateless
 from blindmatch_protocol.picture.pdq import MATCH_DISTANCE, distance
@@ -236,10 +236,8 @@ def signatures(key: SigningKey, epoch: int, executor: bm.Executor | None, batch:
 def check_signature(label: bm.Label, setup: Setup) -> None:
     """Make sure that a label was published for this epoch, be it the one that says that nothing was found;
     `ProtocolError` if it was not."""
-    try:
-        VerifyKey(setup.signing).verify(_signed(label, setup.epoch), label.signatures)
-    except (BadSignatureError, ValueError):
-        raise bm.ProtocolError(_STEP, "must be signed for this epoch", "label") from None
+    if not is_signature(setup.signing, _signed(label, setup.epoch), label.signatures):
+        raise bm.ProtocolError(_STEP, "must be signed for this epoch", "label")
 
 
 def _found(label: bm.Label) -> bool:

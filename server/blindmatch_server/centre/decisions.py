@@ -55,9 +55,9 @@ class Decision(Struct, frozen=True):
 
 
 def decide(connection: Connection, report_id: bytes, decision: Decision) -> store.Row:
-    """Move a report as an operator decided; `NotFoundError` if there is no such report, `TransitionError` if
-    the state does not follow the report's, `PreconditionError` if a report that failed a check is to be
-    confirmed: the check has shown that what it claims is not so."""
+    """Move a report as an operator decided; `NotFoundError` if there is no such report, `PreconditionError`
+    if the state does not follow the report's, or a report that failed a check is to be confirmed: the check
+    has shown that what it claims is not so."""
     row = store.find(connection, report_id)
     check_transition(row.state, decision.state, Cause.OPERATOR)
     if decision.state is State.CONFIRMED and row.outcome is Outcome.FAILED:

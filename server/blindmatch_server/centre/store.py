@@ -57,18 +57,14 @@ LEGAL: Final[Mapping[tuple[State, State], Cause]] = {
 """Every legal transition, and the one cause that may bring it about; all else is refused."""
 
 
-class TransitionError(PreconditionError):
-    """A report was to be moved to a state that does not follow its own, or by the wrong cause."""
-
-
 def check_transition(before: State, after: State, cause: Cause) -> None:
-    """Raise `TransitionError`, which names both states, unless `cause` may move `before` to `after`."""
+    """Raise `PreconditionError`, which names both states, unless `cause` may move `before` to `after`."""
     allowed = LEGAL.get((before, after))
     if allowed is None:
-        raise TransitionError("centre/move", f"a report that is {before} cannot become {after}", "state")
+        raise PreconditionError("centre/move", f"a report that is {before} cannot become {after}", "state")
     if allowed is not cause:
         rule = f"a report that is {before} becomes {after} through {allowed} alone"
-        raise TransitionError("centre/move", rule, "state")
+        raise PreconditionError("centre/move", rule, "state")
 
 
 class Submission(Redacted, Struct, frozen=True):
@@ -164,7 +160,7 @@ def next_received(connection: Connection) -> Submission | None:
 
 def record_checks(connection: Connection, report_id: bytes, assessment: Assessment, at_ms: int) -> Row:
     """Store what the checks found; the report is checked then. Raises `NotFoundError` if there is no such
-    report, and `TransitionError` if it was checked already."""
+    report, and `PreconditionError` if it was checked already."""
     check_transition(find(connection, report_id).state, State.CHECKED, Cause.CHECKS)
     outcome, reason = assessment.outcome
     facts = asdict(assessment.facts).items()

@@ -25,9 +25,6 @@ from blindmatch_server.curator.inspection import (
 from blindmatch_server.curator.rejects import Reason, rejects_path
 from blindmatch_server.curator.source import (
     FormatError,
-    ListBusyError,
     ListError,
     ListFileError,
-    NothingValidError,
-    SourceChangedError,
 )

@@ -27,7 +27,7 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.contract import EntryBatch
 from msgspec import Struct
 
-from blindmatch_server.curator.source import ListBusyError, ListError, ListFileError, SourceChangedError
+from blindmatch_server.curator.source import ListError, ListFileError
 from blindmatch_server.storage.files import drop_pages, hold, sync_folder
 
 MAGIC: Final = b"BMHLIST\0"
@@ -256,10 +256,9 @@ class Draft:
 
 @contextmanager
 def replacing(into: Path, onto: HashList | None) -> Iterator[None]:
-    """Hold the lock of the list file `into` while it is replaced; `ListBusyError` if another import has it;
-    `SourceChangedError` if `onto` was opened from `into`, and another import has replaced it since;
-    `ListError` if the folder cannot be written."""
-    busy = ListBusyError(f"another import writes {into.name}: wait for its end, then try again")
+    """Hold the lock of the list file `into` while it is replaced; `ListError` if another import has it, or
+    has replaced `into` since `onto` was opened from it, or the folder cannot be written."""
+    busy = ListError(f"another import writes {into.name}: wait for its end, then try again")
     with hold(_lock_path(into), busy, ListError):
         for path in _temporaries(into):  # left by killed imports; with the lock held, none of them runs
             path.unlink(missing_ok=True)
@@ -288,7 +287,7 @@ def _check_newest(into: Path, onto: HashList | None) -> None:
         return
     with open_list(into, verify=False) as newest:
         if newest.footer.digest() != onto.footer.digest():
-            raise SourceChangedError(f"another import has replaced {into.name} meanwhile: import once more")
+            raise ListError(f"another import has replaced {into.name} meanwhile: import once more")
 
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")

@@ -36,7 +36,7 @@ from blindmatch_server.curator.rejects import (
     count_ones,
     rejects_path,
 )
-from blindmatch_server.curator.source import ListError, NothingValidError, Origin, Source
+from blindmatch_server.curator.source import ListError, Origin, Source
 
 
 class Summary(Struct, frozen=True):
@@ -68,15 +68,15 @@ class Summary(Struct, frozen=True):
 def assemble(
     records: ImportRecords, into: Path, rng: Randomness, title: Title, onto: HashList | None
 ) -> Summary:
-    """Write what stands in `records` as the list file `into`; `NothingValidError` if nothing stands,
-    `ListError` if the file cannot be written.
+    """Write what stands in `records` as the list file `into`; `ListError` if nothing stands, or the file
+    cannot be written.
 
     `onto` is the list the records started from; its entries keep ids and salts. New entries get the next
     ids, in the order in which they came, and 16 bytes of `rng` each.
     """
     settled = records.settle()
     if not len(settled.entries):
-        raise NothingValidError(f"no entry would be left in {into.name}")
+        raise ListError(f"no entry would be left in {into.name}")
     kept = int(np.searchsorted(settled.entries, records.previous))
     listed = gathered(settled.hashes, settled.entries)
     ids, next_id = _ids(settled.entries, kept, onto)
@@ -154,9 +154,8 @@ def import_list(
 
     Raises:
         FormatError: if a source as a whole is not what its format says.
-        NothingValidError: if no source has a valid record; the side file is there then.
-        SourceChangedError: if a file changed meanwhile.
-        ListError: if a file cannot be read or written.
+        ListError: if no source has a valid record (the side file is there then), or a file changed meanwhile,
+            or cannot be read or written.
     """
     listed = list(origins) if isinstance(origins, Sequence) else [origins]
     provenance = Provenance()
@@ -226,7 +225,7 @@ def _check_any(rejects: RejectFile, name: str, read: int) -> None:
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejects.counts.most_common())
     rejects.publish()
     said = f"all {read} records were rejected: {reasons}" if read else "there are no records"
-    raise NothingValidError(f"nothing valid to import into {name}: {said}")
+    raise ListError(f"nothing valid to import into {name}: {said}")
 
 
 _BATCH: Final = 1 << 16
@@ -234,8 +233,8 @@ _RANDOM_BATCH: Final = 1 << 14
 
 
 def list_hashes(hashes: Rows, into: Path, rng: Randomness) -> Summary:
-    """Write a list of `hashes`, uint8 (n, 32); see `import_list`; `ListError` for another shape or type, or
-    if the file cannot be written; `NothingValidError` if none is valid.
+    """Write a list of `hashes`, uint8 (n, 32); see `import_list`; `ListError` for another shape or type, if
+    none is valid, or if the file cannot be written.
 
     A hash that is all zero or out of balance is rejected, its record number being its row's from 1 on.
     """
@@ -287,8 +286,8 @@ def list_pictures(
     onto: HashList | None = None,
     progress: Progress = no_progress,
 ) -> Summary:
-    """Write a list of the pictures' hashes, or add them to the list `onto`; see `import_list`;
-    `NothingValidError` if none is valid, `ListError` if a file cannot be read or written.
+    """Write a list of the pictures' hashes, or add them to the list `onto`; see `import_list`; `ListError` if
+    none is valid, or a file cannot be read or written.
 
     A picture that cannot be decoded, or has a PDQ quality below 50, is rejected. `progress` gets pictures.
     """

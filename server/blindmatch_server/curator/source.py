@@ -18,18 +18,6 @@ class FormatError(ListError):
     """A source as a whole is not what its format says; single bad records are rejected instead."""
 
 
-class NothingValidError(ListError):
-    """A source has not one valid record."""
-
-
-class SourceChangedError(ListError):
-    """A source changed while it was being imported."""
-
-
-class ListBusyError(ListError):
-    """Another import is replacing the same list."""
-
-
 class ListFileError(ListError):
     """A list file is truncated, altered, of another version or no list file at all."""
 
@@ -101,11 +89,11 @@ class Source:
         self.offset -= len(data)
 
     def finish(self) -> str:
-        """SHA-256 of all that was read, in hex; `SourceChangedError` if the file was changed or replaced
-        since it was opened."""
+        """SHA-256 of all that was read, in hex; `ListError` if the file was changed or replaced since it was
+        opened."""
         digest = self._digest.hexdigest()
         if self._path is not None and not self._unchanged(digest):
-            raise SourceChangedError(f"{self.name} changed while it was being imported: import it again")
+            raise ListError(f"{self.name} changed while it was being imported: import it again")
         return digest
 
     def _unchanged(self, digest: str) -> bool:

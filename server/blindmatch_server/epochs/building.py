@@ -34,10 +34,9 @@ from blindmatch_server.epochs.published import (
     LEAF,
     OWN,
     SIGNED,
-    BuildRunningError,
     Contents,
-    EpochPublishedError,
     Publication,
+    PublicationError,
     current_epoch,
     open_publication,
     read_signed,
@@ -186,7 +185,7 @@ def publish(job: Job, rng: Randomness) -> Publication:
     with storage(f"making {folder.name}"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     epoch = job.plan.draft.epoch
-    busy = BuildRunningError(f"another build works in {folder.name}: wait for its end, then try again")
+    busy = PublicationError(f"another build works in {folder.name}: wait for its end, then try again")
     with hold(folder / LOCK, busy, StorageError):
         build = folder / f".build-{epoch}"
         for stale in set(folder.glob(".build-*")) - {build}:  # with the lock held, none of them is running
@@ -210,9 +209,9 @@ def _renamed_before(folder: Path, build: Path, plan: Plan) -> bool:
     if (folder / str(epoch)).exists():
         if build.is_dir() and (served == epoch or plan.continues(Plan.read(build))):
             return True
-        raise EpochPublishedError(f"epoch {epoch} is published already in {folder.name}")
+        raise PublicationError(f"epoch {epoch} is published already in {folder.name}")
     if epoch <= served:
-        raise EpochPublishedError(f"epoch {epoch} is not later than the one served, {served}")
+        raise PublicationError(f"epoch {epoch} is not later than the one served, {served}")
     return False
 
 
@@ -335,8 +334,7 @@ def publish_epoch(
         rng: gives the 32-byte seed of everything random in the build.
 
     Raises:
-        BuildRunningError: if another build works in the folder.
-        EpochPublishedError: if the epoch is there already, or a later one.
+        PublicationError: if another build works in the folder, or the epoch is there already, or a later one.
         StorageError: if the file system refuses; what was computed stays for the next call.
         DesignError: if the list or the parameters cannot be served, or the list changes meanwhile.
     """
@@ -364,7 +362,7 @@ def publish_update(
 
     def run(out: FolderWorkspace, stream: Randomness, watch: bm.Progress) -> bm.Published:
         if (served := current_epoch(how.folder)) != previous:
-            raise EpochPublishedError(f"epoch {previous} is not the one served, {served}")
+            raise PublicationError(f"epoch {previous} is not the one served, {served}")
         return how.design.update(base.every_file(), adds, removes, out, stream, how.executor, watch)
 
     parameters = bm.SetParameters(previous + 1, base.parameters)

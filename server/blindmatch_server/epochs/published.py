@@ -51,14 +51,6 @@ class PublicationError(BlindmatchError):
     """An epoch cannot be published or opened."""
 
 
-class BuildRunningError(PublicationError):
-    """Another build works in the same folder."""
-
-
-class EpochPublishedError(PublicationError):
-    """The epoch is published already; an epoch is never replaced."""
-
-
 class NoPublicationError(PublicationError):
     """There is no such epoch, or none at all."""
 

@@ -162,7 +162,8 @@ class Log:
 
     async def append(self, request: wire.AppendRequest, call: endpoint.Call) -> wire.LogProof:
         """Append a leaf at the end, or find it where it was appended before; with the proof.
-        `PreconditionError` also if the log has lost leaves, `HostError` if too few witnesses can tell."""
+        `PreconditionError` also if the log has lost leaves, `UnavailableError` if too few witnesses can
+        tell."""
         stream = self._stream(request.origin, APPEND)
         if call.caller is None or call.caller.kind not in stream.rule.appenders:
             raise errors.ForbiddenError(APPEND, "is not the caller's to append to", "origin")

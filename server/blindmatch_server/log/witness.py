@@ -56,7 +56,7 @@ from msgspec import Struct, field
 from blindmatch_server.hosting.authority import Credentials, Identity, Kind
 from blindmatch_server.hosting.endpoint import Call, Line, Method, channel_to
 from blindmatch_server.hosting.event_log import Clock, EventLog
-from blindmatch_server.storage.errors import ForbiddenError, HostError, PreconditionError, StateError
+from blindmatch_server.storage.errors import ForbiddenError, PreconditionError, StateError, UnavailableError
 from blindmatch_server.storage.files import replace_file, storage, sync_folder
 
 KnownLog = Callable[[str], VerifierKey | None]
@@ -191,15 +191,17 @@ class Cosigning(Struct):
 
     async def check_newest(self, note: Note, nodes: Nodes) -> None:
         """See that no checkpoint that a quorum may have cosigned is longer than this one, or of another tree;
-        `PreconditionError` if a witness has kept such a one, `HostError` if those that give no answer may be
-        a quorum."""
+        `PreconditionError` if a witness has kept such a one, `UnavailableError` if those that give no answer
+        may be a quorum."""
         answers = await self._answers(note, nodes, "not-compared")
         if other := [one.name for one, found in answers if isinstance(found, OtherTreeError)]:
             raise PreconditionError(APPEND, f"{', '.join(other)} kept {_OTHER}")
         silent = {one.key.name: (one, found) for one, found in answers if isinstance(found, Exception)}
         if self.quorum(silent.keys()):
             names = ", ".join(f"{one.name} ({_words(found)})" for one, found in silent.values())
-            raise HostError(APPEND, f"no cosignature of {names}, who may have cosigned more: it must first")
+            raise UnavailableError(
+                APPEND, f"no cosignature of {names}, who may have cosigned more: it must first"
+            )
 
     async def _answers(
         self, note: Note, nodes: Nodes, event: str

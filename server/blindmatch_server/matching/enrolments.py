@@ -35,6 +35,7 @@ from blindmatch_server.storage.errors import (
 from blindmatch_server.storage.files import sync_folder
 
 STEP: Final = "matching/enrol"
+_OTHER_KEY: Final = "must be that of the epoch in force"
 _PART: Final = ".part"
 _NAME_BYTES: Final = 16
 _MOST_DECODED: Final = 4
@@ -52,11 +53,6 @@ class NotEnrolledError(PreconditionError):
         return type(self), ()
 
 
-class OtherKeyError(PreconditionError):
-    """An enrolment belongs to another key than the one in force."""
-
-    def __init__(self) -> None:
-        super().__init__(STEP, "must be that of the epoch in force", "key")
 
 
 class Enrolments:
@@ -97,7 +93,7 @@ class Enrolments:
         if role not in self._design.enrolments or role not in epoch.roles:
             raise NotFoundError(STEP, "takes no enrolment here", "role")
         if head.key != epoch.enrolment_key:
-            raise OtherKeyError()
+            raise PreconditionError(STEP, _OTHER_KEY, "key")
         most = min(self._most_bytes, most_bytes(*self._design.enrolments[role]))
         if not 1 <= head.size <= most:
             raise ProtocolError(STEP, f"must be 1 to {most} bytes", "size")
@@ -124,7 +120,7 @@ class Enrolments:
 
         Raises:
             OutOfRangeError: if the offset is not what was received.
-            OtherKeyError: if it was forgotten meanwhile, as another key is in force.
+            PreconditionError: if it was forgotten meanwhile, as another key is in force.
             ProtocolError: if bytes are missing, left over or other than the digest's, or are no message that
                 the role takes. Missing ones may still come; else nothing of it is kept.
         """
@@ -138,7 +134,7 @@ class Enrolments:
             await asyncio.to_thread(self._finish, Role(head.role), part)
         held = await asyncio.to_thread(self.state, head, account)
         if held.sha256 != head.sha256:
-            raise OtherKeyError()
+            raise PreconditionError(STEP, _OTHER_KEY, "key")
         return held
 
     def _begin(self, part: Path, offset: int) -> None:

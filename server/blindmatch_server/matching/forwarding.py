@@ -145,8 +145,8 @@ class Forwarder:
         self._open.clear()
 
     async def ask(self, head: wire.Envelope, body: bytes, slot_seconds: float = 0.0) -> bytes:
-        """The reply of the role's host to `body`, under the fields of `head` that it must see; `HostError` if
-        the host refused, cannot be reached or answers something else than a reply; always the same.
+        """The reply of the role's host to `body`, under the fields of `head` that it must see;
+        `UnavailableError`, always the same, if it refused, cannot be reached or answers no reply.
 
         Args:
             slot_seconds: of the time slot that it waits for the end of; 0: it goes on at once.
@@ -163,9 +163,9 @@ class Forwarder:
                 return await ask(channel, first, body)
         except grpc.aio.AioRpcError as error:
             await self._failed(host, error)
-            raise errors.HostError(EXCHANGE, NO_REPLY) from None
+            raise errors.UnavailableError(EXCHANGE, NO_REPLY) from None
         except ProtocolError as error:
-            raise errors.HostError(EXCHANGE, NO_REPLY) from error
+            raise errors.UnavailableError(EXCHANGE, NO_REPLY) from error
 
     async def _slot_ends(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -200,7 +200,7 @@ class Forwarder:
         if host not in self._open:
             address = await asyncio.to_thread(self._carrying.find, host)
             if not address:
-                raise errors.HostError(EXCHANGE, NO_REPLY)
+                raise errors.UnavailableError(EXCHANGE, NO_REPLY)
             self._open.setdefault(host, channel_to(host, address, self._carrying.credentials))
         return self._open[host]
 

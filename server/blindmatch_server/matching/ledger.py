@@ -188,14 +188,6 @@ def _spent(connection: Connection, key: bytes, account: str) -> Spent:
 _BUDGET: Final = "matching/budget"
 
 
-class BudgetError(QuotaError):
-    """The evaluations under a key are used up, for this account or for all."""
-
-
-class KeyExpiredError(PreconditionError):
-    """The key of the epoch in force must not be used any more."""
-
-
 class Budget:
     """Enforces the limits of keys; belongs to one event loop."""
 
@@ -205,16 +197,16 @@ class Budget:
         self._log = log
 
     async def check(self, account: str, limits: KeyLimits) -> None:
-        """Refuse a body that its account may not send, before any work is done for it; `KeyExpiredError` if
-        the key's time is over, `BudgetError` if the account, or all together, would exceed their
+        """Refuse a body that its account may not send, before any work is done for it; `PreconditionError` if
+        the key's time is over, `QuotaError` if the account, or all together, would exceed their
         evaluations."""
         if limits.expires is not None and self._clock() >= limits.expires:
-            raise KeyExpiredError(_BUDGET, f"the key expired at {_date(limits.expires)}: a new set is due")
+            raise PreconditionError(_BUDGET, f"the key expired at {_date(limits.expires)}: a new set is due")
         if limits.per_account is not None or limits.in_all is not None:
             _check(await self._ledger.spent(limits.key, account), limits)
 
     async def spend(self, account: str, limits: KeyLimits) -> None:
-        """Count a body; when this returns, that is on disk. Raises `BudgetError` as `check`:
+        """Count a body; when this returns, that is on disk. Raises `QuotaError` as `check`:
         others may have spent since. Nothing is counted then."""
         if limits.per_account is not None or limits.in_all is not None:
             spent = await self._ledger.spend(limits.key, account, limits.cost, partial(_check, limits=limits))
@@ -226,9 +218,9 @@ class Budget:
 
 def _check(spent: Spent, limits: KeyLimits) -> None:
     if limits.per_account is not None and spent.by_account + limits.cost > limits.per_account:
-        raise BudgetError(_BUDGET, f"this account has used {_share(spent.by_account, limits.per_account)}")
+        raise QuotaError(_BUDGET, f"this account has used {_share(spent.by_account, limits.per_account)}")
     if limits.in_all is not None and spent.in_all + limits.cost > limits.in_all:
-        raise BudgetError(_BUDGET, f"all accounts have used {_share(spent.in_all, limits.in_all)}")
+        raise QuotaError(_BUDGET, f"all accounts have used {_share(spent.in_all, limits.in_all)}")
 
 
 def _share(used: int, most: int) -> str:

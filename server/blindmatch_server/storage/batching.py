@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from blindmatch_server.storage.errors import DrainingError, QuotaError
+from blindmatch_server.storage.errors import QuotaError, UnavailableError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -94,12 +94,12 @@ class Batcher(Struct, Generic[T, R], dict=True, eq=False):
             account: for whom; see `FairQueue`. Without accounts, first come is first served.
 
         Raises:
-            DrainingError: after `close`.
+            UnavailableError: after `close`.
             QuotaError: if too many wait.
             Exception: what `work` raised or returned for it.
         """
         if self._closed:
-            raise DrainingError("server", "is shutting down")
+            raise UnavailableError("server", "is shutting down")
         if self._waiting.waiting >= self.most_waiting:
             raise QuotaError("server", "is too busy: try again later")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()

@@ -78,8 +78,8 @@ class QuotaError(RefusedError):
     status = "RESOURCE_EXHAUSTED"
 
 
-class HostError(RefusedError):
-    """Another server, which a body was forwarded to, refused it or cannot be asked."""
+class UnavailableError(RefusedError):
+    """Another server that is needed refused or cannot be asked, or this one is shutting down."""
 
     status = "UNAVAILABLE"
 
@@ -102,12 +102,6 @@ class SlowError(RefusedError):
     """The caller did not send, or did not take, in time."""
 
     status = "DEADLINE_EXCEEDED"
-
-
-class DrainingError(RefusedError):
-    """The server is shutting down."""
-
-    status = "UNAVAILABLE"
 
 
 class StateError(BlindmatchError):

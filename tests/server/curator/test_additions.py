@@ -10,7 +10,6 @@ import pytest
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_server.curator import (
     ListError,
-    NothingValidError,
     Reason,
     inspect,
     list_hashes,
@@ -57,7 +56,7 @@ def test_a_matrix_of_another_shape_is_refused(rng: Any, into: Path, shape: tuple
 
 
 def test_no_hashes_at_all_is_an_error(rng: Any, into: Path) -> None:
-    with pytest.raises(NothingValidError):
+    with pytest.raises(ListError):
         list_hashes(np.zeros((0, 32), np.uint8), into, rng)
 
 

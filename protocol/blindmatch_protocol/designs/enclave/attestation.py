@@ -21,12 +21,12 @@ from importlib.util import find_spec
 from typing import Annotated, Final
 
 from msgspec import Struct
-from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
+from nacl.signing import SigningKey
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.errors import DesignError, ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.crypto.ed25519 import is_signature
 from blindmatch_protocol.crypto.hpke import OVERHEAD, TAG_BYTES, public_key
 from blindmatch_protocol.group.rows import expand
 from blindmatch_protocol.messages.content import padded_attachment_length
@@ -177,10 +177,8 @@ class Policy(Struct, frozen=True):
     def check(self, quote: Quote, nonce: bytes) -> None:
         """Take a quote for the nonce that was asked with, or refuse it by a `ProtocolError` that names
         the field that is not as it must be."""
-        try:
-            VerifyKey(self.platform_key).verify(_covered(quote), quote.signature)
-        except (BadSignatureError, ValueError):
-            raise ProtocolError(Quote.NAME, "must be the pinned platform's", "signature") from None
+        if not is_signature(self.platform_key, _covered(quote), quote.signature):
+            raise ProtocolError(Quote.NAME, "must be the pinned platform's", "signature")
         if not compare_digest(quote.nonce, nonce):
             raise ProtocolError(Quote.NAME, "must be the one that was asked with", "nonce")
         if quote.epoch != self.epoch:

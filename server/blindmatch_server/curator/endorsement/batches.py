@@ -8,7 +8,6 @@ A set file (docs/set-format.md): hashes, ids and salts of all batches, one after
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from io import BytesIO
 from typing import ClassVar, Final, Self
 
@@ -22,11 +21,10 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import EntryBatch, Info
 from blindmatch_protocol.contract.publishing import HASH_BYTES, SALT_BYTES, HeldEntries, joined
 from blindmatch_protocol.contract.steps import SIGNATURE_BYTES
+from blindmatch_protocol.crypto.ed25519 import is_signature
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from blindmatch_protocol.sets.plain_list import KIND_HASHES, KIND_IDS, KIND_SALTS
 from msgspec import Struct, field
-from nacl.exceptions import BadSignatureError
-from nacl.signing import VerifyKey
 
 from blindmatch_server.curator.source import ListError
 from blindmatch_server.storage.files import Ed25519Key
@@ -224,11 +222,8 @@ class SignedProposal(Struct, frozen=True):
 def check_submission(keys: Iterable[bytes], deployment: bytes, digest: str, signature: bytes) -> None:
     """Make sure that the holder of one of `keys` submitted the list with a digest to this deployment;
     `EndorsementError` if not."""
-    for key in keys:
-        with suppress(BadSignatureError, ValueError):
-            VerifyKey(key).verify(_submitted(deployment, digest), signature)
-            return
-    raise EndorsementError("a submission must be signed by its organisation for this deployment")
+    if not any(is_signature(key, _submitted(deployment, digest), signature) for key in keys):
+        raise EndorsementError("a submission must be signed by its organisation for this deployment")
 
 
 def _submitted(deployment: bytes, digest: str) -> bytes:

@@ -27,7 +27,7 @@ from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.build import best_share
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.matching import ledger
-from blindmatch_server.matching.ledger import Budget, BudgetError, MatcherStore
+from blindmatch_server.matching.ledger import Budget, MatcherStore, QuotaError
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
@@ -150,7 +150,7 @@ async def _asked(path: Path, limits: KeyLimits, accounts: int) -> list[int]:
     for number in range(accounts):
         granted.append(0)
         for _ in range(ALONE // limits.cost + PAST):
-            with suppress(BudgetError):
+            with suppress(QuotaError):
                 await allowance.check(f"mallory-{number}", limits)
                 await allowance.spend(f"mallory-{number}", limits)
                 granted[-1] += limits.cost
