@@ -24,8 +24,8 @@ from blindmatch_client.epochs.trusted import Doubt
 from blindmatch_client.errors import DeviceError, RefusedError, ServiceError, StoreError
 from blindmatch_client.matching.matching import EPOCH_MOVED, MatchingClient
 from blindmatch_client.messages.contacts import Contacts
-from blindmatch_client.messages.messages import MESSAGE_ID_BYTES, Messages, check_provable, prove_absence
 from blindmatch_client.messages.messages import Flushed as Flushed
+from blindmatch_client.messages.messages import Messages, check_provable, prove_absence
 from blindmatch_client.messages.messages import OutcomeKind as OutcomeKind
 from blindmatch_client.messages.messages import Sent as Sent
 from blindmatch_client.messages.messages import Standing as Standing
@@ -63,7 +63,7 @@ class Device(Messages):
         self._base = base
         self._keeper = keeper
         self._files = Files(base.folder / "attachments")
-        self._outbox = Outbox(base.store, base.design)
+        self._outbox = Outbox(base.store, base.design, base.rng)
         self._relay = RelayClient(base.egress, clear=not base.design.info.end_to_end)
         self._reporting = Reporting(base, keeper, self._files)
         configured = {centre.account: centre.notices} if centre else {}
@@ -226,7 +226,7 @@ class Device(Messages):
 
     def _requeue(self, peer: str) -> None:
         if self._base.design.info.end_to_end:
-            self._outbox.requeue(peer, lambda: self._base.rng.take(MESSAGE_ID_BYTES))
+            self._outbox.requeue(peer)
 
     def receive(
         self, wait_ms: int = 0, on_complete: Callable[[int], None] = lambda count: None
@@ -257,10 +257,10 @@ class Device(Messages):
 
     def standing(self) -> Standing:
         """Queued messages, reports, and complaint outcomes. Nothing is sent."""
-        waiting, reports = self._outbox.count(), tuple(self._reporting.standing())
         record, complaints = self._matcher.record, tuple(self.complaints.all())
         doubts, evidence = (self.distrust, self.log_distrust), tuple(record.evidence())
-        vouchers = self._reporting.vouchers()
+        waiting, vouchers = self._outbox.count(), self._reporting.vouchers()
+        reports = self._reporting.standing()
         return Standing(*doubts, record.newest(), evidence, waiting, vouchers, reports, complaints)
 
     def prove_absence(self, recipient: str, data: bytes) -> AbsenceProof:

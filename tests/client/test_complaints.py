@@ -157,4 +157,4 @@ def test_a_notice_under_a_cover_schedule_says_that_the_report_waits_for_slots(wo
     assert "as soon as the centre can be reached" not in sent.notice
     assert "A complaint leaves at once: whoever watches this device's traffic can see it." in sent.notice
     (report,) = alice.device.standing().reports
-    assert (report.report_id, report.received_at_ms) == (sent.report_id, None)
+    assert (report.report_id, report.received_at_ms) == (sent.report_id, 0)

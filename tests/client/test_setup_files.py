@@ -10,7 +10,8 @@ from typing import NamedTuple
 import grpc
 import pytest
 from blindmatch_client.egress import Egress, Recorder
-from blindmatch_client.epochs.setup import SetupFiles, SetupStore
+from blindmatch_client.epochs.setup import SetupStore
+from blindmatch_client.epochs.trusted import SetupFiles
 from blindmatch_client.errors import MisbehavedError, ServiceUnavailableError
 from blindmatch_protocol.codec.errors import SetFileError
 from blindmatch_protocol.contract import Party

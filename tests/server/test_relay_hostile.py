@@ -314,7 +314,7 @@ async def test_calls_of_one_account_take_turns_and_those_of_another_do_not_wait_
 
 
 def test_a_relay_gives_accounts_turns_in_all_calls_with_one_reply() -> None:
-    methods = Relay(Any, Any, RelayLimits(), time.time).methods()  # type: ignore[arg-type]
+    methods = Relay(Any, Any, RelayConfig(Path()), time.time).methods()  # type: ignore[arg-type]
     short = [methods[name].turns for name in ("Register", "FetchBundle", "Send", "Acknowledge")]
     assert short[0] is not None and all(turns is short[0] for turns in short)
 

@@ -32,8 +32,8 @@ from blindmatch_server.hosting.serving import Health, Reflection
 from blindmatch_server.log.service import Log
 from blindmatch_server.log.witness import Witness
 from blindmatch_server.matching.answering import MatchingLimits
-from blindmatch_server.matching.service import MatchingService
-from blindmatch_server.relay.service import Relay
+from blindmatch_server.matching.service import MatchingConfig, MatchingService
+from blindmatch_server.relay.service import Relay, RelayConfig
 from blindmatch_server.relay.store import RelayLimits
 from blindmatch_server.storage.errors import RefusedError
 from blindmatch_simulations.testbed.deployment.registry import all_designs
@@ -144,12 +144,12 @@ def services() -> list[Service]:
     """Every service of a server, for its methods alone: what it works with is missing."""
     nothing: Any = None
     design = all_designs()["oprf-psi"].design
-    matching = [nothing] * 6 + [MatchingLimits()] + [nothing] * 2
+    matching = MatchingConfig(design, nothing, Path())
     retention = Retention(nothing, 0, nothing, nothing, nothing)
     centre: list[Any] = [nothing] * 6 + [retention, nothing, CentreConfig(Path(), Path()), nothing]
     return [
-        MatchingService(design, *matching),
-        Relay(nothing, nothing, RelayLimits(), nothing),
+        MatchingService(matching, *([nothing] * 7)),
+        Relay(nothing, nothing, RelayConfig(Path()), nothing),
         Centre(*centre),
         Log(nothing, nothing, nothing, nothing),
         Witness(Path(), nothing, nothing, Party.MATCHER, nothing),

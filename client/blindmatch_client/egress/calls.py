@@ -165,9 +165,14 @@ _ADVICE: Final = {
 }
 
 
-def translate(party: Party, error: grpc.RpcError) -> errors.ServiceError:
+def translate(party: Party, error: Exception) -> errors.ServiceError:
     """The error of this room that stands for `error` of a call to `party`."""
-    return failure(party, *_status(error))
+    import grpc
+
+    if not isinstance(error, grpc.Call):  # what is raised is both, which the types do not say
+        return failure(party, "UNKNOWN")
+    wait = dict(error.trailing_metadata() or ()).get(RETRY_AFTER)
+    return failure(party, error.code().name, error.details() or "", milliseconds(wait))
 
 
 def failure(
@@ -180,16 +185,6 @@ def failure(
         return errors.ServiceUnavailableError(party, _UNAVAILABLE[code])
     advice = _ADVICE.get(code, "asking again will not help")
     return errors.RefusedError(party, code, printable(detail), advice, retry_after_ms)
-
-
-def _status(error: object) -> tuple[str, str, int | None]:
-    """What a failed call raises is both an error and the call itself; the types do not say so."""
-    import grpc
-
-    if not isinstance(error, grpc.Call):
-        return "UNKNOWN", "", None
-    trailing = dict(error.trailing_metadata() or ())
-    return error.code().name, error.details() or "", milliseconds(trailing.get(RETRY_AFTER))
 
 
 def milliseconds(text: str | bytes | None) -> int | None:

@@ -77,14 +77,11 @@ class Channels:
     again after a call found nobody there, since a server may come back at another address."""
 
     def __init__(self, endpoints: Mapping[Party, Endpoint], credentials: Credentials) -> None:
-        self._endpoints = endpoints
+        self.endpoints = endpoints
         self._credentials = credentials
         self._lock = threading.Lock()
         self._open: dict[Party, _Opened] = {}
         self._doubted: set[Party] = set()
-
-    def knows(self, party: Party) -> bool:
-        return party in self._endpoints
 
     def to(self, party: Party) -> grpc.Channel:
         """The channel to `party`; `UnreachedError` if the device was given no address for it, or knows that
@@ -113,10 +110,10 @@ class Channels:
             self._open.clear()
 
     def _opened(self, party: Party) -> _Opened:
-        if party not in self._endpoints:
+        if party not in self.endpoints:
             raise errors.UnreachedError(party, "cannot be reached: no address for it is known here")
         if party not in self._open or party in self._doubted:
-            endpoint, before = self._endpoints[party], self._open.get(party)
+            endpoint, before = self.endpoints[party], self._open.get(party)
             # at another address the old channel is closed: calls on it have no server any more
             if before is None or before.endpoint != endpoint:
                 self._open[party] = _Opened(endpoint, self._connect(party, endpoint))
@@ -225,7 +222,7 @@ class Egress:
         self.recorder = recorder
 
     def knows(self, party: Party) -> bool:
-        return self._channels.knows(party)
+        return party in self._channels.endpoints
 
     def close(self) -> None:
         self._channels.close()
@@ -256,7 +253,14 @@ class Egress:
             channel, entry = self._channels.to(call.party), self._entry(call)
             rpc: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(call.method.path)
             parts = (_sent(call, entry, request) for request in requests())
-            return _consumed(call, entry, rpc(parts, timeout=call.deadline_s), consume)
+            replies = rpc(parts, timeout=call.deadline_s)
+            try:
+                return consume(_replies(call, entry, replies))
+            except BaseException:
+                entry.failed = True
+                raise
+            finally:
+                replies.cancel()  # whatever `consume` has left unread
 
         return self._attempts(call, attempt)
 
@@ -361,17 +365,6 @@ def _only(call: Call[Q, P], replies: Iterator[P]) -> P:
     if len(found) != 1:
         raise errors.MisbehavedError(call.party, "there is one reply")
     return found[0]
-
-
-def _consumed(call: Call[Q, P], entry: Entry, rpc: Any, consume: Callable[[Iterator[P]], T]) -> T:
-    """Let `consume` have the replies; whatever it leaves unread is cancelled."""
-    try:
-        return consume(_replies(call, entry, rpc))
-    except BaseException:
-        entry.failed = True
-        raise
-    finally:
-        rpc.cancel()
 
 
 def _replies(call: Call[Q, P], entry: Entry, rpc: Any) -> Iterator[P]:

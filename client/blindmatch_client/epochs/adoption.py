@@ -30,9 +30,9 @@ from msgspec.structs import replace
 from blindmatch_client.egress import Call
 from blindmatch_client.egress.calls import DESCRIBE
 from blindmatch_client.epochs import trusted
-from blindmatch_client.epochs.setup import SetupFiles, SetupStore
+from blindmatch_client.epochs.setup import SetupStore
 from blindmatch_client.epochs.transparency import LogView, Seen
-from blindmatch_client.epochs.trusted import Held
+from blindmatch_client.epochs.trusted import Held, SetupFiles
 from blindmatch_client.errors import EpochRefusedError, MisbehavedError
 from blindmatch_client.settings import Base
 from blindmatch_client.store.store import Store
@@ -126,7 +126,9 @@ class AdoptionRecord:
 
         Past `MOST_ROWS` of its kind it is dropped, unless its kind is always kept.
         """
-        if found.kind not in trusted.ALWAYS_KEPT and self._count(found.kind) >= MOST_ROWS:
+        count = "SELECT count(*) FROM evidence WHERE (design, kind) = (?, ?)"
+        (held,) = self._store.one(count, self._design, str(found.kind)) or (0,)
+        if found.kind not in trusted.ALWAYS_KEPT and held >= MOST_ROWS:
             return
         self._store.run(
             "INSERT OR IGNORE INTO evidence VALUES (?1, ?2, ?3, ?4, ?5, sealed(?6, 'evidence.words', ?1),"
@@ -140,12 +142,6 @@ class AdoptionRecord:
             found.shown,
             found.held,
         )
-
-    def _count(self, kind: trusted.Kind) -> int:
-        row = self._store.one(
-            "SELECT count(*) FROM evidence WHERE (design, kind) = (?, ?)", self._design, str(kind)
-        )
-        return int(row[0]) if row else 0
 
     def evidence(self) -> list[trusted.Evidence]:
         rows = self._store.all(
@@ -244,10 +240,8 @@ class Adoption:
         self._demands = trusted.Demands(
             base.design, party, base.config.curator, trusted.Endorsing.of(base.config)
         )
-        self._egress = base.egress
-        self._record, self._transparency, self._store = record, transparency, base.store
+        self._base, self._record, self._transparency = base, record, transparency
         self._setups = SetupStore(base.folder / "setup", base.design)
-        self._clock_ms = base.clock_ms
 
     def here(self) -> Opened | None:
         """The adopted epoch, if it is whole and has no fault; nobody is asked."""
@@ -276,7 +270,7 @@ class Adoption:
         with self._noting():
             call = Call(self._demands.party, DESCRIBE, Purpose.SETUP, idempotent=True)
             request = pb.DescribeRequest(tree_sizes=self._transparency.view.sizes())
-            described, now = self._egress.unary(call, request), self._clock_ms() // 1000
+            described, now = self._base.egress.unary(call, request), self._base.clock_ms() // 1000
             manifest = offer.take_manifest(described.manifest)
             offer.check_order(self._record.held(manifest), now)
             offer.check_log(described, self._transparency.view, now)
@@ -285,7 +279,7 @@ class Adoption:
             self._transparency.keep(offer.seen)
             return self._open(offer.signed, files)
         with self._noting(offer.signed):
-            files = self._setups.complete(manifest, self._egress, self._demands.party)
+            files = self._setups.complete(manifest, self._base.egress, self._demands.party)
             offer.check_files(files.files, self._before(manifest.epoch))
             if self._demands.endorsing is not None:
                 self._record.note_endorsed(manifest.epoch, self._demands.endorsing.terms.policy.digest)
@@ -293,7 +287,7 @@ class Adoption:
             offer.check_setup(opened.setup)
         signed, seen = offer.trusted
         reach("setup.adopt.before")
-        with self._store.transaction():
+        with self._base.store.transaction():
             self._record.adopt(signed)
             self._transparency.keep(seen)
         reach("setup.adopt.after")
@@ -303,7 +297,7 @@ class Adoption:
     def fail(self, epoch: int, error: BlindmatchError) -> EpochRefusedError:
         """Ask nothing more with an epoch that failed in use; durable on return. What every picture gets."""
         words = f"the set of epoch {epoch} failed on this device ({error}). {_NEWER}"
-        self._record.fail(trusted.Evidence(trusted.Kind.FAULT, epoch, words, self._clock_ms()))
+        self._record.fail(trusted.Evidence(trusted.Kind.FAULT, epoch, words, self._base.clock_ms()))
         return EpochRefusedError(words)
 
     def _adopted_files(self, epoch: int) -> SetupFiles | None:
@@ -339,17 +333,17 @@ class Adoption:
 
     def _note(self, kind: trusted.Kind, epoch: int, words: str, shown: bytes, held: bytes = b"") -> None:
         """Keep evidence; and doubt whoever offered it, where that is to blame."""
-        self._record.keep(trusted.Evidence(kind, epoch, words, self._clock_ms(), shown[:SIGNED_MOST], held))
+        now = self._base.clock_ms()
+        self._record.keep(trusted.Evidence(kind, epoch, words, now, shown[:SIGNED_MOST], held))
         if kind in trusted.TELLING:
             self._record.doubt(trusted.TELLING[kind], words)
 
-    def _before(self, epoch: int) -> trusted.Before | None:
+    def _before(self, epoch: int) -> SetupFiles | None:
         """What the endorsements of an epoch are held against: the one before, if it is here."""
         newest = None if self._demands.endorsing is None else self._record.newest()
         if newest is None or newest.epoch >= epoch or not self._is_endorsed(newest.epoch):
             return None
-        held = self._setups.whole(newest.signed.manifest)
-        return None if held is None else trusted.Before(held.epoch, held.files)
+        return self._setups.whole(newest.signed.manifest)
 
     def _is_endorsed(self, epoch: int) -> bool:
         mine = self._demands.endorsing

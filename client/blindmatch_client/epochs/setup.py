@@ -16,14 +16,13 @@ import mmap
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from blindmatch_protocol.codec import Buffer
 from blindmatch_protocol.codec.errors import SetFileError
-from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import AnyDesign, Buffers, Party
+from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest, ManifestFile
 from blindmatch_protocol.messages.parts import PART, Joiner
@@ -33,6 +32,7 @@ from msgspec import Struct
 
 from blindmatch_client.egress import Call, Egress, received
 from blindmatch_client.egress.calls import FETCH_SETUP
+from blindmatch_client.epochs.trusted import SetupFiles
 from blindmatch_client.errors import MisbehavedError
 from blindmatch_client.store.store_file import sync_folder
 from blindmatch_client.trace import Purpose
@@ -41,13 +41,6 @@ FETCH_DEADLINE_S: Final = 600.0
 MOST_SETUP_BYTES: Final = 64 << 30
 _CHECKED: Final = "checked.json"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
-
-
-class SetupFiles(Redacted, Struct, frozen=True):
-    """An epoch's files as read-only memory maps."""
-
-    epoch: int
-    files: Buffers
 
 
 class SetupStore:
@@ -139,19 +132,16 @@ class _Source(Struct, frozen=True):
         def request() -> pb.SetupRequest:
             return pb.SetupRequest(epoch=self.epoch, name=file.name, offset=path.stat().st_size)
 
-        if path.stat().st_size < file.size:
-            call = Call(self.party, FETCH_SETUP, Purpose.SETUP, None, True, FETCH_DEADLINE_S)
-            self.egress.stream(call, request, self._writer(path, file))
-        _sync_file(path)
-
-    def _writer(self, path: Path, file: ManifestFile) -> Callable[[Iterator[pb.Part]], None]:
         def write(parts: Iterator[pb.Part]) -> None:
             with path.open("ab") as out:
                 joiner = Joiner(PART, file.size, "set-up file", file.size, out.tell())
                 for data in received(self.party, joiner, parts):
                     out.write(data)
 
-        return write
+        if path.stat().st_size < file.size:
+            call = Call(self.party, FETCH_SETUP, Purpose.SETUP, None, True, FETCH_DEADLINE_S)
+            self.egress.stream(call, request, write)
+        _sync_file(path)
 
 
 def _is_whole(folder: Path, manifest: EpochManifest) -> bool:

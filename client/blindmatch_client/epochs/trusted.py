@@ -193,8 +193,8 @@ class Held(Struct, frozen=True):
     digests: Mapping[int, bytes]
 
 
-class Before(Redacted, Struct, frozen=True):
-    """An epoch that is on this device when the next one is offered."""
+class SetupFiles(Redacted, Struct, frozen=True):
+    """An epoch's files as read-only memory maps."""
 
     epoch: int
     files: Buffers
@@ -224,7 +224,7 @@ class Endorsing(Struct, frozen=True):
         return EndorsedTable(files[FILE], self.design.info, epoch, keys)
 
     def verify(
-        self, leaf: EpochLeaf | None, manifest: EpochManifest, files: Buffers, before: Before | None
+        self, leaf: EpochLeaf | None, manifest: EpochManifest, files: Buffers, before: SetupFiles | None
     ) -> Verdict:
         """Whether an epoch is endorsed, as its leaf says, and so what it leaves out of `before`."""
         try:
@@ -372,7 +372,7 @@ class TrustedSet:
                 self._refuse(str(error), kind, remedy, error.shown, error.held or error.longer)
             self._leaf = EpochLeaf.decode(described.leaf) if log.policy is not None else None
 
-    def check_files(self, files: Buffers, before: Before | None) -> None:
+    def check_files(self, files: Buffers, before: SetupFiles | None) -> None:
         """Hold its endorsements, if the device demands any, against those of the epoch before."""
         with self._take(Step.FILES):
             if self._demands.endorsing is not None:

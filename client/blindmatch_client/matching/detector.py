@@ -98,10 +98,6 @@ class StateKeeper(Protocol):
     def save(self, state: bytes, /) -> None: ...
 
 
-TraceSink: TypeAlias = Callable[[SessionTrace], None]
-"""Takes a session's trace for an audit. It holds secrets and must stay on the device."""
-
-
 def is_confirmed(relation: bm.Relation, item: bm.Item, found: bm.Match | bm.Flag) -> bool:
     """Is the device's own hash within the relation of the hash in the opened label, or the item of the
     category?"""
@@ -124,11 +120,16 @@ class Detector(Redacted, Struct, dict=True, eq=False):
     setup: Any
     keeper: StateKeeper
     rng: Randomness
-    trace: TraceSink = lambda trace: None
+    trace: Callable[[SessionTrace], None] = lambda trace: None
     confirm: Callable[[bm.Match], Outcome] = lambda found: found
 
     def __post_init__(self) -> None:
-        self._state = self._enrolled()
+        kept = self.keeper.load()
+        if kept is None:
+            self._state: Message = guarded(self.design, "enrol", lambda: self.design.enrol(self.rng))
+            self.keeper.save(self._state.encode())
+        else:
+            self._state = self.design.device_state.decode(kept)
 
     def prepare(self) -> None:
         """The offline phase: call it whenever there is time, before a picture is there; `DesignError` if the
@@ -220,7 +221,7 @@ class Detector(Redacted, Struct, dict=True, eq=False):
 
     def _failed(self, error: errors.BlindmatchError) -> Undecided:
         match error:
-            case ServiceError() | errors.UnopenedError() if not isinstance(error, MisbehavedError):
+            case _ if _is_unavailable(error):
                 return Undecided(Cause.UNAVAILABLE, error)
             case errors.ProtocolError() if not self.design.info.distrusts:
                 return Undecided(Cause.UNAVAILABLE, error)
@@ -228,14 +229,6 @@ class Detector(Redacted, Struct, dict=True, eq=False):
                 return Undecided(Cause.CHEATED, error)
             case _:
                 return Undecided(Cause.BROKEN, error)
-
-    def _enrolled(self) -> Message:
-        kept = self.keeper.load()
-        if kept is not None:
-            return self.design.device_state.decode(kept)
-        state: Message = guarded(self.design, "enrol", lambda: self.design.enrol(self.rng))
-        self.keeper.save(state.encode())
-        return state
 
 
 def guarded(design: bm.AnyDesign, step: str, run: Callable[[], T]) -> T:
@@ -287,8 +280,8 @@ class MatchingExchange(Struct, frozen=True):
             return {role: self._ask(role, body) for role, body in encoded}
         with ThreadPoolExecutor(len(encoded), "round") as pool:
             asked = {role: pool.submit(self._ask, role, body) for role, body in encoded}
-        failed = {role: one.exception() for role, one in asked.items()}
-        silent = {role for role, why in failed.items() if _is_silent(why)}
+        # those that did not answer, as far as can be told honestly
+        silent = {role for role, one in asked.items() if _is_unavailable(one.exception())}
         enough = 0 < self.design.info.quorum <= len(asked) - len(silent)
         return {role: one.result() for role, one in asked.items() if not (enough and role in silent)}
 
@@ -338,6 +331,5 @@ def _check_head(asked: pb.Envelope, step: str, reply: pb.Envelope) -> None:
         raise errors.ProtocolError(step, "must be empty in a reply", "request_id")
 
 
-def _is_silent(why: BaseException | None) -> bool:
-    """Did a role not answer, as far as can be told honestly?"""
+def _is_unavailable(why: BaseException | None) -> bool:
     return isinstance(why, ServiceError | errors.UnopenedError) and not isinstance(why, MisbehavedError)

@@ -79,12 +79,9 @@ class Enrolling:
     """
 
     def __init__(self, base: Base) -> None:
-        design, info = base.design, base.design.info
-        self._design = design
-        self._egress = base.egress
-        self._store = base.store
-        self._rng = base.rng
-        self._trace = base.trace
+        self._base = base
+        self._design = design = base.design
+        info = design.info
         self._row = f"enrolment/{info.name}/{info.version}"
         kept = base.store.get(self._row) if design.enrolments else None
         self._made = None if kept is None else _Made.decode(kept)
@@ -120,13 +117,13 @@ class Enrolling:
             self._complete(self._made.key, body)
         if not self._made.done:
             made = _Made(self._made.key, self._made.state, True, self._made.bodies)
-            self._store.put(self._row, made.encode())
+            self._base.store.put(self._row, made.encode())
             self._made = made
 
     def _keep(self, key: bytes, setup: Any, keeper: StateKeeper, files: Files) -> None:
         """Enrol; the files are there before the row that names them, and the state comes with the row."""
-        tape = Recording(self._rng)
-        before = guarded(self._design, "enrol", lambda: self._design.enrol(self._rng))
+        tape = Recording(self._base.rng)
+        before = guarded(self._design, "enrol", lambda: self._design.enrol(self._base.rng))
         made: Enrolment[Any] = guarded(
             self._design, "enrolment", lambda: self._design.enrolment(before, setup, tape.rng)
         )
@@ -139,13 +136,13 @@ class Enrolling:
         state = made.state.encode()
         reach("enrolling.kept.before")
         kept = _Made(key, state, False, bodies)
-        with self._store.transaction():
+        with self._base.store.transaction():
             keeper.save(state)
-            self._store.put(self._row, kept.encode())
+            self._base.store.put(self._row, kept.encode())
         self._made = kept
         reach("enrolling.kept.after")
         files.keep_only({body.file for body in bodies})
-        self._trace(EnrolmentTrace(key, before.encode(), tape.tape(), encoded))
+        self._base.trace(EnrolmentTrace(key, before.encode(), tape.tape(), encoded))
 
     def _check(self, key: bytes, made: Enrolment[Any]) -> None:
         taken = self._design.enrolments
@@ -161,11 +158,12 @@ class Enrolling:
             design=info.name, version=info.version, role=role, key=key, size=body.size, sha256=body.digest
         )
         party = info.roles[role]
-        ask = partial(self._egress.unary, Call(party, ENROLLED, Purpose.ENROLMENT, idempotent=True), head)
+        state = Call(party, ENROLLED, Purpose.ENROLMENT, idempotent=True)
+        ask = partial(self._base.egress.unary, state, head)
         if _holds(ask(), body):
             return
         call = Call(party, ENROL, Purpose.ENROLMENT, None, True, ENROL_DEADLINE_S)
-        held = self._egress.upload(call, lambda: self._parts(head, body, ask().received))
+        held = self._base.egress.upload(call, lambda: self._parts(head, body, ask().received))
         if not _holds(held, body):
             raise MisbehavedError(party, "says that it holds another enrolment than it was sent")
         self.sent += 1
@@ -187,8 +185,6 @@ EPOCH_MOVED: Final = "FAILED_PRECONDITION"
 
 class DistrustError(DeviceError):
     """A role cheated before, or the log did, so nothing is asked."""
-
-
 
 
 class MatchingClient:

@@ -17,6 +17,7 @@ from blindmatch_proofs.absence import AbsenceProof, AbsenceReply, can_prove
 from blindmatch_protocol.codec.errors import BlindmatchError, PictureError, ProtocolError
 from blindmatch_protocol.contract import AnyDesign, Flag, Match, NoMatch, Undisclosed, Voucher
 from blindmatch_protocol.messages.content import compose
+from blindmatch_protocol.messages.franking import MESSAGE_ID_LENGTH
 from blindmatch_protocol.messages.parts import AttachmentSealing, pieces
 from blindmatch_protocol.picture import container
 from blindmatch_protocol.picture.decode import MOST_BYTES, Picture
@@ -29,7 +30,7 @@ from blindmatch_client.matching.matching import MatchingClient
 from blindmatch_client.messages.sending import Progress, Sender
 from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.reports.complaints import Complaint
-from blindmatch_client.reports.reporting import Reporting, ReportStanding
+from blindmatch_client.reports.reporting import KeptReport, Reporting
 from blindmatch_client.settings import Base, Consequence, DeviceConfig, FailureMode, Unreadable
 from blindmatch_client.store.outbox import Attached, MatchState, Outbox, Outgoing, SendState
 from blindmatch_client.store.store_file import Files, read_chunks
@@ -88,7 +89,7 @@ class Standing(Struct, frozen=True):
     evidence: tuple[Evidence, ...]
     messages: int
     vouchers: int
-    reports: tuple[ReportStanding, ...]
+    reports: tuple[KeptReport, ...]
     complaints: tuple[Complaint, ...]
 
 
@@ -219,7 +220,6 @@ def unreadable(recipient: str) -> str:
     return f"The attachment for {recipient} is no picture this device can read. It is sent without a check."
 
 
-MESSAGE_ID_BYTES: Final = 16
 UNREADABLE_TYPE: Final = "application/octet-stream"
 MOST_ATTACHMENT_BYTES: Final = 100 << 20
 Ending: TypeAlias = tuple[Sent, BlindmatchError | None]
@@ -298,7 +298,7 @@ class Messages:
         return [self._sent(end, notice) for end, (_, notice) in zip(ends, queued, strict=True)]
 
     def _ids(self, group: Sequence[str]) -> dict[str, bytes]:
-        return {to: self._base.rng.take(MESSAGE_ID_BYTES) for to in group}
+        return {to: self._base.rng.take(MESSAGE_ID_LENGTH) for to in group}
 
     def _queue(
         self, message_ids: Mapping[str, bytes], text: str, attached: Attached | None = None

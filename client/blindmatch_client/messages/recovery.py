@@ -123,7 +123,8 @@ class Recovery(Struct):
         now = self.base.clock_ms()
         for sender, lost in by_sender.items():
             content = compose("", (), now, self.base.rng)
-            row = Outgoing(0, self._id(), now, SendState.QUEUED, sender, content)
+            name = self.base.rng.take(MESSAGE_ID_LENGTH)
+            row = Outgoing(0, name, now, SendState.QUEUED, sender, content)
             row.unopened = tuple(dict.fromkeys(one.message_id for one in lost))
             with self.base.store.transaction():
                 self._add(row)
@@ -149,7 +150,7 @@ class Recovery(Struct):
             return ""
         waiting = {row.message_id for row in self.outbox.waiting() if row.recipient == sender}
         again = [self._send_again(sender, one, waiting) for one in dict.fromkeys(unopened)]
-        self.outbox.requeue(sender, self._id)
+        self.outbox.requeue(sender)
         count = again.count(False)
         return f"could not open {count} of your messages that are not kept: send them again" if count else ""
 
@@ -170,7 +171,7 @@ class Recovery(Struct):
         with self.keeper.saving() as account:
             for peer in account.peers():
                 account.reset_sessions(peer)
-                self.outbox.requeue(peer, self._id)
+                self.outbox.requeue(peer)
             self.base.store.put(_RESTARTED, self.base.clock_ms().to_bytes(8, "big"))
             self.hasten()
 
@@ -180,7 +181,8 @@ class Recovery(Struct):
         kept = None if found is None else _Handed.decode(found[0])
         if kept is None or kept.recipient != to or kept.resent >= RESENT_MOST:
             return message_id in waiting
-        row = Outgoing(0, self._id(), self.base.clock_ms(), SendState.QUEUED, to, kept.content)
+        name = self.base.rng.take(MESSAGE_ID_LENGTH)
+        row = Outgoing(0, name, self.base.clock_ms(), SendState.QUEUED, to, kept.content)
         row.unopened, row.resent = kept.unopened, kept.resent + 1
         self._add(row)
         self.base.store.run("DELETE FROM handed_over WHERE message_id = ?", message_id)
@@ -189,9 +191,6 @@ class Recovery(Struct):
     def _add(self, row: Outgoing) -> None:
         self.outbox.insert(row)
         self._pending = True
-
-    def _id(self) -> bytes:
-        return self.base.rng.take(MESSAGE_ID_LENGTH)
 
     def _may_ask(self, peer: str) -> bool:
         ask, now = self._known_asks().get(peer), self.base.clock_ms()

@@ -207,7 +207,7 @@ class Upkeep(Struct, frozen=True):
         """Publish the pre-keys, renewed as far as that is due; how many one-time ones the relay holds."""
         now = self.clock_ms()
         # a clock that was set back must not keep an old key for ever
-        if abs(self.keeper.account.signed_pre_key_age(now)) > ROTATE_AFTER_MS:
+        if abs(now - self.keeper.account.rotated_at) > ROTATE_AFTER_MS:
             with self.keeper.saving() as account:
                 account.rotate_signed_pre_key(now)
         held = self._register(now)

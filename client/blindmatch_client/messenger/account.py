@@ -210,7 +210,8 @@ class Account(OwnKeys):
                 self._keys.delete_pre_key(one_time)
                 self._withdrawn.pop(one_time, None)
             if not initial.one_time:
-                peer = peer.accepting(AcceptedState(initial.signed_pre_key, session.id))
+                accepted = AcceptedState(initial.signed_pre_key, session.id)
+                peer = replace(peer, accepted=(*peer.accepted, accepted))
             self._peers[sender] = peer
         self._set_peer(sender, self._peers[sender].with_current(session))
 
@@ -235,7 +236,7 @@ class Account(OwnKeys):
         return AccountState(
             version=DUMP_VERSION,
             name=self.name,
-            rotated_at=self._rotated_at,
+            rotated_at=self.rotated_at,
             keys=json.dumps(keys, sort_keys=True).encode(),
             withdrawn=tuple(WithdrawnState(key, at) for key, at in sorted(self._withdrawn.items())),
             peers=peers,
@@ -247,7 +248,15 @@ class Account(OwnKeys):
         latest `Changes.peers`, which replace those of the dump; `StateError` if one of these is not the dump
         of an account in this version."""
         try:
-            return cls._restored(AccountState.decode(dump), [PeerState.decode(peer) for peer in peers])
+            state, apart = AccountState.decode(dump), [PeerState.decode(peer) for peer in peers]
+            keys, _ = KeyAgreement.from_json(json.loads(state.keys), *AGREEMENT)
+            account = cls(state.name, keys, state.rotated_at)
+            account._withdrawn = {one.key: one.since for one in state.withdrawn}
+            account._peers = {peer.name: Peer.load(peer) for peer in (*state.peers, *apart)}
+            # what a whole dump holds of peers is stored apart from now on
+            account._core_changed = bool(state.peers)
+            account._peers_changed = {peer.name for peer in state.peers} - {peer.name for peer in apart}
+            return account
         except (
             ProtocolError,
             ValueError,
@@ -258,14 +267,3 @@ class Account(OwnKeys):
         ):
             pass  # their texts and frames hold secrets, so none becomes the context of ours
         raise errors.StateError
-
-    @classmethod
-    def _restored(cls, state: AccountState, peers: list[PeerState]) -> Account:
-        keys, _ = KeyAgreement.from_json(json.loads(state.keys), *AGREEMENT)
-        account = cls(state.name, keys, state.rotated_at)
-        account._withdrawn = {one.key: one.since for one in state.withdrawn}
-        account._peers = {peer.name: Peer.load(peer) for peer in (*state.peers, *peers)}
-        # what a whole dump holds of peers is stored apart from now on
-        account._core_changed = bool(state.peers)
-        account._peers_changed = {peer.name for peer in state.peers} - {peer.name for peer in peers}
-        return account

@@ -112,10 +112,10 @@ class OwnKeys(Peers):
         "_core_changed",
         "_franking",
         "_keys",
-        "_rotated_at",
         "_withdrawn",
         "identity",
         "name",
+        "rotated_at",
     )
 
     def __init__(self, name: str, keys: KeyAgreement, rotated_at: int) -> None:
@@ -125,7 +125,7 @@ class OwnKeys(Peers):
         # the library's bundle would compute the public key of every one-time pre-key
         own = private_identity(keys)
         self.identity = xeddsa.priv_to_curve25519_pub(own)
-        self._rotated_at = rotated_at
+        self.rotated_at = rotated_at
         self._withdrawn: dict[bytes, int] = {}
         self._core_changed = True
         self._franking = OwnFranking(Franking(), own)
@@ -189,10 +189,6 @@ class OwnKeys(Peers):
             self._keys = KeyAgreement.from_model(model, *AGREEMENT)
         self._withdrawn = kept
 
-    def signed_pre_key_age(self, now: int) -> int:
-        """Milliseconds since the signed pre-key was made."""
-        return now - self._rotated_at
-
     def rotate_signed_pre_key(self, now: int) -> None:
         """Replace the signed pre-key; the one before still serves messages that are under way.
 
@@ -200,7 +196,7 @@ class OwnKeys(Peers):
         """
         self._core_changed = True
         self._keys.rotate_signed_pre_key()
-        self._rotated_at = now
+        self.rotated_at = now
         serving = {self._keys.bundle.signed_pre_key, self._keys.old_signed_pre_key or b""}
         for name, peer in self._peers.items():
             if (left := peer.serving(serving)) is not peer:

@@ -177,7 +177,9 @@ def _sealed(
 
 
 def _encrypted(message: SealedMessage) -> doubleratchet.EncryptedMessage:
-    return doubleratchet.EncryptedMessage(suite.library_header(message.header), message.ciphertext)
+    key, number = message.header.ratchet_key, message.header.number
+    header = doubleratchet.Header(key, message.header.previous_chain_length, number)
+    return doubleratchet.EncryptedMessage(header, message.ciphertext)
 
 
 def _quiet(header: RatchetHeader) -> AbstractContextManager[object]:
@@ -250,18 +252,6 @@ class Peer(Redacted, Struct, frozen=True, eq=False):
         others = tuple(known for known in self.sessions if known.id != session.id)
         return replace(self, sessions=(session, *others)[:SESSIONS_MOST])
 
-    def trusting(self, identity: bytes) -> Peer:
-        """The peer once the user has compared `identity`; sessions with another key end."""
-        sessions = self.sessions if identity == self.identity else ()
-        franking_key = self.franking_key if identity == self.identity else ()
-        return replace(
-            self, identity=identity, sessions=sessions, verified=True, offered=(), franking_key=franking_key
-        )
-
-    def accepting(self, started: AcceptedState) -> Peer:
-        """The peer, which has started a session without a one-time pre-key."""
-        return replace(self, accepted=(*self.accepted, started))
-
     def serving(self, signed_pre_keys: Collection[bytes]) -> Peer:
         """The peer without what was started with signed pre-keys that no longer serve: their replay fails."""
         kept = tuple(one for one in self.accepted if one.signed_pre_key in signed_pre_keys)
@@ -308,7 +298,10 @@ class Peers:
             Curve25519Key().write(identity, "messenger/trust", "identity")
         except ProtocolError as error:
             raise errors.MalformedError(error) from None
-        self._set_peer(peer, self._peers.get(peer, Peer(identity)).trusting(identity))
+        known = self._peers.get(peer, Peer(identity))
+        if known.identity != identity:
+            known = replace(known, identity=identity, sessions=(), franking_key=())
+        self._set_peer(peer, replace(known, verified=True, offered=()))
 
     def note_identity(self, peer: str, identity: bytes) -> None:
         """Pin `identity` if none is pinned, as on first use; keep one that is refused, to be compared."""

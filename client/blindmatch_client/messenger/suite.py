@@ -181,10 +181,5 @@ def ratchet_header(header: doubleratchet.Header) -> RatchetHeader:
     return RatchetHeader(ratchet_key=key, previous_chain_length=previous, number=number)
 
 
-def library_header(header: RatchetHeader) -> doubleratchet.Header:
-    """A header from the wire as the library takes it."""
-    return doubleratchet.Header(header.ratchet_key, header.previous_chain_length, header.number)
-
-
 def _salted(key: bytes, salt: bytes) -> bytes:
     return HKDF(_SHA256, 32, salt=salt, info=MESSAGE_KEY_TAG).derive(key)  # RFC 5869

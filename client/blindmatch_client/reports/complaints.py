@@ -114,27 +114,21 @@ class Complaints(Struct, frozen=True):
             if (taken.complaint_id, taken.report_id) != (one.complaint_id, one.report_id):
                 raise MisbehavedError(Party.CENTRE, "an answer names the complaint that was handed in")
         except ServiceError as problem:
-            self._note_problem(one, problem)
+            if one.stage != ComplaintState.RECEIVED:  # one that the centre has stays with it
+                final = isinstance(problem, RefusedError) and problem.status in _PERMANENT
+                stage = ComplaintState.REFUSED if final else ComplaintState.WAITING
+                self._note(one.complaint_id, stage, str(problem))
             return problem
         said = f"{taken.decision}: {taken.reason}" if taken.reason else taken.decision
         self._note(one.complaint_id, ComplaintState.RECEIVED, printable(said, 2 * MOST_WORDS))
         return None
 
-    def _note_problem(self, one: Complaint, problem: ServiceError) -> None:
-        """One that the centre has stays with it, whatever comes of asking again."""
-        if one.stage == ComplaintState.RECEIVED:
-            return
-        final = isinstance(problem, RefusedError) and problem.status in _PERMANENT
-        stage = ComplaintState.REFUSED if final else ComplaintState.WAITING
-        self._note(one.complaint_id, stage, str(problem))
-
     def _note(self, complaint_id: bytes, stage: ComplaintState, words: str) -> None:
-        self._save(
-            [
-                replace(one, stage=stage, words=words) if one.complaint_id == complaint_id else one
-                for one in self.all()
-            ]
+        noted = (
+            replace(one, stage=stage, words=words) if one.complaint_id == complaint_id else one
+            for one in self.all()
         )
+        self._save(tuple(noted))
 
     def _save(self, every: Sequence[Complaint]) -> None:
         self.base.store.put(_COMPLAINTS, _All(tuple(every)).encode())

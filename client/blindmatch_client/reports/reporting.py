@@ -99,18 +99,9 @@ _SIZE: Final = "cover/size"
 _OFFSET: Final = "cover/offset"
 
 
-class ReportStanding(Struct, frozen=True):
-    """How far a report is; times in Unix milliseconds, `received_at_ms` None while the centre has not all of
-    it, `fragments_sent` in slots of a cover schedule."""
-
-    report_id: bytes
-    made_at_ms: int
-    received_at_ms: int | None
-    fragments_sent: int
-
-
-class _Kept(Message, tag=0xE8, name="device/report"):
-    """A report that was made; `file` and its SHA-256 while the centre has not all of it."""
+class KeptReport(Message, tag=0xE8, name="device/report"):
+    """A report that was made, and how far it is: times in Unix milliseconds, `received_at_ms` 0 while the
+    centre has not all of it; `file` and its SHA-256 until then; `fragments_sent` in slots of a schedule."""
 
     report_id: Annotated[bytes, Fixed(16)]
     made_at_ms: Annotated[int, UInt(64)]
@@ -124,7 +115,7 @@ class _Kept(Message, tag=0xE8, name="device/report"):
 class _Reports(Message, tag=0xE9, name="device/reports"):
     """All of them, oldest first, and when a fragment of one arrived last; 0 before."""
 
-    reports: Annotated[tuple[_Kept, ...], Several(Nested(_Kept), 1 << 16)]
+    reports: Annotated[tuple[KeptReport, ...], Several(Nested(KeptReport), 1 << 16)]
     fragment_at_ms: Annotated[int, UInt(64)]
 
 
@@ -209,7 +200,7 @@ class Reporting:
         report = self._report(confirmed, row, picture, matched_at_ms)
         name, sealed, held = report.report_id, seal_report(report, key), self._held()
         place = (self._files.write([sealed]), sha256(sealed).digest())
-        made = _Kept(name, self._base.clock_ms(), 0, 0, confirmed.number, *place)
+        made = KeptReport(name, self._base.clock_ms(), 0, 0, confirmed.number, *place)
         done = [one.report_id for one in held.reports if not one.file]
         dropped = done[: max(0, len(held.reports) - MOST_KEPT + 1)]
         kept = (one for one in held.reports if one.report_id not in dropped)
@@ -248,12 +239,12 @@ class Reporting:
             raise ReportRefusedError("report refused: this device is configured without the centre's key")
         return self._key
 
-    def oldest_report(self) -> tuple[_Kept, bytes] | None:
+    def oldest_report(self) -> tuple[KeptReport, bytes] | None:
         """The report that waits longest, and its sealed bytes."""
         one = next((one for one in self._held().reports if one.file), None)
         return None if one is None else (one, self._load(one))
 
-    def fragment_received(self, report: _Kept, count: int, at_ms: int) -> None:
+    def fragment_received(self, report: KeptReport, count: int, at_ms: int) -> None:
         """The centre has one more fragment of `report`, of `count`, and of those before as many as came in
         time; with the last one it has the report."""
         held, sent = self._held(), report.fragments_sent + 1
@@ -281,12 +272,9 @@ class Reporting:
     def files(self) -> set[str]:
         return {one.file for one in self._held().reports if one.file}
 
-    def standing(self) -> list[ReportStanding]:
+    def standing(self) -> tuple[KeptReport, ...]:
         """The reports, oldest first; of those that were handed in the newest `MOST_KEPT`."""
-        return [
-            ReportStanding(one.report_id, one.made_at_ms, one.received_at_ms or None, one.fragments_sent)
-            for one in self._held().reports
-        ]
+        return self._held().reports
 
     def _report(self, confirmed: ConfirmedMatch, row: Outgoing, picture: bytes, matched_at_ms: int) -> Report:
         info, account = confirmed.design.info, self._base.config.account
@@ -317,13 +305,13 @@ class Reporting:
     def _put(self, reports: _Reports) -> None:
         self._store.put(_REPORTS, reports.encode())
 
-    def _load(self, one: _Kept) -> bytes:
+    def _load(self, one: KeptReport) -> bytes:
         sealed = b"".join(self._files.chunks(one.file))
         if sha256(sealed).digest() != one.digest:
             raise StoreError(ALTERED)
         return sealed
 
-    def _submit(self, one: _Kept) -> None:
+    def _submit(self, one: KeptReport) -> None:
         call = Call(bm.Party.CENTRE, SUBMIT, Purpose.REPORT, one.item, True, SUBMIT_DEADLINE_S)
         received = self.hand_in(call, one.report_id, self._load(one))
         self._received(self._held(), one.report_id, received, 0)
@@ -374,8 +362,8 @@ class Cover(Struct):
     schedule: CoverSchedule
     base: Base
     reporting: Reporting
-    _next: tuple[_Kept, Slot] | None = None
-    _received: list[tuple[_Kept, int, int]] = field(default_factory=list)
+    _next: tuple[KeptReport, Slot] | None = None
+    _received: list[tuple[KeptReport, int, int]] = field(default_factory=list)
 
     def prepare(self) -> None:
         """Note what arrived, and read what the next slot will bear: to be called between slots."""

@@ -17,7 +17,7 @@ after a start, or to be tried again. What a row says is sealed whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Final
@@ -25,6 +25,7 @@ from typing import Annotated, Final
 from blindmatch_protocol.codec import Fixed, Message, Nested, Text, UInt, Variable, decode_any
 from blindmatch_protocol.codec import Sequence as Several
 from blindmatch_protocol.codec.errors import ProtocolError
+from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import AnyDesign, Flag, Label, Match, NoMatch, Outcome, Undisclosed, Voucher
 from blindmatch_protocol.messages import franking
@@ -182,9 +183,8 @@ class _Kept(Message, tag=0xE1, name="device/attached"):
 
 
 class Outbox:
-    def __init__(self, store: Store, design: AnyDesign) -> None:
-        self._store = store
-        self._design = design
+    def __init__(self, store: Store, design: AnyDesign, rng: Randomness) -> None:
+        self._store, self._design, self._rng = store, design, rng
 
     def add(
         self,
@@ -221,11 +221,12 @@ class Outbox:
         self.insert(row)
         return row
 
-    def requeue(self, recipient: str, draw_id: Callable[[], bytes]) -> None:
+    def requeue(self, recipient: str) -> None:
         """Queue again what is sealed for `recipient`, whose sessions end in the same transaction."""
         for row in self.waiting():
             if row.recipient == recipient and row.state is SendState.SEALED:
-                row.message_id, row.state, row.sealed = draw_id(), SendState.QUEUED, b""
+                row.message_id = self._rng.take(MESSAGE_ID_LENGTH)
+                row.state, row.sealed = SendState.QUEUED, b""
                 self._store.run(
                     "UPDATE outgoing SET message_id = ?1, stage = ?2, body = sealed(?3, 'outgoing.body', ?1)"
                     " WHERE number = ?4",

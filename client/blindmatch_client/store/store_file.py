@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
 from blindmatch_protocol.failpoint import armed, reach
 from blindmatch_protocol.messages.parts import PART_BYTES
+from msgspec.structs import astuple
 from nacl.exceptions import CryptoError
 
 from blindmatch_client.errors import StoreError
@@ -200,28 +201,18 @@ ALTERED: Final = "the device's store was altered: a sealed value does not open w
 def make(path: Path, source: KeySource, initial: Mapping[str, bytes]) -> None:
     """Make a store aside and rename it to `path`; raises what SQLite, the system and `source` raise."""
     vault, lock = Vault.create(source)
-    with made_aside(path) as db:
-        add_functions(db, vault)
-        db.execute("BEGIN")
-        row = (lock.kind, lock.salt, lock.operations, lock.memory, lock.wrapped)
-        db.execute("DELETE FROM lock")
-        db.execute("INSERT INTO lock VALUES (?, ?, ?, ?, ?)", row)
-        for name, value in initial.items():
-            db.execute("INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))", (name, value))
-        db.execute("COMMIT")
-
-
-@contextmanager
-def made_aside(path: Path) -> Iterator[sqlite3.Connection]:
-    """A new database with the schema, which takes the place of `path` when it is closed."""
     new = path.with_name(path.name + NEW_SUFFIX)
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)
     # no write-ahead log here: it would have to be renamed too
     with closing(sqlite3.connect(new, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = FULL")
-        db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        yield db
+        add_functions(db, vault)
+        db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
+        db.execute("INSERT INTO lock VALUES (?, ?, ?, ?, ?)", astuple(lock))
+        for name, value in initial.items():
+            db.execute("INSERT INTO meta VALUES (?1, sealed(?2, 'meta.value', ?1))", (name, value))
+        db.execute("COMMIT")
     reach("device.store.rename.before")
     new.rename(path)
     reach("device.store.rename.after")

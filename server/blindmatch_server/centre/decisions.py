@@ -195,7 +195,12 @@ def settle(
     entry = store.Entry(at_ms, actor, f"complaint {decision}", row.state, reason)
     store.write_journal(connection, held.report_id, entry)
     if decision is Settlement.UPHELD:
-        _reverse(connection, row, reason, at_ms, actor)
+        if row.decision is State.CONFIRMED:
+            check_transition(row.state, State.UNFOUNDED, Cause.COMPLAINT)
+            reverse = "UPDATE reports SET decision = ? WHERE report_id = ?"
+            connection.execute(reverse, (State.UNFOUNDED, held.report_id))
+            entry = store.Entry(at_ms, actor, "reversed", State.UNFOUNDED, reason)
+            store.move(connection, held.report_id, entry)
         notices.tell_upheld(connection, row, held.account, reason, at_ms)
     else:
         kind = notices.NoticeKind.REJECTED
@@ -217,24 +222,11 @@ def all_of(connection: Connection, report_id: bytes | None = None) -> list[wire.
     return _select(connection, "report_id = ? ORDER BY number", report_id)
 
 
-def _reverse(connection: Connection, row: store.Row, reason: str, at_ms: int, actor: str) -> None:
-    if row.decision is not State.CONFIRMED:
-        return
-    report_id = row.submission.report_id
-    check_transition(row.state, State.UNFOUNDED, Cause.COMPLAINT)
-    connection.execute("UPDATE reports SET decision = ? WHERE report_id = ?", (State.UNFOUNDED, report_id))
-    store.move(connection, report_id, store.Entry(at_ms, actor, "reversed", State.UNFOUNDED, reason))
-
-
 def _concerning(connection: Connection, report_id: bytes, account: str) -> store.Row:
     """The report, if it names the account, or the account handed it in."""
     row = store.find(connection, report_id)
-    if account not in (
-        notices.concerned(row),
-        row.facts.sender,
-        row.facts.recipient,
-        row.submission.submitter,
-    ):
+    facts = row.facts
+    if account not in (notices.concerned(row), facts.sender, facts.recipient, row.submission.submitter):
         raise store.no_such_report()
     return row
 

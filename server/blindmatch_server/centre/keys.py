@@ -288,22 +288,14 @@ def check_reporter(report: Report, submitter: Identity, info: bm.Info) -> Verdic
     if report.reporter != submitter.account:
         return Failed("another party handed the report in")
     if submitter.kind is Kind.DEVICE:
-        return _check_device(report, info)
-    return _check_service(report, submitter, info)
-
-
-def _check_device(report: Report, info: bm.Info) -> Verdict:
-    if bm.Learner.DEVICE not in info.learns:
-        return Failed(f"in {info.name} devices do not learn of matches, and report none")
-    if report.sender != report.reporter:
-        return Failed("a device reports what it sent itself, nothing else")
-    return Passed()
-
-
-def _check_service(report: Report, service: Identity, info: bm.Info) -> Verdict:
-    sees = service.party is not None and info.sees_content(service.party)
+        if bm.Learner.DEVICE not in info.learns:
+            return Failed(f"in {info.name} devices do not learn of matches, and report none")
+        if report.sender != report.reporter:
+            return Failed("a device reports what it sent itself, nothing else")
+        return Passed()
+    sees = submitter.party is not None and info.sees_content(submitter.party)
     if not sees or bm.Learner.SERVER not in info.learns:
-        return Failed(f"in {info.name} the {service.words} sees no picture, and reports none")
+        return Failed(f"in {info.name} the {submitter.words} sees no picture, and reports none")
     if report.opening or report.recipient:
         return Failed("a service opens no commitment, and names no recipient")
     return Passed()

@@ -262,7 +262,10 @@ def replacing(into: Path, onto: HashList | None) -> Iterator[None]:
     with hold(_lock_path(into), busy, ListError):
         for path in _temporaries(into):  # left by killed imports; with the lock held, none of them runs
             path.unlink(missing_ok=True)
-        _check_newest(into, onto)
+        if onto is not None and into.exists() and into.samefile(onto.path):
+            with open_list(into, verify=False) as newest:
+                if newest.footer.digest() != onto.footer.digest():
+                    raise ListError(f"another import has replaced {into.name} meanwhile: import once more")
         yield
 
 
@@ -280,14 +283,6 @@ def traces(into: Path) -> set[Path]:
     SQLite takes back at the next import, and temporary files."""
     lock = _lock_path(into)
     return {lock, lock.with_name(f"{lock.name}-journal"), *_temporaries(into)}
-
-
-def _check_newest(into: Path, onto: HashList | None) -> None:
-    if onto is None or not into.exists() or not into.samefile(onto.path):
-        return
-    with open_list(into, verify=False) as newest:
-        if newest.footer.digest() != onto.footer.digest():
-            raise ListError(f"another import has replaced {into.name} meanwhile: import once more")
 
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")

@@ -181,7 +181,11 @@ def build(
     ):
         if onto is not None:
             records.start_from(onto)
-        read = _fill(records, rejects, blocks)
+        read = 0
+        for name, block in blocks:
+            records.add(block)
+            rejects.write(name, block.rejects)
+            read += block.read
         _check_any(rejects, into.name, read)
         made = replace(made, formats=tuple(provenance.formats), digests=tuple(provenance.digests))
         summary = assemble(records, into, rng, made, onto)
@@ -207,16 +211,6 @@ def _blocks(
                 progress(done + source.offset, total)
             provenance.digests.append(source.finish())
             done += source.offset
-
-
-def _fill(records: ImportRecords, rejects: RejectFile, blocks: Iterable[tuple[str, Block]]) -> int:
-    """Move all blocks into the records and the rejects file; the number of records read."""
-    read = 0
-    for name, block in blocks:
-        records.add(block)
-        rejects.write(name, block.rejects)
-        read += block.read
-    return read
 
 
 def _check_any(rejects: RejectFile, name: str, read: int) -> None:

@@ -89,10 +89,6 @@ Run: TypeAlias = Callable[[FolderWorkspace, Randomness, bm.Progress], bm.Publish
 """What a design does in a build."""
 
 
-def not_submitted(folder: Path) -> None:
-    """A deployment without a log."""
-
-
 class Publishing(Redacted, Struct, frozen=True):
     """How epochs of a design are published.
 
@@ -110,7 +106,7 @@ class Publishing(Redacted, Struct, frozen=True):
     executor: Executor | None = None
     progress: bm.Progress = bm.no_progress
     endorsement: Endorsement = NOT_ENDORSED
-    submit: Submit = not_submitted
+    submit: Submit = lambda folder: None
 
 
 class Plan(Struct, frozen=True):
@@ -233,8 +229,13 @@ def _begin(build: Path, plan: Plan, fresh: bytes) -> tuple[Plan, bytes]:
 def _build(job: Job, rng: Randomness, build: Path) -> Path:
     """Run the design in `build`; the folder with its files and its manifest, all on the disk."""
     workspace = FolderWorkspace(build)
+
+    def report(done: int, total: int) -> None:
+        workspace.relax()  # else the scratch's pages pile up in the process
+        job.how.progress(done, total)
+
     try:
-        published = _beside(job, workspace, job.run(workspace, rng, _relaxing(workspace, job.how.progress)))
+        published = _beside(job, workspace, job.run(workspace, rng, report))
         records = workspace.finish()
         if job.how.endorsement.table:
             del records[TREE_FILE]  # nobody's to read but whoever makes proofs
@@ -297,16 +298,6 @@ def _signed(job: Job, contents: Contents, build: Path) -> epoch_manifest.SignedM
         draft = replace(draft, predecessor_epoch=before.epoch, predecessor=before.digest)
     keys = epoch_manifest.role_keys_of(design.stated(setup).role_keys)
     return job.how.signer.key.sign(replace(draft, role_keys=keys, files=files))
-
-
-def _relaxing(workspace: FolderWorkspace, progress: bm.Progress) -> bm.Progress:
-    """Report progress, and keep the scratch's pages from piling up in the process."""
-
-    def report(done: int, total: int) -> None:
-        workspace.relax()
-        progress(done, total)
-
-    return report
 
 
 def _check_published(

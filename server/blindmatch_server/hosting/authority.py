@@ -115,11 +115,6 @@ class Identity(Struct, frozen=True):
         return None if self.party is None else self.party.dns_name
 
     @property
-    def takes_devices(self) -> bool:
-        """Whether it is a server that devices may connect to: neither a log nor a witness of one."""
-        return self.party is not None and not _OF_LOG.fullmatch(self.words)
-
-    @property
     def slug(self) -> str:
         """Stem of its files: ``relay``, ``device-alice``."""
         return f"{self.kind}-{self.name}" if self.kind in _NAMED else self.words
@@ -271,7 +266,9 @@ class Authority(Redacted, Struct, frozen=True):
             draft = draft.add_extension(extension, critical=critical)
         by = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
         leaf = draft.add_extension(by, critical=False).sign(issuer.key, hashes.SHA256())
-        devices = _pem(self.devices.certificate) if is_device or identity.takes_devices else b""
+        # devices connect neither to a log nor to a witness of one
+        serves = identity.party is not None and not _OF_LOG.fullmatch(identity.words)
+        devices = _pem(self.devices.certificate) if is_device or serves else b""
         return Credentials(_pem(self.root.certificate), _pem(leaf), _key_pem(key), devices)
 
     def write(self, directory: Path) -> None:

@@ -416,7 +416,9 @@ class _Opened(Struct):
         try:
             last = await self.calls[name].ask(request, self.certificate, more)
             if isinstance(last, Refusal):
-                await self._write(number, "refused", _refused(last))
+                wait = int(dict(last.trailing).get("retry-after-ms", "0"))
+                refused = wire.Refused(status=last.code.name, text=last.text, retry_after_ms=wait)
+                await self._write(number, "refused", refused)
             else:
                 await self._write(number, "ended" if isinstance(last, wire.Ended) else name, last)
         except (GoneError, SlowError):
@@ -427,8 +429,3 @@ class _Opened(Struct):
         getattr(answer, name).CopyFrom(reply)
         async with self._writing:
             await self.endpoint.write(self.context, answer.SerializeToString(), self.call)
-
-
-def _refused(refusal: Refusal) -> wire.Refused:
-    wait = dict(refusal.trailing).get("retry-after-ms", "0")
-    return wire.Refused(status=refusal.code.name, text=refusal.text, retry_after_ms=int(wait))

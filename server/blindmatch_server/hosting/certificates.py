@@ -112,9 +112,6 @@ class RevocationList(Struct, frozen=True):
         except (ValueError, x509.ExtensionNotFound) as error:
             raise AuthorityError(f"certificates: {path.name} is damaged") from error
 
-    def with_more(self, serials: Iterable[int]) -> RevocationList:
-        return RevocationList(self.number + 1, self.serials.union(serials))
-
 
 class Revocations:
     """A server's list, read again whenever its file has changed.
@@ -142,7 +139,14 @@ class Revocations:
         stamp = self._stamp()
         if stamp != self._seen:
             self._seen = stamp
-            self._read_again()
+            try:
+                self._read()
+                held = self._held
+                self._log.write("revocations-read", number=held.number, refused=len(held.serials))
+            except AuthorityError as error:
+                self._log.write("revocations-kept", reason=str(error))
+            except StorageError as error:
+                self._log.write("revocations-number-not-kept", number=self._held.number, reason=str(error))
         return serial in self._held.serials
 
     def _stamp(self) -> tuple[int, ...]:
@@ -151,17 +155,6 @@ class Revocations:
         except OSError:
             return ()
         return (found.st_mtime_ns, found.st_ino, found.st_size)
-
-    def _read_again(self) -> None:
-        try:
-            self._read()
-        except AuthorityError as error:
-            self._log.write("revocations-kept", reason=str(error))
-            return
-        except StorageError as error:
-            self._log.write("revocations-number-not-kept", number=self._held.number, reason=str(error))
-            return
-        self._log.write("revocations-read", number=self._held.number, refused=len(self._held.serials))
 
     def _read(self) -> None:
         new, before = RevocationList.read(self._path, self._root), self._held.number

@@ -26,7 +26,6 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_server.hosting import exit_codes
 from blindmatch_server.hosting.authority import Credentials
 from blindmatch_server.hosting.calls import REFUSALS, Endpoint, LineEndpoint
 from blindmatch_server.hosting.certificates import Revocations
@@ -44,6 +43,7 @@ from blindmatch_server.hosting.endpoint import (
 from blindmatch_server.hosting.event_log import Clock, EventLog, Sink, standard_error, system_clock
 from blindmatch_server.hosting.limits import LeastPace, Places, TokenBuckets
 from blindmatch_server.hosting.metrics import Audit, Metrics
+from blindmatch_server.storage import errors
 from blindmatch_server.storage.errors import NotFoundError, PortTakenError, StateError
 
 
@@ -126,23 +126,23 @@ def serve(name: str, listen: Listen, open_services: OpenServices) -> int:
     """Run a server until SIGTERM or SIGINT.
 
     Returns:
-        One of `exit_codes`.
+        An exit code of `storage.errors`.
     """
     log = EventLog(name, listen.sink, listen.clock)
     try:
         return asyncio.run(_until_signal(name, listen, open_services))
     except PortTakenError as error:
         log.write("stopped", reason=str(error))
-        return exit_codes.PORT_TAKEN
+        return errors.PORT_TAKEN
     except BlindmatchError as error:
         log.write("stopped", reason=str(error))
-        return exit_codes.BAD_STATE
+        return errors.BAD_STATE
     except OSError as error:
         log.write("stopped", reason=f"{Path(str(error.filename or '')).name}: {error.strerror}")
-        return exit_codes.BAD_STATE
+        return errors.BAD_STATE
     except Exception as error:
         log.failure("stopped", error)
-        return exit_codes.FAILED
+        return errors.FAILED
 
 
 async def _until_signal(name: str, listen: Listen, open_services: OpenServices) -> int:
@@ -160,7 +160,7 @@ async def _until_signal(name: str, listen: Listen, open_services: OpenServices) 
         began = time.monotonic()
         server.context.log.write("draining")
     timed_out = time.monotonic() - began > listen.grace_seconds
-    return exit_codes.DRAIN_TIMED_OUT if timed_out else exit_codes.OK
+    return errors.DRAIN_TIMED_OUT if timed_out else errors.OK
 
 
 def _watch_end(loop: asyncio.AbstractEventLoop, descriptor: int, stop: asyncio.Event) -> None:

@@ -53,8 +53,6 @@ class NotEnrolledError(PreconditionError):
         return type(self), ()
 
 
-
-
 class Enrolments:
     """The files of one host.
 

@@ -50,21 +50,19 @@ class MatchingService(Redacted, Struct, dict=True, eq=False):
 
     descriptor = wire.DESCRIPTOR.services_by_name["Matching"]
 
-    design: AnyDesign
+    config: MatchingConfig
     epochs: Epochs
     answering: Answering
     enrolments: Enrolments
     ledger: MatcherStore
     budget: Budget
     bodies: Bodies
-    limits: MatchingLimits
     clock: Clock
-    rng: Randomness
-    centre: CentreAddress | None = None
     filer: Filer | None = None
     forwarder: forwarding.Forwarder | None = None
 
     def __post_init__(self) -> None:
+        self.design, self.limits = self.config.design, self.config.limits
         self._carried = self.forwarder.roles if self.forwarder is not None else frozenset[Role]()
         carried = [one.account for one in forwarding.carriers(self.design.info)]
         self._exchanges = TokenBuckets(
@@ -204,8 +202,8 @@ class MatchingService(Redacted, Struct, dict=True, eq=False):
         """What a device would ask the roles about a picture; raises `PictureError` if it is none."""
         files = {name: file.content for name, file in epoch.setup.items() if name != ENDORSEMENT}
         setup = self.design.open_setup(files)
-        state = self.design.enrol(self.rng)
-        step = self.design.start(state, setup, item, UNBOUND, self.rng).step
+        state = self.design.enrol(self.config.rng)
+        step = self.design.start(state, setup, item, UNBOUND, self.config.rng).step
         return {role: body.encode() for role, body in step.bodies.items()} if isinstance(step, Send) else {}
 
     async def _answer(
@@ -233,8 +231,8 @@ class MatchingService(Redacted, Struct, dict=True, eq=False):
         request = await asyncio.to_thread(request_of, request_id, verdict)
         now, matched = milliseconds(self.clock), verdict.label is not None
         filing, facts = None, (self.design.info, epoch.epoch, account, verdict)
-        if self.centre is not None:
-            filing = await asyncio.to_thread(filing_of, *facts, self.centre, now, self.rng)
+        if (centre := self.config.centre) is not None:
+            filing = await asyncio.to_thread(filing_of, *facts, centre, now, self.config.rng)
         added = await self.ledger.record(account, request, now, matched, filing)
         if added and filing is not None and self.filer is not None:
             self.filer.wake()
@@ -290,17 +288,14 @@ async def open_matching(
         await stack.enter_async_context(under_way(*tasks))
         enrolled = config.directory / "enrolments"
         service = MatchingService(
-            config.design,
+            config,
             epochs,
             answering,
             Enrolments(config.design, enrolled, config.limits.most_enrolment_bytes),
             ledger,
             Budget(ledger, context.clock, context.log),
             Bodies(config.directory / "incoming", config.limits.most_coming_bytes),
-            config.limits,
             context.clock,
-            config.rng,
-            config.centre,
             filer,
             forwarder,
         )

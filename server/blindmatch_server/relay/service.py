@@ -10,15 +10,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar, Final, TypeAlias
 
 from blindmatch_protocol.account_name import NOTICES
+from blindmatch_protocol.codec import Fixed
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.messages.content import AttachmentRef, ClearMessage, Content
-from blindmatch_protocol.messages.franking import Stamped
+from blindmatch_protocol.messages.franking import MESSAGE_ID_LENGTH, Stamped
 from blindmatch_protocol.messages.parts import PART, PART_BYTES, Joiner, begun, open_attachment
 from blindmatch_protocol.messages.sealed_message import Curve25519Key, SealedMessage
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
@@ -28,6 +30,7 @@ from msgspec.structs import replace
 from blindmatch_server.hosting.endpoint import DEVICES, Call, Handler, Line, Method, ServerContext, Service
 from blindmatch_server.hosting.event_log import Clock, milliseconds
 from blindmatch_server.hosting.limits import CallLimit, Rate, TokenBuckets, TurnQueue, under_way
+from blindmatch_server.matching.forwarding import REQUEST_ID_BYTES
 from blindmatch_server.matching.service import MatchingConfig, MatchingService, open_matching
 from blindmatch_server.relay import store
 from blindmatch_server.relay.store import RelayLimits
@@ -36,10 +39,8 @@ from blindmatch_server.storage.blobs import ID_BYTES, Blobs, Incoming
 from blindmatch_server.storage.database import Database
 from blindmatch_server.storage.errors import ConflictError
 
-KEY_BYTES: Final = 32
-SIGNATURE_BYTES: Final = 64
-MESSAGE_ID_BYTES: Final = 16
-REQUEST_ID_BYTES: Final = 16
+_KEY: Final = Fixed(32)
+_SIGNATURE: Final = Fixed(64)
 _MOST_ACKNOWLEDGED: Final = 10_000
 _AT_ONCE: Final = 32
 _BYTES_AT_ONCE: Final = (4 << 20) - MOST_BYTES_HELD
@@ -57,21 +58,18 @@ class Relay(Redacted, Struct, dict=True, eq=False):
 
     Attributes:
         scan: of a design without end-to-end encryption, which is deployed: messages are in the clear.
-        stamp_key: what messages are stamped with, 32 bytes; None: none is.
-        notices_key: the identity key that the centre's own account must have; None: nobody may register it.
     """
 
     descriptor = wire.DESCRIPTOR.services_by_name["Relay"]
 
     database: Database
     blobs: Blobs
-    limits: RelayLimits
+    config: RelayConfig
     clock: Clock
     scan: Scan | None = None
-    stamp_key: bytes | None = None
-    notices_key: bytes | None = None
 
     def __post_init__(self) -> None:
+        self.limits = self.config.limits
         self._draining = TokenBuckets(self.limits.bundles_of_one, self.clock)
         self._listeners = Listeners(self.limits.most_streams)
         self._uploading = CallLimit(self.limits.most_streams)
@@ -98,17 +96,17 @@ class Relay(Redacted, Struct, dict=True, eq=False):
         """Publish the caller's keys. Raises what `store.register` raises, and for wrong lengths."""
         step = "relay/register"
         Curve25519Key().write(request.identity_key, step, "identity_key")
-        _length(step, "signed_pre_key", request.signed_pre_key, KEY_BYTES)
-        _length(step, "signed_pre_key_signature", request.signed_pre_key_signature, SIGNATURE_BYTES)
+        _KEY.write(request.signed_pre_key, step, "signed_pre_key")
+        _SIGNATURE.write(request.signed_pre_key_signature, step, "signed_pre_key_signature")
         if len(request.one_time_pre_keys) > self.limits.most_one_time_pre_keys:
             most = self.limits.most_one_time_pre_keys
             raise ProtocolError(step, f"must be at most {most} keys", "one_time_pre_keys")
         for key in request.one_time_pre_keys:
-            _length(step, "one_time_pre_keys", key, KEY_BYTES)
+            _KEY.write(key, step, "one_time_pre_keys")
         if request.franking_key or request.franking_key_signature:
-            _length(step, "franking_key", request.franking_key, KEY_BYTES)
-            _length(step, "franking_key_signature", request.franking_key_signature, SIGNATURE_BYTES)
-        if call.account == NOTICES and request.identity_key != self.notices_key:
+            _KEY.write(request.franking_key, step, "franking_key")
+            _SIGNATURE.write(request.franking_key_signature, step, "franking_key_signature")
+        if call.account == NOTICES and request.identity_key != self.config.notices_key:
             raise ConflictError(step, "the name is the centre's, whose key is another one", "identity_key")
         held = await self.database.run(lambda c: store.register(c, call.account, request))
         return wire.RegisterReply(one_time_pre_keys_held=held)
@@ -123,7 +121,7 @@ class Relay(Redacted, Struct, dict=True, eq=False):
     async def send(self, request: wire.SendRequest, call: Call) -> wire.SendReply:
         """Queue a message, in the clear only once it was looked at. Raises what `store.enqueue` raises, and
         for wrong lengths, or if it is not as messages are here: end-to-end encrypted or in the clear."""
-        _length("relay/send", "message_id", request.message_id, MESSAGE_ID_BYTES)
+        Fixed(MESSAGE_ID_LENGTH).write(request.message_id, "relay/send", "message_id")
         most, kind = self.limits.most_sealed_bytes, "sealed" if self.scan is None else "clear"
         body: bytes = getattr(request, kind)
         if not 1 <= len(body) <= most or (request.sealed and request.clear):
@@ -153,7 +151,7 @@ class Relay(Redacted, Struct, dict=True, eq=False):
     def _stamp(self, of: store.Handed) -> bytes:
         """On the commitment of a message; empty without a key."""
         about = Stamped(of.commitment, of.sender, of.recipient, of.message_id, of.accepted_at_ms)
-        return b"" if self.stamp_key is None else about.mac(self.stamp_key)
+        return b"" if self.config.stamp_key is None else about.mac(self.config.stamp_key)
 
     async def _look(self, scan: Scan, content: Content, account: str) -> None:
         """Have all that a message bears looked at, under the names of its attachments: one that several
@@ -227,7 +225,7 @@ class Relay(Redacted, Struct, dict=True, eq=False):
 
     async def download(self, request: wire.DownloadRequest, call: Call) -> AsyncIterator[wire.Part]:
         """An attachment, for whoever knows its id. Raises what `store.blob_size` raises."""
-        _length("relay/download", "blob_id", request.blob_id, ID_BYTES)
+        Fixed(ID_BYTES).write(request.blob_id, "relay/download", "blob_id")
         size = await self._size(request.blob_id)
         with await asyncio.to_thread(self.blobs.open, request.blob_id) as file:
             for at in range(0, size, PART_BYTES):
@@ -268,11 +266,6 @@ class Relay(Redacted, Struct, dict=True, eq=False):
 
     def _long(self, handler: Handler) -> Method:
         return Method(handler, DEVICES, TokenBuckets(self.limits.calls, self.clock), _LONG_SECONDS)
-
-
-def _length(step: str, field: str, value: bytes, length: int) -> None:
-    if len(value) != length:
-        raise ProtocolError(step, f"must be {length} bytes, not {len(value)}", field)
 
 
 JUMP_SECONDS: Final = 3600.0
@@ -320,16 +313,13 @@ class Retention(Struct, frozen=True):
             if steadiness.look():
                 self.context.log.write("clock_jumped", nothing_deleted_for_seconds=HOLD_SECONDS)
             if not steadiness.holds:
-                await self._sweep()
+                before = int((self.context.clock() - self.limits.retention_seconds) * 1000)
+                try:
+                    gone = await self.database.run(partial(store.expire, before_ms=before))
+                    await asyncio.to_thread(self.blobs.remove, gone)
+                except Exception as error:
+                    self.context.log.failure("sweep", error)
             await asyncio.sleep(self.limits.sweep_seconds)
-
-    async def _sweep(self) -> None:
-        before = int((self.context.clock() - self.limits.retention_seconds) * 1000)
-        try:
-            gone = await self.database.run(lambda c: store.expire(c, before))
-            await asyncio.to_thread(self.blobs.remove, gone)
-        except Exception as error:
-            self.context.log.failure("sweep", error)
 
 
 class RelayConfig(Redacted, Struct, frozen=True):
@@ -377,8 +367,7 @@ async def open_relay(
     database = Database(directory / "relay.sqlite", store.SCHEMA, store.VERSION)
     blobs = Blobs(directory / "blobs")
     blobs.keep_only(await database.run(store.blob_ids))
-    keys = (config.stamp_key, config.notices_key)
-    relay = Relay(database, blobs, config.limits, context.clock, scan, *keys)
+    relay = Relay(database, blobs, config, context.clock, scan)
     retention = Retention(database, blobs, config.limits, context)
     try:
         async with under_way(retention.run(), relay.end_streams(context.draining)):

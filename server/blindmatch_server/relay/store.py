@@ -298,11 +298,6 @@ def expire(connection: Connection, before_ms: int) -> list[bytes]:
     """Delete what was accepted before `before_ms`; returns the ids of attachments whose files can go."""
     _release(connection, _deleted(connection, "accepted_at_ms < ?", (before_ms,)))
     connection.execute("DELETE FROM sent WHERE accepted_at_ms < ?", (before_ms,))
-    return _expired_blobs(connection, before_ms)
-
-
-def _expired_blobs(connection: Connection, before_ms: int) -> list[bytes]:
-    """Delete attachments stored before `before_ms`, and take them out of what is stored of their owners."""
     gone = connection.execute(
         "DELETE FROM blobs WHERE stored_at_ms < ? RETURNING blob_id, owner, size", (before_ms,)
     ).fetchall()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
@@ -135,10 +136,8 @@ class HashedWriter:
         return FileRecord(self._name, self._size, self._digest.hexdigest())
 
     def abandon(self) -> None:
-        try:
+        with suppress(OSError):
             self._file.close()
-        except OSError:
-            return
 
 
 class FolderWorkspace:
@@ -158,9 +157,7 @@ class FolderWorkspace:
         self.result = folder / RESULT
         with storage(f"clearing {RESULT}"):
             if self.result.is_dir():
-                for path in self.result.iterdir():
-                    path.unlink()
-                self.result.rmdir()
+                shutil.rmtree(self.result)
             self.result.mkdir(mode=0o700)
 
     def create(self, name: str) -> HashedWriter:

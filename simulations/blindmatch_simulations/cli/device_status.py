@@ -14,7 +14,7 @@ from blindmatch_client.device import Device
 from blindmatch_client.epochs.trusted import Adopted, Doubt, Evidence
 from blindmatch_client.messages.contacts import Contact, grouped
 from blindmatch_client.reports.complaints import Complaint, ComplaintState
-from blindmatch_client.reports.reporting import ReportStanding
+from blindmatch_client.reports.reporting import KeptReport
 from blindmatch_protocol.codec.errors import BlindmatchError
 from rich.table import Table
 
@@ -188,9 +188,9 @@ def described_complaint(one: Complaint) -> dict[str, Any]:
     }
 
 
-def _described_report(one: ReportStanding) -> dict[str, Any]:
+def _described_report(one: KeptReport) -> dict[str, Any]:
     stage = "waiting"
-    if one.received_at_ms is not None:
+    if one.received_at_ms:
         stage = "at the centre"
     elif one.fragments_sent:
         stage = f"{one.fragments_sent} slots sent"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from blindmatch_server.hosting import exit_codes as server_codes
+from blindmatch_server.storage import errors as server_codes
 
 if TYPE_CHECKING:
     from blindmatch_protocol.codec.errors import BlindmatchError

@@ -27,7 +27,8 @@ from blindmatch_protocol.designs.token_psi import Tokening
 from blindmatch_protocol.designs.token_psi.build import best_share
 from blindmatch_server.hosting.event_log import EventLog
 from blindmatch_server.matching import ledger
-from blindmatch_server.matching.ledger import Budget, MatcherStore, QuotaError
+from blindmatch_server.matching.ledger import Budget, MatcherStore
+from blindmatch_server.storage.errors import QuotaError
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from blindmatch_client.epochs.setup import SetupFiles
+    from blindmatch_client.epochs.trusted import SetupFiles
 
 
 def start(folder: str) -> Mapping[str, Any]:

@@ -199,7 +199,8 @@ class Deployment(Struct, frozen=True):
             raise DeploymentError(f"no certificate was issued to {identity.uri} here")
         held = RevocationList.read(self.revoked, (self.authority / ROOT_CERTIFICATE).read_bytes())
         if new := serials - held.serials:
-            replace_file(self.revoked, held.with_more(new).signed(authority, now))
+            more = RevocationList(held.number + 1, held.serials.union(new))
+            replace_file(self.revoked, more.signed(authority, now))
         return len(new)
 
     def _issue(self, identity: Identity, folder: Path, now: datetime) -> None:

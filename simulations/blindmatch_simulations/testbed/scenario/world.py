@@ -342,7 +342,7 @@ class World(Redacted, Struct):
             for one in self.driven.values():
                 one.watched.device.tick()
             reports = device.standing().reports
-            received = {one.report_id for one in reports if one.received_at_ms is not None}
+            received = {one.report_id for one in reports if one.received_at_ms}
             return len(received), len(reports), received
 
         return until(look, seconds, progress)
