@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from blindmatch_protocol.codec.errors import ProtocolError, SetFileError
 from blindmatch_protocol.contract import EntryBatch, Label
+from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from blindmatch_protocol.sets import labels
 from blindmatch_protocol.sets.labels import SealedLabels
@@ -20,6 +21,14 @@ def rows(count: int, width: int, seed: int = 1) -> labels.Rows:
 
 def entries(count: int) -> EntryBatch:
     return EntryBatch(rows(count, 32, 2), np.arange(count, dtype=np.uint64) + 2**63, rows(count, 16, 3))
+
+
+def sealed(keys: labels.Rows, batch: EntryBatch, last: int, signatures: labels.Rows) -> labels.Rows:
+    """Records of labels from epoch 5 to `last`, signed as no set is today."""
+    numbers = batch.ids.astype(">u8").view(np.uint8).reshape(-1, 8)
+    span = (5).to_bytes(8, "big") + last.to_bytes(8, "big")
+    plain = rowwise.joined(len(batch), batch.hashes, numbers, batch.salts, span, signatures)
+    return rowwise.seal(keys, plain)
 
 
 def test_keys_are_the_documented_hashes() -> None:
@@ -41,8 +50,10 @@ def test_keys_are_the_documented_hashes() -> None:
 @pytest.mark.parametrize("signatures", [0, 1, 3])
 def test_a_label_opens_under_its_own_key_only(signatures: int) -> None:
     keys, batch, extra = labels.label_keys(rows(4, 64), 1), entries(4), rows(4, 64 * signatures, 9)
-    records = labels.seal(keys, batch, 5, extra)
+    records = sealed(keys, batch, 2**64 - 1, extra)
     assert records.shape == (4, labels.record_bytes(signatures))
+    unsigned = sealed(keys, batch, 2**64 - 1, np.zeros_like(extra))
+    assert np.array_equal(labels.seal(keys, batch, 5, signatures), unsigned)
     for row in range(4):
         opened = labels.unseal(keys[row].tobytes(), records[row].tobytes(), 5)
         known = (batch.hashes[row].tobytes(), int(batch.ids[row]), batch.salts[row].tobytes())
@@ -52,7 +63,7 @@ def test_a_label_opens_under_its_own_key_only(signatures: int) -> None:
 
 def test_a_label_opens_in_files_of_its_epochs_alone() -> None:
     key = labels.label_keys(rows(1, 64), 1)
-    record = labels.seal(key, entries(1), 5, labels.unsigned(1, 0), 7)[0].tobytes()
+    record = sealed(key, entries(1), 7, rows(1, 0))[0].tobytes()
     found = [labels.unseal(key.tobytes(), record, epoch) is not None for epoch in (1, 4, 5, 6, 7, 8)]
     assert found == [False, False, True, True, True, False]
 
@@ -83,7 +94,7 @@ def test_a_record_has_the_documented_length(signatures: int, length: int) -> Non
 
 def test_every_flipped_bit_keeps_a_label_closed() -> None:
     keys = labels.label_keys(rows(1, 64), 1)
-    record = labels.seal(keys, entries(1), 1, labels.unsigned(1, 0))[0]
+    record = labels.seal(keys, entries(1), 1)[0]
     for bit in range(8 * len(record)):
         altered = record.copy()
         altered[bit // 8] ^= 1 << bit % 8
@@ -92,7 +103,7 @@ def test_every_flipped_bit_keeps_a_label_closed() -> None:
 
 def test_truncated_records_stay_closed() -> None:
     keys = labels.label_keys(rows(1, 64), 1)
-    record = labels.seal(keys, entries(1), 1, labels.unsigned(1, 0))[0].tobytes()
+    record = labels.seal(keys, entries(1), 1)[0].tobytes()
     for length in range(len(record)):
         assert labels.unseal(keys[0].tobytes(), record[:length], 1) is None
 
@@ -109,7 +120,7 @@ def stored(records: labels.Rows) -> SetFile:
 @pytest.mark.parametrize("count", [0, 1, labels.STRETCH, labels.STRETCH + 1])
 def test_labels_are_found_by_their_number(count: int) -> None:
     keys, batch = rows(count, 32), entries(count)
-    held = SealedLabels(stored(labels.seal(keys, batch, 1, labels.unsigned(count, 0))), count, 0)
+    held = SealedLabels(stored(labels.seal(keys, batch, 1)), count, 0)
     assert len(held) == count
     for number in {0, count // 2, count - 1} if count else ():
         found = held.unseal(keys[number].tobytes(), number)

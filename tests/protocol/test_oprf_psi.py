@@ -46,7 +46,7 @@ def test_a_label_of_another_hash_is_no_match() -> None:
     output = evaluate(state.key, [INPUT_TAG + LISTED[0].tobytes()])
     keys = labels.label_keys(output, 1)
     other = batches_of(LISTED[1:2], np.array([9], np.uint64), place.salts[1:2]).held
-    record = labels.seal(keys, other, 1, labels.unsigned(1, 0))
+    record = labels.seal(keys, other, 1)
 
     class Forged:
         def unseal(self, label_key: bytes, number: int) -> Label | None:

@@ -352,9 +352,9 @@ def test_an_update_that_makes_no_sense_is_refused(
 def test_after_the_last_delta_a_full_set_is_due(name: str) -> None:
     files = published(name)
     for row in range(MOST_DELTAS):
-        assert not DESIGNS[name].open_setup(setup_files(files)).full_set_due
+        assert len(DESIGNS[name].open_setup(setup_files(files)).layers) == row + 1
         files = updated(name, files, NEW[row : row + 1], 100 + row)
-    assert DESIGNS[name].open_setup(setup_files(files)).full_set_due
+    assert len(DESIGNS[name].open_setup(setup_files(files)).layers) == MOST_DELTAS + 1
     last = MOST_DELTAS - 1
     assert [finds(name, files, row.tobytes()) for row in (LISTED[0], NEW[0], NEW[last])] == [
         1,

@@ -89,12 +89,6 @@ def removed_ids(name: str, file: SetFile) -> npt.NDArray[np.uint64]:
     return ids
 
 
-def is_among(removed: npt.NDArray[np.uint64], entry_id: int) -> bool:
-    wanted = np.uint64(entry_id)
-    at = int(np.searchsorted(removed, wanted))
-    return at < len(removed) and bool(removed[at] == wanted)
-
-
 def check_files(files: Sequence[SetFile], progress: Progress) -> None:
     """Compare every byte of these files with its digest; `SetFileError` if one was altered."""
     total, done = sum(file.content_bytes for file in files), 0

@@ -145,7 +145,7 @@ def _rows(batch: bm.EntryBatch, epoch: int, salt: bytes) -> bm.Rows:
     """Digest and record of each entry, uint8 (n, 120)."""
     salted = [salt + own for own in cut(batch.hashes)]
     keys = expand(KEY_TAG, epoch, salted, labels.LABEL_KEY_BYTES)
-    records = labels.seal(keys, batch, epoch, labels.unsigned(len(batch), 0))
+    records = labels.seal(keys, batch, epoch)
     return np.concatenate([expand(DIGEST_TAG, epoch, salted, DIGEST_BYTES), records], axis=1)
 
 

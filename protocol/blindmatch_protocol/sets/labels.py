@@ -70,28 +70,14 @@ def record_bytes(signatures: int) -> int:
     return _PLAIN.size + SIGNATURE_BYTES * signatures + TAG_BYTES
 
 
-def seal(
-    label_keys: Rows, entries: EntryBatch, first_epoch: int, signatures: Rows, last_epoch: int = OPEN_END
-) -> Rows:
-    """Seal the labels of `entries`.
-
-    Args:
-        label_keys: uint8 (n, 32), one for each entry.
-        first_epoch: first epoch of whose files the labels may be.
-        signatures: uint8 (n, 64 * k).
-
-    Returns:
-        Records, uint8 (n, 88 + 64 * k).
-    """
+def seal(label_keys: Rows, entries: EntryBatch, epoch: int, signatures: int = 0) -> Rows:
+    """Seal the labels of `entries`, which hold from `epoch` on, each under a key of its own, uint8 (n, 32):
+    records, uint8 (n, 88 + 64 * signatures), with zeros for signatures, since nobody makes any."""
     numbers = entries.ids.astype(">u8").view(np.uint8).reshape(len(entries), 8)
-    span = first_epoch.to_bytes(8, "big") + last_epoch.to_bytes(8, "big")
-    plain = rowwise.joined(len(entries), entries.hashes, numbers, entries.salts, span, signatures)
-    return rowwise.seal(label_keys, plain)
-
-
-def unsigned(count: int, signatures: int) -> Rows:
-    """Signatures of `count` labels that nobody has signed: zeros, uint8 (count, 64 * signatures)."""
-    return np.zeros((count, SIGNATURE_BYTES * signatures), np.uint8)
+    rest = epoch.to_bytes(8, "big") + OPEN_END.to_bytes(8, "big") + bytes(SIGNATURE_BYTES * signatures)
+    return rowwise.seal(
+        label_keys, rowwise.joined(len(entries), entries.hashes, numbers, entries.salts, rest)
+    )
 
 
 def unseal(label_key: bytes, record: Buffer, epoch: int) -> Label | None:

@@ -97,9 +97,7 @@ def write(
     empty = places - len(held)
     hashes = np.concatenate([held.hashes, _random(rng, empty, publishing.HASH_BYTES)])
     keys = _random(rng, places, KEY_BYTES)
-    sealed = labels.seal(
-        label_keys(keys[: len(held)], identity.epoch), held, identity.epoch, labels.unsigned(len(held), 0)
-    )
+    sealed = labels.seal(label_keys(keys[: len(held)], identity.epoch), held, identity.epoch)
     records = np.concatenate([sealed, _random(rng, empty, labels.record_bytes(0))])
     order = placed(hashes, degree, rng)
     file = SetFileWriter(out.create(SET_FILE), identity)

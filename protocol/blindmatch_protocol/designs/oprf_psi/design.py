@@ -10,7 +10,6 @@ from functools import partial
 from typing import ClassVar, Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import msgpack
 
 from blindmatch_protocol import contract as bm
@@ -24,7 +23,7 @@ from blindmatch_protocol.crypto.oprf import SecretKey, evaluate, evaluate_rows
 from blindmatch_protocol.designs.deltas import SET_FILE, SIGNATURES, Recipe, removed_ids, signatures_of
 from blindmatch_protocol.designs.facts import EVERY_GUESS, any_hash
 from blindmatch_protocol.designs.voprf import MATCHER, Limits, PublicKeys, VoprfDesign, VoprfRound, VoprfSetup
-from blindmatch_protocol.designs.voprf.files import FileLayer, ListBuild
+from blindmatch_protocol.designs.voprf.files import FileLayer, Job, ListBuild
 from blindmatch_protocol.designs.voprf.round import MOST_ELEMENTS, Verified
 from blindmatch_protocol.group import rowwise
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
@@ -63,8 +62,7 @@ def evaluated_rows(key: SecretKey, batch: publishing.EntryBatch, recipe: Recipe,
     outputs = evaluate_rows(key, rowwise.joined(len(batch), INPUT_TAG, batch.hashes))
     if filtered:
         return labels.places(outputs, recipe.epoch).store_keys
-    keys, unsigned = labels.label_keys(outputs, recipe.epoch), labels.unsigned(len(batch), recipe.signatures)
-    sealed = labels.seal(keys, batch, recipe.epoch, unsigned)
+    sealed = labels.seal(labels.label_keys(outputs, recipe.epoch), batch, recipe.epoch, recipe.signatures)
     at = [labels.places(outputs, one) for one in recipe.epochs]
     fronts = [part for one in at for part in (one.store_keys, one.masks[:, None].view(np.uint8))]
     return np.concatenate([*fronts, sealed], axis=1)
@@ -143,32 +141,16 @@ class _Records:
         return block
 
 
-def _write_filter(
-    file: SetFileWriter,
-    entries: publishing.EntrySource,
-    rows: Rows,
-    out: publishing.Workspace,
-    executor: publishing.Executor | None,
-    progress: publishing.Progress,
-) -> None:
+def _write_filter(job: Job, file: SetFileWriter, rows: Rows) -> None:
     file.section(membership.KIND, membership.build(rows, store.order_of(rows)), len(rows))
 
 
-def _write_labelled(
-    key: SecretKey,
-    recipe: Recipe,
-    file: SetFileWriter,
-    entries: publishing.EntrySource,
-    rows: Rows,
-    out: publishing.Workspace,
-    executor: publishing.Executor | None,
-    progress: publishing.Progress,
-) -> None:
-    fronts, count = _fronts(rows, progress), len(rows)
+def _write_labelled(key: SecretKey, recipe: Recipe, job: Job, file: SetFileWriter, rows: Rows) -> None:
+    fronts, count = _fronts(rows, job.progress), len(rows)
     order = store.order_of(fronts.store_keys)
 
     def write_labels() -> None:
-        records = _Records(rows, labels.record_bytes(recipe.signatures), order, progress)
+        records = _Records(rows, labels.record_bytes(recipe.signatures), order, job.progress)
         for parts, items in labels.stretches(records, count):
             file.section(labels.KIND, parts, items)
 
@@ -177,12 +159,12 @@ def _write_labelled(
         numbers = np.arange(start, stop, dtype=np.uint64) ^ fronts.masks[some]
         return fronts.store_keys[some], numbers[:, None]
 
-    labels_are_there = begun(write_labels, executor)
+    labels_are_there = begun(write_labels, job.executor)
     fill = store.fill_key(key.reveal(), recipe.epoch)
     for parts, items in store.shards(store.fronts_of(fronts.store_keys), content, 1, fill):
         labels_are_there()
         file.section(store.KIND, parts, items)
-        progress(count, count)
+        job.progress(count, count)
 
 
 class Layer(FileLayer, frozen=True, eq=False):
@@ -332,20 +314,16 @@ class OprfPsi(VoprfDesign[Setup]):
     ) -> Iterator[tuple[int, bm.Label]]:
         """The rows tell nearly every new entry from those that are there; only what is left is evaluated
         again, for the key that opens its label."""
-        maybe = _maybe_there(setup.layers, rows)
+        there = np.zeros(len(rows), np.bool_)
+        for file, layer in enumerate(setup.layers, 1):
+            if isinstance(layer, Layer):
+                there |= layer.numbers(keys_of(rows, file)) < layer.entries
+        maybe = there.nonzero()[0]
         outputs = evaluate(key, oprf_inputs(batch.hashes[maybe]))
         for place, row in enumerate(maybe.tolist()):
             label = find(setup.layers, outputs[place : place + 1], None)
             if label is not None:
                 yield row, label
-
-
-def _maybe_there(layers: Sequence[AnyLayer], rows: bm.Rows) -> npt.NDArray[np.intp]:
-    there = np.zeros(len(rows), np.bool_)
-    for file, layer in enumerate(layers, 1):
-        if isinstance(layer, Layer):
-            there |= layer.numbers(keys_of(rows, file)) < layer.entries
-    return there.nonzero()[0]
 
 
 def find_label(setup: Setup, outputs: bm.Rows, own_hash: bytes | None) -> bm.Label | None:

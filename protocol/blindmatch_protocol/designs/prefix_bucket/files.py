@@ -25,7 +25,7 @@ from blindmatch_protocol.contract import EntrySource, Label
 from blindmatch_protocol.crypto.oprf import SecretKey
 from blindmatch_protocol.designs.deltas import SIGNATURES
 from blindmatch_protocol.designs.voprf import VoprfSetup
-from blindmatch_protocol.designs.voprf.files import FileLayer
+from blindmatch_protocol.designs.voprf.files import FileLayer, Job
 from blindmatch_protocol.group.rows import expand
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from blindmatch_protocol.sets import labels, store
@@ -215,16 +215,7 @@ def open_buckets(file: SetFile, setup: Setup | None) -> BucketHolder:
     return holder
 
 
-def write_buckets(
-    key: SecretKey,
-    identity: Identity,
-    file: SetFileWriter,
-    entries: bm.EntrySource,
-    rows: bm.Rows,
-    out: bm.Workspace,
-    executor: bm.Executor | None,
-    progress: bm.Progress,
-) -> None:
+def write_buckets(key: SecretKey, identity: Identity, job: Job, file: SetFileWriter, rows: Rows) -> None:
     """The buckets into a file of their own, and their digests into the set."""
     bits, digests = identity.parameters[BITS.name], list[bytes]()
     size = rows_of(len(rows), bits) * row_bytes(identity.parameters[SIGNATURES.name])
@@ -232,12 +223,12 @@ def write_buckets(
         raise bm.DesignError(f"a bucket of {size} bytes, more than {MOST_BUCKET_BYTES}: choose more bits")
 
     def noted() -> Iterator[bytes]:
-        for bucket in fill_buckets(entries, rows, bits, key.reveal(), identity.epoch):
+        for bucket in fill_buckets(job.entries, rows, bits, key.reveal(), identity.epoch):
             digests.append(sha256(bucket).digest())
             yield bucket
-            progress(len(rows), len(rows))
+            job.progress(len(rows), len(rows))
 
-    held = SetFileWriter(out.create(BUCKETS_FILE), identity)
+    held = SetFileWriter(job.out.create(BUCKETS_FILE), identity)
     held.section(BUCKETS_KIND, noted(), 1 << bits)
     held.finish(len(rows))
     file.section(DIGESTS_KIND, digests, 1 << bits)

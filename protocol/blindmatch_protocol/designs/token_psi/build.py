@@ -53,7 +53,7 @@ from blindmatch_protocol.designs.token_psi.tokens import (
     entry_tokens,
     plan,
 )
-from blindmatch_protocol.designs.voprf.files import ListBuild
+from blindmatch_protocol.designs.voprf.files import Job, ListBuild
 from blindmatch_protocol.designs.voprf.layout import LIMITS, Limits, check_ranges
 from blindmatch_protocol.designs.voprf.round import MOST_ELEMENTS
 from blindmatch_protocol.group import rowwise
@@ -194,22 +194,14 @@ def list_build(key: SecretKey, tokening: Tokening, recipe: Recipe) -> ListBuild:
 
 
 def _write(
-    key: SecretKey,
-    tokening: Tokening,
-    recipe: Recipe,
-    file: SetFileWriter,
-    entries: publishing.EntrySource,
-    rows: Rows,
-    out: publishing.Workspace,
-    executor: publishing.Executor | None,
-    progress: publishing.Progress,
+    key: SecretKey, tokening: Tokening, recipe: Recipe, job: Job, file: SetFileWriter, rows: Rows
 ) -> None:
-    held = hold(entries, rows, tokening, recipe)
-    labels_are_there = begun(lambda: _write_labels(file, held, progress), executor)
-    for parts, items in _shards(rows, held, key, executor):
+    held = hold(job.entries, rows, tokening, recipe)
+    labels_are_there = begun(lambda: _write_labels(file, held, job.progress), job.executor)
+    for parts, items in _shards(rows, held, key, job.executor):
         labels_are_there()
         file.section(store.KIND, parts, items)
-        progress(len(entries), len(entries))
+        job.progress(len(rows), len(rows))
 
 
 def keys_of(rows: Rows, bands: int, file: int = 0) -> shares.TokenKeys:
@@ -254,7 +246,7 @@ def _write_labels(file: SetFileWriter, held: Held, progress: publishing.Progress
         part = entries.take(rows)
         keys, further = held.label_keys[held.plan.first[rows]], held.plan.member[rows] > 0
         keys[further] = shares.label_keys(secrets[rows[further]], epoch)
-        return labels.seal(keys, part, epoch, labels.unsigned(len(part), signatures))
+        return labels.seal(keys, part, epoch, signatures)
 
     for parts, items in labels.stretches(records, count):
         file.section(labels.KIND, parts, items)

@@ -21,7 +21,7 @@ from blindmatch_protocol.designs import deltas
 from blindmatch_protocol.designs.deltas import SIGNATURES, Recipe
 from blindmatch_protocol.designs.facts import DELTA_SIZES, EPOCH, QUERY_TIME, SET_SIZE, query_count
 from blindmatch_protocol.designs.voprf import files as kept
-from blindmatch_protocol.designs.voprf.files import KeyHolder, ListBuild, VoprfSetup, key_file
+from blindmatch_protocol.designs.voprf.files import Job, KeyHolder, ListBuild, VoprfSetup, key_file
 from blindmatch_protocol.designs.voprf.layout import ONE_HOLDER, KeyLayout, Limits, PublicKeys
 from blindmatch_protocol.designs.voprf.round import (
     CertifiedReply,
@@ -135,9 +135,9 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
         shares = self.layout.split(key, rng)
         identity = self.identity(parameters.epoch, values)
         made = self.building(key, values, Recipe(parameters.epoch, values[SIGNATURES.name]))
-        rows = made.evaluate(entries, executor, out, progress)
-        file = SetFileWriter(out.create(deltas.SET_FILE), identity)
-        made.finish(file, entries, rows, shares, identity, out, executor, progress)
+        job = Job(entries, executor, out, progress)
+        rows = made.evaluate(job)
+        made.finish(job, SetFileWriter(out.create(deltas.SET_FILE), identity), rows, shares, identity)
         return self.files_of((deltas.SET_FILE,))
 
     def update(
@@ -156,7 +156,7 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
         set already, or a full set is due."""
         setup = self.open_setup(previous)
         key = self.layout.joined({role: self.open_role(role, previous).key for role in self.layout.roles})
-        if setup.full_set_due:
+        if len(setup.layers) > deltas.MOST_DELTAS:
             raise bm.DesignError(f"{deltas.MOST_DELTAS} deltas have piled up: publish a full set")
         ids = deltas.checked_ids(removes)
         if not len(adds) and not len(ids):
@@ -165,13 +165,14 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
         earlier = tuple(layer.epoch for layer in setup.layers)
         recipe = Recipe(identity.epoch, setup.parameters[SIGNATURES.name], earlier)
         made = self.building(key, setup.parameters, recipe)
-        rows = made.evaluate(adds, executor, out, progress)
+        job = Job(adds, executor, out, progress)
+        rows = made.evaluate(job)
         with group.using(group.LIBSODIUM):  # nothing compares what is looked up
             self._refuse_present(setup, key, adds, rows, frozenset(ids.tolist()))
         names = [layer.name for layer in setup.layers]
         deltas.copy_files(names, previous, out)
         file = deltas.begin_delta(out, identity, setup.layers[-1].file, ids)
-        made.finish(file, adds, rows, self.layout.split(key, rng), identity, out, executor, progress)
+        made.finish(job, file, rows, self.layout.split(key, rng), identity)
         return self.files_of((*names, deltas.delta_file(identity.epoch)))
 
     def _refuse_present(
@@ -260,8 +261,7 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
     def receive(
         self, session: Waiting, setup: S, replies: Mapping[bm.Role, bm.Message], rng: bm.Randomness
     ) -> bm.Step[Waiting]:
-        where = (setup.epoch, self.layout, setup.keys, setup.executor)
-        outputs = self.round.outputs(session, replies, *where)
+        outputs = self.round.outputs(session, replies, setup, self.layout)
         return bm.Ready(Verified(outputs, session.own_hash))
 
     def conclude(self, session: Verified, setup: S) -> bm.Outcome:

@@ -28,18 +28,10 @@ from blindmatch_protocol.contract.publishing import (
     RowFunction,
     WorkerProcesses,
     Workspace,
-    Writer,
     ahead,
 )
 from blindmatch_protocol.crypto.oprf import Mode, PublicKey, SecretKey
-from blindmatch_protocol.designs.deltas import (
-    MOST_DELTAS,
-    PUBLIC_KEY_KIND,
-    SHARE_KEYS_KIND,
-    check_files,
-    check_kinds,
-    is_among,
-)
+from blindmatch_protocol.designs.deltas import PUBLIC_KEY_KIND, SHARE_KEYS_KIND, check_files, check_kinds
 from blindmatch_protocol.designs.voprf.layout import KeyLayout, Limits, PublicKeys
 from blindmatch_protocol.group import GroupBackend
 from blindmatch_protocol.group.rows import sample
@@ -79,7 +71,9 @@ class FileLayer(Redacted, Struct, frozen=True, eq=False):
         return self.file.identity.epoch
 
     def removes(self, entry_id: int) -> bool:
-        return is_among(self.removed, entry_id)
+        wanted = np.uint64(entry_id)
+        at = int(np.searchsorted(self.removed, wanted))
+        return at < len(self.removed) and bool(self.removed[at] == wanted)
 
     def check(self) -> None:
         """Open what is opened at its first use otherwise; see `Design.check_setup`; `SetFileError` if it is
@@ -128,10 +122,6 @@ class VoprfSetup(Redacted, Struct, Generic[L], frozen=True, eq=False):
         """Additions and removals of each delta, oldest first."""
         return tuple((layer.entries, len(layer.removed)) for layer in self.layers[1:])
 
-    @property
-    def full_set_due(self) -> bool:
-        return len(self.layers) > MOST_DELTAS
-
     def check(self, progress: Progress) -> None:
         """Check every page of all layers, and that each has the sections of its kind and no other;
         `SetFileError` if one is damaged, or has too few sections or too many."""
@@ -163,12 +153,6 @@ def key_file(role: Role) -> str:
     return f"{role}.bin"
 
 
-def write_public_keys(file: SetFileWriter, key: SecretKey, shares: Mapping[Role, SecretKey]) -> None:
-    file.section(PUBLIC_KEY_KIND, [key.public.element], 1)
-    if len(shares) > 1:
-        file.section(SHARE_KEYS_KIND, [share.public.element for share in shares.values()], len(shares))
-
-
 def open_public_keys(layout: KeyLayout, name: str, file: SetFile) -> PublicKeys:
     """The public keys in a set-up file, of a layout's roles; `SetFileError` if one is no element of the
     group, or the identity; or the shares are not of the key."""
@@ -190,18 +174,6 @@ def _public_key(element: bytes, name: str) -> PublicKey:
         return PublicKey(Mode.VOPRF, element)
     except ProtocolError as error:
         raise SetFileError(f"{name}: the public key is no element of the group") from error
-
-
-def write_key(
-    out: Writer, key: SecretKey, whole: PublicKey, set_digest: bytes, identity: Identity, entries: int
-) -> None:
-    """Write a role's file. It holds a secret: whoever opens it must keep others from reading it."""
-    file = SetFileWriter(out, identity)
-    file.section(SECRET_KEY_KIND, [key.reveal()], 1)
-    file.section(SET_DIGEST_KIND, [set_digest], 1)
-    if key.public != whole:
-        file.section(PUBLIC_KEY_KIND, [whole.element], 1)
-    file.finish(entries)
 
 
 def open_key(files: Buffers, name: str, design: str, version: int) -> tuple[SetFile, SecretKey, PublicKey]:
@@ -241,6 +213,15 @@ class _DroppedError(Exception):
     """The back end computed something wrong."""
 
 
+class Job(Redacted, Struct, frozen=True, eq=False):
+    """A list, or additions to one, and what its files are built with."""
+
+    entries: EntrySource
+    executor: Executor | None
+    out: Workspace
+    progress: Progress
+
+
 class ListBuild(Redacted, Struct, frozen=True, eq=False):
     """How a design turns a list into rows, and rows into sections.
 
@@ -263,11 +244,9 @@ class ListBuild(Redacted, Struct, frozen=True, eq=False):
     products: int
     plan: bytes
     task: tuple[RowFunction, bytes]
-    write: Callable[[SetFileWriter, EntrySource, Rows, Workspace, Executor | None, Progress], None]
+    write: Callable[[Job, SetFileWriter, Rows], None]
 
-    def evaluate(
-        self, entries: EntrySource, executor: Executor | None, out: Workspace, progress: Progress
-    ) -> Rows:
+    def evaluate(self, job: Job) -> Rows:
         """The rows of a whole list, in a scratch from which an interrupted build goes on; a batch that
         another back end computed is computed again, so that whoever asks for libsodium has its rows alone;
         `DesignError` if the list changes while it is read.
@@ -276,23 +255,24 @@ class ListBuild(Redacted, Struct, frozen=True, eq=False):
         threads than sent, and a sample of each batch is computed by libsodium again; if it differs, none of
         the scratch is kept.
         """
-        scratch = out.scratch(SCRATCH, resumable.scratch_bytes(len(entries), self.width, self.batch))
+        count, executor = len(job.entries), job.executor
+        scratch = job.out.scratch(SCRATCH, resumable.scratch_bytes(count, self.width, self.batch))
 
         def filled(by: str, compute: resumable.Compute) -> Rows:
             plan = b"\0".join([self.plan, by.encode()])
-            return resumable.fill(scratch, entries, self.width, plan, compute, progress, self.batch)
+            return resumable.fill(scratch, job.entries, self.width, plan, compute, job.progress, self.batch)
 
-        with group.building(len(entries) * self.products) as backend:
+        with group.building(count * self.products) as backend:
             if backend is not group.LIBSODIUM:
                 try:
                     return filled(
-                        backend.name, lambda batches: self._checked(batches, executor, backend, len(entries))
+                        backend.name, lambda batches: self._checked(batches, executor, backend, count)
                     )
                 except _DroppedError:
-                    resumable.forget(scratch, len(entries), self.width)
+                    resumable.forget(scratch, count, self.width)
 
         def computed(batches: Iterator[EntryBatch]) -> Iterator[Rows]:
-            if isinstance(executor, WorkerProcesses) and len(entries) >= self.shared:
+            if isinstance(executor, WorkerProcesses) and count >= self.shared:
                 return executor.rows(*self.task, batches)
             return ahead(self._rows, batches, executor)
 
@@ -324,23 +304,24 @@ class ListBuild(Redacted, Struct, frozen=True, eq=False):
             yield rows
 
     def finish(
-        self,
-        file: SetFileWriter,
-        entries: EntrySource,
-        rows: Rows,
-        shares: Mapping[Role, SecretKey],
-        identity: Identity,
-        out: Workspace,
-        executor: Executor | None,
-        progress: Progress,
+        self, job: Job, file: SetFileWriter, rows: Rows, shares: Mapping[Role, SecretKey], identity: Identity
     ) -> None:
-        """Public keys and the design's sections into `file`, and what each role holds into its own.
+        """Public keys and the design's sections into `file`, and what each role holds into its own: a secret,
+        which whoever opens that file must keep others from reading.
 
         All by libsodium, since nothing of it is compared.
         """
+        whole, publics = self.key.public, [share.public.element for share in shares.values()]
         with group.using(group.LIBSODIUM):
-            write_public_keys(file, self.key, shares)
-            self.write(file, entries, rows, out, executor, progress)
-        digest = file.finish(len(entries))
+            file.section(PUBLIC_KEY_KIND, [whole.element], 1)
+            if len(shares) > 1:
+                file.section(SHARE_KEYS_KIND, publics, len(publics))
+            self.write(job, file, rows)
+        digest = file.finish(len(job.entries))
         for role, share in shares.items():
-            write_key(out.create(key_file(role)), share, self.key.public, digest, identity, len(entries))
+            held = SetFileWriter(job.out.create(key_file(role)), identity)
+            held.section(SECRET_KEY_KIND, [share.reveal()], 1)
+            held.section(SET_DIGEST_KIND, [digest], 1)
+            if share.public != whole:
+                held.section(PUBLIC_KEY_KIND, [whole.element], 1)
+            held.finish(len(job.entries))

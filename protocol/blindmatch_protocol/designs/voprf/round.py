@@ -7,7 +7,7 @@ sound without a deadline (`dleq`, version 2).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 from msgspec import Struct
@@ -21,9 +21,9 @@ from blindmatch_protocol.contract import Answer, Role, check_epoch, tried
 from blindmatch_protocol.contract import Request as Asked
 from blindmatch_protocol.contract.publishing import Executor
 from blindmatch_protocol.crypto.dleq import PROOF_BYTES
-from blindmatch_protocol.crypto.oprf import Blinding, Evaluation, PublicKey, blind_evaluate, unblind, verified
-from blindmatch_protocol.designs.voprf.files import KeyHolder
-from blindmatch_protocol.designs.voprf.layout import KeyLayout, PublicKeys
+from blindmatch_protocol.crypto.oprf import Blinding, Evaluation, blind_evaluate, unblind, verified
+from blindmatch_protocol.designs.voprf.files import KeyHolder, VoprfSetup
+from blindmatch_protocol.designs.voprf.layout import KeyLayout
 from blindmatch_protocol.group import ELEMENT_BYTES
 
 MOST_ELEMENTS: Final = 1024
@@ -120,22 +120,20 @@ class VoprfRound(Struct, frozen=True):
         return Answer(list(spread(one, bodies, tapes)))
 
     def outputs(
-        self,
-        session: Waiting,
-        replies: Mapping[Role, Message],
-        epoch: int,
-        layout: KeyLayout,
-        keys: PublicKeys,
-        executor: Executor | None = None,
+        self, session: Waiting, replies: Mapping[Role, Message], setup: VoprfSetup[Any], layout: KeyLayout
     ) -> Rows:
         """The OPRF outputs, uint8 (n, 64), once the epoch and the proof of every reply have been checked;
         `EpochMismatchError` if a reply is of another epoch than the set-up's, `ProtocolError` if one is no
         reply of this round, is malformed, or its proof does not hold (of a key in shares the step names the
         role), or if there are too few of them."""
-        parts = {}
+        parts, kind, executor = {}, CertifiedReply if session.certify else self.reply, setup.executor
         for role, reply in replies.items():
             step = f"{self.reply.NAME} of {role}" if layout.shared else self.reply.NAME
-            parts[role] = self._checked(session, reply, epoch, keys.shares[role], executor, step)
+            if not isinstance(reply, kind):
+                raise ProtocolError(step, f"the device does not take {reply!r}")
+            check_epoch(reply.epoch, setup.epoch, step)
+            evaluation, key = Evaluation(reply.evaluated, reply.proof), setup.keys.shares[role]
+            parts[role] = verified(session.blinding, evaluation, key, executor, step, session.certify)
         if len(parts) < layout.needed:
             raise ProtocolError(self.reply.NAME, f"{layout.needed} roles must answer, not {len(parts)}")
         return unblind(session.blinding, layout.combined(parts, executor), executor, self.reply.NAME)
@@ -145,22 +143,6 @@ class VoprfRound(Struct, frozen=True):
         non-zero scalar and the group's order is prime; so the simulation is perfect."""
         uniform = np.frombuffer(rng.take(group.UNIFORM_BYTES * count), np.uint8)
         return self.request(epoch, group.hash_to_group(uniform.reshape(count, group.UNIFORM_BYTES)))
-
-    def _checked(
-        self,
-        session: Waiting,
-        reply: Message,
-        epoch: int,
-        key: PublicKey,
-        executor: Executor | None,
-        step: str,
-    ) -> Rows:
-        """The evaluated elements of a reply."""
-        if not isinstance(reply, CertifiedReply if session.certify else self.reply):
-            raise ProtocolError(step, f"the device does not take {reply!r}")
-        check_epoch(reply.epoch, epoch, step)
-        evaluation = Evaluation(reply.evaluated, reply.proof)
-        return verified(session.blinding, evaluation, key, executor, step, session.certify)
 
     def _evaluated(
         self, holder: KeyHolder, body: Message, tape: Randomness, executor: Executor | None

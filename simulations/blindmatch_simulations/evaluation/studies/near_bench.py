@@ -115,7 +115,7 @@ def _outputs(parties: OpenDesign, inputs: list[bytes], rng: Randomness) -> Rows:
     body = design.round.request(setup.epoch, blinded)
     replies = {role: parties.answer(role, body, rng)[0] for role in design.layout.roles}
     waiting = Waiting(blinding, None, False)
-    return design.round.outputs(waiting, replies, setup.epoch, design.layout, setup.keys)[: len(inputs)]
+    return design.round.outputs(waiting, replies, setup, design.layout)[: len(inputs)]
 
 
 class Options(Struct, frozen=True):
