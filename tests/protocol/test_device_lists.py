@@ -148,7 +148,7 @@ def test_two_publications_of_one_epoch_share_no_digest_and_no_label_key() -> Non
     ends = [{record[:32] for record in one} for one in records]  # the hash, under the key's stream
     assert not ends[0] & ends[1], "equal hashes under one key are equal there"
     for setup in setups:
-        found = setup.label(hashes[7].tobytes())
+        found = device_list_hashed.DESIGN.looked_up(setup, hashes[7].tobytes())
         assert found is not None and found.entry_id == 8
 
 

@@ -10,7 +10,7 @@ statement --path--> root of all statements of an epoch = `endorsement_root` of t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Final
 
 import numpy as np
@@ -180,15 +180,9 @@ def verify_label(table: EndorsedTable, terms: Terms, label: Label) -> Verdict:
         found = [table.batch(number) for number in numbers]
     except SetFileError as error:
         return Failed(str(error))
-    return verify_batches(found, terms, table.epoch)
-
-
-def verify_batches(found: Iterable[Batch], terms: Terms, epoch: int) -> Verdict:
-    """Whether an entry that is in these batches is listed in an epoch."""
-    held = list(found)
-    if any(batch.action is Action.REMOVE for batch in held):
+    if any(batch.action is Action.REMOVE for batch in found):
         return Failed("the entry's removal is endorsed")
-    verdicts = [terms.verify_batch(batch, epoch) for batch in held]
+    verdicts = [terms.verify_batch(batch, table.epoch) for batch in found]
     if Passed() in verdicts:
         return Passed()
     return verdicts[0] if verdicts else Failed("no organisation has endorsed the entry")

@@ -234,6 +234,7 @@ class Started(Struct, Generic[D, X], frozen=True):
 
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Verdict(Struct, frozen=True):
@@ -278,8 +279,8 @@ def check_epoch(theirs: int, mine: int, step: str) -> None:
         raise EpochMismatchError(step, f"epoch {mine} is in force here, not {theirs}", "epoch")
 
 
-def tried(step: Callable[P, Message], *given: P.args, **more: P.kwargs) -> Message | ProtocolError:
-    """A role's reply to one body, or what the body broke."""
+def tried(step: Callable[P, T], *given: P.args, **more: P.kwargs) -> T | ProtocolError:
+    """What a role makes of one body, such as a reply, or what the body broke."""
     try:
         return step(*given, **more)
     except ProtocolError as error:

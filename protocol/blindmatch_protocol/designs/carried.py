@@ -270,7 +270,7 @@ class Carried(bm.Design[Setup, Any, Any, State]):
         """Takes 16 bytes of `rng` a body for response nonces, then what the design takes for those that
         open. A body may come twice; no two replies have one key."""
         nonces = [rng.take(hpke.ANSWER_NONCE_BYTES) for _ in requests]
-        opened: list[Any] = [bm.tried(self._open, role, state, one.body) for one in requests]  # type: ignore[arg-type]
+        opened: list[Any] = [bm.tried(self._open, role, state, one.body) for one in requests]
         good = [at for at, one in enumerate(opened) if not isinstance(one, bm.ProtocolError)]
         asked = [bm.Request(opened[at][0]) for at in good]
         answer = self.inner.answer(role, state.inner, asked, rng, executor)

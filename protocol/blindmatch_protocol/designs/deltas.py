@@ -91,7 +91,7 @@ def removed_ids(name: str, file: SetFile) -> npt.NDArray[np.uint64]:
 
 def check_files(files: Sequence[SetFile], progress: Progress) -> None:
     """Compare every byte of these files with its digest; `SetFileError` if one was altered."""
-    total, done = sum(file.content_bytes for file in files), 0
+    total, done = sum(section.length for file in files for section in file.sections.values()), 0
 
     def counted(length: int) -> None:
         nonlocal done

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.contract.publishing import whole
 from blindmatch_protocol.designs.facts import leaks
 from blindmatch_protocol.designs.plain_scan import OnDevice
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
@@ -79,18 +80,15 @@ class DeviceList(OnDevice[Setup]):
         if not parameters.value(self.info, "index"):
             return bm.Published((plain_list.LIST_FILE,), {})
         writer = SetFileWriter(out.create(INDEX_FILE), plain_list.identity_of(self.info, parameters))
-        plain_list.write_index(writer, plain_list.all_hashes(entries))
+        plain_list.write_index(writer, whole(entries, plain_list.BATCH).hashes)
         writer.finish(len(entries))
         return bm.Published((plain_list.LIST_FILE, INDEX_FILE), {})
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> Setup:
-        file = plain_list.open_file(self.info, files, plain_list.LIST_FILE, epoch)
-        indexed = file.identity.parameters.get("index")
-        index = (
-            plain_list.MultiIndex(plain_list.open_file(self.info, files, INDEX_FILE, file.identity.epoch))
-            if indexed
-            else None
-        )
+        file, index = plain_list.open_file(self.info, files, plain_list.LIST_FILE, epoch), None
+        if file.identity.parameters.get("index"):
+            indexed = plain_list.open_file(self.info, files, INDEX_FILE, file.identity.epoch)
+            index = plain_list.MultiIndex(indexed)
         return Setup(file, plain_list.held_list(file), index)
 
     def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:

@@ -64,20 +64,6 @@ class Setup(Redacted, Struct, frozen=True):
         """All digests, then all sealed labels."""
         return bytes(self.file.section(KIND_DIGESTS)) + bytes(self.file.section(KIND_LABELS))
 
-    def label(self, own: bytes) -> bm.Label | None:
-        """The label of the entry with this very hash, if there is one."""
-        salted = [bytes(self.file.section(KIND_SALT)) + own]
-        digest, key = (
-            expand(tag, self.epoch, salted, DIGEST_BYTES).tobytes() for tag in (DIGEST_TAG, KEY_TAG)
-        )
-        digests = column(self.file, KIND_DIGESTS, np.uint8, DIGEST_BYTES)
-        records = column(self.file, KIND_LABELS, np.uint8, RECORD_BYTES)
-        at = int(np.searchsorted(_words(digests), np.bytes_(digest)))
-        if at == len(digests) or digests[at].tobytes() != digest:
-            return None
-        label = labels.unseal(key, records[at].tobytes(), self.epoch)
-        return label if label is not None and label.entry_hash == own else None
-
 
 class DeviceListHashed(OnDevice[Setup]):
     """The device has digests of the list and learns the outcome; nobody else learns anything of a picture."""
@@ -138,7 +124,17 @@ class DeviceListHashed(OnDevice[Setup]):
         return bm.Stated(entries=setup.entries)
 
     def looked_up(self, setup: Setup, own: bytes) -> bm.Label | None:
-        return setup.label(own)
+        salted = [bytes(setup.file.section(KIND_SALT)) + own]
+        digest, key = (
+            expand(tag, setup.epoch, salted, DIGEST_BYTES).tobytes() for tag in (DIGEST_TAG, KEY_TAG)
+        )
+        digests = column(setup.file, KIND_DIGESTS, np.uint8, DIGEST_BYTES)
+        records = column(setup.file, KIND_LABELS, np.uint8, RECORD_BYTES)
+        at = int(np.searchsorted(_words(digests), np.bytes_(digest)))
+        if at == len(digests) or digests[at].tobytes() != digest:
+            return None
+        label = labels.unseal(key, records[at].tobytes(), setup.epoch)
+        return label if label is not None and label.entry_hash == own else None
 
 
 def _rows(batch: bm.EntryBatch, epoch: int, salt: bytes) -> bm.Rows:

@@ -60,15 +60,10 @@ class Stateless(AsksNobody[S, bm.NoState, X, R]):
         executor: bm.Executor | None,
     ) -> bm.Answer:
         spread = executor.map if executor else map
-        judged = list(spread(lambda one: self._judged(state, one.body), requests))
+        tried = spread(lambda one: bm.tried(self.judged, state, one.body), requests)
+        judged = [(one, None) if isinstance(one, bm.ProtocolError) else one for one in tried]
         learns = bm.Learner.SERVER in self.info.learns
         return bm.Answer([reply for reply, _ in judged], [told for _, told in judged] if learns else ())
-
-    def _judged(self, state: R, body: bm.Message) -> tuple[bm.Message | bm.ProtocolError, bm.Verdict | None]:
-        try:
-            return self.judged(state, body)
-        except bm.ProtocolError as error:
-            return error, None
 
 
 class Own(Redacted, Struct, frozen=True):
@@ -118,14 +113,14 @@ class PlainScan(Stateless[int, X, plain_list.PlainList]):
         out: bm.Workspace,
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
-        plain_list.write_epoch(self.info, parameters, 0, out)
+        plain_list.write_sections(plain_list.EPOCH_FILE, self.info, parameters, 0, out, {})
         if self.info.roles:
             plain_list.write_list(self.info, entries, parameters, out, progress)
         progress(len(entries), len(entries))
         return bm.Published((plain_list.EPOCH_FILE,), dict.fromkeys(self.info.roles, (plain_list.LIST_FILE,)))
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> int:
-        return plain_list.open_epoch(self.info, files, epoch)
+        return plain_list.open_file(self.info, files, plain_list.EPOCH_FILE, epoch).identity.epoch
 
     def epoch_of(self, setup: int) -> int:
         return setup

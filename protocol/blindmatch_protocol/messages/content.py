@@ -177,7 +177,7 @@ class AttachmentUnpadding:
         marked = body.endswith(_MARK)
         self._zeros = zeros if marked else None
         tail = (body[:-1],) if marked else (body, bytes(zeros))
-        for piece in chain(_padding_of(held), tail):
+        for piece in chain(padding_of(held), tail):
             self._length += len(piece)
             if piece:
                 yield piece
@@ -191,12 +191,7 @@ class AttachmentUnpadding:
             raise ProtocolError(_STEP, "an attachment is padded to the least Padmé length", "length")
 
 
-def attachment_padding(length: int) -> Iterator[bytes]:
-    """What follows `length` bytes of an attachment in its padded form, in pieces."""
-    return _padding_of(padded_attachment_length(length) - length - 1)
-
-
-def _padding_of(zeros: int | None) -> Iterator[bytes]:
+def padding_of(zeros: int | None) -> Iterator[bytes]:
     """The mark and so many zeros, in pieces; nothing for None."""
     if zeros is not None:
         yield _MARK + bytes(min(_PIECE, zeros))

@@ -24,8 +24,8 @@ from blindmatch_protocol.crypto.symmetric import KEY_LENGTH, TAG_LENGTH, Opening
 from blindmatch_protocol.messages.content import (
     AttachmentRef,
     AttachmentUnpadding,
-    attachment_padding,
     padded_attachment_length,
+    padding_of,
 )
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
@@ -224,13 +224,9 @@ class AttachmentSealing:
 
     __slots__ = ("_blob_id", "_digest", "_key", "_length")
 
-    def __init__(self, randomness: Randomness, key: bytes | None = None) -> None:
-        """`randomness` gives 48 bytes: the key, and a blob id in place of the one the relay will assign.
-
-        `key` is for making a blob once more, of the same data.
-        """
-        fresh = randomness.take(KEY_LENGTH)
-        self._key = key or fresh
+    def __init__(self, randomness: Randomness) -> None:
+        """`randomness` gives 48 bytes: the key, and a blob id in place of the one the relay will assign."""
+        self._key = randomness.take(KEY_LENGTH)
         self._blob_id = randomness.take(BLOB_ID_LENGTH)
         self._digest = hashlib.sha256()
         self._length = 0
@@ -242,7 +238,7 @@ class AttachmentSealing:
             self._digest.update(piece)
             self._length += len(piece)
             yield sealing.update(piece)
-        for piece in attachment_padding(self._length):
+        for piece in padding_of(padded_attachment_length(self._length) - self._length - 1):
             yield sealing.update(piece)
         yield sealing.finish()
 

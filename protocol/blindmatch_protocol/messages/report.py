@@ -185,11 +185,6 @@ def seal_slot(slot: Slot, slot_id: bytes, centre_key: bytes) -> bytes:
     return sealed_to(centre_key, SLOT_INFO + slot_id, slot.encode())
 
 
-def is_slot(length: int) -> bool:
-    """Is a sealed value of this length a slot, rather than a report?"""
-    return length in SLOT_SIZES
-
-
 def open_slot(sealed: bytes, slot_id: bytes, private_key: X25519PrivateKey) -> Slot:
     """Open a slot at the centre; `ProtocolError` if it is not sealed to this key under this id, or is not a
     canonical slot."""

@@ -138,10 +138,6 @@ class SetFile:
             self._checked.add((kind, index))
         return content
 
-    @property
-    def content_bytes(self) -> int:
-        return sum(section.length for section in self.sections.values())
-
     def verify(self, progress: Callable[[int], object] = int) -> None:
         """Check every byte of the file now, also of sections that were checked before.
         `SetFileError` if one was altered. `progress` is called with the length of each section."""
@@ -163,11 +159,11 @@ class SetFile:
         tables = bytes(data[trailer.parameters_at : -layout.TRAILER.size])
         if not compare_digest(layout.overall_digest(header, tables, raw), trailer.digest):
             raise SetFileError("altered: header and tables do not have the overall digest")
-        parameters, table = layout.split_tables(tables, trailer)
-        sections = layout.unpack_sections(table, trailer.parameters_at)
+        table_at = layout.PARAMETER.size * trailer.parameters
+        sections = layout.unpack_sections(tables[table_at:], trailer.parameters_at)
         if any(any(data[section.end : layout.padded(section.end)]) for section in sections):
             raise SetFileError("altered: padding is not zero")
-        self.identity = replace(identity, parameters=layout.unpack_parameters(parameters))
+        self.identity = replace(identity, parameters=layout.unpack_parameters(tables[:table_at]))
         self.entries, self.digest = trailer.entries, trailer.digest
         self.sections = {(section.kind, section.index): section for section in sections}
 

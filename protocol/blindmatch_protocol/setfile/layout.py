@@ -9,7 +9,7 @@ written last, so that a build can stream sections whose number and lengths it do
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import pairwise
 
@@ -204,10 +204,3 @@ def overall_digest(header: bytes, tables: bytes, trailer: bytes) -> bytes:
     The table holds every section's digest, so this one value stands for the whole file.
     """
     return sha256(DIGEST_TAG + header + tables + trailer[:SUMMED]).digest()
-
-
-def split_tables(raw: bytes, trailer: Trailer) -> Iterator[bytes]:
-    """The parameters, then the section table."""
-    at = PARAMETER.size * trailer.parameters
-    yield raw[:at]
-    yield raw[at:]

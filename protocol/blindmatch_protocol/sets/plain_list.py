@@ -51,19 +51,13 @@ Signer: TypeAlias = Callable[[bm.EntryBatch], Rows]
 """Gives a batch's signatures, uint8 (n, 64)."""
 
 
-class PlainList(Redacted, Struct, frozen=True):
+class PlainList(bm.EntryBatch, frozen=True):
     """The opened list.
 
     Attributes:
-        hashes: uint8 (n, 32).
-        ids: uint64 (n,).
-        salts: uint8 (n, 16).
         signatures: of the labels, uint8 (n, 64), or (n, 0) if they have none.
     """
 
-    hashes: Rows
-    ids: npt.NDArray[np.uint64]
-    salts: Rows
     signatures: Rows
 
     def match(self, own: bytes, distance: int) -> bm.Label | None:
@@ -90,11 +84,6 @@ def nearest(own: bytes, distance: int, hashes: Rows) -> int | None:
     return index if apart[index] <= distance else None
 
 
-def write_epoch(info: bm.Info, parameters: bm.SetParameters, entries: int, out: bm.Workspace) -> None:
-    """Write `epoch.bin`: the design, its version, the epoch and the number of entries."""
-    write_sections(EPOCH_FILE, info, parameters, entries, out, {})
-
-
 def write_sections(
     name: str,
     info: bm.Info,
@@ -108,11 +97,6 @@ def write_sections(
     for kind, content in sections.items():
         writer.section(kind, [content], 1)
     writer.finish(entries)
-
-
-def open_epoch(info: bm.Info, files: bm.Buffers, epoch: int | None) -> int:
-    """The epoch in `epoch.bin`; `SetFileError` if it is missing, altered, or of another design or epoch."""
-    return open_file(info, files, EPOCH_FILE, epoch).identity.epoch
 
 
 def open_file(info: bm.Info, files: bm.Buffers, name: str, epoch: int | None) -> SetFile:
@@ -173,11 +157,6 @@ def held_list(file: SetFile) -> PlainList:
         column(file, KIND_SALTS, np.uint8, SALT_BYTES),
         column(file, KIND_SIGNATURES, np.uint8, signed) if signed else np.zeros((file.entries, 0), np.uint8),
     )
-
-
-def all_hashes(entries: bm.EntrySource) -> Rows:
-    parts = [batch.hashes for batch in entries.batches(BATCH)]
-    return np.concatenate(parts) if parts else np.zeros((0, HASH_BYTES), np.uint8)
 
 
 def column(file: SetFile, kind: int, dtype: Any, width: int) -> npt.NDArray[Any]:

@@ -23,7 +23,7 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Label, Party
 from blindmatch_protocol.messages.franking import FrankingMode
 from blindmatch_protocol.messages.parts import ENVELOPE, PART, SUBMISSION, Joiner, begun, split, whole
-from blindmatch_protocol.messages.report import is_slot, open_report
+from blindmatch_protocol.messages.report import SLOT_SIZES, open_report
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from msgspec import Struct, field
 
@@ -152,7 +152,7 @@ class Centre(Redacted, Struct, dict=True, eq=False):
             first, data = await begun(joiner, requests)
             if len(first.report_id) != REPORT_ID_BYTES:
                 raise ProtocolError(_SUBMIT, f"must be {REPORT_ID_BYTES} bytes", "report_id")
-            if is_slot(joiner.size):
+            if joiner.size in SLOT_SIZES:
                 now, take = milliseconds(self.clock), self._take_whole
                 received = await self.slots.take(first.report_id, await whole(data), call.account, now, take)
             else:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs import facts
-from blindmatch_protocol.designs.deltas import SET_FILE
+from blindmatch_protocol.designs.deltas import SET_FILE, check_files
 from blindmatch_protocol.designs.he_hamming import files, packing
 from blindmatch_protocol.designs.he_hamming.circuit import THRESHOLD, WEIGHT, Evaluation, indicator
 from blindmatch_protocol.designs.he_hamming.files import MatcherState, Setup
@@ -154,7 +154,8 @@ class HeHamming(bm.Design[Setup, packing.Secret, Waiting, MatcherState]):
         return files.open_setup(self.info, files_, self.sizes, epoch)
 
     def check_setup(self, setup: Setup, progress: bm.Progress = bm.no_progress) -> None:
-        setup.check(progress)
+        """See `Design.check_setup`; records of other lengths were refused when it was opened."""
+        check_files([setup.file], progress)
 
     def stated(self, setup: Setup) -> bm.Stated:
         return bm.Stated(setup.file.identity.parameters)

@@ -23,7 +23,7 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import publishing
 from blindmatch_protocol.contract.declaration import Info
 from blindmatch_protocol.contract.publishing import whole
-from blindmatch_protocol.designs.deltas import SET_FILE, check_files
+from blindmatch_protocol.designs.deltas import SET_FILE
 from blindmatch_protocol.designs.he_hamming.circuit import KEY_BYTES, Batch, babies_for
 from blindmatch_protocol.designs.he_hamming.packing import Ring, Sizes, ring_of
 from blindmatch_protocol.group.rows import cut, expand
@@ -63,10 +63,6 @@ class Setup(Redacted, Struct, frozen=True, eq=False):
     ring: Ring
     file: SetFile
     labels: labels.SealedLabels
-
-    def check(self, progress: publishing.Progress = publishing.no_progress) -> None:
-        """See `Design.check_setup`; records of other lengths were refused when it was opened."""
-        check_files([self.file], progress)
 
 
 class MatcherState(Redacted, Struct, frozen=True, eq=False):

@@ -125,12 +125,6 @@ def parse_switching_keys(body: bytes) -> list[tuple[Polynomials, bytes]]:
     return found
 
 
-def parse_secret(body: bytes, degree: int) -> Polynomials:
-    """A secret key as SEAL saved it, in NTT form, (1, primes, degree)."""
-    at = len(body) - 8 * KEY * degree
-    return np.frombuffer(body, "<u8", offset=at).reshape(1, KEY, degree)
-
-
 def _id(parms_id: Sequence[int]) -> bytes:
     return b"".join(_COUNT.pack(word) for word in parms_id)
 
@@ -249,7 +243,8 @@ class Ring:
         return seal.restored(sealapi.SecretKey, self.context, body)
 
     def _trits(self, key: Any) -> bytes:
-        ntt = parse_secret(seal.saved(key), self.degree)[:, :DATA]
+        saved = np.frombuffer(seal.saved(key), np.uint8)[-8 * KEY * self.degree :]
+        ntt = saved.view("<u8").reshape(1, KEY, self.degree)[:, :DATA]
         made = self.ciphertext(self.context.first_parms_id(), np.concatenate([ntt, ntt]), ntt=True)
         self.evaluator.transform_from_ntt_inplace(made)
         numbers, _, _ = parse_ciphertext(seal.saved(made))

@@ -149,14 +149,10 @@ class Setup(Redacted, Struct, frozen=True, eq=False):
 
     def value(self, key: bytes) -> bytes:
         """The same of one key: arrays would cost more than the work."""
-        raw, (places,) = self.file.section(CELLS_KIND), self.domain.places(_row(key)).tolist()
+        raw, (places,) = self.file.section(CELLS_KIND), self.domain.places(one_row(key)).tolist()
         one, two, three = (bytes(raw[32 * at : 32 * at + 32]) for at in places)
         found = sodium.add(sodium.add(one, two), three)
         return found if any(found) else self.public.tobytes()
-
-
-def _row(raw: bytes) -> Rows:
-    return np.frombuffer(raw, np.uint8).reshape(1, -1)
 
 
 def period_of(public: bytes, values: Mapping[str, int]) -> bytes:
@@ -435,8 +431,7 @@ class ThresholdPsi(AsksNobody[Setup, DeviceKey, None, None]):
             raise bm.DesignError("an update must add or remove an entry")
         if not np.isin(gone, held.ids).all():
             raise bm.DesignError("an id to be removed is not in the set")
-        before = bm.EntryBatch(held.hashes, held.ids, held.salts).take(~np.isin(held.ids, gone))
-        entries = joined([before, whole(adds, _BATCH, progress)])
+        entries = joined([held.take(~np.isin(held.ids, gone)), whole(adds, _BATCH, progress)])
         parameters = bm.SetParameters(file.identity.epoch + 1, file.identity.parameters)
         return self._written(_secret(file), entries, parameters, rng, executor, out)
 
@@ -542,7 +537,7 @@ class ThresholdPsi(AsksNobody[Setup, DeviceKey, None, None]):
     def voucher(self, setup: Setup, item: bm.Item, inside: Inside, rng: bm.Randomness) -> bm.Message:
         """The voucher of an item; both kinds are computed."""
         b, c = (group.random_scalars(1, rng).tobytes() for _ in range(2))
-        element = sodium.hash_to_group(setup.domain.uniform(_row(inside.own_hash)).tobytes())
+        element = sodium.hash_to_group(setup.domain.uniform(one_row(inside.own_hash)).tobytes())
         synthetic = sodium.multiply_base(c), sodium.multiply(c, setup.public.tobytes())
         real = (
             sodium.add(sodium.multiply(b, element), synthetic[0]),
