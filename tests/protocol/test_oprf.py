@@ -65,7 +65,11 @@ def rfc_key(mode: Mode) -> SecretKey:
 def run(key: SecretKey, inputs: list[bytes], executor: ThreadPoolExecutor | None = None) -> Rows:
     state, blinded = oprf.blind(inputs, key.mode, RNG, executor)
     evaluation = oprf.blind_evaluate(key, blinded, RNG, executor)
-    return oprf.finalize(state, evaluation, verifier(key), executor)
+    outputs = oprf.finalize(state, evaluation, verifier(key))
+    if (public := verifier(key)) is not None:
+        oprf.verified(state, evaluation, public, executor)
+    assert np.array_equal(oprf.unblind(state, evaluation.elements, executor), outputs)
+    return outputs
 
 
 def verifier(key: SecretKey) -> PublicKey | None:

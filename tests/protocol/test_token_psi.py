@@ -13,7 +13,7 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import UNBOUND, Label, Match, NoMatch, SetParameters, batches_of
 from blindmatch_protocol.crypto.oprf import Evaluation, finalize
 from blindmatch_protocol.designs.token_psi import DESIGN, shares, tokens
-from blindmatch_protocol.designs.token_psi.design import opened_labels
+from blindmatch_protocol.designs.token_psi.design import labels_under
 from blindmatch_protocol.designs.token_psi.shares import addresses, label_keys, member_secret, token_keys
 from blindmatch_protocol.designs.token_psi.tokens import band_bits
 from blindmatch_protocol.sets import labels, store
@@ -72,7 +72,8 @@ def all_opened(place: Held, item: Picture) -> list[Label]:
     session = started.step.session  # type: ignore[union-attr]
     reply = answers(place, started.step.bodies[MATCHER])[0]  # type: ignore[union-attr]
     outputs = finalize(session.blinding, Evaluation(reply.evaluated, reply.proof), place.setup.public_key)
-    return opened_labels(place.setup, outputs)
+    setup = place.setup
+    return labels_under(setup, [token_keys(outputs, layer.epoch) for layer in setup.layers])
 
 
 def test_with_three_bands_needed_two_are_a_miss() -> None:

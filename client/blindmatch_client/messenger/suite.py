@@ -10,13 +10,14 @@ beside the signed pre-key and used for nothing (`Account` is told the time).
 
 from __future__ import annotations
 
+import hmac
 from secrets import token_bytes
 from typing import Final
 
 import doubleratchet
 import x3dh
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.crypto.symmetric import hmac_sha256, seal, unseal
+from blindmatch_protocol.crypto.symmetric import seal, unseal
 from blindmatch_protocol.messages.sealed_message import RatchetHeader
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -70,7 +71,7 @@ class ChainKdf(doubleratchet.KDF):
 
     @staticmethod
     async def derive(key: bytes, data: bytes, length: int) -> bytes:
-        return b"".join([hmac_sha256(key, bytes([one])) for one in data])
+        return b"".join([hmac.digest(key, bytes([one]), "sha256") for one in data])
 
 
 class CommittingAead(doubleratchet.AEAD):

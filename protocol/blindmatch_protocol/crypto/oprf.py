@@ -173,13 +173,7 @@ def blind_evaluate(
     return Evaluation(elements, dleq.generate_proof(*statement, rng, executor, key.mode, certified))
 
 
-def finalize(
-    state: Blinding,
-    evaluation: Evaluation,
-    public_key: PublicKey | None = None,
-    executor: Executor | None = None,
-    step: str = "oprf/finalize",
-) -> Rows:
+def finalize(state: Blinding, evaluation: Evaluation, public_key: PublicKey | None = None) -> Rows:
     """The outputs, uint8 (n, 64), in the order of the inputs; in mode VOPRF after the proof was verified;
     `ProtocolError` if there are not as many elements as inputs, one is malformed, a proof is there in mode
     OPRF, or the proof does not hold in mode VOPRF; `ValueError` if mode VOPRF is used without its public key,
@@ -191,12 +185,12 @@ def finalize(
     if (None if public_key is None else public_key.mode) is not needed:
         raise ValueError("a public key of mode VOPRF goes with mode VOPRF, and none with mode OPRF")
     if public_key is not None:
-        elements = verified(state, evaluation, public_key, executor, step)
+        elements = verified(state, evaluation, public_key)
     else:
-        elements = _counted(state, evaluation.elements, step)
+        elements = _counted(state, evaluation.elements, "oprf/finalize")
         if evaluation.proof:
-            raise ProtocolError(step, "must be empty in mode OPRF", "proof")
-    return unblind(state, elements, executor, step)
+            raise ProtocolError("oprf/finalize", "must be empty in mode OPRF", "proof")
+    return unblind(state, elements)
 
 
 def verified(

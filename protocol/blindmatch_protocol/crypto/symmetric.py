@@ -117,9 +117,3 @@ _SHA256: Final = SHA256()
 def keyed(key: bytes) -> HMAC:
     """HMAC-SHA-256 under `key`, of nothing so far."""
     return HMAC(key, _SHA256)
-
-
-def hmac_sha256(key: bytes, data: bytes) -> bytes:
-    mac = keyed(key)
-    mac.update(data)
-    return mac.finalize()

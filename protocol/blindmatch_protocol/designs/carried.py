@@ -295,16 +295,13 @@ class Carried(bm.Design[Setup, Any, Any, State]):
     def _sealed(self, setup: Setup, step: bm.Step[Any], rng: bm.Randomness) -> bm.Step[Waiting]:
         if not isinstance(step, bm.Send):
             return step
-        sealed = {role: self._seal(role, setup, step.bodies[role], rng) for role in sorted(step.bodies)}
-        bodies = {role: body for role, (body, _) in sealed.items()}
-        return bm.Send(Waiting(step.session, {role: secret for role, (_, secret) in sealed.items()}), bodies)
-
-    def _seal(
-        self, role: bm.Role, setup: Setup, body: bm.Message, rng: bm.Randomness
-    ) -> tuple[bm.Message, bytes]:
-        info, ephemeral = self._info(role, setup.epoch), rng.take(hpke.KEY_BYTES)
-        sealed, secret = hpke.seal_answered(setup.keys[role], info, body.encode(), ephemeral, REPLY_TAG)
-        return SealedRequest(sealed), secret
+        bodies, secrets = dict[bm.Role, bm.Message](), dict[bm.Role, bytes]()
+        for role in sorted(step.bodies):
+            info, ephemeral = self._info(role, setup.epoch), rng.take(hpke.KEY_BYTES)
+            body, key = step.bodies[role].encode(), setup.keys[role]
+            sealed, secrets[role] = hpke.seal_answered(key, info, body, ephemeral, REPLY_TAG)
+            bodies[role] = SealedRequest(sealed)
+        return bm.Send(Waiting(step.session, secrets), bodies)
 
     def _open(self, role: bm.Role, state: State, body: bm.Message) -> tuple[bm.Message, bytes]:
         """A body, and the secret of replies to it; `ProtocolError` if it was not sealed to the role."""

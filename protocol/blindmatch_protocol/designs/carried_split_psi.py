@@ -1,10 +1,6 @@
 """carried-split-psi: split-psi, whose requests the provider carries, sealed; see `carried`."""
 
-from __future__ import annotations
-
-from typing import Final
-
 from blindmatch_protocol.designs import split_psi
 from blindmatch_protocol.designs.carried import carried
 
-DESIGN: Final = carried(split_psi.DESIGN, __name__)
+DESIGN = carried(split_psi.DESIGN, __name__)

@@ -31,12 +31,13 @@ docs/decisions/0014-franking-modes.md.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from enum import IntEnum, StrEnum
 from typing import Annotated, Final
 
 from blindmatch_protocol.codec import Fixed, Message, Nested, Sequence, Text, UInt
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.crypto.symmetric import hmac_sha256, keyed
+from blindmatch_protocol.crypto.symmetric import keyed
 from blindmatch_protocol.messages.content import (
     ATTACHMENTS_MOST,
     FRANKING_KEY_LENGTH,
@@ -198,7 +199,7 @@ def _digest(content: Content, number: int) -> AttachmentDigest:
 
 
 def _leaves(salts: tuple[bytes, ...], parts: list[bytes]) -> list[bytes]:
-    filled = [hmac_sha256(salt, LEAF_TAG + part) for salt, part in zip(salts, parts, strict=False)]
+    filled = [hmac.digest(salt, LEAF_TAG + part, "sha256") for salt, part in zip(salts, parts, strict=False)]
     return [*filled, *salts[len(parts) :]]
 
 
@@ -247,4 +248,4 @@ class Stamped(Message, tag=0xA1, name="franking/stamped"):
         """The stamp's 32 bytes under the key of relay and centre, of 32 bytes; `ProtocolError` if a field
         breaks its rule, or the key has another length (HMAC would fill it up)."""
         Fixed(KEY_LENGTH).write(key, self.NAME, "key")
-        return hmac_sha256(key, STAMP_TAG + self.encode())
+        return hmac.digest(key, STAMP_TAG + self.encode(), "sha256")

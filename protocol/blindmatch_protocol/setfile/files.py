@@ -206,13 +206,12 @@ class SetFileWriter:
         SetFileError: if a name is not printable ASCII of at most 32 characters.
     """
 
-    __slots__ = ("_at", "_header", "_out", "_parameters", "_parameters_count", "_sections")
+    __slots__ = ("_at", "_header", "_out", "_parameters", "_sections")
 
     def __init__(self, out: Writer, identity: Identity) -> None:
         self._out = out
         self._header = layout.pack_header(identity)
         self._parameters = layout.pack_parameters(identity.parameters)
-        self._parameters_count = len(identity.parameters)
         self._sections: list[Section] = []
         self._at = 0
         self._write(self._header)
@@ -237,8 +236,8 @@ class SetFileWriter:
         at, table = self._at, layout.pack_sections(self._sections)
         self._write(self._parameters)
         self._write(table)
-        length = self._at + layout.TRAILER.size
-        draft = Trailer(at, length, entries, len(self._sections), self._parameters_count, bytes(32))
+        length, parameters = self._at + layout.TRAILER.size, len(self._parameters) // layout.PARAMETER.size
+        draft = Trailer(at, length, entries, len(self._sections), parameters, bytes(32))
         digest = layout.overall_digest(self._header, self._parameters + table, layout.pack_trailer(draft))
         self._write(layout.pack_trailer(replace(draft, digest=digest)))
         return digest

@@ -14,6 +14,7 @@ from hashlib import sha256
 from itertools import pairwise
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from blindmatch_protocol.codec.errors import SetFileError
 
@@ -155,7 +156,7 @@ def unpack_parameters(raw: bytes) -> dict[str, int]:
 
 
 def pack_sections(sections: Sequence[Section]) -> bytes:
-    return b"".join(SECTION.pack(s.kind, s.index, s.offset, s.length, s.items, s.digest) for s in sections)
+    return b"".join(SECTION.pack(*astuple(section)) for section in sections)
 
 
 def unpack_sections(raw: bytes, end: int) -> list[Section]:
@@ -192,10 +193,7 @@ def unpack_trailer(raw: bytes, length: int) -> Trailer:
 
 def pack_trailer(trailer: Trailer) -> bytes:
     """The last 72 bytes."""
-    t = trailer
-    return TRAILER.pack(
-        t.parameters_at, t.file_length, t.entries, t.sections, t.parameters, t.digest, END_MAGIC
-    )
+    return TRAILER.pack(*astuple(trailer), END_MAGIC)
 
 
 def overall_digest(header: bytes, tables: bytes, trailer: bytes) -> bytes:

@@ -147,17 +147,13 @@ class Filter(Redacted, Struct, frozen=True, eq=False):
         blocks, inside = np.divmod(buckets, BLOCK)
         before = self.starts[blocks].astype(np.int64)
         start = before + blocks * BLOCK
-        skip = start % 8
-        zeros = self._zeros_until(start // 8, self._block_end(blocks), skip)
+        following, skip = blocks + 1, start % 8
+        inner = following < len(self.starts)
+        entries = np.where(inner, self.starts[np.where(inner, following, 0)].astype(np.int64), self.count)
+        zeros = self._zeros_until(start // 8, entries + np.minimum(following * BLOCK, self.count), skip)
         here = (zeros <= inside[:, None]).sum(axis=1)
         previous = np.where(inside > 0, (zeros < inside[:, None]).sum(axis=1), skip - 1)
         return before + previous - skip + 1 - inside, here - previous - 1
-
-    def _block_end(self, blocks: _Numbers) -> _Numbers:
-        following = blocks + 1
-        inner = following < len(self.starts)
-        entries = np.where(inner, self.starts[np.where(inner, following, 0)].astype(np.int64), self.count)
-        return entries + np.minimum(following * BLOCK, self.count)
 
     def _zeros_until(self, start: _Numbers, end: _Numbers, skip: _Numbers) -> npt.NDArray[np.int32]:
         """For each row, how many zeros there are up to each bit from byte `start` on, `skip` bits aside."""

@@ -123,10 +123,10 @@ def write_list(
     }
     if sign is not None:
         columns[KIND_SIGNATURES] = sign
-    *quiet, last = columns
-    for kind in quiet:
-        writer.section(kind, _written(entries, columns[kind], bm.no_progress), len(entries))
-    writer.section(last, _written(entries, columns[last], progress), len(entries))
+    *_, last = columns
+    for kind, column in columns.items():
+        told = progress if kind == last else bm.no_progress
+        writer.section(kind, _written(entries, column, told), len(entries))
     return writer.finish(len(entries))
 
 

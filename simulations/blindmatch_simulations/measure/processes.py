@@ -36,7 +36,7 @@ def status_mib(field: str, pid: int | None = None) -> float | None:
     over: a forked server's holds the modules of all designs that its parent had loaded.
     """
     try:
-        lines = (_folder(pid) / "status").read_text().splitlines()
+        lines = (_PROC / str(pid or "self") / "status").read_text().splitlines()
     except OSError:
         return None
     found = (line.split() for line in lines if line.startswith(f"{field}:"))
@@ -46,7 +46,7 @@ def status_mib(field: str, pid: int | None = None) -> float | None:
 def reset_peak() -> bool:
     """Begin to count this process's VmHWM anew; False if the system does not let us."""
     try:
-        (_folder(None) / "clear_refs").write_text("5")
+        (_PROC / "self" / "clear_refs").write_text("5")
     except OSError:
         return False
     return True
@@ -134,10 +134,6 @@ def peak_with(workers: Callable[[], Iterable[int]]) -> Iterator[Peak]:
         watcher.join()
         own = status_mib("VmHWM")
         peak.mib = None if own is None else max(own, most[0])
-
-
-def _folder(pid: int | None) -> Path:
-    return _PROC / ("self" if pid is None else str(pid))
 
 
 class AloneError(BlindmatchError):

@@ -152,7 +152,7 @@ class _Moved(Struct, frozen=True, eq=False):
 
 def _outputs(session: Any, setup: Any, reply: Any) -> Any:
     evaluation = Evaluation(reply.evaluated, reply.proof)
-    return finalize(session.blinding, evaluation, setup.public_key, step=Reply.NAME)
+    return finalize(session.blinding, evaluation, setup.public_key)
 
 
 def _found(setup: Any, output: Any, own_hash: bytes | None) -> bm.Done:
@@ -165,7 +165,7 @@ class ProofNotChecked(Psi):
     def receive(self, session: Any, setup: Any, replies: Any, rng: Randomness) -> bm.Step[Any]:
         held: Blinding = session.blinding
         plain = Blinding(Mode.OPRF, held.inputs, held.blinds, held.blinded)
-        outputs = finalize(plain, Evaluation(replies[MATCHER].evaluated), step=Reply.NAME)
+        outputs = finalize(plain, Evaluation(replies[MATCHER].evaluated))
         return _found(setup, outputs[:1], session.own_hash)
 
 

@@ -196,7 +196,12 @@ def list_build(key: SecretKey, tokening: Tokening, recipe: Recipe) -> ListBuild:
 def _write(
     key: SecretKey, tokening: Tokening, recipe: Recipe, job: Job, file: SetFileWriter, rows: Rows
 ) -> None:
-    held = hold(job.entries, rows, tokening, recipe)
+    entries = whole(job.entries, BATCH)
+    families = plan(entries.hashes, tokening.k, tokening.bands)
+    # the ends of rows are copied, to be read in any order
+    made = np.ascontiguousarray(rows[:, -_OWN - tokening.needed * VALUE_BYTES : -_OWN])
+    coefficients = made.reshape(-1, tokening.needed, VALUE_BYTES)
+    held = Held(entries, families, coefficients, np.ascontiguousarray(rows[:, -_OWN:]), recipe)
     labels_are_there = begun(lambda: _write_labels(file, held, job.progress), job.executor)
     for parts, items in _shards(rows, held, key, job.executor):
         labels_are_there()
@@ -209,16 +214,6 @@ def keys_of(rows: Rows, bands: int, file: int = 0) -> shares.TokenKeys:
     values), the first of the earlier ones (1), ..."""
     columns = rows.reshape(len(rows), -1, _UNIT)[:, 2 * file * bands :]
     return shares.TokenKeys(*(columns[:, at : at + bands].reshape(-1, _UNIT) for at in (0, bands)))
-
-
-def hold(entries: publishing.EntrySource, rows: Rows, tokening: Tokening, recipe: Recipe) -> Held:
-    """Read the list once more, and find families. The ends of rows are copied, to be read in any order;
-    `DesignError` if the list does not give the number of entries it said."""
-    held = whole(entries, BATCH)
-    made = rows[:, -_OWN - tokening.needed * VALUE_BYTES : -_OWN]
-    coefficients = np.ascontiguousarray(made).reshape(-1, tokening.needed, VALUE_BYTES)
-    found = plan(held.hashes, tokening.k, tokening.bands)
-    return Held(held, found, coefficients, np.ascontiguousarray(rows[:, -_OWN:]), recipe)
 
 
 def polynomials(entries: publishing.EntryBatch, key: SecretKey, needed: int, epoch: int) -> Elements:

@@ -40,7 +40,7 @@ from blindmatch_protocol.designs.token_psi.shares import (
     candidates,
     token_keys,
 )
-from blindmatch_protocol.designs.token_psi.tokens import Tokens, band_bits, probe_tokens
+from blindmatch_protocol.designs.token_psi.tokens import band_bits, probe_tokens
 from blindmatch_protocol.designs.voprf import MATCHER, Limits, PublicKeys, VoprfDesign, VoprfRound
 from blindmatch_protocol.designs.voprf.files import ListBuild, VoprfSetup
 from blindmatch_protocol.designs.voprf.round import Verified
@@ -61,23 +61,19 @@ def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | N
     Args:
         outputs: OPRF outputs, uint8 (probes * bands, 64), the bands changing fastest.
     """
-    opened = opened_labels(setup, outputs)
+    opened = labels_under(setup, [token_keys(outputs, layer.epoch) for layer in setup.layers])
     if own_hash is None:
         return None
     near = [label for label in opened if distance(label.entry_hash, own_hash) <= MATCH_DISTANCE]
     return min(near, key=lambda it: (distance(it.entry_hash, own_hash), it.entry_id), default=None)
 
 
-def opened_labels(setup: Setup, outputs: Rows) -> list[Label]:
-    """Every label in force that the outputs open, of near entries and of others that agree in enough bands.
-
-    Outputs may be of any number of tokens a band.
-    """
-    return labels_under(setup, [token_keys(outputs, layer.epoch) for layer in setup.layers])
-
-
 def labels_under(setup: Setup, keys: Sequence[TokenKeys]) -> list[Label]:
-    """The same from the tokens' keys in each layer, the bands changing fastest."""
+    """Every label in force that these open, of near entries and of others that agree in enough bands.
+
+    Args:
+        keys: of tokens, any number a band, in each layer, the bands changing fastest.
+    """
     t = setup.tokening
     found: list[Label] = []
     for place, layer in enumerate(setup.layers):
@@ -183,10 +179,12 @@ class TokenPsi(VoprfDesign[Setup]):
 
     def inputs(self, setup: Setup, item: bm.Item, cover: bool, rng: bm.Randomness) -> list[bytes]:
         """Takes 4 bytes of `rng` a token."""
-        t, drawn = setup.tokening, cover_tokens(setup.tokening, rng)
+        t = setup.tokening
+        drawn = np.frombuffer(rng.take(TOKEN_BYTES * t.tokens), ">u4").astype(np.uint32)
+        random = drawn.reshape(t.bands, t.probes) >> np.uint32(32 - t.k)
         # a poor picture is probed, too, so that the time it takes does not tell
         probes = probe_tokens(item.hash, item.coefficients, t.k, t.bands, t.probes)
-        return oprf_inputs((drawn if cover else probes).T)
+        return oprf_inputs((random if cover else probes).T)
 
     def found(self, setup: Setup, session: Verified) -> bm.Label | None:
         return find_label(setup, session.outputs, session.own_hash)
@@ -199,12 +197,6 @@ class TokenPsi(VoprfDesign[Setup]):
             places = [keys_of(rows[at : at + 1], bands, 1 + place) for place in range(layers)]
             opened = labels_under(setup, places)
             yield from ((at, label) for label in opened if label.entry_hash == own.tobytes())
-
-
-def cover_tokens(tokening: Tokening, rng: bm.Randomness) -> Tokens:
-    """Random tokens, uint32 (bands, probes), from 4 bytes of `rng` each."""
-    drawn = np.frombuffer(rng.take(TOKEN_BYTES * tokening.tokens), ">u4").astype(np.uint32)
-    return drawn.reshape(tokening.bands, tokening.probes) >> np.uint32(32 - tokening.k)
 
 
 DESIGN = TokenPsi()

@@ -310,7 +310,13 @@ class Target(Struct, frozen=True):
 
     def module(self) -> Module:
         module = Module(self.field, self.width)
-        _define_field(module)
+        # what is called where multiplications are not written out
+        with module.function("fe_mul", "ptr %result", "ptr %a", "ptr %b", inline=True) as f:
+            f.store("%result", 0, f.times(f.load("%a"), f.load("%b")))
+        with module.function("fe_square", "ptr %result", "ptr %a", inline=True) as f:
+            f.store("%result", 0, f.square(f.load("%a")))
+        with module.function("fe_canonical", "ptr %result", "ptr %a", inline=True) as f:
+            f.store("%result", 0, f.canonical(f.load("%a")))
         element.define_powers(module)
         element.define_points(module)
         define_windows(module)
@@ -333,13 +339,3 @@ def target_for(features: Iterable[str]) -> Target | None:
     """The fastest for a processor with these features; None if there is none."""
     held = frozenset(features)
     return next((target for target in TARGETS if target.features <= held), None)
-
-
-def _define_field(module: Module) -> None:
-    """What is called where multiplications are not written out."""
-    with module.function("fe_mul", "ptr %result", "ptr %a", "ptr %b", inline=True) as f:
-        f.store("%result", 0, f.times(f.load("%a"), f.load("%b")))
-    with module.function("fe_square", "ptr %result", "ptr %a", inline=True) as f:
-        f.store("%result", 0, f.square(f.load("%a")))
-    with module.function("fe_canonical", "ptr %result", "ptr %a", inline=True) as f:
-        f.store("%result", 0, f.canonical(f.load("%a")))

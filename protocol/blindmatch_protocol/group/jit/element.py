@@ -119,8 +119,14 @@ def define_points(module: Module) -> None:
         x, y, z, t = load_point(f, "%p")
         twice_dt = f.times(t, f.number_of(2 * D))
         store_point(f, "%cached", [f.plus(y, x), f.minus(y, x), f.plus(z, z), twice_dt])
-    with module.function("ge_fold", "ptr %p", "ptr %cached") as f:
-        _fold(f)
+    with module.function("ge_fold", "ptr %p", "ptr %cached") as f:  # every lane then has the sum of all
+        lanes = f.module.width // 2
+        while lanes:
+            f.call("ge_cached", "%cached", "%p")
+            there = [[f.rotated(limb, lanes) for limb in one] for one in load_point(f, "%cached")]
+            store_point(f, "%cached", there)
+            f.call("ge_add", "%p", "%p", "%cached")
+            lanes //= 2
 
 
 def _double(f: Field, e_slot: str, h_slot: str) -> None:
@@ -149,17 +155,6 @@ def added(f: Field, point: Point, cached: Point) -> Point:
     e, h = f.minus(plus, minus), f.plus(plus, minus)
     g, ff = f.plus(zz, tt), f.minus(zz, tt)
     return [f.times(e, ff), f.times(g, h), f.times(ff, g), f.times(e, h)]
-
-
-def _fold(f: Field) -> None:
-    """Add the points of all lanes behind %p; every lane then has the sum."""
-    lanes = f.module.width // 2
-    while lanes:
-        f.call("ge_cached", "%cached", "%p")
-        there = [[f.rotated(limb, lanes) for limb in one] for one in load_point(f, "%cached")]
-        store_point(f, "%cached", there)
-        f.call("ge_add", "%p", "%p", "%cached")
-        lanes //= 2
 
 
 # RFC 9496, section 4.1

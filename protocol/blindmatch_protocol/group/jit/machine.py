@@ -142,7 +142,13 @@ class Jit:
         return _Made(out[:count], good[:count] != 0, sums[:, 0])
 
     def sha512(self, messages: Rows, front: bytes = b"") -> Rows:
-        return self._hashed(messages, self._state(front), len(front))
+        count, length = messages.shape
+        blocks = -(-(length + _LEAST_PADDING) // BLOCK)
+        padded = np.zeros((count + -count % self.target.width, blocks * BLOCK), np.uint8)
+        padded[:count, :length] = messages
+        padded[:, length] = 0x80
+        padded[:, -8:] = np.frombuffer((8 * (len(front) + length)).to_bytes(8, "big"), np.uint8)
+        return self._states(padded, self._state(front))[:count]
 
     def _state_behind(self, front: bytes) -> _Words:
         """The state behind whole blocks that all messages begin with, uint64 (8,); they are public."""
@@ -152,15 +158,6 @@ class Jit:
         rows = np.tile(np.frombuffer(front, np.uint8), (self.target.width, 1))
         state: _Words = self._states(rows, start)[0].view(">u8").astype(np.uint64)
         return state
-
-    def _hashed(self, messages: Rows, start: _Words, before: int) -> Rows:
-        count, length = messages.shape
-        blocks = -(-(length + _LEAST_PADDING) // BLOCK)
-        padded = np.zeros((count + -count % self.target.width, blocks * BLOCK), np.uint8)
-        padded[:count, :length] = messages
-        padded[:, length] = 0x80
-        padded[:, -8:] = np.frombuffer((8 * (before + length)).to_bytes(8, "big"), np.uint8)
-        return self._states(padded, start)[:count]
 
     def _states(self, rows: Rows, start: _Words) -> Rows:
         count, length = rows.shape
@@ -304,10 +301,6 @@ def check(backend: GroupBackend) -> None:
             mixed = good[:8].copy()
             mixed[lane] = bad
             _compare(function, ours, theirs, (own[:8], mixed))
-    _check_sha512(backend)
-
-
-def _check_sha512(backend: GroupBackend) -> None:
     text = np.resize(np.arange(251, dtype=np.uint8), (11, 256))
     for length, front in ((0, b""), (111, b""), (112, b""), (128, bytes(128)), (256, bytes(range(128)))):
         messages = np.ascontiguousarray(text[:, :length])

@@ -78,7 +78,10 @@ def _compress(f: Field, state: str, block: str) -> None:
     a, b, c, d, e, ff, g, h = before
     for t in range(ROUNDS):
         if t >= 16:
-            schedule[t % 16] = _scheduled(f, schedule, t)
+            x, y = schedule[(t - 15) % 16], schedule[(t - 2) % 16]
+            low = f.xor(_turned(f, x, 1, 8), f.right(x, 7))
+            high = f.xor(_turned(f, y, 19, 61), f.right(y, 6))
+            schedule[t % 16] = _total(f, schedule[t % 16], low, schedule[(t - 7) % 16], high)
         choice = f.xor(g, f.and_(e, f.xor(ff, g)))
         majority = f.or_(f.and_(a, b), f.and_(c, f.or_(a, b)))
         first = _total(f, h, _turned(f, e, 14, 18, 41), choice, f.constant(CONSTANTS[t]), schedule[t % 16])
@@ -86,12 +89,6 @@ def _compress(f: Field, state: str, block: str) -> None:
         a, b, c, d, e, ff, g, h = _total(f, first, second), a, b, c, _total(f, d, first), e, ff, g
     for k, (old, new) in enumerate(zip(before, (a, b, c, d, e, ff, g, h), strict=True)):
         f.store_lanes(state, k, _total(f, old, new))
-
-
-def _scheduled(f: Field, schedule: list[Lanes], t: int) -> Lanes:
-    x, y = schedule[(t - 15) % 16], schedule[(t - 2) % 16]
-    low, high = f.xor(_turned(f, x, 1, 8), f.right(x, 7)), f.xor(_turned(f, y, 19, 61), f.right(y, 6))
-    return _total(f, schedule[t % 16], low, schedule[(t - 7) % 16], high)
 
 
 def _total(f: Field, *words: Lanes) -> Lanes:
