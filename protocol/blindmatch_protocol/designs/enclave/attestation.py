@@ -103,6 +103,7 @@ SEAL_TAG: Final = b"blindmatch/enclave/sealing-key/v1"
 SECRET_BYTES: Final = 32
 MEASURED: Final = (
     "blindmatch_protocol.designs.plain_scan",
+    "blindmatch_protocol.crypto.ed25519",
     "blindmatch_protocol.crypto.hpke",
     "blindmatch_protocol.messages.content",
     "blindmatch_protocol.picture.container",
