@@ -61,26 +61,22 @@ def stored_quickly() -> Iterator[None]:
         _PNG_LEVEL.reset(before)
 
 
-def _identical(data: bytes) -> bytes:
-    return data
+def _saved(kind: str, **options: Any) -> Callable[[bytes], bytes]:
+    return lambda data: encoded(opened(data), kind, **options)
 
 
-def _saved(data: bytes, kind: str, **options: Any) -> bytes:
-    return encoded(opened(data), kind, **options)
+def _redrawn(change: Callable[[Image.Image], Image.Image]) -> Callable[[bytes], bytes]:
+    return lambda data: encoded(change(opened(data)))
+
+
+def _filtered(kind: ImageFilter.Filter) -> Callable[[bytes], bytes]:
+    return _redrawn(lambda one: one.filter(kind))
 
 
 def _resized(data: bytes, factor: float) -> bytes:
     image = opened(data)
     size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
     return encoded(image.resize(size, Image.Resampling.BICUBIC))
-
-
-def _enhanced(data: bytes, kind: Callable[[Image.Image], Any], factor: float) -> bytes:
-    return encoded(kind(opened(data)).enhance(factor))
-
-
-def _filtered(data: bytes, kind: ImageFilter.Filter) -> bytes:
-    return encoded(opened(data).filter(kind))
 
 
 def _captioned(data: bytes, part: int = 12, middle: bool = False) -> bytes:
@@ -99,10 +95,6 @@ def _written(words: str, ground: str, ink: str, height: int, most: int) -> Image
     return text.resize((min(most, height * 90 // 12), height))
 
 
-def _bordered(data: bytes, width: int) -> bytes:
-    return encoded(ImageOps.expand(opened(data), width, "black"))
-
-
 def _with_status_bar(data: bytes) -> bytes:
     image = opened(data)
     bar = max(8, image.height // 16)
@@ -112,24 +104,11 @@ def _with_status_bar(data: bytes) -> bytes:
     return encoded(made)
 
 
-def _flipped(data: bytes) -> bytes:
-    return encoded(ImageOps.mirror(opened(data)))
-
-
-def _rotated(data: bytes, degrees: float) -> bytes:
-    """Turned to the left within its old size; the corners that come free are black."""
-    return encoded(opened(data).rotate(degrees, Image.Resampling.BICUBIC))
-
-
 def _cropped(data: bytes, share: float) -> bytes:
     """`share` of width and height cut off, half of it at each side."""
     image = opened(data)
     across, down = round(image.width * share / 2), round(image.height * share / 2)
     return encoded(image.crop((across, down, image.width - across, image.height - down)))
-
-
-def _grey(data: bytes) -> bytes:
-    return encoded(opened(data).convert("L"))
 
 
 def _noisy(data: bytes, most: int) -> bytes:
@@ -139,43 +118,37 @@ def _noisy(data: bytes, most: int) -> bytes:
     return encoded(Image.fromarray(np.clip(pixels + noise.reshape(pixels.shape), 0, 255).astype(np.uint8)))
 
 
-MILD: Final = tuple(
-    Edit(name, note, apply)
-    for name, note, apply in (
-        ("identical", "the same bytes", _identical),
-        ("jpeg-90", "JPEG, quality 90", partial(_saved, kind="JPEG", quality=90)),
-        ("jpeg-75", "JPEG, quality 75", partial(_saved, kind="JPEG", quality=75)),
-        ("jpeg-50", "JPEG, quality 50", partial(_saved, kind="JPEG", quality=50)),
-        ("jpeg-30", "JPEG, quality 30", partial(_saved, kind="JPEG", quality=30)),
-        ("webp-75", "WebP, quality 75", partial(_saved, kind="WEBP", quality=75)),
-        ("gif", "GIF, palette of 256 colours", partial(_saved, kind="GIF")),
-        ("resize-0.5", "half the width and height", partial(_resized, factor=0.5)),
-        ("resize-0.75", "three quarters of the width and height", partial(_resized, factor=0.75)),
-        ("resize-1.5", "one and a half times the width and height", partial(_resized, factor=1.5)),
-        ("brighter", "brightness 120 %", partial(_enhanced, kind=ImageEnhance.Brightness, factor=1.2)),
-        ("darker", "brightness 80 %", partial(_enhanced, kind=ImageEnhance.Brightness, factor=0.8)),
-        ("contrast", "contrast 130 %", partial(_enhanced, kind=ImageEnhance.Contrast, factor=1.3)),
-        ("blur", "Gaussian blur, radius 1.5 pixels", partial(_filtered, kind=ImageFilter.GaussianBlur(1.5))),
-        ("sharpen", "unsharp mask, 150 %", partial(_filtered, kind=ImageFilter.UnsharpMask(2, 150, 3))),
-        ("greyscale", "no colour", _grey),
-        ("noise", "uniform noise of at most 8 levels", partial(_noisy, most=8)),
-        ("caption", "a text bar over the lowest twelfth", _captioned),
-        ("crop-2%", "2 % of width and height cut off", partial(_cropped, share=0.02)),
-    )
+MILD: Final = (
+    Edit("identical", "the same bytes", bytes),
+    Edit("jpeg-90", "JPEG, quality 90", _saved("JPEG", quality=90)),
+    Edit("jpeg-75", "JPEG, quality 75", _saved("JPEG", quality=75)),
+    Edit("jpeg-50", "JPEG, quality 50", _saved("JPEG", quality=50)),
+    Edit("jpeg-30", "JPEG, quality 30", _saved("JPEG", quality=30)),
+    Edit("webp-75", "WebP, quality 75", _saved("WEBP", quality=75)),
+    Edit("gif", "GIF, palette of 256 colours", _saved("GIF")),
+    Edit("resize-0.5", "half the width and height", partial(_resized, factor=0.5)),
+    Edit("resize-0.75", "three quarters of the width and height", partial(_resized, factor=0.75)),
+    Edit("resize-1.5", "one and a half times the width and height", partial(_resized, factor=1.5)),
+    Edit("brighter", "brightness 120 %", _redrawn(lambda one: ImageEnhance.Brightness(one).enhance(1.2))),
+    Edit("darker", "brightness 80 %", _redrawn(lambda one: ImageEnhance.Brightness(one).enhance(0.8))),
+    Edit("contrast", "contrast 130 %", _redrawn(lambda one: ImageEnhance.Contrast(one).enhance(1.3))),
+    Edit("blur", "Gaussian blur, radius 1.5 pixels", _filtered(ImageFilter.GaussianBlur(1.5))),
+    Edit("sharpen", "unsharp mask, 150 %", _filtered(ImageFilter.UnsharpMask(2, 150, 3))),
+    Edit("greyscale", "no colour", _redrawn(lambda one: one.convert("L"))),
+    Edit("noise", "uniform noise of at most 8 levels", partial(_noisy, most=8)),
+    Edit("caption", "a text bar over the lowest twelfth", _captioned),
+    Edit("crop-2%", "2 % of width and height cut off", partial(_cropped, share=0.02)),
 )
 """What happens to a picture without anybody's wish to hide it, the harmless ones first."""
 
-STRONG: Final = tuple(
-    Edit(name, note, apply)
-    for name, note, apply in (
-        ("crop-5%", "5 % of width and height cut off", partial(_cropped, share=0.05)),
-        ("border", "a black border of 10 pixels", partial(_bordered, width=10)),
-        ("status-bar", "a screenshot's status bar above it", _with_status_bar),
-        ("caption-5th", "a text bar over the lowest fifth", partial(_captioned, part=5)),
-        ("caption-middle", "a text bar across the middle eighth", partial(_captioned, part=8, middle=True)),
-        ("rotate-2", "turned by 2 degrees", partial(_rotated, degrees=2)),
-        ("flip", "mirrored left to right", _flipped),
-    )
+STRONG: Final = (
+    Edit("crop-5%", "5 % of width and height cut off", partial(_cropped, share=0.05)),
+    Edit("border", "a black border of 10 pixels", _redrawn(lambda one: ImageOps.expand(one, 10, "black"))),
+    Edit("status-bar", "a screenshot's status bar above it", _with_status_bar),
+    Edit("caption-5th", "a text bar over the lowest fifth", partial(_captioned, part=5)),
+    Edit("caption-middle", "a text bar across the middle eighth", partial(_captioned, part=8, middle=True)),
+    Edit("rotate-2", "turned by 2 degrees", _redrawn(lambda one: one.rotate(2, Image.Resampling.BICUBIC))),
+    Edit("flip", "mirrored left to right", _redrawn(ImageOps.mirror)),
 )
 """What anybody can do with two touches on a phone, and what a network or an application does by itself. They
 defeat PDQ on many pictures: most of what they make is more than 31 bits away."""
@@ -243,7 +216,8 @@ def crops(count: int, seed: int) -> list[SamplePicture]:
     for source, box in _candidates(seed, count * _TRIES_PER_PICTURE):
         if len(chosen) == count:
             break
-        pixels = _crop(photograph(source), box)
+        top, left, height, width = box
+        pixels = photograph(source)[top : top + height, left : left + width]
         found = pdq.fingerprint(pdq.luminance(pixels))
         row = pdq.rows([found.hash])
         if found.quality < pdq.LEAST_QUALITY or (pdq.distances(row, taken) <= LEAST_APART).any():
@@ -280,11 +254,6 @@ def manifest(pictures: list[SamplePicture]) -> list[dict[str, Any]]:
         }
         for picture in pictures
     ]
-
-
-def _crop(pixels: pdq.Pixels, box: tuple[int, int, int, int]) -> pdq.Pixels:
-    top, left, height, width = box
-    return pixels[top : top + height, left : left + width]
 
 
 def _candidates(seed: int, count: int) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
