@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from hostile.intruder import DROPPED, HELD, LOST, Attack, Intruder, Service, intruding
+from hostile.intruder import DROPPED, HELD, LOST, Intruder, Service, attack, intruding
 from hostile.matcher import MATCHER
 from hostile.relay import NOTHING_REMOVED, RELAY
 

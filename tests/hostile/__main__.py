@@ -5,12 +5,11 @@ make flood ARGS="--server relay --json flood.json"
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
-from blindmatch_simulations.cli.bench import Bench, PairsOption, run_benches
+from blindmatch_simulations.cli.bench import PairsOption, run_benches
 from blindmatch_simulations.cli.commands import Commands, Found
 from msgspec.structs import asdict
 
@@ -19,20 +18,14 @@ from hostile.flood import Flood, bench_flood, bench_matcher_flood
 app = Commands(add_completion=False, pretty_exceptions_enable=False)
 
 
-class FloodedServer(StrEnum):
-    """A server that is attacked."""
-
-    RELAY = "relay"
-    MATCHER = "matcher"
-
-
-_FLOODS: Final = {FloodedServer.RELAY: bench_flood, FloodedServer.MATCHER: bench_matcher_flood}
+_FLOODS: Final = {"relay": bench_flood, "matcher": bench_matcher_flood}
 
 
 @app.command()
 def flood(
     server: Annotated[
-        FloodedServer | None, typer.Option("--server", help="Which server is attacked. [default: both]")
+        Literal["relay", "matcher"] | None,
+        typer.Option("--server", help="Which server is attacked. [default: both]"),
     ] = None,
     texts: Annotated[
         int, typer.Option(min=10, help="Texts or checks, quiet and under attack, a round.")
@@ -48,10 +41,8 @@ def flood(
     Four minutes a server. The ratio is that of median or 95th percentile, whichever is worse.
     """
     size = Flood(texts, rate, pairs, rounds, accounts, at_once)
-    servers = list(FloodedServer) if server is None else [server]
-    benches: list[Bench] = [partial(_FLOODS[one], flood=size) for one in servers]
-    options = asdict(size) | ({} if server is None else {"server": server.value})
-    return run_benches(benches, 1, 0, options)
+    benches = [partial(_FLOODS[one], flood=size) for one in ([server] if server else _FLOODS)]
+    return run_benches(benches, 1, 0, asdict(size) | ({"server": server} if server else {}))
 
 
 if __name__ == "__main__":

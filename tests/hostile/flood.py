@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -22,7 +22,7 @@ from blindmatch_client.matching.detector import MatchingExchange
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.designs.oprf_psi import DESIGN
 from blindmatch_server.hosting.workers import Workers, cores
-from blindmatch_simulations.evaluation.bench.loopback import Served, serving
+from blindmatch_simulations.evaluation.bench.loopback import serving
 from blindmatch_simulations.evaluation.bench.messages import Load, Outcome, messenger_field
 from blindmatch_simulations.evaluation.bench.queries import SEVERAL, Check
 from blindmatch_simulations.measure.meter import Meter
@@ -99,7 +99,6 @@ def bench_flood(meter: Meter, folder: Path, flood: Flood) -> None:
 
 
 def measure(meter: Meter, scene: Scene, flood: Flood) -> None:
-    """Measure each kind of a scene."""
     progress = meter.phase("hostile clients settle")
     hostile = Workers(1, settle, flood.accounts, flood.at_once, *scene.attack)
     try:
@@ -180,28 +179,13 @@ def bench_matcher_flood(meter: Meter, folder: Path, flood: Flood) -> None:
     """Measure each kind of hostile client of a matcher of oprf-psi, in a new deployment below `folder`."""
     home = folder / "matcher"
     with serving(home, ENTRIES, SEVERAL) as served, ExitStack() as stack:
-        devices = [_device(served, number, stack) for number in range(flood.pairs)]
-        bystanders = _Bystanders(served.check, devices)
-        scene = Scene(
-            "flood/matcher",
-            "checks",
-            MATCHER.kinds,
-            lambda: bystanders.order(flood.texts, flood.rate),
-            {
-                "devices": flood.pairs,
-                "checks_per_second": round(flood.rate),
-                "entries": ENTRIES,
-                "evaluations": SEVERAL,
-            },
-            [home, "matcher", served.check.envelope(), ()],
-        )
-        measure(meter, scene, flood)
-
-
-def _device(served: Served, number: int, stack: ExitStack) -> Egress:
-    egress = served.egress(f"bystander-{number}")
-    stack.callback(egress.close)
-    return egress
+        egresses = (served.egress(f"bystander-{number}") for number in range(flood.pairs))
+        devices = [stack.enter_context(closing(one)) for one in egresses]
+        order = partial(_Bystanders(served.check, devices).order, flood.texts, flood.rate)
+        bystanders = {"devices": flood.pairs, "checks_per_second": round(flood.rate)}
+        bystanders |= {"entries": ENTRIES, "evaluations": SEVERAL}
+        attack = [home, "matcher", served.check.envelope(), ()]
+        measure(meter, Scene("flood/matcher", "checks", MATCHER.kinds, order, bystanders, attack), flood)
 
 
 class _Bystanders(Struct, frozen=True):

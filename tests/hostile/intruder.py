@@ -14,7 +14,7 @@ from blindmatch_protocol.contract import Party
 from blindmatch_server.hosting.authority import Credentials
 from blindmatch_simulations.evaluation.attacks.adversary import Adversary, Claim, Means
 from google.protobuf.message import Message
-from msgspec import Struct, field
+from msgspec import Struct
 
 HELD_S: Final = 1.0
 """How long one slow call is held before it is dropped and made again."""
@@ -126,26 +126,22 @@ class Service(Struct, frozen=True):
     settle: Callable[[Intruder], Awaitable[None]]
 
 
-class Attack(Struct):
-    """Attempts under way, each of which begins again when it has ended.
+async def attack(
+    outcomes: Counter[str],
+    attempt: Attempt,
+    intruders: Sequence[Intruder],
+    at_once: int,
+    stop: asyncio.Event,
+) -> None:
+    """Attack with `at_once` attempts of each intruder, each of which begins again when it has ended, until
+    `stop` is set; `outcomes` counts how they end."""
 
-    Attributes:
-        outcomes: how often attempts ended in which way.
-    """
+    async def repeat(intruder: Intruder, number: int) -> None:
+        while not stop.is_set():
+            outcomes[await attempt(intruder, number)] += 1
+            number += at_once
 
-    outcomes: Counter[str] = field(default_factory=Counter)
-
-    async def run(
-        self, attempt: Attempt, intruders: Sequence[Intruder], at_once: int, stop: asyncio.Event
-    ) -> None:
-        """Attack with `at_once` attempts of each intruder, until `stop` is set and the last have ended."""
-
-        async def repeat(intruder: Intruder, number: int) -> None:
-            while not stop.is_set():
-                self.outcomes[await attempt(intruder, number)] += 1
-                number += at_once
-
-        await asyncio.gather(*(repeat(one, number) for one in intruders for number in range(at_once)))
+    await asyncio.gather(*(repeat(one, number) for one in intruders for number in range(at_once)))
 
 
 @asynccontextmanager
@@ -193,7 +189,6 @@ def channel_of(held: Credentials, party: Party, address: str) -> grpc.aio.Channe
 
 
 async def status(call: Awaitable[bytes]) -> str:
-    """How a call ended."""
     try:
         await call
     except grpc.aio.AioRpcError as error:
@@ -214,7 +209,6 @@ async def first_of(stream: Any, held_s: float = 0.0) -> str:
 
 
 async def parts(*messages: Message) -> AsyncIterator[bytes]:
-    """A stream of requests."""
     for message in messages:
         yield message.SerializeToString()
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from typing import Any, Final, TypeVar
 from blindmatch_server.hosting.authority import Authority, Credentials, Identity, Kind
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 
-from hostile import SERVICES, Attack, Intruder, Service, intruding
+from hostile import SERVICES, Intruder, Service, attack, intruding
 
 T = TypeVar("T")
 LOWEST_PRIORITY: Final = 19
@@ -28,7 +29,6 @@ UNDER_WAY_S: Final = 1.0
 
 
 def enrolled(deployment: Deployment, count: int) -> dict[str, Credentials]:
-    """Certificates of `count` accounts."""
     names = [f"intruder-{number}" for number in range(count)]
     for name in names:
         deployment.enrol(Identity(Kind.DEVICE, name), deployment.device(name), datetime.now(UTC))
@@ -51,7 +51,7 @@ class Settled:
         self.service, self.at_once = service, at_once
         self.stack, self.loop = AsyncExitStack(), asyncio.new_event_loop()
         self.intruders: Sequence[Intruder] = ()
-        self.made, self.began = Attack(), 0.0
+        self.outcomes, self.began = Counter[str](), 0.0
         self.ended, self.task = asyncio.Event(), asyncio.Future[None](loop=self.loop)
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
 
@@ -59,16 +59,16 @@ class Settled:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     async def begin(self, kind: str) -> None:
-        self.made, self.ended = Attack(), asyncio.Event()
+        self.ended = asyncio.Event()
         attempt = self.service.kinds[kind].move
-        work = self.made.run(attempt, self.intruders, self.at_once, self.ended)
+        work = attack(self.outcomes, attempt, self.intruders, self.at_once, self.ended)
         self.task = asyncio.ensure_future(work)
         await asyncio.sleep(UNDER_WAY_S)
-        self.made.outcomes.clear()
+        self.outcomes.clear()
         self.began = time.monotonic()
 
     async def stop(self) -> tuple[float, dict[str, int]]:
-        found = time.monotonic() - self.began, dict(self.made.outcomes)
+        found = time.monotonic() - self.began, dict(self.outcomes)
         self.ended.set()
         await self.task
         return found
@@ -107,5 +107,4 @@ def stop() -> tuple[float, dict[str, int]]:
 
 
 def leave() -> None:
-    """Close the intruders' connections."""
     _SETTLED[0].run(_SETTLED[0].stack.aclose())

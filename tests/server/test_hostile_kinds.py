@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -21,9 +22,9 @@ from hostile import (
     MATCHER,
     NOTHING_REMOVED,
     RELAY,
-    Attack,
     Intruder,
     Service,
+    attack,
     intruder,
     intruding,
 )
@@ -67,19 +68,19 @@ async def attacked(
     root, foreign = deployment.credentials(ALICE).root, Deployment().credentials(ALICE)
     accounts = {"mallory": deployment.credentials(Identity(Kind.DEVICE, "mallory"))}
     forged = Credentials(root, foreign.certificate, foreign.key)
-    made, stop, address = Attack(), asyncio.Event(), f"127.0.0.1:{port}"
+    outcomes, stop, address = Counter[str](), asyncio.Event(), f"127.0.0.1:{port}"
 
     async def counted(intruder: Intruder, number: int) -> str:
         outcome = await service.kinds[kind].move(intruder, number)
-        if made.outcomes.total() >= ATTEMPTS or late.done():
+        if outcomes.total() >= ATTEMPTS or late.done():
             stop.set()
         return outcome
 
     async with intruding(service, accounts, address, forged, [ALICE.name], request) as intruders:
         late = asyncio.ensure_future(asyncio.sleep(1.0))
-        await made.run(counted, intruders, 12, stop)
+        await attack(outcomes, counted, intruders, 12, stop)
         late.cancel()
-    return made.outcomes
+    return outcomes
 
 
 @pytest.mark.parametrize("kind", sorted(RELAY.kinds))
