@@ -20,7 +20,7 @@ from blindmatch_simulations.measure.yardstick import Stopwatch
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled, opened, publish, run_session
 from blindmatch_simulations.testbed.pictures.crops import crops
-from blindmatch_simulations.testbed.pictures.pool import Oracle, random_hashes
+from blindmatch_simulations.testbed.pictures.pool import random_hashes
 from msgspec import Struct
 
 Source: TypeAlias = Picture | bytes | Path | str | npt.NDArray[np.uint8]
@@ -92,7 +92,7 @@ class InProcess:
 
     def expected(self, source: Source) -> bool:
         """Does the picture match an entry by the design's own relation, in the clear?"""
-        return Oracle(self.deployed.design.info.relation, self.entries).matches(picture_of(source))
+        return self.deployed.design.info.relation.matches(picture_of(source), self.entries)
 
 
 def open_design(

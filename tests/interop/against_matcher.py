@@ -41,7 +41,6 @@ from blindmatch_simulations.testbed.deployment.curating import list_path
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.processes import running_servers
 from blindmatch_simulations.testbed.inprocess.deployed import Build, MemoryWorkspace
-from blindmatch_simulations.testbed.pictures.pool import Oracle
 from msgspec import Struct
 from support.command import in_process
 from support.foreign_matcher import ForeignMatcher, serving
@@ -86,9 +85,9 @@ class Device(Struct, frozen=True):
         ran = self.run(address, items)
         if ran.returncode:
             raise SystemExit(f"{what}: the device ends with {ran.returncode}: {ran.stderr.strip()}")
-        oracle = Oracle(DESIGN.info.relation, entries)
         said = [json.loads(line) for line in ran.stdout.splitlines()]
-        expected = ["match" if oracle.matches(item) else "no match" for item in items]  # type: ignore[arg-type]
+        matches = DESIGN.info.relation.matches
+        expected = ["match" if matches(item, entries) else "no match" for item in items]  # type: ignore[arg-type]
         for item, line, right in zip(items, said, expected, strict=True):
             if (line["hash"], line["outcome"]) != (item.hash.hex(), right):
                 raise SystemExit(f"{what}: {item}: the oracle says {right}, the device {line['outcome']}")

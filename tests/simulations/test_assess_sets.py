@@ -35,7 +35,6 @@ from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
 from blindmatch_simulations.testbed.deployment.curating import lend
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.registry import load_design
-from blindmatch_simulations.testbed.pictures.pool import Oracle
 from dummy_designs import VOUCHERS, Sealed
 from support.assess_rows import TINY
 
@@ -151,10 +150,9 @@ def test_what_is_expected_of_a_picture_is_what_the_oracle_says(
 ) -> None:
     pictures = [(item, Picture.from_bytes(material.data(item))) for item in material.items()]
     expected = [expected_of(relation, item, picture) for item, picture in pictures]
-    oracle = Oracle(relation, entries.hashes)
-    assert expected == [oracle.matches(picture) for _, picture in pictures]
-    near = Oracle(relation, near_entries(relation, [p for _, p in pictures], entries.hashes))
-    assert expected == [near.matches(picture) for _, picture in pictures]
+    assert expected == [relation.matches(picture, entries.hashes) for _, picture in pictures]
+    near = near_entries(relation, [p for _, p in pictures], entries.hashes)
+    assert expected == [relation.matches(picture, near) for _, picture in pictures]
 
 
 def voucher_trace(item: int, hashed: bytes | None) -> SessionTrace:

@@ -29,7 +29,6 @@ from blindmatch_simulations.evaluation.population.threshold import opened_accoun
 from blindmatch_simulations.measure.intervals import share
 from blindmatch_simulations.measure.results import Figure
 from blindmatch_simulations.testbed.deployment.registry import load_design
-from blindmatch_simulations.testbed.pictures.pool import Oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -384,7 +383,7 @@ def test_real_devices_count_what_the_model_and_the_plaintext_oracle_say(
     def asks(world: messages.World, account: int, item: Picture, epoch: int = 1) -> bool:
         found = real(world, account, item, epoch)
         listed = messages.entries(epoch, world.seed)
-        if found is not Oracle(design.info.relation, listed).matches(item):
+        if found is not design.info.relation.matches(item, listed):
             wrong.append(account)
         return found
 

@@ -15,7 +15,7 @@ from typing import Final
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Category
 from blindmatch_protocol.picture.decode import Picture
-from blindmatch_simulations.data import eu_photos, volumes
+from blindmatch_simulations.data import table_of, volumes
 from blindmatch_simulations.measure.intervals import clopper_pearson, one_sided_most_rate
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, EDITS, SamplePicture, crops
@@ -92,7 +92,8 @@ def after_edits(of: Category, samples: Sequence[SamplePicture]) -> dict[str, Sha
 
 def false_flags(measured: Share) -> list[tuple[str, float, float]]:
     """Photos of the EU that would be flagged in a day though they show nothing: by rate, from and to."""
-    photos, cited = eu_photos(), volumes()["fpr_classifier"]
+    year, cited = table_of("population"), volumes()["fpr_classifier"]
+    photos = year["accounts"]["number"]["value"] * year["activity"]["pictures_a_day"]["value"]
     low, high = clopper_pearson(measured.hits, measured.trials)
     return [
         ("measured here, the stand-in", low * photos, high * photos),

@@ -6,11 +6,10 @@ import signal
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version as installed_version
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
 import typer
 from msgspec import Struct
@@ -84,12 +83,8 @@ DISTRIBUTIONS: Final = {
 """Names to install packages by, where they are not those to import them by."""
 
 
-class Backend(StrEnum):
-    """`blindmatch_protocol.group.Setting`, which takes long to import."""
-
-    AUTO = "auto"
-    LIBSODIUM = "libsodium"
-    JIT = "jit"
+Backend: TypeAlias = Literal["auto", "libsodium", "jit"]
+"""Values of `blindmatch_protocol.group.Setting`, which takes long to import."""
 
 
 class Command(NamedTuple):

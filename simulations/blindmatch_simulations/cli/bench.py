@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -61,7 +62,7 @@ PicturesOption = Annotated[int, typer.Option(min=0, max=1_000_000, help="Picture
 PairsOption = Annotated[int, typer.Option(min=1, max=64, help="Pairs of devices in each process.")]
 
 
-def run_benches(benches: list[Bench], runs: int, seconds: float, options: Options) -> Found:
+def run_benches(benches: Sequence[Bench], runs: int, seconds: float, options: Options) -> Found:
     """Run benches, each in an empty folder; all rows, those before a failure too."""
     began, meter, broken = time.monotonic(), Meter(runs, seconds), None
     try:
@@ -84,8 +85,7 @@ def set_(
     seconds: SecondsOption = 60.0,
 ) -> Found:
     """The encrypted set: build, size, look-up, start of a device."""
-    benches: list[Bench] = [lambda meter, folder: bench_set(meter, folder, log2n)]
-    return run_benches(benches, runs, seconds, {"log2n": log2n})
+    return run_benches([partial(bench_set, log2n=log2n)], runs, seconds, {"log2n": log2n})
 
 
 @app.command("import")
@@ -95,8 +95,7 @@ def import_(
     seconds: SecondsOption = 60.0,
 ) -> Found:
     """Import of `pdq` lines, threatexchange CSV and NCMEC XML, generated for it."""
-    benches: list[Bench] = [lambda meter, folder: bench_import(meter, folder, records)]
-    return run_benches(benches, runs, seconds, {"records": records})
+    return run_benches([partial(bench_import, records=records)], runs, seconds, {"records": records})
 
 
 @app.command("query")
@@ -109,8 +108,18 @@ def query(
     seconds: SecondsOption = 20.0,
 ) -> Found:
     """The private check of a hash: crypto alone, the design, over loopback gRPC, many devices at once."""
+
+    def bench(meter: Meter, folder: Path) -> None:
+        bench_primitives(meter)
+        with serving(folder / "one", 1 << log2n, 1) as served:
+            bench_design(meter, served.check, 1)
+            bench_latency(meter, served, calls)
+        with serving(folder / "several", 1 << min(log2n, SMALL_SET), SEVERAL) as served:
+            bench_design(meter, served.check, SEVERAL)
+            bench_throughput(meter, served, requests, devices)
+
     options = {"log2n": log2n, "calls": calls, "requests": requests, "devices": devices}
-    return run_benches([_query(log2n, calls, requests, devices)], runs, seconds, options)
+    return run_benches([bench], runs, seconds, options)
 
 
 @app.command("parties")
@@ -160,7 +169,7 @@ def messenger(
     load = Load(texts, pictures, workers, pairs, franking)
     options = {"texts": texts, "pictures_sent": pictures, "workers": workers, "pairs": pairs}
     every: Options = {**options, "franking": franking.value}
-    return run_benches([lambda meter, folder: bench_messenger(meter, folder, load)], 1, 0, every)
+    return run_benches([partial(bench_messenger, load=load)], 1, 0, every)
 
 
 @app.command("accountability")
@@ -171,10 +180,10 @@ def accountability(
 ) -> Found:
     """What can be shown to others: the log; endorsements, their audit, a match's check; absence; franking."""
     benches: list[Bench] = [
-        lambda meter, folder: bench_absence(meter, folder, log2n),
+        partial(bench_absence, log2n=log2n),
         lambda meter, folder: bench_franking(meter),
-        lambda meter, folder: bench_epoch_log(meter, folder, log2n),
-        lambda meter, folder: bench_endorsements(meter, folder, log2n),
+        partial(bench_epoch_log, log2n=log2n),
+        partial(bench_endorsements, log2n=log2n),
     ]
     return run_benches(benches, runs, seconds, {"log2n": log2n})
 
@@ -224,24 +233,7 @@ def near_(
     --log2n 20 --store-log2n 20, whose store takes minutes to build.
     """
     options = Near(
-        set_size=1 << log2n,
-        crops=crops,
-        sessions=sessions,
-        store_size=1 << store_log2n,
-        calls=calls,
+        set_size=1 << log2n, crops=crops, sessions=sessions, store_size=1 << store_log2n, calls=calls
     )
     sizes = {"log2n": log2n, "crops": crops, "sessions": sessions, "store_log2n": store_log2n, "calls": calls}
     return run_benches([lambda meter, folder: bench_near(meter, folder, options)], runs, seconds, sizes)
-
-
-def _query(log2n: int, calls: int, requests: int, devices: int) -> Bench:
-    def bench(meter: Meter, folder: Path) -> None:
-        bench_primitives(meter)
-        with serving(folder / "one", 1 << log2n, 1) as served:
-            bench_design(meter, served.check, 1)
-            bench_latency(meter, served, calls)
-        with serving(folder / "several", 1 << min(log2n, SMALL_SET), SEVERAL) as served:
-            bench_design(meter, served.check, SEVERAL)
-            bench_throughput(meter, served, requests, devices)
-
-    return bench

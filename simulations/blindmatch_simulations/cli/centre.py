@@ -43,8 +43,8 @@ from blindmatch_simulations.cli.centre_decisions import (
 from blindmatch_simulations.cli.centre_vouchers import vouchers_app
 from blindmatch_simulations.cli.commands import Commands, Found, found, people
 from blindmatch_simulations.cli.console import OUT, say, table, write_file
-from blindmatch_simulations.cli.device_status import id_of
-from blindmatch_simulations.cli.list_build import files_of
+from blindmatch_simulations.cli.device_status import ReportArgument, id_of
+from blindmatch_simulations.cli.list_build import NameArgument, files_of
 from blindmatch_simulations.measure.results import csv_of
 from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
 from blindmatch_simulations.testbed.deployment.folder import Deployment
@@ -56,9 +56,7 @@ from blindmatch_simulations.testbed.deployment.operators import (
 )
 from blindmatch_simulations.testbed.deployment.statistics import (
     COLUMNS,
-    NOT_MEASURED,
     Counted,
-    figures,
     log_months,
     published,
     year_of,
@@ -153,8 +151,8 @@ def show_statistics(
     """Counts, error rates and times, with nothing about anybody; read the caution with them."""
     request = pb.StatisticsRequest(from_ms=_milliseconds(since), until_ms=_milliseconds(until))
     found = ask_centre(deployment, "ReadStatistics", request, pb.Statistics)
-    shown, result = figures(found, scanned), published(found, scanned)
-    rows = [(one.name, NOT_MEASURED if one.value is None else one.value, one.unit) for one in shown]
+    result = published(found, scanned)
+    rows = [tuple(one.values()) for one in result["figures"]]
     words = (f"{name.replace('_', ' ')}: {result[name]}" for name in ("caution", "not_shown", "source"))
     return Found(result, (table("statistics of the centre", COLUMNS, rows), *words))
 
@@ -180,7 +178,7 @@ REPORT_COLUMNS = ("report", "state", "by", "entry", "PDQ", "second")
 @app.command("learn")
 def learn(
     deployment: Deployment,
-    name: Annotated[str, typer.Argument(help="The list's name in this deployment.")],
+    name: NameArgument,
     pictures: Annotated[
         Path | None, typer.Option(help="A folder of listed pictures, for the second perceptual hash.")
     ] = None,
@@ -226,7 +224,7 @@ def list_(deployment: Deployment) -> Found:
 @app.command("show")
 def show(
     deployment: Deployment,
-    report: Annotated[str, typer.Argument(help="A report's id, 32 hex digits.")],
+    report: ReportArgument,
 ) -> Found:
     """Show one report: its checks, its journal, complaints and notices. The picture is not shown."""
     held = centre_show(deployment, id_of(report))
@@ -252,7 +250,7 @@ def show(
 @app.command("export")
 def export(
     deployment: Deployment,
-    report: Annotated[str, typer.Argument(help="A report's id, 32 hex digits.")],
+    report: ReportArgument,
     file: Annotated[Path, typer.Argument(help="The file to write; it holds the picture.")],
     reason: ReasonOption,
 ) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
@@ -74,9 +73,9 @@ def notify(deployment: Deployment, design: DeployedDesignOption = None) -> Found
     The exit code is 7 if one could not be handed over; it is tried again the next time.
     """
     sent = deliver(deployment, design_of(deployment, design))
-    rows = [(one.notice.account, one.notice.kind, one.problem or "sent") for one in sent]
-    result = [describe_notice(one.notice) | {"problem": one.problem} for one in sent]
-    code = exit_codes.UNREACHABLE if any(one.problem for one in sent) else exit_codes.OK
+    rows = [(notice.account, notice.kind, problem or "sent") for notice, problem in sent]
+    result = [describe_notice(notice) | {"problem": problem} for notice, problem in sent]
+    code = exit_codes.UNREACHABLE if any(problem for _, problem in sent) else exit_codes.OK
     return Found(result, (table("notices", ("to", "about", "outcome"), rows),), code)
 
 
@@ -97,22 +96,8 @@ def plain(message: Message, **names: str) -> dict[str, Any]:
 
 def describe_report(report: pb.ReportRow) -> dict[str, Any]:
     """A report's row as JSON; `outcome` is what the machine checks came to."""
-    return {
-        "report": report.report_id.hex(),
-        "state": report.state,
-        "outcome": report.checks,
-        "outcome_reason": report.checks_reason,
-        "decision": report.decision,
-        "reporter": report.reporter,
-        "design": report.design,
-        "entry_id": report.entry_id,
-        "score": report.score if report.HasField("score") else None,
-        "pdq_distance": report.pdq_distance,
-        "second_distance": report.second_distance,
-        "reason": report.reason,
-        "received_at_ms": report.received_at_ms,
-        "decided_at_ms": report.decided_at_ms,
-    }
+    named = plain(report, report_id="report", checks="outcome", checks_reason="outcome_reason")
+    return named | {"score": report.score if report.HasField("score") else None}
 
 
 def describe_notice(notice: pb.Notice) -> dict[str, Any]:
@@ -197,13 +182,6 @@ WAITED_FOR: Final = {
 """What a report in a state waits for, and what answers it."""
 
 
-class Answer(StrEnum):
-    """What a provider says of a removal."""
-
-    REMOVED = "removed"
-    REFUSED = "refused"
-
-
 def forward(
     deployment: Deployment, report: ReportArgument, reason: ReasonOption, authority: AuthorityOption
 ) -> Found:
@@ -234,12 +212,11 @@ def acknowledge(
 def removal(
     deployment: Deployment,
     report: ReportArgument,
-    answer: Annotated[Answer, typer.Argument(help="What the provider says.")],
+    answer: Annotated[Literal["removed", "refused"], typer.Argument(help="What the provider says.")],
     reason: ReasonOption,
 ) -> Found:
     """Note what the provider answered when it was asked to remove what was reported."""
-    event = "removed" if answer is Answer.REMOVED else "removal refused"
-    return _noted(deployment, report, event, reason)
+    return _noted(deployment, report, answer if answer == "removed" else "removal refused", reason)
 
 
 def mailbox(

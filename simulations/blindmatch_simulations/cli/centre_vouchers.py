@@ -39,7 +39,7 @@ def list_vouchers(deployment: Deployment) -> Found:
 @vouchers_app.command("show")
 def show_vouchers(deployment: Deployment, account: AccountArgument) -> Found:
     """Show what is held of one account, of each hidden voucher a digest alone, and what was erased."""
-    held = _of(deployment, account)
+    held = _held(deployment, account)
     result = {
         "account": account,
         "days": held.days,
@@ -56,7 +56,7 @@ def answer(deployment: Deployment, account: AccountArgument) -> Found:
 
     Whether any picture matched is not told. It is the same answer for whoever sent as many pictures then.
     """
-    result = told(account, _of(deployment, account))
+    result = told(account, _held(deployment, account))
     periods = [
         f"{one['design']}: {one['held']} since {day(one['first_at_ms'])}, "
         f"erased from {day(one['erased_from_ms'])} on"
@@ -117,13 +117,10 @@ def _check(account: str) -> None:
         raise ProtocolError("centre/vouchers", "account: must be 1 to 32 of a-z 0-9 _ -", "account")
 
 
-def _of(deployment: Deployment, account: str) -> pb.VouchersHeld:
-    _check(account)
-    return _held(deployment, account)
-
-
-def _held(deployment: Deployment, account: str = "") -> pb.VouchersHeld:
-    return ask_centre(deployment, "ReadVouchers", pb.VouchersRequest(account=account), pb.VouchersHeld)
+def _held(deployment: Deployment, account: str | None = None) -> pb.VouchersHeld:
+    if account is not None:
+        _check(account)
+    return ask_centre(deployment, "ReadVouchers", pb.VouchersRequest(account=account or ""), pb.VouchersHeld)
 
 
 def _pile(one: pb.VoucherPile) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -26,7 +25,7 @@ from blindmatch_simulations.testbed.deployment import addresses
 from blindmatch_simulations.testbed.deployment.devices import check_not_the_centre
 from blindmatch_simulations.testbed.deployment.doctor import examine
 from blindmatch_simulations.testbed.deployment.folder import ADDRESSES, Deployment, home_from
-from blindmatch_simulations.testbed.deployment.folder_checks import Finding, Status
+from blindmatch_simulations.testbed.deployment.folder_checks import Status
 from blindmatch_simulations.testbed.deployment.hosting import pack_caller, pack_server
 from blindmatch_simulations.testbed.deployment.registry import design_of, load_design, operators_of
 
@@ -189,11 +188,6 @@ def run_doctor(
     todo = [f"{one.status}: {one.check}: {one.what}\n  do: {one.remedy}" for one in findings if one.remedy]
     columns = {"check": "check", "status": "result", "what": "found"}
     result = [asdict(one) for one in findings]
-    return listed(f"doctor: {deployment.home}", columns, result, *todo, code=_code(findings))
-
-
-def _code(findings: Sequence[Finding]) -> int:
-    statuses = {one.status for one in findings}
-    if Status.WRONG in statuses:
-        return exit_codes.BAD_STATE
-    return exit_codes.UNREACHABLE if Status.UNREACHABLE in statuses else exit_codes.OK
+    codes = {Status.WRONG: exit_codes.BAD_STATE, Status.UNREACHABLE: exit_codes.UNREACHABLE}
+    worst = next((code for status, code in codes.items() if any(one.status is status for one in findings)), 0)
+    return listed(f"doctor: {deployment.home}", columns, result, *todo, code=worst)

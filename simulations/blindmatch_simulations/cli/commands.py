@@ -13,6 +13,7 @@ import typer
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from blindmatch_simulations.cli.console import (
     OUT,
@@ -39,7 +40,7 @@ class Found(Struct, frozen=True):
     """
 
     result: Any
-    shown: Sequence[Table | str] = ()
+    shown: Sequence[Table | Text | str] = ()
     code: int = 0
     error: BaseException | None = None
 
@@ -109,10 +110,10 @@ def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _show(made: Found, json_path: Path | None) -> None:
     for one in made.shown:
-        if isinstance(one, str):
-            say(one, people())
-        else:
+        if isinstance(one, Table):
             people().print(one)
+        else:
+            say(one, people())
     write_json(made.result, json_path)
     if made.error is not None:
         raise made.error

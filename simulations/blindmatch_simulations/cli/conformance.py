@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,9 +62,7 @@ def run_remote(
     json_path: Path | None,
 ) -> None:
     """Check the counterpart at `remotes` (``ROLE=HOST:PORT``); exit code 1 if a check failed."""
-    for name in only:
-        if name not in NAMES:
-            raise typer.BadParameter(f"--only: no check is called {name!r}; there are {', '.join(NAMES)}")
+    _check_known(only, NAMES)
     called = _addresses(design, remotes)
     report = check_remote(
         design, read_manifest(manifest), called, seed, only, lambda name: ERR.print(f"  {name}", style="dim")
@@ -150,7 +148,8 @@ def run_conformance(
             raise typer.BadParameter("--keep takes a design, --games and --seed alone")
         _keep(keep, design, seed, games)
         return
-    options = Options(seed, games, None, values_of(values), _known(only or []))
+    _check_known(only or (), BY_NAME)
+    options = Options(seed, games, None, values_of(values), only or ())
     if vectors is not None:
         designs = [load_design(design)] if design else [one.design for one in built_in_designs()]
         written = write_vectors(designs, vectors)
@@ -204,8 +203,6 @@ def _fail(report: Report, again: Sequence[str]) -> None:
         raise typer.Exit(exit_codes.WRONG)
 
 
-def _known(names: Sequence[str]) -> Sequence[str]:
-    for name in names:
-        if name not in BY_NAME:
-            raise typer.BadParameter(f"--only: no check is called {name!r}; there are {', '.join(BY_NAME)}")
-    return names
+def _check_known(only: Sequence[str], names: Collection[str]) -> None:
+    if unknown := [name for name in only if name not in names]:
+        raise typer.BadParameter(f"--only: no check is called {unknown[0]!r}; there are {', '.join(names)}")

@@ -27,7 +27,6 @@ HomeOption = Annotated[
     Path | None,
     typer.Option("--home", help="The deployment's folder [default: $BLINDMATCH_HOME or ./blindmatch-home]."),
 ]
-NO_POLICY_WORDS = "none: the curator's word is enough"
 
 
 def writable(path: Path | None) -> Path | None:
@@ -159,7 +158,7 @@ def write_json(result: Any, path: Path | None) -> None:
         raise
 
 
-def say(line: str, console: Console = OUT) -> None:
+def say(line: str | Text, console: Console = OUT) -> None:
     """A line as it is, since it may quote other parties; the terminal alone breaks it."""
     console.print(line, soft_wrap=True, markup=False, highlight=False)
 

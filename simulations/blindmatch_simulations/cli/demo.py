@@ -6,7 +6,7 @@ import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -17,20 +17,14 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.franking import DEFAULT_MODE
 from blindmatch_protocol.messages.report import SLOT_SIZES
 from msgspec import to_builtins
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.certs import FrankingOption
-from blindmatch_simulations.cli.commands import Found
-from blindmatch_simulations.cli.console import (
-    DesignOption,
-    JsonOption,
-    console_for,
-    table,
-    write_json,
-)
+from blindmatch_simulations.cli.commands import Found, people
+from blindmatch_simulations.cli.console import DesignOption, table
 from blindmatch_simulations.testbed.audit import Undeclared
 from blindmatch_simulations.testbed.audit.counterpart import Comparison, declared_facts
 from blindmatch_simulations.testbed.demo.run import (
@@ -277,21 +271,19 @@ def run_demo(
     ] = 0,
     consequence: ConsequenceOption = Consequence.REPORT,
     franking: FrankingOption = DEFAULT_MODE,
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Run the main job: a list is published, Alice sends Bob pictures, matches and only those are reported.
 
     Log, witnesses, relay, matcher and centre run as processes of their own on loopback with mutual TLS. At
     the end what left the devices is audited. Exit code 0 only if the result is right.
     """
     cover = CoverSchedule(cover_period, SLOT_SIZES[-1]) if cover_period else None
-    console = console_for(json_path)
     load_design(design)  # an unknown one is refused before any work is shown
     options = Options(cover=cover, consequence=consequence)
-    with _folder(home) as folder, phases(console) as begin:
-        run = play_demo(folder, design, set_size, begin, options, franking)
-    write_json(demo_result(run), json_path)
-    _show(run, console)
+    made = tempfile.TemporaryDirectory(prefix="blindmatch-") if home is None else nullcontext(home)
+    with made as folder, phases(people()) as begin:
+        run = play_demo(Path(folder), design, set_size, begin, options, franking)
+    return Found(demo_result(run), list(_shown(run)), exit_codes.WRONG if failures(run) else exit_codes.OK)
 
 
 def run_story(
@@ -311,30 +303,15 @@ def run_story(
     return Found({"version": 1, "story": name, "simulated": True, "told": told, "kept": kept}, said + remain)
 
 
-def _show(run: DemoRun, console: Console) -> None:
+def _shown(run: DemoRun) -> Iterator[Table | Text]:
     declared = [(party.server, ", ".join(facts_declared(run, party))) for party in parties_of(run.design)]
-    console.print(
-        _chain_table(run),
-        _sent_table(run),
-        table("what is declared to each party, in this run or not", ("party", "facts"), declared),
-        _observed_table(run),
-    )
-    wrong = failures(run)
+    yield _chain_table(run)
+    yield _sent_table(run)
+    yield table("what is declared to each party, in this run or not", ("party", "facts"), declared)
+    yield _observed_table(run)
+    wrong = [f"wrong: {words}" for words in failures(run)]
     told = [f"alice was told: {notice}" for notice in unasked(run)]
-    for line in (*(f"wrong: {words}" for words in wrong), *told):
-        console.print(line, style="red", markup=False, soft_wrap=True)
-    for name, audit in run.audits.items():
-        for finding in audit.findings[:10]:
-            console.print(f"audit of {name}: {finding}", style="red", markup=False, soft_wrap=True)
-    if wrong:
-        raise typer.Exit(exit_codes.WRONG)
-    console.print(f"right: {RIGHT[run.consequence]}", style="green")
-
-
-@contextmanager
-def _folder(home: Path | None) -> Iterator[Path]:
-    if home is not None:
-        yield home
-        return
-    with tempfile.TemporaryDirectory(prefix="blindmatch-") as temporary:
-        yield Path(temporary)
+    found = [f"audit of {name}: {one}" for name, audit in run.audits.items() for one in audit.findings[:10]]
+    yield from (Text(line, style="red") for line in (*wrong, *told, *found))
+    if not wrong:
+        yield Text(f"right: {RIGHT[run.consequence]}", style="green")

@@ -25,7 +25,6 @@ from blindmatch_protocol.codec.errors import BlindmatchError, PictureError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.messages.report import SLOT_SIZES
 from blindmatch_server.hosting.authority import AuthorityError, Identity, Kind
-from rich.table import Table
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.commands import Commands, Found, found, listed
@@ -101,10 +100,8 @@ def register(
     if passphrase and key_file is not None:
         raise typer.BadParameter("give --passphrase or --key-file, not both")
     cover = CoverSchedule(cover_period, cover_size) if cover_period else None
-    options, secret = (
-        Options(key_file, passphrase, cover, consequence),
-        asked_passphrase() if passphrase else None,
-    )
+    options = Options(key_file, passphrase, cover, consequence)
+    secret = asked_passphrase() if passphrase else None
     reference = _design(deployment, name, design)
     with _leaving_nothing(deployment, name, key_file):
         made = create_or_open_device(deployment, name, reference, mode, options, secret, take_policies)
@@ -156,7 +153,7 @@ def list_(deployment: Deployment) -> Found:
         {
             "account": name,
             "design": one.design,
-            "mode": str(one.mode),
+            "mode": one.mode,
             "locked_with": locks[one.options.passphrase],
         }
         for name, one in held.items()
@@ -241,19 +238,13 @@ def inbox(
     with opened(deployment, name) as device:
         device.receive(wait * 1000)
         messages, news = device.inbox(), device.contacts.news()
-    rows = [(m.sender, m.text or "-", len(m.attachments)) for m in messages]
-    official = [m.from_centre for m in messages]
-    drawn = [(f"{s} (the centre)" if one else s, t, p) for one, (s, t, p) in zip(official, rows, strict=True)]
-    shown: list[Table | str] = [
-        table(f"inbox of {name}", ("from", "text", "pictures"), drawn),
-        *(f"note: {note}" for note in news),
-    ]
+    rows = [(m.sender, m.text or "-", len(m.attachments), m.from_centre) for m in messages]
+    result = [dict(zip(("sender", "text", "pictures", "from_centre"), row, strict=True)) for row in rows]
+    drawn = [(f"{s} (the centre)" if official else s, t, p) for s, t, p, official in rows]
+    lines = [f"note: {note}" for note in news]
     if save and (saved := _save(messages, save)):
-        shown.append(f"{len(saved)} pictures in {save}")
-    told = zip(official, rows, strict=True)
-    return Found(
-        [{"sender": s, "text": t, "pictures": p, "from_centre": one} for one, (s, t, p) in told], shown
-    )
+        lines.append(f"{len(saved)} pictures in {save}")
+    return Found(result, (table(f"inbox of {name}", ("from", "text", "pictures"), drawn), *lines))
 
 
 @app.command("flush")
@@ -317,12 +308,8 @@ def _round(device: Device, counts: dict[str, int]) -> None:
 
 
 def _recipients(name: str, to: str) -> list[str]:
-    """Each of them once.
-
-    Raises:
-        AuthorityError: if one breaks the rule for names.
-        DeviceError: if one is the sender.
-    """
+    """Each of them once; `AuthorityError` if one breaks the rule for names, `DeviceError` if one is the
+    sender."""
     group = [Identity(Kind.DEVICE, one.strip()).name for one in dict.fromkeys(to.split(","))]
     if name in group:
         raise DeviceError(f"{name} cannot send to itself; give the name of another device")

@@ -22,12 +22,19 @@ INTERRUPTED: Final = 130
 
 def code_of(error: BlindmatchError) -> int:
     """The exit code for an error. What raises errors is loaded here, for no command needs all of it."""
-    from blindmatch_client.errors import ServiceError
-    from blindmatch_server.hosting.authority import IdentityError
+    from blindmatch_client.errors import ServiceError, StoreError
+    from blindmatch_protocol.codec.errors import SetFileError
+    from blindmatch_server.curator.source import ListFileError
+    from blindmatch_server.epochs.published import PublicationError
+    from blindmatch_server.hosting.authority import AuthorityError, IdentityError
+    from blindmatch_server.storage.errors import StateError
 
+    from blindmatch_simulations.testbed.deployment.addresses import DeploymentError, ManifestError
     from blindmatch_simulations.testbed.deployment.operators import OperatorError
     from blindmatch_simulations.testbed.deployment.processes import ProcessError
 
+    bad_files = (DeploymentError, ManifestError, AuthorityError, ListFileError)
+    bad_state = (*bad_files, PublicationError, SetFileError, StateError, StoreError)
     match error:
         case IdentityError():
             return REFUSED_INPUT
@@ -35,30 +42,7 @@ def code_of(error: BlindmatchError) -> int:
             return code
         case ServiceError() | ProcessError() | OperatorError():
             return UNREACHABLE
-        case _ if isinstance(error.__cause__, OSError) or isinstance(error, _bad_state()):
+        case _ if isinstance(error.__cause__, OSError) or isinstance(error, bad_state):
             return BAD_STATE
         case _:
             return REFUSED_INPUT
-
-
-def _bad_state() -> tuple[type[BlindmatchError], ...]:
-    """What is raised for a file that is missing, damaged or of another version."""
-    from blindmatch_client.errors import StoreError
-    from blindmatch_protocol.codec.errors import SetFileError
-    from blindmatch_server.curator.source import ListFileError
-    from blindmatch_server.epochs.published import PublicationError
-    from blindmatch_server.hosting.authority import AuthorityError
-    from blindmatch_server.storage.errors import StateError
-
-    from blindmatch_simulations.testbed.deployment.addresses import DeploymentError, ManifestError
-
-    return (
-        DeploymentError,
-        ManifestError,
-        AuthorityError,
-        ListFileError,
-        PublicationError,
-        SetFileError,
-        StateError,
-        StoreError,
-    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from blindmatch_proofs.endorsement import Action, EndorsementPolicy
+from blindmatch_proofs.endorsement import Action
 from blindmatch_proofs.verdict import Failed, Verdict
 from blindmatch_protocol.codec.randomness import system_randomness
 from blindmatch_protocol.contract import Progress
@@ -21,7 +21,6 @@ from blindmatch_simulations.cli.bars import progress_bar
 from blindmatch_simulations.cli.commands import Found, found, people
 from blindmatch_simulations.cli.console import (
     ERR,
-    NO_POLICY_WORDS,
     DeployedDesignOption,
     SetOption,
     values_of,
@@ -100,14 +99,8 @@ def build(
 
 def published(publication: Publication, more: dict[str, Any]) -> Found:
     """A published epoch, and what more is to be said of it."""
-    result = _described(publication) | more
-    until = datetime.fromtimestamp(result["valid_until"], UTC)
-    return found("published", result, result | {"valid_until": f"{until:%Y-%m-%d %H:%M} UTC"})
-
-
-def _described(publication: Publication) -> dict[str, Any]:
     manifest, setup = publication.manifest, publication.setup_bytes
-    return {
+    result = {
         "design": manifest.design,
         "epoch": manifest.epoch,
         "entries": manifest.entries,
@@ -116,7 +109,10 @@ def _described(publication: Publication) -> dict[str, Any]:
         "setup_bytes": setup,
         "setup_bytes_per_entry": round(setup / max(1, manifest.entries), 2),
         "folder": str(publication.folder),
+        **more,
     }
+    until = datetime.fromtimestamp(manifest.valid_until, UTC)
+    return found("published", result, result | {"valid_until": f"{until:%Y-%m-%d %H:%M} UTC"})
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -149,15 +145,10 @@ def policy(
     keep it, and refuse an epoch that was not endorsed under it. Without one the curator's word is enough.
     """
     held = read_policy(deployment) if needed is None else make_policy(deployment, needed, organisations or [])
-    result = describe_policy(held)
-    return found("endorsement", result, {"policy": NO_POLICY_WORDS} if held is None else None)
-
-
-def describe_policy(held: EndorsementPolicy | None) -> dict[str, Any]:
     if held is None:
-        return {"policy": NO_POLICY}
-    keys, removing = keys_of(held), held.needed_to_remove
-    return {"policy": held.digest.hex(), "needed": held.needed, "to_remove": removing, "organisations": keys}
+        return found("endorsement", {"policy": NO_POLICY}, {"policy": "none: the curator's word is enough"})
+    result = {"policy": held.digest.hex(), "needed": held.needed, "to_remove": held.needed_to_remove}
+    return found("endorsement", result | {"organisations": keys_of(held)})
 
 
 def submit(
@@ -211,18 +202,11 @@ def propose(
     """
     loaded = load_design(design_of(deployment, design))
     made = endorsing.make_proposal(deployment, loaded, name, system_randomness(), epochs, batch)
-    counts = {
-        action: sum(len(one.entries) for one in made.with_action(action))
-        for action in (Action.LIST, Action.REMOVE)
-    }
+    result: dict[str, Any] = {"epoch": made.epoch}
+    for name, action in (("lists", Action.LIST), ("removes", Action.REMOVE)):
+        result[name] = sum(len(one.entries) for one in made.with_action(action))
     asked = sorted({organisation for one in made.held for organisation in one.asked})
-    result: dict[str, Any] = {
-        "epoch": made.epoch,
-        "lists": counts[Action.LIST],
-        "removes": counts[Action.REMOVE],
-    }
-    result |= {"batches": len(made.held), "asked": asked}
-    return found("proposed", result)
+    return found("proposed", result | {"batches": len(made.held), "asked": asked})
 
 
 def endorse(
@@ -261,12 +245,12 @@ def publish(
     if not delta:
         more["values"] = values_of(values)
     with building() as progress:
-        made = endorsing.publish_endorsed(
+        publication, settled = endorsing.publish_endorsed(
             deployment, load_design(reference), name, system_randomness(), progress, delta, **more
         )
     note_design(deployment, portable_reference(reference))
-    endorsers, missing = sorted(made.settled.endorsers), made.settled.missing
-    return published(made.publication, {"endorsers": endorsers, "not_endorsed": missing})
+    more = {"endorsers": sorted(settled.endorsers), "not_endorsed": settled.missing}
+    return published(publication, more)
 
 
 def audit(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 from blindmatch_client.epochs.transparency import evidence_file
@@ -52,6 +52,7 @@ from blindmatch_simulations.testbed.deployment.transparency import (
 )
 
 log_app = Commands(no_args_is_help=True)
+app = Commands(no_args_is_help=True)
 NONE = "none: no device can tell whether others are given the same epoch"
 
 
@@ -125,6 +126,7 @@ def _found(log: TransparencyLog | None, *lines: str) -> Found:
 
 _TWO_VIEWS: Final = frozenset({Kind.SPLIT, Kind.UNCONTINUED})
 """Evidence of two checkpoints; of two sizes they show nothing until somebody asks the log for a proof."""
+T = TypeVar("T")
 ReadKey: TypeAlias = Callable[[], bytes]
 """Gives the curator's public key, once it is needed."""
 
@@ -159,6 +161,7 @@ def verify_newest(file: Path, policy: Path, key: ReadKey, at: datetime | None, d
     return Passed() if result["verified"] else Failed(result["why"])
 
 
+@app.command("export")
 def export(
     deployment: Deployment,
     device: Annotated[str, typer.Argument(help="The device's name.")],
@@ -218,11 +221,6 @@ def _bytes_of(path: Path) -> bytes:
         raise ProofError(f"{path}: {error.strerror}") from error
 
 
-app = Commands(no_args_is_help=True)
-
-app.command("export")(export)
-
-
 @app.command("absence")
 def absence(
     deployment: Deployment,
@@ -243,13 +241,8 @@ def absence(
             raise PictureError(f"{picture}: {error}; nothing was sent") from error
     out.write_bytes(proof.encode())
     manifest = proof.signed.manifest
-    result = {
-        "file": str(out),
-        "bytes": len(proof.encode()),
-        "design": manifest.design,
-        "epoch": manifest.epoch,
-    }
-    return found("absent", result)
+    about = {"design": manifest.design, "epoch": manifest.epoch}
+    return found("absent", {"file": str(out), "bytes": len(proof.encode()), **about})
 
 
 @app.command("verify")
@@ -282,7 +275,8 @@ def verify(
 
     if is_of_log(file):
         return verify_of_log(file, policy, key, at, days)
-    deployment, proof = Deployment.open(home_from(home)), _read(file)
+    deployment = Deployment.open(home_from(home))
+    proof = _decoded(file, AbsenceProof.decode, "proof of absence")
     manifest = proof.signed.manifest
     publication = open_publication(deployment.published(manifest.design), manifest.epoch, roles=())
     item = None if picture is None else Picture.from_bytes(picture.read_bytes())
@@ -311,11 +305,11 @@ def _verified(
     return verdicts | {"set-up": Passed(), "session": verify_absence(proof, design, setup, item)}
 
 
-def _read(file: Path) -> AbsenceProof:
+def _decoded(file: Path, decode: Callable[[bytes], T], what: str) -> T:
     try:
-        return AbsenceProof.decode(file.read_bytes())
-    except (OSError, ProtocolError) as error:
-        raise DeploymentError(f"{file.name} is no proof of absence: {error}") from error
+        return decode(_bytes_of(file))
+    except ProtocolError as error:
+        raise DeploymentError(f"{file.name} is no {what}: {error}") from error
 
 
 COLUMNS = ("what", "verdict", "why")
@@ -346,7 +340,7 @@ def verify_report(
 
     The exit code is 1 if something does not hold. What cannot be looked at is not shown, whatever the rest.
     """
-    evidence = _read_report(file)
+    evidence = _decoded(file, ReportEvidence.decode, "evidence of a report")
     if not re.fullmatch("([0-9a-f]{64})?", identity):
         raise typer.BadParameter("--identity is 64 hex digits, in lower case")
     ours, judge, stamp = (b"" if path is None else read_key(path) for path in (curator, judge_key, stamp_key))
@@ -359,13 +353,6 @@ def verify_report(
     made = table(f"report {evidence.report.report_id.hex()}: {says(evidence)}", COLUMNS, rows)
     wrong = any(isinstance(shown, Failed) for shown in verdicts.values())
     return Found(described(evidence, verdicts), (made,), exit_codes.WRONG if wrong else exit_codes.OK)
-
-
-def _read_report(file: Path) -> ReportEvidence:
-    try:
-        return ReportEvidence.decode(file.read_bytes())
-    except ProtocolError as error:
-        raise DeploymentError(f"{file.name} is no evidence of a report: {error}") from error
 
 
 def says(evidence: ReportEvidence) -> str:

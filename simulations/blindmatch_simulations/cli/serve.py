@@ -13,8 +13,8 @@ from blindmatch_protocol.contract import Party
 from blindmatch_server.hosting.event_log import LogFile, standard_error
 
 from blindmatch_simulations.cli.certs import CollusionOption, party_called
-from blindmatch_simulations.cli.console import OUT, DeployedDesignOption, HomeOption, complain, writable
-from blindmatch_simulations.testbed.deployment.folder import Deployment, home_from
+from blindmatch_simulations.cli.console import OUT, DeployedDesignOption, complain, writable
+from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.hosting import is_of_log, serve, servers_of
 from blindmatch_simulations.testbed.deployment.processes import (
     ProcessError,
@@ -73,7 +73,7 @@ def run_serve(
         str,
         typer.Argument(help="relay, matcher, centre or another server of the design; all: each of them."),
     ],
-    home: HomeOption = None,
+    deployment: Deployment,
     design: DeployedDesignOption = None,
     host: HostOption = LOOPBACK,
     port: PortOption = None,
@@ -89,7 +89,6 @@ def run_serve(
     `log`, `witness_1`, ...: every epoch in one log, cosigned (`blindmatch log init`).
     `all`: each in a process of its own, on free loopback ports.
     """
-    deployment = Deployment.open(home_from(home))
     if party == ALL:
         if (host, port, metrics_port, end_with_input, log) != (LOOPBACK, None, None, False, None):
             raise typer.BadParameter("all takes --home, --design and --allow-collusion alone")

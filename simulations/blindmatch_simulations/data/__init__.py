@@ -38,10 +38,3 @@ def committed(name: str) -> Any:
 def volumes() -> dict[str, dict[str, Any]]:
     """Figures from outside by id, each with its title, unit, source and provenance."""
     return {row["id"]: row for row in committed("volumes")["figures"]}
-
-
-def eu_photos() -> float:
-    """Photos of the EU in a day, as the inputs of `population` suppose them."""
-    year = table_of("population")
-    accounts, sent = year["accounts"]["number"], year["activity"]["pictures_a_day"]
-    return float(accounts["value"] * sent["value"])

@@ -218,7 +218,6 @@ def variant(of: type[K], **hooks: Any) -> type[K]:
 
 
 def poor(about: About) -> bool:
-    """Is the picture too poor to match?"""
     return about.item.quality < Psi.info.relation.minimum_quality
 
 

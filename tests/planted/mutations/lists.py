@@ -49,7 +49,6 @@ class Told(Psi):
         return _with_file(made, out, self.told(_hashes(entries)))
 
     def told(self, hashes: Rows) -> bytes:
-        """What stands in it."""
         raise NotImplementedError
 
 
@@ -108,7 +107,6 @@ class Noted(Psi):
         return _with_file(made, out, self.note(_hashes(adds)))
 
     def note(self, added: Rows) -> bytes:
-        """What stands in it."""
         raise NotImplementedError
 
 

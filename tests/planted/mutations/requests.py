@@ -146,12 +146,10 @@ class Held(Message, tag=0x72, name="cheat/state"):
 
     @property
     def number(self) -> int:
-        """The state as a number."""
         return int.from_bytes(self.held, "big")
 
     @property
     def next(self) -> Held:
-        """The number after it, as a state."""
         return Held((self.number + 1).to_bytes(BYTES, "big"))
 
 

@@ -30,7 +30,6 @@ class Caught(Struct, frozen=True):
 
 
 def mutation_score(seed: int) -> Iterator[Caught]:
-    """Run all checks on every cheat."""
     for cheat in CHEATS:
         search = cheat.move
         with search.planted():

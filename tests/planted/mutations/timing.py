@@ -31,7 +31,6 @@ class Ticks:
         return self._now
 
     def spend(self, nanoseconds: int) -> None:
-        """Work that takes this long."""
         self._now += nanoseconds
 
 

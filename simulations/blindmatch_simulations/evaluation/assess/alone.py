@@ -28,7 +28,7 @@ from blindmatch_simulations.evaluation.assess.plan import Plan
 from blindmatch_simulations.measure.yardstick import Stopwatch, reading
 from blindmatch_simulations.testbed.inprocess.deployed import (
     OpenDesign,
-    new_state,
+    enrolled,
     open_published,
     publish,
     run_session,
@@ -64,7 +64,7 @@ def sessions_alone(
     """Run one session a picture; each is hashed on its own watch before, once; `BlindmatchError` if a step of
     the design fails."""
     design, setup, items = opened.design, opened.setup, dict[int, Picture]()
-    state = new_state(design, setup, rng)
+    state = enrolled(opened, rng)
     for index, data in pictures:
         hashing, device, roles = Stopwatch(), Stopwatch(), Stopwatch()
         if index not in items:

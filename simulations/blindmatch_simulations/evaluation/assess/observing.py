@@ -82,7 +82,7 @@ from blindmatch_simulations.testbed.scenario.world import World
 
 
 def expected_of(relation: Relation, item: MadeItem, picture: Item) -> bool:
-    """Does `item` match by `relation`? As `Oracle` says; where distances matter, by the nearest entry's."""
+    """Does `item` match by `relation`? Where distances matter, by the nearest entry's."""
     if relation.distance is None:
         return relation.matches(picture, NO_ENTRIES)
     return item.list_distance <= relation.distance and item.quality >= relation.minimum_quality

@@ -40,7 +40,7 @@ from blindmatch_simulations.testbed.inprocess.verdict import (
     Passed,
 )
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME, encoded
-from blindmatch_simulations.testbed.pictures.pool import HashOnly, Oracle, Pooled, flipped, picture
+from blindmatch_simulations.testbed.pictures.pool import HashOnly, Pooled, flipped, picture
 
 LEVELS: Final = ((0.0, 0), (0.0, 255), (0.05, 0), (0.05, 242), (0.3, 0), (0.3, 178))
 """Contrast and least level of pictures from black to white. Those of little contrast are poor ones, too."""
@@ -158,8 +158,7 @@ def _told(
 ) -> tuple[dict[str, bool], list[str]]:
     """What the oracle says of each picture, if everybody was told so; and near ones that were missed."""
     relation, missed, listed = fixtures.design.info.relation, list[str](), Listed(build)
-    oracle = Oracle(relation, build.entries)
-    expected = {one.name: oracle.matches(one.item) for one in pictures}
+    expected = {one.name: relation.matches(one.item, build.entries) for one in pictures}
     for one in pictures:
         ran = sessions[one.name]
         if bm.Learner.DEVICE in fixtures.design.info.learns:

@@ -25,7 +25,7 @@ from blindmatch_protocol.contract import (
 from blindmatch_protocol.contract.steps import Done
 
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures, as_published
-from blindmatch_simulations.testbed.inprocess.deployed import VOUCHER, Deployed, unprepared_state
+from blindmatch_simulations.testbed.inprocess.deployed import VOUCHER, Deployed, unprepared
 from blindmatch_simulations.testbed.inprocess.steps import Stop, ask, below, deliver, hostile, made_up, stops
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError, NotApplicableError, Passed, refused
 from blindmatch_simulations.testbed.pictures.pool import Pooled
@@ -270,8 +270,7 @@ def _repeated_requests(fixtures: Fixtures, sessions: list[tuple[Pooled, list[Sto
 def _driver(fixtures: Fixtures, one: Pooled) -> None:
     rng = fixtures.rng("driver")
     deployed = fixtures.deployed
-    state = unprepared_state(fixtures.design, deployed.setup, rng, deployed.account)
-    session = Session(fixtures.design, deployed.setup, state, rng)
+    session = Session(fixtures.design, deployed.setup, unprepared(deployed, rng), rng)
     _illegal(lambda: session.receive({}), "receive before start")
     _illegal(session.conclude, "conclude before start")
     step = session.start(one.item)

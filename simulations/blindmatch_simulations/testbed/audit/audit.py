@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
@@ -97,13 +97,15 @@ def check_opened(design: AnyDesign, epoch: int, evidence: Evidence) -> Iterator[
 
 def _opened_beyond(report: Report, item: int, outcome: Outcome | None, evidence: Evidence) -> Iterator[str]:
     file, records = evidence.files[item], evidence.records
+    first, last = min(r.at_ms for r in records), max(r.at_ms for r in records)
+    times = report.sent_at_ms, report.matched_at_ms
     right = {
         "a finding of no session": _found(report, outcome),
         "another picture than the one that matched": report.picture == file,
         "more than a media type": report.media_type == f"image/{container.sniff(file).lower()}",
         "another sender than the device": (report.reporter, report.sender) == (evidence.account,) * 2,
         "a recipient to whom nothing was sent": report.recipient in ("", *evidence.told.contacts),
-        "a time outside the run": _in_time(report, records),
+        "a time outside the run": first <= min(times) <= max(times) <= last,
         "parts of a message that did not leave": _opens_what_left(report, item, records),
         "something in place of the relay's stamp on it": _stamped(report, item, records, evidence.stamp_key),
     }
@@ -183,16 +185,15 @@ def _item_of(report: Report, sealed: _Sealed, files: Mapping[int, bytes]) -> int
     return next((number for number, data in files.items() if data == report.picture), None)
 
 
-def _in_time(report: Report, records: Sequence[EgressRecord]) -> bool:
-    first, last = min(r.at_ms for r in records), max(r.at_ms for r in records)
-    return all(first <= at <= last for at in (report.sent_at_ms, report.matched_at_ms))
-
-
 def _opens_what_left(report: Report, item: int, records: Sequence[EgressRecord]) -> bool:
     """Does the report open the commitment of a message that left with this picture?"""
     if len(report.opening) != 1 or verify_opening(report.evidence) != Passed():
         return False
-    return report.opening[0].commitment in set(_commitments(item, records))
+    for sent in _sent(item, records):
+        with suppress(ProtocolError):
+            if SealedMessage.decode(sent.sealed).commitment == report.opening[0].commitment:
+                return True
+    return False
 
 
 def _stamped(report: Report, item: int, records: Sequence[EgressRecord], key: bytes) -> bool:
@@ -203,12 +204,6 @@ def _stamped(report: Report, item: int, records: Sequence[EgressRecord], key: by
     of = (stamp, opening.commitment, report.sender, report.recipient)
     right = not key or verify_stamp(*of, key) == Passed()
     return right and stamp.message_id in {sent.message_id for sent in _sent(item, records)}
-
-
-def _commitments(item: int, records: Sequence[EgressRecord]) -> Iterator[bytes]:
-    for sent in _sent(item, records):
-        with suppress(ProtocolError):
-            yield SealedMessage.decode(sent.sealed).commitment
 
 
 def _sent(item: int, records: Sequence[EgressRecord]) -> Iterator[pb.SendRequest]:
@@ -240,7 +235,6 @@ class Audit(Struct, frozen=True):
         bytes_by: request bytes by party and purpose.
         ciphertext: bytes of end-to-end ciphertext among them.
         comparisons: with how many pictures each session's bytes to each party were compared.
-        arrivals_checked: whether the servers' counts were held against the seam's.
         reports_opened: how many reports were opened and held against what they may open; None: not looked at.
     """
 
@@ -250,7 +244,6 @@ class Audit(Struct, frozen=True):
     pictures: int = 0
     sessions: int = 0
     comparisons: tuple[Comparison, ...] = ()
-    arrivals_checked: bool = False
     reports_opened: int | None = None
 
     @property
@@ -280,14 +273,16 @@ def audit_device(counterpart: Counterpart, evidence: Evidence) -> Audit:
         found, compared = explain(finder, trace, item)
         findings += found
         comparisons += compared
+    sizes = Counter[tuple[Party, Purpose]]()
+    for record in evidence.records:
+        sizes[record.party, record.purpose] += record.request_bytes
     return Audit(
         findings=tuple(findings),
-        bytes_by=_bytes_by(evidence.records),
+        bytes_by=sizes,
         ciphertext=ciphertext_bytes(readable.records) if counterpart.design.info.end_to_end else 0,
         pictures=len(evidence.items),
         sessions=len(evidence.traces),
         comparisons=tuple(comparisons),
-        arrivals_checked=evidence.arrived is not None,
         reports_opened=count_reports(readable),
     )
 
@@ -311,14 +306,6 @@ def _check_records(counterpart: Counterpart, evidence: Evidence) -> Iterator[Fin
     yield from check_repetition(evidence)
     yield from check_sessions(records, evidence.traces)
     yield from scan(counterpart, evidence)
-
-
-def _bytes_by(records: Sequence[EgressRecord]) -> dict[tuple[Party, Purpose], int]:
-    sums: dict[tuple[Party, Purpose], int] = {}
-    for record in records:
-        key = (record.party, record.purpose)
-        sums[key] = sums.get(key, 0) + record.request_bytes
-    return sums
 
 
 def audit_sessions(

@@ -238,14 +238,6 @@ SOURCES: Final = 8
 """Pictures that are tried as sources of a forged one."""
 
 
-class Decoys(Redacted, Struct, frozen=True):
-    """What a session is compared with: pictures that agree, and why that is not all that is to be compared;
-    the reason is empty if it is."""
-
-    items: tuple[bm.Item, ...]
-    reason: str
-
-
 class Comparison(Struct, frozen=True):
     """How much one session's bytes to one party were compared.
 
@@ -288,9 +280,9 @@ class DecoyFinder:
         self._pool = pool
         self._told: dict[tuple[bm.Party, int], tuple[Hashable, ...]] = {}
 
-    def decoys(self, item: bm.Item, party: bm.Party) -> Decoys:
+    def decoys(self, item: bm.Item, party: bm.Party) -> tuple[tuple[bm.Item, ...], str]:
         """Items that agree with `item` on all that is declared to `party`: of the pool, and forged where too
-        few of it do, or none that has another hash.
+        few of it do, or none that has another hash; and why that is not all that is to be compared.
 
         Half of them match as `item` does and half do not, unless the servers may learn which do.
         """
@@ -303,7 +295,7 @@ class DecoyFinder:
             forge = Forge.of(declared, item)
             forged = self._balanced(item, forge.items(self._sources(others)))
             chosen = (*forged, *chosen[: DECOYS - len(forged)])
-        return Decoys(chosen, _left_out(declared, item, chosen, forge))
+        return chosen, _left_out(declared, item, chosen, forge)
 
     def _telling(self, declared: Declared, party: bm.Party, item: bm.Item) -> tuple[Hashable, ...]:
         """The declared facts of a picture, worked out once: some read all of it."""

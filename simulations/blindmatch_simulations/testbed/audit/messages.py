@@ -141,7 +141,7 @@ def check_uploads(evidence: Evidence) -> Iterator[Finding]:
 def check_request_ids(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
     """A server that learns gets the name that follows from the attachment's key; no other gets one."""
     learns = Learner.SERVER in design.info.learns
-    keys = evidence.attachment_keys if learns else {}
+    keys = {one.item: one.attachment.key for one in evidence.messages if one.attachment and learns}
     for record in (record for record in evidence.records if record.method in EXCHANGES):
         given = _request_id(record)
         key = None if record.item is None else keys.get(record.item)

@@ -72,10 +72,6 @@ class Evidence(Redacted, Struct, frozen=True):
         """Messages by id, as they were last noted."""
         return {message.message_id: message for message in self.messages}
 
-    @property
-    def attachment_keys(self) -> dict[int, bytes]:
-        return {m.item: m.attachment.key for m in self.messages if m.attachment and m.item is not None}
-
 
 class Finding(Struct, frozen=True):
     """Undeclared egress.

@@ -129,10 +129,10 @@ def explain(finder: DecoyFinder, trace: SessionTrace, item: Item) -> tuple[list[
         return counterpart.bodies(state, one, most, trace.binding, rng)
 
     for party in seers(counterpart.design):
-        decoys = finder.decoys(item, party)
-        comparisons.append(Comparison(trace.item, party, len(decoys.items), decoys.reason))
+        decoys, reason = finder.decoys(item, party)
+        comparisons.append(Comparison(trace.item, party, len(decoys), reason))
         try:
-            others = [run(decoy, rounds, trace.tape) for decoy in decoys.items]
+            others = [run(decoy, rounds, trace.tape) for decoy in decoys]
             deep = max(map(len, [actual, *others]), default=0)
             again = (run(item, 1 if deep <= 1 else rounds) for _ in range(FRESH_TAPES))
             findings += _compare(counterpart, party, trace.item, actual, again, others)

@@ -29,13 +29,11 @@ from msgspec.structs import replace
 from blindmatch_simulations.measure.phases import PhaseTimes, each
 from blindmatch_simulations.testbed.audit import Audit, audit_device
 from blindmatch_simulations.testbed.deployment import endorsing
-from blindmatch_simulations.testbed.deployment.curating import open_named
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.folder import Deployment
 from blindmatch_simulations.testbed.deployment.operators import evidence_of
 from blindmatch_simulations.testbed.deployment.transparency import make_policy
 from blindmatch_simulations.testbed.pictures.crops import ANSWER, TEXTS, Workload
-from blindmatch_simulations.testbed.pictures.pool import Oracle
 from blindmatch_simulations.testbed.scenario import operations
 from blindmatch_simulations.testbed.scenario.operations import Check, Receive
 from blindmatch_simulations.testbed.scenario.run import Counted, Player, counterpart, evidence
@@ -69,7 +67,7 @@ class Conversation(Redacted, Struct, frozen=True):
             for name in each((SENDER, RECIPIENT), progress):
                 do(self._device(name))
         pictures = [Picture.from_bytes(sending.data) for sending in self.workload.sendings]
-        matching = [Oracle(design.info.relation, self.entries.hashes).matches(p) for p in pictures]
+        matching = [design.info.relation.matches(p, self.entries.hashes) for p in pictures]
         setup = self._setup() if design.vouchers else None
         sent, opened_below = self._send(pictures, matching, 1 if setup is None else design.threshold(setup))
         with self.phases("messages received") as progress:
@@ -188,23 +186,10 @@ SUBMITTERS: Final = ("north", "south", "west")
 ENDORSERS: Final = SUBMITTERS[:2]
 
 
-class DemoList(Redacted, Struct, frozen=True):
-    """The list that a demo runs with.
-
-    Attributes:
-        entries: to be closed.
-        submitters: organisations that submitted it.
-        endorsers: those that signed what was published.
-    """
-
-    entries: HashList
-    publication: Publication
-    submitters: tuple[str, ...]
-    endorsers: tuple[str, ...]
-
-
-def endorsed_list(world: World, workload: Workload, name: str, set_size: int, phases: PhaseTimes) -> DemoList:
-    """Make the policy, submissions, proposal, endorsements and the epoch."""
+def endorsed_list(
+    world: World, workload: Workload, name: str, set_size: int, phases: PhaseTimes
+) -> tuple[Publication, tuple[str, ...]]:
+    """Make the policy, submissions, proposal, endorsements and the epoch; and who signed what it lists."""
     deployment, design, rng = world.deployment, world.design, system_randomness()
     make_policy(deployment, len(ENDORSERS), SUBMITTERS)
     with phases("list imported") as progress:
@@ -215,9 +200,8 @@ def endorsed_list(world: World, workload: Workload, name: str, set_size: int, ph
         for one in each(ENDORSERS, progress):
             endorsing.endorse(deployment, design, one, name)
     with phases("set built") as progress:
-        made = endorsing.publish_endorsed(deployment, design, name, rng, progress)
-    endorsers = tuple(sorted(made.settled.endorsers))
-    return DemoList(open_named(deployment, name), made.publication, SUBMITTERS, endorsers)
+        publication, settled = endorsing.publish_endorsed(deployment, design, name, rng, progress)
+    return publication, tuple(sorted(settled.endorsers))
 
 
 def _submit(deployment: Deployment, workload: Workload, name: str, set_size: int) -> None:
@@ -225,16 +209,12 @@ def _submit(deployment: Deployment, workload: Workload, name: str, set_size: int
     with tempfile.TemporaryDirectory(prefix="blindmatch-") as folder:
         filling = Path(folder) / "filling.list"
         list_hashes(random_hashes(set_size, rng), filling, rng)
-        pictures = [_written(Path(folder), picture.name, picture.data) for picture in workload.listed]
+        for picture in workload.listed:
+            (Path(folder) / f"{picture.name}.png").write_bytes(picture.data)
+        pictures = [Path(folder) / f"{picture.name}.png" for picture in workload.listed]
         for one in SUBMITTERS:
             own = endorsing.own_list(deployment, one, name)
             shutil.copyfile(filling, own)
             with open_list(own) as held:
                 list_pictures(pictures, own, rng, onto=held)
             endorsing.hand_in(deployment, one, name)
-
-
-def _written(folder: Path, name: str, data: bytes) -> Path:
-    path = folder / f"{name}.png"
-    path.write_bytes(data)
-    return path

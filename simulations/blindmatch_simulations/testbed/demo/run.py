@@ -20,15 +20,19 @@ from blindmatch_protocol.contract import AnyDesign, Learner, Party
 from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from blindmatch_server.curator import HashList
-from blindmatch_server.epochs.published import read_logged
+from blindmatch_server.epochs.published import Publication, read_logged
 from msgspec import Struct, field
 
 from blindmatch_simulations.measure.intervals import at_least
 from blindmatch_simulations.measure.phases import PhaseProgress, PhaseTimes
 from blindmatch_simulations.testbed.audit import Audit, Undeclared
-from blindmatch_simulations.testbed.demo.conversation import ENDORSERS, Conversation, DemoList, endorsed_list
-from blindmatch_simulations.testbed.deployment.curating import add_references
+from blindmatch_simulations.testbed.demo.conversation import (
+    ENDORSERS,
+    SUBMITTERS,
+    Conversation,
+    endorsed_list,
+)
+from blindmatch_simulations.testbed.deployment.curating import add_references, open_named
 from blindmatch_simulations.testbed.deployment.devices import Options
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.pictures.crops import TEXTS, Workload, demo_workload
@@ -117,24 +121,30 @@ def play_demo(
     with World.create(home, reference, design, WITNESSES, franking=franking) as world:
         with phases("log started"):  # the list's epoch is logged before it is served
             world.start(world.log_parties)
-        listed = endorsed_list(world, workload, LIST, set_size, phases)
-        with listed.entries as entries:
-            _taught(world, workload, entries, phases)
+        publication, endorsers = endorsed_list(world, workload, LIST, set_size, phases)
+        with open_named(world.deployment, LIST) as entries:
+            with phases("centre taught") as progress:
+                listed = [Picture.from_bytes(picture.data) for picture in workload.listed]
+                add_references(world.deployment, entries, listed, progress)
+            with phases("servers started"):
+                world.start()
             talk = Conversation(Player(world), workload, entries, phases, options)
-            return _held(talk, listed, franking)
+            return _held(talk, publication, endorsers, franking)
 
 
-def _held(talk: Conversation, listed: DemoList, franking: FrankingMode) -> DemoRun:
-    found, logged = talk.run(), read_logged(listed.publication.folder)
+def _held(
+    talk: Conversation, publication: Publication, endorsers: tuple[str, ...], franking: FrankingMode
+) -> DemoRun:
+    found, logged = talk.run(), read_logged(publication.folder)
     assert logged is not None
     proof = TlogProof.parse(logged.proof)
     return DemoRun(
         design=talk.world.design,
         entries=len(talk.entries),
         workload=talk.workload,
-        setup_bytes=listed.publication.setup_bytes,
-        submitters=listed.submitters,
-        endorsers=listed.endorsers,
+        setup_bytes=publication.setup_bytes,
+        submitters=SUBMITTERS,
+        endorsers=endorsers,
         logged=proof.index,
         witnesses=tuple(one.name for one in proof.note.signatures[1:]),
         on_schedule=talk.options.cover is not None,
@@ -145,15 +155,8 @@ def _held(talk: Conversation, listed: DemoList, franking: FrankingMode) -> DemoR
     )
 
 
-def _taught(world: World, workload: Workload, entries: HashList, phases: PhaseTimes) -> None:
-    with phases("centre taught") as progress:
-        listed = [Picture.from_bytes(picture.data) for picture in workload.listed]
-        add_references(world.deployment, entries, listed, progress)
-    with phases("servers started"):
-        world.start()
-
-
 PASSED: Final = "passed"
+"""Of the machine's checks; what people decide afterwards stands apart."""
 _FOUND: Final = frozenset({OutcomeKind.MATCH, OutcomeKind.FLAG})
 _UNASKED: Final = frozenset({OutcomeKind.DUE, OutcomeKind.SKIPPED})
 
@@ -191,17 +194,7 @@ def wrong(run: DemoRun) -> int:
 
 def verified_reports(run: DemoRun) -> int:
     """Reports that passed the centre's checks, and vouchers that it has opened."""
-    opened = sum(row.opened for row in run.vouchers)
-    return sum(map(_passed, run.reports)) + opened
-
-
-def unverified_reports(run: DemoRun) -> int:
-    return sum(not _passed(row) for row in run.reports)
-
-
-def _passed(row: pb.ReportRow) -> bool:
-    """Did a report pass the machine's checks? What people decide afterwards stands apart."""
-    return row.checks == PASSED
+    return sum(row.checks == PASSED for row in run.reports) + sum(row.opened for row in run.vouchers)
 
 
 def intact(run: DemoRun) -> int:
@@ -226,6 +219,7 @@ def undeclared(run: DemoRun) -> Undeclared:
 def failures(run: DemoRun) -> list[str]:
     """What is not as it should be, in words; empty if the run is right."""
     verified, recall = verified_reports(run), run.design.info.relation.recall
+    unverified = sum(row.checks != PASSED for row in run.reports)
     texts = [message.text for message in run.received if message.text]
     checks = {
         f"{intact(run)} of {len(run.sent)} pictures arrived as sent, {refused(run)} refused": (
@@ -235,11 +229,11 @@ def failures(run: DemoRun) -> list[str]:
         "Bob's answer did not arrive": run.answered,
         f"{wrong(run)} matches are none by the design's own relation": wrong(run) == 0,
         f"{missed(run)} of {sum(run.oracle)} matches missed; declared recall {recall:.1%}": (
-            at_least(missed(run), sum(run.oracle), 1 - run.design.info.relation.recall) >= IMPLAUSIBLE
+            at_least(missed(run), sum(run.oracle), 1 - recall) >= IMPLAUSIBLE
         ),
         f"{verified} reports verified, {expected_reports(run)} expected": verified == expected_reports(run),
         f"{run.opened_below} vouchers were opened below the threshold": not run.opened_below,
-        f"{unverified_reports(run)} reports did not pass the checks": unverified_reports(run) == 0,
+        f"{unverified} reports did not pass the checks": unverified == 0,
         f"{undeclared_bytes(run)} undeclared bytes left a device": undeclared_bytes(run) == 0,
         "the audit of a device is not clean": not any(audit.findings for audit in run.audits.values()),
         "a message was held back, or sent and not to be": _handed_over(run),

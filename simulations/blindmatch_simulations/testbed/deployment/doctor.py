@@ -63,8 +63,11 @@ def published(
 ) -> tuple[list[Finding], Publication | None]:
     """Whether the current epoch is intact, every byte of what must be here, and signed; and the epoch."""
     name = design.info.name
+    build = f"blindmatch list build NAME --design {name}"
     if not deployment.published(name).is_dir():
-        return _nothing_published(deployment, name), None
+        needed = deployment.authority.is_dir() or deployment.server(Party.MATCHER).is_dir()
+        nothing = Finding("epoch", Status.WRONG, f"{name} is not published", build)
+        return [nothing] if needed else [], None
     try:
         here = deployment.parties()
         played = [role for role, party in design.info.roles.items() if party in here]
@@ -72,12 +75,11 @@ def published(
         opened = open_publication(deployment.published(name), None, roles, Party.CENTRE in here)
         opened.verify()
     except NoPublicationError as error:
-        remedy = f"blindmatch list build NAME --design {name}"
-        return [Finding("epoch", Status.WRONG, str(error), remedy)], None
+        return [Finding("epoch", Status.WRONG, str(error), build)], None
     except BlindmatchError as error:
         remedy = "copy its files again, from a backup or the curator's machine"
         if list(deployment.published(name).glob(f"*/{SIGNED}")):  # else nothing can be built after it
-            remedy += f"; or publish a newer one: blindmatch list build NAME --design {name}"
+            remedy += f"; or publish a newer one: {build}"
         return [Finding("epoch", Status.WRONG, str(error), remedy)], None
     size = sum(file.size for file in opened.contents.files)
     what = (
@@ -107,12 +109,6 @@ def _signed(deployment: Deployment, epoch: Publication, now: datetime) -> Iterat
         yield Finding("manifest", Status.WARNING, f"{what}ends in {left.days} days", remedy)
     else:
         yield Finding("manifest", Status.OK, f"{what}holds for {left.days} days")
-
-
-def _nothing_published(deployment: Deployment, name: str) -> list[Finding]:
-    needed = deployment.authority.is_dir() or deployment.server(Party.MATCHER).is_dir()
-    remedy = f"blindmatch list build NAME --design {name}"
-    return [Finding("epoch", Status.WRONG, f"{name} is not published", remedy)] if needed else []
 
 
 def servers(deployment: Deployment, design: AnyDesign, epoch: Publication | None) -> Iterator[Finding]:

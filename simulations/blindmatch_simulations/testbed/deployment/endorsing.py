@@ -35,7 +35,6 @@ from blindmatch_server.epochs.building import SEED_BYTES
 from blindmatch_server.epochs.published import Publication, open_publication, read_signed
 from blindmatch_server.hosting.workers import WorkerPool
 from blindmatch_server.storage.files import MappedFile
-from msgspec import Struct
 
 from blindmatch_simulations.testbed.deployment.curating import (
     LIST_SUFFIX,
@@ -163,13 +162,6 @@ def endorse(deployment: Deployment, design: AnyDesign, name: str, listed: str) -
     return made
 
 
-class Endorsed(Struct, frozen=True):
-    """An endorsed epoch."""
-
-    publication: Publication
-    settled: Settled
-
-
 def publish_endorsed(
     deployment: Deployment,
     design: AnyDesign,
@@ -178,7 +170,7 @@ def publish_endorsed(
     progress: Progress = no_progress,
     delta: bool = False,
     **more: Any,
-) -> Endorsed:
+) -> tuple[Publication, Settled]:
     """Publish what enough organisations endorsed as the next epoch, and write it as the list `listed`.
 
     Args:
@@ -202,7 +194,7 @@ def publish_endorsed(
         )
     else:
         publication = publish(deployment, design, HeldEntries(entries), seeded, epoch, **more)
-    return Endorsed(publication, settled)
+    return publication, settled
 
 
 def _settled(terms: Terms, records: Records, proposal: Batches, before: Batches, epoch: int) -> Settled:

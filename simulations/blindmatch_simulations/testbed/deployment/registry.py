@@ -216,13 +216,11 @@ def _carried(reference: str) -> AnyDesign:
 
 def _built_in(name: str) -> AnyDesign | None:
     """The design of this repository that has this name, without a look at any other; None if none has."""
-    if (module := _modules().get(name)) is None:
-        return None
-    try:
-        loaded = importlib.import_module(module)
-    except NotInstalledError as error:
-        raise RegistryError(str(error)) from error
-    return _checked(loaded.DESIGN, module) if hasattr(loaded, "DESIGN") else None
+    module = _modules().get(name)
+    found = None if module is None else next(_loaded([module]), None)
+    if isinstance(found, NotInstalledError):
+        raise RegistryError(str(found)) from found
+    return None if found is None else found.design
 
 
 def loader_of(design: AnyDesign) -> Callable[[], AnyDesign]:

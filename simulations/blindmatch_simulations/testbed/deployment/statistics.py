@@ -10,10 +10,9 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from blindmatch_client.device import Device
 from blindmatch_client.errors import RefusedError
@@ -43,34 +42,28 @@ NOT_MEASURED: Final = "not measured"
 COLUMNS: Final = ("figure", "value", "unit")
 
 
-class Figure(Struct, frozen=True):
-    """One line of the statistics.
-
-    Attributes:
-        value: a count, a rate or words; None if it was not measured.
-    """
-
-    name: str
-    value: int | float | str | None
-    unit: str
+Row: TypeAlias = tuple[str, float | None, str]
+"""A figure, its value, None if it was not measured, and the unit."""
 
 
-def figures(found: pb.Statistics, scanned: int | None = None) -> list[Figure]:
-    """The figures in the order of the form.
+def published(found: pb.Statistics, scanned: int | None = None) -> dict[str, Any]:
+    """The figures as JSON, in the order of the form, with what must stand beside them.
 
     Args:
         scanned: items scanned in the period; nobody but providers can know it.
     """
-    return [*_counts(found, scanned), *_rates(found, scanned), *_times(found)]
-
-
-def published(found: pb.Statistics, scanned: int | None = None) -> dict[str, Any]:
-    """The figures as JSON, with what must stand beside them."""
     form = statute().statistics_form
+    wholes = {
+        "B/A: false-discovery proportion of all flagged": found.flagged,
+        "B/C: false-discovery proportion of those reviewed": found.reviewed,
+        "false matches per item scanned": scanned,
+    }
+    rates = [(name, found.unconfirmed / whole if whole else None, "ratio") for name, whole in wholes.items()]
+    rows = (*_counts(found, scanned), *rates, *_times(found))
     return {
         "figures": [
-            {"figure": one.name, "value": NOT_MEASURED if one.value is None else one.value, "unit": one.unit}
-            for one in figures(found, scanned)
+            {"figure": name, "value": NOT_MEASURED if value is None else value, "unit": unit}
+            for name, value, unit in rows
         ],
         "error_rate": form.error_rate,
         "caution": form.caution,
@@ -79,7 +72,7 @@ def published(found: pb.Statistics, scanned: int | None = None) -> dict[str, Any
     }
 
 
-def _counts(found: pb.Statistics, scanned: int | None) -> list[Figure]:
+def _counts(found: pb.Statistics, scanned: int | None) -> list[Row]:
     counted = {
         "A: items flagged automatically": found.flagged,
         "B: flagged, not confirmed on human review": found.unconfirmed,
@@ -104,23 +97,14 @@ def _counts(found: pb.Statistics, scanned: int | None) -> list[Figure]:
     }
     return [
         # the centre sees neither: providers and platforms would have to say
-        Figure("files processed, in the EU and elsewhere", scanned, "items"),
-        *(Figure(name, int(value), "count") for name, value in counted.items()),
-        Figure("accounts removed or suspended", None, "count"),
+        ("files processed, in the EU and elsewhere", scanned, "items"),
+        *((name, int(value), "count") for name, value in counted.items()),
+        ("accounts removed or suspended", None, "count"),
     ]
 
 
-def _rates(found: pb.Statistics, scanned: int | None) -> list[Figure]:
-    wrong = found.unconfirmed
-    return [
-        Figure("B/A: false-discovery proportion of all flagged", _rate(wrong, found.flagged), "ratio"),
-        Figure("B/C: false-discovery proportion of those reviewed", _rate(wrong, found.reviewed), "ratio"),
-        Figure("false matches per item scanned", _rate(wrong, scanned), "ratio"),
-    ]
-
-
-def _times(found: pb.Statistics) -> list[Figure]:
-    lines = []
+def _times(found: pb.Statistics) -> list[Row]:
+    lines: list[Row] = []
     for name, times in (
         ("receipt to decision", found.to_decision),
         ("complaint to answer", found.to_settlement),
@@ -128,12 +112,8 @@ def _times(found: pb.Statistics) -> list[Figure]:
         kinds = {"average": "mean", "median": "median", "90th percentile": "p90", "99th percentile": "p99"}
         for kind, field in kinds.items():
             seconds = round(getattr(times, f"{field}_ms") / 1000, 3) if times.count else None
-            lines.append(Figure(f"{name}, {kind}", seconds, "seconds"))
+            lines.append((f"{name}, {kind}", seconds, "seconds"))
     return lines
-
-
-def _rate(part: int, whole: int | None) -> float | None:
-    return part / whole if whole else None
 
 
 _LEAF: Final = ".json"
@@ -163,7 +143,11 @@ def log_months(deployment: Deployment, first: Month, now: datetime) -> list[Mont
     log = read_log(deployment)
     if log is None:
         raise LogError("there is no log: blindmatch log init makes one")
-    done = list(_over(_first(deployment) or first, now))
+    month = _first(deployment) or first
+    done: list[Month] = []
+    while month.following.began_ms <= now.timestamp() * 1000:
+        done.append(month)
+        month = month.following
     for index, month in enumerate(done):
         path = _folder(deployment) / f"{month}{_LEAF}"
         if not path.exists():
@@ -171,12 +155,6 @@ def log_months(deployment: Deployment, first: Month, now: datetime) -> list[Mont
             replace_file(path, leaf_of(month, _now(deployment, month)))
         _prove(deployment, log, month, index, path.read_bytes())
     return done
-
-
-def _over(month: Month, now: datetime) -> Iterator[Month]:
-    while month.following.began_ms <= now.timestamp() * 1000:
-        yield month
-        month = month.following
 
 
 def _folder(deployment: Deployment) -> Path:
@@ -298,11 +276,12 @@ class Mailbox(Struct, frozen=True):
 def tip(evidence: ReportEvidence, sealed: bytes, now: datetime) -> dict[str, Any]:
     """A report in the shape of the CyberTipline's; the picture is in the sealed file alone."""
     one = evidence.report
+    sent_at_ms = min(one.sent_at_ms, _LATEST_MS)
     return {
         "report": {
             "incidentSummary": {
                 "incidentType": "simulated: benign test material",
-                "incidentDateTime": _day(one.sent_at_ms).isoformat(),
+                "incidentDateTime": datetime.fromtimestamp(sent_at_ms / 1000, UTC).isoformat(),
             },
             "internetDetails": [{"chatImIncident": {"chatClient": f"blindmatch, {one.design}"}}],
             "reporter": {"reportingPerson": {"organization": "blindmatch centre"}},
@@ -325,24 +304,13 @@ def tip(evidence: ReportEvidence, sealed: bytes, now: datetime) -> dict[str, Any
     }
 
 
-def _day(at_ms: int) -> datetime:
-    return datetime.fromtimestamp(min(at_ms, _LATEST_MS) / 1000, UTC)
-
-
 _LATEST_MS: Final = 253402300799000
 """The end of the year 9999: a sender's clock may say anything."""
 
 
-class Delivered(Struct, frozen=True):
-    """What became of a notice; `problem` is empty if the messenger took it."""
-
-    notice: pb.Notice
-    problem: str = ""
-
-
-def deliver(deployment: Deployment, design: str, **more: Any) -> list[Delivered]:
-    """Send every notice that is due, and what waits in the centre's outbox from before; `ServiceError` if the
-    centre's account cannot be registered.
+def deliver(deployment: Deployment, design: str, **more: Any) -> list[tuple[pb.Notice, str]]:
+    """Send every notice that is due, and what waits in the centre's outbox from before; with each the problem
+    that it met, empty if the messenger took it; `ServiceError` if the centre's account cannot be registered.
 
     Args:
         design: what the deployment's matcher serves; the device needs a set-up like any other.
@@ -352,15 +320,17 @@ def deliver(deployment: Deployment, design: str, **more: Any) -> list[Delivered]
     return [_sent(deployment, design, notice, more) for notice in due]
 
 
-def _sent(deployment: Deployment, design: str, notice: pb.Notice, more: dict[str, Any]) -> Delivered:
+def _sent(
+    deployment: Deployment, design: str, notice: pb.Notice, more: dict[str, Any]
+) -> tuple[pb.Notice, str]:
     device = _device(deployment, design, more)
     try:
         device.flush()
         device.send_text(notice.account, padded(notice.text))
         request = pb.NoticeSentRequest(notice_id=notice.notice_id)
-        return Delivered(ask_centre(deployment, "NoticeSent", request, pb.Notice))
+        return ask_centre(deployment, "NoticeSent", request, pb.Notice), ""
     except RefusedError as error:
-        return Delivered(notice, str(error))
+        return notice, str(error)
     finally:
         device.close()
 

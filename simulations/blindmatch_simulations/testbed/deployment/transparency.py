@@ -26,7 +26,6 @@ from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_server.storage.files import PUBLIC, line_of, read_key, replace_file
 from msgspec import Struct
-from msgspec.structs import replace
 
 from blindmatch_simulations.testbed.deployment.addresses import DAMAGES
 from blindmatch_simulations.testbed.deployment.folder import KEYS, Deployment, DeploymentError
@@ -151,17 +150,16 @@ def make_log(
         raise DeploymentError(
             f"a log has 1 to {WITNESSES_MOST} witnesses and needs those of 1 to all of their operators"
         )
-    blank = {party: _signer(party, secrets.token_bytes(_SEED_BYTES)).key for party in parties}
-    log = TransparencyLog("log", bytes(32), blank, named, needed, most_age_s, tuple(foreign), roots)
-    _check(log)
-    deployment.admit((LOG, *parties), datetime.now(UTC))
-    for party in (LOG, *parties):
-        (deployment.server(party) / KEYS).mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace_file(_key_file(deployment, party), line_of(secrets.token_bytes(_SEED_BYTES)))
-    public = NoteSigner.of("log", ED25519, log_seed(deployment)).key.public
+    seeds = {party: secrets.token_bytes(_SEED_BYTES) for party in (LOG, *parties)}
+    public = NoteSigner.of("log", ED25519, seeds[LOG]).key.public
     name = f"log.blindmatch.test/{sha256(public).hexdigest()[:16]}"
-    keys = {party: witness_signer(deployment, party).key for party in parties}
-    log = replace(log, name=name, public=public, witnesses=keys)
+    keys = {party: _signer(party, seeds[party]).key for party in parties}
+    log = TransparencyLog(name, public, keys, named, needed, most_age_s, tuple(foreign), roots)
+    _check(log)
+    deployment.admit(seeds, datetime.now(UTC))
+    for party, seed in seeds.items():
+        (deployment.server(party) / KEYS).mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_file(_key_file(deployment, party), line_of(seed))
     replace_file(path, _as_json(log), PUBLIC)
     return log
 
@@ -265,13 +263,9 @@ NO_POLICY: Final = "none"
 """What stands where there is none: the curator's word is enough."""
 
 
-def policy_path(deployment: Deployment) -> Path:
-    return deployment.home / POLICY
-
-
 def read_policy(deployment: Deployment) -> EndorsementPolicy | None:
     """Who must endorse entries here; None: nobody."""
-    path = policy_path(deployment)
+    path = deployment.home / POLICY
     return policy_at(path) if path.exists() else None
 
 
@@ -306,7 +300,7 @@ def make_policy(deployment: Deployment, needed: int, names: Sequence[str]) -> En
         raise DeploymentError(f"{rule}, and as many of them as there are may be needed, not {needed}")
     made = endorsement_of(needed, [(name, key_of(deployment, name).public) for name in names])
     content = json.dumps({"needed": needed, "organisations": keys_of(made)}, indent=2)
-    replace_file(policy_path(deployment), f"{content}\n".encode(), PUBLIC)
+    replace_file(deployment.home / POLICY, f"{content}\n".encode(), PUBLIC)
     return made
 
 

@@ -25,35 +25,6 @@ from msgspec.structs import replace
 _MADE: Final[WeakKeyDictionary[AnyDesign, dict[tuple[str, bytes], Enrolment[Any]]]] = WeakKeyDictionary()
 
 
-def new_state(design: AnyDesign, setup: Any, rng: Randomness, account: str = "") -> Message:
-    """A new account's device state, or that of the one that is enrolled, after its offline phase."""
-    prepared: Message = design.prepare(unprepared_state(design, setup, rng, account), setup, rng)
-    return prepared
-
-
-def unprepared_state(design: AnyDesign, setup: Any, rng: Randomness, account: str = "") -> Message:
-    """The same before the offline phase."""
-    state: Message = _enrolment(design, setup, account).state if design.enrolments else design.enrol(rng)
-    return state
-
-
-def held_by_roles(design: AnyDesign, setup: Any, account: str = "") -> Mapping[Role, Message]:
-    """What the account enrolled with at each role.
-
-    In-process runs of a design that enrols are of an account that goes by a name, for each design and key: an
-    enrolment may be tens of megabytes and take a second to make, and its role knows an account by it anyway.
-    """
-    return _enrolment(design, setup, account).bodies if design.enrolments else {}
-
-
-def _enrolment(design: AnyDesign, setup: Any, account: str) -> Enrolment[Any]:
-    made, key = _MADE.setdefault(design, {}), (account, design.enrolment_key(setup))
-    if key not in made:
-        rng = seeded("the account that is enrolled" + account)
-        made[key] = design.enrolment(design.enrol(rng), setup, rng)
-    return made[key]
-
-
 class OpenDesign(Redacted, Struct, frozen=True):
     """A design with one epoch of it, open."""
 
@@ -66,8 +37,23 @@ class OpenDesign(Redacted, Struct, frozen=True):
         return ""
 
     @property
+    def enrolment(self) -> Enrolment[Any]:
+        """What the account enrolled with, where accounts enrol.
+
+        In-process runs of such a design are of an account that goes by a name, for each design and key: an
+        enrolment may be tens of megabytes and take a second to make, and its role knows an account by it
+        anyway.
+        """
+        made, key = _MADE.setdefault(self.design, {}), (self.account, self.design.enrolment_key(self.setup))
+        if key not in made:
+            rng = seeded("the account that is enrolled" + self.account)
+            made[key] = self.design.enrolment(self.design.enrol(rng), self.setup, rng)
+        return made[key]
+
+    @property
     def held(self) -> Mapping[Role, Message]:
-        return held_by_roles(self.design, self.setup, self.account)
+        """What each role holds of the account."""
+        return self.enrolment.bodies if self.design.enrolments else {}
 
     def request(self, role: Role, body: Message) -> Request:
         return Request(body, self.held.get(role))
@@ -99,8 +85,8 @@ class MemoryWorkspace(Struct):
     def scratch(self, name: str, size: int) -> memoryview:
         return memoryview(self.scratches.setdefault(name, bytearray(size)))
 
-    def files(self, names: Iterable[str] | None = None) -> dict[str, bytes]:
-        return {name: self.created[name].getvalue() for name in (self.created if names is None else names)}
+    def files(self) -> dict[str, bytes]:
+        return {name: file.getvalue() for name, file in self.created.items()}
 
 
 class Build(Redacted, Struct, frozen=True):
@@ -310,9 +296,16 @@ class Ran(Redacted, Struct, frozen=True):
 Answering: TypeAlias = Callable[[bm.Role, Message], tuple[Message, bm.Verdict | None]]
 
 
+def unprepared(deployed: OpenDesign, rng: Randomness) -> Message:
+    """A new account's device state, or that of the one that is enrolled, before its offline phase."""
+    state: Message = deployed.enrolment.state if deployed.design.enrolments else deployed.design.enrol(rng)
+    return state
+
+
 def enrolled(deployed: OpenDesign, rng: Randomness) -> Message:
-    """A new account's device state, after its offline phase."""
-    return new_state(deployed.design, deployed.setup, rng, deployed.account)
+    """The same after the offline phase."""
+    prepared: Message = deployed.design.prepare(unprepared(deployed, rng), deployed.setup, rng)
+    return prepared
 
 
 def run_session(

@@ -13,7 +13,7 @@ which NumPy promises not to change. They have the layout of their kind and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Final
 
 import numpy as np
@@ -25,20 +25,6 @@ from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
 from msgspec import Struct
 from PIL import Image, ImageDraw, ImageFont
-
-
-class Oracle(Struct, frozen=True):
-    """Answers from the list in the clear, uint8 (n, 32)."""
-
-    relation: Relation
-    entries: Rows
-
-    def matches(self, item: Item) -> bool:
-        return self.relation.matches(item, self.entries)
-
-    def count(self, items: Iterable[Item]) -> int:
-        return sum(map(self.matches, items))
-
 
 SIDE: Final = 96
 COARSE: Final = 12
@@ -80,7 +66,7 @@ class Pool(Redacted, Struct, frozen=True):
         return Pool(kept, self.entries, self.others)
 
     def matches(self, relation: Relation, one: Pooled) -> bool:
-        return Oracle(relation, self.entries).matches(one.item)
+        return relation.matches(one.item, self.entries)
 
 
 def make_pool(seed: int) -> Pool:

@@ -63,19 +63,17 @@ def threaded_servers(
     """The servers of `parties` on free ports of loopback, in threads, until the block ends. The centre runs
     before the others are opened: a provider that reports by itself must know where it is; `DeploymentError`
     if the design is not published yet, `StateError` if a server's files cannot be used."""
+    how: dict[str, Any] = {"clock": clock, "grace_seconds": GRACE_SECONDS, "sink": lambda line: None}
     centre = [party for party in parties if party == Party.CENTRE]
     others = [party for party in parties if party != Party.CENTRE]
     with ExitStack() as stack:
         for some in filter(None, (centre, others)):
-            stack.enter_context(_running([_server(deployment, design, party, clock) for party in some]))
+            servers = [
+                (one.server, listen_of(deployment, one, **how), services_of(deployment, one, design))
+                for one in some
+            ]
+            stack.enter_context(_running(servers))
         yield
-
-
-def _server(
-    deployment: Deployment, design: AnyDesign, party: Party, clock: Clock
-) -> tuple[str, Listen, OpenServices]:
-    listen = listen_of(deployment, party, clock=clock, grace_seconds=GRACE_SECONDS, sink=lambda line: None)
-    return party.server, listen, services_of(deployment, party, design)
 
 
 @contextmanager
@@ -328,7 +326,6 @@ class World(Redacted, Struct):
         return received
 
     def tick(self, name: str) -> bool:
-        """Do what a device's schedule says is due now."""
         return self.of(name).watched.device.tick()
 
     def flush(self, name: str) -> Flushed:

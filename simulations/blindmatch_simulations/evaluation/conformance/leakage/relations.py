@@ -123,7 +123,7 @@ def _forged(fixtures: Fixtures, setting: Setting, opponent: Opponent) -> Iterato
     finder = DecoyFinder(counterpart, [one.item for one in chosen(setting)])
     (party,) = opponent.parties
     for first in one_of_each_kind(chosen(setting), fixtures.seed)[1]:
-        made: list[Any] = list(finder.decoys(first.item, party).items)
+        made: list[Any] = list(finder.decoys(first.item, party)[0])
         if made:
             yield [first, *(Pooled(f"forged/{at}", "forged", item) for at, item in enumerate(made))]
 

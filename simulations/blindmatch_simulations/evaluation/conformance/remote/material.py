@@ -49,7 +49,7 @@ from blindmatch_simulations.evaluation.conformance.remote.counterpart import (
 from blindmatch_simulations.evaluation.conformance.vector_cases import VectorItem, numbered
 from blindmatch_simulations.testbed.deployment.addresses import ManifestError
 from blindmatch_simulations.testbed.inprocess.verdict import BrokenError
-from blindmatch_simulations.testbed.pictures.pool import DISTANCES, Oracle, flipped, random_hashes
+from blindmatch_simulations.testbed.pictures.pool import DISTANCES, flipped, random_hashes
 
 LISTED: Final = 8
 NEIGHBOURS: Final = 2
@@ -143,9 +143,9 @@ class Material:
         made += [("poor/listed", chosen[0], POOR), ("poor/other", others[0].tobytes(), POOR)]
         if self.manifest.listed.complete:
             made += self._neighbours(chosen[:NEIGHBOURS])
-        oracle = Oracle(self.design.info.relation, hashes)
+        relation = self.design.info.relation
         items = [item_of(*one) for one in made]
-        return tuple(Probe(item.name, item, oracle.matches(item)) for item in items)
+        return tuple(Probe(item.name, item, relation.matches(item, hashes)) for item in items)
 
     def _neighbours(self, hashes: list[bytes]) -> list[tuple[str, bytes, int]]:
         """Hashes one bit and 30 to 33 bits from an entry, as pictures whose weakest bits those are."""
