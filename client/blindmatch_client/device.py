@@ -52,11 +52,7 @@ sent, does not change its kind with the design."""
 
 
 class Device(Messages):
-    """Made by `create` or `open`; not for use from several threads at once.
-
-    Attributes:
-        contacts: whose key is whose.
-    """
+    """Made by `create` or `open`; not for use from several threads at once."""
 
     def __init__(self, base: Base, keeper: AccountKeeper) -> None:
         config, centre = base.config, base.config.centre

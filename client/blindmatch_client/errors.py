@@ -34,11 +34,7 @@ class EpochRefusedError(DeviceError):
 
 
 class ServiceError(DeviceError):
-    """A call to another party failed.
-
-    Args:
-        words: what happened and what to do, without the party's name.
-    """
+    """A call to another party failed; `words` say what happened and what to do, without the party's name."""
 
     def __init__(self, party: Party, words: str) -> None:
         self.party = party
@@ -89,11 +85,7 @@ class MessengerError(BlindmatchError):
 
 
 class MalformedError(MessengerError):
-    """Bytes from another party, or a content to be sent, break a rule of the encoding.
-
-    Args:
-        broken: says which field and which rule.
-    """
+    """Bytes from another party, or a content to be sent, break a rule of the encoding, as `broken` says."""
 
     TEXT = "malformed"
 

@@ -382,11 +382,7 @@ def _of_parties(info: bm.Info | None) -> Mapping[bm.Party, tuple[bm.Fact, ...]]:
 
 
 class Base(Redacted, Struct, frozen=True):
-    """One account on one device.
-
-    Attributes:
-        trace: gets what an audit needs; it holds secrets.
-    """
+    """One account on one device; `trace` gets what an audit needs, which holds secrets."""
 
     folder: Path
     config: DeviceConfig

@@ -117,11 +117,8 @@ class MessageTrace(Redacted, Struct, frozen=True):
 
 
 class EnrolmentTrace(Redacted, Struct, frozen=True):
-    """An account's enrolment, enough to make it again. Holds secrets: it never leaves the device.
-
-    Attributes:
-        bodies: canonical encodings of what each role is to hold.
-    """
+    """An account's enrolment, enough to make it again, with the canonical encodings of what each role is to
+    hold. Holds secrets: it never leaves the device."""
 
     key: bytes
     state_before: bytes

@@ -222,13 +222,7 @@ class Line:
         return self._end is not None
 
     def call(self, field: str, request: bytes, entry: Entry) -> Replies:
-        """Make a call.
-
-        Args:
-            field: of `Ask`, which names its method.
-
-        Raises what ended the line, if it has ended.
-        """
+        """Make a call, of the method that a `field` of `Ask` names. Raises what ended the line, if it has."""
         with self._changed:
             if self._end is not None:
                 raise self._end

@@ -196,11 +196,7 @@ PATIENT: Final = Retry()
 
 
 class Egress:
-    """The device's only way out.
-
-    Args:
-        credentials: the authority and the device's own certificate.
-        recorder: keeps every call, before it goes out.
+    """The device's only way out, on which every call is recorded before it goes out.
 
     Every call raises `ServiceUnavailableError` (also if no address of the party is known), `RefusedError` or
     `MisbehavedError` of the party.

@@ -171,11 +171,7 @@ TOLD_MOST: Final = 256
 
 
 class Transparency:
-    """Keeps what a device sees of the log of one design's epochs.
-
-    Args:
-        policy, curator, sealing_key: as of `LogView`.
-    """
+    """Keeps what a device sees of the log of one design's epochs; arguments as of `LogView`."""
 
     def __init__(
         self, store: Store, policy: EpochPolicy | None, curator: bytes, sealing_key: bytes | None

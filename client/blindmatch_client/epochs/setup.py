@@ -44,11 +44,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 
 class SetupStore:
-    """The epochs of one design under `root`.
-
-    Args:
-        root: a folder of the device; made if it is missing.
-    """
+    """The epochs of one design under `root`, a folder of the device that is made if it is missing."""
 
     def __init__(self, root: Path, design: AnyDesign) -> None:
         info = design.info

@@ -93,12 +93,8 @@ class LogView(Redacted, Struct, frozen=True):
         return [_head(one).size for one in (*self.seen.taken[-1:], *self._heard)]
 
     def check(self, signed: SignedManifest, described: pb.Description, now: int) -> Seen:
-        """Hold what is offered against the policy and all that was seen, at `now` in Unix seconds;
-        `UnloggedError` if it must not be adopted.
-
-        Returns:
-            What is to be kept once the epoch is adopted.
-        """
+        """Hold what is offered against the policy and all that was seen, at `now` in Unix seconds; what is to
+        be kept once the epoch is adopted; `UnloggedError` if it must not be."""
         if self.policy is None:
             return self.seen
         try:

@@ -296,13 +296,8 @@ class Demands(Redacted, Struct, frozen=True):
 
 
 class TrustedSet:
-    """One offer of an epoch.
-
-    Every step raises `RefusalError` if the offer must not be adopted.
-
-    Attributes:
-        seen: what is to be kept of the log with it, once it is LOGGED.
-    """
+    """One offer of an epoch; `seen` is what is to be kept of the log with it, once it is LOGGED. Every step
+    raises `RefusalError` if the offer must not be adopted."""
 
     signed: SignedManifest
     seen: Seen

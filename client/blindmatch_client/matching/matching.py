@@ -72,11 +72,7 @@ class _Made(Message, tag=0x1F, name="device/enrolment"):
 
 
 class Enrolling:
-    """The enrolment of one account with one design.
-
-    Attributes:
-        sent: how many enrolments this object has sent.
-    """
+    """The enrolment of one account with one design; `sent` counts what this object has sent."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
@@ -95,12 +91,8 @@ class Enrolling:
         return self._made is None or self._made.done
 
     def use(self, setup: Any, keeper: StateKeeper) -> None:
-        """Enrol under the key of a set-up unless that was done; sends nothing.
-
-        Args:
-            setup: that is about to be used.
-            keeper: of the device state that goes with it.
-        """
+        """Enrol under the key of a set-up that is about to be used, with `keeper` of the device state that
+        goes with it, unless that was done; sends nothing."""
         if self._files is None:
             return
         key = guarded(self._design, "enrolment_key", lambda: self._design.enrolment_key(setup))
@@ -258,12 +250,10 @@ class MatchingClient:
             self.record.doubt(Doubt.LOG, words)
 
     def ask(self, item: Item, number: int, request_id: bytes, binding: Binding) -> Asked:
-        """Ask about a picture, up to where nothing but its outcome is left.
+        """Ask about a picture, up to where nothing but its outcome is left; `request_id`, 16 bytes, names it
+        to a server that learns.
 
         Without end-to-end encryption nobody is asked: the provider has the picture once it has the message.
-
-        Args:
-            request_id: 16 bytes that name the picture to a server that learns.
         """
         if not self._design.info.end_to_end:
             return Decided(Undisclosed())
@@ -347,10 +337,11 @@ class MatchingClient:
     def _use(self, opened: Opened) -> None:
         if self._detector is not None and opened.epoch == self.epoch:
             return
-        self._enrolling.use(opened.setup, self._state(opened.epoch))
+        info = self._design.info
+        keeper = DesignState(self._base.store, info.name, info.version, opened.epoch)
+        self._enrolling.use(opened.setup, keeper)
         self.epoch, self._ends = opened.epoch, opened.ends
         setup = self._design.with_executor(opened.setup, self._threads)
-        keeper = self._state(opened.epoch)
         self._detecting = partial(Detector, self._design, setup, keeper, self._base.rng)
         self._detector = self._detecting(self._base.trace, opened.confirm)
 
@@ -359,10 +350,6 @@ class MatchingClient:
         name = request_id if Learner.SERVER in self._design.info.learns else b""
         deadline_s = self._base.config.round_deadline_s
         return MatchingExchange(self._base.egress, self._design, self.epoch, number, deadline_s, name)
-
-    def _state(self, epoch: int) -> DesignState:
-        info = self._design.info
-        return DesignState(self._base.store, info.name, info.version, epoch)
 
 
 def _date(seconds: int) -> str:

@@ -94,11 +94,7 @@ class Standing(Struct, frozen=True):
 
 
 class Flushed(Struct, frozen=True):
-    """What `flush` did.
-
-    Attributes:
-        waiting: messages, reports, vouchers and complaints that still wait.
-    """
+    """What `flush` did, and how many messages, reports, vouchers and complaints still wait."""
 
     messages: tuple[Sent, ...]
     problems: tuple[str, ...]
@@ -125,11 +121,8 @@ def outcome_kind(row: Outgoing) -> OutcomeKind:
 
 
 def sent_notice(progress: Progress, kind: OutcomeKind, received: bool, config: DeviceConfig) -> str:
-    """What the user must be told after a message was worked on; empty if nothing.
-
-    Args:
-        received: whether the centre has the report that was made of it.
-    """
+    """What the user must be told after a message was worked on, of which the centre may have `received` a
+    report; empty if nothing."""
     found = "matches an entry of the list of known abuse material"
     if kind is OutcomeKind.FLAG:
         found = f"is taken by this device for one of the category {config.design.info.relation.words}"

@@ -78,11 +78,8 @@ class _Asks(Message, tag=0xEF, name="device/asks"):
 
 
 class Recovery(Struct):
-    """What one account asks for again, and what it sends again.
-
-    Attributes:
-        hasten: called when the store turns out to be an older one.
-    """
+    """What one account asks for again, and what it sends again; `hasten` is called when the store turns out
+    to be an older one."""
 
     base: Base
     keeper: AccountKeeper

@@ -96,12 +96,8 @@ class Sender(Struct, frozen=True):
     verified: dict[int, Verified] = field(default_factory=dict)
 
     def send_texts(self, message_ids: Mapping[str, bytes], text: str) -> list[Progress]:
-        """Send a text to each recipient, side by side; one transaction saves all before any is sent;
-        `MessengerError` if it cannot be sealed; nothing is queued then.
-
-        Args:
-            message_ids: a fresh id for each recipient; there must be a session with each.
-        """
+        """Send a text to each recipient, with each of whom there is a session, side by side; one transaction
+        saves all before any is sent; `MessengerError` if it cannot be sealed; nothing is queued then."""
         now, sent = self.base.clock_ms(), []
         with self.keeper.saving() as account:
             for to, message_id in message_ids.items():

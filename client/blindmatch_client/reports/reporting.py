@@ -159,14 +159,9 @@ class Reporting:
             raise MisbehavedError(bm.Party.CENTRE, "its key must be the one this device was configured with")
 
     def owe(self, row: Outgoing, load: Callable[[Attached], tuple[bytes, Picture]]) -> bytes | None:
-        """Queue the report or voucher that a message's outcome owes, one for a picture whatever the number of
-        its recipients; the report's id if it is one. Nothing is sent.
-
-        Args:
-            load: gives a picture's file and the picture.
-
-        Raises as `queue` if a report is owed that cannot be made.
-        """
+        """Queue the report or voucher that a message's outcome owes, one for a picture (`load` gives its file
+        and itself) whatever the number of its recipients; the report's id if it is one. Nothing is sent;
+        raises as `queue` if a report is owed that cannot be made."""
         attached, outcome = row.attached, None if row.attached is None else row.attached.outcome
         if (
             attached is None

@@ -193,11 +193,7 @@ class Outbox:
         at_ms: int,
         attached: Attached | None = None,
     ) -> list[Outgoing]:
-        """Queue a message to each recipient. Attachments are numbered from 0 on.
-
-        Args:
-            attached: the attachment, the same for all, which gets its number here.
-        """
+        """Queue a message to each recipient, all with the same attachment, which is numbered here, from 0."""
         with self._store.transaction():
             if attached is not None:
                 query = "SELECT seq + 1 FROM sqlite_sequence WHERE name = 'attached'"

@@ -23,11 +23,7 @@ from msgspec.structs import replace
 
 
 class NotAvailable(Struct, frozen=True):
-    """The check could not be made.
-
-    Attributes:
-        needed: whether the report cannot be confirmed without it.
-    """
+    """The check could not be made; if it is `needed`, the report cannot be confirmed without it."""
 
     reason: str
     needed: bool = True
@@ -78,11 +74,8 @@ class Facts(Struct, frozen=True):
 
 
 class Assessment(Struct, frozen=True):
-    """All verdicts, and what they come to.
-
-    Attributes:
-        subject: names what was reported, 32 bytes (`subject_of`); empty if the report did not open.
-    """
+    """All verdicts, and what they come to; `subject`, 32 bytes, names what was reported (`subject_of`), or is
+    empty if the report did not open."""
 
     verdicts: Mapping[Check, Verdict]
     facts: Facts

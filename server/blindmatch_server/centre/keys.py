@@ -226,11 +226,8 @@ def write_references(
     second_hashes: Mapping[int, bytes] | None = None,
     progress: bm.Progress = bm.no_progress,
 ) -> None:
-    """Write the references of a list to `path`, in place of older ones.
-
-    Args:
-        second_hashes: by entry id, of those entries whose picture the centre has.
-    """
+    """Write the references of a list to `path`, in place of older ones, with the second hashes, by entry id,
+    of those entries whose picture the centre has."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -119,12 +119,9 @@ CHECKS: Final = "checks"
 
 
 def receive(connection: Connection, submission: Submission, most_a_day: int) -> tuple[int, bool]:
-    """Store a report, once for each id; `ConflictError` if other bytes or another party are stored under this
-    id, `QuotaError` if the submitter handed in `most_a_day` within the last day already.
-
-    Returns:
-        When it was received (the first time), and whether it is new.
-    """
+    """Store a report, once for each id; when it was received (the first time), and whether it is new;
+    `ConflictError` if other bytes or another party are stored under this id, `QuotaError` if the submitter
+    handed in `most_a_day` within the last day already."""
     before = connection.execute(
         "SELECT digest, submitter, received_at_ms FROM reports WHERE report_id = ?", (submission.report_id,)
     ).fetchone()

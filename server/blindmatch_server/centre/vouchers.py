@@ -214,12 +214,9 @@ class Vouchers(Redacted, Struct, dict=True, eq=False):
     async def take(
         self, account: str, device: str, head: wire.Envelope, body: bytes, now_ms: int
     ) -> wire.Receipt:
-        """Take a voucher; the same one again gets the same receipt. What is to be kept of it is on disk then.
-
-        Raises:
-            ProtocolError: if it is no voucher of the design; it is not kept then.
-            QuotaError: if the account has handed in too many.
-        """
+        """Take a voucher; the same one again gets the same receipt. What is to be kept of it is on disk then;
+        `ProtocolError` if it is no voucher of the design (it is not kept then), `QuotaError` if the account
+        has handed in too many."""
         voucher = decode_any(self.designs[head.design].vouchers, body, STEP)
         digest, pile = hashlib.sha256(body).digest(), Pile(account, head.design, self._periods[head.design])
         known = partial(taken_at, pile=pile, digest=digest, most=self.most, step=STEP)

@@ -15,10 +15,10 @@ import re
 import struct
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -87,7 +87,7 @@ class Footer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
-class HashList:
+class HashList(AbstractContextManager["HashList"]):
     """An open list file; an `EntrySource`. Close it, or use it as a context manager.
 
     Its arrays are read-only views of the map: hashes uint8 (n, 32), ids uint64 (n,) ascending, salts
@@ -166,9 +166,6 @@ class HashList:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -319,7 +316,7 @@ def write_entries(into: Path, entries: EntryBatch, next_id: int) -> Footer:
         return writer.publish(Title(into.stem, formats=("endorsed",)), next_id)
 
 
-class ListWriter:
+class ListWriter(AbstractContextManager["ListWriter"]):
     """Writes one list file; nothing is visible under its name before `publish`.
 
     The file is readable by its owner alone: it holds the plaintext list.
@@ -361,9 +358,6 @@ class ListWriter:
         self._file.write(PROLOGUE.pack(MAGIC, VERSION, offset, len(raw), hashlib.sha256(raw).digest()))
         self._draft.publish()
         return footer
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._draft.close()

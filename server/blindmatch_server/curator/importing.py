@@ -291,21 +291,16 @@ def list_pictures(
 
 def _picture_blocks(pictures: Sequence[Path], progress: Progress) -> Iterator[tuple[str, Block]]:
     for number, path in enumerate(pictures, 1):
-        found = _hash_of(path)
-        if isinstance(found, Reason):
-            rejects = (Reject(Place(number, 0, 0), found),)
-            yield path.name, Block(1, np.empty((0, 32), np.uint8), rejects)
-        else:
-            yield path.name, Block(1, np.frombuffer(found, np.uint8).reshape(1, 32))
+        hashes, fault = np.empty((0, 32), np.uint8), None
+        try:
+            picture = Picture.from_bytes(path.read_bytes())
+            if picture.quality >= MINIMUM_QUALITY:
+                hashes = np.frombuffer(picture.hash, np.uint8).reshape(1, 32)
+            else:
+                fault = Reason.LOW_QUALITY
+        except PictureError:
+            fault = Reason.UNREADABLE_PICTURE
+        except OSError as error:
+            raise ListError(f"cannot read {path.name}: {error.strerror}") from error
+        yield path.name, Block(1, hashes, (Reject(Place(number, 0, 0), fault),) if fault else ())
         progress(number, len(pictures))
-
-
-def _hash_of(path: Path) -> bytes | Reason:
-    try:
-        picture = Picture.from_bytes(path.read_bytes())
-        quality, found = picture.quality, picture.hash
-    except PictureError:
-        return Reason.UNREADABLE_PICTURE
-    except OSError as error:
-        raise ListError(f"cannot read {path.name}: {error.strerror}") from error
-    return found if quality >= MINIMUM_QUALITY else Reason.LOW_QUALITY

@@ -22,11 +22,7 @@ from blindmatch_server.curator.hashlist import Draft
 
 
 class Reason(StrEnum):
-    """Why a record was rejected.
-
-    Attributes:
-        says: one sentence for people.
-    """
+    """Why a record was rejected; `says` is a sentence for people."""
 
     says: str
 

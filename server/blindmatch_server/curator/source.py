@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, Final, Self, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 from blindmatch_protocol.codec.errors import BlindmatchError
 
@@ -35,7 +36,7 @@ _FOREIGN: Final = {
 }
 
 
-class Source:
+class Source(AbstractContextManager["Source"]):
     """Bytes of a file or a binary stream; a UTF-8 byte order mark at the start is passed over.
 
     Attributes:
@@ -110,9 +111,6 @@ class Source:
         """Close the file, if it was opened here."""
         if self._path is not None:
             self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -163,11 +163,7 @@ class Plan(Struct, frozen=True):
 
 
 class Job(Struct, frozen=True):
-    """A build: what it is for, and how it is done.
-
-    Attributes:
-        work: digest of what the build reads, computed again at its end.
-    """
+    """A build: what it is for, and how it is done; `work` digests what it reads, once more at its end."""
 
     how: Publishing
     plan: Plan

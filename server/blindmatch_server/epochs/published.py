@@ -119,11 +119,8 @@ class Contents(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Publication:
-    """A published epoch, its files, or those of them that a party needs, memory-mapped read-only.
-
-    Attributes:
-        signed: its manifest as devices get it; `check_signed` says whether the curator signed it.
-    """
+    """A published epoch, its files, or those of them that a party needs, memory-mapped read-only, and its
+    signed manifest as devices get it; `check_signed` says whether the curator signed it."""
 
     __slots__ = ("_files", "contents", "folder", "signed")
 

@@ -54,11 +54,8 @@ SERVICES: Final = frozenset({Party.PROVIDER.server, Party.MATCHER.server, Party.
 
 
 class Identity(Struct, frozen=True):
-    """A party of a deployment; `IdentityError` if a name is missing, not wanted or breaks the rule for names.
-
-    Attributes:
-        name: a device's, an operator's or a host's; empty for relay and centre.
-    """
+    """A party of a deployment: a device, an operator or a host has a name, relay and centre have none;
+    `IdentityError` if one is missing, not wanted or breaks the rule for names."""
 
     kind: Kind
     name: str = ""

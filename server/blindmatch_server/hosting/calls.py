@@ -227,12 +227,8 @@ class Endpoint:
         return certificate.holder(self._context.clock(), self._context.is_revoked)
 
     async def write(self, context: Context, reply: bytes, call: Call) -> None:
-        """Send a reply; a small one counts more, as the server chose to send it by itself.
-
-        Raises:
-            GoneError: if the caller is gone; gRPC has an internal error for that.
-            SlowError: if it does not take replies in time.
-        """
+        """Send a reply; a small one counts more, as the server chose to send it by itself; `GoneError` if the
+        caller is gone (gRPC has an internal error for that), `SlowError` if it does not take it in time."""
         call.patience.moved(max(len(reply), _LEAST_WRITTEN))
         call.stuck = True
         try:

@@ -30,11 +30,8 @@ _STEP: Final = "tls"
 
 
 class Certificate(Struct, frozen=True):
-    """What the certificate of a connection says; TLS has verified the chain.
-
-    Attributes:
-        expires: when it runs out, in Unix time.
-    """
+    """What the certificate of a connection says, which runs out at the Unix time `expires`; TLS has verified
+    the chain."""
 
     identity: Identity
     expires: float
@@ -114,11 +111,8 @@ class RevocationList(Struct, frozen=True):
 
 
 class Revocations:
-    """A server's list, read again whenever its file has changed.
-
-    Args:
-        highest: where the highest number that was read is kept, so that it outlives the process.
-    """
+    """A server's list, read again whenever its file has changed; the highest number that was read is kept in
+    the file `highest`, so that it outlives the process."""
 
     def __init__(self, path: Path, highest: Path, root: bytes, log: EventLog) -> None:
         """Read it; raises as `RevocationList.read`; `AuthorityError` if it is older than what was read

@@ -27,10 +27,6 @@ class Rate(Struct, frozen=True):
         if not (self.per_second > 0 and self.burst >= 1):
             raise ValueError("a rate allows at least one call, and more with time")
 
-    @property
-    def fills_in(self) -> float:
-        return self.burst / self.per_second
-
 
 class _Bucket(Struct):
     tokens: float
@@ -38,11 +34,8 @@ class _Bucket(Struct):
 
 
 class TokenBuckets:
-    """One bucket an account. A clock that jumps back adds nothing and takes nothing away.
-
-    Args:
-        rate: of every account but those of `others`, which have their own.
-    """
+    """One bucket an account, of `rate` unless it has its own among `others`. A clock that jumps back adds
+    nothing and takes nothing away."""
 
     def __init__(self, rate: Rate, clock: Clock, others: Mapping[str, Rate] | None = None) -> None:
         self._rate = rate
@@ -51,15 +44,14 @@ class TokenBuckets:
         self._buckets: dict[str, _Bucket] = {}
         self._next_sweep = _SWEEP_FROM
 
-    def __len__(self) -> int:
-        return len(self._buckets)
-
     def take(self, account: str, step: str) -> None:
         """Take one token of `account`; `RateError` if none is there; it says when one will be."""
         now = self._clock()
         if len(self._buckets) >= self._next_sweep:
             self._buckets = {
-                name: one for name, one in self._buckets.items() if now - one.at < self._of(name).fills_in
+                name: one
+                for name, one in self._buckets.items()
+                if now - one.at < self._of(name).burst / self._of(name).per_second
             }
             self._next_sweep = max(_SWEEP_FROM, 2 * len(self._buckets))
         rate = self._of(account)
@@ -188,10 +180,6 @@ class TurnQueue:
         self._others = others or {}
         self._lines: dict[str, _Line] = {}
 
-    @property
-    def accounts(self) -> int:
-        return len(self._lines)
-
     @asynccontextmanager
     async def take(self, account: str) -> AsyncIterator[None]:
         line = self._lines.setdefault(
@@ -215,16 +203,14 @@ async def nothing_left(
         async with asyncio.timeout(seconds):
             while await is_left():
                 changed.clear()
-                await any_of((changed,), 1.0)
+                await wait_for(changed, 1.0)
 
 
-async def any_of(events: tuple[asyncio.Event, ...], seconds: float) -> None:
-    tasks = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
+async def wait_for(event: asyncio.Event, seconds: float) -> None:
+    """Wait until something happens, or for `seconds`."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 @asynccontextmanager

@@ -123,11 +123,7 @@ class Running(Struct, frozen=True):
 
 
 def serve(name: str, listen: Listen, open_services: OpenServices) -> int:
-    """Run a server until SIGTERM or SIGINT.
-
-    Returns:
-        An exit code of `storage.errors`.
-    """
+    """Run a server until SIGTERM or SIGINT; an exit code of `storage.errors`."""
     log = EventLog(name, listen.sink, listen.clock)
     try:
         return asyncio.run(_until_signal(name, listen, open_services))
@@ -181,13 +177,10 @@ def _watch_end(loop: asyncio.AbstractEventLoop, descriptor: int, stop: asyncio.E
 async def running(
     name: str, listen: Listen, open_services: OpenServices, hangup: asyncio.Event | None = None
 ) -> AsyncIterator[Running]:
-    """A running server; drains on leaving; `PortTakenError` if the address, or that of the metrics, cannot be
-    bound; `AuthorityError` if the certificate and the key do not belong together, or the list of revoked
-    certificates cannot be used; `StateError` if a service cannot be opened.
-
-    Args:
-        hangup: see `ServerContext.hangup`; whoever sets it asks the services to look for something new.
-    """
+    """A running server, with `ServerContext.hangup`; drains on leaving; `PortTakenError` if the address, or
+    that of the metrics, cannot be bound; `AuthorityError` if the certificate and the key do not belong
+    together, or the list of revoked certificates cannot be used; `StateError` if a service cannot be
+    opened."""
     audit, metrics = Audit(), Metrics()
 
     def count(call: Call) -> None:

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from multiprocessing.connection import wait
 from types import TracebackType
@@ -47,11 +47,8 @@ class TaskError(Exception):
 
 
 class Workers:
-    """`count` processes, started when they are needed; may be used from several threads.
-
-    Args:
-        prepare: called once in each of them, with `arguments`; a function of a module, as all tasks are.
-    """
+    """`count` processes, started when they are needed; may be used from several threads. In each of them
+    `prepare`, a function of a module, as all tasks are, is called once, with `arguments`."""
 
     def __init__(self, count: int, prepare: Callable[..., object] | None = None, *arguments: Any) -> None:
         self._count = count
@@ -184,22 +181,15 @@ class WorkerWarning(UserWarning):
     """A batch is computed without a worker process."""
 
 
-class WorkerPool:
-    """`WorkerProcesses` of the protocol's `executor`: `workers` threads and as many processes.
-
-    Processes are started when rows are asked for, and end with the last of them.
-
-    Args:
-        workers: by default one for each core that this process may use.
-    """
+class WorkerPool(AbstractContextManager["WorkerPool"]):
+    """`WorkerProcesses` of the protocol's `executor`: `workers` threads and as many processes, by default one
+    for each core that this process may use. Processes are started when rows are asked for, and end with the
+    last of them."""
 
     def __init__(self, workers: int | None = None) -> None:
         self._count = workers or cores()
         self._threads = ThreadPoolExecutor(self._count, thread_name_prefix="workers")
         self._workers: Workers | None = None
-
-    def __enter__(self) -> WorkerPool:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

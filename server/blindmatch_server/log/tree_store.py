@@ -28,11 +28,8 @@ _SYNC_ALL_FROM: Final = 64
 
 
 class TreeStore:
-    """One log; `StateError` if the checkpoint cannot be read, or is another log's.
-
-    Args:
-        folder: made with the first entry.
-    """
+    """One log, whose folder is made with the first entry; `StateError` if the checkpoint cannot be read, or
+    is another log's."""
 
     def __init__(self, folder: Path, origin: str) -> None:
         self._folder = folder

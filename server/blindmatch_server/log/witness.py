@@ -24,7 +24,6 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from hashlib import sha256
 from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
@@ -65,12 +64,8 @@ _STEP: Final = "witness/add-checkpoint"
 
 
 class Witness:
-    """The service.
-
-    Args:
-        folder: holds a checkpoint for each origin; made if it is missing.
-        log: whose server may ask.
-    """
+    """The service, which `log` alone may ask; its folder, made if it is missing, holds a checkpoint for each
+    origin."""
 
     descriptor: ServiceDescriptor = wire.DESCRIPTOR.services_by_name["Witness"]
 
@@ -142,11 +137,7 @@ Ask = Callable[[bytes], Awaitable[tuple[int, bytes]]]
 
 
 class WitnessAt(Struct, frozen=True):
-    """A witness, as its log knows it.
-
-    Attributes:
-        name: how the log calls it in events and refusals.
-    """
+    """A witness, as its log knows it, under the name in events and refusals."""
 
     name: str
     key: VerifierKey
@@ -172,11 +163,7 @@ async def ask_over_grpc(
 
 
 class Cosigning(Struct):
-    """Asks the witnesses of a log.
-
-    Args:
-        quorum: whether the witnesses whose keys have these names are one.
-    """
+    """Asks the witnesses of a log; `quorum` says whether those whose keys have these names are one."""
 
     witnesses: Sequence[WitnessAt]
     quorum: Callable[[Set[str]], bool]
@@ -325,7 +312,8 @@ async def ask_over_https(at: SubmissionPrefix, trust: ssl.SSLContext, body: byte
 def _post(at: SubmissionPrefix, trust: ssl.SSLContext, body: bytes, until: float) -> tuple[int, bytes]:
     """Ends soon after `until`, so that no witness keeps a thread."""
     connection = HTTPSConnection(at.host, at.port, timeout=_left(until), context=trust)
-    connection.response_class = partial(_response, until)  # type: ignore[assignment]
+    # every part of the answer has to come before `until`
+    connection.response_class = lambda sock, **more: HTTPResponse(_Until(sock, until), **more)  # type: ignore
     try:
         connection.request("POST", at.path, body, _HEADERS)
         answer = connection.getresponse()
@@ -339,11 +327,6 @@ def _post(at: SubmissionPrefix, trust: ssl.SSLContext, body: bytes, until: float
     if len(raw) > REPLY_MOST:
         raise ProtocolError(_POSTED, f"must answer with at most {REPLY_MOST} bytes")
     return answer.status, raw
-
-
-def _response(until: float, sock: socket.socket, **more: Any) -> HTTPResponse:
-    """The answer on a connection, whose parts all have to come before `until`."""
-    return HTTPResponse(_Until(sock, until), **more)  # type: ignore[arg-type]
 
 
 class _Until(io.RawIOBase):

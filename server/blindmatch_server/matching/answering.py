@@ -88,11 +88,7 @@ _OPENED: Final[list[OpenRole]] = []
 
 
 class RoleWorkers:
-    """The workers of one role in one epoch.
-
-    Args:
-        load: gives the design in a worker.
-    """
+    """The workers of one role in one epoch; `load` gives the design in a worker."""
 
     def __init__(self, epoch: OpenEpoch, role: Role, count: int, load: Loader) -> None:
         self.epoch = epoch

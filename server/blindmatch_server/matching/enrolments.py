@@ -54,11 +54,7 @@ class NotEnrolledError(PreconditionError):
 
 
 class Enrolments:
-    """The files of one host.
-
-    Args:
-        directory: holds them; made if it is needed.
-    """
+    """The files of one host, in a directory that is made if it is needed."""
 
     def __init__(self, design: AnyDesign, directory: Path, most_bytes: int) -> None:
         self._design = design

@@ -26,7 +26,7 @@ from msgspec import Struct, field
 from blindmatch_server.epochs import published
 from blindmatch_server.hosting.authority import Credentials
 from blindmatch_server.hosting.endpoint import ServerContext, channel_to
-from blindmatch_server.hosting.limits import any_of
+from blindmatch_server.hosting.limits import wait_for
 from blindmatch_server.storage.errors import StateError
 
 Loader: TypeAlias = Callable[[], AnyDesign]
@@ -81,11 +81,8 @@ class EpochSource(Protocol):
 
 
 class PublishedSource(Struct, frozen=True):
-    """The epoch that the pointer of a publication's folder names.
-
-    Attributes:
-        curator: the public key that must have signed it, Ed25519, 32 bytes.
-    """
+    """The epoch that the pointer of a publication's folder names, which the public key `curator`, Ed25519, 32
+    bytes, must have signed."""
 
     design: AnyDesign
     folder: Path
@@ -153,12 +150,8 @@ class Epochs:
         return self._current
 
     async def load(self) -> bool:
-        """Open the source's epoch if it is another one; the old one serves until then; `BlindmatchError` if
-        it cannot be opened; the old one stays in force.
-
-        Returns:
-            Whether there is a new one.
-        """
+        """Open the source's epoch if it is another one, and say whether it was; the old one serves until
+        then, and goes on if this raises `BlindmatchError`, since the new one cannot be opened."""
         version = await asyncio.to_thread(self._source.version)
         if self._current is not None and version == self._version:
             return False
@@ -169,7 +162,7 @@ class Epochs:
     async def watch(self, context: ServerContext, seconds: float) -> None:
         """Look for a new epoch every so often, and at once on SIGHUP; never returns."""
         while True:
-            await any_of((context.hangup,), seconds)
+            await wait_for(context.hangup, seconds)
             context.hangup.clear()
             try:
                 if await self.load():
@@ -186,11 +179,8 @@ _SECONDS: Final = 60.0
 
 
 class Renewing(Redacted, Struct, frozen=True):
-    """Renews the proof of one design's epoch.
-
-    Attributes:
-        find: its address; empty if it is not known to run. Called in a thread.
-    """
+    """Renews the proof of one design's epoch at the log, whose address `find` gives in a thread; empty if it
+    is not known to run."""
 
     SHOWN: ClassVar = ("folder", "policy", "log", "find")
 
@@ -227,7 +217,14 @@ class Renewing(Redacted, Struct, frozen=True):
         if held is None or not self.policy.is_due(TlogProof.parse(held.proof), now):
             return False
         leaf = EpochLeaf.decode(held.leaf)
-        proof = TlogProof.parse(await self._asked(leaf.index))
+        address = await asyncio.to_thread(self.find)
+        if not address:
+            raise StateError("the log is not running")
+        async with channel_to(self.log, address, self.credentials) as channel:
+            stub: Any = rpc.LogStub(channel)  # type: ignore[no-untyped-call]
+            request = wire.ProveRequest(origin=self.policy.origin, index=leaf.index)
+            reply: wire.LogProof = await stub.Prove(request, timeout=_SECONDS)
+        proof = TlogProof.parse(reply.proof)
         match verify_logged(leaf, proof, self.policy, now):
             case Failed(reason):
                 raise StateError(f"the log's proof of epoch {epoch} is not taken: {reason}")
@@ -236,13 +233,3 @@ class Renewing(Redacted, Struct, frozen=True):
         made = published.Logged.of(leaf, proof, b"".join(held.tree.levels[0]))
         await asyncio.to_thread(published.write_logged, home, made)
         return True
-
-    async def _asked(self, index: int) -> bytes:
-        address = await asyncio.to_thread(self.find)
-        if not address:
-            raise StateError("the log is not running")
-        async with channel_to(self.log, address, self.credentials) as channel:
-            stub: Any = rpc.LogStub(channel)  # type: ignore[no-untyped-call]
-            request = wire.ProveRequest(origin=self.policy.origin, index=index)
-            reply: wire.LogProof = await stub.Prove(request, timeout=_SECONDS)
-        return reply.proof

@@ -84,12 +84,8 @@ def carriers(info: Info) -> frozenset[Identity]:
 
 
 def check_sender(info: Info, role: Role, hosted: bool, sender: Identity | None) -> None:
-    """Make sure that a body for `role` comes from its carrier if it is forwarded, else from a device;
-    `ForbiddenError` if it comes from anybody else.
-
-    Args:
-        hosted: True at the role's host, False at who carries bodies there.
-    """
+    """Make sure that a body for `role`, which is `hosted` here or carried on, comes from its carrier if it is
+    forwarded to its host, else from a device; `ForbiddenError` if it comes from anybody else."""
     carrier = info.forwarded.get(role) if hosted else None
     right = sender is not None and (
         sender.kind is Kind.DEVICE if carrier is None else sender == Identity.of(carrier)
@@ -145,12 +141,9 @@ class Forwarder:
         self._open.clear()
 
     async def ask(self, head: wire.Envelope, body: bytes, slot_seconds: float = 0.0) -> bytes:
-        """The reply of the role's host to `body`, under the fields of `head` that it must see;
-        `UnavailableError`, always the same, if it refused, cannot be reached or answers no reply.
-
-        Args:
-            slot_seconds: of the time slot that it waits for the end of; 0: it goes on at once.
-        """
+        """The reply of the role's host to `body`, which waits for the end of its time slot, if there are any,
+        under the fields of `head` that it must see; `UnavailableError`, always the same, if the host refused,
+        cannot be reached or answers no reply."""
         if slot_seconds:
             await self._slot_ends(slot_seconds)
         host = self._info.roles[Role(head.role)]

@@ -54,11 +54,8 @@ Scan: TypeAlias = Callable[[str, bytes, bytes], Awaitable[None]]
 
 
 class Relay(Redacted, Struct, dict=True, eq=False):
-    """Stores and forwards what it cannot read; with a `scan`, what it reads and looks at.
-
-    Attributes:
-        scan: of a design without end-to-end encryption, which is deployed: messages are in the clear.
-    """
+    """Stores and forwards what it cannot read; with a `scan`, of a design without end-to-end encryption, what
+    it reads and looks at: messages are in the clear."""
 
     descriptor = wire.DESCRIPTOR.services_by_name["Relay"]
 
@@ -114,7 +111,7 @@ class Relay(Redacted, Struct, dict=True, eq=False):
     async def fetch_bundle(self, request: wire.BundleRequest, call: Call) -> wire.Bundle:
         """Another account's keys. Raises what `store.take_bundle` raises, and `RateError` before the
         caller has used up too many of that account's one-time pre-keys."""
-        await self.database.run(lambda c: store.check_account(c, request.account))
+        await self.database.run(lambda c: store.read_keys(c, request.account))
         self._draining.take(f"{call.account} {request.account}", "relay/fetch-bundle")
         return await self.database.run(lambda c: store.take_bundle(c, request.account))
 
@@ -273,11 +270,7 @@ HOLD_SECONDS: Final = 24 * 3600.0
 
 
 class Steadiness(Struct):
-    """Notices jumps of the wall clock.
-
-    Attributes:
-        monotonic: seconds since anything, never set.
-    """
+    """Notices jumps of the wall clock; `monotonic` gives seconds since anything, and is never set."""
 
     clock: Callable[[], float]
     monotonic: Callable[[], float] = time.monotonic

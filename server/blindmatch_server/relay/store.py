@@ -27,12 +27,8 @@ _KEYS: Final = "identity_key, signed_pre_key, signed_pre_key_signature, franking
 
 
 def register(connection: Connection, account: str, keys: wire.RegisterRequest) -> int:
-    """Publish an account's keys, in place of those published before; `ConflictError` if the account has
-    another identity key.
-
-    Returns:
-        The number of one-time pre-keys that can be handed out.
-    """
+    """Publish an account's keys, in place of those published before; the number of one-time pre-keys that can
+    be handed out; `ConflictError` if the account has another identity key."""
     row = connection.execute("SELECT identity_key FROM accounts WHERE account = ?", (account,)).fetchone()
     if row is not None and row[0] != keys.identity_key:
         raise ConflictError(
@@ -57,27 +53,26 @@ def register(connection: Connection, account: str, keys: wire.RegisterRequest) -
     return int(held)
 
 
-def check_account(connection: Connection, account: str) -> None:
-    """Raise `NotFoundError` if the account has not registered."""
-    if connection.execute("SELECT 1 FROM accounts WHERE account = ?", (account,)).fetchone() is None:
-        raise NotFoundError("relay/fetch-bundle", "no such account", "account")
-
-
-def take_bundle(connection: Connection, account: str) -> wire.Bundle:
-    """An account's keys with at most one one-time pre-key, which is never handed out again; `NotFoundError`
-    if the account has not registered."""
+def read_keys(connection: Connection, account: str) -> dict[str, bytes]:
+    """An account's keys, but for one-time pre-keys; `NotFoundError` if it has not registered."""
     row = connection.execute(
         f"SELECT {_KEYS} FROM accounts WHERE account = ?",  # noqa: S608 - constants
         (account,),
     ).fetchone()
     if row is None:
         raise NotFoundError("relay/fetch-bundle", "no such account", "account")
+    return dict(zip(_KEYS.split(", "), row, strict=True))
+
+
+def take_bundle(connection: Connection, account: str) -> wire.Bundle:
+    """An account's keys with at most one one-time pre-key, which is never handed out again; `NotFoundError`
+    if the account has not registered."""
+    keys = read_keys(connection, account)
     taken = connection.execute(
         "UPDATE one_time_pre_keys SET handed_out = 1 WHERE account = ?1 AND key = "
         "(SELECT key FROM one_time_pre_keys WHERE account = ?1 AND handed_out = 0 LIMIT 1) RETURNING key",
         (account,),
     ).fetchall()
-    keys = dict(zip(_KEYS.split(", "), row, strict=True))
     return wire.Bundle(**keys, one_time_pre_keys=[key for (key,) in taken])
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from blindmatch_server.hosting.limits import CallLimit
+from blindmatch_server.hosting.limits import CallLimit, wait_for
 from blindmatch_server.relay.store import Queued
 
 MOST_HELD: Final = 32
@@ -57,11 +57,7 @@ class Listener:
         return None if behind or not complete else held
 
     async def wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
+        await wait_for(self._woken, seconds)
 
 
 class Listeners:
@@ -103,12 +99,8 @@ MANY: Final = 3
 
 
 class Pace:
-    """The pace of one stream.
-
-    Args:
-        seconds: messages come fast while `MANY` of them came within this time; for so long after a delivery
-            further ones wait then.
-    """
+    """The pace of one stream: messages come fast while `MANY` of them came within `seconds`; further ones
+    then wait for so long after a delivery."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

@@ -88,16 +88,9 @@ class Batcher(Struct, Generic[T, R], dict=True, eq=False):
         self._closed = False
 
     async def submit(self, task: T, account: str = "") -> R:
-        """The result of `task`. If the caller is cancelled before its turn, the task is dropped.
-
-        Args:
-            account: for whom; see `FairQueue`. Without accounts, first come is first served.
-
-        Raises:
-            UnavailableError: after `close`.
-            QuotaError: if too many wait.
-            Exception: what `work` raised or returned for it.
-        """
+        """The result of `task`, for an account as in `FairQueue`; without accounts, first come is first
+        served. If the caller is cancelled before its turn, the task is dropped; `UnavailableError` after
+        `close`, `QuotaError` if too many wait, and what `work` raised or returned for it."""
         if self._closed:
             raise UnavailableError("server", "is shutting down")
         if self._waiting.waiting >= self.most_waiting:

@@ -216,8 +216,6 @@ def _check_name(name: str) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Bring a folder's names to the disk (`fsync` of a file does not do that)."""
-    if os.name != "posix":
-        return
     with storage(f"syncing {folder.name}"):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -51,11 +51,7 @@ class Held(Redacted, Struct, frozen=True):
 
 
 class Batches(Redacted, Struct, frozen=True):
-    """All batches of an epoch.
-
-    Attributes:
-        next_id: the id that the next new entry gets; one is given once.
-    """
+    """All batches of an epoch, and the id that the next new entry gets; one is given once."""
 
     epoch: int
     next_id: int
@@ -116,7 +112,10 @@ class Batches(Redacted, Struct, frozen=True):
             raise SetFileError(f"{NAME}: batches do not fit the policy's number of keys")
         held, at = list[Held](), 0
         for number, mask in enumerate(masks):
-            batch = _unpacked(content[number * width : (number + 1) * width])
+            try:
+                batch = Batch.unpack(content[number * width : (number + 1) * width])
+            except ValueError:
+                raise SetFileError(f"{NAME}: unknown action") from None
             held.append(Held(batch, every.part(at, at + batch.size), names_of(mask, policy.names)))
             at += batch.size
         if at != len(every) or not all(one.is_whole for one in held):
@@ -140,13 +139,6 @@ def _entries(file: SetFile) -> EntryBatch:
         np.frombuffer(ids, "<u8").astype(np.uint64),
         np.frombuffer(salts, np.uint8).reshape(count, SALT_BYTES),
     )
-
-
-def _unpacked(row: bytes) -> Batch:
-    try:
-        return Batch.unpack(row)
-    except ValueError:
-        raise SetFileError(f"{NAME}: unknown action") from None
 
 
 def names_of(mask: int, names: Sequence[str]) -> frozenset[str]:

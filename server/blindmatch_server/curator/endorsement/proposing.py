@@ -58,11 +58,8 @@ Masks: TypeAlias = npt.NDArray[np.uint32]
 
 
 class Span(Struct, frozen=True):
-    """For how long, and in how large batches, entries are to be endorsed.
-
-    Attributes:
-        batch: entries of a batch at most; 1 for a signature of each entry; 0 for no limit.
-    """
+    """For how long, and in batches of how many entries at most, entries are to be endorsed: 1 for a signature
+    of each entry, 0 for no limit."""
 
     epoch: int
     last_epoch: int
@@ -100,12 +97,8 @@ def propose(
 
 
 def _vouchers(rows: Rows, lengths: Sequence[int]) -> tuple[Masks, npt.NDArray[np.bool_]]:
-    """Who vouches for each row's hash; and which rows are the first of a hash that is not listed.
-
-    Args:
-        rows: hashes, uint8 (n, 32): those that are listed, then each organisation's.
-        lengths: how many of each.
-    """
+    """Who vouches for each row's hash, and which rows are the first of a hash that is not listed. Rows are
+    hashes, uint8 (n, 32): as many as `lengths` says of those that are listed, then of each organisation."""
     group, first = group_rows(rows)
     masks = np.zeros(len(first), np.uint32)
     bits = np.repeat(np.array([0, *(1 << n for n in range(len(lengths) - 1))], np.uint32), lengths)

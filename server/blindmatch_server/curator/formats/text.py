@@ -84,11 +84,7 @@ class _Header(Struct, frozen=True):
 
 def read_csv(source: Source, columns: Mapping[str, str] = MappingProxyType({})) -> Iterator[Block]:
     """Blocks of `source`; one record a line that is not blank, the header aside; `FormatError` if the first
-    line is no header with `signal_type` and `signal_str`, or their names here.
-
-    Args:
-        columns: names that the source has for `signal_type` and `signal_str`, by these.
-    """
+    line is no header with `signal_type` and `signal_str`, or the names that `columns` has for these."""
     header: _Header | None = None
     numbering = Numbering()
     for lines in whole_lines(source, _CSV_BLOCK_BYTES):
