@@ -217,14 +217,7 @@ class Renewing(Redacted, Struct, frozen=True):
         if held is None or not self.policy.is_due(TlogProof.parse(held.proof), now):
             return False
         leaf = EpochLeaf.decode(held.leaf)
-        address = await asyncio.to_thread(self.find)
-        if not address:
-            raise StateError("the log is not running")
-        async with channel_to(self.log, address, self.credentials) as channel:
-            stub: Any = rpc.LogStub(channel)  # type: ignore[no-untyped-call]
-            request = wire.ProveRequest(origin=self.policy.origin, index=leaf.index)
-            reply: wire.LogProof = await stub.Prove(request, timeout=_SECONDS)
-        proof = TlogProof.parse(reply.proof)
+        proof = TlogProof.parse(await self._asked(leaf.index))
         match verify_logged(leaf, proof, self.policy, now):
             case Failed(reason):
                 raise StateError(f"the log's proof of epoch {epoch} is not taken: {reason}")
@@ -233,3 +226,13 @@ class Renewing(Redacted, Struct, frozen=True):
         made = published.Logged.of(leaf, proof, b"".join(held.tree.levels[0]))
         await asyncio.to_thread(published.write_logged, home, made)
         return True
+
+    async def _asked(self, index: int) -> bytes:
+        address = await asyncio.to_thread(self.find)
+        if not address:
+            raise StateError("the log is not running")
+        async with channel_to(self.log, address, self.credentials) as channel:
+            stub: Any = rpc.LogStub(channel)  # type: ignore[no-untyped-call]
+            request = wire.ProveRequest(origin=self.policy.origin, index=index)
+            reply: wire.LogProof = await stub.Prove(request, timeout=_SECONDS)
+        return reply.proof
