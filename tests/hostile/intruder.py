@@ -153,11 +153,8 @@ async def intruding(
     victims: Sequence[str] = (),
     request: bytes = b"",
 ) -> AsyncIterator[list[Intruder]]:
-    """Intruders whose accounts have settled, until the block ends.
-
-    Raises:
-        grpc.aio.AioRpcError: if the server does not let one settle.
-    """
+    """Intruders whose accounts have settled, until the block ends; `AioRpcError` if the server does not let
+    one settle."""
     party = service.party
     intruders = [
         Intruder(name, party, address, channel_of(held, party, address), foreign, victims, request)

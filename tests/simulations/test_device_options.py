@@ -12,9 +12,9 @@ from blindmatch_client.settings import Consequence, CoverSchedule, FailureMode
 from blindmatch_simulations.cli import device as command
 from blindmatch_simulations.testbed.deployment.devices import (
     Options,
+    Settings,
     create_device,
     create_or_open_device,
-    needs_passphrase,
     open_device,
 )
 from blindmatch_simulations.testbed.deployment.folder import Deployment
@@ -25,7 +25,7 @@ HOLD = FailureMode.HOLD
 
 def test_a_device_with_a_passphrase_opens_with_it_alone(deployment: Deployment) -> None:
     create_device(deployment, "alice", "none", HOLD, Options(passphrase=True), "right").device.close()
-    assert needs_passphrase(deployment, "alice")
+    assert Settings.read(deployment, "alice").options.passphrase
     with pytest.raises(StoreError, match="set BLINDMATCH_PASSPHRASE"):
         open_device(deployment, "alice")
     with pytest.raises(WrongKeyError):
@@ -57,7 +57,7 @@ def test_a_key_file_lies_where_the_user_said_and_is_found_again(
 def test_without_an_option_the_key_lies_beside_the_store(deployment: Deployment) -> None:
     create_device(deployment, "alice", "none").device.close()
     assert (deployment.device("alice") / "state" / "store.key").is_file()
-    assert not needs_passphrase(deployment, "alice")
+    assert not Settings.read(deployment, "alice").options.passphrase
 
 
 def test_what_was_decided_cannot_be_decided_otherwise_by_registering_again(deployment: Deployment) -> None:

@@ -47,7 +47,6 @@ class Scores(Redacted, Struct, frozen=True):
     captioned: Mapping[str, Sequence[float]]
 
     def flagged(self, held: Sequence[float], threshold: float) -> Share:
-        """How many of `held` reach a threshold."""
         return Share(sum(score >= threshold for score in held), len(held))
 
     def roc(self) -> list[tuple[float, Share, Share]]:
@@ -81,12 +80,12 @@ def after_edits(of: Category, samples: Sequence[SamplePicture]) -> dict[str, Sha
     """Captioned pictures that are flagged: how many still are after each edit."""
     plain = [BY_NAME["caption"].apply(one.data) for one in samples]
     found = [one for one in plain if of.score(Picture.from_bytes(one)) >= of.threshold]
-    others = [edit for edit in EDITS if edit.name not in CAPTIONS]
     return {
         edit.name: Share(
             sum(of.score(Picture.from_bytes(edit.apply(one))) >= of.threshold for one in found), len(found)
         )
-        for edit in others
+        for edit in EDITS
+        if edit.name not in CAPTIONS
     }
 
 
@@ -108,7 +107,6 @@ def negatives_for(rate: float) -> float:
 
 
 def main() -> None:
-    """Print the tables in Markdown."""
     of, samples = category(), crops(int(sys.argv[1]) if sys.argv[1:] else PICTURES, SEED)
     found = scored(of, samples)
     for threshold, text, none in found.roc():

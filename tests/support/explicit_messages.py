@@ -198,14 +198,12 @@ RUNS: Final = 20_000
 
 @cache
 def pictures() -> tuple[list[SamplePicture], list[SamplePicture]]:
-    """Known and benign ones."""
     found = crops(KNOWN + BENIGN, seed=16)
     return found[:KNOWN], found[KNOWN:]
 
 
 @cache
 def edited(data: bytes, edit: str) -> Picture:
-    """A picture as it is sent."""
     return Picture.from_bytes(BY_NAME[edit].apply(data))
 
 

@@ -71,13 +71,11 @@ def _overlap(left: SamplePicture, right: SamplePicture) -> bool:
 
 
 def print_depicted(count: int = PICTURES) -> None:
-    """The scores of what is rebuilt."""
     for held, score in measured(count).items():
         print(f"{held:<13} SSIM {score.own:.2f}, by chance {score.chance:.2f}")
 
 
 def print_second(count: int = 300, keys: int = 3) -> None:
-    """The table of distances, in Markdown."""
     raw = np.asarray(np.random.PCG64(_SEED).random_raw(4 * keys), "<u8").tobytes()
     hashers = [KeyedHasher(raw[at : at + 32]) for at in range(0, len(raw), 32)]
     found = measure(crops(count, _SEED), hashers)

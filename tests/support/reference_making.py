@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
@@ -22,11 +21,12 @@ import blindmatch_simulations
 import numpy as np
 import numpy.typing as npt
 from blindmatch_protocol.codec.errors import PictureError
-from blindmatch_protocol.contract import Progress
 from blindmatch_protocol.picture import pdq
 from blindmatch_protocol.picture.decode import Picture, decode
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY
 from blindmatch_server.storage.files import replace_file
+from blindmatch_simulations.cli.bars import phases
+from blindmatch_simulations.cli.console import OUT
 from blindmatch_simulations.data import table_of
 from blindmatch_simulations.evaluation.corpus.cache import Cache, FileSeen, Print
 from blindmatch_simulations.evaluation.corpus.hashing import both_of, prints
@@ -48,7 +48,6 @@ _MOST_SIDE: Final = 1024
 _JPEG_QUALITY: Final = 90
 _PRESET: Final = 9 | lzma.PRESET_EXTREME
 _MODE: Final = 0o644
-_SAID_SECONDS: Final = 10.0
 GONE: Final = "no longer served, or the same as one before it"
 
 
@@ -291,24 +290,12 @@ def gone(before: Sequence[Row], now: Sequence[Row]) -> list[str]:
 
 
 def main() -> None:
-    """Make it (`make corpus`)."""
     data = Path(blindmatch_simulations.__file__).parent / "data"
     before = read().rows if (data / "reference.json").exists() else ()
-    rows = make(Path(sys.argv[1]), data, Kinds(**table_of("reference")), fetched, _told)
+    with phases(OUT) as begin:
+        rows = make(Path(sys.argv[1]), data, Kinds(**table_of("reference")), fetched, begin)
     lost = gone(before, rows)
     print(*lost, f"{len(rows):,} pictures; of the {len(before):,} before, {len(lost):,} are gone", sep="\n")  # noqa: T201
-
-
-def _told(title: str) -> Progress:
-    said_at = -_SAID_SECONDS
-
-    def progress(done: int, total: int) -> None:
-        nonlocal said_at
-        if done == total or time.monotonic() - said_at > _SAID_SECONDS:
-            said_at = time.monotonic()
-            print(f"{title}: {done:,} of {total:,}", flush=True)  # noqa: T201
-
-    return progress
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final
 import typer
 from blindmatch_client.settings import Consequence, CoverSchedule, device_facts
 from blindmatch_client.trace import Purpose
-from blindmatch_protocol.contract import Party
+from blindmatch_protocol.contract import Adversary, Party
+from blindmatch_protocol.contract.design import told
 from blindmatch_protocol.messages.franking import DEFAULT_MODE
 from blindmatch_protocol.messages.report import SLOT_SIZES
 from msgspec import to_builtins
@@ -26,7 +27,7 @@ from blindmatch_simulations.cli.certs import FrankingOption
 from blindmatch_simulations.cli.commands import Found, people
 from blindmatch_simulations.cli.console import DesignOption, table
 from blindmatch_simulations.testbed.audit import Undeclared
-from blindmatch_simulations.testbed.audit.counterpart import Comparison, declared_facts
+from blindmatch_simulations.testbed.audit.counterpart import Comparison
 from blindmatch_simulations.testbed.demo.run import (
     DemoRun,
     failures,
@@ -49,13 +50,9 @@ RESULT_VERSION = 5
 
 def facts_declared(run: DemoRun, party: Party) -> dict[str, str]:
     """Facts declared to `party`, by the messenger and by the design, each with a sentence."""
-    messenger = {
-        fact.name: fact.says
-        for fact in device_facts(run.on_schedule, run.design.info, run.consequence, run.franking).get(
-            party, ()
-        )
-    }
-    return messenger | {fact.name: fact.says for fact in declared_facts(run.design, party)}
+    messenger = device_facts(run.on_schedule, run.design.info, run.consequence, run.franking)
+    design = told(run.design, frozenset({party}), Adversary.SEMI_HONEST)
+    return {fact.name: fact.says for fact in (*messenger.get(party, ()), *design)}
 
 
 def demo_result(run: DemoRun) -> dict[str, Any]:

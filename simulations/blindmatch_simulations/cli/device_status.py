@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from blindmatch_client.device import Device
-from blindmatch_client.epochs.trusted import Adopted, Doubt
+from blindmatch_client.epochs.trusted import Adopted, Doubt, Evidence
 from blindmatch_client.messages.contacts import Contact, grouped
 from blindmatch_client.reports.complaints import Complaint, ComplaintState
 from blindmatch_client.reports.reporting import KeptReport
@@ -24,7 +24,6 @@ from blindmatch_simulations.cli.console import details, moment, table
 from blindmatch_simulations.testbed.deployment.devices import (
     UNLOCK_VARIABLE,
     Settings,
-    needs_passphrase,
     open_device,
 )
 from blindmatch_simulations.testbed.deployment.folder import Deployment
@@ -61,7 +60,7 @@ def asked_passphrase() -> str:
 @contextmanager
 def opened(deployment: Deployment, name: str) -> Iterator[Device]:
     """The device called `name`; it is closed at the end."""
-    secret = asked_passphrase() if needs_passphrase(deployment, name) else None
+    secret = asked_passphrase() if Settings.read(deployment, name).options.passphrase else None
     device = open_device(deployment, name, secret).device
     try:
         yield device
@@ -102,11 +101,7 @@ def status(deployment: Deployment, name: NameArgument) -> Found:
         "log_distrust": held.log_distrust,
         **described_policies(settings),
         "adopted": None if held.adopted is None else _described_epoch(held.adopted),
-        "evidence": [
-            {"kind": one.kind, "epoch": one.epoch, "words": one.words, "seen": moment(one.found_at_ms)}
-            | {"shown": one.shown.hex(), "held": one.held.hex()}
-            for one in held.evidence
-        ],
+        "evidence": [_described_evidence(one) for one in held.evidence],
         "reports": [_described_report(one) for one in held.reports],
         "complaints": [described_complaint(one) for one in held.complaints],
     }
@@ -174,6 +169,11 @@ def _described_epoch(one: Adopted) -> dict[str, Any]:
     until = moment(1000 * manifest.valid_until)
     held = {"epoch": manifest.epoch, "manifest": manifest.digest.hex(), "valid_until": until}
     return held | {"fault": one.fault}
+
+
+def _described_evidence(one: Evidence) -> dict[str, Any]:
+    told = {"kind": str(one.kind), "epoch": one.epoch, "words": one.words, "seen": moment(one.found_at_ms)}
+    return told | {"shown": one.shown.hex(), "held": one.held.hex()}
 
 
 def described_complaint(one: Complaint) -> dict[str, Any]:

@@ -135,30 +135,15 @@ class ProofError(BlindmatchError):
     """A file is neither evidence nor a proof, or a file that belongs to it is missing."""
 
 
-def is_of_log(file: Path) -> bool:
-    """Whether a file is a log's proof or evidence, by its first bytes."""
-    return _bytes_of(file).startswith((HEADER.encode(), b"{"))
-
-
 def verify_of_log(file: Path, policy: Path | None, key: ReadKey, at: datetime | None, days: int) -> Found:
-    """Verify a log's proof of `epoch.leaf` beside it, or evidence; exit code 1 if it does not hold.
-
-    A split view: two histories that one log signed, with the witnesses that cosigned both and, of two leaves,
-    whose doing they are. A proof: that an epoch is the newest leaf of a log, signed by the curator and
-    cosigned by a quorum. Beside these the curator's key is read, and nobody is asked.
-    """
+    """Verify a log's proof of `epoch.leaf` beside it, or its evidence of a split view: two histories that it
+    signed, with the witnesses that cosigned both and, of two leaves, whose doing they are."""
     raw, held = _bytes_of(file), _policy(policy)
     if raw.startswith(HEADER.encode()):
         result = _proven(file, EpochPolicy(held, days * DAY_S), key(), at)
     else:
         result = _split(raw, held, key)
     return found(file.name, result, code=exit_codes.OK if result["verified"] else exit_codes.WRONG)
-
-
-def verify_newest(file: Path, policy: Path, key: ReadKey, at: datetime | None, days: int) -> Verdict:
-    """Whether `verify_of_log` finds that the epoch of a log's proof is the newest one."""
-    result = _proven(file, EpochPolicy(_policy(policy), days * DAY_S), key(), at)
-    return Passed() if result["verified"] else Failed(result["why"])
 
 
 @app.command("export")
@@ -273,7 +258,7 @@ def verify(
     def key() -> bytes:
         return read_key(curator) if curator else Deployment.open(home_from(home)).curator_public_key()
 
-    if is_of_log(file):
+    if _bytes_of(file).startswith((HEADER.encode(), b"{")):  # a log's proof, or its evidence
         return verify_of_log(file, policy, key, at, days)
     deployment = Deployment.open(home_from(home))
     proof = _decoded(file, AbsenceProof.decode, "proof of absence")
@@ -282,7 +267,9 @@ def verify(
     item = None if picture is None else Picture.from_bytes(picture.read_bytes())
     verdicts = _verified(proof, publication, key(), item)
     if policy is not None:
-        verdicts["logged"] = verify_newest(publication.folder / PROOF, policy, key, at, days)
+        pinned = EpochPolicy(_policy(policy), days * DAY_S)
+        logged = _proven(publication.folder / PROOF, pinned, key(), at)
+        verdicts["logged"] = Passed() if logged["verified"] else Failed(logged["why"])
     return judged("absence", {"design": manifest.design, "epoch": manifest.epoch}, verdicts)
 
 

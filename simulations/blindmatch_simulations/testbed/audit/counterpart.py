@@ -4,6 +4,7 @@ to run them with: they agree on what is declared to a party, and differ elsewher
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from blindmatch_protocol.codec import Message, decode_any
 from blindmatch_protocol.codec.randomness import Randomness, Recording
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Fact, Item
+from blindmatch_protocol.contract.design import told
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -84,14 +86,14 @@ class Forge(Redacted, Struct, frozen=True):
     @classmethod
     def of(cls, declared: Declared, picture: Item) -> Forge:
         """Try the pixels, then each bit and the quality."""
-        item, told = Forged.of(picture), declared.of(picture)
+        item, mine = Forged.of(picture), declared.of(picture)
         inverted = replace(item, pixels=255 - item.pixels, luminance=np.float32(255) - item.luminance)
-        if declared.of(inverted) != told:
+        if declared.of(inverted) != mine:
             return cls(declared, item, np.zeros(HASH_BITS, np.bool_), False, False, False)
-        free = [declared.of(_flipped(item, [at])) == told for at in range(HASH_BITS)]
+        free = [declared.of(_flipped(item, [at])) == mine for at in range(HASH_BITS)]
         other = replace(item, quality=50 + (item.quality + 1) % 50)
         larger = _shaped(item, (2 * item.pixels.shape[0], 2 * item.pixels.shape[1]))
-        shape, quality = declared.of(larger) == told, declared.of(other) == told
+        shape, quality = declared.of(larger) == mine, declared.of(other) == mine
         return cls(declared, item, np.array(free, np.bool_), True, shape, quality)
 
     def items(self, sources: Iterator[Item]) -> Iterator[Forged]:
@@ -139,7 +141,9 @@ def _flat(value: object) -> bytes:
         case bytes() | bytearray() | memoryview():
             return bytes(value)
         case str():
-            return value.encode() + b"\0" + _hex(value)
+            with suppress(ValueError):
+                return value.encode() + b"\0" + bytes.fromhex(value)
+            return value.encode() + b"\0"
         case bool():
             return bytes([value])
         case int():
@@ -151,13 +155,6 @@ def _flat(value: object) -> bytes:
             return b"".join(map(_flat, value))
         case _:
             return repr(value).encode()
-
-
-def _hex(value: str) -> bytes:
-    try:
-        return bytes.fromhex(value)
-    except ValueError:
-        return b""
 
 
 def _bits(value: bytes) -> npt.NDArray[np.uint8]:
@@ -193,6 +190,10 @@ class Counterpart(Redacted, Struct, frozen=True):
     def of(cls, deployed: Deployed, rng: Randomness) -> Counterpart:
         design, setup = deployed.design, deployed.setup
         return cls(design, setup, deployed.states, deployed.build.entries, rng, enrolments=deployed.held)
+
+    def declared(self, party: bm.Party) -> Declared:
+        """What is declared to `party` alone as a semi-honest adversary."""
+        return Declared(told(self.design, frozenset({party}), bm.Adversary.SEMI_HONEST), self.setup)
 
     def answer(self, role: bm.Role, body: Message) -> Message:
         """The role's reply to one body; raises the `ProtocolError` it answers with."""
@@ -257,16 +258,6 @@ class Comparison(Struct, frozen=True):
         return self.decoys > 0 and not self.reason
 
 
-def declared_facts(design: bm.AnyDesign, party: bm.Party) -> list[bm.Fact]:
-    """Facts declared to `party` alone as a semi-honest adversary."""
-    return [
-        fact
-        for leak in design.leakage()
-        if leak.parties == {party} and leak.adversary is bm.Adversary.SEMI_HONEST
-        for fact in leak.facts
-    ]
-
-
 def outcome_of(counterpart: Counterpart, item: bm.Item) -> bool:
     """Does `item` match the list, by the plaintext oracle?"""
     return bool(counterpart.design.info.relation.holds(item, counterpart.entries).any())
@@ -286,7 +277,7 @@ class DecoyFinder:
 
         Half of them match as `item` does and half do not, unless the servers may learn which do.
         """
-        declared = Declared(declared_facts(self.counterpart.design, party), self.counterpart.setup)
+        declared = self.counterpart.declared(party)
         mine = self._telling(declared, party, item)
         others = [one for one in self._pool if one is not item]
         chosen = self._balanced(item, (o for o in others if self._telling(declared, party, o) == mine))

@@ -23,7 +23,7 @@ from blindmatch_protocol.messages.sealed_message import SealedMessage
 from google.protobuf.message import Message as Wire
 from msgspec import Struct
 
-from blindmatch_simulations.testbed.audit.counterpart import Counterpart, Declared, declared_facts
+from blindmatch_simulations.testbed.audit.counterpart import Counterpart
 from blindmatch_simulations.testbed.audit.records import REQUESTS, Evidence, Finding, found, name_of
 
 CLEAR: Final = 4
@@ -100,7 +100,7 @@ def scan(counterpart: Counterpart, evidence: Evidence) -> Iterator[Finding]:
 def dictionary_for(
     counterpart: Counterpart, party: Party, items: Mapping[int, Item], files: Mapping[int, bytes]
 ) -> Dictionary:
-    declared = Declared(declared_facts(counterpart.design, party), counterpart.setup)
+    declared = counterpart.declared(party)
     return Dictionary.of((item, files.get(n, b""), declared.shows(item)) for n, item in items.items())
 
 

@@ -183,14 +183,10 @@ def update(
     progress: bm.Progress = bm.no_progress,
     days: int = VALID_DAYS,
 ) -> published.Publication:
-    """Sign and publish the epoch after the current one as what leads from list `previous` to `entries`.
-
-    Raises:
-        ListError: if the current epoch was not built from `previous`, or `entries` not made from it.
-        DesignError: if the design cannot be updated, or a full set is due.
-        PublicationError: if there is no epoch yet, or another build runs.
-        StateError: if the curator's key is not here.
-    """
+    """Sign and publish the epoch after the current one as what leads from list `previous` to `entries`;
+    `ListError` if the current epoch was not built from `previous`, or `entries` not made from it;
+    `DesignError` if the design cannot be updated, or a full set is due; `PublicationError` if there is no
+    epoch yet, or another build runs; `StateError` if the curator's key is not here."""
     folder = deployment.published(design.info.name)
     current = published.open_publication(folder)
     change = diff(previous, entries)

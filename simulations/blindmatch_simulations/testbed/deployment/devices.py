@@ -262,11 +262,6 @@ def existing(deployment: Deployment, name: str) -> Path:
     return folder
 
 
-def needs_passphrase(deployment: Deployment, name: str) -> bool:
-    """Is the device called `name` locked with a passphrase? `StoreError` if there is none."""
-    return Settings.read(deployment, name).options.passphrase
-
-
 def create_or_open_device(
     deployment: Deployment,
     name: str,

@@ -233,21 +233,17 @@ def _certificate(deployment: Deployment, identity: Identity, folder: Path, now: 
         held = Credentials.read(folder, identity.slug)
         held.check()
         certificate = x509.load_pem_x509_certificate(held.certificate)
-        named, revoked = _uri(certificate), _is_revoked(deployment, certificate, held.root)
+        named, revoked = _uri(certificate), frozenset[int]()
+        if deployment.revoked.exists():  # the machines of devices and operators have no list
+            revoked = RevocationList.read(deployment.revoked, held.root).serials
     except (BlindmatchError, ValueError, x509.ExtensionNotFound) as error:
         told = str(error).replace(f"{deployment.home}/", "")
         return Finding(check, Status.WRONG, told, remedy)
     if named != identity.uri:
         return Finding(check, Status.WRONG, f"it is of {named}, not of {identity.uri}", remedy)
-    if revoked:
+    if certificate.serial_number in revoked:
         return Finding(check, Status.WRONG, "it is revoked: servers refuse it", remedy)
     return _dates(check, certificate, now, remedy)
-
-
-def _is_revoked(deployment: Deployment, certificate: x509.Certificate, root: bytes) -> bool:
-    """By the list here, which the machines of devices and operators do not have."""
-    held = deployment.revoked.exists()
-    return held and certificate.serial_number in RevocationList.read(deployment.revoked, root).serials
 
 
 def _dates(check: str, certificate: x509.Certificate, now: datetime, remedy: str) -> Finding:

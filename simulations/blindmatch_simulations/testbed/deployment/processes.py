@@ -292,12 +292,10 @@ def check_alive(servers: Sequence[ServerProcess]) -> None:
     for server in servers:
         code = server.process.poll()
         if code is not None:
-            end = f"ended with exit code {code}: {_tail(server)}" if code >= 0 else _killed(-code)
+            end = f"ended with exit code {code}: {_tail(server)}" if code >= 0 else f"ended by signal {-code}"
+            if -code in set(Signals):
+                end = f"was killed by {Signals(-code).name}"
             raise ProcessError(f"{server.party.server} {end}", code)
-
-
-def _killed(signal: int) -> str:
-    return f"was killed by {Signals(signal).name}" if signal in set(Signals) else f"ended by signal {signal}"
 
 
 def _start(

@@ -86,8 +86,13 @@ def operators(deployment: Deployment) -> Mapping[Party, str]:
 
 def collusions(info: Info, operators: Mapping[Party, str]) -> list[str]:
     """What one operator of several parties could put together; a party without an operator is its own."""
+    apart = {
+        f"{_listed(roles)} must not collude": {info.roles[role] for role in roles} for roles in info.apart
+    }
+    for role, carrier in info.forwarded.items():
+        apart[f"{role} must not learn who asks"] = {carrier, info.roles[role]}
     found = []
-    for why, parties in _separate(info):
+    for why, parties in apart.items():
         by: dict[str, list[str]] = {}
         for party in sorted(parties):
             by.setdefault(operators.get(party, f"={party}"), []).append(party.server)
@@ -108,13 +113,6 @@ def check_apart(deployment: Deployment, info: Info, allowed: bool) -> None:
             f"{'; '.join(found)}; make a deployment with certs init --operator NAME=OPERATOR, or say "
             "--allow-collusion"
         )
-
-
-def _separate(info: Info) -> Iterator[tuple[str, frozenset[Party]]]:
-    for roles in info.apart:
-        yield f"{_listed(roles)} must not collude", frozenset(info.roles[role] for role in roles)
-    for role, carrier in info.forwarded.items():
-        yield f"{role} must not learn who asks", frozenset({carrier, info.roles[role]})
 
 
 def _listed(names: Iterable[str]) -> str:

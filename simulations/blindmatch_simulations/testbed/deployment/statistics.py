@@ -143,7 +143,8 @@ def log_months(deployment: Deployment, first: Month, now: datetime) -> list[Mont
     log = read_log(deployment)
     if log is None:
         raise LogError("there is no log: blindmatch log init makes one")
-    month = _first(deployment) or first
+    begun = sorted(path.stem for path in _folder(deployment).glob(f"????-??{_LEAF}"))
+    month = Month(*map(int, begun[0].split("-"))) if begun else first
     done: list[Month] = []
     while month.following.began_ms <= now.timestamp() * 1000:
         done.append(month)
@@ -159,11 +160,6 @@ def log_months(deployment: Deployment, first: Month, now: datetime) -> list[Mont
 
 def _folder(deployment: Deployment) -> Path:
     return deployment.server(Party.CENTRE) / "counts"
-
-
-def _first(deployment: Deployment) -> Month | None:
-    names = sorted(path.stem for path in _folder(deployment).glob(f"????-??{_LEAF}"))
-    return Month(*map(int, names[0].split("-"))) if names else None
 
 
 def _prove(deployment: Deployment, log: TransparencyLog, month: Month, index: int, leaf: bytes) -> None:

@@ -24,9 +24,6 @@ class Publish(_Operation, frozen=True, tag="publish"):
     """Publish the next epoch: a list of `random` random hashes and those of the `listed` picture files.
 
     The centre is taught the list. Servers that run are stopped and started, so that they serve it at once.
-
-    Attributes:
-        random: random hashes beside them.
     """
 
     listed: tuple[bytes, ...] = ()

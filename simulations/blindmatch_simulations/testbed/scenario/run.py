@@ -320,11 +320,7 @@ def play(
     threads: bool = False,
 ) -> Iterator[Event]:
     """Play `operations`, each as its event is asked for; one that fails is an event too; `ScenarioError` if a
-    bound is reached with operations left, or at what is no operation.
-
-    Args:
-        bounds: how much of it, and for how long.
-    """
+    bound is reached with operations left, or at what is no operation."""
     bounds = bounds or Bounds()
     until = time.monotonic() + bounds.seconds
     events: list[Event] = []
