@@ -17,11 +17,11 @@ from blindmatch_server.centre.assessment import Check
 from blindmatch_server.centre.keys import PUBLIC_KEY, CentreKeys
 from blindmatch_server.centre.service import CentreConfig, open_centre
 from blindmatch_server.centre.vouchers import Vouchers
+from blindmatch_server.hosting import exit_codes
 from blindmatch_server.hosting.authority import Identity
 from blindmatch_server.hosting.serving import serve
 from blindmatch_server.matching.ledger import CentreAddress, MatcherStore
 from blindmatch_server.matching.service import MatchingConfig, open_matching
-from blindmatch_server.storage import errors as exit_codes
 from blindmatch_server.storage.errors import StateError
 from blindmatch_server.storage.files import read_key
 from msgspec.structs import replace

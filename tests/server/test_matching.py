@@ -15,6 +15,7 @@ from blindmatch_protocol.contract import Party, SetParameters, batches_of
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
 from blindmatch_server.epochs.building import Publishing, publish_epoch
 from blindmatch_server.epochs.signing import CuratorKey
+from blindmatch_server.hosting import exit_codes
 from blindmatch_server.hosting.limits import Rate
 from blindmatch_server.hosting.serving import serve
 from blindmatch_server.matching.answering import MatchingLimits
@@ -22,7 +23,6 @@ from blindmatch_server.matching.epochs import EpochSource, PublishedSource
 from blindmatch_server.matching.ledger import MatcherStore
 from blindmatch_server.matching.service import MatchingConfig, open_matching
 from blindmatch_server.relay.service import RelayConfig, open_services
-from blindmatch_server.storage import errors as exit_codes
 from blindmatch_server.storage.batching import FairQueue
 from support.held_source import HeldSource
 from support.signed import CURATOR, SIGNER

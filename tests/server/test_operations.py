@@ -18,10 +18,10 @@ import grpc.aio
 import pytest
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.hosting import exit_codes
 from blindmatch_server.hosting.authority import Identity
 from blindmatch_server.hosting.endpoint import ServerContext, Service
 from blindmatch_server.hosting.serving import running
-from blindmatch_server.storage import errors as exit_codes
 from blindmatch_server.storage.batching import Batcher
 from blindmatch_server.storage.errors import PortTakenError, QuotaError, UnavailableError
 from grpc_health.v1 import health_pb2

@@ -19,11 +19,11 @@ import pytest
 from blindmatch_protocol.codec.errors import DesignError, EpochMismatchError, ProtocolError
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as wire
+from blindmatch_server.hosting import exit_codes
 from blindmatch_server.hosting.authority import Authority, AuthorityError, Credentials, Identity, Kind
 from blindmatch_server.hosting.certificates import RevocationList
 from blindmatch_server.hosting.endpoint import DEVICES, OPERATORS, Call, Method, ServerContext, Service
 from blindmatch_server.hosting.serving import handlers_of, running, serve
-from blindmatch_server.storage import errors as exit_codes
 from blindmatch_server.storage.errors import PortTakenError
 from blindmatch_server.storage.files import replace_file
 from cryptography import x509

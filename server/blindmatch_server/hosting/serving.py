@@ -26,6 +26,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from msgspec import Struct
 from msgspec.structs import replace
 
+from blindmatch_server.hosting import exit_codes
 from blindmatch_server.hosting.authority import Credentials
 from blindmatch_server.hosting.calls import REFUSALS, Endpoint, LineEndpoint
 from blindmatch_server.hosting.certificates import Revocations
@@ -43,7 +44,6 @@ from blindmatch_server.hosting.endpoint import (
 from blindmatch_server.hosting.event_log import Clock, EventLog, Sink, standard_error, system_clock
 from blindmatch_server.hosting.limits import LeastPace, Places, TokenBuckets
 from blindmatch_server.hosting.metrics import Audit, Metrics
-from blindmatch_server.storage import errors
 from blindmatch_server.storage.errors import NotFoundError, PortTakenError, StateError
 
 
@@ -123,22 +123,22 @@ class Running(Struct, frozen=True):
 
 
 def serve(name: str, listen: Listen, open_services: OpenServices) -> int:
-    """Run a server until SIGTERM or SIGINT; an exit code of `storage.errors`."""
+    """Run a server until SIGTERM or SIGINT; one of `exit_codes`."""
     log = EventLog(name, listen.sink, listen.clock)
     try:
         return asyncio.run(_until_signal(name, listen, open_services))
     except PortTakenError as error:
         log.write("stopped", reason=str(error))
-        return errors.PORT_TAKEN
+        return exit_codes.PORT_TAKEN
     except BlindmatchError as error:
         log.write("stopped", reason=str(error))
-        return errors.BAD_STATE
+        return exit_codes.BAD_STATE
     except OSError as error:
         log.write("stopped", reason=f"{Path(str(error.filename or '')).name}: {error.strerror}")
-        return errors.BAD_STATE
+        return exit_codes.BAD_STATE
     except Exception as error:
         log.failure("stopped", error)
-        return errors.FAILED
+        return exit_codes.FAILED
 
 
 async def _until_signal(name: str, listen: Listen, open_services: OpenServices) -> int:
@@ -156,7 +156,7 @@ async def _until_signal(name: str, listen: Listen, open_services: OpenServices) 
         began = time.monotonic()
         server.context.log.write("draining")
     timed_out = time.monotonic() - began > listen.grace_seconds
-    return errors.DRAIN_TIMED_OUT if timed_out else errors.OK
+    return exit_codes.DRAIN_TIMED_OUT if timed_out else exit_codes.OK
 
 
 def _watch_end(loop: asyncio.AbstractEventLoop, descriptor: int, stop: asyncio.Event) -> None:

@@ -1,26 +1,15 @@
-"""Errors of the server room, whose texts may be shown to whoever caused them; exit codes of every server.
+"""Errors of the server room; each text may be shown to whoever caused it.
 
 BlindmatchError
 |-- RefusedError        a call is refused with a gRPC status
 |   |-- NotFoundError, ConflictError, QuotaError, OutOfRangeError, ForbiddenError, ...
-|-- StateError          a file the service needs is missing or bad    -> BAD_STATE
-|-- PortTakenError      the address cannot be bound                   -> PORT_TAKEN
+|-- StateError          a file the service needs is missing or bad    -> exit code 4
+|-- PortTakenError      the address cannot be bound                   -> exit code 3
 """
 
 from __future__ import annotations
 
-from typing import Final
-
 from blindmatch_protocol.codec.errors import BlindmatchError
-
-OK: Final = 0
-"""Drained cleanly after SIGTERM or SIGINT."""
-FAILED: Final = 1
-"""Stopped by an error nobody foresaw; the log names its type and place."""
-PORT_TAKEN: Final = 3
-BAD_STATE: Final = 4
-DRAIN_TIMED_OUT: Final = 5
-"""Calls were still running when the grace period ended and were cut off."""
 
 
 class RefusedError(BlindmatchError):

@@ -1,21 +1,20 @@
-"""Exit codes of the command; part of its interface, so they do not change their meaning (docs/walk.md).
-
-Servers end with them, too: `blindmatch_server.storage.errors`, which no list of commands needs to load.
-"""
+"""Exit codes of the command; part of its interface, so they do not change their meaning (docs/walk.md)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from blindmatch_server.hosting import exit_codes as server_codes
+
 if TYPE_CHECKING:
     from blindmatch_protocol.codec.errors import BlindmatchError
 
-OK: Final = 0
-WRONG: Final = 1
+OK: Final = server_codes.OK
+WRONG: Final = server_codes.FAILED
 USAGE: Final = 2
-PORT_TAKEN: Final = 3
-BAD_STATE: Final = 4
-DRAIN_TIMED_OUT: Final = 5
+PORT_TAKEN: Final = server_codes.PORT_TAKEN
+BAD_STATE: Final = server_codes.BAD_STATE
+DRAIN_TIMED_OUT: Final = server_codes.DRAIN_TIMED_OUT
 REFUSED_INPUT: Final = 6
 UNREACHABLE: Final = 7
 INTERRUPTED: Final = 130
