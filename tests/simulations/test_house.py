@@ -37,8 +37,8 @@ MOVED: Final = (
     "tests/support/vector_replay.py",
 )
 """What the product had once, and counts as if it still did."""
-LINES: Final = 88_410
-FILES: Final = 442
+LINES: Final = 88_414
+FILES: Final = 443
 """Of the product, without stubs; never higher."""
 
 
