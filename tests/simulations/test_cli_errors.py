@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from blindmatch_protocol.contract import Party
-from blindmatch_server.storage import errors
 from blindmatch_simulations import cli
 from blindmatch_simulations.cli import app, exit_codes
 from blindmatch_simulations.cli.app import run
@@ -107,12 +106,6 @@ def test_ctrl_c_while_a_command_is_loaded_ends_without_a_traceback(
         cli.main()
     assert left.value.code == exit_codes.INTERRUPTED
     assert capsys.readouterr().err.split() == ["interrupted"] * 2
-
-
-def test_servers_end_with_the_codes_of_the_command() -> None:
-    for name in ("OK", "PORT_TAKEN", "BAD_STATE", "DRAIN_TIMED_OUT"):
-        assert getattr(exit_codes, name) == getattr(errors, name)
-    assert exit_codes.WRONG == errors.FAILED
 
 
 def test_the_list_of_commands_loads_none_of_them() -> None:
