@@ -241,11 +241,10 @@ class NoteSigner(Redacted, Struct, frozen=True):
     def sign(self, text: str, now: int = 0) -> NoteSignature:
         """Sign the text of a checkpoint; a cosignature says it was the largest at `now`, Unix seconds."""
         if self.key.kind == ED25519:
-            return self._line(self._secret.sign(text.encode()).signature)
-        signed = self._secret.sign(_cosigned(text, now)).signature
-        return self._line(now.to_bytes(TIME_BYTES, "big") + signed)
-
-    def _line(self, signature: bytes) -> NoteSignature:
+            signature = self._secret.sign(text.encode()).signature
+        else:
+            signed = self._secret.sign(_cosigned(text, now)).signature
+            signature = now.to_bytes(TIME_BYTES, "big") + signed
         return NoteSignature(self.key.name, self.key.id, signature)
 
 

@@ -13,6 +13,7 @@ pictures, random lists.
 """
 
 from blindmatch_protocol.codec.errors import BlindmatchError
+from blindmatch_simulations.evaluation.assess.results import figures
 from blindmatch_simulations.testbed.deployment.registry import all_designs as designs
 from blindmatch_simulations.testbed.deployment.registry import load_design
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME as edits  # noqa: N811 - a mapping
@@ -27,7 +28,6 @@ from blindmatch.playing import (
     assess,
     attack,
     conformance,
-    figures,
     frame,
     load_results,
     play,

@@ -15,7 +15,7 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import rows
 from blindmatch_simulations.evaluation.assess.plan import QUICK, plan_text
-from blindmatch_simulations.evaluation.assess.results import AnyResults, Results, figures, results_in, rows_of
+from blindmatch_simulations.evaluation.assess.results import AnyResults, Results, results_in, rows_of
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import read
 from blindmatch_simulations.testbed.audit import Audit, Evidence, audit_device
@@ -140,9 +140,6 @@ def _row(event: Event) -> dict[str, Any]:
         "cpu_ms": None if cost is None else cost.cpu_ms,
     }
     return found | {f"{purpose}_up": 0 if cost is None else cost.up(purpose) for purpose in Purpose}
-
-
-__all__ = ["FramesError", "figures", "frame", "load_results", "table"]
 
 
 class FramesError(BlindmatchError):

@@ -123,13 +123,13 @@ def _rounds(meter: Meter, scene: Scene, hostile: Workers, kind: str, flood: Floo
 
 
 def _round(meter: Meter, scene: Scene, hostile: Workers, kind: str) -> Round:
-    with meter.around(cores()) as around:
+    with meter.around(cores()) as runs:
         quiet = scene.order()
         _result(hostile, begin, kind)
         attacked = scene.order()
         seconds, outcomes = _result(hostile, stop)
         time.sleep(REST_S)
-    return Round(quiet, attacked, around.runs[0], seconds, outcomes)
+    return Round(quiet, attacked, runs[0], seconds, outcomes)
 
 
 def _record_quiet(meter: Meter, scene: Scene, rounds: Sequence[Round]) -> None:

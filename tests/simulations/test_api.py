@@ -15,7 +15,7 @@ from blindmatch_protocol.codec.errors import DesignError, PictureError
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_simulations.measure.results import Results as File
 from blindmatch_simulations.measure.results import ResultsError, encode, results
-from blindmatch_simulations.measure.row import BenchRow, bench_row
+from blindmatch_simulations.measure.row import BenchRow, Kind, bench_row
 from blindmatch_simulations.testbed.audit import Undeclared
 from blindmatch_simulations.testbed.scenario.operations import ScenarioError
 from blindmatch_simulations.testbed.scenario.recording import RecordingError
@@ -198,8 +198,8 @@ def test_an_audit_is_of_one_epoch() -> None:
 
 def test_results_are_flat_rows_and_an_edited_file_is_none(tmp_path: Path) -> None:
     rows = [
-        bench_row("a/b", "a", "", {"entries": 4}, {"mib": 1.5}),
-        bench_row("c/d", "c", "", {}, {}, why="no peer"),
+        bench_row("a/b", Kind("a"), {"entries": 4}, {"mib": 1.5}),
+        bench_row("c/d", Kind("c"), {}, {}, why="no peer"),
     ]
     path = tmp_path / "bench.json"
     path.write_bytes(encode(results(File[BenchRow], "blindmatch bench", {}, rows)))

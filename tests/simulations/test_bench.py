@@ -32,7 +32,7 @@ from blindmatch_simulations.measure.processes import (
     tree_cpu_seconds,
 )
 from blindmatch_simulations.measure.results import Results, Status, encode, results
-from blindmatch_simulations.measure.row import CATALOGUE, FIGURES, BenchRow, Target, Verdict, bench_row
+from blindmatch_simulations.measure.row import CATALOGUE, FIGURES, BenchRow, Kind, Target, Verdict, bench_row
 from blindmatch_simulations.measure.yardstick import (
     Cost,
     Reading,
@@ -133,7 +133,7 @@ def test_a_percentile_is_one_of_the_values() -> None:
 def a_row(
     figures: dict[str, float], target: Target | None, runs: list[Run] | None = None, **with_: int
 ) -> BenchRow:
-    return bench_row("a/b", "a", "", with_, figures, conditions(runs) if runs else None, target)
+    return bench_row("a/b", Kind("a", "", target), with_, figures, conditions(runs) if runs else None)
 
 
 def test_a_target_is_met_or_missed_at_the_size_it_is_for() -> None:
@@ -220,7 +220,8 @@ def test_the_meter_runs_at_least_once_and_stops_when_its_time_is_up() -> None:
     ],
 )
 def test_a_target_between_the_runs_of_a_row_is_unsure(runs: tuple[float, float], verdict: Verdict) -> None:
-    made = bench_row("import/pdq-lines", "", "", {}, {"cpu_us": sum(runs) / 2}, None, Target("cpu_us", 5.0))
+    kind = Kind("", "", Target("cpu_us", 5.0))
+    made = bench_row("import/pdq-lines", kind, {}, {"cpu_us": sum(runs) / 2})
     found = made.spread([{"cpu_us": one} for one in runs])
     assert found.verdict is verdict
     assert (found.figures["cpu_us"].low, found.figures["cpu_us"].high) == (min(runs), max(runs))

@@ -35,6 +35,7 @@ from blindmatch_protocol.contract import EntryBatch, Info
 from blindmatch_protocol.contract.publishing import Writer
 from blindmatch_protocol.contract.steps import SIGNATURE_BYTES
 from blindmatch_protocol.crypto.ed25519 import is_signature
+from blindmatch_protocol.group.rows import cut
 from blindmatch_protocol.messages.epoch_manifest import NAME_MOST
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from blindmatch_protocol.setfile.files import root_of
@@ -247,11 +248,8 @@ def leaf_of(entry_hash: bytes, entry_id: int, salt: bytes) -> bytes:
 
 
 def leaves_of(entries: EntryBatch) -> list[bytes]:
-    columns = (entries.hashes.tobytes(), entries.ids.tolist(), entries.salts.tobytes())
-    hashes, ids, salts = columns
-    return [
-        leaf_of(hashes[32 * n : 32 * n + 32], ids[n], salts[16 * n : 16 * n + 16]) for n in range(len(ids))
-    ]
+    rows = zip(cut(entries.hashes), entries.ids.tolist(), cut(entries.salts), strict=True)
+    return [leaf_of(*row) for row in rows]
 
 
 def batch_of(action: Action, epochs: tuple[int, int], leaves: Iterable[bytes]) -> Batch:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from blindmatch_protocol.codec.errors import DesignError, SetFileError
-from blindmatch_protocol.contract import Buffers, Progress, Workspace
+from blindmatch_protocol.contract import Buffers, EntrySource, Progress, Workspace
 from blindmatch_protocol.contract.declaration import Parameter
 from blindmatch_protocol.contract.steps import MOST_SIGNATURES
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
@@ -119,13 +119,16 @@ def check_kinds(name: str, file: SetFile, many: frozenset[int], *once: int) -> N
 # --- writing -------------------------------------------------------------------------------------
 
 
-def checked_ids(removes: Sequence[int]) -> npt.NDArray[np.uint64]:
-    """Ids to remove, ascending; `DesignError` if one is no id, or is named twice."""
+def checked_ids(adds: EntrySource, removes: Sequence[int]) -> npt.NDArray[np.uint64]:
+    """Ids to remove, ascending; `DesignError` if one is no id, or is named twice, or if there are none, and
+    no entries to add."""
     if any(not 0 <= number < 1 << 64 for number in removes):
         raise DesignError("an entry id is an unsigned integer of 64 bits")
     ids = np.unique(np.array(removes, np.uint64))
     if len(ids) != len(removes):
         raise DesignError("an id to remove is named twice")
+    if not len(adds) and not len(ids):
+        raise DesignError("an update must add or remove an entry")
     return ids
 
 

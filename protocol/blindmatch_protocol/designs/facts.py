@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 from blindmatch_protocol.contract.declaration import Adversary, Fact, Leak, Party, Severity, Shows, Topic
 from blindmatch_protocol.contract.relation import Item
@@ -48,6 +48,12 @@ EPOCH: Final = Fact(
 )
 SET_SIZE: Final = Fact(
     "set_size", "the number of entries of the set", Severity.SIZES, lambda item, setup: setup.entries
+)
+QUERY_COUNT: Final = Fact(
+    "query_count",
+    "the number of blinded elements in a request, the same for every picture",
+    Severity.SIZES,
+    lambda item, setup: setup.count,
 )
 DELTA_SIZES: Final = Fact(
     "delta_sizes",
@@ -98,12 +104,6 @@ CHOSEN_MATCHES: Final = Fact(
 def leaks(coalition: Iterable[Party], *facts: Fact) -> tuple[Leak, ...]:
     """`facts` told to these parties, whatever they do."""
     return tuple(Leak(frozenset(coalition), adversary, facts) for adversary in Adversary)
-
-
-def query_count(of_setup: Callable[[Any], int]) -> Fact:
-    """How many blinded elements a request has, by the set-up."""
-    words = "the number of blinded elements in a request, the same for every picture"
-    return Fact("query_count", words, Severity.SIZES, lambda item, setup: of_setup(setup))
 
 
 def any_hash(distance: int) -> Fact:

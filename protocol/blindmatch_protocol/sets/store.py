@@ -183,11 +183,8 @@ class Store:
             raise SetFileError(f"store: {held} keys, not the {keys} that belong to the entries")
 
     def _opened(self, index: int) -> tuple[FuseMap, ...]:
-        if index not in self._maps:
-            self._maps[index] = self._open(index)
-        return self._maps[index]
-
-    def _open(self, index: int) -> tuple[FuseMap, ...]:
+        if index in self._maps:
+            return self._maps[index]
         content = self._file.section(KIND, index)
         keys = _read_header(bytes(content[: HEADER.size]), self._bits, self._words)
         if keys != self._file.row(KIND, index).items:
@@ -197,7 +194,8 @@ class Store:
         if left or bool(each) != bool(keys):
             raise SetFileError(f"store: shard {index} has no map for each word")
         parts = [body[at : at + each] for at in range(0, len(body), each)] if each else []
-        return tuple(open_map(part, keys) for part in parts)
+        self._maps[index] = tuple(open_map(part, keys) for part in parts)
+        return self._maps[index]
 
 
 def _read_header(raw: bytes, bits: int, words: int) -> int:

@@ -62,7 +62,7 @@ from blindmatch_simulations.evaluation.studies.evidence import differences
 from blindmatch_simulations.measure.cluster import completed, room
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.measure.results import Figure, Row, short
-from blindmatch_simulations.report import draw_briefing, draw_comparison, draw_report, print_sheet
+from blindmatch_simulations.report import draw_briefing, draw_report, print_sheet
 from blindmatch_simulations.report.page import failed
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, is_path, not_installed
 
@@ -359,7 +359,7 @@ def run_report(
     folder, (results, *others) = folders[0], map(check_folder, folders)
     paths = [draw_report(folder, results)]
     if others:
-        paths.append(draw_comparison(folder, [results, *others]))
+        paths.append(draw_report(folder, results, *others))
     if sheet:
         paths.append(print_sheet(folder))
     if briefing:

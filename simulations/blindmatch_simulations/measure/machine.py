@@ -40,10 +40,12 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 def machine() -> Machine:
     """The one this process runs on."""
+    import psutil
+
     return Machine(
         processor=_processor(),
         cores=cores(),
-        memory_mib=_memory_mib(),
+        memory_mib=psutil.virtual_memory().total >> 20,
         system=f"{platform.system()} {platform.release()}",
         python=f"{platform.python_implementation()} {platform.python_version()}",
         packages={name: found for name in PACKAGES if (found := _version(name))},
@@ -61,13 +63,6 @@ def _processor() -> str:
         if name.strip() == "model name":
             return value.strip()
     return platform.processor() or platform.machine()
-
-
-def _memory_mib() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    except (ValueError, OSError, AttributeError):
-        return 0
 
 
 def _version(package: str) -> str:

@@ -17,7 +17,6 @@ from blindmatch_simulations.measure.processes import in_own_process
 from blindmatch_simulations.measure.row import CATALOGUE, BenchRow, bench_row
 from blindmatch_simulations.measure.yardstick import (
     Cost,
-    Reading,
     Run,
     conditions,
     cost_figures,
@@ -40,21 +39,6 @@ def expect(holds: bool, words: str) -> None:
     """Raise `BenchError` with these words unless the result `holds`."""
     if not holds:
         raise BenchError(words)
-
-
-class Around(Struct):
-    """Readings around something that is measured by its own clocks; `run` when it is over."""
-
-    before: Reading
-    began: tuple[float, float]
-    run: Run | None = None
-
-    @property
-    def runs(self) -> list[Run]:
-        """The one run; `ValueError` if the block has not ended."""
-        if self.run is None:
-            raise ValueError("the block has not ended")
-        return [self.run]
 
 
 class Meter(Struct):
@@ -91,8 +75,17 @@ class Meter(Struct):
             repeat: it only computes: call it once without timing, and several times in a run if it is short.
         """
         progress = self.phase(CATALOGUE[row].what)
-        loops = _loops(task) if repeat else 1
-        runs = self.taken[row] = self._runs(lambda: _loop(task, loops), threads, repeat, progress)
+        loops = 1
+        if repeat:
+            task()  # which fills caches
+            once = max(timed(task).wall_s, 1e-7)
+            loops = min(MOST_LOOPS, max(1, round(LEAST_RUN_S / once)))
+
+        def run() -> None:
+            for _ in range(loops):
+                task()
+
+        runs = self.taken[row] = self._runs(run, threads, repeat, progress)
         figures = cost_figures(runs, count * loops)
         if threads > 1:
             parameters["threads"] = threads
@@ -101,13 +94,13 @@ class Meter(Struct):
         return self.rows[-1]
 
     @contextmanager
-    def around(self, threads: int = 1) -> Iterator[Around]:
-        """Readings of the yardstick before and after a block."""
-        before = reading(threads)
-        around = Around(before, (time.perf_counter(), time.process_time()))
-        yield around
-        cost = Cost(time.perf_counter() - around.began[0], time.process_time() - around.began[1])
-        around.run = Run(cost, before, reading(threads))
+    def around(self, threads: int = 1) -> Iterator[list[Run]]:
+        """Readings of the yardstick before and after a block; its one run is in the list once it is over."""
+        before, runs = reading(threads), list[Run]()
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield runs
+        cost = Cost(time.perf_counter() - wall, time.process_time() - cpu)
+        runs.append(Run(cost, before, reading(threads)))
 
     def record(
         self,
@@ -119,11 +112,8 @@ class Meter(Struct):
         **parameters: int | str,
     ) -> BenchRow:
         """Add a row whose figures were taken elsewhere; `runs` says under what conditions, `why` explains."""
-        kind = CATALOGUE[row]
-        around = conditions(runs) if runs else None
-        made = bench_row(
-            row, kind.what, kind.per, {**parameters, **self.marks}, figures, around, kind.target, why
-        )
+        around = None if runs is None else conditions(runs)
+        made = bench_row(row, CATALOGUE[row], {**parameters, **self.marks}, figures, around, why)
         self.rows.append(made)
         return made
 
@@ -147,9 +137,9 @@ class Meter(Struct):
         in_own_process(module, task, *arguments)
         found, runs = list[dict[str, Any]](), list[Run]()
         for _ in range(max(1, self.runs)):
-            with self.around() as around:
+            with self.around() as run:
                 found.append(in_own_process(module, task, *arguments))
-            runs += around.runs
+            runs += run
         return found, runs
 
     def _runs(
@@ -166,15 +156,3 @@ class Meter(Struct):
             progress(len(runs), self.runs)
         progress(len(runs), len(runs))
         return runs
-
-
-def _loops(task: Callable[[], object]) -> int:
-    """How often a run calls `task`; it is called before, which fills caches."""
-    task()
-    once = max(timed(task).wall_s, 1e-7)
-    return min(MOST_LOOPS, max(1, round(LEAST_RUN_S / once)))
-
-
-def _loop(task: Callable[[], object], loops: int) -> None:
-    for _ in range(loops):
-        task()

@@ -108,14 +108,20 @@ class BenchRow(Row, frozen=True, kw_only=True, tag="bench"):
         return made if len(set(map(target.holds, each))) == 1 else replace(made, verdict=Verdict.UNSURE)
 
 
+class Kind(Strict, frozen=True):
+    """A row's words, what times are for one of, e.g. ``entry``, and the target, if it has one."""
+
+    what: str
+    per: str = ""
+    target: Target | None = None
+
+
 def bench_row(
     id_: str,
-    what: str,
-    per: str,
+    kind: Kind,
     parameters: Mapping[str, int | str],
     figures: Mapping[str, float],
     conditions: Conditions | None = None,
-    target: Target | None = None,
     why: str = "",
 ) -> BenchRow:
     """A row with its status and its verdict; without figures it was not measured."""
@@ -123,15 +129,15 @@ def bench_row(
     status = Status.DISTURBED if disturbed else Status.MEASURED
     return BenchRow(
         id=id_,
-        what=what,
+        what=kind.what,
         status=status if figures else Status.NOT_MEASURED,
         parameters=dict(parameters),
         figures={name: Figure(significant(v), unit=FIGURES[name].unit) for name, v in figures.items()},
         conditions=conditions,
         why=why,
-        per=per,
-        target=target,
-        verdict=_verdict(parameters, figures, target, disturbed),
+        per=kind.per,
+        target=kind.target,
+        verdict=_verdict(parameters, figures, kind.target, disturbed),
     )
 
 
@@ -149,14 +155,6 @@ def _verdict(
     if disturbed:
         return Verdict.UNSURE
     return Verdict.MET if target.holds(figures) else Verdict.MISSED
-
-
-class Kind(Strict, frozen=True):
-    """A row's words, what times are for one of, e.g. ``entry``, and the target, if it has one."""
-
-    what: str
-    per: str = ""
-    target: Target | None = None
 
 
 CATALOGUE: Final[Mapping[str, Kind]] = {

@@ -135,10 +135,11 @@ SCRIPTS: Final = (
 """In this order; all but the last draw text from data, and know of no document."""
 
 
-def draw_report(folder: Path, results: Results) -> Path:
-    """Write ``report.html``; its path."""
-    write_whole(folder / REPORT, report(folder, [results]).encode())
-    return folder / REPORT
+def draw_report(folder: Path, *runs: Results) -> Path:
+    """Write ``report.html``, of several runs ``compare.html``; its path."""
+    page = folder / (COMPARISON if len(runs) > 1 else REPORT)
+    write_whole(page, report(folder, runs).encode())
+    return page
 
 
 def print_sheet(folder: Path) -> Path:
@@ -165,12 +166,6 @@ def print_sheet(folder: Path) -> Path:
             raise ReportError(f"{browser} printed nothing: exit code {done.returncode}")
         write_whole(paper, made.read_bytes())
     return paper
-
-
-def draw_comparison(folder: Path, runs: Sequence[Results]) -> Path:
-    """Write ``compare.html``, the page of several runs; its path."""
-    write_whole(folder / COMPARISON, report(folder, runs).encode())
-    return folder / COMPARISON
 
 
 def report(folder: Path, runs: Sequence[Results]) -> str:

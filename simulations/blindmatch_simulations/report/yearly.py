@@ -41,7 +41,8 @@ def inputs() -> list[Input]:
     """The inputs with their defaults; of `list`, 0 is the run's own."""
     year, rate, price = read_inputs(None), volumes()["fpr_perceptual"], volumes()["data_price"]
     accounts, sent, centre = year.accounts.number, year.activity.pictures_a_day, year.centre
-    files = year.material.files
+    files, modified = year.material.files, year.clients.modified
+    known = replace(files, value=round(files.value * accounts.value))
     each = f"{sent.value} for each of {accounts.value:,} accounts: {sent.source}"
     yearly = f"{YEAR} days of {sent.value}: {sent.source}"
     upper = f"{rate['source']}: the upper end of {rate['low']} to {rate['high']}"
@@ -66,17 +67,7 @@ def inputs() -> list[Input]:
             slide=(1e3, 1e8),
             short="list length",
         ),
-        replace(
-            _of_year(
-                "files",
-                "known files sent a year",
-                replace(files, value=round(files.value * accounts.value)),
-                0,
-                1e12,
-            ),
-            slide=(1e4, 1e9),
-            short="known files a year",
-        ),
+        _of_year("files", "known files sent a year", known, 0, 1e12, (1e4, 1e9), "known files a year"),
         Input(
             "errors",
             "false matches a picture; 0: as measured",
@@ -87,12 +78,10 @@ def inputs() -> list[Input]:
             slide=(1e-9, 0.1),
             short="false-match rate",
         ),
-        replace(
-            _of_year("modified", "share of sharers whose client never asks", year.clients.modified, 0, 1),
-            slide=(0, 1),
-            short="modified clients",
+        _of_year(
+            "modified", "share of sharers whose client never asks", modified, 0, 1, (0, 1), "modified clients"
         ),
-        replace(_of_year("staff", "reviewers", centre.staff, 1, 1e6), slide=(10, 500), short="reviewers"),
+        _of_year("staff", "reviewers", centre.staff, 1, 1e6, (10, 500), "reviewers"),
         Input(
             "design",
             "design of the year, by its place; the last: the literature's rate",
@@ -113,8 +102,17 @@ def inputs() -> list[Input]:
     ]
 
 
-def _of_year(ident: str, label: str, figure: Figure[Any], least: float, most: float) -> Input:
-    return Input(ident, label, figure.value, least, most, figure.source, figure.provenance)
+def _of_year(
+    ident: str,
+    label: str,
+    figure: Figure[Any],
+    least: float,
+    most: float,
+    slide: tuple[float, float] | None = None,
+    short: str = "",
+) -> Input:
+    value, source, provenance = figure.value, figure.source, figure.provenance
+    return Input(ident, label, value, least, most, source, provenance, slide, short)
 
 
 RENAMED: Final = {

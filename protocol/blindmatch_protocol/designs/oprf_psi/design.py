@@ -15,7 +15,7 @@ from msgspec import msgpack
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import SetFileError
-from blindmatch_protocol.contract import Label, WorkedOut, publishing
+from blindmatch_protocol.contract import Label, publishing
 from blindmatch_protocol.contract.publishing import begun
 from blindmatch_protocol.contract.steps import UNCONFIRMED_ID
 from blindmatch_protocol.crypto.dleq import Mode
@@ -26,6 +26,7 @@ from blindmatch_protocol.designs.voprf import MATCHER, Limits, PublicKeys, Voprf
 from blindmatch_protocol.designs.voprf.files import FileLayer, Job, ListBuild
 from blindmatch_protocol.designs.voprf.round import MOST_ELEMENTS, Verified
 from blindmatch_protocol.group import rowwise
+from blindmatch_protocol.group.rows import cut
 from blindmatch_protocol.setfile import SetFile, SetFileWriter
 from blindmatch_protocol.sets import filter as membership
 from blindmatch_protocol.sets import labels, resumable, store
@@ -52,8 +53,7 @@ _FRONT = store.KEY_BYTES + labels.MASK_BYTES
 
 def oprf_inputs(hashes: Rows) -> list[bytes]:
     """OPRF inputs of PDQ hashes, uint8 (n, 32)."""
-    raw = hashes.tobytes()
-    return [INPUT_TAG + raw[at : at + 32] for at in range(0, len(raw), 32)]
+    return [INPUT_TAG + own for own in cut(hashes)]
 
 
 def evaluated_rows(key: SecretKey, batch: publishing.EntryBatch, recipe: Recipe, filtered: bool) -> Rows:
@@ -233,17 +233,6 @@ def open_layer(name: str, file: SetFile) -> AnyLayer:
     return Layer(name, file, removed_ids(name, file), Store(file, 1), sealed)
 
 
-def worked_out(layers: tuple[AnyLayer, ...], outputs: Rows) -> WorkedOut:
-    """See `Design.worked_out`; for OPRF outputs, uint8 (n, 64)."""
-    at = [labels.places(outputs, layer.file.identity.epoch) for layer in layers]
-    stores = [(layer, own) for layer, own in zip(layers, at, strict=True) if isinstance(layer, Layer)]
-    return WorkedOut(
-        (outputs, *(own.store_keys for own in at)),
-        tuple(layer.store.lookup(own.store_keys) for layer, own in stores),
-        met=tuple(int((layer.numbers(own) < layer.entries).sum()) for layer, own in stores),
-    )
-
-
 HASH_BYTES = 32
 
 
@@ -307,7 +296,14 @@ class OprfPsi(VoprfDesign[Setup]):
         return find_label(setup, session.outputs[:1], session.own_hash)
 
     def worked_out(self, session: Verified, setup: Setup) -> bm.WorkedOut:
-        return worked_out(setup.layers, session.outputs)
+        layers, outputs = setup.layers, session.outputs
+        at = [labels.places(outputs, layer.epoch) for layer in layers]
+        stores = [(layer, own) for layer, own in zip(layers, at, strict=True) if isinstance(layer, Layer)]
+        return bm.WorkedOut(
+            (outputs, *(own.store_keys for own in at)),
+            tuple(layer.store.lookup(own.store_keys) for layer, own in stores),
+            met=tuple(int((layer.numbers(own) < layer.entries).sum()) for layer, own in stores),
+        )
 
     def present(
         self, setup: Setup, key: SecretKey, batch: bm.EntryBatch, rows: bm.Rows

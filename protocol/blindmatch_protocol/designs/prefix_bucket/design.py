@@ -35,7 +35,7 @@ from blindmatch_protocol.designs.prefix_bucket.files import (
 )
 from blindmatch_protocol.designs.voprf.files import ListBuild
 from blindmatch_protocol.designs.voprf.round import CertifiedReply, CertifyRequest
-from blindmatch_protocol.setfile import SetFile
+from blindmatch_protocol.setfile import Identity, SetFile
 from blindmatch_protocol.sets import labels
 
 BUCKETS: Final = bm.Role("buckets")
@@ -106,7 +106,7 @@ class PrefixBucket(voprf.VoprfDesign[Setup]):
         return 1, None
 
     def building(self, key: SecretKey, values: Mapping[str, int], recipe: Recipe) -> ListBuild:
-        identity = self.identity(recipe.epoch, values)
+        identity = Identity(self.info.name, self.info.version, recipe.epoch, values)
         return replace(list_build(key, recipe, False), write=partial(write_buckets, key, identity))
 
     def opened(self, files: Sequence[tuple[str, SetFile]], keys: voprf.PublicKeys) -> Setup:

@@ -37,8 +37,6 @@ _UNLIKELY: Final = 20
 _RECORD_AT: Final = store.KEY_BYTES + labels.MASK_BYTES
 _BATCH: Final = 1 << 14
 
-Numbers = npt.NDArray[np.int64]
-
 
 def bucket_of(own: bytes, bits: int) -> int:
     """The first bits of SHA-256 of a hash, as a number."""

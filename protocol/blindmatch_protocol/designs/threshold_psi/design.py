@@ -426,9 +426,7 @@ class ThresholdPsi(AsksNobody[Setup, DeviceKey, None, None]):
         """A whole table under the same key, and so of the same period. Takes 64 bytes of `rng`; `DesignError`
         if nothing changes, an addition is listed already, or a removed id is not listed."""
         file = plain_list.open_file(self.info, previous, KEY_FILE, None)
-        held, gone = plain_list.open_list(self.info, previous), deltas.checked_ids(removes)
-        if not len(adds) and not len(gone):
-            raise bm.DesignError("an update must add or remove an entry")
+        held, gone = plain_list.open_list(self.info, previous), deltas.checked_ids(adds, removes)
         if not np.isin(gone, held.ids).all():
             raise bm.DesignError("an id to be removed is not in the set")
         entries = joined([held.take(~np.isin(held.ids, gone)), whole(adds, _BATCH, progress)])

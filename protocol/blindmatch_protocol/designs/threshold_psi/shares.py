@@ -18,7 +18,7 @@ variables (Coppersmith and Sudan 2003; Parvaresh and Vardy 2005). Nothing betwee
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from hashlib import sha512, shake_256
 from typing import Final, TypeAlias
 
@@ -226,7 +226,8 @@ class _Code:
         places = self._places[base]
         above = _minus(np.full(len(base), place, np.uint64), places)
         below = _times(above, _products_of_differences(places))
-        weights = _times(_inverses(below), np.full(len(base), _product(above), np.uint64))
+        product = reduce(lambda found, one: found * one % FIELD, above.tolist(), 1)
+        weights = _times(_inverses(below), np.full(len(base), product, np.uint64))
         return _sum(_times(weights[:, None], self._values[base]))
 
     def _locator(self, errors: int) -> Numbers | None:
@@ -285,13 +286,6 @@ def _evaluated(coefficients: Numbers, places: Numbers) -> Numbers:
     found = np.zeros(len(places), np.uint64)
     for one in coefficients[::-1]:
         found = _reduced(_times(found, places) + one)
-    return found
-
-
-def _product(values: Numbers) -> int:
-    found = 1
-    for one in values.tolist():
-        found = found * one % FIELD
     return found
 
 

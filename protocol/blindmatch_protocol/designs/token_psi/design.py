@@ -18,7 +18,7 @@ import numpy as np
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract import Label, WorkedOut
+from blindmatch_protocol.contract import Label
 from blindmatch_protocol.crypto.oprf import SecretKey
 from blindmatch_protocol.designs.deltas import Recipe
 from blindmatch_protocol.designs.facts import EVERY_ENTRY
@@ -82,20 +82,6 @@ def labels_under(setup: Setup, keys: Sequence[TokenKeys]) -> list[Label]:
         labels = layer.labels_of(candidates(read, t.needed))
         found += [one for one in labels if not any(after.removes(one.entry_id) for after in later)]
     return found
-
-
-def worked_out(setup: Setup, outputs: Rows) -> WorkedOut:
-    """See `Design.worked_out`; outputs as in `find_label`."""
-    t, layers = setup.tokening, setup.layers
-    keys = [token_keys(outputs, layer.epoch) for layer in layers]
-    reads = tuple(layer.store.lookup(own.store_keys) for layer, own in zip(layers, keys, strict=True))
-    values = [own.values(read) for own, read in zip(keys, reads, strict=True)]
-    return WorkedOut(
-        (outputs, *(own.store_keys for own in keys)),
-        reads,
-        tuple(read.view(np.uint64) for read in values),
-        tuple(_met(layer, read, t) for layer, read in zip(layers, values, strict=True)),
-    )
 
 
 def _met(layer: Layer, read: Rows, t: Tokening) -> int:
@@ -162,7 +148,16 @@ class TokenPsi(VoprfDesign[Setup]):
         return bm.Parts(band_bits(t.k, t.bands), asked)
 
     def worked_out(self, session: Verified, setup: Setup) -> bm.WorkedOut:
-        return worked_out(setup, session.outputs)
+        t, layers, outputs = setup.tokening, setup.layers, session.outputs
+        keys = [token_keys(outputs, layer.epoch) for layer in layers]
+        reads = tuple(layer.store.lookup(own.store_keys) for layer, own in zip(layers, keys, strict=True))
+        values = [own.values(read) for own, read in zip(keys, reads, strict=True)]
+        return bm.WorkedOut(
+            (outputs, *(own.store_keys for own in keys)),
+            reads,
+            tuple(read.view(np.uint64) for read in values),
+            tuple(_met(layer, read, t) for layer, read in zip(layers, values, strict=True)),
+        )
 
     def settle(self, values: Mapping[str, int]) -> tuple[int, Limits | None]:
         tokening, limits = of_values(values)

@@ -19,7 +19,7 @@ from blindmatch_protocol import group
 from blindmatch_protocol.crypto.oprf import Mode, SecretKey, blind, generate_key_pair
 from blindmatch_protocol.designs import deltas
 from blindmatch_protocol.designs.deltas import SIGNATURES, Recipe
-from blindmatch_protocol.designs.facts import DELTA_SIZES, EPOCH, QUERY_TIME, SET_SIZE, query_count
+from blindmatch_protocol.designs.facts import DELTA_SIZES, EPOCH, QUERY_COUNT, QUERY_TIME, SET_SIZE
 from blindmatch_protocol.designs.voprf import files as kept
 from blindmatch_protocol.designs.voprf.files import Job, KeyHolder, ListBuild, VoprfSetup, key_file
 from blindmatch_protocol.designs.voprf.layout import ONE_HOLDER, KeyLayout, Limits, PublicKeys
@@ -68,7 +68,7 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
         """Of pictures a malicious role learns no more than an honest one: a wrong reply fails its proof, and
         one left out is seen. Roles that together have the key learn of the list what it tells, of pictures
         nothing more."""
-        alone = (EPOCH, query_count(lambda setup: setup.count), QUERY_TIME, *self.requests_tell)
+        alone = (EPOCH, QUERY_COUNT, QUERY_TIME, *self.requests_tell)
         one = {frozenset({party}): alone for party in self._holders} if self.layout.shared else {}
         enough = {
             frozenset(some): (*alone, self.of_key) for some in combinations(self._holders, self.layout.needed)
@@ -133,7 +133,7 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
         self.settle(values)
         key = generate_key_pair(Mode.VOPRF, rng)
         shares = self.layout.split(key, rng)
-        identity = self.identity(parameters.epoch, values)
+        identity = Identity(self.info.name, self.info.version, parameters.epoch, values)
         made = self.building(key, values, Recipe(parameters.epoch, values[SIGNATURES.name]))
         job = Job(entries, executor, out, progress)
         rows = made.evaluate(job)
@@ -158,10 +158,8 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
         key = self.layout.joined({role: self.open_role(role, previous).key for role in self.layout.roles})
         if len(setup.layers) > deltas.MOST_DELTAS:
             raise bm.DesignError(f"{deltas.MOST_DELTAS} deltas have piled up: publish a full set")
-        ids = deltas.checked_ids(removes)
-        if not len(adds) and not len(ids):
-            raise bm.DesignError("an update must add or remove an entry")
-        identity = self.identity(setup.epoch + 1, setup.parameters)
+        ids = deltas.checked_ids(adds, removes)
+        identity = replace(setup.layers[-1].file.identity, epoch=setup.epoch + 1)
         earlier = tuple(layer.epoch for layer in setup.layers)
         recipe = Recipe(identity.epoch, setup.parameters[SIGNATURES.name], earlier)
         made = self.building(key, setup.parameters, recipe)
@@ -185,9 +183,6 @@ class VoprfDesign(bm.Design[S, bm.NoState, Waiting, KeyHolder]):
                 if label.entry_id not in removes:
                     raise bm.DesignError(f"addition {at + row} (counted from 0) is in the set already")
             at += len(batch)
-
-    def identity(self, epoch: int, values: Mapping[str, int]) -> Identity:
-        return Identity(self.info.name, self.info.version, epoch, values)
 
     def files_of(self, names: tuple[str, ...]) -> bm.Published:
         return bm.Published(names, {role: (key_file(role),) for role in self.layout.roles})

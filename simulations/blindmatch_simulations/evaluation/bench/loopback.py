@@ -91,7 +91,7 @@ def bench_latency(meter: Meter, served: Served, calls: int) -> None:
         )
         for _ in range(WARM_UP):
             _ = [task() for task in tasks]
-        with meter.around() as around:
+        with meter.around() as runs:
             costs = []
             for done in range(min(calls, MOST_CALLS)):
                 costs.append([timed(task) for task in tasks])
@@ -102,9 +102,9 @@ def bench_latency(meter: Meter, served: Served, calls: int) -> None:
     empty, crypto, check = ([row[at].wall_s * 1e6 for row in costs] for at in range(3))
     for name, values in (("empty", empty), ("check", check)):
         figures = {"p50_us": median(values), "p95_us": percentile(values, 0.95)}
-        meter.record(f"query/loopback/{name}", figures, around.runs, entries=entries, calls=len(values))
+        meter.record(f"query/loopback/{name}", figures, runs, entries=entries, calls=len(values))
     times = median(check) / (median(empty) + median(crypto))
-    meter.record("query/loopback/overhead", {"times": times}, around.runs, entries=entries, calls=len(check))
+    meter.record("query/loopback/overhead", {"times": times}, runs, entries=entries, calls=len(check))
 
 
 def bench_throughput(meter: Meter, served: Served, requests: int, devices: int) -> None:
@@ -116,7 +116,7 @@ def bench_throughput(meter: Meter, served: Served, requests: int, devices: int) 
         for opened in channels:
             stack.callback(opened.close)
         _ask_all(channels, served.check, WARM_UP)
-        with meter.around(cores()) as around:
+        with meter.around(cores()) as runs:
             before, cost = cpu_seconds(served.pid), _ask_all(channels, served.check, each)
             after = cpu_seconds(served.pid)
     total = each * devices
@@ -130,7 +130,7 @@ def bench_throughput(meter: Meter, served: Served, requests: int, devices: int) 
     meter.record(
         "query/throughput/matcher",
         figures,
-        around.runs,
+        runs,
         evaluations=SEVERAL,
         devices=devices,
         requests=total,

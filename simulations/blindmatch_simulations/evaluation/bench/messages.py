@@ -182,12 +182,12 @@ def _texts(meter: Meter, field: Field, load: Load) -> None:
     ends = [load.texts * percent // 100 for percent in MEMORY_AT]
     list(_orders(field, 0, ends[0], load.texts, progress))
     memory, parts = [field.memory_mib()], list[Outcome]()
-    with meter.around(cores()) as around:
+    with meter.around(cores()) as runs:
         for start, end in pairwise(ends):
             parts += _orders(field, start, end, load.texts, progress)
             memory.append(field.memory_mib())
     outcome = Outcome.joined(parts)
-    _record(meter, "messenger/texts", outcome, around.runs, load)
+    _record(meter, "messenger/texts", outcome, runs, load)
     _memory(meter, memory, load)
     _latency(meter, field, "messenger/texts-latency", outcome, load)
 
@@ -219,10 +219,10 @@ def _pictures(meter: Meter, field: Field, load: Load, picture: Path) -> None:
             meter.missing(row, "no pictures were asked for")
         return
     progress = meter.phase("pictures through the relay")
-    with meter.around(cores()) as around:
+    with meter.around(cores()) as runs:
         outcome = field.order(load.pictures, picture=picture)
     progress(1, 2)
-    _record(meter, "messenger/pictures", outcome, around.runs, load, picture_kb=PICTURE_KB)
+    _record(meter, "messenger/pictures", outcome, runs, load, picture_kb=PICTURE_KB)
     _latency(meter, field, "messenger/pictures-latency", outcome, load, picture)
     progress(2, 2)
 
@@ -240,9 +240,9 @@ def _latency(
 ) -> None:
     """At half the rate, for some seconds but with no more messages than before."""
     rate = full.per_second / 2
-    with meter.around(cores()) as around:
+    with meter.around(cores()) as runs:
         outcome = field.order(min(full.messages, round(rate * LATENCY_S)), rate, picture)
-    meter.record(row, outcome.latency_figures(), around.runs, messages=outcome.messages, pairs=load.all_pairs)
+    meter.record(row, outcome.latency_figures(), runs, messages=outcome.messages, pairs=load.all_pairs)
 
 
 def _picture(path: Path) -> Path:

@@ -73,9 +73,9 @@ def built_store(meter: Meter, folder: Path, entries: int, tokening: Tokening) ->
     listed, published = folder / "entries.list", folder / "published"
     random_list(entries, listed, system_randomness())
     meter.phase(f"building a set of {entries:,} entries")(0, 1)
-    with meter.around(cores()) as around:
+    with meter.around(cores()) as runs:
         found = built_alone(DESIGN.info.name, listed, published, tokening.values())
-    (run,) = around.runs
+    (run,) = runs
     cost = Cost(found["wall_s"], found["cpu_s"])
     return Store(open_publication(published), published, Run(cost, run.before, run.after), found["peak_mib"])
 
@@ -168,7 +168,7 @@ def record_latency(meter: Meter, store: Store, egress: Egress, picture: Item, ca
         for _ in range(WARM_UP):
             _turn(egress, exchange, setup, matcher, picture, pool, Times(list))
         times, wanted = Times(list), min(calls, MOST_CALLS)
-        with meter.around(cores()) as around:
+        with meter.around(cores()) as runs:
             for done in range(wanted):
                 _turn(egress, exchange, setup, matcher, picture, pool, times)
                 progress(done + 1, wanted)
@@ -176,7 +176,7 @@ def record_latency(meter: Meter, store: Store, egress: Egress, picture: Item, ca
     for row, seconds in times.items():
         taken = [1e6 * one for one in seconds]
         figures = {"p50_us": median(taken), "p95_us": percentile(taken, 0.95)}
-        meter.record(f"near/loopback/{row}", figures, around.runs, calls=len(taken), **named)
+        meter.record(f"near/loopback/{row}", figures, runs, calls=len(taken), **named)
 
 
 def _turn(
