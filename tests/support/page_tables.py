@@ -176,9 +176,7 @@ def attributes_of(kind: type) -> dict[str, str]:
 
 
 def on_one_line(docstring: str) -> str:
-    text = re.sub(r"\n\s*Args:\n.*?(?=\n\s*Raises:|\Z)", "", docstring, flags=re.DOTALL)
-    text = re.sub(r"\n\s*Raises:\n\s*(\w+): ", r" Raises `\1` ", text)
-    return " ".join(text.split()).replace("``", "`").replace("|", "\\|")
+    return " ".join(docstring.split()).replace("``", "`").replace("|", "\\|")
 
 
 def reasons_of_rejects() -> str:

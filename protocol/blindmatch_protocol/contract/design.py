@@ -220,32 +220,22 @@ class Design(ABC, Generic[S, D, X, R]):
     ) -> Published:
         """Build one epoch's files into `out`: a set-up that is the same for every device, and each role's.
 
-        A file is made by ``out.create(name)``; progress is reported at least once a batch.
-
-        Raises:
-            DesignError: if the list or the parameters cannot be served.
+        A file is made by ``out.create(name)``; progress is reported at least once a batch. Raises
+        `DesignError` if the list or the parameters cannot be served.
         """
 
     @abstractmethod
     def open_setup(self, files: Buffers, epoch: int | None = None) -> S:
-        """Open the set-up on a device; `epoch` is the one expected, if one is.
-
-        Raises:
-            SetFileError: if a file is truncated, altered, of another version, design or epoch.
-        """
+        """Open the set-up on a device; `epoch` is the one expected, if one is. Raises `SetFileError` if a
+        file is truncated, altered, of another version, design or epoch."""
 
     def check_setup(self, setup: S, progress: Progress = no_progress) -> None:
         """Open, hash and validate every section of an opened set-up, without holding much of it in memory.
 
         A device calls it once, before a set-up's first picture: what it has accepted makes no step on a
-        verified reply fail, whatever the picture. The default checks nothing.
-
-        Args:
-            setup: what `open_setup` gave.
-            progress: called with the bytes checked and all bytes, section by section.
-
-        Raises:
-            SetFileError: if a section was altered, or is not what its kind must be.
+        verified reply fail, whatever the picture. The default checks nothing. `progress` is called with the
+        bytes checked and all bytes, section by section. Raises `SetFileError` if a section was altered, or is
+        not what its kind must be.
         """
 
     def epoch_of(self, setup: S) -> int:
@@ -259,18 +249,11 @@ class Design(ABC, Generic[S, D, X, R]):
 
     @abstractmethod
     def open_role(self, role: Role, files: Buffers) -> R:
-        """Open a role's state (set-up files are among `files` too).
-
-        Raises:
-            SetFileError: if a file is truncated, altered, of another version, design or epoch.
-        """
+        """Open a role's state (set-up files are among `files` too). Raises `SetFileError` if a file is
+        truncated, altered, of another version, design or epoch."""
 
     def open_opener(self, files: Buffers) -> Opener:
-        """Open the centre's state of a design with vouchers.
-
-        Raises:
-            DesignError: if the design has none.
-        """
+        """Open the centre's state of a design with vouchers. Raises `DesignError` if the design has none."""
         raise DesignError(f"design {self.info.name} has no vouchers")
 
     def period(self, setup: S) -> bytes:
@@ -343,11 +326,8 @@ class Design(ABC, Generic[S, D, X, R]):
         executor: Executor | None = None,
         progress: Progress = no_progress,
     ) -> Published:
-        """The next epoch from the previous one's files, under the same key; the rest as in `publish`.
-
-        Raises:
-            DesignError: if the design can only be published whole.
-        """
+        """The next epoch from the previous one's files, under the same key; the rest as in `publish`. Raises
+        `DesignError` if the design can only be published whole."""
         raise DesignError(f"design {self.info.name} cannot be updated: publish a whole set")
 
     @abstractmethod
@@ -362,18 +342,13 @@ class Design(ABC, Generic[S, D, X, R]):
     @abstractmethod
     def receive(self, session: X, setup: S, replies: Mapping[Role, Message], rng: Randomness) -> Step[X]:
         """Go on with the replies of the roles that the last step sent to; `Ready` once all are verified.
-
-        Raises:
-            ProtocolError: if a reply breaks the protocol; nothing was learnt, and the role is asked no more.
-        """
+        Raises `ProtocolError` if a reply breaks the protocol; nothing was learnt, and the role is asked no
+        more."""
 
     def conclude(self, session: Any, setup: S) -> Outcome:
         """The outcome of a session that is `Ready`: local, deterministic, without randomness, and without
-        failure on a set-up that was checked. Needed only by designs that answer with `Ready`.
-
-        Raises:
-            DesignError: if the design has no such sessions.
-        """
+        failure on a set-up that was checked. Needed only by designs that answer with `Ready`. Raises
+        `DesignError` if the design has no such sessions."""
         raise DesignError(f"design {self.info.name} concludes nothing")
 
     @abstractmethod
@@ -385,11 +360,7 @@ class Design(ABC, Generic[S, D, X, R]):
 
     def unsealed(self, role: Role, state: R, body: Message) -> Message:
         """What a role reads in a body that was sealed to it; by default the body itself. Checks look there
-        for what is declared to the role's party.
-
-        Raises:
-            ProtocolError: if the body was not sealed to it.
-        """
+        for what is declared to the role's party. Raises `ProtocolError` if the body was not sealed to it."""
         return body
 
     def inside(self) -> AnyDesign | None:

@@ -217,11 +217,8 @@ class WorkerProcesses(Executor, Protocol):
     """An executor that has processes of its own besides."""
 
     def rows(self, function: RowFunction, secret: bytes, batches: Iterable[EntryBatch]) -> Iterator[Rows]:
-        """`function(secret, batch)` for every batch, in their order; some batches are read ahead.
-
-        Raises:
-            Exception: whatever `function` raised first, in the order of the batches.
-        """
+        """`function(secret, batch)` for every batch, in their order; some batches are read ahead. Raises
+        whatever `function` raised first, in the order of the batches."""
         ...
 
 

@@ -200,11 +200,8 @@ def ending(file: BinaryIO) -> bytes | None:
 
 
 class SetFileWriter:
-    """Appends sections to `out`; `finish` writes the tables, without which nothing can be read.
-
-    Raises:
-        SetFileError: if a name is not printable ASCII of at most 32 characters.
-    """
+    """Appends sections to `out`; `finish` writes the tables, without which nothing can be read. Raises
+    `SetFileError` if a name is not printable ASCII of at most 32 characters."""
 
     __slots__ = ("_at", "_header", "_out", "_parameters", "_sections")
 

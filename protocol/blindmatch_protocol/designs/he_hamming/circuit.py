@@ -15,7 +15,7 @@ dropped was chosen so that the noise, measured, is 60 to 62 bits before `FLOOD_B
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, reduce
 from typing import Any, Final
 
@@ -201,7 +201,8 @@ class Evaluation:
         x = self._down(query, DATA - CHECKED)
         excess = self._product(x, x)
         self._ev.sub_inplace(excess, x)
-        return [self._ntt(self._switched(self._valid(x, excess), at)) for _ in range(2)]
+        made = (self._made(self._ev.mod_switch_to, self._valid(x, excess), at) for _ in range(2))
+        return [self._ntt(one) for one in made]
 
     def _valid(self, x: Any, excess: Any) -> Any:
         sigma = 1 + int.from_bytes(self._rng.take(8), "big") % (PLAIN_MODULUS - 1)
@@ -216,9 +217,8 @@ class Evaluation:
     def _finished(self, total: Any) -> Polynomials:
         """A ciphertext with fresh randomness and noise, at one prime."""
         self._ev.transform_from_ntt_inplace(total)
-        zero, parms_id = sealapi.Ciphertext(), total.parms_id()
-        self._encryptor.encrypt_zero(parms_id, zero)
-        self._ev.add_inplace(total, zero)
+        parms_id = total.parms_id()
+        self._ev.add_inplace(total, self._made(self._encryptor.encrypt_zero, parms_id))
         self._ev.add_inplace(total, self._ring.ciphertext(parms_id, self._flood(total.coeff_modulus_size())))
         last = self._down(total, total.coeff_modulus_size() - 1)
         return packing.parse_ciphertext(seal.saved(last))[0]
@@ -251,10 +251,14 @@ class Evaluation:
         self._ev.add_inplace(total, one)
         return total
 
-    def _multiplied(self, one: Any, plain: Any) -> Any:
+    def _made(self, operation: Callable[..., None], *operands: Any) -> Any:
+        """What an operation writes into its last argument."""
         made = sealapi.Ciphertext()
-        self._ev.multiply_plain(one, plain, made)
+        operation(*operands, made)
         return made
+
+    def _multiplied(self, one: Any, plain: Any) -> Any:
+        return self._made(self._ev.multiply_plain, one, plain)
 
     def _times(self, one: Any, slots: npt.NDArray[np.uint64]) -> Any:
         plain = self._ring.plain(slots)
@@ -269,33 +273,19 @@ class Evaluation:
         return one
 
     def _product(self, one: Any, other: Any) -> Any:
-        made = sealapi.Ciphertext()
-        if one is other:
-            self._ev.square(one, made)
-        else:
-            self._ev.multiply(one, other, made)
+        square = one is other
+        made = self._made(self._ev.square, one) if square else self._made(self._ev.multiply, one, other)
         self._ev.relinearize_inplace(made, self._relinearisation)
         return made
 
     def _rotated(self, one: Any, step: int) -> Any:
-        made = sealapi.Ciphertext()
-        self._ev.rotate_rows(one, step, self._rotations, made)
-        return made
+        return self._made(self._ev.rotate_rows, one, step, self._rotations)
 
     def _ntt(self, one: Any) -> Any:
-        made = sealapi.Ciphertext()
-        self._ev.transform_to_ntt(one, made)
-        return made
-
-    def _switched(self, one: Any, parms_id: Any) -> Any:
-        made = sealapi.Ciphertext()
-        self._ev.mod_switch_to(one, parms_id, made)
-        return made
+        return self._made(self._ev.transform_to_ntt, one)
 
     def _down(self, one: Any, primes: int = 1) -> Any:
         """With so many primes fewer; `one` stays as it is."""
         for _ in range(primes):
-            made = sealapi.Ciphertext()
-            self._ev.mod_switch_to_next(one, made)
-            one = made
+            one = self._made(self._ev.mod_switch_to_next, one)
         return one

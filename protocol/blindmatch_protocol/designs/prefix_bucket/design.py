@@ -28,7 +28,6 @@ from blindmatch_protocol.designs.prefix_bucket.files import (
     Fetch,
     Setup,
     bucket_of,
-    find,
     open_buckets,
     records_met,
     write_buckets,
@@ -167,8 +166,10 @@ class PrefixBucket(voprf.VoprfDesign[Setup]):
         return bm.Ready(Fetched(step.session.outputs, step.session.own_hash, content))
 
     def found(self, setup: Setup, session: Any) -> bm.Label | None:
-        own: bytes = session.own_hash or b""
-        return find(session.content, setup.width, session.outputs, own, setup.epoch)
+        key = labels.label_keys(session.outputs, setup.epoch).tobytes()
+        met = records_met(session.content, setup.width, session.outputs, setup.epoch)
+        opened = (labels.unseal(key, record, setup.epoch) for record in met)
+        return next((one for one in opened if one is not None and one.entry_hash == session.own_hash), None)
 
     def worked_out(self, session: Fetched, setup: Setup) -> bm.WorkedOut:
         met = records_met(session.content, setup.width, session.outputs, setup.epoch)

@@ -21,7 +21,7 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Message, Rows, UInt, Variable
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import EntrySource, Label
+from blindmatch_protocol.contract import EntrySource
 from blindmatch_protocol.crypto.oprf import SecretKey
 from blindmatch_protocol.designs.deltas import SIGNATURES
 from blindmatch_protocol.designs.voprf import VoprfSetup
@@ -96,13 +96,6 @@ def records_met(content: bytes, width: int, output: Rows, epoch: int) -> list[by
     rows = np.frombuffer(content, np.uint8).reshape(-1, width)
     tag = _tags(labels.places(output, epoch).store_keys)
     return [rows[row, TAG_BYTES:].tobytes() for row in (_tags(rows) == tag).nonzero()[0]]
-
-
-def find(content: bytes, width: int, output: Rows, own_hash: bytes, epoch: int) -> Label | None:
-    """The label of `own_hash` in its bucket, if it is there."""
-    key = labels.label_keys(output, epoch).tobytes()
-    opened = (labels.unseal(key, record, epoch) for record in records_met(content, width, output, epoch))
-    return next((label for label in opened if label is not None and label.entry_hash == own_hash), None)
 
 
 MOST_BUCKET_BYTES: Final = 950 << 10

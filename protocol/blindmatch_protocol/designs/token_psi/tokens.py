@@ -229,9 +229,8 @@ def _changes(values: npt.NDArray[Any]) -> Flags:
 def _shared(own: Tokens) -> Indices:
     """The entries whose token, (n,), another has, too; by token, then in the list's order."""
     order = np.argsort(own, kind="stable")
-    tokens, apart = own[order], np.ones(len(own) + 1, np.bool_)
-    apart[1:-1] = tokens[1:] != tokens[:-1]
-    shared: Indices = order[~(apart[1:] & apart[:-1])]
+    first = _changes(own[order])
+    shared: Indices = order[~(first & np.append(first[1:], True)[: len(order)])]
     return shared
 
 
@@ -262,8 +261,7 @@ def _find(root: Indices, entry: int) -> int:
 def _members(root: Indices) -> tuple[Indices, Indices]:
     """First member and number of each entry, large families cut into several."""
     order = np.argsort(root, kind="stable")
-    starts = np.concatenate([[True], root[order[1:]] != root[order[:-1]]])[: len(order)]
-    begin = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+    begin = np.maximum.accumulate(np.where(_changes(root[order]), np.arange(len(order)), 0))
     rank = np.arange(len(order)) - begin
     member, first = np.empty_like(root), np.empty_like(root)
     member[order] = rank % MOST_MEMBERS
@@ -279,7 +277,7 @@ def _assigned(tokens: Tokens, first: Indices, shared: list[Indices]) -> tuple[Fl
         own = tokens[some, band]
         by_loss = np.lexsort((-losses[some], own))
         order, own = some[by_loss], own[by_loss]
-        starts = np.append(True, own[1:] != own[:-1])[: len(own)]
+        starts = _changes(own)
         winner = order[np.maximum.accumulate(np.where(starts, np.arange(len(own)), 0))]
         stored[order, band] = starts
         lost[order, band] = first[winner] != first[order]
