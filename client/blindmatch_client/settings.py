@@ -14,7 +14,7 @@ from blindmatch_protocol.account_name import NOTICES
 from blindmatch_protocol.codec.errors import DesignError
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import Nothing, Outcome
+from blindmatch_protocol.contract import Nothing
 from blindmatch_protocol.messages.franking import DEFAULT_MODE, FrankingMode
 from blindmatch_protocol.messages.report import SLOT_SIZES
 from blindmatch_protocol.messages.sealed_message import Franking
@@ -94,13 +94,6 @@ def check_consequence(consequence: Consequence, holds: bool, info: bm.Info) -> N
         raise DesignError(f"consequence {consequence}: with design {info.name} the device learns nothing")
     if consequence is Consequence.REFUSE and not holds:
         raise DesignError("consequence refuse: pictures would be sent before they are matched")
-
-
-def refuses(consequence: Consequence, outcome: Outcome) -> bool:
-    """Must a message with this outcome not be sent? What a filter alone says has no consequence."""
-    return consequence is Consequence.REFUSE and (
-        isinstance(outcome, bm.Flag) or (isinstance(outcome, bm.Match) and not outcome.label.unconfirmed)
-    )
 
 
 LEAST_PERIOD_S: Final = 5

@@ -18,6 +18,7 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.messages.content import CHECKPOINT_MOST, Content, compose
 from blindmatch_protocol.messages.epoch_manifest import EpochManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
+from msgspec import msgpack
 from msgspec.structs import replace
 from support.logs import LOG, NOW, WITNESSES, MemoryLog, policy, signer
 from support.signed import CURATOR, signed
@@ -91,8 +92,8 @@ def test_the_newest_checkpoints_that_were_taken_are_kept(monkeypatch: pytest.Mon
     store = Kept()
     for epoch in range(1, 8):
         take(device(store), epoch)
-    (kept,) = store.values()
-    assert [Checkpoint.of(Note.parse(one)).size for one in Seen.load(kept).taken] == [5, 6, 7]
+    seen = msgpack.decode(*store.values(), type=Seen)
+    assert [Checkpoint.of(Note.parse(one)).size for one in seen.taken] == [5, 6, 7]
 
 
 def test_lines_that_a_host_adds_to_a_checkpoint_are_not_kept() -> None:

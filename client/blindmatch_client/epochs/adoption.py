@@ -24,7 +24,7 @@ from blindmatch_protocol.contract import AnyDesign, Label, Match, NoMatch, Outco
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.messages.epoch_manifest import SIGNED_MOST, EpochManifest, SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from msgspec import Struct
+from msgspec import Struct, msgpack
 from msgspec.structs import replace
 
 from blindmatch_client.egress import Call
@@ -185,14 +185,16 @@ class Transparency:
     def view(self) -> LogView:
         """What is kept, read again after any transaction was undone: it may have been kept in that one."""
         if self._view.policy is not None and self._undone != (undone := self._store.undone):
-            self._view = replace(self._view, seen=Seen.load(self._store.get(self._name)))
+            kept = self._store.get(self._name)
+            seen = Seen() if kept is None else msgpack.decode(kept, type=Seen)
+            self._view = replace(self._view, seen=seen)
             self._undone = undone
         return self._view
 
     def keep(self, seen: Seen) -> None:
         """Keep what a step of the view returned; an epoch's in the transaction that adopts it."""
         if self._view.policy is not None and seen != self.view.seen:
-            self._store.put(self._name, seen.dump())
+            self._store.put(self._name, msgpack.encode(seen))
             self._view = replace(self._view, seen=seen)
 
     def hear(self, peer: str, raw: bytes) -> SplitView | None:
@@ -242,7 +244,9 @@ class Adoption:
     def here(self) -> Opened | None:
         """The adopted epoch, if it is whole and has no fault; nobody is asked."""
         adopted = self._record.newest()
-        if adopted is None or adopted.fault is not None or not self._demands.is_mine(adopted.signed.manifest):
+        if adopted is None or adopted.fault is not None:
+            return None
+        if not adopted.signed.manifest.is_of(self._base.design.info):
             return None
         if not (self._is_endorsed(adopted.epoch) and self._transparency.view.took(adopted.epoch)):
             return None

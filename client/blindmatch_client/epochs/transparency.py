@@ -30,7 +30,7 @@ from blindmatch_protocol.codec.errors import BlindmatchError, ProtocolError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.messages.epoch_manifest import SignedManifest
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
-from msgspec import Struct, msgpack
+from msgspec import Struct
 from msgspec.structs import replace
 
 TAKEN_MOST: Final = 256
@@ -60,14 +60,6 @@ class Seen(Struct, frozen=True):
     taken: tuple[bytes, ...] = ()
     heard: tuple[tuple[str, bytes], ...] = ()
     dismissed: tuple[str, ...] = ()
-
-    @classmethod
-    def load(cls, raw: bytes | None) -> Seen:
-        """What `dump` made; nothing, if there is none."""
-        return cls() if raw is None else msgpack.decode(raw, type=cls)
-
-    def dump(self) -> bytes:
-        return msgpack.encode(self)
 
 
 class LogView(Redacted, Struct, frozen=True):

@@ -255,9 +255,6 @@ class Demands(Redacted, Struct, frozen=True):
     curator: bytes
     endorsing: Endorsing | None
 
-    def is_mine(self, manifest: EpochManifest) -> bool:
-        return manifest.is_of(self.design.info)
-
     def open(self, manifest: EpochManifest, files: Buffers) -> tuple[Any, int]:
         """The set-up, and from when on nothing is asked with it, in Unix seconds; `SetFileError` if the
         design cannot use the files."""
@@ -336,8 +333,8 @@ class TrustedSet:
                 rule = "the epoch's manifest must be signed by the curator whose key this device has"
                 error = MisbehavedError(demands.party, rule)
                 raise RefusalError(error, Kind.UNSIGNED, 0 if signed is None else signed.manifest.epoch, raw)
-            if not demands.is_mine(signed.manifest):
-                info, other = demands.design.info, signed.manifest
+            info, other = demands.design.info, signed.manifest
+            if not other.is_of(info):
                 raise SetFileError(
                     f"set-up: must be of design {info.name} version {info.version}, not of "
                     f"{other.design!r} version {other.version}: the server has another design than this "

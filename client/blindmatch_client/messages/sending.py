@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from blindmatch_protocol.codec.errors import BlindmatchError, DesignError
-from blindmatch_protocol.contract import Binding
+from blindmatch_protocol.contract import Binding, Flag, Match
 from blindmatch_protocol.failpoint import reach
 from blindmatch_protocol.messages.content import Content, clear_message, compose
 from blindmatch_protocol.messages.franking import Evidence
@@ -38,7 +38,7 @@ from blindmatch_client.messages.recovery import Recovery
 from blindmatch_client.messages.relay import SEAL_BYTES, RelayClient
 from blindmatch_client.messenger.state import AccountKeeper
 from blindmatch_client.reports.reporting import Reporting
-from blindmatch_client.settings import Base, Consequence, FailureMode, refuses
+from blindmatch_client.settings import Base, Consequence, FailureMode
 from blindmatch_client.store.outbox import Attached, MatchState, Outbox, Outgoing, SendState, request_id_of
 from blindmatch_client.store.store_file import Files
 from blindmatch_client.trace import MessageTrace
@@ -104,7 +104,9 @@ class Sender(Struct, frozen=True):
                 content = compose(text, (), now, self.base.rng, self.to_tell(to))
                 sealed = account.encrypt(to, content)
                 self.base.trace(MessageTrace(message_id, to, None, None, content))
-                sent.append(Progress(self.outbox.add_sealed(to, message_id, now, content, sealed)))
+                row = Outgoing(0, message_id, now, SendState.SEALED, to, content, sealed)
+                self.outbox.insert(row)
+                sent.append(Progress(row))
         if len(sent) > 1:
             with ThreadPoolExecutor(_SIDE_BY_SIDE, "send") as pool:
                 list(pool.map(self._hand, sent))
@@ -229,13 +231,15 @@ class Sender(Struct, frozen=True):
             progress.failure = self.ask(row)
 
     def _is_refused(self, progress: Progress) -> bool:
-        consequence, attached = self.base.config.consequence, progress.row.attached
-        if consequence is not Consequence.REFUSE or attached is None:
+        attached = progress.row.attached
+        if self.base.config.consequence is not Consequence.REFUSE or attached is None:
             return False
         if _is_due(progress.row) and progress.failure is None:
             progress.failure = self.look(progress.row)
             self.outbox.save_whole(progress.row)
-        return attached.outcome is not None and refuses(consequence, attached.outcome)
+        outcome = attached.outcome
+        # what a filter alone says has no consequence
+        return isinstance(outcome, Flag) or (isinstance(outcome, Match) and not outcome.label.unconfirmed)
 
     def _conclude(self, progress: Progress) -> None:
         """Look at the outcome, now that the relay has the message, and queue what it owes: all at once."""

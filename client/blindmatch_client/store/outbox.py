@@ -211,12 +211,6 @@ class Outbox:
                 self.insert(row)
         return rows
 
-    def add_sealed(self, to: str, message_id: bytes, at_ms: int, content: Content, sealed: bytes) -> Outgoing:
-        """Queue a text that is sealed; save the account in the same transaction."""
-        row = Outgoing(0, message_id, at_ms, SendState.SEALED, to, content, sealed)
-        self.insert(row)
-        return row
-
     def requeue(self, recipient: str) -> None:
         """Queue again what is sealed for `recipient`, whose sessions end in the same transaction."""
         for row in self.waiting():
@@ -320,7 +314,8 @@ class Outbox:
         )
 
     def insert(self, row: Outgoing) -> None:
-        """Queue a message, whose attachment, if it bears one, has its row."""
+        """Queue a message, whose attachment, if it bears one, has its row; one that is sealed in the
+        transaction that saves the account."""
         row.number = self._store.insert(
             "INSERT INTO outgoing (message_id, queued_at_ms, stage, item, body) VALUES (?, ?, ?, ?, ?)",
             *(row.message_id, row.queued_at_ms, row.state, row.item),

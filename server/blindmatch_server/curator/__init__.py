@@ -23,8 +23,4 @@ from blindmatch_server.curator.inspection import (
     inspect,
 )
 from blindmatch_server.curator.rejects import Reason, rejects_path
-from blindmatch_server.curator.source import (
-    FormatError,
-    ListError,
-    ListFileError,
-)
+from blindmatch_server.curator.source import FormatError, ListError, ListFileError

@@ -203,10 +203,10 @@ async def nothing_left(
         async with asyncio.timeout(seconds):
             while await is_left():
                 changed.clear()
-                await wait_for(changed, 1.0)
+                await wait_at_most(changed, 1.0)
 
 
-async def wait_for(event: asyncio.Event, seconds: float) -> None:
+async def wait_at_most(event: asyncio.Event, seconds: float) -> None:
     """Wait until something happens, or for `seconds`."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):

@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
@@ -312,8 +313,7 @@ async def ask_over_https(at: SubmissionPrefix, trust: ssl.SSLContext, body: byte
 def _post(at: SubmissionPrefix, trust: ssl.SSLContext, body: bytes, until: float) -> tuple[int, bytes]:
     """Ends soon after `until`, so that no witness keeps a thread."""
     connection = HTTPSConnection(at.host, at.port, timeout=_left(until), context=trust)
-    # every part of the answer has to come before `until`
-    connection.response_class = lambda sock, **more: HTTPResponse(_Until(sock, until), **more)  # type: ignore
+    connection.response_class = partial(_response, until)  # type: ignore[assignment]
     try:
         connection.request("POST", at.path, body, _HEADERS)
         answer = connection.getresponse()
@@ -327,6 +327,11 @@ def _post(at: SubmissionPrefix, trust: ssl.SSLContext, body: bytes, until: float
     if len(raw) > REPLY_MOST:
         raise ProtocolError(_POSTED, f"must answer with at most {REPLY_MOST} bytes")
     return answer.status, raw
+
+
+def _response(until: float, sock: socket.socket, **more: Any) -> HTTPResponse:
+    """The answer on a connection, whose parts all have to come before `until`."""
+    return HTTPResponse(_Until(sock, until), **more)  # type: ignore[arg-type]
 
 
 class _Until(io.RawIOBase):

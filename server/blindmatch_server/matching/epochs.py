@@ -26,7 +26,7 @@ from msgspec import Struct, field
 from blindmatch_server.epochs import published
 from blindmatch_server.hosting.authority import Credentials
 from blindmatch_server.hosting.endpoint import ServerContext, channel_to
-from blindmatch_server.hosting.limits import wait_for
+from blindmatch_server.hosting.limits import wait_at_most
 from blindmatch_server.storage.errors import StateError
 
 Loader: TypeAlias = Callable[[], AnyDesign]
@@ -162,7 +162,7 @@ class Epochs:
     async def watch(self, context: ServerContext, seconds: float) -> None:
         """Look for a new epoch every so often, and at once on SIGHUP; never returns."""
         while True:
-            await wait_for(context.hangup, seconds)
+            await wait_at_most(context.hangup, seconds)
             context.hangup.clear()
             try:
                 if await self.load():

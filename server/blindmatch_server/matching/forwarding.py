@@ -84,8 +84,8 @@ def carriers(info: Info) -> frozenset[Identity]:
 
 
 def check_sender(info: Info, role: Role, hosted: bool, sender: Identity | None) -> None:
-    """Make sure that a body for `role`, which is `hosted` here or carried on, comes from its carrier if it is
-    forwarded to its host, else from a device; `ForbiddenError` if it comes from anybody else."""
+    """Make sure that a body for `role` comes from whom it must: at its host (`hosted`) from its carrier if it
+    is forwarded, else from a device; `ForbiddenError` if it comes from anybody else."""
     carrier = info.forwarded.get(role) if hosted else None
     right = sender is not None and (
         sender.kind is Kind.DEVICE if carrier is None else sender == Identity.of(carrier)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from blindmatch_server.hosting.limits import CallLimit, wait_for
+from blindmatch_server.hosting.limits import CallLimit, wait_at_most
 from blindmatch_server.relay.store import Queued
 
 MOST_HELD: Final = 32
@@ -57,7 +57,7 @@ class Listener:
         return None if behind or not complete else held
 
     async def wait(self, seconds: float) -> None:
-        await wait_for(self._woken, seconds)
+        await wait_at_most(self._woken, seconds)
 
 
 class Listeners:
