@@ -117,11 +117,8 @@ def open_setup(design: bm.AnyDesign, manifest: EpochManifest, files: bm.Buffers)
 def verify_absence(
     proof: AbsenceProof, design: bm.AnyDesign, setup: Any, picture: bm.Item | None = None
 ) -> Verdict:
-    """Whether the session in a proof comes to no match with the opened set-up of its epoch.
-
-    Args:
-        picture: what it must be of; None: of its hash, which is enough where designs match exactly.
-    """
+    """Whether the session in a proof comes to no match with the opened set-up of its epoch. It must be of
+    `picture`, or, if that is None, of its hash, which is enough where designs match exactly."""
     if not can_prove(design):
         return Failed(f"a session of {design.info.name} proves no absence")
     if design.epoch_of(setup) != proof.signed.manifest.epoch:

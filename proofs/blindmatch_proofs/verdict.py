@@ -21,11 +21,8 @@ class Passed(_NoTruth, Struct, frozen=True):
 
 
 class Failed(_NoTruth, Struct, frozen=True):
-    """The check was made and what was claimed does not hold.
-
-    Args:
-        reason: the rule that was broken; holds no secret and no content.
-    """
+    """The check was made and what was claimed does not hold; `reason` says which rule was broken, and no
+    secret or content."""
 
     reason: str
 

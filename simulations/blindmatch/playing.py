@@ -173,11 +173,8 @@ def frame(rows: Iterable[Mapping[str, Any]], library: str = "pandas") -> Any:
 
 
 def assess(out: Path | str, designs: Sequence[str] = (), workload: Path | str | None = None) -> Results:
-    """Measure designs, all if none is named, into a folder; it goes on where it was broken off.
-
-    Args:
-        workload: a workload file; the quick one if it is None. A sweep is a call for each of its points.
-    """
+    """Measure designs, all if none is named, into a folder; it goes on where it was broken off. `workload` is
+    a workload file; the quick one if it is None. A sweep is a call for each of its points."""
     from blindmatch_simulations.evaluation.assess.running import Assessment
 
     text = plan_text(Path(workload) if workload else None, QUICK)

@@ -270,12 +270,8 @@ _SCALARS: Final = "S32"
 
 
 class EndorsedTable:
-    """An opened table; sections are checked against their digests when they are first used; `SetFileError` if
-    it is altered, of another design or epoch, or its sections do not fit.
-
-    Args:
-        info: of the design it must be for.
-    """
+    """An opened table of the design of `info`; sections are checked against their digests when they are first
+    used; `SetFileError` if it is altered, of another design or epoch, or its sections do not fit."""
 
     __slots__ = ("_data", "_file", "_section", "_width", "entries", "epoch", "size")
 

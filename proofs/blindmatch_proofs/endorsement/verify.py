@@ -44,12 +44,9 @@ KIND_STATEMENTS: Final = 0x26
 
 
 class KeptTrees:
-    """The trees over an epoch's table, as somebody kept them; nothing of them is verified here;
-    `SetFileError` if the file is truncated, or of another format, design or epoch.
-
-    Args:
-        root: of all statements, as the curator signed it in the epoch's leaf, 32 bytes.
-    """
+    """The trees over an epoch's table, as somebody kept them, and the root of all statements, 32 bytes, as
+    the curator signed it in the epoch's leaf; nothing of them is verified here; `SetFileError` if the file is
+    truncated, or of another format, design or epoch."""
 
     __slots__ = ("_nodes", "_starts", "_statements", "root")
 
@@ -103,11 +100,8 @@ def _levels(leaves: list[bytes]) -> Iterator[bytes]:
 def verify_table(
     table: EndorsedTable, terms: Terms, entries: int, executor: Executor | None = None
 ) -> Verdict:
-    """Whether everything an epoch's table says is endorsed, and it lists as many entries as the epoch has.
-
-    Args:
-        entries: of the epoch, as its manifest says.
-    """
+    """Whether everything an epoch's table says is endorsed, and it lists as many `entries` as the epoch has
+    by its manifest."""
     try:
         leaves = table.leaves_by_batch()
 

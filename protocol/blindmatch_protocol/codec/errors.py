@@ -43,10 +43,7 @@ class GroupError(BlindmatchError):
     """An operation met the identity, a zero scalar or bytes that are no element.
 
     libsodium does not say which; `check_elements` and `check_scalars` do. In an operation whose scalars
-    are known to be good, the elements are to blame.
-
-    Args:
-        row: the first row it failed on.
+    are known to be good, the elements are to blame. `row` is the first that it failed on.
     """
 
     def __init__(self, operation: str, row: int) -> None:

@@ -113,12 +113,8 @@ def open_answered(
 
 
 def seal_answer(secret: bytes, nonce: bytes, plaintext: bytes) -> bytes:
-    """Seal an answer, `ANSWER_OVERHEAD` bytes longer.
-
-    Args:
-        secret: of the message, 48 bytes.
-        nonce: 16 fresh random bytes; two answers to one message share no key then.
-    """
+    """Seal an answer, `ANSWER_OVERHEAD` bytes longer, under the message's secret, 48 bytes, and 16 fresh
+    random bytes: two answers to one message share no key then."""
     key, once = _answer_keys(secret, nonce)
     return nonce + AESGCM(key).encrypt(once, plaintext, b"")
 
@@ -156,11 +152,8 @@ def _shared(private: bytes, public: bytes) -> bytes:
 def _schedule(
     suite: bytes, length: int, shared: bytes, kem: bytes, info: bytes
 ) -> tuple[bytes, bytes, bytes]:
-    """Key of `length` bytes, nonce and exporter secret in base mode; RFC 9180, sections 4.1 and 5.1.
-
-    Args:
-        kem: the encapsulated key and the recipient's.
-    """
+    """Key of `length` bytes, nonce and exporter secret in base mode, `kem` being the encapsulated key and the
+    recipient's; RFC 9180, sections 4.1 and 5.1."""
     secret = _expand(_KEM_ID, _extract(_KEM_ID, b"", b"eae_prk", shared), b"shared_secret", kem, 32)
     context = _context(suite, info)
     schedule = _extract(suite, secret, b"secret", b"")

@@ -76,12 +76,8 @@ class PublicKey(Struct, frozen=True):
 
 
 class SecretKey:
-    """The server's secret scalar, bound to one mode; never printed, pickled or copied; `ProtocolError` for
-    any other scalar.
-
-    Args:
-        scalar: 32 bytes, little-endian, between 1 and the order less 1.
-    """
+    """The server's secret scalar, 32 bytes, little-endian, between 1 and the order less 1, bound to one mode;
+    never printed, pickled or copied; `ProtocolError` for any other."""
 
     __slots__ = ("_scalar", "mode", "public")
 
@@ -225,16 +221,12 @@ def _counted(state: Blinding, elements: Rows, step: str) -> Rows:
     return elements
 
 
-def evaluate(key: SecretKey, inputs: Sequence[bytes], executor: Executor | None = None) -> Rows:
-    """The outputs for inputs that the server knows itself, uint8 (n, 64); `Evaluate`.
-
-    RFC 9497, sections 3.3.1 and 3.3.2. One hash to the group and one multiplication an input, and these two
-    alone go over the executor: the hashing around them holds the interpreter's lock.
-    Raises as `blind`.
-    """
+def evaluate(key: SecretKey, inputs: Sequence[bytes]) -> Rows:
+    """The outputs for inputs that the server knows itself, uint8 (n, 64); `Evaluate`; RFC 9497, sections
+    3.3.1 and 3.3.2. Raises as `blind`."""
     check_inputs(inputs, "oprf/evaluate")
     uniform = hash_inputs_to_uniform(inputs, key.mode)
-    return _outputs(inputs, group.hash_multiply(key.rows(), uniform, executor))
+    return _outputs(inputs, group.hash_multiply(key.rows(), uniform))
 
 
 def evaluate_rows(key: SecretKey, inputs: Rows) -> Rows:

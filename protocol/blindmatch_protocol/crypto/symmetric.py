@@ -35,11 +35,7 @@ class Sealing:
     __slots__ = ("_cipher", "_mac")
 
     def __init__(self, key: bytes, associated_data: bytes = b"") -> None:
-        """Begin; `ValueError` if `key` is not 32 bytes.
-
-        Args:
-            key: 32 secret bytes that seal nothing else.
-        """
+        """Begin with 32 secret bytes that seal nothing else; `ValueError` if `key` has another length."""
         cipher, self._mac = _start(key, associated_data)
         self._cipher: CipherContext = cipher.encryptor()
 

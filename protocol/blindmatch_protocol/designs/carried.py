@@ -341,12 +341,8 @@ class Inside(Carried):
 
 @cache
 def carried(inner: bm.AnyDesign, module: str = __name__) -> Carried:
-    """The design whose bodies the provider carries, and which is `inner` otherwise; `DesignError` if it
-    cannot be; the text says why.
-
-    Args:
-        module: that has it; what the design follows from is what this module imports.
-    """
+    """The design whose bodies the provider carries, and which is `inner` otherwise, of a module that imports
+    what it follows from; `DesignError` if it cannot be; the text says why."""
     if (why := _obstacle(inner)) is not None:
         raise bm.DesignError(f"{inner.info.name} cannot be carried: {why}")
     carriers = dict.fromkeys(inner.info.roles, CARRIER)

@@ -17,7 +17,6 @@ from blindmatch_protocol.group.backend import (
     drop,
     in_use,
     missing,
-    use,
     using,
 )
 from blindmatch_protocol.group.elements import (

@@ -50,15 +50,8 @@ def expand(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
 
 
 def seal(keys: Rows, plain: Rows) -> Rows:
-    """ChaCha20-Poly1305 (RFC 8439, section 2.8) of every row under a key of its own and nonce zero.
-
-    Args:
-        keys: uint8 (n, 32), each for this one row.
-        plain: uint8 (n, w).
-
-    Returns:
-        Ciphertext and tag, uint8 (n, w + 16).
-    """
+    """ChaCha20-Poly1305 (RFC 8439, section 2.8) of every row, uint8 (n, w), under nonce zero and a key, uint8
+    (n, 32), that is for this row alone: ciphertext and tag, uint8 (n, w + 16)."""
     keys, plain = np.ascontiguousarray(keys), np.ascontiguousarray(plain)
     count, width = plain.shape
     if keys.shape != (count, KEY_BYTES):

@@ -83,12 +83,8 @@ def pieces(data: Buffer, offset: int = 0) -> Iterator[bytes]:
 
 
 def cut(form: Form[W], head: W, size: int, data: Iterable[Buffer]) -> Iterator[W]:
-    """The parts of a byte string.
-
-    Args:
-        head: fields of the first part beside size and data.
-        size: length of the whole, whichever offset `data` begins at.
-    """
+    """The parts of a byte string; the first one bears `head` and the length of the whole, whichever offset
+    `data` begins at."""
     parts = iter(data)
     yield form.first(head, size, next(parts, b""))
     yield from map(form.part, parts)

@@ -46,12 +46,8 @@ _Numbers: TypeAlias = npt.NDArray[np.int64]
 
 
 def build(keys: Rows, order: npt.NDArray[np.uint32]) -> list[Buffer]:
-    """The section for `keys`, as parts to write; `DesignError` if there are too many keys.
-
-    Args:
-        keys: uint8 (n, 9 or more), distinct.
-        order: sorts them as byte strings.
-    """
+    """The section for distinct keys, uint8 (n, 9 or more), which `order` sorts as byte strings, as parts to
+    write; `DesignError` if there are too many keys."""
     count = len(keys)
     if count > MOST_ENTRIES:
         raise DesignError(f"at most {MOST_ENTRIES} entries fit one filter")

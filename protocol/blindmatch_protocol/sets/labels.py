@@ -93,11 +93,8 @@ def unseal(label_key: bytes, record: Buffer, epoch: int) -> Label | None:
 
 
 def stretches(records: Callable[[int, int], Rows], count: int) -> Iterator[tuple[list[Buffer], int]]:
-    """Sections of labels, as parts to write and number of records.
-
-    Args:
-        records: gives the records `start` to `stop` in the order of their numbers.
-    """
+    """Sections of labels, as parts to write and number of records; `records` gives those from `start` to
+    `stop`, in the order of their numbers."""
     for start in range(0, count, STRETCH):
         stop = min(start + STRETCH, count)
         yield [np.ascontiguousarray(records(start, stop)).data], stop - start

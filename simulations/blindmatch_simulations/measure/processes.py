@@ -141,12 +141,8 @@ class AloneError(BlindmatchError):
 
 
 def output_of(command: Sequence[str], seconds: float | None = None, **more: Any) -> bytes:
-    """What a command writes to standard output until it ends; `AloneError` if it cannot be run, or fails; the
-    text ends with the last line on standard error.
-
-    Args:
-        seconds: how long it may take; None: as long as it does.
-    """
+    """What a command writes to standard output until it ends, in so many seconds at most; `AloneError` if it
+    cannot be run, or fails; the text ends with the last line on standard error."""
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=seconds, **more)
     except (OSError, subprocess.TimeoutExpired) as error:

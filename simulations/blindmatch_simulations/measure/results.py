@@ -152,13 +152,8 @@ class Results(Strict, Generic[R], frozen=True, kw_only=True):
 
 
 def results(kind: type[T], command: str, options: Mapping[str, Any], rows: Sequence[Row], **more: Any) -> T:
-    """A results file of this moment and machine, with its digest, as it will be read again.
-
-    Args:
-        kind: ``Results[...]`` of the rows' type.
-        command: as it would be typed.
-        more: further fields of `Results`.
-    """
+    """A results file of this moment and machine, with its digest, as it will be read again; `kind` is
+    ``Results[...]`` of the rows' type, `more` are further fields."""
     made = Results(
         format=FORMAT,
         version=VERSION,

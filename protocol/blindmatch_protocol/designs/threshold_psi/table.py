@@ -152,12 +152,8 @@ def _peeled(places: Places, cells: int) -> list[tuple[npt.NDArray[np.int64], npt
 
 
 def build_cells(plan: Plan, key: Rows, hashes: Rows, fill: bytes, executor: Executor | None = None) -> Rows:
-    """The cells, (cells, 32): free ones from `fill`, 32 secret bytes, then every entry's own.
-
-    Args:
-        key: a, (1, 32).
-        hashes: those of the plan.
-    """
+    """The cells, (cells, 32), under the key a, (1, 32), of the plan's hashes: free ones from `fill`, 32
+    secret bytes, then every entry's own."""
     domain, places = plan.domain, plan.domain.places(hashes)
     cells = np.zeros((domain.cells, group.ELEMENT_BYTES), np.uint8)
     free = np.ones(domain.cells, np.bool_)

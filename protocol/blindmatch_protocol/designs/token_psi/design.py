@@ -55,12 +55,8 @@ class Setup(VoprfSetup[Layer], frozen=True, eq=False, kw_only=True):
 
 
 def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | None:
-    """The nearest opened label in force whose hash is within the distance of `own_hash`; `SetFileError` if a
-    section of the set was altered.
-
-    Args:
-        outputs: OPRF outputs, uint8 (probes * bands, 64), the bands changing fastest.
-    """
+    """The nearest label in force that OPRF outputs, uint8 (probes * bands, 64), the bands changing fastest,
+    open, and whose hash is within the distance of `own_hash`; `SetFileError` if a section was altered."""
     opened = labels_under(setup, [token_keys(outputs, layer.epoch) for layer in setup.layers])
     if own_hash is None:
         return None
@@ -69,11 +65,8 @@ def find_label(setup: Setup, outputs: Rows, own_hash: bytes | None) -> Label | N
 
 
 def labels_under(setup: Setup, keys: Sequence[TokenKeys]) -> list[Label]:
-    """Every label in force that these open, of near entries and of others that agree in enough bands.
-
-    Args:
-        keys: of tokens, any number a band, in each layer, the bands changing fastest.
-    """
+    """Every label in force that tokens' keys in each layer, the bands changing fastest, open: of near entries
+    and of others that agree in enough bands."""
     t = setup.tokening
     found: list[Label] = []
     for place, layer in enumerate(setup.layers):
