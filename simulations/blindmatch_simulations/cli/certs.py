@@ -189,5 +189,6 @@ def run_doctor(
     columns = {"check": "check", "status": "result", "what": "found"}
     result = [asdict(one) for one in findings]
     codes = {Status.WRONG: exit_codes.BAD_STATE, Status.UNREACHABLE: exit_codes.UNREACHABLE}
-    worst = next((code for status, code in codes.items() if any(one.status is status for one in findings)), 0)
-    return listed(f"doctor: {deployment.home}", columns, result, *todo, code=worst)
+    statuses = {one.status for one in findings}
+    code = next((code for status, code in codes.items() if status in statuses), exit_codes.OK)
+    return listed(f"doctor: {deployment.home}", columns, result, *todo, code=code)

@@ -23,18 +23,12 @@ INTERRUPTED: Final = 130
 def code_of(error: BlindmatchError) -> int:
     """The exit code for an error. What raises errors is loaded here, for no command needs all of it."""
     from blindmatch_client.errors import ServiceError, StoreError
-    from blindmatch_protocol.codec.errors import SetFileError
-    from blindmatch_server.curator.source import ListFileError
-    from blindmatch_server.epochs.published import PublicationError
     from blindmatch_server.hosting.authority import AuthorityError, IdentityError
-    from blindmatch_server.storage.errors import StateError
 
     from blindmatch_simulations.testbed.deployment.addresses import DeploymentError, ManifestError
     from blindmatch_simulations.testbed.deployment.operators import OperatorError
     from blindmatch_simulations.testbed.deployment.processes import ProcessError
 
-    bad_files = (DeploymentError, ManifestError, AuthorityError, ListFileError)
-    bad_state = (*bad_files, PublicationError, SetFileError, StateError, StoreError)
     match error:
         case IdentityError():
             return REFUSED_INPUT
@@ -42,7 +36,15 @@ def code_of(error: BlindmatchError) -> int:
             return code
         case ServiceError() | ProcessError() | OperatorError():
             return UNREACHABLE
-        case _ if isinstance(error.__cause__, OSError) or isinstance(error, bad_state):
+        case DeploymentError() | ManifestError() | AuthorityError() | StoreError():
             return BAD_STATE
-        case _:
-            return REFUSED_INPUT
+        case _ if isinstance(error.__cause__, OSError):
+            return BAD_STATE
+
+    from blindmatch_protocol.codec.errors import SetFileError
+    from blindmatch_server.curator.source import ListFileError
+    from blindmatch_server.epochs.published import PublicationError
+    from blindmatch_server.storage.errors import StateError
+
+    damaged = isinstance(error, ListFileError | PublicationError | SetFileError | StateError)
+    return BAD_STATE if damaged else REFUSED_INPUT

@@ -37,6 +37,7 @@ from blindmatch_simulations.testbed.audit.records import (
     found,
     is_all_of,
     name_of,
+    requests_of,
 )
 
 MESSAGE_OVERHEAD: Final = SALT_LENGTH + TAG_LENGTH
@@ -67,15 +68,13 @@ def check_messages(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
 
 
 def _check_clear(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
-    for record in (record for record in evidence.records if record.method == SEND):
-        for raw in record.requests:
-            request = pb.SendRequest.FromString(raw)
-            trace = evidence.sealed.get(request.message_id)
-            said = None if trace is None or trace.recipient != request.recipient else trace.content
-            composed = b"" if said is None else clear_message(said, design.info)
-            if request.sealed or request.clear != composed:
-                size = len(request.sealed) + len(request.clear)
-                yield found(record, "a message that was not composed under this id for this recipient", size)
+    for record, request in requests_of(evidence.records, pb.SendRequest):
+        trace = evidence.sealed.get(request.message_id)
+        said = None if trace is None or trace.recipient != request.recipient else trace.content
+        composed = b"" if said is None else clear_message(said, design.info)
+        if request.sealed or request.clear != composed:
+            size = len(request.sealed) + len(request.clear)
+            yield found(record, "a message that was not composed under this id for this recipient", size)
 
 
 def _check_sealed(record: EgressRecord, sealed: SealedMessage, most: int) -> Iterator[Finding]:
@@ -237,16 +236,12 @@ def _subject(record: EgressRecord) -> Hashable:
         case "FetchBundle":
             return str(pb.BundleRequest.FromString(first).account)
         case "FetchSetup":
-            return _setup_file(first)
+            request = pb.SetupRequest.FromString(first)
+            return request.epoch, request.name
         case "Download" | "Acknowledge":
             return first
         case _:
             return None
-
-
-def _setup_file(raw: bytes) -> tuple[int, str]:
-    request = pb.SetupRequest.FromString(raw)
-    return request.epoch, request.name
 
 
 def _limits(evidence: Evidence) -> Mapping[Key, int]:
@@ -277,8 +272,7 @@ def _limits(evidence: Evidence) -> Mapping[Key, int]:
 def _started(records: Iterable[EgressRecord]) -> dict[str, set[bytes]]:
     """Sessions that were started with each account: a bundle is fetched for each."""
     started: dict[str, set[bytes]] = {}
-    for raw in (raw for record in records if name_of(record) == "Send" for raw in record.requests):
-        request = pb.SendRequest.FromString(raw)
+    for _, request in requests_of(records, pb.SendRequest):
         try:
             sealed = SealedMessage.decode(request.sealed)
         except ProtocolError:
@@ -296,60 +290,55 @@ def _seconds(records: Sequence[EgressRecord]) -> int:
 def _check_order(records: Iterable[EgressRecord]) -> Iterator[Finding]:
     """Numbers that a device chooses go up, or are the same every time."""
     last, broken_off, waits = 0, set[tuple[int, str]](), set[int]()
-    for record in records:
-        for raw in record.requests:
-            match name_of(record):
-                case "Acknowledge":
-                    given = list(pb.AcknowledgeRequest.FromString(raw).sequences)
-                    if given != sorted(set(given)) or (given and given[0] <= last and not record.failed):
-                        yield found(record, "acknowledges out of order, or twice", len(raw))
-                    last = max([last, *([] if record.failed else given)])
-                case "FetchSetup":
-                    request = pb.SetupRequest.FromString(raw)
-                    if request.offset and _setup_file(raw) not in broken_off:
-                        yield found(record, "goes on with a file that was not broken off", len(raw))
-                    broken_off = {*broken_off, _setup_file(raw)} if record.failed else broken_off
-                case "Receive":
-                    waits.add(pb.ReceiveRequest.FromString(raw).wait_ms)
-                    if len(waits) > 1:
-                        yield found(record, "waits for messages for another time than before", len(raw))
+    for record, request in requests_of(records, pb.AcknowledgeRequest, pb.SetupRequest, pb.ReceiveRequest):
+        size = request.ByteSize()
+        match request:
+            case pb.AcknowledgeRequest(sequences=sequences):
+                given = list(sequences)
+                if given != sorted(set(given)) or (given and given[0] <= last and not record.failed):
+                    yield found(record, "acknowledges out of order, or twice", size)
+                last = max([last, *([] if record.failed else given)])
+            case pb.SetupRequest(epoch=epoch, name=name, offset=offset):
+                if offset and (epoch, name) not in broken_off:
+                    yield found(record, "goes on with a file that was not broken off", size)
+                broken_off = {*broken_off, (epoch, name)} if record.failed else broken_off
+            case pb.ReceiveRequest(wait_ms=wait_ms):
+                waits.add(wait_ms)
+                if len(waits) > 1:
+                    yield found(record, "waits for messages for another time than before", size)
 
 
 def _check_count(evidence: Evidence) -> Iterator[Finding]:
     """No more messages than the device was told to send, and to nobody else."""
     told, seen = evidence.told, set[bytes]()
-    for record in evidence.records:
-        for raw in record.requests:
-            match name_of(record):
-                case "Send":
-                    seen.add(pb.SendRequest.FromString(raw).message_id)
-                    to = pb.SendRequest.FromString(raw).recipient
-                    if len(seen) > told.messages:
-                        yield found(record, "more messages than it was told to send", len(raw))
-                case "FetchBundle":
-                    to = pb.BundleRequest.FromString(raw).account
-                case _:
-                    continue
-            if to not in told.contacts:
-                yield found(record, "a name that it was not told to write to", len(raw))
+    for record, sent in requests_of(evidence.records, pb.SendRequest):
+        seen.add(sent.message_id)
+        if len(seen) > told.messages:
+            yield found(record, "more messages than it was told to send", sent.ByteSize())
+        if sent.recipient not in told.contacts:
+            yield found(record, "a name that it was not told to write to", sent.ByteSize())
+    for record, asked in requests_of(evidence.records, pb.BundleRequest):
+        if asked.account not in told.contacts:
+            yield found(record, "a name that it was not told to write to", asked.ByteSize())
 
 
 def _check_told(evidence: Evidence) -> Iterator[Finding]:
     """No set-up files, messages and attachments but those that are there for the device."""
     told, blobs = evidence.told, set[bytes]()
-    for record in evidence.records:
-        for raw in record.requests:
-            match name_of(record):
-                case "FetchSetup" if _setup_file(raw) not in told.setup:
-                    yield found(record, "a set-up file that is not there", len(raw))
-                case "Acknowledge":
-                    given = pb.AcknowledgeRequest.FromString(raw).sequences
-                    if max(given, default=0) > told.received:
-                        yield found(record, "acknowledges a message that was not for it", len(raw))
-                case "Download":
-                    blobs.add(pb.DownloadRequest.FromString(raw).blob_id)
-                    if len(blobs) > told.received:
-                        yield found(record, "an attachment of no message that was for it", len(raw))
+    for record, request in requests_of(
+        evidence.records, pb.SetupRequest, pb.AcknowledgeRequest, pb.DownloadRequest
+    ):
+        size = request.ByteSize()
+        match request:
+            case pb.SetupRequest(epoch=epoch, name=name) if (epoch, name) not in told.setup:
+                yield found(record, "a set-up file that is not there", size)
+            case pb.AcknowledgeRequest(sequences=given):
+                if max(given, default=0) > told.received:
+                    yield found(record, "acknowledges a message that was not for it", size)
+            case pb.DownloadRequest(blob_id=blob_id):
+                blobs.add(blob_id)
+                if len(blobs) > told.received:
+                    yield found(record, "an attachment of no message that was for it", size)
 
 
 def check_sessions(records: Sequence[EgressRecord], traces: Sequence[SessionTrace]) -> Iterator[Finding]:

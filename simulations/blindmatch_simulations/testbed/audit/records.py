@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from blindmatch_client.egress import calls as methods
 from blindmatch_client.settings import Consequence
@@ -102,6 +102,8 @@ REQUESTS: Final[Mapping[str, type[Wire]]] = {
     method.path: method.request for method in vars(methods).values() if isinstance(method, methods.Method)
 }
 
+W = TypeVar("W", bound=Wire)
+
 PURPOSES: Final = {
     "Describe": {Purpose.SETUP},
     "FetchSetup": {Purpose.SETUP},
@@ -125,6 +127,14 @@ PURPOSES: Final = {
 
 def name_of(record: EgressRecord) -> str:
     return record.method.rpartition("/")[2]
+
+
+def requests_of(records: Iterable[EgressRecord], *kinds: type[W]) -> Iterator[tuple[EgressRecord, W]]:
+    """Requests of these kinds, each read, with the call that it is of."""
+    for record in records:
+        for kind in kinds:
+            if REQUESTS[record.method] is kind:
+                yield from ((record, kind.FromString(raw)) for raw in record.requests)
 
 
 def is_all_of(whole: bytes, data: bytes, record: EgressRecord) -> bool:
@@ -227,14 +237,9 @@ def check_arrivals(
             yield Finding(key[0], None, f"{key[1]}: arrived, but did not pass the seam", extra)
 
 
-def ciphertext_bytes(records: Iterable[EgressRecord]) -> int:
-    total = 0
-    for record in records:
-        if record.method == SEND:
-            total += sum(len(pb.SendRequest.FromString(raw).sealed) for raw in record.requests)
-        elif record.method.endswith("/Upload"):
-            total += sum(len(pb.Part.FromString(raw).data) for raw in record.requests)
-    return total
+def ciphertext_bytes(records: Sequence[EgressRecord]) -> int:
+    sealed = sum(len(one.sealed) for _, one in requests_of(records, pb.SendRequest))
+    return sealed + sum(len(one.data) for _, one in requests_of(records, pb.Part))
 
 
 def _enveloped(design: AnyDesign, epoch: int, role: Role, body: bytes) -> bytes:
