@@ -98,7 +98,10 @@ class LogView(Redacted, Struct, frozen=True):
         if isinstance(found, Failed):
             raise UnloggedError(found.reason, described.proof)
         paths = {one.tree_size: tuple(one.path) for one in described.consistency}
-        note = self._of_policy(proof.note).encode()
+        keys = (self._log, *self.policy.policy.witnesses.values())
+        # without lines of other keys, which a host can add to fill the device's store
+        own = tuple(one for one in proof.note.signatures if any(map(one.is_by, keys)))
+        note = replace(proof.note, signatures=own).encode()
         for seen in (*self.seen.taken[-1:], *self._heard):
             path, withheld = paths.get(_head(seen).size, ()), found.head.size < _head(seen).size
             # a longer log shows no second history: a newer epoch is held back, or its host is behind
@@ -160,12 +163,6 @@ class LogView(Redacted, Struct, frozen=True):
             if policy.satisfied(made.keys() - {name}):
                 del made[name]
         return Note(note.text, (own, *made.values())) if own and policy.satisfied(made) else None
-
-    def _of_policy(self, note: Note) -> Note:
-        """Without lines of keys that the policy has not, which a host can add to fill the device's store."""
-        assert self.policy is not None
-        keys = (self._log, *self.policy.policy.witnesses.values())
-        return replace(note, signatures=tuple(one for one in note.signatures if any(map(one.is_by, keys))))
 
     @property
     def _heard(self) -> tuple[bytes, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -234,24 +234,18 @@ def write_references(
     with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.executescript(f"{_SCHEMA}; PRAGMA user_version = {VERSION}; BEGIN;")
-        done = 0
+        done, second = 0, second_hashes or {}
         for batch in entries.batches(_AT_ONCE):
+            columns = zip(batch.ids.tolist(), batch.hashes, batch.salts, strict=True)
             connection.executemany(
-                "INSERT INTO entries VALUES (?, ?, ?, ?)", _rows(batch, second_hashes or {})
+                "INSERT INTO entries VALUES (?, ?, ?, ?)",
+                [(signed(one), own.tobytes(), salt.tobytes(), second.get(one)) for one, own, salt in columns],
             )
             done += len(batch)
             progress(done, len(entries))
         connection.execute("COMMIT")
     temporary.chmod(0o600)
     temporary.replace(path)
-
-
-def _rows(
-    batch: bm.EntryBatch, second: Mapping[int, bytes]
-) -> Iterator[tuple[int, bytes, bytes, bytes | None]]:
-    for place, entry_id in enumerate(batch.ids.tolist()):
-        hash_, salt = batch.hashes[place].tobytes(), batch.salts[place].tobytes()
-        yield signed(entry_id), hash_, salt, second.get(entry_id)
 
 
 class Deployed(Struct, frozen=True):

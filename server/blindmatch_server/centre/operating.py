@@ -89,7 +89,11 @@ def measure(connection: Connection, from_ms: int = 0, until_ms: int = 0) -> wire
     """Counts of the reports received in a period, as they stand now; 0 is no bound."""
     # what SQLite can hold; nothing was received later
     period = min(from_ms, _OPEN_END), min(until_ms or _OPEN_END, _OPEN_END)
-    counts = _counts(connection, period)
+    counts: dict[str, int] = {}
+    for query in (_REPORTS, _COMPLAINTS, _OPENED):
+        cursor = connection.execute(query, period)
+        names = [column[0] for column in cursor.description]
+        counts.update(zip(names, cursor.fetchone(), strict=True))
     return wire.Statistics(
         flagged=counts["reports"] + counts["vouchers_opened"],
         **counts,
@@ -140,15 +144,6 @@ _TO_SETTLEMENT: Final = """
 SELECT MAX(0, decided_at_ms - received_at_ms) FROM complaints
 WHERE decided_at_ms > 0 AND received_at_ms >= ? AND received_at_ms < ?
 """
-
-
-def _counts(connection: Connection, period: Period) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for query in (_REPORTS, _COMPLAINTS, _OPENED):
-        cursor = connection.execute(query, period)
-        names = [column[0] for column in cursor.description]
-        counts.update(zip(names, cursor.fetchone(), strict=True))
-    return counts
 
 
 def _times(connection: Connection, query: str, period: Period) -> wire.Durations:

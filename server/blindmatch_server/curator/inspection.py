@@ -192,9 +192,10 @@ def export(
 
 
 def _write(listed: HashList, export_format: ExportFormat, out: BinaryIO, progress: Progress) -> int:
-    done = 0
-    out.write(b"" if export_format is ExportFormat.PDQ else _row(COLUMNS))
-    before, after = _around(export_format, listed.footer.name)
+    done, before, after = 0, b"pdq ", b"\n"
+    if export_format is ExportFormat.THREATEXCHANGE:
+        out.write(_row(COLUMNS))
+        before, after = _row(("pdq", "*", listed.footer.name, "", "")).split(b"*")
     for batch in listed.batches(_BATCH):
         text = batch.hashes.tobytes().hex().encode()
         digits = [text[at : at + 64] for at in range(0, len(text), 64)]
@@ -202,13 +203,6 @@ def _write(listed: HashList, export_format: ExportFormat, out: BinaryIO, progres
         done += len(digits)
         progress(done, len(listed))
     return done
-
-
-def _around(export_format: ExportFormat, name: str) -> tuple[bytes, bytes]:
-    if export_format is ExportFormat.PDQ:
-        return b"pdq ", b"\n"
-    before, after = _row(("pdq", "*", name, "", "")).split(b"*")
-    return before, after
 
 
 def _row(fields: tuple[str, ...]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final, Literal, Self
@@ -236,20 +236,13 @@ def current_epoch(folder: Path) -> int:
 
 def signed_epochs(folder: Path, info: Info, curator: bytes) -> frozenset[int]:
     """Numbers of a design's epochs in `folder` whose manifest the key `curator` signed; no others count."""
-    homes = [home.parent for home in folder.glob(f"[0-9]*/{SIGNED}")]
-    return frozenset(number for home in homes if (number := _signed_number(home, info, curator)))
-
-
-def _signed_number(home: Path, info: Info, curator: bytes) -> int:
-    """The epoch in `home`; 0, which none has, if it is not signed or of another design."""
-    try:
-        signed = read_signed(home)
-    except DamagedPublicationError:
-        return 0
-    manifest = signed.manifest
-    if not manifest.is_of(info):
-        return 0
-    return manifest.epoch if verify_signature(signed, curator) == Passed() else 0
+    numbers = set[int]()
+    for path in folder.glob(f"[0-9]*/{SIGNED}"):
+        with suppress(DamagedPublicationError):
+            signed = read_signed(path.parent)
+            if signed.manifest.is_of(info) and verify_signature(signed, curator) == Passed():
+                numbers.add(signed.manifest.epoch)
+    return frozenset(numbers)
 
 
 def open_publication(

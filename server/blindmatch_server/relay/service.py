@@ -35,7 +35,7 @@ from blindmatch_server.matching.service import MatchingConfig, MatchingService, 
 from blindmatch_server.relay import store
 from blindmatch_server.relay.store import RelayLimits
 from blindmatch_server.relay.streams import MOST_BYTES_HELD, Listener, Listeners, Pace
-from blindmatch_server.storage.blobs import ID_BYTES, Blobs, Incoming
+from blindmatch_server.storage.blobs import ID_BYTES, Blobs
 from blindmatch_server.storage.database import Database
 from blindmatch_server.storage.errors import ConflictError
 
@@ -217,7 +217,12 @@ class Relay(Redacted, Struct, dict=True, eq=False):
             size = joiner.size
             await self.database.run(lambda c: store.check_blob_quota(c, call.account, size, self.limits))
             async with self.blobs.incoming() as incoming:
-                await self._keep(incoming, data, call.account, size)
+                async with aclosing(data):  # type: ignore[type-var]
+                    async for piece in data:
+                        await asyncio.to_thread(incoming.write, piece)
+                await asyncio.to_thread(incoming.commit)
+                blob = (incoming.blob_id, call.account, size, milliseconds(self.clock), self.limits)
+                await self.database.run(lambda c: store.add_blob(c, *blob))
             return wire.UploadReply(blob_id=incoming.blob_id)
 
     async def download(self, request: wire.DownloadRequest, call: Call) -> AsyncIterator[wire.Part]:
@@ -228,14 +233,6 @@ class Relay(Redacted, Struct, dict=True, eq=False):
             for at in range(0, size, PART_BYTES):
                 data = await asyncio.to_thread(file.read, PART_BYTES)
                 yield PART.part(data) if at else PART.first(wire.Part(), size, data)
-
-    async def _keep(self, incoming: Incoming, data: AsyncIterator[bytes], owner: str, size: int) -> None:
-        async with aclosing(data):  # type: ignore[type-var]
-            async for piece in data:
-                await asyncio.to_thread(incoming.write, piece)
-        await asyncio.to_thread(incoming.commit)
-        now = milliseconds(self.clock)
-        await self.database.run(lambda c: store.add_blob(c, incoming.blob_id, owner, size, now, self.limits))
 
     def _delivery(self, message: store.Queued, more: bool) -> wire.Delivery:
         clear = self.scan is not None
