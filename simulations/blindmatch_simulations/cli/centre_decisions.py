@@ -135,7 +135,7 @@ def file(
     request = pb.ComplainRequest(
         complaint_id=secrets.token_bytes(16), report_id=id_of(report), account=account, text=text
     )
-    return _show_complaint(ask_centre(deployment, "Complain", request, pb.Complaint))
+    return found("complaint", describe_complaint(ask_centre(deployment, "Complain", request, pb.Complaint)))
 
 
 @complaints_app.command("list")
@@ -166,11 +166,7 @@ def describe_complaint(complaint: pb.Complaint) -> dict[str, Any]:
 
 def _settle(deployment: Deployment, complaint: str, reason: str, upheld: bool) -> Found:
     request = pb.SettleRequest(complaint_id=id_of(complaint, "complaint"), upheld=upheld, reason=reason)
-    return _show_complaint(ask_centre(deployment, "Settle", request, pb.Complaint))
-
-
-def _show_complaint(complaint: pb.Complaint) -> Found:
-    return found("complaint", describe_complaint(complaint))
+    return found("complaint", describe_complaint(ask_centre(deployment, "Settle", request, pb.Complaint)))
 
 
 AuthorityOption = Annotated[str, typer.Option(help="Whose mailbox: a-z 0-9 _ -, 1 to 32 characters.")]
