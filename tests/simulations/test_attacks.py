@@ -18,7 +18,8 @@ from blindmatch_protocol.contract import AnyDesign
 from blindmatch_simulations.cli.app import run
 from blindmatch_simulations.evaluation import attacks
 from blindmatch_simulations.evaluation.attacks.adversary import Adversary
-from blindmatch_simulations.evaluation.attacks.arena import DECLARED, PART, WHOLE_HASH, Arena, Attack
+from blindmatch_simulations.evaluation.attacks.arena import DECLARED, Arena, Attack
+from blindmatch_simulations.evaluation.attacks.needs import PART, WHOLE_HASH
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed, Ran, results_of, run_attack
 from blindmatch_simulations.evaluation.attacks.table import ATTACKS, pairs
 from blindmatch_simulations.measure.results import Results, read

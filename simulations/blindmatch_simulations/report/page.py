@@ -24,7 +24,7 @@ from blindmatch_simulations.data import committed, table_of, volumes
 from blindmatch_simulations.evaluation.assess.figures import FIGURES
 from blindmatch_simulations.evaluation.assess.results import Measured, Results, Studied, write_whole
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Left
-from blindmatch_simulations.evaluation.attacks.arena import SAME
+from blindmatch_simulations.evaluation.attacks.needs import SAME
 from blindmatch_simulations.evaluation.attacks.run import AttackRow, NotPlayed
 from blindmatch_simulations.evaluation.studies.evidence import DIFFERENCE, EDIT, FALSE, RECALL, SESSIONS
 from blindmatch_simulations.evaluation.studies.evidence import committed as committed_evidence

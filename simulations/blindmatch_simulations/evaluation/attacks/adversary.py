@@ -7,9 +7,10 @@ of this one type; `replacing` makes the first family's weaknesses.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from enum import Enum, StrEnum
 from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
+from unittest.mock import patch
 
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Adversary as Conduct
@@ -141,7 +142,6 @@ Weakness: TypeAlias = Callable[..., AbstractContextManager[Any]]
 """Plants it for a block; called with the design that is attacked."""
 Piece: TypeAlias = tuple[Any, str, Any]
 """A module or class, the name of an attribute of it, and what replaces that."""
-_NOT_ITS_OWN: Final = object()
 
 AS_BUILT: Final[Weakness] = nullcontext
 """Nothing is planted: the attack is declared to succeed as it is."""
@@ -157,19 +157,9 @@ def replacing_of(pieces_of: Callable[[AnyDesign], Sequence[Piece]]) -> Weakness:
 
     @contextmanager
     def planted(design: Any = None) -> Iterator[None]:
-        pieces = pieces_of(design)
-        for owner, name, _ in pieces:
-            getattr(owner, name)  # AttributeError: what is not there cannot be replaced
-        held = [(owner, name, vars(owner).get(name, _NOT_ITS_OWN)) for owner, name, _ in pieces]
-        try:
-            for owner, name, other in pieces:
-                setattr(owner, name, other)
+        with ExitStack() as stack:
+            for piece in pieces_of(design):
+                stack.enter_context(patch.object(*piece))
             yield
-        finally:
-            for owner, name, before in held:
-                if before is _NOT_ITS_OWN:
-                    delattr(owner, name)
-                else:
-                    setattr(owner, name, before)
 
     return planted

@@ -16,8 +16,9 @@ from blindmatch_protocol.contract import Match, Party
 from blindmatch_protocol.crypto import hpke
 from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, CARRIED, SMALL, Arena, attack
+from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, share_of, tally
 from blindmatch_simulations.evaluation.attacks.loopback import SMALL as FEW
 from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback
@@ -36,7 +37,7 @@ seal_answer: Final = hpke.seal_answer
     Means(frozenset({Party.PROVIDER}), has="the set-up, and sealed requests of its own"),
     Claim("A provider that cheats asks as much as all may together", PAGE),
     budget=f"{GUESSES} guesses, half of them listed, where an account may ask once",
-    needs=(CARRIED,),
+    needs=(needs.CARRIED,),
     exposes="whether guesses are listed",
 )
 def over_asking(arena: Arena) -> Figure:
@@ -75,7 +76,7 @@ def _one_nonce(secret: bytes, nonce: bytes, plaintext: bytes) -> bytes:
     weakness=replacing(
         (hpke, "seal_answered", _unsealed), (hpke, "open_answered", _open), (hpke, "seal_answer", _one_nonce)
     ),
-    needs=(CARRIED,),
+    needs=(needs.CARRIED,),
     exposes="what replies differ in",
 )
 def resent_request(arena: Arena) -> Figure:
@@ -125,7 +126,7 @@ ILL: Final = {
     Claim("The device sends nothing because of it", PAGE),
     budget="one request treated badly in each of three ways, and the next picture",
     weakness=replacing((Detector, "_failed", lambda self, error: Undecided(Cause.CHEATED, error))),
-    needs=(CARRIED, SMALL),
+    needs=(needs.CARRIED, needs.SMALL),
     exposes="whose one request was",
     left=Left.WAITS,
 )
@@ -154,7 +155,7 @@ REPLY: Final = (0.02, 0.2)
     Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "when which account's message leaves"),
     Claim("Against somebody who sees messages leave, time links", PAGE),
     budget=f"2,000 pictures at {RATE:g} a second",
-    needs=(CARRIED, ANY_ONE),
+    needs=(needs.CARRIED, needs.ANY_ONE),
     exposes="whose each request is",
 )
 def linked_by_time(arena: Arena) -> Figure:

@@ -32,8 +32,9 @@ from blindmatch_protocol.designs.enclave.design import ENCLAVE, VENDOR, Inside, 
 from blindmatch_protocol.messages.content import unpad_attachment
 from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import ATTESTED, Arena, AttackError, attack
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed
 from blindmatch_simulations.testbed.pictures.pool import picture
@@ -51,7 +52,7 @@ Quoting: TypeAlias = Callable[[bytes], Quote]
     Claim("a quote of other code or of another configuration is refused before a picture leaves", PAGE),
     budget=f"seven ways, {PICTURES} pictures each",
     weakness=replacing((Policy, "check", lambda *_: None)),
-    needs=(ATTESTED,),
+    needs=(needs.ATTESTED,),
     exposes="pictures that devices seal",
     left=Left.REFUSED,
 )
@@ -101,7 +102,7 @@ _MEASURES: Final = (
     Means(frozenset({Party.PROVIDER}), has="the host's files"),
     Claim("a host that runs other code can show the same quote", PAGE),
     budget=f"one altered file, {PICTURES} pictures",
-    needs=(ATTESTED,),
+    needs=(needs.ATTESTED,),
     exposes="every picture",
 )
 def unmeasured_code(arena: Arena) -> Figure:
@@ -142,7 +143,7 @@ def _code_of_altered() -> bytes:
     Means(frozenset({Party.PROVIDER, VENDOR}), has="the platform's signing key", stolen=True),
     Claim("Whoever has the platform's signing key reads every picture", PAGE),
     budget=f"{PICTURES} pictures",
-    needs=(ATTESTED,),
+    needs=(needs.ATTESTED,),
     exposes="every picture",
 )
 def broken_attestation(arena: Arena) -> Figure:

@@ -22,8 +22,9 @@ from blindmatch_server.epochs.signing import CuratorKey
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, Arena, AttackError, attack
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.testbed.deployment.transparency import LOG
 
@@ -134,7 +135,7 @@ _COALITION: Final = frozenset({Party.CURATOR, Party.MATCHER, LOG})
     Claim("devices that write to one another find two histories of the log"),
     budget="two pairs of devices, a message each",
     weakness=_DEAF,
-    needs=(ANY_ONE,),
+    needs=(needs.ANY_ONE,),
     exposes="that everybody has one list",
     left=Left.SPLIT,
 )
@@ -257,7 +258,7 @@ _UNLOOKED: Final = replacing(
     Claim("a device takes an epoch only if a quorum shows it to be everybody's newest"),
     budget=f"{len(FORMS)} devices",
     weakness=_UNLOOKED,
-    needs=(ANY_ONE,),
+    needs=(needs.ANY_ONE,),
     exposes="that everybody has one list",
     left=Left.KEPT,
 )

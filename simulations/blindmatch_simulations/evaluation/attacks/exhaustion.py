@@ -23,8 +23,9 @@ from blindmatch_server.matching.answering import MatchingLimits
 from blindmatch_server.storage.batching import Batcher, FairQueue
 from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, Arena, attack
+from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure
 
 ACCOUNTS: Final = 4
@@ -42,7 +43,7 @@ def _one_line() -> tuple[Any, str, Any]:
     Claim("A matcher answers accounts that ask one thing at a time first and together", "docs/messenger.md"),
     budget=f"{ACCOUNTS} accounts with as many requests waiting as one may have",
     weakness=replacing(_one_line()),
-    needs=(ANY_ONE,),
+    needs=(needs.ANY_ONE,),
     exposes="timely answers to others",
     left=Left.COUNTED,
 )
@@ -94,7 +95,7 @@ NOW: Final = 1_700_000_000_000
     Claim("takes 64 of one peer for one signed pre-key", "docs/messenger.md"),
     budget=f"{LOOKS[-1]} first messages by one account",
     weakness=replacing((account, "ACCEPTED_MOST", LOOKS[-1])),
-    needs=(ANY_ONE,),
+    needs=(needs.ANY_ONE,),
     exposes="room on another's device",
 )
 def store_growth(arena: Arena) -> Figure:

@@ -31,8 +31,9 @@ from blindmatch_server.matching.ledger import Budget, MatcherStore
 from blindmatch_server.storage.errors import QuotaError
 from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import LIMITED, OPRF, TOKENS, UNDER_BFV, Arena, attack
+from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.evaluation.studies.near_bench import DEFAULT_LIMITS, extract, obtainable
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled, run_session
@@ -48,7 +49,7 @@ SHORT: Final = 8
     Means(frozenset({Party.DEVICE}), has="a modified device, which asks for what it likes"),
     Claim("each request tests a guess, or in token-psi opens a part"),
     budget="32 and 64 evaluations of oprf-psi, 256 and 512 of token-psi with tokens of 8 bits",
-    needs=(OPRF,),
+    needs=(needs.OPRF,),
     exposes="the list, guess by guess",
     left=Left.COUNTED,
 )
@@ -87,7 +88,7 @@ MILLION: Final = 1_000_000
     Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS[-1]} accounts' modified devices"),
     Claim("pooled over any number of devices, as far as the limits of the key allow"),
     budget=f"{', '.join(map(str, ACCOUNTS))} accounts, {ALONE} evaluations each and {TOGETHER} in all",
-    needs=(TOKENS, LIMITED),
+    needs=(needs.TOKENS, needs.LIMITED),
     exposes="parts of the list",
     left=Left.COUNTED,
 )
@@ -111,7 +112,7 @@ def pooled_extraction(arena: Arena) -> Figure:
     Claim("no more requests are counted and answered under a key than its limits allow"),
     budget=f"{ACCOUNTS[-1]} accounts, each {PAST} requests past its limit",
     weakness=replacing((ledger, "_check", lambda *_, **__: None)),
-    needs=(OPRF, LIMITED),
+    needs=(needs.OPRF, needs.LIMITED),
     exposes="more of the list than a key's limits allow",
     left=Left.COUNTED,
 )
@@ -174,7 +175,7 @@ _VALUES: Final = range(256)
     Claim("a vector that is no hash reads no key", "docs/designs/he-hamming.md"),
     budget=f"{len(VECTORS)} requests, {SLOTS} entries",
     weakness=replacing((Evaluation, "_validity", lambda self, query, at: [])),
-    needs=(UNDER_BFV,),
+    needs=(needs.UNDER_BFV,),
     exposes="the list's labels",
 )
 def malformed_vector(arena: Arena) -> Figure:
@@ -202,7 +203,7 @@ Forging: TypeAlias = Callable[[Ring, npt.NDArray[Any], Query, Keys], Keys]
     Means(frozenset({Party.DEVICE}), has="a modified device with a relinearisation key of its own making"),
     Claim("Towards a modified device the list is not secret", "docs/designs/he-hamming.md"),
     budget=f"one request, {SLOTS} entries",
-    needs=(UNDER_BFV,),
+    needs=(needs.UNDER_BFV,),
     exposes="the list's labels",
 )
 def own_relinearisation(arena: Arena) -> Figure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -121,7 +122,7 @@ class Played(Struct, frozen=True):
     case: bool
 
 
-Look: TypeAlias = Callable[[Played], Hashable]
+Look: TypeAlias = Callable[[tuple[Hashable, ...]], Hashable]
 
 
 def won(played: Sequence[Played], cases: int = 1) -> Advantage:
@@ -131,28 +132,20 @@ def won(played: Sequence[Played], cases: int = 1) -> Advantage:
     """
     training = [*played[0::4], *played[1::4]]
     held = [*played[2::4], *played[3::4]]
-    looks = [_feature(at) for at in range(len(played[0].seen))]
-    rules = [_rule(look, training) for look in (*looks, _all)]
+    looks: list[Look] = [*map(itemgetter, range(len(played[0].seen))), tuple]
+    rules = [_rule(look, training) for look in looks]
     best = max(rules, key=lambda rule: sum(rule(one) == one.case for one in training))
     right = sum(best(one) == one.case for one in held)
     return advantage(right, len(held), 1 - (1 - GAME_CONFIDENCE) / cases)
-
-
-def _feature(at: int) -> Look:
-    return lambda one: one.seen[at]
-
-
-def _all(one: Played) -> Hashable:
-    return one.seen
 
 
 def _rule(look: Look, training: Sequence[Played]) -> Callable[[Played], bool]:
     """Guesses the case in which a value was seen more often; the second if it never was."""
     counts: dict[Hashable, Counter[bool]] = defaultdict(Counter)
     for one in training:
-        counts[look(one)][one.case] += 1
+        counts[look(one.seen)][one.case] += 1
     sides = {value: seen[True] > seen[False] for value, seen in counts.items()}
-    return lambda one: sides.get(look(one), False)
+    return lambda one: sides.get(look(one.seen), False)
 
 
 T = TypeVar("T")

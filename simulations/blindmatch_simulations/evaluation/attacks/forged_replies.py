@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +12,6 @@ from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Message, Rows
 from blindmatch_protocol.codec.errors import BlindmatchError
-from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Buffers, Done, Label, Match, Party, Role
 from blindmatch_protocol.contract.publishing import batches_of
 from blindmatch_protocol.crypto import dleq
@@ -26,18 +25,9 @@ from blindmatch_server.epochs.signing import CuratorKey
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import (
-    DELTAS,
-    EQUAL,
-    OPEN_LABEL,
-    OPRF,
-    SIGNED_LABELS,
-    WHOLE_HASH,
-    Arena,
-    AttackError,
-    attack,
-)
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, manifest_of, transcript, update
 from blindmatch_simulations.testbed.inprocess.steps import Stop, deliver, hostile, stops
@@ -56,7 +46,7 @@ FLIPS: Final = 32
     Claim("a matcher that cheats is refused"),
     budget="some 150 replies to each of two requests",
     weakness=replacing((dleq, "verify_proof", lambda *_, **__: None)),
-    needs=(OPRF,),
+    needs=(needs.OPRF,),
     exposes="that an outcome is the list's",
     left=Left.REFUSED,
 )
@@ -92,27 +82,23 @@ def _no_evaluations(
     arena: Arena, deployed: Deployed, stop: Stop, foreign: Stop, role: Role
 ) -> Iterator[bytes]:
     """Encoded replies of a role, none of which is the right one."""
-    body, reply, others = (bodies[role] for bodies in (stop.bodies, stop.replies, foreign.replies))
-    rng = arena.rng("forged")
-    yield from (made.encode() for made in _replies(body, reply, others, rng))
-    yield from hostile(deployed.design.replies[role], reply.encode(), rng, FLIPS)
-
-
-def _replies(body: Any, reply: Any, others: Any, rng: Randomness) -> Iterator[Message]:
+    held: list[Mapping[Role, Any]] = [stop.bodies, stop.replies, foreign.replies]
+    (body, reply, others), rng = (one[role] for one in held), arena.rng("forged")
     wrong = blind_evaluate(generate_key_pair(Mode.VOPRF, rng), body.blinded, rng)
     rows: Rows = reply.evaluated
     mixed = rows.copy()
     mixed[-1], swapped = wrong.elements[-1], rows[::-1] if len(rows) > 1 else rows[:0]
     chosen = group.hash_to_group(np.frombuffer(rng.take(64 * len(rows)), np.uint8).reshape(-1, 64))
-    yield replace(reply, evaluated=wrong.elements, proof=wrong.proof)
-    yield others
+    yield replace(reply, evaluated=wrong.elements, proof=wrong.proof).encode()
+    yield others.encode()
     repeated = rows[[0, *range(len(rows))]]
     for elements in (wrong.elements, mixed, swapped, chosen, body.blinded, rows[1:], repeated):
         if len(elements):
-            yield replace(reply, evaluated=elements)
+            yield replace(reply, evaluated=elements).encode()
     for proof in (bytes(64), others.proof, rng.take(64), reply.proof[32:] + reply.proof[:32]):
-        yield replace(reply, proof=proof)
-    yield from (replace(reply, epoch=epoch) for epoch in (0, reply.epoch + 1))
+        yield replace(reply, proof=proof).encode()
+    yield from (replace(reply, epoch=epoch).encode() for epoch in (0, reply.epoch + 1))
+    yield from hostile(deployed.design.replies[role], reply.encode(), rng, FLIPS)
 
 
 CURATOR: Final = CuratorKey.of(bytes(32))
@@ -128,7 +114,7 @@ CURATOR: Final = CuratorKey.of(bytes(32))
         (absence, "open_setup", lambda *_: None),
         (absence, "verify_absence", lambda *_: Passed()),
     ),
-    needs=(OPRF, EQUAL, DELTAS),
+    needs=(needs.OPRF, needs.EQUAL, needs.DELTAS),
     exposes="that a proof of absence is true",
     left=Left.ABSENCE,
 )
@@ -191,7 +177,7 @@ CHOSEN: Final = 8
     Claim("can show none that is not listed", "docs/designs/third-party.md"),
     budget="five labels of the hash that was asked about",
     weakness=replacing((third_party, "check_signature", lambda *_: None)),
-    needs=(SIGNED_LABELS,),
+    needs=(needs.SIGNED_LABELS,),
     exposes="that a match is of an entry",
     left=Left.REFUSED,
 )
@@ -238,7 +224,7 @@ def _taken(arena: Arena, deployed: Deployed, stop: Stop, role: Role, reply: Mess
     Means(frozenset({Party.MATCHER}), has="every hash, and every reply"),
     Claim("any picture the server chooses: it knows the hash, so it can answer with a match that is none"),
     budget=f"{CHOSEN} pictures",
-    needs=(WHOLE_HASH, OPEN_LABEL),
+    needs=(needs.WHOLE_HASH, needs.OPEN_LABEL),
     exposes="that only listed pictures match",
     left=Left.SAID,
 )

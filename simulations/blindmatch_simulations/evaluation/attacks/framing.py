@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any, Final
 
 from blindmatch_client.egress import Call, Egress, Recorder
@@ -37,17 +39,9 @@ from blindmatch_server.storage.files import read_key
 from msgspec import Struct
 from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, Piece, replacing
-from blindmatch_simulations.evaluation.attacks.arena import (
-    A_LIST,
-    ANY_ONE,
-    ENCRYPTED,
-    SMALL,
-    TOLD,
-    Arena,
-    AttackError,
-    attack,
-)
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.evaluation.attacks.loopback import Loopback, drawn, loopback
 from blindmatch_simulations.testbed.deployment.devices import now_ms
@@ -83,7 +77,7 @@ class Forgery(Redacted, Struct, frozen=True):
         (verify, "check_design", lambda *_: Passed()),
         AGAIN,
     ),
-    needs=(ENCRYPTED, A_LIST, TOLD, SMALL),
+    needs=(needs.ENCRYPTED, needs.A_LIST, needs.TOLD, needs.SMALL),
     exposes="that nobody is reported for what they did not send",
     left=Left.CHECKED,
 )
@@ -96,9 +90,14 @@ def framing(arena: Arena) -> Figure:
 
 def passed(arena: Arena, held: Loopback, forged: Sequence[Forgery]) -> dict[str, tuple[int, int]]:
     """Submit reports; how many of each case passed every check, and were tried."""
+    deployment = held.deployment
     for one in arena.each(forged):
-        _submit(held, one)
-    checks = {row.report_id: row.checks for row in centre_list(held.deployment).reports}
+        credentials = deployment.caller_credentials(one.submitter, deployment.folder_of(one.submitter))
+        body = seal_report(one.report, read_key(deployment.centre_keys / PUBLIC_KEY))
+        parts = partial(split, SUBMISSION, pb.SubmitPart(report_id=one.report.report_id), body)
+        with closing(Egress(deployment.directory(), credentials, Recorder(), now_ms)) as egress:
+            egress.upload(Call(Party.CENTRE, SUBMIT, Purpose.REPORT), parts)
+    checks = {row.report_id: row.checks for row in centre_list(deployment).reports}
     return tally((one.case, checks[one.report.report_id] == PASSED) for one in forged)
 
 
@@ -169,25 +168,13 @@ class Reports:
         )
 
 
-def _submit(held: Loopback, forgery: Forgery) -> None:
-    deployment, report = held.deployment, forgery.report
-    body = seal_report(report, read_key(deployment.centre_keys / PUBLIC_KEY))
-    credentials = deployment.caller_credentials(forgery.submitter, deployment.folder_of(forgery.submitter))
-    egress = Egress(deployment.directory(), credentials, Recorder(), now_ms)
-    try:
-        head = pb.SubmitPart(report_id=report.report_id)
-        egress.upload(Call(Party.CENTRE, SUBMIT, Purpose.REPORT), lambda: split(SUBMISSION, head, body))
-    finally:
-        egress.close()
-
-
 @attack(
     "unsent-message",
     Means(frozenset({Party.DEVICE}), has="a listed picture, its label, an obliging recipient"),
     Claim("report a message that the relay has not taken, or another recipient, id or time than it took"),
     budget="seven reports",
     weakness=replacing((verify, "verify_stamp", lambda *_: Passed()), AGAIN),
-    needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
+    needs=(needs.ENCRYPTED, needs.A_LIST, needs.TOLD, needs.SMALL, needs.ANY_ONE),
     exposes="that only what was sent is reported",
     left=Left.CHECKED,
 )
@@ -223,7 +210,7 @@ ACCOUNTS: Final = 3
     Means(frozenset({Party.DEVICE}), has=f"{ACCOUNTS} accounts"),
     Claim("whoever has several accounts stays below any threshold of matches with each"),
     budget=f"{ACCOUNTS} accounts, {THRESHOLD - 1} listed pictures each",
-    needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
+    needs=(needs.ENCRYPTED, needs.A_LIST, needs.TOLD, needs.SMALL, needs.ANY_ONE),
     exposes="a threshold of matches",
 )
 def split_accounts(arena: Arena) -> Figure:
@@ -248,7 +235,7 @@ def split_accounts(arena: Arena) -> Figure:
     Claim("what others send an account does not count against it"),
     budget=f"{THRESHOLD} pictures, and as many reports",
     weakness=framing.weakness,
-    needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
+    needs=(needs.ENCRYPTED, needs.A_LIST, needs.TOLD, needs.SMALL, needs.ANY_ONE),
     exposes="whoever was sent a picture",
     left=Left.CHECKED,
 )
@@ -285,7 +272,7 @@ def _counts(held: Loopback) -> Counter[str]:
         (verify, "verify_designated", lambda *_: Passed()),
         AGAIN,
     ),
-    needs=(ENCRYPTED, A_LIST, TOLD, SMALL, ANY_ONE),
+    needs=(needs.ENCRYPTED, needs.A_LIST, needs.TOLD, needs.SMALL, needs.ANY_ONE),
     exposes="that nobody is reported for what they did not send",
     left=Left.CHECKED,
 )
@@ -361,7 +348,7 @@ def _all_of_it(content: Content, *arguments: Any) -> Any:
     Claim("Of a reported message it learns sender, recipient, time and the matched picture"),
     budget="one report",
     weakness=replacing((franking, "disclose", _all_of_it)),
-    needs=(ENCRYPTED, A_LIST, TOLD, SMALL),
+    needs=(needs.ENCRYPTED, needs.A_LIST, needs.TOLD, needs.SMALL),
     exposes="the rest of a reported message",
 )
 def read_report(arena: Arena) -> Figure:

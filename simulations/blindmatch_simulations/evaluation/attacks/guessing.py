@@ -18,17 +18,9 @@ from blindmatch_protocol.designs.voprf import KeyLayout, Verified
 from blindmatch_protocol.picture.pdq import rows
 from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import (
-    ASKS,
-    HALVES,
-    IN_BUCKETS,
-    ONE_KEY,
-    TOLD,
-    Arena,
-    AttackError,
-    attack,
-)
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, Played, advantages, counted, won
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, advantage, clopper_pearson
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, run_session
@@ -44,7 +36,7 @@ QUICK_GUESSES: Final = 10
     Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "the key and the set", stolen=True),
     Claim("it can evaluate any guess and look it up"),
     budget=f"{GUESSES} guesses, half of them listed",
-    needs=(ONE_KEY,),
+    needs=(needs.ONE_KEY,),
     exposes="whether a guess is on the list",
 )
 def guessing(arena: Arena) -> Figure:
@@ -68,7 +60,7 @@ attack(
     budget=guessing.budget,
     exposes=guessing.exposes,
     left=Left.COUNTED,
-    needs=(ASKS, TOLD),
+    needs=(needs.ASKS, needs.TOLD),
 )(guessing.move)
 SMALL: Final = 2
 """Scalars from 1 on that the other share is tried to be."""
@@ -88,7 +80,7 @@ def _of_ones(layout: KeyLayout, key: SecretKey, rng: Randomness) -> dict[Role, S
     Claim("No party alone can test a guess", "docs/designs/split-psi.md"),
     budget=f"{GUESSES} guesses, half of them listed, {SMALL + 1} keys for each, as either party",
     weakness=replacing((KeyLayout, "split", _of_ones)),
-    needs=(HALVES,),
+    needs=(needs.HALVES,),
     exposes="whether a guess is on the list",
 )
 def one_share(arena: Arena) -> Figure:
@@ -133,7 +125,7 @@ attack(
     Claim("Together they can test any guess offline", "docs/designs/split-psi.md"),
     budget=guessing.budget,
     exposes=guessing.exposes,
-    needs=(HALVES,),
+    needs=(needs.HALVES,),
 )(guessing.move)
 
 
@@ -152,7 +144,7 @@ _MATCHER = frozenset({Party.MATCHER})
     Means(_MATCHER, Conduct.SEMI_HONEST, "a picture in mind"),
     Claim("makes it 1,024 times as likely", PAGE),
     budget=f"{ASKED} pictures, half of them the one; {OTHERS} hashes of others",
-    needs=(IN_BUCKETS,),
+    needs=(needs.IN_BUCKETS,),
     exposes="which of few pictures was sent",
 )
 def prefix(arena: Arena) -> Figure:
@@ -186,7 +178,7 @@ def _own_start(own: bytes, bits: int) -> int:
     Claim("Two pictures of one prefix look the same", PAGE),
     budget=f"{GAMES} pictures, one of two",
     weakness=replacing((files, "bucket_of", _own_start), (design, "bucket_of", _own_start)),
-    needs=(IN_BUCKETS,),
+    needs=(needs.IN_BUCKETS,),
     exposes="which of few pictures was sent",
 )
 def same_prefix(arena: Arena) -> Figure:
@@ -195,8 +187,7 @@ def same_prefix(arena: Arena) -> Figure:
     pair, rng, played = _pair(arena, deployed.setup.bits), arena.rng("games"), list[Played]()
     for at in arena.each(range(GAMES)):
         case = bool(at % 2)
-        seen = _prefix(deployed, pair[case], rng)
-        played.append(Played((seen,), case))
+        played.append(Played((_prefix(deployed, pair[case], rng),), case))
     return advantages({"pair": won(played)})
 
 
@@ -215,7 +206,7 @@ def _pair(arena: Arena, bits: int) -> tuple[bytes, bytes]:
     Means(_MATCHER, has="a picture in mind, and every bucket it hands out"),
     Claim("keeps a picture that it has in mind from being sent, for good", PAGE),
     budget=f"{RETRIES} requests of the picture, {ASKED} of others",
-    needs=(IN_BUCKETS,),
+    needs=(needs.IN_BUCKETS,),
     exposes="the delivery of a picture in mind",
     left=Left.WAITS,
 )
@@ -237,7 +228,7 @@ def held_back(arena: Arena) -> Figure:
     Claim("It cannot give one device another bucket", PAGE),
     budget="some 60 buckets for each of two pictures",
     weakness=replacing((files, "compare_digest", lambda *_: True)),
-    needs=(IN_BUCKETS,),
+    needs=(needs.IN_BUCKETS,),
     exposes="that an outcome is the list's",
     left=Left.REFUSED,
 )
@@ -249,7 +240,11 @@ def other_bucket(arena: Arena) -> Figure:
     cases = {}
     for name, own in (("listed", listed[0]), ("other", arena.hashes(1, "other")[0])):
         (stop,) = stops(deployed, HashOnly(own.tobytes()), arena.rng(name))
-        taken = [_taken(arena, deployed, stop, raw) for raw in _buckets(arena, deployed, foreign, stop)]
+        honest = stop.replies[BUCKETS].encode()
+        taken = [
+            raw != honest and deliver(deployed, stop, BUCKETS, raw, arena.rng("receive")) is not None
+            for raw in _buckets(arena, deployed, foreign, stop)
+        ]
         cases[name] = (sum(taken), len(taken))
     return counted("buckets taken", cases)
 
@@ -263,8 +258,3 @@ def _buckets(arena: Arena, deployed: Deployed, foreign: Deployed, stop: Stop) ->
         yield Bucket(reply.epoch, content).encode()
     yield replace(reply, epoch=reply.epoch + 1).encode()
     yield from hostile((Bucket,), reply.encode(), arena.rng("forged"), FLIPS)
-
-
-def _taken(arena: Arena, deployed: Deployed, stop: Stop, raw: bytes) -> bool:
-    honest = stop.replies[BUCKETS].encode()
-    return raw != honest and deliver(deployed, stop, BUCKETS, raw, arena.rng("receive")) is not None

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
@@ -27,19 +27,9 @@ from blindmatch_protocol.picture.decode import Picture
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing, replacing_of
-from blindmatch_simulations.evaluation.attacks.arena import (
-    A_LIST,
-    ASKS,
-    BY_ACCOUNT,
-    ENCRYPTED,
-    LATER,
-    SMALL,
-    TOLD,
-    Arena,
-    AttackError,
-    attack,
-)
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, Played, advantages, won
 from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, at_least
@@ -65,7 +55,7 @@ class _Call(NamedTuple):
     Means(frozenset({Party.PROVIDER, Party.MATCHER}), Conduct.SEMI_HONEST, "their logs of calls"),
     Claim("which message a query belongs to, by account and time; so who sent whom a picture"),
     budget=f"{MESSAGES} messages of {len(SENDERS)} accounts",
-    needs=(ENCRYPTED, BY_ACCOUNT, SMALL),
+    needs=(needs.ENCRYPTED, needs.BY_ACCOUNT, needs.SMALL),
     exposes="who sent whom a picture",
 )
 def joined_logs(arena: Arena) -> Figure:
@@ -155,7 +145,7 @@ def _at_once(owner: type[AnyDesign]) -> tuple[Any, str, Any]:
     Claim("the relay has a message before the device looks at what came of its picture", "docs/messenger.md"),
     budget=f"{ROUNDS} pictures of each of three kinds",
     weakness=replacing_of(lambda design: [_at_once(type(design))]),
-    needs=(ASKS, TOLD, LATER, SMALL),
+    needs=(needs.ASKS, needs.TOLD, needs.LATER, needs.SMALL),
     exposes="whether a picture matched",
 )
 def relay_timing(arena: Arena) -> Figure:
@@ -198,8 +188,7 @@ def _family() -> Rows:
     return made
 
 
-@contextmanager
-def _noting(arena: Arena, watch: _Watch) -> Iterator[None]:
+def _noting(arena: Arena, watch: _Watch) -> AbstractContextManager[Any]:
     """Have `watch` note when an outcome is looked at, and when an upload begins."""
     owner = type(arena.design)
     conclude, upload = owner.conclude, Egress.upload
@@ -213,8 +202,7 @@ def _noting(arena: Arena, watch: _Watch) -> Iterator[None]:
             watch.note("upload")
         return upload(self, call, *arguments)
 
-    with replacing((owner, "conclude", looking), (Egress, "upload", uploading))():
-        yield
+    return replacing((owner, "conclude", looking), (Egress, "upload", uploading))()
 
 
 PREVENTED: Final = 4
@@ -229,7 +217,7 @@ _ALL: Final = frozenset({Party.PROVIDER, Party.MATCHER, Party.CENTRE})
     Claim("where the user is told and nothing else leaves"),
     budget=f"{PREVENTED} listed pictures, and as many others",
     weakness=replacing((reporting, "Consequence", SimpleNamespace(REPORT=Consequence.WARN))),
-    needs=(ENCRYPTED, A_LIST, TOLD, SMALL),
+    needs=(needs.ENCRYPTED, needs.A_LIST, needs.TOLD, needs.SMALL),
     exposes="whether a picture matched, where devices warn",
 )
 def warned(arena: Arena) -> Figure:
@@ -242,7 +230,7 @@ def warned(arena: Arena) -> Figure:
     Means(frozenset({Party.PROVIDER, Party.MATCHER}), Conduct.SEMI_HONEST, "which calls devices make"),
     Claim("whoever sees a query without a message learns outcome"),
     budget=warned.budget,
-    needs=(ENCRYPTED, A_LIST, ASKS, TOLD, SMALL),
+    needs=(needs.ENCRYPTED, needs.A_LIST, needs.ASKS, needs.TOLD, needs.SMALL),
     exposes="whether a picture matched, where devices refuse",
 )
 def refused(arena: Arena) -> Figure:

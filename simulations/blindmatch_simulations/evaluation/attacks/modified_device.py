@@ -19,23 +19,13 @@ from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import (
-    A_LIST,
-    ASKS,
-    ASKS_NOBODY,
-    ENCRYPTED,
-    SMALL,
-    TOLD,
-    UNSEEN,
-    Arena,
-    AttackError,
-    attack,
-)
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
-from blindmatch_simulations.evaluation.attacks.loopback import Loopback, drawn, loopback
-from blindmatch_simulations.testbed.audit import Counterpart, Evidence, audit_device
+from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback
 from blindmatch_simulations.testbed.audit import audit as checks
+from blindmatch_simulations.testbed.audit import audit_device
 from blindmatch_simulations.testbed.deployment.operators import centre_list
 from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, run_session
 from blindmatch_simulations.testbed.pictures.pool import HashOnly
@@ -50,7 +40,7 @@ EDITS: Final = 40
     Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "the files of one device", stolen=True),
     Claim("whoever has a device tests guesses as often as they like", "docs/designs/device-list.md"),
     budget=f"a list of {ENTRIES}, {EDITS} edits of its entries, nobody who is asked",
-    needs=(A_LIST, ASKS_NOBODY),
+    needs=(needs.A_LIST, needs.ASKS_NOBODY),
     exposes="what a device's files tell of the list",
 )
 def stolen_device(arena: Arena) -> Figure:
@@ -93,7 +83,7 @@ def no_answer(call: Call[Any, Any], request: Any, reply: Any) -> Any:
     Means(frozenset({Party.DEVICE}), has="a modified device"),
     Claim("whoever changes it sends what they like unmatched, and nobody can tell"),
     budget=f"{SENT} listed pictures",
-    needs=(ENCRYPTED, ASKS, TOLD, UNSEEN, SMALL),
+    needs=(needs.ENCRYPTED, needs.ASKS, needs.TOLD, needs.UNSEEN, needs.SMALL),
     exposes="that what is sent was matched",
 )
 def unmatched(arena: Arena) -> Figure:
@@ -144,7 +134,7 @@ def _name(records: Records, picture: Picture, data: bytes) -> Records:
 
 def _repetition(records: Records, picture: Picture, data: bytes) -> Records:
     again = [one for one in records if one.method == methods.EXCHANGE.path] * (picture.hash[0] + 1)
-    return [*records, *(replace(one, sequence=len(records) + at) for at, one in enumerate(again))]
+    return [*records, *(replace(one, sequence=at) for at, one in enumerate(again, len(records)))]
 
 
 def _offsets(records: Records, picture: Picture, data: bytes) -> Records:
@@ -188,7 +178,7 @@ _LOOKS: Final = ("check_matching", "check_messages", "check_uploads", "check_ids
     ),
     budget=f"{len(CHEATS)} cheats, one picture",
     weakness=replacing(*((checks, name, lambda *_: ()) for name in _LOOKS)),
-    needs=(ASKS, TOLD, SMALL),
+    needs=(needs.ASKS, needs.TOLD, needs.SMALL),
     exposes="that an audit finds what leaves a device",
     left=Left.AUDIT,
 )
@@ -196,7 +186,12 @@ def audit_evasion(arena: Arena) -> Figure:
     """Count the cheats of which the audit finds nothing."""
     data, cases = drawn(1), {}
     with loopback(arena, [drawn(2)]) as held:
-        roles, honest = _honest(arena, held, data)
+        for name in ("bob", "alice"):
+            held.device(name)
+        held.send_picture("alice", "bob", data)
+        others = [Picture.from_bytes(drawn(other)) for other in (3, 4)]
+        honest = replace(evidence(held, "alice", others), centre=None)
+        roles = replace(counterpart(held, arena.hashes(1, "list")), rng=arena.rng("audit"))
     if audit_device(roles, honest).findings:
         raise AttackError("the audit finds something in an honest device")
     for name, cheat in arena.each(CHEATS.items()):
@@ -205,23 +200,14 @@ def audit_evasion(arena: Arena) -> Figure:
     return counted("cheats unseen", cases)
 
 
-def _honest(arena: Arena, held: Loopback, data: bytes) -> tuple[Counterpart, Evidence]:
-    for name in ("bob", "alice"):
-        held.device(name)
-    held.send_picture("alice", "bob", data)
-    others = [Picture.from_bytes(drawn(other)) for other in (3, 4)]
-    made = replace(evidence(held, "alice", others), centre=None)
-    return replace(counterpart(held, arena.hashes(1, "list")), rng=arena.rng("audit")), made
-
-
 def _asked(records: Records, method: methods.Method[Any, Any], requests: Sequence[Any]) -> Records:
-    raw = [request.SerializeToString(deterministic=True) for request in requests]
-    made = EgressRecord(
-        len(records), Party.PROVIDER, method.path, Purpose.MESSAGE, None, (), 0, records[-1].at_ms
-    )
+    raw, at_ms = (one.SerializeToString(deterministic=True) for one in requests), records[-1].at_ms
     return [
         *records,
-        *(replace(made, sequence=len(records) + at, requests=(one,)) for at, one in enumerate(raw)),
+        *(
+            EgressRecord(number, Party.PROVIDER, method.path, Purpose.MESSAGE, None, (one,), 0, at_ms)
+            for number, one in enumerate(raw, len(records))
+        ),
     ]
 
 

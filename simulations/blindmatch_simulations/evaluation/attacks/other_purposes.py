@@ -15,8 +15,9 @@ from blindmatch_protocol.contract import Party
 from blindmatch_protocol.picture.decode import Picture
 from blindmatch_protocol.picture.pdq import distances, rows
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means
-from blindmatch_simulations.evaluation.attacks.arena import A_LIST, NEAR, OF_A_SEED, SINGLY, Arena, attack
+from blindmatch_simulations.evaluation.attacks.arena import OF_A_SEED, Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, mean_of
 from blindmatch_simulations.evaluation.attacks.recorded import ASKED
 from blindmatch_simulations.testbed.inprocess.deployed import run_session
@@ -44,7 +45,7 @@ NOISE: Final = 4
     Means(frozenset({Party.CURATOR}), has="the list"),
     Claim("No design here can tell what a list is a list of"),
     budget=f"one entry of ten, {SENDERS} senders of it and as many of other pictures",
-    needs=(A_LIST, SINGLY),
+    needs=(needs.A_LIST, needs.SINGLY),
     exposes="who sends a leaflet",
     left=Left.REPORTED,
 )
@@ -69,7 +70,7 @@ def dual_purpose(arena: Arena) -> Figure:
     Means(frozenset({Party.CURATOR}), has="the list"),
     Claim("nearness lets a list watch a place"),
     budget=f"1 to {POISON[-1]} views of a place beside {OTHERS} others; {PLACES} places, {VIEWS} views each",
-    needs=(NEAR,),
+    needs=(needs.NEAR,),
     exposes="who photographs a place",
     left=Left.REPORTED,
 )

@@ -23,18 +23,9 @@ from blindmatch_server.centre.keys import KEY_BYTES, SAME_PICTURE, KeyedHasher
 from blindmatch_server.centre.keys import distance as second_distance
 from PIL import Image
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means
-from blindmatch_simulations.evaluation.attacks.arena import (
-    A_LIST,
-    ANY_ONE,
-    ASKS_NOBODY,
-    CATEGORY,
-    OF_A_SEED,
-    WHOLE_HASH,
-    Arena,
-    AttackError,
-    attack,
-)
+from blindmatch_simulations.evaluation.attacks.arena import OF_A_SEED, Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, distortion, share_of
 from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback
 from blindmatch_simulations.evaluation.studies.hashes import alike, learnt, of_coefficients, of_hash
@@ -54,7 +45,7 @@ PICTURES: Final = 16
     Means(frozenset({Party.MATCHER}), Conduct.SEMI_HONEST, "what devices send it of pictures"),
     Claim("a coarse picture can be rebuilt from what is sent", "docs/designs/partial-hash.md"),
     budget=f"{PICTURES} generated pictures, as many others to learn from, no trained model",
-    needs=(WHOLE_HASH,),
+    needs=(needs.WHOLE_HASH,),
     exposes="a coarse picture of what is sent",
 )
 def rebuilt_picture(arena: Arena) -> Figure:
@@ -101,7 +92,7 @@ USUAL: Final = 16
     Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "pictures that share most of their area"),
     Claim("look-alikes that PDQ has near pass it as a rule"),
     budget=f"{LOOK_ALIKES} generated pictures of each of five kinds, {100 * PATCH:g} % of each another's",
-    needs=(A_LIST, ANY_ONE),
+    needs=(needs.A_LIST, needs.ANY_ONE),
     exposes="that a match is of the listed picture",
 )
 def look_alikes(arena: Arena) -> Figure:
@@ -144,7 +135,7 @@ def _differ(one: Pixels, other: Pixels) -> bool:
     Means(frozenset({Party.DEVICE}), has="the hashes of a list"),
     Claim("a grey picture made of the hash alone"),
     budget=f"{REBUILT} generated pictures' hashes, {USUAL} pictures to learn from, no trained model",
-    needs=(A_LIST, ANY_ONE),
+    needs=(needs.A_LIST, needs.ANY_ONE),
     exposes="that a match is of the listed picture",
 )
 def rebuilt_collisions(arena: Arena) -> Figure:
@@ -180,7 +171,7 @@ MILDEST_FIRST: Final = ("identical", "jpeg-50", "resize-0.5", "caption", "crop-5
     Means(frozenset({Party.DEVICE}), has="a device as it is sold, and a listed picture"),
     Claim("each refusal tells the sender which edit still matches", "docs/designs/device-list.md"),
     budget=f"{len(MILDEST_FIRST)} edits of the standard suite",
-    needs=(A_LIST, ASKS_NOBODY),
+    needs=(needs.A_LIST, needs.ASKS_NOBODY),
     exposes="which edit no longer matches",
 )
 def refusal_oracle(arena: Arena) -> Figure:
@@ -219,7 +210,7 @@ NAMES: Final = tuple(edit.name for edit in EDITS)
         "edits can be tried on it without limit until one is not flagged", "docs/designs/device-classifier.md"
     ),
     budget=f"{EDITED} pictures, {len(EDITS) - 1} edits each",
-    needs=(CATEGORY,),
+    needs=(needs.CATEGORY,),
     exposes="which edit is not flagged",
 )
 def tried_edits(arena: Arena) -> Figure:
@@ -244,7 +235,7 @@ def tried_edits(arena: Arena) -> Figure:
     Means(frozenset({Party.DEVICE}), Conduct.SEMI_HONEST, "listed pictures, and an editor"),
     Claim("what a design's relation does not reach passes"),
     budget=f"{LISTED} crops of ten photographs, {len(EDITS)} fixed edits each",
-    needs=(A_LIST,),
+    needs=(needs.A_LIST,),
     exposes="that edits are found",
 )
 def fixed_edits(arena: Arena) -> Figure:

@@ -36,21 +36,11 @@ from blindmatch_protocol.messages.content import compose
 from blindmatch_protocol.picture import pdq
 from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import (
-    ANY_ONE,
-    BLINDED,
-    COVERED,
-    ENCRYPTED,
-    NO_PART,
-    PART,
-    SEALED,
-    UNDER_BFV,
-    Arena,
-    attack,
-)
+from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, share_of
-from blindmatch_simulations.evaluation.attacks.loopback import Tamper, loopback
+from blindmatch_simulations.evaluation.attacks.loopback import loopback
 from blindmatch_simulations.testbed.deployment.devices import STATE
 from blindmatch_simulations.testbed.inprocess.deployed import Deployed, run_session
 from blindmatch_simulations.testbed.inprocess.steps import below, fields_of, flag, sent, stops
@@ -82,7 +72,7 @@ UNBLINDED: Final = replacing((voprf_design, "blind", _blind_alike), (Ring, "encr
     Claim("requests of many days add up to nothing"),
     budget=f"{ACCOUNTS} accounts, {DAYS} days, {TRIALS} times",
     weakness=UNBLINDED,
-    needs=(COVERED, NO_PART),
+    needs=(needs.COVERED, needs.NO_PART),
     exposes="whose a picture in mind is",
 )
 def recurring_picture(arena: Arena) -> Figure:
@@ -135,7 +125,7 @@ def _shown(arena: Arena, deployed: Deployed, item: HashOnly, rng: Randomness) ->
 
 attack(
     "recurring-hash", recurring_picture.means, Claim("days add up to an account"),
-    budget=recurring_picture.budget, needs=(PART,), exposes=recurring_picture.exposes,
+    budget=recurring_picture.budget, needs=(needs.PART,), exposes=recurring_picture.exposes,
 )(recurring_picture.move)  # fmt: skip
 RECORDED: Final = 40
 QUICK: Final = 3
@@ -151,7 +141,7 @@ WAIT_MS: Final = 200
     Claim("requests that were recorded stay closed to whoever gets every role's state later"),
     budget=f"{RECORDED} requests, each of one of two listed pictures",
     weakness=UNBLINDED,
-    needs=(BLINDED, NO_PART),
+    needs=(needs.BLINDED, needs.NO_PART),
     exposes="what earlier requests were of",
 )
 def recorded_requests(arena: Arena) -> Figure:
@@ -202,7 +192,7 @@ def _keeping(account: Account, sender: str, sealed: bytes) -> Any:
     Claim("messages that were recorded and received do not open with a device's keys of later"),
     budget=f"{MESSAGES} messages of one conversation, and of one between two devices",
     weakness=replacing((Account, "decrypt", _keeping), (Store, "settle", lambda store: None)),
-    needs=(ENCRYPTED, ANY_ONE),
+    needs=(needs.ENCRYPTED, needs.ANY_ONE),
     exposes="earlier messages",
 )
 def recorded_messages(arena: Arena) -> Figure:
@@ -229,9 +219,8 @@ def _opened_by_files(arena: Arena) -> int:
         recorded.extend([bytes(reply.sealed)] if call.method is RECEIVE else [])
         return reply
 
-    tamper: Tamper = record
     with loopback(arena) as held, tempfile.TemporaryDirectory() as copies:
-        alice, bob = held.device(ALICE).device, held.device(BOB, tamper).device
+        alice, bob = held.device(ALICE).device, held.device(BOB, record).device
         for number in range(MESSAGES):
             alice.send_text(BOB, f"message {number}")
             bob.receive(WAIT_MS)
@@ -271,7 +260,7 @@ def _opens(stolen: Account, sealed: bytes, reset: bool) -> bool:
 
 attack(
     "recorded-sealed", recorded_requests.means, Claim("open with a key that is stolen later"),
-    budget=recorded_requests.budget, needs=(SEALED,), exposes=recorded_requests.exposes,
+    budget=recorded_requests.budget, needs=(needs.SEALED,), exposes=recorded_requests.exposes,
 )(recorded_requests.move)  # fmt: skip
 
 
@@ -297,7 +286,7 @@ class _Testing(Evaluation):
     Means(frozenset({Party.MATCHER, Party.PROVIDER}), has="recorded queries, and sees what a report follows"),
     Claim("tests any earlier picture of the account", "docs/designs/he-hamming.md"),
     budget=f"{QUICK} guesses, for each two recorded queries and two later pictures that are listed",
-    needs=(UNDER_BFV,),
+    needs=(needs.UNDER_BFV,),
     exposes="what earlier requests were of",
 )
 def earlier_pictures(arena: Arena) -> Figure:

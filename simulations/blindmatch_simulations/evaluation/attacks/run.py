@@ -12,8 +12,9 @@ from blindmatch_protocol.contract import AnyDesign
 from msgspec import UNSET, Struct, UnsetType, to_builtins
 
 from blindmatch_simulations.evaluation.attacks.adversary import Actor, Proof
-from blindmatch_simulations.evaluation.attacks.arena import SAME, Arena, Attack, Pair, lacking
+from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack, Pair
 from blindmatch_simulations.evaluation.attacks.figure import Budget, Figure
+from blindmatch_simulations.evaluation.attacks.needs import SAME, lacking
 from blindmatch_simulations.measure.results import Results, Row, Status, Strict, results
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs
 

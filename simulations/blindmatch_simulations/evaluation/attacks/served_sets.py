@@ -39,6 +39,7 @@ from blindmatch_protocol.sets.fuse_map import Cells
 from blindmatch_server.epochs.signing import CuratorKey
 from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import (
     Claim,
     Left,
@@ -48,17 +49,7 @@ from blindmatch_simulations.evaluation.attacks.adversary import (
     replacing,
     replacing_of,
 )
-from blindmatch_simulations.evaluation.attacks.arena import (
-    A_LIST,
-    DELTAS,
-    HELD,
-    OPRF,
-    SERVED,
-    TOKENS,
-    Arena,
-    AttackError,
-    attack,
-)
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, Played, advantages, counted, tally, won
 from blindmatch_simulations.evaluation.attacks.loopback import SMALL, Loopback, drawn, loopback, publish_in
 from blindmatch_simulations.measure.intervals import Advantage
@@ -81,7 +72,7 @@ _UNLOOKED: Final = replacing(*((trusted, name, lambda *_: Passed()) for name in 
     Claim("takes epochs that the curator signed, never an older one or a second one"),
     budget="three devices",
     weakness=_UNLOOKED,
-    needs=(A_LIST, HELD, SERVED),
+    needs=(needs.A_LIST, needs.HELD, needs.SERVED),
     exposes="that the list is the newest that was signed",
     left=Left.KEPT,
 )
@@ -186,7 +177,7 @@ def _unchecked(design: AnyDesign) -> list[Piece]:
     Claim("every section is opened, hashed and validated before any picture is asked about"),
     budget=f"two sets, {PICTURES} pictures each",
     weakness=replacing_of(_unchecked),
-    needs=(OPRF, DELTAS),
+    needs=(needs.OPRF, needs.DELTAS),
     exposes="that all pictures are asked about alike",
     left=Left.KEPT,
 )
@@ -267,7 +258,7 @@ def _without_epoch(tag: bytes, epoch: int, rows: Rows, length: int) -> Rows:
     Claim("nothing links an entry that is removed and listed again", "docs/set-format.md"),
     budget=f"twice {TRIALS} histories of a set of {ENTRIES} entries",
     weakness=replacing((rowwise, "expand", _without_epoch)),
-    needs=(OPRF, DELTAS),
+    needs=(needs.OPRF, needs.DELTAS),
     exposes="that an entry came back",
 )
 def relisting(arena: Arena) -> Figure:
@@ -291,7 +282,10 @@ def relisting(arena: Arena) -> Figure:
 
 
 def _features(old: SetFile, new: SetFile) -> tuple[int, ...]:
-    sealed = [_rows(file, labels.KIND) for file in (old, new)]
+    sealed = [
+        np.frombuffer(file.section(labels.KIND), np.uint8).reshape(file.row(labels.KIND).items, -1)
+        for file in (old, new)
+    ]
     alike = (sealed[0][:, None, :] == sealed[1][None, :, :]).sum(axis=2)
     cells = [_words(file, store.KIND, "<u8") >> np.uint64(NUMBER_BITS) for file in (old, new)]
     found = [int((alike >= LEAST_EQUAL).sum()), len(np.intersect1d(cells[0], cells[1]))]
@@ -299,11 +293,6 @@ def _features(old: SetFile, new: SetFile) -> tuple[int, ...]:
         where = [_words(file, ADDRESSES_KIND, "<u4") for file in (old, new)]
         found.append(len(np.intersect1d(where[0], where[1])))
     return tuple(found)
-
-
-def _rows(file: SetFile, kind: int) -> npt.NDArray[np.uint8]:
-    row = file.row(kind)
-    return np.frombuffer(file.section(kind), np.uint8).reshape(row.items, -1)
 
 
 def _words(file: SetFile, kind: int, dtype: str) -> npt.NDArray[Any]:
@@ -327,7 +316,7 @@ BANDS: Final = 4
     Claim("a lone hit is never seen", "docs/designs/token-psi.md"),
     budget=f"{LOOK_UPS} tokens a size, half of them an entry's",
     weakness=replacing((Cells, "__call__", lambda cells, word, count: np.zeros(count, np.uint64))),
-    needs=(TOKENS,),
+    needs=(needs.TOKENS,),
     exposes="a part of an entry",
 )
 def lone_hit(arena: Arena) -> Figure:

@@ -21,8 +21,9 @@ from blindmatch_protocol.messages.content import ClearMessage, Content, compose
 from blindmatch_protocol.messages.sealed_message import Franked
 from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, ENCRYPTED, Arena, attack
+from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.evaluation.attacks.loopback import loopback
 from blindmatch_simulations.testbed.deployment.devices import now_ms
@@ -75,7 +76,7 @@ _RELAY: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys of i
     _RELAY,
     Claim("A malicious relay can hand out keys of its own at first contact"),
     budget="one conversation",
-    needs=(ENCRYPTED, ANY_ONE),
+    needs=(needs.ENCRYPTED, needs.ANY_ONE),
     exposes="texts of a new conversation",
     left=Left.COMPARED,
 )
@@ -107,7 +108,7 @@ UNCOMPARED: Final = replacing(
     ),
     budget="four conversations",
     weakness=UNCOMPARED,
-    needs=(ENCRYPTED, ANY_ONE),
+    needs=(needs.ENCRYPTED, needs.ANY_ONE),
     exposes="texts of a known contact",
     left=Left.REFUSED,
 )
@@ -181,7 +182,7 @@ def _unpinned() -> tuple[Any, str, Any]:
     Claim("a notice under another key is shown as a problem", "docs/messenger.md"),
     budget="one notice",
     weakness=replacing(_unpinned()),
-    needs=(ENCRYPTED, ANY_ONE),
+    needs=(needs.ENCRYPTED, needs.ANY_ONE),
     exposes="that a notice is the centre's",
     left=Left.REFUSED,
 )
@@ -217,7 +218,7 @@ IN_CLEAR: Final = "never written by alice"
     weakness=replacing(
         (Receiver, "_plain", lambda self, _, one: Franked(ClearMessage.decode(one.clear).content, b"", ()))
     ),
-    needs=(ENCRYPTED, ANY_ONE),
+    needs=(needs.ENCRYPTED, needs.ANY_ONE),
     exposes="that a message was encrypted",
     left=Left.REFUSED,
 )
@@ -278,7 +279,7 @@ _PROVIDER: Final = Means(frozenset({Party.PROVIDER}), has="the relay, and keys o
     _PROVIDER,
     Claim("a ghost reads every text of two people who have not compared their safety number", PAGE),
     budget="one conversation",
-    needs=(ENCRYPTED, ANY_ONE),
+    needs=(needs.ENCRYPTED, needs.ANY_ONE),
     exposes="texts of a conversation",
     left=Left.COMPARED,
 )
@@ -293,7 +294,7 @@ def ghost_recipient(arena: Arena) -> Figure:
     Claim("once they have compared it, no text leaves for a ghost", PAGE),
     budget="one conversation",
     weakness=UNCOMPARED,
-    needs=(ENCRYPTED, ANY_ONE),
+    needs=(needs.ENCRYPTED, needs.ANY_ONE),
     exposes="texts of a conversation",
     left=Left.REFUSED,
 )

@@ -10,7 +10,8 @@ from typing import Final
 from blindmatch_protocol.contract import AnyDesign
 
 from blindmatch_simulations.evaluation import attacks
-from blindmatch_simulations.evaluation.attacks.arena import ANY_ONE, DECLARED, SAME, Attack, Pair, lacking
+from blindmatch_simulations.evaluation.attacks.arena import DECLARED, Attack, Pair
+from blindmatch_simulations.evaluation.attacks.needs import ANY_ONE, SAME, lacking
 
 for _module in iter_modules(attacks.__path__):
     import_module(f"{attacks.__name__}.{_module.name}")

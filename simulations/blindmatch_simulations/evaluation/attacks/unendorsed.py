@@ -30,17 +30,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 from nacl.signing import SigningKey
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import (
-    A_LIST,
-    ANY_ONE,
-    SERVED,
-    SMALL,
-    TOLD,
-    Arena,
-    AttackError,
-    attack,
-)
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.evaluation.attacks.loopback import FILLERS, Loopback, drawn
 from blindmatch_simulations.testbed.deployment.curating import next_epoch, publish
@@ -201,7 +193,7 @@ _MEANS: Final = Means(
         (trusted, "verify_none_dropped", lambda *_: Passed()),
         (trusted, "verify_label", lambda *_: Passed()),
     ),
-    needs=(A_LIST, TOLD, SERVED, SMALL, ANY_ONE),
+    needs=(needs.A_LIST, needs.TOLD, needs.SERVED, needs.SMALL, needs.ANY_ONE),
     exposes="that enough organisations endorsed an entry",
     left=Left.KEPT,
 )
@@ -223,7 +215,7 @@ def unendorsed(arena: Arena) -> Figure:
     Claim("the match is none to everybody"),
     budget="seven devices",
     weakness=replacing((Adoption, "_confirm", lambda self, check, signed, found: found)),
-    needs=(A_LIST, TOLD, SERVED, SMALL),
+    needs=(needs.A_LIST, needs.TOLD, needs.SERVED, needs.SMALL),
     exposes="that enough organisations endorsed an entry",
     left=Left.KEPT,
 )
@@ -240,11 +232,10 @@ def swapped_entry(arena: Arena) -> Figure:
         }
         if "filter" in {one.name for one in arena.design.info.parameters}:
             swaps["a filter"] = (curator.victim, curator.victim, {"filter": 1})
-        for at, (name, (listed, endorsed, values)) in enumerate(swaps.items(), 1):
+        for at, (name, (listed, endorsed, values)) in enumerate(arena.each(swaps.items()), 1):
             batches = (curator.batch(curator.honest, HONEST), curator.batch(endorsed, HONEST))
             curator.publish(joined([curator.honest, listed]), *batches, **values)
             cases[name] = (int(_told(curator, f"alice-{at}")), 1)
-            arena.progress(at, len(swaps))
     return counted("matches told", cases)
 
 

@@ -23,16 +23,10 @@ from blindmatch_protocol.messages.content import AttachmentRef, compose
 from blindmatch_protocol.messages.franking import commit, disclose
 from msgspec.structs import replace
 
+from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
-from blindmatch_simulations.evaluation.attacks.arena import SHARED, Arena, AttackError, attack
-from blindmatch_simulations.evaluation.attacks.figure import (
-    Figure,
-    Played,
-    advantages,
-    counted,
-    tally,
-    won,
-)
+from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
+from blindmatch_simulations.evaluation.attacks.figure import Figure, Played, advantages, counted, tally, won
 from blindmatch_simulations.testbed.inprocess.vouchers import ACCOUNT, World, world_of
 
 T: Final = 3
@@ -72,7 +66,7 @@ def _unbound(epoch: int, period: bytes, device: bytes, blinded: bytes) -> bytes:
         (ThresholdPsi, "_shares", lambda *given: _fewer(_SHARES(*given))),
         (ThresholdOpener, "open", lambda own, *given: _OPEN(_fewer(own), *given)),
     ),
-    needs=(SHARED,),
+    needs=(needs.SHARED,),
     exposes="matches below the threshold",
 )
 def below_threshold(arena: Arena) -> Figure:
@@ -103,7 +97,7 @@ def below_threshold(arena: Arena) -> Figure:
         (exact, "bound_to", _unbound),
         (near, "bound_to", _unbound),
     ),
-    needs=(SHARED,),
+    needs=(needs.SHARED,),
     exposes="whom opened pictures are held against",
     left=Left.CHECKED,
 )
@@ -137,7 +131,7 @@ def _complaining(raw: bytes) -> Share:
     Claim("the device does not learn what is listed, or what matched, but by timing", PAGE),
     budget="two guesses, malformed in two ways",
     weakness=replacing((Share, "decode", staticmethod(_complaining))),
-    needs=(SHARED,),
+    needs=(needs.SHARED,),
     exposes="whether guesses are listed",
 )
 def malformed_shares(arena: Arena) -> Figure:
@@ -172,7 +166,7 @@ def _any_point(opener: Any, blinded: Rows) -> Rows:
     Claim("the device does not learn what is listed, or what matched, but by timing", PAGE),
     budget="four encodings that the group does not have, in the place of a voucher's",
     weakness=replacing((ThresholdOpener, "multiplied", _any_point)),
-    needs=(SHARED,),
+    needs=(needs.SHARED,),
     exposes="whether guesses are listed",
 )
 def bad_points(arena: Arena) -> Figure:
@@ -208,7 +202,7 @@ def bad_points(arena: Arena) -> Figure:
     Means(frozenset({Party.CENTRE}), has="its key and list"),
     Claim("Between them nothing is impossible", PAGE),
     budget=f"every {T} of {T + NOISE} visible vouchers, {NOISE} of them made up, at t = {T}",
-    needs=(SHARED,),
+    needs=(needs.SHARED,),
     exposes="which visible pictures match",
 )
 def between_thresholds(arena: Arena) -> Figure:
@@ -238,7 +232,7 @@ def between_thresholds(arena: Arena) -> Figure:
         (ThresholdPsi, "_shares", lambda *given: replace(_SHARES(*given), period=bytes(32))),
         (exact, "unseal", lambda key, sealed, bound: _ANY_SHARE + sealed[SHARE_BYTES:]),
     ),
-    needs=(SHARED,),
+    needs=(needs.SHARED,),
     exposes="pictures that are not listed",
 )
 def unlisted_voucher(arena: Arena) -> Figure:
@@ -273,7 +267,7 @@ def _longer(own: Any, state: Any, setup: Any, item: Any, *given: Any) -> Any:
     Claim("with fewer than t matches: which visible vouchers are real, and what is on them", PAGE),
     budget=f"{GAMES} visible vouchers; work is counted in operations of the group, not timed",
     weakness=replacing((ThresholdPsi, "start", _longer)),
-    needs=(SHARED,),
+    needs=(needs.SHARED,),
     exposes="which visible pictures match",
 )
 def made_up(arena: Arena) -> Figure:
@@ -314,7 +308,7 @@ _WORK: Final = (
     Means(frozenset({Party.CURATOR, Party.CENTRE}), has="the table"),
     Claim("Not claimed: privacy against a curator whose table has other entries than the list", PAGE),
     budget="10 pictures that the list does not have",
-    needs=(SHARED,),
+    needs=(needs.SHARED,),
     exposes="pictures that are not listed",
 )
 def planted_cell(arena: Arena) -> Figure:
