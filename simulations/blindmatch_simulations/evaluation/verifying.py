@@ -14,15 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from blindmatch_simulations.evaluation.rederived import (
-    PARTS,
-    NotDerived,
-    Raw,
-    Row,
-    agrees,
-    came_to,
-    close,
-)
+from blindmatch_simulations.evaluation.rederived import PARTS, NotDerived, Raw, Row, agrees, came_to, close
 
 FAULTS: Final = (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, sqlite3.Error)
 """What files and rows that make no sense lead to."""

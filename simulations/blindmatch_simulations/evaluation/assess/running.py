@@ -61,14 +61,7 @@ from blindmatch_simulations.evaluation.assess.worker import CHECKED, MATERIAL, O
 from blindmatch_simulations.evaluation.conformance.run import CHECKS
 from blindmatch_simulations.measure.phases import PhaseProgress, Tell, as_heard, silent
 from blindmatch_simulations.measure.processes import group_mib
-from blindmatch_simulations.measure.results import (
-    Row,
-    Status,
-    decoded,
-    decoded_or_none,
-    encode,
-    results,
-)
+from blindmatch_simulations.measure.results import Row, Status, decoded, decoded_or_none, encode, results
 from blindmatch_simulations.testbed.deployment.processes import Forked, Nursery
 from blindmatch_simulations.testbed.deployment.registry import option_ids, portable_reference
 

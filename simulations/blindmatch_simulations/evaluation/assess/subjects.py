@@ -26,12 +26,7 @@ from blindmatch_simulations.evaluation.assess.judging import (
     tries_until_hidden,
 )
 from blindmatch_simulations.evaluation.assess.observed import Check, Observed
-from blindmatch_simulations.evaluation.assess.plan import (
-    Listing,
-    Plan,
-    PlanError,
-    Sweep,
-)
+from blindmatch_simulations.evaluation.assess.plan import Listing, Plan, PlanError, Sweep
 from blindmatch_simulations.evaluation.assess.results import Design, Measured, Studied
 from blindmatch_simulations.evaluation.studies.targeted import Scheme, attempts, costs
 from blindmatch_simulations.measure.results import Figure, Strict

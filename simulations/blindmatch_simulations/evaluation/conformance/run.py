@@ -24,12 +24,7 @@ from blindmatch_simulations.evaluation.conformance import (
 )
 from blindmatch_simulations.evaluation.conformance.fixtures import CLOCKS, STEPS, Clocks, Fixtures
 from blindmatch_simulations.evaluation.conformance.hand_over import check_hand_over
-from blindmatch_simulations.evaluation.conformance.leakage import (
-    games,
-    list_secrecy,
-    relations,
-    timing,
-)
+from blindmatch_simulations.evaluation.conformance.leakage import games, list_secrecy, relations, timing
 from blindmatch_simulations.testbed.inprocess.verdict import (
     BrokenError,
     NotApplicableError,

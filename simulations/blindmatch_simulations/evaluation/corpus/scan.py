@@ -25,12 +25,7 @@ from blindmatch_simulations.evaluation.corpus.hashing import prints
 from blindmatch_simulations.evaluation.corpus.pairs import NONE_NEAR, REACH, Prints, Tally, listed
 from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
 from blindmatch_simulations.measure.phases import PhaseProgress
-from blindmatch_simulations.measure.results import (
-    Figure,
-    Strict,
-    encode,
-    sealed,
-)
+from blindmatch_simulations.measure.results import Figure, Strict, encode, sealed
 
 FORMAT: Final = "blindmatch-corpus-scan"
 VERSION: Final = 1

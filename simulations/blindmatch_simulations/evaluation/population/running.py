@@ -38,13 +38,7 @@ from blindmatch_simulations.evaluation.population.model import (
 )
 from blindmatch_simulations.evaluation.population.outputs import described, of_counts
 from blindmatch_simulations.evaluation.population.threshold import Rate, of_all_kinds, opened_accounts
-from blindmatch_simulations.evaluation.studies.evidence import (
-    ALL,
-    EDIT,
-    FALSE,
-    MILLION,
-    committed_figure,
-)
+from blindmatch_simulations.evaluation.studies.evidence import ALL, EDIT, FALSE, MILLION, committed_figure
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH
 from blindmatch_simulations.measure.cluster import completed
 from blindmatch_simulations.measure.results import Figure, ResultsError, Row, read

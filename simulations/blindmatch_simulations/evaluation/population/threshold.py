@@ -19,13 +19,7 @@ from msgspec import Struct, to_builtins
 
 from blindmatch_simulations.evaluation.population.bands import chances_by_activity
 from blindmatch_simulations.evaluation.population.inputs import YEAR, Inputs
-from blindmatch_simulations.evaluation.population.model import (
-    Behaviour,
-    Floats,
-    Model,
-    literature,
-    model,
-)
+from blindmatch_simulations.evaluation.population.model import Behaviour, Floats, Model, literature, model
 
 MOST: Final = 10_000
 """Thresholds above this are not looked for."""

@@ -12,11 +12,7 @@ from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.contract import Label
 from blindmatch_protocol.crypto.oprf import Mode, blind
 from blindmatch_protocol.designs.token_psi import DESIGN, Tokening, TokenPsi, shares
-from blindmatch_protocol.designs.token_psi.build import (
-    best_share,
-    evaluations_for_all,
-    oprf_inputs,
-)
+from blindmatch_protocol.designs.token_psi.build import best_share, evaluations_for_all, oprf_inputs
 from blindmatch_protocol.designs.token_psi.layers import ADDRESSES_KIND
 from blindmatch_protocol.designs.voprf import LIMITS, Limits, Waiting
 from blindmatch_protocol.setfile import SetFile
@@ -31,10 +27,7 @@ from blindmatch_simulations.evaluation.studies.near_cost import (
     record_costs,
     record_latency,
 )
-from blindmatch_simulations.evaluation.studies.near_pictures import (
-    EditedPairs,
-    edited_crops,
-)
+from blindmatch_simulations.evaluation.studies.near_pictures import EditedPairs, edited_crops
 from blindmatch_simulations.evaluation.studies.near_tokens import (
     Revealed,
     agreement,
