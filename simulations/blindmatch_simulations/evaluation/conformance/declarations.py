@@ -11,7 +11,7 @@ A fact counts by its name or by the last part of it (``my.epoch``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
 from blindmatch_client.matching.detector import is_confirmed
@@ -41,7 +41,6 @@ from blindmatch_simulations.evaluation.conformance.leakage.game import in_shares
 from blindmatch_simulations.evaluation.conformance.leakage.play import names_of
 from blindmatch_simulations.testbed.audit import Counterpart
 from blindmatch_simulations.testbed.audit.audit import audit_sessions
-from blindmatch_simulations.testbed.audit.counterpart import Comparison
 from blindmatch_simulations.testbed.inprocess.deployed import (
     VOUCHER,
     Deployed,
@@ -176,10 +175,6 @@ def audited(fixtures: Fixtures, sessions: Mapping[str, Ran]) -> Passed:
     for finding in findings:
         words = f"{finding.size} undeclared bytes to {finding.party}: {finding.rule}"
         raise BrokenError("egress", words, item=fixtures.pool.pictures[finding.item or 0].name)
-    return _passed(fixtures, compared)
-
-
-def _passed(fixtures: Fixtures, compared: Sequence[Comparison]) -> Passed:
     good = [one for one in compared if one.comparable]
     left = dict.fromkeys(one.reason for one in compared if one.reason)
     if not good:
@@ -215,7 +210,18 @@ class Case(Redacted, Struct, frozen=True):
 
     def seen(self, name: str) -> list[Any]:
         """All field values, counts and lengths that the parties see of a picture's session."""
-        return _seen(self.fixtures, self.parties, self.fixtures.honest[name])
+        design, ran = self.fixtures.design, self.fixtures.honest[name]
+        roles = {role for party in self.parties for role in design.info.seen_by(party)}
+        found: list[Any] = []
+        for asked in (part for part in ran.asked if part.role in roles):
+            body = asked.body
+            if design.info.roles[asked.role] in self.parties:
+                body = design.unsealed(asked.role, self.fixtures.deployed.states[asked.role], body)
+            found += [value for _, value in fields_of(body)]
+            found.append(len(asked.body.encode()))
+        if Party.CENTRE in self.parties and isinstance(ran.outcome, Voucher):
+            found += [value for _, value in fields_of(ran.outcome.body)]
+        return found
 
     def picture(self, name: str) -> Pooled:
         return next(one for one in self.fixtures.pool.pictures if one.name == name)
@@ -343,21 +349,6 @@ EXTRACTORS: Final[Mapping[str, Callable[[Case], bool]]] = {
     "asking": _asking,
     "forcing": _forcing,
 }
-
-
-def _seen(fixtures: Fixtures, parties: frozenset[Party], ran: Ran) -> list[Any]:
-    info = fixtures.design.info
-    roles = {role for party in parties for role in info.seen_by(party)}
-    found: list[Any] = []
-    for asked in (part for part in ran.asked if part.role in roles):
-        body = asked.body
-        if info.roles[asked.role] in parties:
-            body = fixtures.design.unsealed(asked.role, fixtures.deployed.states[asked.role], body)
-        found += [value for _, value in fields_of(body)]
-        found.append(len(asked.body.encode()))
-    if Party.CENTRE in parties and isinstance(ran.outcome, Voucher):
-        found += [value for _, value in fields_of(ran.outcome.body)]
-    return found
 
 
 def _public(held: Any) -> list[Any]:

@@ -107,21 +107,18 @@ def _influence(fixtures: Fixtures, one: Drawing) -> int:
     recording = Recording(fixtures.rng(f"draws/{one.step}/0"))
     honest, tape = one.seen(one.run(recording.rng)), recording.tape()
     more = fixtures.rng("draws/more").take(len(tape))
-    places = range(0, len(tape), -(-len(tape) // TRIED)) if tape else ()
-    count = sum(_changes(one, tape, at, more, honest) for at in places)
+    count = 0
+    for at in range(0, len(tape), -(-len(tape) // TRIED)) if tape else ():
+        altered = bytearray(tape)
+        altered[at] ^= 0xFF
+        try:
+            count += bool(one.seen(one.run(replayed(bytes(altered) + more))) != honest)
+        except BlindmatchError:
+            count += 1  # it draws otherwise then
     if count < min(LEAST_BYTES, len(tape)) or len(tape) < LEAST_BYTES:
         rule = f"of {len(tape)} bytes that are drawn {count} count, so what they hide can be tried out"
         raise BrokenError(one.step, rule)
     return count
-
-
-def _changes(one: Drawing, tape: bytes, at: int, more: bytes, honest: Any) -> bool:
-    altered = bytearray(tape)
-    altered[at] ^= 0xFF
-    try:
-        return bool(one.seen(one.run(replayed(bytes(altered) + more))) != honest)
-    except BlindmatchError:
-        return True  # it draws otherwise then
 
 
 def _never_twice(one: Drawing, runs: list[list[tuple[str, bytes]]]) -> None:
@@ -168,13 +165,10 @@ def leaves_of(held: Any, path: str = "", depth: int = DEEP) -> Iterator[tuple[st
         for at, part in enumerate(held[:TRIED]):
             yield from leaves_of(part, f"{path}[{at}]", depth)
     elif depth and hasattr(type(held), "__module__"):
-        for name in _attributes(held):
-            yield from leaves_of(getattr(held, name, None), f"{path}.{name}", depth - 1)
-
-
-def _attributes(held: Any) -> list[str]:
-    slots = [name for kind in type(held).__mro__ for name in getattr(kind, "__slots__", ())]
-    return [name for name in (*slots, *getattr(held, "__dict__", ())) if isinstance(name, str)]
+        slots = [name for kind in type(held).__mro__ for name in getattr(kind, "__slots__", ())]
+        for name in (*slots, *getattr(held, "__dict__", ())):
+            if isinstance(name, str):
+                yield from leaves_of(getattr(held, name, None), f"{path}.{name}", depth - 1)
 
 
 def _bodies(step: Any) -> list[tuple[str, bytes]]:
@@ -202,9 +196,7 @@ Proof: TypeAlias = tuple[int, int]
 def check_proofs(fixtures: Fixtures) -> Passed:
     """No key in the set-up follows from two proofs in 48 replies, alone and in a batch, half of them for a
     proof of absence."""
-    deployed = as_published(fixtures).deployed
-    public = windows(fixtures)
-    found = 0
+    deployed, public, found = as_published(fixtures).deployed, windows(fixtures), 0
     for role in fixtures.design.info.roles:
         proofs = proofs_in(_replies(fixtures, deployed, role))
         found += len(proofs)
@@ -226,7 +218,7 @@ def proofs_in(replies: Iterable[Message]) -> list[Proof]:
     replies that have them."""
     found: dict[tuple[str, str], list[Proof]] = defaultdict(list)
     for reply in replies:
-        leaves = [(path, value) for path, value in fields_of(reply) if isinstance(value, bytes)]
+        leaves = list(_leaves_of(reply))
         raws = [((path, path), leaf) for path, leaf in leaves if len(leaf) == 2 * SCALAR_BYTES]
         raws += [
             ((path, q), a + b) for (path, a), (q, b) in pairwise(leaves) if len(a) == len(b) == SCALAR_BYTES
@@ -259,17 +251,15 @@ def solved(proofs: Sequence[Proof], public: frozenset[bytes]) -> bool:
 def _replies(fixtures: Fixtures, deployed: Deployed, role: Role) -> list[Message]:
     """Replies to different bodies, each alone, then all in one batch; randomness is never the same."""
     design, state = fixtures.design, deployed.states[role]
-    bodies = [body for at in range(REPLIES) for body in _asked(fixtures, deployed, role, at)]
+    bodies = []
+    for at in range(REPLIES):
+        rng, one = fixtures.rng(f"proofs/ask/{at}"), fixtures.pool.pictures[at % len(fixtures.pool.pictures)]
+        for binding in (UNBOUND, CERTIFYING):
+            asked = sent(deployed, one.item, rng, binding)
+            bodies += [asked[role]] if role in asked else []
     requests = [deployed.request(role, body) for body in bodies]
     alone = [[request] for request in requests]
     found: list[Message | ProtocolError] = []
     for at, batch in enumerate([*alone, requests] if requests else []):
         found += design.answer(role, state, batch, fixtures.rng(f"proofs/{role}/{at}"), None).replies
     return [reply for reply in found if isinstance(reply, Message)]
-
-
-def _asked(fixtures: Fixtures, deployed: Deployed, role: Role, at: int) -> Iterator[Message]:
-    rng, one = fixtures.rng(f"proofs/ask/{at}"), fixtures.pool.pictures[at % len(fixtures.pool.pictures)]
-    for binding in (UNBOUND, CERTIFYING):
-        if (body := sent(deployed, one.item, rng, binding).get(role)) is not None:
-            yield body

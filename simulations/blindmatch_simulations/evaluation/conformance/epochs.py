@@ -48,8 +48,11 @@ _EMPTY: Final = sha256(b"").digest()
 def check_epoch_binding(fixtures: Fixtures) -> Passed:
     """A set-up is refused for another epoch; a device of epoch 1 gets of roles of epoch 2 refusals or,
     without keys, epoch 2's answer."""
-    design = fixtures.design
-    _opening(fixtures)
+    design, files = fixtures.design, fixtures.build.setup_files
+    if not refused("open_setup", "another epoch", lambda: design.open_setup(files, 2), SetFileError):
+        raise BrokenError("open_setup", "takes the set-up of epoch 1 where epoch 2 is expected")
+    if design.epoch_of(fixtures.deployed.setup) != 1:
+        raise BrokenError("epoch_of", "does not give the epoch the set was published for")
     if not design.info.roles:
         raise NotApplicableError("the design asks nobody; its set-up is refused for another epoch")
     crossed = [_crossed(fixtures, one) for one in fixtures.pool.of("listed", "other", "poor")]
@@ -58,14 +61,6 @@ def check_epoch_binding(fixtures: Fixtures) -> Passed:
     if answered:
         words += f"; {answered} got the answer of the epoch that answers: nothing but the envelope binds them"
     return Passed(words, {"refused": times, "answered": answered})
-
-
-def _opening(fixtures: Fixtures) -> None:
-    files = fixtures.build.setup_files
-    if not refused("open_setup", "another epoch", lambda: fixtures.design.open_setup(files, 2), SetFileError):
-        raise BrokenError("open_setup", "takes the set-up of epoch 1 where epoch 2 is expected")
-    if fixtures.design.epoch_of(fixtures.deployed.setup) != 1:
-        raise BrokenError("epoch_of", "does not give the epoch the set was published for")
 
 
 def _crossed(fixtures: Fixtures, one: Pooled) -> bool:

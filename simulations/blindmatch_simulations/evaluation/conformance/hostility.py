@@ -15,7 +15,6 @@ from blindmatch_protocol.contract import (
     AnyDesign,
     Hidden,
     Match,
-    Role,
     Send,
     Session,
     SessionError,
@@ -53,7 +52,11 @@ def check_codec(fixtures: Fixtures) -> Passed:
     classes = message_classes(fixtures.design)
     if not classes:
         raise NotApplicableError("the design has no message")
-    _distinct_tags(fixtures.design)
+    requests, replies = fixtures.design.requests, fixtures.design.replies
+    for role in fixtures.design.info.roles:
+        for kinds, what in ((requests[role], "requests to"), (replies[role], "replies of")):
+            if len({kind.TAG for kind in kinds}) != len(kinds):
+                raise BrokenError("messages", f"two {what} {role} have one tag")
     seen, tried = _samples(fixtures), 0
     for kind, place in classes.items():
         samples = [*seen.get(kind, []), *made_up(kind, fixtures.rng(f"codec/{kind.NAME}"))]
@@ -127,13 +130,6 @@ def _flipped(raw: bytes, rng: Randomness) -> Iterator[bytes]:
         yield bytes(altered)
 
 
-def _distinct_tags(design: AnyDesign) -> None:
-    for role in design.info.roles:
-        for kinds, what in ((design.requests[role], "requests to"), (design.replies[role], "replies of")):
-            if len({kind.TAG for kind in kinds}) != len(kinds):
-                raise BrokenError("messages", f"two {what} {role} have one tag")
-
-
 FLIPS = 64
 """Random flips for each message and step, beside the extremes."""
 ROUNDS = 4
@@ -158,7 +154,8 @@ def check_hostile_requests(fixtures: Fixtures) -> Passed:
     tried, taken = _hostile_vouchers(fixtures) if fixtures.design.vouchers else (0, 0)
     if not fixtures.design.info.roles:
         return _tried("vouchers", tried, taken)
-    for role, body in _per_role(attacked(fixtures)).items():
+    _, found = attacked(fixtures)[0]
+    for role, body in {role: body for stop in found for role, body in stop.bodies.items()}.items():
         for raw in hostile(fixtures.design.requests[role], body.encode(), fixtures.rng(f"ask/{role}"), FLIPS):
             taken += ask(fixtures.deployed, role, raw, fixtures.rng("answer")) is not None
             tried += 1
@@ -211,15 +208,6 @@ def check_hostile_replies(fixtures: Fixtures) -> Passed:
     return _tried("replies", tried, taken)
 
 
-def _per_role(sessions: list[tuple[Pooled, list[Stop]]]) -> Mapping[Role, Message]:
-    """A body for each role, from the latest round in which it is asked."""
-    bodies: dict[Role, Message] = {}
-    for _, found in sessions[:1]:
-        for stop in found:
-            bodies.update(stop.bodies)
-    return bodies
-
-
 def _not_forged(
     fixtures: Fixtures, one: Pooled, stop: Stop, step: Done | Send[Any] | None, raw: bytes
 ) -> None:
@@ -235,15 +223,18 @@ def _not_forged(
 def check_order(fixtures: Fixtures) -> Passed:
     """Replies of other rounds and sessions, repeated requests, steps too early or twice, and rounds without a
     reply end in a step or a refusal."""
-    tried = 0
-    sessions = attacked(fixtures)
+    tried, sessions = 0, attacked(fixtures)
     for one, found in sessions:
         _driver(fixtures, one)
         for stop in found[:ROUNDS]:
             for other_one, other in sessions:
                 for foreign in other[:ROUNDS]:
                     tried += _misplaced(fixtures, one, stop, other_one, foreign)
-    tried += _repeated_requests(fixtures, sessions)
+    for _, found in sessions:
+        for stop in reversed(found[:ROUNDS]):  # roles keep no session, so they answer or refuse
+            for role, body in stop.bodies.items():
+                ask(fixtures.deployed, role, body.encode(), fixtures.rng("again"))
+                tried += 1
     return Passed(f"{tried} messages out of their order, all taken in stride or refused", {"tried": tried})
 
 
@@ -256,20 +247,8 @@ def _misplaced(fixtures: Fixtures, one: Pooled, stop: Stop, other_one: Pooled, f
     return len(foreign.replies)
 
 
-def _repeated_requests(fixtures: Fixtures, sessions: list[tuple[Pooled, list[Stop]]]) -> int:
-    """Every request again, last round first: roles keep no session, so they answer or refuse."""
-    tried = 0
-    for _, found in sessions:
-        for stop in reversed(found[:ROUNDS]):
-            for role, body in stop.bodies.items():
-                ask(fixtures.deployed, role, body.encode(), fixtures.rng("again"))
-                tried += 1
-    return tried
-
-
 def _driver(fixtures: Fixtures, one: Pooled) -> None:
-    rng = fixtures.rng("driver")
-    deployed = fixtures.deployed
+    rng, deployed = fixtures.rng("driver"), fixtures.deployed
     session = Session(fixtures.design, deployed.setup, unprepared(deployed, rng), rng)
     _illegal(lambda: session.receive({}), "receive before start")
     _illegal(session.conclude, "conclude before start")

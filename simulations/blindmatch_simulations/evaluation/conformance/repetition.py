@@ -96,13 +96,8 @@ def _unlike(role: Role, one: Message, other: Message) -> None:
 def _same_calls(fixtures: Fixtures, deployed: Deployed, one: Pooled, times: int) -> None:
     design, state = fixtures.design, enrolled(deployed, fixtures.rng("same/account"))
     start = _taped(fixtures, lambda rng: design.start(state, deployed.setup, one.item, UNBOUND, rng))
-    first = start()
-    step = first.step
-    for at in range(1, times):
-        again = start()
-        if decided(design, (_sent(again.step), again.state)) != decided(design, (_sent(step), first.state)):
-            rule = f"the same call gives something else the {at + 1}th time"
-            raise BrokenError("start", rule, item=one.name)
+    step = start().step
+    _all_equal("start", start, lambda found: decided(design, (_sent(found.step), found.state)), times, one)
     if not isinstance(step, Send):
         return
     replies = {
@@ -113,17 +108,20 @@ def _same_calls(fixtures: Fixtures, deployed: Deployed, one: Pooled, times: int)
     def seen(found: Any) -> Any:
         return decided(design, _sent(found)) or concluded(design, found, deployed.setup)
 
-    _all_equal("receive", receive, seen, times)
+    _all_equal("receive", receive, seen, times, one)
     for role, body in step.bodies.items():
         answer = _taped(fixtures, lambda rng, role=role, body=body: deployed.answer(role, body, rng))  # type: ignore[misc]
-        _all_equal(f"answer of {role}", answer, lambda found: decided(design, found), ANSWERED)
+        _all_equal(f"answer of {role}", answer, lambda found: decided(design, found), ANSWERED, one)
 
 
-def _all_equal(step: str, call: Callable[[], Any], seen: Callable[[Any], Any], times: int) -> None:
+def _all_equal(
+    step: str, call: Callable[[], Any], seen: Callable[[Any], Any], times: int, one: Pooled
+) -> None:
     first = seen(call())
     for at in range(1, times):
         if seen(call()) != first:
-            raise BrokenError(step, f"the same call gives something else the {at + 1}th time")
+            rule = f"the same call gives something else the {at + 1}th time"
+            raise BrokenError(step, rule, item=one.name)
 
 
 def _taped(fixtures: Fixtures, call: Callable[[Any], Any]) -> Callable[[], Any]:
@@ -147,7 +145,9 @@ def _long_account(fixtures: Fixtures) -> int:
     state = enrolled(deployed, fixtures.rng("long"))
     if isinstance(state, NoState) or pair is None:
         return 0
-    states, looked = [state, state], _looked_at(fixtures)
+    states, drawn = [state, state], fixtures.rng("long/looked at")
+    # what is sent is spanned after a few and many pictures; once if the design is dear
+    looked = [least + below(drawn, least + 1) for least in (STRETCHES[:1] if fixtures.whole else STRETCHES)]
     learnt = _of_first_pictures(fixtures, deployed, pair, range(LEARNT))
     for at in range(TIMES):
         if at:
@@ -165,12 +165,6 @@ def _long_account(fixtures: Fixtures) -> int:
             rule = f"an account's {at + 1}th picture differs from another in bytes in which no first one does"
             raise BrokenError("start", rule, items=" and ".join(one.name for one in pair))
     return TIMES
-
-
-def _looked_at(fixtures: Fixtures) -> list[int]:
-    """After how many pictures what is sent is spanned: a few and many; one number if the design is dear."""
-    rng = fixtures.rng("long/looked at")
-    return [least + below(rng, least + 1) for least in (STRETCHES[:1] if fixtures.whole else STRETCHES)]
 
 
 def _fill_the_same(

@@ -143,7 +143,9 @@ def _misplaced(fixtures: Fixtures, chain: Chain) -> int:
     """Every wrong place that the files of an update can be put in is refused; how many were tried."""
     tried = 0
     for what, files, epoch in _places(fixtures, chain):
-        _refused(fixtures, files, epoch, what)
+        taken = partial(fixtures.design.open_setup, files, epoch)
+        if not refused("open_setup, update", f"an update {what}", taken, SetFileError):
+            raise BrokenError(f"open_setup, update {what}", "is taken")
         tried += 1
     return tried
 
@@ -200,12 +202,6 @@ def renamed(raw: bytes) -> bytes:
     if file is None:
         return bytes([raw[0] ^ 1]) + raw[1:] if raw else b"\0"
     return resealed(file, lambda _, content: content, design=STRANGER)
-
-
-def _refused(fixtures: Fixtures, files: Mapping[str, bytes], epoch: int | None, what: str) -> None:
-    taken = partial(fixtures.design.open_setup, files, epoch)
-    if not refused("open_setup, update", f"an update {what}", taken, SetFileError):
-        raise BrokenError(f"open_setup, update {what}", "is taken")
 
 
 def _damaged(fixtures: Fixtures, chain: Chain) -> int:

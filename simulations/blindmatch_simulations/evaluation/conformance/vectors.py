@@ -17,7 +17,7 @@ from blindmatch_protocol.picture.pdq import rows
 
 from blindmatch_simulations.evaluation.conformance.hostility import message_classes
 from blindmatch_simulations.evaluation.conformance.vector_cases import KINDS, VectorItem, broken, make_item
-from blindmatch_simulations.testbed.inprocess.deployed import Build, Deployed, enrolled, opened, publish
+from blindmatch_simulations.testbed.inprocess.deployed import Deployed, enrolled, opened, publish
 from blindmatch_simulations.testbed.inprocess.steps import made_up
 from blindmatch_simulations.testbed.pictures.pool import flipped
 
@@ -35,28 +35,25 @@ def vectors_of(design: AnyDesign) -> dict[str, Any]:
     listed, near, poor, _ = pictures
     fillers = [make_item(f"filler-{number}", 100).hash for number in range(FILLERS)]
     entries = rows([*fillers, listed.hash, flipped(near, 30), poor.hash])
-    deployed = opened(publish(design, entries, seeded("vectors/publish")))
+    build = publish(design, entries, seeded("vectors/publish"))
+    deployed = opened(build)
     sessions = [_session(deployed, one) for one in pictures]
     vector = {
         "vectors": VECTORS_VERSION,
         "design": design.info.name,
         "version": design.info.version,
-        "set": _set(deployed.build),
+        "set": {
+            "epoch": build.epoch,
+            "entries": [row.tobytes().hex() for row in build.entries],
+            "setup": list(build.published.setup),
+            "roles": {str(role): list(names) for role, names in build.published.roles.items()},
+            "files": {name: raw.hex() for name, raw in build.files.items()},
+        },
         "items": [one.as_json() for one in pictures],
         "messages": [_message(kind, place, sessions) for kind, place in message_classes(design).items()],
         "sessions": sessions,
     }
     return vector | {kind.key: kind.refused(deployed, vector) for kind in KINDS}
-
-
-def _set(build: Build) -> dict[str, Any]:
-    return {
-        "epoch": build.epoch,
-        "entries": [row.tobytes().hex() for row in build.entries],
-        "setup": list(build.published.setup),
-        "roles": {str(role): list(names) for role, names in build.published.roles.items()},
-        "files": {name: raw.hex() for name, raw in build.files.items()},
-    }
 
 
 # --- messages ------------------------------------------------------------------------------------

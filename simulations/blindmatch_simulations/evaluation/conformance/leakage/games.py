@@ -379,18 +379,15 @@ def check_simulator(fixtures: Fixtures) -> Passed:
     """`simulate` gets facts, output and randomness; its views have the messages and lengths of real ones, and
     are not told apart."""
     fixtures.asks()
-    game = game_of(fixtures)
-    simulated = [role for role in fixtures.design.info.roles if _has_simulator(fixtures, game, role)]
+    game, one = game_of(fixtures), fixtures.pool.of("other")[0]
+    deployed, rng = game.table.deployed, partial(fixtures.rng, "simulator")
+    roles = fixtures.design.info.roles
+    simulated = [role for role in roles if simulated_view(deployed, role, one, None, rng()) is not None]
     if not simulated:
         raise NotApplicableError("the design has no simulator")
     figures: dict[str, Any] = {}
     words = [_role(fixtures, game, role, len(simulated) * len(KINDS), figures) for role in simulated]
     return Passed("; ".join(words), figures)
-
-
-def _has_simulator(fixtures: Fixtures, game: GameSetup, role: Role) -> bool:
-    one = fixtures.pool.of("other")[0]
-    return simulated_view(game.table.deployed, role, one, None, fixtures.rng("simulator")) is not None
 
 
 def simulated_view(

@@ -83,7 +83,9 @@ def computed(design: AnyDesign, setup: Any, session: Any, move: int) -> list[Eve
     if found is None:
         return []
     leaves = tuple(row.tobytes() for part in found.keys for row in part)
-    alike = [count for words in (*found.reads, *found.values) for count in _count_alike(words)]
+    alike = list[int]()
+    for words in (*found.reads, *found.values):  # how many are zero, and how many repeat another
+        alike += [int((words == 0).sum()), int(words.size - len(np.unique(words)))]
     events = [Event(Party.DEVICE, "computed", move, b"", leaves, (*alike, *found.met))]
     return [*events, Event(Party.DEVICE, "read", move, _across(found.reads))] if found.reads else events
 
@@ -98,11 +100,6 @@ def _across(reads: Sequence[Any]) -> bytes:
         apart[:, 0] >>= np.uint64(NUMBER_BITS)
         linked += int(((apart == 0).all(axis=1) & (one != 0).any(axis=1)).sum())
     return bytes(min(int(count), 255) for count in (linked, *zeros))
-
-
-def _count_alike(read: Any) -> tuple[int, int]:
-    """How many values are zero, and how many repeat another."""
-    return int((read == 0).sum()), int(read.size - len(np.unique(read)))
 
 
 NO_GUESSES: Final = Guesses({}, {})
@@ -383,16 +380,14 @@ def check_lists(fixtures: Fixtures) -> Passed:
     if not classes:
         raise NotApplicableError("no pair of lists agrees on what is declared to devices")
     figures: dict[str, Any] = {"parameters": game.values, "known_to": _knowing(fixtures)}
-    findings = [_class(fixtures, game, name, pair, len(classes)) for name, pair in classes.items()]
+    findings = list[Finding]()
+    for name, pair in classes.items():
+        runs = play_lists(fixtures, game, name, pair, len(classes))
+        finding = judge(name, *runs, NO_GUESSES, len(classes), LIST_DISTINGUISHERS)
+        findings.append(finding.not_told(f"{DEVICE}: {name}", "lists told apart by {!r}"))
     words = [summary(DEVICE, findings, figures, len(classes))]
     words += [f"{name}: {how}" for name, how in figures["known_to"].items()]
     return Passed("; ".join(words), figures)
-
-
-def _class(fixtures: Fixtures, game: GameSetup, name: str, pair: ListPair, classes: int) -> Finding:
-    training, held = play_lists(fixtures, game, name, pair, classes)
-    finding = judge(name, training, held, NO_GUESSES, classes, LIST_DISTINGUISHERS)
-    return finding.not_told(f"{DEVICE}: {name}", "lists told apart by {!r}")
 
 
 def play_lists(

@@ -153,13 +153,12 @@ class HeldManifest:
     def setup_files(self) -> dict[str, bytes]:
         """The set-up files, each compared with its digest; `ManifestError` if one cannot be read or has
         another digest."""
-        return {file.name: self._setup_file(at, file) for at, file in enumerate(self.manifest.setup)}
-
-    def _setup_file(self, at: int, file: SetupFile) -> bytes:
-        content = self._read(f"setup.{at}.path", file.path)
-        if hashlib.sha256(content).hexdigest() != file.sha256:
-            raise self._error(f"setup.{at}.sha256", f"is not the digest of {file.path}")
-        return content
+        found = dict[str, bytes]()
+        for at, file in enumerate(self.manifest.setup):
+            found[file.name] = self._read(f"setup.{at}.path", file.path)
+            if hashlib.sha256(found[file.name]).hexdigest() != file.sha256:
+                raise self._error(f"setup.{at}.sha256", f"is not the digest of {file.path}")
+        return found
 
     def credentials(self) -> Credentials:
         """Root, certificate and key; `ManifestError` if one cannot be read."""
@@ -278,11 +277,6 @@ class Counterpart:
     def close(self) -> None:
         self._channels.close()
 
-    @property
-    def parties(self) -> tuple[Party, ...]:
-        """Who is called, in the order of the design's roles."""
-        return self._design.info.callees
-
     def head(self, role: Role, body: bytes) -> pb.Envelope:
         """The first envelope's fields, without sizes and body.
 
@@ -321,7 +315,7 @@ class Counterpart:
     def require(self) -> None:
         """Make sure that every party can be called at all; `ServiceError` if one cannot; the text says what
         to check."""
-        for party in self.parties:
+        for party in self._design.info.callees:
             rpc: Any = self._channels.to(party).unary_unary(DESCRIBE.path)
             try:
                 rpc(b"", timeout=max(self._deadline_s, CONNECT_S))
@@ -378,18 +372,14 @@ def _settled(call: Callable[[], Heard]) -> tuple[Answer, float | None]:
     try:
         return call(), None
     except grpc.RpcError as error:
-        return _refusal(error)
-
-
-def _refusal(error: object) -> tuple[Answer, float | None]:
-    """What a failed call raises is both an error and the call itself; the types do not say so."""
-    if isinstance(error, grpc.Call):
-        refused = Refused(error.code().name, printable(error.details() or ""))
-        wait = dict(error.trailing_metadata() or ()).get(RETRY_AFTER)
-        known = isinstance(wait, str) and wait.isascii() and wait.isdecimal() and len(wait) < 10
-        limited = refused.status == "RESOURCE_EXHAUSTED" and known
-        return refused, int(str(wait)) / 1000 if limited else None
-    return Refused("UNKNOWN", ""), None
+        failed: object = error  # the call itself, too; the types do not say so
+    if not isinstance(failed, grpc.Call):
+        return Refused("UNKNOWN", ""), None
+    refused = Refused(failed.code().name, printable(failed.details() or ""))
+    wait = dict(failed.trailing_metadata() or ()).get(RETRY_AFTER)
+    known = isinstance(wait, str) and wait.isascii() and wait.isdecimal() and len(wait) < 10
+    limited = refused.status == "RESOURCE_EXHAUSTED" and known
+    return refused, int(str(wait)) / 1000 if limited else None
 
 
 def _one(answered: tuple[Any, grpc.Call]) -> Heard:

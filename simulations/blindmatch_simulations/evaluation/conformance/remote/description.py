@@ -52,8 +52,15 @@ def check_hostile_requests(material: Material) -> Passed:
         flips = FLIPS if len(raw) < LONG_BYTES else FEW
         for altered in hostile(material.design.requests[role], raw, rng, flips):
             answer = material.counterpart.exchange(role, altered)
-            refused += answered_or_refused(material, role, answer, altered)
             tried += 1
+            if isinstance(answer, Heard):
+                material.opened(role, answer)  # it must be a declared reply all the same
+            elif answer.status in BODY:
+                refused += 1
+            else:
+                words = " or ".join(sorted(BODY))
+                rule = f"hostile bytes must be answered or refused with {words}, not {answer}"
+                raise BrokenError(f"request to {role}", rule, body=altered[:4096])
             if tried % EVERY == 0:
                 material.still_answers(f"{tried} hostile requests")
         for what, parts, allowed in hostile_envelopes(material, role, raw):
@@ -69,15 +76,17 @@ def check_epoch_binding(material: Material) -> Passed:
     """A stale epoch, and one to come, are refused: in the envelope, and in a body that names one."""
     tried, epoch = 0, material.manifest.epoch
     for role, body in bodies(material):
+        names_epoch = "epoch" in dict(layout(type(body)))
         for other in sorted({epoch - 1, epoch + 1, 0, (1 << 64) - 1}):
-            for inner in (body, _of_epoch(body, other)) if _names_epoch(body) else (body,):
+            altered = [replace(body, epoch=other)] if names_epoch else []
+            for inner in (body, *altered):
                 head = material.counterpart.head(role, inner.encode())
                 head.epoch = other
                 answer = material.counterpart.exchange(role, inner.encode(), head)
                 must_refuse(role, f"an envelope of epoch {other}", answer, STALE)
                 tried += 1
-            if _names_epoch(body):
-                answer = material.counterpart.exchange(role, _of_epoch(body, other).encode())
+            for inner in altered:
+                answer = material.counterpart.exchange(role, inner.encode())
                 must_refuse(role, f"a body of epoch {other}", answer, BODY)
                 tried += 1
     material.still_answers("requests of other epochs")
@@ -100,18 +109,6 @@ def must_refuse(role: str, what: str, answer: Answer, allowed: frozenset[str]) -
     if isinstance(answer, Heard) or answer.status not in allowed:
         rule = f"{what} must be refused with {' or '.join(sorted(allowed))}, and ends in {ends}"
         raise BrokenError(f"request to {role}", rule)
-
-
-def answered_or_refused(material: Material, role: Role, answer: Answer, raw: bytes) -> bool:
-    """Was a hostile body refused? An answer to it must be a declared reply all the same; `BrokenError` if the
-    answer is none, or the refusal another status."""
-    if isinstance(answer, Heard):
-        material.opened(role, answer)
-        return False
-    if answer.status not in BODY:
-        rule = f"hostile bytes must be answered or refused with {' or '.join(sorted(BODY))}, not {answer}"
-        raise BrokenError(f"request to {role}", rule, body=raw[:4096])
-    return True
 
 
 def hostile_envelopes(
@@ -142,18 +139,12 @@ def hostile_envelopes(
     for size in (1, 16, 1000):
         yield "what is no protobuf", [b"\xff" + rng.take(size)], UNREADABLE
     if material.design.info.large_bodies:
-        yield from _hostile_streams(material, role, body)
+        first = _whole(material, role, body, body_size=len(body))
+        again = pb.Envelope(design=material.design.info.name, body=b"x").SerializeToString()
+        yield "a stream that does not end", [first, pb.Envelope(body=b"x").SerializeToString()], INVALID
+        yield "a second first envelope", [first, again], INVALID
     else:
         yield "a body of zeros that fills an envelope", [_whole(material, role, bytes(960 << 10))], TOO_LONG
-
-
-def _hostile_streams(
-    material: Material, role: Role, body: bytes
-) -> Iterator[tuple[str, list[bytes], frozenset[str]]]:
-    first = _whole(material, role, body, body_size=len(body))
-    again = pb.Envelope(design=material.design.info.name, body=b"x").SerializeToString()
-    yield "a stream that does not end", [first, pb.Envelope(body=b"x").SerializeToString()], INVALID
-    yield "a second first envelope", [first, again], INVALID
 
 
 def _whole(material: Material, to: Role, content: bytes, **fields: Any) -> bytes:
@@ -167,14 +158,6 @@ def _whole(material: Material, to: Role, content: bytes, **fields: Any) -> bytes
     return envelope.SerializeToString()
 
 
-def _names_epoch(body: Message) -> bool:
-    return "epoch" in {name for name, _ in layout(type(body))}
-
-
-def _of_epoch(body: Message, epoch: int) -> Message:
-    return replace(body, epoch=epoch) if _names_epoch(body) else body
-
-
 NO_SETUP: Final = ("no-such-file", "", "matcher.bin", "../set.bin", "/etc/hosts", "set.bin/", "x" * 10_000)
 """Names of no set-up file: a role's own file holds its key, and no name leads out of a folder."""
 TAIL: Final = 1 << 20
@@ -183,7 +166,7 @@ TAIL: Final = 1 << 20
 
 def check_description(material: Material) -> Passed:
     """Every party describes the manifest's epoch and its own roles; the first one hands out the set-up."""
-    parties = material.counterpart.parties
+    parties = material.design.info.callees
     if not parties:
         raise NotApplicableError("the design asks nobody")
     _parameters(material)
@@ -207,14 +190,20 @@ def _parameters(material: Material) -> None:
 
 def _describes(material: Material, party: Party) -> None:
     step, info = f"description of {party}", material.design.info
-    found = _parsed(material, party)
+    answer = material.counterpart.describe(party)
+    if isinstance(answer, Refused):
+        raise BrokenError(step, f"is refused: {answer}")
+    try:
+        found = pb.Description.FromString(answer.parts[0])
+    except DecodeError as error:
+        raise BrokenError(step, "is no Description") from error
     roles = sorted(role for role, plays in info.roles.items() if plays == party)
     wanted = {"design": info.name, "version": info.version, "epoch": material.manifest.epoch}
     has = {field: getattr(found, field) for field in wanted} | {"roles": sorted(found.roles)}
     for field, value in (wanted | {"roles": roles}).items():
         if has[field] != value:
             raise BrokenError(step, f"field {field}: must be {value!r}, not {has[field]!r}")
-    if party == material.counterpart.parties[0]:
+    if party == info.callees[0]:
         files = {file.name: (file.size, file.sha256) for file in found.setup}
         if files != {name: (len(raw), sha256(raw).digest()) for name, raw in material.files.items()}:
             raise BrokenError(step, "field setup: must name the manifest's files, their sizes and digests")
@@ -235,16 +224,6 @@ def _signed(step: str, raw: bytes, material: Material) -> None:
             raise BrokenError(step, f"field manifest: field {field}: must be what the epoch's files say")
     if isinstance(verdict := verify_stated(manifest, stated), Failed):
         raise BrokenError(step, f"field manifest: {verdict.reason}")
-
-
-def _parsed(material: Material, party: Party) -> pb.Description:
-    answer = material.counterpart.describe(party)
-    if isinstance(answer, Refused):
-        raise BrokenError(f"description of {party}", f"is refused: {answer}")
-    try:
-        return pb.Description.FromString(answer.parts[0])
-    except DecodeError as error:
-        raise BrokenError(f"description of {party}", "is no Description") from error
 
 
 def _setup(material: Material, party: Party) -> int:
@@ -291,12 +270,12 @@ def check_callers(material: Material) -> Passed:
     """Nobody is answered without a certificate of the root: no certificate, and one of another authority."""
     now = datetime.now(UTC)
     other = Authority.create(now).issue(Identity(Kind.DEVICE, "stranger"), now)
-    for party in material.counterpart.parties:
+    for party in material.design.info.callees:
         pairs = {"without a certificate": None, "of another root": (other.key, other.certificate)}
         for what, pair in pairs.items():
             if isinstance(material.counterpart.stranger(party, pair), Heard):
                 raise BrokenError(f"connection to {party}", f"a caller {what} is answered")
-    if not material.counterpart.parties:
+    if not material.design.info.callees:
         raise NotApplicableError("the design asks nobody")
     material.still_answers("calls of strangers")
     return Passed("callers without a certificate, or with one of another root, get no answer")

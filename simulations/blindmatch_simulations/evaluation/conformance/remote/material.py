@@ -221,8 +221,40 @@ class Material:
         return self.opened(turn.role, turn.answer)
 
     def opened(self, role: Role, heard: Heard) -> Message:
-        """The reply in an answer; see `reading.reply_in`."""
-        return reply_in(self.design, role, self.manifest.epoch, heard)
+        """The reply in an answer; `BrokenError` if an envelope has a field too many, or one that is not what
+        was asked for, or the body is not the canonical encoding of a declared reply."""
+        step = f"reply of {role}"
+        body = self._body(role, [_envelope(step, raw) for raw in heard.parts])
+        try:
+            reply = decode_any(self.design.replies[role], body, self.design.info.name)
+        except ProtocolError as error:
+            raise BrokenError(step, str(error), reply=body[:4096]) from error
+        if reply.encode() != body:
+            raise BrokenError(step, "is not the canonical encoding of its message", reply=body[:4096])
+        return reply
+
+    def _body(self, role: Role, parts: list[pb.Envelope]) -> bytes:
+        step, info = f"reply of {role}", self.design.info
+        if not parts:
+            raise BrokenError(step, "is empty: there must be one envelope or more")
+        wanted = {
+            "design": info.name,
+            "version": info.version,
+            "epoch": self.manifest.epoch,
+            "role": str(role),
+        }
+        for name, value in wanted.items():
+            if getattr(parts[0], name) != value:
+                raise BrokenError(step, f"field {name}: must be what was asked for, {value!r}")
+        if parts[0].request_id:
+            raise BrokenError(step, "field request_id: must be empty in a reply")
+        for part in parts[1:]:
+            if any(getattr(part, name) for name in (*wanted, "body_size", "request_id")):
+                raise BrokenError(step, "only the first envelope bears more than a body")
+        body = b"".join(part.body for part in parts)
+        if parts[0].body_size not in ((len(body),) if info.large_bodies else (0, len(body))):
+            raise BrokenError(step, "field body_size: must be the length of the body")
+        return body
 
     def still_answers(self, after: str) -> None:
         """Make sure that an honest request is answered; `BrokenError` if it is not; the text says after
@@ -240,20 +272,6 @@ def item_of(name: str, value: bytes, quality: int) -> VectorItem:
     return numbered(name, quality, f"remote/item/{value.hex()}", lambda rank, at: bool(bits[at]))
 
 
-def reply_in(design: AnyDesign, role: Role, epoch: int, heard: Heard) -> Message:
-    """The message that `role` answers with; `BrokenError` if an envelope has a field too many, or one that is
-    not what was asked for, or the body is not the canonical encoding of a declared reply."""
-    step = f"reply of {role}"
-    body = _body(design, role, epoch, [_envelope(step, raw) for raw in heard.parts])
-    try:
-        reply = decode_any(design.replies[role], body, design.info.name)
-    except ProtocolError as error:
-        raise BrokenError(step, str(error), reply=body[:4096]) from error
-    if reply.encode() != body:
-        raise BrokenError(step, "is not the canonical encoding of its message", reply=body[:4096])
-    return reply
-
-
 def _envelope(step: str, raw: bytes) -> pb.Envelope:
     try:
         envelope = pb.Envelope.FromString(raw)
@@ -264,25 +282,6 @@ def _envelope(step: str, raw: bytes) -> pb.Envelope:
         number = unknown[0].field_number
         raise BrokenError(step, f"field {number}: there is no such field in an Envelope", reply=raw[:4096])
     return envelope
-
-
-def _body(design: AnyDesign, role: Role, epoch: int, parts: list[pb.Envelope]) -> bytes:
-    step, info = f"reply of {role}", design.info
-    if not parts:
-        raise BrokenError(step, "is empty: there must be one envelope or more")
-    wanted = {"design": info.name, "version": info.version, "epoch": epoch, "role": str(role)}
-    for name, value in wanted.items():
-        if getattr(parts[0], name) != value:
-            raise BrokenError(step, f"field {name}: must be what was asked for, {value!r}")
-    if parts[0].request_id:
-        raise BrokenError(step, "field request_id: must be empty in a reply")
-    for part in parts[1:]:
-        if any(getattr(part, name) for name in (*wanted, "body_size", "request_id")):
-            raise BrokenError(step, "only the first envelope bears more than a body")
-    body = b"".join(part.body for part in parts)
-    if parts[0].body_size not in ((len(body),) if info.large_bodies else (0, len(body))):
-        raise BrokenError(step, "field body_size: must be the length of the body")
-    return body
 
 
 SAMPLE: Final = 256
