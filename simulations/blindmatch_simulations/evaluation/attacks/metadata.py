@@ -161,13 +161,9 @@ def relay_timing(arena: Arena) -> Figure:
         for kind in arena.each(order):
             alice.device.send_picture("bob", drawn(KINDS[kind]))
             watch.sent(kind)
-    return _timing_figure(watch, rounds * len(KINDS))
-
-
-def _timing_figure(watch: _Watch, pictures: int) -> Figure:
     early = watch.too_early
-    if early or pictures <= QUICK_ROUNDS * len(KINDS):
-        return Figure("outcomes looked at too early", float(early), early > 0, pictures)
+    if early or rounds <= QUICK_ROUNDS:
+        return Figure("outcomes looked at too early", float(early), early > 0, len(order))
     found = advantages({kind: _by_time(watch, kind) for kind in KINDS if kind != "no match"})
     return replace(found, measure="advantage by time")
 

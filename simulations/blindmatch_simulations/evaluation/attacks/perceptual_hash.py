@@ -56,7 +56,11 @@ def rebuilt_picture(arena: Arena) -> Figure:
     scores = np.empty((PICTURES, PICTURES))
     for at, one in enumerate(arena.each(shown)):
         asked = run_session(deployed, one, rng).asked[-1]
-        plane = _rebuilt(arena.design.unsealed(asked.role, deployed.states[asked.role], asked.body), usual)
+        body: Any = arena.design.unsealed(asked.role, deployed.states[asked.role], asked.body)
+        if hasattr(body, "coefficients"):
+            plane = of_coefficients(np.frombuffer(body.coefficients, "<f4"), usual)
+        else:
+            plane = of_hash(body.hash, usual)
         scores[at] = [alike(plane, other) for other in shown]
     right = int((scores.argmax(axis=1) == np.arange(len(scores))).sum())
     low, high = clopper_pearson(right, len(scores))
@@ -66,12 +70,6 @@ def rebuilt_picture(arena: Arena) -> Figure:
     succeeded = low > 1 / len(scores)
     share = right / len(scores)
     return Figure("share recognised", share, succeeded, len(scores), (round(low, 4), round(high, 4)), parts)
-
-
-def _rebuilt(body: Any, usual: Any) -> npt.NDArray[np.float32]:
-    if hasattr(body, "coefficients"):
-        return of_coefficients(np.frombuffer(body.coefficients, "<f4"), usual)
-    return of_hash(body.hash, usual)
 
 
 LOOK_ALIKES: Final = 100

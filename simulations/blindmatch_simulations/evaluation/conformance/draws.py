@@ -224,10 +224,8 @@ def proofs_in(replies: Iterable[Message]) -> list[Proof]:
             ((path, q), a + b) for (path, a), (q, b) in pairwise(leaves) if len(a) == len(b) == SCALAR_BYTES
         ]
         for paths, raw in raws:
-            challenge, response = (
-                int.from_bytes(raw[at : at + SCALAR_BYTES], "little") for at in (0, SCALAR_BYTES)
-            )
-            found[paths].append((challenge, response))
+            challenge, response = raw[:SCALAR_BYTES], raw[SCALAR_BYTES:]
+            found[paths].append((int.from_bytes(challenge, "little"), int.from_bytes(response, "little")))
     return [
         proof
         for proofs in found.values()

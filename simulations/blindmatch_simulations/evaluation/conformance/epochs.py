@@ -222,10 +222,8 @@ def check_other_key(fixtures: Fixtures) -> Passed:
     crossed = replace(fixtures.deployed, states=other.states)
     chosen = fixtures.pool.of("listed", "other", "poor")
     times = sum(_refused_or_same(fixtures, crossed, one) for one in chosen)
-    words, figures = (
-        f"{times} of {len(chosen)} sessions with a role that has another key refused",
-        {"refused": times},
-    )
+    words = f"{times} of {len(chosen)} sessions with a role that has another key refused"
+    figures = {"refused": times}
     if tie is Tie.NONE:
         return Passed(words, figures)
     if times < len(chosen):

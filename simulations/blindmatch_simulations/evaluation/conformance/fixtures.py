@@ -120,7 +120,6 @@ class Fixtures:
 
     @cached_property
     def executor(self) -> ThreadPoolExecutor:
-        """Threads."""
         return ThreadPoolExecutor(WORKERS, thread_name_prefix="conformance")
 
     def run(self, one: Pooled, purpose: str = "honest") -> Ran:

@@ -226,11 +226,8 @@ def check_hand_over(fixtures: Fixtures) -> Passed:
         fixtures.asks()
     family = picture(1000 * fixtures.seed + FAMILY_NUMBER)
     entries = np.concatenate([fixtures.pool.entries, _family(family)])
-    parties = LocalParties(
-        opened(fixtures.publish(entries, "hand-over/publish")),
-        fixtures.clocks[0],
-        fixtures.rng("hand-over/roles"),
-    )
+    deployed = opened(fixtures.publish(entries, "hand-over/publish"))
+    parties = LocalParties(deployed, fixtures.clocks[0], fixtures.rng("hand-over/roles"))
     pictures = _pictures(fixtures, family)
     refused = _refused(fixtures, parties, pictures) if Learner.DEVICE in info.learns else ""
     if Learner.SERVER in info.learns or not info.roles:

@@ -163,9 +163,8 @@ def _order(
     first: Mapping[str, bytes], second: Mapping[str, bytes], third: Mapping[str, bytes]
 ) -> Iterator[tuple[str, Mapping[str, bytes], int | None]]:
     """For a design whose updates are files of their own."""
-    two, three = (
-        [name for name in late if name not in early] for early, late in ((first, second), (second, third))
-    )
+    two = [name for name in second if name not in first]
+    three = [name for name in third if name not in second]
     if not two or len(two) != len(three):
         return
     rest = {name: raw for name, raw in third.items() if name not in two}

@@ -64,7 +64,6 @@ class Guesses(Redacted, Struct, frozen=True):
 
 
 def guesses(deployed: Deployed, pictures: Sequence[Pooled], rng: Randomness) -> Guesses:
-    """Work out everything for every picture."""
     fields = {
         one.name: frozenset([*_fronts(one.item.hash), *_reruns(deployed, one, rng)]) for one in pictures
     }

@@ -189,7 +189,6 @@ class GameSetup(Redacted, Struct, frozen=True):
 
 @once
 def game_of(fixtures: Fixtures) -> GameSetup:
-    """The set-up of a run's games."""
     values = lowered(fixtures)
     pool = with_worst(fixtures, as_published(fixtures).deployed.setup)
     honest, other = (

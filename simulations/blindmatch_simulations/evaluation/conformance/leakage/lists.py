@@ -103,17 +103,14 @@ class Material(Redacted, Struct, frozen=True, eq=False):
     others: Rows
 
     def pair(self, left: List, right: List, *others: Pooled) -> ListPair:
-        """A pair with the picture that matches and others."""
         asked = (self.fixtures.pool.of("listed")[0], *(others or self.fixtures.pool.of("other")[:1]))
         return ListPair(left, right, asked)
 
     def with_last(self, own: bytes) -> Rows:
-        """The list with another last entry."""
         return np.concatenate([self.rows[:-1], np.frombuffer(own, np.uint8).reshape(1, 32)])
 
 
 def material(fixtures: Fixtures, game: GameSetup) -> Material:
-    """What all pairs of one run are made of."""
     listed = np.frombuffer(fixtures.pool.of("listed")[0].item.hash, np.uint8).reshape(1, 32)
     drawn = random_hashes(2 * ENTRIES, fixtures.seed + (1 << 21))
     return Material(fixtures, game, np.concatenate([listed, drawn[:ENTRIES]]), drawn[ENTRIES:])
@@ -229,10 +226,8 @@ def _sized(entries: int) -> Callable[[Material], ListPair | None]:
     """An update of so many entries: up to `ASKED` of them are lone hits of one picture each, or none is."""
 
     def pair(held: Material) -> ListPair | None:
-        setup, drawn = (
-            held.game.table.deployed.setup,
-            random_hashes(2 * entries, held.fixtures.seed + (1 << 24)),
-        )
+        setup = held.game.table.deployed.setup
+        drawn = random_hashes(2 * entries, held.fixtures.seed + (1 << 24))
         pictures = [one for one in crowd(held.fixtures.seed) if one.kind == "other"][: min(ASKED, entries)]
         design, places = held.fixtures.design, enumerate(pictures)
         lone = [lone_entries(design, setup, one.item, drawn[at : at + 1]) for at, one in places]

@@ -66,11 +66,6 @@ class Opponent(Struct, frozen=True):
         """Does it have a device of its own, beside the one it watches?"""
         return Party.DEVICE in self.parties
 
-    @property
-    def links_accounts(self) -> bool:
-        """Is it declared that sessions of one account can be linked, maybe by what it enrolled with?"""
-        return not names_of(self.facts).isdisjoint((ACCOUNT_FACT, ENROLMENT_FACT))
-
     def project(self, item: Item, setup: Any) -> tuple[Hashable, ...]:
         return tuple(fact.project(item, setup) for fact in self.facts)
 
@@ -138,8 +133,8 @@ def playable(
         outputs: by picture, what honest sessions give whoever learns the outcome.
     """
     relation = deployed.design.info.relation
-    if scenario.links and opponent.links_accounts:
-        return []
+    if scenario.links and names_of(opponent.facts) & {ACCOUNT_FACT, ENROLMENT_FACT}:
+        return []  # it is declared that sessions of one account can be linked
     known: dict[str, object] = {}
 
     def sees(moves: Moves) -> list[object]:
@@ -159,17 +154,19 @@ def _split(pool: Pool, relation: Relation) -> tuple[list[Pooled], list[Pooled]]:
     return matching, [one for one in good if one not in matching]
 
 
-def _singles(left: Sequence[Pooled], right: Sequence[Pooled] | None = None) -> Iterator[Pair]:
+def _singles(
+    left: Sequence[Pooled], right: Sequence[Pooled] | None = None, lost: bool = False
+) -> Iterator[Pair]:
     """Each of some pictures against each of others, or of their own."""
     for a, b in product(left, left if right is None else right):
         if a is not b:
-            yield Pair((Move(a),), (Move(b),))
+            yield Pair((Move(a, lost=lost),), (Move(b, lost=lost),))
 
 
-def _unopened(pool: Pool, relation: Relation) -> Iterator[Pair]:
+def _followed(left: Sequence[Pooled], right: Sequence[Pooled], pool: Pool) -> Iterator[Pair]:
     """Another picture follows, so that a device which distrusts a role afterwards is seen."""
-    *others, last = pool.of("other")
-    for a, b in product(pool.of("unopened"), others):
+    last = pool.of("other")[-1]
+    for a, b in product(left, right):
         yield Pair((Move(a), Move(last)), (Move(b), Move(last)))
 
 
@@ -194,24 +191,10 @@ def _twice(pool: Pool, relation: Relation) -> Iterator[Pair]:
             yield Pair((Move(one), Move(one)), (Move(one), Move(other)))
 
 
-def _after(pool: Pool, relation: Relation) -> Iterator[Pair]:
-    matching, others = _split(pool, relation)
-    last = pool.of("other")[-1]
-    for a, b in product(matching, others):
-        yield Pair((Move(a), Move(last)), (Move(b), Move(last)))
-
-
 def _order(pool: Pool, relation: Relation) -> Iterator[Pair]:
     matching, others = _split(pool, relation)
     for a, b in product(matching, others):
         yield Pair((Move(a), Move(b)), (Move(b), Move(a)))
-
-
-def _retry(pool: Pool, relation: Relation) -> Iterator[Pair]:
-    everything = [one for one in pool.pictures if not one.kind.startswith("twin")]
-    for a, b in product(everything, everything):
-        if a is not b:
-            yield Pair((Move(a, lost=True),), (Move(b, lost=True),))
 
 
 def _accounts(pool: Pool, relation: Relation) -> Iterator[Pair]:
@@ -228,11 +211,19 @@ SCENARIOS: Final = (
         "distance 30 or 32",
         lambda pool, _: _singles(pool.of("near-30", "near-31"), pool.of("far-32", "far-33")),
     ),
-    Scenario("a label that does not open, or a miss", _unopened),
+    Scenario(
+        "a label that does not open, or a miss",
+        lambda pool, _: _followed(pool.of("unopened"), pool.of("other")[:-1], pool),
+    ),
     Scenario("quality 0 or not", lambda pool, relation: _singles(pool.of("poor"), _split(pool, relation)[1])),
     Scenario("the same picture twice or another", _twice),
-    Scenario("a retry", _retry),
-    Scenario("after a match or after none", _after),
+    Scenario(
+        "a retry",
+        lambda pool, _: _singles(
+            [one for one in pool.pictures if not one.kind.startswith("twin")], lost=True
+        ),
+    ),
+    Scenario("after a match or after none", lambda pool, relation: _followed(*_split(pool, relation), pool)),
     Scenario("match first or last", _order),
     Scenario("two that match", lambda pool, relation: _singles(_split(pool, relation)[0])),
     Scenario("two that do not match", lambda pool, relation: _singles(_split(pool, relation)[1])),

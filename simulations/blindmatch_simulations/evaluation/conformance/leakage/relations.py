@@ -290,7 +290,6 @@ class Hull:
         return bool(rest)
 
     def holds(self, vector: int) -> bool:
-        """Is a vector in the space?"""
         return not self._rest(vector)
 
     @property

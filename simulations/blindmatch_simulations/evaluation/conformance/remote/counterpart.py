@@ -162,12 +162,8 @@ class HeldManifest:
 
     def credentials(self) -> Credentials:
         """Root, certificate and key; `ManifestError` if one cannot be read."""
-        names = self.manifest.credentials
-        root, certificate, key = (
-            self._read(f"credentials.{field}", getattr(names, field))
-            for field in ("root", "certificate", "key")
-        )
-        return Credentials(root, certificate, key)
+        names, fields = self.manifest.credentials, ("root", "certificate", "key")
+        return Credentials(*(self._read(f"credentials.{one}", getattr(names, one)) for one in fields))
 
     def entries(self) -> Rows:
         """The listed hashes, uint8 (n, 32)."""
