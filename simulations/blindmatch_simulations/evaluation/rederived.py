@@ -43,7 +43,6 @@ class NotDerived(Exception):  # noqa: N818 - no error
 
 
 def one(value: float | None, n: int | None = None) -> Figure:
-    """A reading."""
     return {} if value is None else {"value": value, "n": n}
 
 
@@ -207,7 +206,6 @@ class Raw:
         return self._made(name, rule, rows)
 
     def rows(self, query: str) -> list[Any]:
-        """What a query gives."""
         return self.base.execute(query).fetchall()
 
     def _made(self, name: str, rule: Row, rows: list[Any]) -> Figure:

@@ -19,7 +19,6 @@ from blindmatch_simulations.evaluation.rederived import PARTS, NotDerived, Raw, 
 FAULTS: Final = (OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, sqlite3.Error)
 """What files and rows that make no sense lead to."""
 ATTACKS: Final = "attacks.json"
-"""Bits of PDQ's distance up to which pictures match."""
 
 
 class Difference(NamedTuple):
@@ -168,24 +167,21 @@ class Folder:
             self.not_derived[f"attacks: this program's {name} is in no row"] += 1
 
     def _attack(self, row: Row) -> None:
+        name, design = row["id"], row["parameters"]["design"]
         if row["kind"] != "attack":
-            self._compare(
-                ATTACKS, row["parameters"]["design"], f"{row['id']}: kind", row["kind"], "attack not played"
-            )
-            self._compare(ATTACKS, row["parameters"]["design"], f"{row['id']}: why", bool(row["why"]), True)
-            pair = [row["id"], row["parameters"]["design"]]
-            if pair[0] in self.declared["attacks"] and pair[1] in self.declared["designs"]:
-                plays = pair not in self.declared["unplayed"]
-                self._compare(ATTACKS, pair[1], f"{pair[0]}: is not played", True, not plays)
+            self._compare(ATTACKS, design, f"{name}: kind", row["kind"], "attack not played")
+            self._compare(ATTACKS, design, f"{name}: why", bool(row["why"]), True)
+            if name in self.declared["attacks"] and design in self.declared["designs"]:
+                plays = [name, design] not in self.declared["unplayed"]
+                self._compare(ATTACKS, design, f"{name}: is not played", True, not plays)
             return
-        design, label = row["parameters"]["design"], f"{row['id']}: achieved"
-        said = self.declared["attacks"].get(row["id"])
+        said = self.declared["attacks"].get(name)
         if said is None:
             self.not_derived["attacks: not of this program's, so that nothing declared is compared"] += 1
         for part in () if said is None else ("adversary", "claim", "claimed", "trace"):
-            self._compare(ATTACKS, design, f"{row['id']}: {part}", row.get(part), said[part])
+            self._compare(ATTACKS, design, f"{name}: {part}", row.get(part), said[part])
         if not agrees(row["figures"], row["succeeded"]):
-            self._compare(ATTACKS, design, f"{row['id']}: succeeded", row["succeeded"], "not by its figures")
+            self._compare(ATTACKS, design, f"{name}: succeeded", row["succeeded"], "not by its figures")
         written = row["figures"]["achieved"]
         try:
             derived, succeeded = came_to(row["figures"])
@@ -197,8 +193,8 @@ class Folder:
             one, other = written[part], derived.get(part)
             # most are written to four digits
             found = other if other is None or close(one, other) else round(other, 4)
-            self._compare(ATTACKS, design, f"{label}: {part}", one, found)
-        self._compare(ATTACKS, design, f"{row['id']}: succeeded", row["succeeded"], succeeded)
+            self._compare(ATTACKS, design, f"{name}: achieved: {part}", one, found)
+        self._compare(ATTACKS, design, f"{name}: succeeded", row["succeeded"], succeeded)
 
     def _figure(self, raw: Raw, name: str, figure: str) -> None:
         rule, written = self.rules[figure], raw.row["figures"].get(figure, {})

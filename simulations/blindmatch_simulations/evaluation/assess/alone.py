@@ -144,7 +144,7 @@ def fitted(
             if took <= limits.picture_u or len(entries) <= LEAST_ENTRIES:
                 count = max(LEAST_PICTURES, _power(limits.pictures_u / max(took, 1e-6)))
                 items = material.items()
-                words = _lessened(len(entries), len(material), count, len(items), seconds_of(alone))
+                words = _lessened(len(entries), len(material), count, len(items), alone)
                 yield Fitted(entries, kept, items[:count], alone, took, len(items), words)
                 return
             most = max(LEAST_ENTRIES, _power(len(entries) * limits.picture_u / took))
@@ -155,17 +155,13 @@ def _power(number: float) -> int:
 
 
 def work_of(alone: Sequence[AloneRow], u_us: float) -> float:
-    """The CPU that a picture takes, device and roles together, in u; of the last one, as for `seconds_of`."""
+    """The CPU that a picture takes, device and roles together, in u: the last one, since what is loaded once
+    does not count."""
     return 1000 * (alone[-1].device_cpu_ms + alone[-1].role_cpu_ms) / u_us
 
 
-def seconds_of(alone: Sequence[AloneRow]) -> float:
-    """What a picture takes by the clock, device and roles together: the last one, since what is loaded once
-    does not count."""
-    return (alone[-1].device_ms + alone[-1].role_ms) / 1000
-
-
-def _lessened(entries: int, all_entries: int, count: int, pictures: int, took: float) -> str:
+def _lessened(entries: int, all_entries: int, count: int, pictures: int, alone: Sequence[AloneRow]) -> str:
+    took = (alone[-1].device_ms + alone[-1].role_ms) / 1000
     parts = [f"{entries:,} of {all_entries:,} entries"] if entries < all_entries else []
     parts += [f"{count:,} of {pictures:,} pictures"] if count < pictures else []
     rate = f"a picture takes {took:.2g} s with {entries:,} entries, {3600 / took:,.0f} an hour"
@@ -191,7 +187,10 @@ def lengths(
     if not plan.alone.length_u or not pictures:
         return None
     hashes, before = np.array(fit.entries.hashes), reading().u_us
-    other = _second_length(len(hashes), fit, plan, before)
+    # a power of two times as many entries as fit the work, or a part
+    build_u = fit.kept.spent.cpu_s * 1e6 / before / max(1, len(hashes))
+    times = min(MOST_TIMES, _power(plan.alone.length_u / (build_u + 1e-9) / len(hashes)))
+    other = len(hashes) * times if times > 1 and not fit.dear else max(1, len(hashes) // SHORTER)
     more = random_hashes(max(0, other - len(hashes)), seeded(f"assess/{plan.seed}/lengths"))
     listed = np.concatenate([hashes, more])[:other]
     build = publish(opened.design, listed, rng, values=values_of(opened.design, plan.parameters))
@@ -222,13 +221,6 @@ def _of_turns(rows: Sequence[AloneRow], turns: int) -> list[AloneRow]:
         )
         found.append(replace(one, role_ms=wall, role_cpu_ms=cpu))
     return found
-
-
-def _second_length(entries: int, fit: Fitted, plan: Plan, u_us: float) -> int:
-    """A power of two times as many entries as fit the work, or a part."""
-    build_u = fit.kept.spent.cpu_s * 1e6 / u_us / max(1, entries)
-    times = min(MOST_TIMES, _power(plan.alone.length_u / (build_u + 1e-9) / entries))
-    return entries * times if times > 1 and not fit.dear else max(1, entries // SHORTER)
 
 
 def _together(

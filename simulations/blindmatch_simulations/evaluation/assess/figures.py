@@ -182,5 +182,4 @@ FIGURES: Final[Mapping[str, Kind]] = MappingProxyType(judging.REGISTERED)
 
 
 def figures_of(case: Case) -> dict[str, Figure]:
-    """All of them, of a design's run."""
     return {name: kind.judge(case) for name, kind in FIGURES.items()}

@@ -237,7 +237,6 @@ def wrong_outcomes(case: Case) -> Figure:
 
 
 def share_found(rows: Sequence[PictureRow]) -> Figure:
-    """The share of pictures that led to a match."""
     return share(sum(row.matched is True for row in rows), len(rows), units=units_of(rows))
 
 
@@ -249,7 +248,6 @@ def units_of(rows: Sequence[PictureRow]) -> int | None:
 
 
 def recall_by_edit(case: Case, edits: Iterable[str]) -> tuple[Recall, ...]:
-    """Listed pictures found, edit by edit."""
     return tuple(_recall_of(case, name, [row for row in case.listed if row.edit == name]) for name in edits)
 
 

@@ -87,15 +87,12 @@ class Group(Struct, frozen=True):
 
 def of_kind(kind: str, count: int, seed: int) -> list[SamplePicture]:
     """Up to `count` pictures of a generated kind, or of installed faces, to be sent."""
-    return [_sample(kind, number, pixels) for number, pixels in enumerate(_pixels(kind, count, seed))]
-
-
-def _pixels(kind: str, count: int, seed: int) -> Iterator[Pixels]:
+    made: Iterator[Pixels]
     if kind in GENERATED:
-        yield from (np.asarray(GENERATED[kind](seed * _OF_A_SEED + number)) for number in range(count))
+        made = (np.asarray(GENERATED[kind](seed * _OF_A_SEED + number)) for number in range(count))
     else:
-        mine = [one for one in installed() if one.kind == kind]
-        yield from (one.pixels() for one in mine[:count])
+        made = islice((one.pixels() for one in installed() if one.kind == kind), count)
+    return [_sample(kind, number, pixels) for number, pixels in enumerate(made)]
 
 
 def _sample(kind: str, number: int, pixels: Pixels) -> SamplePicture:
@@ -134,8 +131,11 @@ def make(plan: Plan, folder: Path, progress: Progress, fill: Fill | None = None)
 
 
 def _edit(plan: Plan, progress: Progress, folder: Path) -> None:
-    groups = _groups(plan)
-    edits = {True: plan.pictures.edits, False: plan.pictures.unlisted_edits}
+    picked = plan.pictures
+    groups = [Group(PHOTOGRAPHS, crops(picked.listed + picked.unlisted, plan.seed), picked.listed)]
+    for kind in (FACES, *GENERATED) if picked.of_each_kind else ():
+        groups.append(Group(kind, of_kind(kind, 2 * picked.of_each_kind, plan.seed), picked.of_each_kind))
+    edits = {True: picked.edits, False: picked.unlisted_edits}
     jobs = [
         (group, picture, edit, at < group.listed)
         for group in groups
@@ -149,13 +149,6 @@ def _edit(plan: Plan, progress: Progress, folder: Path) -> None:
         items.append(_item(folder, index, picture, edit, is_listed, group.kind))
     listed = tuple(one.hash for group in groups for one in group.pictures[: group.listed])
     (folder / EDITED).write_bytes(msgspec.json.encode(Edited(listed, tuple(items))))
-
-
-def _groups(plan: Plan) -> list[Group]:
-    picked, each = plan.pictures, plan.pictures.of_each_kind
-    crop = Group(PHOTOGRAPHS, crops(picked.listed + picked.unlisted, plan.seed), picked.listed)
-    kinds = (FACES, *GENERATED) if each else ()
-    return [crop, *(Group(kind, of_kind(kind, 2 * each, plan.seed), each) for kind in kinds)]
 
 
 def _item(

@@ -390,7 +390,10 @@ def described(design: AnyDesign, given: Mapping[str, int]) -> Described:
         declared=(*_of_design(design), *_of_messenger(info)),
         relation=type(info.relation).__name__.lower(),
         end_to_end=info.end_to_end,
-        list_known=tuple(_known(design)),
+        list_known=tuple(
+            Known(tuple(sorted(map(str, parties))), str(design.list_knowledge(parties)))
+            for parties in (frozenset({Party.DEVICE}), frozenset({Party.PROVIDER}), *coalitions(design))
+        ),
     )
 
 
@@ -400,12 +403,6 @@ def _of_design(design: AnyDesign) -> Iterator[Declared]:
         for adversary in Adversary:
             if facts := told(design, parties, adversary):
                 yield _row(parties, str(adversary), "design", facts)
-
-
-def _known(design: AnyDesign) -> Iterator[Known]:
-    """What stored files show, of each party and of each coalition."""
-    for parties in (frozenset({Party.DEVICE}), frozenset({Party.PROVIDER}), *coalitions(design)):
-        yield Known(tuple(sorted(map(str, parties))), str(design.list_knowledge(parties)))
 
 
 def _row(parties: Iterable[Party], adversary: str, source: str, facts: Iterable[Fact]) -> Declared:

@@ -73,7 +73,7 @@ from blindmatch_simulations.measure.phases import PhaseTimes, each
 from blindmatch_simulations.measure.processes import reset_peak, status_mib, tree_cpu_seconds
 from blindmatch_simulations.testbed.audit import Undeclared, audit_device
 from blindmatch_simulations.testbed.deployment.curating import add_references, lend
-from blindmatch_simulations.testbed.deployment.devices import Watched, register_guest
+from blindmatch_simulations.testbed.deployment.devices import register_guest
 from blindmatch_simulations.testbed.deployment.operators import centre_show
 from blindmatch_simulations.testbed.deployment.processes import Nursery, ServerProcess
 from blindmatch_simulations.testbed.inprocess.deployed import open_published, values_of
@@ -322,7 +322,10 @@ class Observer(Redacted, Struct, frozen=True):
         items = self.material.items()[:POOL]
         pool = [self.material.data(item) for item in items]
         with self.phases("egress audited") as progress:
-            data = self._audit_items(fit.most(self.plan.audit.pictures))
+            most = fit.most(self.plan.audit.pictures)
+            sent = self._originals()[: most // 2]  # half of them listed, where there are enough
+            sent += [item for item in self.material.items() if not item.listed][: most - len(sent)]
+            data = [self.material.data(item) for item in sent]
             self.seen["audit"] = audited(world, RECIPIENT, data, pool, fit.entries, progress)
         with self.phases("offences tried"):
             sent = (self._originals() or self.material.items())[:4]
@@ -349,7 +352,8 @@ class Observer(Redacted, Struct, frozen=True):
         self.seen["pictures"] = tuple(rows)
         self.seen["vouchers_opened"] = opened
         self.seen["servers"] = tuple(_server_cost(one, before[party]) for party, one in world.servers.items())
-        self.seen["traffic"] = _traffic(sender)
+        found = sums(sender.recorder.records())
+        self.seen["traffic"] = tuple(Traffic(str(of), str(why), *found[of, why]) for of, why in sorted(found))
         sender.device.close()
 
     def _rows(
@@ -408,12 +412,6 @@ class Observer(Redacted, Struct, frozen=True):
         pictures = [one for message in got for one in message.pictures]
         return sum(a == b for a, b in zip(wanted, pictures, strict=False))
 
-    def _audit_items(self, most: int) -> list[bytes]:
-        """Half of them listed, where there are enough."""
-        listed = self._originals()[: most // 2]
-        others = [item for item in self.material.items() if not item.listed][: most - len(listed)]
-        return [self.material.data(item) for item in (*listed, *others)]
-
     def _alone(self, world: World, fit: Fitted) -> None:
         opened = open_published(world.design, world.publication())
         items = fit.items[: fit.most(self.plan.alone.pictures)]
@@ -445,10 +443,3 @@ def _server_cost(server: ServerProcess, before: float | None) -> ServerCost:
     after = tree_cpu_seconds(server.process.pid)
     spent = after - before if after is not None and before is not None else None
     return ServerCost(server.party.server, spent, status_mib("VmHWM", server.process.pid))
-
-
-def _traffic(sender: Watched) -> tuple[Traffic, ...]:
-    found = sums(sender.recorder.records())
-    return tuple(
-        Traffic(str(party), str(purpose), *found[party, purpose]) for party, purpose in sorted(found)
-    )

@@ -158,11 +158,7 @@ def check_folder(path: Path) -> Results:
     what is wrong."""
     path = results_in(path)
     results: Results = read(path, Results)
-    _check_files(path.parent, results)
-    return results
-
-
-def _check_files(folder: Path, results: Results) -> None:
+    folder = path.parent
     for name, digest in results.files.items():
         relative = Path(name)
         if relative.is_absolute() or ".." in relative.parts:
@@ -173,6 +169,7 @@ def _check_files(folder: Path, results: Results) -> None:
             raise ResultsError(f"{name}: edited or truncated: its SHA-256 is not the one in {RESULTS}")
     for name in file_digests(folder).keys() - results.files.keys():
         raise ResultsError(f"{name}: not among the files that {RESULTS} names")
+    return results
 
 
 COLUMNS: Final = (

@@ -37,7 +37,6 @@ from blindmatch_protocol.contract import AnyDesign, Item, Label, SetParameters
 from blindmatch_protocol.contract.publishing import HeldEntries, batches_of
 from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.designs.hash_upload import DESIGN as UPLOAD
-from blindmatch_protocol.designs.oprf_psi import DESIGN as EXACT
 from blindmatch_protocol.designs.oprf_psi import DESIGN as PSI
 from blindmatch_protocol.designs.token_psi import DESIGN as NEARLY
 from blindmatch_protocol.messages.content import compose
@@ -50,7 +49,6 @@ from blindmatch_server.curator.endorsement.batches import Batches, OrganisationK
 from blindmatch_server.curator.endorsement.proposing import Audited, Record, Span, propose, settle
 from blindmatch_server.curator.hashlist import FIRST_ID
 from blindmatch_server.epochs.building import Publishing, publish_epoch
-from blindmatch_server.epochs.published import Publication
 from blindmatch_server.hosting.workers import WorkerPool, cores
 from blindmatch_server.log.tree_store import TreeStore
 from msgspec import Struct
@@ -71,12 +69,16 @@ NEAR: Final = 12
 def bench_absence(meter: Meter, folder: Path, log2n: int) -> None:
     """Measure proofs of absence: exact ones of a hash, near ones of a picture."""
     own = HashOnly(random_hashes(1, system_randomness())[0].tobytes())
-    _bench(meter, "absence", EXACT, own, folder / "exact", 1 << log2n)
+    _bench(meter, "absence", PSI, own, folder / "exact", 1 << log2n)
     _bench(meter, "absence/near", NEARLY, unlisted_picture(), folder / "near", 1 << min(log2n, NEAR))
 
 
 def _bench(meter: Meter, row: str, design: AnyDesign, item: Item, folder: Path, entries: int) -> None:
-    rng, publication = system_randomness(), _published(design, folder, entries)
+    rng = system_randomness()
+    salts = np.frombuffer(rng.take(16 * entries), np.uint8).reshape(-1, 16)
+    source = batches_of(random_hashes(entries, rng), np.arange(1, entries + 1, dtype=np.uint64), salts)
+    with WorkerPool() as workers:
+        publication = built(design, source, folder, {}, workers)
     parties, signed = open_published(design, publication), publication.signed
     proof = transcript(parties, signed, item, rng)
     files, curator = publication.setup(), throwaway_signer().key.public
@@ -93,15 +95,6 @@ def _bench(meter: Meter, row: str, design: AnyDesign, item: Item, folder: Path, 
     meter.time(f"{row}/open", opened, repeat=False, entries=entries)
     meter.time(f"{row}/verify", verified, entries=entries)
     meter.record(f"{row}/size", {"bytes": len(proof.encode())}, entries=entries)
-
-
-def _published(design: AnyDesign, folder: Path, entries: int) -> Publication:
-    rng = system_randomness()
-    salts = np.frombuffer(rng.take(16 * entries), np.uint8).reshape(-1, 16)
-    ids = np.arange(1, entries + 1, dtype=np.uint64)
-    source = batches_of(random_hashes(entries, rng), ids, salts)
-    with WorkerPool() as workers:
-        return built(design, source, folder, {}, workers)
 
 
 ORGANISATIONS: Final = ("north", "south", "west")
@@ -130,7 +123,6 @@ def bench_endorsements(meter: Meter, folder: Path, log2n: int) -> None:
     entries = 1 << log2n
     batches = _epoch(UPLOAD, folder / "batches", entries, 0)
     _audit(meter, "batches", batches)
-    _match(meter, batches)
     _proof(meter, batches)
     _audit(meter, "signatures", _epoch(UPLOAD, folder / "signatures", entries, 1))
     few = 1 << min(log2n, REBUILT)
@@ -168,20 +160,14 @@ def _audit(meter: Meter, name: str, epoch: Endorsed) -> None:
     meter.record(f"endorsement/size/{name}", {"bytes": size / entries}, entries=entries)
 
 
-def _match(meter: Meter, epoch: Endorsed) -> None:
-    terms = epoch.audited.terms
-
-    def task() -> None:
-        expect(verify_label(epoch.table, terms, epoch.label) == Passed(), "the entry is not endorsed")
-
-    meter.time("endorsement/match", task, entries=epoch.table.entries)
-
-
 def _proof(meter: Meter, epoch: Endorsed) -> None:
+    """What shows that an entry is endorsed: to a device at a match, and to others."""
     terms, entries = epoch.audited.terms, epoch.table.entries
     root, made = terms.root(epoch.table.batches()), list[EndorsementProof]()
-
     publication, info = epoch.audited.publication, epoch.audited.design.info
+
+    def match() -> None:
+        expect(verify_label(epoch.table, terms, epoch.label) == Passed(), "the entry is not endorsed")
 
     def make() -> None:
         found = prove(epoch.table, terms, epoch.label, publication.kept_trees(info, root))
@@ -191,6 +177,7 @@ def _proof(meter: Meter, epoch: Endorsed) -> None:
     def verify() -> None:
         expect(verify_proof(made[0], terms, epoch.label, 1, root) == Passed(), "the proof does not hold")
 
+    meter.time("endorsement/match", match, entries=entries)
     meter.time("endorsement/proof/make", make, entries=entries)
     meter.time("endorsement/proof/verify", verify, entries=entries)
     meter.record("endorsement/proof/size", {"bytes": len(made[0].encode())}, entries=entries)
@@ -304,11 +291,7 @@ def _stamp(meter: Meter) -> None:
         return Stamped(read, SENDER, RECIPIENT, name, 1).mac(key)
 
     meter.time("franking/relay", made)
-
-    def verified() -> None:
-        _passed(verify_stamp(stamp, commitment, SENDER, RECIPIENT, key))
-
-    meter.time("franking/stamp", verified)
+    meter.time("franking/stamp", lambda: _passed(verify_stamp(stamp, commitment, SENDER, RECIPIENT, key)))
 
 
 def _mode(meter: Meter, mode: FrankingMode) -> None:

@@ -62,7 +62,6 @@ class Served(Redacted, Struct, frozen=True):
         return Channels(deployment.endpoints(), credentials_of(deployment, name))
 
     def egress(self, name: str) -> Egress:
-        """The way out of such a device."""
         return egress_of(self.world.deployment, name, Recorder(most_records=100))
 
 

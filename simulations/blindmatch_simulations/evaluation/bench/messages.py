@@ -82,10 +82,6 @@ class Outcome(Struct, frozen=True):
     def per_second(self) -> float:
         return self.messages / self.seconds
 
-    def cpu_figures(self) -> dict[str, float]:
-        found = {"device_cpu_us": self.device_cpu_us}
-        return found if self.relay_cpu_us is None else found | {"server_cpu_us": self.relay_cpu_us}
-
     def latency_figures(self) -> dict[str, float]:
         values = self.latencies_us
         tails = {f"p{share}_us": percentile(values, share / 100) for share in (95, 99)}
@@ -106,7 +102,14 @@ class Field(Struct, frozen=True):
         each = max(1, round(messages / self.pairs))
         before = cpu_seconds(self.relay)
         answers = self.results(obey, Order(each, rate / self.pairs, picture))
-        return self._outcome(each * self.pairs, before, answers)
+        sent, after = each * self.pairs, cpu_seconds(self.relay)
+        return Outcome(
+            messages=sent,
+            seconds=max(one["ended"] for one in answers) - min(one["began"] for one in answers),
+            latencies_us=[value for one in answers for value in one["latencies_us"]],
+            relay_cpu_us=None if before is None or after is None else (after - before) / sent * 1e6,
+            device_cpu_us=sum(one["cpu_s"] for one in answers) / sent * 1e6,
+        )
 
     def results(self, task: Callable[..., T], *arguments: Any) -> list[T]:
         """What all workers make of a task at the same time; `AloneError` if one fails."""
@@ -122,17 +125,6 @@ class Field(Struct, frozen=True):
         devices = [status_mib("VmRSS", *worker.pids) for worker in self.workers]
         known = [one for one in devices if one is not None]
         return {} if relay is None else {"relay": relay, "devices": sum(known)}
-
-    def _outcome(self, messages: int, before: float | None, answers: Sequence[dict[str, Any]]) -> Outcome:
-        after = cpu_seconds(self.relay)
-        relay = None if before is None or after is None else (after - before) / messages * 1e6
-        return Outcome(
-            messages=messages,
-            seconds=max(one["ended"] for one in answers) - min(one["began"] for one in answers),
-            latencies_us=[value for one in answers for value in one["latencies_us"]],
-            relay_cpu_us=relay,
-            device_cpu_us=sum(one["cpu_s"] for one in answers) / messages * 1e6,
-        )
 
 
 @contextmanager
@@ -230,7 +222,9 @@ def _pictures(meter: Meter, field: Field, load: Load, picture: Path) -> None:
 def _record(
     meter: Meter, row: str, outcome: Outcome, runs: list[Run], load: Load, **parameters: int | str
 ) -> None:
-    figures = {"per_second": outcome.per_second} | outcome.cpu_figures()
+    figures = {"per_second": outcome.per_second, "device_cpu_us": outcome.device_cpu_us}
+    if outcome.relay_cpu_us is not None:
+        figures["server_cpu_us"] = outcome.relay_cpu_us
     sizes = {"messages": outcome.messages, "pairs": load.all_pairs}
     meter.record(row, figures, runs, **sizes, franking=load.franking, **parameters)
 

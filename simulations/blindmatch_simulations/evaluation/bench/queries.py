@@ -56,29 +56,24 @@ commitment by the generator, and five for the verifier, who has one by the gener
 def arithmetic(operations: Mapping[str, int]) -> Callable[[], None]:
     """A task that makes so many calls of each operation, with operands that stay the same: libsodium runs in
     constant time, so any will do."""
-    known = _operations()
-    calls = [known[name] for name, times in operations.items() for _ in range(times)]
-    result = sodium.Single()
-
-    def task() -> None:
-        for function, operands in calls:
-            function(result, *operands)
-
-    return task
-
-
-def _operations() -> Mapping[str, tuple[Any, tuple[bytes, ...]]]:
-    rng = system_randomness()
+    rng, result = system_randomness(), sodium.Single()
     scalar = group.random_scalars(1, rng).tobytes()
     element = group.multiply_base(group.random_scalars(1, rng)).tobytes()
-    named = {
+    named: dict[str, tuple[str, tuple[bytes, ...]]] = {
         "hash_to_group": ("crypto_core_ristretto255_from_hash", (rng.take(group.UNIFORM_BYTES),)),
         "multiply": ("crypto_scalarmult_ristretto255", (scalar, element)),
         "multiply_base": ("crypto_scalarmult_ristretto255_base", (scalar,)),
         "add": ("crypto_core_ristretto255_add", (element, element)),
         "invert": ("crypto_core_ristretto255_scalar_invert", (scalar,)),
     }
-    return {name: (sodium.on_bytes(function), operands) for name, (function, operands) in named.items()}
+    known = {name: (sodium.on_bytes(function), operands) for name, (function, operands) in named.items()}
+    calls = [known[name] for name, times in operations.items() for _ in range(times)]
+
+    def task() -> None:
+        for function, operands in calls:
+            function(result, *operands)
+
+    return task
 
 
 BATCHES: Final = (1, 16, 100)
@@ -137,7 +132,6 @@ class Check(Redacted, Struct, frozen=True):
         return self.publication.manifest.epoch
 
     def session(self, rng: Randomness) -> Session:
-        """A new session of a device."""
         return Session(DESIGN, self.opened.setup, DESIGN.enrol(rng), rng)
 
     def request(self) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -70,19 +70,15 @@ def bench_set(meter: Meter, folder: Path, log2n: int) -> None:
 
 
 def _builds(meter: Meter, builder: Builder, entries: int) -> Publication:
-    last: list[Publication] = []
+    last, many = list[Publication](), cores()
 
-    def building(threads: int, values: Mapping[str, int]) -> Callable[[], None]:
-        def run() -> None:
-            last[:] = [builder.publish(threads, values)]
+    def build(threads: int, values: Mapping[str, int]) -> None:
+        last[:] = [builder.publish(threads, values)]
 
-        return run
-
-    many = cores()
     kinds: tuple[tuple[str, int, Mapping[str, int]], ...]
     kinds = (("filter", many, {"filter": 1}), ("one-thread", 1, {}), ("all-cores", many, {}))
     for name, threads, values in kinds:
-        task = building(threads, values)
+        task = partial(build, threads, values)
         meter.time(f"set/build/{name}", task, count=entries, threads=threads, repeat=False, entries=entries)
     return last[0]
 

@@ -14,7 +14,8 @@ from blindmatch_simulations.measure.results import Figure, Results, Status, read
 from blindmatch_simulations.measure.row import FIGURES, BenchRow, Target, Verdict
 
 COLUMNS: Final = ("what", "with", "figures", "target", "verdict")
-_UNIT_US: Final = {"days": 86_400e6, "min": 60e6, "s": 1e6, "ms": 1e3}
+_UNITS: Final = ((86_400e6, 86_400e6, "days"), (600e6, 60e6, "min"), (10e6, 1e6, "s"), (1e3, 1e3, "ms"))
+"""Of a duration: from how many microseconds on it is given in one, and how many that is."""
 
 
 def cells(row: BenchRow) -> tuple[str, ...]:
@@ -47,9 +48,9 @@ def _figure(name: str, figure: Figure) -> str:
 
 
 def _duration(us: float) -> str:
-    for least, unit in ((86_400e6, "days"), (600e6, "min"), (10e6, "s"), (1e3, "ms")):
+    for least, size, unit in _UNITS:
         if us >= least:
-            return f"{short(us / _UNIT_US[unit])} {unit}"
+            return f"{short(us / size)} {unit}"
     return f"{short(us)} us"
 
 

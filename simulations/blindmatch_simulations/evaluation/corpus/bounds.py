@@ -83,18 +83,18 @@ def bounds(counts: Counts) -> tuple[Bound, ...]:
     return tuple(
         Bound(
             distance,
-            _item(counts.nearest, counts.items, counts.listed, distance),
+            share_of_items(sum(counts.nearest[: distance + 1]), counts.items, counts.listed),
             share_within(counts.once, (counts.listed + counts.items) // 2, distance),
-            _item(counts.nearest_all, counts.items_all, every, distance),
+            share_of_items(sum(counts.nearest_all[: distance + 1]), counts.items_all, every),
             share_within(counts.histogram, counts.pictures // 2, distance),
         )
         for distance in range(REACH + 1)
     )
 
 
-def _item(nearest: Sequence[int], items: int, listed: int, distance: int) -> Figure:
-    """Of items by the distance of the nearest of so many listed ones."""
-    return replace(share(sum(nearest[: distance + 1]), items, items * listed), unit=PER_ITEM)
+def share_of_items(near: int, items: int, listed: int) -> Figure:
+    """The share of items that are near one of so many listed ones."""
+    return replace(share(near, items, items * listed), unit=PER_ITEM)
 
 
 def share_within(pairs: Sequence[int], units: int, distance: int) -> Figure:

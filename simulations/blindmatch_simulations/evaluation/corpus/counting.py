@@ -71,7 +71,9 @@ def _blocks(prints: Prints, state: Path, numbers: range, workers: int, ray: str)
     path, asked = state / PRINTS, deque[Future[Block]]()
     pool, most = room(workers, ray)
     try:
-        replace_file(path, _npy(prints))
+        file = io.BytesIO()
+        np.save(file, prints, allow_pickle=False)
+        replace_file(path, file.getvalue())
         held = pool.share(prints) if isinstance(pool, Cluster) else str(path)
         for number in numbers:
             asked.append(pool.submit(count_block, held, number))
@@ -102,9 +104,3 @@ def _keep(path: Path, digest: bytes, tally: Tally) -> None:
     file = io.BytesIO()
     np.savez(file, digest=np.frombuffer(digest, np.uint8), blocks=tally.blocks, **made)
     replace_file(path, file.getvalue())
-
-
-def _npy(prints: Prints) -> bytes:
-    file = io.BytesIO()
-    np.save(file, prints, allow_pickle=False)
-    return file.getvalue()

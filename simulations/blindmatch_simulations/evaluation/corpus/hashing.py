@@ -135,10 +135,7 @@ def fingerprints(paths: Sequence[tuple[str, int]], there: bool = False) -> list[
 
 def fingerprint_of(data: bytes) -> Print:
     """Of a picture file; `PictureError` if it is none."""
-    return _print(thumbnail(data, by=compiled.thumbnail))
-
-
-def _print(small: pdq.Floats | None) -> Print:
+    small = thumbnail(data, by=compiled.thumbnail)
     if small is None:
         return Print(bytes(pdq.HASH_BYTES), bytes(KEY_BYTES), 0)
     found, second = both_of(small)

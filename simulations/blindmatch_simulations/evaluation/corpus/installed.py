@@ -54,10 +54,8 @@ def installed() -> Iterator[Found]:
     if spec is None or spec.origin is None:
         return
     folder = Path(spec.origin).parent / "data"
-    for name, licence in LICENCES.items():
-        if (folder / name).is_file():
-            yield Found(PHOTOGRAPHS, licence, folder / name, name)
-    for name, (kind, licence) in OTHERS.items():
+    photographs = {name: (PHOTOGRAPHS, licence) for name, licence in LICENCES.items()}
+    for name, (kind, licence) in {**photographs, **OTHERS}.items():
         if (folder / name).is_file():
             yield Found(kind, licence, folder / name, name)
     for row in range(_FACES if (folder / FACES_FILE).is_file() else 0):

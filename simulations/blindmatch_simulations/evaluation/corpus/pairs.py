@@ -84,7 +84,6 @@ def listed(prints: Prints) -> Flags:
 
 
 def blocks_of(count: int) -> int:
-    """Blocks of rows for so many pictures."""
     return -(-count // ROWS)
 
 

@@ -40,6 +40,8 @@ def groups_of(prints: Prints) -> tuple[tuple[int, ...], ...]:
 
 def tail(groups: Sequence[Sequence[int]], distance: int = MATCH_DISTANCE) -> Figure:
     """Log10 of the share of pairs within `distance`, by the model, with its error."""
+    from scipy.special import stdtrit
+
     counts = np.array(groups, np.int64).reshape(-1, 257)
     whole = counts.sum(axis=0)
     threshold = _threshold(whole, len(counts))
@@ -48,8 +50,10 @@ def tail(groups: Sequence[Sequence[int]], distance: int = MATCH_DISTANCE) -> Fig
     found = [_fitted(one, threshold, distance) for one in counts]
     if any(one is None for one in found):
         return Figure(None, "a group has no pairs in the tail", unit=UNIT)
-    value, reach = _fitted(whole, threshold, distance), _reach(np.array(found, np.float64))
+    value, values = _fitted(whole, threshold, distance), np.array(found, np.float64)
     assert value is not None
+    t = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
+    reach = t * float(values.std(ddof=1)) / float(np.sqrt(len(values)))
     why = f"model of the tail below {threshold} bits; {_fit(whole, threshold)}"
     return Figure(
         value, why, value - reach, min(0.0, value + reach), len(counts), int(whole.sum()), unit=UNIT
@@ -89,13 +93,6 @@ def _likeliest(below: npt.NDArray[np.float64]) -> tuple[float, float]:
     began = np.array([np.log1p(1 / mean), -0.01])
     found = minimize(unlikely, began, method="L-BFGS-B", bounds=[(1e-6, None), (None, 0.0)])
     return float(found.x[0]), float(found.x[1])
-
-
-def _reach(values: npt.NDArray[np.float64]) -> float:
-    from scipy.special import stdtrit
-
-    t = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-    return t * float(values.std(ddof=1)) / float(np.sqrt(len(values)))
 
 
 def _fit(whole: Ints, threshold: int) -> str:

@@ -71,16 +71,13 @@ def gamma_crossing(means: Floats, shape: float, threshold: int) -> Crossing:
 
 
 def daily(cumulative: Floats) -> Floats:
-    """What each day adds."""
     return np.diff(cumulative, axis=-1, prepend=0)
 
 
 def sharers_crossing(model: Model, given: Environment) -> Crossing:
     """Of all sharers together, true matches alone: reached thresholds, reports, matches, (..., days)."""
-    until, shape = (
-        np.cumsum(given.listed, axis=-1) * model.sends * model.recall,
-        model.inputs.material.shape.value,
-    )
+    until = np.cumsum(given.listed, axis=-1) * model.sends * model.recall
+    shape = model.inputs.material.shape.value
     honest = gamma_crossing(until, shape, model.threshold)
     other = gamma_crossing(until * (1 - model.unnoticed), shape, model.threshold)
     n, m = int(model.sharers.sum()), model.modified

@@ -65,7 +65,6 @@ class Sharers(NamedTuple):
 
 
 def blocks(accounts: int) -> int:
-    """How many blocks a population has."""
     return -(-accounts // BLOCK)
 
 

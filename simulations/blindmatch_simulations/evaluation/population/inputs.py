@@ -13,16 +13,13 @@ from blindmatch_protocol.codec.errors import BlindmatchError
 from msgspec.structs import replace
 
 from blindmatch_simulations.data import text_at
+from blindmatch_simulations.measure.results import Strict
 from blindmatch_simulations.testbed.pictures.crops import BY_NAME
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Whole = Annotated[int, msgspec.Meta(ge=1)]
 Provenance = Literal["verified", "secondary", "recalled", "assumption"]
 T = TypeVar("T", int, float)
-
-
-class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Strict and frozen."""
 
 
 class Sourced(Strict, frozen=True):
@@ -274,7 +271,6 @@ def figures(inputs: Inputs) -> Iterator[tuple[str, str, Figure[Any]]]:
 
 
 def with_value(inputs: Inputs, part: str, field: str, value: float) -> Inputs:
-    """The same inputs with another value for one figure."""
     held = getattr(inputs, part)
     changed: dict[str, Any] = {field: replace(getattr(held, field), value=value)}
     return replace(inputs, **{part: replace(held, **changed)})

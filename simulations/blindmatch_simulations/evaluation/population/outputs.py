@@ -375,7 +375,6 @@ class Moved(Struct, frozen=True):
 
     @property
     def width(self) -> float:
-        """How far the two are apart."""
         return abs(self.at_high - self.at_low)
 
 

@@ -104,9 +104,11 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
     rate, other = (literature(inputs).false_rate, None) if assumed else _false(row, measured)
     skipped = row.figures.get("skipped_unnoticed")
     nothing = skipped is not None and skipped.value is None and skipped.why.startswith(NOTHING)
-    costs, opening = {name: _cost(row, name) for name in COSTS}, {}
+    costs, opening = {name: _cost(row, name) for name in COSTS}, dict[str, Any]()
     if Learner.CENTRE in row.design.learns:
-        opening = _opening(row.design.parameters)
+        parameters = row.design.parameters
+        opening = {"threshold": parameters.get("threshold", 1), "by_period": True}
+        opening["made_up"] = parameters.get("synthetic", 0) / COIN_RANGE
         asked, voucher = costs["query_up_bytes"], costs["report_bytes"]
         both = asked if asked.value is None else voucher
         if asked.value is not None and voucher.value is not None:
@@ -126,12 +128,6 @@ def _behaviour(row: assess.Measured, inputs: Inputs) -> Behaviour:
         assumed=assumed,
         **opening,
     )
-
-
-def _opening(parameters: Mapping[str, int]) -> dict[str, Any]:
-    """Of a design whose vouchers open from a threshold on."""
-    made_up = parameters.get("synthetic", 0) / COIN_RANGE
-    return {"threshold": parameters.get("threshold", 1), "by_period": True, "made_up": made_up}
 
 
 def _counted(one: Range, made_up: float) -> Range:

@@ -28,7 +28,7 @@ from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.corpus.bounds import PER_ITEM, paired, share_within
+from blindmatch_simulations.evaluation.corpus.bounds import paired, share_of_items, share_within
 from blindmatch_simulations.evaluation.corpus.pairs import REACH, Prints, apart, judged, listed, words_of
 from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
 from blindmatch_simulations.evaluation.studies.near_tokens import FAR, ranks, revealed
@@ -246,11 +246,12 @@ def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
         for name, counted, which in (("item", once, ~repeats), ("item_all", reached, np.ones_like(repeats))):
             across = counted & (half[near.first] != half[near.second])
             got = near.hit(counted, len(kinds))[of & which]
-            figures[name] = _item(got, int(which.sum()) - 1)
+            figures[name] = share_of_items(int(got.sum()), len(got), int(which.sum()) - 1)
             ends = near.first[across], near.second[across]
             hit = np.zeros(len(kinds), np.bool_)
             hit[np.where(half[ends[0]], ends[1], ends[0])] = True
-            figures[f"{name}_half"] = _item(hit[of & which & ~half], int((which & half).sum()))
+            asked = hit[of & which & ~half]
+            figures[f"{name}_half"] = share_of_items(int(asked.sum()), len(asked), int((which & half).sum()))
             if name == "item":
                 figures["at_million"] = at_million(figures[name])
                 figures["item_by_package"] = _by_package(figures[name], got, packages[of & which])
@@ -273,10 +274,6 @@ def at_million(item: Figure) -> Figure:
     if most >= 1:
         return Figure(None, f"not bounded by these pictures: their list has {listed:,}")
     return Figure(None, f"{listed:,} listed pictures bound it by their union, one-sided", high=most)
-
-
-def _item(hit: Found, listed: int) -> Figure:
-    return replace(share(int(hit.sum()), len(hit), len(hit) * listed), unit=PER_ITEM)
 
 
 def _by_package(item: Figure, hit: Found, packages: npt.NDArray[np.str_]) -> Figure:
@@ -338,12 +335,13 @@ def agreed(corpus: Reference, design: bm.AnyDesign, matching: Matching, sessions
         values = matching.tokening.values()
     place = opened(publish(design, listed, seeded("set"), 1, values))
     told = found_of(corpus, matching, np.zeros((0, 32), np.uint8)).ravel()[chosen]
-    items = [_item_of(corpus, at) for at in chosen.tolist()]
-    got = (
-        _opened(place, items)
-        if design.vouchers
-        else [run_session(place, item, seeded("device")).found for item in items]
-    )
+    items = [corpus.pairs.edited.item(at) for at in chosen.tolist()]
+    # where coefficients are not kept, all are equally far from the median
+    items = [one if one.coefficients.any() else HashOnly(one.hash, one.quality) for one in items]
+    if design.vouchers:
+        got = _opened(place, items)
+    else:
+        got = [run_session(place, item, seeded("device")).found for item in items]
     return share(int((np.array(got) == told).sum()), len(chosen))
 
 
@@ -359,12 +357,6 @@ def _opened(place: Deployed, items: Sequence[HashOnly]) -> list[bool]:
     period = place.design.period(place.setup)
     labels = bm.open_all(place.design.open_opener(files), "account", "device", period, bodies)
     return [at in labels for at in range(len(items))]
-
-
-def _item_of(corpus: Reference, copy: int) -> HashOnly:
-    """A copy; where its coefficients are not kept, all are equally far from the median."""
-    found = corpus.pairs.edited.item(copy)
-    return found if found.coefficients.any() else HashOnly(found.hash, found.quality)
 
 
 def evidence(

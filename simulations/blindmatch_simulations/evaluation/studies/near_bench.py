@@ -81,23 +81,18 @@ def extract(parties: OpenDesign, evaluations: int, rng: Randomness) -> dict[int,
     if setup.tokening.needed != 2:
         raise ValueError("this attack is for sets that need two bands")
     each = min(evaluations // 2, 1 << setup.tokening.k)
-    values = _values(parties, [*_inputs(0, each), *_inputs(1, each)], rng)
+    inputs, most, layer = [*_inputs(0, each), *_inputs(1, each)], setup.tokening.tokens, setup.layers[0]
+    starts = range(0, len(inputs), most)
+    outputs = np.concatenate([_outputs(parties, inputs[at : at + most], rng) for at in starts])
+    values = layer.values(shares.token_keys(outputs, layer.epoch))
     secrets = shares.candidates(values.reshape(2, each, -1), 2)
-    return {label.entry_id: label for label in setup.layers[0].labels_of(secrets)}
+    return {label.entry_id: label for label in layer.labels_of(secrets)}
 
 
 def _inputs(band: int, count: int) -> list[bytes]:
     tokens = np.zeros((count, band + 1), np.uint32)
     tokens[:, band] = np.arange(count)
     return oprf_inputs(tokens)[band :: band + 1]
-
-
-def _values(parties: OpenDesign, inputs: list[bytes], rng: Randomness) -> Rows:
-    most, layer = parties.setup.tokening.tokens, parties.setup.layers[0]
-    starts = range(0, len(inputs), most)
-    outputs = np.concatenate([_outputs(parties, inputs[at : at + most], rng) for at in starts])
-    values: Rows = layer.values(shares.token_keys(outputs, layer.epoch))
-    return values
 
 
 def _outputs(parties: OpenDesign, inputs: list[bytes], rng: Randomness) -> Rows:

@@ -85,8 +85,10 @@ def record_costs(meter: Meter, parties: OpenDesign, picture: Item, entries: int)
     evaluations = parties.setup.tokening.tokens
     for row, task in _tasks(parties, picture).items():
         meter.time(f"near/cost/{row}", task, entries=entries, evaluations=evaluations)
-    for row, size in zip(("request", "reply"), _sizes(parties, picture), strict=True):
-        meter.record(f"near/bytes/{row}", {"bytes": size}, evaluations=evaluations)
+    request = _started(parties, picture).bodies[MATCHER]
+    reply, _ = parties.answer(MATCHER, request, seeded("matcher"))
+    for row, message in (("request", request), ("reply", reply)):
+        meter.record(f"near/bytes/{row}", {"bytes": len(message.encode())}, evaluations=evaluations)
     t = parties.setup.tokening
     pairs = next(row for row in reversed(meter.rows) if row.id == "near/cost/pairs")
     return (pairs.figures["cpu_us"].value or 0.0) * 1e-6 / candidate_count(t.bands, t.probes, t.needed)
@@ -97,11 +99,6 @@ def _started(parties: OpenDesign, picture: Item) -> Send[Any]:
     step = DESIGN.start(DESIGN.enrol(rng), parties.setup, picture, UNBOUND, rng).step
     assert isinstance(step, Send)
     return step
-
-
-def _sizes(parties: OpenDesign, picture: Item) -> tuple[int, int]:
-    request = _started(parties, picture).bodies[MATCHER]
-    return len(request.encode()), len(parties.answer(MATCHER, request, seeded("matcher"))[0].encode())
 
 
 def _tasks(parties: OpenDesign, picture: Item) -> dict[str, Callable[[], object]]:

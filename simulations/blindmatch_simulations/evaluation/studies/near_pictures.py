@@ -13,7 +13,7 @@ from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE, Finge
 from msgspec import Struct
 
 from blindmatch_simulations.measure.phases import each
-from blindmatch_simulations.testbed.pictures.crops import EDITS, Edit, crops
+from blindmatch_simulations.testbed.pictures.crops import EDITS, crops
 from blindmatch_simulations.testbed.pictures.pool import HashOnly
 
 
@@ -91,19 +91,14 @@ def stacked(found: list[Fingerprint]) -> Fingerprints:
     )
 
 
-def edited_crops(
-    count: int,
-    seed: int,
-    edits: tuple[Edit, ...] = EDITS,
-    progress: Progress = no_progress,
-) -> EditedPairs:
-    """`count` crops of installed photographs, each under each of `edits`."""
+def edited_crops(count: int, seed: int, progress: Progress = no_progress) -> EditedPairs:
+    """`count` crops of installed photographs, each under each of `EDITS`."""
     pictures, originals, edited = crops(count, seed), list[Fingerprint](), list[Fingerprint]()
     for picture in each(pictures, progress):
         originals.append(Picture.from_bytes(picture.data).fingerprint)
-        edited += [Picture.from_bytes(edit.apply(picture.data)).fingerprint for edit in edits]
-    of, many = np.arange(count), len(edits)
-    names = tuple(edit.name for edit in edits)
+        edited += [Picture.from_bytes(edit.apply(picture.data)).fingerprint for edit in EDITS]
+    of, many = np.arange(count), len(EDITS)
+    names = tuple(edit.name for edit in EDITS)
     return EditedPairs(
         stacked(originals), stacked(edited), np.repeat(of, many), np.tile(np.arange(many), count), names
     )

@@ -180,8 +180,7 @@ class Recall(Redacted, Struct, frozen=True):
         return counts
 
     def record(self, meter: Meter, row: str, why: str, **parameters: int | str) -> None:
-        """Rows over all pairs, called `row`, for far pairs, by edit and by distance; and over all "
-        "pictures."""
+        """Rows over all pairs, called `row`; for far pairs, by edit and by distance; over all pictures."""
         self._row(meter, row, np.ones(len(self.found), np.bool_), why, parameters)
         for name, which in (("found", self.found), ("pdq", np.ones(len(self.found), np.bool_))):
             hits = self.by_original(which)

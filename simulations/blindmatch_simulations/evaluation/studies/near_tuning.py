@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from math import comb, expm1
 from typing import Final
 
@@ -121,12 +122,12 @@ def tune(
 
 def _points(pairs: EditedPairs, k: int, wishes: Wishes) -> Iterator[Point]:
     ranked = _ranks(pairs, k, wishes)
-    for bands in range(3, ranked.shape[1] + 1):
-        for probes in PROBES:
-            for needed in NEEDED:
-                tokening = _possible(k, bands, probes, needed)
-                if tokening is not None:
-                    yield _point(tokening, _recall(pairs, ranked, tokening, choosing=True), wishes)
+    for bands, probes, needed in product(range(3, ranked.shape[1] + 1), PROBES, NEEDED):
+        try:
+            tokening = Tokening(k, bands, probes, needed)
+        except DesignError:
+            continue  # not possible
+        yield _point(tokening, _recall(pairs, ranked, tokening, choosing=True), wishes)
 
 
 def _ranks(pairs: EditedPairs, k: int, wishes: Wishes) -> Ranks:
@@ -156,13 +157,6 @@ def _recall(pairs: EditedPairs, ranked: Ranks, tokening: Tokening, choosing: boo
         low = resampled_ratio(found, asked)[0]
     words = f"{len(made.found)} pairs of {sum(map(bool, asked))} pictures, interval by picture"
     return Figure(float(made.found.mean()), words, low, high, len(made.found))
-
-
-def _possible(k: int, bands: int, probes: int, needed: int) -> Tokening | None:
-    try:
-        return Tokening(k, bands, probes, needed)
-    except DesignError:
-        return None
 
 
 def _point(tokening: Tokening, share: Figure, wishes: Wishes) -> Point:

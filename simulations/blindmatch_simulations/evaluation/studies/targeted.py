@@ -57,7 +57,6 @@ class Kept(Redacted, Struct, frozen=True):
 
     @property
     def escrow_bytes(self) -> int:
-        """What escrow adds to a message."""
         return sum(map(len, self.sealed))
 
 
@@ -273,7 +272,6 @@ def costs(scheme: Scheme) -> dict[str, float]:
 
 
 def measured(scheme: Scheme) -> dict[str, Any]:
-    """The study's result as JSON values."""
     rows = [msgspec.to_builtins(one) for one in attempts(scheme)]
     return {
         "option": "0c",
