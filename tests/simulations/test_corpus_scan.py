@@ -23,9 +23,9 @@ from blindmatch_protocol.picture import compiled, pdq
 from blindmatch_protocol.picture.pdq import distance
 from blindmatch_server.storage.errors import StateError
 from blindmatch_simulations.evaluation.corpus import counting, hashing, pairs, scan
+from blindmatch_simulations.evaluation.corpus.bounds import groups_of, tail
 from blindmatch_simulations.evaluation.corpus.cache import NAME, Cache, Print
 from blindmatch_simulations.evaluation.corpus.hashing import files_below, prints
-from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
 from blindmatch_simulations.measure.intervals import bounded_mean, clopper_pearson
 from blindmatch_simulations.measure.phases import silent
 from blindmatch_simulations.testbed.pictures.crops import MILD, crops

@@ -239,11 +239,8 @@ class Raw:
         given = self.row["parameters"]
         if given.keys() - {"reference", "entries"}:
             raise NotDerived("the design has other parameters than in the evidence")
-        named = [
-            one
-            for one in self.evidence
-            if one["id"] in ("evidence/recall", f"evidence/{row}") and one["status"] == "measured"
-        ]
+        of = "evidence/recall", f"evidence/{row}"
+        named = [one for one in self.evidence if one["id"] in of and one["status"] == "measured"]
         mine = [
             one for one in named if given["reference"] in str(one["parameters"].get("designs")).split(", ")
         ]

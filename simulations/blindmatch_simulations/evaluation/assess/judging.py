@@ -253,14 +253,11 @@ def recall_by_edit(case: Case, edits: Iterable[str]) -> tuple[Recall, ...]:
 
 def recall_by_distance(case: Case) -> tuple[Recall, ...]:
     """Listed pictures found, by how far the edit moved their hash."""
-    return tuple(
-        _recall_of(
-            case,
-            str(low) if low == high else f"{low} to {high}",
-            [row for row in case.listed if low <= row.origin_distance <= high],
-        )
-        for low, high in DISTANCES
-    )
+    found = []
+    for low, high in DISTANCES:
+        rows = [row for row in case.listed if low <= row.origin_distance <= high]
+        found.append(_recall_of(case, str(low) if low == high else f"{low} to {high}", rows))
+    return tuple(found)
 
 
 def found_by_kind(case: Case, listed: bool) -> tuple[Recall, ...]:

@@ -71,10 +71,8 @@ def main(arguments: Sequence[str] = ()) -> int:
         choose_group_backend()
         plan = read_plan((folder / PLAN).read_text("utf-8"))
         if nursery is not None:
-            with nursery, tempfile.TemporaryDirectory(prefix="home-", dir=out) as home:
-                material, phases, place = Material(folder / MATERIAL), PhaseTimes(_tell), Path(home) / "home"
-                observed = Observer(place, sets, reference, plan, material, phases, nursery).run()
-                write_whole(out / OBSERVED, msgspec.json.encode(observed))
+            with nursery:
+                _run(plan, folder, out, sets, reference, nursery)
         if part == "check" or (plan.committed_checks and committed_checks(reference)):
             # few checks are left where most are committed: they take no process of their own
             _check(plan, sets.with_name(f"{sets.name}-{CHECKED}"), reference)
@@ -90,6 +88,13 @@ def _end_with_parent() -> None:
         pass
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
+
+
+def _run(plan: Plan, folder: Path, out: Path, sets: Path, reference: str, nursery: Nursery) -> None:
+    with tempfile.TemporaryDirectory(prefix="home-", dir=out) as home:
+        material, phases = Material(folder / MATERIAL), PhaseTimes(_tell)
+        observed = Observer(Path(home) / "home", sets, reference, plan, material, phases, nursery).run()
+    write_whole(out / OBSERVED, msgspec.json.encode(observed))
 
 
 def _check(plan: Plan, out: Path, reference: str) -> None:

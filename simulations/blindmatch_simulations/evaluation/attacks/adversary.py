@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from enum import Enum, StrEnum
 from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
-from unittest.mock import patch
 
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract import Adversary as Conduct
@@ -157,6 +156,8 @@ def replacing_of(pieces_of: Callable[[AnyDesign], Sequence[Piece]]) -> Weakness:
 
     @contextmanager
     def planted(design: Any = None) -> Iterator[None]:
+        from unittest.mock import patch  # loads asyncio and more, which nothing else here needs
+
         with ExitStack() as stack:
             for piece in pieces_of(design):
                 stack.enter_context(patch.object(*piece))

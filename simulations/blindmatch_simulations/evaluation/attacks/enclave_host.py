@@ -150,16 +150,12 @@ def broken_attestation(arena: Arena) -> Figure:
     """Count the pictures that the host reads with the platform's signing key."""
     deployed = arena.deployed(arena.hashes(ENTRIES, "list"), "set")
     built, private = deployed.states[ENCLAVE], arena.rng("key").take(32)
+    key = built.platform.signing
     empty = Quote(built.measurement, built.epoch, hpke.public_key(private), bytes(32), bytes(64))
     read = 0
     for number in arena.each(range(PICTURES)):
         item = picture(number)
-        sent = _sent(
-            arena,
-            deployed,
-            item,
-            lambda nonce: signed_quote(built.platform.signing, replace(empty, nonce=nonce)),
-        )
+        sent = _sent(arena, deployed, item, lambda nonce: signed_quote(key, replace(empty, nonce=nonce)))
         info = picture_info(built.measurement, built.epoch)
         padded = None if sent is None else hpke.open_sealed(private, info, sent.sealed)
         if padded is not None:

@@ -235,14 +235,8 @@ def _vanishing(ring: Ring, vector: npt.NDArray[Any], query: Query, keys: Keys) -
     d = ring.encoder.decode_uint64(seal.sealapi.Plaintext(" + ".join(reversed(terms))))
     off = [int(x * (x - 1)) % PLAIN_MODULUS for x in np.tile(vector, ring.degree // BITS)]
     q = prod(bounds[:CHECKED])
-    w = ring.plain(
-        np.array(
-            [
-                one and q * one * pow(by, -1, PLAIN_MODULUS) % PLAIN_MODULUS
-                for one, by in zip(off, d, strict=True)
-            ]
-        )
-    )
+    values = [q * one * pow(by, -1, PLAIN_MODULUS) if one else 0 for one, by in zip(off, d, strict=True)]
+    w = ring.plain(np.array([one % PLAIN_MODULUS for one in values]))
     added = [
         [w.data(at) * bounds[-1] * pow(PLAIN_MODULUS, -1, prime) % prime for at in range(ring.degree)]
         for prime in bounds[:DATA]

@@ -166,14 +166,12 @@ def _stalled(relay: _Relay, alice: Device, bob: Device) -> None:
     alice.flush()
 
 
-def _unpinned() -> tuple[Any, str, Any]:
+_make_contacts: Final = Contacts.__init__
+
+
+def _unpinned(contacts: Contacts, keeper: Any, relay: Any, pinned: Any, requeue: Any) -> None:
     """A device that does not know whose key the centre's is."""
-    make = Contacts.__init__
-    return (
-        Contacts,
-        "__init__",
-        lambda self, keeper, relay, _, requeue: make(self, keeper, relay, {}, requeue),
-    )
+    _make_contacts(contacts, keeper, relay, {}, requeue)
 
 
 @attack(
@@ -181,7 +179,7 @@ def _unpinned() -> tuple[Any, str, Any]:
     _RELAY,
     Claim("a notice under another key is shown as a problem", "docs/messenger.md"),
     budget="one notice",
-    weakness=replacing(_unpinned()),
+    weakness=replacing((Contacts, "__init__", _unpinned)),
     needs=(needs.ENCRYPTED, needs.ANY_ONE),
     exposes="that a notice is the centre's",
     left=Left.REFUSED,

@@ -108,12 +108,8 @@ def _curator(arena: Arena) -> Iterator[Curator]:
     rng = arena.rng("organisations")
     keys = [SigningKey(rng.take(32)) for _ in range(4)]
     named = zip((NAMES[0], *NAMES), keys, strict=True)
-    policy = EndorsementPolicy(
-        2,
-        tuple(
-            sorted((Organisation(n, bytes(k.verify_key)) for n, k in named), key=lambda o: (o.name, o.key))
-        ),
-    )
+    organisations = [Organisation(name, bytes(key.verify_key)) for name, key in named]
+    policy = EndorsementPolicy(2, tuple(sorted(organisations, key=lambda one: (one.name, one.key))))
     victim = np.frombuffer(Picture.from_bytes(drawn(VICTIM)).hash, np.uint8).reshape(1, 32)
     hashes = np.concatenate([arena.hashes(FILLERS, "honest"), victim])
     salts = np.frombuffer(rng.take(16 * len(hashes)), np.uint8).reshape(-1, 16)

@@ -223,10 +223,8 @@ def bench_parties(
     ran = run_session(deployed, item, rng)
     meter.time("parties/device", partial(run_again, deployed, item, ran), **of)
     made = deployed.build.published
-    for what, names in {
-        "set-up": made.setup,
-        **{f"files of {r}": own for r, own in made.roles.items()},
-    }.items():
+    files = {"set-up": made.setup, **{f"files of {r}": own for r, own in made.roles.items()}}
+    for what, names in files.items():
         held = sum(len(deployed.build.files[name]) for name in names)
         meter.record("parties/bytes", {"bytes": held}, **of, what=what)
     for role in design.info.roles:

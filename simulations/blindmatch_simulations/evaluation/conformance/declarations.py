@@ -223,9 +223,6 @@ class Case(Redacted, Struct, frozen=True):
             found += [value for _, value in fields_of(ran.outcome.body)]
         return found
 
-    def picture(self, name: str) -> Pooled:
-        return next(one for one in self.fixtures.pool.pictures if one.name == name)
-
 
 def check_tightness(fixtures: Fixtures) -> Passed:
     """An extractor recovers every declared fact; one that none recovers is called over-declared, which is no
@@ -295,13 +292,10 @@ def _shares(case: Case) -> bool:
 
 
 def _candidates(case: Case) -> bool:
+    items = {one.name: one.item for one in case.fixtures.pool.pictures if one.name in case.values}
     for name, value in case.values.items():
         seen = {one for one in case.seen(name) if isinstance(one, bytes)}
-        fitting = [
-            other
-            for other, one in ((other, case.picture(other).item) for other in case.values)
-            if one.hash in seen or one.pixels.tobytes() in seen
-        ]
+        fitting = [of for of, one in items.items() if one.hash in seen or one.pixels.tobytes() in seen]
         if not fitting or {case.values[other] for other in fitting} != {value}:
             return False
     return True
@@ -322,11 +316,8 @@ def _forcing(case: Case) -> bool:
     fixtures, party = case.fixtures, set(case.fixtures.design.info.roles.values())
     if Party.CENTRE not in case.parties or not party & case.parties or case.constant:
         return False
-    chosen = [
-        one
-        for one in fixtures.pool.of("other")
-        if not fixtures.pool.matches(fixtures.design.info.relation, one)
-    ]
+    pool, relation = fixtures.pool, fixtures.design.info.relation
+    chosen = [one for one in pool.of("other") if not pool.matches(relation, one)]
     forged = opened(fixtures.publish(rows_of(*chosen), "own-list"))
     crossed = replace(fixtures.deployed, states=forged.states)
     return all(_reported(crossed, one, fixtures.rng(f"forced/{one.name}")) for one in chosen)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from typing import Any, Final
@@ -165,8 +166,9 @@ def _check(fixtures: Fixtures, files: Mapping[str, bytes], step: str) -> Passed:
     tried = harmless = 0
     for name, raw in files.items():
         for altered, what in altered_copies(raw, fixtures.rng(f"file/{name}")):
-            if not _refused(fixtures, {**fixtures.build.files, name: altered}, step, f"{name}: {what}"):
-                harmless += 1
+            held, said = {**fixtures.build.files, name: altered}, f"{name}: {what}"
+            same = partial(_same, fixtures, held, step, said)
+            harmless += not refused(step, f"{said}:", same, SetFileError)  # at opening or at first use
             tried += 1
     words = f"{tried} truncated or altered files, {tried - harmless} refused"
     if harmless:
@@ -189,14 +191,9 @@ def altered_copies(
         yield bytes(altered), f"byte {at} altered"
 
 
-def _refused(fixtures: Fixtures, files: Mapping[str, bytes], step: str, what: str) -> bool:
-    """Is the damage refused with a `SetFileError`, at opening or at first use?"""
-
-    def same() -> None:
-        if _sessions(fixtures, files) != _sessions(fixtures, fixtures.build.files):
-            raise BrokenError(step, f"{what}: taken, and sessions end differently")
-
-    return refused(step, f"{what}:", same, SetFileError)
+def _same(fixtures: Fixtures, files: Mapping[str, bytes], step: str, what: str) -> None:
+    if _sessions(fixtures, files) != _sessions(fixtures, fixtures.build.files):
+        raise BrokenError(step, f"{what}: taken, and sessions end differently")
 
 
 def _sessions(fixtures: Fixtures, files: Mapping[str, bytes]) -> list[Any]:
@@ -371,18 +368,12 @@ def _alike(fixtures: Fixtures, one: Pooled, ran: Ran, put: _Put) -> None:
 def _steered(fixtures: Fixtures, deployed: Deployed, one: Pooled, ran: Ran) -> int:
     """Sessions on device states and tapes of somebody's choice, as a proof of absence may have them."""
     rng, tried = fixtures.rng(f"steered/{one.name}"), 0
+    answer = partial(deployed.answer, rng=rng)
     for state in (ran.state_before, *made_up(fixtures.design.device_state, rng)):
         for tape in (bytes(TAPE_BYTES), b"\xff" * TAPE_BYTES, rng.take(TAPE_BYTES)):
             tried += 1
             try:
-                ended = run_session(
-                    deployed,
-                    one.item,
-                    replayed(tape),
-                    state,
-                    lambda role, body: deployed.answer(role, body, rng),
-                    CERTIFYING,
-                )
+                ended = run_session(deployed, one.item, replayed(tape), state, answer, CERTIFYING)
             except BlindmatchError:
                 continue
             if type(ended.outcome) is not type(ran.outcome):

@@ -18,12 +18,11 @@ from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.picture.pdq import LEAST_QUALITY
 from msgspec import Struct, field
 
-from blindmatch_simulations.evaluation.corpus.bounds import Bound, Counts, bounds
+from blindmatch_simulations.evaluation.corpus.bounds import Bound, Counts, bounds, groups_of, tail
 from blindmatch_simulations.evaluation.corpus.cache import Cache
 from blindmatch_simulations.evaluation.corpus.counting import counted
 from blindmatch_simulations.evaluation.corpus.hashing import prints
 from blindmatch_simulations.evaluation.corpus.pairs import NONE_NEAR, REACH, Prints, Tally, listed
-from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
 from blindmatch_simulations.measure.phases import PhaseProgress
 from blindmatch_simulations.measure.results import Figure, Strict, encode, sealed
 

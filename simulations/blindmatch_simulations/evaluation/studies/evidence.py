@@ -28,9 +28,14 @@ from blindmatch_protocol.picture.pdq import LEAST_QUALITY, MATCH_DISTANCE
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blindmatch_simulations.evaluation.corpus.bounds import paired, share_of_items, share_within
+from blindmatch_simulations.evaluation.corpus.bounds import (
+    groups_of,
+    paired,
+    share_of_items,
+    share_within,
+    tail,
+)
 from blindmatch_simulations.evaluation.corpus.pairs import REACH, Prints, apart, judged, listed, words_of
-from blindmatch_simulations.evaluation.corpus.tail import groups_of, tail
 from blindmatch_simulations.evaluation.studies.near_tokens import FAR, ranks, revealed
 from blindmatch_simulations.evaluation.studies.reference import PHOTOGRAPH, Reference, about
 from blindmatch_simulations.measure.intervals import clustered_share, one_sided_most_rate, share
@@ -325,11 +330,8 @@ def agreed(corpus: Reference, design: bm.AnyDesign, matching: Matching, sessions
     mine = corpus.photographs[corpus.pairs.original]
     hard = np.flatnonzero(mine & (distances >= 20) & (distances <= 60))
     rest = np.setdiff1d(np.flatnonzero(mine & ((distances < 4) | (distances > REACH))), hard)
-    chosen = np.sort(
-        np.concatenate(
-            [rng.permutation(hard)[: sessions // 2], rng.permutation(rest)[: sessions - sessions // 2]]
-        )
-    )
+    both = rng.permutation(hard)[: sessions // 2], rng.permutation(rest)[: sessions - sessions // 2]
+    chosen = np.sort(np.concatenate(both))
     values = {"threshold": 2, "synthetic": 0} if design.vouchers else {}
     if isinstance(matching.tokening, Tokening):
         values = matching.tokening.values()

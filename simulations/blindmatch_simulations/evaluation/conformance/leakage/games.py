@@ -379,9 +379,11 @@ def check_simulator(fixtures: Fixtures) -> Passed:
     are not told apart."""
     fixtures.asks()
     game, one = game_of(fixtures), fixtures.pool.of("other")[0]
-    deployed, rng = game.table.deployed, partial(fixtures.rng, "simulator")
-    roles = fixtures.design.info.roles
-    simulated = [role for role in roles if simulated_view(deployed, role, one, None, rng()) is not None]
+    simulated = [
+        role
+        for role in fixtures.design.info.roles
+        if simulated_view(game.table.deployed, role, one, None, fixtures.rng("simulator")) is not None
+    ]
     if not simulated:
         raise NotApplicableError("the design has no simulator")
     figures: dict[str, Any] = {}

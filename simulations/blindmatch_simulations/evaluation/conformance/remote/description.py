@@ -124,17 +124,11 @@ def hostile_envelopes(
         ("role", "nobody", UNKNOWN_ROLE),
         ("role", "", UNKNOWN_ROLE),
     ):
-        yield (
-            f"an envelope of {field} {str(value)[:32]!r}",
-            [_whole(material, role, body, **{field: value})],
-            allowed,
-        )
+        what = f"an envelope of {field} {str(value)[:32]!r}"
+        yield what, [_whole(material, role, body, **{field: value})], allowed
     yield "a request_id of 15 bytes", [_whole(material, role, body, request_id=bytes(15))], INVALID
-    yield (
-        "a body_size that is not the body's",
-        [_whole(material, role, body, body_size=len(body) + 1)],
-        INVALID,
-    )
+    longer = _whole(material, role, body, body_size=len(body) + 1)
+    yield "a body_size that is not the body's", [longer], INVALID
     rng = material.rng(f"envelopes/{role}")
     for size in (1, 16, 1000):
         yield "what is no protobuf", [b"\xff" + rng.take(size)], UNREADABLE

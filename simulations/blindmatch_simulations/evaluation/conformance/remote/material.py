@@ -234,15 +234,10 @@ class Material:
         return reply
 
     def _body(self, role: Role, parts: list[pb.Envelope]) -> bytes:
-        step, info = f"reply of {role}", self.design.info
+        step, info, epoch = f"reply of {role}", self.design.info, self.manifest.epoch
         if not parts:
             raise BrokenError(step, "is empty: there must be one envelope or more")
-        wanted = {
-            "design": info.name,
-            "version": info.version,
-            "epoch": self.manifest.epoch,
-            "role": str(role),
-        }
+        wanted = {"design": info.name, "version": info.version, "epoch": epoch, "role": str(role)}
         for name, value in wanted.items():
             if getattr(parts[0], name) != value:
                 raise BrokenError(step, f"field {name}: must be what was asked for, {value!r}")
