@@ -295,7 +295,7 @@ def _candidates(case: Case) -> bool:
     items = {one.name: one.item for one in case.fixtures.pool.pictures if one.name in case.values}
     for name, value in case.values.items():
         seen = {one for one in case.seen(name) if isinstance(one, bytes)}
-        fitting = [of for of, one in items.items() if one.hash in seen or one.pixels.tobytes() in seen]
+        fitting = [other for other, one in items.items() if one.hash in seen or one.pixels.tobytes() in seen]
         if not fitting or {case.values[other] for other in fitting} != {value}:
             return False
     return True

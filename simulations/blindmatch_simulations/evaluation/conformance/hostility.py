@@ -155,7 +155,8 @@ def check_hostile_requests(fixtures: Fixtures) -> Passed:
     if not fixtures.design.info.roles:
         return _tried("vouchers", tried, taken)
     _, found = attacked(fixtures)[0]
-    for role, body in {role: body for stop in found for role, body in stop.bodies.items()}.items():
+    latest = {role: body for stop in found for role, body in stop.bodies.items()}
+    for role, body in latest.items():
         for raw in hostile(fixtures.design.requests[role], body.encode(), fixtures.rng(f"ask/{role}"), FLIPS):
             taken += ask(fixtures.deployed, role, raw, fixtures.rng("answer")) is not None
             tried += 1
