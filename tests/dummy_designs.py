@@ -42,8 +42,8 @@ from blindmatch_protocol.sets.plain_list import (
     LIST_FILE,
     PlainList,
     open_list,
+    write_epoch,
     write_list,
-    write_sections,
 )
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -90,7 +90,7 @@ class Dummy(PlainScan[X]):
         out: bm.Workspace,
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
-        write_sections(EPOCH_FILE, self.info, parameters, len(entries), out, {})
+        write_epoch(self.info, parameters, len(entries), out)
         opener = (LIST_FILE,) if bm.Learner.CENTRE in self.info.learns else ()
         if self.info.roles or opener:
             write_list(self.info, entries, parameters, out, progress)

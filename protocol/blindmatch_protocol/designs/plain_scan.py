@@ -113,14 +113,14 @@ class PlainScan(Stateless[int, X, plain_list.PlainList]):
         out: bm.Workspace,
         progress: bm.Progress = bm.no_progress,
     ) -> bm.Published:
-        plain_list.write_sections(plain_list.EPOCH_FILE, self.info, parameters, 0, out, {})
+        plain_list.write_epoch(self.info, parameters, 0, out)
         if self.info.roles:
             plain_list.write_list(self.info, entries, parameters, out, progress)
         progress(len(entries), len(entries))
         return bm.Published((plain_list.EPOCH_FILE,), dict.fromkeys(self.info.roles, (plain_list.LIST_FILE,)))
 
     def open_setup(self, files: bm.Buffers, epoch: int | None = None) -> int:
-        return plain_list.open_file(self.info, files, plain_list.EPOCH_FILE, epoch).identity.epoch
+        return plain_list.open_epoch(self.info, files, epoch)
 
     def epoch_of(self, setup: int) -> int:
         return setup

@@ -84,6 +84,11 @@ def nearest(own: bytes, distance: int, hashes: Rows) -> int | None:
     return index if apart[index] <= distance else None
 
 
+def write_epoch(info: bm.Info, parameters: bm.SetParameters, entries: int, out: bm.Workspace) -> None:
+    """Write `epoch.bin`: the design, its version, the epoch and the number of entries."""
+    write_sections(EPOCH_FILE, info, parameters, entries, out, {})
+
+
 def write_sections(
     name: str,
     info: bm.Info,
@@ -97,6 +102,11 @@ def write_sections(
     for kind, content in sections.items():
         writer.section(kind, [content], 1)
     writer.finish(entries)
+
+
+def open_epoch(info: bm.Info, files: bm.Buffers, epoch: int | None) -> int:
+    """The epoch in `epoch.bin`; `SetFileError` if it is missing, altered, or of another design or epoch."""
+    return open_file(info, files, EPOCH_FILE, epoch).identity.epoch
 
 
 def open_file(info: bm.Info, files: bm.Buffers, name: str, epoch: int | None) -> SetFile:
