@@ -139,7 +139,7 @@ def test_a_third_party_with_an_unsigned_list_does_not_start() -> None:
     published = SEALED.publish(source, SetParameters(1, {}), RNG, None, out)
     del out.created[LIST_FILE]
     write_list(SEALED.info, source, SetParameters(1, {}), out, lambda done, total: None)
-    files = out.files((*published.setup, *published.roles[THIRD]))
+    files = out.files()
     with pytest.raises(SetFileError, match="labels are not signed"):
         SEALED.open_role(THIRD, files)
 

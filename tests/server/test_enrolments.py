@@ -41,7 +41,9 @@ def source(epoch: int, design: Masked = MASKED) -> HeldSource:
     out, n = MemoryWorkspace(), len(HASHES)
     entries = batches_of(HASHES, np.arange(n, dtype=np.uint64), np.zeros((n, 16), np.uint8))
     made = design.publish(entries, SetParameters(epoch, {}), seeded("publish"), None, out)
-    return HeldSource(design, epoch, out.files(made.setup), {MATCHER: out.files((LIST_FILE,))})
+    files = out.files()
+    setup = {name: files[name] for name in made.setup}
+    return HeldSource(design, epoch, setup, {MATCHER: {LIST_FILE: files[LIST_FILE]}})
 
 
 def matcher(
