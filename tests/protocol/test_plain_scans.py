@@ -136,7 +136,7 @@ def test_a_third_party_with_an_unsigned_list_does_not_start() -> None:
     out = MemoryWorkspace()
     hashes = random_hashes(5)
     source = batches_of(hashes, np.arange(5, dtype=np.uint64), np.zeros((5, 16), np.uint8))
-    published = SEALED.publish(source, SetParameters(1, {}), RNG, None, out)
+    SEALED.publish(source, SetParameters(1, {}), RNG, None, out)
     del out.created[LIST_FILE]
     write_list(SEALED.info, source, SetParameters(1, {}), out, lambda done, total: None)
     files = out.files()
