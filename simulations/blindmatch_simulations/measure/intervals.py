@@ -55,26 +55,18 @@ def bounded_mean(mean: float, units: int, confidence: float = CONFIDENCE) -> tup
     if units < 1:
         return 0.0, 1.0
     reach = float(np.log(2 / (1 - confidence))) / units
-    return _least_mean(mean, reach), 1 - _least_mean(1 - mean, reach) if mean > 0.5 else _most_mean(
-        mean, reach
-    )
+    # near 1 the distance from it is what there are digits for
+    high = 1 - _end(1 - mean, reach, 1e-300) if mean > 0.5 else _end(mean, reach, 1 - 1e-16)
+    return _end(mean, reach, 1e-300), high
 
 
-def _most_mean(mean: float, reach: float) -> float:
-    """The largest expectation within `reach` of `mean` in relative entropy."""
+def _end(mean: float, reach: float, far: float) -> float:
+    """The expectation farthest towards `far` that is within `reach` of `mean` in relative entropy."""
     from scipy.optimize import brentq
 
-    if _divergence(mean, 1 - 1e-16) <= reach:
-        return 1.0
-    return float(brentq(lambda p: _divergence(mean, p) - reach, mean, 1 - 1e-16, xtol=1e-18))
-
-
-def _least_mean(mean: float, reach: float) -> float:
-    from scipy.optimize import brentq
-
-    if mean == 0 or _divergence(mean, 1e-300) <= reach:
-        return 0.0
-    return float(brentq(lambda p: _divergence(mean, p) - reach, 1e-300, mean, xtol=1e-18))
+    if _divergence(mean, far) <= reach:
+        return float(round(far))
+    return float(brentq(lambda p: _divergence(mean, p) - reach, *sorted((mean, far)), xtol=1e-18))
 
 
 def _divergence(mean: float, p: float) -> float:
