@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -36,7 +37,10 @@ def built(keys: store.Rows, values: Words, bits: int | None = None, fill: bytes 
     def content(start: int, stop: int) -> tuple[store.Rows, Words]:
         return keys[order[start:stop]], values[order[start:stop]]
 
-    for parts, items in store.shards(store.fronts_of(keys), content, words, fill, bits):
+    number = store.bits_for(len(keys)) if bits is None else bits
+    with patch.object(store, "bits_for", lambda count: number):
+        shards = store.shards(store.fronts_of(keys), content, words, fill)
+    for parts, items in shards:
         file.section(store.KIND, parts, items)
     file.finish(len(keys))
     return out.getvalue()

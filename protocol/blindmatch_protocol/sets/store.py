@@ -95,7 +95,6 @@ def shards(
     content: Callable[[int, int], tuple[Rows, Words]],
     words: int,
     fill_key: bytes,
-    bits: int | None = None,
     executor: Executor | None = None,
 ) -> Iterator[tuple[list[Buffer], int]]:
     """The shards of a store, one after the other, as parts to write and number of keys; `DesignError` if a
@@ -109,10 +108,9 @@ def shards(
             uint8 (stop - start, 16), and their values, uint64 (stop - start, words), which must look uniform,
             whatever they hide.
         fill_key: 32 bytes that no device can derive (`fill_key`).
-        bits: leading bits that choose the shard; `bits_for(n)` if None.
         executor: builds two of them at once.
     """
-    bits = bits_for(len(fronts)) if bits is None else bits
+    bits = bits_for(len(fronts))
 
     def built(number: int, start: int, stop: int) -> tuple[list[Buffer], int]:
         header = HEADER.pack(MAGIC, VERSION, bits, stop - start, words)

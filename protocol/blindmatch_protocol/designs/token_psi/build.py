@@ -277,7 +277,7 @@ def _shards(
         return keys, masked.view("<u8")
 
     fill = store.fill_key(key.reveal(), held.recipe.epoch)
-    return store.shards(fronts, content, shares.WORDS, fill, executor=executor)
+    return store.shards(fronts, content, shares.WORDS, fill, executor)
 
 
 def _evaluated(rows: Rows, held: Held, tokens: Numbers) -> tuple[Rows, Rows]:
