@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from msgspec import Struct
-
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.publishing import whole
 from blindmatch_protocol.designs.facts import leaks
-from blindmatch_protocol.designs.plain_scan import OnDevice
-from blindmatch_protocol.setfile import SetFile, SetFileWriter
+from blindmatch_protocol.designs.plain_scan import FileSetup, OnDevice
+from blindmatch_protocol.setfile import SetFileWriter
 from blindmatch_protocol.sets import plain_list
 
 INDEX_FILE: Final = "index.bin"
@@ -25,16 +22,11 @@ THE_LIST: Final = bm.Fact(
 )  # fmt: skip
 
 
-class Setup(Redacted, Struct, frozen=True):
+class Setup(FileSetup, frozen=True):
     """The opened set-up."""
 
-    file: SetFile
     listed: plain_list.PlainList
     index: plain_list.MultiIndex | None
-
-    @property
-    def epoch(self) -> int:
-        return self.file.identity.epoch
 
     @property
     def hashes(self) -> bytes:
@@ -95,9 +87,6 @@ class DeviceList(OnDevice[Setup]):
         setup.file.verify()
         if setup.index is not None:
             setup.index.check(setup.listed.hashes)
-
-    def stated(self, setup: Setup) -> bm.Stated:
-        return bm.Stated(entries=setup.file.entries)
 
     def looked_up(self, setup: Setup, own: bytes) -> bm.Label | None:
         index = find(setup, own)

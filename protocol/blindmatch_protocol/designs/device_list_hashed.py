@@ -13,14 +13,12 @@ from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
-from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.designs.facts import SET_SIZE, leaks
-from blindmatch_protocol.designs.plain_scan import OnDevice
+from blindmatch_protocol.designs.plain_scan import FileSetup, OnDevice
 from blindmatch_protocol.group.rows import cut, expand
-from blindmatch_protocol.setfile import SetFile, SetFileWriter
+from blindmatch_protocol.setfile import SetFileWriter
 from blindmatch_protocol.sets import labels
 from blindmatch_protocol.sets.plain_list import BATCH, column, identity_of, open_file
 
@@ -48,17 +46,7 @@ EVERY_GUESS: Final = bm.Fact(
 )
 
 
-class Setup(Redacted, Struct, frozen=True):
-    file: SetFile
-
-    @property
-    def epoch(self) -> int:
-        return self.file.identity.epoch
-
-    @property
-    def entries(self) -> int:
-        return self.file.entries
-
+class Setup(FileSetup, frozen=True):
     @property
     def stored(self) -> bytes:
         """All digests, then all sealed labels."""
@@ -119,9 +107,6 @@ class DeviceListHashed(OnDevice[Setup]):
             raise bm.SetFileError(f"{DIGEST_FILE}: digests are not in order")
         if len(setup.file.section(KIND_SALT)) != SALT_BYTES:
             raise bm.SetFileError(f"{DIGEST_FILE}: the salt must be {SALT_BYTES} bytes")
-
-    def stated(self, setup: Setup) -> bm.Stated:
-        return bm.Stated(entries=setup.entries)
 
     def looked_up(self, setup: Setup, own: bytes) -> bm.Label | None:
         salted = [bytes(setup.file.section(KIND_SALT)) + own]

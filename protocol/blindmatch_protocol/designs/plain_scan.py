@@ -16,9 +16,11 @@ from msgspec import Struct
 
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec.redacted import Redacted
+from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import plain_list
 
 S = TypeVar("S")
+F = TypeVar("F", bound="FileSetup")
 D = TypeVar("D", bound=bm.Message)
 X = TypeVar("X")
 R = TypeVar("R")
@@ -66,13 +68,27 @@ class Stateless(AsksNobody[S, bm.NoState, X, R]):
         return bm.Answer([reply for reply, _ in judged], [told for _, told in judged] if learns else ())
 
 
+class FileSetup(Redacted, Struct, frozen=True):
+    """A set-up that lies in one file."""
+
+    file: SetFile
+
+    @property
+    def epoch(self) -> int:
+        return self.file.identity.epoch
+
+    @property
+    def entries(self) -> int:
+        return self.file.entries
+
+
 class Own(Redacted, Struct, frozen=True):
     """A session that asks nobody: the picture's hash, or None if it means nothing."""
 
     hash: bytes | None
 
 
-class OnDevice(Stateless[S, Own, None]):
+class OnDevice(Stateless[F, Own, None]):
     """A design whose devices have what they look hashes up in; the matcher hands it out."""
 
     shows: ClassVar[bm.ListKnowledge]
@@ -82,18 +98,21 @@ class OnDevice(Stateless[S, Own, None]):
         holders = dict.fromkeys((bm.Party.DEVICE, bm.Party.MATCHER), self.shows)
         return bm.ListKnowledge.joined(parties, holders)
 
+    def stated(self, setup: F) -> bm.Stated:
+        return bm.Stated(entries=setup.entries)
+
     def start(
-        self, state: bm.NoState, setup: S, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
+        self, state: bm.NoState, setup: F, item: bm.Item, binding: bm.Binding, rng: bm.Randomness
     ) -> bm.Started[bm.NoState, Own]:
         good = item.quality >= self.info.relation.minimum_quality
         return bm.Started(state, bm.Ready(Own(item.hash if good else None)))
 
-    def conclude(self, session: Own, setup: S) -> bm.Outcome:
+    def conclude(self, session: Own, setup: F) -> bm.Outcome:
         label = None if session.hash is None else self.looked_up(setup, session.hash)
         return bm.NoMatch() if label is None else bm.Match(label)
 
     @abstractmethod
-    def looked_up(self, setup: S, own: bytes) -> bm.Label | None:
+    def looked_up(self, setup: F, own: bytes) -> bm.Label | None:
         """The label of the entry that a hash of 32 bytes matches, if there is one."""
 
 
