@@ -96,11 +96,8 @@ BATCH: Final = 1 << 16
 def proven(
     opened: OpenDesign, signed: SignedManifest, entries: EntrySource, absent: Picture | None, rng: Randomness
 ) -> Proven:
-    """Make and verify what there is to show of an epoch; `BlindmatchError` if a proof does not hold.
-
-    Args:
-        absent: a picture that matches none of them, if there is one.
-    """
+    """Make and verify what there is to show of an epoch; the picture `absent`, if there is one, matches none
+    of its entries; `BlindmatchError` if a proof does not hold."""
     design = opened.design
     endorsed, endorsement, absence = NOT_ENDORSED, None, None
     if len(entries) and design.info.relation.distance is not None:

@@ -121,11 +121,7 @@ def figure(
     evidence: str = "",
 ) -> Callable[[Judge], Judge]:
     """A figure of the report, by the name of the function that counts it; what it says is the docstring.
-
-    Args:
-        criterion, title, unit, rows, column, evidence: as in `Kind`.
-        blank: reasons for which it is not counted, the first one that there is.
-    """
+    `blank` are reasons for which it is not counted, the first one that there is; the rest is as in `Kind`."""
 
     def register(count: Judge) -> Judge:
         def judge(case: Case) -> Figure:

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from enum import Enum, StrEnum
 from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
+from blindmatch_protocol import contract
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import AnyDesign, Party
 from msgspec import Struct
 
@@ -20,6 +20,7 @@ from blindmatch_simulations.measure.results import Strict
 
 M = TypeVar("M", covariant=True)  # a move
 W = TypeVar("W", covariant=True)  # a weakness
+Conduct: TypeAlias = contract.Adversary  # how its parties behave
 
 
 class Actor(StrEnum):

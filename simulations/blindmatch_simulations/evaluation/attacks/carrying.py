@@ -11,13 +11,12 @@ import numpy as np
 from blindmatch_client.egress.calls import EXCHANGE
 from blindmatch_client.matching.detector import Cause, Detector, Undecided
 from blindmatch_protocol.codec.errors import ProtocolError
-from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party
 from blindmatch_protocol.crypto import hpke
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks import needs
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Conduct, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, share_of, tally
 from blindmatch_simulations.evaluation.attacks.loopback import SMALL as FEW

@@ -20,7 +20,6 @@ from blindmatch_client.trace import Purpose
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec.randomness import Randomness
 from blindmatch_protocol.codec.redacted import Redacted
-from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party
 from blindmatch_protocol.crypto import amf
 from blindmatch_protocol.designs.provider_scan import DESIGN as IN_CLEAR
@@ -40,7 +39,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks import needs
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, Piece, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Conduct, Left, Means, Piece, replacing
 from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, tally
 from blindmatch_simulations.evaluation.attacks.loopback import Loopback, drawn, loopback

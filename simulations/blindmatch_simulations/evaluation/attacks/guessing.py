@@ -10,7 +10,6 @@ import numpy as np
 from blindmatch_protocol import group
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import Randomness
-from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party, Role
 from blindmatch_protocol.crypto.oprf import SecretKey, evaluate
 from blindmatch_protocol.designs.prefix_bucket import BUCKETS, Bucket, design, files
@@ -19,7 +18,7 @@ from blindmatch_protocol.picture.pdq import rows
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks import needs
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Conduct, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, Played, advantages, counted, won
 from blindmatch_simulations.measure.intervals import GAME_CONFIDENCE, Advantage, advantage, clopper_pearson

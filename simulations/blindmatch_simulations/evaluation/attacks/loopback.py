@@ -56,12 +56,8 @@ def drawn(number: int) -> bytes:
 
 
 class _Between(Egress):
-    """A way out on which replies are altered before the device has them, or come from somebody else.
-
-    Args:
-        diverted: other ways, to servers of the adversary that answer in a party's place.
-        spending: where requests to the design's roles are counted.
-    """
+    """A way out on which replies are altered before the device has them, or come by `diverted` ways from
+    servers of the adversary that answer in a party's place."""
 
     def __init__(
         self, tamper: Tamper, diverted: Mapping[Party, Egress], spending: Spending, *arguments: Any

@@ -20,7 +20,6 @@ from blindmatch_client.egress import Call, Egress
 from blindmatch_client.egress.calls import EXCHANGE, SEND, UPLOAD
 from blindmatch_client.reports import reporting
 from blindmatch_protocol.codec import Rows
-from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.contract.driver import concluded
 from blindmatch_protocol.picture.decode import Picture
@@ -28,7 +27,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks import needs
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing, replacing_of
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Conduct, Means, replacing, replacing_of
 from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, Played, advantages, won
 from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback

@@ -12,7 +12,6 @@ from blindmatch_client.egress.calls import EXCHANGE, EXCHANGE_LARGE
 from blindmatch_client.errors import ServiceUnavailableError
 from blindmatch_client.settings import FailureMode
 from blindmatch_client.trace import EgressRecord, Purpose
-from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Match, Party
 from blindmatch_protocol.messages.sealed_message import SealedMessage
 from blindmatch_protocol.picture.decode import Picture
@@ -20,7 +19,7 @@ from blindmatch_protocol.rpc import blindmatch_v1_pb2 as pb
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks import needs
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Left, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Conduct, Left, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted
 from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback

@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from blindmatch_client.settings import Consequence
-from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Item, Party
 from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.picture import pdq
@@ -24,7 +23,7 @@ from blindmatch_server.centre.keys import distance as second_distance
 from PIL import Image
 
 from blindmatch_simulations.evaluation.attacks import needs
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Conduct, Means
 from blindmatch_simulations.evaluation.attacks.arena import OF_A_SEED, Arena, AttackError, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, distortion, share_of
 from blindmatch_simulations.evaluation.attacks.loopback import drawn, loopback

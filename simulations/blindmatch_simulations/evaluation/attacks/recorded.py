@@ -24,7 +24,6 @@ from blindmatch_client.store.store_file import FILE_NAME
 from blindmatch_protocol.codec import Message
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, seeded
-from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import Item, Match, Party, Role
 from blindmatch_protocol.crypto.oprf import Mode, blind
 from blindmatch_protocol.designs.he_hamming import packing
@@ -37,7 +36,7 @@ from blindmatch_protocol.picture import pdq
 from msgspec.structs import replace
 
 from blindmatch_simulations.evaluation.attacks import needs
-from blindmatch_simulations.evaluation.attacks.adversary import Claim, Means, replacing
+from blindmatch_simulations.evaluation.attacks.adversary import Claim, Conduct, Means, replacing
 from blindmatch_simulations.evaluation.attacks.arena import Arena, attack
 from blindmatch_simulations.evaluation.attacks.figure import Figure, counted, share_of
 from blindmatch_simulations.evaluation.attacks.loopback import loopback

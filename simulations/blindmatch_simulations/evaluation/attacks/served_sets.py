@@ -24,7 +24,6 @@ from blindmatch_client.epochs import trusted
 from blindmatch_proofs.verdict import Passed
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import BlindmatchError
-from blindmatch_protocol.contract import Adversary as Conduct
 from blindmatch_protocol.contract import AnyDesign, Party
 from blindmatch_protocol.crypto.oprf import evaluate_rows
 from blindmatch_protocol.designs.token_psi.build import oprf_input_rows
@@ -42,6 +41,7 @@ from msgspec.structs import replace
 from blindmatch_simulations.evaluation.attacks import needs
 from blindmatch_simulations.evaluation.attacks.adversary import (
     Claim,
+    Conduct,
     Left,
     Means,
     Piece,

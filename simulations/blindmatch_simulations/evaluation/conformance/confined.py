@@ -252,10 +252,7 @@ class Watch:
     """Refuses whatever a step has no cause for, and notes it.
 
     Frames may be looked at by libraries, which do so, but for those that hand them on; not by the design's
-    own modules.
-
-    Args:
-        modules: names of the design's own.
+    own `modules`.
     """
 
     def __init__(self, modules: frozenset[str]) -> None:

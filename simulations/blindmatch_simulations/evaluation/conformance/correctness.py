@@ -264,12 +264,8 @@ def misses(
     step: str = "outcome",
     listed: Listed | None = None,
 ) -> bool:
-    """Does an outcome miss a picture that is near an entry? Everything else must be as the oracle says;
-    `BrokenError` if it is not.
-
-    Args:
-        listed: the list that labels must be of; None: it is not known here.
-    """
+    """Does an outcome miss a picture that is near an entry? Everything else must be as the oracle says, and
+    labels of the list, if it is known here; `BrokenError` if they are not."""
     of = {"item": one.name, "kind": one.kind}
     match outcome:
         case bm.Match() | bm.Flag() if not matches:

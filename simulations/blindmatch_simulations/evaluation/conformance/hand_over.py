@@ -57,11 +57,7 @@ class Noted(Struct, frozen=True):
 
 
 class LocalParties(Egress):
-    """Answers a device's calls from a deployed design, and notes them.
-
-    Args:
-        clock: nanoseconds.
-    """
+    """Answers a device's calls from a deployed design, and notes them by a clock, in nanoseconds."""
 
     def __init__(self, deployed: Deployed, clock: Callable[[], int], rng: Randomness) -> None:
         self._deployed, self._clock, self._rng = deployed, clock, rng

@@ -38,16 +38,14 @@ _ARRAYS: Final = ("histogram", "same", "nearest", "nearest_all", "repeats")
 
 
 def counted(prints: Prints, state: Path, workers: int, progress: Progress, ray: str = "") -> Tally:
-    """All pairs of `prints`, in order and no two alike.
+    """All pairs of `prints`, in order and no two alike; `StateError` if a worker dies, when what was counted
+    before is not lost.
 
     Args:
         prints: (n, 64) uint8.
         state: folder for the fingerprints, which workers map, and for what is counted so far.
         workers: processes; 1 counts in this one.
         ray: address of a cluster in their place.
-
-    Raises:
-        StateError: if a worker dies. What was counted before is not lost.
     """
     digest, blocks = sha256(_COUNTED + prints.tobytes()).digest(), blocks_of(len(prints))
     tally, kept_at = _kept(state / KEPT, digest, len(prints)), time.monotonic()

@@ -364,12 +364,7 @@ def _opened(place: Deployed, items: Sequence[HashOnly]) -> list[bool]:
 def evidence(
     corpus: Reference, designs: Sequence[bm.AnyDesign], sessions: int, phase: PhaseProgress
 ) -> list[Row]:
-    """All rows: of false matches, of each design's recall, of tokens.
-
-    Args:
-        sessions: whole sessions of each design, or 0.
-        phase: begins a phase with a title.
-    """
+    """All rows: of false matches, of each design's recall, of tokens, of so many whole sessions of each."""
     near = near_pairs(corpus.prints)
     fill = others_of(corpus, near)
     rows = list[Row]()

@@ -127,11 +127,8 @@ class Scenario(Struct, frozen=True):
 def playable(
     scenario: Scenario, pool: Pool, deployed: Deployed, opponent: Opponent, outputs: Mapping[str, object]
 ) -> list[Pair]:
-    """The pairs of a scenario that agree on what is declared to `opponent`, and on its output.
-
-    Args:
-        outputs: by picture, what honest sessions give whoever learns the outcome.
-    """
+    """The pairs of a scenario that agree on what is declared to `opponent`, and on its output; `outputs` are,
+    by picture, what honest sessions give whoever learns the outcome."""
     relation = deployed.design.info.relation
     if scenario.links and names_of(opponent.facts) & {ACCOUNT_FACT, ENROLMENT_FACT}:
         return []  # it is declared that sessions of one account can be linked

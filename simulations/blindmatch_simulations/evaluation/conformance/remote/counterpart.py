@@ -250,14 +250,11 @@ Answer: TypeAlias = Heard | Refused
 
 
 class Counterpart:
-    """Whoever plays roles of `design` at other addresses.
+    """Whoever plays roles of `design` at other addresses; `ManifestError` if a credential cannot be read.
 
     Args:
         held: the manifest: credentials, the epoch asked for, the longest reply and time to an answer.
         addresses: ``host:port`` of each role.
-
-    Raises:
-        ManifestError: if a credential cannot be read.
     """
 
     def __init__(self, design: AnyDesign, held: HeldManifest, addresses: Mapping[Role, str]) -> None:

@@ -112,12 +112,9 @@ class Played(Redacted, Struct):
 
 
 class Material:
-    """One run's fixtures, each made when it is first asked for; `ManifestError` if a set-up file cannot be
-    read or has another digest, `SetFileError` if the design cannot open the set-up of the manifest's epoch.
-
-    Args:
-        seed: decides which pictures, and the device's randomness.
-    """
+    """One run's fixtures, each made when it is first asked for, pictures and the device's randomness by the
+    seed; `ManifestError` if a set-up file cannot be read or has another digest, `SetFileError` if the design
+    cannot open the set-up of the manifest's epoch."""
 
     def __init__(self, design: AnyDesign, held: HeldManifest, counterpart: Counterpart, seed: int) -> None:
         self.design, self.held, self.counterpart, self.seed = design, held, counterpart, seed
