@@ -37,7 +37,7 @@ MOVED: Final = (
     "tests/support/vector_replay.py",
 )
 """What the product had once, and counts as if it still did."""
-LINES: Final = 87_676
+LINES: Final = 87_632
 FILES: Final = 443
 """Of the product, without stubs; never higher."""
 
