@@ -29,16 +29,18 @@ ROOMS: Final = ("client", "server", "protocol", "proofs", "simulations")
 MOVED: Final = (
     "tests/hostile",
     "tests/planted/mutations",
+    "tests/support/bands.py",
     "tests/support/classifier_study.py",
     "tests/support/declared.py",
     "tests/support/explicit_messages.py",
+    "tests/support/fact_tables.py",
     "tests/support/hash_study.py",
     "tests/support/reference_making.py",
     "tests/support/vector_replay.py",
 )
-"""What the product had once, and counts as if it still did."""
-LINES: Final = 87_632
-FILES: Final = 443
+"""What the product had once, or parts of which it had, counts as if it still did."""
+LINES: Final = 87_824
+FILES: Final = 445
 """Of the product, without stubs; never higher."""
 
 
