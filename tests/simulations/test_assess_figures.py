@@ -87,6 +87,13 @@ def test_the_limits_of_a_key_bound_the_tries_of_an_account() -> None:
     assert unlimited.figures["oracle_tries"].value == 50 * 86_400 + 500, "names of parameters say nothing"
 
 
+def test_whether_a_device_tests_pictures_alone_follows_from_what_its_files_show_of_the_list() -> None:
+    for knowledge, value in (("size", 50 * 86_400 + 500), ("testable", None), ("hashes", None)):
+        told = (Known(("device",), knowledge), Known(("device", "matcher"), "hashes"))
+        seen = replace(observed(), design=replace(observed().design, list_known=told))
+        assert row(seen).figures["oracle_tries"].value == value
+
+
 def test_numbers_are_written_as_people_write_them() -> None:
     assert number(1_004_611) == "1\u202f004\u202f611"
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
 from blindmatch_client.egress.calls import printable
+from blindmatch_client.settings import FRANKING_FACTS
 from blindmatch_client.trace import Purpose
 from blindmatch_protocol.codec.errors import BlindmatchError, PictureError, ProtocolError
 from blindmatch_protocol.contract import Content, Evaluation, Party, Severity
@@ -38,12 +39,13 @@ Done: TypeAlias = tuple[Sequence[Request], Played | None]
 PIECE: Final = 48
 """Bytes of a picture that a request must hold to be called one."""
 CIPHERTEXT, BLINDED, HASH, PICTURE, UPKEEP = "ciphertext", "blinded", "plain hash", "picture", "upkeep"
+READ: Final = (Severity.CONTENT, Severity.HASH)
 LASTING: Final = (Purpose.ACCOUNT, Purpose.SETUP, Purpose.ENROLMENT)
 _WORDS: Final = table_of("follow")
 CALLS: Final[Mapping[str, Mapping[str, Any]]] = _WORDS["calls"]
 OPENS: Final = ", sealed to the centre, which opens it."
 AS: Final[Mapping[str, str]] = _WORDS["as"]
-PROOFS: Final[Sequence[str]] = _WORDS["proofs"]
+PROOFS: Final = [fact.name for fact in FRANKING_FACTS.values()]
 LEARNS: Final[Mapping[str, str]] = _WORDS["learns"]
 PLAIN: Final[Mapping[str, str]] = _WORDS["plain"]
 
@@ -247,7 +249,7 @@ class _Reader:
         if call.name not in EXCHANGES:
             return str(CALLS[call.name].get("kind", UPKEEP))
         severities = {one.severity for one in self._shown(call) if one.party == target}
-        if severities & {Severity.CONTENT, Severity.HASH}:
+        if severities & {*READ}:
             return PICTURE if Severity.CONTENT in severities else HASH
         if self.head.evaluation == Evaluation.SEALED or self.head.content == Content.SEALED:
             return CIPHERTEXT
@@ -290,8 +292,10 @@ class _Reader:
         if call.name in EXCHANGES:
             self._arrived(call, found)
         elif (kind := self._kind(call, party)) in (PICTURE, HASH) and party != Party.CENTRE:
-            names = [one for one in ("message", "content", "query_time") if self._declares(one, party)]
-            found[party] += [(one, "seen") for one in names or [f"the {kind}"]]
+            rows = [row for row in (*self.declared, *self.head.declared) if row.parties == (party,)]
+            told = {one.name: "seen" for row in rows for one in row.facts if one.severity in READ}
+            found[party] += (told or {f"the {kind}": "seen"}).items()
+            self._arrived(call, found)
         return {names: some for names, some in found.items() if some}
 
     def _arrived(self, call: _Call, found: Facts) -> None:

@@ -26,8 +26,6 @@ LIST_GAMES: Final = ("list games",)
 DAY_SECONDS: Final = 86_400
 NOT_COMPARABLE: Final = "not comparable: no other picture agrees on all that is declared"
 UNLIMITED: Final = "without limit: a device tests pictures by itself, and asks nobody"
-TESTS_ALONE: Final = ("list", "every_entry", "every_guess", "every_score")
-"""Facts by which a device finds out alone what a picture would lead to."""
 NO_PROOF: Final = "the run is of before proofs to outsiders were measured"
 NOT_TIED: Final = (
     f"{NOTHING}: a role answers by what it holds, so that no logged epoch shows which list it used"
@@ -135,8 +133,8 @@ def oracle_tries(case: Case) -> Figure:
     seen, design = case.seen, case.seen.design
     if str(Learner.DEVICE) not in design.learns:
         return Figure(0.0)
-    alone = {fact.name for one in design.declared if one.parties == ("device",) for fact in one.facts}
-    if not design.roles or alone & {*TESTS_ALONE}:
+    held = [ListKnowledge(one.knowledge) for one in design.list_known if one.parties == ("device",)]
+    if not design.roles or any(one >= ListKnowledge.TESTABLE for one in held):
         return Figure(None, UNLIMITED)
     allowed = seen.query_rate * DAY_SECONDS + seen.query_burst
     key = seen.key
