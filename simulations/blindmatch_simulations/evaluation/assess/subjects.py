@@ -61,13 +61,6 @@ STUDIES: Final[Mapping[str, Callable[[str], Studied]]] = {"targeted-access": _ta
 """By name, as they are asked for beside designs."""
 
 
-_AS_SEEN: Final = (
-    "design", "traffic", "servers", "audit", "update", "offence", "stages", "key", "extraction", "lessened",
-    "copies", "to_group", "to_large_group",
-)  # fmt: skip
-"""What a row has as the worker saw it."""
-
-
 class Done(Strict, frozen=True):
     """What was seen of a design, and what that took; kept until it is checked."""
 
@@ -132,7 +125,8 @@ def row_of(
     seen, case = done.seen, Case(done.seen, checks, why, reference_words(reference))
     declared = seen.design.parameters
     given = {name: declared[name] for name in plan.parameters if name in declared}
-    as_seen: dict[str, Any] = {name: getattr(seen, name) for name in _AS_SEEN}
+    same = set(Measured.__struct_fields__).intersection(Observed.__struct_fields__)
+    as_seen: dict[str, Any] = {name: getattr(seen, name) for name in same}
     return Measured(
         id=name,
         what=seen.design.summary,
