@@ -12,8 +12,8 @@ from blindmatch_protocol import contract as bm
 from blindmatch_protocol import group
 from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import Randomness, seeded
-from blindmatch_protocol.designs.threshold_psi import ThresholdPsi, design
-from blindmatch_protocol.designs.threshold_psi.design import ThresholdOpener
+from blindmatch_protocol.designs.threshold_psi import ThresholdPsi, design, opener
+from blindmatch_protocol.designs.threshold_psi.opener import ThresholdOpener
 from blindmatch_protocol.designs.threshold_psi.shares import DeviceShares, Share
 from blindmatch_protocol.designs.threshold_psi.table import Domain
 from msgspec.structs import replace
@@ -71,7 +71,7 @@ class Complains(ThresholdOpener, frozen=True, eq=False):
                 raise ProtocolError("threshold-psi/voucher", "must be a share", "sealed")
             return share
 
-        with patch.object(design, "Share", SimpleNamespace(decode=decode)):
+        with patch.object(opener, "Share", SimpleNamespace(decode=decode)):
             return super().take(account, device, period, voucher)
 
 
@@ -79,7 +79,7 @@ class TakesAnyEvidence(ThresholdOpener, frozen=True, eq=False):
     """Does not ask whose messages the evidence is of."""
 
     def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, bm.Label]:
-        with patch.object(design, "_is_of", lambda evidence, account: True):
+        with patch.object(opener, "_is_of", lambda evidence, account: True):
             return super().open(account, period, rows)
 
 
@@ -121,7 +121,8 @@ class SkipsReal(ThresholdPsi):
         scalar = group.random_scalars(1, rng)
         made = group.multiply_base(scalar).tobytes(), group.multiply(scalar, setup.public).tobytes()
         share, content = shares.derive(item.hash)[1].encode(), bytes(1634)
-        voucher = design.sealed_voucher(setup, shares.name, *made, share, rng.take(32), content)
+        under = share, rng.take(32), content
+        voucher = opener.sealed_voucher(setup.epoch, setup.period, shares.name, made, *under)
         return bm.Started(state, bm.Done(bm.Voucher(voucher)))
 
 
@@ -134,9 +135,9 @@ CHEATS = (
 @contextmanager
 def unbound() -> Iterator[None]:
     """Seals that are bound to nothing but Q."""
-    bound_to = design.bound_to
+    bound_to = opener.bound_to
     nothing = 0, bytes(32), bytes(16)
-    with patch.object(design, "bound_to", lambda *given: bound_to(*nothing, given[-1])):
+    with patch.object(opener, "bound_to", lambda *given: bound_to(*nothing, given[-1])):
         yield
 
 

@@ -13,7 +13,7 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.designs.threshold_near import DESIGN
 from blindmatch_protocol.designs.threshold_near import design as near
-from blindmatch_protocol.designs.threshold_psi.design import _LENGTH, EVIDENCE_BYTES, sealed_twice
+from blindmatch_protocol.designs.threshold_psi.opener import _LENGTH, EVIDENCE_BYTES, sealed_twice
 from blindmatch_protocol.designs.threshold_psi.shares import SHARE_BYTES, Share
 from blindmatch_protocol.designs.token_psi.tokens import (
     band_bits,

@@ -18,8 +18,8 @@ from blindmatch_protocol.designs.threshold_psi.design import (
     CELLS_KIND,
     PUBLIC_KIND,
     SET_FILE,
-    sealed_voucher,
 )
+from blindmatch_protocol.designs.threshold_psi.opener import sealed_voucher
 from blindmatch_protocol.designs.threshold_psi.shares import (
     COORDINATES,
     FIELD,
@@ -382,7 +382,7 @@ def malformed(deployed: Deployed, own: Any) -> Iterator[Any]:
             group.multiply(b, element).tobytes(),
             group.multiply(b, setup.values(own.reshape(1, -1))).tobytes(),
         )
-        yield sealed_voucher(setup, bytes(16), *made, share, bytes(32), bytes(1634))
+        yield sealed_voucher(setup.epoch, setup.period, bytes(16), made, share, bytes(32), bytes(1634))
 
 
 def test_a_malformed_share_gets_the_answer_of_a_miss_or_it_would_say_what_is_listed() -> None:

@@ -39,14 +39,16 @@ from blindmatch_protocol.codec.errors import ProtocolError
 from blindmatch_protocol.designs.facts import EPOCH, QUERY_TIME, SET_SIZE, leaks
 from blindmatch_protocol.designs.threshold_psi.design import (
     EARLY,
-    HASH_BYTES,
-    SEALED_BYTES,
     VOUCHING,
     WHOSE,
     Inside,
     Setup,
-    ThresholdOpener,
     ThresholdPsi,
+)
+from blindmatch_protocol.designs.threshold_psi.opener import (
+    HASH_BYTES,
+    SEALED_BYTES,
+    ThresholdOpener,
     bound_to,
     sealed_twice,
 )

@@ -22,10 +22,9 @@ Both kinds of voucher are always computed, and one of them is taken.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from hashlib import sha256, sha512
-from typing import Annotated, Any, ClassVar, Final
+from hashlib import sha256
+from typing import Annotated, ClassVar, Final
 
 import numpy as np
 from msgspec import Struct
@@ -36,16 +35,17 @@ from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.errors import GroupError, ProtocolError, SetFileError
 from blindmatch_protocol.codec.redacted import Redacted
 from blindmatch_protocol.contract.publishing import joined, whole
-from blindmatch_protocol.crypto.symmetric import TAG_LENGTH, seal, unseal
 from blindmatch_protocol.designs import deltas
 from blindmatch_protocol.designs.facts import ACCOUNT, EPOCH, QUERY_TIME, SET_SIZE, leaks
 from blindmatch_protocol.designs.plain_scan import AsksNobody
-from blindmatch_protocol.designs.threshold_psi.shares import (
-    SHARE_BYTES,
-    DeviceShares,
-    Share,
-    recovered,
+from blindmatch_protocol.designs.threshold_psi.opener import (
+    HASH_BYTES,
+    ThresholdOpener,
+    Voucher,
+    pad_content,
+    sealed_voucher,
 )
+from blindmatch_protocol.designs.threshold_psi.shares import DeviceShares
 from blindmatch_protocol.designs.threshold_psi.table import (
     SEED_BYTES,
     Domain,
@@ -55,7 +55,6 @@ from blindmatch_protocol.designs.threshold_psi.table import (
 )
 from blindmatch_protocol.group import sodium
 from blindmatch_protocol.group.rows import one_row, zero_rows
-from blindmatch_protocol.messages.franking import Evidence, opened_commitment
 from blindmatch_protocol.setfile import SetFile
 from blindmatch_protocol.sets import plain_list
 
@@ -68,21 +67,7 @@ CELLS_KIND: Final = 0x181
 SECRET_KIND: Final = 0x182
 """Of the opener's file: a, 32, little-endian."""
 
-HASH_BYTES: Final = 32
-EVIDENCE_BYTES: Final = 1_600
-"""Room for an encoded `Evidence`, whose longest names and media type take fewer."""
-_LENGTH: Final = 2
-_INNER_BYTES: Final = HASH_BYTES + _LENGTH + EVIDENCE_BYTES + TAG_LENGTH
-SEALED_BYTES: Final = SHARE_BYTES + _INNER_BYTES + TAG_LENGTH
 _BATCH: Final = 1 << 14
-_VOUCHER: Final = "threshold-psi/voucher"
-_AD_TAG: Final = b"blindmatch/threshold-psi/voucher/v1"
-"""Associated data of both seals: this, not padded, epoch, 8, period, pseudonym, Q."""
-_MATCH_TAG: Final = b"blindmatch/threshold-psi/match-key/v1"
-"""SHA-512 of S and associated data: 32, key of the outer seal."""
-_EVIDENCE_TAG: Final = b"blindmatch/threshold/evidence-key/v1"
-"""SHA-512 of account key, or of a made-up voucher 32 random bytes, and associated data: 32, key of the inner
-seal; in it hash, length of the evidence, 2, evidence, zeros to 1,634."""
 _PERIOD_TAG: Final = b"blindmatch/threshold-psi/period/v2"
 """SHA-256, not padded, of L, `threshold`, 8, `synthetic`, 8: the period."""
 
@@ -95,19 +80,6 @@ SYNTHETIC: Final = bm.Parameter(
 _EXPIRES: Final = bm.Parameter(
     bm.KEY_EXPIRES, "When the key, and with it the period, ends; 0: never.", "Unix seconds", 0, 0, 2**40
 )
-
-
-class Voucher(bm.Message, tag=0x7A, name=_VOUCHER):
-    """What leaves for every picture, of one length."""
-
-    epoch: Annotated[int, bm.UInt(64)]
-    """Of the table."""
-    device: Annotated[bytes, bm.Fixed(16)]
-    """The device's pseudonym of the period."""
-    blinded: Annotated[bytes, bm.Fixed(32)]
-    """Q."""
-    sealed: Annotated[bytes, bm.Fixed(SEALED_BYTES)]
-    """Under S: the share; and under the account key, or a random one: hash and evidence."""
 
 
 class DeviceKey(bm.Message, tag=0x7B, name="threshold-psi/device-key"):
@@ -162,35 +134,6 @@ def period_of(public: bytes, values: Mapping[str, int]) -> bytes:
     return sha256(_PERIOD_TAG + public + stated).digest()
 
 
-def bound_to(epoch: int, period: bytes, device: bytes, blinded: bytes) -> bytes:
-    """What both seals of a voucher are bound to."""
-    return _AD_TAG + epoch.to_bytes(8, "big") + period + device + blinded
-
-
-def _key(tag: bytes, secret: bytes, bound: bytes) -> bytes:
-    return sha512(tag.ljust(128, b"\0") + secret + bound).digest()[:32]
-
-
-def sealed_voucher(
-    setup: Setup, device: bytes, blinded: bytes, shared: bytes, share: bytes, inner_key: bytes, plain: bytes
-) -> Voucher:
-    """The voucher of Q and S, `shared`, with this share and this content."""
-    bound = bound_to(setup.epoch, setup.period, device, blinded)
-    sealed = sealed_twice(bound, _key(_MATCH_TAG, shared, bound), share, inner_key, plain)
-    return Voucher(setup.epoch, device, blinded, sealed)
-
-
-def sealed_twice(bound: bytes, outer_key: bytes, share: bytes, inner_key: bytes, plain: bytes) -> bytes:
-    """A share, and a content under the inner key, under the outer one: `SEALED_BYTES`."""
-    return seal(outer_key, share + seal(_key(_EVIDENCE_TAG, inner_key, bound), plain, bound), bound)
-
-
-def _content(own_hash: bytes, evidence: bytes) -> bytes:
-    if len(evidence) > EVIDENCE_BYTES:
-        raise ProtocolError(_VOUCHER, f"must be at most {EVIDENCE_BYTES} bytes", "evidence")
-    return own_hash + len(evidence).to_bytes(_LENGTH, "big") + evidence.ljust(EVIDENCE_BYTES, b"\0")
-
-
 class Inside(Redacted, Struct, frozen=True):
     """What goes into a voucher.
 
@@ -208,133 +151,6 @@ class Inside(Redacted, Struct, frozen=True):
     share: bytes
     key: bytes
     plain: bytes
-
-
-class _Row(Redacted, Struct, frozen=True):
-    """A visible voucher, as the centre keeps it: digest of device and pseudonym, what the seals are bound to,
-    share, and the inner seal."""
-
-    device: bytes
-    bound: bytes
-    share: Share
-    inner: bytes
-
-    BOUND: ClassVar = len(bound_to(0, bytes(32), bytes(16), bytes(32)))
-
-    def encode(self) -> bytes:
-        return self.device + self.bound + self.share.encode() + self.inner
-
-    @classmethod
-    def decode(cls, raw: bytes) -> _Row:
-        """Read back what `encode` wrote."""
-        device, raw = raw[:32], raw[32:]
-        bound, raw = raw[: cls.BOUND], raw[cls.BOUND :]
-        share = Share.decode(raw[:SHARE_BYTES])
-        assert share is not None  # it was looked at when it was taken
-        return cls(device, bound, share, raw[SHARE_BYTES:])
-
-
-class ThresholdOpener(Redacted, Struct, frozen=True, eq=False):
-    """The centre's state: a, and the list.
-
-    A voucher whose outer seal opens to something malformed is taken as one that does not open, since a reply
-    that says so would tell its sender what is listed.
-    """
-
-    KIND: ClassVar[type[Any]] = Voucher
-    WITHIN: ClassVar[int] = 0
-
-    epoch: int
-    period: bytes
-    threshold: int
-    key: Rows
-    known: plain_list.PlainList
-
-    def take(self, account: str, device: str, period: bytes, voucher: bm.Message) -> bm.Taken:
-        step = self.KIND.NAME
-        if not isinstance(voucher, self.KIND):
-            raise ProtocolError(step, "must be a voucher of this design", "voucher")
-        bm.check_epoch(voucher.epoch, self.epoch, step)
-        if period != self.period:
-            raise ProtocolError(step, "must be of this period", "period")
-        bound, key = self.outer(voucher)
-        try:
-            opened = unseal(key, voucher.sealed, bound)
-        except ProtocolError:
-            return bm.Hidden()
-        share = Share.decode(opened[:SHARE_BYTES])
-        if share is None:
-            return bm.Hidden()
-        whose = sha256(device.encode() + b"\0" + voucher.device).digest()
-        place = whose + share.place.to_bytes(8, "big")
-        return bm.Visible(_Row(whose, bound, share, opened[SHARE_BYTES:]).encode(), place)
-
-    def outer(self, voucher: Any) -> tuple[bytes, bytes]:
-        """What the seals of a voucher are bound to, and the key that opens the outer one if it is visible;
-        `ProtocolError` if it has what is no element."""
-        shared = self.multiplied(one_row(voucher.blinded)).tobytes()
-        bound = bound_to(voucher.epoch, self.period, voucher.device, voucher.blinded)
-        return bound, _key(_MATCH_TAG, shared, bound)
-
-    def multiplied(self, blinded: Rows) -> Rows:
-        """Elements of a voucher, (n, 32), times a."""
-        try:
-            return group.multiply(self.key, blinded)
-        except GroupError:
-            group.check_elements(blinded, self.KIND.NAME, "blinded")
-            raise
-
-    def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, bm.Label]:
-        """Each device's shares by themselves: what another device of the account sends spoils none."""
-        devices: dict[bytes, list[tuple[int, _Row]]] = defaultdict(list)
-        for at, raw in enumerate(rows):
-            row = _Row.decode(raw)
-            devices[row.device].append((at, row))
-        found: dict[int, bm.Label] = {}
-        for held in devices.values():
-            found |= self._opened(account, held)
-        return found
-
-    def _opened(self, account: str, held: list[tuple[int, _Row]]) -> dict[int, bm.Label]:
-        shares = {row.share.place: row.share for _, row in reversed(held)}
-        for key in recovered(list(shares.values()), self.threshold):
-            read = {at: _unsealed(key, row) for at, row in held}
-            real = {row.share.place for at, row in held if self.counts(read[at])}
-            if len(real) >= self.threshold:
-                labels = {at: self._label(account, raw) for at, raw in read.items() if raw is not None}
-                return {at: label for at, label in labels.items() if label is not None}
-        return {}
-
-    def counts(self, raw: bytes | None) -> bool:
-        """Is this the content of a voucher that counts towards the threshold; None if nothing was read?"""
-        return raw is not None
-
-    def _label(self, account: str, raw: bytes) -> bm.Label | None:
-        """The label of the entry; None if none is listed now, or the evidence is not of a message that the
-        account sent."""
-        own, length = raw[:HASH_BYTES], int.from_bytes(raw[HASH_BYTES : HASH_BYTES + _LENGTH], "big")
-        evidence = raw[HASH_BYTES + _LENGTH :][:length]
-        if evidence and not _is_of(evidence, account):
-            return None
-        return self.known.match(own, self.WITHIN)
-
-
-def _unsealed(key: bytes, row: _Row) -> bytes | None:
-    """Hash and evidence; None of a synthetic voucher, and of one whose content is malformed."""
-    try:
-        raw = unseal(_key(_EVIDENCE_TAG, key, row.bound), row.inner, row.bound)
-    except ProtocolError:
-        return None
-    return raw if len(raw) == HASH_BYTES + _LENGTH + EVIDENCE_BYTES else None
-
-
-def _is_of(raw: bytes, account: str) -> bool:
-    """Is it the evidence of a message by this account, and does it open its commitment?"""
-    try:
-        evidence = Evidence.decode(raw)
-        return evidence.sender == account and opened_commitment(evidence) == evidence.opening.commitment
-    except ProtocolError:
-        return False
 
 
 VISIBLE: Final = bm.Fact(
@@ -524,8 +340,8 @@ class ThresholdPsi(AsksNobody[Setup, DeviceKey, None, None]):
         is_synthetic = device.is_synthetic(own_hash, setup.parameters[SYNTHETIC.name])
         share, noise, account_key = device.derive(own_hash)
         chosen, inner_key = ((share, account_key), (noise, other_key))[is_synthetic]
-        inside = Inside(device, own_hash, is_synthetic, chosen.encode(), inner_key,
-                        _content(own_hash, binding.evidence))  # fmt: skip
+        plain = pad_content(own_hash, binding.evidence)
+        inside = Inside(device, own_hash, is_synthetic, chosen.encode(), inner_key, plain)
         try:
             voucher = self.voucher(setup, item, inside, rng)
         except GroupError as error:
@@ -542,7 +358,8 @@ class ThresholdPsi(AsksNobody[Setup, DeviceKey, None, None]):
             sodium.add(sodium.multiply(b, setup.value(inside.own_hash)), synthetic[1]),
         )
         made = (real, synthetic)[inside.is_synthetic]
-        return sealed_voucher(setup, inside.device.name, *made, inside.share, inside.key, inside.plain)
+        plain = inside.share, inside.key, inside.plain
+        return sealed_voucher(setup.epoch, setup.period, inside.device.name, made, *plain)
 
     def _shares(self, state: DeviceKey, setup: Setup) -> DeviceShares:
         return DeviceShares(state.key, setup.period, self.threshold(setup))

@@ -15,8 +15,9 @@ from blindmatch_protocol.codec.randomness import seeded
 from blindmatch_protocol.contract import Party
 from blindmatch_protocol.contract.relation import NO_ENTRIES
 from blindmatch_protocol.designs.threshold_near import design as near
-from blindmatch_protocol.designs.threshold_psi import design as exact
-from blindmatch_protocol.designs.threshold_psi.design import ThresholdOpener, ThresholdPsi
+from blindmatch_protocol.designs.threshold_psi import opener as exact
+from blindmatch_protocol.designs.threshold_psi.design import ThresholdPsi
+from blindmatch_protocol.designs.threshold_psi.opener import ThresholdOpener
 from blindmatch_protocol.designs.threshold_psi.shares import COORDINATES, SHARE_BYTES, Share
 from blindmatch_protocol.group import sodium
 from blindmatch_protocol.messages.content import AttachmentRef, compose

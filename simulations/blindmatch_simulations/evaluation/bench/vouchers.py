@@ -15,7 +15,7 @@ import numpy as np
 from blindmatch_protocol import contract as bm
 from blindmatch_protocol.codec import Rows
 from blindmatch_protocol.codec.randomness import seeded
-from blindmatch_protocol.designs.threshold_psi.design import EVIDENCE_BYTES
+from blindmatch_protocol.designs.threshold_psi.opener import EVIDENCE_BYTES
 from blindmatch_protocol.designs.threshold_psi.shares import (
     SHARE_BYTES,
     DeviceShares,

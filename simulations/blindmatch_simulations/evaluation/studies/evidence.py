@@ -140,13 +140,9 @@ def recall_rows(corpus: Reference, named: Parameters, matching: Matching, found:
     for kind in [PHOTOGRAPH, *sorted(set(kinds.tolist()) - {PHOTOGRAPH})]:
         of = kinds == kind
         tuned = matching.tokening is not None and kind == TUNED_ON
-        row = Row(
-            id=RECALL,
-            parameters={**named, "kind": kind},
-            figures=recall_figures(found[of], pdq[of], far[of]),
-            why="not held out: bands were chosen on these" if tuned else "",
-        )
-        rows.append(row)
+        why = "not held out: bands were chosen on these" if tuned else ""
+        figures = recall_figures(found[of], pdq[of], far[of])
+        rows.append(Row(id=RECALL, parameters={**named, "kind": kind}, figures=figures, why=why))
     return rows
 
 
@@ -213,9 +209,7 @@ class NearPairs(Struct, frozen=True):
 
     def hit(self, counted: Found, originals: int) -> Found:
         """Which of the originals are in a counted pair."""
-        found = np.zeros(originals, np.bool_)
-        found[self.first[counted]] = found[self.second[counted]] = True
-        return found
+        return np.isin(np.arange(originals), (self.first[counted], self.second[counted]))
 
 
 def near_pairs(prints: Prints) -> NearPairs:
@@ -239,8 +233,7 @@ def near_pairs(prints: Prints) -> NearPairs:
 def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
     """False matches of all pictures and kind by kind, if pictures up to a distance were called a match."""
     kinds, packages = corpus.kinds, corpus.packages
-    repeats = np.zeros(len(kinds), np.bool_)
-    repeats[near.second[near.same]] = True
+    repeats = np.isin(np.arange(len(kinds)), near.second[near.same])
     half = listed(corpus.prints)
     reached = near.bits <= within
     once = reached & ~near.same & ~repeats[near.first] & ~repeats[near.second]
@@ -253,8 +246,7 @@ def false_rows(corpus: Reference, near: NearPairs, within: int) -> list[Row]:
             got = near.hit(counted, len(kinds))[of & which]
             figures[name] = share_of_items(int(got.sum()), len(got), int(which.sum()) - 1)
             ends = near.first[across], near.second[across]
-            hit = np.zeros(len(kinds), np.bool_)
-            hit[np.where(half[ends[0]], ends[1], ends[0])] = True
+            hit = np.isin(np.arange(len(kinds)), np.where(half[ends[0]], ends[1], ends[0]))
             asked = hit[of & which & ~half]
             figures[f"{name}_half"] = share_of_items(int(asked.sum()), len(asked), int((which & half).sum()))
             if name == "item":
@@ -293,8 +285,7 @@ def _by_package(item: Figure, hit: Found, packages: npt.NDArray[np.str_]) -> Fig
 
 def others_of(corpus: Reference, near: NearPairs) -> Rows:
     """PDQ hashes of originals that are not edited, none within `REACH` of one that is."""
-    edited = np.zeros(len(corpus.rows), np.bool_)
-    edited[corpus.edited] = True
+    edited = np.isin(np.arange(len(corpus.rows)), corpus.edited)
     left = ~edited
     left[near.first[edited[near.second]]] = left[near.second[edited[near.first]]] = False
     return corpus.prints[left, :32]
