@@ -39,8 +39,8 @@ MOVED: Final = (
     "tests/support/vector_replay.py",
 )
 """What the product had once, or parts of which it had, counts as if it still did."""
-LINES: Final = 87_824
-FILES: Final = 445
+LINES: Final = 87_844
+FILES: Final = 446
 """Of the product, without stubs; never higher."""
 
 
