@@ -20,6 +20,7 @@ from blindmatch_protocol.designs.he_hamming import files as he_files
 from blindmatch_protocol.designs.prefix_bucket import files as bucket_files
 from blindmatch_protocol.designs.threshold_near import design as threshold_near
 from blindmatch_protocol.designs.threshold_psi import design as threshold_psi
+from blindmatch_protocol.designs.threshold_psi import opener as threshold_opener
 from blindmatch_protocol.designs.threshold_psi import shares as threshold_shares
 from blindmatch_protocol.designs.threshold_psi import table as threshold_table
 from blindmatch_protocol.designs.token_psi import layers as token_layers
@@ -127,7 +128,8 @@ DERIVED: Final[Mapping[str, tuple[tuple[ModuleType, str], ...]]] = {
             threshold_shares,
             "_PLACE_TAG _NOISE_TAG _COIN_TAG _PATTERN_TAG _POLYNOMIAL_TAG _NAME_TAG _ACCOUNT_KEY_TAG",
         ),
-        (threshold_psi, "_AD_TAG _MATCH_TAG _EVIDENCE_TAG _PERIOD_TAG"),
+        (threshold_opener, "_AD_TAG _MATCH_TAG _EVIDENCE_TAG"),
+        (threshold_psi, "_PERIOD_TAG"),
     ),
     "threshold-near": ((threshold_near, "_MASK_TAG _COMMITMENT_TAG _FILLING HITS"),),
 }
