@@ -300,7 +300,6 @@ class Device(Messages):
         return held
 
     def _has_ended(self, epoch: int) -> bool:
-        """Was the epoch adopted, and is its manifest valid no more?"""
         adopted, now = self._matcher.record.of(epoch), self._base.clock_ms()
         return adopted is not None and now >= 1000 * adopted.signed.manifest.valid_until
 

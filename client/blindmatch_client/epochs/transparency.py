@@ -174,7 +174,6 @@ class LogView(Redacted, Struct, frozen=True):
         return self.policy.policy.logs[self.policy.origin]
 
     def _signed(self, raw: bytes) -> Note | None:
-        """A checkpoint of the log that is not empty; None if it did not sign one."""
         try:
             note = Note.parse(raw)
             head = Checkpoint.of(note)

@@ -177,7 +177,10 @@ class Detector(Redacted, Struct, dict=True, eq=False):
             self.keeper.save(session.state.encode())
             self._state = session.state
         while isinstance(step, Mapping):
-            replies = self._round(step, exchange, rounds)
+            sent = Encodings(step)
+            rounds.append(Round(sent, {}))  # before it is sent
+            replies = exchange(step)
+            rounds[-1] = Round(sent, Encodings(replies))
             step = guarded(self.design, "receive", partial(session.receive, replies))
         return isinstance(step, bm.Ready)
 
@@ -208,16 +211,6 @@ class Detector(Redacted, Struct, dict=True, eq=False):
             raise errors.ProtocolError(
                 step, words if isinstance(found, bm.Match) else "only an item of the category is flagged"
             )
-
-    def _round(
-        self, bodies: Mapping[bm.Role, Message], exchange: Exchange, rounds: list[Round]
-    ) -> Mapping[bm.Role, Message]:
-        """Exchange one round; it is noted before it is sent, and once more with its replies."""
-        sent = Encodings(bodies)
-        rounds.append(Round(sent, {}))
-        replies = exchange(bodies)
-        rounds[-1] = Round(sent, Encodings(replies))
-        return replies
 
     def _failed(self, error: errors.BlindmatchError) -> Undecided:
         match error:
@@ -321,7 +314,6 @@ class MatchingExchange(Struct, frozen=True):
 
 
 def _check_head(asked: pb.Envelope, step: str, reply: pb.Envelope) -> None:
-    """Raise `ProtocolError` unless `reply` is one to what was `asked`, but for its body."""
     if reply.epoch != asked.epoch:
         raise errors.EpochMismatchError(step, f"must be {asked.epoch}, not {reply.epoch}", "epoch")
     for field in ("design", "version", "role"):

@@ -161,7 +161,6 @@ class Enrolling:
         self.sent += 1
 
     def _parts(self, head: pb.EnrolmentHead, body: _Body, offset: int) -> Iterator[pb.EnrolPart]:
-        """The body from `offset` on, or all of it if there is no such place."""
         assert self._files is not None
         data = self._files.path(body.file).read_bytes()
         at = offset if offset <= len(data) else 0

@@ -340,7 +340,6 @@ class Messages:
         return self._told(self._sender.advance(rows), notice)
 
     def _told(self, ends: Sequence[Progress], notice: str = "") -> list[Ending]:
-        """How far messages came, and what stopped each, if something did."""
         return [(self._sent(one, notice), one.error) for one in ends]
 
     def _sent(self, progress: Progress, notice: str = "") -> Sent:

@@ -177,7 +177,6 @@ def stamp_of(message_id: bytes, accepted_at_ms: int, mac: bytes) -> Stamp | None
 
 
 def _check(some: Sequence[pb.Delivery]) -> None:
-    """Raise `MisbehavedError` if what is said of a message cannot be kept."""
     for delivery in some:
         if (
             max(delivery.sequence, delivery.accepted_at_ms) >= 1 << 63

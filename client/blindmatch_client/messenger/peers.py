@@ -209,12 +209,8 @@ def _guarded(
     disagreed: type[errors.MessengerError] = errors.PreKeyUnavailableError,
     otherwise: type[errors.MessengerError] = errors.NotAuthenticError,
 ) -> _T:
-    """`_run`, with the libraries' errors replaced.
-
-    Args:
-        disagreed: raised if X3DH refuses what the other party sent.
-        otherwise: raised if keys or ciphertext of the other party are not accepted.
-    """
+    """`_run`, raising `disagreed` if X3DH refuses what the other party sent, and `otherwise` if the other
+    party's keys or ciphertext are not accepted."""
     try:
         return _run(step)
     except doubleratchet.DuplicateMessageException:

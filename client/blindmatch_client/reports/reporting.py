@@ -394,19 +394,15 @@ class Cover(Struct):
         self.base.store.put(_LAST, number)
         if last is None:  # in the middle of a slot: the schedule begins with the next one
             return False
-        self._send()
-        return True
-
-    def _send(self) -> None:
-        """Hand the slot in under a random id."""
         prepared, self._next = self._next, None
-        slot = prepared[1] if prepared else cover(self.base.rng, self.schedule.size)
+        made = prepared[1] if prepared else cover(self.base.rng, self.schedule.size)
         slot_id = self.base.rng.take(16)
-        sealed = seal_slot(slot, slot_id, self.reporting.centre_key())
+        sealed = seal_slot(made, slot_id, self.reporting.centre_key())
         call = Call(bm.Party.CENTRE, SUBMIT, Purpose.COVER, None, True, SLOT_DEADLINE_S)
         received = self.reporting.hand_in(call, slot_id, sealed)
         if prepared:
-            self._received.append((prepared[0], slot.count, received))
+            self._received.append((prepared[0], made.count, received))
+        return True
 
     def _offset(self) -> int:
         """Milliseconds by which this device's slots are apart from others'."""
