@@ -41,7 +41,6 @@ def report_row(row: store.Row) -> wire.ReportRow:
 
 
 def _facts_in(kind: type[Message], row: store.Row) -> dict[str, Any]:
-    """The facts of a report that a message has fields for."""
     known = kind.DESCRIPTOR.fields_by_name
     return {name: one for name, one in asdict(row.facts).items() if name in known and one is not None}
 

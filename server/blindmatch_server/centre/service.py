@@ -160,7 +160,6 @@ class Centre(Redacted, Struct, dict=True, eq=False):
             return wire.Receipt(report_id=first.report_id, received_at_ms=received)
 
     async def _take_whole(self, report_id: bytes, sealed: bytes, account: str) -> None:
-        """Store a report that came in slots. Raises what `store.receive` raises."""
         await self._keep(report_id, _once(sealed), account)
 
     async def submit_voucher(self, requests: AsyncIterator[wire.Envelope], call: Call) -> wire.Receipt:

@@ -128,7 +128,6 @@ class _Examination(Struct):
         return check_reporter(self.report, self.submitter, deployed.design.info)
 
     def _category(self) -> Category | None:
-        """The category that the deployed design recognises, if it does."""
         relation = self.verifier.deployed.design.info.relation if self.verifier.deployed else None
         return relation if isinstance(relation, Category) else None
 

@@ -145,21 +145,18 @@ class HashList(AbstractContextManager["HashList"]):
         """Compare every section with its digest, and the ids with each other; `ListFileError` if one differs,
         or ids are out of order or unknown."""
         for name, section in self.footer.sections.items():
-            if self._digest(name) != section.digest:
+            state, content = hashlib.sha256(), self._section(name).reshape(-1).view(np.uint8)
+            for at in range(0, len(content), _WORK_BYTES):
+                self._check_whole()
+                state.update(content[at : at + _WORK_BYTES].data)
+                drop_pages(self._view)
+            if state.hexdigest() != section.digest:
                 raise ListFileError(f"{self.path.name}: section {name} was altered")
         ids = self.ids
         if len(ids) and not FIRST_ID <= ids[0] <= ids[-1] < self.footer.next_id:
             raise ListFileError(f"{self.path.name}: an id is outside of those given so far")
         if not (ids[1:] > ids[:-1]).all() or not np.isin(self.record_entries, ids).all():
             raise ListFileError(f"{self.path.name}: ids are out of order or unknown")
-
-    def _digest(self, name: str) -> str:
-        state, content = hashlib.sha256(), self._section(name).reshape(-1).view(np.uint8)
-        for at in range(0, len(content), _WORK_BYTES):
-            self._check_whole()
-            state.update(content[at : at + _WORK_BYTES].data)
-            drop_pages(self._view)
-        return state.hexdigest()
 
     def close(self) -> None:
         """Close the file; the map goes when the last view of it does."""

@@ -186,7 +186,11 @@ def build(
             records.add(block)
             rejects.write(name, block.rejects)
             read += block.read
-        _check_any(rejects, into.name, read)
+        if rejects.counts.total() >= read:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in rejects.counts.most_common())
+            rejects.publish()
+            said = f"all {read} records were rejected: {reasons}" if read else "there are no records"
+            raise ListError(f"nothing valid to import into {into.name}: {said}")
         made = replace(made, formats=tuple(provenance.formats), digests=tuple(provenance.digests))
         summary = assemble(records, into, rng, made, onto)
         return replace(summary, read=read, rejected=dict(rejects.counts), rejects=rejects.publish())
@@ -199,7 +203,6 @@ def _blocks(
     provenance: Provenance,
     progress: Progress,
 ) -> Iterator[tuple[str, Block]]:
-    """The blocks of the sources, one source after another, each checked at its end and closed."""
     total = sum(origin.stat().st_size for origin in origins if isinstance(origin, Path) and origin.is_file())
     done = 0
     for origin in origins:
@@ -211,15 +214,6 @@ def _blocks(
                 progress(done + source.offset, total)
             provenance.digests.append(source.finish())
             done += source.offset
-
-
-def _check_any(rejects: RejectFile, name: str, read: int) -> None:
-    if rejects.counts.total() < read:
-        return
-    reasons = ", ".join(f"{count} {reason}" for reason, count in rejects.counts.most_common())
-    rejects.publish()
-    said = f"all {read} records were rejected: {reasons}" if read else "there are no records"
-    raise ListError(f"nothing valid to import into {name}: {said}")
 
 
 _BATCH: Final = 1 << 16

@@ -26,15 +26,8 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 
 
 def group_rows(rows: Rows) -> tuple[Indices, Indices]:
-    """Number equal rows alike.
-
-    Args:
-        rows: uint8, shape (n, 32).
-
-    Returns:
-        The group of each row, int64 (n,), numbered from 0 on; and for each group the index of its first
-        row, int64 (number of groups,).
-    """
+    """The group of each row of `rows`, uint8 (n, 32): int64 (n,), numbered from 0, the same for equal rows;
+    and the index of each group's first row, int64 (number of groups,)."""
     words = np.ascontiguousarray(rows).view(np.uint64).reshape(-1, 4)
     order = np.argsort(words[:, 0])
     opens = np.ones(len(order), np.bool_)

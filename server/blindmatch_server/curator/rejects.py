@@ -132,14 +132,8 @@ _LOWER = re.compile(rb"[0-9a-f]*")
 
 
 def decode_hex(digits: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
-    """Hashes of hex digits.
-
-    Args:
-        digits: uint8, shape (n, 64), the ASCII digits of n hashes.
-
-    Returns:
-        The hashes, uint8 (n, 32), and which of them are acceptable, bool (n,); the others' rows mean nothing.
-    """
+    """Hashes, uint8 (n, 32), of ASCII hex `digits`, uint8 (n, 64), and which of them are acceptable, bool
+    (n,); the others' rows mean nothing."""
     nibbles = _NIBBLES[digits]
     hashes: Rows = np.bitwise_or(nibbles[:, 0::2] << 4, nibbles[:, 1::2] & 15, dtype=np.uint8)
     return hashes, np.asarray((nibbles.max(axis=1) < 16) & are_balanced(hashes))

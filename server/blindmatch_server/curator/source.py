@@ -55,9 +55,6 @@ class Source(AbstractContextManager["Source"]):
         self.size = self._state[1] if self._path else 0
         self._digest = hashlib.sha256()
         self.offset = 0
-        self.head = self._first()
-
-    def _first(self) -> bytes:
         head = self._fetch(PEEK_BYTES)
         for magic, says in _FOREIGN.items():
             if head.startswith(magic):
@@ -65,8 +62,7 @@ class Source(AbstractContextManager["Source"]):
                 raise FormatError(f"{self.name} {says}")
         if head.startswith(BYTE_ORDER_MARK):
             self.offset = len(BYTE_ORDER_MARK)
-        self._held = head[self.offset :]
-        return self._held
+        self.head = self._held = head[self.offset :]
 
     def _fetch(self, count: int) -> bytes:
         parts = []

@@ -208,7 +208,7 @@ def _renamed_before(folder: Path, build: Path, plan: Plan) -> bool:
 
 
 def _begin(build: Path, plan: Plan, fresh: bytes) -> tuple[Plan, bytes]:
-    """Make or take up the build's folder; plan and seed in force."""
+    """Make the build's folder, or take up an interrupted build's; the plan and the seed of it."""
     with storage(f"preparing {build.name}"):
         begun = Plan.read(build)
         if begun is not None and plan.continues(begun):

@@ -287,9 +287,8 @@ class Endpoint:
 
     async def _next(self, source: AsyncIterator[bytes], call: Call) -> Message | None:
         raw = await call.patience.wait(anext(source, None), self.path)
-        return None if raw is None else self._parse(raw, call)
-
-    def _parse(self, raw: bytes, call: Call) -> Message:
+        if raw is None:
+            return None
         call.bytes_in += len(raw)
         call.patience.moved(len(raw))
         try:

@@ -137,7 +137,6 @@ class TreeStore:
         return found
 
     def _full_roots(self, level: int, first: int, hashes: list[bytes]) -> list[bytes]:
-        """Roots of the tiles that `hashes` fill, which are the next level's."""
         rows = [*self._begun(level, *divmod(first, merkle.WIDTH)), *hashes]
         full = [
             rows[at : at + merkle.WIDTH]

@@ -289,7 +289,6 @@ def filing_of(
 
 
 def _png(content: tuple[int, int, bytes]) -> bytes:
-    """The picture's pixels as a file, without loss."""
     height, width, pixels = content
     out = BytesIO()
     Image.frombytes("RGB", (width, height), pixels).save(out, "PNG", compress_level=1)

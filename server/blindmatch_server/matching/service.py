@@ -181,7 +181,6 @@ class MatchingService(Redacted, Struct, dict=True, eq=False):
     async def _reply(
         self, epoch: OpenEpoch, role: Role, head: wire.Envelope, body: bytes, call: Call
     ) -> bytes:
-        """The answer of a role that is played here, or of the one that the body is forwarded to."""
         if self.forwarder is not None and role not in epoch.roles:
             ask = partial(self.forwarder.ask, head, body, epoch.slot_seconds)
             return await self._counted(epoch.carried.get(role), call.account, ask)

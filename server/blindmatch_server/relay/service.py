@@ -146,7 +146,6 @@ class Relay(Redacted, Struct, dict=True, eq=False):
         return handed
 
     def _stamp(self, of: store.Handed) -> bytes:
-        """On the commitment of a message; empty without a key."""
         about = Stamped(of.commitment, of.sender, of.recipient, of.message_id, of.accepted_at_ms)
         return b"" if self.config.stamp_key is None else about.mac(self.config.stamp_key)
 

@@ -345,7 +345,6 @@ def _deleted(connection: Connection, where: str, values: tuple[object, ...]) -> 
 
 
 def _release(connection: Connection, gone: Sequence[tuple[str, str, int]]) -> None:
-    """Take deleted messages out of the counts of what waits."""
     sums: dict[tuple[str, str], tuple[int, int]] = {}
     for recipient, sender, size in gone:
         messages, total = sums.get((recipient, sender), (0, 0))

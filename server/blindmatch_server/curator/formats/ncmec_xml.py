@@ -98,7 +98,10 @@ class _Records:
             _named("pdq"): self._end_pdq,
             _named("image"): self._end_image,
             _named("deletedImage"): self._end_deleted,
-            **dict.fromkeys(map(_named, ("video", "deletedVideo")), self._end_video),
+            **dict.fromkeys(
+                map(_named, ("video", "deletedVideo")),
+                lambda: self.gathering.reject(self._leave()[0], Reason.VIDEO),
+            ),
         }
 
     def flush(self) -> Block:
@@ -224,9 +227,6 @@ class _Records:
             self.gathering.reject(place, fault)
         else:
             self.gathering.remove(place, self._time or 0, self._identity())
-
-    def _end_video(self) -> None:
-        self.gathering.reject(self._leave()[0], Reason.VIDEO)
 
     def _leave(self) -> tuple[Place, list[str]]:
         assert self._place is not None
