@@ -336,7 +336,6 @@ def _most(encoding: Encoding) -> int:
 
 @cache
 def _steps(kind: type[Message]) -> _Steps:
-    """A message's tag, and how each of its fields is written and read."""
     fields = layout(kind)
     writes = tuple((name, encoding.write) for name, encoding in fields)
     return kind.TAG.to_bytes(1, "big"), writes, tuple((name, encoding.read) for name, encoding in fields)

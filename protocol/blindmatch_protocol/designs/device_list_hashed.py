@@ -84,7 +84,10 @@ class DeviceListHashed(OnDevice[Setup]):
         """See `Design.publish`. Takes 32 bytes of `rng`, the salt."""
         parts, done, salt = [np.zeros((0, DIGEST_BYTES + RECORD_BYTES), np.uint8)], 0, rng.take(SALT_BYTES)
         for batch in entries.batches(BATCH):
-            parts.append(_rows(batch, parameters.epoch, salt))
+            salted = [salt + own for own in cut(batch.hashes)]
+            digests = expand(DIGEST_TAG, parameters.epoch, salted, DIGEST_BYTES)
+            keys = expand(KEY_TAG, parameters.epoch, salted, labels.LABEL_KEY_BYTES)
+            parts.append(np.concatenate([digests, labels.seal(keys, batch, parameters.epoch)], axis=1))
             done += len(batch)
             progress(done, len(entries))
         rows = np.concatenate(parts)
@@ -120,14 +123,6 @@ class DeviceListHashed(OnDevice[Setup]):
             return None
         label = labels.unseal(key, records[at].tobytes(), setup.epoch)
         return label if label is not None and label.entry_hash == own else None
-
-
-def _rows(batch: bm.EntryBatch, epoch: int, salt: bytes) -> bm.Rows:
-    """Digest and record of each entry, uint8 (n, 120)."""
-    salted = [salt + own for own in cut(batch.hashes)]
-    keys = expand(KEY_TAG, epoch, salted, labels.LABEL_KEY_BYTES)
-    records = labels.seal(keys, batch, epoch)
-    return np.concatenate([expand(DIGEST_TAG, epoch, salted, DIGEST_BYTES), records], axis=1)
 
 
 def _words(digests: bm.Rows) -> npt.NDArray[np.bytes_]:

@@ -87,7 +87,12 @@ def thumbnail(data: bytes, by: Callable[[pdq.Rows, int, int], T]) -> T:
 
 def _drawn(data: bytes, take: Callable[[ImageFile, int], T]) -> tuple[container.Container, T]:
     """The container, and what `take` makes of the loaded picture and its orientation."""
-    found = _admit(data)
+    if not data:
+        raise PictureError("picture: must not be empty")
+    if len(data) > MOST_BYTES:
+        raise PictureError(f"picture: must have at most {MOST_BYTES} bytes")
+    found = container.read(data)
+    _check_size(found.format, found.width, found.height)
     try:
         with _plugin(found.format)(BytesIO(found.data)) as image:
             _check_size(found.format, *image.size)
@@ -104,17 +109,6 @@ def _drawn(data: bytes, take: Callable[[ImageFile, int], T]) -> tuple[container.
         # plug-ins answer hostile bytes with OSError, SyntaxError, struct.error, ValueError and more; their
         # texts quote the bytes, so neither type nor text is passed on
         raise PictureError(f"picture/{found.format}: truncated or not decodable") from None
-
-
-def _admit(data: bytes) -> container.Container:
-    """The container, if the file may be decoded."""
-    if not data:
-        raise PictureError("picture: must not be empty")
-    if len(data) > MOST_BYTES:
-        raise PictureError(f"picture: must have at most {MOST_BYTES} bytes")
-    found = container.read(data)
-    _check_size(found.format, found.width, found.height)
-    return found
 
 
 @cache

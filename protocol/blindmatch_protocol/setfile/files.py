@@ -114,7 +114,15 @@ class SetFile:
         self._checked: set[tuple[int, int]] = set()
         try:
             self._open()
-            self._expect(design, design_version, epoch)
+            mine = self.identity
+            if mine.design != design:
+                raise SetFileError(f"for design {mine.design}, not {design}")
+            if mine.design_version != design_version:
+                raise SetFileError(
+                    f"for version {mine.design_version} of design {design}, not version {design_version}"
+                )
+            if epoch is not None and mine.epoch != epoch:
+                raise SetFileError(f"for epoch {mine.epoch}, not epoch {epoch}")
         except SetFileError as error:
             self._refuse(str(error), error)
 
@@ -166,17 +174,6 @@ class SetFile:
         self.identity = replace(identity, parameters=layout.unpack_parameters(tables[:table_at]))
         self.entries, self.digest = trailer.entries, trailer.digest
         self.sections = {(section.kind, section.index): section for section in sections}
-
-    def _expect(self, design: str, design_version: int, epoch: int | None) -> None:
-        mine = self.identity
-        if mine.design != design:
-            raise SetFileError(f"for design {mine.design}, not {design}")
-        if mine.design_version != design_version:
-            raise SetFileError(
-                f"for version {mine.design_version} of design {design}, not version {design_version}"
-            )
-        if epoch is not None and mine.epoch != epoch:
-            raise SetFileError(f"for epoch {mine.epoch}, not epoch {epoch}")
 
     def _refuse(self, reason: str, cause: Exception | None = None) -> NoReturn:
         raise SetFileError(f"{self._name}: {reason}") from cause

@@ -123,7 +123,6 @@ def _decompressed(body: bytes) -> bytes:
 
 
 def _exported(name: str, result: Any, *arguments: Any) -> Any:
-    """A function of the binding's library; None if it has none."""
     found = getattr(ctypes.CDLL(sealapi.__file__), name, None)
     if found is not None:
         found.argtypes, found.restype = arguments, result

@@ -237,16 +237,11 @@ class _Code:
         if errors == 0 and shifts == 0:
             return np.ones(1, np.uint64)  # exactly t shares: there is nothing to compare them with
         shifts = min(shifts, -(-(errors + _SPARE_ROWS) // self._values.shape[1]))
-        syndromes = [self._syndrome(at) for at in range(shifts + errors)]
-        rows = [np.stack(syndromes[m : m + errors + 1], axis=1) for m in range(shifts)]
-        return _least_kernel(np.concatenate(rows)) if rows else None
-
-    def _syndrome(self, number: int) -> Numbers:
-        """The syndrome of this number in every coordinate."""
-        while len(self._syndromes) <= number:
+        while len(self._syndromes) < shifts + errors:
             self._syndromes.append(_sum(_times(self._next[:, None], self._values)))
             self._next = _times(self._next, self._places)
-        return self._syndromes[number]
+        rows = [np.stack(self._syndromes[m : m + errors + 1], axis=1) for m in range(shifts)]
+        return _least_kernel(np.concatenate(rows)) if rows else None
 
 
 def _least_kernel(rows: Numbers) -> Numbers | None:
@@ -290,7 +285,6 @@ def _evaluated(coefficients: Numbers, places: Numbers) -> Numbers:
 
 
 def _sum(values: Numbers) -> Numbers:
-    """Sums over the first axis."""
     high, low = (values >> np.uint64(32)).sum(axis=0), (values & _LOW).sum(axis=0)
     return _reduced(_times(_reduced(high), np.uint64(1 << 32)) + _reduced(low))
 

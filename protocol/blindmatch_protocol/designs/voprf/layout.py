@@ -137,13 +137,8 @@ ANY_TWO: Final = KeyLayout((_A, _B, _C), 2)
 
 
 def declared(whole: Info, layout: KeyLayout, name: str, words: str) -> Info:
-    """The declaration of `whole` with its key in shares: option 2c.
-
-    Args:
-        whole: the design with one holder of the key.
-        layout: the roles, each at a party of its name.
-        words: what the device is told, for the summary.
-    """
+    """The declaration of `whole` with its key in shares, option 2c: called `name`, each role at a party of
+    its own name; `words` say in the summary what the device is told."""
     everyone = layout.needed == len(layout.roles)
     enough = "all" if everyone else f"any {layout.needed}"
     return replace(
