@@ -14,7 +14,7 @@ from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
 from blindmatch_simulations.cli.commands import Commands, Found
 from blindmatch_simulations.cli.console import ERR, complain, table
-from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack, Pair
+from blindmatch_simulations.evaluation.attacks.arena import Arena, Attack
 from blindmatch_simulations.evaluation.attacks.run import (
     Ran,
     by_actor,
@@ -76,7 +76,12 @@ def run(
     if not chosen:
         lacks = "; ".join(f"{one.design.info.name}: {one.unplayed}" for one in unplayed)
         raise DesignError(f"{name} is not played against {lacks}")
-    results = _results(chosen, weakened)
+    results = []
+    with phases(ERR) as begin:
+        phase = PhaseTimes(begin)
+        for one in chosen:
+            with phase(f"{one.attack.name}, {one.design.info.name}") as progress:
+                results.append(run_attack(one.attack, Arena(one.design, progress=progress), weakened))
     rows = [(r.attack.name, r.design, r.figure.words(), _verdict(r), r.budget.words()) for r in results]
     made = table("Attacks (their claims: blindmatch attack list)", COLUMNS, rows, whole=COLUMNS[:2])
     written = results_of(results, weakened, unplayed)
@@ -90,16 +95,6 @@ def run(
 def _said(attack: Attack) -> str:
     needs = "".join(f"\nneeds {one.words}" for one in attack.needs)
     return f"{attack.claim}\nby a {attack.means.words()}; {attack.budget}{needs}"
-
-
-def _results(chosen: Sequence[Pair], weakened: bool) -> list[Ran]:
-    results = []
-    with phases(ERR) as begin:
-        phase = PhaseTimes(begin)
-        for one in chosen:
-            with phase(f"{one.attack.name}, {one.design.info.name}") as progress:
-                results.append(run_attack(one.attack, Arena(one.design, progress=progress), weakened))
-    return results
 
 
 def _judged(results: Sequence[Ran], weakened: bool) -> int:

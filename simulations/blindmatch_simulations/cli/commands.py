@@ -98,24 +98,21 @@ def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
             given["deployment"] = Deployment.open(home_from(given.pop("home")))
         made = function(**given)
-        if answers:
-            _show(made, json_path)
+        if not answers:
+            return
+        for one in made.shown:
+            if isinstance(one, Table):
+                people().print(one)
+            else:
+                say(one, people())
+        write_json(made.result, json_path)
+        if made.error is not None:
+            raise made.error
+        if made.code:
+            raise typer.Exit(made.code)
 
     kind = Parameter.KEYWORD_ONLY
     takes |= {name: Parameter(name, kind, default=None, annotation=one) for name, one in added.items()}
     command.__signature__ = declared.replace(parameters=list(takes.values()))  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in takes.values()}
     return command
-
-
-def _show(made: Found, json_path: Path | None) -> None:
-    for one in made.shown:
-        if isinstance(one, Table):
-            people().print(one)
-        else:
-            say(one, people())
-    write_json(made.result, json_path)
-    if made.error is not None:
-        raise made.error
-    if made.code:
-        raise typer.Exit(made.code)

@@ -159,17 +159,6 @@ def _shown(made: Scan) -> Iterator[Table | str]:
         f"{several(pairs, 'pair')}, {same:,} of them the same picture edited, set apart; "
         f"{several(of.items, 'item')} against {several(of.listed, 'listed picture')}"
     )
-    yield from _bounds(made)
-    if made.tail.value is not None:
-        yield (
-            f"share of pairs within 31 bits, by a model: 10^{made.tail.value:.1f}, 10^{made.tail.low:.1f} to "
-            f"10^{made.tail.high:.1f}; {made.tail.why}"
-        )
-    else:
-        yield f"no model of the tail: {made.tail.why}"
-
-
-def _bounds(made: Scan) -> Iterator[Table | str]:
     ends = [made.bounds[distance] for distance in DISTANCES]
     rows = [(one.distance, *_cells(one.item), *_cells(one.pair)) for one in ends]
     yield table("false matches by distance, 95 % intervals over pictures", COLUMNS, rows)
@@ -178,6 +167,13 @@ def _bounds(made: Scan) -> Iterator[Table | str]:
         f"with none set apart, within {MATCH_DISTANCE} bits: items {_words(all_.item_all)}, "
         f"pairs {_words(all_.pair_all)}"
     )
+    if made.tail.value is not None:
+        yield (
+            f"share of pairs within 31 bits, by a model: 10^{made.tail.value:.1f}, 10^{made.tail.low:.1f} to "
+            f"10^{made.tail.high:.1f}; {made.tail.why}"
+        )
+    else:
+        yield f"no model of the tail: {made.tail.why}"
 
 
 def _words(figure: Figure) -> str:

@@ -27,7 +27,6 @@ from blindmatch_simulations.cli.certs import FrankingOption
 from blindmatch_simulations.cli.commands import Found, people
 from blindmatch_simulations.cli.console import DesignOption, table
 from blindmatch_simulations.testbed.audit import Undeclared
-from blindmatch_simulations.testbed.audit.counterpart import Comparison
 from blindmatch_simulations.testbed.demo.run import (
     DemoRun,
     failures,
@@ -202,21 +201,17 @@ def _counts(rows: list[dict[str, Any]]) -> tuple[object, ...]:
 
 def compared(run: DemoRun) -> dict[str, Any]:
     """By party: sessions with it, how many could be compared, with how many pictures, and why not all."""
-    every = [one for audit in run.audits.values() for one in audit.comparisons]
-    return {
-        party.server: _compared([one for one in every if one.party == party])
-        for party in dict.fromkeys(one.party for one in every)
-    }
-
-
-def _compared(sessions: list[Comparison]) -> dict[str, Any]:
-    good = [one.decoys for one in sessions if one.comparable]
-    return {
-        "sessions": len(sessions),
-        "compared": len(good),
-        "least_pictures": min(good, default=0),
-        "reasons": sorted({one.reason for one in sessions if one.reason}),
-    }
+    every, rows = [one for audit in run.audits.values() for one in audit.comparisons], {}
+    for party in dict.fromkeys(one.party for one in every):
+        sessions = [one for one in every if one.party == party]
+        good = [one.decoys for one in sessions if one.comparable]
+        rows[party.server] = {
+            "sessions": len(sessions),
+            "compared": len(good),
+            "least_pictures": min(good, default=0),
+            "reasons": sorted({one.reason for one in sessions if one.reason}),
+        }
+    return rows
 
 
 def undeclared_words(run: DemoRun) -> str:

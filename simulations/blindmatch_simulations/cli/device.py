@@ -212,7 +212,9 @@ def send(
     """
     if not text and not picture:
         raise typer.BadParameter("give --text, --picture or both")
-    group = _recipients(name, to)
+    group = [Identity(Kind.DEVICE, one.strip()).name for one in dict.fromkeys(to.split(","))]
+    if name in group:
+        raise DeviceError(f"{name} cannot send to itself; give the name of another device")
     with opened(deployment, name) as device:
         if picture:
             sent = _send_pictures(device, group, picture, text)
@@ -305,15 +307,6 @@ def _round(device: Device, counts: dict[str, int]) -> None:
     except ServiceError:
         counts["troubles"] += 1
     time.sleep(_ROUND_SECONDS - (time.monotonic() - begun) % _ROUND_SECONDS)
-
-
-def _recipients(name: str, to: str) -> list[str]:
-    """Each of them once; `AuthorityError` if one breaks the rule for names, `DeviceError` if one is the
-    sender."""
-    group = [Identity(Kind.DEVICE, one.strip()).name for one in dict.fromkeys(to.split(","))]
-    if name in group:
-        raise DeviceError(f"{name} cannot send to itself; give the name of another device")
-    return group
 
 
 def _send_pictures(device: Device, group: list[str], paths: list[Path], text: str) -> list[Sent]:
