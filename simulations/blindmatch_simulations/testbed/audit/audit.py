@@ -84,8 +84,10 @@ def check_opened(design: AnyDesign, epoch: int, evidence: Evidence) -> Iterator[
         except ProtocolError as error:
             yield _finding(sealed, sealed.item, f"not a report as the centre takes it: {error}")
             continue
-        item = _item_of(report, sealed, evidence.files)
+        item = sealed.item
         if item is None:
+            item = next((number for number, data in evidence.files.items() if data == report.picture), None)
+        if item is None or item not in evidence.files:
             yield _finding(sealed, None, "a report bears no picture that was sent")
             continue
         declared = (report.design, report.version, report.epoch)
@@ -177,12 +179,6 @@ def _submitted(record: EgressRecord) -> tuple[bytes, bytes]:
     except DecodeError:
         return b"", b""
     return parts[0].report_id if parts else b"", b"".join(part.part.data for part in parts)
-
-
-def _item_of(report: Report, sealed: _Sealed, files: Mapping[int, bytes]) -> int | None:
-    if sealed.item is not None:
-        return sealed.item if sealed.item in files else None
-    return next((number for number, data in files.items() if data == report.picture), None)
 
 
 def _opens_what_left(report: Report, item: int, records: Sequence[EgressRecord]) -> bool:
@@ -324,7 +320,8 @@ def audit_sessions(
     finder, findings, comparisons = DecoyFinder(counterpart, pool), list[Finding](), list[Comparison]()
     for number, (item, ran, binding) in sessions.items():
         if compared is None or number in compared:
-            trace = _trace(number, ran, binding)
+            rounds, before = tuple(map(_round, ran.rounds)), ran.state_before.encode()
+            trace = SessionTrace(number, before, ran.tape, rounds, ran.outcome, binding)
             found, of_it = explain(finder, trace, item)
             findings += [*replay(counterpart, trace, item), *found]
             comparisons += of_it
@@ -348,11 +345,6 @@ def _seen(counterpart: Counterpart, party: Party, ran: Ran) -> list[bytes]:
     bodies = [counterpart.read(party, to, body) for to, body in ran.bodies() if to in seen]
     carried = carried_by(design, {party})
     return bodies + [asked.reply.encode() for asked in ran.asked if asked.role in carried]
-
-
-def _trace(number: int, ran: Ran, binding: Binding) -> SessionTrace:
-    rounds = tuple(map(_round, ran.rounds))
-    return SessionTrace(number, ran.state_before.encode(), ran.tape, rounds, ran.outcome, binding)
 
 
 def _round(asked: Sequence[Asked]) -> Round:

@@ -63,7 +63,12 @@ def check_messages(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
                 continue
             if request.clear:
                 yield found(record, "a message in the clear", len(request.clear))
-            yield from _check_sealed(record, envelope, numbers[request.recipient])
+            size, header = len(envelope.ciphertext), envelope.header
+            if size <= MESSAGE_OVERHEAD or (size - MESSAGE_OVERHEAD) % TEXT_BLOCK:
+                yield found(record, "a ciphertext of a length no padded message has", size)
+            most = numbers[request.recipient]
+            if header.number >= max(1, most) or header.previous_chain_length > most:
+                yield found(record, "a ratchet header counts messages that were not sealed", 8)
             yield from _check_committed(evidence, record, request, envelope, sealed)
 
 
@@ -75,15 +80,6 @@ def _check_clear(design: AnyDesign, evidence: Evidence) -> Iterator[Finding]:
         if request.sealed or request.clear != composed:
             size = len(request.sealed) + len(request.clear)
             yield found(record, "a message that was not composed under this id for this recipient", size)
-
-
-def _check_sealed(record: EgressRecord, sealed: SealedMessage, most: int) -> Iterator[Finding]:
-    """The length is that of a padded text, and the header counts no more messages than were sealed."""
-    length = len(sealed.ciphertext) - MESSAGE_OVERHEAD
-    if length <= 0 or length % TEXT_BLOCK:
-        yield found(record, "a ciphertext of a length no padded message has", len(sealed.ciphertext))
-    if sealed.header.number >= max(1, most) or sealed.header.previous_chain_length > most:
-        yield found(record, "a ratchet header counts messages that were not sealed", 8)
 
 
 def _check_committed(
@@ -246,7 +242,8 @@ def _subject(record: EgressRecord) -> Hashable:
 
 def _limits(evidence: Evidence) -> Mapping[Key, int]:
     """How often what is counted by method alone may be sent, and bundles of one account fetched."""
-    told, seconds = evidence.told, _seconds(evidence.records)
+    told, times = evidence.told, [record.at_ms for record in evidence.records]
+    seconds = (max(times) - min(times)) // 1000 if times else 0
     refused = sum(
         record.failed
         for record in evidence.records
@@ -280,11 +277,6 @@ def _started(records: Iterable[EgressRecord]) -> dict[str, set[bytes]]:
         if sealed.initial:
             started.setdefault(request.recipient, set()).add(sealed.session)
     return started
-
-
-def _seconds(records: Sequence[EgressRecord]) -> int:
-    times = [record.at_ms for record in records]
-    return (max(times) - min(times)) // 1000 if times else 0
 
 
 def _check_order(records: Iterable[EgressRecord]) -> Iterator[Finding]:

@@ -198,7 +198,9 @@ def check_reports(
     for record in records:
         name = name_of(record)
         if record.purpose is Purpose.COVER:
-            yield from _check_slot(record)
+            parts = [pb.SubmitPart.FromString(raw).part for raw in record.requests]
+            if record.item is not None or [len(part.data) in SLOT_SIZES for part in parts] != [True]:
+                yield found(record, "a slot of a cover schedule has one size", record.request_bytes)
         elif name == "Submit" and (record.item is None or not confirmed.get(record.item, False)):
             yield found(record, "a report without a confirmed match", record.request_bytes)
         if name == "SubmitVoucher":
@@ -215,13 +217,6 @@ def check_refused(evidence: Evidence, confirmed: Mapping[int, bool]) -> Iterator
     for record in evidence.records:
         if record.purpose is Purpose.MESSAGE and record.item is not None and confirmed.get(record.item):
             yield found(record, "a message that is refused", record.request_bytes)
-
-
-def _check_slot(record: EgressRecord) -> Iterator[Finding]:
-    """A slot of a cover schedule is one part of a size class, whatever is in it; nothing names a picture."""
-    parts = [pb.SubmitPart.FromString(raw).part for raw in record.requests]
-    if record.item is not None or [len(part.data) in SLOT_SIZES for part in parts] != [True]:
-        yield found(record, "a slot of a cover schedule has one size", record.request_bytes)
 
 
 def check_arrivals(

@@ -137,7 +137,8 @@ def explain(finder: DecoyFinder, trace: SessionTrace, item: Item) -> tuple[list[
             again = (run(item, 1 if deep <= 1 else rounds) for _ in range(FRESH_TAPES))
             findings += _compare(counterpart, party, trace.item, actual, again, others)
         except BlindmatchError as error:
-            findings.append(Finding(party, trace.item, f"cannot be run again: {error}", _size(actual)))
+            size = sum(len(body) for one in actual for body in one.values())
+            findings.append(Finding(party, trace.item, f"cannot be run again: {error}", size))
     return findings, comparisons
 
 
@@ -155,7 +156,8 @@ def _compare(
         for role in seen_by(counterpart.design, party):
 
             def read(bodies: Bodies, at: int = at, role: Role = role) -> bytes:
-                return counterpart.read(party, role, _body(bodies, at, role))
+                body = bodies[at].get(role, b"") if at < len(bodies) else b""
+                return counterpart.read(party, role, body)
 
             mine, theirs = read(actual), list(map(read, others))
             gap = max((abs(len(mine) - len(body)) for body in theirs), default=0)
@@ -182,14 +184,6 @@ def _unexplained(mine: bytes, again: Sequence[bytes], theirs: Sequence[bytes]) -
     for body in same_length:
         differs |= np.frombuffer(body, np.uint8) != base
     return int(np.count_nonzero(stays & differs))
-
-
-def _body(bodies: Bodies, at: int, role: Role) -> bytes:
-    return bodies[at].get(role, b"") if at < len(bodies) else b""
-
-
-def _size(bodies: Bodies) -> int:
-    return sum(len(body) for one in bodies for body in one.values())
 
 
 def confirmed(counterpart: Counterpart, trace: SessionTrace, item: Item) -> bool:

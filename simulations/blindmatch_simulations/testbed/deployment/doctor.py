@@ -171,7 +171,12 @@ class _Asked(Redacted, Struct, frozen=True):
                 if self.party in set(parties_of(design)) - {Party.PROVIDER, Party.CENTRE}:
                     yield self._epoch(channel, design, epoch)
         except grpc.RpcError as error:
-            yield self._refused(error)
+            what = f"{self.address} is open, but the call failed ({error.code().name})"
+            remedy = (
+                f"see its log; is it the {self.name} of this deployment, "
+                "with a certificate that has not run out?"
+            )
+            yield Finding(self.name, Status.UNREACHABLE, what, remedy)
 
     def _is_open(self) -> bool:
         host, _, port = self.address.rpartition(":")
@@ -201,14 +206,6 @@ class _Asked(Redacted, Struct, frozen=True):
         if epoch is None:
             return Finding(check, Status.NOT_MEASURED, f"it serves {told.epoch}; no epoch is published here")
         return _compared(check, told, epoch)
-
-    def _refused(self, error: grpc.RpcError) -> Finding:
-        status = error.code().name
-        what = f"{self.address} is open, but the call failed ({status})"
-        remedy = (
-            f"see its log; is it the {self.name} of this deployment, with a certificate that has not run out?"
-        )
-        return Finding(self.name, Status.UNREACHABLE, what, remedy)
 
 
 def _compared(check: str, told: pb.Description, epoch: Publication) -> Finding:

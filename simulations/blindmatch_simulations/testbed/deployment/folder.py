@@ -60,7 +60,15 @@ class Deployment(Struct, frozen=True):
     ) -> Deployment:
         """Make a new one; parties that `operators` does not name are their own operators."""
         deployment = cls(home)
-        _make_folder(home)
+        if (home / MARKER).exists():
+            raise DeploymentError(f"{home} is a deployment already; remove it or choose another --home")
+        try:
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            empty = not any(home.iterdir())
+        except OSError as error:
+            raise DeploymentError(f"{home}: cannot be made: {error.strerror}") from error
+        if not empty:
+            raise DeploymentError(f"{home} must be a new or an empty folder; choose another --home")
         authority = Authority.create(now)
         authority.write(deployment.authority)
         replace_file(deployment.revoked, RevocationList().signed(authority, now))
@@ -235,19 +243,6 @@ class Deployment(Struct, frozen=True):
         noted = addresses.read(self.home / ADDRESSES)
         given = {party: Endpoint(address) for party, address in noted.items()}
         return Directory(given, {party: self.port_file(party) for party in self.parties()})
-
-
-def _make_folder(home: Path) -> None:
-    """Make `home`, or take an empty folder that is there."""
-    if (home / MARKER).exists():
-        raise DeploymentError(f"{home} is a deployment already; remove it or choose another --home")
-    try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        empty = not any(home.iterdir())
-    except OSError as error:
-        raise DeploymentError(f"{home}: cannot be made: {error.strerror}") from error
-    if not empty:
-        raise DeploymentError(f"{home} must be a new or an empty folder; choose another --home")
 
 
 def home_from(option: Path | None) -> Path:

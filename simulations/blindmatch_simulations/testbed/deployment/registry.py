@@ -187,10 +187,14 @@ def load_design(reference: str) -> AnyDesign:
         return mine
     if reference.startswith(CARRIED):
         return _carried(reference)
-    path, _, attribute = reference.rpartition(":")
     if is_path(reference):
-        design = _from_file(Path(path), attribute)
-        _REFERENCES[design] = f"{Path(path).resolve()}:{attribute}"
+        path, attribute = path_of(reference), reference.rpartition(":")[2]
+        check_file(path)
+        module = module_of(path.resolve())
+        if not hasattr(module, attribute):
+            raise RegistryError(f"{path} has no {attribute}; name the Design object after the colon")
+        design = _checked(getattr(module, attribute), f"{path}:{attribute}")
+        _REFERENCES[design] = f"{path.resolve()}:{attribute}"
         return design
     designs = all_designs()
     if reference not in designs:
@@ -261,14 +265,6 @@ def _entry_points() -> Iterator[Registered]:
 def check_file(path: Path) -> None:
     if not path.is_file():
         raise RegistryError(f"{path}: no such file") from FileNotFoundError(path)
-
-
-def _from_file(path: Path, attribute: str) -> AnyDesign:
-    check_file(path)
-    module = module_of(path.resolve())
-    if not hasattr(module, attribute):
-        raise RegistryError(f"{path} has no {attribute}; name the Design object after the colon")
-    return _checked(getattr(module, attribute), f"{path}:{attribute}")
 
 
 def module_of(path: Path) -> ModuleType:
