@@ -209,11 +209,8 @@ class Device(Messages):
         self._matcher.forgive(of)
 
     def reset_session(self, peer: str) -> bool:
-        """End all sessions with `peer`; the next message starts one. Whether there was any.
-
-        What waits for the relay is sealed again for the new one. What is under way to here in the ended ones
-        can no longer be opened, and is shown as a problem.
-        """
+        """End all sessions with `peer`; the next message starts one. Whether there was any. What waits for
+        the relay is sealed again; what is under way to here in the ended ones is shown as a problem."""
         with self._keeper.saving() as account:
             had = account.has_session(peer)
             account.reset_sessions(peer)
@@ -228,12 +225,7 @@ class Device(Messages):
         self, wait_ms: int = 0, on_complete: Callable[[int], None] = lambda count: None
     ) -> list[Received]:
         """Messages that came; acknowledged once they are saved. Stops after 30 s if the stream never pauses;
-        `ServiceError` if the relay cannot be reached.
-
-        Args:
-            wait_ms: wait for more so long after the last one.
-            on_complete: told, while they come, of every so many more that are saved with what they bear.
-        """
+        arguments and errors as of `Receiver.receive`."""
         try:
             received = self._receiver.receive(wait_ms, on_complete)
             self._recovery.ask(self._receiver.unopened())

@@ -59,11 +59,9 @@ _LATE: Final = bm.Fact(
 
 
 def failure_facts(mode: FailureMode, info: bm.Info) -> Mapping[bm.Party, tuple[bm.Fact, ...]]:
-    """What a mode discloses beyond the design and the messenger once a failure happens: to whoever devices of
-    the design `info` ask, and to the provider.
-
-    In every mode a device that stops between handing a message over and looking at the outcome asks again.
-    """
+    """What a mode discloses beyond the design and the messenger once a failure happens: to whomever devices
+    of the design `info` ask, and to the provider. In every mode a device that stops between handing a message
+    over and looking at the outcome asks again."""
     if not info.callees:
         return {}
     asked = (_RETRIED, _LATE) if mode is FailureMode.SEND_AND_MATCH_LATER else (_RETRIED,)

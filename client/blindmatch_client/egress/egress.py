@@ -52,10 +52,8 @@ class Credentials(Redacted, Struct, frozen=True):
 
 
 class Endpoint(Struct, frozen=True):
-    """Where a party's server listens, and the name its certificate bears (None: the usual one).
-
-    Without an address it is known not to run.
-    """
+    """Where a party's server listens (empty: it is known not to run), and the name its certificate bears
+    (None: the usual one)."""
 
     address: str
     name: str | None = None
@@ -178,10 +176,8 @@ class Call(Struct, Generic[Q, P], frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """How often an idempotent call is made, and how long is waited in between.
-
-    The waits double from `first_wait_s` on; they do not depend on what is sent.
-    """
+    """How often an idempotent call is made; the waits between double from `first_wait_s`, whatever is
+    sent."""
 
     attempts: int = 3
     first_wait_s: float = 0.2

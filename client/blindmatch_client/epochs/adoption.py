@@ -122,10 +122,7 @@ class AdoptionRecord:
         self._store.run("UPDATE adopted SET examined = 1 WHERE (design, epoch) = (?, ?)", self._design, epoch)
 
     def keep(self, found: trusted.Evidence) -> None:
-        """Keep evidence for good; once, however often it is seen.
-
-        Past `MOST_ROWS` of its kind it is dropped, unless its kind is always kept.
-        """
+        """Keep evidence for good, once; past `MOST_ROWS` of its kind it is dropped, unless always kept."""
         count = "SELECT count(*) FROM evidence WHERE (design, kind) = (?, ?)"
         (held,) = self._store.one(count, self._design, str(found.kind)) or (0,)
         if found.kind not in trusted.ALWAYS_KEPT and held >= MOST_ROWS:

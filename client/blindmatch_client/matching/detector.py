@@ -108,13 +108,9 @@ def is_confirmed(relation: bm.Relation, item: bm.Item, found: bm.Match | bm.Flag
 
 
 class Detector(Redacted, Struct, dict=True, eq=False):
-    """Matches pictures with `design` against one epoch's set-up; `ProtocolError` if the kept state is not one
-    of the design.
-
-    Args:
-        keeper: of the device state; a new account is enrolled if it is empty.
-        confirm: what becomes of a match, but for one that a set of filters alone says; it stands, or is none.
-    """
+    """Matches pictures with `design` against one epoch's set-up; `ProtocolError` if the device state that
+    `keeper` has is not one of the design; if it has none, a new account is enrolled. `confirm` says whether a
+    match stands, unless a set of filters alone says it."""
 
     design: bm.AnyDesign
     setup: Any

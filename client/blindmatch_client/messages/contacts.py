@@ -43,12 +43,8 @@ DIGITS: Final = 60
 
 
 def safety_number(mine: bytes, my_key: bytes, theirs: bytes, their_key: bytes) -> str:
-    """The number of two accounts, 60 digits; the same whichever is `mine`.
-
-    Args:
-        mine, theirs: the accounts' names, framed (`framed` of account.py).
-        my_key, their_key: their identity keys, Curve25519, 32 bytes.
-    """
+    """The number of two accounts, 60 digits, the same whichever is `mine`: of their names, framed as in
+    account.py, and identity keys, Curve25519, 32 bytes."""
     return "".join(sorted(half(TAG + name + key, key) for name, key in ((mine, my_key), (theirs, their_key))))
 
 
@@ -87,12 +83,8 @@ class Contact(Struct, frozen=True):
 
 
 class Contacts:
-    """The keys of one account's peers.
-
-    Args:
-        configured: identity keys that came with the configuration, by account; they are pinned now.
-        requeue: queues again what is sealed for a peer, with the account in one transaction.
-    """
+    """The keys of one account's peers, of which `configured` ones, by account, are pinned now; `requeue`
+    queues again what is sealed for a peer, with the account in one transaction."""
 
     def __init__(
         self,

@@ -133,14 +133,9 @@ class Receiver(Struct, frozen=True):
     _came: dict[int, _Came] = field(default_factory=dict)
 
     def receive(self, wait_ms: int, on_complete: Callable[[int], None]) -> list[Received]:
-        """Messages that are complete now and were not shown before; `ServiceError` if the relay cannot be
-        reached; what came before that is kept and shown next time.
-
-        Args:
-            wait_ms: wait for more so long after the last one.
-            on_complete: told of every so many more messages that are saved with all that belongs to them,
-                as soon as they are.
-        """
+        """Messages that are complete now and were not shown before; more are waited for until none came for
+        `wait_ms`. `on_complete` is told of every so many more that are saved with all that belongs to them.
+        `ServiceError` if the relay cannot be reached; what came before that is kept and shown next time."""
         owed = 0
 
         def take(some: Sequence[pb.Delivery]) -> None:

@@ -89,10 +89,8 @@ class RelayClient:
         )
 
     def upload(self, size: int, blob: Callable[[], Iterator[bytes]], item: int | None) -> bytes:
-        """Store a sealed attachment of `size` bytes; the id it got. One that nobody was told of expires.
-
-        `blob` gives its bytes, and is called once for each attempt.
-        """
+        """Store a sealed attachment of `size` bytes, which `blob` gives for each attempt; the id it got. One
+        that nobody was told of expires."""
         call = Call(Party.PROVIDER, calls.UPLOAD, Purpose.MESSAGE, item, True, BLOB_DEADLINE_S)
         reply = self._egress.upload(call, lambda: cut(PART, pb.Part(), size, blob()))
         if len(reply.blob_id) not in range(16, 33):
@@ -100,10 +98,8 @@ class RelayClient:
         return reply.blob_id
 
     def download(self, attachment: AttachmentRef, take: Callable[[Iterator[bytes]], T]) -> T:
-        """What `take` makes of a sealed attachment, which has exactly the size that the message says.
-
-        `take` is called once for each attempt.
-        """
+        """What `take`, called for each attempt, makes of a sealed attachment of the size that the message
+        says."""
         call = Call(Party.PROVIDER, calls.DOWNLOAD, Purpose.MESSAGE, None, True, BLOB_DEADLINE_S)
         size = attachment.padded_size + SEAL_BYTES
         request = pb.DownloadRequest(blob_id=attachment.blob_id)
@@ -241,9 +237,7 @@ class Upkeep(Struct, frozen=True):
         return held
 
     def _replace(self, held: int) -> bool:
-        """Make new ones in place of those `held`, as far as there is room: others that were handed out and
-        never used take it up until they are deleted.
-        """
+        """Make new ones in place of those `held`, as far as those handed out and not used leave room."""
         count = min(ONE_TIME_PRE_KEYS, ONE_TIME_MOST - self.keeper.account.one_time_kept)
         if 0 < held >= count:
             return False

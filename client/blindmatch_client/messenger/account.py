@@ -220,10 +220,8 @@ class Account(OwnKeys):
         return self._state(tuple(peer.dump(name) for name, peer in sorted(self._peers.items())))
 
     def take_changes(self) -> Changes:
-        """What changed since the account was made or loaded, or this was last called: to be stored now.
-
-        A message changes its peer alone, so the pre-keys are not written again with each.
-        """
+        """What changed since the account was made or loaded, or this was last called: to be stored now. A
+        message changes its peer alone."""
         core = self._state(()) if self._core_changed else None
         peers = {name: self._peers[name].dump(name).encode() for name in sorted(self._peers_changed)}
         self._core_changed = False

@@ -190,10 +190,8 @@ class OwnKeys(Peers):
         self._withdrawn = kept
 
     def rotate_signed_pre_key(self, now: int) -> None:
-        """Replace the signed pre-key; the one before still serves messages that are under way.
-
-        What peers started with those before is forgotten: nothing can be started with them again.
-        """
+        """Replace the signed pre-key; the one before still serves messages that are under way. What peers
+        started with older ones is forgotten: nothing can be started with them again."""
         self._core_changed = True
         self._keys.rotate_signed_pre_key()
         self.rotated_at = now

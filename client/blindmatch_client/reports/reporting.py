@@ -142,13 +142,9 @@ class Reporting:
         self._key = None if centre is None else centre.sealing
 
     def check_key(self) -> None:
-        """Ask the centre for its key, and hold it against the configured one, which alone is ever used; and
-        say whose key this account has; `ServiceError` if the centre cannot be reached or answers with another
-        key.
-
-        Every device does so when it registers, so that a centre with another key is noticed before there is
-        anything to report.
-        """
+        """Compare the centre's key with the configured one, which alone is ever used, and say whose key this
+        account has; `ServiceError` if the centre cannot be reached or answers with another key. Every device
+        does so when it registers, before there is anything to report."""
         if self._key is None:
             return
         call = Call(bm.Party.CENTRE, CENTRE_KEY, Purpose.ACCOUNT, idempotent=True)
@@ -209,10 +205,8 @@ class Reporting:
             self.submit_all()
 
     def submit_all(self, has_ended: Callable[[int], bool] = lambda epoch: False) -> list[ServiceError]:
-        """Hand in what is kept, oldest first; the errors of what has to wait. Reports that leave on a cover
-        schedule are left to it. A voucher that the centre refuses for its epoch, which `has_ended`, is given
-        up.
-        """
+        """Hand in what is kept, oldest first, but reports on a cover schedule; the errors of what has to
+        wait. A voucher that the centre refuses for its epoch, which `has_ended`, is given up."""
         problems: list[ServiceError] = []
         rows = self._store.all("SELECT name, opened(body, 'voucher.body', name) FROM voucher ORDER BY rowid")
         waiting: list[Callable[[], None]] = [partial(self._submit_voucher, has_ended, *row) for row in rows]

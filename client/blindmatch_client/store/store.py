@@ -46,13 +46,9 @@ class Store:
         key: KeySource | None = None,
         initial: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Open the store in `folder`, or make it; `WrongKeyError` if it is locked with another key,
-        `StoreError` if there is none, one already, or one of another version, or a file cannot be used.
-
-        Args:
-            key: what locks it; None: the file `KEY_NAME` beside it, which protects nothing by itself.
-            initial: what a new one keeps from the beginning.
-        """
+        """Open the store in `folder`, or make it with what `initial` has; `key` locks it (None: the file
+        `KEY_NAME` beside it, which protects nothing by itself). `WrongKeyError` if it is locked with another
+        key, `StoreError` if there is none, one already, one of another version, or a file cannot be used."""
         path, source = folder / store_file.FILE_NAME, key or KeyFile(folder / store_file.KEY_NAME)
         if create == path.exists():
             raise StoreError(f"{folder}: {'holds a device already' if create else 'holds no device'}")
@@ -118,9 +114,8 @@ class Store:
                 self._unclaim()
 
     def settle(self) -> None:
-        """Bring everything into the file and cut the write-ahead log off. If somebody else reads the store
-        just now, or the disk fails, the next call does it.
-        """
+        """Bring everything into the file and cut the write-ahead log off; while somebody else reads the
+        store, or the disk fails, that is left to the next call."""
         with self._lock, suppress(StoreError):
             self._write_later()
             if self._unsettled and not self._db.in_transaction:
@@ -130,14 +125,10 @@ class Store:
 
     @contextmanager
     def transaction(self, synced: bool = True) -> Iterator[None]:
-        """All changes inside become durable together when it ends, or none if it raises; `StoreError` if they
-        cannot be written, such as on a full disk; or if another process writes here, or has since this one
-        opened the store.
-
-        Args:
-            synced: False where it may be undone by a loss of power, though not by the end of the process.
-                Inside another transaction that one's rule holds.
-        """
+        """All changes inside become durable together when it ends, or none if it raises. With `synced` False
+        a loss of power may undo them, though not the process's end; inside another transaction that one's
+        rule holds. `StoreError` if they cannot be written, such as on a full disk, or if another process
+        writes here, or has since this one opened the store."""
         with self._lock, _named():
             if self._db.in_transaction:
                 yield
