@@ -314,10 +314,7 @@ def write_entries(into: Path, entries: EntryBatch, next_id: int) -> Footer:
 
 
 class ListWriter(AbstractContextManager["ListWriter"]):
-    """Writes one list file; nothing is visible under its name before `publish`.
-
-    The file is readable by its owner alone: it holds the plaintext list.
-    """
+    """Writes one list file, readable by its owner alone; nothing has its name before `publish`."""
 
     def __init__(self, into: Path) -> None:
         self._draft = Draft(into)

@@ -63,10 +63,8 @@ class Settled(Redacted, Struct, frozen=True):
 
 
 class Spool:
-    """Rows of one type that are appended, then read back as one array.
-
-    They are in a file without a name: nothing is left if the process dies.
-    """
+    """Rows of one type that are appended, then read back as one array; in a file without a name, so that
+    nothing is left if the process dies."""
 
     def __init__(self, folder: Path, kind: str, width: int = 1) -> None:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `close`

@@ -222,10 +222,8 @@ _RANDOM_BATCH: Final = 1 << 14
 
 def list_hashes(hashes: Rows, into: Path, rng: Randomness) -> Summary:
     """Write a list of `hashes`, uint8 (n, 32); see `import_list`; `ListError` for another shape or type, if
-    none is valid, or if the file cannot be written.
-
-    A hash that is all zero or out of balance is rejected, its record number being its row's from 1 on.
-    """
+    none is valid, or if the file cannot be written. One that is all zero or out of balance is rejected, under
+    its row's number from 1 on."""
     if hashes.ndim != 2 or hashes.shape[1] != 32 or hashes.dtype != np.uint8:
         raise ListError("hashes must be a uint8 matrix of 32 columns")
     named = (("hashes", block) for block in _hash_blocks(hashes))
@@ -233,10 +231,8 @@ def list_hashes(hashes: Rows, into: Path, rng: Randomness) -> Summary:
 
 
 def random_hashes(count: int, rng: Randomness) -> Rows:
-    """`count` hashes, uint8 (count, 32), each uniform among those with 128 ones, as PDQ's have them.
-
-    32 bytes of `rng` seed a generator; the hashes of a seed may differ between versions of numpy.
-    """
+    """`count` hashes, uint8 (count, 32), each uniform among those with 128 ones, as PDQ's have them. From the
+    same 32 bytes of `rng` another version of numpy may make others."""
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(rng.take(32), "big")))
     half = np.repeat(np.array([0, 1], np.uint8), 128)
     hashes = np.empty((count, 32), np.uint8)

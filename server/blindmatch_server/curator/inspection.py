@@ -50,10 +50,8 @@ def _sorted(words: npt.NDArray[np.uint64], rows: Indices) -> tuple[Indices, npt.
 
 
 def latest_rows(group: Indices, times: npt.NDArray[np.int64], removals: npt.NDArray[np.bool_]) -> Indices:
-    """For each group that occurs, in order, the index of its latest row.
-
-    Of rows of one time a removal counts, of several alike the last one.
-    """
+    """The index of each group's latest row, for the groups that occur, in order. Of rows of one time a
+    removal counts, of several alike the last one."""
     order = np.lexsort((removals, times, group))
     closes = np.ones(len(order), np.bool_)
     closes[:-1] = group[order][1:] != group[order][:-1]

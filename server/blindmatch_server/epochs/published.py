@@ -248,14 +248,10 @@ def signed_epochs(folder: Path, info: Info, curator: bytes) -> frozenset[int]:
 def open_publication(
     folder: Path, epoch: int | None = None, roles: Iterable[str] | None = None, opener: bool = False
 ) -> Publication:
-    """Open an epoch, by default the current one; `NoPublicationError` if there is no such epoch,
+    """Open an epoch, by default the current one, with the set-up's files, those of `roles` and, if `opener`,
+    the centre's; all if `roles` is None. `NoPublicationError` if there is no such epoch,
     `DamagedPublicationError` if its manifests are damaged or missing or say different things, or a file is
-    missing or has another length.
-
-    Args:
-        roles: whose files are opened, with the set-up's, and no others; None for every file there is.
-        opener: with `roles`, whether the centre's are, too.
-    """
+    missing or has another length."""
     number = current_epoch(folder) if epoch is None else epoch
     home = folder / str(number)
     contents, signed = Contents.read(home), read_signed(home)

@@ -155,15 +155,9 @@ class Endpoint:
     async def ask(
         self, request: Message, certificate: Certificate, more: Callable[[Message], Awaitable[None]]
     ) -> Message | Refusal:
-        """A call of this method on a line, under the same conditions.
-
-        Args:
-            certificate: the caller's, which may have run out since the line was opened.
-            more: takes each of several replies.
-
-        Returns:
-            The last reply, `Ended` after several, or how it was refused.
-        """
+        """A call of this method on a line, under the same conditions, by the holder of `certificate`, which
+        may have run out since. `more` takes each of several replies. The last reply is returned, `Ended`
+        after several, or how the call was refused."""
         call = self._call()
         call.bytes_in = request.ByteSize()
 

@@ -126,10 +126,8 @@ class Revocations:
         self._read()
 
     def includes(self, serial: int) -> bool:
-        """Is the certificate with this serial number refused now?
-
-        A file that is missing, damaged or older than what was read before changes nothing; the log says so.
-        """
+        """Is the certificate with this serial number refused now? A file that is missing, damaged or older
+        than what was read before changes nothing; the log says so."""
         stamp = self._stamp()
         if stamp != self._seen:
             self._seen = stamp

@@ -127,10 +127,8 @@ _FRAMES: Final = 64 << 10
 
 
 def channel_to(party: Party, address: str, held: Credentials, *more: tuple[str, int]) -> grpc.aio.Channel:
-    """A channel to the server that `party` runs at `address`; no proxy, no connection shared with others.
-
-    `more` are further options of gRPC.
-    """
+    """A channel to the server that `party` runs at `address`, with `more` options of gRPC; no proxy, no
+    connection shared with others."""
     secured = grpc.ssl_channel_credentials(held.root, held.key, held.certificate)
     options = [
         ("grpc.ssl_target_name_override", party.dns_name),

@@ -111,10 +111,8 @@ def _check_whole(written: int, data: bytes) -> None:
 
 
 class EventLog(Struct, frozen=True):
-    """Writes events as JSON lines with the time, the service and named values.
-
-    A line that cannot be written is dropped and told of by `dropped`: nothing else may fail for it.
-    """
+    """Writes events as JSON lines with the time, the service and named values; one that cannot be written is
+    dropped and told of by `dropped`: nothing else may fail for it."""
 
     service: str
     sink: Sink = standard_error

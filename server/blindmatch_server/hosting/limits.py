@@ -71,12 +71,8 @@ T = TypeVar("T")
 
 
 class CallLimit:
-    """Bounds the calls an account has at the same time; belongs to one event loop.
-
-    Args:
-        most: of every account but those of `others`, which have their own bounds.
-        whose: what accounts are, for the error.
-    """
+    """Bounds the calls that an account has at the same time to `most`, or to its own bound among `others`;
+    `whose` says in errors what accounts are. Belongs to one event loop."""
 
     def __init__(self, most: int, others: Mapping[str, int] | None = None, whose: str = "an account") -> None:
         self._most = most

@@ -137,12 +137,8 @@ class _Stream(Struct):
 
 
 class Log:
-    """The service.
-
-    Args:
-        rules: says of an origin what stream it is, if it is one.
-        seed: secret, 32 bytes, of the log's one key.
-    """
+    """The service; `rules` say of an origin what stream it is, if it is one, and `seed` is the secret, 32
+    bytes, of the log's one key."""
 
     descriptor: ServiceDescriptor = wire.DESCRIPTOR.services_by_name["Log"]
 

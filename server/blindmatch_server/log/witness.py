@@ -148,12 +148,8 @@ class WitnessAt(Struct, frozen=True):
 async def ask_over_grpc(
     party: Party, find: Callable[[], str], credentials: Credentials, body: bytes
 ) -> tuple[int, bytes]:
-    """`Ask` of a witness of this deployment.
-
-    Args:
-        find: its address, ``host:port``; empty if it is not known to run. Called in a thread.
-        credentials: the log's, under which it asks.
-    """
+    """`Ask` of a witness of this deployment, under the log's credentials, at the address, ``host:port``, that
+    `find` gives in a thread; empty if it is not known to run."""
     address = await asyncio.to_thread(find)
     if not address:
         raise ProtocolError("witness", "is not running")
@@ -298,10 +294,8 @@ def trust_of(roots: str) -> ssl.SSLContext:
 
 
 async def ask_over_https(at: SubmissionPrefix, trust: ssl.SSLContext, body: bytes) -> tuple[int, bytes]:
-    """`Ask` of a witness that speaks HTTPS: `TimeoutError` after `SECONDS`, however slowly it answers.
-
-    Each question has a thread of its own: slow witnesses keep none that others are asked in.
-    """
+    """`Ask` of a witness that speaks HTTPS: `TimeoutError` after `SECONDS`, however slowly it answers. Each
+    question has a thread of its own, so that slow witnesses hold no other up."""
     asking, until = ThreadPoolExecutor(1), time.monotonic() + SECONDS
     try:
         async with asyncio.timeout(SECONDS):

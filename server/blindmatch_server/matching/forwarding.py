@@ -110,15 +110,9 @@ class Carrying(Redacted, Struct, frozen=True):
 
 
 class Forwarder:
-    """Carries bodies to the hosts of roles.
-
-    Each host has as many under way as 3/4 of its calls from a carrier, and the others wait here: beyond them
-    it refuses.
-
-    Args:
-        limits: as the hosts have them.
-        rng: decides the order of bodies that go on together.
-    """
+    """Carries bodies to the hosts of roles: to each as many at a time as 3/4 of its calls from a carrier, by
+    `limits`, beyond which it refuses; the others wait here. `rng` decides the order of bodies that go on
+    together."""
 
     def __init__(self, info: Info, carrying: Carrying, limits: MatchingLimits, rng: Randomness) -> None:
         self._info = info

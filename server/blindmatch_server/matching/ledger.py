@@ -78,10 +78,8 @@ class Spent(NamedTuple):
 
 
 def request_of(request_id: bytes, verdict: Verdict) -> bytes:
-    """What a verdict is kept under, 32 bytes: the request, and what was learnt of it.
-
-    The id alone would let a device have all its pictures taken for one. Takes time for a large picture.
-    """
+    """What a verdict is kept under, 32 bytes: the request, and what was learnt of it, since under the id
+    alone a device could have all its pictures taken for one. Takes time for a large picture."""
     digest = sha256(_TAG + request_id)
     if verdict.label is not None:
         digest.update(verdict.label.entry_hash)

@@ -205,14 +205,11 @@ class Queued(Redacted, Struct, frozen=True):
 
 
 def enqueue(connection: Connection, handed: Handed, limits: RelayLimits) -> tuple[int, bytes, Queued | None]:
-    """Queue a message for its recipient, once for each (sender, message id); `ConflictError` if the id was
-    used for another message, or another recipient, or the place for another id: two messages under one
-    message key; `NotFoundError` if the recipient has not registered; `QuotaError` if too much waits for the
-    recipient already, or too much of it is of this sender.
-
-    Returns:
-        When it was accepted (the first time), its stamp of then, and the message as it waits if it is new.
-    """
+    """Queue a message for its recipient, once for each (sender, message id): when it was accepted (the first
+    time), its stamp of then, and the message as it waits if it is new. `ConflictError` if the id was used for
+    another message, or another recipient, or the place for another id: two messages under one message key;
+    `NotFoundError` if the recipient has not registered; `QuotaError` if too much waits for the recipient
+    already, or too much of it is of this sender."""
     sender, recipient, name = handed.sender, handed.recipient, handed.message_id
     sealed, now_ms, stamp = handed.sealed, handed.accepted_at_ms, handed.stamp
     digest = sha256(sha256(recipient.encode()).digest() + sealed).digest()

@@ -44,10 +44,8 @@ class FairQueue(Generic[T]):
         self.waiting += 1
 
     def take(self, least: int, most: int) -> list[T]:
-        """The first task of every new line, up to `most`; then of old lines in turn, until there are `least`.
-
-        Of the old lines there is one task at least, if there are any, so that they do not starve.
-        """
+        """The first task of every new line, up to `most`; then of old lines in turn until there are `least`,
+        but of these one at least, so that they do not starve."""
         taken = [self._pop(self._new) for _ in range(min(most, len(self._new)))]
         older = max(least - len(taken), 1)
         while self._old and older:

@@ -141,14 +141,10 @@ class HashedWriter:
 
 
 class FolderWorkspace:
-    """Files of one build under `folder`, which must exist and be private to it.
-
-    What `create` makes lies in ``folder/result``; scratch buffers are mapped files beside it, which outlive
-    a killed process: a `scratch` of the same name and size finds what an earlier one left there.
-
-    Args:
-        folder: where the build works. An earlier build's unfinished result in it is removed.
-    """
+    """Files of one build under `folder`, which must exist and be private to it. What `create` makes lies in
+    ``folder/result``, where an earlier build's unfinished result is removed; scratch buffers are mapped files
+    beside it, which outlive a killed process: a `scratch` of the same name and size finds what an earlier one
+    left there."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -162,13 +162,9 @@ class OrganisationKey(Ed25519Key, frozen=True):
         return self._key.sign(_submitted(deployment, digest)).signature
 
     def endorse(self, name: str, terms: Terms, proposal: Batches, own: Rows) -> SignedProposal:
-        """Sign the batches of a proposal in which this organisation is asked and knows every hash;
-        `EndorsementError` if the policy has no such key, or a hash is proposed twice.
-
-        Args:
-            terms: what it signs for, from its own configuration.
-            own: hashes of the pictures it has, uint8 (n, 32).
-        """
+        """Sign the batches of a proposal in which this organisation is asked and knows every hash, by those
+        of its pictures, `own`, uint8 (n, 32); `terms` come from its own configuration. `EndorsementError` if
+        the policy has no such key, or a hash is proposed twice."""
         if (name, self.public) not in [(one.name, one.key) for one in terms.policy.organisations]:
             raise EndorsementError(f"the policy has no organisation {name} with this key")
         known, signed, refused = frozenset(map(bytes, own)), list[bytes](), dict[int, str]()
