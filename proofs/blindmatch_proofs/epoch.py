@@ -67,10 +67,8 @@ def verify_not_older(manifest: EpochManifest, highest: int) -> Verdict:
 
 
 def verify_consistent(manifest: EpochManifest, held: Mapping[int, bytes]) -> Verdict:
-    """Whether the manifest fits the digests of those `held`, by epoch: two that do not are a fork.
-
-    A manifest whose predecessor is not held can be held against nothing: the reader was away meanwhile.
-    """
+    """Whether the manifest fits the digests of those `held`, by epoch: two that do not are a fork. One whose
+    predecessor is not held can be held against nothing."""
     epoch, before = manifest.epoch, manifest.predecessor_epoch
     if held.get(epoch, manifest.digest) != manifest.digest:
         return Failed(f"the curator's key signed two manifests of epoch {epoch}")
@@ -332,10 +330,8 @@ class SplitView(Struct, frozen=True):
         return "the log's: the curator's key did not sign both for that epoch"
 
     def cosigners(self, witnesses: Mapping[str, VerifierKey]) -> list[str]:
-        """Those of `witnesses` that cosigned both histories; `ProtocolError` if a view is malformed.
-
-        A signature that does not verify is nobody's: whoever showed a view may have put it there.
-        """
+        """Those of `witnesses` that cosigned both histories; `ProtocolError` if a view is malformed. A
+        signature that does not verify is nobody's: whoever showed a view may have put it there."""
         notes = [one.note for one in self.views]
         return sorted(
             name for name, key in witnesses.items() if all(signature_by(key, note) for note in notes)

@@ -258,12 +258,8 @@ class Refused(Struct, frozen=True):
 def judge(
     request: AddCheckpoint, logs: Mapping[str, VerifierKey], latest: Checkpoint | None
 ) -> Checkpoint | Refused:
-    """What the witness must keep before it cosigns it, or why it does not.
-
-    Args:
-        logs: the keys of the logs it watches, by origin.
-        latest: the last checkpoint of this origin that it kept, if there is one.
-    """
+    """What the witness must keep before it cosigns, or why it does not: by the keys of the `logs` it watches,
+    by origin, and the `latest` checkpoint of this origin that it kept, if there is one."""
     try:
         head = Checkpoint.of(request.note)
     except ProtocolError as error:

@@ -398,12 +398,8 @@ class EndorsedTable:
 def write_table(
     out: Writer, info: Info, epoch: int, batches: Sequence[Batch], leaves: Sequence[Rows], entries: int
 ) -> bytes:
-    """Write a table; its overall digest.
-
-    Args:
-        batches: signed, each with a signature or `UNSIGNED` for each key.
-        leaves: of each batch, uint8 (n, 32).
-    """
+    """Write a table of signed batches, each with a signature or `UNSIGNED` for each key, and of the leaves of
+    each, uint8 (n, 32); its overall digest."""
     numbers = np.repeat(np.arange(len(batches), dtype="<u4"), [len(part) for part in leaves])
     every = np.concatenate([np.zeros((0, LEAF_BYTES), np.uint8), *leaves])
     order = np.lexsort((numbers, every.view(_SCALARS).ravel()))

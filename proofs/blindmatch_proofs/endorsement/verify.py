@@ -131,14 +131,9 @@ def verify_table(
 
 
 def verify_none_dropped(before: EndorsedTable, after: EndorsedTable) -> Verdict:
-    """Whether an epoch dropped no entry without an endorsed removal, and brought no removed one back; nor
-    left out what a later one would have to be held against: a removal, while it or what it removed holds, and
-    up to which epoch each entry is listed or removed.
-
-    Args:
-        before: of an earlier epoch, which passed `verify_table`.
-        after: of the later one, which did, too.
-    """
+    """Whether an epoch dropped no entry of an earlier one without an endorsed removal, and brought no removed
+    one back; nor left out what a later one would have to be held against: a removal, while it or what it
+    removed holds, and up to which epoch each entry is listed or removed. Both passed `verify_table`."""
     listed = after.listed()
     dropped = np.setdiff1d(before.listed(after.epoch), listed, True)
     unendorsed = np.setdiff1d(dropped, after.leaves_with(Action.REMOVE), True)
@@ -274,10 +269,8 @@ def _proof(
 
 
 def verify_proof(proof: EndorsementProof, terms: Terms, label: Label, epoch: int, root: bytes) -> Verdict:
-    """Whether the entry of a label was endorsed in an epoch with the endorsement root `root`.
-
-    That no removal of it was endorsed is for the table to say.
-    """
+    """Whether the entry of a label was endorsed in an epoch with the endorsement root `root`; that no removal
+    of it was endorsed is for the table to say."""
     batch = proof.batch
     if proof.statement.encode() != terms.statement(batch):
         return Failed("endorsed for another deployment, design or policy")

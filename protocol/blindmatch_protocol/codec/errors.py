@@ -40,11 +40,9 @@ class UnopenedError(ProtocolError):
 
 
 class GroupError(BlindmatchError):
-    """An operation met the identity, a zero scalar or bytes that are no element.
-
-    libsodium does not say which; `check_elements` and `check_scalars` do. In an operation whose scalars
-    are known to be good, the elements are to blame. `row` is the first that it failed on.
-    """
+    """An operation met the identity, a zero scalar or bytes that are no element; `row` is the first that it
+    failed on. libsodium does not say which; `check_elements` and `check_scalars` do. In an operation whose
+    scalars are known to be good, the elements are to blame."""
 
     def __init__(self, operation: str, row: int) -> None:
         self.operation, self.row = operation, row

@@ -83,10 +83,8 @@ def concluded(design: AnyDesign, step: Step[X], setup: Any) -> Send[X] | Done:
 
 
 class Session:
-    """One item's session of `design`, from `start` to an outcome.
-
-    A caller may leave it `Ready` for as long as it likes; `conclude` then needs nobody else.
-    """
+    """One item's session of `design`, from `start` to an outcome. It may stay `Ready` for as long as the
+    caller likes; `conclude` then needs nobody else."""
 
     def __init__(self, design: AnyDesign, setup: Any, state: Message, rng: Randomness) -> None:
         self._design = design

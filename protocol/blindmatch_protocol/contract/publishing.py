@@ -242,10 +242,8 @@ def spread(
 def ahead(
     work: Callable[[S], T], items: Iterable[S], executor: Executor | None, together: int = AHEAD
 ) -> Iterator[T]:
-    """`work(item)` for each item, in order; with an executor, while earlier results are being used.
-
-    At most 2 * `together` items are read ahead. Raises as `spread`, and tasks see the same.
-    """
+    """`work(item)` for each item, in order; with an executor, while earlier results are being used: at most
+    twice `together` items are read ahead. Raises as `spread`, and tasks see the same."""
     if executor is None:
         yield from map(work, items)
         return
@@ -259,10 +257,8 @@ def ahead(
 
 
 def begun(work: Callable[[], None], executor: Executor | None) -> Callable[[], None]:
-    """Begin `work` on another thread; what is returned waits for its end, and raises what it raised.
-
-    Without an executor it is done then.
-    """
+    """Begin `work` on another thread, or do it now without an executor; what is returned waits for its end,
+    and raises what it raised."""
     task = copy_context()
     done = map(task.run, [work]) if executor is None else executor.map(task.run, [work])
 

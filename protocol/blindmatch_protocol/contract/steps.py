@@ -181,15 +181,9 @@ class Opener(Protocol):
     """Has no state: what it must remember of a voucher is in the row. Both steps run in threads."""
 
     def take(self, account: str, device: str, period: bytes, voucher: Message) -> Taken:
-        """What of a voucher is to be kept. Called once for each; the receipt leaves after it; `ProtocolError`
-        if it breaks the protocol; nothing of it is kept then.
-
-        Args:
-            account: whose it is, from the certificate.
-            device: which of the account's devices handed it in, from the certificate.
-            period: of the set-up that the device used.
-            voucher: its body.
-        """
+        """What of a voucher is to be kept, of the `account` and `device` that the certificate names, and of
+        the period of the set-up that the device used. Called once for each; the receipt leaves after it;
+        `ProtocolError` if it breaks the protocol; nothing of it is kept then."""
         ...
 
     def open(self, account: str, period: bytes, rows: Sequence[bytes]) -> Mapping[int, Label]:

@@ -92,10 +92,7 @@ _TO_GROUP, _TO_SCALAR = (
 
 
 def hash_inputs_to_uniform(inputs: Sequence[bytes], mode: Mode) -> Rows:
-    """The hashing half of `HashToGroup`, uint8 (n, 64); `group.hash_to_group` is the other half.
-
-    RFC 9497, section 4.1.
-    """
+    """The first half of `HashToGroup`, uint8 (n, 64) (RFC 9497, section 4.1); then `group.hash_to_group`."""
     rows = rowwise.of_one_length(inputs)
     if rows is not None:
         return hash_rows_to_uniform(rows, mode)
@@ -232,10 +229,8 @@ def _composites(
     executor: Executor | None,
     certified: bool,
 ) -> list[bytes]:
-    """The sums of scalar d times element of `ComputeComposites` over each of `summed`.
-
-    RFC 9497, section 2.2.1; version 2 has another seed.
-    """
+    """The sums of scalar d times element of `ComputeComposites` over each of `summed` (RFC 9497, section
+    2.2.1); version 2 has another seed."""
     front, count = _seeds(public_key.tobytes())[mode], len(inputs)
     if certified:
         rows = public_key.tobytes() + count.to_bytes(4, "big") + inputs.tobytes() + outputs.tobytes()

@@ -49,14 +49,9 @@ def public_key(private: bytes) -> bytes:
 
 
 def seal(public: bytes, info: bytes, plaintext: bytes, ephemeral: bytes) -> bytes:
-    """Seal `plaintext` to the holder of `public`; `OVERHEAD` bytes longer; `ValueError` if that is no key, or
-    one of small order.
-
-    Args:
-        public: X25519 public key, 32 bytes.
-        info: binds the message to what both sides know.
-        ephemeral: 32 fresh random bytes, used for nothing else.
-    """
+    """Seal `plaintext` to the holder of `public`, an X25519 key of 32 bytes, bound to `info`, what both sides
+    know; `OVERHEAD` bytes longer. `ephemeral`: 32 fresh random bytes, used for nothing else. `ValueError` if
+    `public` is no key, or of small order."""
     enc, shared = _encapsulated(public, ephemeral)
     key, nonce, _ = _schedule(_SUITE_ID, 32, shared, enc + public, info)
     return enc + ChaCha20Poly1305(key).encrypt(nonce, plaintext, b"")

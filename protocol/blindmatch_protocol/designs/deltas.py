@@ -103,13 +103,8 @@ def check_files(files: Sequence[SetFile], progress: Progress) -> None:
 
 
 def check_kinds(name: str, file: SetFile, many: frozenset[int], *once: int) -> None:
-    """Make sure that a set-up file has sections of its design's kinds and of the chain's alone;
-    `SetFileError` if it has another section, or lacks one.
-
-    Args:
-        many: the design's kinds of which there may be several, or none.
-        once: those that it has one of.
-    """
+    """Make sure that a set-up file has sections of its design's kinds and of the chain's alone: one of each
+    of `once`, any number of each of `many`; `SetFileError` if it has another section, or lacks one."""
     chain = (PUBLIC_KEY_KIND,) if name == SET_FILE else (PUBLIC_KEY_KIND, PREVIOUS_KIND, REMOVED_KIND)
     others = [kind for kind, _ in file.sections if kind not in many]
     if sorted(others) != sorted((*chain, *once)):

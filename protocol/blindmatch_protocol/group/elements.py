@@ -246,10 +246,8 @@ def multiply_scalars(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8]) 
 
 
 def invert_scalars(scalars: npt.NDArray[np.uint8]) -> Rows:
-    """Inverses modulo the order, (n, 32); `GroupError` for a zero scalar.
-
-    One inversion and three multiplications a row (Montgomery's trick), 1.6 us instead of 30.
-    """
+    """Inverses modulo the order, (n, 32), by one inversion and three multiplications a row (Montgomery's
+    trick): 1.6 us instead of 30. `GroupError` for a zero scalar."""
     if one(scalars):
         return one_row(sodium.invert_scalar(scalars.tobytes()))
     scalars = matrix(scalars)

@@ -197,8 +197,6 @@ def pack_trailer(trailer: Trailer) -> bytes:
 
 
 def overall_digest(header: bytes, tables: bytes, trailer: bytes) -> bytes:
-    """SHA-256 over tag, header, parameters with table, and the trailer's first 32 bytes.
-
-    The table holds every section's digest, so this one value stands for the whole file.
-    """
+    """SHA-256 over tag, header, parameters with table, and the trailer's first 32 bytes; it stands for the
+    whole file, since the table holds every section's digest."""
     return sha256(DIGEST_TAG + header + tables + trailer[:SUMMED]).digest()

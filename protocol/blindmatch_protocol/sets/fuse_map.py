@@ -166,10 +166,8 @@ def _mixed(words: Words, *rounds: tuple[int, np.uint64]) -> Words:
 
 
 def _likely_head(keys: int) -> bytes:
-    """How the library begins a map of so many keys if its first seed serves, as it nearly always does.
-
-    Sizes: Graf and Lemire 2022, section 4, for three cells a key.
-    """
+    """How the library begins a map of so many keys if its first seed serves, as it nearly always does; sizes
+    as in Graf and Lemire 2022, section 4, for three cells a key."""
     length = 1 << int(math.log(keys) / math.log(3.33) + 2.25) if keys > 1 else 4
     factor = max(1.125, 0.875 + 0.25 * math.log(1e6) / math.log(max(keys, 2)))
     segments = max(1, -(-round(keys * factor) // length) - 2)

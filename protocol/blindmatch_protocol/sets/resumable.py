@@ -45,14 +45,10 @@ def fill(
     progress: Progress,
     batch: int = BATCH,
 ) -> Rows:
-    """Compute the rows that are not there yet; all rows, uint8 (n, width), a view of the scratch;
-    `DesignError` if the list does not give the number of entries it said.
-
-    Args:
-        scratch: `scratch_bytes(n, width)` bytes, zero or left by an earlier call.
-        plan: what the rows depend on besides the entries.
-        compute: is given the batches whose rows are not there.
-    """
+    """Compute the rows that are not in `scratch` yet, `scratch_bytes(n, width)` bytes, zero or left by an
+    earlier call; all rows, uint8 (n, width), a view of it. `plan` is what rows depend on besides the entries;
+    `compute` is given the batches whose rows are missing. `DesignError` if the list does not give the number
+    of entries it said."""
     total = len(entries)
     held = np.frombuffer(scratch, np.uint8)
     rows = held[: total * width].reshape(total, width)

@@ -46,10 +46,8 @@ Words: TypeAlias = npt.NDArray[np.uint64]
 
 
 def nearest(held: plain_list.PlainList, asked: bytes, most: int, counts: bool) -> tuple[bool, Label]:
-    """Whether an entry is within `most` bits of `asked`, 32 bytes; its label, or zeros.
-
-    Of several nearest ones it is the first. `counts`: False finds nothing, after the same accesses.
-    """
+    """Whether an entry is within `most` bits of `asked`, 32 bytes; the label of the nearest one, the first of
+    several, or zeros. `counts`: False finds nothing, after the same accesses."""
     hashes, own = held.hashes.view(np.uint64), np.frombuffer(asked, np.uint64)
     apart = np.zeros(len(hashes), np.uint64)
     for word in range(4):

@@ -106,12 +106,8 @@ def indicator(v: int) -> int:
 
 
 class Evaluation:
-    """The matcher's side of one query; `ProtocolError` if SEAL refuses the keys.
-
-    Args:
-        seeds, rows: of the account's keys, as on the wire.
-        rng: hides what a query is not entitled to.
-    """
+    """The matcher's side of one query, under the `seeds` and `rows` of the account's keys as on the wire;
+    `rng` hides what a query is not entitled to. `ProtocolError` if SEAL refuses the keys."""
 
     def __init__(self, ring: Ring, seeds: bytes, rows: Rows, rng: Randomness) -> None:
         self._ring, self._rng, self._ev = ring, rng, ring.evaluator

@@ -198,10 +198,8 @@ class Ring:
         return sorted(pow(3, step, 2 * self.degree) for step in STEPS)
 
     def encrypt(self, secret: bytes, vector: npt.NDArray[np.uint8], rng: Randomness) -> tuple[bytes, Rows]:
-        """Seed and c0 of a query for `vector`, (256,). Takes 64 bytes of `rng`.
-
-        The one encryption under a context made for it; all randomness in it follows from `rng`.
-        """
+        """Seed and c0 of a query for `vector`, (256,). Takes 64 bytes of `rng`, from which all randomness
+        follows: the one encryption under a context made for it."""
         drawn = rng.take(SEED_BYTES)
         once = Ring(self.sizes, drawn)
         encryptor = sealapi.Encryptor(once.context, once.secret_key(secret))

@@ -58,13 +58,9 @@ def row_bytes(signatures: int) -> int:
 
 
 def fill_buckets(entries: EntrySource, rows: Rows, bits: int, secret: bytes, epoch: int) -> Iterator[bytes]:
-    """The buckets, in the order of their numbers; `DuplicateKeyError` if a hash is there twice, `DesignError`
-    if a bucket has more entries than rows.
-
-    Args:
-        rows: what the build of oprf-psi evaluated for it, uint8 (n, w): store key, mask, record.
-        bits: log2 of the number of buckets.
-    """
+    """The 2^`bits` buckets, in the order of their numbers, of what the build of oprf-psi evaluated: `rows`,
+    uint8 (n, w), of store key, mask, record. `DuplicateKeyError` if a hash is there twice, `DesignError` if a
+    bucket has more entries than rows."""
     most, width = rows_of(len(rows), bits), TAG_BYTES + rows.shape[1] - _RECORD_AT
     store.order_of(rows[:, : store.KEY_BYTES])
     hashes = (own.tobytes() for batch in entries.batches(_BATCH) for own in batch.hashes)

@@ -172,12 +172,8 @@ def utility_threshold(threshold: int, synthetic: int, coordinates: int = COORDIN
 
 
 def recovered(shares: Sequence[Share], threshold: int) -> Iterator[bytes]:
-    """The account key that these shares may have; whether it is right its seals say.
-
-    Args:
-        shares: of one device and period, at distinct places, each with as many coordinates.
-        threshold: t; with fewer shares there is none.
-    """
+    """The account key that t or more shares of one device and period, at distinct places, may have; None with
+    fewer. Whether it is right its seals say."""
     count = len(shares)
     if count < threshold:
         return

@@ -188,10 +188,8 @@ class Plan(Redacted, Struct, frozen=True, eq=False):
 
 
 def plan(hashes: Rows, k: int, bands: int) -> Plan:
-    """Families and tokens of entries, uint8 (n, 32); the same entries give the same plan.
-
-    Holds about 300 bytes an entry.
-    """
+    """Families and tokens of entries, uint8 (n, 32); the same entries give the same plan. Holds about 300
+    bytes an entry."""
     tokens = entry_tokens(hashes, k, bands)
     shared = [_shared(own) for own in tokens.T]
     first, member = _members(_joined(hashes, tokens, shared))

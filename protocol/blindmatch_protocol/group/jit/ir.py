@@ -27,12 +27,7 @@ class Lanes(NamedTuple):
 
 
 class Module:
-    """Functions that are compiled together.
-
-    Args:
-        field: what builds a function.
-        width: lanes of a vector, W.
-    """
+    """Functions that are compiled together: built by `field`, on vectors of `width` lanes, W."""
 
     def __init__(self, field: type[Field], width: int) -> None:
         self._field, self.width = field, width
