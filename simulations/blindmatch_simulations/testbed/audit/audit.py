@@ -310,13 +310,8 @@ def audit_sessions(
     pool: Sequence[Item],
     compared: Collection[int] | None = None,
 ) -> tuple[list[Finding], list[Comparison]]:
-    """Findings, and what was compared.
-
-    Args:
-        sessions: pictures with their sessions, and the message that each is in.
-        pool: pictures to compare with.
-        compared: the sessions that are run again; None: all.
-    """
+    """Findings, and what was compared, of `sessions`: pictures with their sessions, and the message that each
+    is in. Those in `compared` (None: all) are run again, and held against pictures of `pool`."""
     finder, findings, comparisons = DecoyFinder(counterpart, pool), list[Finding](), list[Comparison]()
     for number, (item, ran, binding) in sessions.items():
         if compared is None or number in compared:

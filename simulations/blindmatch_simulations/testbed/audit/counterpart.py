@@ -97,10 +97,8 @@ class Forge(Redacted, Struct, frozen=True):
         return cls(declared, item, np.array(free, np.bool_), True, shape, quality)
 
     def items(self, sources: Iterator[Item]) -> Iterator[Forged]:
-        """For each source an item with as much of it as the facts leave open, and one with this hash.
-
-        None where pixels are declared: all other views follow from them.
-        """
+        """For each source an item with as much of it as the facts leave open, and one with this hash; none
+        where pixels are declared, since all other views follow from them."""
         mine = self.declared.of(self.item)
         for number, source in enumerate(sources if self.pixels else ()):
             theirs = Forged.of(source)

@@ -98,10 +98,8 @@ def _check_committed(
 
 
 def check_bindings(evidence: Evidence) -> Iterator[Finding]:
-    """Every session was bound to a message that bears its picture, or to none, which says nothing.
-
-    Of a picture whose messages were never sealed, as in an outage, this is not known.
-    """
+    """Every session was bound to a message that bears its picture, or to none, which says nothing. Of a
+    picture whose messages were never sealed, as in an outage, this is not known."""
     bound: dict[int, list[Binding]] = {}
     for one in evidence.messages:
         if one.item is not None and one.content is not None:

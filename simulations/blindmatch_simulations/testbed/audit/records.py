@@ -166,10 +166,8 @@ def check_forms(records: Iterable[EgressRecord]) -> Iterator[Finding]:
 def check_matching(
     design: AnyDesign, epoch: int, records: Iterable[EgressRecord], traces: Iterable[SessionTrace]
 ) -> Iterator[Finding]:
-    """Every matching request is an envelope of a body that a recorded session sent, and none is missing.
-
-    A call that was made again with the same bytes after it had failed is declared (`retry_time`), no other.
-    """
+    """Every matching request is an envelope of a body that a recorded session sent, and none is missing. Only
+    a call that was made again with the same bytes after it had failed is declared (`retry_time`)."""
     expected: Counter[_Body] = Counter(
         (trace.item, design.info.asked(role), _enveloped(design, epoch, role, body))
         for trace in traces

@@ -103,15 +103,10 @@ def play_demo(
     options: Options | None = None,
     franking: FrankingMode = DEFAULT_MODE,
 ) -> DemoRun:
-    """Run the demo in the new folder `home`; `DesignError` if devices are to keep a schedule, and do not
-    report in this design, or a consequence is to follow from outcomes that they do not learn;
-    `BlindmatchError` if a part fails.
-
-    Args:
-        set_size: random hashes on the list, beside those of the listed pictures.
-        options: what both devices' users decide: a cover schedule, the consequence of a match.
-        franking: what messages bear of their sender's key.
-    """
+    """Run the demo in the new folder `home`, with `set_size` random hashes on the list beside those of the
+    listed pictures, and what both devices' users decide in `options`. `DesignError` if devices are to keep a
+    schedule, and do not report in this design, or a consequence is to follow from outcomes that they do not
+    learn; `BlindmatchError` if a part fails."""
     design, phases, options = load_design(reference), PhaseTimes(phase), options or Options()
     check_consequence(options.consequence, True, design.info)
     if options.cover is not None and Learner.DEVICE not in design.info.learns:

@@ -96,10 +96,8 @@ CONNECT_SECONDS: Final = 2.0
 
 
 def local_endpoint(port_file: Path) -> Endpoint:
-    """A local server; without an address if it does not run. `DeploymentError` if its file is damaged.
-
-    One that was killed has left its port file behind.
-    """
+    """A local server; without an address if it does not run, as one that was killed has left its port file
+    behind. `DeploymentError` if that is damaged."""
     try:
         port = int(port_file.read_text())
     except FileNotFoundError:

@@ -228,10 +228,8 @@ def throwaway_signer() -> Signer:
 
 
 def lend(source: Path, into: Path, signer: Signer) -> published.Publication:
-    """Make the epoch served in `source`, built under another key, the first of the new folder `into`.
-
-    Its files are links where they can be made; `signer` signs it anew.
-    """
+    """Make the epoch served in `source`, built under another key, the first of the new folder `into`: its
+    files are links where they can be made, and `signer` signs it anew."""
     number = published.current_epoch(source)
     epoch = into / str(number)
     epoch.mkdir(mode=0o700, parents=True)
@@ -257,9 +255,7 @@ def add_references(
     progress: bm.Progress = bm.no_progress,
 ) -> int:
     """Give the centre the list's labels, and its second hash of the listed `pictures`; how many those are.
-
-    In the world outside the centre has the original of every entry; here it has those that are handed in.
-    """
+    Outside of a testbed the centre has the original of every entry."""
     hasher = CentreKeys.read(deployment.centre_keys).hasher
     known = {picture.hash: picture for picture in pictures}
     second = {

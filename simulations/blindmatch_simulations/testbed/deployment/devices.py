@@ -186,13 +186,9 @@ def create_device(
     passphrase: str | None = None,
     **more: Any,
 ) -> Watched:
-    """A new device that uses the design called `reference`, with a certificate.
-
-    Args:
-        mode: what is done with a picture that cannot be matched.
-        passphrase: that locks its store, if `options` say so.
-        more: see `connect`; nothing of it is kept in the device's settings.
-    """
+    """A new device that uses the design called `reference`, with a certificate; `mode` says what is done with
+    a picture that cannot be matched, and `passphrase` locks its store if `options` say so. `more` is as of
+    `connect`, and not kept."""
     if "identity" not in more:
         check_not_the_centre(name)
     design, keys = load_design(reference), deployment.centre_keys
@@ -272,12 +268,9 @@ def create_or_open_device(
     take_policies: bool = False,
 ) -> Watched:
     """The device called `name`, made if there is none, so that a registration that failed can be repeated;
-    `StoreError` if there is one with another design, mode or options, or with policies that are not the
-    deployment's and are not to be replaced.
-
-    Args:
-        take_policies: put the deployment's policies of endorsement and log in place of the device's.
-    """
+    `take_policies` puts the deployment's policies of endorsement and log in place of the device's.
+    `StoreError` if there is one with another design, mode or options, or with other policies that are not to
+    be replaced."""
     Identity(Kind.DEVICE, name)
     if not (deployment.device(name) / SETTINGS).exists():
         return create_device(deployment, name, reference, mode, options, passphrase)
@@ -333,13 +326,9 @@ def connect(
     clock_ms: Callable[[], int] = now_ms,
     **config: Any,
 ) -> Device:
-    """A device with a certificate and a way out, made or opened.
-
-    Args:
-        rng: of all that it draws; the system's, if not given.
-        identity: its private identity key, where others are configured with the public one.
-        config: of `DeviceConfig`; the curator's key is the deployment's, if not given.
-    """
+    """A device with a certificate and a way out, made or opened; `rng` is of all that it draws (default: the
+    system's), `identity` its private identity key, where others are configured with the public one. `config`
+    is of `DeviceConfig`, by default with the deployment's curator."""
     egress = egress_of(deployment, name, recorder, way_out, clock_ms)
     make = partial(Device.create, identity=identity) if create else Device.open
     if "franking" not in config:

@@ -274,14 +274,9 @@ def logged(deployment: Deployment, design: AnyDesign, now: datetime) -> Iterator
 def examine(
     deployment: Deployment, design: AnyDesign, now: datetime, allow_collusion: bool = False
 ) -> Iterator[Finding]:
-    """Look a deployment over, in the order in which things have to be put right.
-
-    Nothing is changed, but a certificate may be made to ask servers with.
-
-    Args:
-        now: with a time zone.
-        allow_collusion: whether one operator may have parties that must not collude.
-    """
+    """Look a deployment over at `now`, with a time zone, in the order in which things have to be put right;
+    `allow_collusion`: whether one operator may have parties that must not collude. Nothing is changed, but a
+    certificate may be made to ask servers with."""
     yield from layout(deployment, design)
     yield from operators(deployment, design, allow_collusion)
     yield from permissions(deployment)

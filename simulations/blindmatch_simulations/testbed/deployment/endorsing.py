@@ -171,13 +171,9 @@ def publish_endorsed(
     delta: bool = False,
     **more: Any,
 ) -> tuple[Publication, Settled]:
-    """Publish what enough organisations endorsed as the next epoch, and write it as the list `listed`.
-
-    Args:
-        rng: gives the build's seed.
-        delta: whether the epoch is the change since the one before alone.
-        more: see `curating.publish`.
-    """
+    """Publish what enough organisations endorsed as the next epoch, and write it as the list `listed`; with
+    `delta` as the change since the epoch before alone. `rng` gives the build's seed; `more` is as of
+    `curating.publish`."""
     terms, records = terms_of(deployment, design), records_of(deployment, design)
     proposal, before = records.proposal(), _before(deployment, design, listed)
     epoch = next_epoch(deployment.published(design.info.name))

@@ -69,10 +69,8 @@ STATE: Final = "state"
 
 
 def parties_of(design: AnyDesign) -> tuple[Party, ...]:
-    """The servers that a deployment of `design` runs.
-
-    The matcher hands out the set-up also where it plays no role. The centre comes before whoever reports.
-    """
+    """The servers that a deployment of `design` runs: the matcher, which hands out the set-up, also where it
+    plays no role, and the centre before whoever reports."""
     others = sorted(set(design.info.parties).difference(STANDARD))
     return (Party.CENTRE, Party.MATCHER, *others, Party.PROVIDER)
 
@@ -84,13 +82,9 @@ def serve(
     allow_collusion: bool = False,
     **listens: Any,
 ) -> int:
-    """Run the server of `party` until it is told to stop; one of the server's exit codes; `StateError` if the
-    server's files cannot be used.
-
-    Args:
-        design: what it serves; None for the log and its witnesses, which serve whatever is deployed.
-        allow_collusion: whether one operator may have parties that must not collude.
-    """
+    """Run the server of `party` until it is told to stop; one of the server's exit codes. `design` is what it
+    serves: None for the log and its witnesses, which serve whatever is deployed. `StateError` if the server's
+    files cannot be used."""
     if design is not None:
         check_hosts(deployment, design, party)
         check_apart(deployment, design.info, allow_collusion)

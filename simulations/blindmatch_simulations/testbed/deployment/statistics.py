@@ -47,11 +47,8 @@ Row: TypeAlias = tuple[str, float | None, str]
 
 
 def published(found: pb.Statistics, scanned: int | None = None) -> dict[str, Any]:
-    """The figures as JSON, in the order of the form, with what must stand beside them.
-
-    Args:
-        scanned: items scanned in the period; nobody but providers can know it.
-    """
+    """The figures as JSON, in the order of the form, with what must stand beside them; nobody but providers
+    can know how many items were `scanned` in the period."""
     form = statute().statistics_form
     wholes = {
         "B/A: false-discovery proportion of all flagged": found.flagged,
@@ -306,12 +303,8 @@ _LATEST_MS: Final = 253402300799000
 
 def deliver(deployment: Deployment, design: str, **more: Any) -> list[tuple[pb.Notice, str]]:
     """Send every notice that is due, and what waits in the centre's outbox from before; with each the problem
-    that it met, empty if the messenger took it; `ServiceError` if the centre's account cannot be registered.
-
-    Args:
-        design: what the deployment's matcher serves; the device needs a set-up like any other.
-        more: of the device, as of `connect`.
-    """
+    that it met, empty if the messenger took it. The device, to which `more` goes as in `connect`, needs the
+    set-up of `design`. `ServiceError` if the centre's account cannot be registered."""
     due = ask_centre(deployment, "DueNotices", pb.DueNoticesRequest(), pb.NoticeList).notices
     return [_sent(deployment, design, notice, more) for notice in due]
 

@@ -130,13 +130,9 @@ def make_log(
     foreign: Sequence[ForeignWitness] = (),
     roots: str = "",
 ) -> TransparencyLog:
-    """Give a deployment a log and witnesses, with their keys; devices that are made from now on pin it;
-    `DeploymentError` if it has a log, or epochs already, or a number, key or address breaks its rule.
-
-    Args:
-        needed: of how many operators a witness must cosign; None: of all.
-        foreign, roots: see `TransparencyLog`.
-    """
+    """Give a deployment a log and witnesses, with their keys; those of `needed` operators (None: all) must
+    cosign. Devices that are made from now on pin it; `foreign` and `roots` as in `TransparencyLog`.
+    `DeploymentError` if it has a log, or epochs already, or a number, key or address breaks its rule."""
     path = deployment.home / LOG_FILE
     if path.exists():
         raise DeploymentError(f"{path.name} is there: a deployment has one log, and devices pin its key")

@@ -46,11 +46,8 @@ def set_file(raw: bytes) -> SetFile | None:
 
 
 def resealed(file: SetFile, content: Callable[[tuple[int, int], bytes], bytes], **identity: Any) -> bytes:
-    """`file` with other content of its sections, and other fields of its identity; all digests are right.
-
-    Args:
-        content: gives a section's, of its key (kind and index) and what it was.
-    """
+    """`file` with the content that `content` gives of each section's key (kind and index) and what it was,
+    and other fields of its identity; all digests are right."""
     out = BytesIO()
     writer = SetFileWriter(out, replace(file.identity, **identity))
     for key, section in file.sections.items():

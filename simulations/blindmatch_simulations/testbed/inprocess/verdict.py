@@ -22,12 +22,8 @@ class Verdict(StrEnum):
 
 
 class BrokenError(BlindmatchError):
-    """A design broke a rule.
-
-    Args:
-        step: where: ``publish``, ``start``, ``answer`` of a role, a message's name, a game.
-        evidence: what is needed to look at it, by name; bytes in hexadecimal.
-    """
+    """A design broke a rule: at `step`, such as ``publish``, ``start``, ``answer`` of a role, a message's
+    name or a game; `evidence` is what is needed to look at it, by name, bytes in hexadecimal."""
 
     def __init__(self, step: str, rule: str, **evidence: object) -> None:
         self.step = step

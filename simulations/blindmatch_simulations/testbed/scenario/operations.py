@@ -21,10 +21,8 @@ class _Operation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
 
 
 class Publish(_Operation, frozen=True, tag="publish"):
-    """Publish the next epoch: a list of `random` random hashes and those of the `listed` picture files.
-
-    The centre is taught the list. Servers that run are stopped and started, so that they serve it at once.
-    """
+    """Publish the next epoch, of `random` random hashes and those of the `listed` picture files, which the
+    centre is taught. Servers that run are stopped and started, so that they serve it at once."""
 
     listed: tuple[bytes, ...] = ()
     random: Natural = 20

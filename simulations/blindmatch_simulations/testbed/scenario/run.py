@@ -63,12 +63,8 @@ Counted = Mapping[bm.Party, Sequence[pb.Counter]]
 def evidence(
     world: World, account: str, pool: Sequence[bm.Item] = (), counted: Counted | None = None
 ) -> Evidence:
-    """What an audit of one device goes by.
-
-    Args:
-        pool: pictures to take decoys from, beside its own.
-        counted: what the servers counted; None: that is not looked at.
-    """
+    """What an audit of one device goes by, with pictures of `pool` to take decoys from, beside its own; what
+    servers `counted` is not looked at if None."""
     driven, manifest = world.of(account), world.publication().manifest
     setup = frozenset((manifest.epoch, file.name) for file in manifest.files)
     keys = CentreKeys.read(world.deployment.centre_keys)
@@ -189,15 +185,9 @@ def publish_list(
     values: Mapping[str, int] | None = None,
     at: datetime | None = None,
 ) -> Publication:
-    """Publish an epoch of `hashes`, uint8 (n, 32), and of those of the `listed` picture files.
-
-    The list is kept as ``list-0``, ``list-1`` and so on.
-
-    Args:
-        listed: pictures on it; the centre gets its second hash of these.
-        values: of the design's parameters; those that it does not have are left out.
-        at: when it is built, if not now.
-    """
+    """Publish an epoch of `hashes`, uint8 (n, 32), and of those of the `listed` picture files, of which the
+    centre gets its second hash; the list is kept as ``list-0``, ``list-1`` and so on. Of `values` those that
+    the design lacks are left out; `at`: when it is built, if not now."""
     deployment.lists.mkdir(parents=True, exist_ok=True, mode=0o700)
     pictures = [Picture.from_bytes(data) for data in listed]
     path = list_path(deployment, f"list-{len(list(deployment.lists.iterdir()))}")

@@ -169,13 +169,9 @@ class World(Redacted, Struct):
         needed: int = 0,
         franking: FrankingMode = DEFAULT_MODE,
     ) -> Self:
-        """A new deployment in the folder `home`, with nothing published and no server.
-
-        Args:
-            design: the design, if it is loaded already.
-            witnesses: of a log of its epochs; 0: nothing is logged, and no device pins a policy.
-            needed: how many of them; by default all.
-        """
+        """A new deployment in the folder `home`, with nothing published and no server; `design` if it is
+        loaded already. `needed` of `witnesses`, by default all, cosign a log of its epochs; with 0 nothing is
+        logged, and no device pins a policy."""
         loaded = design or load_design(reference)
         deployment = Deployment.create(home, datetime.now(UTC), franking=franking)
         if witnesses:
@@ -211,14 +207,9 @@ class World(Redacted, Struct):
         reference: str | None = None,
         nursery: Nursery | None = None,
     ) -> None:
-        """Start servers, by default all of the design's that do not run.
-
-        Args:
-            parties: whose; by default the log's, too, if there is one.
-            threads: in a thread of this process; else each is a process of its own.
-            reference: of what processes serve, if not this design.
-            nursery: what they are forked off; else each loads all modules itself.
-        """
+        """Start servers of `parties`, by default all of the design's and the log's that do not run: in
+        `threads` of this process, or as processes that serve `reference`, if not this design, and are forked
+        off `nursery`; without one each loads all modules itself."""
         every = (*self.log_parties, *self.parties)
         chosen = tuple(parties or [one for one in every if one not in self.running])
         if threads:
@@ -279,11 +270,7 @@ class World(Redacted, Struct):
         **more: Any,
     ) -> Watched:
         """A new, registered device; `BlindmatchError` if it does not take what it is served; it is in
-        `driven` all the same.
-
-        Args:
-            more: see `create_device`.
-        """
+        `driven` all the same. `more` is as of `create_device`."""
         more = {"clock_ms": lambda: milliseconds(self.clock), **more}
         made = create_device(self.deployment, name, self.reference, mode, options=options, **more)
         decided = options or Options()
@@ -347,10 +334,8 @@ class World(Redacted, Struct):
     def checked(
         self, reports: int = 0, seconds: float = WAIT_SECONDS, progress: Progress = no_progress
     ) -> pb.CentreList:
-        """What the centre holds once it has checked every report, at least `reports`, or the time is up.
-
-        A device's reports are there as soon as they were sent; others are filed by a server, later.
-        """
+        """What the centre holds once it has checked every report, at least `reports`, or the time is up: a
+        device's are there once sent, others are filed by a server later."""
 
         def look() -> tuple[int, int, pb.CentreList]:
             found = centre_list(self.deployment)
