@@ -30,13 +30,13 @@ class PlanError(AssessError):
     """A workload file cannot be used."""
 
 
-class Pictures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Crops: how many are listed and how many are not, and the edits each are sent with; and as many listed
-    pictures as unlisted ones of each further kind."""
+class Pictures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Crops: how many are listed and how many are not, and the edits each are sent with, listed ones with the
+    standard suite if none are named; and as many listed pictures as unlisted ones of each further kind."""
 
     listed: Positive
     unlisted: Positive
-    edits: tuple[str, ...]
+    edits: tuple[str, ...] = msgspec.field(default_factory=lambda: tuple(BY_NAME))
     unlisted_edits: tuple[str, ...]
     of_each_kind: Count = 0
 
