@@ -76,7 +76,10 @@ def after_the_run(folder: Path, check_u: int, nursery: Nursery | None = None) ->
     """The row of `none` once it was measured, and its checks have had so much work."""
     text, work = tiny(check_u=check_u), folder / "work"
     run = Assessment(folder / "out", text, ["none"], "test", silent, nursery=nursery)
-    for path, content in ((work / worker.PLAN, text.encode()), (run._done_path("none"), DONE)):
+    for path, content in (
+        (work / worker.PLAN, encode(read_plan(text))),
+        (run._done_path("none"), DONE),
+    ):
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
     run._check(read_plan(text), work, "none", "none", threading.Event())

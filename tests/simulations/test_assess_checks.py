@@ -298,7 +298,8 @@ def test_checks_of_a_design_that_has_committed_ones_are_made_in_the_process_of_i
     ):
         order.clear()
         ran.clear()
-        (tmp_path / worker.PLAN).write_text(plan_text(None, plan) if plan else plan_text(None))
+        made = read_plan(plan_text(None, plan) if plan else plan_text(None))
+        (tmp_path / worker.PLAN).write_bytes(msgspec.json.encode(made))
         kept = tmp_path / f"{part}-{plan}-{len(reference)}"
         place = str(tmp_path)
         assert worker.main([part, place, place, str(kept), reference]) == 0

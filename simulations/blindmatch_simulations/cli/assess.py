@@ -17,17 +17,15 @@ from msgspec.structs import replace
 
 from blindmatch_simulations.cli import exit_codes
 from blindmatch_simulations.cli.bars import phases
-from blindmatch_simulations.cli.commands import Commands, Found
+from blindmatch_simulations.cli.commands import Commands, Found, people
 from blindmatch_simulations.cli.console import (
     ERR,
     OUT,
-    JsonOption,
     parts,
     say,
     table,
     target,
     write_file,
-    write_json,
 )
 from blindmatch_simulations.cli.corpus import RayOption, cache_home
 from blindmatch_simulations.data import table_of
@@ -251,19 +249,18 @@ def to_csv(
     out: Annotated[
         Path, typer.Option("--out", callback=target, help="Write the table here; - for output.")
     ] = Path("-"),
-    json_path: JsonOption = None,
-) -> None:
+) -> Found:
     """Write one row a figure: design, parameters, seed, list size, workload and machine stand in every one.
 
     Files are checked first; what was edited is refused. A value that was not measured is an empty cell.
     """
     rows = [row for path in paths for row in rows_of(path)]
-    if str(out) == "-" and json_path is None:
-        sys.stdout.write(as_csv(rows))
-    elif str(out) != "-":
+    if str(out) != "-":
         write_file(out, as_csv(rows).encode())
-    write_json(rows, json_path)
+    elif people() is OUT:
+        sys.stdout.write(as_csv(rows))
     ERR.print(f"{len(rows):,} figures", highlight=False)
+    return Found(rows)
 
 
 @app.command("verify")

@@ -9,18 +9,18 @@ from typing import Annotated, Any
 
 import typer
 from blindmatch_protocol.contract import AnyDesign, Party, Role, SetParameters
+from rich.table import Table
+from rich.text import Text
 
 from blindmatch_simulations.cli import exit_codes
+from blindmatch_simulations.cli.commands import Found
 from blindmatch_simulations.cli.console import (
     ERR,
-    JsonOption,
     SetOption,
     complain,
-    console_for,
     say,
     table,
     values_of,
-    write_json,
 )
 from blindmatch_simulations.evaluation.assess.keeping import keep_checks, key_of_check
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
@@ -47,7 +47,7 @@ from blindmatch_simulations.testbed.deployment.registry import (
 )
 
 COLUMNS = ("check", "verdict", "why", "seconds")
-NOTHING = "nothing failed"
+NOTHING = Text("nothing failed", "green")
 WORK_U = 18_000_000
 """For the checks of a design that are kept: 15 CPU minutes, where u is 50 microseconds."""
 
@@ -59,8 +59,7 @@ def run_remote(
     manifest: Path,
     seed: int,
     only: Sequence[str],
-    json_path: Path | None,
-) -> None:
+) -> Found:
     """Check the counterpart at `remotes` (``ROLE=HOST:PORT``); exit code 1 if a check failed."""
     _check_known(only, NAMES)
     called = _addresses(design, remotes)
@@ -69,19 +68,9 @@ def run_remote(
     )
     title = f"Conformance of {', '.join(remotes)} to {report.design}, seed {seed}"
     result = as_json(report) | {"remote": {str(role): address for role, address in called.items()}}
-    show_report(title, report, result, json_path)
-    again = ["blindmatch", "conformance", reference, "--manifest", str(manifest), "--seed", str(report.seed)]
+    again = [reference, "--manifest", str(manifest), "--seed", str(report.seed)]
     again += [part for remote in remotes for part in ("--remote", remote)]
-    _fail(report, again)
-
-
-def show_report(title: str, report: Report, result: dict[str, Any], json_path: Path | None) -> None:
-    console = console_for(json_path)
-    rows = [(r.check, str(r.verdict), r.reason, f"{report.seconds[r.check]:.1f}") for r in report.results]
-    console.print(table(title, COLUMNS, rows))
-    write_json(result, json_path)
-    if not report.failed:
-        console.print(NOTHING, style="green")
+    return _found(title, report, result, again)
 
 
 def _addresses(design: AnyDesign, remotes: Sequence[str]) -> dict[Role, str]:
@@ -110,7 +99,6 @@ OnlyOption = Annotated[list[str] | None, typer.Option("--only", help="Run this c
 
 def run_conformance(
     design: Annotated[str, typer.Argument(help="A design's name, or path.py:NAME.")] = "",
-    json_path: JsonOption = None,
     games: Annotated[bool, typer.Option("--games", help="At least 10,000 held-out runs a game.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=1 << 20, help="Decides everything that is random.")] = 1,
     only: OnlyOption = None,
@@ -128,7 +116,7 @@ def run_conformance(
     keep: Annotated[
         Path | None, typer.Option("--keep", help="Keep what finishes here, and go on [DESIGN: all].")
     ] = None,
-) -> None:
+) -> Found:
     """Check a design: correctness, codec, hostile bytes, epochs, files, bounds, and what it leaks.
 
     Each check says passed, failed, not applicable, not comparable or not checked, and why. Exit code 0 only
@@ -141,24 +129,21 @@ def run_conformance(
         if games or values or vectors:
             raise typer.BadParameter("--remote takes no option but --manifest, --only, --seed and --json")
         reference = portable_reference(design)
-        run_remote(load_design(design), reference, remote, manifest, seed, only or (), json_path)
-        return
+        return run_remote(load_design(design), reference, remote, manifest, seed, only or ())
     if keep is not None:
-        if only or values or vectors or json_path:
-            raise typer.BadParameter("--keep takes a design, --games and --seed alone")
-        _keep(keep, design, seed, games)
-        return
+        if only or values or vectors:
+            raise typer.BadParameter("--keep takes no option but --games, --seed and --json")
+        return _keep(keep, design, seed, games)
     _check_known(only or (), BY_NAME)
     options = Options(seed, games, None, values_of(values), only or ())
     if vectors is not None:
         designs = [load_design(design)] if design else [one.design for one in built_in_designs()]
         written = write_vectors(designs, vectors)
-        say(f"{len(written)} files in {vectors}", console_for(json_path))
-    else:
-        _check(design, options, json_path)
+        return Found({"files": sorted(map(str, written))}, (f"{len(written)} files in {vectors}",))
+    return _check(design, options)
 
 
-def _keep(path: Path, design: str, seed: int, games: bool) -> None:
+def _keep(path: Path, design: str, seed: int, games: bool) -> Found:
     own = {name: one.design for name, one in all_designs().items() if one.source == "built in"}
     if design and design not in own:
         raise typer.BadParameter("--keep is for blindmatch's own designs, whose code a key follows from")
@@ -171,11 +156,10 @@ def _keep(path: Path, design: str, seed: int, games: bool) -> None:
         say(name, ERR)
         good &= keep_checks(path, fixtures, WORK_U, lambda one: say(f"  {one.check}: {one.verdict}", ERR))
         fixtures.close()
-    if not good:
-        raise typer.Exit(exit_codes.WRONG)
+    return Found({"designs": list(every)}, (), exit_codes.OK if good else exit_codes.WRONG)
 
 
-def _check(reference: str, options: Options, json_path: Path | None) -> None:
+def _check(reference: str, options: Options) -> Found:
     if not reference:
         raise typer.BadParameter(
             "name a design, such as oprf-psi, or path.py:NAME; see: blindmatch design list"
@@ -184,23 +168,24 @@ def _check(reference: str, options: Options, json_path: Path | None) -> None:
     SetParameters(1, options.values).check(loaded.info)  # refused before any check fails over it
     report = check_design(loaded, options, lambda name: ERR.print(f"  {name}", style="dim"))
     title = f"Conformance of {report.design}, seed {report.seed}"
-    show_report(title, report, as_json(report), json_path)
-    say(f"not seen by any check: {', '.join(NOT_SEEN)} (docs/conformance.md)", console_for(json_path))
-    again = ["blindmatch", "conformance", portable_reference(reference), "--seed", str(report.seed)]
+    again = [portable_reference(reference), "--seed", str(report.seed)]
     again += ["--games"] if options.games else []
     again += [part for name, value in options.values.items() for part in ("--set", f"{name}={value}")]
-    _fail(report, again)
+    not_seen = f"not seen by any check: {', '.join(NOT_SEEN)} (docs/conformance.md)"
+    return _found(title, report, as_json(report), again, not_seen)
 
 
-def _fail(report: Report, again: Sequence[str]) -> None:
-    """Say what failed, and the command that checks it again; exit code 1 if anything did."""
-    for result in report.failed:
-        complain(f"failed: {report.line(result)}")
-        say(f"again: {shlex.join([*again, '--only', result.check])}", ERR)
-    for result in report.unchecked:
-        complain(f"not checked: {result.check}: {result.reason}")
-    if report.failed or report.unchecked:
-        raise typer.Exit(exit_codes.WRONG)
+def _found(title: str, report: Report, result: Any, again: Sequence[str], *lines: str) -> Found:
+    """A report, with what failed and the command that checks it again; exit code 1 if anything did."""
+    for one in report.failed:
+        complain(f"failed: {report.line(one)}")
+        say(f"again: {shlex.join(['blindmatch', 'conformance', *again, '--only', one.check])}", ERR)
+    for one in report.unchecked:
+        complain(f"not checked: {one.check}: {one.reason}")
+    rows = [(r.check, str(r.verdict), r.reason, f"{report.seconds[r.check]:.1f}") for r in report.results]
+    shown: list[Table | Text | str] = [table(title, COLUMNS, rows)]
+    shown += [*lines] if report.failed else [NOTHING, *lines]
+    return Found(result, shown, exit_codes.WRONG if report.failed or report.unchecked else exit_codes.OK)
 
 
 def _check_known(only: Sequence[str], names: Collection[str]) -> None:

@@ -226,7 +226,7 @@ class Assessment(Struct, frozen=True):
     ) -> None:
         """Measure one design after the other; then check them, as many at a time as there are cores."""
         if missing:
-            (folder / PLAN).write_text(self.text, "utf-8")
+            (folder / PLAN).write_bytes(encode(plan))
             fill = of_pictures(plan, self.cache).fill
             make(plan, folder / MATERIAL, self.phase("material"), fill)
         progress, done = self.phase("designs"), len(wanted) - len(missing)

@@ -1,6 +1,6 @@
 """The process of one design, forked off one that has loaded all this: run|check FOLDER OUT SETS REFERENCE.
 
-It reads ``plan.toml`` and ``material/`` in FOLDER, tells its progress as JSON lines on standard output, and
+It reads ``plan.json`` and ``material/`` in FOLDER, tells its progress as JSON lines on standard output, and
 leaves ``observed.json`` in OUT, in one step. The design's set is kept below SETS, its checks beside it.
 """
 
@@ -31,18 +31,19 @@ from blindmatch_simulations.evaluation.assess.keeping import (
 )
 from blindmatch_simulations.evaluation.assess.material import Material
 from blindmatch_simulations.evaluation.assess.observing import Observer
-from blindmatch_simulations.evaluation.assess.plan import Plan, read_plan
+from blindmatch_simulations.evaluation.assess.plan import Plan
 from blindmatch_simulations.evaluation.assess.results import write_whole
 from blindmatch_simulations.evaluation.conformance.fixtures import Fixtures
 from blindmatch_simulations.evaluation.conformance.run import CHECKS, QUICK
 from blindmatch_simulations.measure.intervals import clopper_pearson
 from blindmatch_simulations.measure.machine import choose_group_backend
 from blindmatch_simulations.measure.phases import PhaseTimes
+from blindmatch_simulations.measure.results import decoded
 from blindmatch_simulations.testbed.deployment.processes import Nursery
 from blindmatch_simulations.testbed.deployment.registry import built_in_designs, load_design
 from blindmatch_simulations.testbed.inprocess.deployed import values_of
 
-PLAN = "plan.toml"
+PLAN = "plan.json"
 MATERIAL = "material"
 OBSERVED = "observed.json"
 CHECKED = CHECKS_FILE
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         choose_group_backend()
-        plan = read_plan((folder / PLAN).read_text("utf-8"))
+        plan = decoded(folder / PLAN, Plan)
         if nursery is not None:
             with nursery:
                 _run(plan, folder, out, sets, reference, nursery)
