@@ -296,7 +296,7 @@ class Device(Messages):
         return adopted is not None and now >= 1000 * adopted.signed.manifest.valid_until
 
     def _settle(self) -> None:
-        """Leave behind neither what rows said before, nor when the last file came or went."""
+        """Wipe what rows said before, and the time at which the last file came or went."""
         self._base.store.settle()
         self._files.touch()
 

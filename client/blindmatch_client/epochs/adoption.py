@@ -77,7 +77,7 @@ class AdoptionRecord:
         return next(iter(self._adopted(0, _NEWEST, 1)), None)
 
     def held(self, manifest: EpochManifest) -> Held:
-        """What an epoch that is offered is held against."""
+        """What was adopted before, as far as `manifest` is compared with it."""
         newest, before = self.newest(), manifest.predecessor_epoch
         since = {one.epoch: one for one in self._adopted(min(manifest.epoch, before), _NEWEST)}
         near = since.get(manifest.epoch) or since.get(before) or newest
@@ -292,7 +292,7 @@ class Adoption:
         return opened
 
     def fail(self, epoch: int, error: BlindmatchError) -> EpochRefusedError:
-        """Ask nothing more with an epoch that failed in use; durable on return. What every picture gets."""
+        """Stop using an epoch that failed; durable on return. The error that every picture then gets."""
         words = f"the set of epoch {epoch} failed on this device ({error}). {_NEWER}"
         self._record.fail(trusted.Evidence(trusted.Kind.FAULT, epoch, words, self._base.clock_ms()))
         return EpochRefusedError(words)
@@ -329,14 +329,14 @@ class Adoption:
             raise
 
     def _note(self, kind: trusted.Kind, epoch: int, words: str, shown: bytes, held: bytes = b"") -> None:
-        """Keep evidence; and doubt whoever offered it, where that is to blame."""
+        """Keep evidence, and stop trusting whoever offered it, if they are to blame."""
         now = self._base.clock_ms()
         self._record.keep(trusted.Evidence(kind, epoch, words, now, shown[:SIGNED_MOST], held))
         if kind in trusted.TELLING:
             self._record.doubt(trusted.TELLING[kind], words)
 
     def _before(self, epoch: int) -> SetupFiles | None:
-        """What the endorsements of an epoch are held against: the one before, if it is here."""
+        """The files of the epoch before, if they are here: what an epoch's endorsements are compared with."""
         newest = None if self._demands.endorsing is None else self._record.newest()
         if newest is None or newest.epoch >= epoch or not self._is_endorsed(newest.epoch):
             return None

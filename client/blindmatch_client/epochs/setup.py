@@ -141,7 +141,7 @@ class _Source(Struct, frozen=True):
 
 
 def _is_whole(folder: Path, manifest: EpochManifest) -> bool:
-    """Is every file there with the bytes described, as far as must be read to know it?"""
+    """Whether every file is there with the bytes described; reads no more than it must."""
     noted = _noted(folder, manifest)
     if not folder.is_dir() or not all(
         _is_right(folder / file.name, file, (noted or {}).get(file.name)) for file in manifest.files
@@ -181,7 +181,7 @@ def _note_checked(folder: Path, manifest: EpochManifest) -> None:
 
 
 def _ending(path: Path) -> str | None:
-    """What stands for all bytes of a set file; None for a file of another form."""
+    """The overall digest at a set file's end, which stands for all its bytes; None for another file."""
     with path.open("rb") as file:
         found = ending(file)
     return None if found is None else found.hex()

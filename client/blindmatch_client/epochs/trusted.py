@@ -102,7 +102,7 @@ class Evidence(Struct, frozen=True):
 
     @property
     def name(self) -> bytes:
-        """The same for the same finding at another time."""
+        """A name that does not depend on when it was found."""
         parts = (self.kind.encode(), self.words.encode(), self.shown, self.held)
         return sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
 
@@ -344,7 +344,7 @@ class TrustedSet:
         return signed.manifest
 
     def check_order(self, held: Held, now: int) -> None:
-        """Hold it against what was adopted before, and the time in Unix seconds."""
+        """Compare it with what was adopted before, and with the time in Unix seconds."""
         with self._take(Step.ORDER):
             self._held, manifest = held, self.signed.manifest
             older = verify_not_older(manifest, held.newest.epoch if held.newest else 0)
@@ -353,7 +353,7 @@ class TrustedSet:
             self._expect(verify_begun(manifest, now), Kind.EARLY, None, _CLOCK)
 
     def check_log(self, described: pb.Description, log: LogView, now: int) -> None:
-        """Hold it against the log, at `now` in Unix seconds."""
+        """Compare it with the log, at `now` in Unix seconds."""
         with self._take(Step.LOG):
             try:
                 self.seen = log.check(self.signed, described, now)
@@ -365,7 +365,7 @@ class TrustedSet:
             self._leaf = EpochLeaf.decode(described.leaf) if log.policy is not None else None
 
     def check_files(self, files: Buffers, before: SetupFiles | None) -> None:
-        """Hold its endorsements, if the device demands any, against those of the epoch before."""
+        """Compare its endorsements, if the device demands any, with those of the epoch before."""
         with self._take(Step.FILES):
             if self._demands.endorsing is not None:
                 manifest = self.signed.manifest
@@ -373,7 +373,7 @@ class TrustedSet:
                 self._expect(verdict, Kind.UNENDORSED, self._held.newest, _OVERSEE)
 
     def check_setup(self, setup: Any) -> None:
-        """Hold the opened files against the manifest; `SetFileError` if the set is faulty."""
+        """Compare the opened files with the manifest; `SetFileError` if the set is faulty."""
         with self._take(Step.SETUP):
             self._demands.check_setup(self.signed.manifest, setup)
 

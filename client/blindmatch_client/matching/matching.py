@@ -119,7 +119,12 @@ class Enrolling:
         made: Enrolment[Any] = guarded(
             self._design, "enrolment", lambda: self._design.enrolment(before, setup, tape.rng)
         )
-        self._check(key, made)
+        taken = self._design.enrolments
+        fits = made.bodies.keys() == taken.keys() and all(
+            type(body) in taken[role] for role, body in made.bodies.items()
+        )
+        if not fits or len(key) > KEY_BYTES_MOST:
+            raise DesignError(f"design {self._design.info.name} enrols otherwise than it declares")
         encoded = {role: body.encode() for role, body in sorted(made.bodies.items())}
         bodies = tuple(
             _Body(role, len(data), sha256(data).digest(), files.write(pieces(data)))
@@ -135,14 +140,6 @@ class Enrolling:
         reach("enrolling.kept.after")
         files.keep_only({body.file for body in bodies})
         self._base.trace(EnrolmentTrace(key, before.encode(), tape.tape(), encoded))
-
-    def _check(self, key: bytes, made: Enrolment[Any]) -> None:
-        taken = self._design.enrolments
-        fits = made.bodies.keys() == taken.keys() and all(
-            type(body) in taken[role] for role, body in made.bodies.items()
-        )
-        if not fits or len(key) > KEY_BYTES_MOST:
-            raise DesignError(f"design {self._design.info.name} enrols otherwise than it declares")
 
     def _complete(self, key: bytes, body: _Body) -> None:
         info, role = self._design.info, Role(body.role)

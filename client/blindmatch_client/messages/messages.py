@@ -322,7 +322,7 @@ class Messages:
         return attached, ""
 
     def _take_file(self, to: str, path: Path) -> Taken:
-        """The same of a file; one that is too large for a picture is never whole in memory."""
+        """Seal a file likewise; one that is too large for a picture is never whole in memory."""
         chunks, size = read_chunks(path), path.stat().st_size if path.is_file() else 0
         if size <= MOST_BYTES:
             return self._take_picture(to, b"".join(chunks))

@@ -45,7 +45,7 @@ from blindmatch_client.trace import MessageTrace
 
 
 def binding_of(evidence: Evidence) -> Binding:
-    """To the message that this is the evidence of."""
+    """The binding to the message whose evidence this is."""
     return Binding(evidence.opening.commitment, evidence.encode())
 
 

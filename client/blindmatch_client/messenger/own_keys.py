@@ -142,7 +142,7 @@ class OwnKeys(Peers):
 
     @property
     def one_time_kept(self) -> int:
-        """The same with those that are not published any more."""
+        """One-time pre-keys that no message has used yet, also those not published any more."""
         return self._keys.get_num_visible_pre_keys()
 
     def published(self) -> PreKeys:

@@ -80,12 +80,12 @@ class ConfirmedMatch(Redacted, Struct, frozen=True):
 
     @property
     def label(self) -> bm.Label:
-        """Of the entry; zeros of a flag."""
+        """The entry's label; zeros for a flag."""
         return self.outcome.label if isinstance(self.outcome, bm.Match) else bm.NO_LABEL
 
     @property
     def score(self) -> bytes:
-        """Of a flag; empty of a match."""
+        """A flag's score; empty for a match."""
         return self.outcome.encode() if isinstance(self.outcome, bm.Flag) else b""
 
 

@@ -191,7 +191,7 @@ class Store:
         return self._execute(statement, values).lastrowid or 0
 
     def _execute(self, statement: str, values: tuple[Value, ...]) -> sqlite3.Cursor:
-        """In the transaction under way, whose errors it has, or in one of its own."""
+        """Run it in the current transaction, with that one's errors, or in one of its own."""
         with self._lock:
             if self._db.in_transaction:
                 return self._db.execute(statement, values)
@@ -272,7 +272,7 @@ class DesignState:
 
 @contextmanager
 def _named() -> Iterator[None]:
-    """What SQLite raises, as an error of the device; its texts quote no values."""
+    """Turns SQLite's errors into errors of the device, whose texts quote no values."""
     try:
         yield
     except sqlite3.Error as error:

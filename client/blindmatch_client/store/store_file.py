@@ -162,7 +162,7 @@ class Files:
         self.path(name).unlink(missing_ok=True)
 
     def touch(self) -> None:
-        """Give the folder the time of now: a report's file went at another time than a picture's."""
+        """Set the folder's time to now: else it tells when a report's file went, later than a picture's."""
         with suppress(OSError):
             os.utime(self._folder)
 
