@@ -90,7 +90,7 @@ class Waiting(Redacted, Struct, frozen=True, eq=False):
 
 
 def _inner(name: str) -> Any:
-    """The design's own method, of what it has inside of a set-up or a state."""
+    """A method that calls the inner design's with its own part of each set-up and state."""
 
     def method(self: Carried, *given: Any) -> Any:
         return getattr(self.inner, name)(
@@ -133,7 +133,7 @@ class Carried(bm.Design[Setup, Any, Any, State]):
                 yield bm.Leak(parties | centre, how, _united(alone, self._told(centre, how), (MATCH_TIME,)))
 
     def _carrier_learns(self, how: bm.Adversary) -> tuple[bm.Fact, ...]:
-        """What the set-up tells; if it cheats, what a device learns by asking."""
+        """What the carrier learns from the set-up and, if it cheats, by asking as a device does."""
         device = frozenset({bm.Party.DEVICE})
         facts = self._told(device, how)
         if how is bm.Adversary.SEMI_HONEST and self.inner.list_knowledge(device) <= bm.ListKnowledge.SIZE:
@@ -324,13 +324,13 @@ class Carried(bm.Design[Setup, Any, Any, State]):
 
 
 class Inside(Carried):
-    """The same, unsealed: what the roles read and answer."""
+    """The carried design without seals: what the roles read and answer."""
 
     def inside(self) -> None:
         return None
 
     def leakage(self) -> tuple[bm.Leak, ...]:
-        """What is declared where the carrier, who sees nothing of this, has no part."""
+        """What coalitions without the carrier learn: it sees nothing of this."""
         return tuple(leak for leak in super().leakage() if CARRIER not in leak.parties)
 
     def unsealed(self, role: bm.Role, state: State, body: bm.Message) -> bm.Message:
@@ -388,7 +388,7 @@ def _obstacle(inner: bm.AnyDesign) -> str | None:
 
 
 def _lifted(fact: bm.Fact) -> bm.Fact:
-    """The same of a set-up that has the design's own inside."""
+    """The fact, read from a set-up that has the inner design's inside."""
     project = fact.project
     return replace(fact, project=lambda item, setup: project(item, setup.inner))
 

@@ -119,7 +119,7 @@ def _keep(c: Connection, slot_id: bytes, slot: Slot, account: str, now_ms: int) 
 
 
 def _drop(c: Connection, before_ms: int) -> None:
-    """Cover, and submissions of which no fragment came since; a report may take weeks, however slowly."""
+    """Delete cover, and submissions of which no fragment came since; a report may take weeks."""
     c.execute("DELETE FROM slots WHERE count = 0")
     c.execute(
         "DELETE FROM slots WHERE (account, submission) IN (SELECT account, submission FROM slots "

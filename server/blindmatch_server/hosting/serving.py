@@ -247,7 +247,7 @@ class Health:
         return of(status=of.NOT_SERVING if self._draining.is_set() else of.SERVING)
 
     async def every(self, request: Any, call: Call) -> Any:
-        """The same of each of them; the installed stubs do not know the messages yet."""
+        """The status of every service; the installed stubs do not know the messages yet."""
         asked = [(name, health_pb2.HealthCheckRequest(service=name)) for name in sorted(self._names)]
         reply = GetMessageClass(self.descriptor.methods_by_name["List"].output_type)
         return reply(statuses={name: await self.check(one, call) for name, one in asked})
@@ -255,7 +255,7 @@ class Health:
     async def watch(
         self, request: health_pb2.HealthCheckRequest, call: Call
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """The same, and once more when it changes."""
+        """The status, and once more when it changes."""
         yield await self.check(request, call)
         await self._draining.wait()
         yield await self.check(request, call)

@@ -118,7 +118,7 @@ class Workers:
 
 
 class _Processes(dict[int, Any]):
-    """Those of a pool. Its thread looks through them when one died, at which time another may be started."""
+    """A pool's processes: the pool's thread looks through them when one has died, while others may start."""
 
     def values(self) -> Any:
         return list(super().values())
@@ -132,7 +132,7 @@ def _of(pool: ProcessPoolExecutor) -> list[Any]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C does not reach a process that is started here, also before it has left the terminal's group."""
+    """Keeps Ctrl-C from a process that is started here, even before it has a process group of its own."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

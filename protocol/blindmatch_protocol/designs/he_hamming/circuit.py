@@ -281,7 +281,7 @@ class Evaluation:
         return self._made(self._ev.transform_to_ntt, one)
 
     def _down(self, one: Any, primes: int = 1) -> Any:
-        """With so many primes fewer; `one` stays as it is."""
+        """A ciphertext with so many primes fewer; `one` stays as it is."""
         for _ in range(primes):
             one = self._made(self._ev.mod_switch_to_next, one)
         return one
