@@ -88,21 +88,18 @@ def run(
     title = "By actor: newly exposed over end-to-end encryption without detection (0b)"
     lines = [(*words, ", ".join(designs)) for words, designs in by_actor(written.rows).items()]
     actors = table(title, ACTORS, lines, whole=ACTORS[:1])
+    wrong = [ran for ran in results if (not ran.figure.succeeded if weakened else ran.broken)]
+    words = "did not succeed where its weakness is planted" if weakened else "succeeded, against the claim"
+    for ran in wrong:
+        complain(f"{ran.attack.name}, {ran.design}: {words}: {ran.attack.claim}")
+    code = exit_codes.WRONG if wrong else exit_codes.OK
     # what a planted weakness lets through, nobody is exposed to
-    return Found(written, (made,) if weakened else (made, actors), _judged(results, weakened))
+    return Found(written, (made,) if weakened else (made, actors), code)
 
 
 def _said(attack: Attack) -> str:
     needs = "".join(f"\nneeds {one.words}" for one in attack.needs)
     return f"{attack.claim}\nby a {attack.means.words()}; {attack.budget}{needs}"
-
-
-def _judged(results: Sequence[Ran], weakened: bool) -> int:
-    wrong = [ran for ran in results if (not ran.figure.succeeded if weakened else ran.broken)]
-    words = "did not succeed where its weakness is planted" if weakened else "succeeded, against the claim"
-    for ran in wrong:
-        complain(f"{ran.attack.name}, {ran.design}: {words}: {ran.attack.claim}")
-    return exit_codes.WRONG if wrong else exit_codes.OK
 
 
 def _loaded(references: Sequence[str] | None) -> list[AnyDesign]:

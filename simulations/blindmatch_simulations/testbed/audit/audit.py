@@ -144,7 +144,7 @@ def _sealed_reports(records: Sequence[EgressRecord], centre: X25519PrivateKey) -
 
 
 def _check_slots(evidence: Evidence, centre: X25519PrivateKey) -> Iterator[Finding]:
-    """An empty slot says nothing, fragments are those of one report, and of each there are all."""
+    """Empty slots bear nothing; fragments are of one report, and none is missing."""
     whole, last = dict[bytes, dict[int, Slot]](), dict[bytes, EgressRecord]()
     drawn = set(evidence.drawn)
     for record in evidence.records:
@@ -165,7 +165,7 @@ def _check_slots(evidence: Evidence, centre: X25519PrivateKey) -> Iterator[Findi
 
 
 def _slot(record: EgressRecord, centre: X25519PrivateKey) -> Slot | None:
-    """The slot that a record bears; None: none, and what it bears is judged as a report."""
+    """The slot in a record; None if there is none: what it bears is then judged as a report."""
     report_id, body = _submitted(record)
     try:
         return open_slot(body, report_id, centre) if record.purpose is Purpose.COVER else None
@@ -203,7 +203,7 @@ def _stamped(report: Report, item: int, records: Sequence[EgressRecord], key: by
 
 
 def _sent(item: int, records: Sequence[EgressRecord]) -> Iterator[pb.SendRequest]:
-    """Messages that left with a picture; what is none is a finding of `records.check_forms`."""
+    """Messages that left with a picture; malformed ones are findings of `records.check_forms`."""
     for record in records:
         if record.method == methods.SEND.path and record.item == item:
             for raw in record.requests:

@@ -62,7 +62,7 @@ class Dictionary(Redacted, Struct, frozen=True):
         return cls(frozenset(clear), frozenset(opaque), frozenset(steps), frozenset(text))
 
     def in_opaque(self, value: bytes) -> bool:
-        """Does a piece stand in these bytes, plain or with one byte added to each by exclusive or?"""
+        """Does a piece stand in these bytes, plain or with one constant byte added to each by XOR?"""
         return _contains(value, self.opaque, OPAQUE) or _contains(_steps(value), self.steps, OPAQUE)
 
     def in_clear(self, value: object) -> bool:
@@ -156,7 +156,7 @@ def _texts(piece: bytes) -> Iterator[str]:
 
 
 def _steps(value: bytes) -> bytes:
-    """Each byte with the next by exclusive or: the same under any constant byte."""
+    """Each byte XOR the next: unchanged if one constant byte is added to all by XOR."""
     some = np.frombuffer(value, np.uint8)
     return bytes((some[1:] ^ some[:-1]).tobytes())
 

@@ -150,7 +150,7 @@ def _request_id(record: EgressRecord) -> bytes:
 
 
 def check_ids(evidence: Evidence) -> Iterator[Finding]:
-    """Ids and keys are drawn at random, and what was drawn is used for one thing alone."""
+    """Ids and keys are drawn at random, and nothing drawn is used twice for different things."""
     drawn, uses = set(evidence.drawn), dict[bytes, tuple[str, Hashable]]()
     for record, value, use, thing in _drawn(evidence):
         first, of = uses.setdefault(value, (use, thing))

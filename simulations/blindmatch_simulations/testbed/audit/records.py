@@ -209,7 +209,7 @@ def check_reports(
 
 
 def check_refused(evidence: Evidence, confirmed: Mapping[int, bool]) -> Iterator[Finding]:
-    """A device that refuses to send what matches sends nothing of the message with it, and all other ones."""
+    """A device that refuses matching pictures sends nothing of their messages, and all others."""
     if evidence.told.consequence is not Consequence.REFUSE:
         return
     for record in evidence.records:

@@ -172,7 +172,7 @@ def _compare(
 
 
 def _unexplained(mine: bytes, again: Sequence[bytes], theirs: Sequence[bytes]) -> int:
-    """How many bytes stay when the tape changes but change with the item."""
+    """How many bytes stay the same under another tape, but change with the picture."""
     same_length = [body for body in theirs if len(body) == len(mine)]
     if not mine or not same_length:
         return 0

@@ -172,7 +172,7 @@ def refused(run: DemoRun) -> int:
 
 
 def _handed_over(run: DemoRun) -> bool:
-    """Was every message sent but those that are to be refused, and none of these?"""
+    """Was every message sent, except exactly those that must be refused?"""
     refuses = run.consequence is Consequence.REFUSE
     return all(one.delivered is not (refuses and one.outcome in _FOUND) for one in run.sent)
 
@@ -183,7 +183,7 @@ def missed(run: DemoRun) -> int:
 
 
 def wrong(run: DemoRun) -> int:
-    """Matches that are none: pictures that do not match, or more matches than there are such pictures."""
+    """False matches: of pictures that do not match, or more matches than pictures that do."""
     return max(run.wrong, run.matches - sum(run.oracle), 0)
 
 

@@ -127,7 +127,7 @@ def leaflet(story: Story) -> None:
 
 
 def _reported(story: Story, data: bytes, what: str, hashes: Rows, listed: Sequence[bytes] = ()) -> bool:
-    """From a list to the end of a complaint about what it finds; whether it finds the picture still."""
+    """Play a list, a report and a complaint about it to its end; whether the picture is still found."""
     story.publish(*((hashes, listed) if story.listed else (rows([]),)))
     story.send(data, what)
     found = story.world.checked().reports
@@ -206,7 +206,7 @@ def _log(story: Story) -> tuple[object, ...]:
 
 
 def _erase(story: Story) -> None:
-    """Let the time be over for which the relay keeps pictures, and look what lies where."""
+    """Let the time pass for which the relay keeps pictures, and see what is left where."""
 
     def sealed(party: Party, folder: str) -> int:
         held = story.world.deployment.server(party) / STATE / folder

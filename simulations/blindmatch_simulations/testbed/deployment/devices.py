@@ -115,7 +115,20 @@ class Settings(Struct, frozen=True):
         """Those of the device called `name`; `StoreError` if there is none, or they are damaged."""
         path = deployment.device(name) / SETTINGS
         try:
-            return cls._decoded(json.loads(path.read_text()))
+            held = json.loads(path.read_text())
+            policy, log = str(held.get("endorsement", NO_POLICY)), held.get("log", NO_LOG)
+            return cls(
+                str(held["design"]),
+                bytes.fromhex(held["curator"]),
+                CentreIdentity(
+                    bytes.fromhex(held["centre"]["sealing"]), bytes.fromhex(held["centre"]["notices"])
+                ),
+                FailureMode(held["mode"]),
+                Options.decoded(held),
+                None if policy == NO_POLICY else EndorsementPolicy.decode(bytes.fromhex(policy)),
+                None if log == NO_LOG else EpochPolicy(Policy.parse(str(log[0])), int(log[1])),
+                Franking(FrankingMode(held["franking"]["mode"]), bytes.fromhex(held["franking"]["judge"])),
+            )
         except FileNotFoundError:
             raise StoreError(f"no device {name}; make it with: blindmatch device register {name}") from None
         except (*DAMAGES, DeviceError, ProtocolError) as error:
@@ -131,22 +144,6 @@ class Settings(Struct, frozen=True):
         held["franking"] = {"mode": str(self.franking.mode), "judge": self.franking.judge.hex()}
         held |= self.options.encoded()
         replace_file(deployment.device(name) / SETTINGS, (json.dumps(held) + "\n").encode())
-
-    @classmethod
-    def _decoded(cls, held: dict[str, Any]) -> Settings:
-        policy, log = str(held.get("endorsement", NO_POLICY)), held.get("log", NO_LOG)
-        return cls(
-            str(held["design"]),
-            bytes.fromhex(held["curator"]),
-            CentreIdentity(
-                bytes.fromhex(held["centre"]["sealing"]), bytes.fromhex(held["centre"]["notices"])
-            ),
-            FailureMode(held["mode"]),
-            Options.decoded(held),
-            None if policy == NO_POLICY else EndorsementPolicy.decode(bytes.fromhex(policy)),
-            None if log == NO_LOG else EpochPolicy(Policy.parse(str(log[0])), int(log[1])),
-            Franking(FrankingMode(held["franking"]["mode"]), bytes.fromhex(held["franking"]["judge"])),
-        )
 
 
 def now_ms() -> int:

@@ -205,23 +205,14 @@ class _Asked(Redacted, Struct, frozen=True):
             return Finding(check, Status.UNREACHABLE, what, "start it with --design, or give doctor --design")
         if epoch is None:
             return Finding(check, Status.NOT_MEASURED, f"it serves {told.epoch}; no epoch is published here")
-        return _compared(check, told, epoch)
-
-
-def _compared(check: str, told: pb.Description, epoch: Publication) -> Finding:
-    manifest = epoch.manifest
-    if told.epoch != manifest.epoch:
-        what = f"it serves epoch {told.epoch}, {manifest.epoch} is published"
-        return Finding(check, Status.UNREACHABLE, what, "copy the epoch to it, or send it SIGHUP")
-    if told.manifest != epoch.signed.encode():
-        what = f"it serves another set as epoch {told.epoch} than is published here"
-        return Finding(
-            check,
-            Status.UNREACHABLE,
-            what,
-            "publish a newer one, for an epoch's files never change: blindmatch list build NAME",
-        )
-    return Finding(check, Status.OK, f"serves epoch {told.epoch}, the set published here")
+        if told.epoch != epoch.manifest.epoch:
+            what = f"it serves epoch {told.epoch}, {epoch.manifest.epoch} is published"
+            return Finding(check, Status.UNREACHABLE, what, "copy the epoch to it, or send it SIGHUP")
+        if told.manifest != epoch.signed.encode():
+            what = f"it serves another set as epoch {told.epoch} than is published here"
+            remedy = "publish a newer one, for an epoch's files never change: blindmatch list build NAME"
+            return Finding(check, Status.UNREACHABLE, what, remedy)
+        return Finding(check, Status.OK, f"serves epoch {told.epoch}, the set published here")
 
 
 RENEW = "blindmatch log renew"

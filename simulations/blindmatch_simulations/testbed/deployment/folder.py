@@ -116,7 +116,7 @@ class Deployment(Struct, frozen=True):
         return read_key(self.curator_keys / PUBLIC_KEY)
 
     def signer(self, now: datetime, days: int = VALID_DAYS) -> Signer:
-        """The curator's hand under an epoch that is built at `now` and holds for so many days."""
+        """Signs an epoch that is built at `now` and valid for so many days with the curator's key."""
         known = (self.centre_keys / CENTRE_PUBLIC_KEY).exists()
         sealing = read_key(self.centre_keys / CENTRE_PUBLIC_KEY) if known else NO_SEALING_KEY
         return Signer.at(CuratorKey.read(self.curator_keys), now.timestamp(), days, sealing)
@@ -171,7 +171,7 @@ class Deployment(Struct, frozen=True):
             self.enrol(Identity.of(party), self.server(party), now)
 
     def has_server(self, party: Party) -> bool:
-        """Is this the machine of that server, and not one that has public keys of it at most?"""
+        """Whether more of that server is here than public keys."""
         return any(path.name != KEYS for path in self.server(party).glob("*"))
 
     def port_file(self, party: Party) -> Path:
@@ -239,7 +239,7 @@ class Deployment(Struct, frozen=True):
         return {party: found for party, found in self.directory().items() if found.address}
 
     def directory(self) -> Mapping[Party, Endpoint]:
-        """The same for whoever stays: a local server is looked for when it is called, and may start later."""
+        """As `endpoints`, but a local server is looked for at each call, since it may start later."""
         noted = addresses.read(self.home / ADDRESSES)
         given = {party: Endpoint(address) for party, address in noted.items()}
         return Directory(given, {party: self.port_file(party) for party in self.parties()})

@@ -160,7 +160,7 @@ def _of_log(deployment: Deployment, party: Party, folder: Path) -> OpenServices:
 
 
 def _finder(deployment: Deployment) -> Callable[[Party], str]:
-    """Where servers are called that may start later, and move; empty for one that is not known to run."""
+    """Finds a server's address at each call, since it may start later or move; empty if it does not run."""
     directory = deployment.directory()
     return lambda party: directory[party].address if party in directory else ""
 

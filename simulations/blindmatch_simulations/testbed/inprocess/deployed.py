@@ -151,7 +151,7 @@ class Deployed(OpenDesign, frozen=True):
         return self.build.account
 
     def of(self, number: int) -> Deployed:
-        """The same for another account, where accounts enrol; number 0 is this one."""
+        """This build as another account has it, where accounts enrol; number 0 is this one."""
         if not (number and self.design.enrolments):
             return self
         return replace(self, build=replace(self.build, account=f"{self.account}/{number}"))
@@ -230,7 +230,7 @@ def seen_by(design: bm.AnyDesign, party: bm.Party) -> tuple[bm.Role, ...]:
 
 
 def carried_by(design: bm.AnyDesign, parties: Iterable[bm.Party]) -> set[bm.Role]:
-    """Roles whose bodies and replies some of the parties carry, and none of them answers."""
+    """Roles whose bodies are forwarded by one of the parties, and answered by none of them."""
     info = design.info
     return {
         role for role, one in info.forwarded.items() if one in parties and info.roles[role] not in parties
@@ -238,7 +238,7 @@ def carried_by(design: bm.AnyDesign, parties: Iterable[bm.Party]) -> set[bm.Role
 
 
 def drawn_binding(design: bm.AnyDesign, rng: Randomness) -> bm.Binding:
-    """Of a message of the picture's own; none where the design hands in no vouchers, and is told of none."""
+    """A binding to a made-up message of the picture; `UNBOUND` where the design hands in no vouchers."""
     if not design.vouchers:
         return bm.UNBOUND
     drawn = rng.take(32 * (2 + franking.OPENED + franking.CLOSED))
@@ -297,13 +297,13 @@ Answering: TypeAlias = Callable[[bm.Role, Message], tuple[Message, bm.Verdict | 
 
 
 def unprepared(deployed: OpenDesign, rng: Randomness) -> Message:
-    """A new account's device state, or that of the one that is enrolled, before its offline phase."""
+    """The device state of a new account, or of the one that is enrolled, before its offline phase."""
     state: Message = deployed.enrolment.state if deployed.design.enrolments else deployed.design.enrol(rng)
     return state
 
 
 def enrolled(deployed: OpenDesign, rng: Randomness) -> Message:
-    """The same after the offline phase."""
+    """The same device state after the offline phase."""
     prepared: Message = deployed.design.prepare(unprepared(deployed, rng), deployed.setup, rng)
     return prepared
 

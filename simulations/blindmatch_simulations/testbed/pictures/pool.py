@@ -126,7 +126,7 @@ def detailed(number: int) -> Picture:
 
 
 def faint(number: int, contrast: float) -> Picture:
-    """The same with less contrast, around middle grey."""
+    """The picture that `number` determines, with less contrast around middle grey."""
     grey = 128 + (_pixels(number, (SIDE, SIDE)).astype(np.float32) - 128) * np.float32(contrast)
     return Picture.from_pixels(grey.astype(np.uint8))
 
