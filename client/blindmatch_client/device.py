@@ -97,11 +97,9 @@ class Device(Messages):
         trace: Callable[[Trace], None] = lambda trace: None,
         identity: bytes | None = None,
     ) -> Device:
-        """A new device with a new account in `folder`, which is made if it is missing; `StoreError` if the
-        folder holds a device already or cannot be written, `MessengerError` if the account's name is not one.
-
-        `identity` is the account's private identity key where others know the public one already.
-        """
+        """A new device with a new account in `folder`, which is made if it is missing; `identity` is its
+        private key where others know the public one already. `StoreError` if the folder holds a device
+        already or cannot be written, `MessengerError` if the account's name is not one."""
         from blindmatch_client.messenger.account import Account  # it takes long to load
 
         account = Account.create(config.account, clock_ms(), identity=identity)
@@ -202,10 +200,8 @@ class Device(Messages):
 
     def forgive(self, of: Doubt) -> None:
         """Go on, as the user decided, with roles that cheated and a set that failed, or with the log,
-        whatever peers told of it until now.
-
-        What was adopted, and all evidence, stays: no older epoch is taken, and no second one of a number.
-        """
+        whatever peers told of it until now. What was adopted, and all evidence, stays: no older epoch is
+        taken, and no second one of a number."""
         self._matcher.forgive(of)
 
     def reset_session(self, peer: str) -> bool:
@@ -259,11 +255,9 @@ class Device(Messages):
         return prove_absence(self._matcher, item, self.send_picture(recipient, data))
 
     def flush(self) -> Flushed:
-        """Try again whatever waits: messages, pictures to be matched, reports, vouchers, complaints; and
-        look for a newer set, where no role is asked that would say that there is one.
-
-        Once a picture could not be matched the others are not tried, since each would wait as long.
-        """
+        """Try again whatever waits: messages, pictures to be matched, reports, vouchers, complaints; and look
+        for a newer set, where no role is asked that would say that there is one. Once a picture could not be
+        matched the others are not tried, since each would wait as long."""
         advanced = self._sender.advance(self._outbox.waiting())
         ends = self._told([one for one in advanced if not one.row.unopened])
         messages = [sent for sent, error in ends if error is None]

@@ -124,11 +124,8 @@ class LogView(Redacted, Struct, frozen=True):
 
     def hear(self, peer: str, raw: bytes) -> tuple[Seen, SplitView | None]:
         """Take note of a checkpoint that a message of `peer` bears: what is to be kept then, and evidence, if
-        it is of a second history.
-
-        What the log did not sign is passed over: a peer can write whatever it likes. What no quorum cosigned
-        is not held, nor what was held when the user said to go on.
-        """
+        it is of a second history. What the log did not sign is passed over, since a peer can write whatever
+        it likes; what no quorum cosigned, or was held when the user said to go on, is not held."""
         note = self._signed(raw) if raw and self.policy is not None else None
         if note is None:
             return self.seen, None

@@ -221,12 +221,9 @@ class MatchingClient:
         return self._transparency.to_tell(peer) if self._design.info.end_to_end else b""
 
     def hear(self, peer: str, checkpoint: bytes) -> None:
-        """Take note of the checkpoint that a message of `peer` bore.
-
-        Evidence of a second history is kept; if a quorum cosigned it nothing is asked any more until the user
-        says so: once, however often it is told, and not if it was held when they said so. Where no quorum
-        did, it is kept if it is the first.
-        """
+        """Take note of the checkpoint that a message of `peer` bore. Evidence of a second history is kept; if
+        a quorum cosigned it nothing is asked any more until the user says so: once, however often it is told,
+        and not if it was held when they said so. Where no quorum did, it is kept if it is the first."""
         split = self._transparency.hear(peer, checkpoint)
         if split is None:
             return

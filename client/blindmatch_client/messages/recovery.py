@@ -89,11 +89,9 @@ class Recovery(Struct):
     _pending: bool = True
 
     def keep(self, row: Outgoing) -> None:
-        """Keep a message that was handed over; written with what is written next.
-
-        One in the clear needs no session. A device that does not send what matches keeps no picture: which
-        ones it sent would tell what came of them.
-        """
+        """Keep a message that was handed over, not one in the clear, which needs no session; written with
+        what is written next. A device that does not send what matches keeps no picture: which ones it sent
+        would tell what came of them."""
         refuses = self.base.config.consequence is Consequence.REFUSE and row.attached is not None
         if row.content is None or refuses or not self.base.design.info.end_to_end:
             return

@@ -119,11 +119,9 @@ class Sender(Struct, frozen=True):
         return sent
 
     def advance(self, rows: Sequence[Outgoing]) -> list[Progress]:
-        """Bring messages as far as they come now.
-
-        All are tried before the outcome of any picture is looked at. Once a picture could not be matched no
-        other is asked about, since each would wait as long; where a design distrusts nobody, each is.
-        """
+        """Bring messages as far as they come now; all are tried before the outcome of any picture is looked
+        at. Once a picture could not be matched no other is asked about, since each would wait as long; where
+        a design distrusts nobody, each is."""
         sent = [Progress(row) for row in rows]
         self._hand_over_all(sent)
         self._begin_again(sent)

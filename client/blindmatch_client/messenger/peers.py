@@ -183,11 +183,8 @@ def _encrypted(message: SealedMessage) -> doubleratchet.EncryptedMessage:
 
 
 def _quiet(header: RatchetHeader) -> AbstractContextManager[object]:
-    """Keep the library from warning, where it can.
-
-    It warns when it gives up the lost messages of a chain that is over and goes on, which is what is
-    wanted; anybody can provoke the warning. Filters are global to the process: hence only here.
-    """
+    """Keeps the library from warning, where it can: it gives up the lost messages of a chain that is over and
+    goes on, as is wanted, and anybody can provoke it. Filters are global to the process: hence only here."""
     if header.previous_chain_length <= suite.SKIP_MOST:
         return nullcontext()
     return warnings.catch_warnings(action="ignore")

@@ -188,11 +188,9 @@ ACCOUNT_NAME: Final = "account"
 
 
 class AccountKeeper:
-    """Keeps one account.
-
-    An account that had moved on in memory alone would refuse a message that was never saved as a repeat;
-    one that had not moved on in the store would seal two messages under one key.
-    """
+    """Keeps one account, the same in memory and in the store: one that had moved on in memory alone would
+    refuse a message that was never saved as a repeat; one that had not moved on in the store would seal two
+    messages under one key."""
 
     def __init__(
         self, store: Store, account: Account | None = None, franking: Franking | None = None

@@ -73,12 +73,10 @@ class Complaints(Struct, frozen=True):
     base: Base
 
     def complain(self, report_id: bytes, text: str) -> Complaint:
-        """Complain about a report; if the centre cannot be reached, or asks to wait, it is sent later;
-        `DeviceError` if the id or the text breaks a rule, `RefusedError` if the centre will never take it.
-
-        The same words about the same report are the same complaint: it is handed in again, which changes
-        nothing at the centre, and brings what was decided.
-        """
+        """Complain about a report; if the centre cannot be reached, or asks to wait, it is sent later. The
+        same words about the same report are the same complaint: handing it in again changes nothing at the
+        centre, and brings what was decided. `DeviceError` if the id or the text breaks a rule, `RefusedError`
+        if the centre will never take it."""
         words = _checked(report_id, text)
         same = [one for one in self.all() if (one.report_id, one.text) == (report_id, words)]
         if not same:
