@@ -119,11 +119,8 @@ class HashList(AbstractContextManager["HashList"]):
         return len(self.hashes)
 
     def batches(self, size: int, start: int = 0) -> Iterator[EntryBatch]:
-        """See `EntrySource.batches`; entries are in the order of their ids; `ListError` if `size` or `start`
-        cannot be served, `ListFileError` if the file was cut short underneath.
-
-        What was read does not stay resident: memory does not grow with the list.
-        """
+        """See `EntrySource.batches`; entries are in the order of their ids, and do not stay resident.
+        `ListError` if `size` or `start` cannot be served, `ListFileError` if the file was cut short."""
         if size < 1 or start < 0:
             raise ListError("batches have at least one entry and start at entry 0 or later")
         fresh = 0

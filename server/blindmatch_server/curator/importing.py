@@ -270,11 +270,9 @@ def list_pictures(
     onto: HashList | None = None,
     progress: Progress = no_progress,
 ) -> Summary:
-    """Write a list of the pictures' hashes, or add them to the list `onto`; see `import_list`; `ListError` if
-    none is valid, or a file cannot be read or written.
-
-    A picture that cannot be decoded, or has a PDQ quality below 50, is rejected. `progress` gets pictures.
-    """
+    """Write a list of the pictures' hashes, or add them to the list `onto`; see `import_list`; `progress`
+    gets pictures. One that cannot be decoded, or has a PDQ quality below 50, is rejected. `ListError` if none
+    is valid, or a file cannot be read or written."""
     named = _picture_blocks(pictures, progress)
     return build(named, Provenance({"pictures": None}), into, rng, onto=onto)
 

@@ -165,12 +165,9 @@ class ExportFormat(StrEnum):
 def export(
     listed: HashList, export_format: ExportFormat, out: Path | BinaryIO, progress: Progress = no_progress
 ) -> int:
-    """Write the list's hashes in the order of their ids; the number written; `ListError` if the file cannot
-    be written.
-
-    A file is put in place when it is whole, readable by its owner alone. Ids and salts are not exported, nor
-    are record ids: a list that is imported again has new ones.
-    """
+    """Write the list's hashes in the order of their ids, without ids, salts and record ids; the number
+    written; `ListError` if the file cannot be written. A file is put in place when it is whole, readable by
+    its owner alone."""
     if not isinstance(out, Path):
         return _write(listed, export_format, out, progress)
     try:

@@ -180,11 +180,8 @@ class Publication:
         return self._named(tuple(self._files))
 
     def check_intact(self) -> None:
-        """Make sure that no file was truncated or overwritten in place since it was mapped;
-        `DamagedPublicationError` if one was.
-
-        A page that is gone ends the process with a signal, so call this before a file is used.
-        """
+        """Make sure that no file was truncated or overwritten in place since it was mapped, before it is
+        used: a page that is gone ends the process with a signal. `DamagedPublicationError` if one was."""
         with _damaged():
             for mapped in self._files.values():
                 mapped.check_intact()

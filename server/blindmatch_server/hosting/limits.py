@@ -165,11 +165,9 @@ class _Line(Struct):
 
 
 class TurnQueue:
-    """Lets so many calls of an account be worked on at a time; belongs to one event loop.
-
-    Further ones wait in a line of the account's own, so that an account with many calls under way is served
-    beside the others and not before them. Arguments as for `CallLimit`.
-    """
+    """Lets so many calls of an account be worked on at a time; others wait in a line of the account's own, so
+    that it is served beside the others and not before them. Arguments as for `CallLimit`; belongs to one
+    event loop."""
 
     def __init__(self, most: int, others: Mapping[str, int] | None = None) -> None:
         self._most = most

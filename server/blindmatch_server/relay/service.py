@@ -345,12 +345,9 @@ async def open_services(config: RelayConfig, context: ServerContext) -> AsyncIte
 async def open_relay(
     config: RelayConfig, context: ServerContext, scan: Scan | None = None
 ) -> AsyncIterator[list[Relay]]:
-    """The relay's service over its directory, with its retention looked after; `scan` as in `Relay`;
-    `StateError` if the database cannot be opened.
-
-    Messages in the clear are kept in a folder of their own, so that what was taken of the one kind is never
-    handed out as one of the other.
-    """
+    """The relay's service over its directory, with its retention looked after; `scan` as in `Relay`. Messages
+    in the clear have a folder of their own, so that none is ever handed out as one of the other kind.
+    `StateError` if the database cannot be opened."""
     directory = config.directory if scan is None else config.directory / "clear"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = Database(directory / "relay.sqlite", store.SCHEMA, store.VERSION)

@@ -38,11 +38,9 @@ class Blobs:
 
     @asynccontextmanager
     async def incoming(self) -> AsyncIterator[Incoming]:
-        """A new file under a random id; it is deleted if the context is left by an error.
-
-        If it is left by cancellation once the file has its name, the file stays: the row that names it may
-        be committed all the same. `keep_only` removes it if it was not.
-        """
+        """A new file under a random id; it is deleted if the context is left by an error, but not by
+        cancellation once it has its name: the row that names it may be committed all the same. `keep_only`
+        removes it if it was not."""
         blob_id = secrets.token_bytes(ID_BYTES)
         incoming = await asyncio.to_thread(
             Incoming, blob_id, self._incoming / blob_id.hex(), self._path(blob_id)
