@@ -4,11 +4,9 @@ from typing import Any, ClassVar
 
 
 class Redacted:
-    """Mix-in before `msgspec.Struct`: `repr` gives the class and those of its fields that `SHOWN` names.
-
-    What may be secret, or too long to read, stays out of logs, errors and tracebacks, also out of those that
-    rich draws with local variables.
-    """
+    """Mix-in before `msgspec.Struct`: `repr` gives the class and those of its fields that `SHOWN` names. What
+    may be secret, or too long to read, stays out of logs, errors and tracebacks, also out of those that rich
+    draws."""
 
     __slots__ = ()
     SHOWN: ClassVar[tuple[str, ...]] = ()

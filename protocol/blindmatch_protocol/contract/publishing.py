@@ -225,11 +225,9 @@ class WorkerProcesses(Executor, Protocol):
 def spread(
     work: Callable[[int, int], T], rows: int, executor: Executor | None, least: int = LEAST_ROWS
 ) -> list[T]:
-    """Call `work(start, stop)` for stretches that cover `rows` rows; results in the order of the rows.
-
-    Without an executor, or with too few rows to share, it is one call here; with no rows it is none. Tasks
-    see the context variables that are set here. Raises what `work` raised first, in the rows' order.
-    """
+    """Call `work(start, stop)` for stretches that cover `rows` rows, on threads that see the context
+    variables set here; results in the order of the rows. Without an executor, or with too few rows to share,
+    it is one call here; with no rows it is none. Raises what `work` raised first, in the rows' order."""
     if rows == 0:
         return []
     size = max(least, -(-rows // MOST_TASKS))

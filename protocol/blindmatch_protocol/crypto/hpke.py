@@ -66,10 +66,8 @@ def open_sealed(private: bytes, info: bytes, sealed: bytes) -> bytes | None:
 
 
 def seal_reply(key: bytes, plaintext: bytes) -> bytes:
-    """Seal the one reply to a message in which `key`, 32 random bytes, travelled: `TAG_BYTES` longer.
-
-    ChaCha20-Poly1305 (RFC 8439, section 2.8) under nonce zero, since the key seals nothing else.
-    """
+    """Seal the one reply to a message in which `key`, 32 random bytes, travelled: `TAG_BYTES` longer, by
+    ChaCha20-Poly1305 (RFC 8439, section 2.8) under nonce zero, since the key seals nothing else."""
     return ChaCha20Poly1305(key).encrypt(_ONCE, plaintext, None)
 
 

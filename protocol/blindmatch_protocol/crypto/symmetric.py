@@ -51,11 +51,8 @@ class Sealing:
 
 
 class Opening:
-    """Opens one value chunk by chunk: `update` for each chunk, then `finish` with the tag.
-
-    What `update` returns is *not* authentic before `finish` has returned: keep it from anybody's eyes
-    and from every decoder until then.
-    """
+    """Opens one value chunk by chunk: `update` for each chunk, then `finish` with the tag. What `update`
+    returns is *not* authentic before that: keep it from anybody's eyes and from every decoder until then."""
 
     __slots__ = ("_cipher", "_mac")
 

@@ -40,10 +40,8 @@ _ZSTD: Final = 2
 
 def context(degree: int, secure: bool, seed: bytes | None = None) -> Any:
     """A BFV context. With a seed of 64 bytes, every encryption under it draws the *same* stream: make one, of
-    all primes; `DesignError` if SEAL takes the sizes for insecure, or for none.
-
-    Keys must never be made with a seed: the secret key could be read off their differences.
-    """
+    all primes, and never keys, whose differences would show the secret one. `DesignError` if SEAL takes the
+    sizes for insecure, or for none."""
     parameters = sealapi.EncryptionParameters(sealapi.SCHEME_TYPE.BFV)
     parameters.set_poly_modulus_degree(degree)
     parameters.set_coeff_modulus(sealapi.CoeffModulus.Create(degree, PRIME_BITS))
