@@ -294,11 +294,8 @@ def run(
 
 
 def _round(device: Device, counts: dict[str, int]) -> None:
-    """One round of `run`; a server that is away is asked again in the next.
-
-    It takes a whole number of `_ROUND_SECONDS`, so that when the next begins tells the relay little of what
-    `flush` had to do, which depends on outcomes.
-    """
+    """One round of `run`; a server that is away is asked again in the next. It takes a whole number of
+    `_ROUND_SECONDS`: what `flush` had to do depends on outcomes, and must not show in its end."""
     begun = time.monotonic()
     try:
         counts["slots"] += device.tick()

@@ -205,12 +205,9 @@ def advantage(right: int, runs: int, confidence: float = GAME_CONFIDENCE) -> Adv
 
 
 def share(hits: int, trials: int, pairs: int | None = None, units: int | None = None) -> Figure:
-    """A counted share with its interval.
-
-    Args:
-        units: how many of the trials are taken to be independent, if not all: copies of one picture hang
-            together. The interval then holds for means of that many values in [0, 1], however they spread.
-    """
+    """A counted share with its interval. `units` are how many of the trials are taken to be independent, if
+    not all, as copies of one picture are not: the interval then holds for means of that many values of 0 to
+    1, however they spread."""
     if not trials:
         return Figure(None, "no picture of this kind in the workload")
     if units is None or units == trials:

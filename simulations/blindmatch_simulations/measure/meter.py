@@ -67,13 +67,9 @@ class Meter(Struct):
         repeat: bool = True,
         **parameters: int | str,
     ) -> BenchRow:
-        """Time `task`, which does `count` of what the row is per; the row.
-
-        Args:
-            count: how many things it does.
-            threads: on how many threads it computes; a parameter of the row if more than one.
-            repeat: it only computes: call it once without timing, and several times in a run if it is short.
-        """
+        """Time `task`, which does `count` of what the row is per, on `threads` threads, a parameter of the
+        row if more than one; the row. With `repeat` it only computes: it is called once without timing, and
+        several times in a run if it is short."""
         progress = self.phase(CATALOGUE[row].what)
         loops = 1
         if repeat:
@@ -130,10 +126,8 @@ class Meter(Struct):
     def starts(
         self, module: str, task: str, *arguments: Path | str
     ) -> tuple[list[dict[str, Any]], list[Run]]:
-        """Run a task of `module` in fresh processes: what each printed, and its run.
-
-        One before them, which does not count, warms the system's cache.
-        """
+        """Run a task of `module` in fresh processes: what each printed, and its run. One before them, which
+        does not count, warms the system's cache."""
         in_own_process(module, task, *arguments)
         found, runs = list[dict[str, Any]](), list[Run]()
         for _ in range(max(1, self.runs)):

@@ -97,10 +97,8 @@ def tree_cpu_seconds(pid: int) -> float | None:
 
 
 def used_cpu_seconds() -> float:
-    """CPU time of this process, all threads, and of those that it started and that have ended.
-
-    Of the latter, nothing on Windows.
-    """
+    """CPU time of this process, all threads, and of those that it started and that have ended; of the latter,
+    nothing on Windows."""
     if "resource" not in globals():
         return time.process_time()
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -66,11 +66,9 @@ def reading(threads: int = 1, batches: int = BATCHES) -> Reading:
 
 
 def _together(threads: int, batches: int) -> list[Cost]:
-    """Batches on several threads at once, all of a thread's as one task, and one such task before.
-
-    An idle machine takes some 5 ms to spread threads that wake over its cores: with tasks of 3 ms it looked
-    as if something else had a third of it.
-    """
+    """Batches on several threads at once, all of a thread's as one task, after one such task that does not
+    count: an idle machine takes some 5 ms to spread threads that wake over its cores, which looked like
+    load."""
     with ThreadPoolExecutor(threads) as pool:
 
         def work(share: int) -> None:
@@ -182,10 +180,8 @@ def conditions(runs: Sequence[Run]) -> Conditions:
 
 
 def cost_figures(runs: Sequence[Run], count: int) -> dict[str, float]:
-    """Costs of one of the `count` things that each run did: microseconds, and multiples of u.
-
-    The ratio is taken in each run, before the median, so that a slow drift of the clock rate cancels out.
-    """
+    """Costs of one of the `count` things that each run did: microseconds, and multiples of u. The ratio is
+    taken in each run, before the median, so that a slow drift of the clock rate cancels out."""
     counted = counting(runs)
     return {
         "cpu_us": median(run.cost.cpu_s for run in counted) / count * 1e6,

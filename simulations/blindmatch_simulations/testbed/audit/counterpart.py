@@ -271,10 +271,8 @@ class DecoyFinder:
 
     def decoys(self, item: bm.Item, party: bm.Party) -> tuple[tuple[bm.Item, ...], str]:
         """Items that agree with `item` on all that is declared to `party`: of the pool, and forged where too
-        few of it do, or none that has another hash; and why that is not all that is to be compared.
-
-        Half of them match as `item` does and half do not, unless the servers may learn which do.
-        """
+        few of it do, or none that has another hash; half match as `item` does, unless servers may learn
+        which. And why that is not all that is to be compared."""
         declared = self.counterpart.declared(party)
         mine = self._telling(declared, party, item)
         others = [one for one in self._pool if one is not item]

@@ -234,12 +234,9 @@ def device_names(deployment: Deployment) -> list[str]:
 
 
 def remove_device(deployment: Deployment, name: str, keep: Collection[Path] = ()) -> None:
-    """Remove the folder of the device called `name`: keys, certificate, messages and what still waits;
-    `AuthorityError` if the name breaks the rule for names, `StoreError` if there is none, `OSError` if it
-    cannot be removed.
-
-    What lies in it and in `keep` stays.
-    """
+    """Remove the folder of the device called `name`: keys, certificate, messages and what still waits; what
+    lies in it and in `keep` stays. `AuthorityError` if the name breaks the rule for names, `StoreError` if
+    there is none, `OSError` if it cannot be removed."""
     folder = existing(deployment, name)
     for path in [path for path in folder.iterdir() if path not in keep]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -286,11 +286,8 @@ def keys_of(policy: EndorsementPolicy) -> dict[str, str]:
 
 
 def make_policy(deployment: Deployment, needed: int, names: Sequence[str]) -> EndorsementPolicy:
-    """Say who endorses from now on; an organisation that has no key here gets one; `DeploymentError` if a
-    name or the number breaks its rule.
-
-    Devices keep the policy they were registered with.
-    """
+    """Say who endorses from now on; an organisation that has no key here gets one. Devices keep the policy
+    they were registered with. `DeploymentError` if a name or the number breaks its rule."""
     if not all(map(NAME.fullmatch, names)) or not 1 <= needed <= len(set(names)) == len(names):
         rule = "organisations have different names of lower-case letters, digits and inner dashes"
         raise DeploymentError(f"{rule}, and as many of them as there are may be needed, not {needed}")

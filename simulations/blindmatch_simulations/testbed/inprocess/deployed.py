@@ -38,12 +38,9 @@ class OpenDesign(Redacted, Struct, frozen=True):
 
     @property
     def enrolment(self) -> Enrolment[Any]:
-        """What the account enrolled with, where accounts enrol.
-
-        In-process runs of such a design are of an account that goes by a name, for each design and key: an
-        enrolment may be tens of megabytes and take a second to make, and its role knows an account by it
-        anyway.
-        """
+        """What the account enrolled with, where accounts enrol: made once for each design, key and name of an
+        account, since it may be tens of megabytes and take a second, and its role knows an account by it
+        anyway."""
         made, key = _MADE.setdefault(self.design, {}), (self.account, self.design.enrolment_key(self.setup))
         if key not in made:
             rng = seeded("the account that is enrolled" + self.account)
@@ -180,11 +177,9 @@ def update(
     salts: str = "salts",
     numbered_as: int | None = None,
 ) -> Build:
-    """The next epoch of a build; `entries` of the result are the additions alone; `DesignError` if the design
-    can only be published whole, or refuses the change.
-
-    Additions get ids and salts as the first entries of epoch `numbered_as` have, by default of the next one.
-    """
+    """The next epoch of a build; `entries` of the result are the additions alone, with ids and salts as the
+    first entries of epoch `numbered_as` have, by default of the next one. `DesignError` if the design can
+    only be published whole, or refuses the change."""
     epoch, out = before.epoch + 1, MemoryWorkspace()
     published = before.design.update(
         before.files, _source(adds, numbered_as or epoch, salts), removes, out, rng

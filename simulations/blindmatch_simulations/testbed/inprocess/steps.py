@@ -262,11 +262,9 @@ def raised(error: Exception) -> str:
 
 
 def hostile(kinds: tuple[type[Message], ...], raw: bytes, rng: Randomness, count: int) -> Iterator[bytes]:
-    """Bytes that a hostile party may send where `raw` is right.
-
-    Extremes first: nothing, zeros, ones, other lengths, rows that are no group elements; then flipped bytes,
-    made-up messages of every kind that is accepted there, and noise.
-    """
+    """Bytes that a hostile party may send where `raw` is right, extremes first: nothing, zeros, ones, other
+    lengths, rows that are no group elements; then flipped bytes, made-up messages of every kind that is
+    accepted there, and noise."""
     yield from (b"", raw[:1], raw[:-1], raw + b"\0", bytes(len(raw)), b"\xff" * len(raw))
     yield from (raw[:1] + fill * (len(raw) - 1) for fill in (b"\0", b"\xff"))
     for at in range(0, min(len(raw), 16 * 32), 32):

@@ -206,11 +206,8 @@ class SamplePicture(Redacted, Struct, frozen=True):
 
 
 def crops(count: int, seed: int) -> list[SamplePicture]:
-    """`count` crops with quality of at least 50 and PDQ hashes more than 60 bits apart from one another;
-    `ValueError` if the photographs do not yield that many.
-
-    The first crops of a longer list with the same seed are the same.
-    """
+    """`count` crops with quality of at least 50 and PDQ hashes more than 60 bits apart from one another, of
+    which the first are the same for any `count`; `ValueError` if the photographs do not yield that many."""
     chosen: list[SamplePicture] = []
     taken = np.zeros((0, pdq.HASH_BYTES), np.uint8)
     for source, box in _candidates(seed, count * _TRIES_PER_PICTURE):

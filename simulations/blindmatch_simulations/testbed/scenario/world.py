@@ -255,10 +255,8 @@ class World(Redacted, Struct):
         self, entries: EntrySource, rng: Randomness, progress: Progress = no_progress, **values: int
     ) -> Publication:
         """Publish the next epoch of `entries`, with these values of the design's parameters; `DesignError` if
-        the list or a parameter cannot be served.
-
-        Servers that run serve it once they look for it: stop and start them to have it at once.
-        """
+        the list or a parameter cannot be served. Servers that run serve it once they look for it, or at once
+        when stopped and started."""
         return publish(self.deployment, self.design, entries, rng, None, values, progress)
 
     def device(
