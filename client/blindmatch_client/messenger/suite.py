@@ -96,19 +96,6 @@ class CommittingAead(doubleratchet.AEAD):
             raise doubleratchet.AuthenticationFailedException from error
 
 
-class RatchetKeys(DiffieHellmanRatchet):
-    """The library's, with the public key of a chain computed once and not for each message of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._known = b"", b""
-
-    def _derive_pub(self, priv: bytes) -> bytes:  # type: ignore[override] # static there, always called on one
-        if self._known[0] is not priv:
-            self._known = priv, DiffieHellmanRatchet._derive_pub(priv)
-        return self._known[1]
-
-
 class Ratchet(doubleratchet.DoubleRatchet):
     """The Double Ratchet with the header encoding of `sealed_message`."""
 
@@ -119,7 +106,7 @@ class Ratchet(doubleratchet.DoubleRatchet):
 
 
 RATCHET_PARTS: Final = (
-    RatchetKeys,
+    DiffieHellmanRatchet,
     RootKdf,
     ChainKdf,
     b"\x02\x01",

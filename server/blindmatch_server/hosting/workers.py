@@ -34,6 +34,9 @@ T = TypeVar("T")
 _END_SECONDS: Final = 2.0
 """What workers have to end before they are killed."""
 _SPAWN: Final = multiprocessing.get_context("spawn")
+# up to Python 3.13 the executor has no way of its own to end its processes
+if "_processes" not in ProcessPoolExecutor.__init__.__code__.co_names:
+    raise ImportError("ProcessPoolExecutor: holds its processes otherwise than up to Python 3.13")
 
 
 class WorkerError(RefusedError):
@@ -125,7 +128,6 @@ class _Processes(dict[int, Any]):
 
 
 def _of(pool: ProcessPoolExecutor) -> list[Any]:
-    # up to Python 3.13 the executor has no way of its own to end its processes
     held: dict[int, Any] | None = getattr(pool, "_processes", None)
     return list((held or {}).values())
 

@@ -202,6 +202,8 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
 
     from blindmatch_simulations.testbed.inprocess.deployed import OpenDesign, run_session
 
+    ends: dict[int, Any] = {}
+    setattr(atexit, "register", lambda one, *_, **__: ends.setdefault(len(ends), one))  # noqa: B010
     design, module = _loaded(task)
     pictures = [
         (name, Picture.from_pixels(np.frombuffer(raw, np.uint8).reshape(height, width, 3)))
@@ -210,7 +212,7 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
     for _, picture in pictures:
         _ = picture.fingerprint
     watch = Watch(frozenset(kind.__module__ for kind in type(design).__mro__) - sys.stdlib_module_names)
-    done, before, quiet, ends = Done({}, [], []), dict[str, bytes](), said(), atexit._ncallbacks()
+    done, before, quiet, known = Done({}, [], []), dict[str, bytes](), said(), len(ends)
     threads = threading.active_count()
     watch.confine()
     states = {Role(role): design.open_role(role, _some(task, names)) for role, names in task.roles.items()}
@@ -228,7 +230,7 @@ def _run(task: Task, said: Callable[[], int]) -> Done:
         before = after
     done.refused += dict.fromkeys(watch.notes)
     done.refused += ["output"] if said() > quiet else []
-    done.refused += ["atexit"] if atexit._ncallbacks() > ends else []
+    done.refused += ["atexit"] if len(ends) > known else []
     done.refused += ["a thread"] if threading.active_count() > threads else []
     return done
 
