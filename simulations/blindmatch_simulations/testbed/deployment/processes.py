@@ -55,6 +55,8 @@ PROGRAM: Final = "blindmatch_simulations"
 class Nursery:
     """Forks programs off a process that has their modules loaded, for whoever starts many of them.
 
+    Why not `multiprocessing`'s: docs/decisions/0025-own-fork-server.md.
+
     Args:
         module: its `main` is forked off a fresh process, once its `prepare` was called there with `many`, and
             leads a process group of its own. Without one, servers are forked off a copy of this process,
