@@ -35,7 +35,6 @@ from blindmatch_protocol.contract import EntryBatch, Info
 from blindmatch_protocol.contract.publishing import Writer
 from blindmatch_protocol.contract.steps import SIGNATURE_BYTES
 from blindmatch_protocol.crypto.ed25519 import is_signature
-from blindmatch_protocol.group.rows import cut
 from blindmatch_protocol.messages.epoch_manifest import NAME_MOST
 from blindmatch_protocol.setfile import Identity, SetFile, SetFileWriter
 from blindmatch_protocol.setfile.files import root_of
@@ -248,7 +247,7 @@ def leaf_of(entry_hash: bytes, entry_id: int, salt: bytes) -> bytes:
 
 
 def leaves_of(entries: EntryBatch) -> list[bytes]:
-    rows = zip(cut(entries.hashes), entries.ids.tolist(), cut(entries.salts), strict=True)
+    rows = zip(map(bytes, entries.hashes), entries.ids.tolist(), map(bytes, entries.salts), strict=True)
     return [leaf_of(*row) for row in rows]
 
 
